@@ -1,0 +1,1 @@
+"""From recipe and catalogue to a data set on disk. No torch in here."""

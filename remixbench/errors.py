@@ -1,0 +1,34 @@
+"""The two kinds of trouble that a user can meet, and how they are worded.
+
+A message is one line: the file, row or key; what was found; what was expected; the remedy. The command
+line prints it as it is and ends with `exit_status`; it never shows a traceback unless asked with `-v`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class RemixbenchError(Exception):
+    """Something could not be done although it was asked rightly (exit status 1)."""
+
+    exit_status = 1
+
+
+class InputError(RemixbenchError):
+    """What was asked, or a file that was given, is not usable as it is (exit status 2)."""
+
+    exit_status = 2
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Return " (did you mean 'x'?)" for the name most like `name`, or "" where none is close."""
+    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    return f" (did you mean '{close[0]}'?)" if close else ""
+
+
+def unknown(kind: str, name: str, names: Iterable[str]) -> InputError:
+    """Make the error for a name that is not among `names`, with the nearest one and the whole list."""
+    known = sorted(names)
+    return InputError(f"unknown {kind} '{name}'{nearest(name, known)}; there are: {', '.join(known)}")

@@ -1,0 +1,1 @@
+"""Metrics in, tables and the page out; the published rows."""

@@ -1,0 +1,1 @@
+"""Predictions in, metrics out. No torch in here."""

@@ -1,0 +1,1 @@
+"""The networks: encoders, pooling, decoder, and the registry that names their combinations."""
