@@ -1,0 +1,127 @@
+"""The command line: `remixbench COMMAND`. A command's module is imported when it is called, not before."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import click
+
+from remixbench import __version__
+from remixbench.cli.console import Settings
+from remixbench.errors import RemixbenchError, nearest
+
+# command: what `remixbench --help` says of it, so that help needs no import
+COMMANDS = {
+    "plan": "Write a manifest from the sources' own tables.",
+    "make": "Make a data set: audio, labels, features.",
+    "train": "Train systems on a data set.",
+    "score": "Score runs or anyone's predictions; rewrite the leaderboard.",
+    "recipes": "List the built-in recipes.",
+    "systems": "List the systems that can be trained.",
+}
+
+
+class Commands(click.Group):
+    """The group of all commands, each in the module of `remixbench.cli` that has its name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands in the order in which one uses them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the module of a command and return the command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"remixbench.cli.{cmd_name}").command
+        command.name = cmd_name
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or fail naming the nearest one."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise click.UsageError(
+                f"unknown command '{args[0]}'{nearest(args[0], COMMANDS)}; there are: {', '.join(COMMANDS)}"
+            )
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "--workspace",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("."),
+    envvar="REMIXBENCH_WORKSPACE",
+    show_envvar=True,
+    metavar="DIR",
+    help="Where sources, data sets, runs and leaderboards lie. [default: .]",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Say more; show tracebacks.")
+@click.option("-q", "--quiet", is_flag=True, help="Only results and errors.")
+@click.version_option(__version__, prog_name="remixbench")
+@click.pass_context
+def group(ctx: click.Context, workspace: Path, verbose: bool, quiet: bool) -> None:
+    """Weakly supervised sound event detection in noise, from little data: the benchmark.
+
+    Without options the three commands make, train and score, one after another, do all of it.
+
+    Example: remixbench make --snr 0 10 20 && remixbench train && remixbench score
+    """
+    ctx.obj = Settings(workspace, verbose, quiet)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 could not be done, 2 bad usage or input, 130 interrupted."""
+    sys.exit(run(sys.argv[1:] if args is None else args))
+
+
+def run(args: list[str]) -> int:
+    """Run the command line with `args`; returns the exit status. Every error is one line on standard error."""
+    try:
+        result = group.main(args=args, prog_name="remixbench", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx else str(error))
+        return 2
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "remixbench"
+        return _fail(f"{one_line(error.format_message())} (see `{command} --help`)", 2)
+    except click.ClickException as error:
+        return _fail(error.format_message(), error.exit_code)
+    except RemixbenchError as error:
+        _traceback_if_verbose(args)
+        return _fail(str(error), error.exit_status)
+    except (KeyboardInterrupt, click.Abort):
+        return _fail("interrupted; run the same command again to go on", 130)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output went away: nobody is left to tell
+        return 1
+    except OSError as error:
+        _traceback_if_verbose(args)
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}{error.strerror or error}; nothing already made is harmed, run the command again", 1)
+    return result if isinstance(result, int) else 0
+
+
+def _fail(message: str, status: int) -> int:
+    click.echo(f"remixbench: {one_line(message)}", err=True)
+    return status
+
+
+def _traceback_if_verbose(args: list[str]) -> None:
+    import traceback
+
+    if {"-v", "--verbose"} & set(args):
+        traceback.print_exc()
+
+
+def one_line(text: str) -> str:
+    """Fold a message to one line and drop what a terminal would obey."""
+    return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))

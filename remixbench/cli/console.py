@@ -1,0 +1,112 @@
+"""What the command line shows while it works: bars on a terminal, plain lines elsewhere. Results go to
+standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from remixbench.progress import SILENT, Advance, Progress
+
+LINE_EVERY_S = 10.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options that stand before the command."""
+
+    workspace: Path
+    verbose: bool
+    quiet: bool
+
+    def progress(self) -> Progress:
+        """Return what long work reports to: nothing with `-q`, bars on a terminal, else plain lines."""
+        if self.quiet:
+            return SILENT
+        return Bars() if sys.stderr.isatty() else Lines()
+
+
+class Lines:
+    """Progress as plain lines, for logs."""
+
+    def say(self, line: str) -> None:
+        """Write the line."""
+        click.echo(line, err=True)
+
+    @contextmanager
+    def _lines(self, label: str, total: int, unit: str) -> Iterator[Advance]:
+        start = last = time.monotonic()
+        done = 0
+
+        def advance(by: int) -> None:
+            nonlocal done, last
+            done += by
+            now = time.monotonic()
+            if now - last >= LINE_EVERY_S and done < total:
+                last = now
+                rate = done / (now - start)
+                left = f", {(total - done) / rate:.0f} s left" if rate else ""
+                self.say(f"{label}: {done} of {total} {unit}, {rate:.3g}/s{left}")
+
+        yield advance
+        took = time.monotonic() - start
+        self.say(f"{label}: {done} of {total} {unit} in {took:.1f} s")
+
+    def bar(self, label: str, total: int, unit: str) -> AbstractContextManager[Advance]:
+        """Open a bar that is a line every ten seconds and one at the end."""
+        return self._lines(label, total, unit)
+
+
+class Bars:
+    """Progress as bars with rate and time left; several may be open at once."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        self._bars = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]}, {task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self._open = 0
+
+    def say(self, line: str) -> None:
+        """Write the line above the bars."""
+        self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    @contextmanager
+    def _bar(self, label: str, total: int, unit: str) -> Iterator[Advance]:
+        if self._open == 0:
+            self._bars.start()
+        self._open += 1
+        start = time.monotonic()
+        done = 0
+        task = self._bars.add_task(label, total=total, unit=unit, rate="")
+
+        def advance(by: int) -> None:
+            nonlocal done
+            done += by
+            rate = done / max(time.monotonic() - start, 1e-9)
+            self._bars.update(task, advance=by, rate=f"{rate:.3g}/s")
+
+        try:
+            yield advance
+        finally:
+            self._open -= 1
+            if self._open == 0:
+                self._bars.stop()
+
+    def bar(self, label: str, total: int, unit: str) -> AbstractContextManager[Advance]:
+        """Open a bar on the terminal."""
+        return self._bar(label, total, unit)

@@ -1,0 +1,97 @@
+"""Options that take several values in one go (`--snr 0 10 20`), and the value types of our options.
+
+click has no such options. A command of class `ManyCommand` rewrites `--snr 0 10 20` to `--snr 0 --snr 10
+--snr 20` before click parses, for each option declared with `many(...)`. Values end at the next option, at
+`--`, and at the end. Commands that use it have no positional arguments, which would be swallowed.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+_NUMBER = re.compile(r"[-+]?(\d|\.\d)|[-+]?(inf|nan)", re.IGNORECASE)
+
+
+class ManyOption(click.Option):
+    """An option that takes one value or more after its name."""
+
+
+class ManyCommand(click.Command):
+    """A command some of whose options are `ManyOption`s."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Rewrite the values of the options that take several, then parse as click does."""
+        names = {name for p in self.params if isinstance(p, ManyOption) for name in p.opts}
+        return super().parse_args(ctx, spread(args, names))
+
+
+def spread(args: list[str], names: set[str]) -> list[str]:
+    """Repeat the option's name before each of its values: ["--snr", "0", "-5"] becomes ["--snr", "0", "--snr", "-5"]."""
+    out: list[str] = []
+    current: str | None = None
+    fresh = False
+    for position, token in enumerate(args):
+        if token == "--":
+            return out + args[position:]
+        name = token.split("=", 1)[0]
+        if name in names:
+            current, fresh = name, token == name
+            out.append(token)
+        elif current is not None and (not token.startswith("-") or _NUMBER.match(token)):
+            out += [token] if fresh else [current, token]
+            fresh = False
+        else:
+            current = None
+            out.append(token)
+    return out
+
+
+def many(*names: str, **attributes: Any) -> Callable[[F], F]:
+    """Declare an option that takes several values; the function gets a tuple."""
+    return click.option(*names, cls=ManyOption, multiple=True, **attributes)
+
+
+class Decibel(click.ParamType):
+    """A finite number of decibels."""
+
+    name = "dB"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number, or fail with what was found."""
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number) or abs(number) > 100:
+            self.fail(f"'{value}' is not a signal-to-noise ratio in dB; expected numbers such as 0 10 20", param, ctx)
+        return number + 0.0
+
+
+class Shard(click.ParamType):
+    """I/N: the I-th of N equal shares of the work, counted from 1."""
+
+    name = "I/N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Return (I, N), or fail with what was found."""
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", value)
+        if match is None or not 1 <= int(match[1]) <= int(match[2]):
+            self.fail(f"'{value}' is not a share of the work; expected I/N with 1 <= I <= N, such as 3/16", param, ctx)
+        return int(match[1]), int(match[2])
+
+
+DECIBEL = Decibel()
+SHARD = Shard()
+
+
+def snr_option(help_text: str) -> Callable[[F], F]:
+    """Declare `--snr DB...`."""
+    return many("--snr", "snr", type=DECIBEL, metavar="DB...", help=help_text)

@@ -1,0 +1,304 @@
+"""The manifest: which scene and which events make each clip. Two CSV files, and a third where clips have roles.
+
+`clips.csv`: clip_id, fold, scene_file, scene_label, scene_location.
+`events.csv`: clip_id, event_index, event_file, event_label, onset, max_duration; `event_start` where a plan
+fixes the excerpt, `snr_offset` (dB, added to the nominal ratio) where a recipe draws levels.
+`roles.csv`: clip_id, fold_1, fold_2, ...: what the clip is (train, validation or test) when that fold is tested.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from remixbench.errors import InputError
+from remixbench.files import sha256, write_bytes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CLIP_COLUMNS = ("clip_id", "fold", "scene_file", "scene_label", "scene_location")
+EVENT_COLUMNS = ("clip_id", "event_index", "event_file", "event_label", "onset", "max_duration")
+OPTIONAL_EVENT_COLUMNS = ("event_start", "snr_offset")
+ROLES = ("train", "validation", "test")
+CLIP_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event of a clip: which recording, from when on, at most how long; times in seconds."""
+
+    index: int
+    file: str
+    label: str
+    onset: float
+    max_duration: float
+    start: float | None = None
+    snr_offset: float = 0.0
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One clip: a scene, the events in it in order of their index, and its role for every tested fold."""
+
+    id: str
+    fold: int
+    scene_file: str
+    scene_label: str
+    scene_location: str
+    events: tuple[Event, ...]
+    roles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All clips of a data set, in order."""
+
+    clips: tuple[Clip, ...]
+
+    @property
+    def folds(self) -> tuple[int, ...]:
+        """The folds that occur, ascending."""
+        return tuple(sorted({clip.fold for clip in self.clips}))
+
+    @property
+    def event_files(self) -> tuple[str, ...]:
+        """Every event recording used, once, in order of first use."""
+        return tuple(dict.fromkeys(event.file for clip in self.clips for event in clip.events))
+
+    def files(self) -> dict[str, bytes]:
+        """Return the manifest as the bytes of its files, by name."""
+        starts = any(event.start is not None for clip in self.clips for event in clip.events)
+        spread = any(event.snr_offset for clip in self.clips for event in clip.events)
+        header = EVENT_COLUMNS + ("event_start",) * starts + ("snr_offset",) * spread
+        rows: list[tuple[object, ...]] = []
+        for clip in self.clips:
+            for event in clip.events:
+                row: tuple[object, ...] = (
+                    clip.id, event.index, event.file, event.label, number(event.onset), number(event.max_duration)
+                )  # fmt: skip
+                if starts:
+                    row += ("" if event.start is None else number(event.start),)
+                if spread:
+                    row += (number(event.snr_offset),)
+                rows.append(row)
+        files = {
+            "clips.csv": to_csv(
+                CLIP_COLUMNS, [(c.id, c.fold, c.scene_file, c.scene_label, c.scene_location) for c in self.clips]
+            ),
+            "events.csv": to_csv(header, rows),
+        }
+        if self.clips and self.clips[0].roles:
+            folds = tuple(f"fold_{k + 1}" for k in range(len(self.clips[0].roles)))
+            files["roles.csv"] = to_csv(("clip_id", *folds), [(c.id, *c.roles) for c in self.clips])
+        return files
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the files, in order of their names: what makes two manifests the same."""
+        return sha256(b"".join(f"{name}\n".encode() + data for name, data in sorted(self.files().items())))
+
+    def first(self, clips_per_fold: int | None, folds: Sequence[int] | None = None) -> Manifest:
+        """Return the first `clips_per_fold` clips of each of `folds` (all of them where None).
+
+        Raises
+        ------
+        InputError
+            If a fold does not exist or has fewer clips.
+        """
+        for fold in folds or ():
+            if fold not in self.folds:
+                raise InputError(f"--fold {fold}: the manifest has folds {', '.join(map(str, self.folds))}")
+        taken: dict[int, int] = {}
+        kept = []
+        for clip in self.clips:
+            if folds and clip.fold not in folds:
+                continue
+            taken[clip.fold] = taken.get(clip.fold, 0) + 1
+            if clips_per_fold is None or taken[clip.fold] <= clips_per_fold:
+                kept.append(clip)
+        for fold, count in sorted(taken.items()):
+            if clips_per_fold is not None and count < clips_per_fold:
+                raise InputError(f"--clips-per-fold {clips_per_fold}: fold {fold} of the manifest has {count} clips")
+        return replace(self, clips=tuple(kept))
+
+
+def number(value: float) -> str:
+    """Write a number of seconds or decibels the shortest exact way, with a point: 0.5, 3.0."""
+    return repr(float(value))
+
+
+def to_csv(header: Sequence[str], rows: Sequence[Sequence[object]], separator: str = ",") -> bytes:
+    r"""Return a table as UTF-8 with `\n` line ends, quoting only what needs it."""
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter=separator, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue().encode("utf-8")
+
+
+def write_manifest(manifest: Manifest, folder: Path) -> None:
+    """Write the files of a manifest and their SHA256SUMS into `folder`."""
+    files = manifest.files()
+    for name, data in files.items():
+        write_bytes(folder / name, data)
+    sums = "".join(f"{sha256(data)}  {name}\n" for name, data in files.items())
+    write_bytes(folder / "SHA256SUMS", sums.encode())
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read a manifest folder, checking every row; where there is a SHA256SUMS the files must agree with it.
+
+    Raises
+    ------
+    InputError
+        Naming the file, the line, what was found and what was expected.
+    """
+    contents = {}
+    for name in ("clips.csv", "events.csv", "roles.csv"):
+        path = folder / name
+        if path.exists() or name != "roles.csv":
+            contents[name] = _bytes(path)
+    clip_rows = _rows(folder / "clips.csv", contents["clips.csv"], CLIP_COLUMNS)
+    event_rows = _rows(folder / "events.csv", contents["events.csv"], EVENT_COLUMNS)
+    events: dict[str, list[Event]] = {}
+    for line, row in event_rows:
+        where = f"{folder / 'events.csv'}, line {line}"
+        events.setdefault(row["clip_id"], []).append(_event(where, row, len(events.get(row["clip_id"], ()))))
+    roles = _roles(folder / "roles.csv", contents["roles.csv"]) if "roles.csv" in contents else {}
+    clips: dict[str, Clip] = {}
+    for line, row in clip_rows:
+        where = f"{folder / 'clips.csv'}, line {line}"
+        name = row["clip_id"]
+        if not CLIP_ID.fullmatch(name):
+            raise InputError(f"{where}: clip_id is '{name[:80]}', expected letters, digits, '-' and '_' such as 00000")
+        if name in clips:
+            raise InputError(f"{where}: clip '{name}' is named a second time")
+        fold = _natural(where, "fold", row["fold"])
+        if not row["scene_file"]:
+            raise InputError(f"{where}: scene_file is empty")
+        if roles and name not in roles:
+            raise InputError(f"{folder / 'roles.csv'}: clip '{name}' of clips.csv is missing")
+        clips[name] = Clip(
+            name, fold, _inside(where, row["scene_file"]), row["scene_label"], row["scene_location"],
+            tuple(events.pop(name, ())), roles.get(name, ()),
+        )  # fmt: skip
+    if events:
+        raise InputError(f"{folder / 'events.csv'}: clip '{next(iter(events))}' is not in clips.csv")
+    if not clips:
+        raise InputError(f"{folder / 'clips.csv'}: has no rows")
+    _check_sums(folder, contents)
+    return Manifest(tuple(clips.values()))
+
+
+def _check_sums(folder: Path, contents: dict[str, bytes]) -> None:
+    path = folder / "SHA256SUMS"
+    if not path.exists():
+        return
+    sums = dict(reversed(line.split(maxsplit=1)) for line in path.read_text("utf-8").splitlines() if " " in line)
+    for name, data in contents.items():
+        if sums.get(name) != sha256(data):
+            raise InputError(
+                f"{folder / name}: differs from its digest in SHA256SUMS; restore it, or remove SHA256SUMS"
+                " if the change is meant"
+            )
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: not readable ({error.strerror}); a manifest has clips.csv and events.csv") from None
+
+
+def _rows(path: Path, data: bytes, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
+    """Return (line, row) for every row of a CSV file whose header has at least `columns`."""
+    try:
+        reader = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
+        lines = [(reader.line_num, values) for values in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not readable as CSV ({error})") from None
+    header = lines[0][1] if lines else []
+    for column in columns:
+        if column not in header:
+            raise InputError(f"{path}: column '{column}' is missing; expected {','.join(columns)}")
+    rows = []
+    for line, values in lines[1:]:
+        if len(values) != len(header):
+            raise InputError(f"{path}, line {line}: {len(values)} values, expected {len(header)} ({','.join(header)})")
+        rows.append((line, dict(zip(header, values, strict=True))))
+    return rows
+
+
+def _event(where: str, row: dict[str, str], index: int) -> Event:
+    if row["event_index"] != str(index):
+        raise InputError(f"{where}: event_index is '{row['event_index']}', expected {index}, in order from 0")
+    for column in ("event_file", "event_label"):
+        if not row[column]:
+            raise InputError(f"{where}: {column} is empty")
+    longest = _real(where, "max_duration", row["max_duration"])
+    if longest <= 0:
+        raise InputError(f"{where}: max_duration is '{row['max_duration']}', expected seconds above 0")
+    start = row.get("event_start") or None
+    return Event(
+        index, _inside(where, row["event_file"]), row["event_label"],
+        onset=_seconds(where, "onset", row["onset"]), max_duration=longest,
+        start=None if start is None else _seconds(where, "event_start", start),
+        snr_offset=_real(where, "snr_offset", row.get("snr_offset") or "0"),
+    )  # fmt: skip
+
+
+def _roles(path: Path, data: bytes) -> dict[str, tuple[str, ...]]:
+    roles = {}
+    for line, row in _rows(path, data, ("clip_id",)):
+        columns = [f"fold_{k}" for k in range(1, len(row))]
+        if list(row) != ["clip_id", *columns]:
+            raise InputError(f"{path}: expected the columns clip_id, fold_1, fold_2, ..., found {', '.join(row)}")
+        for column in columns:
+            if row[column] not in ROLES:
+                raise InputError(f"{path}, line {line}: {column} is '{row[column]}', expected {', '.join(ROLES)}")
+        roles[row["clip_id"]] = tuple(row[column] for column in columns)
+    return roles
+
+
+def _inside(where: str, name: str) -> str:
+    if name.startswith("/") or "\\" in name or ".." in name.split("/") or any(ord(c) < 32 for c in name):
+        raise InputError(f"{where}: '{name!r}' is not the name of a file below its source's folder")
+    return name
+
+
+def _natural(where: str, column: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 7 and int(text) > 0):
+        raise InputError(f"{where}: {column} is '{text[:40]}', expected a number from 1 up")
+    return int(text)
+
+
+def _real(where: str, column: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not abs(value) < 1e6:
+        raise InputError(f"{where}: {column} is '{text[:40]}', expected a number")
+    return value
+
+
+def _seconds(where: str, column: str, text: str) -> float:
+    value = _real(where, column, text)
+    if value < 0:
+        raise InputError(f"{where}: {column} is '{text}', expected seconds from 0 up")
+    return value
+
+
+def frames(manifest: Manifest) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return clips.csv and events.csv as data frames, for those who want to look at them."""
+    import pandas as pd
+
+    files = manifest.files()
+    read = [pd.read_csv(io.BytesIO(files[name]), dtype={"clip_id": str}) for name in ("clips.csv", "events.csv")]
+    return read[0], read[1]

@@ -1,0 +1,278 @@
+"""What a benchmark is: sources, folds, mixing, features and training defaults, read from a YAML file.
+
+A `Recipe` is validated when it is loaded and immutable afterwards. Its defaults are those of the released
+data set (Deshmukh, Raj, Singh, Interspeech 2021), so that a recipe of one's own states what differs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from remixbench.errors import InputError, nearest, unknown
+
+Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
+Decibels = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+class Columns(_Part):
+    """The names that a user's table gives to the columns of a `folder` source."""
+
+    file: str = "file"
+    label: str = "label"
+    location: str | None = None
+    origin: str | None = None
+    licence: str | None = None
+    url: str | None = None
+
+
+class Source(_Part):
+    """Where recordings come from: a known data set, or a folder of the user's own."""
+
+    source: Literal["tau2019", "fsdkaggle2018", "synthetic", "folder"]
+    folder: str | None = Field(None, description="for `folder`: its path, relative to the sources directory")
+    table: str | None = Field(None, description="for `folder`: a CSV or TSV in it; without, one sub-folder a class")
+    columns: Columns = Columns()
+    verified_only: bool = False
+    per_class: Annotated[int, Field(ge=1, le=9999)] = 12
+    rate: Annotated[int, Field(ge=4000, le=192000)] = 16000
+
+    @model_validator(mode="after")
+    def _folder_is_named(self) -> Self:
+        if (self.source == "folder") != (self.folder is not None):
+            raise ValueError("'folder' goes with source 'folder', and source 'folder' needs it")
+        return self
+
+
+class Plan(_Part):
+    """How clips are drawn.
+
+    `released` repeats the draws of the released data set. `drawn` deals recordings to folds by groups
+    (place of a scene, origin of an event), draws onsets, and keeps a validation part in every fold.
+    """
+
+    method: Literal["released", "drawn"] = "released"
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 1234
+    folds: Annotated[int, Field(ge=2, le=20)] = 4
+    clips_per_fold: Annotated[int, Field(ge=1, le=200_000)] = 2000
+    polyphony: Annotated[int, Field(ge=1, le=20)] | tuple[int, int] = 3
+    onsets: tuple[Seconds, ...] | Literal["drawn"] = (0.5, 3.0, 5.5)
+    max_event: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 2.0
+    overlap: bool = True
+    origin_gap: Annotated[int, Field(ge=1)] = 100
+    validation: Annotated[float, Field(ge=0, lt=0.9)] = 0.0
+    snr_spread: tuple[Decibels, Decibels] | None = None
+
+    @field_validator("polyphony")
+    @classmethod
+    def _range_is_ordered(cls, value: int | tuple[int, int]) -> int | tuple[int, int]:
+        if isinstance(value, tuple) and not 1 <= value[0] <= value[1] <= 20:
+            raise ValueError(f"expected a range of 1 to 20 such as [1, 4], found {list(value)}")
+        return value
+
+    @field_validator("snr_spread")
+    @classmethod
+    def _spread_is_ordered(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and value[0] > value[1]:
+            raise ValueError(f"expected the lower bound first, found {list(value)}")
+        return value
+
+    @model_validator(mode="after")
+    def _methods_agree(self) -> Self:
+        if self.method == "released":
+            if not isinstance(self.polyphony, int) or self.onsets == "drawn" or self.snr_spread or self.validation:
+                raise ValueError("the 'released' draws have fixed polyphony and onsets, and no validation part or snr_spread")
+        if self.onsets != "drawn" and self.most_events > len(self.onsets):
+            raise ValueError(f"polyphony {self.most_events} needs as many onsets, found {len(self.onsets)}")
+        return self
+
+    @property
+    def fewest_events(self) -> int:
+        """The smallest number of events in a clip."""
+        return self.polyphony if isinstance(self.polyphony, int) else self.polyphony[0]
+
+    @property
+    def most_events(self) -> int:
+        """The largest number of events in a clip."""
+        return self.polyphony if isinstance(self.polyphony, int) else self.polyphony[1]
+
+
+class Mix(_Part):
+    """How sounds are brought to level and put together."""
+
+    rate: Annotated[int, Field(ge=4000, le=192000)] = 32000
+    duration: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 10.0
+    snrs: Annotated[tuple[Decibels, ...], Field(min_length=1)] = (0.0, 10.0, 20.0)
+    excerpt: Literal["start", "loudest"] = "start"
+    level: Literal["rms", "lufs"] = "rms"
+    level_of: Literal["recording", "excerpt"] = "recording"
+    quantise: Literal["floor", "round"] = "floor"
+
+    @property
+    def samples(self) -> int:
+        """Length of a clip in samples."""
+        return round(self.rate * self.duration)
+
+
+class Features(_Part):
+    """Log-mel spectrogram: window and hop in samples, bands, range in hertz, offset in the logarithm."""
+
+    window: Annotated[int, Field(ge=16, le=65536)] = 2048
+    hop: Annotated[int, Field(ge=1, le=65536)] = 1024
+    bands: Annotated[int, Field(ge=4, le=512)] = 64
+    fmin: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 50.0
+    fmax: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 16000.0
+    offset: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-8
+
+
+class Training(_Part):
+    """What `train` does unless told otherwise; the values are the released code's."""
+
+    epochs: Annotated[int, Field(ge=1, le=100_000)] = 50
+    batch_size: Annotated[int, Field(ge=1, le=65536)] = 24
+    learning_rate: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)] = 1e-3
+    width: Annotated[float, Field(gt=0, le=8, allow_inf_nan=False)] = 1.0
+
+
+class Recipe(_Part):
+    """A benchmark in full."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    description: str
+    not_comparable: str | None = Field(None, description="why no figure may stand beside published ones, if so")
+    scenes: Source
+    events: Source
+    plan: Plan = Plan()
+    mix: Mix = Mix()
+    features: Features = Features()
+    training: Training = Training()
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> Self:
+        if self.features.fmin >= self.features.fmax:
+            raise ValueError(f"features.fmin {self.features.fmin:g} is not below features.fmax {self.features.fmax:g}")
+        if self.features.fmax > self.mix.rate / 2:
+            raise ValueError(
+                f"features.fmax {self.features.fmax:g} Hz is above half of mix.rate {self.mix.rate} Hz; lower it"
+            )
+        if self.features.window > self.mix.samples:
+            raise ValueError("features.window is longer than a clip")
+        if self.plan.onsets != "drawn" and max(self.plan.onsets) >= self.mix.duration:
+            raise ValueError(f"an onset of {max(self.plan.onsets):g} s lies beyond the clip of {self.mix.duration:g} s")
+        if self.plan.method == "drawn" and self.plan.max_event > self.mix.duration:
+            raise ValueError(f"plan.max_event {self.plan.max_event:g} s is longer than the clip")
+        return self
+
+    @property
+    def frames(self) -> int:
+        """Number of log-mel frames in a clip; the window is not padded (FACTS: 311 of 10 s at 32 kHz)."""
+        return (self.mix.samples - self.features.window) // self.features.hop + 1
+
+    @property
+    def frame_seconds(self) -> float:
+        """Distance of two frames in seconds."""
+        return self.features.hop / self.mix.rate
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """A safe loader for which a key given twice is an error instead of a silent last word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = key_node.value
+            if key in seen:
+                raise yaml.MarkedYAMLError(problem=f"key '{key}' is given twice", problem_mark=key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def data_folder(kind: Literal["recipes", "manifests"]) -> Path:
+    """Return the folder of the recipes or manifests that travel with the package (wheel or checkout)."""
+    package = Path(__file__).parent
+    inside = package / "_data" / kind
+    return inside if inside.is_dir() else package.parent / kind
+
+
+def recipes() -> dict[str, Path]:
+    """Return the built-in recipes: name to file."""
+    return {path.stem: path for path in sorted(data_folder("recipes").glob("*.yaml"))}
+
+
+def load_recipe(name_or_file: str | Path) -> Recipe:
+    """Load a built-in recipe by name, or a recipe from a YAML file.
+
+    Raises
+    ------
+    InputError
+        If there is no such recipe, the file is not YAML, or a key or value is not as expected.
+    """
+    text = str(name_or_file)
+    looks_like_file = isinstance(name_or_file, Path) or text.endswith((".yaml", ".yml")) or "/" in text
+    if not looks_like_file:
+        built_in = recipes()
+        if text not in built_in:
+            raise unknown("recipe", text, built_in)
+        path = built_in[text]
+    else:
+        path = Path(name_or_file)
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such recipe file; `remixbench recipes` lists the built-in ones") from None
+    except (OSError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise InputError(f"{path}: not readable as a recipe ({error})") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise InputError(f"{path}{where}: not valid YAML ({getattr(error, 'problem', None) or error})") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected keys and values, found {type(content).__name__}")
+    return parse_recipe(content, str(path))
+
+
+def parse_recipe(content: dict[str, Any], origin: str) -> Recipe:
+    """Validate the content of a recipe; `origin` names it in errors.
+
+    Raises
+    ------
+    InputError
+        For the first key that is unknown, missing or of a wrong value.
+    """
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise InputError(f"{origin}: {_first_problem(error)}") from None
+
+
+def _first_problem(error: ValidationError) -> str:
+    problems = error.errors(include_url=False)
+    first = problems[0]
+    key = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("int", "tuple", "literal", "constr")))
+    if first["type"] == "extra_forbidden":
+        parents = [str(part) for part in first["loc"][:-1]]
+        known = _keys_below(parents)
+        return f"unknown key '{key}'{nearest(str(first['loc'][-1]), known)}; there are: {', '.join(known)}"
+    if first["type"] == "missing":
+        return f"key '{key}' is missing"
+    message = first["msg"].removeprefix("Value error, ")
+    if not key:
+        return message
+    found = repr(first["input"])
+    return f"{key}: found {found if len(found) < 60 else found[:57] + '...'}; {message[0].lower()}{message[1:]}"
+
+
+def _keys_below(parents: list[str]) -> list[str]:
+    model: type[BaseModel] = Recipe
+    for parent in parents:
+        annotation = model.model_fields[parent].annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    return list(model.model_fields)

@@ -1,0 +1,157 @@
+"""The common form of every source: a table of recordings, and a way to read one of them.
+
+A catalogue of scenes has the columns `file`, `label`, `location`; one of events has `file`, `label`,
+`verified`, `origin`, `licence`, `url`. Rows keep the order of the published table, because the released
+draws depend on it.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from remixbench.errors import InputError, nearest
+from remixbench.files import sha256
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCENE_COLUMNS = ("file", "label", "location")
+EVENT_COLUMNS = ("file", "label", "verified", "origin", "licence", "url")
+
+
+class Reader(Protocol):
+    """Reads recordings of one source by the name they have in its table. Must be picklable."""
+
+    def read(self, file: str) -> tuple[NDArray[np.float64], int]:
+        """Return one recording as mono samples in [-1, 1] (the mean of its channels) and its rate in hertz.
+
+        Raises
+        ------
+        InputError
+            If the recording is missing, truncated, empty, or not audio.
+        """
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The recordings of one source.
+
+    Attributes
+    ----------
+    source : name of the source, for messages
+    table : one row a recording; columns as in the module's docstring
+    digest : SHA-256 of the published table, to tell whether two catalogues are the same
+    reader : reads the recordings
+    """
+
+    source: str
+    table: pd.DataFrame
+    digest: str
+    reader: Reader
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of the table, sorted."""
+        return tuple(sorted(set(self.table["label"])))
+
+
+@dataclass(frozen=True)
+class FileReader:
+    """Reads recordings below a folder through libsndfile."""
+
+    root: Path
+
+    def read(self, file: str) -> tuple[NDArray[np.float64], int]:
+        """Read a file below `root`; see `Reader.read`."""
+        return read_audio(self.root / file)
+
+
+def read_audio(path: Path) -> tuple[NDArray[np.float64], int]:
+    """Read an audio file as mono float64 in [-1, 1] and its rate in hertz.
+
+    The channels are averaged by hand: `np.mean` over the short axis costs more than decoding does.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is not audio, holds no samples, or ends before its header says.
+    """
+    import soundfile
+
+    try:
+        with soundfile.SoundFile(path) as file:
+            if "(should be" in file.extra_info and path.suffix.lower() == ".wav":
+                raise InputError(f"{path}: truncated, its header promises more than the file holds; fetch it again")
+            samples = file.read(dtype="float64", always_2d=True)
+            rate, frames = file.samplerate, file.frames
+    except soundfile.LibsndfileError as error:
+        if not path.exists():
+            raise InputError(f"{path}: missing; fetch or restore it, then run the command again") from None
+        raise InputError(f"{path}: not readable as audio ({error.error_string}); fetch it again") from None
+    if len(samples) == 0:
+        raise InputError(f"{path}: holds no samples; fetch it again or leave it out of the table")
+    if len(samples) < frames:
+        raise InputError(f"{path}: truncated, {len(samples)} of {frames} samples could be read; fetch it again")
+    if samples.shape[1] == 1:
+        return samples[:, 0], rate
+    if samples.shape[1] == 2:
+        return (samples[:, 0] + samples[:, 1]) * 0.5, rate
+    return samples.mean(axis=1), rate
+
+
+def read_table(path: Path, columns: tuple[str, ...], separator: str, how_to_get: str) -> tuple[pd.DataFrame, str]:
+    """Read a source's table with every value as text; returns it with its SHA-256.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, lacks one of `columns`, has a row with a value missing, or no rows.
+    """
+    import pandas as pd
+
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path}: not there; {how_to_get}") from None
+    except OSError as error:
+        raise InputError(f"{path}: not readable ({error.strerror})") from None
+    try:
+        table = pd.read_csv(io.BytesIO(data), sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (ValueError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not readable as a table ({str(error).splitlines()[0]})") from None
+    found = [str(column) for column in table.columns]
+    for column in columns:
+        if column not in found:
+            hint = nearest(column, found)
+            raise InputError(f"{path}: column '{column}' is missing{hint}; found: {', '.join(found)}")
+    if table.empty:
+        raise InputError(f"{path}: has no rows")
+    for column in columns:
+        empty = np.flatnonzero((table[column] == "").to_numpy())
+        if len(empty):
+            raise InputError(f"{path}, line {empty[0] + 2}: no value in column '{column}'")
+    twice = np.flatnonzero(table[columns[0]].duplicated().to_numpy())
+    if len(twice):
+        row = int(twice[0])
+        raise InputError(f"{path}, line {row + 2}: '{table[columns[0]].iloc[row]}' is named a second time")
+    return table, sha256(data)
+
+
+def checked_name(path: Path, line: int, name: str) -> str:
+    """Return a file name of a table if it stays below its folder.
+
+    Raises
+    ------
+    InputError
+        If it is absolute, climbs out with `..`, or has a character that no table of ours can hold.
+    """
+    parts = name.replace("\\", "/").split("/")
+    if name.startswith("/") or ".." in parts or ":" in parts[0] or any(ord(c) < 32 for c in name):
+        raise InputError(f"{path}, line {line}: '{name!r}' is not the name of a file below its folder")
+    return "/".join(parts)
