@@ -1,0 +1,232 @@
+"""Where everything of a data set lies, and how to open one that was made.
+
+Rows of `weak`, `features` and `roles` are in the order of the manifest's clips.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from remixbench.dataset.manifest import Clip, Manifest, read_manifest
+from remixbench.errors import InputError, nearest
+from remixbench.files import read_json
+from remixbench.recipe import Recipe, parse_recipe
+
+FORMAT = 1
+
+
+def snr_name(snr: float) -> str:
+    """Return the folder name of a signal-to-noise ratio: snr_20, snr_-5, snr_2.5."""
+    return f"snr_{float(snr):.12g}"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set on disk: its folder, what `dataset.json` says of it, and its manifest."""
+
+    path: Path
+    info: dict[str, Any]
+    recipe: Recipe
+    manifest: Manifest
+
+    @staticmethod
+    def open(path: Path) -> Dataset:
+        """Open the data set in the folder `path`.
+
+        Raises
+        ------
+        InputError
+            If it is not a finished data set, or its files contradict each other.
+        """
+        file = path / "dataset.json"
+        if not file.exists():
+            raise InputError(f"{path}: not a finished data set (no dataset.json); `remixbench make` makes one")
+        info = read_json(file)
+        for key, kind in (("format", int), ("name", str), ("recipe", dict), ("classes", list), ("snrs", list),
+                          ("manifest_digest", str), ("not_comparable", list), ("audio_format", str)):  # fmt: skip
+            if not isinstance(info.get(key), kind):
+                raise InputError(f"{file}: key '{key}' is missing or not of type {kind.__name__}; make the data set again")
+        if info["format"] != FORMAT:
+            raise InputError(f"{file}: format {info['format']}, this version reads format {FORMAT}; make the data set again")
+        dataset = Dataset(path, info, parse_recipe(info["recipe"], str(file)), read_manifest(path / "manifest"))
+        if dataset.manifest.digest != info["manifest_digest"]:
+            raise InputError(
+                f"{path / 'manifest'}: is not the manifest that the data set was made from (digest"
+                f" {dataset.manifest.digest[:12]}, dataset.json says {info['manifest_digest'][:12]}); make it again with --out"
+            )
+        return dataset
+
+    @property
+    def name(self) -> str:
+        """The name under which runs and leaderboard are kept."""
+        return str(self.info["name"])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The labels of the event table, sorted."""
+        return tuple(self.info["classes"])
+
+    @property
+    def snrs(self) -> tuple[float, ...]:
+        """The signal-to-noise ratios made, ascending, in dB."""
+        return tuple(float(snr) for snr in self.info["snrs"])
+
+    @property
+    def not_comparable(self) -> tuple[str, ...]:
+        """Why no figure may stand beside published ones; empty where it may."""
+        return tuple(self.info["not_comparable"])
+
+    @property
+    def digest(self) -> str:
+        """The manifest's digest: rows of different digests never share a table."""
+        return str(self.info["manifest_digest"])
+
+    @property
+    def clips(self) -> tuple[Clip, ...]:
+        """The clips, in order."""
+        return self.manifest.clips
+
+    @cached_property
+    def filenames(self) -> tuple[str, ...]:
+        """The audio file name of every clip, as the label files name it."""
+        return tuple(f"{clip.id}.{self.info['audio_format']}" for clip in self.clips)
+
+    @cached_property
+    def folds(self) -> NDArray[np.int64]:
+        """The fold of every clip, (clips,)."""
+        return np.array([clip.fold for clip in self.clips], dtype=np.int64)
+
+    @cached_property
+    def weak(self) -> NDArray[np.bool_]:
+        """Which classes are in which clip, (clips, classes)."""
+        column = {label: k for k, label in enumerate(self.classes)}
+        present = np.zeros((len(self.clips), len(column)), dtype=bool)
+        for row, clip in enumerate(self.clips):
+            for event in clip.events:
+                present[row, column[event.label]] = True
+        return present
+
+    def roles(self, fold: int) -> NDArray[np.str_]:
+        """Return the role of every clip when `fold` is tested: 'test', 'train' or, where the manifest has
+        a validation part, 'validation'; (clips,).
+
+        Raises
+        ------
+        InputError
+            If the data set has no such fold, or no other fold to train on.
+        """
+        folds = self.manifest.folds
+        if fold not in folds:
+            raise InputError(f"{self.path}: has no fold {fold}; it has {', '.join(map(str, folds))}")
+        if len(folds) < 2:
+            raise InputError(f"{self.path}: has only fold {fold}, so there is nothing to train on; make more folds")
+        if self.clips[0].roles:
+            return np.array([clip.roles[fold - 1] for clip in self.clips])
+        return np.where(self.folds == fold, "test", "train")
+
+    def strong(self) -> list[tuple[str, float, float, str]]:
+        """Return labels/strong.tsv as rows (filename, onset, offset, event_label); clips without events have none."""
+        return [
+            (name, float(onset), float(offset), label)
+            for name, onset, offset, label in self._labels("strong.tsv", 4)
+            if label
+        ]
+
+    def durations(self) -> NDArray[np.float64]:
+        """Return the length of every clip in seconds, (clips,)."""
+        return np.array([float(duration) for _, duration in self._labels("durations.tsv", 2)])
+
+    def _labels(self, name: str, columns: int) -> list[list[str]]:
+        path = self.path / "labels" / name
+        try:
+            rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8")), delimiter="\t"))[1:]
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: not readable ({error}); make the data set again") from None
+        for line, row in enumerate(rows, start=2):
+            if len(row) != columns:
+                raise InputError(f"{path}, line {line}: {len(row)} values, expected {columns}; make the data set again")
+        return rows
+
+    def require_snr(self, snr: float) -> None:
+        """Check that the data set was made at `snr` dB.
+
+        Raises
+        ------
+        InputError
+            If it was not; the message says which there are and how to make this one.
+        """
+        if float(snr) not in self.snrs:
+            there = ", ".join(f"{made:g}" for made in self.snrs)
+            raise InputError(
+                f"{self.path}: has no SNR of {snr:g} dB, only {there}; `remixbench make --snr {snr:g}` makes it"
+            )
+
+    def audio(self, clip: Clip, snr: float) -> Path:
+        """Return the file of a clip's mixture at `snr` dB."""
+        return self.path / snr_name(snr) / "audio" / f"{clip.id}.{self.info['audio_format']}"
+
+    def stems(self, clip: Clip, snr: float) -> Path:
+        """Return the two-channel file (events, scene) of a clip at `snr` dB; there only after `--stems`."""
+        return self.path / snr_name(snr) / "stems" / f"{clip.id}.{self.info['audio_format']}"
+
+    def features(self, snr: float) -> NDArray[np.float32]:
+        """Return the log-mel of every clip at `snr` dB, mapped from disk: (clips, frames, bands).
+
+        Raises
+        ------
+        InputError
+            If they were not made, or have another shape than the data set says.
+        """
+        self.require_snr(snr)
+        path = self.path / snr_name(snr) / "logmel.npy"
+        try:
+            array: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
+        except FileNotFoundError:
+            raise InputError(f"{path}: not there; run `remixbench make` without --no-features") from None
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: not a log-mel file ({error}); delete it and run `remixbench make` again") from None
+        expected = (len(self.clips), self.recipe.frames, self.recipe.features.bands)
+        if array.shape != expected or array.dtype != np.float32:
+            raise InputError(f"{path}: found {array.dtype} {array.shape}, expected float32 {expected}; delete and make it again")
+        return array
+
+
+def find_dataset(workspace: Path, dataset: str | Path | Dataset | None = None) -> Dataset:
+    """Open a data set by path, by name in the workspace, or the one made last.
+
+    Raises
+    ------
+    InputError
+        If there is none, or none of that name.
+    """
+    if isinstance(dataset, Dataset):
+        return dataset
+    found = sorted((workspace / "datasets").glob("*/dataset.json"))
+    if dataset is not None:
+        for path in (Path(dataset), workspace / "datasets" / dataset):
+            if path.is_dir():
+                return Dataset.open(path)
+        names = [file.parent.name for file in found]
+        there = f"; there are: {', '.join(names)}" if names else "; `remixbench make` makes one"
+        raise InputError(f"no data set '{dataset}'{nearest(str(dataset), names)} in {workspace / 'datasets'}{there}")
+    if not found:
+        raise InputError(f"{workspace / 'datasets'}: there is no data set yet; `remixbench make` makes one")
+    return Dataset.open(max(found, key=lambda file: str(read_json(file).get("made", ""))).parent)
+
+
+def as_tuple(values: Any) -> tuple[Any, ...]:
+    """Return one value or several as a tuple, so that functions take `snr=0` as well as `snr=[0, 10]`."""
+    if values is None:
+        return ()
+    if isinstance(values, Sequence) and not isinstance(values, str):
+        return tuple(values)
+    return (values,)
