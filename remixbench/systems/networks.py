@@ -58,8 +58,8 @@ class AtrousNetwork(nn.Module):
 class TwoStepNetwork(nn.Module):
     """Class maps and two-step attention: `2ap`, and with a decoder `2ap-aux` and `atrous-2ap-aux`.
 
-    The decoder of `atrous-2ap-aux` is that of `2ap-aux` unchanged (both encoders end in 256 channels), so that
-    the two differ in the encoder alone.
+    The decoder of `atrous-2ap-aux` is that of `2ap-aux` unchanged (both encoders end in 256 channels), so
+    that the two differ in the encoder alone.
     """
 
     def __init__(

@@ -7,11 +7,11 @@ A package adds a system with an entry point of the group `remixbench.systems`, f
     [project.entry-points."remixbench.systems"]
     my-system = "my_package:my_system"
 
-naming a callable `my_system(classes, frames, bands, width, **options) -> torch.nn.Module`, whose forward takes
-the standardised log-mel (batch, frames, bands) and returns `remixbench.systems.Output`. The callable may carry
-the attributes `description` (a line), `alpha` (default weight of the reconstruction, 0.0) and `options` (a dict:
-for each option the allowed words, the default first, or an `Option`). Nothing of the package is imported until
-its system is asked for.
+naming a callable `my_system(classes, frames, bands, width, **options) -> torch.nn.Module`, whose forward
+takes the standardised log-mel (batch, frames, bands) and returns `remixbench.systems.Output`. The callable may
+carry the attributes `description` (a line), `alpha` (default weight of the reconstruction, 0.0) and `options`
+(a dict: for each option the allowed words, the default first, or an `Option`). Nothing of the package is
+imported until its system is asked for.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ _BUNDLED = {
 def available() -> dict[str, SystemSpec]:
     """Return the bundled systems and those of installed packages, by name.
 
-    A package's system is listed without importing it: its line says which package it is of; `spec` imports it.
+    A package's system is listed without importing it: its line says which package it is of.
     """
     specs = dict(_BUNDLED)
     for point in _entry_points():
@@ -256,7 +256,7 @@ def _build_external(
 
     factory = _factory(name)
     package = available()[name].package
-    # as modules do, such a network draws its weights from the global generator: seed it, and put it back after
+    # such a network draws its weights from the global generator, as modules do: seed it, put it back after
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
