@@ -1,0 +1,159 @@
+"""A system's answers for the clips of one fold, and the checks that any of them must pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from remixbench.errors import InputError, nearest
+from remixbench.scoring.events import EventTable, FloatArray, IntArray
+from remixbench.scoring.reference import Reference
+
+AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".aif", ".aiff")
+Float32Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a system said; what its form cannot express is None and stays blank in every table.
+
+    Attributes
+    ----------
+    clip_scores : (clips, classes) float64 in [0, 1]
+    frame_scores : (clips, frames, classes) float32 in [0, 1]
+    frame_edges : (frames + 1,) seconds, where each frame begins and ends
+    events : decided events
+    """
+
+    clip_scores: FloatArray | None = None
+    frame_scores: Float32Array | None = None
+    frame_edges: FloatArray | None = None
+    events: EventTable | None = None
+
+
+def check_scores(scores: npt.NDArray[Any], place: str, where: Sequence[Sequence[str]]) -> None:
+    """Refuse scores that are not finite or leave [0, 1], saying what they look like.
+
+    Parameters
+    ----------
+    scores : array of any shape
+    place : the file or key that they come from
+    where : for each axis of `scores`, what each index is called in the message
+
+    Raises
+    ------
+    InputError
+        With the first offending place and its value.
+    """
+    if not scores.size:
+        return
+    low, high = float(scores.min()), float(scores.max())
+    if low >= 0 and high <= 1:
+        return
+    wrong = ~((scores >= 0) & (scores <= 1)) if np.isfinite(low + high) else ~np.isfinite(scores)
+    index = np.unravel_index(int(wrong.argmax()), scores.shape)
+    at = ", ".join(names[int(i)] for names, i in zip(where, index, strict=True))
+    value = float(scores[index])
+    if not np.isfinite(value):
+        raise InputError(f"{place}: {at}: {value} is not finite, expected a score in [0, 1]")
+    if low >= -1e-3 and high <= 1 + 1e-3:
+        remedy = "rounding, it seems: clip the scores to [0, 1]"
+    elif low >= 0 and high <= 100:
+        remedy = "these look like percentages: divide them by 100"
+    else:
+        remedy = "these look like logits: apply a sigmoid"
+    raise InputError(f"{place}: {at}: {value:g} is outside [0, 1] ({remedy})")
+
+
+def match_clips(names: Sequence[str], reference: Reference, place: str, where: Sequence[str]) -> IntArray:
+    """Return for each clip of the reference the row in `names` that is meant.
+
+    A name may come with or without a leading folder and an audio suffix.
+
+    Raises
+    ------
+    InputError
+        If a name is unknown or ambiguous, or a clip comes twice or not at all. `where[i]` says where name i
+        stands.
+    """
+    rows = clip_rows(names, reference, place, where)
+    at = np.full(len(reference.filenames), -1)
+    for index, row in enumerate(rows):
+        if at[row] >= 0:
+            first = where[at[row]]
+            raise InputError(
+                f"{place}: {where[index]}: "
+                f"clip '{reference.filenames[row]}' comes twice (before at {first}); leave one"
+            )
+        at[row] = index
+    missing = np.flatnonzero(at < 0)
+    if len(missing):
+        raise InputError(
+            f"{place}: {len(missing)} of the fold's {len(at)} clips missing, "
+            f"first '{reference.filenames[missing[0]]}'; give every clip once"
+        )
+    return at
+
+
+def clip_rows(names: Sequence[str], reference: Reference, place: str, where: Sequence[str]) -> IntArray:
+    """Return for each of `names` the row of the reference; InputError for one unknown or ambiguous."""
+    exact = {name: row for row, name in enumerate(reference.filenames)}
+    bare: dict[str, list[int]] = {}
+    for row, name in enumerate(reference.filenames):
+        bare.setdefault(_bare(name), []).append(row)
+    found = np.empty(len(names), np.int64)
+    for index, name in enumerate(names):
+        rows = [exact[name]] if name in exact else bare.get(_bare(name), [])
+        if len(rows) != 1:
+            raise _no_such_clip(name, rows, reference, bare, f"{place}: {where[index]}")
+        found[index] = rows[0]
+    return found
+
+
+def _bare(name: str) -> str:
+    last = PurePosixPath(name.replace("\\", "/")).name
+    return last[: last.rindex(".")] if last.lower().endswith(AUDIO_SUFFIXES) else last
+
+
+def _no_such_clip(
+    name: str, rows: list[int], reference: Reference, bare: Mapping[str, object], at: str
+) -> InputError:
+    names = reference.filenames
+    if rows:
+        return InputError(
+            f"{at}: '{name}' could be any of {len(rows)} clips, such as '{names[rows[0]]}'; name it in full"
+        )
+    padded = [key for key in bare if key.lstrip("0") == _bare(name).lstrip("0")]
+    if len(padded) == 1:
+        return InputError(f"{at}: no clip '{name}' in this fold; leading zeros lost? '{padded[0]}' is there")
+    return InputError(
+        f"{at}: no clip '{name}' in this fold{nearest(name, names)}; it has {len(names)}, "
+        f"'{names[0]}' to '{names[-1]}'"
+    )
+
+
+def match_classes(labels: Sequence[str], reference: Reference, place: str) -> IntArray:
+    """Return for each class of the reference its place in `labels`, which may come in any order.
+
+    Raises
+    ------
+    InputError
+        If a label is unknown (the nearest is named), comes twice, or a class is missing.
+    """
+    for index, label in enumerate(labels):
+        if label not in reference.classes:
+            raise InputError(
+                f"{place}: column '{label}' is no class of this data set{nearest(label, reference.classes)}"
+            )
+        if label in labels[:index]:
+            raise InputError(f"{place}: class '{label}' comes twice; leave one")
+    for label in reference.classes:
+        if label not in labels:
+            count = len(set(reference.classes) - set(labels))
+            raise InputError(f"{place}: {count} of {len(reference.classes)} classes missing, first '{label}'")
+    return np.array([labels.index(label) for label in reference.classes], np.int64)

@@ -1,0 +1,150 @@
+"""Reading anybody's predictions: told apart by name and content, checked, put in the reference's order."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from remixbench.errors import InputError, nearest
+from remixbench.scoring.events import DECIMALS, FloatArray
+from remixbench.scoring.predictions import Float32Array, Predictions, check_scores, match_classes, match_clips
+from remixbench.scoring.reference import Reference
+from remixbench.scoring.tables import Table, number, read_table
+
+FORMS = "tags.csv, frames.npz, a folder of one TSV a clip, or an event list"
+
+
+def read_predictions(path: Path, reference: Reference) -> Predictions:
+    """Read predictions in any of the accepted forms, aligned with `reference`.
+
+    A table with one column a class is read as clip scores, an .npz as frame scores; a folder may hold
+    tags.csv, frames.npz or both.
+
+    Raises
+    ------
+    InputError
+        One line with file, row and column, what was found, what was expected, and the remedy.
+    """
+    if path.is_dir():
+        tags, frames = path / "tags.csv", path / "frames.npz"
+        if not (tags.is_file() or frames.is_file()):
+            raise InputError(f"{path}: holds no tags.csv and no frames.npz; expected {FORMS}")
+        clip_scores = read_tags(read_table(tags), reference) if tags.is_file() else None
+        scores, edges = read_frames(frames, reference) if frames.is_file() else (None, None)
+        return Predictions(clip_scores, scores, edges)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; expected {FORMS}")
+    if path.suffix.lower() == ".npz":
+        scores, edges = read_frames(path, reference)
+        return Predictions(None, scores, edges)
+    return Predictions(read_tags(read_table(path), reference))
+
+
+def read_tags(table: Table, reference: Reference) -> FloatArray:
+    """Return (clips, classes) from a table of `filename` and one column a class."""
+    header = table.header
+    if "filename" not in header:
+        raise InputError(f"{table.path}: no column 'filename'{nearest('filename', header)}; expected {FORMS}")
+    key = header.index("filename")
+    labels = [name for name in header if name != "filename"]
+    columns = match_classes(labels, reference, str(table.path))
+    where = [f"line {line}" for line in table.lines]
+    at = match_clips([row[key] for row in table.rows], reference, str(table.path), where)
+    values = np.array(
+        [
+            [number(field, table.path, line, header[i]) for i, field in enumerate(row) if i != key]
+            for row, line in zip(table.rows, table.lines, strict=True)
+        ]
+    )
+    check_scores(values, str(table.path), (where, [f"column '{name}'" for name in labels]))
+    return values[np.ix_(at, columns)]
+
+
+def read_frames(path: Path, reference: Reference) -> tuple[Float32Array, FloatArray]:
+    """Return (clips, frames, classes) and the frames' edges in seconds from an .npz.
+
+    Keys: `scores` (clips, frames, classes), `filename`, `classes`, `frame_seconds`. Frame i lasts from
+    i · frame_seconds to (i + 1) · frame_seconds. Nothing pickled is ever loaded.
+    """
+    arrays = _load(path)
+    scores, names, labels = arrays["scores"], arrays["filename"], arrays["classes"]
+    if scores.ndim != 3 or scores.dtype.kind != "f":
+        raise InputError(
+            f"{path}: 'scores' has shape {scores.shape} and type {scores.dtype}, "
+            "expected floats (clips, frames, classes)"
+        )
+    for key, values, count in (("filename", names, scores.shape[0]), ("classes", labels, scores.shape[2])):
+        if values.dtype.kind not in "US" or values.shape != (count,):
+            raise InputError(
+                f"{path}: '{key}' has shape {values.shape} and type {values.dtype}, "
+                f"expected {count} strings as in 'scores'"
+            )
+    edges = _edges(path, arrays["frame_seconds"], scores.shape[1], float(reference.durations.max()))
+    clip_names, class_names = (
+        [str(name) for name in names.astype(str)],
+        [str(name) for name in labels.astype(str)],
+    )
+    columns = match_classes(class_names, reference, f"{path}: 'classes'")
+    at = match_clips(clip_names, reference, f"{path}: 'filename'", [f"row {i}" for i in range(len(names))])
+    axes = (
+        [f"clip '{name}'" for name in clip_names],
+        [f"frame {i}" for i in range(scores.shape[1])],
+        [f"class '{name}'" for name in class_names],
+    )
+    check_scores(scores, f"{path}: 'scores'", axes)
+    if (at != np.arange(len(at))).any():
+        scores = scores[at]
+    if (columns != np.arange(len(columns))).any():
+        scores = scores[:, :, columns]
+    return np.ascontiguousarray(scores, np.float32), edges
+
+
+def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
+    keys = ("scores", "filename", "classes", "frame_seconds")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            missing = [key for key in keys if key not in archive.files]
+            if missing:
+                found = ", ".join(archive.files) or "nothing"
+                raise InputError(
+                    f"{path}: no array '{missing[0]}' (found {found}); expected {', '.join(keys)}"
+                )
+            return {key: archive[key] for key in keys}
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path}: not readable as an .npz without pickled objects ({reason})") from None
+
+
+def _edges(path: Path, frame_seconds: npt.NDArray[Any], frames: int, duration: float) -> FloatArray:
+    at = f"{path}: 'frame_seconds'"
+    if frame_seconds.size != 1 or frame_seconds.dtype.kind not in "fiu":
+        raise InputError(
+            f"{at} has shape {frame_seconds.shape} and type {frame_seconds.dtype}, expected one number"
+        )
+    step = float(frame_seconds.reshape(()))
+    if not (np.isfinite(step) and step > 0):
+        raise InputError(f"{at} is {step}, expected seconds above zero")
+    edges = np.round(np.arange(frames + 1) * step, DECIMALS)
+    return fit_edges(edges, duration, at)
+
+
+def fit_edges(edges: FloatArray, duration: float, at: str) -> FloatArray:
+    """Check that a grid of frames covers a clip of `duration` seconds, and cut what stands over its end.
+
+    Raises
+    ------
+    InputError
+        If more than a frame stands over, or less than 90 % is covered: the times are then not seconds.
+    """
+    if len(edges) < 2 or not (np.diff(edges) > 0).all():
+        raise InputError(f"{at}: expected one frame or more, each ending after it begins")
+    if edges[-2] >= duration or edges[-1] < 0.9 * duration:
+        hint = " (milliseconds? divide by 1000)" if edges[-1] / 1000 <= 1.1 * duration < edges[-1] else ""
+        raise InputError(
+            f"{at}: {len(edges) - 1} frames end at {edges[-1]:g} s but the clips last {duration:g} s{hint}"
+        )
+    return np.minimum(edges, duration)

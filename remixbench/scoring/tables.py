@@ -1,0 +1,137 @@
+"""Reading small text tables as people write them: any encoding with a mark, any usual separator and line end.
+
+A table keeps the number of the line that each row stood on, so that errors can name it.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from remixbench.errors import InputError
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_LONGEST_FIELD = 60
+
+
+@dataclass(frozen=True)
+class Table:
+    """A header and rows of text fields, each row with as many fields as the header."""
+
+    path: Path
+    header: tuple[str, ...]
+    rows: list[list[str]]
+    lines: list[int]
+    """Line in the file (from 1) on which each row stands."""
+
+
+def read_text(path: Path) -> str:
+    """Read text by its byte order mark; without one UTF-8, or UTF-16 where every other byte is nul.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or is not text.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
+    if encoding == "utf-8" and len(data) >= 4:
+        encoding = {(0, 1): "utf-16-be", (1, 0): "utf-16-le"}.get((data[0] and 1, data[1] and 1), "utf-8")
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        where = f"byte {error.start}"
+        raise InputError(f"{path}: not text in {encoding} ({where}); save it as UTF-8") from None
+    if "\0" in text:
+        raise InputError(f"{path}: holds nul characters, so it is not a text table; save it as UTF-8 text")
+    return text
+
+
+def read_table(path: Path) -> Table:
+    """Read a table with a header line, separated by tabs, semicolons or commas (by what the header holds).
+
+    Blank lines are skipped; fields lose blanks around them.
+
+    Raises
+    ------
+    InputError
+        If the file is no text or empty, a row has another number of fields than the header, or a quote is
+        left open.
+    """
+    text = read_text(path)
+    first = next((line for line in text.splitlines() if line.strip()), None)
+    if first is None:
+        raise InputError(f"{path}: empty, expected a header line")
+    separator = next((mark for mark in "\t;," if mark in first), ",")
+    header: tuple[str, ...] | None = None
+    rows: list[list[str]] = []
+    lines: list[int] = []
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    try:
+        for fields in reader:
+            fields = [field.strip() for field in fields]
+            if header is not None and len(fields) == len(header):
+                if any(fields):
+                    rows.append(fields)
+                    lines.append(reader.line_num)
+            elif not any(fields):
+                continue
+            elif header is None:
+                header = tuple(fields)
+            else:
+                raise InputError(
+                    f"{path}: line {reader.line_num} has {len(fields)} fields, "
+                    f"expected the {len(header)} of the header"
+                )
+    except csv.Error as error:
+        raise InputError(f"{path}: line {reader.line_num} is broken ({error})") from None
+    assert header is not None
+    _check_header(path, header)
+    return Table(path, header, rows, lines)
+
+
+def _check_header(path: Path, header: tuple[str, ...]) -> None:
+    seen: set[str] = set()
+    for place, name in enumerate(header, 1):
+        if not name:
+            raise InputError(f"{path}: column {place} of the header has no name")
+        if name in seen:
+            raise InputError(f"{path}: two columns are named '{name}'; leave one")
+        seen.add(name)
+
+
+def number(text: str, path: Path, line: int, column: str) -> float:
+    """Return the finite number that a field holds.
+
+    Raises
+    ------
+    InputError
+        If the field is empty, not a number, or not finite; names file, line and column.
+    """
+    if _NUMBER.fullmatch(text):
+        value = float(text)
+        if value - value == 0:
+            return value
+    at = f"{path}: line {line}, column '{column}'"
+    if not text:
+        raise InputError(f"{at}: empty, expected a number")
+    shown = text if len(text) <= _LONGEST_FIELD else text[:_LONGEST_FIELD] + "..."
+    if text.lower().lstrip("+-") in ("nan", "inf", "infinity") or _NUMBER.fullmatch(text):
+        raise InputError(f"{at}: {shown} is not finite, expected a number")
+    if _NUMBER.fullmatch(text.replace(",", ".", 1)):
+        raise InputError(f"{at}: {shown!r} has a decimal comma, write a decimal point")
+    raise InputError(f"{at}: {shown!r} is not a number")
