@@ -1,0 +1,191 @@
+"""Synthesised recordings of 41 sound events and 10 scenes: the sounds of the `mini` recipe.
+
+They are stand-ins from simple physics (`synthetic_models`) and a table (`synthetic_classes`), so that the
+whole road can be tried without any download. They only resemble what their labels say, and numbers
+measured on them mean nothing outside `mini`.
+
+Determinism: everything is drawn from a PCG64 seeded with (seed, CRC-32 of the label, number, ...), computed
+in float64 without BLAS, and rounded to steps of 1/32768, which float32 and PCM_16 both hold exactly. On one
+machine with one numpy the samples are always the same. Another processor or numpy may differ in the last
+bits of a sine or a transform: the rounding hides nearly all of that, and what it leaves is one step in a rare
+sample. A numpy that changed its Generator's stream would give other sounds of the same kind.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import replace
+
+import numpy as np
+from numpy.random import PCG64, Generator, SeedSequence
+from numpy.typing import NDArray
+
+from remixbench.errors import InputError, unknown
+from remixbench.sources.synthetic_blocks import Signal, fast_length, samples
+from remixbench.sources.synthetic_classes import EVENTS, SCENES, Part, Pattern
+from remixbench.sources.synthetic_models import Range, settled
+
+LOWEST_RATE = 8000  # Hz; below it the brightest classes would have nothing left to sound
+SHORTEST, LONGEST = 0.3, 4.0  # seconds an event lasts
+VARIANTS = 4  # different hits that a repeated sound is made of
+FADE = 0.02  # seconds
+
+
+def event_labels() -> tuple[str, ...]:
+    """Return the 41 event labels, those of FSDKaggle2018, sorted."""
+    return tuple(EVENTS)
+
+
+def scene_labels() -> tuple[str, ...]:
+    """Return the 10 scene labels, those of TAU Urban Acoustic Scenes 2019, sorted."""
+    return tuple(SCENES)
+
+
+def synthesise_event(label: str, number: int, rate: int, seed: int) -> NDArray[np.float32]:
+    """Return recording `number` of an event.
+
+    Parameters
+    ----------
+    label
+        One of `event_labels()`.
+    number
+        Which recording, from 0: another number draws another pitch, length, decay, brightness and room.
+    rate
+        Samples a second, at least 8000.
+    seed
+        Of the whole set of recordings, from 0.
+
+    Returns
+    -------
+    Mono samples, 0.3 to 4 s long, the largest in [0.2, 0.9], faded out, on a grid of 1/32768.
+
+    Raises
+    ------
+    InputError
+        For an unknown label or a rate below 8000.
+    """
+    if label not in EVENTS:
+        raise unknown("synthetic event", label, EVENTS)
+    _check_rate(rate)
+    random = _generator(seed, label, number)
+    pattern = settled(EVENTS[label], random, 0.04)
+    at = _regular(pattern, random)
+    length = samples(LONGEST, rate)
+    dry = np.zeros(length)
+    end = samples(SHORTEST, rate)
+    for sound, start in _hits(pattern, at, random, rate):
+        first = round(start * rate)
+        last = min(length, first + len(sound))
+        dry[first:last] += sound[: last - first]
+        end = max(end, last)
+    wet = _in_room(dry[: min(length, end + samples(0.05, rate))], random, rate)
+    fade = samples(FADE, rate)
+    wet[-fade:] *= np.cos(np.linspace(0, np.pi / 2, fade)) ** 2
+    return _on_grid(wet * (random.uniform(0.3, 0.85) / np.abs(wet).max()))
+
+
+def synthesise_scene(
+    label: str, place: int, piece: int, rate: int, seconds: float, seed: int
+) -> NDArray[np.float32]:
+    """Return piece `piece` of the recording of a scene at a place.
+
+    Pieces of one place share its colour, density and hum, and differ in all details.
+    No part of a piece is silent.
+
+    Parameters
+    ----------
+    label
+        One of `scene_labels()`.
+    place, piece
+        Which recording place, and which part of its recording, from 0.
+    rate
+        Samples a second, at least 8000.
+    seconds
+        Length.
+    seed
+        Of the whole set of recordings, from 0.
+
+    Returns
+    -------
+    `round(seconds * rate)` mono samples, the largest in [0.2, 0.9], on a grid of 1/32768.
+
+    Raises
+    ------
+    InputError
+        For an unknown label or a rate below 8000.
+    """
+    if label not in SCENES:
+        raise unknown("synthetic scene", label, SCENES)
+    _check_rate(rate)
+    here = settled(SCENES[label], _generator(seed, label, place), 0.06)
+    random = _generator(seed, label, place, piece)
+    now = settled(here, random, 0.02)
+    length = samples(seconds, rate)
+    total = np.zeros(length)
+    for part in now.bed:
+        sound = replace(part.model, seconds=Range(seconds, seconds)).sound(random, rate)
+        total += sound * (part.gain / np.sqrt(np.mean(sound**2)))
+    for pattern in now.scatter:
+        for sound, start in _hits(pattern, _scattered(pattern, seconds, random), random, rate):
+            first = min(length, round(start * rate))
+            last = min(length, first + len(sound))
+            total[first:last] += sound[: last - first]
+    return _on_grid(total * (random.uniform(0.3, 0.85) / np.abs(total).max()))
+
+
+def _generator(seed: int, label: str, *numbers: int) -> Generator:
+    """Return the generator of one recording; labels enter by CRC-32, which is the same everywhere."""
+    return Generator(PCG64(SeedSequence((seed, zlib.crc32(label.encode()), *numbers))))
+
+
+def _check_rate(rate: int) -> None:
+    if rate < LOWEST_RATE:
+        raise InputError(f"rate {rate} Hz is too low for synthetic sounds; take {LOWEST_RATE} Hz or more")
+
+
+def _regular(pattern: Pattern, random: Generator) -> list[float]:
+    """Return when the hits of an event begin: the first at 0, the others `gap` apart, more or less."""
+    count, gap = int(pattern.count.draw(random)), pattern.gap.draw(random)
+    steps = gap * (1 + pattern.loose * random.uniform(-1, 1, count))
+    return [float(t) for t in np.cumsum(steps) - steps[0] if t < LONGEST - SHORTEST]
+
+
+def _scattered(pattern: Pattern, seconds: float, random: Generator) -> list[float]:
+    """Return when the hits of a scene begin: anywhere, one a `gap` on average."""
+    gap = pattern.gap.draw(random)
+    count = max(1, int(seconds / gap))
+    return [float(t) for t in random.uniform(0, seconds, count)]
+
+
+def _hits(pattern: Pattern, at: list[float], random: Generator, rate: int) -> list[tuple[Signal, float]]:
+    """Return sounds and when they begin: each part of the pattern at each time, in a few variants."""
+    made = []
+    for part in pattern.parts:
+        after = part.start.draw(random) if part.start is not None else 0.0
+        kinds = [_level(part, random, rate) for _ in range(min(len(at), VARIANTS))]
+        for i, start in enumerate(at):
+            made.append((kinds[i % len(kinds)] * random.uniform(0.6, 1.0), start + after))
+    return made
+
+
+def _level(part: Part, random: Generator, rate: int) -> Signal:
+    """Return a sound of the part's model with the part's gain as its peak."""
+    sound = part.model.sound(random, rate)
+    scale: float = part.gain / np.abs(sound).max()
+    return sound * scale
+
+
+def _in_room(dry: Signal, random: Generator, rate: int) -> Signal:
+    """Return the sound as a small room gives it back: with a tail of noise, its RT60 in 0.05 to 0.25 s."""
+    decay, share = random.uniform(0.05, 0.25) / 6.9, random.uniform(0.1, 0.35)
+    tail = samples(7 * decay, rate)
+    answer = random.standard_normal(tail) * np.exp(-np.arange(tail) / (decay * rate))
+    answer *= share / np.sqrt(np.sum(answer**2))
+    answer[0] += 1.0
+    length = fast_length(len(dry) + tail)
+    return np.fft.irfft(np.fft.rfft(dry, length) * np.fft.rfft(answer, length), length)[: len(dry)]
+
+
+def _on_grid(signal: Signal) -> NDArray[np.float32]:
+    """Return float32 samples rounded to steps of 1/32768, the values of 16-bit audio."""
+    return (np.rint(signal * 32768.0) / 32768.0).astype(np.float32)

@@ -1,0 +1,338 @@
+"""Ten small physical models of how things sound, for the synthetic recordings of the `mini` recipe.
+
+Each model is a frozen dataclass of ranges. `sound` draws one value from each range and returns one sound
+as float64 samples of no particular level. A recording first narrows the ranges of its class
+(`settled`), so that its hits resemble each other more than those of another recording.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.random import Generator
+
+from remixbench.sources.synthetic_blocks import (
+    Resonance,
+    Signal,
+    along,
+    coloured_noise,
+    harmonics,
+    modal,
+    resonate,
+    samples,
+    swell,
+    wander,
+)
+
+Thing = TypeVar("Thing")
+
+
+@dataclass(frozen=True)
+class Range:
+    """A positive quantity between two values, drawn evenly on a logarithmic scale."""
+
+    low: float
+    high: float
+
+    def draw(self, random: Generator) -> float:
+        """Return one value."""
+        return float(self.low * (self.high / self.low) ** random.random())
+
+
+def settled(thing: Thing, random: Generator, spread: float) -> Thing:
+    """Return `thing` with each Range in it, at any depth, narrowed to one drawn value ± `spread` of it."""
+    value: Any = thing
+    if isinstance(value, Range):
+        middle = value.draw(random)
+        value = Range(max(value.low, middle * (1 - spread)), min(value.high, middle * (1 + spread)))
+    elif isinstance(value, tuple):
+        value = tuple(settled(part, random, spread) for part in value)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        parts = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        value = type(value)(**{name: settled(part, random, spread) for name, part in parts.items()})
+    settled_thing: Thing = value
+    return settled_thing
+
+
+class Model(Protocol):
+    """What makes one sound."""
+
+    def sound(self, random: Generator, rate: int) -> Signal:
+        """Return one sound of about unit size at `rate` Hz."""
+
+
+@dataclass(frozen=True)
+class Plucked:
+    """A stiff string, plucked at `point` of its length: f_k = k·f·√(1 + B·k²), a_k = sin(kπ·point) / k^slope.
+
+    High partials die first (τ_k = decay / k^damping). Fletcher and Rossing, The Physics of Musical
+    Instruments, 2nd ed., sections 2.8, 2.18 and 9.
+    """
+
+    pitch: Range
+    decay: Range
+    slope: Range = Range(1.0, 1.8)
+    damping: Range = Range(0.5, 0.9)
+    point: Range = Range(0.12, 0.4)
+    stiffness: float = 1e-4
+
+    def sound(self, random: Generator, rate: int) -> Signal:
+        """Return one note."""
+        pitch, decay = self.pitch.draw(random), self.decay.draw(random)
+        slope, damping, point = (part.draw(random) for part in (self.slope, self.damping, self.point))
+        k = np.arange(1.0, 26.0)
+        count = samples(min(3.0, 4 * decay), rate)
+        frequencies = k * pitch * np.sqrt(1 + self.stiffness * k * k)
+        return modal(frequencies, decay * k**-damping, np.sin(k * np.pi * point) * k**-slope, count, rate)
+
+
+@dataclass(frozen=True)
+class Struck:
+    """A bar, bell, membrane, plate, box or shard: inharmonic modes at `ratios` of the pitch, struck once.
+
+    `slope` and `damping` are powers of the ratio (amplitude, decay); `thud` is the noise of the contact as a
+    share of the ringing; `bend` how far the pitch starts above its rest (a slack membrane).
+    """
+
+    pitch: Range
+    ratios: tuple[float, ...]
+    decay: Range
+    slope: Range = Range(0.3, 0.8)
+    damping: Range = Range(0.4, 0.9)
+    thud: Range = Range(0.05, 0.15)
+    bend: float = 0.0
+
+    def sound(self, random: Generator, rate: int) -> Signal:
+        """Return one stroke."""
+        pitch, decay = self.pitch.draw(random), self.decay.draw(random)
+        slope, damping, thud = (part.draw(random) for part in (self.slope, self.damping, self.thud))
+        ratios = np.array(self.ratios)
+        count = samples(min(3.5, max(0.05, 5 * decay)), rate)
+        place = random.uniform(
+            0.4, 1.0, len(ratios)
+        )  # where it was struck decides how much of each mode is heard
+        ring = modal(pitch * ratios, decay * ratios**-damping, place * ratios**-slope, count, rate)
+        if self.bend > 0:
+            t = np.arange(count) / rate
+            ring = np.interp(t + self.bend * 0.05 * (1 - np.exp(-t / 0.05)), t, ring)
+        burst = min(count, samples(0.02, rate))
+        hit = random.standard_normal(burst) * np.exp(-np.arange(burst) / (0.004 * rate))
+        ring[:burst] += thud * np.abs(ring).max() * hit
+        return ring
+
+
+@dataclass(frozen=True)
+class Blown:
+    """A pipe or a reed: harmonics with slope, formants and breath, tongued softly.
+
+    `even` is the share of the even harmonics (small in a cylinder closed at one end, as a clarinet), `breath`
+    that of the noise, `vibrato` the relative excursion in pitch, `second` the pitch of a second reed over
+    the first.
+    """
+
+    pitch: Range
+    seconds: Range
+    slope: Range
+    even: float = 1.0
+    formants: tuple[Resonance, ...] = ()
+    breath: Range = Range(0.01, 0.03)
+    attack: Range = Range(0.02, 0.06)
+    vibrato: Range = Range(0.001, 0.004)
+    second: Range | None = None
+
+    def sound(self, random: Generator, rate: int) -> Signal:
+        """Return one note."""
+        pitch, slope = self.pitch.draw(random), self.slope.draw(random)
+        count = samples(self.seconds.draw(random), rate)
+        shake = np.sin(2 * np.pi * random.uniform(4.5, 6.5) / rate * np.arange(count))
+        track = pitch * (1 + self.vibrato.draw(random) * shake + 0.002 * wander(random, count, rate, 8))
+        k = np.arange(1.0, 31.0)
+        weights = k**-slope * np.where(k % 2 == 0, self.even, 1.0)
+        for part in self.formants:
+            weights *= 1 + part.gain / (1 + ((k * pitch - part.hertz) / part.width) ** 2)
+        tone = harmonics(track, weights, rate)
+        if self.second is not None:
+            tone += harmonics(track * self.second.draw(random), weights, rate)
+        wind = coloured_noise(random, count, rate, 2.5 * pitch, 1.2)
+        loud = swell(count, rate, self.attack.draw(random), 0.08) * (1 + 0.1 * shake)
+        return (tone / np.abs(tone).max() + self.breath.draw(random) * wind) * loud
+
+
+@dataclass(frozen=True)
+class Bowed:
+    """Stick and slip: a sawtooth (Helmholtz motion) with vibrato through the resonances of a body.
+
+    `glide` is the pitch at the end over that at the start, with `wobble` for an unsteady hand: a violin's are
+    small, a hinge's large.
+    """
+
+    pitch: Range
+    seconds: Range
+    body: tuple[Resonance, ...]
+    vibrato: Range = Range(0.004, 0.01)
+    scratch: Range = Range(0.02, 0.06)
+    attack: Range = Range(0.05, 0.15)
+    glide: Range = Range(0.995, 1.005)
+    wobble: float = 0.003
+
+    def sound(self, random: Generator, rate: int) -> Signal:
+        """Return one stroke of the bow."""
+        pitch, count = self.pitch.draw(random), samples(self.seconds.draw(random), rate)
+        t = np.arange(count) / rate
+        shake = self.vibrato.draw(random) * np.sin(2 * np.pi * random.uniform(4.8, 6.2) * t)
+        course = self.glide.draw(random) ** (t / t[-1]) * (1 + self.wobble * wander(random, count, rate, 10))
+        saw = harmonics(pitch * course * (1 + shake), 1 / np.arange(1.0, 36.0), rate)
+        saw += self.scratch.draw(random) * random.standard_normal(count)
+        loud = swell(count, rate, self.attack.draw(random), 0.1) * (1 + 0.15 * wander(random, count, rate, 6))
+        return resonate(saw, rate, self.body, direct=0.1) * loud
+
+
+@dataclass(frozen=True)
+class Voice:
+    """A throat: a glottal tone and breath through formants that move from one vowel to another.
+
+    `contour` multiplies the pitch along the sound; `rough` is how unevenly the vocal folds beat.
+    """
+
+    pitch: Range
+    seconds: Range
+    contour: tuple[float, ...]
+    vowels: tuple[tuple[Resonance, ...], tuple[Resonance, ...]]
+    breath: Range = Range(0.02, 0.06)
+    rough: Range = Range(0.01, 0.03)
+    attack: Range = Range(0.02, 0.05)
+    release: float = 0.1
+
+    def sound(self, random: Generator, rate: int) -> Signal:
+        """Return one syllable, bark or miaow."""
+        count = samples(self.seconds.draw(random), rate)
+        pitch = self.pitch.draw(random) * along(self.contour, count)
+        rough, breath = self.rough.draw(random), self.breath.draw(random)
+        pitch *= 1 + rough * wander(random, count, rate, float(pitch.mean()))
+        source = harmonics(pitch, np.arange(1.0, 31.0) ** -1.2, rate)
+        source += breath * random.standard_normal(count)
+        first, last = (resonate(source, rate, vowel) for vowel in self.vowels)
+        place = np.linspace(0, 1, count)
+        return (first * (1 - place) + last * place) * swell(
+            count, rate, self.attack.draw(random), self.release
+        )
+
+
+@dataclass(frozen=True)
+class Pulses:
+    """An engine, a mains hum, or lips that flap: a train of pulses of unsteady period through resonances.
+
+    `jitter` is the share by which a period varies, `drift` the slow change of the pulse rate, `noise` the
+    share of turbulence, `rise` the envelope's attack in seconds, `tune` moves the whole body.
+    """
+
+    pulses: Range
+    seconds: Range
+    body: tuple[Resonance, ...]
+    jitter: Range
+    noise: Range = Range(0.05, 0.15)
+    drift: float = 0.05
+    rise: Range = Range(0.03, 0.08)
+    tune: Range = Range(0.85, 1.18)
+
+    def sound(self, random: Generator, rate: int) -> Signal:
+        """Return one stretch of running."""
+        seconds, pulses = self.seconds.draw(random), self.pulses.draw(random)
+        count, jitter, tune = samples(seconds, rate), self.jitter.draw(random), self.tune.draw(random)
+        number = int(seconds * pulses * 1.5) + 4
+        turn = 1 + self.drift * wander(random, number, 1, 0.2)
+        at = np.cumsum((1 + jitter * random.uniform(-1, 1, number)) / (pulses * turn)) * rate
+        at = at[at < count - 1]
+        train = np.zeros(count)
+        np.add.at(train, at.astype(np.int64), random.uniform(0.7, 1.0, len(at)))
+        train += self.noise.draw(random) * np.sqrt(np.mean(train**2)) * random.standard_normal(count)
+        body = tuple(Resonance(part.hertz * tune, part.width * tune, part.gain) for part in self.body)
+        return resonate(train, rate, body) * swell(count, rate, self.rise.draw(random), 0.05)
+
+
+@dataclass(frozen=True)
+class Friction:
+    """One surface over another, or wind: noise of one colour that strokes and crackles.
+
+    `strokes` a second with `depth` (0 none, 1 silent between); `crackle` is the share of the short-time
+    unevenness and `grain` its rate a second.
+    """
+
+    centre: Range
+    octaves: Range
+    seconds: Range
+    strokes: Range = Range(1.0, 2.0)
+    depth: float = 0.0
+    crackle: float = 0.0
+    grain: Range = Range(60, 120)
+    attack: Range = Range(0.02, 0.06)
+    release: float = 0.06
+
+    def sound(self, random: Generator, rate: int) -> Signal:
+        """Return one stretch of rubbing."""
+        count, strokes = samples(self.seconds.draw(random), rate), self.strokes.draw(random)
+        noise = coloured_noise(random, count, rate, self.centre.draw(random), self.octaves.draw(random))
+        if self.depth > 0:
+            turn = np.cumsum(1 + 0.4 * wander(random, count, rate, strokes)) * (np.pi * strokes / rate)
+            noise *= 1 - self.depth + self.depth * np.sin(turn) ** 2
+        if self.crackle > 0:
+            grain = self.grain.draw(random)
+            points = int(count / rate * grain) + 2
+            uneven = np.interp(
+                np.arange(count) * (grain / rate), np.arange(points), random.exponential(1.0, points) ** 2
+            )
+            noise *= 1 - self.crackle + self.crackle * uneven
+        return noise * swell(count, rate, self.attack.draw(random), self.release)
+
+
+@dataclass(frozen=True)
+class Grains:
+    """Many small impacts at random times (a Poisson process), each ringing in the same few resonances.
+
+    `density` impacts a second, following `course` over the length; `spread` is the standard deviation of the
+    logarithm of their strength, `tune` moves the whole body.
+    """
+
+    density: Range
+    seconds: Range
+    body: tuple[Resonance, ...]
+    course: tuple[float, ...] = (1.0, 1.0)
+    spread: float = 0.6
+    tune: Range = Range(0.85, 1.18)
+
+    def sound(self, random: Generator, rate: int) -> Signal:
+        """Return one shower of grains."""
+        count, tune = samples(self.seconds.draw(random), rate), self.tune.draw(random)
+        chance = self.density.draw(random) / rate * along(self.course, count)
+        struck = np.flatnonzero(random.random(count) < chance)
+        train = np.zeros(count)
+        train[0] = 1.0
+        train[struck] += np.exp(self.spread * random.standard_normal(len(struck)))
+        train *= np.where(random.random(count) < 0.5, -1.0, 1.0)
+        body = tuple(Resonance(part.hertz * tune, part.width * tune, part.gain) for part in self.body)
+        return resonate(train, rate, body) * swell(count, rate, 0.002, 0.03)
+
+
+@dataclass(frozen=True)
+class Burst:
+    """An explosion, a rattle of wires, a cymbal: noise that dies away, `dull` times lower at its end."""
+
+    centre: Range
+    octaves: Range
+    decay: Range
+    dull: Range = Range(0.9, 1.1)
+    attack: Range = Range(0.0005, 0.001)
+
+    def sound(self, random: Generator, rate: int) -> Signal:
+        """Return one burst."""
+        centre, octaves, decay = (part.draw(random) for part in (self.centre, self.octaves, self.decay))
+        count = samples(min(3.0, max(0.03, 6 * decay)), rate)
+        bright = coloured_noise(random, count, rate, centre, octaves)
+        dark = coloured_noise(random, count, rate, centre / self.dull.draw(random), octaves)
+        t = np.arange(count) / rate
+        early = np.exp(-t / (0.4 * decay))
+        loud = np.exp(-t / decay) * np.minimum(1, (t + 1 / rate) / self.attack.draw(random))
+        return (bright * early + dark * (1 - early)) * loud
