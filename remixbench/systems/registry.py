@@ -8,7 +8,7 @@ A package adds a system with an entry point of the group `remixbench.systems`, f
     my-system = "my_package:my_system"
 
 naming a callable `my_system(classes, frames, bands, width, **options) -> torch.nn.Module`, whose forward
-takes the standardised log-mel (batch, frames, bands) and returns `remixbench.systems.Output`. The callable may
+takes the standardised log-mel (batch, frames, bands) and returns `remixbench.systems.Output`. It may
 carry the attributes `description` (a line), `alpha` (default weight of the reconstruction, 0.0) and `options`
 (a dict: for each option the allowed words, the default first, or an `Option`). Nothing of the package is
 imported until its system is asked for.
