@@ -1,8 +1,8 @@
 """Synthesised recordings of 41 sound events and 10 scenes: the sounds of the `mini` recipe.
 
-They are stand-ins from simple physics (`synthetic_models`) and a table (`synthetic_classes`), so that the
-whole road can be tried without any download. They only resemble what their labels say, and numbers
-measured on them mean nothing outside `mini`.
+They are stand-ins from simple physics (`synthetic_models`) and two tables (`synthetic_classes`,
+`synthetic_scenes`), so that the whole road can be tried without any download. They only resemble what their
+labels say, and numbers measured on them mean nothing outside `mini`.
 
 Determinism: everything is drawn from a PCG64 seeded with (seed, CRC-32 of the label, number, ...), computed
 in float64 without BLAS, and rounded to steps of 1/32768, which float32 and PCM_16 both hold exactly. On one
@@ -21,13 +21,15 @@ from numpy.random import PCG64, Generator, SeedSequence
 from numpy.typing import NDArray
 
 from remixbench.errors import InputError, unknown
-from remixbench.sources.synthetic_blocks import Signal, fast_length, samples
-from remixbench.sources.synthetic_classes import EVENTS, SCENES, Part, Pattern
+from remixbench.sources.synthetic_blocks import Signal, fast_length, samples, swell
+from remixbench.sources.synthetic_classes import EVENTS
 from remixbench.sources.synthetic_models import Range, settled
+from remixbench.sources.synthetic_parts import Part, Pattern
+from remixbench.sources.synthetic_scenes import SCENES
 
 LOWEST_RATE = 8000  # Hz; below it the brightest classes would have nothing left to sound
 SHORTEST, LONGEST = 0.3, 4.0  # seconds an event lasts
-VARIANTS = 4  # different hits that a repeated sound is made of
+VARIANTS = 6  # different hits that a repeated sound is made of
 FADE = 0.02  # seconds
 
 
@@ -79,8 +81,7 @@ def synthesise_event(label: str, number: int, rate: int, seed: int) -> NDArray[n
         dry[first:last] += sound[: last - first]
         end = max(end, last)
     wet = _in_room(dry[: min(length, end + samples(0.05, rate))], random, rate)
-    fade = samples(FADE, rate)
-    wet[-fade:] *= np.cos(np.linspace(0, np.pi / 2, fade)) ** 2
+    wet *= swell(len(wet), rate, 1 / rate, FADE)
     return _on_grid(wet * (random.uniform(0.3, 0.85) / np.abs(wet).max()))
 
 
@@ -117,15 +118,16 @@ def synthesise_scene(
     if label not in SCENES:
         raise unknown("synthetic scene", label, SCENES)
     _check_rate(rate)
-    here = settled(SCENES[label], _generator(seed, label, place), 0.06)
+    here = _generator(seed, label, place)
+    bed = settled(SCENES[label].bed, here, 0.05)
+    scatter = settled(SCENES[label].scatter, here, 0.3)  # one place, but many people, steps and birds
     random = _generator(seed, label, place, piece)
-    now = settled(here, random, 0.02)
     length = samples(seconds, rate)
     total = np.zeros(length)
-    for part in now.bed:
+    for part in bed:
         sound = replace(part.model, seconds=Range(seconds, seconds)).sound(random, rate)
         total += sound * (part.gain / np.sqrt(np.mean(sound**2)))
-    for pattern in now.scatter:
+    for pattern in scatter:
         for sound, start in _hits(pattern, _scattered(pattern, seconds, random), random, rate):
             first = min(length, round(start * rate))
             last = min(length, first + len(sound))
@@ -169,8 +171,9 @@ def _hits(pattern: Pattern, at: list[float], random: Generator, rate: int) -> li
 
 
 def _level(part: Part, random: Generator, rate: int) -> Signal:
-    """Return a sound of the part's model with the part's gain as its peak."""
+    """Return a sound of the part's model with the part's gain as its peak, ending in a fade."""
     sound = part.model.sound(random, rate)
+    sound *= swell(len(sound), rate, 1 / rate, FADE)
     scale: float = part.gain / np.abs(sound).max()
     return sound * scale
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 Signal = NDArray[np.float64]
 
 HIGHEST = 0.45  # no partial above this share of the rate: nothing aliases
+BLOCK = 16384  # samples to transform at once: what stays in a processor's cache
 
 
 @dataclass(frozen=True)
@@ -65,44 +66,74 @@ def harmonics(pitch: Signal, weights: Signal, rate: int) -> Signal:
 
 
 def resonate(signal: Signal, rate: int, resonances: tuple[Resonance, ...], direct: float = 0.0) -> Signal:
-    """Return `signal` through two-pole resonances in parallel, plus `direct` times itself."""
-    length = fast_length(len(signal) + rate // 50)  # room for the ringing, which would else wrap round
-    f = np.fft.rfftfreq(length, 1 / rate)
+    """Return `signal` through two-pole resonances in parallel, plus `direct` times itself.
+
+    Long signals go through in blocks, each with room for the ringing (to -54 dB), added where they overlap.
+    """
+    ring = round(2 * rate / min(part.width for part in resonances))
+    block = fast_length(min(len(signal), BLOCK) + ring)
+    step = block - ring
+    f = np.fft.rfftfreq(block, 1 / rate)
     response = np.full(len(f), direct, dtype=np.complex128)
     for part in resonances:
         drive = 1j * part.width * f
         response += part.gain * drive / (part.hertz**2 - f * f + drive)
-    return np.fft.irfft(np.fft.rfft(signal, length) * response, length)[: len(signal)]
+    rows = -(-len(signal) // step)
+    blocks = np.zeros((rows, step))
+    blocks.reshape(-1)[: len(signal)] = signal
+    return _joined(np.fft.irfft(np.fft.rfft(blocks, block) * response, block), step)[: len(signal)]
 
 
 def coloured_noise(random: Generator, count: int, rate: int, centre: float, octaves: float) -> Signal:
-    """Return Gaussian noise of about unit RMS; its spectrum is a bell, `octaves` wide, on a log axis."""
-    length = fast_length(count)
-    f = np.fft.rfftfreq(length, 1 / rate)
+    """Return Gaussian noise of about unit RMS; its spectrum is a bell, `octaves` wide, on a log axis.
+
+    Long noise is made of independent blocks, faded into each other at equal power.
+    """
+    block = fast_length(min(count, BLOCK))
+    fade = block // 16 if count > block else 0
+    rows = -(-(count - fade) // (block - fade))
+    f = np.fft.rfftfreq(block, 1 / rate)
     f[0] = f[1]
     colour = np.exp(-0.5 * (np.log2(f / centre) / octaves) ** 2)
-    colour /= np.sqrt(2 * np.sum(colour**2))
-    parts = random.standard_normal(2 * len(f)).view(np.complex128)
-    return np.fft.irfft(parts * colour, length)[:count] * length / np.sqrt(2)
+    colour *= block / (2 * np.sqrt(np.sum(colour**2)))
+    noise = np.fft.irfft(random.standard_normal((rows, 2 * len(f))).view(np.complex128) * colour, block)
+    rise = np.sin(np.linspace(0, np.pi / 2, fade))
+    noise[1:, :fade] *= rise
+    noise[:-1, block - fade :] *= rise[::-1]
+    return _joined(noise, block - fade)[:count]
+
+
+def _joined(blocks: Signal, step: int) -> Signal:
+    """Return the sum of the rows of `blocks`, each beginning `step` samples after the one before."""
+    rows, block = blocks.shape
+    total = np.zeros((rows - 1) * step + block)
+    for i, row in enumerate(blocks):
+        total[i * step : i * step + block] += row
+    return total
 
 
 def wander(random: Generator, count: int, rate: int, per_second: float) -> Signal:
     """Return a line in [-1, 1] through `per_second` random points a second."""
     points = 2 + int(count / rate * per_second) + 1
-    return np.interp(np.arange(count) * (per_second / rate), np.arange(points), random.uniform(-1, 1, points))
+    line: Signal = np.interp(
+        np.arange(count) * (per_second / rate), np.arange(points), random.uniform(-1, 1, points)
+    )
+    return line
 
 
 def swell(count: int, rate: int, attack: float, release: float) -> Signal:
     """Return an envelope that rises in `attack` seconds, stays, and falls in the last `release` seconds."""
-    t = np.arange(count) / rate
-    rise = np.minimum(1, (t + 1 / rate) / attack)
-    fall = np.minimum(1, (count / rate - t) / release)
-    return np.sin(np.pi / 2 * rise) ** 2 * np.sin(np.pi / 2 * fall) ** 2
+    envelope = np.ones(count)
+    rise, fall = min(count, samples(attack, rate)), min(count, samples(release, rate))
+    envelope[:rise] *= np.sin(np.linspace(0.1, np.pi / 2, rise)) ** 2
+    envelope[count - fall :] *= np.cos(np.linspace(0, np.pi / 2, fall)) ** 2
+    return envelope
 
 
 def along(points: tuple[float, ...], count: int) -> Signal:
     """Return the line through `points`, spread evenly over `count` samples."""
-    return np.interp(np.linspace(0, len(points) - 1, count), np.arange(len(points)), np.array(points))
+    line: Signal = np.interp(np.linspace(0, len(points) - 1, count), np.arange(len(points)), np.array(points))
+    return line
 
 
 def samples(seconds: float, rate: int) -> int:

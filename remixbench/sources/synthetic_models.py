@@ -1,4 +1,4 @@
-"""Ten small physical models of how things sound, for the synthetic recordings of the `mini` recipe.
+"""Nine small physical models of how things sound, for the synthetic recordings of the `mini` recipe.
 
 Each model is a frozen dataclass of ranges. `sound` draws one value from each range and returns one sound
 as float64 samples of no particular level. A recording first narrows the ranges of its class
@@ -120,7 +120,7 @@ class Struck:
             ring = np.interp(t + self.bend * 0.05 * (1 - np.exp(-t / 0.05)), t, ring)
         burst = min(count, samples(0.02, rate))
         hit = random.standard_normal(burst) * np.exp(-np.arange(burst) / (0.004 * rate))
-        ring[:burst] += thud * np.abs(ring).max() * hit
+        ring[:burst] += thud * (np.abs(ring).max() or 1.0) * hit  # all modes may lie above a low rate
         return ring
 
 
@@ -158,7 +158,8 @@ class Blown:
             tone += harmonics(track * self.second.draw(random), weights, rate)
         wind = coloured_noise(random, count, rate, 2.5 * pitch, 1.2)
         loud = swell(count, rate, self.attack.draw(random), 0.08) * (1 + 0.1 * shake)
-        return (tone / np.abs(tone).max() + self.breath.draw(random) * wind) * loud
+        sound: Signal = (tone / np.abs(tone).max() + self.breath.draw(random) * wind) * loud
+        return sound
 
 
 @dataclass(frozen=True)
@@ -335,4 +336,5 @@ class Burst:
         t = np.arange(count) / rate
         early = np.exp(-t / (0.4 * decay))
         loud = np.exp(-t / decay) * np.minimum(1, (t + 1 / rate) / self.attack.draw(random))
-        return (bright * early + dark * (1 - early)) * loud
+        sound: Signal = (bright * early + dark * (1 - early)) * loud
+        return sound
