@@ -68,16 +68,19 @@ def harmonics(pitch: Signal, weights: Signal, rate: int) -> Signal:
 def resonate(signal: Signal, rate: int, resonances: tuple[Resonance, ...], direct: float = 0.0) -> Signal:
     """Return `signal` through two-pole resonances in parallel, plus `direct` times itself.
 
-    Long signals go through in blocks, each with room for the ringing (to -54 dB), added where they overlap.
+    A resonance is the analogue band-pass b·s / (s² + b·s + w²) by the bilinear transform, of gain 1 at its
+    frequency (what scipy calls `iirpeak`); one above the range of the rate moves to its upper end. Long
+    signals go through in blocks, each with room for the ringing (to -54 dB), added where they overlap.
     """
     ring = round(2 * rate / min(part.width for part in resonances))
     block = fast_length(min(len(signal), BLOCK) + ring)
     step = block - ring
-    f = np.fft.rfftfreq(block, 1 / rate)
-    response = np.full(len(f), direct, dtype=np.complex128)
+    s = 1j * np.tan(np.pi * np.fft.rfftfreq(block))
+    response = np.full(len(s), direct, dtype=np.complex128)
     for part in resonances:
-        drive = 1j * part.width * f
-        response += part.gain * drive / (part.hertz**2 - f * f + drive)
+        w = np.tan(np.pi * min(part.hertz / rate, HIGHEST))
+        drive = np.tan(np.pi * part.width / rate) * (1 + w * w) * s
+        response += part.gain * drive / (s * s + drive + w * w)
     rows = -(-len(signal) // step)
     blocks = np.zeros((rows, step))
     blocks.reshape(-1)[: len(signal)] = signal
