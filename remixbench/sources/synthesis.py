@@ -7,8 +7,10 @@ labels say, and numbers measured on them mean nothing outside `mini`.
 Determinism: everything is drawn from a PCG64 seeded with (seed, CRC-32 of the label, number, ...), computed
 in float64 without BLAS, and rounded to steps of 1/32768, which float32 and PCM_16 both hold exactly. On one
 machine with one numpy the samples are always the same. Another processor or numpy may differ in the last
-bits of a sine or a transform: the rounding hides nearly all of that, and what it leaves is one step in a rare
-sample. A numpy that changed its Generator's stream would give other sounds of the same kind.
+bits of an exponential or a transform, which the rounding hides nearly always: numpy 1.26 and 2.4, and 2.4
+with and without AVX-512 and AVX2, gave the same 276 recordings (11 million samples) although those bits
+differed. What it cannot hide is one step in a rare sample. A numpy that changed its Generator's stream would
+give other sounds of the same kind.
 """
 
 from __future__ import annotations
@@ -121,7 +123,7 @@ def synthesise_scene(
     here = _generator(seed, label, place)
     bed = settled(SCENES[label].bed, here, 0.05)
     scatter = settled(SCENES[label].scatter, here, 0.3)  # one place, but many people, steps and birds
-    random = _generator(seed, label, place, piece)
+    random = _generator(seed, label, place, 1 + piece)  # a SeedSequence takes no notice of a last 0
     length = samples(seconds, rate)
     total = np.zeros(length)
     for part in bed:
