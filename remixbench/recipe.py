@@ -166,8 +166,9 @@ class Recipe(_Part):
             raise ValueError("features.window is longer than a clip")
         if self.plan.onsets != "drawn" and max(self.plan.onsets) >= self.mix.duration:
             raise ValueError(f"an onset of {max(self.plan.onsets):g} s lies beyond the clip of {self.mix.duration:g} s")
-        if self.plan.method == "drawn" and self.plan.max_event > self.mix.duration:
-            raise ValueError(f"plan.max_event {self.plan.max_event:g} s is longer than the clip")
+        most = 1 if self.plan.overlap else self.plan.most_events
+        if self.plan.method == "drawn" and self.plan.max_event * most > self.mix.duration:
+            raise ValueError(f"{most} event(s) of plan.max_event {self.plan.max_event:g} s are longer than the clip")
         return self
 
     @property

@@ -67,6 +67,11 @@ class Manifest:
         return tuple(sorted({clip.fold for clip in self.clips}))
 
     @property
+    def excerpts(self) -> tuple[tuple[str, float | None], ...]:
+        """Every (event recording, fixed start) used, once, in order of first use."""
+        return tuple(dict.fromkeys((event.file, event.start) for clip in self.clips for event in clip.events))
+
+    @property
     def event_files(self) -> tuple[str, ...]:
         """Every event recording used, once, in order of first use."""
         return tuple(dict.fromkeys(event.file for clip in self.clips for event in clip.events))

@@ -1,0 +1,64 @@
+"""`remixbench make`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from remixbench.cli.console import Settings
+from remixbench.cli.options import SHARD, ManyCommand, many, snr_option
+
+
+@click.command(cls=ManyCommand)
+@snr_option("Signal-to-noise ratios. [default: the recipe's]")
+@click.option("--recipe", metavar="NAME|FILE", help="Built-in recipe or YAML file. [default: remix2019, else mini]")
+@click.option("--manifest", type=click.Path(path_type=Path), metavar="DIR", help="Use this manifest.")
+@click.option("--replan", is_flag=True, help="Draw the manifest anew from the sources' tables.")
+@click.option("--sources", type=click.Path(path_type=Path), metavar="DIR", help="Where the sources lie.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the data set.")
+@many("--fold", type=click.IntRange(1), metavar="N...", help="Only these folds.")
+@click.option("--clips-per-fold", type=click.IntRange(1), metavar="N", help="Only the first N clips of each fold.")
+@click.option("--jobs", type=int, default=-1, metavar="N", help="Processes at once. [default: one a core]")
+@click.option("--backend", type=click.Choice(["loky", "threading", "dask"]), default="loky", show_default=True,
+              help="joblib's.")  # fmt: skip
+@click.option("--scheduler", metavar="ADDRESS", help="Of the Dask scheduler, such as tcp://node1:8786.")
+@click.option("--shard", type=SHARD, default=(1, 1), metavar="I/N", help="The I-th of N shares of the work.")
+@click.option("--audio-format", type=click.Choice(["wav", "flac"]), default="wav", show_default=True,
+              help="Both hold the same samples.")  # fmt: skip
+@click.option("--stems", is_flag=True, help="Also write two-channel files (events, scene).")
+@click.option("--no-features", is_flag=True, help="Do not write log-mel features.")
+@click.pass_obj
+def command(
+    settings: Settings,
+    snr: tuple[float, ...],
+    recipe: str | None,
+    manifest: Path | None,
+    replan: bool,
+    sources: Path | None,
+    out: Path | None,
+    fold: tuple[int, ...],
+    clips_per_fold: int | None,
+    jobs: int,
+    backend: str,
+    scheduler: str | None,
+    shard: tuple[int, int],
+    audio_format: str,
+    stems: bool,
+    no_features: bool,
+) -> None:
+    """Make a data set: audio, labels and features at every SNR, from a recipe's manifest.
+
+    Killed at any moment, the same command goes on where it was.
+
+    Example: remixbench make --snr 0 10 20 --jobs 8
+    """
+    from remixbench.dataset.build import make
+
+    dataset = make(
+        workspace=settings.workspace, recipe=recipe, manifest=manifest, replan=replan, sources=sources, out=out,
+        snr=snr, fold=fold, clips_per_fold=clips_per_fold, jobs=jobs, backend=backend, scheduler=scheduler,
+        shard=shard, audio_format=audio_format, stems=stems, features=not no_features, progress=settings.progress(),
+    )  # fmt: skip
+    if dataset is not None:
+        click.echo(dataset.path)

@@ -1,0 +1,25 @@
+"""`remixbench plan`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from remixbench.cli.console import Settings
+
+
+@click.command()
+@click.option("--recipe", required=True, metavar="NAME|FILE", help="Built-in recipe or YAML file.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder of the manifest.")
+@click.option("--sources", type=click.Path(path_type=Path), metavar="DIR", help="Where the sources' tables lie.")
+@click.pass_obj
+def command(settings: Settings, recipe: str, out: Path, sources: Path | None) -> None:
+    """Write a manifest from the sources' own tables; needs no audio.
+
+    Example: remixbench plan --recipe remix2019 --out my-manifest
+    """
+    from remixbench.dataset.planning import plan
+
+    manifest = plan(recipe=recipe, out=out, workspace=settings.workspace, sources=sources)
+    click.echo(f"{out}: {len(manifest.clips)} clips in {len(manifest.folds)} folds, digest {manifest.digest}")

@@ -1,0 +1,230 @@
+"""`make`: from a recipe or manifest to a data set on disk, in parallel, resumable, the same bytes every time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from remixbench.dataset import finish, work
+from remixbench.dataset.choose import choose
+from remixbench.dataset.excerpts import BLOCK, make_block
+from remixbench.dataset.layout import Dataset, as_tuple, snr_name
+from remixbench.dataset.manifest import Manifest, write_manifest
+from remixbench.dataset.render import Job, render_block
+from remixbench.errors import InputError, RemixbenchError
+from remixbench.progress import SILENT, Progress
+from remixbench.recipe import Recipe
+from remixbench.sources.catalogue import Catalogue
+
+BACKENDS = ("loky", "threading", "dask")
+FORMATS = ("wav", "flac")
+
+
+@dataclass(frozen=True)
+class Workers:
+    """How tasks are run side by side."""
+
+    jobs: int = -1
+    backend: str = "loky"
+    scheduler: str | None = None
+
+    def run(self, function: Callable[..., Any], tasks: Iterable[tuple[Any, ...]], count: int) -> Iterator[Any]:
+        """Yield function(*task) for every task, in order, as they are finished."""
+        import joblib
+        from threadpoolctl import threadpool_limits
+
+        if count == 0:
+            return
+        jobs = min(self.jobs, count) if self.jobs > 0 else self.jobs
+        # set here too for the threading backend, where tasks share this process
+        with threadpool_limits(1, "blas"), self._configured(jobs):
+            yield from joblib.Parallel(return_as="generator")(joblib.delayed(function)(*task) for task in tasks)
+
+    @contextmanager
+    def _configured(self, jobs: int) -> Iterator[None]:
+        import joblib
+
+        if self.backend != "dask":
+            with joblib.parallel_config(backend=self.backend, n_jobs=jobs):
+                yield
+            return
+        try:
+            from distributed import Client
+        except ImportError:
+            raise InputError("--backend dask needs Dask; install it with `pip install 'remixbench[dask]'`") from None
+        try:
+            client = Client(self.scheduler, timeout="10s")
+        except (OSError, ValueError) as error:
+            raise RemixbenchError(f"--scheduler {self.scheduler}: no Dask scheduler answers there ({error})") from None
+        with client, joblib.parallel_config(backend="dask"):
+            yield
+
+
+def make(
+    *,
+    workspace: str | Path = ".",
+    recipe: str | Path | Recipe | None = None,
+    manifest: str | Path | None = None,
+    replan: bool = False,
+    sources: str | Path | None = None,
+    out: str | Path | None = None,
+    snr: float | Sequence[float] | None = None,
+    fold: int | Sequence[int] | None = None,
+    clips_per_fold: int | None = None,
+    jobs: int = -1,
+    backend: str = "loky",
+    scheduler: str | None = None,
+    shard: tuple[int, int] = (1, 1),
+    audio_format: str = "wav",
+    stems: bool = False,
+    features: bool = True,
+    progress: Progress = SILENT,
+) -> Dataset | None:
+    """Make a data set, or go on with one, or add ratios to one.
+
+    Parameters
+    ----------
+    workspace : where `sources/` and `datasets/` lie
+    recipe : name, file or Recipe; without one `remix2019` if its sources are there, else `mini`
+    manifest : folder of a manifest to use instead of the recipe's frozen one
+    replan : draw the manifest anew from the sources' tables
+    sources : where the sources lie, if not in the workspace
+    out : folder of the data set, if not `datasets/<recipe>` in the workspace
+    snr : signal-to-noise ratios in dB; those of the recipe by default
+    fold, clips_per_fold : make a part: only these folds, only their first clips
+    jobs : processes at once; -1 for one a core
+    backend, scheduler : of joblib: loky, threading, or dask at the address of a scheduler
+    shard : (I, N), the I-th of N shares of the work; the last to finish makes the data set whole
+    audio_format : wav or flac; both hold the same samples
+    stems : also write two-channel files (events, scene)
+    features : write log-mel features
+    progress : what to report to
+
+    Returns
+    -------
+    The data set, or None if this shard is done and others are not.
+
+    Raises
+    ------
+    InputError
+        For anything asked for or given that is not usable as it is.
+    RemixbenchError
+        If another process is at work on the data set.
+    """
+    if backend not in BACKENDS:
+        raise InputError(f"--backend {backend}: expected one of {', '.join(BACKENDS)}")
+    if audio_format not in FORMATS:
+        raise InputError(f"--audio-format {audio_format}: expected one of {', '.join(FORMATS)}")
+    if clips_per_fold is not None and clips_per_fold < 1:
+        raise InputError(f"--clips-per-fold {clips_per_fold}: expected 1 or more")
+    workspace = Path(workspace)
+    chosen = choose(workspace, recipe, manifest, replan, None if sources is None else Path(sources),
+                    as_tuple(fold), clips_per_fold, progress)  # fmt: skip
+    snrs = tuple(sorted({float(value) for value in as_tuple(snr) or chosen.recipe.mix.snrs}))
+    folder = Path(out) if out is not None else workspace / "datasets" / chosen.recipe.name
+    request = finish.Request(
+        folder, chosen.recipe, chosen.manifest, chosen.not_comparable, audio_format, stems, features,
+        {"scenes": chosen.scenes.digest, "events": chosen.events.digest},
+    )  # fmt: skip
+    there = finish.existing(request)
+    todo = tuple(value for value in snrs if not finish.is_made(request, there, value))
+    if not todo:
+        assert there is not None
+        progress.say(f"{folder}: {_all_made(there, snrs)}; nothing to do")
+        return there
+    workers = Workers(jobs, backend, scheduler)
+    with work.only_one(lock_file(folder, f"make-{shard[0]}-of-{shard[1]}"), folder):
+        return _make(request, chosen.scenes, chosen.events, todo, shard, workers, progress)
+
+
+def _all_made(there: Dataset, snrs: Sequence[float]) -> str:
+    return f"{len(there.clips)} clips at {', '.join(f'{value:g}' for value in snrs)} dB are made"
+
+
+def _make(
+    request: finish.Request,
+    scenes: Catalogue,
+    events: Catalogue,
+    snrs: tuple[float, ...],
+    shard: tuple[int, int],
+    workers: Workers,
+    progress: Progress,
+) -> Dataset | None:
+    folder, recipe, manifest = request.folder, request.recipe, request.manifest
+    unfinished = work.Work(folder / ".work")
+    unfinished.open(request.job())
+    write_manifest(manifest, folder / "manifest")
+    wanted = manifest.excerpts
+    for snr in snrs:
+        for kind in ("audio", "stems") if request.stems else ("audio",):
+            (folder / snr_name(snr) / kind).mkdir(parents=True, exist_ok=True)
+        if request.features:
+            unfinished.open_logmel(snr, (len(manifest.clips), recipe.frames, recipe.features.bands))
+    job = Job(folder.resolve(), unfinished.folder.resolve(), recipe, snrs, request.audio_format, request.stems,
+              request.features, scenes.reader, wanted)  # fmt: skip
+    blocks = _unfinished_blocks(unfinished, manifest, snrs)
+    mine = [block for block in blocks if block % shard[1] == shard[0] - 1]
+
+    _prepare_excerpts(job, events, manifest, mine, workers, progress)
+    _render_blocks(job, unfinished, manifest, mine, workers, progress)
+    with work.wait_for(lock_file(folder, "finish")):
+        there = finish.existing(request)
+        if not unfinished.folder.exists() and there is not None:
+            return there  # another share finished it in the meantime
+        if left := _unfinished_blocks(unfinished, manifest, snrs):
+            progress.say(f"{folder}: share {shard[0]} of {shard[1]} is done; {len(left)} blocks of other shares are not")
+            return None
+        dataset = finish.finish(request, there, unfinished, events, snrs)
+    progress.say(f"{folder}: {_all_made(dataset, dataset.snrs)}")
+    return dataset
+
+
+def lock_file(folder: Path, purpose: str) -> Path:
+    """Return a lock beside the data set's folder, so that the folder holds nothing but the data set."""
+    return folder.resolve().parent / f".{folder.resolve().name}.{purpose}.lock"
+
+
+def _unfinished_blocks(unfinished: work.Work, manifest: Manifest, snrs: Sequence[float]) -> list[int]:
+    count = -(-len(manifest.clips) // work.CLIPS_A_BLOCK)
+    return [block for block in range(count) if any(not unfinished.is_done(snr, block) for snr in snrs)]
+
+
+def _rows(manifest: Manifest, block: int) -> list[int]:
+    first = block * work.CLIPS_A_BLOCK
+    return list(range(first, min(first + work.CLIPS_A_BLOCK, len(manifest.clips))))
+
+
+def _prepare_excerpts(
+    job: Job, events: Catalogue, manifest: Manifest, blocks: Sequence[int], workers: Workers, progress: Progress
+) -> None:
+    """Decode and resample, once, every event recording that the blocks of clips use."""
+    position = {key: k for k, key in enumerate(job.wanted)}
+    used = {
+        position[event.file, event.start] // BLOCK
+        for block in blocks
+        for row in _rows(manifest, block)
+        for event in manifest.clips[row].events
+    }
+    folder = job.work / "excerpts"
+    todo = sorted(index for index in used if not (folder / f"{index:05d}.json").exists())
+    parts = {index: list(job.wanted[index * BLOCK : (index + 1) * BLOCK]) for index in todo}
+    tasks = ((job.recipe, events.reader, folder, index, part) for index, part in parts.items())
+    with progress.bar("events", sum(map(len, parts.values())), "recordings") as advance:
+        for _, part in zip(workers.run(make_block, tasks, len(todo)), parts.values(), strict=True):
+            advance(len(part))
+
+
+def _render_blocks(
+    job: Job, unfinished: work.Work, manifest: Manifest, blocks: Sequence[int], workers: Workers, progress: Progress
+) -> None:
+    """Render blocks of clips; this process notes each as done when its records have come back."""
+    rows = [_rows(manifest, block) for block in blocks]
+    tasks = ((job, part, [manifest.clips[row] for row in part]) for part in rows)
+    with progress.bar("clips", sum(map(len, rows)), f"clips at {len(job.snrs)} SNRs") as advance:
+        for block, records in zip(blocks, workers.run(render_block, tasks, len(rows)), strict=True):
+            for snr in job.snrs:
+                unfinished.keep(snr, block, [record for record in records if record["snr"] == snr])
+            advance(len(records) // len(job.snrs))

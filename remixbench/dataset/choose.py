@@ -1,0 +1,153 @@
+"""Which recipe, sources and manifest a `make` works from, and whether its figures may stand beside published ones."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from remixbench.dataset.manifest import Manifest, read_manifest
+from remixbench.dataset.plan import draw
+from remixbench.errors import InputError
+from remixbench.progress import Progress
+from remixbench.recipe import Recipe, data_folder, load_recipe
+from remixbench.sources import fsdkaggle2018, tau2019
+from remixbench.sources.catalogue import Catalogue, FileReader
+from remixbench.sources.open import open_sources
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What is to be made, and from what."""
+
+    recipe: Recipe
+    manifest: Manifest
+    scenes: Catalogue
+    events: Catalogue
+    not_comparable: tuple[str, ...]
+
+
+def choose(
+    workspace: Path,
+    recipe: str | Path | Recipe | None,
+    manifest: str | Path | None,
+    replan: bool,
+    sources: Path | None,
+    folds: Sequence[int],
+    clips_per_fold: int | None,
+    progress: Progress,
+) -> Chosen:
+    """Load and check everything that a data set is made from.
+
+    Raises
+    ------
+    InputError
+        If something is missing, malformed, or does not go together.
+    """
+    sources = workspace / "sources" if sources is None else sources
+    loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe or default_recipe(sources, progress))
+    if manifest is not None and replan:
+        raise InputError("--manifest and --replan exclude each other: a manifest is either given or drawn anew")
+    scenes, events = open_sources(loaded, sources)
+    frozen = frozen_manifest(loaded)
+    if manifest is not None:
+        whole = read_manifest(Path(manifest))
+    elif frozen is None or replan:
+        whole = draw(loaded, scenes, events)
+    else:
+        whole = frozen
+    reasons = _reasons(loaded, whole, frozen, folds, clips_per_fold)
+    cut = whole.first(clips_per_fold, folds)
+    remedy = "--replan draws a manifest from them (marked as not comparable)" if manifest is None and not replan else ""
+    _check_tables(cut, scenes, events, sources, remedy)
+    _check_files(cut, scenes, events)
+    for clip in cut.clips:
+        if late := [event for event in clip.events if event.onset >= loaded.mix.duration]:
+            raise InputError(
+                f"clip {clip.id}: onset {late[0].onset:g} s lies beyond the {loaded.mix.duration:g} s of the recipe's clips"
+            )
+    if reasons:
+        progress.say(f"not comparable with published numbers: {'; '.join(reasons)}")
+    return Chosen(loaded, cut, scenes, events, reasons)
+
+
+def default_recipe(sources: Path, progress: Progress) -> str:
+    """Return 'remix2019' where its sources are, else 'mini', and say so."""
+    if (sources / tau2019.FOLDER / "meta.csv").exists() and (sources / fsdkaggle2018.TABLE).exists():
+        progress.say("recipe remix2019: its sources are in the workspace")
+        return "remix2019"
+    progress.say(
+        f"recipe mini: the sources of remix2019 are not in {sources} (`remixbench download` fetches them), so every"
+        " sound is synthesised; not comparable with published numbers"
+    )
+    return "mini"
+
+
+def frozen_manifest(recipe: Recipe) -> Manifest | None:
+    """Return the manifest that was published with a built-in recipe, None for any other recipe."""
+    folder = data_folder("manifests") / recipe.name
+    return read_manifest(folder) if folder.is_dir() and recipe == load_recipe(recipe.name) else None
+
+
+def _reasons(
+    recipe: Recipe, manifest: Manifest, frozen: Manifest | None, folds: Sequence[int], clips_per_fold: int | None
+) -> tuple[str, ...]:
+    reasons = [] if recipe.not_comparable is None else [recipe.not_comparable]
+    if frozen is None:
+        reasons.append(f"recipe '{recipe.name}' is one of your own")
+    elif manifest != frozen:
+        reasons.append(f"its manifest is not the published one of '{recipe.name}'")
+    if folds:
+        reasons.append(f"only fold {', '.join(map(str, sorted(set(folds))))}")
+    if clips_per_fold is not None and len(manifest.first(clips_per_fold).clips) < len(manifest.clips):
+        reasons.append(f"only the first {clips_per_fold} clips of each fold")
+    return tuple(reasons)
+
+
+def _check_tables(manifest: Manifest, scenes: Catalogue, events: Catalogue, sources: Path, remedy: str) -> None:
+    """Check that the recordings of the manifest are in the sources' tables under the same labels."""
+    wanted_scenes = {clip.scene_file: clip.scene_label for clip in manifest.clips}
+    wanted_events = {event.file: event.label for clip in manifest.clips for event in clip.events}
+    for catalogue, wanted, kind in ((scenes, wanted_scenes, "scene"), (events, wanted_events, "event")):
+        labels = dict(zip(catalogue.table["file"], catalogue.table["label"], strict=True))
+        absent = [file for file in wanted if file not in labels]
+        if absent:
+            raise InputError(
+                f"the table of {kind}s below {sources} is not the one that the manifest was made from: {len(absent)} of"
+                f" {len(wanted)} recordings are not in it, the first {absent[0]}" + (f"; {remedy}" if remedy else "")
+            )
+        for file, label in wanted.items():
+            if labels[file] != label:
+                raise InputError(f"{file}: the manifest calls it '{label}', the table of {kind}s '{labels[file]}'")
+
+
+def _check_files(manifest: Manifest, scenes: Catalogue, events: Catalogue) -> None:
+    """Check that all recordings are there before anything is made, where they are files."""
+    for catalogue, wanted in (
+        (scenes, dict.fromkeys(clip.scene_file for clip in manifest.clips)),
+        (events, dict.fromkeys(manifest.event_files)),
+    ):
+        reader = catalogue.reader
+        if not isinstance(reader, FileReader):
+            continue
+        there = _listing(reader.root)
+        absent = {file for file in wanted if file not in there and not (reader.root / file).is_file()}
+        if not absent:
+            continue
+        possible = [
+            clip
+            for clip in manifest.clips
+            if clip.scene_file not in absent and not any(event.file in absent for event in clip.events)
+        ]
+        raise InputError(
+            f"{reader.root / min(absent)}: missing, with {len(absent) - 1} more of {len(wanted)} recordings of"
+            f" {catalogue.source}; {len(possible)} of {len(manifest.clips)} clips could be made; fetch or restore them"
+        )
+
+
+def _listing(folder: Path) -> set[str]:
+    try:
+        return set(os.listdir(folder))
+    except OSError as error:
+        raise InputError(f"{folder}: not readable ({error.strerror}); the recordings of the table lie there") from None

@@ -1,0 +1,116 @@
+"""What is used of each event recording, decoded and resampled once and kept on disk while a data set is made.
+
+Recordings are kept in blocks: `00007.npy` holds (recordings, samples) float64, a row the excerpt padded with
+zeros, and `00007.json` what is known of each. A block appears whole or not at all, so that any number of
+processes, also on several machines, may share the folder.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from remixbench.dataset.mix import Signal, level_of, loudest_window, resample
+from remixbench.errors import InputError
+from remixbench.files import appearing, read_json, write_json
+from remixbench.recipe import Recipe
+from remixbench.sources.catalogue import Reader
+
+BLOCK = 32
+
+Wanted = tuple[str, float | None]  # a recording, and from which second if the manifest fixes it
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """What is known of an event recording.
+
+    Attributes
+    ----------
+    file : its name
+    seconds : length of the whole recording
+    level : amplitude of the whole resampled recording by the recipe's measure, linear
+    start : where the excerpt starts in the recording, seconds
+    samples : length of the excerpt at the recipe's rate
+    """
+
+    file: str
+    seconds: float
+    level: float
+    start: float
+    samples: int
+
+
+def longest_excerpt(recipe: Recipe) -> int:
+    """Return the room for an excerpt in samples: one more than the longest, since both its ends are truncated."""
+    return math.ceil(recipe.plan.max_event * recipe.mix.rate) + 1
+
+
+def prepare(recipe: Recipe, reader: Reader, file: str, fixed: float | None) -> tuple[Excerpt, Signal]:
+    """Decode and resample one event recording and choose its excerpt, unless the manifest has fixed its start.
+
+    Raises
+    ------
+    InputError
+        If the recording cannot be read or is silent.
+    """
+    mix = recipe.mix
+    samples, rate = reader.read(file)
+    whole = resample(samples, rate, mix.rate)
+    if not np.any(whole):
+        raise InputError(f"{file}: the event recording is silent, so it has no level to mix at; leave it out of the table")
+    room = longest_excerpt(recipe)
+    if fixed is not None:
+        start = int(fixed * mix.rate)
+    elif mix.excerpt == "loudest":
+        # resampling rounds the length up; an excerpt must not reach into that last, partial sample
+        whole_samples = int(len(samples) / rate * mix.rate)
+        start = min(loudest_window(whole, room - 1), max(0, whole_samples - (room - 1)))
+    else:
+        start = 0
+    excerpt = whole[start : start + room]
+    level = level_of(whole, mix.rate, mix.level) if mix.level_of == "recording" else 1.0
+    return Excerpt(file, len(samples) / rate, level, start / mix.rate, len(excerpt)), excerpt
+
+
+def make_block(recipe: Recipe, reader: Reader, folder: Path, index: int, wanted: list[Wanted]) -> None:
+    """Prepare one block of recordings and write it, unless it is there."""
+    if (folder / f"{index:05d}.json").exists():
+        return
+    block = np.zeros((len(wanted), longest_excerpt(recipe)))
+    known = []
+    for row, (file, start) in enumerate(wanted):
+        facts, excerpt = prepare(recipe, reader, file, start)
+        block[row, : len(excerpt)] = excerpt
+        known.append(asdict(facts))
+    with appearing(folder / f"{index:05d}.npy") as beside:
+        np.save(beside, block)
+    write_json(folder / f"{index:05d}.json", {"excerpts": known})
+
+
+class Excerpts:
+    """Reads excerpts from the blocks in a folder."""
+
+    def __init__(self, folder: Path, wanted: Sequence[Wanted]) -> None:
+        self._folder = folder
+        self._place = {key: divmod(k, BLOCK) for k, key in enumerate(wanted)}
+        self._facts: dict[int, list[Excerpt]] = {}
+
+    def facts(self, wanted: Wanted) -> Excerpt:
+        """Return what is known of an excerpt."""
+        block, row = self._place[wanted]
+        if block not in self._facts:
+            known = read_json(self._folder / f"{block:05d}.json")["excerpts"]
+            self._facts[block] = [Excerpt(**facts) for facts in known]
+        return self._facts[block][row]
+
+    def samples(self, wanted: Wanted, count: int) -> Signal:
+        """Return the first `count` samples of an excerpt; only they are read from disk."""
+        block, row = self._place[wanted]
+        # mapped only for the moment of the copy, so that memory does not grow with what was read
+        stored = np.load(self._folder / f"{block:05d}.npy", mmap_mode="r")
+        return np.array(stored[row, :count])

@@ -1,0 +1,113 @@
+"""Unfinished work of a data set: what is done already, so that a killed `make` goes on where it was.
+
+`<data set>/.work/` holds job.json (which data set this is to become), excerpts/, tmp/, records/snr_20/00007.json (a
+record for each finished block of clips) and snr_20.npy (log-mel rows). It goes when the data set is finished.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from remixbench.dataset.layout import snr_name
+from remixbench.errors import InputError, RemixbenchError
+from remixbench.files import appearing, read_json, write_json
+
+CLIPS_A_BLOCK = 8
+
+
+@dataclass(frozen=True)
+class Work:
+    """The folder of unfinished work of a data set."""
+
+    folder: Path
+
+    def open(self, job: dict[str, Any]) -> None:
+        """Make the folder for `job`, or check that the one there is for the same.
+
+        Raises
+        ------
+        InputError
+            If it holds work of another data set.
+        """
+        file = self.folder / "job.json"
+        for name in ("excerpts", "tmp", "records"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        if not file.exists():
+            write_json(file, job)
+        elif (there := read_json(file)) != job:
+            differs = [key for key in job if there.get(key) != job[key]]
+            raise InputError(
+                f"{self.folder.parent}: holds an unfinished data set of another {' and '.join(differs)};"
+                f" delete that folder, or choose another with --out"
+            )
+
+    def remove(self) -> None:
+        """Remove the folder and all in it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def is_done(self, snr: float, block: int) -> bool:
+        """Say whether a block is finished at `snr`."""
+        return self._record(snr, block).exists()
+
+    def records(self, snr: float) -> list[dict[str, Any]]:
+        """Return the records of all blocks finished at `snr`, in the order of the clips."""
+        folder = self.folder / "records" / snr_name(snr)
+        return [record for file in sorted(folder.glob("*.json")) for record in json.loads(file.read_text("utf-8"))]
+
+    def keep(self, snr: float, block: int, records: list[dict[str, Any]]) -> None:
+        """Note that a block is finished at `snr`."""
+        write_json(self._record(snr, block), records)
+
+    def _record(self, snr: float, block: int) -> Path:
+        return self.folder / "records" / snr_name(snr) / f"{block:06d}.json"
+
+    def logmel(self, snr: float) -> Path:
+        """Return the log-mel file in the making at `snr`."""
+        return self.folder / f"{snr_name(snr)}.npy"
+
+    def open_logmel(self, snr: float, shape: tuple[int, int, int]) -> None:
+        """Make the log-mel file at its full size, with nothing in it, unless it is there."""
+        path = self.logmel(snr)
+        if path.exists():
+            return
+        with appearing(path) as beside, beside.open("wb") as file:
+            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            file.truncate(file.tell() + 4 * shape[0] * shape[1] * shape[2])
+
+
+@contextmanager
+def only_one(path: Path, folder: Path) -> Iterator[None]:
+    """Hold a lock that goes with the process that holds it, however it ends.
+
+    Raises
+    ------
+    RemixbenchError
+        At once, if another process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RemixbenchError(f"{folder}: another `make` is at work on it; wait for it, or choose another --out") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def wait_for(path: Path) -> Iterator[None]:
+    """Hold a lock, waiting for it."""
+    with FileLock(path):
+        yield

@@ -1,0 +1,86 @@
+"""A user's own recordings: a folder with one sub-folder a class, or with a table whose columns the recipe names.
+
+wav, flac, ogg or mp3, any rate and number of channels. Without a table the label is the sub-folder's name, each
+file is a place and an origin of its own, and the licence is unknown.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from remixbench.errors import InputError
+from remixbench.files import sha256
+from remixbench.recipe import Source
+from remixbench.sources.catalogue import (
+    EVENT_COLUMNS,
+    SCENE_COLUMNS,
+    Catalogue,
+    FileReader,
+    checked_name,
+    read_table,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+UNKNOWN_LICENCE = "unknown"
+
+
+def catalogue(source: Source, sources: Path, kind: Literal["scenes", "events"]) -> Catalogue:
+    """Read a `folder` source of a recipe as scenes or events.
+
+    Raises
+    ------
+    InputError
+        If the folder or table is missing or malformed, or there is no recording in it.
+    """
+    assert source.folder is not None
+    root = sources / source.folder
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder; the recipe's {kind} name it, relative to the sources directory")
+    table, digest = _from_folders(root) if source.table is None else _from_table(root, source)
+    for label in table["label"]:
+        if any(c in label for c in ",\t\n\r") or label != label.strip():
+            raise InputError(f"{root}: label '{label!r}' has a comma, a tab or a blank at an end, which label files cannot hold")
+    columns = SCENE_COLUMNS if kind == "scenes" else EVENT_COLUMNS
+    return Catalogue(f"folder {source.folder}", table[list(columns)], digest, FileReader(root))
+
+
+def _from_folders(root: Path) -> tuple[pd.DataFrame, str]:
+    import pandas as pd
+
+    files = sorted(
+        path.relative_to(root).as_posix()
+        for path in root.glob("*/**/*")
+        if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    )
+    if not files:
+        raise InputError(f"{root}: no {', '.join(AUDIO_SUFFIXES)} file in any sub-folder; expected one sub-folder a class")
+    table = pd.DataFrame({"file": files})
+    table = table.assign(
+        label=[file.split("/", 1)[0] for file in files],
+        location=files, verified=True, origin=files, licence=UNKNOWN_LICENCE, url="",
+    )  # fmt: skip
+    return table, sha256("\n".join(files).encode())
+
+
+def _from_table(root: Path, source: Source) -> tuple[pd.DataFrame, str]:
+    assert source.table is not None
+    names = source.columns
+    path = root / source.table
+    separator = "\t" if path.suffix.lower() == ".tsv" else ","
+    optional = {
+        "location": names.location, "origin": names.origin, "licence": names.licence, "url": names.url,
+    }  # fmt: skip
+    wanted = (names.file, names.label, *(name for name in optional.values() if name is not None))
+    table, digest = read_table(path, wanted, separator, "the recipe's source names it")
+    files = [checked_name(path, line, name) for line, name in enumerate(table[names.file], start=2)]
+    given = {key: table[name] for key, name in optional.items() if name is not None}
+    out = table.assign(file=files, label=table[names.label], verified=True)
+    out = out.assign(
+        location=given.get("location", files), origin=given.get("origin", files),
+        licence=given.get("licence", UNKNOWN_LICENCE), url=given.get("url", ""),
+    )  # fmt: skip
+    return out, digest

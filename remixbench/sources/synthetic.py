@@ -1,0 +1,75 @@
+"""The source of the `mini` recipe: recordings that are synthesised when they are read. Needs no files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from remixbench.errors import InputError
+from remixbench.files import sha256
+from remixbench.sources.catalogue import EVENT_COLUMNS, SCENE_COLUMNS, Catalogue
+from remixbench.sources.synthesis import event_labels, scene_labels, synthesise_event, synthesise_scene
+
+SEED = 2019
+SCENE_SECONDS = 10.0
+PIECES_PER_PLACE = 4
+LICENCE = "Creative Commons 0"
+ORIGIN_STEP = 1000  # origins of neighbouring numbers must not look like one upload
+
+
+@dataclass(frozen=True)
+class SynthesisReader:
+    """Synthesises the recording that a name such as `Gong_003.wav` or `park-01-2.wav` stands for."""
+
+    rate: int
+
+    def read(self, file: str) -> tuple[NDArray[np.float64], int]:
+        """Return the recording; see `Reader.read`."""
+        stem = file.removesuffix(".wav")
+        label, _, rest = stem.rpartition("_")
+        if label in event_labels() and rest.isdigit():
+            samples = synthesise_event(label, int(rest), self.rate, SEED)
+        else:
+            label, _, place_and_piece = stem.partition("-")
+            place, _, piece = place_and_piece.partition("-")
+            if label not in scene_labels() or not (place.isdigit() and piece.isdigit()):
+                raise InputError(
+                    f"{file}: not a recording of the synthetic source; use the recipe's own manifest"
+                )
+            samples = synthesise_scene(label, int(place), int(piece), self.rate, SCENE_SECONDS, SEED)
+        return samples.astype(np.float64), self.rate
+
+
+def events(per_class: int, rate: int) -> Catalogue:
+    """Return the catalogue of synthetic events, `per_class` recordings of each of 41 labels."""
+    rows = [
+        (
+            f"{label}_{number:03d}.wav",
+            label,
+            True,
+            str((number + per_class * k) * ORIGIN_STEP),
+            LICENCE,
+            "synthesised",
+        )
+        for k, label in enumerate(event_labels())
+        for number in range(per_class)
+    ]
+    return _catalogue(pd.DataFrame(rows, columns=list(EVENT_COLUMNS)), rate)
+
+
+def scenes(per_class: int, rate: int) -> Catalogue:
+    """Return the catalogue of synthetic scenes, `per_class` pieces of each of 10 labels, four a place."""
+    rows = [
+        (f"{label}-{place:02d}-{piece}.wav", label, f"{label}-{place:02d}")
+        for label in scene_labels()
+        for place, piece in (divmod(n, PIECES_PER_PLACE) for n in range(per_class))
+    ]
+    return _catalogue(pd.DataFrame(rows, columns=list(SCENE_COLUMNS)), rate)
+
+
+def _catalogue(table: pd.DataFrame, rate: int) -> Catalogue:
+    digest = sha256(f"{SEED} {rate}\n{table.to_csv(index=False)}".encode())
+    return Catalogue("synthetic", table, digest, SynthesisReader(rate))
