@@ -37,7 +37,7 @@ class MapNetwork(nn.Module):
         """Map standardised log-mel (batch, frames, bands) to an `Output`."""
         logits = self.class_maps(self.encoder(x.unsqueeze(1)))
         with float32(x):
-            maps = torch.sigmoid(logits.float().contiguous())
+            maps = torch.sigmoid(logits.to(torch.float32, memory_format=torch.contiguous_format))
             return Output(self.pool(maps), maps.mean(dim=3).transpose(1, 2), maps)
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from remixbench.errors import InputError
 from remixbench.systems.output import Output
@@ -45,7 +44,7 @@ class TwoStepAttention(nn.Module):
                 f"input of {found} frames × bands, but this network was made for {frames} × {bands}"
             )
         with float32(maps):
-            maps = maps.float().contiguous()
+            maps = maps.to(torch.float32, memory_format=torch.contiguous_format)
             by_band, frequency_attention = self._step(
                 maps, self.frequency_classification, self.frequency_attention
             )
@@ -67,13 +66,7 @@ class TwoStepAttention(nn.Module):
             )
 
     def _step(self, x: Tensor, classification: nn.Linear, attention: nn.Linear) -> tuple[Tensor, Tensor]:
-        # one matrix product for both layers: x is read once
-        both = F.linear(
-            x,
-            torch.cat([classification.weight, attention.weight]),
-            torch.cat([classification.bias, attention.bias]),
-        )
-        values, weights = both.chunk(2, dim=-1)
+        values, weights = classification(x), attention(x)
         if self.form == "paper":
             return values, torch.softmax(torch.sigmoid(weights), dim=-1)
         return torch.sigmoid(values), torch.softmax(weights, dim=-1)
