@@ -86,9 +86,9 @@ class Plan(_Part):
 
     @model_validator(mode="after")
     def _methods_agree(self) -> Self:
-        if self.method == "released":
-            if not isinstance(self.polyphony, int) or self.onsets == "drawn" or self.snr_spread or self.validation:
-                raise ValueError("the 'released' draws have fixed polyphony and onsets, and no validation part or snr_spread")
+        fixed = isinstance(self.polyphony, int) and self.onsets != "drawn"
+        if self.method == "released" and (not fixed or self.snr_spread or self.validation):
+            raise ValueError("the 'released' draws have fixed polyphony and onsets, no validation part, no snr_spread")
         if self.onsets != "drawn" and self.most_events > len(self.onsets):
             raise ValueError(f"polyphony {self.most_events} needs as many onsets, found {len(self.onsets)}")
         return self
@@ -255,8 +255,11 @@ def parse_recipe(content: dict[str, Any], origin: str) -> Recipe:
 
 def _first_problem(error: ValidationError) -> str:
     problems = error.errors(include_url=False)
-    first = problems[0]
-    key = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("int", "tuple", "literal", "constr")))
+    # a key that is misspelt makes the right one missing: name the misspelt one
+    first = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
+    key = ".".join(
+        str(part) for part in first["loc"] if not str(part).startswith(("int", "tuple", "literal", "constr"))
+    )
     if first["type"] == "extra_forbidden":
         parents = [str(part) for part in first["loc"][:-1]]
         known = _keys_below(parents)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from remixbench.cli.console import Settings
-from remixbench.cli.options import SHARD, ManyCommand, many, snr_option
+from remixbench.cli.options import ManyCommand, many, shard_option, snr_option
 
 
 @click.command(cls=ManyCommand)
@@ -23,7 +23,7 @@ from remixbench.cli.options import SHARD, ManyCommand, many, snr_option
 @click.option("--backend", type=click.Choice(["loky", "threading", "dask"]), default="loky", show_default=True,
               help="joblib's.")  # fmt: skip
 @click.option("--scheduler", metavar="ADDRESS", help="Of the Dask scheduler, such as tcp://node1:8786.")
-@click.option("--shard", type=SHARD, default=(1, 1), metavar="I/N", help="The I-th of N shares of the work.")
+@shard_option
 @click.option("--audio-format", type=click.Choice(["wav", "flac"]), default="wav", show_default=True,
               help="Both hold the same samples.")  # fmt: skip
 @click.option("--stems", is_flag=True, help="Also write two-channel files (events, scene).")

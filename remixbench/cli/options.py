@@ -32,7 +32,7 @@ class ManyCommand(click.Command):
 
 
 def spread(args: list[str], names: set[str]) -> list[str]:
-    """Repeat the option's name before each of its values: ["--snr", "0", "-5"] becomes ["--snr", "0", "--snr", "-5"]."""
+    """Repeat the option's name before each of its values: --snr 0 -5 becomes --snr 0 --snr -5."""
     out: list[str] = []
     current: str | None = None
     fresh = False
@@ -57,41 +57,39 @@ def many(*names: str, **attributes: Any) -> Callable[[F], F]:
     return click.option(*names, cls=ManyOption, multiple=True, **attributes)
 
 
-class Decibel(click.ParamType):
-    """A finite number of decibels."""
-
-    name = "dB"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the number, or fail with what was found."""
-        try:
-            number = float(value)
-        except ValueError:
-            number = math.nan
-        if not math.isfinite(number) or abs(number) > 100:
-            self.fail(f"'{value}' is not a signal-to-noise ratio in dB; expected numbers such as 0 10 20", param, ctx)
-        return number + 0.0
+def decibel(value: str) -> float:
+    """Return a signal-to-noise ratio; the type of an option."""
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number) or abs(number) > 100:
+        raise click.BadParameter(f"'{value}' is not a ratio in dB; expected numbers such as 0 10 20")
+    return number + 0.0  # -0 becomes 0
 
 
-class Shard(click.ParamType):
-    """I/N: the I-th of N equal shares of the work, counted from 1."""
-
-    name = "I/N"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        """Return (I, N), or fail with what was found."""
-        if isinstance(value, tuple):
-            return value
-        match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", value)
-        if match is None or not 1 <= int(match[1]) <= int(match[2]):
-            self.fail(f"'{value}' is not a share of the work; expected I/N with 1 <= I <= N, such as 3/16", param, ctx)
-        return int(match[1]), int(match[2])
+def share(value: str | tuple[int, int]) -> tuple[int, int]:
+    """Return I/N as (I, N): the I-th of N equal shares of the work, counted from 1; the type of an option."""
+    if isinstance(value, tuple):
+        return value
+    match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", value)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise click.BadParameter(f"'{value}' is not a share of the work; expected I/N, 1 <= I <= N, such as 3/16")
+    return int(match[1]), int(match[2])
 
 
-DECIBEL = Decibel()
-SHARD = Shard()
+def shard_option(function: F) -> F:
+    """Declare `--shard I/N`."""
+    return click.option(
+        "--shard",
+        type=share,
+        default=(1, 1),
+        show_default="1/1",
+        metavar="I/N",
+        help="The I-th of N shares of the work.",
+    )(function)
 
 
 def snr_option(help_text: str) -> Callable[[F], F]:
     """Declare `--snr DB...`."""
-    return many("--snr", "snr", type=DECIBEL, metavar="DB...", help=help_text)
+    return many("--snr", "snr", type=decibel, metavar="DB...", help=help_text)

@@ -175,7 +175,9 @@ def _make(
         if not unfinished.folder.exists() and there is not None:
             return there  # another share finished it in the meantime
         if left := _unfinished_blocks(unfinished, manifest, snrs):
-            progress.say(f"{folder}: share {shard[0]} of {shard[1]} is done; {len(left)} blocks of other shares are not")
+            progress.say(
+                f"{folder}: share {shard[0]} of {shard[1]} is done; {len(left)} blocks of other shares are not"
+            )
             return None
         dataset = finish.finish(request, there, unfinished, events, snrs)
     progress.say(f"{folder}: {_all_made(dataset, dataset.snrs)}")

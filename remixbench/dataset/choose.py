@@ -65,7 +65,7 @@ def choose(
     for clip in cut.clips:
         if late := [event for event in clip.events if event.onset >= loaded.mix.duration]:
             raise InputError(
-                f"clip {clip.id}: onset {late[0].onset:g} s lies beyond the {loaded.mix.duration:g} s of the recipe's clips"
+                f"clip {clip.id}: onset {late[0].onset:g} s lies beyond the clip of {loaded.mix.duration:g} s"
             )
     if reasons:
         progress.say(f"not comparable with published numbers: {'; '.join(reasons)}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -76,7 +77,7 @@ def origins(labels: Sequence[str], ids: Sequence[str], gap: int) -> list[str]:
             by_label[label].append(row)
     for rows in by_label.values():
         rows.sort(key=lambda row: int(ids[row]))
-        for before, after in zip(rows, rows[1:], strict=False):
+        for before, after in pairwise(rows):
             if int(ids[after]) - int(ids[before]) < gap:
                 named[after] = named[before]
     return named
@@ -152,7 +153,9 @@ def _take(deck: Iterator[int], count: int) -> list[int]:
         if row not in chosen:
             chosen.append(row)
     if len(chosen) < count:
-        raise InputError(f"a clip of {count} events needs as many recordings in every part of every fold; lower polyphony")
+        raise InputError(
+            f"a clip of {count} events needs as many recordings in every part of every fold; lower polyphony"
+        )
     return chosen
 
 

@@ -62,7 +62,9 @@ def prepare(recipe: Recipe, reader: Reader, file: str, fixed: float | None) -> t
     samples, rate = reader.read(file)
     whole = resample(samples, rate, mix.rate)
     if not np.any(whole):
-        raise InputError(f"{file}: the event recording is silent, so it has no level to mix at; leave it out of the table")
+        raise InputError(
+            f"{file}: the event recording is silent, so it has no level to mix at; leave it out of the table"
+        )
     room = longest_excerpt(recipe)
     if fixed is not None:
         start = int(fixed * mix.rate)

@@ -117,7 +117,7 @@ def finish(request: Request, there: Dataset | None, work: Work, events: Catalogu
     return Dataset.open(folder)
 
 
-Table = tuple[tuple[str, ...], dict[float, list[tuple[str, ...]]]]
+Table = tuple[tuple[str, ...], dict[float, list[tuple[object, ...]]]]
 
 
 def _levels(request: Request, records: dict[float, list[dict[str, Any]]]) -> Table:
@@ -125,7 +125,7 @@ def _levels(request: Request, records: dict[float, list[dict[str, Any]]]) -> Tab
     mix = request.recipe.mix
     definition = f"{mix.level} of {mix.level_of}"
     clips = {clip.id: clip for clip in request.manifest.clips}
-    rows = {
+    rows: dict[float, list[tuple[object, ...]]] = {
         snr: [
             (record["clip_id"], f"{snr:.12g}", str(event.index), event.label, number(round(snr + event.snr_offset, 6)),
              "" if ratio != ratio else number(round(ratio, LEVEL_DECIMALS)), definition)
@@ -138,7 +138,9 @@ def _levels(request: Request, records: dict[float, list[dict[str, Any]]]) -> Tab
 
 
 def _digests(records: dict[float, list[dict[str, Any]]], key: str) -> Table:
-    rows = {snr: [(record["clip_id"], f"{snr:.12g}", record[key]) for record in mine] for snr, mine in records.items()}
+    rows: dict[float, list[tuple[object, ...]]] = {
+        snr: [(record["clip_id"], f"{snr:.12g}", record[key]) for record in mine] for snr, mine in records.items()
+    }
     return ("clip_id", "snr", "sha256"), rows
 
 

@@ -60,7 +60,5 @@ def attribution(manifest: Manifest, events: Catalogue) -> bytes:
     """Return ATTRIBUTION.csv: every event recording used, with its place of origin and licence, sorted by file."""
     used = set(manifest.event_files)
     table = events.table[events.table["file"].isin(used)].sort_values("file")
-    rows = [
-        (row.file, row.label, row.url or row.origin, row.licence) for row in table.itertuples(index=False)
-    ]
+    rows = [(row.file, row.label, row.url or row.origin, row.licence) for row in table.itertuples(index=False)]
     return to_csv(("event_file", "event_label", "source_url", "licence"), rows)

@@ -54,9 +54,13 @@ class Dataset:
         for key, kind in (("format", int), ("name", str), ("recipe", dict), ("classes", list), ("snrs", list),
                           ("manifest_digest", str), ("not_comparable", list), ("audio_format", str)):  # fmt: skip
             if not isinstance(info.get(key), kind):
-                raise InputError(f"{file}: key '{key}' is missing or not of type {kind.__name__}; make the data set again")
+                raise InputError(
+                    f"{file}: key '{key}' is missing or not of type {kind.__name__}; make the data set again"
+                )
         if info["format"] != FORMAT:
-            raise InputError(f"{file}: format {info['format']}, this version reads format {FORMAT}; make the data set again")
+            raise InputError(
+                f"{file}: format {info['format']}, this version reads format {FORMAT}; make the data set again"
+            )
         dataset = Dataset(path, info, parse_recipe(info["recipe"], str(file)), read_manifest(path / "manifest"))
         if dataset.manifest.digest != info["manifest_digest"]:
             raise InputError(
@@ -193,10 +197,14 @@ class Dataset:
         except FileNotFoundError:
             raise InputError(f"{path}: not there; run `remixbench make` without --no-features") from None
         except (OSError, ValueError) as error:
-            raise InputError(f"{path}: not a log-mel file ({error}); delete it and run `remixbench make` again") from None
+            raise InputError(
+                f"{path}: not a log-mel file ({error}); delete it and run `remixbench make` again"
+            ) from None
         expected = (len(self.clips), self.recipe.frames, self.recipe.features.bands)
         if array.shape != expected or array.dtype != np.float32:
-            raise InputError(f"{path}: found {array.dtype} {array.shape}, expected float32 {expected}; delete and make it again")
+            raise InputError(
+                f"{path}: found {array.dtype} {array.shape}, expected float32 {expected}; delete and make it again"
+            )
         return array
 
 

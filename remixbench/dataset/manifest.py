@@ -205,7 +205,8 @@ def _check_sums(folder: Path, contents: dict[str, bytes]) -> None:
     path = folder / "SHA256SUMS"
     if not path.exists():
         return
-    sums = dict(reversed(line.split(maxsplit=1)) for line in path.read_text("utf-8").splitlines() if " " in line)
+    lines = [line.split(maxsplit=1) for line in path.read_text("utf-8", errors="replace").splitlines()]
+    sums = {line[1]: line[0] for line in lines if len(line) == 2}
     for name, data in contents.items():
         if sums.get(name) != sha256(data):
             raise InputError(

@@ -76,7 +76,8 @@ def loudness(samples: Signal, rate: int) -> float:
     seconds = len(samples) / rate
     # pyloudnorm wants more samples than one block has
     block = GATE_SECONDS if seconds > GATE_SECONDS else (len(samples) - 1) / rate
-    return peak * 10 ** (pyloudnorm.Meter(rate, block_size=block).integrated_loudness(samples / peak) / 20)
+    lufs = float(pyloudnorm.Meter(rate, block_size=block).integrated_loudness(samples / peak))
+    return float(peak * 10 ** (lufs / 20))
 
 
 def level_of(samples: Signal, rate: int, measure: Level) -> float:
@@ -93,7 +94,12 @@ def loudest_window(samples: Signal, length: int) -> int:
 
 
 def event_gains(
-    scene: Signal, events: Sequence[Placed], snr: float, rate: int, measure: Level, definition: Literal["recording", "excerpt"]
+    scene: Signal,
+    events: Sequence[Placed],
+    snr: float,
+    rate: int,
+    measure: Level,
+    definition: Literal["recording", "excerpt"],
 ) -> list[float]:
     """Return the factor for each event at `snr` dB over a scene of level 1."""
     gains = []

@@ -158,7 +158,7 @@ def _render_clip(job: Job, row: int, clip: Clip, excerpts: Excerpts) -> list[dic
         record = {"clip_id": clip.id, "snr": snr, "pcm": pcm_digest(mono), "achieved": list(rendered.achieved)}
         if job.features:
             frames = logmel(exact_mixture(rendered.stems), job.recipe.features, job.recipe.mix.rate)
-            record["logmel"] = hashlib.sha256(frames).hexdigest()
+            record["logmel"] = hashlib.sha256(frames.data).hexdigest()
             write_row(job.work / f"{snr_name(snr)}.npy", row, frames)
         records.append(record)
     return records
@@ -166,7 +166,7 @@ def _render_clip(job: Job, row: int, clip: Clip, excerpts: Excerpts) -> list[dic
 
 def pcm_digest(samples: NDArray[np.int16]) -> str:
     """Return the SHA-256 of 16-bit samples, little endian, channels interleaved; the same for wav and flac."""
-    return hashlib.sha256(np.ascontiguousarray(samples, dtype="<i2")).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(samples, dtype="<i2").data).hexdigest()
 
 
 def write_audio(path: Path, samples: NDArray[np.int16], rate: int, temporary: Path) -> None:

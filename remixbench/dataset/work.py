@@ -99,7 +99,9 @@ def only_one(path: Path, folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise RemixbenchError(f"{folder}: another `make` is at work on it; wait for it, or choose another --out") from None
+        raise RemixbenchError(
+            f"{folder}: another `make` is at work on it; wait for it, or choose another --out"
+        ) from None
     try:
         yield
     finally:
