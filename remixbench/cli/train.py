@@ -1,0 +1,65 @@
+"""`remixbench train`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from remixbench.cli.console import Settings
+from remixbench.cli.options import ManyCommand, many, shard_option, snr_option
+from remixbench.errors import InputError
+
+
+@click.command(cls=ManyCommand)
+@click.option("--dataset", metavar="NAME|DIR", help="Which data set. [default: the one made last]")
+@many("--system", metavar="NAME...", help="Systems; `remixbench systems` lists them. [default: the paper's five]")
+@snr_option("Signal-to-noise ratios. [default: all that were made]")
+@many("--fold", type=int, metavar="N...", help="Folds to test on. [default: 4, as released]")
+@many("--seed", type=int, metavar="N...", help="Seeds. [default: 0]")
+@click.option("--epochs", type=int, metavar="N", help="Epochs. [default: the recipe's]")
+@click.option("--batch-size", type=int, metavar="N", help="Clips a batch. [default: the recipe's]")
+@click.option("--learning-rate", type=float, metavar="X", help="First learning rate. [default: the recipe's]")
+@click.option("--width", type=float, metavar="X", help="Factor on the number of channels. [default: the recipe's]")
+@many("--alpha", type=float, metavar="A...", help="Weights of the reconstruction. [default: the system's]")
+@many("--fraction", type=float, metavar="F...", help="Parts of the training clips to learn from. [default: 1]")
+@many("--option", metavar="NAME=VALUE...", help="Options of the systems, such as attention=paper.")
+@click.option(
+    "--select",
+    default="validation",
+    show_default=True,
+    metavar="paper|validation|last",
+    help="The epoch kept: best on the held-out fold, best on a validation part, or last.",
+)
+@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="Where to compute.")
+@click.option(
+    "--precision", default="auto", show_default=True, metavar="32|bf16|auto", help="auto: bf16 where it is fast."
+)
+@shard_option
+@click.option("--tensorboard", is_flag=True, help="Also write logs for TensorBoard.")
+@click.pass_obj
+def command(settings: Settings, /, option: tuple[str, ...], **values: Any) -> None:
+    """Train systems on a data set: every combination of the values given is a run.
+
+    Interrupted runs go on where they were, done ones are skipped, and other settings make other runs.
+
+    Example: remixbench train --system gap 2ap-aux --snr 0 20 --epochs 10
+    """
+    from remixbench.training.train import train
+
+    done = train(workspace=settings.workspace, options=parse_options(option), progress=settings.progress(), **values)
+    for folder in done:
+        click.echo(folder)
+
+
+def parse_options(pairs: tuple[str, ...]) -> dict[str, str | float]:
+    """Return NAME=VALUE pairs as a dict, or fail naming the one that is none."""
+    options: dict[str, str | float] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not (name and equals and value):
+            raise InputError(f"--option {pair}: expected NAME=VALUE, such as attention=paper")
+        if name in options:
+            raise InputError(f"--option {pair}: '{name}' is given twice; train one after the other")
+        options[name] = value
+    return options

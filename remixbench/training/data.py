@@ -1,0 +1,105 @@
+"""The clips of a run as tensors: standardised once, and kept on the device where they fit."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from remixbench.training.split import Rows
+
+CHUNK = 256
+"""Clips read at once."""
+MEMORY_PART = 0.5
+"""How much of the free memory the clips may take before they are read from disk batch by batch."""
+
+
+@dataclass(frozen=True)
+class Standardisation:
+    """Mean and standard deviation of every band, float32 (bands,), as fitted on the training clips."""
+
+    mean: NDArray[np.float32]
+    std: NDArray[np.float32]
+
+    def apply(self, logmel: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Standardise (..., bands)."""
+        return (logmel - self.mean) / self.std
+
+
+def fit_standardisation(features: NDArray[np.float32], rows: Rows) -> Standardisation:
+    """Take mean and deviation of each band over all frames of the clips `rows` of (clips, frames, bands).
+
+    Sums are float64 and clips are read a chunk at a time. A band that never changes gets a deviation of 1.
+    """
+    bands = features.shape[2]
+    total, squares, count = np.zeros(bands), np.zeros(bands), 0
+    centre = np.asarray(features[rows[0]], np.float64).mean(
+        axis=0
+    )  # keeps the squares small, so that no digits are lost
+    for start in range(0, len(rows), CHUNK):
+        values = np.asarray(features[rows[start : start + CHUNK]], np.float64).reshape(-1, bands) - centre
+        total += values.sum(axis=0)
+        squares += np.einsum("nb,nb->b", values, values)
+        count += len(values)
+    mean = total / count
+    std = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    return Standardisation((mean + centre).astype(np.float32), np.where(std > 0, std, 1).astype(np.float32))
+
+
+class Clips:
+    """Standardised log-mel and weak targets of some clips, asked for by their place among these."""
+
+    def __init__(
+        self,
+        features: NDArray[np.float32],
+        weak: NDArray[np.bool_],
+        rows: Rows,
+        standardisation: Standardisation,
+        device: torch.device,
+        *,
+        budget: float | None = None,
+    ) -> None:
+        self._features, self._rows, self._standardisation = features, rows, standardisation
+        self.device = device
+        self.weak = weak[rows]
+        self.targets = torch.from_numpy(self.weak.astype(np.float32)).to(device)
+        size = len(rows) * features.shape[1] * features.shape[2] * 4
+        fits = size <= (MEMORY_PART * free_bytes(device) if budget is None else budget)
+        self._kept = self._all() if fits else None
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def kept(self) -> bool:
+        """Whether all clips lie in the device's memory."""
+        return self._kept is not None
+
+    def batch(self, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (batch, frames, bands) and (batch, classes) on the device, for places on the CPU."""
+        if self._kept is not None:
+            there = places.to(self.device, non_blocking=True)
+            return self._kept[there], self.targets[there]
+        x = torch.from_numpy(self._standardisation.apply(self._features[self._rows[places.numpy()]]))
+        return x.to(self.device), self.targets[places.to(self.device)]
+
+    def _all(self) -> Tensor:
+        kept = torch.empty((len(self._rows), *self._features.shape[1:]), device=self.device)
+        for start in range(0, len(self._rows), CHUNK):
+            values = self._standardisation.apply(self._features[self._rows[start : start + CHUNK]])
+            kept[start : start + CHUNK] = torch.from_numpy(values)
+        return kept
+
+
+def free_bytes(device: torch.device) -> float:
+    """Return how much memory is free on the device; of a machine that does not tell, 4 GB are assumed."""
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    try:
+        return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (ValueError, OSError, AttributeError):
+        return 4e9

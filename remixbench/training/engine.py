@@ -1,0 +1,98 @@
+"""On what and how precisely to compute."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from remixbench.errors import InputError
+from remixbench.training.settings import DEVICES, one_of
+
+CPUINFO = Path("/proc/cpuinfo")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A device and a precision, `32` or `bf16`."""
+
+    device: torch.device
+    precision: str
+
+    def autocast(self) -> torch.autocast:
+        """Return the context for a forward pass: bfloat16 where it is safe, or nothing."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+    def place(self, network: nn.Module) -> nn.Module:
+        """Move a network to the device, in the memory order in which its convolutions are fastest."""
+        placed: nn.Module = network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return placed
+
+    def synchronise(self) -> None:
+        """Wait for the device, so that a clock can be read."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    @property
+    def name(self) -> str:
+        """What the device is called."""
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else processor_name()
+
+
+def choose_device(device: str) -> torch.device:
+    """Return the device: `auto` is the GPU where there is one.
+
+    Raises
+    ------
+    InputError
+        If the word is unknown, or a GPU is asked for and there is none.
+    """
+    one_of("--device", device, DEVICES)
+    if device == "cpu" or (device == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise InputError("--device cuda: this machine, or this build of torch, has no GPU; use --device cpu")
+    return torch.device("cuda", torch.cuda.current_device())
+
+
+def choose_precision(precision: str, device: torch.device) -> str:
+    """Return `32` or `bf16`; `auto` is bf16 where the hardware multiplies it faster."""
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "32"
+    return "bf16" if cpu_has_bf16(_cpuinfo()) else "32"
+
+
+def cpu_has_bf16(cpuinfo: str) -> bool:
+    """Tell from the text of /proc/cpuinfo whether the processor has bfloat16 products."""
+    flags = re.search(r"^flags\s*:(.*)$", cpuinfo, re.MULTILINE)
+    return flags is not None and bool({"avx512_bf16", "amx_bf16"} & set(flags[1].split()))
+
+
+def processor_name() -> str:
+    """Return the processor's name as the system tells it."""
+    found = re.search(r"^model name\s*:\s*(.*)$", _cpuinfo(), re.MULTILINE)
+    return found[1] if found else "CPU"
+
+
+def _cpuinfo() -> str:
+    try:
+        return CPUINFO.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """Let float32 mean float32 on GPUs, and let cuDNN try which algorithm is fastest.
+
+    Afterwards all is as before.
+    """
+    with torch.backends.cudnn.flags(enabled=True, benchmark=True, deterministic=False, allow_tf32=False):
+        yield

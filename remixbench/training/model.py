@@ -1,0 +1,162 @@
+"""`model.safetensors`: the weights of a trained system and all that is needed to use them.
+
+Nothing in it is executed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from remixbench.errors import InputError
+from remixbench.files import appearing
+from remixbench.systems import build
+from remixbench.training.data import Standardisation
+
+NETWORK = "network."
+MEAN, STD = "standardisation.mean", "standardisation.std"
+TAG_THRESHOLDS, FRAME_THRESHOLDS = "thresholds.tags", "thresholds.frames"
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the tensors are of; written as JSON into the file's metadata.
+
+    Attributes
+    ----------
+    recipe : mixing and features of the data set, by which audio becomes input.
+    digest : the run's identity.
+    """
+
+    system: str
+    options: dict[str, Any]
+    width: float
+    classes: tuple[str, ...]
+    frames: int
+    bands: int
+    recipe: dict[str, Any]
+    digest: str
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network in evaluation mode on the CPU, its standardisation, and a threshold a class for tags and for frames."""
+
+    description: Description
+    network: nn.Module
+    standardisation: Standardisation
+    tag_thresholds: NDArray[np.float32]
+    frame_thresholds: NDArray[np.float32]
+
+
+def write_model(
+    path: Path,
+    description: Description,
+    weights: Mapping[str, Tensor],
+    standardisation: Standardisation,
+    tag_thresholds: NDArray[np.float32],
+    frame_thresholds: NDArray[np.float32],
+) -> None:
+    """Write a model, whole or not at all."""
+    from safetensors.torch import save_file
+
+    tensors = {NETWORK + name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    extra = {MEAN: standardisation.mean, STD: standardisation.std}
+    extra |= {TAG_THRESHOLDS: tag_thresholds, FRAME_THRESHOLDS: frame_thresholds}
+    tensors |= {name: torch.from_numpy(np.ascontiguousarray(array, np.float32)) for name, array in extra.items()}
+    metadata = {name: json.dumps(value) for name, value in vars(description).items()}
+    with appearing(path) as beside:
+        save_file(tensors, beside, metadata)
+
+
+def read_model(path: Path) -> Model:
+    """Read a model and build its network.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or broken, is no model of ours, or its tensors are not those of its system.
+    """
+    tensors, description = _read(path)
+    network = build(
+        description.system,
+        classes=len(description.classes),
+        frames=description.frames,
+        bands=description.bands,
+        width=description.width,
+        options=description.options,
+    )
+    expected = {NETWORK + name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    expected |= {MEAN: (description.bands,), STD: (description.bands,)}
+    expected |= {name: (len(description.classes),) for name in (TAG_THRESHOLDS, FRAME_THRESHOLDS)}
+    for name, shape in expected.items():
+        if name not in tensors:
+            raise InputError(f"{path}: tensor {name} is missing, system '{description.system}' has it; train it again")
+        if tuple(tensors[name].shape) != shape:
+            raise InputError(
+                f"{path}: tensor {name} is {list(tensors[name].shape)}, system '{description.system}' of"
+                f" width {description.width:g} expects {list(shape)}; is it another run's file?"
+            )
+    for name, tensor in tensors.items():
+        if name not in expected:
+            raise InputError(
+                f"{path}: tensor {name} has no place in system '{description.system}'; is it another's file?"
+            )
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise InputError(f"{path}: tensor {name} holds values that are no numbers; train it again")
+    network.load_state_dict(
+        {name.removeprefix(NETWORK): tensor for name, tensor in tensors.items() if name.startswith(NETWORK)}
+    )
+    return Model(
+        description,
+        network.eval(),
+        Standardisation(tensors[MEAN].numpy(), tensors[STD].numpy()),
+        tensors[TAG_THRESHOLDS].numpy(),
+        tensors[FRAME_THRESHOLDS].numpy(),
+    )
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], Description]:
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; is the run done? `remixbench train` goes on with it")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not readable as safetensors ({error}); copy it again, or train again") from None
+    try:
+        values = {name: json.loads(metadata[name]) for name in Description.__dataclass_fields__}
+        values["classes"] = tuple(values["classes"])
+        description = Description(**values)
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{path}: has no description of a remixbench model ({error}); is it another program's?"
+        ) from None
+    _check_description(path, description)
+    return tensors, description
+
+
+def _check_description(path: Path, description: Description) -> None:
+    kinds: dict[str, Any] = {
+        "system": str,
+        "options": dict,
+        "width": (int, float),
+        "frames": int,
+        "bands": int,
+        "recipe": dict,
+        "digest": str,
+    }
+    for name, kind in kinds.items():
+        if not isinstance(getattr(description, name), kind):
+            raise InputError(f"{path}: '{name}' of its description is {getattr(description, name)!r}; train it again")
