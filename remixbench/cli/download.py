@@ -17,9 +17,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.command(short_help="Fetch, check and unpack the sources.")
 @click.argument("names", nargs=-1, metavar="[tau2019] [fsdkaggle2018]")
 @click.option("--sources", type=FOLDER, metavar="DIR", help="Where to. [default: sources/ of the workspace]")
-@click.option(
-    "--mirror", metavar="URL", help="A copy of the records: files at URL/records/<id>/files/<name>."
-)
+@click.option("--mirror", metavar="URL", help="A copy of the records: files at URL/records/<id>/files/<name>.")
 @click.option(
     "--checksums",
     type=FILE,
@@ -29,9 +27,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--parts", metavar="LIST", help="Some of the scene archives, such as 1-3,5. [default: all 21]")
 @click.option("--keep-archives", is_flag=True, help="Do not remove an archive once it is unpacked.")
 @click.option("--accept-changed", is_flag=True, help="Take archives that their record lists with a new MD5.")
-@click.option(
-    "--jobs", type=click.IntRange(1, 16), default=3, show_default=True, metavar="N", help="Archives at once."
-)
+@click.option("--jobs", type=click.IntRange(1, 16), default=3, show_default=True, metavar="N", help="Archives at once.")
 @click.option("--yes", is_flag=True, help="Do not ask before starting (asked on a terminal only).")
 @click.option("--print-urls", is_flag=True, help="Only print the addresses, for aria2 or wget.")
 @click.option("--check", is_flag=True, help="Only verify the recordings that are there against the tables.")
