@@ -106,9 +106,7 @@ def _tagging(reference: Reference, scores: FloatArray) -> Measure:
             "per_class_ap": ap,
             "per_class_auc": auc,
             "lwlrap": tagging.divide(precision_sums @ weights, positives @ weights),
-            f"tagging_f1@{TAGGING_THRESHOLD}": tagging.divide(
-                2 * hits @ weights, (answers + positives) @ weights
-            ),
+            f"tagging_f1@{TAGGING_THRESHOLD}": tagging.divide(2 * hits @ weights, (answers + positives) @ weights),
             "tagging_f1_best": f1,
             "tagging_f1_best_threshold": threshold,
         }

@@ -7,7 +7,6 @@ float.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,9 +41,7 @@ class EventTable:
         return len(self.clip)
 
 
-def event_table(
-    clip: npt.ArrayLike, label: npt.ArrayLike, onset: npt.ArrayLike, offset: npt.ArrayLike
-) -> EventTable:
+def event_table(clip: npt.ArrayLike, label: npt.ArrayLike, onset: npt.ArrayLike, offset: npt.ArrayLike) -> EventTable:
     """Make an event table from four columns of equal length: rounded, ordered, same-class events merged.
 
     Events of one class in one clip that touch or overlap become one. Events of no length are dropped.
@@ -72,13 +69,10 @@ def event_table(
     return EventTable(clips[first], labels[first], onsets[first], latest[last] / 10**DECIMALS)
 
 
-def select_clips(events: EventTable, rows: Sequence[int] | IntArray) -> EventTable:
-    """Return the events of the clips `rows`, renumbered 0.. in that order; a clip may be named twice."""
-    bounds = np.searchsorted(events.clip, [np.asarray(rows), np.asarray(rows) + 1])
-    parts = [np.arange(start, stop) for start, stop in bounds.T]
-    index = np.concatenate(parts) if parts else np.zeros(0, np.int64)
-    clip = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-    return EventTable(clip, events.label[index], events.onset[index], events.offset[index])
+def select_class(events: EventTable, label: int) -> EventTable:
+    """Return the events of one class."""
+    mine = events.label == label
+    return EventTable(events.clip[mine], events.label[mine], events.onset[mine], events.offset[mine])
 
 
 def tags_of(events: EventTable, clips: int, classes: int) -> BoolArray:

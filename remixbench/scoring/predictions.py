@@ -87,8 +87,7 @@ def match_clips(names: Sequence[str], reference: Reference, place: str, where: S
         if at[row] >= 0:
             first = where[at[row]]
             raise InputError(
-                f"{place}: {where[index]}: "
-                f"clip '{reference.filenames[row]}' comes twice (before at {first}); leave one"
+                f"{place}: {where[index]}: clip '{reference.filenames[row]}' comes twice (before at {first}); leave one"
             )
         at[row] = index
     missing = np.flatnonzero(at < 0)
@@ -120,9 +119,7 @@ def _bare(name: str) -> str:
     return last[: last.rindex(".")] if last.lower().endswith(AUDIO_SUFFIXES) else last
 
 
-def _no_such_clip(
-    name: str, rows: list[int], reference: Reference, bare: Mapping[str, object], at: str
-) -> InputError:
+def _no_such_clip(name: str, rows: list[int], reference: Reference, bare: Mapping[str, object], at: str) -> InputError:
     names = reference.filenames
     if rows:
         return InputError(
@@ -132,8 +129,7 @@ def _no_such_clip(
     if len(padded) == 1:
         return InputError(f"{at}: no clip '{name}' in this fold; leading zeros lost? '{padded[0]}' is there")
     return InputError(
-        f"{at}: no clip '{name}' in this fold{nearest(name, names)}; it has {len(names)}, "
-        f"'{names[0]}' to '{names[-1]}'"
+        f"{at}: no clip '{name}' in this fold{nearest(name, names)}; it has {len(names)}, '{names[0]}' to '{names[-1]}'"
     )
 
 

@@ -110,9 +110,7 @@ def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
             missing = [key for key in keys if key not in archive.files]
             if missing:
                 found = ", ".join(archive.files) or "nothing"
-                raise InputError(
-                    f"{path}: no array '{missing[0]}' (found {found}); expected {', '.join(keys)}"
-                )
+                raise InputError(f"{path}: no array '{missing[0]}' (found {found}); expected {', '.join(keys)}")
             return {key: archive[key] for key in keys}
     except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -122,9 +120,7 @@ def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
 def _edges(path: Path, frame_seconds: npt.NDArray[Any], frames: int, duration: float) -> FloatArray:
     at = f"{path}: 'frame_seconds'"
     if frame_seconds.size != 1 or frame_seconds.dtype.kind not in "fiu":
-        raise InputError(
-            f"{at} has shape {frame_seconds.shape} and type {frame_seconds.dtype}, expected one number"
-        )
+        raise InputError(f"{at} has shape {frame_seconds.shape} and type {frame_seconds.dtype}, expected one number")
     step = float(frame_seconds.reshape(()))
     if not (np.isfinite(step) and step > 0):
         raise InputError(f"{at} is {step}, expected seconds above zero")

@@ -58,9 +58,7 @@ def make_reference(
     names, labels = tuple(filenames), tuple(classes)
     shape = (len(names), len(labels))
     if not all(shape):
-        raise InputError(
-            f"a reference needs clips and classes, found {shape[0]} clips and {shape[1]} classes"
-        )
+        raise InputError(f"a reference needs clips and classes, found {shape[0]} clips and {shape[1]} classes")
     for kind, values in (("clip", names), ("class", labels)):
         if len(set(values)) != len(values):
             twice = next(value for value in values if values.count(value) > 1)

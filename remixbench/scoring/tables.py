@@ -94,8 +94,7 @@ def read_table(path: Path) -> Table:
                 header = tuple(fields)
             else:
                 raise InputError(
-                    f"{path}: line {reader.line_num} has {len(fields)} fields, "
-                    f"expected the {len(header)} of the header"
+                    f"{path}: line {reader.line_num} has {len(fields)} fields, expected the {len(header)} of the header"
                 )
     except csv.Error as error:
         raise InputError(f"{path}: line {reader.line_num} is broken ({error})") from None

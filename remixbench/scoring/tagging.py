@@ -13,8 +13,10 @@ without positives as AP 0 with a warning, and macro AUC fails.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy import sparse
 
 from remixbench.scoring.events import BoolArray, FloatArray, IntArray
@@ -45,7 +47,7 @@ class Ranking:
     thresholds: FloatArray
 
 
-def rank(target: BoolArray, score: FloatArray, clip: IntArray, clips: int) -> Ranking:
+def rank(target: BoolArray, score: npt.NDArray[np.floating[Any]], clip: IntArray, clips: int) -> Ranking:
     """Sort pairs for `precision_curve` and `area_under_roc`.
 
     Parameters
@@ -64,14 +66,16 @@ def rank(target: BoolArray, score: FloatArray, clip: IntArray, clips: int) -> Ra
         return sparse.csr_matrix((entries, (at[inside], clip[inside])), shape=(rows, clips))
 
     false = ~target
-    above = (
-        counts(false & ~tied, row, 1.0)
-        + counts(false & tied, row, 0.5)
-        + counts(false & tied, np.add(row, 1), 0.5)
-    )
+    above = counts(false & ~tied, row, 1.0) + counts(false & tied, row, 0.5) + counts(false & tied, np.add(row, 1), 0.5)
     negatives = np.bincount(clip[false], minlength=clips).astype(np.float64)
     every = counts(np.ones_like(target), row, 1.0)
-    return Ranking(every, counts(target, row, 1.0), sparse.csr_matrix(above), negatives, -distinct[holds])
+    return Ranking(
+        every,
+        counts(target, row, 1.0),
+        sparse.csr_matrix(above),
+        negatives,
+        -distinct[holds].astype(np.float64),
+    )
 
 
 def rank_classes(weak: BoolArray, scores: FloatArray) -> list[Ranking]:
@@ -118,9 +122,7 @@ def area_under_roc(ranking: Ranking, weights: FloatArray) -> FloatArray:
     if not len(new):
         return np.full(weights.shape[1], np.nan)
     beaten_by = (new * np.cumsum(ranking.above @ weights, axis=0)).sum(axis=0)
-    return divide(
-        new.sum(axis=0) * (total := ranking.negatives @ weights) - beaten_by, new.sum(axis=0) * total
-    )
+    return divide(new.sum(axis=0) * (total := ranking.negatives @ weights) - beaten_by, new.sum(axis=0) * total)
 
 
 def label_ranking(weak: BoolArray, scores: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -1,0 +1,327 @@
+"""PSDS (Bilen et al. 2020), exact over all thresholds as Ebbers et al. 2022 define it, with resampled clips.
+
+A detection is relevant if at least `dtc` of it lies on true events of its class; else it is a false alarm,
+and also a cross trigger of every other class whose events cover at least `cttc` of it. A true event is found
+if relevant detections cover at least `gtc` of it. For each class the found share is drawn over the effective
+false alarm rate, false alarms an hour plus `alpha_ct` times the mean over the other classes of cross triggers
+an hour of their sound. PSDS is the area under the mean of these staircases less `alpha_st` times their
+standard deviation, not below 0, up to 100 false alarms an hour, over 100.
+
+Lengths are whole microseconds. A class without events in the fold takes no part, neither as a class nor as
+one to be triggered; sed_scores_eval lets it count with a found share of 0, psds_eval leaves it out as we do.
+
+In a resample, thresholds at which the whole fold has over twice the largest rate (and ten) are not looked at:
+they could matter only if a draw held less than half of the false alarms. The figure itself is exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from remixbench.scoring.bootstrap import Figures
+from remixbench.scoring.events import FloatArray, IntArray, select_class
+from remixbench.scoring.matching import expand, micro
+from remixbench.scoring.predictions import Float32Array
+from remixbench.scoring.reference import Reference
+from remixbench.scoring.stretches import Stretches, stretches_of
+from remixbench.scoring.tagging import divide
+
+MAX_RATE = 100.0
+"""False alarms an hour up to which the area is taken."""
+
+
+@dataclass(frozen=True)
+class Criteria:
+    """What PSDS asks for; without cross triggers `alpha_ct` is 0."""
+
+    dtc: float
+    gtc: float
+    cttc: float
+    alpha_ct: float
+    alpha_st: float
+
+
+PSDS = {
+    "psds1": Criteria(dtc=0.7, gtc=0.7, cttc=0.3, alpha_ct=0.0, alpha_st=1.0),
+    "psds2": Criteria(dtc=0.1, gtc=0.1, cttc=0.3, alpha_ct=0.5, alpha_st=1.0),
+}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """How counts of one class change as the threshold falls, each change point a row.
+
+    Attributes
+    ----------
+    found, false : (points, clips) sparse; change of found events and of false alarms
+    crossed : (points, pairs) sparse; change of cross triggers of each other class in each clip (`pairs` of
+    `Truth`)
+    """
+
+    found: sparse.csr_matrix
+    false: sparse.csr_matrix
+    crossed: sparse.csr_matrix
+
+
+@dataclass(frozen=True)
+class Truth:
+    """True events by pairs of clip and class that have any, in the order of clip and class.
+
+    Attributes
+    ----------
+    clip, label : (pairs,)
+    seconds : (pairs,) how long the class sounds in the clip
+    events : (pairs,) how many events it has there
+    cover : (pairs, frames + 1) microseconds of it before each frame edge
+    first : (clips + 1,) the first pair of each clip
+    """
+
+    clip: IntArray
+    label: IntArray
+    seconds: FloatArray
+    events: FloatArray
+    cover: IntArray
+    first: IntArray
+
+
+def truth_of(reference: Reference, edges: FloatArray) -> Truth:
+    """Return the true events by pairs of clip and class, on a grid of frame edges in seconds."""
+    events = reference.events
+    clips, classes = reference.weak.shape
+    keys, pair = np.unique(events.clip * classes + events.label, return_inverse=True)
+    onset, offset, grid = micro(events.onset), micro(events.offset), micro(edges)
+    cover = np.zeros((len(keys), len(grid)), np.int64)
+    np.add.at(cover, pair, np.clip(grid - onset[:, None], 0, (offset - onset)[:, None]))
+    clip = keys // classes
+    length = np.bincount(pair, weights=events.offset - events.onset, minlength=len(keys)).astype(np.float64)
+    number = np.bincount(pair, minlength=len(keys)).astype(np.float64)
+    return Truth(clip, keys % classes, length, number, cover, np.searchsorted(clip, np.arange(clips + 1)))
+
+
+def curves(
+    reference: Reference, truth: Truth, scores: Float32Array, edges: FloatArray, criteria: list[Criteria]
+) -> list[list[Curve]]:
+    """Return for each of the criteria the curves of the classes that have events, in order of class.
+
+    Parameters
+    ----------
+    scores : (clips, frames, classes)
+    edges : (frames + 1,) seconds
+    """
+    limit = 2 * MAX_RATE * reference.durations.sum() / 3600 + 10
+    result: list[list[Curve]] = [[] for _ in criteria]
+    for label in np.unique(truth.label):
+        detections = stretches_of(np.ascontiguousarray(scores[:, :, label].T))
+        for made, each in zip(result, criteria, strict=True):
+            made.append(_curve(reference, truth, detections, micro(edges), int(label), each, limit))
+    return result
+
+
+def _curve(
+    reference: Reference,
+    truth: Truth,
+    detections: Stretches,
+    grid: IntArray,
+    label: int,
+    criteria: Criteria,
+    limit: float,
+) -> Curve:
+    clips, levels = len(reference.filenames), len(detections.scores)
+    length = grid[detections.stop] - grid[detections.start]
+    pair_of = np.full(clips, -1)
+    mine = np.flatnonzero(truth.label == label)
+    pair_of[truth.clip[mine]] = mine
+    at = pair_of[detections.clip]
+    relevant = np.zeros(len(length), bool)
+    some = np.flatnonzero(at >= 0)
+    relevant[some] = _overlap(truth, at[some], detections, some) >= np.rint(criteria.dtc * length[some])
+    if criteria.dtc <= 0:
+        relevant[:] = True
+    wrong = np.flatnonzero(~relevant)
+
+    alarms = np.bincount(detections.birth[wrong], minlength=levels + 1)
+    alarms -= np.bincount(detections.death[wrong], minlength=levels + 1)
+    kept = np.cumsum(alarms[:-1]) <= limit
+    # Changes at levels that are passed over are added to the next one that is kept.
+    row = np.concatenate((np.cumsum(kept) - kept, [int(kept.sum())]))
+    rows = int(kept.sum())
+
+    false = _changes(row, rows, detections, wrong, detections.clip[wrong], clips)
+    found = _found(reference, truth, detections, grid, label, np.flatnonzero(relevant), criteria, row, rows)
+    crossed = sparse.csr_matrix((rows, len(truth.clip)))
+    if criteria.alpha_ct > 0:
+        # The last row that is kept bounds what has to be looked at.
+        wrong = wrong[row[detections.birth[wrong]] < rows]
+        ways = truth.first[detections.clip[wrong]]
+        until = truth.first[detections.clip[wrong] + 1]
+        which, pair = expand(ways, until)
+        other = truth.label[pair] != label
+        which, pair = wrong[which[other]], pair[other]
+        hit = _overlap(truth, pair, detections, which) >= np.rint(criteria.cttc * length[which])
+        crossed = _changes(row, rows, detections, which[hit], pair[hit], len(truth.clip))
+    busy = np.flatnonzero(sum(np.diff(matrix.indptr) for matrix in (false, found, crossed)))
+    return Curve(found[busy], false[busy], crossed[busy])
+
+
+def _overlap(truth: Truth, pair: IntArray, detections: Stretches, which: IntArray) -> IntArray:
+    """Return the microseconds of true sound of each pair within each detection."""
+    cover = truth.cover.reshape(-1)
+    base = pair * truth.cover.shape[1]
+    overlap: IntArray = cover[base + detections.stop[which]] - cover[base + detections.start[which]]
+    return overlap
+
+
+def _changes(
+    row: IntArray, rows: int, detections: Stretches, which: IntArray, column: IntArray, columns: int
+) -> sparse.csr_matrix:
+    """Return (rows, columns): +1 where each of the detections appears, -1 where it vanishes."""
+    at = np.concatenate((row[detections.birth[which]], row[detections.death[which]]))
+    sign = np.repeat([1.0, -1.0], len(which))
+    return _matrix(at, np.concatenate((column, column)), sign, rows, columns)
+
+
+def _matrix(row: IntArray, column: IntArray, value: FloatArray, rows: int, columns: int) -> sparse.csr_matrix:
+    inside = row < rows
+    matrix = sparse.csr_matrix((value[inside], (row[inside], column[inside])), shape=(rows, columns))
+    matrix.eliminate_zeros()
+    return matrix
+
+
+def _found(
+    reference: Reference,
+    truth: Truth,
+    detections: Stretches,
+    grid: IntArray,
+    label: int,
+    relevant: IntArray,
+    criteria: Criteria,
+    row: IntArray,
+    rows: int,
+) -> sparse.csr_matrix:
+    """Return (rows, clips): how many true events become found, less those no longer found."""
+    events = select_class(reference.events, label)
+    onset, offset = micro(events.onset), micro(events.offset)
+    clip = detections.clip[relevant]
+    which, event = expand(np.searchsorted(events.clip, clip), np.searchsorted(events.clip, clip, "right"))
+    which = relevant[which]
+    overlap = np.minimum(grid[detections.stop[which]], offset[event])
+    overlap -= np.maximum(grid[detections.start[which]], onset[event])
+    touching = overlap > 0
+    which, event, overlap = which[touching], event[touching], overlap[touching]
+
+    level = np.concatenate((detections.birth[which], detections.death[which]))
+    amount = np.concatenate((overlap, -overlap))
+    event = np.concatenate((event, event))
+    order = np.lexsort((level, event))
+    level, amount, event = level[order], amount[order], event[order]
+    # Each event's changes sum to what never vanishes; its own sum starts again at zero.
+    total = np.cumsum(amount)
+    opening = np.concatenate(([True], event[1:] != event[:-1]))[: len(event)]
+    before = (total - amount)[opening]
+    covered = total - np.repeat(before, np.diff(np.concatenate((np.flatnonzero(opening), [len(event)]))))
+    closing = np.concatenate(((event[1:] != event[:-1]) | (level[1:] != level[:-1]), [True]))[: len(event)]
+    level, event, covered = level[closing], event[closing], covered[closing]
+    met = (covered >= np.rint(criteria.gtc * (offset - onset))[event]).astype(np.float64)
+    same = np.concatenate(([False], event[1:] == event[:-1]))[: len(event)]
+    change = met - np.where(same, np.concatenate(([0.0], met[:-1]))[: len(met)], 0.0)
+    return _matrix(row[level], events.clip[event], change, rows, len(reference.filenames))
+
+
+def psds_figures(
+    name: str,
+    criteria: Criteria,
+    reference: Reference,
+    truth: Truth,
+    made: list[Curve],
+    weights: FloatArray,
+) -> Figures:
+    """Return PSDS `name` and the area under the staircase of each class, for weights (clips, resamples).
+
+    Undefined (NaN) for a class, or a resample, without true events.
+    """
+    classes = len(reference.classes)
+    each = np.full((classes, weights.shape[1]), np.nan)
+    overall = np.full(weights.shape[1], np.nan)
+    labels = np.unique(truth.label)
+    widest = max((curve.found.shape[0] for curve in made), default=1)
+    at_once = max(1, min(128, 8_000_000 // max(1, widest)))
+    for start in range(0, weights.shape[1], at_once):
+        part = slice(start, start + at_once)
+        if made:
+            each[labels, part], overall[part] = _areas(criteria, reference, truth, labels, made, weights[:, part])
+    return {name: overall, f"per_class_{name}": each}
+
+
+def _areas(
+    criteria: Criteria,
+    reference: Reference,
+    truth: Truth,
+    labels: IntArray,
+    made: list[Curve],
+    weights: FloatArray,
+) -> tuple[FloatArray, FloatArray]:
+    weights = np.ascontiguousarray(weights)
+    hours = reference.durations @ weights / 3600
+    by_class = sparse.csr_matrix((np.ones(len(truth.label)), (truth.label, np.arange(len(truth.label)))))
+    on_pairs = weights[truth.clip]
+    events = by_class @ (on_pairs * truth.events[:, None])
+    sound = by_class @ (on_pairs * truth.seconds[:, None]) / 3600
+    taking_part = events[labels] > 0
+    classes = taking_part.sum(0)
+    crossing = on_pairs * divide(np.ones_like(on_pairs), sound[truth.label])
+    areas = np.full((len(labels), weights.shape[1]), np.nan)
+    rates: list[FloatArray] = []
+    rises: list[FloatArray] = []
+    squares: list[FloatArray] = []
+    for k, (label, curve) in enumerate(zip(labels, made, strict=True)):
+        share, rate = _staircase(curve, criteria, weights, crossing, hours, np.maximum(classes - 1, 1))
+        share = np.where(taking_part[k], divide(share, np.broadcast_to(events[label], share.shape)), 0.0)
+        order = np.argsort(rate, axis=1)
+        rate = np.minimum(np.take_along_axis(rate, order, 1), MAX_RATE)
+        share = np.maximum.accumulate(np.take_along_axis(share.T, order, 1), axis=1)
+        width = np.diff(rate, axis=1, append=MAX_RATE)
+        areas[k] = np.where(taking_part[k], (share * width).sum(1) / MAX_RATE, np.nan)
+        rates.append(rate)
+        rises.append(np.diff(share, axis=1, prepend=0.0))
+        squares.append(np.diff(share**2, axis=1, prepend=0.0))
+    rate, rise, square = (np.concatenate(parts, axis=1) for parts in (rates, rises, squares))
+    order = np.argsort(rate, axis=1)
+    rate = np.take_along_axis(rate, order, 1)
+    number = np.maximum(classes, 1)[:, None]
+    mean = np.cumsum(np.take_along_axis(rise, order, 1), axis=1) / number
+    variance = np.cumsum(np.take_along_axis(square, order, 1), axis=1) / number - mean**2
+    # Shares are fractions of whole events, so a variance this small is rounding of zero.
+    spread = np.sqrt(np.where(variance > 1e-13, variance, 0.0))
+    height = np.maximum(mean - criteria.alpha_st * spread, 0.0)
+    area = (height * np.diff(rate, axis=1, append=MAX_RATE)).sum(1) / MAX_RATE
+    return areas, np.where(classes > 0, area, np.nan)
+
+
+def _staircase(
+    curve: Curve,
+    criteria: Criteria,
+    weights: FloatArray,
+    crossing: FloatArray,
+    hours: FloatArray,
+    others: npt.NDArray[np.int64],
+) -> tuple[FloatArray, FloatArray]:
+    """Return found events (steps, resamples) and the lowest effective rate (resamples, steps) at which they
+    are.
+
+    Between two changes of what is found only the lowest rate matters, so a step is a run of such points.
+    """
+    if not curve.found.shape[0]:
+        return np.zeros((1, weights.shape[1])), np.zeros((weights.shape[1], 1))
+    first = np.diff(curve.found.indptr) > 0
+    first[0] = True
+    opening = np.flatnonzero(first)
+    rate = np.cumsum(curve.false @ weights, axis=0) / hours
+    if criteria.alpha_ct > 0:
+        rate += criteria.alpha_ct * np.cumsum(curve.crossed @ crossing, axis=0) / others
+    lowest = np.minimum.reduceat(rate, opening, axis=0)
+    found = np.cumsum(curve.found[opening] @ weights, axis=0)
+    return found, np.ascontiguousarray(np.maximum(lowest, 0.0).T)
