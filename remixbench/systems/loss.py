@@ -33,8 +33,6 @@ def loss(output: Output, weak_targets: Tensor, standardised_input: Tensor, alpha
         total = F.binary_cross_entropy(output.clip_scores.float(), weak_targets.float())
         if alpha:
             if output.reconstruction is None:
-                raise InputError(
-                    f"alpha is {alpha:g}, but this system has no decoder; use alpha 0 or an -aux system"
-                )
+                raise InputError(f"alpha is {alpha:g}, but this system has no decoder; use alpha 0 or an -aux system")
             total = total + alpha * F.mse_loss(output.reconstruction.float(), standardised_input.float())
     return total

@@ -88,9 +88,7 @@ class TwoStepNetwork(nn.Module):
         output: Output = self.attention(maps)
         if self.decoder is None:
             return output
-        return output._replace(
-            reconstruction=self.decoder(maps if self.decoder_input == "maps" else features)
-        )
+        return output._replace(reconstruction=self.decoder(maps if self.decoder_input == "maps" else features))
 
 
 def create(
@@ -125,11 +123,7 @@ def _assemble(
         return MapNetwork(classes, width, lambda maps: rank_pooling(maps, decay))
     if name == "atrous-ap":
         return AtrousNetwork(classes, width)
-    encoder = (
-        DilatedEncoder(width)
-        if name == "atrous-2ap-aux"
-        else VggEncoder((32, 64, 128, 256), width, average=True)
-    )
+    encoder = DilatedEncoder(width) if name == "atrous-2ap-aux" else VggEncoder((32, 64, 128, 256), width, average=True)
     attention = TwoStepAttention(frames, bands, form=str(options["attention"]))
     if name == "2ap":
         return TwoStepNetwork(encoder, attention, classes, width, decoder_input=None)

@@ -41,8 +41,7 @@ def check_output(output: object, *, batch: int, classes: int, frames: int, bands
     """
     if not isinstance(output, Output):
         raise InputError(
-            f"system '{system}': its forward returns {type(output).__name__}, expected "
-            "remixbench.systems.Output"
+            f"system '{system}': its forward returns {type(output).__name__}, expected remixbench.systems.Output"
         )
     expected = {
         "clip_scores": (batch, classes),

@@ -103,9 +103,7 @@ _BUNDLED = {
             published="VGGish, GWRP",
         ),
         SystemSpec("atrous-ap", "dilated encoder, attention pooling", published="VGGish (dil.), AP"),
-        SystemSpec(
-            "2ap", "VGG-like encoder, two-step attention pooling", options=_ATTENTION, published="2AP, α = 0"
-        ),
+        SystemSpec("2ap", "VGG-like encoder, two-step attention pooling", options=_ATTENTION, published="2AP, α = 0"),
         SystemSpec(
             "2ap-aux",
             "VGG-like encoder, two-step attention pooling, reconstruction as auxiliary task",
@@ -268,8 +266,7 @@ def _build_external(
                 output = network(torch.zeros(2, frames, bands))
         except Exception as error:
             raise InputError(
-                f"system '{name}' of the package {package} could not be built: "
-                f"{type(error).__name__}: {error}"
+                f"system '{name}' of the package {package} could not be built: {type(error).__name__}: {error}"
             ) from error
     check_output(output, batch=2, classes=classes, frames=frames, bands=bands, system=name)
     return network.train()

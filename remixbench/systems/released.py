@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from statistics import median
 
@@ -12,22 +11,27 @@ from torch import nn
 from remixbench.errors import InputError
 from remixbench.systems.registry import build, spec
 
-_MAPS = ((r"bottleneck\.conv_block(\d)\.", r"encoder.block\1."), (r"bottleneck\.final_conv\.", "class_maps."))
-_ATROUS = (
-    (r"emb\.", "encoder."),
-    (r"attention\.att\.", "pooling.attention."),
-    (r"attention\.cla\.", "pooling.classification."),
-)
-_TWO_STEP = (
-    (r"enc\.cb(\d)\.", r"encoder.block\1."),
-    (r"enc\.class_conv\.", "class_maps."),
-    (r"dec\.cb(\d)\.", r"decoder.block\1."),
-    (r"dsa\.fc_mel_prob\.", "attention.frequency_classification."),
-    (r"dsa\.fc_mel_att\.", "attention.frequency_attention."),
-    (r"dsa\.fc_time_prob\.", "attention.time_classification."),
-    (r"dsa\.fc_time_att\.", "attention.time_attention."),
-)
-_RULES = {
+# beginnings of names: the released one, ours; what follows is the same
+_MAPS = {f"bottleneck.conv_block{i}.": f"encoder.block{i}." for i in range(1, 5)} | {
+    "bottleneck.final_conv.": "class_maps."
+}
+_ATROUS = {
+    "emb.": "encoder.",
+    "attention.att.": "pooling.attention.",
+    "attention.cla.": "pooling.classification.",
+}
+_TWO_STEP = {
+    f"{theirs}.cb{i}.": f"{ours}.block{i}."
+    for theirs, ours in (("enc", "encoder"), ("dec", "decoder"))
+    for i in range(1, 5)
+} | {
+    "enc.class_conv.": "class_maps.",
+    "dsa.fc_mel_prob.": "attention.frequency_classification.",
+    "dsa.fc_mel_att.": "attention.frequency_attention.",
+    "dsa.fc_time_prob.": "attention.time_classification.",
+    "dsa.fc_time_att.": "attention.time_attention.",
+}
+_PREFIXES: dict[str, dict[str, str]] = {
     "gap": _MAPS,
     "gmp": _MAPS,
     "gwrp": _MAPS,
@@ -37,9 +41,13 @@ _RULES = {
 }
 
 
-def load_released(
-    system: str, state_dict: Mapping[str, object], *, frames: int = 311, bands: int = 64
-) -> nn.Module:
+def released_name(system: str, name: str) -> str:
+    """Return what the released code calls the tensor that our `system` calls `name`."""
+    theirs, ours = next((theirs, ours) for theirs, ours in _PREFIXES[system].items() if name.startswith(ours))
+    return theirs + name.removeprefix(ours)
+
+
+def load_released(system: str, state_dict: Mapping[str, object], *, frames: int = 311, bands: int = 64) -> nn.Module:
     """Build a system with the weights of a checkpoint of the released code.
 
     Classes and width are taken from the tensors, and so are frames and bands where the network has layers
@@ -62,32 +70,30 @@ def load_released(
     InputError
         Naming the tensor that is missing, too many, or of another shape than expected.
     """
-    if system not in _RULES:
+    if system not in _PREFIXES:
         spec(system)  # an unknown name gets its own message
-        raise InputError(f"system '{system}' has no released checkpoint; there are: {', '.join(_RULES)}")
+        raise InputError(f"system '{system}' has no released checkpoint; there are: {', '.join(_PREFIXES)}")
     tensors = _tensors(system, state_dict)
     network = _network_like(system, tensors, frames, bands)
-    expected = network.state_dict()
-    names = {_our_name(system, name): name for name in tensors}
-    for ours, like in expected.items():
+    weights = {}
+    for ours, like in network.state_dict().items():
         if ours.endswith("num_batches_tracked"):
             continue
-        if ours not in names:
+        name = released_name(system, ours)
+        if name not in tensors:
+            raise InputError(f"checkpoint for '{system}': tensor {name} is missing, expected {_shape(like)}")
+        weights[ours] = tensors.pop(name)
+        if weights[ours].shape != like.shape:
             raise InputError(
-                f"checkpoint for '{system}': the tensor for {ours} is missing, expected {_shape(like)}"
+                f"checkpoint for '{system}': tensor {name} is {_shape(weights[ours])}, expected {_shape(like)}"
             )
-        found = tensors[names[ours]]
-        if found.shape != like.shape:
-            raise InputError(
-                f"checkpoint for '{system}': tensor {names[ours]} is {_shape(found)}, expected {_shape(like)}"
-            )
-    extra = [name for ours, name in names.items() if ours not in expected]
-    if extra:
+    if tensors:
+        name, tensor = next(iter(tensors.items()))
         raise InputError(
-            f"checkpoint for '{system}': tensor {extra[0]} {_shape(tensors[extra[0]])} has no place in this "
-            "network; is it another system's?"
+            f"checkpoint for '{system}': tensor {name} {_shape(tensor)} has no place in this network; "
+            "is it another system's?"
         )
-    network.load_state_dict({ours: tensors[name] for ours, name in names.items()}, strict=False)
+    network.load_state_dict(weights, strict=False)
     return network.eval()
 
 
@@ -103,52 +109,42 @@ def _tensors(system: str, state_dict: Mapping[str, object]) -> dict[str, torch.T
             continue
         if not isinstance(value, torch.Tensor):
             raise InputError(
-                f"checkpoint for '{system}': {key} is a {type(value).__name__}, expected a tensor; "
+                f"checkpoint for '{system}': {key} is of type {type(value).__name__}, expected a tensor; "
                 "give the state dict, or a dict with it under 'model' or 'state_dict'"
             )
         tensors[name] = value
     return tensors
 
 
-def _our_name(system: str, name: str) -> str:
-    for pattern, ours in _RULES[system]:
-        renamed, count = re.subn(f"^{pattern}", ours, name)
-        if count:
-            return renamed
-    return name
-
-
 def _network_like(system: str, tensors: Mapping[str, torch.Tensor], frames: int, bands: int) -> nn.Module:
     """Build the system in the sizes that most of the tensors have, so that a wrong one stands out."""
-    ours = {_our_name(system, name): tensor for name, tensor in tensors.items()}
     full = build(system, classes=1, frames=1, bands=1).state_dict()
-    class_layer = "pooling.classification.weight" if system == "atrous-ap" else "class_maps.weight"
     ratios = [
-        ours[name].shape[0] / tensor.shape[0]
-        for name, tensor in full.items()
-        if name.startswith("encoder.") and name in ours and ours[name].ndim == tensor.ndim > 0
+        tensors[name].shape[0] / tensor.shape[0]
+        for ours, tensor in full.items()
+        if ours.startswith("encoder.")
+        and (name := released_name(system, ours)) in tensors
+        and tensors[name].ndim == tensor.ndim > 0
     ]
-    sizes = {
-        "classes": class_layer,
-        "frames": "attention.time_attention.weight",
-        "bands": "attention.frequency_attention.weight",
-    }
-    found = {
-        key: ours[name].shape[0]
-        for key, name in sizes.items()
-        if name in ours and ours[name].ndim and ours[name].numel()
-    }
-    if not ratios or "classes" not in found:
-        first = next(iter(tensors), "nothing")
+    sizes = {}
+    for size, ours in (
+        ("classes", "pooling.classification.bias" if system == "atrous-ap" else "class_maps.bias"),
+        ("frames", "attention.time_attention.bias"),
+        ("bands", "attention.frequency_attention.bias"),
+    ):
+        if ours in full and (name := released_name(system, ours)) in tensors and tensors[name].ndim:
+            sizes[size] = tensors[name].shape[0]
+    if "classes" not in sizes or not ratios or min(*ratios, *sizes.values()) <= 0:
+        holds = f"{next(iter(tensors))} and {len(tensors) - 1} more" if tensors else "no tensor"
         raise InputError(
-            f"checkpoint for '{system}': it holds {first} and {max(len(tensors) - 1, 0)} more "
-            f"tensors, but none for {'encoder' if not ratios else class_layer}; is it another system's?"
+            f"checkpoint for '{system}': it holds {holds}, expected {released_name(system, next(iter(full)))} "
+            "and so on; is it another system's?"
         )
     return build(
         system,
-        classes=found["classes"],
-        frames=found.get("frames", frames),
-        bands=found.get("bands", bands),
+        classes=sizes["classes"],
+        frames=sizes.get("frames", frames),
+        bands=sizes.get("bands", bands),
         width=median(ratios),
     )
 

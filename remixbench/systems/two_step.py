@@ -40,14 +40,10 @@ class TwoStepAttention(nn.Module):
         frames, bands = self.time_attention.in_features, self.frequency_attention.in_features
         if tuple(maps.shape[2:]) != (frames, bands):
             found = " × ".join(str(size) for size in maps.shape[2:])
-            raise InputError(
-                f"input of {found} frames × bands, but this network was made for {frames} × {bands}"
-            )
+            raise InputError(f"input of {found} frames × bands, but this network was made for {frames} × {bands}")
         with float32(maps):
             maps = maps.to(torch.float32, memory_format=torch.contiguous_format)
-            by_band, frequency_attention = self._step(
-                maps, self.frequency_classification, self.frequency_attention
-            )
+            by_band, frequency_attention = self._step(maps, self.frequency_classification, self.frequency_attention)
             by_frame = (by_band * frequency_attention).sum(dim=3)
             over_time, time_attention = self._step(by_frame, self.time_classification, self.time_attention)
             clip = (over_time * time_attention).sum(dim=2)

@@ -1,0 +1,182 @@
+"""The list of systems, what is wrong with a name or an option, and systems of other packages."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from remixbench.errors import InputError
+from remixbench.systems import Option, available, build, list_systems, resolve_options, spec
+
+GOOD = """
+import torch
+from remixbench.systems import Option, Output
+
+class Tiny(torch.nn.Module):
+    def __init__(self, classes, bands, scale):
+        super().__init__()
+        self.layer = torch.nn.Linear(bands, classes)
+        self.scale = scale
+
+    def forward(self, x):
+        frame_scores = torch.sigmoid(self.layer(x) * self.scale)
+        return Output(frame_scores.mean(dim=1), frame_scores)
+
+def tiny(classes, frames, bands, width, form, scale):
+    return Tiny(classes, bands, scale)
+
+tiny.description = "one layer"
+tiny.alpha = 0.0
+tiny.options = {"form": ("plain", "fancy"), "scale": Option(2.0, low=0, high=9)}
+
+def wrong_shape(classes, frames, bands, width):
+    return Tiny(classes + 1, bands, 1.0)
+
+def no_module(classes, frames, bands, width):
+    return 7
+
+def no_output(classes, frames, bands, width):
+    return torch.nn.Linear(bands, classes)
+
+def fails(classes, frames, bands, width):
+    raise ValueError("needs a licence")
+"""
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Return a function that installs a package with these entry points for the length of a test."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def put(package: str, entry_points: dict[str, str], code: str = GOOD) -> None:
+        monkeypatch.delitem(sys.modules, package, raising=False)
+        (tmp_path / f"{package}.py").write_text(code)
+        about = tmp_path / f"{package}-1.0.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+        lines = [f"{name} = {package}:{target}" for name, target in entry_points.items()]
+        (about / "entry_points.txt").write_text("[remixbench.systems]\n" + "\n".join(lines) + "\n")
+
+    return put
+
+
+def message(name: str, **options) -> str:
+    with pytest.raises(InputError) as caught:
+        build(name, classes=3, frames=20, bands=8, width=0.25, options=options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_the_list_needs_no_torch():
+    code = (
+        "import sys; from remixbench.systems import available; "
+        "[spec.description for spec in available().values()]; print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_only_systems_with_a_decoder_have_a_default_alpha():
+    with_alpha = {name for name in list_systems() if spec(name).alpha}
+    assert with_alpha == {"2ap-aux", "atrous-2ap-aux"}
+    assert spec("2ap-aux").alpha == 0.001
+
+
+def test_published_rows_are_those_of_the_papers_tables():
+    assert [name for name, system in available().items() if system.published] == [
+        "gap", "gmp", "gwrp", "atrous-ap", "2ap", "2ap-aux",
+    ]  # fmt: skip
+
+
+def test_options_are_filled_up_and_numbers_read():
+    assert resolve_options("gap") == {}
+    assert resolve_options("gwrp", {"decay": "0.5"}) == {"decay": 0.5}
+    assert resolve_options("2ap-aux", {"attention": "paper"}) == {
+        "attention": "paper",
+        "decoder_input": "features",
+        "decoder_output": "relu",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("2ap-auxx", {}, "unknown system '2ap-auxx' (did you mean '2ap-aux'?); there are: 2ap, "),
+        ("gap", {"decay": 0.5}, "system 'gap' has no options, but 'decay' was given"),
+        ("gwrp", {"decai": 0.5}, "unknown option of system 'gwrp' 'decai' (did you mean 'decay'?)"),
+        ("gwrp", {"decay": 0.0}, "option decay is '0.0', expected a number above 0, at most 1"),
+        ("gwrp", {"decay": "nan"}, "option decay is 'nan', expected a number above 0, at most 1"),
+        ("gwrp", {"decay": "fast"}, "option decay is 'fast', expected a number above 0, at most 1"),
+        ("2ap", {"attention": "none"}, "option attention is 'none', expected released or paper"),
+        ("2ap", {"decoder_input": "maps"}, "unknown option of system '2ap' 'decoder_input'"),
+    ],
+)
+def test_a_wrong_name_or_option_is_named_with_what_there_is(name, options, said):
+    assert said in message(name, **options)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ({"classes": 0}, "classes is 0, expected 1 or more"),
+        ({"frames": -1}, "frames is -1, expected 1 or more"),
+        ({"width": 0.0}, "width is 0.0, expected a number above 0"),
+        ({"width": float("nan")}, "width is nan, expected a number above 0"),
+    ],
+)
+def test_impossible_sizes(sizes, said):
+    with pytest.raises(InputError, match=said):
+        build("gap", **{"classes": 3, "frames": 20, "bands": 8} | sizes)
+
+
+def test_a_system_of_another_package_is_listed_unimported_and_built(install):
+    install("strangerpack", {"tiny": "tiny"})
+    assert available()["tiny"].description == "of the package strangerpack"
+    assert "strangerpack" not in sys.modules
+    assert spec("tiny").description == "one layer"
+    assert spec("tiny").options["form"] == Option("plain", words=("plain", "fancy"))
+    assert resolve_options("tiny", {"scale": "3"}) == {"form": "plain", "scale": 3.0}
+
+    before = torch.random.get_rng_state()
+    one, again, other = (
+        build("tiny", classes=3, frames=20, bands=8, options={"form": "fancy"}, seed=seed) for seed in (1, 1, 2)
+    )
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert one.training
+    assert one.scale == 2.0
+    assert torch.equal(one.layer.weight, again.layer.weight)
+    assert not torch.equal(one.layer.weight, other.layer.weight)
+    assert "expected plain or fancy" in message("tiny", form="odd")
+
+
+def test_a_broken_package_harms_only_who_asks_for_its_system(install):
+    install("brokenpack", {"broken": "net", "gone": "net"}, code="import no_such_library_at_all")
+    assert "broken" in list_systems()
+    build("gap", classes=3, frames=20, bands=8, width=0.25)
+    said = message("broken")
+    assert "the package brokenpack registers it as brokenpack:net, which cannot be imported" in said
+    assert "No module named 'no_such_library_at_all'" in said
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("wrong_shape", "its clip_scores are (2, 4), expected (2, 3)"),
+        ("no_module", "it made a int, not a torch.nn.Module"),
+        ("no_output", "its forward returns Tensor, expected remixbench.systems.Output"),
+        ("fails", "ValueError: needs a licence"),
+    ],
+)
+def test_a_system_that_breaks_the_contract_says_how(install, target, said):
+    install("carelesspack", {"careless": target})
+    assert said in message("careless")
+
+
+def test_a_name_claimed_twice_is_an_error_for_that_name_alone(install):
+    install("onepack", {"gap": "tiny", "same": "tiny"})
+    install("otherpack", {"same": "tiny"})
+    assert "the package onepack registers a system of that name, which remixbench has itself" in message("gap")
+    assert "the packages onepack and otherpack both register it" in message("same")
+    build("gmp", classes=3, frames=20, bands=8, width=0.25)
