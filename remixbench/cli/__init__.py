@@ -14,8 +14,10 @@ from remixbench.errors import RemixbenchError, nearest
 
 # command: what `remixbench --help` says of it, so that help needs no import
 COMMANDS = {
+    "download": "Fetch, check and unpack the sources.",
     "plan": "Write a manifest from the sources' own tables.",
     "make": "Make a data set: audio, labels, features.",
+    "verify": "Check every file of a data set against its manifest.",
     "train": "Train systems on a data set.",
     "score": "Score runs or anyone's predictions; rewrite the leaderboard.",
     "recipes": "List the built-in recipes.",

@@ -13,13 +13,17 @@ from remixbench.cli.console import Settings
 @click.option("--recipe", required=True, metavar="NAME|FILE", help="Built-in recipe or YAML file.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder of the manifest.")
 @click.option("--sources", type=click.Path(path_type=Path), metavar="DIR", help="Where the sources' tables lie.")
+@click.option("--report", is_flag=True, help="Print and write (report.json) what the folds share, and the balance.")
 @click.pass_obj
-def command(settings: Settings, recipe: str, out: Path, sources: Path | None) -> None:
+def command(settings: Settings, recipe: str, out: Path, sources: Path | None, report: bool) -> None:
     """Write a manifest from the sources' own tables; needs no audio.
 
-    Example: remixbench plan --recipe remix2019 --out my-manifest
+    Example: remixbench plan --recipe remix2019 --out my-manifest --report
     """
+    from remixbench.dataset.leaks import leak_lines
     from remixbench.dataset.planning import plan
 
-    manifest = plan(recipe=recipe, out=out, workspace=settings.workspace, sources=sources)
+    manifest, found = plan(recipe=recipe, out=out, workspace=settings.workspace, sources=sources, report=report)
+    for line in leak_lines(found) if found else ():
+        click.echo(line)
     click.echo(f"{out}: {len(manifest.clips)} clips in {len(manifest.folds)} folds, digest {manifest.digest}")

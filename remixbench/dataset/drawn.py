@@ -39,9 +39,11 @@ def drawn_plan(recipe: Recipe, scenes: Catalogue, events: Catalogue) -> Manifest
     scene_groups = list(scenes.table["location"])
     scene_bins = _deal(list(scenes.table["label"]), scene_groups, parts, generator, "recording places of scenes")
     usable = np.flatnonzero(events.table["verified"].to_numpy(dtype=bool) | (not recipe.events.verified_only))
+    # over the whole table: an unusable recording may join two usable ones
+    all_groups = origins(list(events.table["label"]), list(events.table["origin"]), plan.origin_gap)
+    groups = [all_groups[row] for row in usable]
     table = events.table.iloc[usable]
     labels, files = list(table["label"]), list(table["file"])
-    groups = origins(labels, list(table["origin"]), plan.origin_gap)
     event_bins = _deal(labels, groups, parts, generator, "origins of events")
 
     clips: list[Clip] = []
@@ -52,7 +54,8 @@ def drawn_plan(recipe: Recipe, scenes: Catalogue, events: Catalogue) -> Manifest
             # validation clips are spread evenly, so that the first clips of a fold have some of them too
             part = int((n + 1) * plan.validation) - int(n * plan.validation)
             row = next(scene_decks[part])
-            chosen = _take(event_decks[part], int(generator.randint(plan.fewest_events, plan.most_events + 1)))
+            count = int(generator.randint(plan.fewest_events, plan.most_events + 1))
+            chosen = _take(event_decks[part], count, len(event_bins[fold, part]))
             onsets = _onsets(recipe, [labels[k] for k in chosen], generator)
             placed = sorted(zip(onsets, chosen, strict=True))
             clip_events = tuple(
@@ -143,19 +146,13 @@ def _deck(rows: Sequence[int], generator: np.random.RandomState) -> Iterator[int
         yield from (rows[k] for k in generator.permutation(len(rows)))
 
 
-def _take(deck: Iterator[int], count: int) -> list[int]:
-    """Take `count` recordings, none twice if the deck has as many."""
+def _take(deck: Iterator[int], count: int, size: int) -> list[int]:
+    """Take `count` recordings, none twice unless the deck has fewer."""
     chosen: list[int] = []
-    for _ in range(TRIES):
-        if len(chosen) == count:
-            break
+    while len(chosen) < count:
         row = next(deck)
-        if row not in chosen:
+        if row not in chosen or len(chosen) >= size:
             chosen.append(row)
-    if len(chosen) < count:
-        raise InputError(
-            f"a clip of {count} events needs as many recordings in every part of every fold; lower polyphony"
-        )
     return chosen
 
 

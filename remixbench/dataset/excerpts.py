@@ -10,7 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -94,7 +96,32 @@ def make_block(recipe: Recipe, reader: Reader, folder: Path, index: int, wanted:
     write_json(folder / f"{index:05d}.json", {"excerpts": known})
 
 
-class Excerpts:
+class Excerpts(Protocol):
+    """Gives excerpts, wherever they are kept."""
+
+    def facts(self, wanted: Wanted) -> Excerpt:
+        """Return what is known of an excerpt."""
+
+    def samples(self, wanted: Wanted, count: int) -> Signal:
+        """Return the first `count` samples of an excerpt, or all if it has fewer."""
+
+
+class FreshExcerpts:
+    """Prepares excerpts when they are asked for, and keeps the last few in memory."""
+
+    def __init__(self, recipe: Recipe, reader: Reader, keep: int = 256) -> None:
+        self._prepare = lru_cache(maxsize=keep)(lambda wanted: prepare(recipe, reader, *wanted))
+
+    def facts(self, wanted: Wanted) -> Excerpt:
+        """Return what is known of an excerpt."""
+        return self._prepare(wanted)[0]
+
+    def samples(self, wanted: Wanted, count: int) -> Signal:
+        """Return the first `count` samples of an excerpt."""
+        return self._prepare(wanted)[1][:count]
+
+
+class StoredExcerpts:
     """Reads excerpts from the blocks in a folder."""
 
     def __init__(self, folder: Path, wanted: Sequence[Wanted]) -> None:

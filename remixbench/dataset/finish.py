@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from remixbench.dataset import labels
-from remixbench.dataset.excerpts import Excerpts
+from remixbench.dataset.excerpts import StoredExcerpts
 from remixbench.dataset.layout import FORMAT, Dataset, snr_name
 from remixbench.dataset.manifest import Manifest, number, to_csv
 from remixbench.dataset.work import Work
@@ -82,6 +82,12 @@ def existing(request: Request) -> Dataset | None:
     return there
 
 
+def fixed_files(features: bool) -> list[str]:
+    """Return the files whose digests stand in dataset.json: labels, levels, attribution and digests."""
+    names = [f"labels/{name}" for name in ("strong.tsv", "weak.tsv", "durations.tsv", "levels.csv")]
+    return [*names, "ATTRIBUTION.csv", "digests.csv", *(["logmel_digests.csv"] if features else [])]
+
+
 def is_made(request: Request, there: Dataset | None, snr: float) -> bool:
     """Say whether all files at `snr` are there, as far as their names tell."""
     if there is None or snr not in there.snrs:
@@ -100,7 +106,7 @@ def finish(request: Request, there: Dataset | None, work: Work, events: Catalogu
     names = [f"{clip.id}.{request.audio_format}" for clip in clips]
     records = {snr: work.records(snr) for snr in snrs}
     if there is None:
-        excerpts = Excerpts(work.folder / "excerpts", request.manifest.excerpts)
+        excerpts = StoredExcerpts(work.folder / "excerpts", request.manifest.excerpts)
         seconds = {file: excerpts.facts((file, start)).seconds for file, start in request.manifest.excerpts}
         write_bytes(folder / "labels" / "strong.tsv", labels.strong(recipe, clips, names, seconds))
         write_bytes(folder / "labels" / "weak.tsv", labels.weak(clips, names))
@@ -178,6 +184,10 @@ def _description(request: Request, there: Dataset | None, events: Catalogue, snr
         "classes": list(events.labels),
         "manifest_digest": request.manifest.digest,
         "source_digests": request.source_digests,
+        "files": {
+            name: sha256((request.folder / name).read_bytes())
+            for name in fixed_files(bool(with_new("features", request.features)))
+        },
         "versions": {
             "remixbench": version("remixbench"),
             "python": platform.python_version(),

@@ -52,7 +52,7 @@ class Dataset:
             raise InputError(f"{path}: not a finished data set (no dataset.json); `remixbench make` makes one")
         info = read_json(file)
         for key, kind in (("format", int), ("name", str), ("recipe", dict), ("classes", list), ("snrs", list),
-                          ("manifest_digest", str), ("not_comparable", list), ("audio_format", str)):  # fmt: skip
+                          ("manifest_digest", str), ("not_comparable", list), ("audio_format", str), ("files", dict)):  # fmt: skip
             if not isinstance(info.get(key), kind):
                 raise InputError(
                     f"{file}: key '{key}' is missing or not of type {kind.__name__}; make the data set again"
@@ -65,7 +65,8 @@ class Dataset:
         if dataset.manifest.digest != info["manifest_digest"]:
             raise InputError(
                 f"{path / 'manifest'}: is not the manifest that the data set was made from (digest"
-                f" {dataset.manifest.digest[:12]}, dataset.json says {info['manifest_digest'][:12]}); make it again with --out"
+                f" {dataset.manifest.digest[:12]}, dataset.json says {info['manifest_digest'][:12]});"
+                " restore it, or make the data set again with --out"
             )
         return dataset
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from remixbench.dataset.excerpts import Excerpts, Wanted
+from remixbench.dataset.excerpts import Excerpts, StoredExcerpts, Wanted
 from remixbench.dataset.features import logmel
 from remixbench.dataset.labels import heard_seconds
 from remixbench.dataset.layout import snr_name
@@ -135,7 +135,7 @@ def render(recipe: Recipe, scene: Signal, events: list[Placed], snr: float) -> R
 
 def render_block(job: Job, rows: list[int], clips: list[Clip]) -> list[dict[str, Any]]:
     """Make the files of some clips; `rows` are their rows in the feature arrays. Returns a record a clip and ratio."""
-    excerpts = Excerpts(job.work / "excerpts", job.wanted)
+    excerpts = StoredExcerpts(job.work / "excerpts", job.wanted)
     # the order of BLAS's sums, and so the last bit of a log-mel value, depends on its number of threads
     with threadpool_limits(1, "blas"):
         return [

@@ -1,0 +1,36 @@
+"""`remixbench verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from remixbench.cli.console import Settings
+
+
+@click.command()
+@click.argument("dataset", required=False)
+@click.option("--deep", type=click.IntRange(0), default=0, metavar="N", help="Also render N clips again and compare.")
+@click.option("--sources", type=click.Path(path_type=Path), metavar="DIR", help="For --deep: where the sources lie.")
+@click.pass_obj
+def command(settings: Settings, dataset: str | None, deep: int, sources: Path | None) -> int:
+    """Check every file of a data set (the one made last, or by name or folder) against manifest and digests.
+
+    Prints each difference; ends with status 1 if there is one.
+
+    Example: remixbench verify remix2019 --deep 20
+    """
+    from remixbench.dataset.layout import find_dataset
+    from remixbench.dataset.verify import verify
+
+    there = find_dataset(settings.workspace, dataset)
+    differences = verify(
+        workspace=settings.workspace, dataset=there, deep=deep, sources=sources, progress=settings.progress()
+    )
+    for line in differences:
+        click.echo(line)
+    made = f"{len(there.clips)} clips at {len(there.snrs)} SNRs"
+    again = f", {min(deep, len(there.clips))} rendered again" if deep else ""
+    click.echo(f"{there.path}: {made}{again}; {len(differences) or 'no'} difference{'s' * (len(differences) != 1)}")
+    return 1 if differences else 0

@@ -1,0 +1,188 @@
+"""`verify`: every file of a data set against its manifest and digests; nothing is changed."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from remixbench.dataset.excerpts import FreshExcerpts
+from remixbench.dataset.features import logmel
+from remixbench.dataset.layout import Dataset, find_dataset, snr_name
+from remixbench.dataset.manifest import Clip
+from remixbench.dataset.mix import exact_mixture, mixture
+from remixbench.dataset.render import pcm_digest, place_events, read_scene, render
+from remixbench.errors import InputError
+from remixbench.files import sha256
+from remixbench.progress import SILENT, Progress
+from remixbench.sources.open import open_sources
+
+LOGMEL_TOLERANCE = 1e-4  # between machines: the order of a library's float32 sums
+
+
+def verify(
+    *,
+    workspace: str | Path = ".",
+    dataset: str | Path | Dataset | None = None,
+    deep: int = 0,
+    sources: str | Path | None = None,
+    jobs: int = -1,
+    progress: Progress = SILENT,
+) -> list[str]:
+    """Check every file of a data set; with `deep`, also render that many clips again and compare.
+
+    Returns
+    -------
+    One line for each difference; none where the data set is as it was made.
+
+    Raises
+    ------
+    InputError
+        If there is no such data set, or for `deep`, its sources are not there.
+    """
+    import joblib
+
+    if deep < 0:
+        raise InputError(f"--deep {deep}: expected a number of clips, 0 or more")
+    there = find_dataset(Path(workspace), dataset)
+    differences = [*_fixed_files(there), *_stray_files(there)]
+    digests = {snr: _digests(there, "digests.csv", snr) for snr in there.snrs}
+    tasks = [(snr, clip) for snr in there.snrs for clip in there.clips]
+    with progress.bar("files", len(tasks), "clips") as advance:
+        check = joblib.delayed(_audio)
+        found = joblib.Parallel(n_jobs=jobs, backend="threading", return_as="generator")(
+            check(there, clip, snr, digests[snr].get(clip.id)) for snr, clip in tasks
+        )
+        for lines in found:
+            differences += lines
+            advance(1)
+    for snr in there.info.get("features", []):
+        differences += _features(there, float(snr))
+    if deep:
+        folder = Path(workspace) / "sources" if sources is None else Path(sources)
+        differences += _rendered_again(there, folder, deep, digests, progress)
+    return differences
+
+
+def _fixed_files(there: Dataset) -> Iterator[str]:
+    """Labels and digests against their own digests in dataset.json."""
+    for name, digest in there.info["files"].items():
+        path = there.path / name
+        if not path.is_file():
+            yield f"{path}: missing"
+        elif sha256(path.read_bytes()) != digest:
+            yield f"{path}: differs from its digest in dataset.json"
+
+
+def _stray_files(there: Dataset) -> Iterator[str]:
+    """Files that no data set has; missing audio is named elsewhere."""
+    expected = {"dataset.json", *there.info["files"], "manifest/SHA256SUMS"}
+    expected |= {f"manifest/{name}" for name in there.manifest.files()}
+    for snr in there.snrs:
+        place = snr_name(snr)
+        expected |= {f"{place}/audio/{name}" for name in there.filenames}
+        if snr in there.info.get("stems", []):
+            expected |= {f"{place}/stems/{name}" for name in there.filenames}
+        if snr in there.info.get("features", []):
+            expected.add(f"{place}/logmel.npy")
+    for path in sorted(there.path.rglob("*")):
+        if path.is_file() and path.relative_to(there.path).as_posix() not in expected:
+            yield f"{path}: not a file of this data set"
+
+
+def _digests(there: Dataset, name: str, snr: float) -> dict[str, str]:
+    """Return the digest of each clip at one ratio; {} where the file is not readable (reported elsewhere)."""
+    try:
+        rows = list(csv.reader(io.StringIO((there.path / name).read_text(encoding="utf-8"))))[1:]
+        return {clip: digest for clip, ratio, digest in rows if float(ratio) == snr}
+    except (OSError, ValueError, csv.Error):
+        return {}
+
+
+def _audio(there: Dataset, clip: Clip, snr: float, digest: str | None) -> list[str]:
+    """Check the mixture of one clip, and its stems where there are some."""
+    recipe = there.recipe
+    lines = []
+    path = there.audio(clip, snr)
+    mono = _read(path, recipe.mix.rate, recipe.mix.samples, 1)
+    if isinstance(mono, str):
+        lines.append(mono)
+    elif pcm_digest(mono) != digest:
+        lines.append(f"{path}: its samples differ from digests.csv")
+    if snr in there.info.get("stems", []):
+        path = there.stems(clip, snr)
+        stems = _read(path, recipe.mix.rate, recipe.mix.samples, 2)
+        if isinstance(stems, str):
+            lines.append(stems)
+        elif pcm_digest(mixture(stems)) != digest:
+            lines.append(f"{path}: the mean of its channels differs from digests.csv")
+    return lines
+
+
+def _read(path: Path, rate: int, samples: int, channels: int) -> NDArray[np.int16] | str:
+    """Return the samples of a file of ours, or what is wrong with it."""
+    import soundfile
+
+    try:
+        with soundfile.SoundFile(path) as file:
+            found = (file.samplerate, file.channels, file.subtype, file.frames)
+            data: NDArray[np.int16] = file.read(dtype="int16")
+    except soundfile.LibsndfileError as error:
+        return f"{path}: {'not readable (' + error.error_string + ')' if path.exists() else 'missing'}"
+    expected = (rate, channels, "PCM_16", samples)
+    if found != expected or len(data) != samples:
+        return f"{path}: has rate, channels, type and length {found}, expected {expected}"
+    return data
+
+
+def _features(there: Dataset, snr: float) -> Iterator[str]:
+    path = there.path / snr_name(snr) / "logmel.npy"
+    try:
+        rows = there.features(snr)
+    except InputError as error:
+        yield str(error)
+        return
+    digests = _digests(there, "logmel_digests.csv", snr)
+    for clip, row in zip(there.clips, rows, strict=True):
+        if sha256(np.ascontiguousarray(row, dtype="<f4").tobytes()) != digests.get(clip.id):
+            yield f"{path}: the log-mel of clip {clip.id} differs from logmel_digests.csv"
+
+
+def _rendered_again(
+    there: Dataset, sources: Path, count: int, digests: dict[float, dict[str, str]], progress: Progress
+) -> Iterator[str]:
+    """Render clips spread evenly over the data set from their sources, and compare."""
+    scenes, events = open_sources(there.recipe, sources)
+    excerpts = FreshExcerpts(there.recipe, events.reader)
+    rows = np.unique(np.linspace(0, len(there.clips) - 1, min(count, len(there.clips))).astype(int))
+    with progress.bar("rendering again", len(rows), "clips") as advance:
+        for row in rows:
+            yield from _one_again(there, int(row), read_scene(there.recipe, scenes.reader, there.clips[row].scene_file),
+                                  excerpts, digests)  # fmt: skip
+            advance(1)
+
+
+def _one_again(
+    there: Dataset,
+    row: int,
+    scene: NDArray[np.float64],
+    excerpts: FreshExcerpts,
+    digests: dict[float, dict[str, str]],
+) -> Iterator[str]:
+    clip, recipe = there.clips[row], there.recipe
+    placed = place_events(recipe, clip, excerpts)
+    features: Sequence[float] = there.info.get("features", [])
+    for snr in there.snrs:
+        stems = render(recipe, scene, placed, snr).stems
+        if pcm_digest(mixture(stems)) != digests[snr].get(clip.id):
+            yield f"{there.audio(clip, snr)}: rendered again from its sources it has other samples"
+        if snr in features:
+            again = logmel(exact_mixture(stems), recipe.features, recipe.mix.rate)
+            worst = float(np.abs(again - there.features(snr)[row]).max())
+            if not worst <= LOGMEL_TOLERANCE:
+                path = there.path / snr_name(snr) / "logmel.npy"
+                yield f"{path}: clip {clip.id} computed again differs by {worst:.2g}"
