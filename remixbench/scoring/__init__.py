@@ -1,6 +1,6 @@
 """Predictions in, metrics out; no torch in here."""
 
-from remixbench.scoring.evaluate import SCORING_VERSION, Scores, score_predictions
+from remixbench.scoring.evaluate import SCORING_VERSION, Difference, Scores, compare, score_predictions
 from remixbench.scoring.events import EventTable, event_table
 from remixbench.scoring.predictions import Predictions
 from remixbench.scoring.readers import read_predictions
@@ -8,10 +8,12 @@ from remixbench.scoring.reference import Reference, groups_of, make_reference, r
 
 __all__ = [
     "SCORING_VERSION",
+    "Difference",
     "EventTable",
     "Predictions",
     "Reference",
     "Scores",
+    "compare",
     "event_table",
     "groups_of",
     "make_reference",

@@ -32,10 +32,14 @@ class Counts:
     answers: FloatArray
 
 
-def f1_figures(name: str, counts: Counts, weights: FloatArray) -> Figures:
-    """Return micro F1 `name`, its macro mean and per class F1, for weights (clips, resamples)."""
+def f1_figures(name: str, counts: Counts, weights: FloatArray, suffix: str = "") -> Figures:
+    """Return micro F1, its macro mean and per class F1, for weights (clips, resamples)."""
     hits, truth, answers = (part.T @ weights for part in (counts.hits, counts.truth, counts.answers))
     all_truth = truth.sum(0)
     micro = divide(2 * hits.sum(0), np.where(all_truth > 0, all_truth + answers.sum(0), 0))
     each = divide(2 * hits, np.where(truth > 0, truth + answers, 0))
-    return {name: micro, f"{name}_macro": mean_defined(each), f"per_class_{name}": each}
+    return {
+        f"{name}{suffix}": micro,
+        f"{name}_macro{suffix}": mean_defined(each),
+        f"per_class_{name}{suffix}": each,
+    }

@@ -8,7 +8,7 @@ with one of at least 0.2 in it; gaps of up to 10 frames are closed, then stretch
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -41,11 +41,6 @@ DECODINGS = {
     "threshold": Decoding(high=0.5, low=0.5),
     "hysteresis": Decoding(high=0.2, low=0.1, tag=0.1, gap=10, shortest=11),
 }
-
-
-def describe(name: str) -> dict[str, float | str | None]:
-    """Return the name and thresholds of a decoding, to be stated with the figures made by it."""
-    return {"name": name, **asdict(DECODINGS[name])}
 
 
 def decode(predictions: Predictions, decoding: Decoding) -> EventTable | None:

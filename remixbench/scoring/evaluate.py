@@ -1,4 +1,9 @@
-"""All that can be said about one set of predictions: figures, per class figures, their intervals."""
+"""All that can be said about one set of predictions: figures, per class figures, their intervals.
+
+A class without positives in the fold is left out of macro means and its own figures are None, whatever was
+said about it; micro figures keep what was said about it as false alarms. PSDS, a mean over classes, leaves it
+out. What the form of the predictions cannot express is missing from the figures, never guessed.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from remixbench.scoring import tagging
-from remixbench.scoring.bootstrap import Figures, Measure, interval, measure_all, resample_weights
+from remixbench.progress import SILENT, Progress
+from remixbench.scoring.bootstrap import Measure, interval, resample_weights
 from remixbench.scoring.events import FloatArray
+from remixbench.scoring.measures import decided, described, measures_for
 from remixbench.scoring.predictions import Predictions
 from remixbench.scoring.reference import Reference
 
 SCORING_VERSION = "1"
 """Raised whenever a figure could come out differently; rows of different versions are not compared."""
 
-TAGGING_THRESHOLD = 0.5
 RESAMPLES = 1000
 
 
@@ -30,15 +35,17 @@ class Scores:
     per_class : {name: {label: value}}
     intervals : {name: (low, high)}, 95 %, empty without resamples
     settings : how the figures were made: scoring version, thresholds, decodings, resamples, seed, counts
+    samples : {name: (resamples,)}, the resampled figures, NaN where undefined
     """
 
     figures: dict[str, float | None]
     per_class: dict[str, dict[str, float | None]]
     intervals: dict[str, tuple[float, float] | None]
     settings: dict[str, Any]
+    samples: dict[str, FloatArray]
 
     def as_json(self) -> dict[str, Any]:
-        """Return plain dicts, lists, numbers and strings."""
+        """Return plain dicts, lists, numbers and strings, without the samples."""
         return {
             "figures": self.figures,
             "per_class": self.per_class,
@@ -47,76 +54,99 @@ class Scores:
         }
 
 
-def score_predictions(
-    reference: Reference, predictions: Predictions, *, resamples: int = RESAMPLES, seed: int = 0
-) -> Scores:
-    """Score predictions against the reference, with bootstrap intervals from `resamples` draws (0: none).
+@dataclass(frozen=True)
+class Difference:
+    """How much better the first of two systems is on one figure; higher is not better for an error rate.
 
-    A class without positives in the fold is left out of macro means and its own figures are None; micro
-    figures keep what the system said about it. `settings["classes_used"]` counts the classes that have
-    positives.
+    Attributes
+    ----------
+    difference : figure of the first less that of the second
+    interval : 95 %, paired: both systems are scored on the same draws of clips
+    superiority : share of draws in which the first figure is the larger, equal ones counted half
     """
-    measures = measures_for(reference, predictions)
-    here = measure_all(measures, np.ones((len(reference.filenames), 1)))
-    figures = {name: _plain(value[0]) for name, value in here.items() if value.ndim == 1}
+
+    difference: float
+    interval: tuple[float, float] | None
+    superiority: float
+
+
+def score_predictions(
+    reference: Reference,
+    predictions: Predictions,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> Scores:
+    """Score predictions against the reference, with bootstrap intervals from `resamples` draws (0: none)."""
+    clips = len(reference.filenames)
+    weights = np.concatenate((np.ones((clips, 1)), resample_weights(reference.groups, resamples, seed)), axis=1)
+    events = decided(predictions)
+    made = _measure(measures_for(reference, predictions, events), weights, progress)
+    alone = {name: value for name, value in made.items() if value.ndim == 1}
     per_class = {
         name: {label: _plain(v) for label, v in zip(reference.classes, value[:, 0], strict=True)}
-        for name, value in here.items()
+        for name, value in made.items()
         if value.ndim == 2
     }
-    intervals: dict[str, tuple[float, float] | None] = {}
-    if resamples:
-        drawn = measure_all(measures, resample_weights(reference.groups, resamples, seed))
-        intervals = {name: interval(value) for name, value in drawn.items() if _has_interval(name, value)}
+    samples = {n: v[1:] for n, v in alone.items() if resamples and not n.endswith("_threshold")}
     settings = {
         "scoring_version": SCORING_VERSION,
-        "clips": len(reference.filenames),
+        "clips": clips,
         "groups": int(reference.groups.max()) + 1,
         "classes": len(reference.classes),
         "classes_used": int(reference.weak.any(0).sum()),
         "resamples": resamples,
         "seed": seed,
+        **described(predictions, events),
     }
-    return Scores(figures, per_class, intervals, settings)
+    return Scores(
+        {name: _plain(value[0]) for name, value in alone.items()},
+        per_class,
+        {name: interval(float(alone[name][0]), values) for name, values in samples.items()},
+        settings,
+        samples,
+    )
 
 
-def measures_for(reference: Reference, predictions: Predictions) -> list[Measure]:
-    """Return the measures that the predictions can express."""
-    measures: list[Measure] = []
-    if predictions.clip_scores is not None:
-        measures.append(_tagging(reference, predictions.clip_scores))
-    return measures
+def compare(first: Scores, second: Scores) -> dict[str, Difference | None]:
+    """Compare two systems scored on the same reference with the same seed and number of resamples, figure by
+    figure.
+
+    None where either figure is undefined.
+
+    Raises
+    ------
+    ValueError
+        If the two were not resampled alike, so that draws cannot be paired.
+    """
+    alike = ("scoring_version", "clips", "groups", "resamples", "seed")
+    if any(first.settings[key] != second.settings[key] for key in alike):
+        raise ValueError("the two systems were not scored on the same draws of clips")
+    return {
+        name: _difference(first.figures[name], second.figures[name], values, second.samples[name])
+        for name, values in first.samples.items()
+        if name in second.samples
+    }
 
 
-def _tagging(reference: Reference, scores: FloatArray) -> Measure:
-    weak = reference.weak
-    classes, pairs = tagging.rank_classes(weak, scores), tagging.rank_pairs(weak, scores)
-    precision_sums, positives = tagging.label_ranking(weak, scores)
-    said = scores >= TAGGING_THRESHOLD
-    hits, answers = (said & weak).sum(1).astype(np.float64), said.sum(1).astype(np.float64)
+def _difference(first: float | None, second: float | None, ours: FloatArray, theirs: FloatArray) -> Difference | None:
+    if first is None or second is None:
+        return None
+    both = ~np.isnan(ours) & ~np.isnan(theirs)
+    change = ours[both] - theirs[both]
+    superiority = float(np.mean((change > 0) + 0.5 * (change == 0))) if both.any() else 0.5
+    return Difference(first - second, interval(first - second, change), superiority)
 
-    def measure(weights: FloatArray) -> Figures:
-        ap = np.stack([tagging.average_precision(ranking, weights) for ranking in classes])
-        auc = np.stack([tagging.area_under_roc(ranking, weights) for ranking in classes])
-        f1, threshold = tagging.best_f1(pairs, weights)
-        return {
-            "micro_ap": tagging.average_precision(pairs, weights),
-            "macro_ap": tagging.mean_defined(ap),
-            "macro_auc": tagging.mean_defined(auc),
-            "per_class_ap": ap,
-            "per_class_auc": auc,
-            "lwlrap": tagging.divide(precision_sums @ weights, positives @ weights),
-            f"tagging_f1@{TAGGING_THRESHOLD}": tagging.divide(2 * hits @ weights, (answers + positives) @ weights),
-            "tagging_f1_best": f1,
-            "tagging_f1_best_threshold": threshold,
-        }
 
-    return measure
+def _measure(measures: list[Measure], weights: FloatArray, progress: Progress) -> dict[str, FloatArray]:
+    made: dict[str, FloatArray] = {}
+    with progress.bar("score", len(measures), "measure") as advance:
+        for measure in measures:
+            made.update(measure(weights))
+            advance(1)
+    return made
 
 
 def _plain(value: Any) -> float | None:
     return None if np.isnan(value) else float(value)
-
-
-def _has_interval(name: str, value: FloatArray) -> bool:
-    return value.ndim == 1 and not name.endswith("_threshold")
