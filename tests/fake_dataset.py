@@ -102,6 +102,8 @@ def fake_dataset(
             "snrs": list(snrs),
             "audio_format": "wav",
             "not_comparable": ["made up for a test"],
+            "source_digests": {},
+            "files": {},
         },
     )
     return Dataset.open(folder)

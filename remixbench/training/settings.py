@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from remixbench.dataset.layout import as_tuple
@@ -88,14 +89,15 @@ class RunSettings:
 
 
 def data_digest(dataset: Dataset) -> str:
-    """Return a digest of what of a data set reaches a network: manifest, classes, mixing and features.
+    """Return a digest of what of a data set reaches a network: manifest, sources, classes, mixing, features.
 
     The list of ratios made is left out: making one more changes nothing for the others.
     """
     mix = dataset.recipe.mix.model_dump(mode="json")
     del mix["snrs"]
     features = dataset.recipe.features.model_dump(mode="json")
-    return sha256(json.dumps([dataset.digest, dataset.classes, mix, features], sort_keys=True).encode())
+    parts = [dataset.digest, dataset.info.get("source_digests"), dataset.classes, mix, features]
+    return sha256(json.dumps(parts, sort_keys=True).encode())
 
 
 def list_runs(
@@ -125,10 +127,12 @@ def list_runs(
     """
     training = dataset.recipe.training
     systems = _unique(as_tuple(system)) or TABLE
-    snrs = _unique(float(value) for value in as_tuple(snr)) or dataset.snrs
+    snrs = _unique(float(value) + 0.0 for value in as_tuple(snr)) or dataset.snrs  # -0 is 0
     last = dataset.manifest.folds[-1]
-    folds = _unique(as_tuple(fold)) or (RELEASED_FOLD if RELEASED_FOLD in dataset.manifest.folds else last,)
-    seeds = _unique(as_tuple(seed)) or (0,)
+    folds = _unique(_whole("--fold", value, 1) for value in as_tuple(fold)) or (
+        RELEASED_FOLD if RELEASED_FOLD in dataset.manifest.folds else last,
+    )
+    seeds = _unique(_whole("--seed", value, 0) for value in as_tuple(seed)) or (0,)
     fractions = _unique(float(value) for value in as_tuple(fraction)) or (1.0,)
     one_for_all: dict[str, Any] = {
         "epochs": _whole("--epochs", training.epochs if epochs is None else epochs, 1),
@@ -144,8 +148,6 @@ def list_runs(
         dataset.require_snr(value)
     for value in folds:
         dataset.roles(value)
-    for value in seeds:
-        _whole("--seed", value, 0)
     for value in fractions:
         if not 0 < value <= 1:
             raise InputError(f"--fraction {value:g}: expected a number above 0, at most 1")
@@ -187,7 +189,7 @@ def _alphas_by_system(systems: Sequence[str], alphas: Sequence[float]) -> dict[s
     for value in alphas:
         if not (math.isfinite(value) and value >= 0):
             raise InputError(f"--alpha {value:g}: expected a number from 0 up, such as 0.001")
-    wanted = tuple(float(value) for value in dict.fromkeys(alphas))
+    wanted = tuple(float(value) + 0.0 for value in dict.fromkeys(alphas))
     decoders = [name for name in systems if spec(name).alpha > 0]
     if any(wanted) and not decoders:
         raise InputError(
@@ -201,9 +203,9 @@ def _unique(values: Iterable[Any]) -> tuple[Any, ...]:
 
 
 def _whole(option: str, value: int, low: int) -> int:
-    if not (isinstance(value, int) and low <= value < 2**32):
+    if not (isinstance(value, Integral) and low <= value < 2**32):
         raise InputError(f"{option} {value}: expected a whole number from {low} up")
-    return value
+    return int(value)
 
 
 def _positive(option: str, value: float) -> float:

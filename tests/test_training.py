@@ -1,0 +1,299 @@
+"""Whole trainings on a small made-up data set: files, skipping, going on, other settings beside."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fake_dataset import CLASSES, fake_dataset
+from safetensors.torch import load_file
+from sklearn.metrics import average_precision_score
+
+from remixbench.errors import InputError, RemixbenchError
+from remixbench.training.loop import batches
+from remixbench.training.train import train
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with a data set and one run of two epochs."""
+    workspace = tmp_path_factory.mktemp("made")
+    fake_dataset(workspace)
+    train(workspace=workspace, system="gap", snr=20, epochs=2, precision="32")
+    return workspace
+
+
+@pytest.fixture
+def workspace(made: Path, tmp_path: Path) -> Path:
+    shutil.copytree(made, tmp_path / "w")
+    return tmp_path / "w"
+
+
+def run_json(folder: Path) -> dict[str, object]:
+    return json.loads((folder / "run.json").read_text())
+
+
+def history(folder: Path) -> list[dict[str, str]]:
+    with (folder / "history.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+class Watcher:
+    """Keeps what is said; calls a function with the clips done so far."""
+
+    def __init__(self, at: Callable[[int], None] = lambda _: None) -> None:
+        self.lines: list[str] = []
+        self.done = 0
+        self.at = at
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+    @contextmanager
+    def bar(self, label: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+        def advance(by: int) -> None:
+            self.done += by
+            self.at(self.done)
+
+        yield advance
+
+
+def stop_after(clips: int) -> Watcher:
+    def at(done: int) -> None:
+        if done >= clips:
+            raise KeyboardInterrupt
+
+    return Watcher(at)
+
+
+def test_a_run_has_all_its_files(made: Path) -> None:
+    folder = made / "runs" / "fake" / "gap" / "snr_20" / "fold_4" / "seed_0"
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert names == {
+        "run.json", "history.csv", "model.safetensors", "predictions/tags.csv", "predictions/frames.npz"
+    }  # fmt: skip
+    info = run_json(folder)
+    assert info["status"] == "done"
+    assert info["classes"] == list(CLASSES)
+    assert info["marks"] == ["epochs 2, the recipe has 3"]
+    assert info["clips"] == {"train": 32, "validation": 4, "test": 12}
+    assert len(info["validation_clips"]) == 4
+    assert info["manifest_digest"] == json.loads((made / "datasets/fake/dataset.json").read_text())["manifest_digest"]
+
+
+def test_the_epoch_kept_is_the_best_on_the_validation_clips(made: Path) -> None:
+    folder = next(made.glob("runs/fake/gap/*/*/*"))
+    epochs = history(folder)
+    values = [float(epoch["validation_micro_ap"]) for epoch in epochs]
+    info = run_json(folder)
+    assert [epoch["epoch"] for epoch in epochs] == ["1", "2"]
+    assert info["epoch"] == 1 + int(np.argmax(values))
+    assert info["validation_micro_ap"] == pytest.approx(max(values))
+    assert {epoch["test_micro_ap"] for epoch in epochs} == {""}  # the held-out fold was not looked at
+
+
+def test_predictions_are_of_the_held_out_fold(made: Path) -> None:
+    folder = next(made.glob("runs/fake/gap/*/*/*"))
+    with (folder / "predictions" / "tags.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["filename", *CLASSES]
+    assert [row[0] for row in rows[1:]] == [f"{clip:05d}.wav" for clip in range(36, 48)]
+    tags = np.array([[float(value) for value in row[1:]] for row in rows[1:]])
+    with np.load(folder / "predictions" / "frames.npz") as frames:
+        assert frames["scores"].shape == (12, 31, 5)
+        assert list(frames["filename"]) == [row[0] for row in rows[1:]]
+        assert list(frames["classes"]) == list(CLASSES)
+        assert float(frames["frame_seconds"]) == 512 / 8000
+        # of `gap` both scores are means of one map
+        np.testing.assert_allclose(frames["scores"].mean(axis=1), tags, atol=1e-6)
+
+
+def test_a_done_run_is_skipped_and_said(workspace: Path) -> None:
+    folder = next(workspace.glob("runs/fake/gap/*/*/*"))
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    watcher = Watcher()
+    assert train(workspace=workspace, system="gap", snr=20, epochs=2, precision="32", progress=watcher) == [folder]
+    assert "done before" in watcher.lines[0]
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_other_settings_are_another_run_beside(workspace: Path) -> None:
+    first = next(workspace.glob("runs/fake/gap/*/*/*"))
+    before = {path: path.read_bytes() for path in first.rglob("*") if path.is_file()}
+    again = [
+        train(workspace=workspace, system="gap", snr=20, epochs=2, precision="32", **other)[0]
+        for other in ({"learning_rate": 0.001}, {"batch_size": 4}, {"learning_rate": 0.001})
+    ]
+    assert again[0] == again[2] != again[1]
+    for folder in again:
+        assert folder.parent == first.parent
+        assert folder.name == f"seed_0-{run_json(folder)['digest'][:8]}"
+    assert {path: path.read_bytes() for path in first.rglob("*") if path.is_file()} == before
+
+
+def test_another_data_set_of_the_same_name_is_another_run(workspace: Path) -> None:
+    first = next(workspace.glob("runs/fake/gap/*/*/*"))
+    shutil.rmtree(workspace / "datasets")
+    fake_dataset(workspace, seed=5)
+    second = train(workspace=workspace, system="gap", snr=20, epochs=2, precision="32")[0]
+    assert second.name.startswith("seed_0-")
+    assert run_json(second)["manifest_digest"] != run_json(first)["manifest_digest"]
+
+
+@pytest.mark.parametrize(
+    "clips", [20, 36, 70, 95], ids=["before any epoch", "in the second", "in the third", "near the end"]
+)
+def test_an_interrupted_run_ends_with_the_same_weights(tmp_path: Path, clips: int) -> None:
+    settings = {"system": "2ap-aux", "snr": 20, "epochs": 3, "precision": "32"}
+    ends = []
+    for name in ("whole", "broken"):
+        fake_dataset(tmp_path / name)
+        if name == "broken":
+            with pytest.raises(KeyboardInterrupt):
+                train(workspace=tmp_path / name, progress=stop_after(clips), **settings)  # type: ignore[arg-type]
+            torch.manual_seed(99)  # whatever the global generator is at
+        ends.append(train(workspace=tmp_path / name, **settings)[0])  # type: ignore[arg-type]
+    whole, broken = (load_file(folder / "model.safetensors") for folder in ends)
+    assert whole.keys() == broken.keys()
+    for name, tensor in whole.items():
+        assert torch.equal(tensor, broken[name]), name
+    tags = [(folder / "predictions" / "tags.csv").read_bytes() for folder in ends]
+    assert tags[0] == tags[1]
+    assert not (ends[1] / "checkpoint.pt").exists()
+    columns = ("epoch", "loss", "validation_micro_ap", "learning_rate")
+    assert [[e[c] for c in columns] for e in history(ends[0])] == [[e[c] for c in columns] for e in history(ends[1])]
+
+
+def test_a_run_killed_after_its_last_epoch_only_writes_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_dataset(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("remixbench.training.train.write_model", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            train(workspace=tmp_path, system="gap", snr=20, epochs=2)
+    watcher = Watcher()
+    folder = train(workspace=tmp_path, system="gap", snr=20, epochs=2, progress=watcher)[0]
+    assert "goes on after epoch 2" in watcher.lines[0]
+    assert run_json(folder)["status"] == "done"
+
+
+def test_a_broken_checkpoint_is_named(tmp_path: Path) -> None:
+    fake_dataset(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        train(workspace=tmp_path, system="gap", snr=20, progress=stop_after(40))
+    checkpoint = next(tmp_path.glob("runs/**/checkpoint.pt"))
+    checkpoint.write_bytes(checkpoint.read_bytes()[:500])
+    with pytest.raises(InputError, match=r"checkpoint\.pt: not a checkpoint .*delete it"):
+        train(workspace=tmp_path, system="gap", snr=20)
+
+
+def test_a_checkpoint_that_would_execute_something_is_refused(tmp_path: Path) -> None:
+    fake_dataset(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        train(workspace=tmp_path, system="gap", snr=20, progress=stop_after(40))
+    torch.save({"digest": Path("/")}, next(tmp_path.glob("runs/**/checkpoint.pt")))
+    with pytest.raises(InputError, match="not a checkpoint"):
+        train(workspace=tmp_path, system="gap", snr=20)
+
+
+def test_the_paper_chooses_on_the_held_out_fold_and_is_marked(tmp_path: Path) -> None:
+    dataset = fake_dataset(tmp_path)
+    folder = train(workspace=tmp_path, system="gap", snr=20, select="paper", precision="32")[0]
+    info = run_json(folder)
+    assert info["marks"] == ["epoch chosen on the test fold"]
+    assert info["clips"] == {"train": 36, "validation": 0, "test": 12}
+    assert info["thresholds_from"] == "training clips"
+    with (folder / "predictions" / "tags.csv").open(newline="") as file:
+        tags = np.array([[float(value) for value in row[1:]] for row in list(csv.reader(file))[1:]])
+    micro = average_precision_score(dataset.weak[36:], tags, average="micro")
+    assert info["test_micro_ap"] == pytest.approx(micro, abs=1e-4)
+    assert max(float(epoch["test_micro_ap"]) for epoch in history(folder)) == pytest.approx(micro, abs=1e-4)
+
+
+def test_the_last_epoch_is_kept_if_asked(tmp_path: Path) -> None:
+    fake_dataset(tmp_path)
+    folder = train(workspace=tmp_path, system="gap", snr=20, select="last")[0]
+    assert run_json(folder)["epoch"] == 3
+    assert {(epoch["validation_micro_ap"], epoch["test_micro_ap"]) for epoch in history(folder)} == {("", "")}
+
+
+def test_a_fraction_is_marked(tmp_path: Path) -> None:
+    fake_dataset(tmp_path)
+    folder = train(workspace=tmp_path, system="gap", snr=20, fraction=0.25)[0]
+    assert folder.parts[-4] == "gap,fraction=0.25"
+    assert run_json(folder)["marks"] == ["trained on 0.25 of the training clips"]
+    assert run_json(folder)["clips"] == {"train": 8, "validation": 1, "test": 12}
+
+
+def test_the_shards_are_all_of_the_runs(tmp_path: Path) -> None:
+    fake_dataset(tmp_path)
+    settings = {"system": "gap", "seed": [0, 1, 2], "epochs": 1}
+    shards = [train(workspace=tmp_path, shard=(i, 4), **settings) for i in (1, 2, 3, 4)]  # type: ignore[arg-type]
+    assert [len(folders) for folders in shards] == [2, 2, 1, 1]
+    assert len({folder for folders in shards for folder in folders}) == 6
+    with pytest.raises(InputError, match="--shard 5/4"):
+        train(workspace=tmp_path, shard=(5, 4), **settings)  # type: ignore[arg-type]
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    dataset = fake_dataset(tmp_path, clips_per_fold=24)
+    folder = train(workspace=tmp_path, system="atrous-ap", snr=20, epochs=8)[0]
+    losses = [float(epoch["loss"]) for epoch in history(folder)]
+    assert losses[-1] < 0.7 * losses[0]
+    assert run_json(folder)["validation_micro_ap"] > 2 * dataset.weak.mean()
+
+
+@pytest.mark.parametrize(("batch_size", "found"), [(64, "inf"), (8, "nan")], ids=["at its end", "on the way"])
+def test_a_training_that_diverges_says_so(tmp_path: Path, batch_size: int, found: str) -> None:
+    fake_dataset(tmp_path)
+    with pytest.raises(RemixbenchError, match=rf"the loss is {found} in epoch 1; a lower --learning-rate than 0.003"):
+        train(workspace=tmp_path, system="2ap-aux", snr=20, alpha=1e39, batch_size=batch_size, precision="32")
+
+
+def test_features_that_are_no_numbers_are_named(tmp_path: Path) -> None:
+    fake_dataset(tmp_path)
+    path = tmp_path / "datasets" / "fake" / "snr_20" / "logmel.npy"
+    features = np.load(path)
+    features[3, 4, 5] = np.nan
+    np.save(path, features)
+    with pytest.raises(InputError, match="the log-mel at 20 dB holds values that are no numbers"):
+        train(workspace=tmp_path, system="gap", snr=20)
+
+
+def test_missing_features_are_found_before_anything_is_trained(tmp_path: Path) -> None:
+    fake_dataset(tmp_path)
+    (tmp_path / "datasets" / "fake" / "snr_20" / "logmel.npy").unlink()
+    with pytest.raises(InputError, match=r"logmel\.npy: not there"):
+        train(workspace=tmp_path, system="gap", snr=[0, 20])
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_gpu_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    fake_dataset(tmp_path)
+    with pytest.raises(InputError, match="--device cuda: this machine"):
+        train(workspace=tmp_path, device="cuda")
+
+
+def test_every_epoch_goes_through_all_clips_in_an_order_of_its_own() -> None:
+    orders = [torch.cat(list(batches(10, 4, seed, epoch))).tolist() for seed, epoch in ((0, 1), (0, 1), (0, 2), (1, 1))]
+    assert all(sorted(order) == list(range(10)) for order in orders)
+    assert orders[0] == orders[1]
+    assert len({tuple(order) for order in orders}) == 3
+    assert [len(batch) for batch in batches(10, 4, 0, 1)] == [4, 4, 2]

@@ -1,0 +1,104 @@
+"""Which runs a command asks for, what they are called, and what makes two of them the same."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fake_dataset import fake_dataset
+
+from remixbench.dataset.layout import Dataset
+from remixbench.errors import InputError
+from remixbench.training.settings import data_digest, list_runs
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return fake_dataset(tmp_path_factory.mktemp("settings"))
+
+
+def test_without_options_the_five_systems_of_the_table_at_every_ratio(dataset: Dataset) -> None:
+    runs = list_runs(dataset)
+    assert [(run.system, run.snr) for run in runs] == [
+        (system, snr) for system in ("gap", "gmp", "gwrp", "atrous-ap", "2ap-aux") for snr in (0.0, 20.0)
+    ]
+    assert {(run.fold, run.seed, run.fraction, run.select) for run in runs} == {(4, 0, 1.0, "validation")}
+    assert {(run.epochs, run.batch_size, run.learning_rate, run.width) for run in runs} == {(3, 8, 0.003, 0.25)}
+    assert [run.alpha for run in runs[-2:]] == [0.001, 0.001]
+
+
+def test_a_grid_has_every_combination_once(dataset: Dataset) -> None:
+    runs = list_runs(dataset, system=["gap", "gap"], snr=0, fold=[1, 2], seed=[0, 1, 1], fraction=[0.5, 1])
+    assert len(runs) == len(set(runs)) == 8
+
+
+def test_alpha_goes_to_the_systems_that_reconstruct(dataset: Dataset) -> None:
+    runs = list_runs(dataset, system=["gap", "2ap-aux"], snr=20, alpha=[0, 0.001, 0.1])
+    assert [run.folder for run in runs] == ["gap", "2ap-aux,alpha=0", "2ap-aux", "2ap-aux,alpha=0.1"]
+
+
+def test_options_go_to_the_systems_that_have_them(dataset: Dataset) -> None:
+    runs = list_runs(
+        dataset, system=["gap", "gwrp", "2ap-aux"], snr=20, fraction=0.25, options={"attention": "paper", "decay": 0.5}
+    )
+    assert [run.folder for run in runs] == [
+        "gap,fraction=0.25",
+        "gwrp,fraction=0.25,decay=0.5",
+        "2ap-aux,fraction=0.25,attention=paper",
+    ]
+
+
+def test_every_setting_makes_another_identity(dataset: Dataset) -> None:
+    data = data_digest(dataset)
+    run = list_runs(dataset, system="2ap-aux", snr=20)[0]
+    others = [
+        replace(run, **change)
+        for change in (
+            {"system": "2ap"}, {"options": ()}, {"alpha": 0.0}, {"fraction": 0.5}, {"snr": 0.0}, {"fold": 1},
+            {"seed": 1}, {"epochs": 9}, {"batch_size": 9}, {"learning_rate": 0.1}, {"width": 0.5}, {"select": "last"},
+            {"precision": "32"},
+        )
+    ]  # fmt: skip
+    digests = {other.digest(data) for other in others} | {run.digest(data), run.digest("other data")}
+    assert len(digests) == len(others) + 2
+
+
+def test_another_ratio_made_does_not_change_the_data_but_other_clips_do(tmp_path: Path) -> None:
+    one = fake_dataset(tmp_path / "a", snrs=(0.0,))
+    more = fake_dataset(tmp_path / "b", snrs=(0.0, 20.0))
+    other = fake_dataset(tmp_path / "c", seed=1)
+    assert data_digest(one) == data_digest(more) != data_digest(other)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"system": "2ap-aus"}, "unknown system '2ap-aus' (did you mean '2ap-aux'?)"),
+        ({"snr": 10}, "has no SNR of 10 dB, only 0, 20"),
+        ({"fold": 5}, "has no fold 5; it has 1, 2, 3, 4"),
+        ({"fold": 0}, "--fold 0: expected a whole number from 1 up"),
+        ({"seed": -1}, "--seed -1"),
+        ({"fraction": 0}, "--fraction 0: expected a number above 0, at most 1"),
+        ({"fraction": 1.5}, "--fraction 1.5"),
+        ({"fraction": math.nan}, "--fraction nan"),
+        ({"epochs": 0}, "--epochs 0: expected a whole number from 1 up"),
+        ({"batch_size": 0}, "--batch-size 0"),
+        ({"learning_rate": 0.0}, "--learning-rate 0: expected a number above 0"),
+        ({"learning_rate": math.inf}, "--learning-rate inf"),
+        ({"width": -1.0}, "--width -1"),
+        ({"alpha": -0.1}, "--alpha -0.1: expected a number from 0 up"),
+        ({"alpha": 0.1, "system": ["gap", "2ap"]}, "none of gap, 2ap has a decoder; use 2ap-aux"),
+        ({"select": "vlidation"}, "unknown value of --select 'vlidation' (did you mean 'validation'?)"),
+        ({"precision": "16"}, "unknown value of --precision '16'"),
+        ({"options": {"atention": "paper"}, "system": "2ap"}, "(did you mean 'attention'?)"),
+        ({"options": {"attention": "papers"}, "system": "2ap"}, "expected released or paper"),
+        ({"options": {"attention": "paper"}, "system": "gap"}, "--option attention: none of gap has an option"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(dataset: Dataset, asked: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError) as error:
+        list_runs(dataset, **asked)  # type: ignore[arg-type]
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
