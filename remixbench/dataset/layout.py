@@ -22,6 +22,18 @@ from remixbench.files import read_json
 from remixbench.recipe import Recipe, parse_recipe
 
 FORMAT = 1
+# keys of dataset.json that must be there, with their types
+KEYS = {
+    "format": int,
+    "name": str,
+    "recipe": dict,
+    "classes": list,
+    "snrs": list,
+    "manifest_digest": str,
+    "not_comparable": list,
+    "audio_format": str,
+    "files": dict,
+}
 
 
 def snr_name(snr: float) -> str:
@@ -51,8 +63,7 @@ class Dataset:
         if not file.exists():
             raise InputError(f"{path}: not a finished data set (no dataset.json); `remixbench make` makes one")
         info = read_json(file)
-        for key, kind in (("format", int), ("name", str), ("recipe", dict), ("classes", list), ("snrs", list),
-                          ("manifest_digest", str), ("not_comparable", list), ("audio_format", str), ("files", dict)):  # fmt: skip
+        for key, kind in KEYS.items():
             if not isinstance(info.get(key), kind):
                 raise InputError(
                     f"{file}: key '{key}' is missing or not of type {kind.__name__}; make the data set again"
