@@ -1,0 +1,48 @@
+"""`remixbench score`."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import click
+
+from remixbench.cli.console import Settings
+from remixbench.cli.options import decibel
+
+
+@click.command()
+@click.argument("targets", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN|PREDICTIONS]...")
+@click.option("--dataset", metavar="NAME|DIR", help="Which data set. [default: that of the runs, or the one made last]")
+@click.option("--name", metavar="NAME", help="Whose predictions these are.")
+@click.option("--snr", type=decibel, metavar="DB", help="Which ratio the predictions are for.")
+@click.option("--fold", type=click.IntRange(1), metavar="N", help="Which fold the predictions are for.")
+@click.option("--bootstrap", type=click.IntRange(0, 1_000_000), metavar="N",
+              help="Resamples for the 95 % intervals; 0 for none. [default: 1000]")  # fmt: skip
+@click.option("--format", "style", type=click.Choice(["table", "md", "csv", "json", "latex"]), default="table",
+              show_default=True, help="How to print the leaderboard.")  # fmt: skip
+@click.pass_obj
+def command(
+    settings: Settings,
+    targets: tuple[Path, ...],
+    dataset: str | None,
+    name: str | None,
+    snr: float | None,
+    fold: int | None,
+    bootstrap: int | None,
+    style: str,
+) -> None:
+    """Score runs, or anyone's predictions; print the leaderboard and write it in every format.
+
+    Example: remixbench score my_tags.csv --name "My system" --snr 0 --fold 4
+    """
+    from remixbench.leaderboard.score import render, score
+
+    board = score(
+        *targets, workspace=settings.workspace, dataset=dataset, name=name, snr=snr, fold=fold, bootstrap=bootstrap,
+        progress=settings.progress(),
+    )  # fmt: skip
+    terminal = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if terminal else None
+    click.echo(render(board, style, width=width, colour=terminal), nl=False)

@@ -1,0 +1,237 @@
+"""From records to rows: each system once, its figures averaged over folds and seeds, side by side over SNRs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from remixbench.dataset.layout import Dataset
+from remixbench.leaderboard.published import Published
+from remixbench.leaderboard.record import Draws, Record
+from remixbench.scoring.bootstrap import interval
+
+MAIN = ("micro_ap", "macro_ap", "macro_auc")
+"""The columns of the paper's Table 1."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure averaged over runs.
+
+    Attributes
+    ----------
+    value : the mean
+    low, high : 95 % bootstrap interval of the mean
+    spread : standard deviation over the runs (n - 1 below), None for one run
+    best : the best of its column, or not to be told from the best by a paired bootstrap
+    """
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    spread: float | None = None
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Column:
+    """A row's figures at one signal-to-noise ratio, and the records that they are the mean of."""
+
+    snr: float
+    figures: dict[str, Figure]
+    per_class: dict[str, dict[str, float]]
+    records: tuple[Record, ...]
+
+    @property
+    def folds(self) -> tuple[int, ...]:
+        """The folds tested on."""
+        return tuple(sorted({record.entry.fold for record in self.records}))
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds trained with; empty for a stranger's predictions."""
+        return tuple(sorted({record.entry.seed for record in self.records if record.entry.seed is not None}))
+
+    @property
+    def clips(self) -> int:
+        """How many clips were scored, each once however many seeds."""
+        return sum({record.entry.fold: record.made_from.clips for record in self.records}.values())
+
+
+@dataclass(frozen=True)
+class Row:
+    """One system in one setting.
+
+    Attributes
+    ----------
+    name : what to call it
+    kind : "run", "predictions", or "added" where its figures came in a submission
+    system : the registered system that it is a run of, if any
+    settings : what it was trained with
+    marks : what a reader has to know before comparing it
+    columns : by SNR in dB
+    """
+
+    name: str
+    kind: str
+    system: str | None
+    settings: dict[str, Any]
+    marks: tuple[str, ...]
+    columns: dict[float, Column]
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is a system as it comes: all of the training clips, no option changed."""
+        return self.system is not None and self.name.split(" (")[0] == self.system
+
+
+@dataclass(frozen=True)
+class Board:
+    """All that is known of systems on one data set.
+
+    Attributes
+    ----------
+    comparable : whether published figures may stand beside these
+    why_not : the reasons where not
+    left_out : records that could not be shown, a line each
+    """
+
+    dataset: str
+    recipe: str
+    manifest_digest: str
+    scoring_version: str
+    classes: tuple[str, ...]
+    comparable: bool
+    why_not: tuple[str, ...]
+    rows: tuple[Row, ...]
+    published: Published
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def snrs(self) -> tuple[float, ...]:
+        """The SNRs that any row has, falling as in the paper."""
+        return tuple(sorted({snr for row in self.rows for snr in row.columns}, reverse=True))
+
+
+def make_board(
+    dataset: Dataset,
+    records: Sequence[Record],
+    added: Sequence[Record],
+    published: Published,
+    scoring_version: str,
+    left_out: Sequence[str] = (),
+) -> Board:
+    """Make the rows of a data set from the records of this workspace and those added from submissions."""
+    rows = [*_rows(records, None), *_rows(added, "added")]
+    reasons = dataset.not_comparable
+    if not reasons and dataset.recipe.name != published.recipe:
+        reasons = (f"the published figures are on {published.recipe}, these on {dataset.recipe.name}",)
+    return Board(
+        dataset=dataset.name,
+        recipe=dataset.recipe.name,
+        manifest_digest=dataset.digest,
+        scoring_version=scoring_version,
+        classes=dataset.classes,
+        comparable=not reasons,
+        why_not=tuple(reasons),
+        rows=tuple(sorted(rows, key=lambda row: _order(row, published))),
+        published=published,
+        left_out=tuple(left_out),
+    )
+
+
+def _order(row: Row, published: Published) -> tuple[int, int, str, str]:
+    known = list(published.systems)
+    rank = known.index(row.system) if row.system in known else len(known)
+    return (
+        {"run": 0, "predictions": 1, "added": 2}[row.kind],
+        rank,
+        row.name,
+        json.dumps(row.settings, sort_keys=True),
+    )
+
+
+def _rows(records: Sequence[Record], kind: str | None) -> list[Row]:
+    """Gather records into rows: everything of an entry but SNR, fold and seed tells rows apart."""
+    gathered: dict[str, list[Record]] = {}
+    for record in records:
+        entry = record.entry
+        key = json.dumps([entry.name, entry.kind, entry.system, entry.settings, entry.marks], sort_keys=True)
+        gathered.setdefault(key, []).append(record)
+    names = _names([group[0] for group in gathered.values()])
+    rows = []
+    for name, group in zip(names, gathered.values(), strict=True):
+        entry = group[0].entry
+        columns = {}
+        for snr in sorted({record.entry.snr for record in group}):
+            here = sorted((r for r in group if r.entry.snr == snr), key=lambda r: (r.entry.fold, r.entry.seed or 0))
+            columns[snr] = _column(snr, here)
+        rows.append(Row(name, kind or entry.kind, entry.system, entry.settings, entry.marks, columns))
+    return rows
+
+
+def _names(records: Sequence[Record]) -> list[str]:
+    """Name the rows; where two have one name, say what of their settings differs."""
+    names = []
+    for record in records:
+        entry = record.entry
+        alike = [other.entry for other in records if other.entry.name == entry.name]
+        differing = [
+            key for key, value in entry.settings.items() if any(other.settings.get(key) != value for other in alike)
+        ]
+        said = ", ".join(f"{key.replace('_', ' ')} {_shown(entry.settings[key])}" for key in differing)
+        names.append(f"{entry.name} ({said})" if said else entry.name)
+    return names
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _column(snr: float, records: Sequence[Record]) -> Column:
+    names = dict.fromkeys(name for record in records for name in record.figures)
+    figures = {name: figure for name in names if (figure := _figure(name, records)) is not None}
+    per_class: dict[str, dict[str, float]] = {}
+    for name in dict.fromkeys(name for record in records for name in record.per_class):
+        values: dict[str, list[float]] = {}
+        for record in records:
+            for label, value in record.per_class.get(name, {}).items():
+                if value is not None:
+                    values.setdefault(label, []).append(value)
+        per_class[name] = {label: float(np.mean(each)) for label, each in values.items()}
+    return Column(snr, figures, per_class, tuple(records))
+
+
+def _figure(name: str, records: Sequence[Record]) -> Figure | None:
+    """Average a figure over records; None unless every one of them has it."""
+    values = [record.figures.get(name) for record in records]
+    defined = [value for value in values if value is not None]
+    if len(defined) < len(values):
+        return None
+    mean = float(np.mean(defined))
+    if len(defined) == 1:
+        low, high = records[0].intervals.get(name) or (None, None)
+        return Figure(mean, low, high)
+    draws = mean_draws(name, records)
+    low, high = (None if draws is None else interval(mean, draws)) or (None, None)
+    return Figure(mean, low, high, spread=float(np.std(defined, ddof=1)))
+
+
+def mean_draws(name: str, records: Sequence[Record]) -> NDArray[np.float64] | None:
+    """Return the draws of the mean over records, (resamples,), or None where one lacks them.
+
+    Folds have different clips; seeds share them and share the draws, so the mean is taken draw by draw.
+    """
+    drawn: list[Draws] = []
+    for record in records:
+        draws = record.drawn(name)
+        if draws is None or len(draws) == 0 or (drawn and len(draws) != len(drawn[0])):
+            return None
+        drawn.append(draws)
+    mean: NDArray[np.float64] = np.mean(np.array(drawn, np.float64), axis=0)
+    return mean

@@ -1,0 +1,138 @@
+"""The tables of a leaderboard, in the forms of the paper's Tables 1 to 3 and two more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from remixbench.leaderboard import words
+from remixbench.leaderboard.board import MAIN, Board, Row
+from remixbench.leaderboard.grid import Block, Cell, Grid, Line, Notes
+
+KINDS = {"run": "Trained here", "predictions": "Submitted", "added": "Added from submissions"}
+
+
+def make_grids(board: Board) -> tuple[Grid, ...]:
+    """Return every table for which there are figures, the main one first."""
+    grids = [main_grid(board), difference_grid(board)]
+    return tuple(grid for grid in grids if grid is not None)
+
+
+def blocks_of(board: Board, lines: dict[int, Line]) -> list[Block]:
+    """Put the lines of rows (by the row's place in the board) under the headings of their kinds."""
+    made = []
+    for kind, heading in KINDS.items():
+        mine = tuple(line for index, line in lines.items() if board.rows[index].kind == kind)
+        if mine:
+            made.append(Block(heading, mine))
+    return made
+
+
+def heading(board: Board, source: str) -> str:
+    """Return the heading of published rows, with a warning where they are on other data."""
+    name = f"Published: {board.published.sources[source].name}"
+    return name if board.comparable else f"{name} (on {board.published.recipe}; not comparable with the rows above)"
+
+
+def main_grid(board: Board) -> Grid:
+    """Table 1: systems down, SNRs across, each with micro AP, macro AP and AUC."""
+    snrs, notes = board.snrs, Notes()
+    lines = {
+        index: Line(
+            row.name,
+            tuple(_cell(row, snr, metric) for snr in snrs for metric in MAIN),
+            notes.letters(row.marks),
+            words.runs(list(row.columns.values())),
+        )
+        for index, row in enumerate(board.rows)
+    }
+    table = board.published.table1
+    published = tuple(
+        Line(
+            row.name,
+            tuple(
+                Cell() if value is None else Cell(words.number(value))
+                for snr in snrs
+                for metric in MAIN
+                for value in [board.published.value(row.system, snr, metric)]
+            ),
+            notes.letters(table.marks),
+            "not said",
+        )
+        for row in table.rows
+        if set(row.scores) & set(snrs)
+    )
+    blocks = blocks_of(board, lines)
+    if published:
+        blocks.append(Block(heading(board, table.source), published))
+    return Grid(
+        f"Tagging on {board.dataset}",
+        "system",
+        tuple((words.decibel(snr), tuple(words.title(metric) for metric in MAIN)) for snr in snrs),
+        tuple(blocks),
+        (*notes.lines(), *_sureness(board)),
+        "tested on",
+        caption(board),
+    )
+
+
+def caption(board: Board) -> tuple[str, ...]:
+    """Say above the table what the figures are on, and why they may not be compared if so."""
+    lines = [f"Data set {board.dataset}, recipe {board.recipe}, manifest {board.manifest_digest[:12]}."]
+    if not board.comparable:
+        lines.append(f"Not comparable with published figures: {'; '.join(board.why_not)}.")
+    return tuple(lines)
+
+
+def _sureness(board: Board) -> list[str]:
+    """Say under the table how intervals and bold type came about."""
+    made = [record.made_from for row in board.rows for column in row.columns.values() for record in column.records]
+    resamples = sorted({each.resamples for each in made if each.resamples})
+    if not resamples:
+        return [f"Scoring version {board.scoring_version}. No intervals (--bootstrap 0)."]
+    counts = sorted({(each.clips, each.groups) for each in made})
+    folds = " or ".join(f"{clips} clips in {groups} groups" for clips, groups in counts)
+    return [
+        f"[low, high]: 95 % interval from {' or '.join(map(str, resamples))} bootstrap resamples of clips, those of the"
+        f" same event recordings together ({folds} a fold). ±: standard deviation over folds and seeds, given instead"
+        " where a figure is the mean of several runs.",
+        "Bold: the best of a column, and those that a paired bootstrap over the same clips does not tell from it"
+        " (95 %).",
+        f"Scoring version {board.scoring_version}.",
+    ]
+
+
+def difference_grid(board: Board) -> Grid | None:
+    """Ours minus published, where both are on the same clips."""
+    if not board.comparable:
+        return None
+    snrs = [snr for snr in board.snrs if any(snr in row.scores for row in board.published.table1.rows)]
+    lines: dict[int, Line] = {}
+    for index, row in enumerate(board.rows):
+        cells = tuple(_difference(board, row, snr, metric) for snr in snrs for metric in MAIN)
+        if row.plain and any(cell.text for cell in cells):
+            lines[index] = Line(row.name, cells)
+    if not lines:
+        return None
+    return Grid(
+        "Difference to the published figures",
+        "system",
+        tuple((words.decibel(snr), tuple(words.title(metric) for metric in MAIN)) for snr in snrs),
+        tuple(blocks_of(board, lines)),
+        ("Ours minus published. Which folds and seeds the published figures are the mean of is not said.",),
+    )
+
+
+def _difference(board: Board, row: Row, snr: float, metric: str) -> Cell:
+    published = board.published.value(row.system, snr, metric)
+    ours = row.columns[snr].figures.get(metric) if snr in row.columns else None
+    return Cell() if published is None or ours is None else Cell(words.signed(ours.value - published))
+
+
+def _cell(row: Row, snr: float, metric: str) -> Cell:
+    return words.cell(row.columns[snr].figures.get(metric)) if snr in row.columns else Cell()
+
+
+def used(rows: Sequence[Row], metrics: Sequence[str]) -> tuple[str, ...]:
+    """Return those of `metrics` that any row has."""
+    there = {name for row in rows for column in row.columns.values() for name in column.figures}
+    return tuple(name for name in metrics if name in there)

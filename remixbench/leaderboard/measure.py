@@ -1,0 +1,211 @@
+"""Predictions on disk to records on disk: what is true of a fold, what was predicted, and the figures of it.
+
+Nothing is computed twice: a record is kept where predictions, labels, scoring version and bootstrap are the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import reduce
+from pathlib import Path
+
+import numpy as np
+
+from remixbench import __version__
+from remixbench.dataset.layout import Dataset
+from remixbench.errors import InputError
+from remixbench.files import sha256, write_json
+from remixbench.leaderboard.record import DRAWN, METRICS, Entry, Made, Record, files_digest, pack, read_record
+from remixbench.progress import SILENT, Progress
+from remixbench.scoring import (
+    SCORING_VERSION,
+    Predictions,
+    Reference,
+    groups_of,
+    read_predictions,
+    read_reference,
+    score_predictions,
+)
+
+BOOTSTRAP_SEED = 0
+
+
+@dataclass(frozen=True)
+class Task:
+    """One set of predictions to score: whose, which files, and the folder that its record belongs in."""
+
+    entry: Entry
+    predictions: tuple[Path, ...]
+    folder: Path
+    run: str | None = None
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is true of one fold of a data set, and a digest of it."""
+
+    reference: Reference
+    digest: str
+
+
+def truth_of(dataset: Dataset, fold: int) -> Truth:
+    """Read what is true of the clips that are tested in `fold`; clips of the same recordings form a group.
+
+    Raises
+    ------
+    InputError
+        If the data set has no such fold, or its labels are broken.
+    """
+    folds = dataset.manifest.folds
+    if fold not in folds:
+        raise InputError(f"{dataset.path}: has no fold {fold}; it has {', '.join(map(str, folds))}")
+    roles = bool(dataset.clips[0].roles)
+    rows = np.flatnonzero(dataset.roles(fold) == "test" if roles else dataset.folds == fold)
+    clips = [dataset.clips[row] for row in rows]
+    reference = read_reference(
+        dataset.path / "labels",
+        [dataset.filenames[row] for row in rows],
+        dataset.classes,
+        groups=groups_of(tuple(sorted(event.file for event in clip.events)) or clip.id for clip in clips),
+    )
+    return Truth(reference, reference_digest(reference))
+
+
+def reference_digest(reference: Reference) -> str:
+    """Return a digest of everything that figures depend on besides the predictions.
+
+    Names are taken without their suffix, so that the same clips as WAV and as FLAC have the same digest.
+    """
+    events = reference.events
+    digest = hashlib.sha256()
+    for name in reference.filenames:
+        digest.update(Path(name).stem.encode() + b"\0")
+    for label in reference.classes:
+        digest.update(label.encode() + b"\0")
+    for array in (reference.weak, events.clip, events.label, events.onset, events.offset, reference.durations,
+                  reference.groups):  # fmt: skip
+        digest.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
+    return digest.hexdigest()
+
+
+def digests_of(paths: Sequence[Path]) -> dict[str, str]:
+    """Return the SHA-256 of every prediction file by its name; of a folder, of the files in it.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or unreadable, or two have the same name.
+    """
+    files: dict[str, str] = {}
+    for path in paths:
+        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+            if file.is_dir() or file.name.startswith("."):
+                continue
+            if file.name in files:
+                raise InputError(f"{file}: two files of that name are given; give each once")
+            try:
+                files[file.name] = sha256(file.read_bytes())
+            except OSError as error:
+                raise InputError(f"{file}: not readable ({error.strerror})") from None
+    if not files:
+        raise InputError(f"{paths[0]}: holds no predictions")
+    return files
+
+
+def read_all(paths: Sequence[Path], reference: Reference) -> Predictions:
+    """Read one system's predictions from one file or folder, or from several that express different things.
+
+    Raises
+    ------
+    InputError
+        If one is broken, or two express the same.
+    """
+    return reduce(
+        lambda whole, path: _join(whole, read_predictions(path, reference), path),
+        paths[1:],
+        read_predictions(paths[0], reference),
+    )
+
+
+def _join(first: Predictions, second: Predictions, path: Path) -> Predictions:
+    joined = {}
+    for field in fields(Predictions):
+        here, there = getattr(first, field.name), getattr(second, field.name)
+        if here is not None and there is not None:
+            what = field.name.replace("_", " ")
+            raise InputError(f"{path}: gives {what}, and so does a file before it; leave one out")
+        joined[field.name] = there if here is None else here
+    return Predictions(**joined)
+
+
+def make_record(
+    dataset: Dataset, truth: Truth, task: Task, resamples: int, digests: dict[str, str], progress: Progress = SILENT
+) -> Record:
+    """Score one set of predictions."""
+    predictions = read_all(task.predictions, truth.reference)
+    scores = score_predictions(truth.reference, predictions, resamples=resamples, seed=BOOTSTRAP_SEED)
+    plain = scores.as_json()
+    return Record(
+        entry=task.entry,
+        made_from=Made(
+            remixbench=__version__,
+            scoring_version=SCORING_VERSION,
+            dataset=dataset.name,
+            manifest_digest=dataset.digest,
+            reference_digest=truth.digest,
+            run=task.run,
+            predictions=digests,
+            predictions_digest=files_digest(digests),
+            clips=len(truth.reference.filenames),
+            groups=int(truth.reference.groups.max()) + 1,
+            resamples=resamples,
+            bootstrap_seed=BOOTSTRAP_SEED,
+        ),
+        figures=plain["figures"],
+        intervals={name: tuple(ends) if ends else None for name, ends in plain["intervals"].items()},
+        per_class=plain["per_class"],
+        settings=plain["settings"],
+        draws={name: pack(scores.samples[name]) for name in DRAWN if name in scores.samples},
+    )
+
+
+def measure(dataset: Dataset, truth: Truth, task: Task, resamples: int) -> tuple[Record, bool]:
+    """Score one set of predictions and write its metrics.json, unless that is there already.
+
+    Returns
+    -------
+    The record, and whether figures were computed for it.
+    """
+    file = task.folder / METRICS
+    digests = digests_of(task.predictions)
+    old = _readable(file)
+    if old is not None and _same(old.made_from, dataset, truth, resamples, files_digest(digests)):
+        if old.entry == task.entry and old.made_from.run == task.run:
+            return old, False
+        made = old.made_from.model_copy(update={"run": task.run})
+        record = old.model_copy(update={"entry": task.entry, "made_from": made})
+        write_json(file, record.as_json())
+        return record, False
+    record = make_record(dataset, truth, task, resamples, digests)
+    write_json(file, record.as_json())
+    return record, True
+
+
+def _readable(file: Path) -> Record | None:
+    """Return a record, or None where there is none or it is broken (it is then made anew)."""
+    try:
+        return read_record(file) if file.is_file() else None
+    except InputError:
+        return None
+
+
+def _same(made: Made, dataset: Dataset, truth: Truth, resamples: int, predictions: str) -> bool:
+    return (
+        made.scoring_version == SCORING_VERSION
+        and made.manifest_digest == dataset.digest
+        and made.reference_digest == truth.digest
+        and made.predictions_digest == predictions
+        and (made.resamples, made.bootstrap_seed) == (resamples, BOOTSTRAP_SEED)
+    )

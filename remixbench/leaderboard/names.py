@@ -1,0 +1,36 @@
+"""Names that strangers give their systems: what is allowed, and the folder that each gets."""
+
+from __future__ import annotations
+
+import re
+
+from remixbench.errors import InputError
+from remixbench.files import sha256
+
+LONGEST = 100
+
+
+def check_name(name: str, taken: list[str]) -> str:
+    """Return the name without blanks around it, if it is one line of printable text and nobody else's.
+
+    Raises
+    ------
+    InputError
+        If it is empty, too long, holds control characters, or is that of a bundled or installed system.
+    """
+    clean = name.strip()
+    if not clean or len(clean) > LONGEST or not clean.isprintable():
+        shown = ascii(clean[:40])
+        raise InputError(f"--name {shown}: expected one line of 1 to {LONGEST} printable characters")
+    if clean.casefold() in {other.casefold() for other in taken}:
+        raise InputError(f"--name '{clean}': is the name of a system that `remixbench train` knows; choose another")
+    return clean
+
+
+def folder_of(name: str) -> str:
+    """Return a folder name for any system name: its letters and digits, and 8 digits of its digest.
+
+    The digest keeps names apart that differ in other characters only, and no name can equal a bundled system's.
+    """
+    safe = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].strip("-")
+    return f"{safe or 'system'}-{sha256(name.encode())[:8]}"
