@@ -15,6 +15,7 @@ import numpy as np
 from remixbench.progress import SILENT, Progress
 from remixbench.scoring.bootstrap import Measure, interval, resample_weights
 from remixbench.scoring.events import FloatArray
+from remixbench.scoring.masks import Masks
 from remixbench.scoring.measures import decided, described, measures_for
 from remixbench.scoring.predictions import Predictions
 from remixbench.scoring.reference import Reference
@@ -74,6 +75,7 @@ def score_predictions(
     reference: Reference,
     predictions: Predictions,
     *,
+    masks: Masks | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
     progress: Progress = SILENT,
@@ -82,7 +84,7 @@ def score_predictions(
     clips = len(reference.filenames)
     weights = np.concatenate((np.ones((clips, 1)), resample_weights(reference.groups, resamples, seed)), axis=1)
     events = decided(predictions)
-    made = _measure(measures_for(reference, predictions, events), weights, progress)
+    made = _measure(measures_for(reference, predictions, events, masks), weights, progress)
     alone = {name: value for name, value in made.items() if value.ndim == 1}
     per_class = {
         name: {label: _plain(v) for label, v in zip(reference.classes, value[:, 0], strict=True)}
@@ -98,7 +100,7 @@ def score_predictions(
         "classes_used": int(reference.weak.any(0).sum()),
         "resamples": resamples,
         "seed": seed,
-        **described(predictions, events),
+        **described(predictions, events, masks),
     }
     return Scores(
         {name: _plain(value[0]) for name, value in alone.items()},

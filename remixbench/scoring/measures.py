@@ -19,6 +19,7 @@ from remixbench.scoring.event_based import COLLAR, SHARE, event_counts
 from remixbench.scoring.events import EventTable, FloatArray
 from remixbench.scoring.frames import frame_counts, frame_precision, frame_truth
 from remixbench.scoring.intersection import DTC, GTC, intersection_counts
+from remixbench.scoring.masks import MASK_THRESHOLD, Masks, mask_figures
 from remixbench.scoring.predictions import Float32Array, Predictions
 from remixbench.scoring.reference import Reference
 from remixbench.scoring.segment import SEGMENT, segment_counts
@@ -36,7 +37,12 @@ def decided(predictions: Predictions) -> dict[str, EventTable]:
     return {name: events for name, events in made.items() if events is not None}
 
 
-def measures_for(reference: Reference, predictions: Predictions, events: dict[str, EventTable]) -> list[Measure]:
+def measures_for(
+    reference: Reference,
+    predictions: Predictions,
+    events: dict[str, EventTable],
+    masks: Masks | None = None,
+) -> list[Measure]:
     """Return the measures that the predictions, and the events decided from them, can express."""
     measures: list[Measure] = []
     if predictions.clip_scores is not None:
@@ -47,10 +53,12 @@ def measures_for(reference: Reference, predictions: Predictions, events: dict[st
     scores, edges = predictions.frame_scores, predictions.frame_edges
     if scores is not None and edges is not None:
         measures += [_frames(reference, scores, edges), _psds(reference, scores, edges)]
+    if masks is not None:
+        measures.append(lambda weights: mask_figures(reference, masks, weights))
     return measures
 
 
-def described(predictions: Predictions, events: dict[str, EventTable]) -> dict[str, Any]:
+def described(predictions: Predictions, events: dict[str, EventTable], masks: Masks | None = None) -> dict[str, Any]:
     """Return the thresholds and decodings behind the figures."""
     how: dict[str, Any] = {}
     if predictions.clip_scores is not None:
@@ -63,6 +71,8 @@ def described(predictions: Predictions, events: dict[str, EventTable]) -> dict[s
         how["intersection"] = {"dtc": DTC, "gtc": GTC}
     if predictions.frame_scores is not None:
         how["psds"] = {name: asdict(criteria) for name, criteria in psds.PSDS.items()}
+    if masks is not None:
+        how["mask_threshold"] = MASK_THRESHOLD
     return how
 
 

@@ -153,3 +153,21 @@ def match_classes(labels: Sequence[str], reference: Reference, place: str) -> In
             count = len(set(reference.classes) - set(labels))
             raise InputError(f"{place}: {count} of {len(reference.classes)} classes missing, first '{label}'")
     return np.array([labels.index(label) for label in reference.classes], np.int64)
+
+
+def fit_edges(edges: FloatArray, duration: float, at: str) -> FloatArray:
+    """Check that a grid of frames covers a clip of `duration` seconds, and cut what stands over its end.
+
+    Raises
+    ------
+    InputError
+        If more than a frame stands over, or less than 90 % is covered: the times are then not seconds.
+    """
+    if len(edges) < 2 or not (np.diff(edges) > 0).all():
+        raise InputError(f"{at}: expected one frame or more, each ending after it begins")
+    if edges[-2] >= duration or edges[-1] < 0.9 * duration:
+        hint = " (milliseconds? divide by 1000)" if edges[-1] / 1000 <= 1.1 * duration < edges[-1] else ""
+        raise InputError(
+            f"{at}: {len(edges) - 1} frames end at {edges[-1]:g} s but the clips last {duration:g} s{hint}"
+        )
+    return np.minimum(edges, duration)

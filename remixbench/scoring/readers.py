@@ -10,10 +10,19 @@ import numpy as np
 import numpy.typing as npt
 
 from remixbench.errors import InputError, nearest
+from remixbench.scoring.event_lists import read_events
 from remixbench.scoring.events import DECIMALS, FloatArray
-from remixbench.scoring.predictions import Float32Array, Predictions, check_scores, match_classes, match_clips
+from remixbench.scoring.frame_tables import read_frame_tables
+from remixbench.scoring.predictions import (
+    Float32Array,
+    Predictions,
+    check_scores,
+    fit_edges,
+    match_classes,
+    match_clips,
+)
 from remixbench.scoring.reference import Reference
-from remixbench.scoring.tables import Table, number, read_table
+from remixbench.scoring.tables import Table, number, parse_table, read_table, read_text
 
 FORMS = "tags.csv, frames.npz, a folder of one TSV a clip, or an event list"
 
@@ -21,8 +30,9 @@ FORMS = "tags.csv, frames.npz, a folder of one TSV a clip, or an event list"
 def read_predictions(path: Path, reference: Reference) -> Predictions:
     """Read predictions in any of the accepted forms, aligned with `reference`.
 
-    A table with one column a class is read as clip scores, an .npz as frame scores; a folder may hold
-    tags.csv, frames.npz or both.
+    A table with one column a class is read as clip scores, one with an `event_label` column as an event list,
+    an .npz as frame scores. A folder holds tags.csv, frames.npz or both, or else one TSV of frame scores a
+    clip.
 
     Raises
     ------
@@ -30,25 +40,38 @@ def read_predictions(path: Path, reference: Reference) -> Predictions:
         One line with file, row and column, what was found, what was expected, and the remedy.
     """
     if path.is_dir():
-        tags, frames = path / "tags.csv", path / "frames.npz"
-        if not (tags.is_file() or frames.is_file()):
-            raise InputError(f"{path}: holds no tags.csv and no frames.npz; expected {FORMS}")
-        clip_scores = read_tags(read_table(tags), reference) if tags.is_file() else None
-        scores, edges = read_frames(frames, reference) if frames.is_file() else (None, None)
-        return Predictions(clip_scores, scores, edges)
+        return _read_folder(path, reference)
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected {FORMS}")
     if path.suffix.lower() == ".npz":
-        scores, edges = read_frames(path, reference)
-        return Predictions(None, scores, edges)
-    return Predictions(read_tags(read_table(path), reference))
+        return Predictions(None, *read_frames(path, reference))
+    text = read_text(path)
+    if text.startswith("PK"):
+        raise InputError(f"{path}: an archive, not a table; name frame scores .npz")
+    table = parse_table(path, text)
+    if {"onset", "offset", "event_label"} & set(table.header):
+        return Predictions(events=read_events(table, reference))
+    return Predictions(read_tags(table, reference))
+
+
+def _read_folder(folder: Path, reference: Reference) -> Predictions:
+    tags, frames = folder / "tags.csv", folder / "frames.npz"
+    if tags.is_file() or frames.is_file():
+        clip_scores = read_tags(read_table(tags), reference) if tags.is_file() else None
+        scores, edges = read_frames(frames, reference) if frames.is_file() else (None, None)
+        return Predictions(clip_scores, scores, edges)
+    if any(folder.glob("*.tsv")):
+        return Predictions(None, *read_frame_tables(folder, reference))
+    raise InputError(f"{folder}: holds no tags.csv, frames.npz or .tsv; expected {FORMS}")
 
 
 def read_tags(table: Table, reference: Reference) -> FloatArray:
     """Return (clips, classes) from a table of `filename` and one column a class."""
     header = table.header
     if "filename" not in header:
-        raise InputError(f"{table.path}: no column 'filename'{nearest('filename', header)}; expected {FORMS}")
+        raise InputError(
+            f"{table.path}: no column 'filename' in its first line{nearest('filename', header)}; expected {FORMS}"
+        )
     key = header.index("filename")
     labels = [name for name in header if name != "filename"]
     columns = match_classes(labels, reference, str(table.path))
@@ -126,21 +149,3 @@ def _edges(path: Path, frame_seconds: npt.NDArray[Any], frames: int, duration: f
         raise InputError(f"{at} is {step}, expected seconds above zero")
     edges = np.round(np.arange(frames + 1) * step, DECIMALS)
     return fit_edges(edges, duration, at)
-
-
-def fit_edges(edges: FloatArray, duration: float, at: str) -> FloatArray:
-    """Check that a grid of frames covers a clip of `duration` seconds, and cut what stands over its end.
-
-    Raises
-    ------
-    InputError
-        If more than a frame stands over, or less than 90 % is covered: the times are then not seconds.
-    """
-    if len(edges) < 2 or not (np.diff(edges) > 0).all():
-        raise InputError(f"{at}: expected one frame or more, each ending after it begins")
-    if edges[-2] >= duration or edges[-1] < 0.9 * duration:
-        hint = " (milliseconds? divide by 1000)" if edges[-1] / 1000 <= 1.1 * duration < edges[-1] else ""
-        raise InputError(
-            f"{at}: {len(edges) - 1} frames end at {edges[-1]:g} s but the clips last {duration:g} s{hint}"
-        )
-    return np.minimum(edges, duration)

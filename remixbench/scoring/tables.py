@@ -72,7 +72,11 @@ def read_table(path: Path) -> Table:
         If the file is no text or empty, a row has another number of fields than the header, or a quote is
         left open.
     """
-    text = read_text(path)
+    return parse_table(path, read_text(path))
+
+
+def parse_table(path: Path, text: str) -> Table:
+    """Parse the text of a table; `path` is for messages. Raises InputError as `read_table`."""
     first = next((line for line in text.splitlines() if line.strip()), None)
     if first is None:
         raise InputError(f"{path}: empty, expected a header line")

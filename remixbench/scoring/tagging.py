@@ -12,6 +12,7 @@ without positives as AP 0 with a warning, and macro AUC fails.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +22,11 @@ from scipy import sparse
 
 from remixbench.scoring.events import BoolArray, FloatArray, IntArray
 
-CHUNK = 16_000_000
-"""Values held at once while resampling: 128 MB a temporary array."""
+AT_ONCE = 32
+"""Resamples worked on together; more of them leave the processor's cache and are slower."""
+
+
+_ROWS = 100_000
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class Ranking:
 
 
 def rank(target: BoolArray, score: npt.NDArray[np.floating[Any]], clip: IntArray, clips: int) -> Ranking:
-    """Sort pairs for `precision_curve` and `area_under_roc`.
+    """Sort pairs for the figures below.
 
     Parameters
     ----------
@@ -90,39 +94,53 @@ def rank_pairs(weak: BoolArray, scores: FloatArray) -> Ranking:
     return rank(weak.reshape(-1), scores.reshape(-1), clip, len(weak))
 
 
-def precision_curve(ranking: Ranking, weights: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return new hits (thresholds, resamples), all hits and all answers at or above each threshold."""
-    new = np.asarray(ranking.positive @ weights)
-    return new, np.cumsum(new, axis=0), np.cumsum(ranking.every @ weights, axis=0)
-
-
 def average_precision(ranking: Ranking, weights: FloatArray) -> FloatArray:
     """Return Σ (R_n − R_{n−1}) P_n over distinct scores, (resamples,); NaN where nothing is positive."""
-    new, hits, answers = precision_curve(ranking, weights)
-    if not len(new):
-        return np.full(weights.shape[1], np.nan)
-    precision = divide(hits, answers, 0.0)
-    return divide((new * precision).sum(axis=0), hits[-1])
+
+    def part(some: FloatArray) -> FloatArray:
+        new = np.asarray(ranking.positive @ some)
+        precision = divide(np.cumsum(new, axis=0), np.cumsum(ranking.every @ some, axis=0), 0.0)
+        return divide((new * precision).sum(axis=0), new.sum(axis=0))
+
+    return _by_parts(part, ranking, weights)
 
 
 def best_f1(ranking: Ranking, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return the greatest F1 over all thresholds and that threshold (the highest one), each (resamples,)."""
-    _, hits, answers = precision_curve(ranking, weights)
-    if not len(hits):
-        undefined = np.full(weights.shape[1], np.nan)
-        return undefined, undefined
-    f1 = divide(2 * hits, answers + hits[-1])
-    best = f1.argmax(axis=0)
-    return f1[best, np.arange(f1.shape[1])], ranking.thresholds[best]
+
+    def part(some: FloatArray) -> FloatArray:
+        hits = np.cumsum(ranking.positive @ some, axis=0)
+        f1 = divide(2 * hits, np.cumsum(ranking.every @ some, axis=0) + hits[-1], 0.0)
+        best = f1.argmax(axis=0)
+        none = np.where(hits[-1] > 0, 0.0, np.nan)
+        return np.stack((f1[best, np.arange(f1.shape[1])], ranking.thresholds[best])) + none
+
+    best = _by_parts(part, ranking, weights, 2)
+    return best[0], best[1]
 
 
 def area_under_roc(ranking: Ranking, weights: FloatArray) -> FloatArray:
     """Return the probability that a positive outscores a negative, ties counted half, (resamples,)."""
-    new = np.asarray(ranking.positive @ weights)
-    if not len(new):
-        return np.full(weights.shape[1], np.nan)
-    beaten_by = (new * np.cumsum(ranking.above @ weights, axis=0)).sum(axis=0)
-    return divide(new.sum(axis=0) * (total := ranking.negatives @ weights) - beaten_by, new.sum(axis=0) * total)
+
+    def part(some: FloatArray) -> FloatArray:
+        new = np.asarray(ranking.positive @ some)
+        lost = (new * np.cumsum(ranking.above @ some, axis=0)).sum(axis=0)
+        pairs = new.sum(axis=0) * (ranking.negatives @ some)
+        return divide(pairs - lost, pairs)
+
+    return _by_parts(part, ranking, weights)
+
+
+def _by_parts(
+    part: Callable[[FloatArray], FloatArray], ranking: Ranking, weights: FloatArray, rows: int = 1
+) -> FloatArray:
+    """Apply `part` to a few resamples at a time, as many as stay in a processor's cache."""
+    made = np.full((rows, weights.shape[1]), np.nan)
+    if len(ranking.thresholds):
+        for start in range(0, weights.shape[1], AT_ONCE):
+            some = slice(start, start + AT_ONCE)
+            made[:, some] = part(np.ascontiguousarray(weights[:, some]))
+    return made if rows > 1 else made[0]
 
 
 def label_ranking(weak: BoolArray, scores: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -131,12 +149,11 @@ def label_ranking(weak: BoolArray, scores: FloatArray) -> tuple[FloatArray, Floa
     The ratio of the two sums over clips is lwlrap (label-weighted label-ranking average precision, DCASE 2019
     Task 2).
     """
-    clips, classes = weak.shape
+    clips = len(weak)
     row, column = np.nonzero(weak)
     total = np.zeros(clips)
-    step = max(1, CHUNK // classes)
-    for start in range(0, len(row), step):
-        r, c = row[start : start + step], column[start : start + step]
+    for start in range(0, len(row), _ROWS):
+        r, c = row[start : start + _ROWS], column[start : start + _ROWS]
         ahead = scores[r] >= scores[r, c][:, None]
         total += np.bincount(r, weights=(ahead & weak[r]).sum(1) / ahead.sum(1), minlength=clips)
     return total, weak.sum(1).astype(np.float64)
