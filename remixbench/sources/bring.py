@@ -11,6 +11,7 @@ from remixbench.errors import RemixbenchError
 from remixbench.progress import Progress
 from remixbench.sources.part import md5_of
 from remixbench.sources.receipts import Receipt, absent, read_receipt, write_receipt
+from remixbench.sources.registry import registry
 from remixbench.sources.selection import Item
 from remixbench.sources.server import Line
 from remixbench.sources.transfer import Wanted, fetch, full_or_broken
@@ -36,17 +37,12 @@ def unpack_folder(item: Item, sources: Path) -> Path:
     return sources / item.source.unpacks_to
 
 
-def settled(item: Item, sources: Path, accept_changed: bool) -> bool:
-    """Tell whether an archive was verified and unpacked, and all its members are still there."""
+def settled(item: Item, sources: Path) -> Receipt | None:
+    """Return the receipt of an archive that was verified and unpacked and has all its members there, else None."""
     receipt = read_receipt(sources, item.archive.file)
-    if receipt is None or absent(unpack_folder(item, sources), receipt.members):
-        return False
-    believed = receipt.expected == item.md5 and _believes(item, accept_changed)
-    return receipt.md5 == item.md5 or believed
-
-
-def _believes(item: Item, accept_changed: bool) -> bool:
-    return accept_changed or (item.published and not item.source.confirmed)
+    if receipt is None or item.md5 not in (receipt.md5, receipt.expected):
+        return None
+    return None if absent(unpack_folder(item, sources), receipt.members) else receipt
 
 
 def tidy(item: Item, sources: Path, keep: bool) -> None:
@@ -77,13 +73,15 @@ def bring(
     """
     path, check = archive_path(item, sources), line.gate.check
     fetched, md5 = False, item.md5
+    believe = accept_changed or (item.published and not item.source.confirmed)
+    _rename_as_saved(path)
     if not _lies_ready(item, path, progress, check):
         fetched = True
         wanted = Wanted(item.url, path, item.md5, item.size, item.listing)
         with progress.bar(path.name, size or 0, "B") as advance:
             gain = _both(advance, overall)
             try:
-                md5 = fetch(wanted, line, gain, progress.say, _believes(item, accept_changed)).md5
+                md5 = fetch(wanted, line, gain, progress.say, believe).md5
             except OSError as error:
                 raise full_or_broken(error, path) from None
     folder, holds = unpack_folder(item, sources), item.archive.holds
@@ -104,6 +102,13 @@ def bring(
     write_receipt(sources, path.name, Receipt(item.md5, md5, keep, members))
     tidy(item, sources, keep)
     return Brought(path.name, fetched, len(members))
+
+
+def _rename_as_saved(path: Path) -> None:
+    """Give an archive its name that another program saved under the whole end of its address."""
+    saved = path.with_name(path.name + registry().query)
+    if saved.exists() and not path.exists():
+        saved.replace(path)
 
 
 def _lies_ready(item: Item, path: Path, progress: Progress, check: Callable[[], None]) -> bool:

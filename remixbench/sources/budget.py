@@ -41,7 +41,7 @@ def weigh(item: Item, sources: Path, line: Line) -> Load:
             return Load(item, size, 0, unpacked_size(path, unpack_folder(item, sources), item.archive.holds), True)
         except RemixbenchError:
             pass  # not a whole archive; what is wrong with it is found, and said, when it is verified
-    whole = item.size if item.size is not None else remote_size(item.url, line) or 0
+    whole = item.size if item.size is not None else remote_size(item.url, item.archive.file, line) or 0
     begun = max(size, _size(path.with_name(path.name + ".part")))
     return Load(item, whole, max(whole - begun, 0), round(whole * item.source.expansion), False)
 

@@ -8,56 +8,59 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from remixbench.errors import RemixbenchError
-from remixbench.sources.patience import StoppedError
+from remixbench.sources.patience import SharedTroubleError, StoppedError
 
 T = TypeVar("T")
 _FAREWELL_S = 3.0
+_HOPELESS = 2
 
 
 def in_parallel(tasks: Sequence[Callable[[], T]], jobs: int, stop: threading.Event) -> list[T]:
     """Run tasks on up to `jobs` threads; returns their results in the order of the tasks.
 
-    A task that fails does not end the others, since each brings another archive; an error that is not a
+    A task that fails does not end the others, since each brings another archive. After two tasks in a row that
+    fail of what all share (`SharedTroubleError`) no further one is begun; an error that is not a
     `RemixbenchError`, or an interrupt, sets `stop` and ends all.
 
     Raises
     ------
     RemixbenchError
-        The first error, saying how many more there were, once all tasks have ended.
+        The first error, saying how many more there were, once all threads have ended.
     """
     waiting: queue.SimpleQueue[tuple[int, Callable[[], T]]] = queue.SimpleQueue()
     for numbered in enumerate(tasks):
         waiting.put(numbered)
-    done: queue.SimpleQueue[tuple[int, T | None, BaseException | None]] = queue.SimpleQueue()
+    reports: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+    results: dict[int, T] = {}
+    in_a_row = 0  # of shared troubles; a race between two threads does no harm
 
     def work() -> None:
-        while not stop.is_set():
-            try:
+        nonlocal in_a_row
+        try:
+            while not stop.is_set() and in_a_row < _HOPELESS:
                 number, task = waiting.get_nowait()
-            except queue.Empty:
-                return
-            try:
-                done.put((number, task(), None))
-            except BaseException as error:
-                if not isinstance(error, RemixbenchError):
-                    stop.set()
-                done.put((number, None, error))
+                try:
+                    results[number] = task()
+                    in_a_row = 0
+                except RemixbenchError as error:
+                    in_a_row = in_a_row + 1 if isinstance(error, SharedTroubleError) else 0
+                    reports.put(error)
+        except (queue.Empty, StoppedError):
+            pass
+        except BaseException as error:
+            stop.set()
+            reports.put(error)
+        finally:
+            reports.put(None)
 
     # Daemons: a thread that hangs in a read must not keep an interrupted program alive.
     threads = [threading.Thread(target=work, daemon=True) for _ in range(min(jobs, len(tasks)))]
-    results: dict[int, T] = {}
     errors: list[BaseException] = []
     try:
         for thread in threads:
             thread.start()
-        while any(thread.is_alive() for thread in threads) or not done.empty():
-            try:
-                number, result, error = done.get(timeout=0.2)
-            except queue.Empty:
-                continue
-            if error is None:
-                results[number] = result  # type: ignore[assignment]  # a T wherever there is no error
-            elif not isinstance(error, StoppedError):
+        for _ in threads:
+            while (error := _next(reports)) is not None:
                 errors.append(error)
     except BaseException:
         stop.set()
@@ -68,6 +71,15 @@ def in_parallel(tasks: Sequence[Callable[[], T]], jobs: int, stop: threading.Eve
         if not isinstance(error, RemixbenchError):
             raise error
     if errors:
-        more = f" (and {len(errors) - 1} more archives failed)" if len(errors) > 1 else ""
-        raise RemixbenchError(f"{errors[0]}{more}") from errors[0]
+        left = len(tasks) - len(results) - 1
+        raise RemixbenchError(f"{errors[0]}" + (f" ({left} more not done)" if left else "")) from errors[0]
     return [results[number] for number in range(len(tasks))]
+
+
+def _next(reports: queue.SimpleQueue[BaseException | None]) -> BaseException | None:
+    """Wait for the next report in short steps, since some systems deliver an interrupt only between them."""
+    while True:
+        try:
+            return reports.get(timeout=0.5)
+        except queue.Empty:
+            continue

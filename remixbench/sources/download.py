@@ -98,13 +98,18 @@ def download(
     patience, stop = patience or Patience(), threading.Event()
     gate = Gate(patience, stop)
     with _alone(folder):
-        ready = [item for item in items if settled(item, folder, accept_changed)]
-        for item in ready:
+        ready = []
+        for item in items:
+            if (receipt := settled(item, folder)) is None:
+                continue
+            ready.append(item)
             tidy(item, folder, keep_archives)
+            if receipt.md5 != item.md5:
+                progress.say(f"{item.archive.file}: MD5 was {receipt.md5}, not {item.md5}, when it was accepted")
         brought: list[Brought] = []
         if len(ready) < len(items):
             with open_session() as session:
-                line = Line(session, gate, patience)
+                line = Line(session, gate, patience, progress.say)
                 loads = [weigh(item, folder, line) for item in items if item not in ready]
             question = _announce(items, loads, folder, keep_archives, jobs, progress)
             if confirm is not None and not confirm(question):
@@ -113,7 +118,7 @@ def download(
 
                 def have(load: Load) -> Brought:
                     with open_session() as session:
-                        line = Line(session, gate, patience)
+                        line = Line(session, gate, patience, progress.say)
                         return bring(
                             load.item,
                             load.size,

@@ -15,6 +15,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from remixbench.errors import RemixbenchError
+
+
+class SharedTroubleError(RemixbenchError):
+    """What stopped one archive would probably stop the others too: the network, the server, the disk."""
+
 
 class StoppedError(Exception):
     """The download was interrupted, or another archive met trouble that concerns all."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import requests
@@ -9,29 +10,59 @@ import urllib3
 
 from remixbench import __version__
 from remixbench.errors import RemixbenchError
-from remixbench.sources.patience import Gate, Patience, retry_after
+from remixbench.sources.patience import Gate, Patience, SharedTroubleError, retry_after
 
 AGENT = f"remixbench/{__version__} (benchmark for sound event detection; python-requests/{requests.__version__})"
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 509, 520, 521, 522, 523, 524})
 """The status codes of troubles that pass."""
 
+_WORTH_SAYING_S = 5.0
 BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError)
 """What is raised when a request or its answer breaks on the way."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """A way to the server: one thread's session, and the gate and patience that all share."""
+    """A way to the server: one thread's session; the gate, the patience and the ear of the user that all share."""
 
     session: requests.Session
     gate: Gate
     patience: Patience
+    say: Callable[[str], None]
 
     def ask(self, method: str, url: str, headers: dict[str, str] | None = None) -> requests.Response:
         """Send one request when the gate lets it through; the body is not read yet."""
         self.gate.enter()
         timeout = (self.patience.connect, self.patience.read)
         return self.session.request(method, url, headers=headers, timeout=timeout, stream=True, allow_redirects=True)
+
+    def back_off(self, file: str, found: str, asked: float | None, failures: int) -> None:
+        """Wait after the given number of failed requests in a row: longer each time, and as the server asked.
+
+        Raises
+        ------
+        SharedTroubleError
+            If the patience is at its end, or the server asks for a longer wait than it allows.
+        StoppedError
+            If the download was interrupted meanwhile.
+        """
+        if failures >= self.patience.tries:
+            raise SharedTroubleError(
+                f"{file}: gave up after {failures} requests in a row that brought next to nothing, the last: {found}; "
+                "what arrived is kept, run the same command again to go on"
+            )
+        wait = max(self.patience.wait_after(failures), asked or 0.0)
+        if asked is not None and asked > self.patience.longest_asked_wait:
+            raise SharedTroubleError(
+                f"{file}: {found} and asks to come back in {asked:.0f} s; what arrived is kept, run the same command "
+                "again then"
+            )
+        if wait >= _WORTH_SAYING_S:
+            self.say(f"{file}: {found}; trying again in {wait:.0f} s")
+        if asked is None:
+            self.gate.pause(wait)
+        else:
+            self.gate.close(wait)
 
 
 def open_session() -> requests.Session:
@@ -41,7 +72,7 @@ def open_session() -> requests.Session:
     return session
 
 
-def remote_size(url: str, line: Line) -> int | None:
+def remote_size(url: str, file: str, line: Line) -> int | None:
     """Ask how large a file is, in bytes; None where the server does not say.
 
     Raises
@@ -49,25 +80,23 @@ def remote_size(url: str, line: Line) -> int | None:
     RemixbenchError
         If the server says that it has no such file, or cannot be reached.
     """
-    for failures in range(1, line.patience.tries + 1):
+    failures = 0
+    while True:
         try:
             with line.ask("HEAD", url) as response:
                 status = response.status_code
                 if status == 200:
                     return number(response.headers.get("Content-Length"))
                 if status in (404, 410):
-                    raise RemixbenchError(f"{url}: the server answered {status}; expected the file; look at --mirror")
+                    raise RemixbenchError(f"{file}: the server answered {status} to {url}; look at --mirror")
                 if status not in PASSING:
                     return None
-                found = f"the server answered {status}"
-                wait = retry_after(response.headers.get("Retry-After"))
+                found = f"the server answered {status} to {url}"
+                asked = retry_after(response.headers.get("Retry-After"))
         except BROKEN as error:
-            found, wait = plain(error), None
-        if wait is not None and wait <= line.patience.longest_asked_wait:
-            line.gate.close(wait)
-        elif failures < line.patience.tries:
-            line.gate.pause(line.patience.wait_after(failures))
-    raise RemixbenchError(f"{url}: no answer after {line.patience.tries} tries, the last: {found}; is the network up?")
+            found, asked = f"{plain(error)} ({url})", None
+        failures += 1
+        line.back_off(file, found, asked, failures)
 
 
 def listed_md5(listing: str, file: str, line: Line) -> str | None:

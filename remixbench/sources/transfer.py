@@ -17,7 +17,7 @@ import requests
 
 from remixbench.errors import RemixbenchError
 from remixbench.sources.part import Part
-from remixbench.sources.patience import retry_after
+from remixbench.sources.patience import SharedTroubleError, retry_after
 from remixbench.sources.server import BROKEN, PASSING, Line, listed_md5, number, plain
 
 _RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
@@ -69,8 +69,9 @@ def fetch(
     Raises
     ------
     RemixbenchError
-        If the server refuses, stays silent or sends wrong bytes for longer than the patience lasts. What
-        arrived stays for the next attempt, except for bytes known to be wrong.
+        If the server refuses, stays silent or sends wrong bytes for longer than the patience lasts (a
+        `SharedTroubleError` where the network or the disk is to blame). What arrived stays for the next attempt,
+        except for bytes known to be wrong.
     StoppedError
         If the download was interrupted; the part stays.
     """
@@ -100,7 +101,7 @@ def fetch(
 
 def _fetch_rest(wanted: Wanted, part: Part, line: Line, advance: Callable[[int], None]) -> None:
     """Send requests until all bytes are there, or patience ends."""
-    name, failures, best = wanted.path.name, 0, part.size
+    failures, best = 0, part.size
     while True:
         try:
             _request(wanted, part, line, advance)
@@ -109,22 +110,8 @@ def _fetch_rest(wanted: Wanted, part: Part, line: Line, advance: Callable[[int],
             if part.size >= best + line.patience.worth:
                 failures, best = 0, part.size
             failures += 1
-            if failures >= line.patience.tries:
-                raise RemixbenchError(
-                    f"{name}: gave up after {failures} requests in a row that brought next to nothing, "
-                    f"the last: {fault} ({wanted.url}); {part.size} bytes are kept, run the same command "
-                    "again to go on"
-                ) from None
-            wait = line.patience.wait_after(failures)
-            if fault.wait is None:
-                line.gate.pause(wait)
-            elif fault.wait <= line.patience.longest_asked_wait:
-                line.gate.close(max(wait, fault.wait))
-            else:
-                raise RemixbenchError(
-                    f"{name}: {fault} and asks to come back in {fault.wait:.0f} s ({wanted.url}); "
-                    f"{part.size} bytes are kept, run the same command again then"
-                ) from None
+            found, asked = f"{fault} ({wanted.url})", fault.wait
+        line.back_off(wanted.path.name, found, asked, failures)
 
 
 def _request(wanted: Wanted, part: Part, line: Line, advance: Callable[[int], None]) -> None:
@@ -215,7 +202,7 @@ def _append(part: Part, data: bytes) -> None:
 def full_or_broken(error: OSError, path: Path) -> RemixbenchError:
     """Make the one-line error for a file that could not be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return RemixbenchError(f"{path}: the disk is full; free some space and run the same command again to go on")
+        return SharedTroubleError(f"{path}: the disk is full; free some space and run the same command again to go on")
     return RemixbenchError(f"{path}: could not be written ({error.strerror or error}); what is there is kept")
 
 

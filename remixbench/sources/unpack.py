@@ -40,9 +40,10 @@ def members(archive: Path, holds: str) -> tuple[list[zipfile.ZipInfo], list[str]
     for info in found:
         trouble = _trouble(info)
         key = info.filename.rstrip("/").casefold()
-        if trouble is None and not info.is_dir():
+        if trouble is None:
             above = key.split("/")
-            folders.update("/".join(above[:depth]) for depth in range(1, len(above)))
+            folders.update("/".join(above[:depth]) for depth in range(1, len(above) + info.is_dir()))
+        if trouble is None and not info.is_dir():
             trouble = "comes twice" if key in seen else None
             seen.add(key)
             files.append(info)
@@ -161,7 +162,8 @@ def _write(
                     file.write(data)
                     advance(len(data))
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-            raise CorruptArchiveError(f"{opened.filename}: member {info.filename} is damaged ({error})") from None
+            what = str(error).split(" for file ")[0]
+            raise CorruptArchiveError(f"{opened.filename}: member {info.filename} is damaged ({what})") from None
     if (size, crc) != (info.file_size, info.CRC):
         raise CorruptArchiveError(f"{opened.filename}: member {info.filename} is damaged ({size} bytes, CRC {crc:08x})")
 

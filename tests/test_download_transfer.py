@@ -1,0 +1,281 @@
+"""One file over a network that breaks: it arrives whole and verified, or there is one clear line and no file."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import pytest
+from download_tools import md5, quick, quick_line
+from faulty_server import KINDS, Fault, FaultyServer
+
+from remixbench.errors import RemixbenchError
+from remixbench.sources.patience import Gate, Patience, SharedTroubleError, StoppedError, retry_after
+from remixbench.sources.server import Line, open_session, remote_size
+from remixbench.sources.transfer import Wanted, fetch
+
+PATH = "/records/1/files/a.zip"
+DATA = random.Random(0).randbytes(50_000)
+
+
+def wanted(server: FaultyServer, folder: Path, size: int | None = None, data: bytes = DATA) -> Wanted:
+    return Wanted(server.url + PATH, folder / "a.zip", md5(data), size, server.url + "/api/records/1")
+
+
+def get(server: FaultyServer, folder: Path, line: Line | None = None, believe: bool = False, **more: object) -> str:
+    what = wanted(server, folder, **more)  # type: ignore[arg-type]
+    return fetch(what, line or quick_line(), lambda _: None, lambda _: None, believe).md5
+
+
+def whole_and_alone(folder: Path, data: bytes = DATA) -> bool:
+    return [p.name for p in folder.iterdir()] == ["a.zip"] and (folder / "a.zip").read_bytes() == data
+
+
+@pytest.mark.parametrize("at", [0, 1, 20_000, 49_999])
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_fault_of_each_kind_is_survived(kind: str, at: int, tmp_path: Path) -> None:
+    # The first answer breaks off, so that the fault meets a request for the rest.
+    waits: list[float] = []
+    at = min(at, 100) if kind in ("429", "503", "429-date") else at
+    with FaultyServer({PATH: DATA}, {PATH: [Fault("drop", 10_000), Fault(kind, at)]}) as server:
+        get(server, tmp_path, quick_line(quick(waits=waits)))
+    assert whole_and_alone(tmp_path)
+    if kind in ("429", "503", "429-date") and at > 1:
+        assert max(waits) > at - 2  # the server was obeyed
+
+
+def test_a_broken_transfer_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    with FaultyServer({PATH: DATA}, {PATH: [Fault("drop", 10_000), Fault("drop", 20_000)]}) as server:
+        get(server, tmp_path)
+        ranges = [asked.headers.get("Range") for asked in server.asked]
+        validators = {asked.headers.get("If-Range") for asked in server.asked[1:]}
+    assert ranges == [None, "bytes=10000-", "bytes=30000-"]
+    assert len(validators) == 1
+    assert validators != {None}
+
+
+def test_a_later_run_goes_on_where_an_earlier_stopped(tmp_path: Path) -> None:
+    broken = [Fault("drop", 30_000)] + [Fault("500")] * 8
+    with FaultyServer({PATH: DATA}, {PATH: broken}) as server:
+        with pytest.raises(SharedTroubleError, match=r"^a\.zip: gave up after 8 requests .* answered 500 .* is kept"):
+            get(server, tmp_path)
+        assert (tmp_path / "a.zip.part").read_bytes() == DATA[:30_000]
+        get(server, tmp_path)
+        assert server.asked[-1].headers["Range"] == "bytes=30000-"
+    assert whole_and_alone(tmp_path)
+
+
+def test_a_whole_part_needs_no_request(tmp_path: Path) -> None:
+    (tmp_path / "a.zip.part").write_bytes(DATA)
+    with FaultyServer({PATH: DATA}) as server:
+        get(server, tmp_path)
+        assert server.asked == []
+    assert whole_and_alone(tmp_path)
+
+
+def test_the_part_of_another_file_is_not_gone_on_from(tmp_path: Path) -> None:
+    (tmp_path / "a.zip.part").write_bytes(b"x" * 20_000)
+    (tmp_path / "a.zip.part.json").write_text(json.dumps({"md5": "0" * 32, "etag": None, "total": 20_000}))
+    with FaultyServer({PATH: DATA}) as server:
+        get(server, tmp_path)
+        assert len(server.asked) == 1
+        assert "Range" not in server.asked[0].headers
+
+
+@pytest.mark.parametrize("notes", ["", "[]", '{"etag": 3, "total": "many"}', "\x00"])
+def test_damaged_notes_do_no_harm(notes: str, tmp_path: Path) -> None:
+    (tmp_path / "a.zip.part").write_bytes(DATA[:20_000])
+    (tmp_path / "a.zip.part.json").write_text(notes)
+    with FaultyServer({PATH: DATA}) as server:
+        get(server, tmp_path)
+    assert whole_and_alone(tmp_path)
+
+
+def test_a_file_replaced_between_two_tries_is_not_mixed_with_its_older_self(tmp_path: Path) -> None:
+    with FaultyServer({PATH: DATA}, {PATH: [Fault("old", 30_000)]}) as server:
+        get(server, tmp_path)
+        # The old version's ETag makes the server send the new one whole.
+        assert [asked.headers.get("If-Range") for asked in server.asked] == [None, '"old"']
+    assert whole_and_alone(tmp_path)
+
+
+@pytest.mark.parametrize("seed", range(220))
+def test_random_fault_sequences(seed: int, tmp_path: Path) -> None:
+    draw = random.Random(seed)
+    data = draw.randbytes(draw.choice([0, 1, 4096, draw.randrange(60_000)]))
+    kinds = [kind for kind in KINDS if kind != "stall" or draw.random() < 0.3]  # stalls cost time
+    script = [Fault(draw.choice(kinds), draw.randrange(len(data) + 2)) for _ in range(draw.randrange(1, 12))]
+    size = len(data) if draw.random() < 0.5 else None
+    with FaultyServer({PATH: data}, {PATH: list(script)}, etags=draw.random() < 0.7) as server:
+        for _attempt in range(3):
+            try:
+                get(server, tmp_path, quick_line(quick(seed, longest_asked_wait=1e6)), size=size, data=data)
+            except RemixbenchError as error:
+                assert not (tmp_path / "a.zip").exists()
+                assert "\n" not in str(error)
+            else:
+                break
+        else:
+            pytest.fail(f"three runs did not get past {script}")
+    assert whole_and_alone(tmp_path, data)
+
+
+def test_wrong_bytes_never_get_the_name(tmp_path: Path) -> None:
+    with FaultyServer({PATH: DATA}, {PATH: [Fault("flip", 5), Fault("flip", 6), Fault("flip", 7)]}) as server:
+        with pytest.raises(
+            RemixbenchError, match=r"MD5 is [0-9a-f]{32}, expected [0-9a-f]{32}; fetched 3 times .* \(proxy"
+        ):
+            get(server, tmp_path)
+        assert server.count() == 3 + 3  # each time the record's own list is looked at
+    assert not (tmp_path / "a.zip").exists()
+    assert (tmp_path / "a.zip.part").read_bytes() == b""
+
+
+def test_another_file_is_told_from_damage_on_the_way(tmp_path: Path) -> None:
+    with FaultyServer({PATH: DATA[::-1]}) as server, pytest.raises(RemixbenchError, match="the same each time"):
+        get(server, tmp_path)
+
+
+def listing(data: bytes) -> bytes:
+    return json.dumps({"files": [{"key": "a.zip", "size": len(data), "checksum": f"md5:{md5(data)}"}]}).encode()
+
+
+def test_a_file_that_its_record_lists_is_reported_but_not_taken(tmp_path: Path) -> None:
+    new = DATA[::-1]
+    with FaultyServer({PATH: new, "/api/records/1": listing(new)}) as server:
+        with pytest.raises(RemixbenchError, match=r"the record itself now lists .* run again with --accept-changed"):
+            get(server, tmp_path)
+        assert server.count() == 2  # it was not fetched again in vain
+        assert not (tmp_path / "a.zip").exists()
+        # Asked for, it is taken; the bytes are not fetched again.
+        assert get(server, tmp_path, believe=True) == md5(new)
+        assert [asked.path for asked in server.asked[2:]] == ["/api/records/1"]
+    assert whole_and_alone(tmp_path, new)
+
+
+@pytest.mark.parametrize("answer", [b"", b"[]", b'{"files": 3}', b'{"files": [{}]}', b'{"files": [{"key": "b.zip"}]}'])
+def test_a_strange_listing_is_no_listing(answer: bytes, tmp_path: Path) -> None:
+    with FaultyServer({PATH: DATA[::-1], "/api/records/1": answer}) as server:
+        with pytest.raises(RemixbenchError, match="fetched 3 times"):
+            get(server, tmp_path)
+
+
+def test_a_missing_file_is_said_at_once(tmp_path: Path) -> None:
+    with FaultyServer({}) as server:
+        with pytest.raises(RemixbenchError, match=r"answered 404 .*; look at the address, or use another --mirror"):
+            get(server, tmp_path)
+        assert server.count() == 1
+
+
+def test_a_server_that_is_away_is_given_up(tmp_path: Path) -> None:
+    waits: list[float] = []
+    with FaultyServer({}) as server:
+        pass
+    with pytest.raises(SharedTroubleError, match="could not be reached"):
+        get(server, tmp_path, quick_line(quick(waits=waits)))
+    # It waits longer each time: twice the one before, and by chance up to as much again.
+    assert len(waits) == 7
+    assert all(2.0**n <= wait <= 2.0 ** (n + 1) for n, wait in enumerate(waits[:6]))
+    assert 60 <= waits[6] <= 120
+
+
+def test_a_wait_beyond_reason_is_not_waited(tmp_path: Path) -> None:
+    with FaultyServer({PATH: DATA}, {PATH: [Fault("429", 99_999)]}) as server:
+        with pytest.raises(SharedTroubleError, match="answered 429 .* asks to come back in 99999 s"):
+            get(server, tmp_path)
+
+
+def test_slow_progress_is_not_failure(tmp_path: Path) -> None:
+    # 12 breaks, more than the tries allow, but each brings 4 KiB.
+    with FaultyServer({PATH: DATA}, {PATH: [Fault("drop", 4096)] * 12}) as server:
+        get(server, tmp_path)
+    assert whole_and_alone(tmp_path)
+
+
+def test_a_server_without_ranges_that_breaks_off_each_time_is_given_up(tmp_path: Path) -> None:
+    with FaultyServer({PATH: DATA}, {PATH: [Fault("chunked-drop", 40_000)] * 100}) as server:
+        with pytest.raises(SharedTroubleError):
+            get(server, tmp_path)
+        assert server.count() < 20
+
+
+def test_progress_adds_up(tmp_path: Path) -> None:
+    moves: list[int] = []
+    script = [Fault("drop", 30_000), Fault("ignore-range"), Fault("flip", 3), Fault("drop", 10_000)]
+    with FaultyServer({PATH: DATA}, {PATH: script}) as server:
+        fetch(wanted(server, tmp_path), quick_line(), moves.append, lambda _: None, False)
+    assert sum(moves) == len(DATA)
+
+
+def test_requests_name_the_program(tmp_path: Path) -> None:
+    with FaultyServer({PATH: DATA}) as server:
+        get(server, tmp_path)
+        headers = server.asked[0].headers
+    assert headers["User-Agent"].startswith("remixbench/")
+    assert headers["Accept-Encoding"] == "identity"
+
+
+def test_an_interrupt_keeps_the_part(tmp_path: Path) -> None:
+    stop, patience = threading.Event(), quick()
+    line = Line(open_session(), Gate(patience, stop), patience, lambda _: None)
+    moved = 0
+
+    def advance(by: int) -> None:
+        nonlocal moved
+        moved += by
+        if moved > 100_000:
+            stop.set()
+
+    data = DATA * 20
+    with FaultyServer({PATH: data}, pace=0.0005) as server:
+        with pytest.raises(StoppedError):
+            fetch(wanted(server, tmp_path, data=data), line, advance, lambda _: None, False)
+        part = (tmp_path / "a.zip.part").read_bytes()
+        assert part == data[: len(part)]
+        assert len(part) == moved
+        get(server, tmp_path, data=data)
+        assert server.asked[-1].headers["Range"] == f"bytes={len(part)}-"
+    assert whole_and_alone(tmp_path, data)
+
+
+def test_the_size_of_a_file_is_asked_for_with_patience(tmp_path: Path) -> None:
+    script = [Fault("503", 3), Fault("mute"), Fault("500")]
+    with FaultyServer({PATH: DATA}, {PATH: script}, heads_fail_too=True) as server:
+        assert remote_size(server.url + PATH, "a.zip", quick_line()) == len(DATA)
+        with pytest.raises(RemixbenchError, match=r"^a\.zip: the server answered 404"):
+            remote_size(server.url + "/elsewhere", "a.zip", quick_line())
+
+
+def test_retry_after_is_a_number_or_a_date() -> None:
+    now = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+    assert retry_after("17", now) == 17
+    assert retry_after(format_datetime(now + timedelta(seconds=90), usegmt=True), now) == 90
+    assert retry_after(format_datetime(now - timedelta(seconds=90), usegmt=True), now) == 0
+    for nothing in (None, "", "soon", "-5", "1e9", "９", "9" * 400):
+        assert retry_after(nothing, now) is None
+
+
+def test_no_more_than_sixty_requests_a_minute() -> None:
+    waits: list[float] = []
+    gate = Gate(Patience(sleep=waits.append), threading.Event())
+    for _ in range(60):
+        gate.enter()
+    assert sum(waits) == 0
+    gate.enter()
+    assert waits[-1] == pytest.approx(60, abs=1)
+
+
+def test_a_pause_asked_of_one_thread_holds_for_all_and_ends_with_an_interrupt() -> None:
+    stop = threading.Event()
+    gate = Gate(Patience(), stop)
+    gate.close(30)
+    threading.Timer(0.05, stop.set).start()
+    start = time.monotonic()
+    with pytest.raises(StoppedError):
+        gate.enter()
+    assert time.monotonic() - start < 5

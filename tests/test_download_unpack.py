@@ -1,0 +1,188 @@
+"""Unpacking: nothing lands outside, nothing is half there, nothing is done twice."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import random
+import stat
+import warnings
+import zipfile
+from pathlib import Path
+
+import pytest
+from download_tools import end_of_first_member, patched_zip, zipped
+
+from remixbench.errors import RemixbenchError
+from remixbench.sources.patience import SharedTroubleError
+from remixbench.sources.unpack import CorruptArchiveError, members, unpack, unpacked_size
+
+FILES = {f"top/audio/{n}.wav": random.Random(n).randbytes(3000 * n) for n in range(5)}
+
+
+def put(folder: Path, data: bytes) -> Path:
+    path = folder / "a.zip"
+    path.write_bytes(data)
+    return path
+
+
+def run(archive: Path, to: Path, said: list[str] | None = None) -> dict[str, int]:
+    return unpack(archive, to, "top", lambda _: None, lambda: None, ([] if said is None else said).append)
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def special(name: str, mode: int) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        info = zipfile.ZipInfo(name)
+        info.create_system = 3
+        info.external_attr = mode << 16
+        archive.writestr(info, b"/etc/passwd")
+    return out.getvalue()
+
+
+def test_members_land_beneath_their_folder(tmp_path: Path) -> None:
+    archive = put(tmp_path, zipped({"top/": b"", **FILES}))
+    assert unpacked_size(archive, tmp_path / "to", "top") == sum(map(len, FILES.values()))
+    assert run(archive, tmp_path / "to") == {name: len(data) for name, data in FILES.items()}
+    assert tree(tmp_path / "to") == FILES
+    assert unpacked_size(archive, tmp_path / "to", "top") == 0
+
+
+def test_members_elsewhere_are_left_out_and_said(tmp_path: Path) -> None:
+    said: list[str] = []
+    run(put(tmp_path, zipped({**FILES, "__MACOSX/x": b"1", "readme": b"2"})), tmp_path / "to", said)
+    assert tree(tmp_path / "to") == FILES
+    assert said == ["a.zip: 2 files outside 'top/' are left out, such as __MACOSX/x"]
+
+
+def test_an_archive_of_something_else_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RemixbenchError, match="holds no file in 'top/'"):
+        run(put(tmp_path, zipped({"other/a.wav": b"1"})), tmp_path / "to")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../evil", "top/../../evil", "/evil", "top//evil", "top/./evil", "..", ".", "top/..", "C:/evil", "top/c:evil",
+        "..\\evil", "top\\..\\..\\evil", "\\\\host\\evil", "top/evil.", "top/evil ", "top/.. /evil", "top/new\nline",
+        "top/\x1b[2Jevil", "top/evil/../../../x", "top/../", "/", "//", "top/a.wav/",
+    ],
+)  # fmt: skip
+def test_a_name_that_leads_elsewhere_stops_everything(name: str, tmp_path: Path) -> None:
+    # The harmless member comes first: it must not be unpacked either.
+    archive = put(tmp_path, zipped({"top/a.wav": b"good", name: b"evil"}))
+    with pytest.raises(RemixbenchError, match="nothing was unpacked"):
+        run(archive, tmp_path / "to")
+    assert tree(tmp_path) == {"a.zip": archive.read_bytes()}
+
+
+def test_a_zero_byte_does_not_hide_the_rest_of_a_name(tmp_path: Path) -> None:
+    data = patched_zip(zipped({"top/evil.wavX.txt": b"1"}), b"top/evil.wavX.txt", b"top/evil.wav\x00.txt")
+    with pytest.raises(RemixbenchError, match="nothing was unpacked"):
+        run(put(tmp_path, data), tmp_path / "to")
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFSOCK])
+def test_links_and_devices_are_refused(kind: int, tmp_path: Path) -> None:
+    with pytest.raises(RemixbenchError, match="is a link or a special file"):
+        run(put(tmp_path, special("top/a.wav", kind | 0o777)), tmp_path / "to")
+
+
+@pytest.mark.parametrize(
+    ("names", "trouble"),
+    [
+        (["top/a.wav", "top/a.wav"], "comes twice"),
+        (["top/a.wav", "top/A.wav"], "comes twice"),
+        (["top/a", "top/a/b.wav"], "is a file and a folder"),
+        (["top/a/b.wav", "TOP/A"], "is a file and a folder"),
+    ],
+)
+def test_members_that_would_overwrite_each_other_are_refused(names: list[str], trouble: str, tmp_path: Path) -> None:
+    out = io.BytesIO()
+    with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(out, "w") as archive:
+        for name in names:
+            archive.writestr(name, name)
+    with pytest.raises(RemixbenchError, match=trouble):
+        run(put(tmp_path, out.getvalue()), tmp_path / "to")
+
+
+def test_an_encrypted_member_is_refused(tmp_path: Path) -> None:
+    data = bytearray(zipped({"top/a.wav": b"1"}))
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    with pytest.raises(RemixbenchError, match="is encrypted"):
+        run(put(tmp_path, bytes(data)), tmp_path / "to")
+
+
+def test_a_link_already_there_is_replaced_not_followed(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"mine")
+    (tmp_path / "to/top/audio").mkdir(parents=True)
+    (tmp_path / "to/top/audio/3.wav").symlink_to(outside)
+    run(put(tmp_path, zipped(FILES)), tmp_path / "to")
+    assert outside.read_bytes() == b"mine"
+    assert tree(tmp_path / "to") == FILES
+
+
+def test_a_file_of_the_right_size_but_other_content_is_replaced(tmp_path: Path) -> None:
+    archive = put(tmp_path, zipped(FILES))
+    run(archive, tmp_path / "to")
+    (tmp_path / "to/top/audio/2.wav").write_bytes(bytes(6000))
+    (tmp_path / "to/top/audio/4.wav").write_bytes(b"short")
+    kept = (tmp_path / "to/top/audio/3.wav").stat().st_mtime_ns
+    run(archive, tmp_path / "to")
+    assert tree(tmp_path / "to") == FILES
+    assert (tmp_path / "to/top/audio/3.wav").stat().st_mtime_ns == kept  # right, so not written again
+
+
+def test_a_damaged_member_is_named_and_those_before_it_stay(tmp_path: Path) -> None:
+    data = bytearray(zipped({name: FILES[name] for name in sorted(FILES, reverse=True)}))
+    data[end_of_first_member(bytes(data)) + 100] ^= 0xFF  # in the second, 3.wav
+    with pytest.raises(CorruptArchiveError, match=r"a\.zip: member top/audio/3\.wav is damaged"):
+        run(put(tmp_path, bytes(data)), tmp_path / "to")
+    assert tree(tmp_path / "to") == {"top/audio/4.wav": FILES["top/audio/4.wav"]}
+    run(put(tmp_path, zipped(FILES)), tmp_path / "to")
+    assert tree(tmp_path / "to") == FILES
+
+
+@pytest.mark.parametrize("keep", [0, 1, 100, 5000, -1, -30])
+def test_half_an_archive_is_no_archive(keep: int, tmp_path: Path) -> None:
+    with pytest.raises(CorruptArchiveError, match="not a readable zip archive"):
+        members(put(tmp_path, zipped(FILES)[:keep]), "top")
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_flipped_bits_never_give_a_wrong_file(seed: int, tmp_path: Path) -> None:
+    draw = random.Random(seed)
+    data = bytearray(zipped(FILES))
+    for _ in range(draw.randrange(1, 4)):
+        data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
+    try:
+        run(put(tmp_path, bytes(data)), tmp_path / "to")
+    except RemixbenchError as error:
+        assert "\n" not in str(error)
+    # A flip in the directory may rename a file, but bytes beneath a name are always some member's, whole.
+    assert all(content in FILES.values() for content in tree(tmp_path / "to").values())
+
+
+def test_a_full_disk_is_one_line_and_leaves_whole_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = put(tmp_path, zipped(FILES))
+    replace, done = os.replace, 0
+
+    def full(source: Path, target: Path) -> None:
+        nonlocal done
+        done += 1
+        if done == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(SharedTroubleError, match=r"2\.wav: the disk is full; free some space and run the same command"):
+        run(archive, tmp_path / "to")
+    assert sorted(tree(tmp_path / "to")) == ["top/audio/0.wav", "top/audio/1.wav"]
+    run(archive, tmp_path / "to")
+    assert tree(tmp_path / "to") == FILES
