@@ -19,7 +19,10 @@ COMMANDS = {
     "make": "Make a data set: audio, labels, features.",
     "verify": "Check every file of a data set against its manifest.",
     "train": "Train systems on a data set.",
+    "predict": "Say what a trained system hears in audio files.",
     "score": "Score runs or anyone's predictions; rewrite the leaderboard.",
+    "report": "Make the leaderboard as one self-contained HTML page.",
+    "show": "Draw a clip, or what a trained system makes of it.",
     "recipes": "List the built-in recipes.",
     "systems": "List the systems that can be trained.",
 }

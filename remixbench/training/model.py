@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from remixbench.errors import InputError
 from remixbench.files import appearing
+from remixbench.recipe import Features, Mix
 from remixbench.systems import build
 from remixbench.training.data import Standardisation
 
@@ -45,6 +46,21 @@ class Description:
     recipe: dict[str, Any]
     digest: str
 
+    @property
+    def mix(self) -> Mix:
+        """How the clips were mixed: their rate and length."""
+        return Mix.model_validate(self.recipe["mix"])
+
+    @property
+    def features(self) -> Features:
+        """How audio becomes log-mel."""
+        return Features.model_validate(self.recipe["features"])
+
+
+_KINDS: dict[str, Any] = {
+    "system": str, "options": dict, "width": int | float, "frames": int, "bands": int, "recipe": dict, "digest": str,
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Model:
@@ -68,7 +84,7 @@ def write_model(
     """Write a model, whole or not at all."""
     from safetensors.torch import save_file
 
-    tensors = {NETWORK + name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    tensors = {NETWORK + name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()}
     extra = {MEAN: standardisation.mean, STD: standardisation.std}
     extra |= {TAG_THRESHOLDS: tag_thresholds, FRAME_THRESHOLDS: frame_thresholds}
     tensors |= {name: torch.from_numpy(np.ascontiguousarray(array, np.float32)) for name, array in extra.items()}
@@ -86,14 +102,17 @@ def read_model(path: Path) -> Model:
         If the file is missing or broken, is no model of ours, or its tensors are not those of its system.
     """
     tensors, description = _read(path)
-    network = build(
-        description.system,
-        classes=len(description.classes),
-        frames=description.frames,
-        bands=description.bands,
-        width=description.width,
-        options=description.options,
-    )
+    try:
+        network = build(
+            description.system,
+            classes=len(description.classes),
+            frames=description.frames,
+            bands=description.bands,
+            width=description.width,
+            options=description.options,
+        )
+    except (RuntimeError, MemoryError):
+        raise InputError(f"{path}: describes a network too large for this machine; is it broken?") from None
     expected = {NETWORK + name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     expected |= {MEAN: (description.bands,), STD: (description.bands,)}
     expected |= {name: (len(description.classes),) for name in (TAG_THRESHOLDS, FRAME_THRESHOLDS)}
@@ -137,26 +156,13 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Description]:
         raise InputError(f"{path}: not readable as safetensors ({error}); copy it again, or train again") from None
     try:
         values = {name: json.loads(metadata[name]) for name in Description.__dataclass_fields__}
-        values["classes"] = tuple(values["classes"])
+        values["classes"] = tuple(str(label) for label in values["classes"])
         description = Description(**values)
+        for name, kind in _KINDS.items():
+            if not isinstance(getattr(description, name), kind):
+                raise ValueError(f"'{name}' is {getattr(description, name)!r}")
+        description.mix, description.features  # noqa: B018 - whether they can be read
     except (KeyError, ValueError, TypeError) as error:
-        raise InputError(
-            f"{path}: has no description of a remixbench model ({error}); is it another program's?"
-        ) from None
-    _check_description(path, description)
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(f"{path}: has no description of a remixbench model ({reason}); is it another's?") from None
     return tensors, description
-
-
-def _check_description(path: Path, description: Description) -> None:
-    kinds: dict[str, Any] = {
-        "system": str,
-        "options": dict,
-        "width": (int, float),
-        "frames": int,
-        "bands": int,
-        "recipe": dict,
-        "digest": str,
-    }
-    for name, kind in kinds.items():
-        if not isinstance(getattr(description, name), kind):
-            raise InputError(f"{path}: '{name}' of its description is {getattr(description, name)!r}; train it again")

@@ -31,6 +31,7 @@ from remixbench.training.settings import RunSettings
 FORMAT = 1
 RUN_FILE = "run.json"
 CHECKPOINT = "checkpoint.pt"
+MODEL = "model.safetensors"
 
 
 def run_folder(workspace: Path, dataset: str, settings: RunSettings, digest: str) -> Path:
@@ -84,12 +85,7 @@ def write_predictions(
     tags : (clips, classes) in [0, 1].
     frames : (clips, frames, classes) in [0, 1]; frame i begins at i · `frame_seconds`.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["filename", *classes])
-    for name, row in zip(filenames, tags, strict=True):
-        writer.writerow([name, *(f"{score:.9g}" for score in row)])
-    write_text(folder / "predictions" / "tags.csv", text.getvalue())
+    write_tags(folder / "predictions" / "tags.csv", filenames, classes, tags)
     with appearing(folder / "predictions" / "frames.npz") as beside:
         np.savez(
             beside,
@@ -98,6 +94,16 @@ def write_predictions(
             classes=np.array(classes),
             frame_seconds=np.float64(frame_seconds),
         )
+
+
+def write_tags(path: Path, filenames: Sequence[str], classes: Sequence[str], tags: NDArray[np.float32]) -> None:
+    """Write clip scores (clips, classes) as CSV: `filename` and one column a class."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["filename", *classes])
+    for name, row in zip(filenames, tags, strict=True):
+        writer.writerow([name, *(f"{score:.9g}" for score in row)])
+    write_text(path, text.getvalue())
 
 
 def write_checkpoint(folder: Path, digest: str, state: dict[str, Any]) -> None:

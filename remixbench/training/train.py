@@ -30,6 +30,7 @@ from remixbench.training.model import Description, write_model
 from remixbench.training.runs import (
     CHECKPOINT,
     FORMAT,
+    MODEL,
     RUN_FILE,
     read_checkpoint,
     read_run,
@@ -320,7 +321,7 @@ def _finish(
         digest=info["digest"],
     )
     write_model(
-        folder / "model.safetensors",
+        folder / MODEL,
         description,
         network.state_dict(),
         material.standardisation,

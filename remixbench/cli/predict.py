@@ -1,0 +1,28 @@
+"""`remixbench predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from remixbench.cli.console import Settings
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("audio", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="AUDIO...")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Write tags.csv and events.tsv there.")
+@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="Where to compute.")
+@click.pass_obj
+def command(settings: Settings, /, run: Path, audio: tuple[Path, ...], out: Path | None, device: str) -> None:
+    """Say what the trained system of a RUN hears in AUDIO files of any format, rate and length.
+
+    Prints the events: file name, onset and offset in seconds, label.
+
+    Example: remixbench predict runs/mini/2ap-aux/snr_20/fold_4/seed_0 street.wav --out heard
+    """
+    from remixbench.training.predict import events_table, predict
+
+    predictions = predict(run, audio, out=out, device=device, progress=settings.progress())
+    click.echo(events_table(predictions), nl=False)

@@ -1,0 +1,64 @@
+"""Any audio file as one channel of samples at the rate that a system knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from remixbench.errors import InputError
+
+BLOCK = 1 << 20
+"""Samples a channel read at once, so that a long recording of many channels is never held whole."""
+
+
+def read_audio(path: Path) -> tuple[NDArray[np.float32], int]:
+    """Read a file of any format that libsndfile knows; returns (samples,), the mean of its channels, and its rate.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, it is no audio, or it has no samples.
+    """
+    import soundfile
+
+    if not path.is_file():
+        raise InputError(f"{path}: no such audio file")
+    try:
+        with soundfile.SoundFile(path) as file:
+            rate = int(file.samplerate)
+            blocks = []
+            while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
+                blocks.append(block.mean(axis=1, dtype=np.float32))
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise InputError(f"{path}: not readable as audio ({error}); convert it to WAV or FLAC") from None
+    if not blocks:
+        raise InputError(f"{path}: holds no samples")
+    return np.concatenate(blocks), rate
+
+
+def prepare(audio: NDArray[np.floating], rate: int, wanted: int, origin: str) -> NDArray[np.float32]:
+    """Return audio (samples,) or (samples, channels) in one channel at the rate `wanted`, resampled by soxr HQ.
+
+    Raises
+    ------
+    InputError
+        Naming `origin`, if there are no samples, they are no numbers, or the rate is none.
+    """
+    if audio.ndim not in (1, 2) or audio.size == 0:
+        raise InputError(f"{origin}: expected (samples,) or (samples, channels), found the shape {audio.shape}")
+    if audio.dtype.kind != "f":
+        raise InputError(f"{origin}: expected floats in [-1, 1], found {audio.dtype}; divide integers by their range")
+    if rate < 1:
+        raise InputError(f"{origin}: a rate of {rate} Hz, expected 1 or more")
+    if not np.isfinite(audio).all():
+        raise InputError(f"{origin}: holds samples that are no numbers")
+    mono = np.asarray(audio, np.float32) if audio.ndim == 1 else audio.mean(axis=1, dtype=np.float32)
+    if rate != wanted:
+        import soxr
+
+        mono = soxr.resample(mono, rate, wanted, quality="HQ")
+        if not len(mono):
+            raise InputError(f"{origin}: too short to be resampled from {rate} to {wanted} Hz")
+    return np.ascontiguousarray(mono, np.float32)

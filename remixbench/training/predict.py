@@ -1,0 +1,87 @@
+"""`predict`: a trained system on audio files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from remixbench.errors import InputError
+from remixbench.files import write_text
+from remixbench.progress import SILENT, Progress
+from remixbench.training.audio import read_audio
+from remixbench.training.runs import write_tags
+from remixbench.training.trained import Prediction, load_system
+
+
+def predict(
+    run: str | Path,
+    audio: str | Path | Sequence[str | Path],
+    *,
+    out: str | Path | None = None,
+    device: str = "auto",
+    progress: Progress = SILENT,
+) -> dict[str, Prediction]:
+    """Say what a trained system hears in audio files of any format, rate and length.
+
+    Parameters
+    ----------
+    run : the folder of a run that is done.
+    audio : one file or several.
+    out : folder for `tags.csv` (`filename` and one column a class) and `events.tsv` (`filename onset offset
+        event_label`, seconds; a file without events has one row with nothing behind its name); by default nothing is
+        written.
+    device : auto, cpu or cuda.
+    progress : what is told of the work.
+
+    Returns
+    -------
+    The prediction of each file, by its name; by its path where two files have one name.
+
+    Raises
+    ------
+    InputError
+        If the run is not usable, or for the first file that is not.
+    """
+    paths = [Path(one) for one in ([audio] if isinstance(audio, str | Path) else audio)]
+    if not paths:
+        raise InputError("no audio file is given")
+    system = load_system(run, device=device)
+    names = file_names(paths)
+    predictions = {}
+    with progress.bar("predict", len(paths), "files") as advance:
+        for name, path in zip(names, paths, strict=True):
+            samples, rate = read_audio(path)
+            predictions[name] = system.predict(samples, rate, origin=str(path))
+            advance(1)
+    if out is not None:
+        tags = np.stack([prediction.tags for prediction in predictions.values()])
+        write_tags(Path(out) / "tags.csv", list(predictions), system.classes, tags)
+        write_text(Path(out) / "events.tsv", events_table(predictions))
+    return predictions
+
+
+def file_names(paths: Sequence[Path]) -> list[str]:
+    """Return what to call each file: its name, or where two have one name, its path.
+
+    Raises
+    ------
+    InputError
+        If a file is given twice.
+    """
+    twice = {str(path) for path in paths if paths.count(path) > 1}
+    if twice:
+        raise InputError(f"{min(twice)}: given twice; leave one")
+    alone = len({path.name for path in paths}) == len(paths)
+    return [path.name if alone else path.as_posix() for path in paths]
+
+
+def events_table(predictions: dict[str, Prediction]) -> str:
+    """Return the events as TSV, `filename onset offset event_label`, with a header."""
+    lines = ["filename\tonset\toffset\tevent_label"]
+    for name, prediction in predictions.items():
+        lines += [f"{name}\t{event.onset:.3f}\t{event.offset:.3f}\t{event.label}" for event in prediction.events] or [
+            f"{name}\t\t\t"
+        ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,252 @@
+"""A trained system on any audio, and what of a run is refused."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from fake_dataset import CLASSES, fake_dataset
+from safetensors.torch import load_file as mapped_file
+from safetensors.torch import save_file
+
+from remixbench.cli import run as command_line
+from remixbench.dataset.features import logmel
+from remixbench.errors import InputError
+from remixbench.training.predict import predict
+from remixbench.training.train import train
+from remixbench.training.trained import load_system, window_starts
+
+RATE = 8000
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose test clips have log-mel of real samples, so that predictions can be compared."""
+    workspace = tmp_path_factory.mktemp("trained")
+    dataset = fake_dataset(workspace)
+    path = dataset.path / "snr_20" / "logmel.npy"
+    features = np.load(path)
+    for row in range(36, 48):
+        features[row] = logmel(clip(row), dataset.recipe.features, RATE)
+    np.save(path, features)
+    return train(workspace=workspace, system="2ap-aux", snr=20, epochs=1, precision="32")[0]
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    shutil.copytree(trained, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def clip(seed: int, seconds: float = 2.0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, 0.1, round(seconds * RATE)).astype(np.float32)
+
+
+def test_a_clip_of_the_data_set_gets_its_stored_predictions(trained: Path) -> None:
+    system = load_system(trained)
+    with np.load(trained / "predictions" / "frames.npz") as stored, (trained / "predictions/tags.csv").open() as file:
+        tags = np.array([[float(v) for v in row[1:]] for row in list(csv.reader(file))[1:]])
+        for place, row in enumerate(range(36, 48)):
+            prediction = system.predict(clip(row), RATE)
+            np.testing.assert_allclose(prediction.frames, stored["scores"][place], atol=1e-5)
+            np.testing.assert_allclose(prediction.tags, tags[place], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "subtype"), [("wav", "PCM_16"), ("wav", "FLOAT"), ("flac", "PCM_24"), ("ogg", "VORBIS"), ("mp3", None)]
+)
+@pytest.mark.parametrize("rate", [8000, 16000, 44100, 48000, 96000])
+def test_any_format_and_rate(trained: Path, tmp_path: Path, suffix: str, subtype: str | None, rate: int) -> None:
+    if suffix == "mp3" and rate == 96000:
+        pytest.skip("MP3 has no 96 kHz")
+    times = np.arange(3 * rate) / rate
+    tone = 0.3 * np.sin(2 * np.pi * 440 * times)
+    path = tmp_path / f"tone.{suffix}"
+    soundfile.write(path, np.column_stack([tone, tone]), rate, subtype=subtype)
+    found = predict(trained, path, device="cpu")["tone." + suffix]
+    expected = load_system(trained).predict(0.3 * np.sin(2 * np.pi * 440 * np.arange(3 * RATE) / RATE), RATE)
+    assert abs(len(found.frames) - len(expected.frames)) <= 2  # lossy coders pad a little
+    if subtype is not None and suffix != "ogg" and rate == RATE:
+        np.testing.assert_allclose(found.tags, expected.tags, atol=0.02)
+
+
+@pytest.mark.parametrize("samples", [1, 100, 511, 512, 513, 5000, 15999, 16000, 16001, 40000, 200_003])
+def test_any_length(trained: Path, samples: int) -> None:
+    prediction = load_system(trained).predict(clip(0, 30.0)[:samples], RATE)
+    assert prediction.frames.shape == (max(1, (samples - 512) // 512 + 1), 5)
+    assert prediction.tags.shape == (5,)
+    assert np.isfinite(prediction.frames).all()
+    assert all(0 <= event.onset < event.offset <= samples / RATE + 0.064 for event in prediction.events)
+
+
+def test_windows_cover_a_long_recording_half_over_one_another() -> None:
+    assert window_starts(31, 31) == [0]
+    assert window_starts(32, 31) == [0, 1]
+    assert window_starts(70, 31) == [0, 15, 30, 39]
+    assert window_starts(5, 1) == [0, 1, 2, 3, 4]
+
+
+def test_a_recording_that_repeats_a_clip_says_what_the_clip_says(trained: Path) -> None:
+    # four windows' length of one hop-periodic noise: every window sees the same spectrogram
+    period = np.tile(clip(5, 512 / RATE), 200)
+    system = load_system(trained)
+    short, long = (system.predict(period[: length * 512], RATE) for length in (31, 120))
+    np.testing.assert_allclose(long.tags, short.tags, atol=1e-5)
+
+
+def test_channels_are_averaged(trained: Path) -> None:
+    system = load_system(trained)
+    left, right = clip(1), clip(2)
+    both = system.predict(np.column_stack([left, right]), RATE)
+    np.testing.assert_allclose(both.tags, system.predict((left + right) / 2, RATE).tags, atol=1e-5)
+
+
+def test_tags_and_events_are_written(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [tmp_path / "a.wav", tmp_path / "b.flac"]
+    for seed, path in enumerate(files):
+        soundfile.write(path, clip(seed, 3.0), RATE)
+    status = command_line(["-q", "predict", str(trained), *map(str, files), "--out", str(tmp_path / "out")])
+    assert status == 0
+    with (tmp_path / "out" / "tags.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["filename", *CLASSES]
+    assert [row[0] for row in rows[1:]] == ["a.wav", "b.flac"]
+    written = (tmp_path / "out" / "events.tsv").read_text()
+    assert capsys.readouterr().out == written
+    assert written.splitlines()[0] == "filename\tonset\toffset\tevent_label"
+    assert {line.split("\t")[0] for line in written.splitlines()[1:]} == {"a.wav", "b.flac"}
+
+
+def test_files_of_one_name_are_told_apart_by_their_paths(trained: Path, tmp_path: Path) -> None:
+    paths = [tmp_path / folder / "a.wav" for folder in ("x", "y")]
+    for path in paths:
+        path.parent.mkdir()
+        soundfile.write(path, clip(0), RATE)
+    assert list(predict(trained, paths)) == [path.as_posix() for path in paths]
+    with pytest.raises(InputError, match="given twice"):
+        predict(trained, [paths[0], paths[0]])
+
+
+def bad_audio(folder: Path) -> dict[str, str]:
+    soundfile.write(folder / "empty.wav", np.zeros(0), RATE)
+    (folder / "text.wav").write_text("no audio")
+    soundfile.write(folder / "nan.wav", np.array([0.0, np.nan]), RATE, subtype="FLOAT")
+    return {
+        "empty.wav": "holds no samples",
+        "text.wav": "not readable as audio",
+        "nan.wav": "holds samples that are no numbers",
+        "absent.wav": "no such audio file",
+    }
+
+
+@pytest.mark.parametrize("name", ["empty.wav", "text.wav", "nan.wav", "absent.wav"])
+def test_audio_that_is_none(trained: Path, tmp_path: Path, name: str) -> None:
+    message = bad_audio(tmp_path)[name]
+    with pytest.raises(InputError, match=message) as error:
+        predict(trained, tmp_path / name)
+    assert name in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_samples_that_are_no_floats(trained: Path) -> None:
+    with pytest.raises(InputError, match="expected floats in \\[-1, 1\\], found int16; divide"):
+        load_system(trained).predict(np.zeros(100, np.int16), RATE)  # type: ignore[arg-type]
+
+
+def change_info(run: Path, **changes: object) -> None:
+    info = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(info | changes))
+
+
+def metadata(path: Path) -> dict[str, str]:
+    data = path.read_bytes()
+    return json.loads(data[8 : 8 + struct.unpack("<Q", data[:8])[0]])["__metadata__"]
+
+
+def load_file(path: Path) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in mapped_file(path).items()}
+
+
+def refused(run: Path) -> str:
+    with pytest.raises(InputError) as error:
+        load_system(run)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    assert "not a run (no run.json)" in refused(tmp_path)
+
+
+def test_a_run_that_is_not_done(run: Path) -> None:
+    change_info(run, status="training")
+    assert "the run is not done" in refused(run)
+
+
+def test_weights_of_another_run(run: Path) -> None:
+    change_info(run, digest="0" * 64)
+    assert "is not of the run that run.json describes" in refused(run)
+
+
+@pytest.mark.parametrize("keep", [0, 5, 100, -1])
+def test_a_truncated_model(run: Path, keep: int) -> None:
+    path = run / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:keep])
+    assert "not readable as safetensors" in refused(run)
+
+
+def test_a_model_of_another_shape(run: Path) -> None:
+    path = run / "model.safetensors"
+    tensors = load_file(path)
+    tensors["network.encoder.block1.conv1.weight"] = torch.zeros(3, 1, 3, 3)
+    save_file(tensors, path, metadata(path))
+    assert "tensor network.encoder.block1.conv1.weight is [3, 1, 3, 3], system '2ap-aux'" in refused(run)
+
+
+def test_a_model_that_lacks_a_tensor_or_has_one_too_many(run: Path) -> None:
+    path = run / "model.safetensors"
+    tensors, about = load_file(path), metadata(path)
+    kept = tensors.pop("thresholds.tags")
+    save_file(tensors, path, about)
+    assert "tensor thresholds.tags is missing" in refused(run)
+    save_file({**tensors, "thresholds.tags": kept, "other": kept.clone()}, path, about)
+    assert "tensor other has no place" in refused(run)
+
+
+def test_a_model_of_values_that_are_no_numbers(run: Path) -> None:
+    path = run / "model.safetensors"
+    tensors = load_file(path)
+    tensors["standardisation.mean"][0] = torch.nan
+    save_file(tensors, path, metadata(path))
+    assert "tensor standardisation.mean holds values that are no numbers" in refused(run)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("system", '"gapp"'), ("width", '"wide"'), ("frames", "1000000000"), ("classes", "3"), ("recipe", "{}")],
+)
+def test_a_model_with_a_wrong_description(run: Path, key: str, value: str) -> None:
+    path = run / "model.safetensors"
+    save_file(load_file(path), path, metadata(path) | {key: value})
+    refused(run)
+
+
+def test_a_file_of_another_program(run: Path) -> None:
+    save_file({"weight": torch.zeros(3)}, run / "model.safetensors")
+    assert "has no description of a remixbench model" in refused(run)
