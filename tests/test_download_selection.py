@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from download_tools import FSD, TAU, known_md5
+from download_tools import FSD, TAU, is_one_line, known_md5
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,7 +40,7 @@ def test_without_names_both_sources_are_meant() -> None:
 def test_parts_and_names_choose() -> None:
     assert select_urls("tau2019", parts="2,20-21", mirror="http://127.0.0.1:8000/") == [
         f"http://127.0.0.1:8000/records/2589280/files/{TAU}.{x}.zip"
-        for x in ("meta", "audio.2", "audio.20", "audio.21")
+        for x in ["meta", "audio.2", "audio.20", "audio.21"]
     ]
     assert len(select(("fsdkaggle2018", "fsdkaggle2018"))) == 2
 
@@ -121,4 +121,4 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory,
     try:
         assert all(re.fullmatch(r"[0-9a-f]{32}", digest) for digest in read_checksums(path).values())
     except InputError as error:
-        assert str(path) in str(error)
+        is_one_line(error)

@@ -1,0 +1,85 @@
+"""The command: what it prints, its exit status, and an interrupt."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from download_tools import TAU, on_disk, packed, small_records, write_sums
+from faulty_server import Fault, FaultyServer
+
+from remixbench.cli import run
+
+TREE = small_records()
+ARCHIVES = packed(TREE)
+
+
+def test_download_then_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sums = write_sums(ARCHIVES, tmp_path / "sums")
+    begin = ["--workspace", str(tmp_path), "download"]
+    with FaultyServer(dict(ARCHIVES)) as server:
+        assert run([*begin, "--mirror", server.url, "--checksums", str(sums), "--yes"]) == 0
+    assert on_disk(tmp_path / "sources") == TREE
+    out, err = capsys.readouterr()
+    assert out.endswith("5 archives fetched in 10 requests, 5 unpacked, 0 were there already\n")
+    assert "licence: " in err
+    assert run([*begin, "--check"]) == 0
+    (tmp_path / "sources" / TAU / "audio/airport-lisbon-1-0-a.wav").unlink()
+    assert run([*begin, "--check", "tau2019"]) == 1
+    out, err = capsys.readouterr()
+    assert "tau2019: 3 of 4 recordings are there and sound; " in out
+    assert err.splitlines()[-1].startswith("remixbench: 1 recordings are missing or not right (tau2019)")
+
+
+def test_addresses_are_printed_one_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["download", "--print-urls"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 24
+    assert all(line.startswith("https://zenodo.org/records/25") for line in lines)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["tau"], ["--parts", "0"], ["--jobs", "0"], ["--jobs", "x"], ["--mirror", "nowhere"], ["--checksums", "none.txt"]],
+)
+def test_bad_input_is_one_line_and_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["download", *arguments]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
+def test_an_interrupt_ends_soon_even_when_the_server_hangs(tmp_path: Path) -> None:
+    sums = write_sums(ARCHIVES, tmp_path / "sums")
+    command = [
+        sys.executable,
+        "-c",
+        "from remixbench.cli import main; main()",
+        "--workspace",
+        str(tmp_path),
+        "download",
+    ]
+    with FaultyServer(dict(ARCHIVES), pace=2.0) as server:
+        process = subprocess.Popen(
+            [*command, "--mirror", server.url, "--checksums", str(sums)], stderr=subprocess.PIPE, text=True
+        )
+        deadline = time.monotonic() + 30
+        while server.count("GET") == 0 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(0.2)
+        begin = time.monotonic()
+        os.kill(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+        assert time.monotonic() - begin < 6
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert err.splitlines()[-1] == "remixbench: interrupted; run the same command again to go on"
+    with FaultyServer(dict(ARCHIVES), {path: [Fault("drop", 10)] for path in ARCHIVES}) as server:
+        assert (
+            run(["--workspace", str(tmp_path), "-q", "download", "--mirror", server.url, "--checksums", str(sums)]) == 0
+        )
+    assert on_disk(tmp_path / "sources") == TREE
