@@ -40,8 +40,18 @@ def no_module(classes, frames, bands, width):
 def no_output(classes, frames, bands, width):
     return torch.nn.Linear(bands, classes)
 
+def odd(classes, frames, bands, width, steps):
+    return Tiny(classes, bands, steps)
+
+odd.options = {"steps": {1, 2}}
+
+def number(classes, frames, bands, width, steps):
+    return Tiny(classes, bands, steps)
+
+number.options = {"steps": 3}
+
 def fails(classes, frames, bands, width):
-    raise ValueError("needs a licence")
+    raise ValueError("needs\\na licence")
 """
 
 
@@ -151,6 +161,13 @@ def test_a_system_of_another_package_is_listed_unimported_and_built(install):
     assert "expected plain or fancy" in message("tiny", form="odd")
 
 
+def test_an_option_of_a_package_may_be_a_plain_number(install):
+    install("numberpack", {"number": "number"})
+    assert resolve_options("number") == {"steps": 3.0}
+    assert resolve_options("number", {"steps": "-4.5"}) == {"steps": -4.5}
+    assert "option steps is 'many', expected a number" in message("number", steps="many")
+
+
 def test_a_broken_package_harms_only_who_asks_for_its_system(install):
     install("brokenpack", {"broken": "net", "gone": "net"}, code="import no_such_library_at_all")
     assert "broken" in list_systems()
@@ -166,6 +183,7 @@ def test_a_broken_package_harms_only_who_asks_for_its_system(install):
         ("wrong_shape", "its clip_scores are (2, 4), expected (2, 3)"),
         ("no_module", "it made a int, not a torch.nn.Module"),
         ("no_output", "its forward returns Tensor, expected remixbench.systems.Output"),
+        ("odd", "gives it an alpha or options that cannot be read (ValueError: option {1, 2})"),
         ("fails", "ValueError: needs a licence"),
     ],
 )

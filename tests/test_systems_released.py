@@ -101,6 +101,8 @@ def test_a_tensor_too_many_is_named():
     ("checkpoint", "said"),
     [
         ({}, "it holds no tensor"),
+        ([torch.zeros(3)], "it is of type list, expected a state dict"),
+        ({0: torch.zeros(3)}, "it holds 0 and 0 more"),
         ({"epoch": 3}, "epoch is of type int, expected a tensor"),
         ({"weight": torch.zeros(3)}, "weight"),
         ({"bottleneck.final_conv.bias": torch.zeros(())}, "is it another system's?"),

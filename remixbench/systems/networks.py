@@ -16,9 +16,8 @@ from remixbench.systems.decoder import Decoder
 from remixbench.systems.encoders import DilatedEncoder, VggEncoder
 from remixbench.systems.output import Output
 from remixbench.systems.pooling import AttentionPooling, float32, max_pooling, mean_pooling, rank_pooling
+from remixbench.systems.registry import OptionValue
 from remixbench.systems.two_step import TwoStepAttention
-
-OptionValue = str | float
 
 
 class MapNetwork(nn.Module):

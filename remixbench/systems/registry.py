@@ -10,8 +10,8 @@ A package adds a system with an entry point of the group `remixbench.systems`, f
 naming a callable `my_system(classes, frames, bands, width, **options) -> torch.nn.Module`, whose forward
 takes the standardised log-mel (batch, frames, bands) and returns `remixbench.systems.Output`. It may
 carry the attributes `description` (a line), `alpha` (default weight of the reconstruction, 0.0) and `options`
-(a dict: for each option the allowed words, the default first, or an `Option`). Nothing of the package is
-imported until its system is asked for.
+(a dict: for each option the allowed words, the default first, or a default number, or an `Option`). Nothing of the
+package is imported until its system is asked for.
 """
 
 from __future__ import annotations
@@ -164,15 +164,18 @@ def spec(name: str) -> SystemSpec:
     if found.package is None:
         return found
     factory = _factory(name)
-    return replace(
-        found,
-        description=str(getattr(factory, "description", found.description)),
-        alpha=float(getattr(factory, "alpha", 0.0)),
-        options={
-            key: option if isinstance(option, Option) else Option(option[0], words=tuple(option))
-            for key, option in dict(getattr(factory, "options", {})).items()
-        },
-    )
+    try:
+        return replace(
+            found,
+            description=str(getattr(factory, "description", found.description)),
+            alpha=float(getattr(factory, "alpha", 0.0)),
+            options={key: _option(given) for key, given in dict(getattr(factory, "options", {})).items()},
+        )
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"system '{name}': the package {found.package} gives it an alpha or options that cannot be read "
+            f"({_one_line(error)}); expected a number, and a dict from name to allowed words, number or Option"
+        ) from error
 
 
 def resolve_options(name: str, options: Mapping[str, OptionValue] | None = None) -> dict[str, OptionValue]:
@@ -183,8 +186,8 @@ def resolve_options(name: str, options: Mapping[str, OptionValue] | None = None)
     InputError
         For an option that the system does not have, or a value that it does not allow.
     """
-    known = spec(name).options
-    resolved = {key: option.default for key, option in known.items()}
+    found = spec(name)
+    known, resolved = found.options, found.defaults()
     for key, value in (options or {}).items():
         if key not in known:
             if not known:
@@ -266,10 +269,24 @@ def _build_external(
                 output = network(torch.zeros(2, frames, bands))
         except Exception as error:
             raise InputError(
-                f"system '{name}' of the package {package} could not be built: {type(error).__name__}: {error}"
+                f"system '{name}' of the package {package} could not be built: {_one_line(error)}"
             ) from error
     check_output(output, batch=2, classes=classes, frames=frames, bands=bands, system=name)
     return network.train()
+
+
+def _option(given: object) -> Option:
+    if isinstance(given, Option):
+        return given
+    if isinstance(given, int | float):
+        return Option(float(given))
+    if isinstance(given, tuple | list) and given and all(isinstance(word, str) for word in given):
+        return Option(given[0], words=tuple(given))
+    raise ValueError(f"option {given!r}")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _factory(name: str) -> Any:
@@ -279,7 +296,7 @@ def _factory(name: str) -> Any:
     except Exception as error:
         raise InputError(
             f"system '{name}': the package {_package(point)} registers it as {point.value}, which cannot be "
-            f"imported ({type(error).__name__}: {error}); repair or uninstall {_package(point)}"
+            f"imported ({_one_line(error)}); repair or uninstall {_package(point)}"
         ) from error
 
 

@@ -98,13 +98,18 @@ def load_released(system: str, state_dict: Mapping[str, object], *, frames: int 
 
 
 def _tensors(system: str, state_dict: Mapping[str, object]) -> dict[str, torch.Tensor]:
+    if not isinstance(state_dict, Mapping):
+        raise InputError(
+            f"checkpoint for '{system}': it is of type {type(state_dict).__name__}, expected a state dict; "
+            "save it with torch.save(network.state_dict(), path)"
+        )
     for wrapper in ("model", "state_dict"):
         inner = state_dict.get(wrapper)
         if isinstance(inner, Mapping):
             state_dict = inner
     tensors = {}
     for key, value in state_dict.items():
-        name = key.removeprefix("module.")
+        name = str(key).removeprefix("module.")
         if name.endswith("num_batches_tracked") or (system == "2ap" and name.startswith("dec.")):
             continue
         if not isinstance(value, torch.Tensor):
