@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from remixbench.dataset.layout import Dataset
     from remixbench.dataset.planning import plan
     from remixbench.errors import InputError, RemixbenchError
+    from remixbench.figures.show import show
     from remixbench.recipe import Recipe, load_recipe
 
 # name: the module that has it
@@ -32,9 +33,10 @@ _HOME = {
     "load_recipe": "remixbench.recipe",
     "make": "remixbench.dataset.build",
     "plan": "remixbench.dataset.planning",
+    "show": "remixbench.figures.show",
 }
 
-__all__ = ["Dataset", "InputError", "Recipe", "RemixbenchError", "load_recipe", "make", "plan"]
+__all__ = ["Dataset", "InputError", "Recipe", "RemixbenchError", "load_recipe", "make", "plan", "show"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,37 @@
+"""`remixbench show`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from remixbench.cli.console import Settings
+from remixbench.cli.options import decibel
+
+
+@click.command()
+@click.argument("clip")
+@click.option("--dataset", metavar="NAME|DIR", help="Which data set. [default: the run's, or the one made last]")
+@click.option("--snr", type=decibel, metavar="DB", help="At which ratio. [default: the run's, or the highest made]")
+@click.option("--run", metavar="RUN", help="Folder of a run: show what its network attended to.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="PNG, SVG or PDF. [default: CLIP.png]",
+)
+@click.pass_obj
+def command(
+    settings: Settings, clip: str, dataset: str | None, snr: float | None, run: str | None, out: Path | None
+) -> None:
+    """Draw a clip: waveform, log-mel spectrogram, reference events, levels.
+
+    With --run the eight panels of the paper's Figure 2: log-mel, reconstruction, attention over frequency and time,
+    scores by frame and by clip.
+
+    Example: remixbench show 00007 --run runs/mini/2ap-aux/snr_20/fold_4/seed_0 --out figure2.pdf
+    """
+    from remixbench.figures.show import show
+
+    click.echo(show(clip=clip, workspace=settings.workspace, dataset=dataset, snr=snr, run=run, out=out))

@@ -1,0 +1,198 @@
+"""Figure 2 of Deshmukh, Raj and Singh (2021) for any system: what a network makes of one clip, in eight panels.
+
+(a) log-mel, (b) its reconstruction, (c) to (e) where the three most probable classes are listened for, (f) the
+score of every class in every frame, (g) how much each frame counts, (h) the scores of the clip. What a system
+does not have is said in its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from remixbench.figures import panels
+from remixbench.figures.canvas import ACCENT, FAINT, INK, SCORE, SPECTRUM, WEIGHT
+from remixbench.figures.clip import ClipView
+from remixbench.figures.scales import DB_PER_NEPER
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+
+SHOWN_CLASSES = 3
+MOST_CLASSES = 60
+"""Of more classes than this only so many as can be read are shown, the highest scores and the reference's."""
+KEPT_CLASSES = 40
+PER_CLASS = 0.086
+"""Inches of a line of the panels of classes."""
+UPPER_ROWS = (1.6, 1.65)
+AROUND = 0.85
+"""Inches around the lines of the panels of classes."""
+WEIGHT_NAME, LEVEL_NAME = "Weight (1 = even)", "Magnitude (dB)"
+
+SCORE_AXES = (0.1, 0.2, 0.5, 1.0)
+"""Where the axis of clip scores may end."""
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a network made of one clip; None where it has no such thing.
+
+    Attributes
+    ----------
+    clip_scores : (classes,)
+    frame_scores : (frames, classes)
+    maps : (classes, frames, bands)
+    reconstruction : (frames, bands), natural logarithm as the log-mel
+    frequency_attention : (classes, frames, bands), sums to 1 over the bands
+    time_attention : (classes, frames), sums to 1 over the frames
+    """
+
+    clip_scores: Array
+    frame_scores: Array
+    maps: Array | None = None
+    reconstruction: Array | None = None
+    frequency_attention: Array | None = None
+    time_attention: Array | None = None
+
+    @property
+    def two_steps(self) -> bool:
+        """Whether clip scores are pooled over frequency first, then over time."""
+        return self.frequency_attention is not None and self.time_attention is not None
+
+
+def attention_height(classes: int) -> float:
+    """Return the height in inches that the picture needs for a number of classes."""
+    return sum(UPPER_ROWS) + AROUND + PER_CLASS * max(10, classes if classes <= MOST_CLASSES else KEPT_CLASSES)
+
+
+def draw_attention(figure: Figure, view: ClipView, seen: Seen, classes: Sequence[str], title: str) -> None:
+    """Draw the eight panels into an empty figure of `attention_height`."""
+    figure.suptitle(title, fontsize=8.5, x=0.01, ha="left")
+    rest = attention_height(len(classes)) - sum(UPPER_ROWS)
+    rows: Any = figure.subfigures(3, 1, height_ratios=[*UPPER_ROWS, rest])
+    top, middle, bottom = rows
+    _spectrograms(top, view, seen)
+    _attended(middle, view, seen, classes)
+    _by_class(bottom, view, seen, classes)
+
+
+def shown_classes(scores: Array, classes: Sequence[str], reference: Sequence[str]) -> list[int]:
+    """Return which classes the lower panels show, in the order of the data set: all, where they can be read."""
+    if len(classes) <= MOST_CLASSES:
+        return list(range(len(classes)))
+    must = [k for k, label in enumerate(classes) if label in reference]
+    rest = [int(k) for k in np.argsort(-scores, kind="stable") if k not in must]
+    return sorted([*must, *rest][: max(KEPT_CLASSES, len(must))])
+
+
+def _spectrograms(figure: Any, view: ClipView, seen: Seen) -> None:
+    left, right = figure.subplots(1, 2)
+    image = panels.spectrogram(left, view.logmel, view.scales)
+    panels.time_axis(left, view.scales)
+    left.set_title("(a) Log-mel spectrogram")
+    right.set_title("(b) Reconstruction")
+    _colorbar(figure, image, [left, right], LEVEL_NAME)
+    if seen.reconstruction is None:
+        panels.absent(right, "this system has no decoder,\nso nothing is reconstructed")
+        return
+    panels.bands_image(right, seen.reconstruction * DB_PER_NEPER, view.scales, SPECTRUM, *image.get_clim())
+    panels.time_axis(right, view.scales)
+    right.set_ylabel("")
+
+
+def _attended(figure: Any, view: ClipView, seen: Seen, classes: Sequence[str]) -> None:
+    """Draw where the most probable classes are listened for; the class maps of a system without attention."""
+    best = [int(k) for k in np.argsort(-seen.clip_scores, kind="stable")[:SHOWN_CLASSES]]
+    row = np.atleast_1d(figure.subplots(1, SHOWN_CLASSES))
+    what, unit, colours = "Frequency attention", WEIGHT_NAME, WEIGHT
+    values = None if seen.frequency_attention is None else seen.frequency_attention[best] * view.scales.bands
+    if values is None and seen.maps is not None:
+        what, unit, colours, values = "Class map", "Score", SCORE, seen.maps[best]
+    for place, axes in enumerate(row[len(best) :]):
+        panels.absent(axes, f"only {len(best)} classes")
+        axes.set_title(f"({'cde'[len(best) + place]})")
+    for place, (axes, k) in enumerate(zip(row, best, strict=False)):
+        true = "in the clip" if classes[k] in view.labels else "not in the clip"
+        title = f"({'cde'[place]}) {what}\n{panels.readable(classes[k])} {seen.clip_scores[k]:.2f}, {true}"
+        axes.set_title(title)
+        if values is None:
+            panels.absent(axes, "this system has neither\nattention nor class maps")
+            continue
+        image = panels.bands_image(axes, values[place], view.scales, colours, 0.0, float(values.max()))
+        panels.time_axis(axes, view.scales)
+        if place:
+            axes.set_ylabel("")
+        if place == len(best) - 1:
+            _colorbar(figure, image, list(row), unit)
+
+
+def _by_class(figure: Any, view: ClipView, seen: Seen, classes: Sequence[str]) -> None:
+    kept = shown_classes(seen.clip_scores, classes, view.labels)
+    labels = [classes[k] for k in kept]
+    frames, weights, clip = figure.subplots(1, 3, width_ratios=[1, 1, 0.62])
+    image = panels.classes_image(frames, seen.frame_scores[:, kept], view.scales, SCORE, 0.0, None)
+    panels.outlines(frames, view.bars, labels)
+    panels.time_axis(frames, view.scales)
+    frames.set_title("(f) Output of the first step" if seen.two_steps else "(f) Frame scores")
+    _class_names(frames, view, labels)
+    _colorbar(figure, image, frames, "Score", below=True)
+    weights.set_title("(g) Time attention")
+    if seen.time_attention is None:
+        panels.absent(weights, "this system has\nno time attention")
+    else:
+        even = seen.time_attention[kept].T * view.scales.frames
+        image = panels.classes_image(weights, even, view.scales, WEIGHT, 0.0, None)
+        panels.outlines(weights, view.bars, labels)
+        panels.time_axis(weights, view.scales)
+        weights.set_yticks([])
+        _colorbar(figure, image, weights, WEIGHT_NAME, below=True)
+    _clip_scores(clip, view, seen.clip_scores[kept], labels)
+
+
+def _colorbar(figure: Any, image: AxesImage, axes: Any, name: str, *, below: bool = False) -> None:
+    place = (
+        {"location": "bottom", "pad": 0.012, "aspect": 28, "fraction": 0.03}
+        if below
+        else {"pad": 0.01, "aspect": 14, "fraction": 0.03}
+    )
+    figure.colorbar(image, ax=axes, label=name, **place)
+
+
+def _class_names(axes: Axes, view: ClipView, labels: Sequence[str]) -> None:
+    axes.set_yticks(range(len(labels)), [panels.readable(label) for label in labels], fontsize=5.8)
+    axes.tick_params(axis="y", length=1.5)
+    for text, label in zip(axes.get_yticklabels(), labels, strict=True):
+        if label in view.labels:
+            text.set_fontweight("bold")
+
+
+def _clip_scores(axes: Axes, view: ClipView, scores: Array, labels: Sequence[str]) -> None:
+    from matplotlib.patches import Patch
+
+    true = [label in view.labels for label in labels]
+    axes.barh(range(len(labels)), scores, height=0.72, color=[ACCENT if each else FAINT for each in true], linewidth=0)
+    axes.set_xlim(0, next(end for end in SCORE_AXES if end >= scores.max()))
+    axes.set_xlabel("Score")
+    axes.set_title("(h) Clip scores")
+    axes.grid(axis="x", color=FAINT, alpha=0.35, linewidth=0.4)
+    axes.set_axisbelow(True)
+    axes.set_yticks([])
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    handles = [
+        Patch(facecolor=ACCENT, label="in the clip"),
+        Patch(facecolor=FAINT, label="not in the clip"),
+        Patch(facecolor="white", edgecolor=INK, linewidth=0.8, label="reference event in (f), (g)"),
+    ]
+    legend = axes.legend(
+        handles=handles, loc="upper left", bbox_to_anchor=(-0.05, -0.11), fontsize=6, frameon=False,
+        handlelength=1.2, handleheight=0.8, labelspacing=0.25, borderaxespad=0,
+    )  # fmt: skip
+    legend.set_in_layout(False)  # it stands where the colour bars of the other panels are

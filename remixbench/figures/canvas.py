@@ -1,0 +1,96 @@
+"""Sheets to draw on, and how they are written: PNG at print resolution, SVG or PDF with text as text.
+
+The same picture gives the same bytes: no date and no random name is written into a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from remixbench.errors import InputError
+from remixbench.files import appearing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FORMATS = ("png", "svg", "pdf")
+WIDTH = 7.2
+"""Inches: two columns of a paper."""
+DOTS_PER_INCH = 300
+SPECTRUM, WEIGHT, SCORE = "magma", "cividis", "viridis"
+"""Colour maps that are perceptually uniform and can be read by the colour-blind and in grey."""
+INK, FAINT, ACCENT, SECOND = "#1a1a1a", "#8a8a8a", "#0072b2", "#d55e00"
+"""Blue and vermilion of Okabe and Ito's palette, which the colour-blind tell apart."""
+
+# Any: the type that matplotlib gives its settings differs between its releases
+_STYLE: Any = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib, so that a picture is the same everywhere
+    "font.size": 7,
+    "axes.titlesize": 7.5,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 3,
+    "axes.labelsize": 7,
+    "axes.labelpad": 2,
+    "axes.linewidth": 0.6,
+    "axes.edgecolor": INK,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 6.5,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "lines.linewidth": 0.8,
+    "text.parse_math": False,  # a class may be called "$x$"
+    "pdf.fonttype": 42,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "remixbench",
+    "image.interpolation": "nearest",
+    "figure.facecolor": "white",
+}
+
+
+def require_matplotlib() -> None:
+    """Fail with the remedy where matplotlib is not installed."""
+    try:
+        import matplotlib  # noqa: F401 - only whether it is there
+    except ImportError:
+        raise InputError(
+            "pictures need matplotlib, which is not installed; `pip install 'remixbench[report]'` brings it"
+        ) from None
+
+
+@contextmanager
+def sheet(height: float, width: float = WIDTH) -> Iterator[Figure]:
+    """Yield an empty figure of a size in inches; draw and write it inside, where the style holds."""
+    require_matplotlib()
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(_STYLE):
+        yield Figure(figsize=(width, height), layout="constrained")
+
+
+def format_of(path: Path) -> str:
+    """Return the format that a file's suffix asks for.
+
+    Raises
+    ------
+    InputError
+        If it is none of `FORMATS`.
+    """
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in FORMATS:
+        raise InputError(f"{path}: cannot write '{path.suffix}'; expected a name ending in .{', .'.join(FORMATS)}")
+    return kind
+
+
+def write_figure(figure: Figure, path: Path) -> None:
+    """Write a figure, whole or not at all; the suffix says how."""
+    kind = format_of(path)
+    undated = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
+    with appearing(path) as beside:
+        figure.savefig(beside, format=kind, dpi=DOTS_PER_INCH, metadata=undated)

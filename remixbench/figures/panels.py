@@ -1,0 +1,163 @@
+"""The panels that pictures are put together from; each draws into one pair of axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from remixbench.figures.canvas import ACCENT, FAINT, INK, SECOND, SPECTRUM
+from remixbench.figures.clip import Bar, ClipView
+from remixbench.figures.scales import DB_PER_NEPER, Scales
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
+
+LEVEL_SECONDS = 0.1
+"""Levels are measured over stretches of this length."""
+QUIETEST_DB = -90.0
+COLUMNS = 1200
+"""A waveform is drawn as the lowest and highest sample of so many stretches: what print can show."""
+SHOWN_DB = 80.0
+"""A spectrogram shows so much below its loudest bin."""
+
+
+def readable(label: str) -> str:
+    """Return a class as one writes it: the data sets join words by underscores."""
+    return label.replace("_", " ")
+
+
+def time_axis(axes: Axes, scales: Scales, *, named: bool = True) -> None:
+    """Let the axis run over the whole clip, in seconds."""
+    axes.set_xlim(0, scales.duration)
+    if named:
+        axes.set_xlabel("Time (s)")
+    else:
+        axes.tick_params(labelbottom=False)
+
+
+def waveform(axes: Axes, view: ClipView) -> None:
+    """Draw the mixture as an envelope, sample values over seconds."""
+    low, high = envelope(view.samples, COLUMNS)
+    at = (np.arange(len(low)) + 0.5) * view.scales.duration / len(low)
+    axes.fill_between(at, low, high, color=INK, linewidth=0, step="mid")
+    largest = 1.05 * max(float(np.abs(view.samples).max()), 1e-3)
+    axes.set_ylim(-largest, largest)
+    axes.set_ylabel("Amplitude")
+
+
+def envelope(samples: NDArray[np.float32], columns: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the lowest and the highest sample of each of (at most) `columns` stretches of a signal."""
+    starts = np.linspace(0, len(samples), min(columns, len(samples)), endpoint=False).astype(int)
+    return np.minimum.reduceat(samples, starts), np.maximum.reduceat(samples, starts)
+
+
+def levels(axes: Axes, view: ClipView) -> None:
+    """Draw the level over time: of events and scene where the stems are there, else of the mixture."""
+    curves = [(view.samples, "mixture", INK, "-")]
+    if view.stems is not None:
+        curves = [(view.stems[1], "scene", SECOND, "-"), (view.stems[0], "events", ACCENT, "-")]
+    size = max(1, round(LEVEL_SECONDS * view.rate))
+    for samples, name, colour, line in curves:
+        level = short_levels(samples, size)
+        at = (np.arange(len(level)) + 0.5) * size / view.rate
+        axes.plot(at, level, line, color=colour, label=name)
+    axes.set_ylabel("Level (dB FS)")
+    axes.grid(axis="y", color=FAINT, alpha=0.35, linewidth=0.4)
+    axes.legend(loc="upper right", ncols=2, fontsize=6, framealpha=0.85, borderpad=0.3, handlelength=1.4)
+
+
+def short_levels(samples: NDArray[np.float32], size: int) -> NDArray[np.float64]:
+    """Return the RMS level of stretches of `size` samples in dB below a full-scale square wave.
+
+    NaN where it lies under -90 dB: silence is a gap in the curve.
+    """
+    whole = samples[: len(samples) // size * size].astype(np.float64).reshape(-1, size)
+    power = np.mean(whole**2, axis=1)
+    level: NDArray[np.float64] = 10 * np.log10(np.maximum(power, 1e-30))
+    return np.where(level < QUIETEST_DB, np.nan, level)
+
+
+def bands_image(
+    axes: Axes, values: NDArray[Any], scales: Scales, colours: str, low: float | None, high: float | None
+) -> AxesImage:
+    """Draw (frames, bands) over seconds and hertz; `low` and `high` are the ends of the colour scale."""
+    left, right = scales.span
+    image = axes.imshow(
+        values.T, cmap=colours, vmin=low, vmax=high, aspect="auto", origin="lower",
+        extent=(left, right, -0.5, scales.bands - 0.5),
+    )  # fmt: skip
+    axes.set_yticks(*scales.ticks())
+    axes.set_ylabel("Frequency (Hz)")
+    return image
+
+
+def spectrogram(
+    axes: Axes, logmel: NDArray[np.float32], scales: Scales, top: float | None = None, shown: float = SHOWN_DB
+) -> AxesImage:
+    """Draw a log-mel spectrogram (frames, bands), natural logarithm, in dB; `top` is the end of the colour scale."""
+    decibels = logmel * DB_PER_NEPER
+    loudest = float(decibels.max()) if top is None else top
+    return bands_image(axes, decibels, scales, SPECTRUM, max(float(decibels.min()), loudest - shown), loudest)
+
+
+def events(axes: Axes, bars: Sequence[Bar], scales: Scales) -> None:
+    """Draw the reference: a line a class, a bar an event, and how loud it was asked for and is heard."""
+    labels = list(dict.fromkeys(bar.label for bar in bars))
+    for bar in bars:
+        at = labels.index(bar.label)
+        axes.barh(at, bar.offset - bar.onset, left=bar.onset, height=0.62, color=ACCENT, linewidth=0)
+        if bar.achieved is not None:
+            asked = f", {bar.target:g} asked" if bar.target is not None else ""
+            after = scales.duration - bar.offset > 0.25 * scales.duration
+            axes.annotate(
+                f"{bar.achieved:+.1f} dB heard{asked}",
+                (bar.offset if after else bar.onset, at),
+                xytext=(3 if after else -3, 0),
+                textcoords="offset points",
+                ha="left" if after else "right",
+                va="center",
+                fontsize=6,
+            )
+    axes.set_yticks(range(len(labels)), [readable(label) for label in labels])
+    axes.set_ylim(max(len(labels), 1) - 0.5, -0.5)
+    axes.grid(axis="x", color=FAINT, alpha=0.35, linewidth=0.4)
+    axes.set_axisbelow(True)
+
+
+def classes_image(
+    axes: Axes, values: NDArray[Any], scales: Scales, colours: str, low: float, high: float | None
+) -> AxesImage:
+    """Draw (frames, classes) over seconds, a line a class, the first on top."""
+    left, right = scales.span
+    count = values.shape[1]
+    return axes.imshow(
+        values.T, cmap=colours, vmin=low, vmax=high, aspect="auto", origin="upper",
+        extent=(left, right, count - 0.5, -0.5),
+    )  # fmt: skip
+
+
+def outlines(axes: Axes, bars: Sequence[Bar], labels: Sequence[str]) -> None:
+    """Draw a frame around each event of the reference in a picture of classes over time."""
+    from matplotlib.patches import Rectangle
+
+    for bar in bars:
+        if bar.label in labels:
+            corner = (bar.onset, labels.index(bar.label) - 0.5)
+            for colour, width in (("black", 1.6), ("white", 0.8)):  # seen on dark and on bright ground
+                axes.add_patch(
+                    Rectangle(corner, bar.offset - bar.onset, 1, fill=False, edgecolor=colour, linewidth=width)
+                )
+
+
+def absent(axes: Axes, why: str) -> None:
+    """Leave a panel empty and say why."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_color(FAINT)
+        spine.set_linestyle((0, (2, 2)))
+    axes.text(0.5, 0.5, why, transform=axes.transAxes, ha="center", va="center", color=FAINT, wrap=True)

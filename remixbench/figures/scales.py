@@ -1,0 +1,81 @@
+"""Real axes: which second a frame stands at, which frequency a mel band, how loud a log-mel value is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from remixbench.recipe import Recipe
+
+DB_PER_NEPER = 20 / np.log(10)
+"""Log-mel is the natural logarithm of a magnitude; times this it is decibels."""
+_ROUND_HERTZ = (50, 100, 200, 500, 1000, 2000, 4000, 8000, 16000, 32000)
+
+
+@dataclass(frozen=True)
+class Scales:
+    """The axes of a recipe's log-mel.
+
+    Attributes
+    ----------
+    duration : seconds of a clip
+    frame_seconds : distance of two frames
+    first_centre : seconds from the clip's start to the middle of the first frame's window
+    frames, bands : size of a spectrogram
+    fmin, fmax : hertz, lower edge of the lowest band and upper edge of the highest
+    """
+
+    duration: float
+    frame_seconds: float
+    first_centre: float
+    frames: int
+    bands: int
+    fmin: float
+    fmax: float
+
+    @staticmethod
+    def of(recipe: Recipe) -> Scales:
+        """Return the axes of a recipe."""
+        features, mix = recipe.features, recipe.mix
+        return Scales(
+            duration=mix.samples / mix.rate,
+            frame_seconds=recipe.frame_seconds,
+            first_centre=features.window / 2 / mix.rate,
+            frames=recipe.frames,
+            bands=features.bands,
+            fmin=features.fmin,
+            fmax=features.fmax,
+        )
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """Seconds from the left edge of the first frame to the right edge of the last.
+
+        A frame is drawn around the middle of its window, one hop wide: frame i's window covers the samples from
+        i · hop to i · hop + window, so drawing it from i · hop on would show everything half a window too early.
+        """
+        left = self.first_centre - self.frame_seconds / 2
+        return left, left + self.frames * self.frame_seconds
+
+    def centres(self) -> NDArray[np.float64]:
+        """Return the second at the middle of every frame's window, (frames,)."""
+        return self.first_centre + self.frame_seconds * np.arange(self.frames, dtype=np.float64)
+
+    def band_of(self, hertz: ArrayLike) -> NDArray[np.float64]:
+        """Return where frequencies lie on the axis of bands; a whole number k is the centre of band k.
+
+        The bands' centres divide the range from fmin to fmax, in mel (Slaney), into bands + 1 equal steps.
+        """
+        import librosa
+
+        low, high = librosa.hz_to_mel(self.fmin), librosa.hz_to_mel(self.fmax)
+        at = (librosa.hz_to_mel(np.asarray(hertz, dtype=float)) - low) / (high - low)
+        return np.asarray(at * (self.bands + 1) - 1, dtype=np.float64)
+
+    def ticks(self) -> tuple[NDArray[np.float64], list[str]]:
+        """Return round frequencies that lie on the axis: places, and names such as '500' and '2k'."""
+        hertz = [f for f in _ROUND_HERTZ if -0.5 <= self.band_of(f) <= self.bands - 0.5]
+        apart = [f for f in hertz if f != 200]  # so low the mel scale is linear, and 100, 200 would touch
+        return self.band_of(apart), [f"{f / 1000:g}k" if f >= 1000 else str(f) for f in apart]

@@ -1,0 +1,114 @@
+"""`show`: the picture of a clip, or of what a trained system makes of it, as a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from remixbench.dataset.layout import find_dataset
+from remixbench.errors import InputError
+from remixbench.figures.attention import attention_height, draw_attention
+from remixbench.figures.canvas import format_of, require_matplotlib, sheet, write_figure
+from remixbench.figures.clip import ClipView, find_clip, view_clip
+from remixbench.figures.overview import draw_overview, overview_height
+
+if TYPE_CHECKING:
+    from remixbench.dataset.layout import Dataset
+
+
+def show(
+    *,
+    clip: str,
+    workspace: str | Path = ".",
+    dataset: str | Path | Dataset | None = None,
+    snr: float | None = None,
+    run: str | Path | None = None,
+    out: str | Path | None = None,
+) -> Path:
+    """Write the picture of a clip: waveform, log-mel, reference events, levels; with a run, Figure 2 of the paper.
+
+    Parameters
+    ----------
+    clip : id or file name of the clip.
+    workspace : where data sets and runs lie.
+    dataset : name or folder of a data set; by default the run's, else the one made last.
+    snr : signal-to-noise ratio in dB; by default the run's, else the highest that was made.
+    run : folder of a run; the picture then shows what its network attended to.
+    out : a file ending in .png, .svg or .pdf; by default the clip's id with .png in the current folder.
+
+    Returns
+    -------
+    The file written.
+
+    Raises
+    ------
+    InputError
+        If clip, data set, ratio or run are not there, the run does not fit the data set, `out` has another suffix, or
+        matplotlib is not installed.
+    """
+    require_matplotlib()
+    if out is not None:
+        format_of(Path(out))
+    workspace = Path(workspace)
+    folder = None if run is None else _run_folder(workspace, Path(run))
+    info = None if folder is None else _read_run(folder)
+    opened = find_dataset(workspace, _dataset_of(workspace, info) if dataset is None and info else dataset)
+    row = find_clip(opened, clip)
+    ratio = float(snr) if snr is not None else float(info["snr"]) if info else max(opened.snrs)
+    view = view_clip(opened, row, ratio)
+    target = Path(f"{view.id}.png") if out is None else Path(out)
+    if folder is None or info is None:
+        with sheet(overview_height(view)) as figure:
+            draw_overview(figure, view, f"{opened.name}, {_clip_title(view)}")
+            write_figure(figure, target)
+        return target
+    _draw_run(folder, info, opened, view, target)
+    return target
+
+
+def _draw_run(folder: Path, info: dict[str, Any], dataset: Dataset, view: ClipView, target: Path) -> None:
+    from remixbench.figures.hear import hear
+    from remixbench.training.model import read_model
+
+    model = read_model(folder / "model.safetensors")
+    classes = model.description.classes
+    if classes != dataset.classes:
+        raise InputError(
+            f"{folder}: knows other classes than data set '{dataset.name}'; choose the run's with --dataset"
+        )
+    seen = hear(model, view, folder)
+    role = dataset.roles(info["fold"])[view.row] if info["manifest_digest"] == dataset.digest else "of another manifest"
+    trained = "" if float(info["snr"]) == view.snr else f" (trained at {info['snr']:g} dB)"
+    title = f"{info['system']}{trained}, {dataset.name}, {_clip_title(view)}, {_ROLES.get(role, role)} clip"
+    with sheet(attention_height(len(classes))) as figure:
+        draw_attention(figure, view, seen, classes, title)
+        write_figure(figure, target)
+
+
+_ROLES = {"train": "training", "validation": "validation", "test": "test"}
+
+
+def _clip_title(view: ClipView) -> str:
+    return f"clip {view.id}, {view.scene.replace('_', ' ')}, {view.snr:g} dB"
+
+
+def _run_folder(workspace: Path, run: Path) -> Path:
+    for folder in (run, workspace / run, workspace / "runs" / run):
+        if (folder / "run.json").is_file():
+            return folder
+    raise InputError(f"{run}: not a run (no run.json in it); name a folder that `remixbench train` printed")
+
+
+def _read_run(folder: Path) -> dict[str, Any]:
+    from remixbench.training.runs import read_run
+
+    info = read_run(folder)
+    if info["status"] != "done":
+        raise InputError(f"{folder}: the run is not done; `remixbench train` goes on with it")
+    return info
+
+
+def _dataset_of(workspace: Path, info: dict[str, Any]) -> Path | str:
+    """Return the data set of a run: of its name in the workspace."""
+    there = workspace / "datasets" / str(info["dataset"])
+    return there if there.is_dir() else str(info["dataset"])

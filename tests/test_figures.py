@@ -1,0 +1,206 @@
+"""Pictures: real axes, what is drawn from which file, and one-line errors. How they look was judged by eye."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("matplotlib", reason="pictures need matplotlib")
+
+import soundfile
+from fake_dataset import CLASSES, LENGTH, ONSETS, fake_dataset
+
+from remixbench.dataset.layout import Dataset
+from remixbench.errors import InputError
+from remixbench.figures.attention import KEPT_CLASSES, Seen, attention_height, draw_attention, shown_classes
+from remixbench.figures.canvas import sheet
+from remixbench.figures.clip import find_clip, view_clip
+from remixbench.figures.panels import envelope, short_levels
+from remixbench.figures.scales import Scales
+from remixbench.figures.show import show
+from remixbench.recipe import load_recipe
+
+RATE = 8000
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    made = fake_dataset(tmp_path_factory.mktemp("workspace"), clips_per_fold=4)
+    draw = np.random.default_rng(0)
+    for kind, shape in (("audio", (2 * RATE,)), ("stems", (2 * RATE, 2))):
+        folder = made.path / "snr_20" / kind
+        folder.mkdir()
+        soundfile.write(folder / "00003.wav", draw.uniform(-0.5, 0.5, shape), RATE, subtype="PCM_16")
+    (made.path / "labels" / "levels.csv").write_text(
+        "clip_id,snr,event_index,event_label,target_db,achieved_db,target_is_on\n"
+        "00003,0,0,Bark,0,7.25,rms of recording\n"
+        "00003,20,0,Bark,20,18.5,rms of recording\n"
+        "00003,20,1,Bark,20,,rms of recording\n"
+    )
+    return made
+
+
+def workspace_of(dataset: Dataset) -> Path:
+    return dataset.path.parents[1]
+
+
+def text_of(svg: Path) -> str:
+    return " ".join(re.findall(r">([^<>]+)</(?:text|tspan)>", svg.read_text(encoding="utf-8")))
+
+
+def test_a_frame_is_drawn_around_the_middle_of_its_window() -> None:
+    scales = Scales.of(load_recipe("remix2019"))
+    # 2048 samples every 1024 at 32 kHz: the first window's middle is at 32 ms, frames are 32 ms apart
+    assert scales.centres()[:3] == pytest.approx([0.032, 0.064, 0.096])
+    assert scales.span == pytest.approx((0.016, 0.016 + 311 * 0.032))
+
+
+def test_bands_stand_at_the_peaks_of_the_mel_bank() -> None:
+    from librosa.filters import mel
+
+    scales = Scales.of(load_recipe("remix2019"))
+    bank = mel(sr=32000, n_fft=2**16, n_mels=64, fmin=50, fmax=16000)
+    peaks = bank.argmax(axis=1) * 32000 / 2**16
+    assert scales.band_of(peaks) == pytest.approx(np.arange(64), abs=0.02)
+    places, names = scales.ticks()
+    assert names == ["100", "500", "1k", "2k", "4k", "8k"]
+    assert scales.band_of([100, 8000]) == pytest.approx([places[0], places[-1]])
+
+
+def test_an_envelope_keeps_the_extremes() -> None:
+    low, high = envelope(np.array([0, 3, -1, 0, 2, 2, -5, 1], np.float32), 2)
+    assert (low.tolist(), high.tolist()) == ([-1, -5], [3, 2])
+
+
+def test_levels_are_decibels_below_full_scale_and_silence_is_a_gap() -> None:
+    signal = np.concatenate([np.full(10, 1.0), np.full(10, -0.1), np.zeros(10)]).astype(np.float32)
+    assert short_levels(signal, 10) == pytest.approx([0, -20, np.nan], nan_ok=True, abs=1e-5)
+
+
+def test_a_view_holds_events_with_the_levels_of_its_ratio(dataset: Dataset) -> None:
+    view = view_clip(dataset, find_clip(dataset, "00003.wav"), 20.0)
+    assert [bar.onset for bar in view.bars] == list(ONSETS)
+    assert [bar.offset - bar.onset for bar in view.bars] == pytest.approx([LENGTH, LENGTH])
+    assert [(bar.target, bar.achieved) for bar in view.bars] == [(20, 18.5), (20, None)]
+    assert view.stems is not None
+    assert view.stems.shape == (2, 2 * RATE)
+
+
+@pytest.mark.parametrize("name", ["00003", "00003.wav", "some/folder/00003.flac"])
+def test_a_clip_is_found_by_id_or_file_name(dataset: Dataset, name: str) -> None:
+    assert find_clip(dataset, name) == 3
+
+
+def test_an_unknown_clip_is_refused_with_the_nearest(dataset: Dataset) -> None:
+    with pytest.raises(InputError, match=r"no clip '3.wav' \(did you mean '00003'\?\); it has 00000 to 00015"):
+        find_clip(dataset, "3.wav")
+
+
+@pytest.mark.parametrize(("suffix", "start"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")])
+def test_the_suffix_chooses_the_format_and_the_bytes_are_the_same_again(
+    dataset: Dataset, tmp_path: Path, suffix: str, start: bytes
+) -> None:
+    files = [
+        show(clip="00003", workspace=workspace_of(dataset), out=tmp_path / f"{name}.{suffix}") for name in ("a", "b")
+    ]
+    first, second = (file.read_bytes() for file in files)
+    assert first.startswith(start)
+    assert first == second
+
+
+def test_the_overview_names_events_levels_and_units(dataset: Dataset, tmp_path: Path) -> None:
+    text = text_of(show(clip="00003", workspace=workspace_of(dataset), out=tmp_path / "clip.svg"))
+    view = view_clip(dataset, 3, 20.0)
+    for expected in (*view.labels, "+18.5 dB heard, 20 asked", "Time (s)", "Frequency (Hz)", "Magnitude (dB)", "scene"):
+        assert expected in text
+
+
+def test_another_suffix_is_refused_before_anything_is_drawn(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"clip\.jpg: cannot write '\.jpg'; expected a name ending in \.png"):
+        show(clip="00003", workspace=workspace_of(dataset), out=tmp_path / "clip.jpg")
+
+
+def test_missing_audio_is_named(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"snr_20.audio.00001\.wav: not there"):
+        show(clip="00001", workspace=workspace_of(dataset), out=tmp_path / "clip.png")
+
+
+def test_without_matplotlib_the_remedy_is_said(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(InputError, match=r"pip install 'remixbench\[report\]'"):
+        show(clip="00003", workspace=workspace_of(dataset), out=tmp_path / "clip.png")
+
+
+def seen(dataset: Dataset, **more: np.ndarray) -> Seen:
+    frames = dataset.recipe.frames
+    scores = np.linspace(0.1, 0.9, len(CLASSES), dtype=np.float32)
+    return Seen(scores, np.tile(scores, (frames, 1)), **more)
+
+
+def picture_text(dataset: Dataset, tmp_path: Path, what: Seen, classes: tuple[str, ...] = CLASSES) -> str:
+    out = tmp_path / "figure2.svg"
+    with sheet(attention_height(len(classes))) as figure:
+        draw_attention(figure, view_clip(dataset, 3, 20.0), what, classes, "title")
+        figure.savefig(out)
+    return text_of(out)
+
+
+def test_what_a_system_lacks_is_said(dataset: Dataset, tmp_path: Path) -> None:
+    text = picture_text(dataset, tmp_path, seen(dataset))
+    for expected in ("this system has no decoder,", "neither", "no time attention", "(f) Frame scores"):
+        assert expected in text
+
+
+def test_eight_panels_for_a_two_step_system(dataset: Dataset, tmp_path: Path) -> None:
+    shape = (len(CLASSES), dataset.recipe.frames, 16)
+    text = picture_text(
+        dataset,
+        tmp_path,
+        seen(
+            dataset,
+            maps=np.ones(shape, np.float32),
+            frequency_attention=np.full(shape, 1 / 16, np.float32),
+            time_attention=np.full(shape[:2], 1 / shape[1], np.float32),
+            reconstruction=np.zeros(shape[1:], np.float32),
+        ),
+    )
+    for letter in "abcdefgh":
+        assert f"({letter})" in text
+    # the three most probable classes, with their scores
+    for expected in ("Knock 0.90", "Flute 0.70", "Cough 0.50", "(f) Output of the first step"):
+        assert expected in text
+    assert "this system has" not in text
+
+
+def test_of_many_classes_the_highest_and_the_references_are_shown() -> None:
+    labels = [f"class {k}" for k in range(100)]
+    scores = np.linspace(0, 1, 100, dtype=np.float32)
+    kept = shown_classes(scores, labels, ["class 2"])
+    assert kept == [2, *range(100 - KEPT_CLASSES + 1, 100)]
+
+
+def test_a_label_is_never_read_as_a_formula(dataset: Dataset, tmp_path: Path) -> None:
+    odd = ("$\\frac{", "a_b^c", "<script>", "&amp;", "Knock")
+    text = picture_text(dataset, tmp_path, seen(dataset), odd)
+    assert "$\\frac{" in text
+    assert "&lt;script&gt;" in text
+
+
+def test_a_run_shows_what_its_network_hears(dataset: Dataset, tmp_path: Path) -> None:
+    from remixbench.training.train import train
+
+    workspace = workspace_of(dataset)
+    folder = train(workspace=workspace, system="2ap-aux", snr=20, epochs=1)[0]
+    out = show(clip="00003", workspace=workspace, run=folder, out=tmp_path / "run.svg")
+    text = text_of(out)
+    assert "2ap-aux, fake, clip 00003, park, 20 dB, " in text
+    assert "Weight (1 = even)" in text
+    assert show(clip="00003", workspace=workspace, run=folder.relative_to(workspace), out=out) == out
+    with pytest.raises(InputError, match=r"nowhere: not a run"):
+        show(clip="00003", workspace=workspace, run="nowhere")
