@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from remixbench.systems import build, list_systems
 from remixbench.systems.loss import loss as loss_of
-from remixbench.systems.registry import spec
+from remixbench.systems.registry import resolve_options, spec
 from remixbench.training.data import Clips, Standardisation
 from remixbench.training.engine import Engine, choose_device, choose_precision
 from remixbench.training.loop import State, one_epoch
@@ -34,7 +34,7 @@ CLASSES, FRAMES, BANDS = 41, 311, 64  # of the published data set
 def settings(system: str, batch_size: int, precision: str) -> RunSettings:
     known = spec(system)
     return RunSettings(
-        system, tuple(sorted(known.defaults().items())), known.alpha, 1.0, 0.0, 4, 0, 1, batch_size, 1e-3, 1.0,
+        system, tuple(sorted(resolve_options(system).items())), known.alpha, 1.0, 0.0, 4, 0, 1, batch_size, 1e-3, 1.0,
         "validation", precision,
     )  # fmt: skip
 

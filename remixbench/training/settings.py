@@ -75,7 +75,7 @@ class RunSettings:
             parts.append(f"alpha={self.alpha:.12g}")
         if self.fraction != 1:
             parts.append(f"fraction={self.fraction:.12g}")
-        defaults = known.defaults()
+        defaults = resolve_options(self.system)
         parts += [f"{name}={_plain(value)}" for name, value in self.options if value != defaults[name]]
         return ",".join(parts)
 
