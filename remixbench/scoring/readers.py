@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +38,16 @@ def read_predictions(path: Path, reference: Reference) -> Predictions:
     InputError
         One line with file, row and column, what was found, what was expected, and the remedy.
     """
+    try:
+        return _read(path, reference)
+    except InputError as error:
+        # Names from the file stand in the message; what cannot be printed in them is escaped.
+        message = str(error)
+        shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
+        raise InputError(shown) from None
+
+
+def _read(path: Path, reference: Reference) -> Predictions:
     if path.is_dir():
         return _read_folder(path, reference)
     if not path.is_file():
@@ -107,10 +116,7 @@ def read_frames(path: Path, reference: Reference) -> tuple[Float32Array, FloatAr
                 f"expected {count} strings as in 'scores'"
             )
     edges = _edges(path, arrays["frame_seconds"], scores.shape[1], float(reference.durations.max()))
-    clip_names, class_names = (
-        [str(name) for name in names.astype(str)],
-        [str(name) for name in labels.astype(str)],
-    )
+    clip_names, class_names = _strings(names), _strings(labels)
     columns = match_classes(class_names, reference, f"{path}: 'classes'")
     at = match_clips(clip_names, reference, f"{path}: 'filename'", [f"row {i}" for i in range(len(names))])
     axes = (
@@ -126,6 +132,10 @@ def read_frames(path: Path, reference: Reference) -> tuple[Float32Array, FloatAr
     return np.ascontiguousarray(scores, np.float32), edges
 
 
+def _strings(array: npt.NDArray[Any]) -> list[str]:
+    return [name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in array.tolist()]
+
+
 def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
     keys = ("scores", "filename", "classes", "frame_seconds")
     try:
@@ -135,7 +145,9 @@ def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
                 found = ", ".join(archive.files) or "nothing"
                 raise InputError(f"{path}: no array '{missing[0]}' (found {found}); expected {', '.join(keys)}")
             return {key: archive[key] for key in keys}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    except InputError:
+        raise
+    except Exception as error:  # a broken archive can raise almost anything: zlib, struct, tokenize, memory...
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}: not readable as an .npz without pickled objects ({reason})") from None
 
