@@ -11,6 +11,8 @@ import click
 from remixbench.cli.console import Settings
 from remixbench.cli.options import decibel
 
+FILE = click.Path(dir_okay=False, path_type=Path)
+
 
 @click.command()
 @click.argument("targets", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN|PREDICTIONS]...")
@@ -20,6 +22,10 @@ from remixbench.cli.options import decibel
 @click.option("--fold", type=click.IntRange(1), metavar="N", help="Which fold the predictions are for.")
 @click.option("--bootstrap", type=click.IntRange(0, 1_000_000), metavar="N",
               help="Resamples for the 95 % intervals; 0 for none. [default: 1000]")  # fmt: skip
+@click.option("--compare", type=str, nargs=2, metavar="A B", help="Print what two rows differ by, instead.")
+@click.option("--submission", type=FILE, metavar="FILE", help="Also write what was scored into one file for others.")
+@click.option("--add", type=FILE, metavar="FILE",
+              help="Check such a file and add it; predictions given are checked against it.")  # fmt: skip
 @click.option("--format", "style", type=click.Choice(["table", "md", "csv", "json", "latex"]), default="table",
               show_default=True, help="How to print the leaderboard.")  # fmt: skip
 @click.pass_obj
@@ -31,17 +37,21 @@ def command(
     snr: float | None,
     fold: int | None,
     bootstrap: int | None,
+    compare: tuple[str, str] | None,
+    submission: Path | None,
+    add: Path | None,
     style: str,
 ) -> None:
     """Score runs, or anyone's predictions; print the leaderboard and write it in every format.
 
     Example: remixbench score my_tags.csv --name "My system" --snr 0 --fold 4
     """
-    from remixbench.leaderboard.score import render, score
+    from remixbench.leaderboard.render import render
+    from remixbench.leaderboard.score import score
 
     board = score(
         *targets, workspace=settings.workspace, dataset=dataset, name=name, snr=snr, fold=fold, bootstrap=bootstrap,
-        progress=settings.progress(),
+        compare=compare, submission=submission, add=add, progress=settings.progress(),
     )  # fmt: skip
     terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if terminal else None

@@ -75,6 +75,7 @@ class Row:
     settings : what it was trained with
     marks : what a reader has to know before comparing it
     columns : by SNR in dB
+    plain : whether it is a system as it comes: all of the training clips, no option changed
     """
 
     name: str
@@ -83,11 +84,50 @@ class Row:
     settings: dict[str, Any]
     marks: tuple[str, ...]
     columns: dict[float, Column]
+    plain: bool
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much better the first of two systems is.
+
+    Attributes
+    ----------
+    difference : mean of the first less that of the second, over the common folds
+    low, high : 95 % interval of the difference
+    superiority : share of the draws in which the first is better, equal ones counted half
+    """
+
+    snr: float
+    metric: str
+    difference: float
+    low: float
+    high: float
+    superiority: float
+    folds: tuple[int, ...]
+    resamples: int
 
     @property
-    def plain(self) -> bool:
-        """Whether it is a system as it comes: all of the training clips, no option changed."""
-        return self.system is not None and self.name.split(" (")[0] == self.system
+    def told_apart(self) -> bool:
+        """Whether the interval leaves out zero."""
+        return self.low > 0 or self.high < 0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The differences of two rows, by SNR and figure."""
+
+    first: str
+    second: str
+    differences: tuple[Difference, ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """The records of one row; `origin` names the submission that they came in, "" for this workspace's own."""
+
+    origin: str
+    records: tuple[Record, ...]
 
 
 @dataclass(frozen=True)
@@ -99,6 +139,7 @@ class Board:
     comparable : whether published figures may stand beside these
     why_not : the reasons where not
     left_out : records that could not be shown, a line each
+    comparison : of two rows, where one was asked for
     """
 
     dataset: str
@@ -111,6 +152,7 @@ class Board:
     rows: tuple[Row, ...]
     published: Published
     left_out: tuple[str, ...] = ()
+    comparison: Comparison | None = None
 
     @property
     def snrs(self) -> tuple[float, ...]:
@@ -120,14 +162,14 @@ class Board:
 
 def make_board(
     dataset: Dataset,
-    records: Sequence[Record],
-    added: Sequence[Record],
+    own: Sequence[Group],
+    added: Sequence[Group],
     published: Published,
     scoring_version: str,
     left_out: Sequence[str] = (),
 ) -> Board:
-    """Make the rows of a data set from the records of this workspace and those added from submissions."""
-    rows = [*_rows(records, None), *_rows(added, "added")]
+    """Make the rows of a data set from this workspace's own records and those added from submissions."""
+    rows = [*_rows(own), *_rows(added)]
     reasons = dataset.not_comparable
     if not reasons and dataset.recipe.name != published.recipe:
         reasons = (f"the published figures are on {published.recipe}, these on {dataset.recipe.name}",)
@@ -156,36 +198,33 @@ def _order(row: Row, published: Published) -> tuple[int, int, str, str]:
     )
 
 
-def _rows(records: Sequence[Record], kind: str | None) -> list[Row]:
-    """Gather records into rows: everything of an entry but SNR, fold and seed tells rows apart."""
-    gathered: dict[str, list[Record]] = {}
-    for record in records:
-        entry = record.entry
-        key = json.dumps([entry.name, entry.kind, entry.system, entry.settings, entry.marks], sort_keys=True)
-        gathered.setdefault(key, []).append(record)
-    names = _names([group[0] for group in gathered.values()])
+def _rows(groups: Sequence[Group]) -> list[Row]:
     rows = []
-    for name, group in zip(names, gathered.values(), strict=True):
-        entry = group[0].entry
+    for name, group in zip(_names(groups), groups, strict=True):
+        entry = group.records[0].entry
         columns = {}
-        for snr in sorted({record.entry.snr for record in group}):
-            here = sorted((r for r in group if r.entry.snr == snr), key=lambda r: (r.entry.fold, r.entry.seed or 0))
-            columns[snr] = _column(snr, here)
-        rows.append(Row(name, kind or entry.kind, entry.system, entry.settings, entry.marks, columns))
+        for snr in sorted({record.entry.snr for record in group.records}):
+            here = [record for record in group.records if record.entry.snr == snr]
+            columns[snr] = _column(snr, sorted(here, key=lambda r: (r.entry.fold, r.entry.seed or 0)))
+        kind = "added" if group.origin else entry.kind
+        rows.append(Row(name, kind, entry.system, entry.settings, entry.marks, columns, entry.name == entry.system))
     return rows
 
 
-def _names(records: Sequence[Record]) -> list[str]:
-    """Name the rows; where two have one name, say what of their settings differs."""
+def _names(groups: Sequence[Group]) -> list[str]:
+    """Name the rows; where two have one name, say what of their settings or origins differs."""
     names = []
-    for record in records:
-        entry = record.entry
-        alike = [other.entry for other in records if other.entry.name == entry.name]
+    for group in groups:
+        entry = group.records[0].entry
+        alike = [other for other in groups if other.records[0].entry.name == entry.name]
         differing = [
-            key for key, value in entry.settings.items() if any(other.settings.get(key) != value for other in alike)
+            f"{key.replace('_', ' ')} {_shown(value)}"
+            for key, value in entry.settings.items()
+            if any(other.records[0].entry.settings.get(key) != value for other in alike)
         ]
-        said = ", ".join(f"{key.replace('_', ' ')} {_shown(entry.settings[key])}" for key in differing)
-        names.append(f"{entry.name} ({said})" if said else entry.name)
+        if group.origin and len({other.origin for other in alike}) > 1:
+            differing.append(group.origin)
+        names.append(f"{entry.name} ({', '.join(differing)})" if differing else entry.name)
     return names
 
 

@@ -1,20 +1,12 @@
-"""The tables of a leaderboard, in the forms of the paper's Tables 1 to 3 and two more."""
+"""The main table, in the form of the paper's Table 1, the differences to it, and what two systems differ by."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from remixbench.leaderboard import words
-from remixbench.leaderboard.board import MAIN, Board, Row
+from remixbench.leaderboard.board import MAIN, Board, Comparison, Row
 from remixbench.leaderboard.grid import Block, Cell, Grid, Line, Notes
 
 KINDS = {"run": "Trained here", "predictions": "Submitted", "added": "Added from submissions"}
-
-
-def make_grids(board: Board) -> tuple[Grid, ...]:
-    """Return every table for which there are figures, the main one first."""
-    grids = [main_grid(board), difference_grid(board)]
-    return tuple(grid for grid in grids if grid is not None)
 
 
 def blocks_of(board: Board, lines: dict[int, Line]) -> list[Block]:
@@ -92,10 +84,10 @@ def _sureness(board: Board) -> list[str]:
     counts = sorted({(each.clips, each.groups) for each in made})
     folds = " or ".join(f"{clips} clips in {groups} groups" for clips, groups in counts)
     return [
-        f"[low, high]: 95 % interval from {' or '.join(map(str, resamples))} bootstrap resamples of clips, those of the"
+        f"low–high: 95 % interval from {' or '.join(map(str, resamples))} bootstrap resamples of clips, those of the"
         f" same event recordings together ({folds} a fold). ±: standard deviation over folds and seeds, given instead"
         " where a figure is the mean of several runs.",
-        "Bold: the best of a column, and those that a paired bootstrap over the same clips does not tell from it"
+        "Bold (*): the best of a column, and those that a paired bootstrap over the same clips does not tell from it"
         " (95 %).",
         f"Scoring version {board.scoring_version}.",
     ]
@@ -132,7 +124,33 @@ def _cell(row: Row, snr: float, metric: str) -> Cell:
     return words.cell(row.columns[snr].figures.get(metric)) if snr in row.columns else Cell()
 
 
-def used(rows: Sequence[Row], metrics: Sequence[str]) -> tuple[str, ...]:
-    """Return those of `metrics` that any row has."""
-    there = {name for row in rows for column in row.columns.values() for name in column.figures}
-    return tuple(name for name in metrics if name in there)
+def comparison_grid(comparison: Comparison, board: Board) -> Grid:
+    """Return what two systems differ by: SNRs down, figures across."""
+    metrics = tuple(dict.fromkeys(each.metric for each in comparison.differences))
+    found = {(each.snr, each.metric): each for each in comparison.differences}
+    lines = []
+    for snr in dict.fromkeys(each.snr for each in comparison.differences):
+        cells = []
+        for metric in metrics:
+            each = found.get((snr, metric))
+            if each is None:
+                cells.append(Cell())
+            else:
+                beside = f"{words.signed(each.low, 3)} to {words.signed(each.high, 3)}, P {each.superiority:.3f}"
+                cells.append(Cell(words.signed(each.difference), beside, each.told_apart))
+        folds = sorted({fold for each in comparison.differences if each.snr == snr for fold in each.folds})
+        lines.append(Line(words.decibel(snr), tuple(cells), "", words.counted(folds, "fold")))
+    resamples = sorted({each.resamples for each in comparison.differences})
+    return Grid(
+        f"{comparison.first} minus {comparison.second} on {board.dataset}",
+        "SNR",
+        tuple(("", (words.title(metric),)) for metric in metrics),
+        (Block("", tuple(lines)),),
+        (
+            f"Under each difference its 95 % interval from {' or '.join(map(str, resamples))} paired bootstrap"
+            " resamples (both systems on the same draws of clips, those of the same event recordings together), and P,"
+            f" the share of resamples in which {comparison.first} is better. Bold (*): the interval leaves out zero.",
+        ),
+        "tested on",
+        caption(board),
+    )

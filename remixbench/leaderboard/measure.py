@@ -165,7 +165,7 @@ def make_record(
         ),
         figures=plain["figures"],
         intervals={name: tuple(ends) if ends else None for name, ends in plain["intervals"].items()},
-        per_class=plain["per_class"],
+        per_class={name.removeprefix("per_class_"): each for name, each in plain["per_class"].items()},
         settings=plain["settings"],
         draws={name: pack(scores.samples[name]) for name in DRAWN if name in scores.samples},
     )

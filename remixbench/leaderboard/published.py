@@ -97,10 +97,10 @@ class Published(_Frozen):
 
     @property
     def systems(self) -> tuple[str, ...]:
-        """The registered systems that published rows belong to, in the order of Table 1, then 2ap."""
-        return tuple(
-            dict.fromkeys([*(row.system for row in self.table1.rows), *(row.system for row in self.table3.rows)])
-        )
+        """The registered systems that published rows belong to, in the order of Tables 1 and 3."""
+        later = [row.system for row in self.table3.rows]
+        first = [row.system for row in self.table1.rows if row.system not in later]
+        return tuple(dict.fromkeys([*first, *later]))
 
     def value(self, system: str | None, snr: float, metric: str) -> float | None:
         """Return the published figure of a system, or None where there is none."""

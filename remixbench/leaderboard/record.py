@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -88,6 +89,13 @@ class Record(_Frozen):
     per_class: dict[Word, dict[Word, Number | None]]
     settings: dict[str, Any]
     draws: dict[Word, str]
+
+    @model_validator(mode="after")
+    def _in_range(self) -> Record:
+        for name, value in self.figures.items():
+            if value is not None and (value < 0 or (value > 1 and not re.search(r"_er\b", name))):
+                raise ValueError(f"'{name}' is {value:g}, expected a figure in [0, 1]")
+        return self
 
     @model_validator(mode="after")
     def _draws_fit(self) -> Record:

@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from remixbench.dataset.layout import Dataset, find_dataset
-from remixbench.errors import InputError, unknown
-from remixbench.files import read_json, write_text
-from remixbench.leaderboard.board import Board, make_board
-from remixbench.leaderboard.data import to_csv, to_json
-from remixbench.leaderboard.grids import make_grids
-from remixbench.leaderboard.markdown import to_markdown
+from remixbench.errors import InputError
+from remixbench.files import read_json
+from remixbench.leaderboard.board import Board
+from remixbench.leaderboard.collect import read_board
 from remixbench.leaderboard.measure import Task, Truth, measure, truth_of
-from remixbench.leaderboard.published import load_published
-from remixbench.leaderboard.record import METRICS, Record, read_record
-from remixbench.leaderboard.targets import (
-    RUN_FILE,
-    check_runs,
-    predictions_task,
-    run_folders,
-    run_task,
-    runs_of,
-)
+from remixbench.leaderboard.paired import compare_rows
+from remixbench.leaderboard.record import Record
+from remixbench.leaderboard.render import write_board
+from remixbench.leaderboard.submission import add as add_submission
+from remixbench.leaderboard.submission import read_submission, write_submission
+from remixbench.leaderboard.targets import RUN_FILE, check_runs, predictions_task, run_folders, run_task, runs_of
 from remixbench.progress import SILENT, Progress
-from remixbench.scoring import SCORING_VERSION
 
 RESAMPLES = 1000
-WRITERS: dict[str, tuple[str, Callable[[Board], str]]] = {
-    "csv": ("csv", to_csv),
-    "md": ("md", lambda board: to_markdown(make_grids(board))),
-    "json": ("json", to_json),
-}
-"""Format: suffix of its file, and what writes it."""
 
 
 def score(
@@ -43,6 +31,9 @@ def score(
     snr: float | None = None,
     fold: int | None = None,
     bootstrap: int | None = None,
+    compare: tuple[str, str] | None = None,
+    submission: str | Path | None = None,
+    add: str | Path | None = None,
     progress: Progress = SILENT,
 ) -> Board:
     """Score runs, or anyone's predictions, and write the leaderboard of their data set.
@@ -52,11 +43,16 @@ def score(
     Parameters
     ----------
     targets : folders of runs (or folders above runs), or one system's predictions: tags.csv, frames.npz, a folder
-        of both or of one TSV a clip, an event list. By default all finished runs of the data set.
+        of both or of one TSV a clip, an event list; several files may express different things of one system. By
+        default all finished runs of the data set. With `add`: predictions that the submission was made from, to check
+        it against.
     workspace : where data sets, runs and leaderboards lie.
     dataset : name or folder of a data set; by default that of the runs given, else the one made last.
     name, snr, fold : whose predictions these are, at which ratio in dB, and on which fold.
     bootstrap : resamples for the 95 % intervals; 0 for none; by default 1,000.
+    compare : two rows by name; what they differ by is in the `comparison` of the leaderboard returned.
+    submission : a file to write what was scored into, for other installations.
+    add : a submission to check and add.
     progress : what is told of the work.
 
     Returns
@@ -66,27 +62,48 @@ def score(
     Raises
     ------
     InputError
-        Where there is nothing to score, an option is missing, or predictions are not usable.
+        Where there is nothing to score, an option is missing, or predictions or a submission are not usable.
     """
     workspace = Path(workspace)
     resamples = RESAMPLES if bootstrap is None else bootstrap
     if resamples < 0:
         raise InputError(f"--bootstrap {resamples}: expected 0 for none, or a number of resamples such as 1000")
     paths = [Path(target) for target in targets]
-    opened, tasks = plan_tasks(paths, workspace, dataset, name, snr, fold, progress)
-    changed = _measure(opened, tasks, resamples, progress)
+    if add is not None:
+        _refuse({"--name": name, "--snr": snr, "--fold": fold, "--submission": submission}, "goes without --add")
+        opened = _add(workspace, dataset, Path(add), paths, progress)
+    else:
+        opened, tasks = plan_tasks(paths, workspace, dataset, name, snr, fold, progress)
+        records = _measure(opened, tasks, resamples, progress)
+        if submission is not None:
+            digest = write_submission(Path(submission), opened, records)
+            progress.say(f"{submission}: {len(records)} records, digest {digest}")
     board = read_board(workspace, opened, progress)
     written = write_board(workspace, board)
-    where = workspace / "leaderboard"
-    progress.say(
-        f"{changed} of {len(tasks)} scored, the others were; "
-        + (
-            f"written: {', '.join(str(where / each) for each in written)}"
-            if written
-            else "the leaderboard is as it was"
-        )
-    )
-    return board
+    where = workspace / "leaderboard" / f"{opened.name}.{{csv,md,json,tex}}"
+    progress.say(f"{where}: written" if written else f"{where}: nothing changed")
+    return board if compare is None else replace(board, comparison=compare_rows(board, *compare))
+
+
+def _refuse(options: dict[str, object], why: str) -> None:
+    for option, value in options.items():
+        if value is not None:
+            raise InputError(f"{option}: {why}; leave it out")
+
+
+def _add(
+    workspace: Path, dataset: str | Path | Dataset | None, file: Path, paths: Sequence[Path], progress: Progress
+) -> Dataset:
+    """Add a submission to the data set given, or the one of its manifest; returns the data set."""
+    wanted = read_submission(file)
+    if dataset is None:
+        made = sorted((workspace / "datasets").glob("*/dataset.json"))
+        alike = [file.parent for file in made if read_json(file).get("manifest_digest") == wanted.manifest_digest]
+        dataset = alike[0] if alike else None
+    opened = find_dataset(workspace, dataset)
+    evidence = [found for path in paths for found in ([run / "predictions" for run in run_folders(path)] or [path])]
+    add_submission(workspace, opened, wanted, file, evidence, progress)
+    return opened
 
 
 def plan_tasks(
@@ -108,7 +125,6 @@ def plan_tasks(
     folders = {path: run_folders(path) for path in paths}
     runs = [folder for found in folders.values() for folder in found]
     strangers = [path for path, found in folders.items() if not found]
-    given = [f"--{key}" for key, value in (("name", name), ("snr", snr), ("fold", fold)) if value is not None]
     if strangers:
         if runs:
             raise InputError(
@@ -116,8 +132,7 @@ def plan_tasks(
             )
         opened = find_dataset(workspace, dataset)
         return opened, [predictions_task(workspace, opened, strangers, name, snr, fold)]
-    if given:
-        raise InputError(f"{given[0]}: goes with predictions, and none are given; name the file that they are in")
+    _refuse({"--name": name, "--snr": snr, "--fold": fold}, "goes with predictions, and none are given")
     if not paths:
         opened = find_dataset(workspace, dataset)
         return opened, [run_task(workspace, folder) for folder in runs_of(workspace, opened, progress)]
@@ -133,76 +148,19 @@ def plan_tasks(
     return opened, [run_task(workspace, folder) for folder in check_runs(inside, opened)]
 
 
-def _measure(dataset: Dataset, tasks: Sequence[Task], resamples: int, progress: Progress) -> int:
-    """Bring every task's record up to date; returns how many had to be computed."""
+def _measure(dataset: Dataset, tasks: Sequence[Task], resamples: int, progress: Progress) -> list[Record]:
+    """Bring every task's record up to date."""
     truths: dict[int, Truth] = {}
+    records = []
     computed = 0
     with progress.bar("score", len(tasks), "runs") as advance:
         for task in tasks:
             fold = task.entry.fold
             if fold not in truths:
                 truths[fold] = truth_of(dataset, fold)
-            computed += measure(dataset, truths[fold], task, resamples)[1]
+            record, new = measure(dataset, truths[fold], task, resamples)
+            records.append(record)
+            computed += new
             advance(1)
-    return computed
-
-
-def read_board(workspace: Path, dataset: Dataset, progress: Progress = SILENT) -> Board:
-    """Make the leaderboard of a data set from every record in the workspace; what is left out is said."""
-    kept: list[Record] = []
-    left_out: list[str] = []
-    for file in sorted((workspace / "runs" / dataset.name).rglob(METRICS)):
-        try:
-            record = read_record(file)
-            why = stale(record, dataset)
-        except InputError as error:
-            why, place = str(error), ""
-        else:
-            place = f"{file.relative_to(workspace).as_posix()}: "
-        if why:
-            left_out.append(f"{place}{why}")
-            progress.say(f"left out: {place}{why}")
-        else:
-            kept.append(record)
-    if not kept:
-        raise InputError(f"{workspace / 'runs' / dataset.name}: nothing is scored yet; `remixbench train` makes runs")
-    return make_board(dataset, kept, [], load_published(), SCORING_VERSION, left_out)
-
-
-def stale(record: Record, dataset: Dataset) -> str:
-    """Say why a record may not stand in the data set's table; empty where it may."""
-    made = record.made_from
-    if made.manifest_digest != dataset.digest:
-        return f"is of another manifest ({made.manifest_digest[:12]}) than the data set ({dataset.digest[:12]})"
-    if made.scoring_version != SCORING_VERSION:
-        return f"is of scoring version {made.scoring_version}, this is {SCORING_VERSION}; score it again"
-    return ""
-
-
-def write_board(workspace: Path, board: Board) -> list[str]:
-    """Write the leaderboard's files where they differ from what is there; returns the names of those written."""
-    written = []
-    for suffix, render in WRITERS.values():
-        file = workspace / "leaderboard" / f"{board.dataset}.{suffix}"
-        text = render(board)
-        if not (file.is_file() and file.read_bytes() == text.encode("utf-8")):
-            write_text(file, text)
-            written.append(file.name)
-    return written
-
-
-def render(board: Board, style: str, *, width: int | None = None, colour: bool = False) -> str:
-    """Return the leaderboard as a `table` for a terminal, or as its `md`, `csv`, `json` or `latex` file has it.
-
-    Raises
-    ------
-    InputError
-        For another format.
-    """
-    if style == "table":
-        from remixbench.leaderboard.terminal import to_terminal
-
-        return to_terminal(make_grids(board), width=width, colour=colour)
-    if style not in WRITERS:
-        raise unknown("format", style, ("table", *WRITERS))
-    return WRITERS[style][1](board)
+    progress.say(f"{computed} of {len(tasks)} scored now, {len(tasks) - computed} before")
+    return records

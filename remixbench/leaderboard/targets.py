@@ -24,18 +24,14 @@ SETTINGS = ("options", "alpha", "fraction", "epochs", "batch_size", "learning_ra
 
 
 def runs_of(workspace: Path, dataset: Dataset, progress: Progress) -> list[Path]:
-    """Return the folders of all finished runs on a data set, in order; what is left out is said.
-
-    Raises
-    ------
-    InputError
-        If there are none.
-    """
-    above = workspace / "runs" / dataset.name
-    found = run_folders(above)
-    kept = _usable(found, dataset, progress)
-    if not kept and not any(above.rglob("metrics.json")):
-        raise InputError(f"{above}: no finished run on data set '{dataset.name}' yet; `remixbench train` makes some")
+    """Return the folders of all finished runs on a data set, in order; what is left out is said."""
+    kept = []
+    for folder in run_folders(workspace / "runs" / dataset.name):
+        why = _unusable(read_json(folder / RUN_FILE), dataset)
+        if why:
+            progress.say(f"left out: {folder}: {why}")
+        else:
+            kept.append(folder)
     return kept
 
 
@@ -57,17 +53,6 @@ def check_runs(folders: Sequence[Path], dataset: Dataset) -> list[Path]:
         if why := _unusable(info, dataset):
             raise InputError(f"{folder}: {why}")
     return list(folders)
-
-
-def _usable(folders: Sequence[Path], dataset: Dataset, progress: Progress) -> list[Path]:
-    kept = []
-    for folder in folders:
-        why = _unusable(read_json(folder / RUN_FILE), dataset)
-        if why:
-            progress.say(f"{folder}: left out: {why}")
-        else:
-            kept.append(folder)
-    return kept
 
 
 def _unusable(info: dict[str, Any], dataset: Dataset) -> str:

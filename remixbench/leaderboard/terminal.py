@@ -1,77 +1,130 @@
-"""Tables for a terminal. Nothing in them is taken for markup; where a terminal is narrow, one SNR stands under the
-other."""
+"""Tables for a terminal, or as plain text. Where a terminal is narrow, one SNR stands under the other.
+
+Nothing in a table is taken for markup, and wide characters count as two columns.
+"""
 
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Sequence
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group, RenderableType
-from rich.measure import Measurement
-from rich.table import Table
+from rich.cells import cell_len
+from rich.console import Console
 from rich.text import Text
 
-from remixbench.leaderboard.grid import Cell, Grid
+from remixbench.leaderboard.grid import Cell, Grid, Line
 
-WIDEST = 1000
+LONGEST_NAME = 48
+GAP = "  "
+NARROWEST = 80
 
 
 def to_terminal(grids: Sequence[Grid], *, width: int | None = None, colour: bool = False) -> str:
     """Return the tables as text for a terminal of `width` columns, or as wide as they are."""
     text = io.StringIO()
     console = Console(
-        file=text, width=width or WIDEST, force_terminal=colour, color_system="standard" if colour else None,
-        highlight=False, emoji=False, markup=False, legacy_windows=False,
+        file=text, force_terminal=colour, color_system="standard" if colour else None, highlight=False, emoji=False,
+        markup=False, legacy_windows=False,
     )  # fmt: skip
     for grid in grids:
-        for part in _fitting(grid, console, width):
-            console.print(part)
-    return "\n".join(line.rstrip() for line in text.getvalue().splitlines()).rstrip() + "\n"
+        parts = (grid,) if width is None or sum(_widths(grid)) <= width else grid.split()
+        for part in parts:
+            for line in _lines(part, width):
+                line.rstrip()
+                console.print(line, soft_wrap=True)
+    return text.getvalue().rstrip("\n") + "\n"
 
 
-def _fitting(grid: Grid, console: Console, width: int | None) -> list[RenderableType]:
-    whole = _table(grid)
-    fits = width is None or Measurement.get(console, console.options, whole).maximum <= width
-    parts = (grid,) if fits else grid.split()
-    return [_with_texts(part) for part in parts]
-
-
-def _with_texts(grid: Grid) -> RenderableType:
-    above = [Text(grid.title, style="bold")] if grid.title else []
-    above += [Text(line) for line in grid.caption]
-    below = [Text(line, style="dim") for line in grid.notes]
-    if below:
-        below.append(Text(""))
-    return Group(*above, _table(grid), *below)
-
-
-def _table(grid: Grid) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column(Text(grid.head), no_wrap=False, min_width=12)
-    if any(line.notes for block in grid.blocks for line in block.lines):
-        table.add_column(Text(""))
-    marked = len(table.columns) == 2
-    for heading, names in grid.groups:
-        for place, name in enumerate(names):
-            table.add_column(Text(f"{heading if place == 0 else ''}\n{name}" if heading else name), justify="right")
-    if grid.runs:
-        table.add_column(Text(grid.runs))
+def _lines(grid: Grid, width: int | None) -> list[Text]:
+    """Return a grid as lines of styled text."""
+    widths = _widths(grid)
+    across = sum(widths)
+    reading = min(width or max(across, NARROWEST), max(across, NARROWEST))
+    lines = [Text(grid.title, style="bold")] if grid.title else []
+    for text in grid.caption:
+        lines += [Text(part) for part in textwrap.wrap(text, reading)]
+    if lines:
+        lines.append(Text(""))
+    if any(heading for heading, _ in grid.groups):
+        lines.append(_group_heads(grid, widths))
+    heads = [Text(grid.head), *map(Text, grid.columns), Text(grid.runs)]
+    lines += [_join(heads, widths), Text("─" * across, style="dim")]
     for block in grid.blocks:
         if block.heading:
-            table.add_row(Text(block.heading, style="italic"))
+            lines += [Text(part, style="italic") for part in textwrap.wrap(block.heading, reading)]
         for line in block.lines:
-            notes = [Text(line.notes, style="dim")] if marked else []
-            runs = [Text(line.runs)] if grid.runs else []
-            table.add_row(Text(f"  {line.head}"), *notes, *map(_cell, line.cells), *runs)
-        table.add_section()
-    return table
+            lines += _line(line, widths, bool(grid.runs))
+    lines.append(Text("─" * across, style="dim"))
+    for note in grid.notes:
+        lines += [Text(part, style="dim") for part in textwrap.wrap(note, reading)]
+    return [*lines, Text("")]
 
 
-def _cell(cell: Cell) -> Text:
-    text = Text(cell.text, style="bold" if cell.bold else "")
-    if cell.bold:
-        text.append("*")
-    if cell.beside:
-        text.append(f"\n{cell.beside}", style="dim not bold")
-    return text
+def _line(line: Line, widths: Sequence[int], with_runs: bool) -> list[Text]:
+    runs = [Text(line.runs if with_runs else "")]
+    made = [_join([_head(line), *map(_value, line.cells), *runs], widths)]
+    if any(cell.beside for cell in line.cells):
+        besides = [Text(f"{cell.beside} " if cell.beside else "", style="dim") for cell in line.cells]
+        made.append(_join([Text(""), *besides, Text("")], widths))
+    return made
+
+
+def _head(line: Line) -> Text:
+    name = Text(f"  {_cut(line.head)}")
+    if line.notes:
+        name.append(f" {line.notes}", style="dim")
+    return name
+
+
+def _cut(name: str) -> str:
+    if cell_len(name) <= LONGEST_NAME:
+        return name
+    while cell_len(name) > LONGEST_NAME - 1:
+        name = name[:-1]
+    return name + "…"
+
+
+def _value(cell: Cell) -> Text:
+    return Text(f"{cell.text}{'*' if cell.bold else ' '}" if cell.text else "", style="bold" if cell.bold else "")
+
+
+def _widths(grid: Grid) -> list[int]:
+    """Return the width of every column, the gap before it included: name, figures, runs."""
+    lines = [line for block in grid.blocks for line in block.lines]
+    first = max(cell_len(text.plain) for text in (Text(grid.head), *map(_head, lines)))
+    columns = []
+    for index, name in enumerate(grid.columns):
+        texts = [name, *(f"{x} " for line in lines for x in (line.cells[index].text, line.cells[index].beside))]
+        columns.append(max(map(cell_len, texts)) + len(GAP))
+    start = 0
+    for heading, names in grid.groups:
+        short = cell_len(heading) + len(GAP) - sum(columns[start : start + len(names)])
+        columns[start] += max(0, short)
+        start += len(names)
+    runs = max((cell_len(text) + len(GAP) for text in (grid.runs, *(line.runs for line in lines))), default=0)
+    return [first, *columns, runs if grid.runs else 0]
+
+
+def _group_heads(grid: Grid, widths: Sequence[int]) -> Text:
+    line = Text(" " * widths[0])
+    start = 1
+    for heading, names in grid.groups:
+        span = sum(widths[start : start + len(names)])
+        line.append(GAP + heading.center(span - len(GAP)) if heading else " " * span, style="bold")
+        start += len(names)
+    return line
+
+
+def _join(cells: Sequence[Text], widths: Sequence[int]) -> Text:
+    """Put cells side by side: the first and last flush left, the figures flush right."""
+    line = Text("")
+    for place, (cell, width) in enumerate(zip(cells, widths, strict=True)):
+        blanks = " " * (width - cell_len(cell.plain))
+        if place == 0:
+            line.append_text(cell).append(blanks)
+        elif place == len(cells) - 1:
+            line.append(GAP if cell.plain else "").append_text(cell)
+        else:
+            line.append(blanks).append_text(cell)
+    return line

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from remixbench.leaderboard.board import Column, Figure
@@ -12,32 +11,27 @@ TITLES = {
     "micro_ap": "micro-AP",
     "macro_ap": "macro-AP",
     "macro_auc": "AUC",
-    "lwlrap": "lwlrap",
     "segment_f1": "segment F1",
     "segment_er": "segment ER",
-    "segment_error_rate": "segment ER",
     "event_f1": "event F1",
-    "event_onset_f1": "onset F1",
-    "onset_f1": "onset F1",
+    "event_f1_onset": "onset F1",
     "intersection_f1": "intersection F1",
     "psds1": "PSDS 1",
     "psds2": "PSDS 2",
     "frame_f1": "frame F1",
     "frame_ap": "frame AP",
     "tagging_f1": "tagging F1",
-    "tagging_f1_best": "best tagging F1",
+    "mask_f1": "mask F1",
+    "mask_auc": "mask AUC",
+    "mask_ap": "mask AP",
 }
 """Figures by what a table calls them; others are called by their own name."""
-LOWER_IS_BETTER = ("segment_er", "segment_error_rate", "error_rate")
 
 
 def title(metric: str) -> str:
-    """Return what a table calls a figure; the decoding in brackets stays."""
-    name, bracket, rest = metric.partition("[")
-    stem = re.sub(r"_(micro|macro)$", "", name)
-    average = name[len(stem) + 1 :]
-    words = TITLES.get(name) or (f"{TITLES.get(stem, stem.replace('_', ' '))} {average}".strip())
-    return f"{words} {bracket}{rest}".strip() if bracket else words
+    """Return what a table calls a figure; a threshold (@) stays, a decoding ([...]) is named by the column's group."""
+    name, at, threshold = metric.split("[")[0].partition("@")
+    return f"{TITLES.get(name, name.replace('_', ' '))}{' ' if at else ''}{at}{threshold}"
 
 
 def decibel(snr: float) -> str:
@@ -50,9 +44,9 @@ def number(value: float) -> str:
     return f"{value + 0.0:.4f}"
 
 
-def signed(value: float) -> str:
-    """Return a difference with four decimals and its sign."""
-    return f"{value + 0.0:+.4f}"
+def signed(value: float, digits: int = 4) -> str:
+    """Return a difference with its sign."""
+    return f"{value + 0.0:+.{digits}f}"
 
 
 def cell(figure: Figure | None) -> Cell:
@@ -63,8 +57,13 @@ def cell(figure: Figure | None) -> Cell:
     if figure.spread is not None:
         beside = f"±{figure.spread:.4f}"
     elif figure.low is not None and figure.high is not None:
-        beside = f"[{figure.low:.3f}, {figure.high:.3f}]"
+        beside = f"{_short(figure.low)}–{_short(figure.high)}"
     return Cell(number(figure.value), beside, figure.best)
+
+
+def _short(value: float) -> str:
+    """Return a figure with three decimals, without a leading zero."""
+    return f"{value + 0.0:.3f}".replace("0.", ".", 1) if 0 <= value < 0.9995 else f"{value:.3f}"
 
 
 def counted(values: Sequence[int], one: str) -> str:
@@ -83,6 +82,8 @@ def runs(columns: Sequence[Column]) -> str:
         words = counted(column.folds, "fold")
         if column.seeds and column.seeds != (0,):
             words += f", {counted(column.seeds, 'seed')}"
+        if len(column.records) < len(column.folds) * max(1, len(column.seeds)):
+            words += f" ({len(column.records)} runs)"
         said.append(words)
     if len(set(said)) == 1:
         return said[0]

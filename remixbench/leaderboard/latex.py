@@ -1,0 +1,106 @@
+r"""Tables in LaTeX with booktabs: a document that compiles as it is, each table of which can be taken on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from remixbench.leaderboard.grid import Cell, Grid, Line
+
+_ESCAPES = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", '"': r"\textquotedbl{}", "`": r"\textasciigrave{}",
+    "[": "{[}", "]": "{]}", "±": r"$\pm$", "α": r"$\alpha$", "−": "$-$", "–": r"\textendash{}", "×": r"$\times$",
+    "·": r"$\cdot$", "’": "'", "…": r"\ldots{}",
+}  # fmt: skip
+_LAST_OF_T1 = 0x17F
+"""Up to here (Latin-1 and Latin Extended-A) pdflatex has the letters; others are written by their number."""
+_BEFORE = r"""% Needs booktabs, geometry and textcomp. For a paper of your own, take what lies between two rules of %%%.
+\documentclass{article}
+\usepackage[T1]{fontenc}
+\usepackage[utf8]{inputenc}
+\usepackage{textcomp}
+\usepackage{booktabs}
+\usepackage[landscape,margin=1cm]{geometry}
+\begin{document}
+"""
+_RULE = "%" * 40
+
+
+def to_latex(grids: Sequence[Grid]) -> str:
+    """Return the tables as a LaTeX document."""
+    tables = "".join(f"{_RULE}\n{_grid(grid)}" for grid in grids)
+    return f"{_BEFORE}{tables}{_RULE}\n\\end{{document}}\n"
+
+
+def escape(text: str) -> str:
+    """Return text that LaTeX sets as it is, whatever stands in it, on one line."""
+    return "".join(map(_letter, " ".join(text.split()))).replace("--", "-{}-")
+
+
+def _letter(letter: str) -> str:
+    if letter in _ESCAPES:
+        return _ESCAPES[letter]
+    known = 0x20 <= ord(letter) < 0x7F or 0xC0 <= ord(letter) <= _LAST_OF_T1
+    return letter if known else rf"\texttt{{U+{ord(letter):04X}}}"
+
+
+def _grid(grid: Grid) -> str:
+    noted = any(line.notes for block in grid.blocks for line in block.lines)
+    width = 1 + len(grid.columns) + bool(grid.runs)
+    lines = [
+        r"\begin{table}[p]",
+        r"\centering",
+        rf"\caption{{{escape(' '.join([grid.title + '.', *grid.caption]))}}}",
+        r"\scriptsize",
+        r"\setlength{\tabcolsep}{3pt}",
+        rf"\begin{{tabular}}{{l{'r' * len(grid.columns)}{'l' if grid.runs else ''}}}",
+        r"\toprule",
+        *_heads(grid),
+        r"\midrule",
+    ]
+    for place, block in enumerate(grid.blocks):
+        if place:
+            lines.append(r"\midrule")
+        if block.heading:
+            lines.append(rf"\multicolumn{{{width}}}{{l}}{{\textit{{{escape(block.heading)}}}}} \\")
+        for line in block.lines:
+            lines += _line(line, noted, bool(grid.runs))
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    if grid.notes:
+        lines.append(r"\par\smallskip\begin{minipage}{0.95\linewidth}\tiny\raggedright")
+        lines += [rf"{escape(note)}\par" for note in grid.notes]
+        lines.append(r"\end{minipage}")
+    return "\n".join([*lines, r"\end{table}", ""])
+
+
+def _heads(grid: Grid) -> list[str]:
+    last = [escape(grid.runs)] if grid.runs else []
+    lines = []
+    if any(heading for heading, _ in grid.groups):
+        spans, rules, start = [], [], 2
+        for heading, names in grid.groups:
+            spans.append(rf"\multicolumn{{{len(names)}}}{{c}}{{{escape(heading)}}}")
+            rules.append(rf"\cmidrule(lr){{{start}-{start + len(names) - 1}}}")
+            start += len(names)
+        lines += [_row(["", *spans, *[""] * len(last)]), "".join(rules)]
+    return [*lines, _row([escape(grid.head), *map(escape, grid.columns), *last])]
+
+
+def _line(line: Line, noted: bool, with_runs: bool) -> list[str]:
+    marks = rf"\textsuperscript{{{escape(line.notes)}}}" if noted and line.notes else ""
+    runs = [escape(line.runs)] if with_runs else []
+    rows = [_row([escape(line.head) + marks, *map(_value, line.cells), *runs])]
+    if any(cell.beside for cell in line.cells):
+        besides = [rf"{{\tiny {escape(cell.beside)}}}" if cell.beside else "" for cell in line.cells]
+        rows.append(_row(["", *besides, *[""] * len(runs)]))
+    return rows
+
+
+def _value(cell: Cell) -> str:
+    return rf"\textbf{{{escape(cell.text)}}}" if cell.bold else escape(cell.text)
+
+
+def _row(cells: Sequence[str]) -> str:
+    # a row that begins with "[" would be taken for the space of the row before it; escape() sees to that
+    return " & ".join(cells) + r" \\"
