@@ -129,15 +129,36 @@ def make(
         folder, chosen.recipe, chosen.manifest, chosen.not_comparable, audio_format, stems, features,
         {"scenes": chosen.scenes.digest, "events": chosen.events.digest},
     )  # fmt: skip
+    unfinished = work.Work(folder / ".work")
     there = finish.existing(request)
-    todo = tuple(value for value in snrs if not finish.is_made(request, there, value))
-    if not todo:
-        assert there is not None
-        progress.say(f"{folder}: {_all_made(there, snrs)}; nothing to do")
-        return there
-    workers = Workers(jobs, backend, scheduler)
-    with work.only_one(lock_file(folder, f"make-{shard[0]}-of-{shard[1]}"), folder):
-        return _make(request, chosen.scenes, chosen.events, todo, shard, workers, progress)
+    if finish.unmade(request, there, snrs) or unfinished.folder.is_dir():
+        with work.only_one(lock_file(folder, f"make-{shard[0]}-of-{shard[1]}"), folder):
+            # no other share may finish between the look and the start
+            with work.wait_for(lock_file(folder, "finish")):
+                there = finish.existing(request)
+                if todo := finish.unmade(request, there, snrs):
+                    _open(request, unfinished, todo)
+                elif there is not None:  # a process was killed before it could drop its work
+                    unfinished.close([value for value in there.snrs if finish.is_made(request, there, value)])
+            if todo:
+                workers = Workers(jobs, backend, scheduler)
+                return _make(request, unfinished, chosen.scenes, chosen.events, todo, shard, workers, progress)
+    assert there is not None
+    progress.say(f"{folder}: {_all_made(there, snrs)}; nothing to do")
+    return there
+
+
+def _open(request: finish.Request, unfinished: work.Work, snrs: tuple[float, ...]) -> None:
+    """Lay out the folders and files to be filled; nothing that is there is lost."""
+    folder, recipe, manifest = request.folder, request.recipe, request.manifest
+    unfinished.open(request.job(), snrs)
+    write_manifest(manifest, folder / "manifest")
+    for snr in snrs:
+        for kind in ("audio", "stems") if request.stems else ("audio",):
+            (folder / snr_name(snr) / kind).mkdir(parents=True, exist_ok=True)
+        # when all is done, the file may have been moved to its place already
+        if request.features and _unfinished_blocks(unfinished, manifest, [snr]):
+            unfinished.open_logmel(snr, (len(manifest.clips), recipe.frames, recipe.features.bands))
 
 
 def _all_made(there: Dataset, snrs: Sequence[float]) -> str:
@@ -146,6 +167,7 @@ def _all_made(there: Dataset, snrs: Sequence[float]) -> str:
 
 def _make(
     request: finish.Request,
+    unfinished: work.Work,
     scenes: Catalogue,
     events: Catalogue,
     snrs: tuple[float, ...],
@@ -154,15 +176,7 @@ def _make(
     progress: Progress,
 ) -> Dataset | None:
     folder, recipe, manifest = request.folder, request.recipe, request.manifest
-    unfinished = work.Work(folder / ".work")
-    unfinished.open(request.job())
-    write_manifest(manifest, folder / "manifest")
     wanted = manifest.excerpts
-    for snr in snrs:
-        for kind in ("audio", "stems") if request.stems else ("audio",):
-            (folder / snr_name(snr) / kind).mkdir(parents=True, exist_ok=True)
-        if request.features:
-            unfinished.open_logmel(snr, (len(manifest.clips), recipe.frames, recipe.features.bands))
     job = Job(folder.resolve(), unfinished.folder.resolve(), recipe, snrs, request.audio_format, request.stems,
               request.features, scenes.reader, wanted)  # fmt: skip
     blocks = _unfinished_blocks(unfinished, manifest, snrs)
@@ -172,7 +186,7 @@ def _make(
     _render_blocks(job, unfinished, manifest, mine, workers, progress)
     with work.wait_for(lock_file(folder, "finish")):
         there = finish.existing(request)
-        if not unfinished.folder.exists() and there is not None:
+        if there is not None and not any(map(unfinished.is_open, snrs)):
             return there  # another share finished it in the meantime
         if left := _unfinished_blocks(unfinished, manifest, snrs):
             progress.say(
@@ -190,8 +204,8 @@ def lock_file(folder: Path, purpose: str) -> Path:
 
 
 def _unfinished_blocks(unfinished: work.Work, manifest: Manifest, snrs: Sequence[float]) -> list[int]:
-    count = -(-len(manifest.clips) // work.CLIPS_A_BLOCK)
-    return [block for block in range(count) if any(not unfinished.is_done(snr, block) for snr in snrs)]
+    blocks = range(work.block_count(len(manifest.clips)))
+    return [block for block in blocks if any(not unfinished.is_done(snr, block) for snr in snrs)]
 
 
 def _rows(manifest: Manifest, block: int) -> list[int]:

@@ -17,7 +17,7 @@ from remixbench.dataset import labels
 from remixbench.dataset.excerpts import StoredExcerpts
 from remixbench.dataset.layout import FORMAT, Dataset, snr_name
 from remixbench.dataset.manifest import Manifest, number, to_csv
-from remixbench.dataset.work import Work
+from remixbench.dataset.work import Work, block_count
 from remixbench.errors import InputError
 from remixbench.files import sha256, write_bytes, write_json
 from remixbench.recipe import Recipe
@@ -100,11 +100,17 @@ def is_made(request: Request, there: Dataset | None, snr: float) -> bool:
     return not request.features or (place / "logmel.npy").exists()
 
 
+def unmade(request: Request, there: Dataset | None, snrs: Sequence[float]) -> tuple[float, ...]:
+    """Return the ratios of `snrs` that are still to be made."""
+    return tuple(snr for snr in snrs if not is_made(request, there, snr))
+
+
 def finish(request: Request, there: Dataset | None, work: Work, events: Catalogue, snrs: Sequence[float]) -> Dataset:
     """Write what is written once per data set and make it whole."""
     folder, recipe, clips = request.folder, request.recipe, request.manifest.clips
     names = [f"{clip.id}.{request.audio_format}" for clip in clips]
-    records = {snr: work.records(snr) for snr in snrs}
+    records = {snr: work.records(snr, block_count(len(clips))) for snr in snrs}
+    keep = () if there is None else there.snrs
     if there is None:
         excerpts = StoredExcerpts(work.folder / "excerpts", request.manifest.excerpts)
         seconds = {file: excerpts.facts((file, start)).seconds for file, start in request.manifest.excerpts}
@@ -112,15 +118,24 @@ def finish(request: Request, there: Dataset | None, work: Work, events: Catalogu
         write_bytes(folder / "labels" / "weak.tsv", labels.weak(clips, names))
         write_bytes(folder / "labels" / "durations.tsv", labels.durations(recipe, names))
         write_bytes(folder / "ATTRIBUTION.csv", labels.attribution(request.manifest, events))
-    _merge(folder / "labels" / "levels.csv", _levels(request, records))
-    _merge(folder / "digests.csv", _digests(records, "pcm"))
+    _merge(folder / "labels" / "levels.csv", _levels(request, records), keep)
+    _merge(folder / "digests.csv", _digests(records, "pcm"), keep)
     if request.features:
-        _merge(folder / "logmel_digests.csv", _digests(records, "logmel"))
+        _merge(folder / "logmel_digests.csv", _digests(records, "logmel"), keep)
         for snr in snrs:
-            os.replace(work.logmel(snr), folder / snr_name(snr) / "logmel.npy")
+            if work.logmel(snr).exists():  # else a run that was killed in this function has moved it
+                os.replace(work.logmel(snr), folder / snr_name(snr) / "logmel.npy")
+    sweep(folder)
     write_json(folder / "dataset.json", _description(request, there, events, snrs))
-    work.remove()
+    work.close(snrs)
     return Dataset.open(folder)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a killed process was writing beside the files of a data set; nobody else may be writing."""
+    for place in (folder, folder / "manifest", folder / "labels"):
+        for path in place.glob(".*.part*"):
+            path.unlink(missing_ok=True)
 
 
 Table = tuple[tuple[str, ...], dict[float, list[tuple[object, ...]]]]
@@ -150,13 +165,13 @@ def _digests(records: dict[float, list[dict[str, Any]]], key: str) -> Table:
     return ("clip_id", "snr", "sha256"), rows
 
 
-def _merge(path: Path, table: Table) -> None:
-    """Write a table that has rows for each ratio, keeping the rows of the ratios that were made before."""
+def _merge(path: Path, table: Table, keep: Sequence[float]) -> None:
+    """Write a table that has rows for each ratio, keeping the rows of the ratios `keep` that were made before."""
     header, rows = table
     merged = dict(rows)
     if path.exists():
         for row in list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))[1:]:
-            if float(row[1]) not in rows:
+            if float(row[1]) in keep and float(row[1]) not in rows:
                 merged.setdefault(float(row[1]), []).append(tuple(row))
     write_bytes(path, to_csv(header, [row for snr in sorted(merged) for row in merged[snr]]))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,14 +24,19 @@ from remixbench.files import appearing, read_json, write_json
 CLIPS_A_BLOCK = 8
 
 
+def block_count(clips: int) -> int:
+    """Return the number of blocks that so many clips are worked on in."""
+    return -(-clips // CLIPS_A_BLOCK)
+
+
 @dataclass(frozen=True)
 class Work:
     """The folder of unfinished work of a data set."""
 
     folder: Path
 
-    def open(self, job: dict[str, Any]) -> None:
-        """Make the folder for `job`, or check that the one there is for the same.
+    def open(self, job: dict[str, Any], snrs: Sequence[float]) -> None:
+        """Make the folder for `job` at `snrs`, or check that the one there is for the same.
 
         Raises
         ------
@@ -39,7 +44,7 @@ class Work:
             If it holds work of another data set.
         """
         file = self.folder / "job.json"
-        for name in ("excerpts", "tmp", "records"):
+        for name in ("excerpts", "tmp", *(f"records/{snr_name(snr)}" for snr in snrs)):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         if not file.exists():
             write_json(file, job)
@@ -50,18 +55,26 @@ class Work:
                 f" delete that folder, or choose another with --out"
             )
 
-    def remove(self) -> None:
-        """Remove the folder and all in it."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+    def is_open(self, snr: float) -> bool:
+        """Say whether there is unfinished work at `snr`."""
+        return (self.folder / "records" / snr_name(snr)).is_dir()
+
+    def close(self, snrs: Sequence[float]) -> None:
+        """Drop the work at `snrs`, which is finished, and the folder unless there is work at other ratios."""
+        records = self.folder / "records"
+        for snr in snrs:
+            shutil.rmtree(records / snr_name(snr), ignore_errors=True)
+        if not (records.is_dir() and any(records.iterdir())):
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def is_done(self, snr: float, block: int) -> bool:
         """Say whether a block is finished at `snr`."""
         return self._record(snr, block).exists()
 
-    def records(self, snr: float) -> list[dict[str, Any]]:
-        """Return the records of all blocks finished at `snr`, in the order of the clips."""
-        folder = self.folder / "records" / snr_name(snr)
-        return [record for file in sorted(folder.glob("*.json")) for record in json.loads(file.read_text("utf-8"))]
+    def records(self, snr: float, blocks: int) -> list[dict[str, Any]]:
+        """Return the records of all blocks at `snr`, in the order of the clips."""
+        files = (self._record(snr, block) for block in range(blocks))
+        return [record for file in files for record in json.loads(file.read_text("utf-8"))]
 
     def keep(self, snr: float, block: int, records: list[dict[str, Any]]) -> None:
         """Note that a block is finished at `snr`."""
