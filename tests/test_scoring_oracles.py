@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scoring_cases import THRESHOLD, make_case
 
 from remixbench.scoring import Predictions, event_table, make_reference, psds
 from remixbench.scoring.counting import f1_figures
-from remixbench.scoring.decoding import Decoding, decode
 from remixbench.scoring.event_based import event_counts
 from remixbench.scoring.intersection import intersection_counts
 from remixbench.scoring.segment import segment_counts
@@ -21,49 +21,10 @@ from remixbench.scoring.segment import segment_counts
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON = Path(os.environ.get("REMIXBENCH_ORACLES", ROOT / ".venv-oracles")) / "bin" / "python"
 CASES = 200
-THRESHOLD = 0.45
 
 pytestmark = pytest.mark.skipif(
     not PYTHON.exists(), reason=f"no scorers at {PYTHON}; tests/oracles/setup.sh sets them up"
 )
-
-
-def make_case(seed):
-    """Return a random fold: (reference, predictions, decided events)."""
-    rng = np.random.default_rng(seed)
-    clips, classes, frames = (
-        rng.integers(1, 5),
-        1 if seed % 10 == 3 else rng.integers(2, 5),
-        rng.integers(5, 40),
-    )
-    step = rng.choice([0.032, 0.1, 0.25])
-    edges = np.round(np.arange(frames + 1) * step, 6)
-    count = 0 if seed % 10 == 1 else rng.integers(1, 3 * clips + 2)
-    onset = rng.uniform(0, edges[-1] * 0.9, count)
-    length = rng.uniform(step, edges[-1], count)
-    end = edges[-1] - 0.0123
-    if seed % 2:  # on the grid of the frames: touching events, exact collars
-        onset, length = np.round(onset / step) * step, np.round(length / step) * step
-        end = edges[-1]
-    events = event_table(
-        rng.integers(0, clips, count),
-        rng.integers(0, classes, count),
-        onset,
-        np.minimum(onset + length, end),
-    )
-    names = [f"{i:05d}" for i in range(clips)]
-    reference = make_reference(names, [f"c{k}" for k in range(classes)], events, edges[-1])
-    scores = rng.random((clips, frames, classes))
-    if seed % 3 == 0:  # smooth
-        scores = np.cumsum(scores - 0.5, axis=1) / 4 + 0.5
-        scores = np.clip(scores, 0, 1)
-    if seed % 4 == 0:  # ties
-        scores = np.round(scores, 1)
-    if seed % 10 == 7:  # nothing found
-        scores *= 0.4
-    predictions = Predictions(None, scores.astype(np.float32), edges)
-    decided = decode(predictions, Decoding(high=THRESHOLD, low=THRESHOLD))
-    return reference, predictions, decided
 
 
 def as_json(reference, predictions, decided):

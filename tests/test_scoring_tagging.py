@@ -72,9 +72,7 @@ def test_a_class_without_positives_is_left_out_and_counted():
 
 
 def test_without_any_positive_nothing_is_claimed():
-    result = score_predictions(
-        reference_of(np.zeros((4, 2), bool)), Predictions(np.full((4, 2), 0.5)), resamples=10
-    )
+    result = score_predictions(reference_of(np.zeros((4, 2), bool)), Predictions(np.full((4, 2), 0.5)), resamples=10)
     assert result.figures["micro_ap"] is None
     assert result.figures["macro_ap"] is None
     assert result.intervals["micro_ap"] is None

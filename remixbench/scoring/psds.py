@@ -272,7 +272,7 @@ def _areas(
     sound = by_class @ (on_pairs * truth.seconds[:, None]) / 3600
     taking_part = events[labels] > 0
     classes = taking_part.sum(0)
-    crossing = on_pairs * divide(np.ones_like(on_pairs), sound[truth.label])
+    crossing = divide(on_pairs, sound[truth.label], 0.0)
     areas = np.full((len(labels), weights.shape[1]), np.nan)
     rates: list[FloatArray] = []
     rises: list[FloatArray] = []

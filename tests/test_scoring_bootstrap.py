@@ -1,0 +1,113 @@
+"""Intervals: groups are drawn whole, draws are shared between systems, and coverage is near what is claimed."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score
+
+from remixbench.scoring import Predictions, compare, event_table, groups_of, make_reference, score_predictions
+from remixbench.scoring.bootstrap import interval, resample_weights
+
+
+def fold(seed, clips=200, classes=4, skill=0.5, groups=None):
+    rng = np.random.default_rng(seed)
+    weak = rng.random((clips, classes)) < 0.2
+    clip, label = np.nonzero(weak)
+    events = event_table(clip, label, np.ones(len(clip)), np.full(len(clip), 2.0))
+    names = [f"{i}.wav" for i in range(clips)]
+    reference = make_reference(names, [f"c{k}" for k in range(classes)], events, 10.0, groups=groups)
+    return reference, Predictions(rng.random((clips, classes)) * (1 - skill * ~weak))
+
+
+def test_groups_are_drawn_whole_and_as_many_as_there_are():
+    groups = groups_of([("a", "b"), ("c",), ("a", "b"), ("d",), ("c",)])
+    assert groups.tolist() == [0, 1, 0, 2, 1]
+    weights = resample_weights(groups, 500, 0)
+    assert (weights[0] == weights[2]).all()
+    assert (weights[1] == weights[4]).all()
+    assert (weights[0] + weights[1] + weights[3] == 3).all()
+    assert weights.mean(1) == pytest.approx(np.ones(5), abs=0.15)
+
+
+def test_a_seed_gives_the_same_draws():
+    groups = np.arange(10)
+    assert (resample_weights(groups, 20, 3) == resample_weights(groups, 20, 3)).all()
+    assert (resample_weights(groups, 20, 3) != resample_weights(groups, 20, 4)).any()
+
+
+def test_the_interval_is_that_of_a_plain_loop():
+    reference, predictions = fold(0)
+    made = score_predictions(reference, predictions, resamples=200, seed=5)
+    weights = resample_weights(reference.groups, 200, 5).astype(int)
+    values = []
+    for draw in weights.T:
+        rows = np.repeat(np.arange(200), draw)
+        values.append(
+            np.mean(
+                [average_precision_score(reference.weak[rows, k], predictions.clip_scores[rows, k]) for k in range(4)]
+            )
+        )
+    assert made.samples["macro_ap"] == pytest.approx(np.array(values), abs=1e-12)
+    assert made.intervals["macro_ap"] == pytest.approx(interval(made.figures["macro_ap"], np.array(values)))
+
+
+def test_an_interval_lies_about_its_figure_within_what_was_seen():
+    values = np.arange(1001) / 1000
+    assert interval(0.5, values) == pytest.approx((0.025, 0.975))
+    assert interval(0.6, values) == pytest.approx((0.125, 1.0))
+    assert interval(0.5, np.full(5, np.nan)) is None
+    assert interval(float("nan"), values) is None
+
+
+def test_grouped_clips_give_wider_intervals_than_single_ones():
+    grouped, predictions = fold(1, groups=np.arange(200) // 20)
+    # Whole groups of clips that are good or bad together.
+    scores = np.where(grouped.weak, 0.2 + 0.6 * (grouped.groups % 2 == 0)[:, None], predictions.clip_scores / 2)
+    single, _ = fold(1)
+    widths = []
+    for reference in (grouped, single):
+        low, high = score_predictions(reference, Predictions(scores), resamples=300).intervals["micro_ap"]
+        widths.append(high - low)
+    assert widths[0] > 1.5 * widths[1]
+
+
+def test_about_95_in_100_intervals_hold_the_true_figure():
+    _, many = fold(99, clips=1)
+    truth = np.mean(
+        [score_predictions(*fold(seed, clips=4000), resamples=0).figures["micro_ap"] for seed in range(1000, 1005)]
+    )
+    held = 0
+    for seed in range(60):
+        low, high = score_predictions(*fold(seed), resamples=200, seed=seed).intervals["micro_ap"]
+        held += low <= truth <= high
+    assert 51 <= held <= 60
+    assert many.clip_scores.shape == (1, 4)
+
+
+def test_comparison_is_paired():
+    reference, better = fold(2, skill=0.6)
+    worse = Predictions(better.clip_scores + np.random.default_rng(0).random(better.clip_scores.shape) * 0.2)
+    first, second = (score_predictions(reference, p, resamples=300) for p in (better, worse))
+    result = compare(first, second)["micro_ap"]
+    assert result.difference == pytest.approx(first.figures["micro_ap"] - second.figures["micro_ap"])
+    paired = first.samples["micro_ap"] - second.samples["micro_ap"]
+    assert result.superiority == pytest.approx((paired > 0).mean())
+    apart = np.hypot(first.samples["micro_ap"].std(), second.samples["micro_ap"].std())
+    assert (result.interval[1] - result.interval[0]) < 2 * 1.96 * apart
+    back = compare(second, first)["micro_ap"]
+    assert back.superiority == pytest.approx(1 - result.superiority)
+    assert compare(first, first)["micro_ap"].superiority == 0.5
+
+
+def test_scores_on_other_draws_are_not_compared():
+    reference, predictions = fold(3)
+    first = score_predictions(reference, predictions, resamples=10, seed=0)
+    with pytest.raises(ValueError, match="same draws"):
+        compare(first, score_predictions(reference, predictions, resamples=10, seed=1))
+
+
+def test_the_json_form_is_plain():
+    import json
+
+    reference, predictions = fold(4)
+    text = json.dumps(score_predictions(reference, predictions, resamples=10).as_json(), allow_nan=False)
+    assert json.loads(text)["settings"]["groups"] == 200
