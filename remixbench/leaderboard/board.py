@@ -109,8 +109,8 @@ class Difference:
 
     @property
     def told_apart(self) -> bool:
-        """Whether the interval leaves out zero."""
-        return self.low > 0 or self.high < 0
+        """Whether the interval leaves out zero, and all but 2.5 % of the draws agree on who is better."""
+        return (self.low > 0 and self.superiority >= 0.975) or (self.high < 0 and self.superiority <= 0.025)
 
 
 @dataclass(frozen=True)
@@ -158,6 +158,12 @@ class Board:
     def snrs(self) -> tuple[float, ...]:
         """The SNRs that any row has, falling as in the paper."""
         return tuple(sorted({snr for row in self.rows for snr in row.columns}, reverse=True))
+
+    def _repr_markdown_(self) -> str:
+        """Return the tables as a notebook shows them."""
+        from remixbench.leaderboard.render import render
+
+        return render(self, "md")
 
 
 def make_board(
@@ -229,7 +235,8 @@ def _names(groups: Sequence[Group]) -> list[str]:
 
 
 def _shown(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return "".join(letter if letter.isprintable() else " " for letter in text[:40])
 
 
 def _column(snr: float, records: Sequence[Record]) -> Column:

@@ -49,8 +49,10 @@ def stale(record: Record, dataset: Dataset, truths: dict[int, Truth]) -> str:
         return f"is of another manifest ({made.manifest_digest[:12]}) than the data set ({dataset.digest[:12]})"
     if made.scoring_version != SCORING_VERSION:
         return f"is of scoring version {made.scoring_version}, this is {SCORING_VERSION}; score it again"
-    if fold not in truths:
-        truths[fold] = truth_of(dataset, fold)
+    try:
+        truths[fold] = truths.get(fold) or truth_of(dataset, fold)
+    except InputError as error:
+        return str(error)
     if made.reference_digest != truths[fold].digest:
         return "was scored against other labels than the data set has now; score it again"
     return ""

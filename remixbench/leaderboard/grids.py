@@ -87,7 +87,7 @@ def _sureness(board: Board) -> list[str]:
         f"low–high: 95 % interval from {' or '.join(map(str, resamples))} bootstrap resamples of clips, those of the"
         f" same event recordings together ({folds} a fold). ±: standard deviation over folds and seeds, given instead"
         " where a figure is the mean of several runs.",
-        "Bold (*): the best of a column, and those that a paired bootstrap over the same clips does not tell from it"
+        "Bold: the best of a column, and those that a paired bootstrap over the same clips does not tell from it"
         " (95 %).",
         f"Scoring version {board.scoring_version}.",
     ]
@@ -149,7 +149,8 @@ def comparison_grid(comparison: Comparison, board: Board) -> Grid:
         (
             f"Under each difference its 95 % interval from {' or '.join(map(str, resamples))} paired bootstrap"
             " resamples (both systems on the same draws of clips, those of the same event recordings together), and P,"
-            f" the share of resamples in which {comparison.first} is better. Bold (*): the interval leaves out zero.",
+            f" the share of resamples in which {comparison.first} is better. Bold: the interval leaves out zero, and P"
+            " is at least 0.975 or at most 0.025.",
         ),
         "tested on",
         caption(board),

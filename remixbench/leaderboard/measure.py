@@ -16,7 +16,7 @@ import numpy as np
 from remixbench import __version__
 from remixbench.dataset.layout import Dataset
 from remixbench.errors import InputError
-from remixbench.files import sha256, write_json
+from remixbench.files import write_json
 from remixbench.leaderboard.record import DRAWN, METRICS, Entry, Made, Record, files_digest, pack, read_record
 from remixbench.progress import SILENT, Progress
 from remixbench.scoring import (
@@ -106,7 +106,8 @@ def digests_of(paths: Sequence[Path]) -> dict[str, str]:
             if file.name in files:
                 raise InputError(f"{file}: two files of that name are given; give each once")
             try:
-                files[file.name] = sha256(file.read_bytes())
+                with file.open("rb") as stream:
+                    files[file.name] = hashlib.file_digest(stream, "sha256").hexdigest()
             except OSError as error:
                 raise InputError(f"{file}: not readable ({error.strerror})") from None
     if not files:
@@ -140,9 +141,7 @@ def _join(first: Predictions, second: Predictions, path: Path) -> Predictions:
     return Predictions(**joined)
 
 
-def make_record(
-    dataset: Dataset, truth: Truth, task: Task, resamples: int, digests: dict[str, str], progress: Progress = SILENT
-) -> Record:
+def make_record(dataset: Dataset, truth: Truth, task: Task, resamples: int, digests: dict[str, str]) -> Record:
     """Score one set of predictions."""
     predictions = read_all(task.predictions, truth.reference)
     scores = score_predictions(truth.reference, predictions, resamples=resamples, seed=BOOTSTRAP_SEED)
@@ -171,7 +170,9 @@ def make_record(
     )
 
 
-def measure(dataset: Dataset, truth: Truth, task: Task, resamples: int) -> tuple[Record, bool]:
+def measure(
+    dataset: Dataset, truth: Truth, task: Task, resamples: int, progress: Progress = SILENT
+) -> tuple[Record, bool]:
     """Score one set of predictions and write its metrics.json, unless that is there already.
 
     Returns
@@ -188,6 +189,9 @@ def measure(dataset: Dataset, truth: Truth, task: Task, resamples: int) -> tuple
         record = old.model_copy(update={"entry": task.entry, "made_from": made})
         write_json(file, record.as_json())
         return record, False
+    if old is not None and task.run is None and old.made_from.predictions_digest != files_digest(digests):
+        entry = task.entry
+        progress.say(f"'{entry.name}' at {entry.snr:g} dB, fold {entry.fold}: other predictions than before; replaced")
     record = make_record(dataset, truth, task, resamples, digests)
     write_json(file, record.as_json())
     return record, True

@@ -16,13 +16,15 @@ def check_name(name: str, taken: list[str]) -> str:
     Raises
     ------
     InputError
-        If it is empty, too long, holds control characters, or is that of a bundled or installed system.
+        If it is empty, too long, holds control characters, or is that of a bundled or installed system, or of one with
+        options.
     """
     clean = name.strip()
     if not clean or len(clean) > LONGEST or not clean.isprintable():
         shown = ascii(clean[:40])
         raise InputError(f"--name {shown}: expected one line of 1 to {LONGEST} printable characters")
-    if clean.casefold() in {other.casefold() for other in taken}:
+    known = {other.casefold() for other in taken}
+    if re.split(r"[,(]", clean)[0].strip().casefold() in known:
         raise InputError(f"--name '{clean}': is the name of a system that `remixbench train` knows; choose another")
     return clean
 

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from remixbench.errors import InputError
 from remixbench.files import read_json, sha256
@@ -28,7 +28,15 @@ DRAWN = ("micro_ap", "macro_ap", "macro_auc", "event_f1", "segment_f1", "psds1",
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Word = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable() or not text.strip():
+        raise ValueError("holds characters that cannot be printed")
+    return text
+
+
+Word = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
 Draws = NDArray[np.float32]
 
 
@@ -51,14 +59,6 @@ class Entry(_Frozen):
     fold: Annotated[int, Field(ge=1)]
     seed: Annotated[int, Field(ge=0)] | None = None
     marks: tuple[Word, ...] = ()
-
-    @field_validator("name", "system", "marks")
-    @classmethod
-    def _printable(cls, value: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
-        for text in (value,) if isinstance(value, str) else value or ():
-            if not text.isprintable() or not text.strip():
-                raise ValueError("holds characters that cannot be printed")
-        return value
 
 
 class Made(_Frozen):
@@ -135,11 +135,13 @@ def parse_record(value: Mapping[str, Any], place: str) -> Record:
         Naming `place`, the first field that is wrong, and what was expected.
     """
     try:
-        return Record.model_validate_json(json.dumps(value))
+        return Record.model_validate_json(json.dumps(value, allow_nan=False))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "record"
         raise InputError(f"{place}: {key}: {first['msg']}; score it again") from None
+    except ValueError:
+        raise InputError(f"{place}: holds a number that is not finite; score it again") from None
 
 
 def read_record(file: Path) -> Record:

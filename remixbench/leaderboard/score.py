@@ -151,14 +151,16 @@ def plan_tasks(
 def _measure(dataset: Dataset, tasks: Sequence[Task], resamples: int, progress: Progress) -> list[Record]:
     """Bring every task's record up to date."""
     truths: dict[int, Truth] = {}
-    records = []
+    records: list[Record] = []
+    if not tasks:
+        return records
     computed = 0
     with progress.bar("score", len(tasks), "runs") as advance:
         for task in tasks:
             fold = task.entry.fold
             if fold not in truths:
                 truths[fold] = truth_of(dataset, fold)
-            record, new = measure(dataset, truths[fold], task, resamples)
+            record, new = measure(dataset, truths[fold], task, resamples, progress)
             records.append(record)
             computed += new
             advance(1)

@@ -36,7 +36,7 @@ def _series(rows: Iterable[Row], setting: str, family: Callable[[Row], str | Non
     """Return the groups of rows that differ in one setting only, where it has two values or more."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        if setting in row.settings:
+        if isinstance(row.settings.get(setting), (int, float)):
             groups.setdefault(_alike(row, (setting,), family(row)), []).append(row)
     series = [sorted(group, key=lambda row: _value(row, setting)) for group in groups.values()]
     return [group for group in series if len({_value(row, setting) for row in group}) > 1]
@@ -243,9 +243,12 @@ def _decodings(rows: Sequence[Row], snr: float) -> list[str]:
     for row in rows:
         for record in row.columns[snr].records:
             main = record.settings.get("main_decoding")
-            for name, how in (record.settings.get("decodings") or {}).items():
-                given = ", ".join(f"{key} {value:g}" for key, value in how.items() if isinstance(value, (int, float)))
-                said[f"{name}{' (decided events)' if name == main else ''}: {given}"] = None
+            decodings = record.settings.get("decodings")
+            for name, how in decodings.items() if isinstance(decodings, dict) else ():
+                values = how.items() if isinstance(how, dict) else ()
+                given = ", ".join(f"{key} {value:g}" for key, value in values if isinstance(value, (int, float)))
+                if given:
+                    said[f"{name}{' (decided events)' if name == main else ''}: {given}"] = None
     lines = ["Decodings: " + "; ".join(said) + "."] if said else []
     return [
         *lines,

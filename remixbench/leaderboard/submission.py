@@ -17,7 +17,7 @@ from typing import Any
 
 from remixbench.dataset.layout import Dataset
 from remixbench.errors import InputError
-from remixbench.files import read_json, sha256, write_json
+from remixbench.files import read_json, sha256, write_json, write_text
 from remixbench.leaderboard.measure import Task, Truth, digests_of, make_record, truth_of
 from remixbench.leaderboard.record import METRICS, Record, files_digest, parse_record, read_record
 from remixbench.progress import SILENT, Progress
@@ -60,7 +60,8 @@ def write_submission(file: Path, dataset: Dataset, records: Sequence[Record]) ->
         "records": [record.as_json() for record in ordered],
     }
     digest = digest_of(body)
-    write_json(file, body | {"digest": digest})
+    text = json.dumps(body | {"digest": digest}, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    write_text(file, text + "\n")
     return digest
 
 

@@ -56,7 +56,8 @@ def _lines(grid: Grid, width: int | None) -> list[Text]:
         for line in block.lines:
             lines += _line(line, widths, bool(grid.runs))
     lines.append(Text("─" * across, style="dim"))
-    for note in grid.notes:
+    starred = any(cell.bold for block in grid.blocks for line in block.lines for cell in line.cells)
+    for note in (*grid.notes, *(["*: bold."] if starred else [])):
         lines += [Text(part, style="dim") for part in textwrap.wrap(note, reading)]
     return [*lines, Text("")]
 
