@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,13 @@ class Workers:
         jobs = min(self.jobs, count) if self.jobs > 0 else self.jobs
         # set here too for the threading backend, where tasks share this process
         with threadpool_limits(1, "blas"), self._configured(jobs):
-            yield from joblib.Parallel(return_as="generator")(joblib.delayed(function)(*task) for task in tasks)
+            try:
+                yield from joblib.Parallel(return_as="generator")(joblib.delayed(function)(*task) for task in tasks)
+            except BrokenExecutor:
+                raise RemixbenchError(
+                    "a worker process was killed, perhaps for want of memory; nothing already made is harmed, run the"
+                    " command again with fewer --jobs"
+                ) from None
 
     @contextmanager
     def _configured(self, jobs: int) -> Iterator[None]:

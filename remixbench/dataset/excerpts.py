@@ -91,8 +91,10 @@ def make_block(recipe: Recipe, reader: Reader, folder: Path, index: int, wanted:
         facts, excerpt = prepare(recipe, reader, file, start)
         block[row, : len(excerpt)] = excerpt
         known.append(asdict(facts))
-    with appearing(folder / f"{index:05d}.npy") as beside:
-        np.save(beside, block)
+    with appearing(folder / f"{index:05d}.npy") as beside, beside.open("wb") as out:
+        # not np.save, whose error on a full disk does not say so
+        np.lib.format.write_array_header_1_0(out, np.lib.format.header_data_from_array_1_0(block))
+        out.write(block.data)
     write_json(folder / f"{index:05d}.json", {"excerpts": known})
 
 

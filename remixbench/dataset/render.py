@@ -7,6 +7,7 @@ files, and returns a small record of each clip and ratio (digest, levels). It ne
 from __future__ import annotations
 
 import hashlib
+import io
 import math
 import os
 import wave
@@ -184,7 +185,9 @@ def write_audio(path: Path, samples: NDArray[np.int16], rate: int, temporary: Pa
     else:
         import soundfile
 
-        soundfile.write(beside, samples, rate, subtype="PCM_16")
+        encoded = io.BytesIO()  # written by ourselves, so that a full disk is an OSError that says so
+        soundfile.write(encoded, samples, rate, subtype="PCM_16", format=path.suffix[1:].upper())
+        beside.write_bytes(encoded.getbuffer())
     os.replace(beside, path)
 
 
