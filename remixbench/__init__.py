@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from remixbench.dataset.planning import plan
     from remixbench.errors import InputError, RemixbenchError
     from remixbench.figures.show import show
+    from remixbench.leaderboard.score import score
     from remixbench.recipe import Recipe, load_recipe
 
 # name: the module that has it
@@ -33,10 +34,11 @@ _HOME = {
     "load_recipe": "remixbench.recipe",
     "make": "remixbench.dataset.build",
     "plan": "remixbench.dataset.planning",
+    "score": "remixbench.leaderboard.score",
     "show": "remixbench.figures.show",
 }
 
-__all__ = ["Dataset", "InputError", "Recipe", "RemixbenchError", "load_recipe", "make", "plan", "show"]
+__all__ = ["Dataset", "InputError", "Recipe", "RemixbenchError", "load_recipe", "make", "plan", "score", "show"]
 
 
 def __getattr__(name: str) -> Any:
