@@ -184,7 +184,7 @@ def test_a_run_killed_after_its_last_epoch_only_writes_its_files(
 ) -> None:
     fake_dataset(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("remixbench.training.train.write_model", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("remixbench.training.one.write_model", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             train(workspace=tmp_path, system="gap", snr=20, epochs=2)
     watcher = Watcher()

@@ -44,8 +44,8 @@ class Engine:
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else processor_name()
 
 
-def choose_device(device: str) -> torch.device:
-    """Return the device: `auto` is the GPU where there is one.
+def choose_device(device: str, number: int = 0) -> torch.device:
+    """Return the device: `auto` is the GPU where there is one, `number` which of several.
 
     Raises
     ------
@@ -57,7 +57,12 @@ def choose_device(device: str) -> torch.device:
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise InputError("--device cuda: this machine, or this build of torch, has no GPU; use --device cpu")
-    return torch.device("cuda", torch.cuda.current_device())
+    if number >= torch.cuda.device_count():
+        raise InputError(
+            f"process {number + 1} of this machine has no GPU, there are {torch.cuda.device_count()}; start fewer"
+        )
+    torch.cuda.set_device(number)
+    return torch.device("cuda", number)
 
 
 def choose_precision(precision: str, device: torch.device) -> str:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from remixbench.errors import RemixbenchError
 from remixbench.progress import Advance
 from remixbench.systems.loss import loss as loss_of
+from remixbench.systems.output import Output
 from remixbench.training.data import Clips
 from remixbench.training.engine import Engine, exact_float32
 from remixbench.training.evaluate import micro_average_precision, score_clips
@@ -112,7 +113,9 @@ def fit(
     with torch.random.fork_rng(devices=devices), exact_float32():
         for number in range(len(state.history) + 1, settings.epochs + 1):
             start = time.perf_counter()
-            torch.manual_seed(epoch_seed(settings.seed, number))  # for systems that draw, by dropout for instance
+            torch.manual_seed(
+                epoch_seed(settings.seed, number) + (team.rank << 53)
+            )  # for systems that draw, by dropout for instance
             mean_loss = one_epoch(state, settings, engine, train, number, team=team, advance=advance)
             value = None
             if selection is not None:
@@ -152,14 +155,13 @@ def one_epoch(
         try:
             with engine.autocast():
                 output = network(x)
-            # the mean over the whole batch is what is minimised, whoever has how many clips of it
-            loss = loss_of(output, targets, x, settings.alpha) * (len(mine) / len(places))
+            loss = _part_of_loss(output, targets, x, settings.alpha, len(places))
         except RuntimeError as error:
             if "between 0 and 1" in str(error):  # what torch says of cross-entropy with scores that are no numbers
                 raise _diverged(settings, number, math.nan) from None
             raise
         loss.backward()  # type: ignore[no-untyped-call]
-        team.add_gradients(network.parameters())
+        team.add_gradients(network)
         optimizer.step()
         total += loss.detach() * len(places)
         advance(len(places))
@@ -167,6 +169,14 @@ def one_epoch(
     if not math.isfinite(mean_loss):
         raise _diverged(settings, number, mean_loss)
     return mean_loss
+
+
+def _part_of_loss(output: Output, targets: Tensor, x: Tensor, alpha: float, batch: int) -> Tensor:
+    """Return what these clips add to the mean loss over a batch of `batch` clips, of which others may have the rest."""
+    if len(x) == 0:  # a mean over nothing is no number, yet every process must go back through its network
+        parts = [output.clip_scores] + ([output.reconstruction] if alpha and output.reconstruction is not None else [])
+        return torch.stack([part.sum() for part in parts]).sum()
+    return loss_of(output, targets, x, alpha) * (len(x) / batch)
 
 
 def _diverged(settings: RunSettings, number: int, loss: float) -> RemixbenchError:

@@ -1,0 +1,233 @@
+"""One run, from its first file to its last."""
+
+from __future__ import annotations
+
+import platform
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from remixbench import __version__
+from remixbench.errors import InputError
+from remixbench.files import sha256, write_json
+from remixbench.progress import Progress
+from remixbench.systems import build
+from remixbench.systems.registry import spec
+from remixbench.training.data import Clips, Standardisation, fit_standardisation
+from remixbench.training.engine import Engine, choose_precision
+from remixbench.training.evaluate import score_frames
+from remixbench.training.logs import tensorboard_writer
+from remixbench.training.loop import Epoch, State, fit
+from remixbench.training.model import Description, write_model
+from remixbench.training.runs import (
+    CHECKPOINT,
+    FORMAT,
+    MODEL,
+    RUN_FILE,
+    read_checkpoint,
+    write_checkpoint,
+    write_history,
+    write_predictions,
+)
+from remixbench.training.settings import RunSettings
+from remixbench.training.split import Rows, Split, split
+from remixbench.training.team import Team
+from remixbench.training.thresholds import best_thresholds
+
+if TYPE_CHECKING:
+    from remixbench.dataset.layout import Dataset
+
+MARK_PAPER = "epoch chosen on the test fold"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all runs of a command share."""
+
+    dataset: Dataset
+    device: torch.device
+    team: Team
+    tensorboard: bool
+    progress: Progress
+
+
+def begin(folder: Path, work: Work, settings: RunSettings, digest: str) -> dict[str, Any]:
+    """Write the run.json of a run that begins."""
+    dataset, recipe = work.dataset, work.dataset.recipe
+    training = recipe.training
+    marks = [MARK_PAPER] if settings.select == "paper" else []
+    if settings.fraction < 1:
+        marks.append(f"trained on {settings.fraction:.6g} of the training clips")
+    for name in ("epochs", "batch_size", "learning_rate", "width"):
+        usual, here = getattr(training, name), getattr(settings, name)
+        if here != usual:
+            marks.append(f"{name.replace('_', ' ')} {here:g}, the recipe has {usual:g}")
+    info = {
+        "format": FORMAT,
+        "status": "training",
+        "dataset": dataset.name,
+        "manifest_digest": dataset.digest,
+        "not_comparable": list(dataset.not_comparable),
+        **settings.to_json(),
+        "marks": marks,
+        "digest": digest,
+        "precision_used": choose_precision(settings.precision, work.device),
+        "package": spec(settings.system).package,
+        "started": _now(),
+        "versions": {
+            "remixbench": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+        },
+        "frames": recipe.frames,
+        "bands": recipe.features.bands,
+        "frame_seconds": recipe.frame_seconds,
+        "classes": list(dataset.classes),
+    }
+    write_json(folder / RUN_FILE, info)
+    return info
+
+
+@dataclass(frozen=True)
+class _Material:
+    """The clips of a run, standardised."""
+
+    parts: Split
+    standardisation: Standardisation
+    train: Clips
+    validation: Clips | None
+    test: Clips
+
+
+def _material(dataset: Dataset, settings: RunSettings, engine: Engine) -> _Material:
+    parts = split(dataset, settings.fold, seed=settings.seed, select=settings.select, fraction=settings.fraction)
+    if not len(parts.train) or not len(parts.test) or (settings.select == "validation" and not len(parts.validation)):
+        raise InputError(
+            f"{dataset.path}: fold {settings.fold} leaves {len(parts.train)} clips to train on, {len(parts.validation)}"
+            f" to choose the epoch on and {len(parts.test)} to test on; make a larger data set"
+        )
+    features = dataset.features(settings.snr)
+    standardisation = fit_standardisation(features, parts.train)
+    if not (np.isfinite(standardisation.mean).all() and np.isfinite(standardisation.std).all()):
+        raise InputError(
+            f"{dataset.path}: the log-mel at {settings.snr:g} dB holds values that are no numbers; make it again"
+        )
+
+    def clips(rows: Rows) -> Clips:
+        return Clips(features, dataset.weak, rows, standardisation, engine.device)
+
+    validation = clips(parts.validation) if len(parts.validation) else None
+    return _Material(parts, standardisation, clips(parts.train), validation, clips(parts.test))
+
+
+def go_on(folder: Path, info: dict[str, Any], work: Work, settings: RunSettings) -> None:
+    """Train from where the run stands to its end, and write all its files; run.json says `done` last."""
+    dataset, team, progress = work.dataset, work.team, work.progress
+    engine = Engine(work.device, info["precision_used"])
+    material = _material(dataset, settings, engine)
+    network = build(
+        settings.system, classes=len(dataset.classes), frames=info["frames"], bands=info["bands"],
+        width=settings.width, options=dict(settings.options), seed=settings.seed,
+    )  # fmt: skip
+    state = State(team.prepare(engine.place(network)), settings)
+    saved = read_checkpoint(folder, info["digest"])
+    if saved is not None:
+        state.take_up(saved)
+        progress.say(f"{settings.label}: goes on after epoch {len(state.history)}")
+    log = tensorboard_writer(folder, len(state.history)) if work.tensorboard and team.writes else None
+
+    def on_epoch(epoch: Epoch) -> None:
+        if team.writes:
+            write_checkpoint(folder, info["digest"], state.to_dict())
+            write_history(folder, state.history)
+        if log is not None:
+            log(epoch)
+
+    selection = {"validation": material.validation, "paper": material.test, "last": None}[settings.select]
+    clips = len(material.train)
+    with progress.bar(settings.label, settings.epochs * clips, "clips") as advance:
+        advance(len(state.history) * clips)
+        fit(state, settings, engine, material.train, selection, team=team, on_epoch=on_epoch, advance=advance)
+    if team.writes:
+        _finish(folder, info, work, settings, material, state)
+
+
+def _finish(
+    folder: Path, info: dict[str, Any], work: Work, settings: RunSettings, material: _Material, state: State
+) -> None:
+    """Write weights and predictions of the chosen epoch, in float32, and then that the run is done."""
+    start = time.perf_counter()
+    dataset, network = work.dataset, state.network
+    write_history(folder, state.history)
+    network.load_state_dict(state.best_weights)
+    engine = Engine(work.device, "32")
+    judged = material.train if material.validation is None else material.validation
+    tags, peaks = score_frames(network, judged, engine, settings.batch_size, keep="highest")
+    description = Description(
+        system=settings.system,
+        options=dict(settings.options),
+        width=settings.width,
+        classes=dataset.classes,
+        frames=info["frames"],
+        bands=info["bands"],
+        recipe=dataset.recipe.model_dump(mode="json", include={"mix", "features"}),
+        digest=info["digest"],
+    )
+    write_model(
+        folder / MODEL,
+        description,
+        network.state_dict(),
+        material.standardisation,
+        best_thresholds(judged.weak, tags),
+        best_thresholds(judged.weak, peaks),
+    )
+    test_tags, test_frames = score_frames(network, material.test, engine, settings.batch_size)
+    filenames = _names(dataset, material.parts.test)
+    write_predictions(folder, filenames, dataset.classes, test_tags, test_frames, info["frame_seconds"])
+    best = state.history[state.best_epoch - 1]
+    standardisation = material.standardisation
+    done = {
+        **info,
+        "status": "done",
+        "finished": _now(),
+        "epoch": best.epoch,
+        "validation_micro_ap": best.validation_micro_ap,
+        "test_micro_ap": best.test_micro_ap,
+        "thresholds_from": "training clips" if material.validation is None else "validation clips",
+        "seconds": round(sum(epoch.seconds for epoch in state.history) + time.perf_counter() - start, 3),
+        "device": engine.device.type,
+        "device_name": engine.name,
+        "processes": work.team.size,
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "standardisation_digest": sha256(standardisation.mean.tobytes() + standardisation.std.tobytes()),
+        "clips": {part: len(getattr(material.parts, part)) for part in ("train", "validation", "test")},
+        "validation_from": material.parts.origin,
+        "train_digest": sha256("\n".join(_names(dataset, material.parts.train)).encode()),
+        "validation_clips": _names(dataset, material.parts.validation),
+    }
+    write_json(folder / RUN_FILE, done)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+    work.progress.say(f"{settings.label}: {describe(done)}, in {folder}")
+
+
+def describe(info: dict[str, Any]) -> str:
+    """Say in words how good the chosen epoch is on the clips it was chosen on."""
+    if info["validation_micro_ap"] is not None:
+        return f"validation micro AP {info['validation_micro_ap']:.4f} in epoch {info['epoch']}"
+    if info["test_micro_ap"] is not None:
+        return f"micro AP {info['test_micro_ap']:.4f} in epoch {info['epoch']}, chosen on the test fold"
+    return f"epoch {info['epoch']}, the last"
+
+
+def _names(dataset: Dataset, rows: Rows) -> list[str]:
+    return [dataset.filenames[row] for row in rows]
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

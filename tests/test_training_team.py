@@ -1,0 +1,93 @@
+"""Two processes under torchrun compute what one computes, one of them writes, and all stop when one fails."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from fake_dataset import fake_dataset
+
+ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.slow
+
+
+def torchrun(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *map(str, arguments)],
+        cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1", **environment}, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+
+
+def test_a_step_of_two_processes_is_that_of_one() -> None:
+    done = torchrun(ROOT / "tests" / "team_script.py", PYTHONPATH=str(ROOT))
+    assert done.stdout == "agreed\n", done.stderr[-3000:]
+
+
+def test_torchrun_trains_as_one_process_does(tmp_path: Path) -> None:
+    options = ["train", "--system", "2ap-aux", "--snr", "20", "--epochs", "2", "--precision", "32"]
+    histories = []
+    for name in ("one", "two"):
+        fake_dataset(tmp_path / name)
+        command = ["--workspace", str(tmp_path / name), *options]
+        if name == "one":
+            done = subprocess.run(
+                [sys.executable, "-m", "remixbench", *command], cwd=ROOT, capture_output=True, text=True,
+                env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True,
+            )  # fmt: skip
+        else:
+            done = torchrun("-m", "remixbench", *command)
+            assert done.returncode == 0, done.stderr[-3000:]
+        folders = done.stdout.splitlines()  # one writer: said once
+        assert len(folders) == 1
+        info = json.loads((Path(folders[0]) / "run.json").read_text())
+        assert (info["status"], info["processes"]) == ("done", 1 if name == "one" else 2)
+        with (Path(folders[0]) / "history.csv").open(newline="") as file:
+            histories.append([float(row["loss"]) for row in csv.DictReader(file)])
+    assert histories[0] == pytest.approx(histories[1], rel=1e-3)
+
+
+def test_all_stop_when_one_fails(tmp_path: Path) -> None:
+    fake_dataset(tmp_path)
+    script = tmp_path / "fails.py"
+    script.write_text(
+        "import os, sys\n"
+        "from remixbench.training import loop\n"
+        "from remixbench.cli import main\n"
+        "whole = loop.one_epoch\n"
+        "def part(*a, **k):\n"
+        "    if os.environ['RANK'] == '1' and a[4] == 2:\n"
+        "        sys.exit(3)\n"
+        "    return whole(*a, **k)\n"
+        "loop.one_epoch = part\n"
+        "main(sys.argv[1:])\n"
+    )
+    start = time.monotonic()
+    done = torchrun(
+        script,
+        "--workspace",
+        tmp_path,
+        "train",
+        "--system",
+        "gap",
+        "--snr",
+        "20",
+        "--epochs",
+        "5",
+        PYTHONPATH=str(ROOT),
+    )
+    assert done.returncode != 0
+    assert time.monotonic() - start < 120
+    info = json.loads(next(tmp_path.glob("runs/**/run.json")).read_text())
+    assert info["status"] == "training"
+    # and one process alone brings it to its end
+    subprocess.run(
+        [sys.executable, "-m", "remixbench", "--workspace", str(tmp_path), "train", "--system", "gap", "--snr", "20",
+         "--epochs", "5"], cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, check=True,
+    )  # fmt: skip
+    assert json.loads(next(tmp_path.glob("runs/**/run.json")).read_text())["status"] == "done"
