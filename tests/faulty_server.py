@@ -6,6 +6,7 @@ a good one: ranges, `If-Range`, strong ETags. It counts what it is asked.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import re
 import socket
@@ -162,6 +163,7 @@ class _Handler(BaseHTTPRequestHandler):
             piece = body
         if kind == "gzip":
             headers["Content-Encoding"] = "gzip"
+            piece = gzip.compress(piece)
         return self._send(206 if start else 200, piece, headers, kind, at)
 
     def _send(

@@ -250,6 +250,20 @@ def test_too_small_a_disk_is_said_before_anything_is_fetched(tmp_path: Path, mon
         assert server.asked == []
 
 
+def test_a_disk_that_filled_up_meanwhile_is_said_before_unpacking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([10**9] + [10**6] * 9)
+    with FaultyServer(dict(ARCHIVES)) as server:
+        with monkeypatch.context() as patch:
+            patch.setattr(shutil, "disk_usage", lambda _: Disk(10**12, 0, next(answers)))
+            with pytest.raises(RemixbenchError, match=r"audio\.1\.zip: unpacking needs 0\.006 GB, 0\.001 GB are free"):
+                fetch(server, tmp_path, "tau2019", parts="1", jobs=1)
+        asked = len(server.asked)
+        fetch(server, tmp_path, "tau2019", parts="1")
+        assert len(server.asked) == asked  # the archive was kept
+
+
 def test_what_the_disk_must_hold() -> None:
     from remixbench.sources.selection import select
 

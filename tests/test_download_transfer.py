@@ -59,6 +59,22 @@ def test_a_broken_transfer_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert validators != {None}
 
 
+@pytest.mark.parametrize("kind", ["wrong-start", "wrong-total", "wrong-end", "no-range-header", "new-etag-206"])
+def test_a_wrong_rest_of_the_file_is_not_even_read(kind: str, tmp_path: Path) -> None:
+    # The file starts again, without its MD5 having to tell.
+    with FaultyServer({PATH: DATA}, {PATH: [Fault("drop", 10_000), Fault(kind)]}) as server:
+        get(server, tmp_path)
+        assert [asked.headers.get("Range") for asked in server.asked] == [None, "bytes=10000-", None]
+    assert whole_and_alone(tmp_path)
+
+
+def test_a_file_sent_re_encoded_is_not_read(tmp_path: Path) -> None:
+    with FaultyServer({PATH: DATA}, {PATH: [Fault("gzip")]}) as server:
+        get(server, tmp_path)
+        assert [asked.path for asked in server.asked] == [PATH, PATH]
+    assert whole_and_alone(tmp_path)
+
+
 def test_a_later_run_goes_on_where_an_earlier_stopped(tmp_path: Path) -> None:
     broken = [Fault("drop", 30_000)] + [Fault("500")] * 8
     with FaultyServer({PATH: DATA}, {PATH: broken}) as server:

@@ -11,7 +11,7 @@ from remixbench.errors import RemixbenchError
 from remixbench.sources.patience import SharedTroubleError, StoppedError
 
 T = TypeVar("T")
-_FAREWELL_S = 3.0
+_FAREWELL_S = 1.0
 _HOPELESS = 2
 
 
