@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from remixbench.dataset import finish, work
+from remixbench.dataset import asked, finish, work
 from remixbench.dataset.choose import choose
 from remixbench.dataset.excerpts import BLOCK, make_block
 from remixbench.dataset.layout import Dataset, as_tuple, snr_name
@@ -19,9 +19,6 @@ from remixbench.errors import InputError, RemixbenchError
 from remixbench.progress import SILENT, Progress
 from remixbench.recipe import Recipe
 from remixbench.sources.catalogue import Catalogue
-
-BACKENDS = ("loky", "threading", "dask")
-FORMATS = ("wav", "flac")
 
 
 @dataclass(frozen=True)
@@ -121,16 +118,12 @@ def make(
     RemixbenchError
         If another process is at work on the data set.
     """
-    if backend not in BACKENDS:
-        raise InputError(f"--backend {backend}: expected one of {', '.join(BACKENDS)}")
-    if audio_format not in FORMATS:
-        raise InputError(f"--audio-format {audio_format}: expected one of {', '.join(FORMATS)}")
-    if clips_per_fold is not None and clips_per_fold < 1:
-        raise InputError(f"--clips-per-fold {clips_per_fold}: expected 1 or more")
+    asked.check(backend, audio_format, jobs, clips_per_fold, shard, scheduler)
+    named = asked.ratios(as_tuple(snr))
     workspace = Path(workspace)
     chosen = choose(workspace, recipe, manifest, replan, None if sources is None else Path(sources),
                     as_tuple(fold), clips_per_fold, progress)  # fmt: skip
-    snrs = tuple(sorted({float(value) for value in as_tuple(snr) or chosen.recipe.mix.snrs}))
+    snrs = named or asked.ratios(chosen.recipe.mix.snrs)
     folder = Path(out) if out is not None else workspace / "datasets" / chosen.recipe.name
     request = finish.Request(
         folder, chosen.recipe, chosen.manifest, chosen.not_comparable, audio_format, stems, features,

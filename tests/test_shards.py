@@ -1,0 +1,164 @@
+"""Shares of the work on many machines: any order, any of them repeated, on a Dask cluster; the same bytes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+from tiny import differing, tree
+
+from remixbench.cli import run
+from remixbench.dataset import build
+from remixbench.dataset.build import make
+from remixbench.dataset.layout import Dataset
+from remixbench.errors import InputError, RemixbenchError
+from remixbench.recipe import Recipe
+
+
+@pytest.mark.parametrize(
+    ("shares", "of"), [((1, 2), 2), ((3, 1, 2), 3), ((5, 2, 2, 4, 1, 5, 3), 5)], ids=["in order", "mixed", "repeated"]
+)
+def test_shares_in_any_order_give_the_same_bytes(
+    shares: tuple[int, ...], of: int, made: Dataset, corpus: Path, tiny_recipe: Recipe, tmp_path: Path
+) -> None:
+    out = tmp_path / "tiny"
+    for number, share in enumerate(shares):
+        done = make(recipe=tiny_recipe, sources=corpus, out=out, jobs=1, stems=True, shard=(share, of))
+        assert (done is not None) == (set(shares[: number + 1]) == set(range(1, of + 1)))
+    assert differing(tree(made.path), tree(out)) == []
+    again = make(recipe=tiny_recipe, sources=corpus, out=out, jobs=1, stems=True, shard=(1, of))
+    assert again is not None
+    assert differing(tree(made.path), tree(out)) == []
+
+
+def test_more_shares_than_work_are_no_harm(made: Dataset, corpus: Path, tiny_recipe: Recipe, tmp_path: Path) -> None:
+    for share in (7, 3, 1, 2):
+        make(recipe=tiny_recipe, sources=corpus, out=tmp_path / "tiny", jobs=1, stems=True, shard=(share, 7))
+    assert differing(tree(made.path), tree(tmp_path / "tiny")) == []
+
+
+def test_shares_as_processes_at_once_as_a_job_array_runs_them(made: Dataset, corpus: Path, tmp_path: Path) -> None:
+    recipe = tiny.write_recipe(tmp_path, tiny.RECIPE)
+    out = tmp_path / "tiny"
+    tasks = [
+        subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "remixbench",
+                "make",
+                "--recipe",
+                str(recipe),
+                "--sources",
+                str(corpus),
+                "--out",
+                str(out),
+                "--jobs",
+                "1",
+                "--stems",
+                "--shard",
+                f"{number}/3",
+            ],
+            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in (1, 2, 3)
+    ]
+    said = [task.communicate(timeout=120) for task in tasks]
+    assert [task.returncode for task in tasks] == [0, 0, 0], said
+    assert [bool(printed) for printed, _ in said].count(True) >= 1
+    assert differing(tree(made.path), tree(out)) == []
+
+
+def test_a_share_that_is_at_work_cannot_be_started_twice(
+    corpus: Path, tiny_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "tiny"
+    real, refused = build._render_blocks, []
+
+    def meanwhile(*args: object) -> None:
+        if not refused:
+            refused.append(pytest.raises(RemixbenchError, match="another `make` is at work on it"))
+            with refused[0]:
+                make(recipe=tiny_recipe, sources=corpus, out=out, jobs=1, shard=(1, 2))
+            # the other share may
+            make(recipe=tiny_recipe, sources=corpus, out=out, jobs=1, shard=(2, 2))
+        real(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(build, "_render_blocks", meanwhile)
+    assert make(recipe=tiny_recipe, sources=corpus, out=out, jobs=1, shard=(1, 2)) is not None
+
+
+@pytest.mark.parametrize("shard", [(0, 2), (3, 2), (1, 0), (-1, 2)])
+def test_a_share_that_does_not_exist_is_bad_input(
+    shard: tuple[int, int], corpus: Path, tiny_recipe: Recipe, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="--shard"):
+        make(recipe=tiny_recipe, sources=corpus, out=tmp_path / "tiny", jobs=1, shard=shard)
+
+
+def started(command: list[str], marker: str) -> tuple[subprocess.Popen[str], str]:
+    """Start a Dask program; returns it with the line of its log that has `marker`."""
+    child = subprocess.Popen([sys.executable, *command], stderr=subprocess.PIPE, text=True, env=environment())
+    assert child.stderr is not None
+    for line in child.stderr:
+        if marker in line:
+            return child, line
+    raise AssertionError(f"{command}: ended without '{marker}'")
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "30s"}
+
+
+def test_a_dask_scheduler_with_two_workers_gives_the_same_bytes(made: Dataset, corpus: Path, tmp_path: Path) -> None:
+    pytest.importorskip("distributed", reason="Dask is not installed")
+    recipe = tiny.write_recipe(tmp_path, tiny.RECIPE)
+    children = []
+    try:
+        scheduler, line = started(
+            ["-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"],
+            "Scheduler at:",
+        )
+        children.append(scheduler)
+        address = line.split("Scheduler at:")[1].strip()
+        for _ in range(2):
+            worker, _ = started(
+                ["-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard", "--no-nanny",
+                 "--local-directory", str(tmp_path / "dask")],
+                "Registered to:",
+            )  # fmt: skip
+            children.append(worker)
+        status = run(["make", "--recipe", str(recipe), "--sources", str(corpus), "--out", str(tmp_path / "tiny"),
+                      "--backend", "dask", "--scheduler", address, "--stems"])  # fmt: skip
+    finally:
+        for child in reversed(children):
+            child.kill()
+            child.communicate()
+    assert status == 0
+    assert differing(tree(made.path), tree(tmp_path / "tiny")) == []
+
+
+def test_a_scheduler_that_does_not_answer_is_one_line(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("distributed", reason="Dask is not installed")
+    recipe = tiny.write_recipe(tmp_path, tiny.RECIPE)
+    call = ["-q", "make", "--recipe", str(recipe), "--sources", str(corpus), "--out", str(tmp_path / "tiny"),
+            "--backend", "dask", "--scheduler"]  # fmt: skip
+    assert run([*call, "nonsense://x"]) == 1
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert lines[-1].startswith("remixbench: --scheduler nonsense://x: no Dask scheduler answers there")
+
+
+def test_without_dask_the_error_says_how_to_get_it(
+    corpus: Path, tiny_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(InputError, match=r"pip install 'remixbench\[dask\]'"):
+        make(recipe=tiny_recipe, sources=corpus, out=tmp_path / "tiny", backend="dask")
