@@ -32,6 +32,11 @@ def archive_path(item: Item, sources: Path) -> Path:
     return sources / "archives" / item.archive.file
 
 
+def label(item: Item) -> str:
+    """Return a short name for bars: the source and what follows the first dot of the archive's name."""
+    return f"{item.source.name} {item.archive.file.removesuffix('.zip').partition('.')[2]}"
+
+
 def unpack_folder(item: Item, sources: Path) -> Path:
     """Return the folder that the archive's member names are relative to."""
     return sources / item.source.unpacks_to
@@ -78,7 +83,7 @@ def bring(
     if not _lies_ready(item, path, progress, check):
         fetched = True
         wanted = Wanted(item.url, path, item.md5, item.size, item.listing)
-        with progress.bar(path.name, size or 0, "B") as advance:
+        with progress.bar(label(item), size or 0, "B") as advance:
             gain = _both(advance, overall)
             try:
                 md5 = fetch(wanted, line, gain, progress.say, believe).md5
@@ -93,7 +98,7 @@ def bring(
                 f"{path}: unpacking needs {need / 1e9:.3f} GB, {free / 1e9:.3f} GB are free in {sources}; "
                 "free some space and run the same command again to go on"
             )
-        with progress.bar(f"unpacking {path.name}", need, "B") as advance:
+        with progress.bar(f"unpacking {label(item)}", need, "B") as advance:
             members = unpack(path, folder, holds, advance, check, progress.say)
     except CorruptArchiveError as error:
         raise _blame(error, path, md5, check) from None
@@ -117,7 +122,7 @@ def _lies_ready(item: Item, path: Path, progress: Progress, check: Callable[[], 
         size = path.stat().st_size
     except OSError:
         return False
-    with progress.bar(f"verifying {path.name}", size, "B") as advance:
+    with progress.bar(f"verifying {label(item)}", size, "B") as advance:
         found = md5_of(path, advance, check)
     if found == item.md5:
         return True
