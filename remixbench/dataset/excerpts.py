@@ -16,7 +16,8 @@ from typing import Protocol
 
 import numpy as np
 
-from remixbench.dataset.mix import Signal, level_of, loudest_window, resample
+from remixbench.dataset.mix import level_of, loudest_window, resample
+from remixbench.dataset.stems import Signal
 from remixbench.errors import InputError
 from remixbench.files import appearing, read_json, write_json
 from remixbench.recipe import Recipe

@@ -35,10 +35,11 @@ def mel_magnitude(samples: NDArray[np.float32], features: Features, rate: int) -
     window, bank = _window_and_bank(features, rate)
     framed = np.lib.stride_tricks.sliding_window_view(samples, features.window)[:: features.hop]
     spectrum = rfft(framed * window, axis=1)
-    power = spectrum.real**2
-    power += spectrum.imag**2
-    np.sqrt(power, out=power)
-    mel: NDArray[np.float32] = power @ bank
+    parts = spectrum.view(np.float32).reshape(len(spectrum), -1, 2)
+    np.square(parts, out=parts)
+    magnitude = parts[..., 0] + parts[..., 1]
+    np.sqrt(magnitude, out=magnitude)
+    mel: NDArray[np.float32] = magnitude @ bank
     return mel
 
 

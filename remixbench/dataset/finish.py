@@ -82,10 +82,11 @@ def existing(request: Request) -> Dataset | None:
     return there
 
 
-def fixed_files(features: bool) -> list[str]:
+def fixed_files(features: bool, stems: bool) -> list[str]:
     """Return the files whose digests stand in dataset.json: labels, levels, attribution and digests."""
     names = [f"labels/{name}" for name in ("strong.tsv", "weak.tsv", "durations.tsv", "levels.csv")]
-    return [*names, "ATTRIBUTION.csv", "digests.csv", *(["logmel_digests.csv"] if features else [])]
+    names += ["ATTRIBUTION.csv", "digests.csv"]
+    return names + ["logmel_digests.csv"] * features + ["stems_digests.csv"] * stems
 
 
 def is_made(request: Request, there: Dataset | None, snr: float) -> bool:
@@ -120,6 +121,8 @@ def finish(request: Request, there: Dataset | None, work: Work, events: Catalogu
         write_bytes(folder / "ATTRIBUTION.csv", labels.attribution(request.manifest, events))
     _merge(folder / "labels" / "levels.csv", _levels(request, records), keep)
     _merge(folder / "digests.csv", _digests(records, "pcm"), keep)
+    if request.stems:
+        _merge(folder / "stems_digests.csv", _digests(records, "stems"), keep)
     if request.features:
         _merge(folder / "logmel_digests.csv", _digests(records, "logmel"), keep)
         for snr in snrs:
@@ -201,7 +204,9 @@ def _description(request: Request, there: Dataset | None, events: Catalogue, snr
         "source_digests": request.source_digests,
         "files": {
             name: sha256((request.folder / name).read_bytes())
-            for name in fixed_files(bool(with_new("features", request.features)))
+            for name in fixed_files(
+                bool(with_new("features", request.features)), bool(with_new("stems", request.stems))
+            )
         },
         "versions": {
             "remixbench": version("remixbench"),

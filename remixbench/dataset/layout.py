@@ -208,7 +208,7 @@ class Dataset:
             array: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
         except FileNotFoundError:
             raise InputError(f"{path}: not there; run `remixbench make` without --no-features") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise InputError(
                 f"{path}: not a log-mel file ({error}); delete it and run `remixbench make` again"
             ) from None

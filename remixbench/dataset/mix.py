@@ -15,14 +15,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-Signal = NDArray[np.float64]
+from remixbench.dataset.stems import Rule, Signal, Stems, largest, to_int16
+
 Level = Literal["rms", "lufs"]
-FULL_SCALE = 32768
 GATE_SECONDS = 0.4  # the block of ITU-R BS.1770, below which loudness has no standard definition
 
 
@@ -42,6 +42,11 @@ class Placed:
     samples: Signal
     level: float
     offset_db: float = 0.0
+
+    @property
+    def part(self) -> slice:
+        """Where in the clip it is heard."""
+        return slice(self.first, self.first + len(self.samples))
 
 
 def resample(samples: Signal, rate: int, new_rate: int) -> Signal:
@@ -106,84 +111,75 @@ def event_gains(
     for event in events:
         gain = 10 ** ((snr + event.offset_db) / 20) / event.level
         if definition == "excerpt":
-            gain *= level_of(scene[event.first : event.first + len(event.samples)], rate, measure)
+            gain *= level_of(scene[event.part], rate, measure)
         gains.append(gain)
     return gains
+
+
+def overlapping(events: Sequence[Placed]) -> bool:
+    """Say whether any two events share a sample."""
+    parts = sorted((event.part.start, event.part.stop) for event in events)
+    return any(before[1] > after[0] for before, after in pairwise(parts))
 
 
 def lay(events: Sequence[Placed], gains: Sequence[float], length: int, overwrite: bool) -> Signal:
     """Put events into an empty clip of `length` samples: later ones overwrite (as released) or add."""
     signal = np.zeros(length)
     for event, gain in zip(events, gains, strict=True):
-        part = slice(event.first, event.first + len(event.samples))
         if overwrite:
-            np.multiply(event.samples, gain, out=signal[part])
+            np.multiply(event.samples, gain, out=signal[event.part])
         else:
-            signal[part] += event.samples * gain
+            signal[event.part] += event.samples * gain
     return signal
 
 
-def quantise(events: Signal, scene: Signal, rule: Literal["floor", "round"]) -> NDArray[np.int16]:
-    """Divide both by their common peak and return them as 16-bit stems, (n, 2): events, scene.
+def mix(
+    scene: Signal,
+    events: Sequence[Placed],
+    gains: Sequence[float],
+    rule: Rule,
+    overwrite: bool,
+) -> tuple[Stems, float]:
+    """Put scaled events and a scene on two 16-bit channels, and return them with their common peak.
 
-    `floor` is what libsndfile makes of floats in a WAV file, and so what was released: rint(x · 2^31) clipped
-    at 2^31 - 1, of which the upper 16 bits are kept. `round` is rint(x · 32767), symmetric and without offset.
+    The peak is of both before quantising; it becomes full scale.
     """
-    peak = max(_peak(events), _peak(scene))
-    stems = np.empty((len(scene), 2), dtype=np.int16)
-    for column, signal in enumerate((events, scene)):
-        if rule == "floor":
-            scaled = np.divide(signal, peak)
-            scaled *= 2.0**31
-            np.rint(scaled, out=scaled)
-            np.minimum(scaled, 2.0**31 - 1, out=scaled)
-            stems[:, column] = scaled.astype(np.int32) >> 16
-        else:
-            stems[:, column] = np.rint(signal * ((FULL_SCALE - 1) / peak))
-    return stems
-
-
-def _peak(signal: Signal) -> float:
-    return max(float(signal.max()), -float(signal.min()))
-
-
-def mixture(stems: NDArray[np.int16]) -> NDArray[np.int16]:
-    """Return the mean of the two stems, (n, 2) -> (n,), halves rounded to even: the mono file."""
-    total = stems[:, 0].astype(np.int32) + stems[:, 1]
-    return ((total + ((total >> 1) & 1)) >> 1).astype(np.int16)
-
-
-def exact_mixture(stems: NDArray[np.int16]) -> NDArray[np.float32]:
-    """Return the mean of the two stems in [-1, 1], (n,), exact in float32: what features are computed from."""
-    total = stems[:, 0].astype(np.float32)
-    total += stems[:, 1]
-    total *= 0.5 / FULL_SCALE
-    return total
+    scene_peak = largest(scene)
+    if overlapping(events):
+        laid = lay(events, gains, len(scene), overwrite)
+        peak = max(scene_peak, largest(laid))
+        return Stems(to_int16(laid, peak, rule), to_int16(scene, peak, rule)), peak
+    # most of the events' channel is silent: scale and quantise only where it is not
+    scaled = [event.samples * gain for event, gain in zip(events, gains, strict=True)]
+    peak = max([scene_peak, *map(largest, scaled)])
+    heard = np.zeros(len(scene), dtype=np.int16)
+    for event, samples in zip(events, scaled, strict=True):
+        heard[event.part] = to_int16(samples, peak, rule)
+    return Stems(heard, to_int16(scene, peak, rule)), peak
 
 
 def achieved_snr(
-    stems: NDArray[np.int16],
+    stems: Stems,
     events: Sequence[Placed],
     gains: Sequence[float],
+    scale: float,
     rate: int,
     measure: Level,
     overwrite: bool,
 ) -> list[float]:
     """Measure back, from the stems as written, each event's level over the scene under it, in dB.
 
-    Where events overlap, the part of the others is taken out of the events' channel first; NaN where either
-    side is silent after quantisation.
+    `scale` is the factor from the signals before quantising to 16-bit steps. Where events overlap, the part of
+    the others is taken out of the events' channel first. NaN where either side is silent after quantisation.
     """
-    heard = stems[:, 0].astype(np.float64)
-    scene = stems[:, 1].astype(np.float64)
-    laid = lay(events, gains, len(heard), overwrite)
-    scale = float(np.dot(laid, heard) / max(float(np.dot(laid, laid)), 1e-300))
+    add = not overwrite and overlapping(events)
+    laid = lay(events, gains, len(stems.scene), overwrite) if add else None
     ratios = []
     for event, gain in zip(events, gains, strict=True):
-        part = slice(event.first, event.first + len(event.samples))
-        own = heard[part]
-        if not overwrite:
-            own = own - scale * (laid[part] - gain * event.samples)
-        above, below = level_of(own, rate, measure), level_of(scene[part], rate, measure)
+        own = stems.events[event.part].astype(np.float64)
+        if laid is not None:
+            own -= scale * (laid[event.part] - gain * event.samples)
+        above = level_of(own, rate, measure)
+        below = level_of(stems.scene[event.part].astype(np.float64), rate, measure)
         ratios.append(20 * math.log10(above / below) if above > 0 and below > 0 else math.nan)
     return ratios

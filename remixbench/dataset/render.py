@@ -24,18 +24,8 @@ from remixbench.dataset.features import logmel
 from remixbench.dataset.labels import heard_seconds
 from remixbench.dataset.layout import snr_name
 from remixbench.dataset.manifest import Clip
-from remixbench.dataset.mix import (
-    Placed,
-    Signal,
-    achieved_snr,
-    event_gains,
-    exact_mixture,
-    lay,
-    level_of,
-    mixture,
-    quantise,
-    resample,
-)
+from remixbench.dataset.mix import Placed, achieved_snr, event_gains, level_of, mix, resample
+from remixbench.dataset.stems import Signal, Stems, exact_mixture, full_scale, mixture
 from remixbench.errors import InputError
 from remixbench.recipe import Recipe
 from remixbench.sources.catalogue import Reader
@@ -69,7 +59,7 @@ class Job:
 class Rendered:
     """One clip at one ratio: its stems, and the ratio achieved for each event, in dB."""
 
-    stems: NDArray[np.int16]
+    stems: Stems
     achieved: tuple[float, ...]
 
 
@@ -127,11 +117,12 @@ def place_events(recipe: Recipe, clip: Clip, excerpts: Excerpts) -> list[Placed]
 
 def render(recipe: Recipe, scene: Signal, events: list[Placed], snr: float) -> Rendered:
     """Mix one clip at one ratio."""
-    mix = recipe.mix
-    overwrite = mix.level_of == "recording"
-    gains = event_gains(scene, events, snr, mix.rate, mix.level, mix.level_of)
-    stems = quantise(lay(events, gains, len(scene), overwrite), scene, mix.quantise)
-    return Rendered(stems, tuple(achieved_snr(stems, events, gains, mix.rate, mix.level, overwrite)))
+    how = recipe.mix
+    overwrite = how.level_of == "recording"
+    gains = event_gains(scene, events, snr, how.rate, how.level, how.level_of)
+    stems, peak = mix(scene, events, gains, how.quantise, overwrite)
+    scale = full_scale(how.quantise) / peak
+    return Rendered(stems, tuple(achieved_snr(stems, events, gains, scale, how.rate, how.level, overwrite)))
 
 
 def render_block(job: Job, rows: list[int], clips: list[Clip]) -> list[dict[str, Any]]:
@@ -155,8 +146,10 @@ def _render_clip(job: Job, row: int, clip: Clip, excerpts: Excerpts) -> list[dic
         name = f"{clip.id}.{job.audio_format}"
         write_audio(place / "audio" / name, mono, job.recipe.mix.rate, job.work / "tmp")
         if job.stems:
-            write_audio(place / "stems" / name, rendered.stems, job.recipe.mix.rate, job.work / "tmp")
+            write_audio(place / "stems" / name, rendered.stems.interleaved(), job.recipe.mix.rate, job.work / "tmp")
         record = {"clip_id": clip.id, "snr": snr, "pcm": pcm_digest(mono), "achieved": list(rendered.achieved)}
+        if job.stems:
+            record["stems"] = pcm_digest(rendered.stems)
         if job.features:
             frames = logmel(exact_mixture(rendered.stems), job.recipe.features, job.recipe.mix.rate)
             record["logmel"] = hashlib.sha256(frames.data).hexdigest()

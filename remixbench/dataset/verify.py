@@ -14,8 +14,8 @@ from remixbench.dataset.excerpts import FreshExcerpts
 from remixbench.dataset.features import logmel
 from remixbench.dataset.layout import Dataset, find_dataset, snr_name
 from remixbench.dataset.manifest import Clip
-from remixbench.dataset.mix import exact_mixture, mixture
 from remixbench.dataset.render import pcm_digest, place_events, read_scene, render
+from remixbench.dataset.stems import Stems, exact_mixture, mixture
 from remixbench.errors import InputError
 from remixbench.files import sha256
 from remixbench.progress import SILENT, Progress
@@ -118,7 +118,7 @@ def _audio(there: Dataset, clip: Clip, snr: float, digest: str | None) -> list[s
         stems = _read(path, recipe.mix.rate, recipe.mix.samples, 2)
         if isinstance(stems, str):
             lines.append(stems)
-        elif pcm_digest(mixture(stems)) != digest:
+        elif pcm_digest(mixture(Stems(stems[:, 0], stems[:, 1]))) != digest:
             lines.append(f"{path}: the mean of its channels differs from digests.csv")
     return lines
 

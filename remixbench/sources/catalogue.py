@@ -8,6 +8,7 @@ draws depend on it.
 from __future__ import annotations
 
 import io
+import wave
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -75,13 +76,55 @@ class FileReader:
 def read_audio(path: Path) -> tuple[NDArray[np.float64], int]:
     """Read an audio file as mono float64 in [-1, 1] and its rate in hertz.
 
-    The channels are averaged by hand: `np.mean` over the short axis costs more than decoding does.
-
     Raises
     ------
     InputError
         If the file is missing, is not audio, holds no samples, or ends before its header says.
     """
+    samples, rate = _read_pcm_wav(path) or _read_any(path)
+    if len(samples) == 0:
+        raise InputError(f"{path}: holds no samples; fetch it again or leave it out of the table")
+    return samples, rate
+
+
+def _mono(channels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Average (samples, channels); by hand for two, since `np.mean` over a short axis costs more than decoding."""
+    if channels.shape[1] == 1:
+        return channels[:, 0]
+    if channels.shape[1] == 2:
+        return (channels[:, 0] + channels[:, 1]) * 0.5
+    mean: NDArray[np.float64] = channels.mean(axis=1)
+    return mean
+
+
+def _read_pcm_wav(path: Path) -> tuple[NDArray[np.float64], int] | None:
+    """Read plain 16- or 24-bit PCM WAV, several times faster than libsndfile; None for anything else.
+
+    The samples are those of libsndfile: integers over 2^15 or 2^23.
+    """
+    try:
+        with wave.open(str(path), "rb") as file:
+            width, channels, rate, frames = (
+                file.getsampwidth(), file.getnchannels(), file.getframerate(), file.getnframes()
+            )  # fmt: skip
+            if width not in (2, 3):
+                return None
+            data = file.readframes(frames)
+    except (wave.Error, EOFError, OSError):
+        return None
+    if len(data) != frames * channels * width:
+        raise InputError(f"{path}: truncated, its header promises more than the file holds; fetch it again")
+    count = frames * channels
+    if width == 2:
+        integers = np.frombuffer(data, dtype="<i2")
+    else:
+        # every sample as the upper three bytes of an overlapping 32-bit word
+        integers = np.ndarray((count,), dtype="<i4", buffer=b"\0" + data, strides=(3,)) >> 8
+    return _mono(integers.reshape(frames, channels) / float(1 << (8 * width - 1))), rate
+
+
+def _read_any(path: Path) -> tuple[NDArray[np.float64], int]:
+    """Read whatever libsndfile reads."""
     import soundfile
 
     try:
@@ -94,15 +137,9 @@ def read_audio(path: Path) -> tuple[NDArray[np.float64], int]:
         if not path.exists():
             raise InputError(f"{path}: missing; fetch or restore it, then run the command again") from None
         raise InputError(f"{path}: not readable as audio ({error.error_string}); fetch it again") from None
-    if len(samples) == 0:
-        raise InputError(f"{path}: holds no samples; fetch it again or leave it out of the table")
     if len(samples) < frames:
         raise InputError(f"{path}: truncated, {len(samples)} of {frames} samples could be read; fetch it again")
-    if samples.shape[1] == 1:
-        return samples[:, 0], rate
-    if samples.shape[1] == 2:
-        return (samples[:, 0] + samples[:, 1]) * 0.5, rate
-    return samples.mean(axis=1), rate
+    return _mono(samples), rate
 
 
 def read_table(path: Path, columns: tuple[str, ...], separator: str, how_to_get: str) -> tuple[pd.DataFrame, str]:
