@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from remixbench.dataset.planning import plan
     from remixbench.errors import InputError, RemixbenchError
     from remixbench.figures.show import show
+    from remixbench.leaderboard.page.report import report
     from remixbench.leaderboard.score import score
     from remixbench.recipe import Recipe, load_recipe
 
@@ -35,10 +36,22 @@ _HOME = {
     "make": "remixbench.dataset.build",
     "plan": "remixbench.dataset.planning",
     "score": "remixbench.leaderboard.score",
+    "report": "remixbench.leaderboard.page.report",
     "show": "remixbench.figures.show",
 }
 
-__all__ = ["Dataset", "InputError", "Recipe", "RemixbenchError", "load_recipe", "make", "plan", "score", "show"]
+__all__ = [
+    "Dataset",
+    "InputError",
+    "Recipe",
+    "RemixbenchError",
+    "load_recipe",
+    "make",
+    "plan",
+    "report",
+    "score",
+    "show",
+]
 
 
 def __getattr__(name: str) -> Any:

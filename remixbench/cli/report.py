@@ -1,0 +1,30 @@
+"""`remixbench report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from remixbench.cli.console import Settings
+
+
+@click.command()
+@click.option("--dataset", metavar="NAME|DIR", help="Which data set. [default: the one made last]")
+@click.option("--clips", type=int, default=6, show_default=True, metavar="N", help="Clips to hear and see; 0 for none.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Where to write. [default: leaderboard/<dataset>.html]",
+)
+@click.pass_obj
+def command(settings: Settings, dataset: str | None, clips: int, out: Path | None) -> None:
+    """Make the leaderboard as one self-contained HTML page, which needs no network and no other file.
+
+    Example: remixbench report --clips 12
+    """
+    from remixbench.leaderboard.page.report import report
+
+    done = report(workspace=settings.workspace, dataset=dataset, clips=clips, out=out, progress=settings.progress())
+    click.echo(done)

@@ -1,0 +1,255 @@
+"use strict";
+// The charts over all systems, drawn by Observable Plot; each has a caption, a description and its figures as a table.
+const charts = (() => {
+  const {data, make, watch, readable, table} = page;
+  const SYMBOLS = ["circle", "square", "triangle", "diamond", "cross", "star", "wye"];
+  const DASHES = ["none", "6 3", "2 3", "8 3 2 3"];
+  const COLOURS = 8;
+  const STYLE = {background: "transparent", color: "inherit", fontFamily: "inherit", fontSize: "12px"};
+
+  // How a series looks: colour alone never tells two apart.
+  function look(at) {
+    return {
+      colour: `var(--c${at % COLOURS})`,
+      symbol: SYMBOLS[at % SYMBOLS.length],
+      dash: DASHES[Math.floor(at / COLOURS) % DASHES.length],
+    };
+  }
+
+  function sample(seen) {
+    const space = "http://www.w3.org/2000/svg";
+    const svg = document.createElementNS(space, "svg");
+    for (const [key, value] of Object.entries({width: 30, height: 14, "aria-hidden": "true"})) svg.setAttribute(key, value);
+    const line = document.createElementNS(space, "line");
+    for (const [key, value] of Object.entries({x1: 0, x2: 30, y1: 7, y2: 7, stroke: seen.colour, "stroke-width": 2,
+      "stroke-dasharray": seen.dash})) line.setAttribute(key, value);
+    const dot = document.createElementNS(space, "path");
+    const shape = d3[`symbol${seen.symbol[0].toUpperCase()}${seen.symbol.slice(1)}`];
+    for (const [key, value] of Object.entries({d: d3.symbol(shape, 50)(), transform: "translate(15,7)",
+      fill: seen.hollow ? "var(--ground)" : seen.colour, stroke: seen.colour})) dot.setAttribute(key, value);
+    svg.append(line, dot);
+    return svg;
+  }
+
+  function legend(series) {
+    return make("ul", {class: "legend"}, ...series.map((each) => make("li", {}, sample(each), each.name)));
+  }
+
+  function title(metric) {
+    return data.metrics.find((each) => each.name === metric).title;
+  }
+
+  function decibels(snr) {
+    return `${snr} dB`;
+  }
+
+  function plot(options) {
+    return Plot.plot({style: STYLE, ...options});
+  }
+
+  function shorten(text, letters) {
+    return text.length > letters ? `${text.slice(0, letters - 1)}…` : text;
+  }
+
+  function show(id, caption, ...parts) {
+    document.getElementById(id).replaceChildren(...parts, make("figcaption", {}, caption));
+  }
+
+  function number(value) {
+    return value == null ? "" : value.toFixed(3);
+  }
+
+  // Everything that has the metric: [{name, at, points: [{snr, value, low, high}]}], published rows last and hollow.
+  function series(metric) {
+    const ours = data.rows.map((row, at) => ({
+      name: row.name,
+      ...look(at),
+      points: row.snrs.filter(({figures}) => figures[metric]).map(({snr, figures}) => ({snr, ...figures[metric]})),
+    }));
+    const names = [...new Set(data.published.map(({name}) => name))];
+    const published = names.map((name, at) => ({
+      name: `${name} (published)`,
+      ...look(at),
+      hollow: true,
+      dash: "1 4",
+      points: data.published.filter((each) => each.name === name && each.metric === metric),
+    }));
+    return [...ours, ...published].filter(({points}) => points.length);
+  }
+
+  function scale(points, metric) {
+    const highest = d3.max(points, (point) => Math.max(point.value, point.high ?? 0)) ?? 1;
+    const lower = data.metrics.find((each) => each.name === metric).lower;
+    return [0, lower || highest < 0.5 ? highest * 1.05 || 1 : 1];
+  }
+
+  function forest(width, {snr, metric}) {
+    const rows = series(metric).flatMap((each) =>
+      each.points.filter((point) => point.snr === snr).map((point) => ({...each, ...point})));
+    if (!rows.length) return show("chart-forest", `No system has ${title(metric)} at ${decibels(snr)}.`);
+    const letters = width < 560 ? 18 : 40;
+    const names = rows.map((row) => shorten(row.name, letters));
+    const chart = plot({
+      width,
+      marginLeft: 14 + 6.6 * d3.max(names, (name) => name.length),
+      marginRight: 24,
+      height: 60 + 26 * rows.length,
+      ariaLabel: `${title(metric)} of every system at ${decibels(snr)}, with 95 % intervals`,
+      x: {label: `${title(metric)} at ${decibels(snr)}`, domain: scale(rows, metric), grid: true},
+      y: {label: null, domain: d3.range(rows.length), tickFormat: (at) => names[at], tickSize: 0},
+      symbol: {legend: false},
+      marks: [
+        Plot.ruleY(rows.map((row, at) => ({...row, at})).filter((row) => row.low != null),
+          {y: "at", x1: "low", x2: "high", stroke: "colour", strokeWidth: 2}),
+        Plot.dot(rows, {x: "value", y: (_, at) => at, r: 5, stroke: "colour", strokeWidth: 1.5,
+          symbol: "symbol", fill: (row) => row.hollow ? "var(--ground)" : row.colour,
+          channels: {system: "name"}, tip: {format: {y: false, x: ".4f", stroke: false, fill: false, symbol: false}}}),
+      ],
+    });
+    show("chart-forest", `${title(metric)} at ${decibels(snr)}; whiskers are 95 % intervals.`, chart);
+  }
+
+  function classes(width, {snr}) {
+    const rows = data.rows.flatMap((row, at) => {
+      const here = row.snrs.find((each) => each.snr === snr);
+      return here && Object.keys(here.ap).length ? [{name: row.name, at, ap: here.ap}] : [];
+    });
+    if (!rows.length) return show("chart-classes", `No system has figures of single classes at ${decibels(snr)}.`);
+    const labels = d3.groupSort(rows.flatMap((row) => Object.entries(row.ap)),
+      (each) => -d3.mean(each, ([, value]) => value), ([label]) => label);
+    const cells = rows.flatMap((row, at) =>
+      Object.entries(row.ap).map(([label, value]) => ({label, at, system: row.name, value})));
+    const letters = width < 560 ? 10 : 26;
+    const systems = {label: null, domain: d3.range(rows.length), tickFormat: (at) => shorten(rows[at].name, letters)};
+    const kinds = {label: null, domain: labels, tickFormat: readable};
+    const longest = d3.max(rows, (row) => Math.min(row.name.length, letters));
+    const narrow = width < 700;
+    const tip = {format: {x: false, y: false, fill: ".3f"}};
+    const shared = {fill: "value", inset: 0.5, tip,
+      channels: {class: (cell) => readable(cell.label), system: "system"}};
+    const colour = {scheme: "viridis", domain: [0, 1], label: `Average precision at ${decibels(snr)}`};
+    const chart = plot(narrow ? {
+      width, marginLeft: 130, marginTop: 20 + 6 * longest, marginRight: 4,
+      height: 20 + 6 * longest + 20 * labels.length, color: colour,
+      ariaLabel: `Average precision of every class and system at ${decibels(snr)}`,
+      x: {...systems, axis: "top", tickRotate: -90, tickSize: 0}, y: {...kinds, tickSize: 0},
+      marks: [
+        Plot.cell(cells, {x: "at", y: "label", ...shared}),
+        Plot.text(cells, {x: "at", y: "label", text: (cell) => cell.value.toFixed(2), fontSize: 10,
+          fill: (cell) => cell.value > 0.6 ? "black" : "white"}),
+      ],
+    } : {
+      width, marginLeft: 14 + 6.6 * longest, marginBottom: 150, marginRight: 4,
+      height: 160 + 28 * rows.length, color: colour,
+      ariaLabel: `Average precision of every class and system at ${decibels(snr)}`,
+      x: {...kinds, tickRotate: -60, tickSize: 0}, y: {...systems, tickSize: 0},
+      marks: [Plot.cell(cells, {x: "label", y: "at", ...shared})],
+    });
+    const key = Plot.legend({color: colour, style: STYLE, width: Math.min(width, 260)});
+    show("chart-classes",
+      `Average precision of single classes at ${decibels(snr)}, from the easiest class to the hardest.`, key, chart,
+      table("The figures as a table", ["Class", ...rows.map(({name}) => name)],
+        labels.map((label) => [readable(label), ...rows.map(({ap}) => number(ap[label]))])));
+  }
+
+  // Lines through points with whiskers: against noise, and against the size of the training data.
+  function lines(width, found, x, metric, label) {
+    const step = 3;
+    const marks = found.flatMap((each, at) => {
+      const dx = step * (at - (found.length - 1) / 2);
+      const points = d3.sort(each.points, (point) => point[x.key]);
+      return [
+        Plot.line(points, {x: x.key, y: "value", stroke: each.colour, strokeWidth: 1.75, strokeDasharray: each.dash, dx}),
+        Plot.ruleX(points.filter((point) => point.low != null),
+          {x: x.key, y1: "low", y2: "high", stroke: each.colour, strokeOpacity: 0.7, dx}),
+        Plot.dot(points, {x: x.key, y: "value", stroke: each.colour, symbol: each.symbol, r: 4, dx,
+          fill: each.hollow ? "var(--ground)" : each.colour, title: (point) =>
+            `${each.name}\n${x.show(point[x.key])}: ${number(point.value)}${point.low == null ? "" : ` (${number(point.low)} to ${number(point.high)})`}`,
+          tip: true}),
+      ];
+    });
+    return plot({
+      width: Math.min(width, 860), height: Math.min(420, Math.max(280, width * 0.5)),
+      marginLeft: 48, marginRight: 28, marginBottom: 40, ariaLabel: label,
+      x: x.scale, y: {label: title(metric), domain: scale(found.flatMap(({points}) => points), metric), grid: true},
+      marks,
+    });
+  }
+
+  function tableOf(found, values, key, name) {
+    return table("The figures as a table", ["System", ...values.map(name)],
+      found.map((each) => [each.name, ...values.map((value) => {
+        const point = each.points.find((candidate) => candidate[key] === value);
+        return point ? number(point.value) : "";
+      })]));
+  }
+
+  function noise(width, {metric}) {
+    const found = series(metric);
+    const values = d3.sort(new Set(found.flatMap(({points}) => points.map(({snr}) => snr))));
+    if (!found.length) return show("chart-noise", `No system has ${title(metric)}.`);
+    const caption = `${title(metric)} by signal-to-noise ratio; whiskers are 95 % intervals, points stand side by side.`;
+    const x = {key: "snr", show: decibels, scale: {label: "Signal-to-noise ratio (dB)", ticks: values,
+      tickFormat: String, inset: 24, domain: values.length > 1 ? d3.extent(values) : [values[0] - 1, values[0] + 1]}};
+    show("chart-noise", caption, legend(found), lines(width, found, x, metric, caption),
+      tableOf(found, values, "snr", decibels));
+  }
+
+  function size(width, {snr, metric}) {
+    const families = d3.groups(data.rows.filter((row) => row.fraction != null), (row) => row.family);
+    const found = families.map(([name, rows], at) => ({
+      name,
+      ...look(at),
+      points: rows.flatMap((row) => row.snrs.filter((each) => each.snr === snr && each.figures[metric])
+        .map((each) => ({part: 100 * row.fraction, ...each.figures[metric]}))),
+    })).filter(({points}) => new Set(points.map(({part}) => part)).size > 1);
+    if (!found.length) {
+      return show("chart-size", `No system was trained on several parts of the training clips at ${decibels(snr)}; `
+        + "remixbench train --fraction 0.1 0.3 1 does that.");
+    }
+    const values = d3.sort(new Set(found.flatMap(({points}) => points.map(({part}) => part))));
+    const name = (part) => `${part} %`;
+    const caption = `${title(metric)} at ${decibels(snr)} by the part of the training clips that was learned from.`;
+    const x = {key: "part", show: name, scale: {label: "Part of the training clips (%)", type: "log", ticks: values,
+      tickFormat: String, inset: 24}};
+    show("chart-size", caption, legend(found), lines(width, found, x, metric, caption),
+      tableOf(found, values, "part", name));
+  }
+
+  function learning(width, {snr}) {
+    const curves = data.curves.filter((curve) => curve.snr === snr);
+    if (!curves.length) return show("chart-learning", `There is no history of a run at ${decibels(snr)}.`);
+    const found = [...new Set(curves.map(({row}) => row))].map((row) => ({name: data.rows[row].name, ...look(row), row}));
+    const panels = [["validation_micro_ap", "test_micro_ap"], ["loss"]].map((names) => {
+      const label = names[0] === "loss" ? "Training loss" : "micro-AP";
+      const marks = curves.flatMap((curve) => {
+        const seen = look(curve.row);
+        const values = names.map((name) => curve[name]).find((each) => each.some((value) => value != null)) ?? [];
+        const points = curve.epochs.map((epoch, at) => ({epoch, value: values[at]})).filter(({value}) => value != null);
+        const text = `${data.rows[curve.row].name}, fold ${curve.fold}, seed ${curve.seed}`;
+        return [
+          Plot.line(points, {x: "epoch", y: "value", stroke: seen.colour, strokeDasharray: seen.dash}),
+          Plot.dot(points.filter(({epoch}) => epoch === curve.epoch), {x: "epoch", y: "value", fill: seen.colour,
+            stroke: seen.colour, symbol: seen.symbol, r: 4, tip: true, title: (point) => `${text}\nepoch ${point.epoch}: ${number(point.value)}`}),
+        ];
+      });
+      return plot({
+        width: Math.min(width, 1200) > 860 ? (Math.min(width, 1200) - 20) / 2 : width, height: 300, marginLeft: 52,
+        ariaLabel: `${label} by epoch, every run at ${decibels(snr)}`,
+        x: {label: "Epoch", tickFormat: "d"}, y: {label, grid: true, zero: true}, marks,
+      });
+    });
+    const kept = curves.map((curve) => [data.rows[curve.row].name, String(curve.fold), String(curve.seed),
+      String(curve.epochs.length), String(curve.epoch), number(curve.loss.at(-1))]);
+    show("chart-learning",
+      `Every run at ${decibels(snr)}: micro-AP on the clips that the epoch was chosen on, and loss on the training clips; the symbol marks the epoch kept.`,
+      legend(found), make("div", {class: "pair"}, ...panels),
+      table("The runs as a table", ["System", "Fold", "Seed", "Epochs", "Epoch kept", "Last loss"], kept));
+  }
+
+  if (data.metrics.length && data.rows.length) {
+    const drawn = {forest, classes, noise, size, learning};
+    for (const [name, draw] of Object.entries(drawn)) watch(document.getElementById(`chart-${name}`), draw);
+  }
+  return {look, sample, plot};
+})();

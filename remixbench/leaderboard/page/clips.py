@@ -1,0 +1,177 @@
+"""The clips that the page lets one hear and see: sound, spectrogram, reference and frame scores on one time axis.
+
+Sounds are Ogg Vorbis, arrays bytes (0 to 255) in base64, so that twelve clips fit into a page of 5 MB.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from remixbench.dataset.layout import Dataset
+from remixbench.errors import InputError
+from remixbench.figures.clip import ClipView, view_clip
+from remixbench.figures.panels import SHOWN_DB
+from remixbench.figures.scales import DB_PER_NEPER
+from remixbench.leaderboard.page.curves import runs_of
+from remixbench.progress import SILENT, Progress
+
+SOUND_BYTES = 2_900_000
+"""All sounds of a page together; stems are left out where they would go beyond."""
+OTHER_CLASSES = 2
+"""How many classes that are not in a clip are shown with it: those with the highest frame scores."""
+DECIMALS = 4
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a run said of some clips: scores in [0, 1], (clips, frames, classes)."""
+
+    row: int
+    scores: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Clips at one SNR, and what was said of them."""
+
+    snr: float
+    rows: list[int]
+    heard: list[Heard] = field(default_factory=list)
+
+
+def explore(
+    board: dict[str, Any], dataset: Dataset, workspace: Path, count: int, progress: Progress = SILENT
+) -> list[dict[str, Any]]:
+    """Return `count` clips for the page: evenly spaced over the fold that most runs were tested on, the SNRs in turn.
+
+    Raises
+    ------
+    InputError
+        If a clip's sound or a run's frame scores are broken.
+    """
+    tested: dict[tuple[float, int], list[tuple[int, Path]]] = {}
+    for row, snr, folder, info in runs_of(board, workspace):
+        if info.get("manifest_digest") == dataset.digest and snr in dataset.snrs:
+            tested.setdefault((snr, int(info["fold"])), []).append((row, folder))
+    fold = max(
+        {fold for _, fold in tested} or set(dataset.manifest.folds),
+        key=lambda fold: (sum(len(runs) for (_, each), runs in tested.items() if each == fold), fold),
+    )
+    snrs = sorted({snr for snr, each in tested if each == fold} or set(dataset.snrs), reverse=True)
+    inside = np.flatnonzero(dataset.folds == fold)
+    chosen = inside[np.linspace(0, len(inside) - 1, min(count, len(inside))).round().astype(int)]
+    shown = []
+    with progress.bar("report", len(chosen), "clips") as advance:
+        for place, snr in enumerate(snrs):
+            choice = Choice(snr, [int(row) for row in chosen[place :: len(snrs)]])
+            for row, folder in _first_of_each(tested.get((snr, fold), [])):
+                choice.heard.append(Heard(row, read_frames(folder, dataset, choice.rows)))
+            for at, row in enumerate(choice.rows):
+                shown.append(_clip(dataset, view_clip(dataset, row, snr), choice.heard, at))
+                advance(1)
+    _fit(shown)
+    return shown
+
+
+def _first_of_each(runs: Sequence[tuple[int, Path]]) -> list[tuple[int, Path]]:
+    """Keep one run of each row: the first seed's."""
+    first: dict[int, Path] = {}
+    for row, folder in runs:
+        first.setdefault(row, folder)
+    return list(first.items())
+
+
+def read_frames(folder: Path, dataset: Dataset, rows: Sequence[int]) -> NDArray[np.float32]:
+    """Return a run's frame scores of some of the data set's clips, (clips, frames, classes).
+
+    Raises
+    ------
+    InputError
+        If they are missing or not of this data set.
+    """
+    file = folder / "predictions" / "frames.npz"
+    try:
+        with np.load(file, allow_pickle=False) as saved:
+            names, classes = [str(name) for name in saved["filename"]], tuple(str(name) for name in saved["classes"])
+            if classes != dataset.classes:
+                raise ValueError("its classes are not the data set's")
+            scores: NDArray[np.float32] = saved["scores"][[names.index(dataset.filenames[row]) for row in rows]]
+    except (OSError, KeyError, ValueError, IndexError) as error:
+        raise InputError(f"{file}: not frame scores of '{dataset.name}' ({error}); train the run again") from None
+    return scores
+
+
+def _clip(dataset: Dataset, view: ClipView, heard: Sequence[Heard], at: int) -> dict[str, Any]:
+    scales = view.scales
+    places, names = scales.ticks()
+    loudest = float(view.logmel.max()) * DB_PER_NEPER
+    shown = np.clip((view.logmel * DB_PER_NEPER - loudest) / SHOWN_DB + 1, 0, 1)
+    labels = _labels(dataset.classes, view, [each.scores[at] for each in heard])
+    columns = [dataset.classes.index(label) for label in labels]
+    sounds = {"mixture": _ogg(view.samples, view.rate)}
+    if view.stems is not None:
+        sounds |= {"events": _ogg(view.stems[0], view.rate), "scene": _ogg(view.stems[1], view.rate)}
+    return {
+        "id": view.id,
+        "fold": view.fold,
+        "snr": view.snr,
+        "scene": view.scene,
+        "duration": scales.duration,
+        "span": [round(edge, 6) for edge in scales.span],
+        "centre": scales.first_centre,
+        "step": scales.frame_seconds,
+        "frames": scales.frames,
+        "bands": scales.bands,
+        "hertz": [[round(float(place), DECIMALS), name] for place, name in zip(places, names, strict=True)],
+        "loudest": round(loudest, 1),
+        "range": SHOWN_DB,
+        "logmel": _bytes(shown),
+        "events": [
+            {"label": bar.label, "onset": bar.onset, "offset": bar.offset, "heard": bar.achieved} for bar in view.bars
+        ],
+        "labels": labels,
+        "scores": [{"row": each.row, "values": _bytes(each.scores[at][:, columns].T)} for each in heard],
+        "sounds": sounds,
+    }
+
+
+def _labels(classes: Sequence[str], view: ClipView, said: Sequence[NDArray[np.float32]]) -> list[str]:
+    """Return the classes of a clip, then those others that any system scores highest."""
+    labels = list(view.labels)
+    if said:
+        peaks = np.max([scores.max(axis=0) for scores in said], axis=0)
+        others = [classes[k] for k in np.argsort(-peaks, kind="stable") if classes[k] not in labels]
+        labels += others[:OTHER_CLASSES]
+    return labels
+
+
+def _bytes(values: NDArray[Any]) -> str:
+    """Return values in [0, 1] as one byte each, row after row."""
+    scaled = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
+    return base64.b64encode(np.ascontiguousarray(scaled).tobytes()).decode("ascii")
+
+
+def _ogg(samples: NDArray[np.float32], rate: int) -> str:
+    import soundfile
+
+    made = io.BytesIO()
+    soundfile.write(made, samples, rate, format="OGG", subtype="VORBIS")
+    return base64.b64encode(made.getvalue()).decode("ascii")
+
+
+def _fit(clips: Sequence[dict[str, Any]]) -> None:
+    """Leave out the stems of the last clips where all sounds together are too large."""
+    total = sum(len(sound) for clip in clips for sound in clip["sounds"].values())
+    for clip in reversed(clips):
+        if total <= SOUND_BYTES:
+            return
+        for name in ("events", "scene"):
+            total -= len(clip["sounds"].pop(name, ""))
