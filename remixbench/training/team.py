@@ -84,8 +84,11 @@ def gather(device: torch.device) -> Iterator[Team]:
         If the processes cannot reach each other.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size == 1 or distributed.is_initialized():
-        yield Team(distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else ALONE
+    if size == 1:
+        yield ALONE
+        return
+    if distributed.is_initialized():  # by a program that calls us
+        yield Team(distributed.get_rank(), distributed.get_world_size())
         return
     try:
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=LONGEST_WAIT)
@@ -124,8 +127,8 @@ class _Sum(torch.autograd.Function):
 class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch norm over the batches of all processes, on the CPU, for which torch's own is not made.
 
-    A process may have an empty batch. Mean and variance are exchanged one after the other, in float32, so that no
-    digits are lost to a difference of large sums.
+    A process may have an empty batch. Mean and variance are exchanged one after the other, in float32 at least, so that
+    no digits are lost to a difference of large sums.
     """
 
     def _check_input_dim(self, input: Tensor) -> None:
@@ -135,10 +138,10 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         """Normalise (batch, channels, ...)."""
         if not self.training:
             return super().forward(input)
-        x = input.float()
+        x = input.to(torch.promote_types(input.dtype, torch.float32))
         over = [axis for axis in range(x.dim()) if axis != 1]
         shape = [1, -1] + [1] * (x.dim() - 2)
-        count = torch.tensor([x.numel() / x.shape[1]])
+        count = x.new_tensor([x.numel() / x.shape[1]])
         sums: Tensor = _Sum.apply(torch.cat([x.sum(over), count]))  # type: ignore[no-untyped-call]
         number = sums[-1]
         mean = sums[:-1] / number
