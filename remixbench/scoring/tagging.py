@@ -13,7 +13,7 @@ without positives as AP 0 with a warning, and macro AUC fails.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,9 @@ AT_ONCE = 32
 
 
 _ROWS = 100_000
+_EXACT_HALVES = 2**23
+Counted = npt.NDArray[np.floating[Any]]
+"""Whole numbers, kept as floats for the sake of sparse products."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +43,14 @@ class Ranking:
     above : the same for pairs whose target is false, those that tie with the threshold counted half here and
     half
         at the next one
-    negatives : (clips,) pairs whose target is false
+    pairs, negatives : (clips,) how many pairs, and how many whose target is false
     thresholds : (thresholds,) the scores, falling
     """
 
     every: sparse.csr_matrix
     positive: sparse.csr_matrix
     above: sparse.csr_matrix
+    pairs: FloatArray
     negatives: FloatArray
     thresholds: FloatArray
 
@@ -72,11 +76,13 @@ def rank(target: BoolArray, score: npt.NDArray[np.floating[Any]], clip: IntArray
     false = ~target
     above = counts(false & ~tied, row, 1.0) + counts(false & tied, row, 0.5) + counts(false & tied, np.add(row, 1), 0.5)
     negatives = np.bincount(clip[false], minlength=clips).astype(np.float64)
+    pairs = np.bincount(clip, minlength=clips).astype(np.float64)
     every = counts(np.ones_like(target), row, 1.0)
     return Ranking(
         every,
         counts(target, row, 1.0),
         sparse.csr_matrix(above),
+        pairs,
         negatives,
         -distinct[holds].astype(np.float64),
     )
@@ -97,10 +103,10 @@ def rank_pairs(weak: BoolArray, scores: FloatArray) -> Ranking:
 def average_precision(ranking: Ranking, weights: FloatArray) -> FloatArray:
     """Return Σ (R_n − R_{n−1}) P_n over distinct scores, (resamples,); NaN where nothing is positive."""
 
-    def part(some: FloatArray) -> FloatArray:
-        new = np.asarray(ranking.positive @ some)
-        precision = divide(np.cumsum(new, axis=0), np.cumsum(ranking.every @ some, axis=0), 0.0)
-        return divide((new * precision).sum(axis=0), new.sum(axis=0))
+    def part(ranking: Ranking, some: Counted) -> FloatArray:
+        new = ranking.positive @ some
+        precision = divide(_running(new), _running(ranking.every @ some), 0.0)
+        return divide((new * precision).sum(axis=0), new.sum(axis=0, dtype=np.float64))
 
     return _by_parts(part, ranking, weights)
 
@@ -108,9 +114,9 @@ def average_precision(ranking: Ranking, weights: FloatArray) -> FloatArray:
 def best_f1(ranking: Ranking, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return the greatest F1 over all thresholds and that threshold (the highest one), each (resamples,)."""
 
-    def part(some: FloatArray) -> FloatArray:
-        hits = np.cumsum(ranking.positive @ some, axis=0)
-        f1 = divide(2 * hits, np.cumsum(ranking.every @ some, axis=0) + hits[-1], 0.0)
+    def part(ranking: Ranking, some: Counted) -> FloatArray:
+        hits = _running(ranking.positive @ some)
+        f1 = divide(2 * hits, _running(ranking.every @ some) + hits[-1], 0.0)
         best = f1.argmax(axis=0)
         none = np.where(hits[-1] > 0, 0.0, np.nan)
         return np.stack((f1[best, np.arange(f1.shape[1])], ranking.thresholds[best])) + none
@@ -122,24 +128,43 @@ def best_f1(ranking: Ranking, weights: FloatArray) -> tuple[FloatArray, FloatArr
 def area_under_roc(ranking: Ranking, weights: FloatArray) -> FloatArray:
     """Return the probability that a positive outscores a negative, ties counted half, (resamples,)."""
 
-    def part(some: FloatArray) -> FloatArray:
-        new = np.asarray(ranking.positive @ some)
-        lost = (new * np.cumsum(ranking.above @ some, axis=0)).sum(axis=0)
-        pairs = new.sum(axis=0) * (ranking.negatives @ some)
+    def part(ranking: Ranking, some: Counted) -> FloatArray:
+        new = ranking.positive @ some
+        lost = (new * _running(ranking.above @ some)).sum(axis=0)
+        pairs = new.sum(axis=0, dtype=np.float64) * (ranking.negatives @ some)
         return divide(pairs - lost, pairs)
 
     return _by_parts(part, ranking, weights)
 
 
+def _running(counts: Counted) -> FloatArray:
+    """Return sums over thresholds from the highest down."""
+    return np.cumsum(counts, axis=0).astype(np.float64)
+
+
 def _by_parts(
-    part: Callable[[FloatArray], FloatArray], ranking: Ranking, weights: FloatArray, rows: int = 1
+    part: Callable[[Ranking, Counted], FloatArray], ranking: Ranking, weights: FloatArray, rows: int = 1
 ) -> FloatArray:
-    """Apply `part` to a few resamples at a time, as many as stay in a processor's cache."""
+    """Apply `part` to a few resamples at a time, as many as stay in a processor's cache.
+
+    Counts are whole or half numbers, which 32-bit floats hold exactly up to 2**23; more than that takes 64
+    bits.
+    """
     made = np.full((rows, weights.shape[1]), np.nan)
-    if len(ranking.thresholds):
-        for start in range(0, weights.shape[1], AT_ONCE):
-            some = slice(start, start + AT_ONCE)
-            made[:, some] = part(np.ascontiguousarray(weights[:, some]))
+    if not len(ranking.thresholds):
+        return made if rows > 1 else made[0]
+    counted: Counted = weights
+    if float((ranking.pairs @ weights).max()) < _EXACT_HALVES:
+        ranking = replace(
+            ranking,
+            every=ranking.every.astype(np.float32),
+            positive=ranking.positive.astype(np.float32),
+            above=ranking.above.astype(np.float32),
+        )
+        counted = weights.astype(np.float32)
+    for start in range(0, weights.shape[1], AT_ONCE):
+        some = slice(start, start + AT_ONCE)
+        made[:, some] = part(ranking, np.ascontiguousarray(counted[:, some]))
     return made if rows > 1 else made[0]
 
 

@@ -1,0 +1,170 @@
+"""How long scoring takes, and how that compares with the field's scorers in the same run.
+
+    python benchmarks/score.py [--clips 2000] [--others DIR]
+
+Noisy scores of 2,000 clips × 41 classes × 311 frames. The other scorers run in the environment that
+tests/oracles/setup.sh makes (DIR); without it only our own times are given. sed_scores_eval is asked for a tenth of the
+clips: PSDS 2 of all takes it minutes and 10 GB. Peak memory is that of the whole process, inputs included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from remixbench.scoring import Predictions, event_table, make_reference, measures, psds, score_predictions
+from remixbench.scoring.decoding import DECODINGS, decode
+from remixbench.scoring.event_based import event_counts
+from remixbench.scoring.events import EventTable
+from remixbench.scoring.frames import frame_truth
+from remixbench.scoring.reference import Reference
+from remixbench.scoring.segment import segment_counts
+
+ROOT = Path(__file__).resolve().parents[1]
+CLASSES, FRAMES, STEP = 41, 311, 0.032
+TARGETS = {
+    "tagging with 1,000 resamples": 3.0,
+    "PSDS 1 and 2, exact": 15.0,
+    "everything with 1,000 resamples": 60.0,
+}
+
+
+def noisy_fold(clips: int, seed: int = 0) -> tuple[Reference, Predictions]:
+    """Return three events a clip on the published grid, and noise that rises by a random amount where they are."""
+    rng = np.random.default_rng(seed)
+    onset = np.tile([0.5, 3.0, 5.5], clips)
+    offset = onset + rng.uniform(0.3, 2.0, 3 * clips)
+    events = event_table(np.repeat(np.arange(clips), 3), rng.integers(0, CLASSES, 3 * clips), onset, offset)
+    names = [f"{i:05d}.wav" for i in range(clips)]
+    labels = [f"class_{k:02d}" for k in range(CLASSES)]
+    reference = make_reference(names, labels, events, 10.0, groups=np.arange(clips) // 6)
+    edges = np.round(np.arange(FRAMES + 1) * STEP, 6)
+    logits = rng.standard_normal((clips, FRAMES, CLASSES), np.float32) - 4
+    logits += 5 * rng.random((clips, 1, CLASSES), np.float32) * frame_truth(events, edges, clips, CLASSES)
+    scores = 1 / (1 + np.exp(-logits))
+    return reference, Predictions(scores.max(1).astype(np.float64), scores, edges)
+
+
+def timed(function: Callable[[], object], repeats: int = 1) -> float:
+    """Return the median seconds of some calls."""
+    seconds = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        function()
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds)
+
+
+def exact_psds(reference: Reference, predictions: Predictions) -> dict[str, float]:
+    """Return PSDS 1 and 2 without resamples."""
+    (measure,) = [
+        made
+        for made in measures.measures_for(reference, Predictions(None, *frame_part(predictions)), {})
+        if "psds" in made.__qualname__
+    ]
+    figures = measure(np.ones((len(reference.filenames), 1)))
+    return {name: float(figures[name][0]) for name in psds.PSDS}
+
+
+def frame_part(predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:
+    """Return the frame scores and their edges."""
+    assert predictions.frame_scores is not None
+    assert predictions.frame_edges is not None
+    return predictions.frame_scores, predictions.frame_edges
+
+
+def by_others(
+    python: Path, scorer: str, reference: Reference, predictions: Predictions, events: EventTable
+) -> dict[str, float]:
+    """Return the figures and seconds of another scorer, run in its own environment."""
+    scores, edges = frame_part(predictions)
+
+    def rows(table: EventTable) -> list[list[object]]:
+        columns = (table.clip.tolist(), table.onset.tolist(), table.offset.tolist(), table.label.tolist())
+        return [[reference.filenames[c], a, b, reference.classes[k]] for c, a, b, k in zip(*columns, strict=True)]
+
+    case = {
+        "classes": list(reference.classes),
+        "durations": dict(zip(reference.filenames, reference.durations.tolist(), strict=True)),
+        "reference": rows(reference.events),
+        "estimate": rows(events),
+        "edges": edges.tolist(),
+        "scores": {}
+        if scorer == "sed_eval"
+        else {name: scores[i].tolist() for i, name in enumerate(reference.filenames)},
+        "threshold": 0.5,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        asked, answered = Path(folder) / "cases.json", Path(folder) / "figures.json"
+        asked.write_text(json.dumps([case]))
+        subprocess.run([python, ROOT / "tests/oracles/check.py", scorer, asked, answered], check=True)
+        figures: dict[str, float] = json.loads(answered.read_text())[0]
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=int, default=2000)
+    parser.add_argument("--others", type=Path, default=ROOT / ".venv-oracles")
+    options = parser.parse_args()
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    reference, predictions = noisy_fold(options.clips)
+    clips = options.clips
+    decided = decode(predictions, DECODINGS["threshold"])
+    assert decided is not None
+    print(f"{clips} clips × {CLASSES} classes × {FRAMES} frames; {len(decided)} events at threshold 0.5\n")
+
+    tags = Predictions(predictions.clip_scores)
+    ours = {"tagging with 1,000 resamples": timed(lambda: score_predictions(reference, tags), 3)}
+    shape = (clips, CLASSES)
+    truth = reference.events
+    ours["segment-based F1"] = timed(lambda: segment_counts(truth, decided, reference.durations, CLASSES), 3)
+    ours["event-based F1, onset"] = timed(lambda: event_counts(truth, decided, *shape, offsets=False), 3)
+    ours["event-based F1"] = timed(lambda: event_counts(truth, decided, *shape, offsets=True), 3)
+    ours["PSDS 1 and 2, exact"] = timed(lambda: exact_psds(reference, predictions))
+    ours["everything with 1,000 resamples"] = timed(lambda: score_predictions(reference, predictions))
+    for name, seconds in ours.items():
+        target = f"  (to reach: {TARGETS[name]:g} s)" if name in TARGETS else ""
+        print(f"{name:34} {seconds:8.3f} s{target}")
+    print(f"{'peak memory':34} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:8.2f} GB  (to reach: 2 GB)")
+
+    python = options.others / "bin" / "python"
+    if not python.exists():
+        print(f"\nno other scorers at {python}; tests/oracles/setup.sh sets them up")
+        return
+    print("\nagainst sed_eval, same events")
+    theirs = by_others(python, "sed_eval", reference, predictions, decided)
+    names = {
+        "segment": "segment-based F1",
+        "event_onset": "event-based F1, onset",
+        "event": "event-based F1",
+    }
+    for key, name in names.items():
+        other = theirs[f"{key} seconds"]
+        print(f"{name:34} {other:8.3f} s there, {other / ours[name]:6.0f} times ours")
+    small = max(1, clips // 10)
+    part, some = noisy_fold(small)
+    few = decode(some, DECODINGS["threshold"])
+    assert few is not None
+    seconds = timed(lambda: exact_psds(part, some), 3)
+    theirs = by_others(python, "sed_scores_eval", part, some, few)
+    other = theirs["psds1 seconds"] + theirs["psds2 seconds"]
+    ours_too = exact_psds(part, some)
+    print(f"\nagainst sed_scores_eval, {small} clips")
+    print(f"{'PSDS 1 and 2, exact':34} {other:8.3f} s there, {seconds:.3f} s here, {other / seconds:.0f} times ours")
+    print("difference of the figures", {name: abs(value - theirs[name]) for name, value in ours_too.items()})
+
+
+if __name__ == "__main__":
+    main()
