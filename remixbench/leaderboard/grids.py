@@ -110,14 +110,22 @@ def difference_grid(board: Board) -> Grid | None:
         "system",
         tuple((words.decibel(snr), tuple(words.title(metric) for metric in MAIN)) for snr in snrs),
         tuple(blocks_of(board, lines)),
-        ("Ours minus published. Which folds and seeds the published figures are the mean of is not said.",),
+        (
+            "Ours minus published, and the 95 % interval that our figure's own leaves for it. Of which folds and seeds"
+            " the published figures are the mean is not said.",
+        ),
     )
 
 
 def _difference(board: Board, row: Row, snr: float, metric: str) -> Cell:
     published = board.published.value(row.system, snr, metric)
     ours = row.columns[snr].figures.get(metric) if snr in row.columns else None
-    return Cell() if published is None or ours is None else Cell(words.signed(ours.value - published))
+    if published is None or ours is None:
+        return Cell()
+    beside = ""
+    if ours.low is not None and ours.high is not None:
+        beside = f"{words.signed(ours.low - published, 3)} to {words.signed(ours.high - published, 3)}"
+    return Cell(words.signed(ours.value - published), beside)
 
 
 def _cell(row: Row, snr: float, metric: str) -> Cell:

@@ -26,6 +26,9 @@ METRICS = "metrics.json"
 DRAWN = ("micro_ap", "macro_ap", "macro_auc", "event_f1", "segment_f1", "psds1", "psds2")
 """The figures whose draws are kept: those that two systems are compared by."""
 
+ROUNDING = 1e-9
+"""How far a figure may stand over its range by the last bits of its sums."""
+
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -93,7 +96,7 @@ class Record(_Frozen):
     @model_validator(mode="after")
     def _in_range(self) -> Record:
         for name, value in self.figures.items():
-            if value is not None and (value < 0 or (value > 1 and not re.search(r"_er\b", name))):
+            if value is not None and (value < -ROUNDING or (value > 1 + ROUNDING and not re.search(r"_er\b", name))):
                 raise ValueError(f"'{name}' is {value:g}, expected a figure in [0, 1]")
         return self
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -16,6 +17,7 @@ from rich.text import Text
 from remixbench.leaderboard.grid import Cell, Grid, Line
 
 LONGEST_NAME = 48
+SHORTEST = 8
 GAP = "  "
 NARROWEST = 80
 
@@ -28,12 +30,30 @@ def to_terminal(grids: Sequence[Grid], *, width: int | None = None, colour: bool
         markup=False, legacy_windows=False,
     )  # fmt: skip
     for grid in grids:
-        parts = (grid,) if width is None or sum(_widths(grid)) <= width else grid.split()
+        parts = (grid,) if width is None or sum(_widths(grid)) <= width else tuple(_narrow(grid, width))
         for part in parts:
             for line in _lines(part, width):
                 line.rstrip()
                 console.print(line, soft_wrap=True)
     return text.getvalue().rstrip("\n") + "\n"
+
+
+def _narrow(grid: Grid, width: int) -> Iterator[Grid]:
+    """Yield one grid a group of columns, runs and then names cut so far that each fits where it can."""
+    for part in grid.split():
+        over = max(0, sum(_widths(part)) - width)
+        part = _cut_lines(part, LONGEST_NAME, max(SHORTEST, _widths(part)[-1] - len(GAP) - over))
+        over = max(0, sum(_widths(part)) - width)
+        longest = max(cell_len(line.head) for block in part.blocks for line in block.lines)
+        yield _cut_lines(part, max(SHORTEST, min(longest, LONGEST_NAME) - over), width)
+
+
+def _cut_lines(grid: Grid, head: int, runs: int) -> Grid:
+    blocks = [
+        replace(b, lines=tuple(replace(x, head=_cut(x.head, head), runs=_cut(x.runs, runs)) for x in b.lines))
+        for b in grid.blocks
+    ]
+    return replace(grid, blocks=tuple(blocks))
 
 
 def _lines(grid: Grid, width: int | None) -> list[Text]:
@@ -57,7 +77,7 @@ def _lines(grid: Grid, width: int | None) -> list[Text]:
             lines += _line(line, widths, bool(grid.runs))
     lines.append(Text("─" * across, style="dim"))
     starred = any(cell.bold for block in grid.blocks for line in block.lines for cell in line.cells)
-    for note in (*grid.notes, *(["*: bold."] if starred else [])):
+    for note in (*grid.notes, *(["*: bold."] if starred and grid.notes else [])):
         lines += [Text(part, style="dim") for part in textwrap.wrap(note, reading)]
     return [*lines, Text("")]
 
@@ -72,18 +92,19 @@ def _line(line: Line, widths: Sequence[int], with_runs: bool) -> list[Text]:
 
 
 def _head(line: Line) -> Text:
-    name = Text(f"  {_cut(line.head)}")
+    name = Text(f"  {_cut(line.head, LONGEST_NAME)}")
     if line.notes:
         name.append(f" {line.notes}", style="dim")
     return name
 
 
-def _cut(name: str) -> str:
-    if cell_len(name) <= LONGEST_NAME:
-        return name
-    while cell_len(name) > LONGEST_NAME - 1:
-        name = name[:-1]
-    return name + "…"
+def _cut(text: str, longest: int) -> str:
+    """Return the text, with an ellipsis for what goes beyond `longest` columns."""
+    if cell_len(text) <= longest:
+        return text
+    while cell_len(text) > longest - 1:
+        text = text[:-1]
+    return text + "…"
 
 
 def _value(cell: Cell) -> Text:

@@ -1,0 +1,145 @@
+"""`remixbench score` as it is typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from fake_dataset import fake_dataset
+from fake_runs import fake_run, tags_text
+
+from remixbench.cli import run
+from remixbench.dataset.layout import Dataset
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    return fake_dataset(tmp_path)
+
+
+def test_score_prints_the_leaderboard_and_writes_it_in_every_format(
+    tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for system in ("gap", "2ap-aux"):
+        for snr in (0.0, 20.0):
+            fake_run(tmp_path, dataset, system, snr=snr)
+    assert run(["-q", "--workspace", str(tmp_path), "score", "--bootstrap", "20"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert [word for word in ("gap", "2ap-aux", "VGGish, GWRP", "0.5285", "20 dB") if word not in out] == []
+    for style, suffix in (("md", "md"), ("csv", "csv"), ("json", "json"), ("latex", "tex")):
+        assert run(["-q", "--workspace", str(tmp_path), "score", "--bootstrap", "20", "--format", style]) == 0
+        assert capsys.readouterr().out == (tmp_path / "leaderboard" / f"fake.{suffix}").read_text()
+
+
+def test_one_run_or_a_folder_of_runs(tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = (fake_run(tmp_path, dataset, "gap", snr=snr) for snr in (0.0, 20.0))
+    third = fake_run(tmp_path, dataset, "gmp")
+    score = ["-q", "--workspace", str(tmp_path), "score", "--bootstrap", "0"]
+    assert run([*score, str(first)]) == 0
+    assert [(each / "metrics.json").exists() for each in (first, second, third)] == [True, False, False]
+    assert run([*score, str(tmp_path / "runs" / "fake" / "gap")]) == 0
+    assert [(each / "metrics.json").exists() for each in (first, second, third)] == [True, True, False]
+    capsys.readouterr()
+
+
+def test_a_strangers_predictions(tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "my tags.csv"
+    file.write_text(tags_text(dataset, 4, noise=0.2, seed=0))
+    arguments = ["score", str(file), "--name", "My [system]", "--snr", "0", "--fold", "4", "--bootstrap", "10"]
+    assert run(["-q", "--workspace", str(tmp_path), *arguments]) == 0
+    assert "My [system]" in capsys.readouterr().out
+
+
+def test_compare(tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    fake_run(tmp_path, dataset, "gap", noise=0.05)
+    fake_run(tmp_path, dataset, "gmp", noise=3.0)
+    arguments = ["-q", "--workspace", str(tmp_path), "score", "--bootstrap", "100", "--compare", "gap", "gmp"]
+    assert run(arguments) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("gap minus gmp on fake\n")
+    assert "P 1.000" in out
+    assert run([*arguments, "--format", "json"]) == 0
+    micro = json.loads(capsys.readouterr().out)["differences"][0]
+    assert (micro["metric"], micro["superiority"]) == ("micro_ap", 1.0)
+    assert 0 < micro["low"] <= micro["difference"] <= micro["high"]
+    for style in ("md", "csv", "latex"):
+        assert run([*arguments, "--format", style]) == 0
+        assert "superiority" in (text := capsys.readouterr().out) or "gap minus gmp" in text
+
+
+def test_submit_and_add(tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    fake_run(tmp_path, dataset)
+    file = tmp_path / "out.json"
+    assert run(["--workspace", str(tmp_path), "score", "--bootstrap", "10", "--submission", str(file)]) == 0
+    other = tmp_path / "other"
+    fake_dataset(other)
+    capsys.readouterr()
+    assert run(["--workspace", str(other), "score", "--add", str(file)]) == 0
+    out, err = capsys.readouterr()
+    assert "Added from submissions" in out
+    assert "1 records added; 0 of them checked against predictions" in err
+
+
+def fails(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+    """Run, expect status 2 and one line, and return it."""
+    assert run(["--workspace", *map(str, arguments)]) == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert line.startswith("remixbench: ")
+    return line
+
+
+def test_without_data_or_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "there is no data set yet; `remixbench make` makes one" in fails(capsys, tmp_path, "score")
+    fake_dataset(tmp_path)
+    line = fails(capsys, tmp_path, "score")
+    assert "nothing is scored on data set 'fake' yet; `remixbench train` makes runs" in line
+
+
+def test_bad_input(tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    fake_run(tmp_path, dataset)
+    tags = tmp_path / "tags.csv"
+    tags.write_text(tags_text(dataset, 4, noise=0.2, seed=0))
+    full = {"--name": "mine", "--snr": "0", "--fold": "4"}
+
+    def score_tags(**changes: str | None) -> str:
+        options = full | {f"--{key}": value for key, value in changes.items()}
+        given = [word for option, value in options.items() if value is not None for word in (option, value)]
+        return fails(capsys, tmp_path, "score", tags, *given)
+
+    assert "predictions need --name" in score_tags(name=None)
+    assert "predictions need --snr" in score_tags(snr=None)
+    assert "predictions need --fold" in score_tags(fold=None)
+    assert "is the name of a system" in score_tags(name="2ap-aux")
+    assert "has no SNR of 10 dB, only 0, 20" in score_tags(snr="10")
+    assert "has no fold 5; it has 1, 2, 3, 4" in score_tags(fold="5")
+    assert "expected numbers such as" in score_tags(snr="nan")
+    assert "no such run and no such file" in fails(capsys, tmp_path, "score", "nowhere.csv")
+    assert "--name: goes with predictions" in fails(capsys, tmp_path, "score", "--name", "x")
+    assert "(did you mean 'fake'?)" in fails(capsys, tmp_path, "score", "--dataset", "fakes")
+    assert "unknown row of the leaderboard 'gmp'" in fails(capsys, tmp_path, "score", "--compare", "gmp", "gap")
+    assert "both are the row 'gap'" in fails(capsys, tmp_path, "score", "--compare", "gap", "gap")
+    assert "no such file" in fails(capsys, tmp_path, "score", "--add", tmp_path / "none.json")
+    assert "not a submission" in fails(capsys, tmp_path, "score", "--add", dataset.path / "dataset.json")
+    outside = fails(capsys, tmp_path / "elsewhere", "score", tmp_path / "runs")
+    assert "is not in the workspace" in outside
+
+
+def test_an_unfinished_run_asked_for_by_name(
+    tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = fake_run(tmp_path, dataset, status="training")
+    assert "is not finished; `remixbench train` goes on with it" in fails(capsys, tmp_path, "score", folder)
+    folder = fake_run(tmp_path, dataset, manifest_digest="0" * 64)
+    assert "was trained on another manifest (000000000000)" in fails(capsys, tmp_path, "score", folder)
+
+
+def test_broken_predictions_harm_nothing(tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = fake_run(tmp_path, dataset)
+    assert run(["-q", "--workspace", str(tmp_path), "score", "--bootstrap", "0"]) == 0
+    before = (tmp_path / "leaderboard" / "fake.json").read_bytes()
+    tags = folder / "predictions" / "tags.csv"
+    tags.write_text(tags.read_text().replace("0.", "7.", 1))
+    assert "is outside [0, 1]" in fails(capsys, tmp_path, "score", "--bootstrap", "0")
+    assert (tmp_path / "leaderboard" / "fake.json").read_bytes() == before

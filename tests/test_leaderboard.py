@@ -1,0 +1,375 @@
+"""The leaderboard: what is scored, how rows come about, what stands in the tables and what is left out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from fake_dataset import fake_dataset
+from fake_runs import fake_run, tags_text, write_frames
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from remixbench import score
+from remixbench.dataset.layout import Dataset
+from remixbench.errors import InputError
+from remixbench.leaderboard import measure
+from remixbench.leaderboard.board import Board, Figure, Row, make_board
+from remixbench.leaderboard.collect import _grouped, read_board
+from remixbench.leaderboard.grids import difference_grid, main_grid
+from remixbench.leaderboard.published import load_published
+from remixbench.leaderboard.render import make_grids
+from remixbench.leaderboard.studies import alpha_grid, class_grid, detection_grids, fraction_grid
+from remixbench.progress import Silent
+
+
+class Said(Silent):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    return fake_dataset(tmp_path)
+
+
+def row(board: Board, name: str) -> Row:
+    return next(row for row in board.rows if row.name == name)
+
+
+def files_of(workspace: Path) -> dict[str, bytes]:
+    return {str(f.relative_to(workspace)): f.read_bytes() for f in sorted(workspace.rglob("*")) if f.is_file()}
+
+
+def test_the_figures_of_a_run_are_those_of_scikit_learn(tmp_path: Path, dataset: Dataset) -> None:
+    folder = fake_run(tmp_path, dataset, snr=20.0)
+    tags = pd.read_csv(folder / "predictions" / "tags.csv").drop(columns="filename").to_numpy()
+    truth = dataset.weak[dataset.folds == 4]
+    figures = row(score(workspace=tmp_path), "gap").columns[20.0].figures
+    assert figures["micro_ap"].value == pytest.approx(average_precision_score(truth, tags, average="micro"), abs=1e-12)
+    assert figures["macro_ap"].value == pytest.approx(average_precision_score(truth, tags, average="macro"), abs=1e-12)
+    assert figures["macro_auc"].value == pytest.approx(roc_auc_score(truth, tags, average="macro"), abs=1e-12)
+
+
+def test_every_record_names_what_it_was_made_from(tmp_path: Path, dataset: Dataset) -> None:
+    folder = fake_run(tmp_path, dataset)
+    score(workspace=tmp_path, bootstrap=20)
+    made = json.loads((folder / "metrics.json").read_text())["made_from"]
+    assert made["manifest_digest"] == dataset.digest
+    assert made["run"] == "runs/fake/gap/snr_0/fold_4/seed_0"
+    assert (made["clips"], made["resamples"], made["scoring_version"]) == (12, 20, "1")
+    board = json.loads((tmp_path / "leaderboard" / "fake.json").read_text())
+    origin = board["rows"][0]["snrs"][0]["made_from"][0]
+    assert origin["predictions"].keys() == {"tags.csv"}
+    assert origin["remixbench"] == made["remixbench"]
+    assert origin["fold"] == 4
+
+
+def test_score_again_changes_no_byte_and_computes_nothing(
+    tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for system in ("gap", "gmp"):
+        fake_run(tmp_path, dataset, system)
+    score(workspace=tmp_path, bootstrap=50)
+    before = files_of(tmp_path)
+    monkeypatch.setattr(measure, "score_predictions", None)
+    said = Said()
+    score(workspace=tmp_path, bootstrap=50, progress=said)
+    assert files_of(tmp_path) == before
+    assert said.lines[0] == "0 of 2 scored now, 2 before"
+    assert said.lines[-1].endswith("nothing changed")
+
+
+def test_only_what_changed_is_computed_again(tmp_path: Path, dataset: Dataset) -> None:
+    first, second = (fake_run(tmp_path, dataset, system) for system in ("gap", "gmp"))
+    score(workspace=tmp_path, bootstrap=0)
+    before = (first / "metrics.json").read_bytes(), (second / "metrics.json").read_bytes()
+    fake_run(tmp_path, dataset, "gmp", noise=0.9)
+    said = Said()
+    score(workspace=tmp_path, bootstrap=0, progress=said)
+    assert (first / "metrics.json").read_bytes() == before[0]
+    assert (second / "metrics.json").read_bytes() != before[1]
+    assert said.lines[0] == "1 of 2 scored now, 1 before"
+    score(workspace=tmp_path, bootstrap=10, progress=said)
+    assert said.lines[2] == "2 of 2 scored now, 0 before"
+
+
+def test_a_mark_that_changed_is_taken_over_without_computing(tmp_path: Path, dataset: Dataset) -> None:
+    fake_run(tmp_path, dataset)
+    score(workspace=tmp_path, bootstrap=0)
+    fake_run(tmp_path, dataset, marks=["epochs 3, the recipe has 50"])
+    said = Said()
+    board = score(workspace=tmp_path, bootstrap=0, progress=said)
+    assert said.lines[0] == "0 of 1 scored now, 1 before"
+    assert row(board, "gap").marks == ("epochs 3, the recipe has 50",)
+
+
+def test_folds_and_seeds_give_mean_and_spread(tmp_path: Path, dataset: Dataset) -> None:
+    for fold, seed in ((3, 0), (4, 0), (4, 1)):
+        fake_run(tmp_path, dataset, fold=fold, seed=seed)
+    board = score(workspace=tmp_path, bootstrap=40)
+    column = row(board, "gap").columns[0.0]
+    values = [record.figures["micro_ap"] for record in column.records]
+    figure = column.figures["micro_ap"]
+    assert (column.folds, column.seeds, column.clips) == ((3, 4), (0, 1), 24)
+    assert figure.value == pytest.approx(np.mean(values))
+    assert figure.spread == pytest.approx(np.std(values, ddof=1))
+    assert figure.low is not None
+    assert figure.high is not None
+    assert figure.low <= figure.value <= figure.high
+    # the interval of a mean is narrower than the mean of the intervals
+    ends = [record.intervals["micro_ap"] for record in column.records]
+    assert figure.high - figure.low < np.mean([high - low for low, high in ends])
+    assert main_grid(board).blocks[0].lines[0].runs == "folds 3-4, seeds 0-1 (3 runs)"
+
+
+def test_rows_of_other_settings_are_kept_apart_and_marked(tmp_path: Path, dataset: Dataset) -> None:
+    fake_run(tmp_path, dataset)
+    fake_run(tmp_path, dataset, place="seed_0-12345678", select="paper", marks=["epoch chosen on the test fold"])
+    fake_run(tmp_path, dataset, "gmp", select="last")
+    board = score(workspace=tmp_path, bootstrap=0)
+    assert {row.name: row.marks for row in board.rows} == {
+        "gap (select paper)": ("epoch chosen on the test fold",),
+        "gap (select validation)": (),
+        "gmp": ("last epoch kept, none chosen",),
+    }
+    grid = main_grid(board)
+    assert [line.notes for line in grid.blocks[0].lines] == ["a", "", "b"]
+    assert grid.notes[:2] == ("a: epoch chosen on the test fold", "b: last epoch kept, none chosen")
+    assert {line.notes for line in grid.blocks[-1].lines} == {"a"}  # the published rows did the same
+
+
+def test_the_same_run_twice_stands_once(tmp_path: Path, dataset: Dataset) -> None:
+    fake_run(tmp_path, dataset)
+    fake_run(tmp_path, dataset, place="seed_0-12345678")
+    board = score(workspace=tmp_path, bootstrap=0)
+    assert len(row(board, "gap").columns[0.0].records) == 1
+    assert "which stands in the table" in board.left_out[0]
+
+
+def test_what_cannot_stand_in_the_table_is_left_out_and_said(tmp_path: Path, dataset: Dataset) -> None:
+    fake_run(tmp_path, dataset)
+    fake_run(tmp_path, dataset, "gmp", status="training")
+    fake_run(tmp_path, dataset, "gwrp", manifest_digest="0" * 64)
+    old = fake_run(tmp_path, dataset, "2ap")
+    said = Said()
+    score(workspace=tmp_path, bootstrap=0)
+    metrics = json.loads((old / "metrics.json").read_text())
+    metrics["made_from"]["scoring_version"] = "0"
+    (old / "metrics.json").write_text(json.dumps(metrics))
+    broken = tmp_path / "runs" / "fake" / "x" / "metrics.json"
+    broken.parent.mkdir()
+    broken.write_text("{")
+    board = score(tmp_path / "runs" / "fake" / "gap", workspace=tmp_path, bootstrap=0, progress=said)
+    assert [row.name for row in board.rows] == ["gap"]
+    assert "scoring version 0, this is 1; score it again" in board.left_out[0]
+    assert "not readable as JSON" in board.left_out[1]
+    score(workspace=tmp_path, bootstrap=0, progress=said)  # without targets the old one is scored again
+    assert any("gmp" in line and "is not finished" in line for line in said.lines)
+    assert any("gwrp" in line and "another manifest" in line for line in said.lines)
+    assert [row.name for row in read_board(tmp_path, dataset).rows] == ["gap", "2ap"]
+
+
+def test_labels_that_changed_leave_old_figures_out(tmp_path: Path, dataset: Dataset) -> None:
+    fake_run(tmp_path, dataset)
+    score(workspace=tmp_path, bootstrap=0)
+    strong = dataset.path / "labels" / "strong.tsv"
+    strong.write_text(strong.read_text().replace("\t0.75\t", "\t0.74\t"))
+    with pytest.raises(InputError, match="nothing is scored"):
+        read_board(tmp_path, Dataset.open(dataset.path))
+    assert len(score(workspace=tmp_path, bootstrap=0).rows) == 1
+
+
+@pytest.mark.parametrize("form", ["tags", "frames", "events", "both"])
+def test_anyones_predictions(tmp_path: Path, dataset: Dataset, form: str) -> None:
+    files: list[Path] = []
+    if form in ("tags", "both"):
+        files.append(tmp_path / "my_tags.csv")
+        files[-1].write_text(tags_text(dataset, 4, noise=0.3, seed=1))
+    if form in ("frames", "both"):
+        files.append(tmp_path / "my_frames.npz")
+        write_frames(dataset, 4, files[-1], seed=1)
+    if form == "events":
+        files.append(tmp_path / "my_events.tsv")
+        mine = {dataset.filenames[i] for i in np.flatnonzero(dataset.folds == 4)}
+        rows = [f"{n}\t{a}\t{b}\t{label}" for n, a, b, label in dataset.strong() if n in mine]
+        files[-1].write_text("\n".join(["filename\tonset\toffset\tevent_label", *rows, ""]))
+    name = "Ünï | our_system <b> [bold] ../.."
+    board = score(*files, workspace=tmp_path, name=name, snr=0.0, fold=4, bootstrap=10)
+    figures = row(board, name).columns[0.0].figures
+    assert ("micro_ap" in figures) == (form in ("tags", "both"))
+    assert ("psds1" in figures) == (form in ("frames", "both"))
+    assert ("event_f1" in figures) == (form != "tags")
+    if form == "events":
+        assert figures["event_f1"].value == 1.0  # the truth itself
+    (folder,) = (tmp_path / "runs" / "fake").iterdir()
+    assert folder.name.startswith("n-our-system-b-bold-")
+    assert folder.name.isascii()
+    assert json.loads((tmp_path / "leaderboard" / "fake.json").read_text())["rows"][0]["name"] == name
+    blank = main_grid(board).blocks[0].lines[0].cells
+    assert all((cell.text == "") == (form in ("frames", "events")) for cell in blank)
+
+
+def test_predictions_handed_in_again_replace_the_old(tmp_path: Path, dataset: Dataset) -> None:
+    file, said = tmp_path / "tags.csv", Said()
+    values = []
+    for seed in (1, 2):
+        file.write_text(tags_text(dataset, 4, noise=0.3, seed=seed))
+        board = score(file, workspace=tmp_path, name="mine", snr=0, fold=4, bootstrap=0, progress=said)
+        values.append(row(board, "mine").columns[0.0].figures["micro_ap"].value)
+    assert values[0] != values[1]
+    assert sum("replaced" in line for line in said.lines) == 1
+
+
+def comparable(dataset: Dataset) -> Dataset:
+    """The same clips, taken for the published data set."""
+    recipe = dataset.recipe.model_copy(update={"name": "remix2019"})
+    return replace(dataset, info=dataset.info | {"not_comparable": []}, recipe=recipe)
+
+
+def test_differences_to_published_figures_only_on_the_published_data(tmp_path: Path, dataset: Dataset) -> None:
+    fake_run(tmp_path, dataset)
+    fake_run(tmp_path, dataset, "2ap")  # is in no row of Table 1
+    fake_run(tmp_path, dataset, variant="gap,fraction=0.5", fraction=0.5)
+    board = score(workspace=tmp_path, bootstrap=20)
+    assert not board.comparable
+    assert board.why_not == ("made up for a test",)
+    assert difference_grid(board) is None
+    assert "not comparable" in main_grid(board).blocks[-1].heading
+    assert "made up for a test" in main_grid(board).caption[1]
+
+    records = [record for row in board.rows for column in row.columns.values() for record in column.records]
+    there = make_board(comparable(dataset), _grouped(records, ""), [], load_published(), "1")
+    grid = difference_grid(there)
+    assert grid is not None
+    ((line,),) = (block.lines for block in grid.blocks)
+    ours = row(there, "gap").columns[0.0].figures["micro_ap"].value
+    assert line.head == "gap"
+    assert line.cells[0].text == f"{ours - 0.3295:+.4f}"
+    assert "comparable" not in main_grid(there).blocks[-1].heading
+    strict = replace(there, comparable=False)
+    assert difference_grid(strict) is None
+
+
+def test_another_recipe_is_not_comparable_even_if_it_says_nothing(tmp_path: Path, dataset: Dataset) -> None:
+    fake_run(tmp_path, dataset)
+    records = [r for row in score(workspace=tmp_path).rows for c in row.columns.values() for r in c.records]
+    own = replace(dataset, info=dataset.info | {"not_comparable": []})
+    board = make_board(own, _grouped(records, ""), [], load_published(), "1")
+    assert board.why_not == ("the published figures are on remix2019, these on fake",)
+
+
+def test_the_published_figures() -> None:
+    published = load_published()
+    assert published.value("gap", 20, "micro_ap") == 0.5067
+    assert published.value("2ap-aux", 0, "macro_auc") == 0.9177
+    assert published.value("2ap", 0, "micro_ap") is None
+    assert len(published.table1.rows) == 5
+    assert all(len(values) == 3 for line in published.table1.rows for values in line.scores.values())
+    # Table 2 repeats a figure of Table 1
+    assert published.table2.rows[1].scores[0] == published.value("2ap-aux", 0, "micro_ap")
+
+
+def test_the_weight_of_the_reconstruction_has_a_table(tmp_path: Path, dataset: Dataset) -> None:
+    fake_run(tmp_path, dataset, "2ap-aux")
+    assert alpha_grid(score(workspace=tmp_path, bootstrap=0)) is None
+    fake_run(tmp_path, dataset, "2ap")
+    fake_run(tmp_path, dataset, "2ap-aux", variant="2ap-aux,alpha=0.1", alpha=0.1)
+    fake_run(tmp_path, dataset, "gap")
+    grid = alpha_grid(score(workspace=tmp_path, bootstrap=0))
+    assert grid is not None
+    assert [line.head for line in grid.blocks[0].lines] == ["α = 0", "α = 0.001", "α = 0.1"]
+    assert [line.cells[0].text for line in grid.blocks[1].lines] == ["0.6937", "0.6986", "0.6792"]
+
+
+def test_the_size_of_the_training_data_has_a_table(tmp_path: Path, dataset: Dataset) -> None:
+    for fraction in (1.0, 0.125):
+        variant = "gap" if fraction == 1 else f"gap,fraction={fraction:g}"
+        fake_run(tmp_path, dataset, variant=variant, fraction=fraction)
+    fake_run(tmp_path, dataset, "gmp")
+    grid = fraction_grid(score(workspace=tmp_path, bootstrap=0))
+    assert grid is not None
+    ((first, second),) = (block.lines for block in grid.blocks)
+    assert (first.head, second.head) == ("12.5 % of the training clips", "100 % of the training clips")
+
+
+def test_the_classes_have_a_table(tmp_path: Path, dataset: Dataset) -> None:
+    fake_run(tmp_path, dataset)
+    board = score(workspace=tmp_path, bootstrap=0)
+    grid = class_grid(board)
+    assert grid is not None
+    each = row(board, "gap").columns[0.0].per_class["ap"]
+    shown = dict(zip(grid.columns, grid.blocks[0].lines[0].cells, strict=True))
+    assert {label: cell.text for label, cell in shown.items()} == {label: f"{each[label]:.3f}" for label in shown}
+    ranked = [float(cell.text) for cell in grid.blocks[0].lines[0].cells]
+    worst = ranked[: len(grid.groups[0][1])]
+    assert worst == sorted(worst)
+    assert max(worst) <= min(ranked[len(worst) :])
+
+
+def test_detection_figures_have_a_table_for_each_snr(tmp_path: Path, dataset: Dataset) -> None:
+    for snr in (0.0, 20.0):
+        fake_run(tmp_path, dataset, snr=snr, frames=True)
+    fake_run(tmp_path, dataset, "gmp")
+    grids = detection_grids(score(workspace=tmp_path, bootstrap=0))
+    assert [grid.title for grid in grids] == ["Detection at 20 dB", "Detection at 0 dB"]
+    gap, gmp = grids[1].blocks[0].lines
+    assert all(cell.text for cell in gap.cells)
+    assert not any(cell.text for cell in gmp.cells)  # clip scores alone cannot express it
+    assert any("median" in note and "0.5" in note for note in grids[1].notes)
+    assert any("Kong" in block.heading for block in grids[1].blocks)
+
+
+def test_the_best_and_those_like_it_are_bold(tmp_path: Path, dataset: Dataset) -> None:
+    best = fake_run(tmp_path, dataset, "gap", noise=0.1)
+    same = fake_run(tmp_path, dataset, "gmp", noise=0.1)
+    (same / "predictions" / "tags.csv").write_bytes((best / "predictions" / "tags.csv").read_bytes())
+    fake_run(tmp_path, dataset, "gwrp", noise=3.0)
+    board = score(workspace=tmp_path, bootstrap=300)
+    bold = {each.name: each.columns[0.0].figures["micro_ap"].best for each in board.rows}
+    assert bold == {"gap": True, "gmp": True, "gwrp": False}
+    assert not any(f.best for row in score(workspace=tmp_path, bootstrap=0).rows[2:] for f in _figures(row))
+
+
+def _figures(row: Row) -> list[Figure]:
+    return [figure for column in row.columns.values() for figure in column.figures.values()]
+
+
+def test_one_row_alone_is_not_the_best(tmp_path: Path, dataset: Dataset) -> None:
+    fake_run(tmp_path, dataset)
+    assert not any(figure.best for figure in _figures(score(workspace=tmp_path, bootstrap=20).rows[0]))
+
+
+def test_all_tables_have_as_many_cells_as_columns(tmp_path: Path, dataset: Dataset) -> None:
+    for system in ("gap", "2ap", "2ap-aux"):
+        fake_run(tmp_path, dataset, system, frames=system == "gap")
+    fake_run(tmp_path, dataset, "2ap-aux", variant="2ap-aux,fraction=0.5", fraction=0.5)
+    grids = make_grids(score(workspace=tmp_path, bootstrap=10))
+    assert len(grids) == 5
+    for grid in grids:
+        assert {len(line.cells) for block in grid.blocks for line in block.lines} == {len(grid.columns)}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"select": None}, "key 'select' is missing or not of type str"),
+        ({"snr": "0"}, "key 'snr' is missing or not of type float"),
+    ],
+)
+def test_a_run_json_that_lacks_a_key(tmp_path: Path, dataset: Dataset, change: dict[str, Any], message: str) -> None:
+    fake_run(tmp_path, dataset, **({"snr": 0.0} | {}), place="seed_0")
+    folder = tmp_path / "runs" / "fake" / "gap" / "snr_0" / "fold_4" / "seed_0"
+    says = json.loads((folder / "run.json").read_text()) | change
+    (folder / "run.json").write_text(json.dumps(says))
+    with pytest.raises(InputError, match=message):
+        score(workspace=tmp_path)

@@ -1,0 +1,235 @@
+"""Submissions: what is written is what is read, and whatever was changed on the way is found."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_dataset import fake_dataset
+from fake_runs import fake_run, tags_text
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from remixbench import score
+from remixbench.dataset.layout import Dataset
+from remixbench.errors import InputError
+from remixbench.leaderboard.board import Board
+from remixbench.leaderboard.collect import read_board
+from remixbench.leaderboard.render import FORMATS, render
+from remixbench.leaderboard.submission import digest_of, read_submission
+
+
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another installation: a run of gap, predictions of a stranger, and the submission of both."""
+    workspace = tmp_path_factory.mktemp("theirs")
+    dataset = fake_dataset(workspace)
+    fake_run(workspace, dataset)
+    fake_run(workspace, dataset, seed=1)
+    score(workspace=workspace, bootstrap=50, submission=workspace / "runs.json")
+    (workspace / "tags.csv").write_text(tags_text(dataset, 4, noise=0.2, seed=5))
+    score(
+        workspace / "tags.csv", workspace=workspace, name="Lab X", snr=0, fold=4, bootstrap=50,
+        submission=workspace / "lab.json",
+    )  # fmt: skip
+    return workspace
+
+
+@pytest.fixture
+def ours(tmp_path: Path) -> Path:
+    fake_dataset(tmp_path)
+    return tmp_path
+
+
+def names(board: Board) -> list[tuple[str, str]]:
+    return [(row.kind, row.name) for row in board.rows]
+
+
+def changed(file: Path, to: Path, **figures: float) -> Path:
+    """A copy of a submission with other figures and a digest that fits them."""
+    body = json.loads(file.read_text())
+    body["records"][0]["figures"].update(figures)
+    body["digest"] = digest_of(body)
+    to.write_text(json.dumps(body))
+    return to
+
+
+def test_a_submission_is_added_and_stays(theirs: Path, ours: Path) -> None:
+    board = score(workspace=ours, add=theirs / "runs.json")
+    assert names(board) == [("added", "gap")]
+    board = score(workspace=ours, add=theirs / "lab.json")
+    assert names(board) == [("added", "gap"), ("added", "Lab X")]
+    there = read_board(theirs, Dataset.open(theirs / "datasets" / "fake"))
+    for row in board.rows:
+        (same,) = (each for each in there.rows if each.name == row.name)
+        assert row.columns[0.0].figures == same.columns[0.0].figures
+    assert names(score(workspace=ours)) == [("added", "gap"), ("added", "Lab X")]
+
+
+def test_adding_twice_changes_nothing(theirs: Path, ours: Path) -> None:
+    score(workspace=ours, add=theirs / "runs.json")
+    before = {f: f.read_bytes() for f in ours.rglob("*") if f.is_file()}
+    score(workspace=ours, add=theirs / "runs.json")
+    assert {f: f.read_bytes() for f in ours.rglob("*") if f.is_file()} == before
+
+
+def test_the_same_submission_is_written_every_time(theirs: Path) -> None:
+    before = (theirs / "runs.json").read_bytes()
+    score(theirs / "runs" / "fake" / "gap", workspace=theirs, bootstrap=50, submission=theirs / "runs.json")
+    assert (theirs / "runs.json").read_bytes() == before
+
+
+def test_ones_own_submission_adds_no_second_row(theirs: Path, tmp_path: Path) -> None:
+    shutil.copytree(theirs, tmp_path / "copy")
+    board = score(workspace=tmp_path / "copy", add=theirs / "runs.json")
+    assert names(board) == [("run", "gap"), ("predictions", "Lab X")]
+
+
+def test_two_submissions_with_one_name_are_two_rows(theirs: Path, ours: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    dataset = fake_dataset(other)
+    fake_run(other, dataset, noise=0.7)
+    score(workspace=other, bootstrap=50, submission=tmp_path / "other.json")
+    score(workspace=ours, add=theirs / "runs.json")
+    board = score(workspace=ours, add=tmp_path / "other.json")
+    digests = sorted(read_submission(f).digest[:8] for f in (theirs / "runs.json", tmp_path / "other.json"))
+    assert sorted(row.name for row in board.rows) == sorted(f"gap ({digest})" for digest in digests)
+
+
+def test_a_changed_figure_does_not_fit_the_digest(theirs: Path, ours: Path, tmp_path: Path) -> None:
+    text = (theirs / "lab.json").read_text()
+    figure = json.loads(text)["records"][0]["figures"]["micro_ap"]
+    (tmp_path / "bad.json").write_text(text.replace(repr(figure), "0.99", 1))
+    with pytest.raises(InputError, match="was changed after it was written"):
+        score(workspace=ours, add=tmp_path / "bad.json")
+    assert not (ours / "submissions").exists()
+
+
+def test_a_forged_digest_is_found_where_the_predictions_are_at_hand(theirs: Path, ours: Path, tmp_path: Path) -> None:
+    forged = changed(theirs / "lab.json", tmp_path / "forged.json", micro_ap=0.99)
+    with pytest.raises(InputError, match=r"'Lab X' at 0 dB: micro_ap is 0.99, but its predictions give 0\.\d+"):
+        score(theirs / "tags.csv", workspace=ours, add=forged)
+    with pytest.raises(InputError, match=r"micro_ap is 0\.99"):  # there its own record is at hand
+        score(workspace=theirs, add=forged)
+    assert not (ours / "submissions").exists()
+
+
+def test_every_kind_of_figure_is_checked_against_the_predictions(theirs: Path, ours: Path, tmp_path: Path) -> None:
+    def forge(change: Any) -> Path:
+        body = json.loads((theirs / "lab.json").read_text())
+        change(body["records"][0])
+        body["digest"] = digest_of(body)
+        (tmp_path / "forged.json").write_text(json.dumps(body))
+        return tmp_path / "forged.json"
+
+    def raise_class(record: Any) -> None:
+        record["per_class"]["ap"]["Bark"] = 0.999
+
+    def widen(record: Any) -> None:
+        record["intervals"]["micro_ap"] = [0.0, 1.0]
+
+    def redraw(record: Any) -> None:
+        record["draws"]["micro_ap"] = record["draws"]["macro_auc"]
+
+    for change, message in ((raise_class, "ap of Bark"), (widen, "interval of micro_ap"), (redraw, "its draws")):
+        with pytest.raises(InputError, match=message):
+            score(theirs / "tags.csv", workspace=ours, add=forge(change))
+
+
+def test_the_right_predictions_are_right_under_any_name(theirs: Path, ours: Path, tmp_path: Path) -> None:
+    shutil.copy(theirs / "tags.csv", tmp_path / "renamed.csv")
+    assert names(score(tmp_path / "renamed.csv", workspace=ours, add=theirs / "lab.json")) == [("added", "Lab X")]
+    with pytest.raises(InputError, match=r"no record of .* was made from it"):
+        score(tmp_path / "renamed.csv", workspace=ours, add=theirs / "runs.json")
+
+
+def test_a_run_folder_serves_as_evidence(theirs: Path, ours: Path) -> None:
+    assert names(score(theirs / "runs" / "fake" / "gap", workspace=ours, add=theirs / "runs.json"))
+
+
+def test_other_data_are_refused(theirs: Path, tmp_path: Path) -> None:
+    fake_dataset(tmp_path, seed=1)
+    with pytest.raises(InputError, match="is on another manifest"):
+        score(workspace=tmp_path, add=theirs / "lab.json")
+
+
+def test_other_labels_are_refused(theirs: Path, ours: Path) -> None:
+    strong = ours / "datasets" / "fake" / "labels" / "strong.tsv"
+    strong.write_text(strong.read_text().replace("\t0.75\t", "\t0.74\t"))
+    with pytest.raises(InputError, match="scored against other labels of fold 4"):
+        score(workspace=ours, add=theirs / "lab.json")
+
+
+def test_another_scoring_version_is_refused(theirs: Path, ours: Path, tmp_path: Path) -> None:
+    body = json.loads((theirs / "lab.json").read_text())
+    body["records"][0]["made_from"]["scoring_version"] = "0"
+    body["digest"] = digest_of(body)
+    (tmp_path / "old.json").write_text(json.dumps(body))
+    with pytest.raises(InputError, match="scoring version 0, this is 1"):
+        score(workspace=ours, add=tmp_path / "old.json")
+
+
+def test_a_submission_that_was_changed_in_its_place_is_left_out(theirs: Path, ours: Path) -> None:
+    score(workspace=ours, add=theirs / "runs.json")
+    score(workspace=ours, add=theirs / "lab.json")
+    (file,) = (f for f in (ours / "submissions" / "fake").iterdir() if "Lab X" in f.read_text())
+    file.write_text(file.read_text().replace("Lab X", "Lab Y"))
+    board = score(workspace=ours)
+    assert names(board) == [("added", "gap")]
+    assert "was changed after it was written" in board.left_out[0]
+
+
+@pytest.mark.parametrize("option", [{"name": "x"}, {"snr": 0.0}, {"fold": 4}, {"submission": "x.json"}])
+def test_options_that_do_not_go_with_add(theirs: Path, ours: Path, option: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=f"--{next(iter(option))}: goes without --add"):
+        score(workspace=ours, add=theirs / "lab.json", **option)
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Every place in a JSON value."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(place for key, each in items for place in leaves(each, (*path, key)))]
+
+
+JUNK = st.one_of(
+    st.none(), st.booleans(), st.integers(-(10**30), 10**30), st.floats(), st.text(max_size=20), st.just([]),
+    st.just({}), st.just({"a": {"b": [1]}}), st.just([["x"]]), st.just("\x1b[31m"), st.just("A" * 300),
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_mutation_is_added_whole_or_refused_in_one_line(theirs: Path, data: st.DataObject) -> None:
+    """Also where the digest was forged to fit: no traceback, and no format that breaks."""
+    source = theirs / "mutated"
+    body = json.loads((theirs / "runs.json").read_text())
+    body["records"] = body["records"][:1]
+    body = copy.deepcopy(body)
+    place = data.draw(st.sampled_from([path for path in leaves(body) if path]))
+    target = body
+    for key in place[:-1]:
+        target = target[key]
+    if data.draw(st.booleans()):
+        target[place[-1]] = data.draw(JUNK)
+    else:
+        del target[place[-1]]
+    with suppress(ValueError):  # a number that is not finite: the digest stays the old one
+        body["digest"] = digest_of(body)
+    shutil.rmtree(source, ignore_errors=True)
+    shutil.copytree(theirs / "datasets", source / "datasets")
+    file = source / "mutated.json"
+    file.write_text(json.dumps(body))
+    try:
+        board = score(workspace=source, add=file)
+    except InputError as refused:
+        lines = str(refused).splitlines()
+        assert len(lines) == 1
+        return
+    for style in FORMATS:
+        assert render(replace(board, comparison=None), style)
