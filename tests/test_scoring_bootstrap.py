@@ -71,7 +71,6 @@ def test_grouped_clips_give_wider_intervals_than_single_ones():
 
 
 def test_about_95_in_100_intervals_hold_the_true_figure():
-    _, many = fold(99, clips=1)
     truth = np.mean(
         [score_predictions(*fold(seed, clips=4000), resamples=0).figures["micro_ap"] for seed in range(1000, 1005)]
     )
@@ -80,7 +79,6 @@ def test_about_95_in_100_intervals_hold_the_true_figure():
         low, high = score_predictions(*fold(seed), resamples=200, seed=seed).intervals["micro_ap"]
         held += low <= truth <= high
     assert 51 <= held <= 60
-    assert many.clip_scores.shape == (1, 4)
 
 
 def test_comparison_is_paired():

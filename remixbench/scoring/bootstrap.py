@@ -18,7 +18,7 @@ Figures = Mapping[str, FloatArray]
 """Named values with the resamples on the last axis; a first axis of classes makes it a per-class figure."""
 
 Measure = Callable[[FloatArray], Figures]
-"""From weights (clips, resamples), how often each clip counts, to figures."""
+"""From weights (clips, resamples), how often each clip counts, to figures; in the first column each counts once."""
 
 LEVEL = 0.95
 

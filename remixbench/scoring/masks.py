@@ -49,8 +49,9 @@ def ideal_mask(events: npt.NDArray[np.floating], scene: npt.NDArray[np.floating]
 
 
 def mask_figures(reference: Reference, masks: Masks, weights: FloatArray) -> Figures:
-    """Return F1 at 0.5, AP and AUC of bins for weights (clips, resamples); AP and AUC only where all weights
-    are 1.
+    """Return F1 at 0.5, AP and AUC of bins for weights (clips, resamples).
+
+    The first column must be 1 for every clip: AP and AUC are given for it alone and are NaN in the others.
 
     Raises
     ------
@@ -73,13 +74,12 @@ def mask_figures(reference: Reference, masks: Masks, weights: FloatArray) -> Fig
         np.add.at(tally, (masks.clip, masks.label), part.sum((1, 2)))
         tallies.append(tally)
     ap, auc = (np.full((shape[1], weights.shape[1]), np.nan) for _ in range(2))
-    plain = (weights == 1).all(0)
     for label in np.unique(masks.label):
         mine = masks.label == label
         target = masks.ideal[mine].reshape(-1)
         ranking = rank(target, masks.maps[mine].reshape(-1), np.zeros(len(target), np.int64), 1)
-        ap[label, plain] = average_precision(ranking, np.ones((1, 1)))
-        auc[label, plain] = area_under_roc(ranking, np.ones((1, 1)))
+        ap[label, 0] = average_precision(ranking, np.ones((1, 1)))
+        auc[label, 0] = area_under_roc(ranking, np.ones((1, 1)))
     return {
         **f1_figures("mask_f1", Counts(*tallies), weights),
         "mask_ap": mean_defined(ap),
