@@ -152,7 +152,7 @@ def _levels(request: Request, records: dict[float, list[dict[str, Any]]]) -> Tab
     rows: dict[float, list[tuple[object, ...]]] = {
         snr: [
             (record["clip_id"], f"{snr:.12g}", str(event.index), event.label, number(round(snr + event.snr_offset, 6)),
-             "" if ratio != ratio else number(round(ratio, LEVEL_DECIMALS)), definition)
+             "" if ratio is None else number(round(ratio, LEVEL_DECIMALS)), definition)
             for record in mine
             for event, ratio in zip(clips[record["clip_id"]].events, record["achieved"], strict=True)
         ]

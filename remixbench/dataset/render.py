@@ -145,11 +145,12 @@ def _render_clip(job: Job, row: int, clip: Clip, excerpts: Excerpts) -> list[dic
         mono = mixture(rendered.stems)
         name = f"{clip.id}.{job.audio_format}"
         write_audio(place / "audio" / name, mono, job.recipe.mix.rate, job.work / "tmp")
+        achieved = [None if math.isnan(ratio) else ratio for ratio in rendered.achieved]  # JSON has no NaN
+        record = {"clip_id": clip.id, "snr": snr, "pcm": pcm_digest(mono), "achieved": achieved}
         if job.stems:
-            write_audio(place / "stems" / name, rendered.stems.interleaved(), job.recipe.mix.rate, job.work / "tmp")
-        record = {"clip_id": clip.id, "snr": snr, "pcm": pcm_digest(mono), "achieved": list(rendered.achieved)}
-        if job.stems:
-            record["stems"] = pcm_digest(rendered.stems)
+            interleaved = rendered.stems.interleaved()
+            write_audio(place / "stems" / name, interleaved, job.recipe.mix.rate, job.work / "tmp")
+            record["stems"] = pcm_digest(interleaved)
         if job.features:
             frames = logmel(exact_mixture(rendered.stems), job.recipe.features, job.recipe.mix.rate)
             record["logmel"] = hashlib.sha256(frames.data).hexdigest()
