@@ -1,0 +1,73 @@
+"""Log-mel features against scipy's spectrogram and against what a tone must give."""
+
+from __future__ import annotations
+
+import librosa
+import numpy as np
+import pytest
+import scipy.signal
+from numpy.typing import NDArray
+
+from remixbench.dataset.features import logmel
+from remixbench.recipe import Features
+
+PAPER = Features()
+
+
+def by_scipy(samples: NDArray[np.float64], features: Features, rate: int) -> NDArray[np.float64]:
+    _, _, spectrum = scipy.signal.spectrogram(
+        samples, window=np.hamming(features.window), nperseg=features.window,
+        noverlap=features.window - features.hop, detrend=False, mode="magnitude",
+    )  # fmt: skip
+    bank = librosa.filters.mel(
+        sr=rate, n_fft=features.window, n_mels=features.bands, fmin=features.fmin, fmax=features.fmax
+    )
+    values: NDArray[np.float64] = np.log(spectrum.T @ bank.T + features.offset)
+    return values
+
+
+@pytest.mark.parametrize(
+    ("features", "rate"),
+    [
+        (PAPER, 32000),
+        (Features(window=256, hop=100, bands=12, fmax=4000), 8000),
+        (Features(window=500, hop=500, bands=20, fmin=0, fmax=8000), 16000),
+    ],
+    ids=["paper", "overlap that is no power of two", "no overlap"],
+)
+@pytest.mark.parametrize("level", [1.0, 1e-4])
+def test_values_are_those_of_scipy_and_librosa(features: Features, rate: int, level: float) -> None:
+    draw = np.random.default_rng(3)
+    # 16-bit steps, as all our signals have
+    samples = np.round(draw.uniform(-1, 1, rate) * level * 32768) / 32768
+    found = logmel(samples.astype(np.float32), features, rate)
+    expected = by_scipy(samples, features, rate)
+    assert found.dtype == np.float32
+    assert found.shape == expected.shape == ((rate - features.window) // features.hop + 1, features.bands)
+    assert np.abs(found - expected).max() < 1e-4
+
+
+def test_ten_seconds_of_the_paper_are_311_frames() -> None:
+    assert logmel(np.zeros(320_000, dtype=np.float32), PAPER, 32000).shape == (311, 64)
+
+
+def test_silence_is_the_logarithm_of_the_offset() -> None:
+    values = logmel(np.zeros(32000, dtype=np.float32), PAPER, 32000)
+    assert np.allclose(values, np.log(1e-8), atol=1e-6)
+
+
+@pytest.mark.parametrize("hertz", [300, 1000, 5000])
+def test_a_tone_lies_in_the_band_whose_centre_is_nearest(hertz: int) -> None:
+    tone = 0.5 * np.sin(2 * np.pi * hertz * np.arange(32000) / 32000)
+    values = logmel(tone.astype(np.float32), PAPER, 32000)
+    centres = librosa.mel_frequencies(66, fmin=50, fmax=16000)[1:-1]
+    assert set(values.argmax(axis=1)) <= set(np.argsort(np.abs(centres - hertz))[:2])
+
+
+def test_the_tail_that_fills_no_window_is_not_covered() -> None:
+    samples = np.zeros(320_000, dtype=np.float32)
+    silent = logmel(samples, PAPER, 32000)
+    samples[-512:] = 0.5
+    assert np.array_equal(logmel(samples, PAPER, 32000), silent)
+    samples[-513] = 0.5
+    assert not np.array_equal(logmel(samples, PAPER, 32000), silent)

@@ -1,0 +1,105 @@
+"""Labels in DCASE's form: what the files say, against the manifest and the recordings' real lengths."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import soundfile
+import tiny
+
+from remixbench.dataset import labels
+from remixbench.dataset.layout import Dataset
+from remixbench.dataset.manifest import Clip, Event, Manifest
+from remixbench.recipe import parse_recipe
+from remixbench.sources.catalogue import Catalogue, FileReader
+
+CLIPS = (
+    Clip(
+        "00000", 1, "a.wav", "park", "town-1",
+        (
+            Event(0, "x.wav", "Knock", 0.5, 2.0),
+            Event(1, "y.wav", "Bark", 1.25, 2.0),
+            Event(2, "x.wav", "Knock", 9.0, 2.0),
+        ),
+    ),
+    Clip("00001", 2, "b.wav", "bus", "town-2", ()),
+    Clip("00002", 2, "b.wav", "bus", "town-2", (Event(0, "z.wav", "Hi-hat", 0.1, 0.75),)),
+)  # fmt: skip
+NAMES = ("00000.wav", "00001.wav", "00002.wav")
+SECONDS = {"x.wav": 30.0, "y.wav": 1 / 3, "z.wav": 0.7500001}
+RECIPE = parse_recipe(tiny.RECIPE | {"plan": {}, "mix": {"rate": 32000}, "features": {}}, "ten seconds")
+
+
+def test_strong_labels_end_with_the_recording_the_longest_event_or_the_clip() -> None:
+    assert labels.strong(RECIPE, CLIPS, NAMES, SECONDS).decode().splitlines() == [
+        "filename\tonset\toffset\tevent_label",
+        "00000.wav\t0.5\t2.5\tKnock",  # 30 s recorded, 2 s at most
+        "00000.wav\t1.25\t1.583333\tBark",  # a third of a second recorded
+        "00000.wav\t9.0\t10.0\tKnock",  # the clip ends
+        "00001.wav\t\t\t",
+        "00002.wav\t0.1\t0.85\tHi-hat",
+    ]
+
+
+def test_weak_labels_are_sorted_unique_and_joined_by_commas() -> None:
+    assert labels.weak(CLIPS, NAMES) == (
+        b"filename\tevent_labels\n00000.wav\tBark,Knock\n00001.wav\t\n00002.wav\tHi-hat\n"
+    )
+
+
+def test_durations() -> None:
+    assert labels.durations(RECIPE, NAMES[:2]) == b"filename\tduration\n00000.wav\t10.0\n00001.wav\t10.0\n"
+
+
+def test_attribution_names_every_recording_once_sorted() -> None:
+    rows = [
+        ("z.wav", "Hi-hat", True, "7", "Creative Commons 0", "https://example.org/7"),
+        ("unused.wav", "Hi-hat", True, "8", "Attribution", ""),
+        ("x.wav", "Knock", True, "9", "by, with a comma", ""),
+        ("y.wav", "Bark", True, "10", "Attribution", "u"),
+    ]
+    table = pd.DataFrame(rows, columns=["file", "label", "verified", "origin", "licence", "url"])
+    catalogue = Catalogue("made up", table, "", FileReader(Path()))
+    assert labels.attribution(Manifest(CLIPS), catalogue).decode().splitlines() == [
+        "event_file,event_label,source_url,licence",
+        'x.wav,Knock,9,"by, with a comma"',
+        "y.wav,Bark,u,Attribution",
+        "z.wav,Hi-hat,https://example.org/7,Creative Commons 0",
+    ]
+
+
+def test_strong_labels_of_files_are_where_the_events_are_heard(made: Dataset, corpus: Path) -> None:
+    strong = made.strong()
+    assert len(strong) == 24 * 3
+    at = 0
+    for clip in made.clips:
+        heard = soundfile.read(made.stems(clip, 10), dtype="int16")[0][:, 0]
+        quiet = np.ones(len(heard), dtype=bool)
+        for event in clip.events:
+            name, onset, offset, label = strong[at]
+            at += 1
+            info = soundfile.info(corpus / tiny.FSD_AUDIO / event.file)
+            assert (name, onset, label) == (f"{clip.id}.wav", event.onset, event.label)
+            assert offset == round(onset + min(info.frames / info.samplerate, 0.5), 6)
+            quiet[int(onset * 8000) : int(offset * 8000) + 1] = False
+            assert np.any(heard[int(offset * 8000) - 20 : int(offset * 8000)])
+        assert not np.any(heard[quiet] > 0)
+        assert not np.any(heard[quiet] < 0)
+
+
+def test_the_files_are_read_by_those_who_know_dcase_files(made: Dataset) -> None:
+    strong = pd.read_csv(made.path / "labels" / "strong.tsv", sep="\t")
+    assert list(strong.columns) == ["filename", "onset", "offset", "event_label"]
+    weak = pd.read_csv(made.path / "labels" / "weak.tsv", sep="\t")
+    assert {name: set(found.split(",")) for name, found in weak.to_numpy()} == {
+        name: set(rows["event_label"]) for name, rows in strong.groupby("filename")
+    }
+    durations = pd.read_csv(made.path / "labels" / "durations.tsv", sep="\t")
+    assert set(durations["duration"]) == {2.0}
+    with (made.path / "labels" / "levels.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["target_is_on"] for row in rows} == {"rms of recording"}
+    assert len(rows) == 24 * 3 * 2

@@ -1,0 +1,232 @@
+"""Mixing: 16-bit rules against libsndfile, levels measured independently from the files, excerpts, overlaps."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import librosa
+import numpy as np
+import pyloudnorm
+import pytest
+import scipy.signal
+import soundfile
+import tiny
+from hypothesis import given
+from hypothesis import strategies as st
+
+from remixbench.dataset.build import make
+from remixbench.dataset.layout import Dataset
+from remixbench.dataset.manifest import Clip, Event
+from remixbench.dataset.stems import Stems, exact_mixture, mixture, to_int16
+from remixbench.recipe import parse_recipe
+
+RATE = 8000
+
+
+# --- 16 bits
+
+
+def by_libsndfile(values: np.ndarray, folder: Path) -> np.ndarray:
+    soundfile.write(folder / "x.wav", values, RATE, subtype="PCM_16")
+    return soundfile.read(folder / "x.wav", dtype="int16")[0]
+
+
+def test_floor_is_what_libsndfile_makes_of_floats(tmp_path: Path) -> None:
+    steps = np.arange(-32768, 32769) / 32768
+    below, above = np.nextafter(steps, -2), np.nextafter(steps, 2)
+    near = [steps + sign * 2.0**-power for power in (16, 31, 32, 33, 34) for sign in (1, -1)]
+    values = np.clip(np.concatenate([steps, below, above, *near]), -1, 1)
+    assert np.array_equal(to_int16(values, 1.0, "floor"), by_libsndfile(values, tmp_path))
+
+
+def test_floor_at_the_ends() -> None:
+    values = np.array([1.0, 1 - 2.0**-15, 0.0, -(2.0**-16), -(2.0**-33), -1.0])
+    assert to_int16(values, 1.0, "floor").tolist() == [32767, 32767, 0, -1, 0, -32768]
+
+
+def test_round_is_symmetric_and_reaches_both_ends() -> None:
+    values = np.array([1.0, -1.0, 0.0, 1 / 32767, -1 / 32767, 0.4 / 32767])
+    assert to_int16(values, 1.0, "round").tolist() == [32767, -32767, 0, 1, -1, 0]
+    noise = np.random.default_rng(0).uniform(-3, 3, 5000)
+    assert np.array_equal(to_int16(noise, 3.0, "round"), -to_int16(-noise, 3.0, "round"))
+
+
+SHORT = st.integers(-32768, 32767)
+
+
+@given(st.lists(st.tuples(SHORT, SHORT), min_size=1, max_size=50))
+def test_the_mono_file_is_the_mean_with_halves_to_even(pairs: list[tuple[int, int]]) -> None:
+    both = np.array([*pairs, (32767, 32767), (-32768, -32768), (32767, -32768), (-32768, -32767)], dtype=np.int16)
+    stems = Stems(np.ascontiguousarray(both[:, 0]), np.ascontiguousarray(both[:, 1]))
+    mean = both.astype(np.float64).mean(axis=1)
+    assert np.array_equal(mixture(stems), np.rint(mean))  # numpy's rint rounds halves to even
+    assert np.array_equal(exact_mixture(stems), mean / 32768)  # no rounding at all
+    assert exact_mixture(stems).dtype == np.float32
+
+
+# --- levels
+
+
+def made_with(corpus: Path, folder: Path, **changes: Any) -> Dataset:
+    recipe = parse_recipe(tiny.changed(tiny.STRICT, **changes), "changed")
+    dataset = make(recipe=recipe, sources=corpus, out=folder / "changed", jobs=1, stems=True, features=False)
+    assert dataset is not None
+    return dataset
+
+
+@pytest.fixture(scope="module")
+def strict(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return made_with(corpus, tmp_path_factory.mktemp("strict"))
+
+
+def levels(dataset: Dataset) -> dict[tuple[str, float, int], tuple[float, float]]:
+    """Return (target, achieved) of each (clip, ratio, event)."""
+    with (dataset.path / "labels" / "levels.csv").open() as file:
+        return {
+            (row["clip_id"], float(row["snr"]), int(row["event_index"])): (
+                float(row["target_db"]), float(row["achieved_db"])
+            )
+            for row in csv.DictReader(file)
+        }  # fmt: skip
+
+
+def spans(dataset: Dataset) -> dict[str, list[tuple[int, int]]]:
+    """Return the first sample and the end of each event of each clip, from strong.tsv."""
+    out: dict[str, list[tuple[int, int]]] = {}
+    for name, onset, offset, _ in dataset.strong():
+        out.setdefault(name, []).append((int(onset * RATE), int(offset * RATE)))
+    return out
+
+
+def alone(dataset: Dataset, snr: float) -> list[tuple[Clip, Event, np.ndarray, np.ndarray]]:
+    """Return each event that no other meets: clip, event, its samples and the scene's under it."""
+    found = []
+    where = spans(dataset)
+    for clip, name in zip(dataset.clips, dataset.filenames, strict=True):
+        both = soundfile.read(dataset.stems(clip, snr))[0]
+        for event, (first, end) in zip(clip.events, where[name], strict=True):
+            others = [span for span in where[name] if span != (first, end)]
+            if len(others) == len(clip.events) - 1 and all(end < a or b < first for a, b in others):
+                found.append((clip, event, both[first:end, 0], both[first:end, 1]))
+    assert len(found) > 10
+    return found
+
+
+def decibels(above: np.ndarray, below: np.ndarray) -> float:
+    return float(10 * np.log10(np.mean(above**2) / np.mean(below**2)))
+
+
+@pytest.mark.parametrize("snr", [0.0, 10.0])
+def test_strict_levels_are_exact_for_what_is_heard(strict: Dataset, snr: float) -> None:
+    said = levels(strict)
+    for clip, event, heard, scene in alone(strict, snr):
+        measured = decibels(heard, scene)
+        target, achieved = said[clip.id, snr, event.index]
+        assert target == snr
+        assert measured == pytest.approx(snr, abs=0.05)
+        assert achieved == pytest.approx(measured, abs=0.02)
+
+
+def test_strict_levels_are_exact_where_events_overlap_too(strict: Dataset) -> None:
+    said = levels(strict)
+    assert len(said) == 24 * 3 * 2
+    assert max(abs(achieved - target) for target, achieved in said.values()) < 0.05
+
+
+def test_the_excerpt_is_the_loudest_window_of_its_recording(strict: Dataset, corpus: Path) -> None:
+    long = 0
+    for _, event, heard, _ in alone(strict, 10)[:12]:
+        recording, rate = soundfile.read(corpus / tiny.FSD_AUDIO / event.file)
+        whole = librosa.resample(recording, orig_sr=rate, target_sr=RATE, res_type="soxr_hq")
+        starts = range(max(1, len(whole) - len(heard)))
+        energies = [float(np.sum(whole[k : k + len(heard)] ** 2)) for k in starts]
+        loudest = whole[int(np.argmax(energies)) :][: len(heard)]
+        # one sample of the window may differ: it is chosen with room for a rounded end
+        shifts = [np.corrcoef(heard[1:-1], np.roll(loudest, k)[1:-1])[0, 1] for k in (-1, 0, 1)]
+        assert max(shifts) > 0.999
+        long += len(whole) > 0.5 * RATE + 2
+    assert long
+
+
+def test_levels_by_loudness_are_exact_also_under_400_ms(corpus: Path, tmp_path: Path) -> None:
+    dataset = made_with(corpus, tmp_path, mix__level="lufs")
+    said = levels(dataset)
+    assert max(abs(achieved - target) for target, achieved in said.values()) < 0.05
+    short = 0
+    for clip, event, heard, scene in alone(dataset, 10):
+        gap = loudness(heard) - loudness(scene)
+        assert gap == pytest.approx(10, abs=0.05)
+        assert said[clip.id, 10, event.index][1] == pytest.approx(gap, abs=0.02)
+        short += len(heard) < 0.4 * RATE
+    assert short
+
+
+def loudness(samples: np.ndarray) -> float:
+    """BS.1770 in LUFS, gated at peak 1; the whole as one ungated block where it is shorter than one."""
+    peak = np.abs(samples).max()
+    samples = samples / peak
+    meter = pyloudnorm.Meter(RATE)
+    if len(samples) > 0.4 * RATE:
+        return float(meter.integrated_loudness(samples) + 20 * np.log10(peak))
+    for stage in meter._filters.values():
+        samples = scipy.signal.lfilter(stage.b, stage.a, samples)
+    return float(-0.691 + 10 * np.log10(np.mean(samples**2)) + 20 * np.log10(peak))
+
+
+def test_levels_of_the_released_definition_are_told_as_they_are(made: Dataset, corpus: Path) -> None:
+    said = levels(made)
+    spread = []
+    for clip, event, heard, scene in alone(made, 10):
+        measured = decibels(heard, scene)
+        target, achieved = said[clip.id, 10, event.index]
+        assert target == 10
+        assert achieved == pytest.approx(measured, abs=0.01)
+        # cut to half a second, a recording that is longer has another level than as a whole
+        whole = soundfile.read(corpus / tiny.FSD_AUDIO / event.file)[0]
+        if len(whole) <= 0.5 * tiny.EVENT_RATE:
+            stereo, rate = soundfile.read(corpus / tiny.TAU / "audio" / clip.scene_file)
+            background = librosa.resample(stereo.mean(axis=1), orig_sr=rate, target_sr=RATE, res_type="soxr_hq")
+            expected = 10 + 10 * np.log10(np.mean(background**2) / np.mean(part(background, event, len(heard)) ** 2))
+            assert measured == pytest.approx(expected, abs=0.15)
+        spread.append(measured)
+    assert max(spread) - min(spread) > 1
+
+
+def part(background: np.ndarray, event: Event, count: int) -> np.ndarray:
+    first = int(event.onset * RATE)
+    return background[first : first + count]
+
+
+def test_nothing_clips(strict: Dataset, made: Dataset) -> None:
+    for dataset, top in ((strict, 32767), (made, 32768)):
+        for clip in dataset.clips:
+            both = soundfile.read(dataset.stems(clip, 10), dtype="int16")[0].astype(int)
+            # the largest sample is full scale exactly, and it is there once: no run of clipped ones
+            assert np.abs(both).max() in (top, 32767)
+            assert np.sum(np.abs(both) >= 32767) <= 2
+
+
+def test_a_drawn_spread_of_ratios_is_added_to_the_nominal_one(corpus: Path, tmp_path: Path) -> None:
+    dataset = made_with(corpus, tmp_path, plan__snr_spread=[-6, 3], plan__polyphony=1)
+    said = levels(dataset)
+    offsets = {clip.id: clip.events[0].snr_offset for clip in dataset.clips}
+    assert min(offsets.values()) < -2
+    assert all(-6 <= offset <= 3 for offset in offsets.values())
+    for (clip, snr, _), (target, achieved) in said.items():
+        assert target == pytest.approx(snr + offsets[clip])
+        assert achieved == pytest.approx(target, abs=0.05)
+    for clip, event, heard, scene in alone(dataset, 0):
+        assert decibels(heard, scene) == pytest.approx(event.snr_offset, abs=0.05), clip
+
+
+def test_a_ratio_at_which_the_scene_vanishes_is_told_as_no_number(corpus: Path, tmp_path: Path) -> None:
+    recipe = parse_recipe(tiny.STRICT, "strict")
+    dataset = make(recipe=recipe, sources=corpus, out=tmp_path / "loud", jobs=1, snr=[100, -100], clips_per_fold=1)
+    assert dataset is not None
+    with (dataset.path / "labels" / "levels.csv").open() as file:
+        achieved = [row["achieved_db"] for row in csv.DictReader(file)]
+    assert "" in achieved
+    assert "nan" not in achieved
+    assert np.isfinite(dataset.features(100)).all()
