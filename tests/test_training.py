@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -297,3 +298,23 @@ def test_every_epoch_goes_through_all_clips_in_an_order_of_its_own() -> None:
     assert orders[0] == orders[1]
     assert len({tuple(order) for order in orders}) == 3
     assert [len(batch) for batch in batches(10, 4, 0, 1)] == [4, 4, 2]
+
+
+def test_tensorboard_is_asked_for_by_name_where_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_dataset(tmp_path)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(InputError, match=r"pip install 'remixbench\[tensorboard\]'"):
+        train(workspace=tmp_path, tensorboard=True)
+
+
+def test_tensorboard_has_the_history(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed (extra)")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    fake_dataset(tmp_path)
+    folder = train(workspace=tmp_path, system="gap", snr=20, tensorboard=True)[0]
+    events = EventAccumulator(str(folder / "tensorboard"))
+    events.Reload()
+    assert [(e.step, round(e.value, 4)) for e in events.Scalars("loss")] == [
+        (int(epoch["epoch"]), round(float(epoch["loss"]), 4)) for epoch in history(folder)
+    ]
