@@ -1,0 +1,39 @@
+# make demo: the whole road on the built-in recipe.  make test: the whole suite.  Both set up what they need.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+WORKSPACE ?= demo
+
+.PHONY: demo test lint setup oracles clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[report,test,lint]'
+	touch $@
+
+demo: setup
+	$(BIN)/remixbench --workspace $(WORKSPACE) make --recipe mini
+	$(BIN)/remixbench --workspace $(WORKSPACE) train
+	$(BIN)/remixbench --workspace $(WORKSPACE) score
+	$(BIN)/remixbench --workspace $(WORKSPACE) report
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# the field's own scorers, which need older libraries; the tests that compare with them skip without it
+oracles: .venv-oracles/.ready
+
+.venv-oracles/.ready: tests/oracles/requirements.txt tests/oracles/setup.sh
+	PYTHON=$(PYTHON) sh tests/oracles/setup.sh .venv-oracles
+	touch $@
+
+clean:
+	rm -rf $(VENV) .venv-oracles build dist site
