@@ -48,8 +48,9 @@ def drawn_plan(recipe: Recipe, scenes: Catalogue, events: Catalogue) -> Manifest
 
     clips: list[Clip] = []
     for fold in range(1, plan.folds + 1):
-        scene_decks = {part: _deck(scene_bins[fold, part], generator) for part in (MAIN, VALIDATION)}
-        event_decks = {part: _deck(event_bins[fold, part], generator) for part in (MAIN, VALIDATION)}
+        in_fold = [part for part in (MAIN, VALIDATION) if (fold, part) in parts]
+        scene_decks = {part: _deck(scene_bins[fold, part], generator) for part in in_fold}
+        event_decks = {part: _deck(event_bins[fold, part], generator) for part in in_fold}
         for n in range(plan.clips_per_fold):
             # validation clips are spread evenly, so that the first clips of a fold have some of them too
             part = int((n + 1) * plan.validation) - int(n * plan.validation)
@@ -106,7 +107,7 @@ def _deal(
     home: dict[str, tuple[int, int]] = {}
     for row, (label, group) in enumerate(zip(labels, groups, strict=True)):
         members[label][group].append(row)
-    dealt: dict[tuple[int, int], list[list[int]]] = {key: [] for key in shares}
+    dealt: dict[tuple[int, int], dict[str, list[int]]] = {key: {} for key in shares}
     for label in sorted(members):
         names = sorted(members[label])
         names = [names[k] for k in generator.permutation(len(names))]
@@ -119,12 +120,12 @@ def _deal(
             # a place that appears under two labels stays where it was put first
             key = home.setdefault(name, max(keys, key=lambda key: missing[key]))
             missing[key] -= len(rows)
-            dealt[key].append(rows)
+            dealt[key].setdefault(name, []).extend(rows)
     _fill_empty(dealt, what)
-    return {key: sorted(row for rows in bins for row in rows) for key, bins in dealt.items()}
+    return {key: sorted(row for rows in bins.values() for row in rows) for key, bins in dealt.items()}
 
 
-def _fill_empty(dealt: dict[tuple[int, int], list[list[int]]], what: str) -> None:
+def _fill_empty(dealt: dict[tuple[int, int], dict[str, list[int]]], what: str) -> None:
     """Give every empty bin the smallest group of the bin with the most groups; small collections need it."""
     for key, mine in dealt.items():
         if mine:
@@ -135,9 +136,8 @@ def _fill_empty(dealt: dict[tuple[int, int], list[list[int]]], what: str) -> Non
                 f"there are only {sum(len(groups) for groups in dealt.values())} {what} for {len(dealt)} parts of"
                 f" folds (part {key} stays empty); use fewer folds or more recordings"
             )
-        smallest = min(fullest, key=len)
-        fullest.remove(smallest)
-        mine.append(smallest)
+        smallest = min(fullest, key=lambda name: len(fullest[name]))
+        mine[smallest] = fullest.pop(smallest)
 
 
 def _deck(rows: Sequence[int], generator: np.random.RandomState) -> Iterator[int]:

@@ -1,0 +1,235 @@
+"""Plans: the released draws from the published tables, the strict ones without leaks, and draws of one's own."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import tiny
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from remixbench.cli import run
+from remixbench.dataset.drawn import origins
+from remixbench.dataset.manifest import Manifest, read_manifest
+from remixbench.dataset.plan import draw
+from remixbench.errors import InputError
+from remixbench.recipe import data_folder, parse_recipe
+from remixbench.sources.catalogue import Catalogue, FileReader
+
+ROWS_SHA256 = "38104a63840c476556966addf81243d3ad4b5cad1ec4a9600e8758ffe16ea851"
+
+
+@pytest.mark.parametrize("name", ["remix2019", "remix2019-strict", "mini"])
+def test_the_frozen_manifests_are_what_plan_writes(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    sources = tmp_path if name == "mini" else request.getfixturevalue("published")
+    assert run(["plan", "--recipe", name, "--sources", str(sources), "--out", str(tmp_path / name)]) == 0
+    frozen = data_folder("manifests") / name
+    files = {path.name: path.read_bytes() for path in frozen.iterdir()}
+    assert {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} == files
+    sums = dict(line.split()[::-1] for line in files["SHA256SUMS"].decode().splitlines())
+    assert sums == {n: hashlib.sha256(data).hexdigest() for n, data in files.items() if n != "SHA256SUMS"}
+
+
+def test_the_released_rows_have_the_published_digest() -> None:
+    manifest = read_manifest(data_folder("manifests") / "remix2019")
+    lines = []
+    for clip in manifest.clips:
+        values = [f"{clip.id}.wav", str(clip.fold), clip.scene_file]
+        for event in clip.events:
+            values += [event.file, event.label, str(event.onset)]
+        lines.append(",".join(values) + "\n")
+    assert lines[0] == (
+        "00000.wav,1,street_pedestrian-paris-265-8036-a.wav,c724bd21.wav,Finger_snapping,0.5,"
+        "368137a8.wav,Bass_drum,3.0,26d25b30.wav,Gunshot_or_gunfire,5.5\n"
+    )
+    assert len(lines) == 8000
+    assert hashlib.sha256("".join(lines).encode()).hexdigest() == ROWS_SHA256
+
+
+# --- remix2019-strict
+
+
+@pytest.fixture(scope="module")
+def strict() -> Manifest:
+    return read_manifest(data_folder("manifests") / "remix2019-strict")
+
+
+def test_strict_roles(strict: Manifest) -> None:
+    for fold in (1, 2, 3, 4):
+        roles = [clip.roles[fold - 1] for clip in strict.clips]
+        assert {role: roles.count(role) for role in set(roles)} == {"test": 2000, "train": 5400, "validation": 600}
+        assert all((role == "test") == (clip.fold == fold) for role, clip in zip(roles, strict.clips, strict=True))
+
+
+def test_strict_roles_share_no_place_and_no_origin(strict: Manifest, published: Path) -> None:
+    table = pd.read_csv(published / tiny.FSD_TABLE).sort_values(["label", "freesound_id"])
+    # a new origin begins with a new label, or 100 or more after the id before
+    begins = (table["label"] != table["label"].shift()) | (table["freesound_id"].diff() >= 100)
+    origin = dict(zip(table["fname"], begins.cumsum(), strict=True))
+    for fold in range(4):
+        places: dict[str, set[str]] = {}
+        sounds: dict[int, set[str]] = {}
+        for clip in strict.clips:
+            places.setdefault(clip.scene_location, set()).add(clip.roles[fold])
+            for event in clip.events:
+                sounds.setdefault(origin[event.file], set()).add(clip.roles[fold])
+        assert {len(roles) for roles in places.values()} == {1}
+        assert {len(roles) for roles in sounds.values()} == {1}
+
+
+def check_onsets(manifest: Manifest, longest: float, clip_seconds: float, overlap: bool) -> None:
+    for clip in manifest.clips:
+        events = clip.events
+        assert [event.onset for event in events] == sorted(event.onset for event in events)
+        for k, event in enumerate(events):
+            assert 0 <= event.onset <= clip_seconds - longest
+            for other in events[:k]:
+                if not overlap or other.label == event.label:
+                    assert round(event.onset - other.onset, 9) >= longest
+
+
+def test_strict_onsets_cover_the_clip_and_no_class_meets_itself(strict: Manifest) -> None:
+    check_onsets(strict, 2.0, 10.0, overlap=True)
+    onsets = [event.onset for clip in strict.clips for event in clip.events]
+    assert min(onsets) < 0.01
+    assert max(onsets) > 7.99
+    # uniform but for what same classes push apart
+    shares = [sum(k <= onset < k + 1 for onset in onsets) / len(onsets) for k in range(8)]
+    assert max(shares) - min(shares) < 0.02
+    assert len({len(clip.events) for clip in strict.clips}) == 1
+
+
+def test_strict_uses_every_verified_recording_and_no_other(strict: Manifest, published: Path) -> None:
+    table = pd.read_csv(published / tiny.FSD_TABLE)
+    assert set(strict.event_files) == set(table["fname"][table["manually_verified"] == 1])
+
+
+# --- recipes of one's own
+
+
+def catalogue(rows: list[tuple[str, str, str]]) -> Catalogue:
+    """Return a catalogue of (label, place, origin) rows, as scenes and events at once."""
+    table = pd.DataFrame(
+        [
+            {"file": f"{k}.wav", "label": label, "location": place, "origin": origin, "verified": True,
+             "licence": "CC0", "url": ""}
+            for k, (label, place, origin) in enumerate(rows)
+        ]
+    )  # fmt: skip
+    scenes = table[["file", "label", "location"]]
+    events = table[["file", "label", "verified", "origin", "licence", "url"]]
+    return Catalogue("made up", scenes if rows[0][1] else events, "", FileReader(Path()))
+
+
+SCENES = catalogue([(f"scene{k % 3}", f"place{k}", "") for k in range(24)])
+EVENTS = catalogue([(f"event{k % 5}", "", str(1000 * k)) for k in range(60)])
+
+
+def drawn(**changes: Any) -> Manifest:
+    return draw(parse_recipe(tiny.changed(tiny.STRICT, **changes), "test"), SCENES, EVENTS)
+
+
+def test_the_same_recipe_and_tables_give_the_same_plan_and_another_seed_another() -> None:
+    assert drawn().digest == drawn().digest
+    assert drawn(plan__seed=8).digest != drawn().digest
+
+
+def test_polyphony_is_drawn_from_its_range() -> None:
+    manifest = drawn(plan__polyphony=[1, 3], plan__clips_per_fold=40)
+    counts = [len(clip.events) for clip in manifest.clips]
+    assert {n: counts.count(n) for n in set(counts)}.keys() == {1, 2, 3}
+    assert min(counts.count(n) for n in (1, 2, 3)) > 30
+
+
+def test_without_overlap_no_two_events_meet() -> None:
+    manifest = drawn(plan__overlap=False, plan__clips_per_fold=100)
+    check_onsets(manifest, 0.5, 2.0, overlap=False)
+    assert {len(clip.events) for clip in manifest.clips} == {3}
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.floats(0.01, 0.6), st.integers(0, 2**32 - 1), st.booleans())
+def test_onsets_keep_their_rules_for_any_length(longest: float, seed: int, overlap: bool) -> None:
+    manifest = drawn(plan__max_event=longest, plan__seed=seed, plan__overlap=overlap, plan__clips_per_fold=10)
+    check_onsets(manifest, longest, 2.0, overlap)
+
+
+def test_the_spread_of_ratios_is_drawn_for_each_event() -> None:
+    offsets = [e.snr_offset for clip in drawn(plan__snr_spread=[-5, 5]).clips for e in clip.events]
+    assert all(-5 <= offset <= 5 for offset in offsets)
+    assert len(set(offsets)) > 60
+
+
+def test_validation_parts_are_spread_over_the_fold() -> None:
+    for part in (1, 2, 3, 6):
+        roles = [clip.roles[1] for clip in drawn(plan__validation=0.34).first(part, [1]).clips]
+        assert roles.count("validation") == int(part * 0.34)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@given(
+    st.lists(st.tuples(st.sampled_from("AB"), st.integers(0, 12)), min_size=1, max_size=40),
+    st.lists(st.tuples(st.sampled_from("XYZ"), st.integers(0, 2000)), min_size=1, max_size=40),
+    st.sampled_from([0.0, 0.34]),
+    st.integers(0, 1000),
+)
+def test_no_plan_shares_a_place_or_an_origin_between_roles(
+    scenes: list[tuple[str, int]], events: list[tuple[str, int]], validation: float, seed: int
+) -> None:
+    recipe = parse_recipe(tiny.changed(tiny.STRICT, plan__seed=seed, plan__folds=2, plan__validation=validation), "x")
+    try:
+        manifest = draw(
+            recipe,
+            catalogue([(label, f"place{place}", "") for label, place in scenes]),
+            catalogue([(label, "", str(number)) for label, number in events]),
+        )
+    except InputError as error:
+        assume("use fewer folds or more recordings" not in str(error) and "do not fit" not in str(error))
+        raise
+    named = origins([label for label, _ in events], [str(number) for _, number in events], 100)
+    for fold in (0, 1):
+        roles: dict[str, set[str]] = {}
+        for clip in manifest.clips:
+            role = clip.roles[fold] if clip.roles else str(clip.fold)
+            roles.setdefault(clip.scene_location, set()).add(role)
+            for event in clip.events:
+                roles.setdefault(named[int(event.file.removesuffix(".wav"))], set()).add(role)
+        assert {len(found) for found in roles.values()} == {1}, roles
+
+
+def test_origins_are_chains_of_neighbouring_numbers_of_one_label() -> None:
+    ids = ["100", "150", "249", "349", "1000", "abc", "abc", "150"]
+    labels = ["a", "a", "a", "a", "a", "a", "a", "b"]
+    named = origins(labels, ids, 100)
+    assert named[0] == named[1] == named[2]  # 50 and 99 apart
+    assert named[3] != named[2]  # 100 apart
+    assert named[4] not in named[:4]
+    assert named[5] == named[6]
+    assert named[7] not in named[:7]  # another label
+    assert origins(labels[::-1], ids[::-1], 100) == named[::-1]
+
+
+def test_scenes_are_dealt_again_when_there_are_fewer_than_clips() -> None:
+    recipe = parse_recipe(tiny.changed(tiny.RECIPE, plan__clips_per_fold=20), "x")
+    manifest = draw(recipe, SCENES, EVENTS)
+    files = [clip.scene_file for clip in manifest.clips]
+    assert len(set(files[:24])) == 24
+    assert files[24:48] == files[:24]
+
+
+def test_a_fold_without_events_is_bad_input() -> None:
+    few = Catalogue("made up", EVENTS.table.iloc[:3], "", EVENTS.reader)
+    with pytest.raises(InputError, match="has no usable event among the 3"):
+        draw(parse_recipe(tiny.RECIPE, "x"), SCENES, few)
+    with pytest.raises(InputError, match="only 3 origins of events for 8 parts"):
+        draw(parse_recipe(tiny.STRICT, "x"), SCENES, few)
+
+
+def test_too_many_events_of_one_class_are_bad_input() -> None:
+    same = Catalogue("made up", EVENTS.table.assign(label="one"), "", EVENTS.reader)
+    with pytest.raises(InputError, match="do not fit into 2 s without two of one class overlapping"):
+        draw(parse_recipe(tiny.changed(tiny.STRICT, plan__polyphony=4), "x"), SCENES, same)
