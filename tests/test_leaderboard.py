@@ -19,7 +19,7 @@ from remixbench.dataset.layout import Dataset
 from remixbench.errors import InputError
 from remixbench.leaderboard import measure
 from remixbench.leaderboard.board import Board, Figure, Row, make_board
-from remixbench.leaderboard.collect import _grouped, read_board
+from remixbench.leaderboard.collect import grouped, read_board
 from remixbench.leaderboard.grids import difference_grid, main_grid
 from remixbench.leaderboard.published import load_published
 from remixbench.leaderboard.render import make_grids
@@ -189,7 +189,7 @@ def test_labels_that_changed_leave_old_figures_out(tmp_path: Path, dataset: Data
     assert len(score(workspace=tmp_path, bootstrap=0).rows) == 1
 
 
-@pytest.mark.parametrize("form", ["tags", "frames", "events", "both"])
+@pytest.mark.parametrize("form", ["tags", "frames", "events", "both", "folder"])
 def test_anyones_predictions(tmp_path: Path, dataset: Dataset, form: str) -> None:
     files: list[Path] = []
     if form in ("tags", "both"):
@@ -203,11 +203,18 @@ def test_anyones_predictions(tmp_path: Path, dataset: Dataset, form: str) -> Non
         mine = {dataset.filenames[i] for i in np.flatnonzero(dataset.folds == 4)}
         rows = [f"{n}\t{a}\t{b}\t{label}" for n, a, b, label in dataset.strong() if n in mine]
         files[-1].write_text("\n".join(["filename\tonset\toffset\tevent_label", *rows, ""]))
+    if form == "folder":
+        files.append(tmp_path / "mine")
+        files[0].mkdir()
+        for i in np.flatnonzero(dataset.folds == 4):
+            lines = ["\t".join(("onset", "offset", *dataset.classes))]
+            lines += [f"{k / 2}\t{k / 2 + 0.5}" + "\t0.25" * len(dataset.classes) for k in range(4)]
+            (files[0] / f"{dataset.clips[i].id}.tsv").write_text("\n".join([*lines, ""]))
     name = "Ünï | our_system <b> [bold] ../.."
     board = score(*files, workspace=tmp_path, name=name, snr=0.0, fold=4, bootstrap=10)
     figures = row(board, name).columns[0.0].figures
     assert ("micro_ap" in figures) == (form in ("tags", "both"))
-    assert ("psds1" in figures) == (form in ("frames", "both"))
+    assert ("psds1" in figures) == (form in ("frames", "both", "folder"))
     assert ("event_f1" in figures) == (form != "tags")
     if form == "events":
         assert figures["event_f1"].value == 1.0  # the truth itself
@@ -216,7 +223,7 @@ def test_anyones_predictions(tmp_path: Path, dataset: Dataset, form: str) -> Non
     assert folder.name.isascii()
     assert json.loads((tmp_path / "leaderboard" / "fake.json").read_text())["rows"][0]["name"] == name
     blank = main_grid(board).blocks[0].lines[0].cells
-    assert all((cell.text == "") == (form in ("frames", "events")) for cell in blank)
+    assert all((cell.text == "") == (form in ("frames", "events", "folder")) for cell in blank)
 
 
 def test_predictions_handed_in_again_replace_the_old(tmp_path: Path, dataset: Dataset) -> None:
@@ -248,7 +255,7 @@ def test_differences_to_published_figures_only_on_the_published_data(tmp_path: P
     assert "made up for a test" in main_grid(board).caption[1]
 
     records = [record for row in board.rows for column in row.columns.values() for record in column.records]
-    there = make_board(comparable(dataset), _grouped(records, ""), [], load_published(), "1")
+    there = make_board(comparable(dataset), grouped(records, ""), [], load_published(), "1")
     grid = difference_grid(there)
     assert grid is not None
     ((line,),) = (block.lines for block in grid.blocks)
@@ -264,7 +271,7 @@ def test_another_recipe_is_not_comparable_even_if_it_says_nothing(tmp_path: Path
     fake_run(tmp_path, dataset)
     records = [r for row in score(workspace=tmp_path).rows for c in row.columns.values() for r in c.records]
     own = replace(dataset, info=dataset.info | {"not_comparable": []})
-    board = make_board(own, _grouped(records, ""), [], load_published(), "1")
+    board = make_board(own, grouped(records, ""), [], load_published(), "1")
     assert board.why_not == ("the published figures are on remix2019, these on fake",)
 
 

@@ -24,7 +24,7 @@ def record(value: float, draws: Sequence[float], *, fold: int = 4, seed: int = 0
         bootstrap_seed=0,
     )  # fmt: skip
     return Record(
-        entry=Entry(name="x", kind="run", system="gap", snr=0.0, fold=fold, seed=seed),
+        entry=Entry(name="gap", kind="run", system="gap", snr=0.0, fold=fold, seed=seed),
         made_from=made,
         figures={"micro_ap": value},
         intervals={},

@@ -185,6 +185,16 @@ def test_a_submission_that_was_changed_in_its_place_is_left_out(theirs: Path, ou
     assert "was changed after it was written" in board.left_out[0]
 
 
+@pytest.mark.parametrize("name", ["gap", "GAP, better", "2ap-aux (ours)"])
+def test_a_strangers_predictions_cannot_pose_as_a_system(theirs: Path, ours: Path, tmp_path: Path, name: str) -> None:
+    body = json.loads((theirs / "lab.json").read_text())
+    body["records"][0]["entry"]["name"] = name
+    body["digest"] = digest_of(body)
+    (tmp_path / "posing.json").write_text(json.dumps(body))
+    with pytest.raises(InputError, match="is the name of a system"):
+        score(workspace=ours, add=tmp_path / "posing.json")
+
+
 @pytest.mark.parametrize("option", [{"name": "x"}, {"snr": 0.0}, {"fold": 4}, {"submission": "x.json"}])
 def test_options_that_do_not_go_with_add(theirs: Path, ours: Path, option: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=f"--{next(iter(option))}: goes without --add"):
@@ -203,7 +213,7 @@ JUNK = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_mutation_is_added_whole_or_refused_in_one_line(theirs: Path, data: st.DataObject) -> None:
     """Also where the digest was forged to fit: no traceback, and no format that breaks."""

@@ -38,7 +38,7 @@ def read_board(workspace: Path, dataset: Dataset, progress: Progress = SILENT) -
             f"{workspace / 'runs' / dataset.name}: nothing is scored on data set '{dataset.name}' yet;"
             " `remixbench train` makes runs"
         )
-    board = make_board(dataset, _grouped(own, ""), added, load_published(), SCORING_VERSION, left_out)
+    board = make_board(dataset, grouped(own, ""), added, load_published(), SCORING_VERSION, left_out)
     return replace(board, rows=mark_best(board.rows))
 
 
@@ -65,7 +65,7 @@ def _own(workspace: Path, dataset: Dataset, truths: dict[int, Truth], left_out: 
         try:
             record = read_record(file)
         except InputError as error:
-            left_out.append(str(error))
+            left_out.append(str(error).replace(str(file), place))
             continue
         why = stale(record, dataset, truths)
         key = _identity(record)
@@ -90,14 +90,14 @@ def _added(
         try:
             submission = read_submission(file)
         except InputError as error:
-            left_out.append(str(error))
+            left_out.append(str(error).replace(str(file), place))
             continue
         for record in submission.records:
             if why := stale(record, dataset, truths):
                 left_out.append(f"{place}: '{record.entry.name}': {why}")
             elif (record.made_from.predictions_digest, record.entry.snr, record.entry.fold) not in here:
                 kept.setdefault(_identity(record), record)
-        groups += _grouped(list(kept.values()), submission.digest[:8])
+        groups += grouped(list(kept.values()), submission.digest[:8])
         here |= {(r.made_from.predictions_digest, r.entry.snr, r.entry.fold) for r in kept.values()}
     return groups
 
@@ -106,7 +106,7 @@ def _identity(record: Record) -> str:
     return json.dumps(record.entry.model_dump(mode="json"), sort_keys=True)
 
 
-def _grouped(records: Sequence[Record], origin: str) -> list[Group]:
+def grouped(records: Sequence[Record], origin: str) -> list[Group]:
     """Gather records into rows: everything of an entry but SNR, fold and seed tells rows apart."""
     gathered: dict[str, list[Record]] = {}
     for record in records:

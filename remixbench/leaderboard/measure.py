@@ -30,6 +30,8 @@ from remixbench.scoring import (
 )
 
 BOOTSTRAP_SEED = 0
+NAMED = 10
+"""Up to so many files of predictions are named in a record; of more (one a clip) there is one digest together."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def reference_digest(reference: Reference) -> str:
 
 
 def digests_of(paths: Sequence[Path]) -> dict[str, str]:
-    """Return the SHA-256 of every prediction file by its name; of a folder, of the files in it.
+    """Return the SHA-256 of every prediction file by its name; of a folder, of the files in it, or of many together.
 
     Raises
     ------
@@ -112,7 +114,7 @@ def digests_of(paths: Sequence[Path]) -> dict[str, str]:
                 raise InputError(f"{file}: not readable ({error.strerror})") from None
     if not files:
         raise InputError(f"{paths[0]}: holds no predictions")
-    return files
+    return files if len(files) <= NAMED else {f"{len(files)} files": files_digest(files)}
 
 
 def read_all(paths: Sequence[Path], reference: Reference) -> Predictions:

@@ -10,8 +10,10 @@ from remixbench.files import sha256
 LONGEST = 100
 
 
-def check_name(name: str, taken: list[str]) -> str:
+def check_name(name: str, taken: list[str], place: str = "--name") -> str:
     """Return the name without blanks around it, if it is one line of printable text and nobody else's.
+
+    `place` says in an error where the name stands.
 
     Raises
     ------
@@ -22,10 +24,10 @@ def check_name(name: str, taken: list[str]) -> str:
     clean = name.strip()
     if not clean or len(clean) > LONGEST or not clean.isprintable():
         shown = ascii(clean[:40])
-        raise InputError(f"--name {shown}: expected one line of 1 to {LONGEST} printable characters")
+        raise InputError(f"{place}: {shown}: expected one line of 1 to {LONGEST} printable characters")
     known = {other.casefold() for other in taken}
     if re.split(r"[,(]", clean)[0].strip().casefold() in known:
-        raise InputError(f"--name '{clean}': is the name of a system that `remixbench train` knows; choose another")
+        raise InputError(f"{place}: '{clean}' is the name of a system that `remixbench train` knows; choose another")
     return clean
 
 

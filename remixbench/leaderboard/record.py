@@ -63,6 +63,14 @@ class Entry(_Frozen):
     seed: Annotated[int, Field(ge=0)] | None = None
     marks: tuple[Word, ...] = ()
 
+    @model_validator(mode="after")
+    def _named_after_its_system(self) -> Entry:
+        if (self.kind == "run") != (self.system is not None):
+            raise ValueError("a run has a system, predictions have none")
+        if self.system is not None and self.name.split(",")[0] != self.system:
+            raise ValueError(f"is a run of '{self.system}', but is named '{self.name}'")
+        return self
+
 
 class Made(_Frozen):
     """What the figures were made from and with."""

@@ -98,7 +98,7 @@ def _add(
     wanted = read_submission(file)
     if dataset is None:
         made = sorted((workspace / "datasets").glob("*/dataset.json"))
-        alike = [file.parent for file in made if read_json(file).get("manifest_digest") == wanted.manifest_digest]
+        alike = [each.parent for each in made if read_json(each).get("manifest_digest") == wanted.manifest_digest]
         dataset = alike[0] if alike else None
     opened = find_dataset(workspace, dataset)
     evidence = [found for path in paths for found in ([run / "predictions" for run in run_folders(path)] or [path])]

@@ -15,11 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from remixbench.dataset.layout import Dataset
 from remixbench.errors import InputError
 from remixbench.files import read_json, sha256, write_json, write_text
 from remixbench.leaderboard.measure import Task, Truth, digests_of, make_record, truth_of
-from remixbench.leaderboard.record import METRICS, Record, files_digest, parse_record, read_record
+from remixbench.leaderboard.names import check_name
+from remixbench.leaderboard.record import METRICS, Record, files_digest, parse_record, read_record, unpack
 from remixbench.progress import SILENT, Progress
 from remixbench.scoring import SCORING_VERSION
 
@@ -27,6 +30,7 @@ FORMAT = "remixbench submission"
 VERSION = 1
 KEYS = ("format", "version", "dataset", "recipe", "manifest_digest", "records", "digest")
 TOLERANCE = 1e-9
+DRAW_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -113,15 +117,20 @@ def check_submission(submission: Submission, file: Path, dataset: Dataset, truth
     Raises
     ------
     InputError
-        If they are on another manifest, other labels, or of another scoring version.
+        If they are on another manifest, other labels, or of another scoring version, or a stranger's predictions
+        are named like a system.
     """
     if submission.manifest_digest != dataset.digest:
         raise InputError(
             f"{file}: is on another manifest ({submission.dataset}, {submission.manifest_digest[:12]}) than the data"
             f" set '{dataset.name}' ({dataset.digest[:12]}); choose the data set with --dataset"
         )
+    from remixbench.systems.registry import list_systems
+
     for place, record in enumerate(submission.records):
         made, where = record.made_from, f"{file}: records.{place}"
+        if record.entry.kind == "predictions":
+            check_name(record.entry.name, list_systems(), where)
         if made.scoring_version != SCORING_VERSION:
             raise InputError(
                 f"{where}: is of scoring version {made.scoring_version}, this is {SCORING_VERSION}; ask for a"
@@ -196,8 +205,16 @@ def compare_records(claimed: Record, computed: Record, file: Path) -> None:
             said is not None and ends is not None and not all(map(_close, said, ends))
         ):
             raise InputError(f"{file}: '{claimed.entry.name}': interval of {name} is not what its predictions give")
-    if claimed.draws != computed.draws:
+    if not _same_draws(claimed, computed):
         raise InputError(f"{file}: '{claimed.entry.name}': its draws are not what its predictions give")
+
+
+def _same_draws(first: Record, second: Record) -> bool:
+    """Compare draws to what float32 keeps, as another machine may sum in another order."""
+    return first.draws.keys() == second.draws.keys() and all(
+        np.allclose(unpack(text), unpack(second.draws[name]), rtol=0, atol=DRAW_TOLERANCE, equal_nan=True)
+        for name, text in first.draws.items()
+    )
 
 
 def _close(first: float | None, second: float | None) -> bool:
