@@ -52,7 +52,11 @@ const charts = (() => {
   }
 
   function show(id, caption, ...parts) {
-    document.getElementById(id).replaceChildren(...parts, make("figcaption", {}, caption));
+    const figure = document.getElementById(id);
+    const open = figure.querySelector("details")?.open;
+    figure.replaceChildren(make("figcaption", {}, caption), ...parts);
+    const details = figure.querySelector("details");
+    if (details && open) details.open = true;
   }
 
   function number(value) {
@@ -66,13 +70,14 @@ const charts = (() => {
       ...look(at),
       points: row.snrs.filter(({figures}) => figures[metric]).map(({snr, figures}) => ({snr, ...figures[metric]})),
     }));
-    const names = [...new Set(data.published.map(({name}) => name))];
+    const overall = data.published.filter((each) => each.class == null);
+    const names = [...new Set(overall.map(({name}) => name))];
     const published = names.map((name, at) => ({
       name: `${name} (published)`,
       ...look(at),
       hollow: true,
       dash: "1 4",
-      points: data.published.filter((each) => each.name === name && each.metric === metric),
+      points: overall.filter((each) => each.name === name && each.metric === metric),
     }));
     return [...ours, ...published].filter(({points}) => points.length);
   }
@@ -93,7 +98,8 @@ const charts = (() => {
       width,
       marginLeft: 14 + 6.6 * d3.max(names, (name) => name.length),
       marginRight: 24,
-      height: 60 + 26 * rows.length,
+      height: 66 + 26 * rows.length,
+      marginBottom: 42,
       ariaLabel: `${title(metric)} of every system at ${decibels(snr)}, with 95 % intervals`,
       x: {label: `${title(metric)} at ${decibels(snr)}`, domain: scale(rows, metric), grid: true},
       y: {label: null, domain: d3.range(rows.length), tickFormat: (at) => names[at], tickSize: 0},
@@ -110,10 +116,14 @@ const charts = (() => {
   }
 
   function classes(width, {snr}) {
-    const rows = data.rows.flatMap((row, at) => {
+    const rows = data.rows.flatMap((row) => {
       const here = row.snrs.find((each) => each.snr === snr);
-      return here && Object.keys(here.ap).length ? [{name: row.name, at, ap: here.ap}] : [];
+      return here && Object.keys(here.ap).length ? [{name: row.name, ap: here.ap}] : [];
     });
+    const published = d3.groups(data.published.filter((each) => each.class != null && each.snr === snr), (each) => each.name);
+    for (const [name, figures] of published) {
+      rows.push({name: `${name} (published)`, ap: Object.fromEntries(figures.map((each) => [each.class, each.value]))});
+    }
     if (!rows.length) return show("chart-classes", `No system has figures of single classes at ${decibels(snr)}.`);
     const labels = d3.groupSort(rows.flatMap((row) => Object.entries(row.ap)),
       (each) => -d3.mean(each, ([, value]) => value), ([label]) => label);
@@ -139,8 +149,8 @@ const charts = (() => {
           fill: (cell) => cell.value > 0.6 ? "black" : "white"}),
       ],
     } : {
-      width, marginLeft: 14 + 6.6 * longest, marginBottom: 150, marginRight: 4,
-      height: 160 + 28 * rows.length, color: colour,
+      width, marginLeft: 14 + 6.6 * longest, marginBottom: 130, marginRight: 4,
+      height: 140 + 28 * rows.length, color: colour,
       ariaLabel: `Average precision of every class and system at ${decibels(snr)}`,
       x: {...kinds, tickRotate: -60, tickSize: 0}, y: {...systems, tickSize: 0},
       marks: [Plot.cell(cells, {x: "label", y: "at", ...shared})],
@@ -154,7 +164,7 @@ const charts = (() => {
 
   // Lines through points with whiskers: against noise, and against the size of the training data.
   function lines(width, found, x, metric, label) {
-    const step = 3;
+    const step = 5;
     const marks = found.flatMap((each, at) => {
       const dx = step * (at - (found.length - 1) / 2);
       const points = d3.sort(each.points, (point) => point[x.key]);
@@ -197,8 +207,9 @@ const charts = (() => {
 
   function size(width, {snr, metric}) {
     const families = d3.groups(data.rows.filter((row) => row.fraction != null), (row) => row.family);
-    const found = families.map(([name, rows], at) => ({
-      name,
+    const found = families.map(([, rows], at) => ({
+      // the row that learned from most names the curve
+      name: d3.greatest(rows, (row) => row.fraction).name,
       ...look(at),
       points: rows.flatMap((row) => row.snrs.filter((each) => each.snr === snr && each.figures[metric])
         .map((each) => ({part: 100 * row.fraction, ...each.figures[metric]}))),
@@ -234,7 +245,7 @@ const charts = (() => {
         ];
       });
       return plot({
-        width: Math.min(width, 1200) > 860 ? (Math.min(width, 1200) - 20) / 2 : width, height: 300, marginLeft: 52,
+        width: Math.min(width, 1200) > 860 ? (Math.min(width, 1200) - 20) / 2 : width, height: 310, marginLeft: 52, marginBottom: 42,
         ariaLabel: `${label} by epoch, every run at ${decibels(snr)}`,
         x: {label: "Epoch", tickFormat: "d"}, y: {label, grid: true, zero: true}, marks,
       });

@@ -20,6 +20,7 @@ from remixbench.errors import InputError
 from remixbench.figures.clip import ClipView, view_clip
 from remixbench.figures.panels import SHOWN_DB
 from remixbench.figures.scales import DB_PER_NEPER
+from remixbench.leaderboard.page.board import Board
 from remixbench.leaderboard.page.curves import runs_of
 from remixbench.progress import SILENT, Progress
 
@@ -48,7 +49,7 @@ class Choice:
 
 
 def explore(
-    board: dict[str, Any], dataset: Dataset, workspace: Path, count: int, progress: Progress = SILENT
+    board: Board, dataset: Dataset, workspace: Path, count: int, progress: Progress = SILENT
 ) -> list[dict[str, Any]]:
     """Return `count` clips for the page: evenly spaced over the fold that most runs were tested on, the SNRs in turn.
 

@@ -10,27 +10,26 @@ from typing import Any
 
 from remixbench.errors import InputError
 from remixbench.files import read_json
+from remixbench.leaderboard.page.board import Board
 
 NUMBERS = ("loss", "validation_micro_ap", "test_micro_ap")
 
 
-def runs_of(board: dict[str, Any], workspace: Path) -> Iterator[tuple[int, float, Path, dict[str, Any]]]:
+def runs_of(board: Board, workspace: Path) -> Iterator[tuple[int, float, Path, dict[str, Any]]]:
     """Yield row, SNR, folder and run.json of every run of this workspace that a row is made from.
 
     A board may hold what strangers handed in: only folders below the workspace's runs are looked at.
     """
     above = (workspace / "runs").resolve()
-    for index, row in enumerate(board["rows"]):
-        if row["kind"] != "run":
-            continue
-        for column in row["snrs"]:
-            for made in column["made_from"]:
-                folder = (workspace / str(made.get("run"))).resolve()
+    for index, row in enumerate(board.rows):
+        for column in row.snrs if row.kind == "run" else ():
+            for made in column.made_from:
+                folder = (workspace / (made.run or "")).resolve()
                 if folder.is_relative_to(above) and (folder / "run.json").is_file():
-                    yield index, float(column["snr"]), folder, read_json(folder / "run.json")
+                    yield index, column.snr, folder, read_json(folder / "run.json")
 
 
-def learning_curves(board: dict[str, Any], workspace: Path) -> list[dict[str, Any]]:
+def learning_curves(board: Board, workspace: Path) -> list[dict[str, Any]]:
     """Return a curve a run: row, SNR, fold, seed, the epoch kept, and the history as lists by column.
 
     Raises

@@ -59,13 +59,13 @@
   }
 
   function margins() {
-    return {marginLeft: width < 560 ? 96 : 150, marginRight: 16};
+    return {marginLeft: width < 560 ? 112 : 170, marginRight: 16};
   }
 
   function draw() {
     if (!width) return;
     const {marginLeft, marginRight} = margins();
-    const letters = width < 560 ? 13 : 24;
+    const letters = width < 560 ? 12 : 22;
     const short = (label) => {
       const text = readable(label);
       return text.length > letters ? `${text.slice(0, letters - 1)}…` : text;
@@ -96,13 +96,13 @@
       marks: [Plot.gridX(), Plot.barX(clip.events, {x1: "onset", x2: "offset", y: "label", fill: "var(--c0)", inset: 2})],
     });
     const key = Plot.legend({color: {scheme: "magma", domain: [clip.loudest - clip.range, clip.loudest],
-      label: "Magnitude (dB)"}, width: Math.min(240, width), height: 44, style: {background: "transparent",
+      label: "Magnitude (dB)"}, width: Math.min(200, width), height: 44, style: {background: "transparent",
       color: "inherit", fontFamily: "inherit"}});
     const shown = clip.scores.filter(({row}) => !hidden.has(row));
-    const parts = [make("h3", {}, "Log-mel spectrogram"), spectrogram, make("h3", {}, "Reference"), reference];
+    const parts = [make("div", {class: "headed"}, make("h3", {}, "Log-mel spectrogram"), key), spectrogram, make("h3", {}, "Reference"), reference];
     if (clip.scores.length) parts.push(make("h3", {}, "Frame scores"), scores(shared, time, shown, short));
     stack.replaceChildren(...parts, playhead);
-    figures.replaceChildren(key, ...(clip.scores.length ? [highest()] : []));
+    figures.replaceChildren(...(clip.scores.length ? [highest()] : []));
     move();
   }
 
@@ -120,10 +120,10 @@
         strokeDasharray: seen.dash, strokeWidth: 1.5})];
     });
     return plot({
-      ...shared, height: 44 + 58 * clip.labels.length, marginBottom: 36, marginTop: 4,
+      ...shared, height: 44 + 64 * clip.labels.length, marginBottom: 36, marginTop: 4,
       ariaLabel: `Frame scores of ${shown.length} systems for ${clip.labels.map(readable).join(", ")}`,
-      x: {...time, label: "Time (s)", grid: true}, y: {domain: [0, 1], ticks: [0, 1], label: null},
-      fy: {domain: clip.labels, label: null, axis: null, padding: 0.12},
+      x: {...time, label: "Time (s)", grid: true}, y: {domain: [0, 1], ticks: [0, 1], tickFormat: String, label: null},
+      fy: {domain: clip.labels, label: null, axis: null, padding: 0.28},
       marks: [
         Plot.rect(clip.events, {x1: "onset", x2: "offset", y1: 0, y2: 1, fy: "label", fill: "currentColor",
           fillOpacity: 0.13}),

@@ -9,6 +9,7 @@ from remixbench import __version__
 from remixbench.dataset.layout import Dataset, find_dataset
 from remixbench.errors import InputError
 from remixbench.files import write_text
+from remixbench.leaderboard.page.board import Board, read_board
 from remixbench.leaderboard.page.clips import explore
 from remixbench.leaderboard.page.curves import learning_curves
 from remixbench.leaderboard.page.render import render_page
@@ -18,7 +19,6 @@ from remixbench.leaderboard.page.tables import (
     chart_published,
     chart_rows,
     make_tables,
-    read_board,
 )
 from remixbench.progress import SILENT, Progress
 
@@ -55,8 +55,8 @@ def report(
     opened = find_dataset(workspace, dataset)
     file = workspace / "leaderboard" / f"{opened.name}.json"
     board = read_board(file)
-    tables = make_tables(board, file)
-    if board["dataset"]["manifest_digest"] != opened.digest:
+    tables = make_tables(board)
+    if board.dataset.manifest_digest != opened.digest:
         raise InputError(f"{file}: is of another manifest than data set '{opened.name}'; run `remixbench score` again")
     target = workspace / "leaderboard" / f"{opened.name}.html" if out is None else Path(out)
     explored = explore(board, opened, workspace, clips, progress) if clips and tables.panels else []
@@ -78,26 +78,19 @@ def report(
     return target
 
 
-def _context(board: dict[str, Any], tables: Tables, dataset: Dataset, clips: int) -> dict[str, Any]:
+def _context(board: Board, tables: Tables, dataset: Dataset, clips: int) -> dict[str, Any]:
     recipe = dataset.recipe
     return {
         "name": dataset.name,
         "recipe": recipe,
         "digest": dataset.digest,
-        "comparable": board["dataset"]["comparable"],
-        "not_comparable": board["dataset"]["not_comparable"],
-        "scoring_version": board["scoring_version"],
+        "board": board,
         "version": __version__,
         "clip_count": len(dataset.clips),
         "class_count": len(dataset.classes),
         "fold_count": len(dataset.manifest.folds),
         "tables": tables,
-        "lower": LOWER_IS_BETTER,
-        "rows": board["rows"],
-        "left_out": board["left_out"],
-        "resamples": sorted(
-            {made["resamples"] for row in board["rows"] for s in row["snrs"] for made in s["made_from"]}
-        ),
+        "resamples": sorted({made.resamples for row in board.rows for column in row.snrs for made in column.made_from}),
         "explored": clips,
         "licences": licences(),
     }

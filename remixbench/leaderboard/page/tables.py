@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from remixbench.errors import InputError
-from remixbench.files import read_json
+from remixbench.leaderboard.page.board import Board, Column, Figure, PublishedFigure, Row
 from remixbench.leaderboard.words import counted, title
 
-FORMAT = 1
-METRICS = (
-    "micro_ap", "macro_ap", "macro_auc", "lwlrap", "event_f1", "segment_f1", "segment_er", "frame_ap", "psds1", "psds2",
-    "mask_f1", "mask_auc",
-)  # fmt: skip
-"""The figures that the page shows, in this order, where there are any."""
+TAGGING = "Tagging"
+GROUPS = {
+    TAGGING: ("micro_ap", "macro_ap", "macro_auc", "lwlrap"),
+    "Detection": (
+        "event_f1", "segment_f1", "segment_er", "frame_ap", "psds1", "psds2", "mask_f1", "mask_auc",
+    ),
+}  # fmt: skip
+"""The figures that the page shows, in this order, where there are any; a table for each group."""
 LOWER_IS_BETTER = ("segment_er",)
 PER_CLASS = "ap"
-KINDS = {"run": "trained here", "predictions": "submitted", "added": "added", "published": "published"}
+KINDS = {"run": "trained here", "predictions": "submitted", "added": "added"}
 _MARKS = (
     ("epoch chosen on the test fold", "The epoch with the best figure on the very clips that are reported was kept, so"
      " the figure is too high by an unknown amount."),
@@ -32,36 +33,40 @@ _MARKS = (
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A figure in a table; `low` and `high` are its 95 % interval, `spread` is over runs; None where not known."""
+class Line:
+    """One system in one table; `cells` are in the order of the table's columns."""
 
-    value: float
-    low: float | None = None
-    high: float | None = None
-    spread: float | None = None
-    best: bool = False
-    difference: float | None = None
-
-
-@dataclass(frozen=True)
-class TableRow:
-    """One system at one SNR; `cells` are in the order of the page's metrics, `index` its place in the board."""
-
-    index: int
     name: str
     kind: str
     letters: tuple[str, ...]
     tested: str
-    cells: tuple[Cell | None, ...]
+    cells: tuple[Figure | None, ...]
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A column: the figure's title, whether low is good, and the value at the right end of its whiskers."""
+
+    title: str
+    lower: bool
+    top: float
+
+
+@dataclass(frozen=True)
+class Table:
+    """Lines that may be compared, under one caption."""
+
+    caption: str
+    headings: tuple[Heading, ...]
+    lines: tuple[Line, ...]
 
 
 @dataclass(frozen=True)
 class Panel:
-    """All rows at one SNR; the published ones apart where they are on other data."""
+    """All tables of one SNR."""
 
     snr: float
-    rows: tuple[TableRow, ...]
-    published: tuple[TableRow, ...]
+    tables: tuple[Table, ...]
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Tables:
-    """What the page shows of a leaderboard."""
+    """What the page shows of a leaderboard; `metrics` are (name, title) of the figures that the charts can show."""
 
     panels: tuple[Panel, ...]
     metrics: tuple[tuple[str, str], ...]
@@ -83,103 +88,80 @@ class Tables:
     sources: tuple[str, ...]
 
 
-def read_board(file: Path) -> dict[str, Any]:
-    """Read a leaderboard's JSON.
-
-    Raises
-    ------
-    InputError
-        If it is missing, or not what this version writes.
-    """
-    if not file.is_file():
-        raise InputError(f"{file}: no leaderboard yet; `remixbench score` writes it")
-    board = read_json(file)
-    if board.get("format") != FORMAT:
-        raise InputError(f"{file}: format {board.get('format')!r}, expected {FORMAT}; run `remixbench score` again")
-    return board
-
-
-def make_tables(board: dict[str, Any], file: Path) -> Tables:
-    """Make the tables of a board that was read from `file`.
-
-    Raises
-    ------
-    InputError
-        If the board lacks something or holds something of another type.
-    """
-    try:
-        return _tables(board)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(
-            f"{file}: not a leaderboard of this version ({type(error).__name__}: {error}); run `remixbench score` again"
-        ) from None
-
-
-def _tables(board: dict[str, Any]) -> Tables:
-    rows = board["rows"]
-    there = {name for row in rows for column in row["snrs"] for name in column["figures"]}
-    metrics = tuple(name for name in METRICS if name in there)
-    published = [line for line in board["published"] if "class" not in line]
-    known = [mark for row in rows for mark in row["marks"]]
-    known += [line["marks"] for line in published if line.get("marks")]
-    letters = {text: chr(ord("a") + k) if k < 26 else f"m{k}" for k, text in enumerate(dict.fromkeys(known))}
-    snrs = sorted({float(column["snr"]) for row in rows for column in row["snrs"]}, reverse=True)
+def make_tables(board: Board) -> Tables:
+    """Make the tables of a board, one panel an SNR, falling."""
+    there = {name for row in board.rows for column in row.snrs for name in column.figures}
+    known = [mark for row in board.rows for mark in row.marks]
+    known += [figure.marks for figure in board.published if figure.label is None and figure.marks]
+    letters = {text: _letter(place) for place, text in enumerate(dict.fromkeys(known))}
+    snrs = sorted({column.snr for row in board.rows for column in row.snrs}, reverse=True)
     return Tables(
-        tuple(
-            Panel(
-                snr,
-                tuple(_ours(rows, snr, metrics, letters)),
-                tuple(_published(published, snr, metrics, letters)),
-            )
-            for snr in snrs
-        ),
-        tuple((name, title(name)) for name in metrics),
+        tuple(Panel(snr, tuple(_panel(board, snr, there, letters))) for snr in snrs),
+        tuple((name, title(name)) for names in GROUPS.values() for name in names if name in there),
         tuple(Mark(letter, text, meaning_of(text)) for text, letter in letters.items()),
-        tuple(dict.fromkeys(str(line["source"]) for line in board["published"] if line.get("source"))),
+        tuple(dict.fromkeys(figure.source for figure in board.published if figure.source)),
     )
 
 
-def _ours(
-    rows: Sequence[dict[str, Any]], snr: float, metrics: Sequence[str], letters: dict[str, str]
-) -> Iterable[TableRow]:
-    for index, row in enumerate(rows):
-        for column in row["snrs"]:
-            if float(column["snr"]) == snr:
-                yield TableRow(
-                    index,
-                    str(row["name"]),
-                    KINDS[row["kind"]],
-                    tuple(letters[mark] for mark in row["marks"]),
-                    tested(column),
-                    tuple(_cell(column["figures"].get(name)) for name in metrics),
-                )
+def _letter(place: int) -> str:
+    return chr(ord("a") + place % 26) * (place // 26 + 1)
 
 
-def tested(column: dict[str, Any]) -> str:
+def _panel(board: Board, snr: float, there: set[str], letters: dict[str, str]) -> Iterable[Table]:
+    """Yield the tables of one SNR: ours by group, published ones beside them only where they are on the same data."""
+    beside, apart = [], dict[str, list[PublishedFigure]]()
+    for figure in board.published:
+        if figure.label is not None or figure.snr != snr:
+            continue
+        # the paper's table is of tagging; detection was published on a mixing of others
+        if board.dataset.comparable and figure.metric in GROUPS[TAGGING]:
+            beside.append(figure)
+        else:
+            apart.setdefault(figure.source, []).append(figure)
+    for group, names in GROUPS.items():
+        metrics = [name for name in names if name in there]
+        ours = list(_ours(board, snr, metrics, letters))
+        known = [line for line in _published(beside, metrics, letters) if any(line.cells)]
+        if any(any(line.cells) for line in ours):
+            yield _table(f"{group} at {snr:g} dB", metrics, [*ours, *known])
+    for source, figures in apart.items():
+        metrics = list(dict.fromkeys(figure.metric for figure in figures))
+        caption = f"Published, on other data; not to be compared with the rows above. {source}"
+        yield _table(caption, metrics, list(_published(figures, metrics, letters)))
+
+
+def _table(caption: str, metrics: Sequence[str], lines: Sequence[Line]) -> Table:
+    headings = []
+    for place, name in enumerate(metrics):
+        cells = [cell for line in lines if (cell := line.cells[place]) is not None]
+        highest = max((max(cell.value, cell.high or 0.0) for cell in cells), default=0.0)
+        decoding = f" ({name.split('[')[1].rstrip(']')})" if "[" in name else ""
+        top = 1.0 if 0.5 < highest <= 1 else highest or 1.0
+        headings.append(Heading(title(name) + decoding, name in LOWER_IS_BETTER, top))
+    return Table(caption, tuple(headings), tuple(lines))
+
+
+def _ours(board: Board, snr: float, metrics: Sequence[str], letters: dict[str, str]) -> Iterable[Line]:
+    for row in board.rows:
+        for column in row.snrs:
+            if column.snr == snr:
+                cells = tuple(column.figures.get(name) for name in metrics)
+                marks = tuple(sorted(letters[mark] for mark in row.marks))
+                yield Line(row.name, KINDS[row.kind], marks, tested(column), cells)
+
+
+def tested(column: Column) -> str:
     """Say on which folds and clips, with how many seeds a row was tested."""
-    folds = counted(column["folds"], "fold")
-    seeds = column["seeds"]
-    return f"{folds}, {column['clips']} clips" + (f", {len(seeds)} seeds" if len(seeds) > 1 else "")
+    seeds = f", {len(column.seeds)} seeds" if len(column.seeds) > 1 else ""
+    return f"{counted(column.folds, 'fold')}, {column.clips} clips{seeds}"
 
 
-def _published(
-    lines: Sequence[dict[str, Any]], snr: float, metrics: Sequence[str], letters: dict[str, str]
-) -> Iterable[TableRow]:
-    here = [line for line in lines if float(line["snr"]) == snr and line["metric"] in metrics]
-    for name in dict.fromkeys(str(line["name"]) for line in here):
-        mine = {line["metric"]: line for line in here if line["name"] == name}
-        marks = dict.fromkeys(line["marks"] for line in mine.values() if line.get("marks"))
-        cells = tuple(Cell(float(mine[metric]["value"])) if metric in mine else None for metric in metrics)
-        yield TableRow(-1, name, "published", tuple(letters[mark] for mark in marks), "not said", cells)
-
-
-def _cell(figure: dict[str, Any] | None) -> Cell | None:
-    if figure is None:
-        return None
-    return Cell(
-        float(figure["value"]), figure.get("low"), figure.get("high"), figure.get("spread"), bool(figure["best"]),
-        figure.get("difference"),
-    )  # fmt: skip
+def _published(figures: Sequence[PublishedFigure], metrics: Sequence[str], letters: dict[str, str]) -> Iterable[Line]:
+    for name in dict.fromkeys(figure.name for figure in figures):
+        mine = {figure.metric: figure for figure in figures if figure.name == name}
+        marks = dict.fromkeys(figure.marks for figure in mine.values() if figure.marks)
+        cells = tuple(Figure(value=mine[metric].value) if metric in mine else None for metric in metrics)
+        yield Line(name, "published", tuple(letters[mark] for mark in marks), "not said", cells)
 
 
 def meaning_of(mark: str) -> str:
@@ -187,45 +169,44 @@ def meaning_of(mark: str) -> str:
     return next((meaning for pattern, meaning in _MARKS if re.match(pattern, mark)), "")
 
 
-def chart_rows(board: dict[str, Any], metrics: Sequence[str]) -> list[dict[str, Any]]:
+def chart_rows(board: Board, metrics: Sequence[str]) -> list[dict[str, Any]]:
     """Return the board's rows with what the charts need of them: figures and the classes' average precision."""
+    families: dict[str, int] = {}
     return [
         {
-            "name": row["name"],
-            "kind": KINDS[row["kind"]],
-            "system": row["system"],
-            "fraction": (row["settings"] or {}).get("fraction"),
-            "family": _family(row),
+            "name": row.name,
+            "fraction": row.settings.get("fraction"),
+            "family": families.setdefault(_family(row), len(families)),
             "snrs": [
                 {
-                    "snr": column["snr"],
-                    "figures": {name: column["figures"][name] for name in metrics if name in column["figures"]},
-                    "ap": column["per_class"].get(PER_CLASS, {}),
+                    "snr": column.snr,
+                    "figures": {
+                        name: column.figures[name].model_dump(exclude_none=True, include={"value", "low", "high"})
+                        for name in metrics
+                        if name in column.figures
+                    },
+                    "ap": {k: v for k, v in column.per_class.get(PER_CLASS, {}).items() if v is not None},
                 }
-                for column in row["snrs"]
+                for column in row.snrs
             ],
         }
-        for row in board["rows"]
+        for row in board.rows
     ]
 
 
-def _family(row: dict[str, Any]) -> str:
-    """Return the row's name without the part of the training clips, so that rows of one system form a curve."""
-    name = str(row["name"])
-    parts = re.fullmatch(r"(.*?) \((.*)\)", name)
-    if parts is None:
-        return name
-    kept = [said for said in parts[2].split(", ") if not said.startswith("fraction ")]
-    return f"{parts[1]} ({', '.join(kept)})" if kept else parts[1]
+def _family(row: Row) -> str:
+    """Return what rows have in common that differ in the part of the training clips alone."""
+    settings = {key: value for key, value in row.settings.items() if key != "fraction"}
+    return json.dumps([row.kind, row.system, settings], sort_keys=True)
 
 
-def chart_published(board: dict[str, Any], metrics: Sequence[str]) -> list[dict[str, Any]]:
+def chart_published(board: Board, metrics: Sequence[str]) -> list[dict[str, Any]]:
     """Return the published figures that may stand beside the board's; none where they are on other data."""
-    if not board["dataset"]["comparable"]:
+    if not board.dataset.comparable:
         return []
-    keys = ("name", "snr", "metric", "value")
+    shown = {name for name in metrics if name in GROUPS[TAGGING]} | {PER_CLASS}
     return [
-        {key: line[key] for key in keys}
-        for line in board["published"]
-        if "class" not in line and line["metric"] in metrics
+        figure.model_dump(by_alias=True, include={"name", "snr", "metric", "value", "label"})
+        for figure in board.published
+        if figure.metric in shown
     ]

@@ -1,0 +1,263 @@
+"""The page by its bytes: what is in it, what is escaped, what is refused."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+pytest.importorskip("jinja2", reason="the page needs jinja2")
+
+import soundfile
+from fake_dataset import CLASSES, ONSETS
+from fake_leaderboard import FOLD, STRANGER, scored_workspace, write_run
+
+from remixbench.dataset.layout import Dataset
+from remixbench.errors import InputError
+from remixbench.files import read_json, write_json
+from remixbench.leaderboard.page import clips as page_clips
+from remixbench.leaderboard.page.board import Board, read_board
+from remixbench.leaderboard.page.clips import read_frames
+from remixbench.leaderboard.page.curves import read_history, runs_of
+from remixbench.leaderboard.page.render import json_for_script
+from remixbench.leaderboard.page.report import report
+from remixbench.leaderboard.page.tables import make_tables, meaning_of
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return scored_workspace(tmp_path_factory.mktemp("workspace"))
+
+
+@pytest.fixture(scope="module")
+def workspace(dataset: Dataset) -> Path:
+    return dataset.path.parents[1]
+
+
+@pytest.fixture(scope="module")
+def page(workspace: Path) -> str:
+    return report(workspace=workspace, clips=4).read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def board(workspace: Path) -> dict[str, Any]:
+    return read_json(workspace / "leaderboard" / "fake.json")
+
+
+def data_of(page: str) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    assert found is not None
+    data: dict[str, Any] = json.loads(found[1])
+    return data
+
+
+class Elements(HTMLParser):
+    """Gathers the names and attributes of all elements, and the content of scripts."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self.found.append((f"/{tag}", {}))
+
+    def handle_data(self, data: str) -> None:
+        if self.found and self.found[-1][0] == "script":
+            self.scripts[-1] += data
+
+
+def test_nothing_is_loaded_from_elsewhere(page: str) -> None:
+    for tag, attributes in Elements(page).found:
+        assert "src" not in attributes, tag
+        assert not str(attributes.get("href", "#")).startswith(("http", "//")), tag
+
+
+def test_the_policy_allows_the_scripts_of_the_page_and_nothing_else(page: str) -> None:
+    elements = Elements(page)
+    policy = next(a["content"] for _, a in elements.found if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None
+    allowed = re.findall(r"'sha256-([^']+)'", policy)
+    run = [text for text in elements.scripts if not text.startswith("{")]
+    assert sorted(allowed) == sorted(
+        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii") for text in run
+    )
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe-eval" not in policy
+
+
+def test_a_strangers_name_is_text(page: str) -> None:
+    elements = Elements(page)
+    assert STRANGER not in page
+    assert "&lt;img src=x onerror=" in page
+    assert not [tag for tag, _ in elements.found if tag == "img"]
+    assert any(row["name"] == STRANGER for row in data_of(page)["rows"])
+
+
+@given(
+    st.recursive(
+        st.text() | st.integers() | st.none(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    )
+)
+def test_json_in_a_script_is_the_same_value_and_cannot_end_it(value: Any) -> None:
+    text = json_for_script(value)
+    assert json.loads(text) == value
+    assert not set("<>&\u2028\u2029") & set(text)
+
+
+def test_every_figure_of_the_leaderboard_is_there(page: str, board: dict[str, Any]) -> None:
+    cells = {a["data-value"] for tag, a in Elements(page).found if tag == "td" and "data-value" in a}
+    for row in board["rows"]:
+        for column in row["snrs"]:
+            for metric in ("micro_ap", "macro_ap", "macro_auc"):
+                assert str(column["figures"][metric]["value"]) in cells
+
+
+def test_published_rows_stand_apart_on_other_data(board: dict[str, Any]) -> None:
+    tables = make_tables(Board.model_validate(board))
+    captions = [table.caption for table in tables.panels[0].tables]
+    assert captions[:2] == ["Tagging at 20 dB", "Detection at 20 dB"]
+    assert captions[2].startswith("Published, on other data; not to be compared with the rows above. Deshmukh")
+    assert not any(line.kind == "published" for table in tables.panels[0].tables[:2] for line in table.lines)
+    board["dataset"]["comparable"] = True
+    beside = make_tables(Board.model_validate(board)).panels[0].tables[0]
+    assert [line.cells[0].value for line in beside.lines if line.name == "VGGish, GAP" and line.cells[0]] == [0.5067]
+
+
+def test_learning_curves_are_the_histories(page: str) -> None:
+    curves = data_of(page)["curves"]
+    assert len(curves) == 8  # four systems at two ratios; a stranger has none
+    assert {tuple(curve["validation_micro_ap"]) for curve in curves} == {(0.2, 0.4, 0.3)}
+    assert {curve["epoch"] for curve in curves} == {2}
+    assert curves[0]["test_micro_ap"] == [None, None, None]
+
+
+def test_rows_that_differ_in_the_size_of_the_training_data_are_one_family(page: str) -> None:
+    rows = data_of(page)["rows"]
+    families = {row["name"]: (row["family"], row["fraction"]) for row in rows if row["name"].startswith("gap")}
+    assert len({family for family, _ in families.values()}) == 1
+    assert sorted(fraction for _, fraction in families.values()) == [0.5, 1.0]
+
+
+def test_a_clip_carries_sound_picture_reference_and_scores(page: str, dataset: Dataset) -> None:
+    shown = data_of(page)["clips"]
+    assert len(shown) == 4
+    assert {clip["snr"] for clip in shown} == {0, 20}
+    for clip in shown:
+        assert clip["fold"] == FOLD
+        assert [event["onset"] for event in clip["events"]] == list(ONSETS)
+        assert set(clip["sounds"]) == ({"mixture", "events", "scene"} if clip["snr"] == 20 else {"mixture"})
+        samples, rate = soundfile.read(io.BytesIO(base64.b64decode(clip["sounds"]["mixture"])))
+        assert (len(samples) / rate, rate) == (pytest.approx(2.0, abs=0.01), 8000)
+        logmel = np.frombuffer(base64.b64decode(clip["logmel"]), np.uint8)
+        assert logmel.size == dataset.recipe.frames * 16
+        assert logmel.max() == 255
+        assert len(clip["scores"]) == 4
+
+
+def test_frame_scores_in_the_page_are_the_runs(page: str, dataset: Dataset, workspace: Path) -> None:
+    clip = data_of(page)["clips"][0]
+    folder = workspace / "runs" / "fake" / "gap" / f"snr_{clip['snr']:g}" / "fold_4" / "seed_0"
+    row = dataset.filenames.index(f"{clip['id']}.wav")
+    expected = read_frames(folder, dataset, [row])[0][:, [CLASSES.index(label) for label in clip["labels"]]]
+    found = np.frombuffer(base64.b64decode(clip["scores"][0]["values"]), np.uint8).reshape(len(clip["labels"]), -1)
+    assert pytest.approx(expected, abs=0.5 / 255 + 1e-6) == found.T / 255
+
+
+def test_stems_are_left_out_where_the_page_would_grow_too_large(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_clips, "SOUND_BYTES", 1)
+    made = report(workspace=workspace, clips=4, out=tmp_path / "small.html")
+    assert {tuple(clip["sounds"]) for clip in data_of(made.read_text(encoding="utf-8"))["clips"]} == {("mixture",)}
+
+
+def test_without_clips_there_is_no_explorer(workspace: Path, tmp_path: Path) -> None:
+    made = report(workspace=workspace, clips=0, out=tmp_path / "none.html").read_text(encoding="utf-8")
+    assert data_of(made)["clips"] == []
+    assert 'id="explorer"' not in made
+
+
+def test_a_run_outside_the_workspace_is_never_read(
+    board: dict[str, Any], workspace: Path, tmp_path: Path, dataset: Dataset
+) -> None:
+    outside = write_run(tmp_path, dataset, "gap", 20, 1.0, 0.5)
+    here = list(runs_of(Board.model_validate(board), workspace))
+    for row in board["rows"]:
+        for column in row["snrs"]:
+            for made in column["made_from"]:
+                made["run"] = str(outside)
+    assert here
+    assert list(runs_of(Board.model_validate(board), workspace)) == []
+
+
+def test_marks_say_what_they_mean(page: str) -> None:
+    assert "Learned from a part of the training clips" in page
+    assert meaning_of("epochs 5, the recipe has 50").startswith("Trained with another setting")
+    assert meaning_of("something else") == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda board: board.update(format=2), "format: Input should be 1; not a leaderboard of this version"),
+        (lambda board: board.pop("rows"), "rows: Field required"),
+        (
+            lambda board: board["rows"][0]["snrs"][0]["figures"]["micro_ap"].pop("value"),
+            r"rows\.0\.snrs\.0\.figures\.micro_ap\.value",
+        ),
+        (lambda board: board["rows"][0].update(kind="bought"), r"rows\.0\.kind"),
+        (lambda board: board["dataset"].update(manifest_digest="0" * 64), "of another manifest"),
+    ],
+)
+def test_a_broken_leaderboard_is_refused_in_one_line(
+    board: dict[str, Any], dataset: Dataset, tmp_path: Path, change: Any, message: str
+) -> None:
+    change(board)
+    write_json(tmp_path / "leaderboard" / "fake.json", board)
+    with pytest.raises(InputError, match=message) as caught:
+        report(workspace=tmp_path, dataset=dataset)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_leaderboard_says_how_to_get_one(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"fake\.json: no leaderboard yet; `remixbench score` writes it"):
+        report(workspace=tmp_path, dataset=dataset)
+    with pytest.raises(InputError, match="no leaderboard yet"):
+        read_board(tmp_path / "none.json")
+
+
+def test_a_broken_history_names_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "history.csv"
+    file.write_text("epoch,loss,validation_micro_ap,test_micro_ap\n1,much,,\n")
+    with pytest.raises(InputError, match=r"history\.csv: not a history"):
+        read_history(file)
+
+
+def test_broken_frame_scores_name_the_file(dataset: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "predictions").mkdir()
+    (tmp_path / "predictions" / "frames.npz").write_bytes(b"nonsense")
+    with pytest.raises(InputError, match=r"frames\.npz: not frame scores of 'fake'"):
+        read_frames(tmp_path, dataset, [0])
+
+
+@pytest.mark.parametrize("clips", [-1, 1000])
+def test_a_number_of_clips_that_cannot_be_is_refused(workspace: Path, clips: int) -> None:
+    with pytest.raises(InputError, match="--clips"):
+        report(workspace=workspace, clips=clips)
