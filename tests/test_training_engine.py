@@ -1,0 +1,70 @@
+"""What is computed on, how precisely, and what networks are asked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import average_precision_score
+
+from remixbench.systems import build
+from remixbench.training.data import Clips, Standardisation
+from remixbench.training.engine import Engine, choose_precision, cpu_has_bf16
+from remixbench.training.evaluate import micro_average_precision, score_clips, score_frames
+
+CPU = torch.device("cpu")
+
+
+def some_clips(count: int) -> Clips:
+    draw = np.random.default_rng(0)
+    features = draw.normal(size=(count, 31, 16)).astype(np.float32)
+    unit = Standardisation(np.zeros(16, np.float32), np.ones(16, np.float32))
+    return Clips(features, draw.random((count, 5)) < 0.3, np.arange(count), unit, CPU)
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "has"),
+    [
+        ("model name\t: A\nflags\t\t: fpu avx512f avx512_bf16 sse\n", True),
+        ("model name\t: B\nflags\t\t: fpu amx_bf16 amx_tile\n", True),
+        ("model name\t: C\nflags\t\t: fpu avx2 avx512f\n", False),
+        ("Features\t: fp asimd bf16\n", False),
+        ("", False),
+    ],
+)
+def test_bfloat16_is_used_where_the_processor_multiplies_it(cpuinfo: str, has: bool) -> None:
+    assert cpu_has_bf16(cpuinfo) == has
+
+
+def test_auto_follows_the_processor_and_words_are_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("remixbench.training.engine._cpuinfo", lambda: "flags : avx512_bf16\n")
+    assert [choose_precision(word, CPU) for word in ("auto", "32", "bf16")] == ["bf16", "32", "bf16"]
+    monkeypatch.setattr("remixbench.training.engine._cpuinfo", lambda: "flags : avx2\n")
+    assert choose_precision("auto", CPU) == "32"
+
+
+@pytest.mark.parametrize("system", ["gap", "gmp", "gwrp", "atrous-ap", "2ap-aux"])
+def test_bfloat16_moves_scores_little(system: str) -> None:
+    torch.set_num_threads(1)
+    network = build(system, classes=5, frames=31, bands=16, width=0.25)
+    plain, fast = (score_clips(network, some_clips(6), Engine(CPU, precision), 4) for precision in ("32", "bf16"))
+    assert plain.dtype == fast.dtype == np.float32
+    np.testing.assert_allclose(fast, plain, atol=0.02)
+    assert system in ("2ap-aux", "atrous-ap") or (fast != plain).any()  # or else bfloat16 was not used
+
+
+def test_scores_do_not_depend_on_the_batch_and_the_mode_is_put_back() -> None:
+    network = build("gap", classes=5, frames=31, bands=16, width=0.25)
+    clips, engine = some_clips(7), Engine(CPU, "32")
+    tags, frames = score_frames(network, clips, engine, 3)
+    assert network.training
+    np.testing.assert_allclose(score_clips(network, clips, engine, 7), tags, atol=1e-6)
+    highest = score_frames(network, clips, engine, 2, keep="highest")[1]
+    np.testing.assert_allclose(highest, frames.max(axis=1), atol=1e-6)
+
+
+def test_micro_average_precision_is_scikit_learns() -> None:
+    draw = np.random.default_rng(1)
+    weak, tags = draw.random((30, 4)) < 0.2, draw.random((30, 4)).round(1).astype(np.float32)
+    assert micro_average_precision(weak, tags) == pytest.approx(average_precision_score(weak, tags, average="micro"))
+    assert micro_average_precision(np.zeros((3, 2), bool), np.ones((3, 2), np.float32)) == 0
