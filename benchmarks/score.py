@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from remixbench.scoring import Predictions, event_table, make_reference, measures, psds, score_predictions
+from remixbench.scoring.counting import f1_figures
 from remixbench.scoring.decoding import DECODINGS, decode
 from remixbench.scoring.event_based import event_counts
 from remixbench.scoring.events import EventTable
@@ -153,6 +154,13 @@ def main() -> None:
     for key, name in names.items():
         other = theirs[f"{key} seconds"]
         print(f"{name:34} {other:8.3f} s there, {other / ours[name]:6.0f} times ours")
+    found = {
+        key: f1_figures(f"{key}_f1", event_counts(truth, decided, *shape, offsets=key == "event"), np.ones((clips, 1)))
+        for key in ("event_onset", "event")
+    }
+    for key, figures in found.items():
+        value = float(figures[f"{key}_f1"][0])
+        print(f"{names[key]:34} {value:.6f} here, {theirs[f'{key}_f1']:.6f} there (exact collars missed)")
     small = max(1, clips // 10)
     part, some = noisy_fold(small)
     few = decode(some, DECODINGS["threshold"])

@@ -1,8 +1,9 @@
 """F1 from counts of hits: what segment-, event-, intersection- and frame-based scores have in common.
 
-A class without positives in the fold has no F1 of its own and is left out of the macro mean, whatever was
-said about it; micro F1 keeps the false alarms. sed_eval and sed_scores_eval differ there: the first drops
-such a class only where nothing was said about it, the second counts it as 0.
+A class without positives in the fold has no F1 of its own and is left out of the macro mean, as in sed_eval;
+micro F1 keeps its false alarms. Where something is true and nothing was said F1 is 0; sed_eval's default then
+is NaN, and its option `empty_system_output_handling="zero_score"`, which its segment-based part lacks, gives
+0.
 """
 
 from __future__ import annotations

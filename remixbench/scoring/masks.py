@@ -78,8 +78,8 @@ def mask_figures(reference: Reference, masks: Masks, weights: FloatArray) -> Fig
         mine = masks.label == label
         target = masks.ideal[mine].reshape(-1)
         ranking = rank(target, masks.maps[mine].reshape(-1), np.zeros(len(target), np.int64), 1)
-        ap[label, 0] = average_precision(ranking, np.ones((1, 1)))
-        auc[label, 0] = area_under_roc(ranking, np.ones((1, 1)))
+        ap[label, 0] = average_precision(ranking, np.ones((1, 1)))[0]
+        auc[label, 0] = area_under_roc(ranking, np.ones((1, 1)))[0]
     return {
         **f1_figures("mask_f1", Counts(*tallies), weights),
         "mask_ap": mean_defined(ap),

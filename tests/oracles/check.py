@@ -23,15 +23,14 @@ def by_sed_eval(case):
     import dcase_util
     import sed_eval
 
-    def events(rows, clip):
-        return dcase_util.containers.MetaDataContainer(
-            [
-                {"filename": clip, "event_onset": onset, "event_offset": offset, "event_label": label}
-                for name, onset, offset, label in rows
-                if name == clip
-            ]
-        )
+    def by_clip(rows):
+        lists = {clip: [] for clip in case["durations"]}
+        for clip, onset, offset, label in rows:
+            event = {"filename": clip, "event_onset": onset, "event_offset": offset, "event_label": label}
+            lists[clip].append(event)
+        return {clip: dcase_util.containers.MetaDataContainer(rows) for clip, rows in lists.items()}
 
+    reference, estimate = by_clip(case["reference"]), by_clip(case["estimate"])
     metrics = {
         "segment": sed_eval.sound_event.SegmentBasedMetrics(case["classes"], time_resolution=1.0),
         "event_onset": sed_eval.sound_event.EventBasedMetrics(case["classes"], evaluate_offset=False),
@@ -44,8 +43,8 @@ def by_sed_eval(case):
         for clip, seconds in case["durations"].items():
             length = {"evaluated_length_seconds": seconds} if name == "segment" else {}
             metric.evaluate(
-                reference_event_list=events(case["reference"], clip),
-                estimated_event_list=events(case["estimate"], clip),
+                reference_event_list=reference[clip],
+                estimated_event_list=estimate[clip],
                 **length,
             )
         overall = metric.results_overall_metrics()
