@@ -189,6 +189,8 @@ class _UniqueKeys(yaml.SafeLoader):
         seen: set[Any] = set()
         for key_node, _ in node.value:
             key = key_node.value
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(problem="a key is a list or mapping", problem_mark=key_node.start_mark)
             if key in seen:
                 raise yaml.MarkedYAMLError(problem=f"key '{key}' is given twice", problem_mark=key_node.start_mark)
             seen.add(key)
@@ -204,7 +206,7 @@ def data_folder(kind: Literal["recipes", "manifests"]) -> Path:
 
 def recipes() -> dict[str, Path]:
     """Return the built-in recipes: name to file."""
-    return {path.stem: path for path in sorted(data_folder("recipes").glob("*.yaml"))}
+    return dict(sorted((path.stem, path) for path in data_folder("recipes").glob("*.yaml")))
 
 
 def load_recipe(name_or_file: str | Path) -> Recipe:

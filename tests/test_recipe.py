@@ -1,0 +1,185 @@
+"""Recipes: the built-in ones, one's own, and every way to get one wrong as one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from remixbench.cli import run
+from remixbench.errors import InputError
+from remixbench.recipe import Recipe, load_recipe, parse_recipe, recipes
+
+
+def test_the_built_in_recipes() -> None:
+    assert set(recipes()) == {"mini", "remix2019", "remix2019-strict"}
+    assert all(load_recipe(name).name == name for name in recipes())
+
+
+def test_remix2019_is_the_default_in_all_but_name() -> None:
+    content = {
+        "name": "remix2019", "description": load_recipe("remix2019").description,
+        "scenes": {"source": "tau2019"}, "events": {"source": "fsdkaggle2018", "verified_only": True},
+    }  # fmt: skip
+    assert parse_recipe(content, "test") == load_recipe("remix2019")
+
+
+def test_frames_and_their_distance() -> None:
+    recipe = load_recipe("remix2019")
+    assert (recipe.frames, recipe.frame_seconds, recipe.mix.samples) == (311, 0.032, 320_000)
+
+
+def test_a_recipe_is_immutable() -> None:
+    with pytest.raises(ValidationError):
+        load_recipe("mini").mix.rate = 1  # type: ignore[misc]
+
+
+def test_a_recipe_written_out_is_read_as_the_same(tiny_recipe: Recipe, tmp_path: Path) -> None:
+    path = tmp_path / "again.yaml"
+    path.write_text(yaml.safe_dump(tiny_recipe.model_dump(mode="json")))
+    assert load_recipe(path) == tiny_recipe
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("remix2018", r"unknown recipe 'remix2018' \(did you mean 'remix2019'\?\); there are: mini, remix2019, "),
+        ("zzz", "unknown recipe 'zzz'; there are: mini, "),
+        ("nowhere.yaml", "nowhere.yaml: no such recipe file; `remixbench recipes` lists the built-in ones"),
+        ("/", "/: not readable as a recipe"),
+    ],
+)
+def test_a_recipe_that_is_not_there(name: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load_recipe(name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mixx": {}}, r"unknown key 'mixx' \(did you mean 'mix'\?\); there are: name, description, "),
+        ({"mix__rat": 8000}, r"unknown key 'mix.rat' \(did you mean 'rate'\?\); there are: rate, duration, "),
+        ({"scenes__columns": {"lable": "x"}}, r"unknown key 'scenes.columns.lable' \(did you mean 'label'\?\)"),
+        ({"mix__rate": "fast"}, "mix.rate: found 'fast'; input should be a valid integer"),
+        ({"mix__rate": 8000.5}, "mix.rate: found 8000.5; input should be a valid integer"),
+        ({"mix__rate": 10}, "mix.rate: found 10; input should be greater than or equal to 4000"),
+        ({"mix__duration": float("nan")}, "mix.duration: found nan; "),
+        ({"mix__duration": None}, "mix.duration: found None; "),
+        ({"mix__snrs": []}, r"mix.snrs: found \[\]; "),
+        ({"mix__snrs": [0, float("inf")]}, "mix.snrs.1: found inf; "),
+        ({"mix__level": "peak"}, "mix.level: found 'peak'; input should be 'rms' or 'lufs'"),
+        ({"plan": [1, 2]}, r"plan: found \[1, 2\]; input should be a valid dictionary"),
+        ({"plan__polyphony": [3, 1]}, r"plan.polyphony: found .*expected a range of 1 to 20 such as \[1, 4\]"),
+        ({"plan__polyphony": 4}, "plan: .*polyphony 4 needs as many onsets, found 3"),
+        ({"plan__onsets": [0.1, 0.7, 2.0]}, "an onset of 2 s lies beyond the clip of 2 s"),
+        ({"plan__onsets": [0.1, -0.7, 1.0]}, "plan.onsets.*found -0.7; "),
+        ({"plan__snr_spread": [5, -5], "plan__method": "drawn"}, "plan.snr_spread: .*expected the lower bound first"),
+        ({"plan__snr_spread": [-5, 5]}, "plan: .*the 'released' draws have fixed polyphony and onsets"),
+        ({"plan__validation": 0.1}, "plan: .*the 'released' draws have fixed polyphony and onsets"),
+        ({"plan__seed": -1}, "plan.seed: found -1; "),
+        ({"features__fmax": 4001}, "features.fmax 4001 Hz is above half of mix.rate 8000 Hz; lower it"),
+        ({"features__fmin": 4000}, "features.fmin 4000 is not below features.fmax 4000"),
+        ({"features__window": 16001}, "features.window is longer than a clip"),
+        ({"scenes__source": "tau2020"}, "scenes.source: found 'tau2020'; input should be 'tau2019', "),
+        ({"scenes__folder": "x"}, "scenes: .*'folder' goes with source 'folder', and source 'folder' needs it"),
+        ({"events__source": "folder"}, "events: .*'folder' goes with source 'folder', and source 'folder' needs it"),
+        ({"name": "a/b"}, "name: found 'a/b'; "),
+        ({"name": ""}, "name: found ''; "),
+        ({"description": 3}, "description: found 3; "),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_wrong_key_or_value_is_named(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=f"^mine.yaml: {message}") as caught:
+        parse_recipe(tiny.changed(tiny.RECIPE, **changes), "mine.yaml")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected keys and values, found NoneType"),
+        ("- 1\n- 2\n", "expected keys and values, found list"),
+        ("name: [a\n", "line 2: not valid YAML"),
+        ("name: a\nname: b\n", "line 2: not valid YAML .key 'name' is given twice."),
+        ("name: a\nmix:\n  rate: 1\n  rate: 2\n", "line 4: not valid YAML .key 'rate' is given twice."),
+        ("name: a\n", "key 'description' is missing"),
+        ("name: !!python/object:os.system x\n", "line 1: not valid YAML"),
+        ("1: 2\n", "key .name. is missing"),
+        ("? [a, b]\n: c\n", "line 1: not valid YAML"),
+        ("? {a: b}\n: c\n", "line 1: not valid YAML"),
+        ("a: &a [*a]\n", "unknown key 'a'"),
+        ("name: 2020-13-45\n", "not readable as a recipe"),
+        ("name: x\nplan: {seed: 0x" + "f" * 6000 + "}\n", "."),
+        ("name: \ufffe\n", "."),
+        ("\ttab: x\n", "line 1: not valid YAML"),
+    ],
+)
+def test_a_file_that_is_no_recipe(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=message) as caught:
+        load_recipe(path)
+    assert str(caught.value).startswith(str(path))
+
+
+def test_bytes_that_are_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(b"name: \xff\xfe\n")
+    with pytest.raises(InputError, match="not readable as a recipe"):
+        load_recipe(path)
+
+
+LINES = yaml.safe_dump(tiny.RECIPE).splitlines()
+PIECES = st.sampled_from(
+    ["null", "[]", "{}", "-1", "1e400", ".nan", "'", '"', "&a", "*a", "!!binary x", "? ", ": ", "- ", "\t", "0x",
+     "<<: ", "2020-01-01", "~", "%", "|", "\x00", "\u2028", "yes", "!!set {a}", "{a: 1}", "!!timestamp x", "---"]
+)  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(changes=st.lists(st.tuples(st.integers(0, len(LINES) - 1), st.integers(0, 30), PIECES), min_size=1, max_size=3))
+def test_a_damaged_recipe_is_a_recipe_or_bad_input(changes: list[tuple[int, int, str]], tmp_path: Path) -> None:
+    lines = list(LINES)
+    for line, column, piece in changes:
+        lines[line] = lines[line][:column] + piece + lines[line][column + len(piece) :]
+    path = tmp_path / "mine.yaml"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    try:
+        recipe = load_recipe(path)
+    except InputError as error:
+        assert str(error).startswith(str(path))  # noqa: PT017 (either outcome is right)
+    else:
+        assert recipe.frames >= 1
+
+
+JSONISH = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5) | st.integers(), inner, max_size=3),
+    max_leaves=5,
+)
+KEYS = [key for section in ("", "plan", "mix", "features", "training", "scenes", "events")
+        for key in ([section] if section else []) + [f"{section}__{k}" for k in tiny.RECIPE.get(section, {})]] + [
+    "plan__polyphony", "plan__snr_spread", "scenes__columns", "name", "training__epochs", "new", "mix__new"
+]  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(KEYS), JSONISH)
+def test_any_value_anywhere_is_a_recipe_or_bad_input(key: str, value: Any) -> None:
+    try:
+        parse_recipe(tiny.changed(tiny.RECIPE, **{key: value}), "mine.yaml")
+    except InputError as error:
+        assert str(error).startswith("mine.yaml: ")  # noqa: PT017 (either outcome is right)
+
+
+def test_the_command_lists_the_recipes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["recipes"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["mini", "remix2019", "remix2019-strict"]
