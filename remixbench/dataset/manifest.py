@@ -187,14 +187,15 @@ def read_manifest(folder: Path) -> Manifest:
         fold = _natural(where, "fold", row["fold"])
         if not row["scene_file"]:
             raise InputError(f"{where}: scene_file is empty")
-        if roles and name not in roles:
-            raise InputError(f"{folder / 'roles.csv'}: clip '{name}' of clips.csv is missing")
+        if roles:
+            _check_roles(folder / "roles.csv", name, fold, roles.get(name))
         clips[name] = Clip(
             name, fold, _inside(where, row["scene_file"]), row["scene_label"], row["scene_location"],
             tuple(events.pop(name, ())), roles.get(name, ()),
         )  # fmt: skip
-    if events:
-        raise InputError(f"{folder / 'events.csv'}: clip '{next(iter(events))}' is not in clips.csv")
+    for file, others in (("events.csv", events), ("roles.csv", roles)):
+        if absent := [name for name in others if name not in clips]:
+            raise InputError(f"{folder / file}: clip '{absent[0]}' is not in clips.csv")
     if not clips:
         raise InputError(f"{folder / 'clips.csv'}: has no rows")
     _check_sums(folder, contents)
@@ -268,8 +269,23 @@ def _roles(path: Path, data: bytes) -> dict[str, tuple[str, ...]]:
         for column in columns:
             if row[column] not in ROLES:
                 raise InputError(f"{path}, line {line}: {column} is '{row[column]}', expected {', '.join(ROLES)}")
+        if row["clip_id"] in roles:
+            raise InputError(f"{path}, line {line}: clip '{row['clip_id']}' is named a second time")
         roles[row["clip_id"]] = tuple(row[column] for column in columns)
     return roles
+
+
+def _check_roles(path: Path, name: str, fold: int, roles: tuple[str, ...] | None) -> None:
+    """Check that a clip is tested with its own fold and with no other."""
+    if roles is None:
+        raise InputError(f"{path}: clip '{name}' of clips.csv is missing")
+    if fold > len(roles):
+        raise InputError(f"{path}: column fold_{fold} is missing; clip '{name}' of clips.csv is in that fold")
+    tested = [k for k, role in enumerate(roles, start=1) if role == "test"]
+    if tested != [fold]:
+        raise InputError(
+            f"{path}: clip '{name}' is 'test' for fold {', '.join(map(str, tested)) or 'none'}, expected fold {fold}"
+        )
 
 
 def _inside(where: str, name: str) -> str:
