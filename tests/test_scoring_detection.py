@@ -8,6 +8,8 @@ from remixbench.scoring.decoding import DECODINGS, Decoding, decode
 from remixbench.scoring.event_based import event_counts
 from remixbench.scoring.frames import frame_truth
 from remixbench.scoring.intersection import intersection_counts
+from remixbench.scoring.psds_points import curves as curves_of
+from remixbench.scoring.psds_points import truth_of
 from remixbench.scoring.segment import segment_counts
 from remixbench.scoring.stretches import stretches_of
 
@@ -93,8 +95,8 @@ def test_psds_by_hand():
     reference = reference_of(table, clips=2, classes=1, seconds=18.0)
     scores = np.zeros((2, 18, 1), np.float32)
     scores[0, 2:4], scores[1, 10:12], scores[1, 2:4] = 0.9, 0.5, 0.3
-    truth = psds.truth_of(reference, edges)
-    curves = psds.curves(reference, truth, scores, edges, [psds.PSDS["psds1"]])
+    truth = truth_of(reference, edges)
+    curves = curves_of(reference, truth, scores, edges, [psds.PSDS["psds1"]])
     value = psds.psds_figures("psds1", psds.PSDS["psds1"], reference, truth, curves[0], np.ones((2, 1)))["psds1"]
     # One event is found without, the other only with one false alarm, which is just at the end of the axis.
     assert value == pytest.approx([0.5])

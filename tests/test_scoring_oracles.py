@@ -16,6 +16,8 @@ from remixbench.scoring import Predictions, event_table, make_reference, psds
 from remixbench.scoring.counting import f1_figures
 from remixbench.scoring.event_based import event_counts
 from remixbench.scoring.intersection import intersection_counts
+from remixbench.scoring.psds_points import curves as curves_of
+from remixbench.scoring.psds_points import truth_of
 from remixbench.scoring.segment import segment_counts
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -122,9 +124,9 @@ def test_psds_event_and_intersection_scores_are_those_of_sed_scores_eval(cases, 
 
 
 def psds_of(reference, predictions):
-    truth = psds.truth_of(reference, predictions.frame_edges)
+    truth = truth_of(reference, predictions.frame_edges)
     criteria = list(psds.PSDS.values())
-    made = psds.curves(reference, truth, predictions.frame_scores, predictions.frame_edges, criteria)
+    made = curves_of(reference, truth, predictions.frame_scores, predictions.frame_edges, criteria)
     weights = np.ones((len(reference.filenames), 1))
     figures = {}
     for (name, each), curves in zip(psds.PSDS.items(), made, strict=True):

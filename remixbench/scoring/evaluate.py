@@ -112,8 +112,7 @@ def score_predictions(
 
 
 def compare(first: Scores, second: Scores) -> dict[str, Difference | None]:
-    """Compare two systems scored on the same reference with the same seed and number of resamples, figure by
-    figure.
+    """Compare two systems, scored with the same reference, seed and number of resamples, figure by figure.
 
     None where either figure is undefined.
 

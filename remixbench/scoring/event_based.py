@@ -1,5 +1,4 @@
-"""Event-based scores (Mesaros, Heittola, Virtanen 2016): an event is found if onset, and offset, are close
-enough.
+"""Event-based scores (Mesaros, Heittola, Virtanen 2016): found is what begins, and ends, close enough.
 
 The onset must lie within a collar; the offset within the collar or a share of the true length, whichever is
 more. Each event is matched once: the largest matching counts, as sed_eval's default.

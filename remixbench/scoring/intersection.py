@@ -1,5 +1,4 @@
-"""Intersection-based scores (Bilen et al. 2020): a detection counts by how much of it, and of the truth, it
-covers.
+"""Intersection-based scores (Bilen et al. 2020): found is what enough of the truth, and of the detection, covers.
 
 A detection is relevant if at least `dtc` of it lies on true events of its class, otherwise a false alarm; a
 true event is found if relevant detections cover at least `gtc` of it. Lengths are whole microseconds, as

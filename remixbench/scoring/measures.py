@@ -21,6 +21,7 @@ from remixbench.scoring.frames import frame_counts, frame_precision, frame_truth
 from remixbench.scoring.intersection import DTC, GTC, intersection_counts
 from remixbench.scoring.masks import MASK_THRESHOLD, Masks, mask_figures
 from remixbench.scoring.predictions import Float32Array, Predictions
+from remixbench.scoring.psds_points import curves, truth_of
 from remixbench.scoring.reference import Reference
 from remixbench.scoring.segment import SEGMENT, segment_counts
 
@@ -134,11 +135,11 @@ def _frames(reference: Reference, scores: Float32Array, edges: FloatArray) -> Me
 
 def _psds(reference: Reference, scores: Float32Array, edges: FloatArray) -> Measure:
     def measure(weights: FloatArray) -> Figures:
-        truth = psds.truth_of(reference, edges)
-        made = psds.curves(reference, truth, scores, edges, list(psds.PSDS.values()))
+        truth = truth_of(reference, edges)
+        made = curves(reference, truth, scores, edges, list(psds.PSDS.values()))
         figures: dict[str, FloatArray] = {}
-        for (name, criteria), curves in zip(psds.PSDS.items(), made, strict=True):
-            figures.update(psds.psds_figures(name, criteria, reference, truth, curves, weights))
+        for (name, criteria), each in zip(psds.PSDS.items(), made, strict=True):
+            figures.update(psds.psds_figures(name, criteria, reference, truth, each, weights))
         return figures
 
     return measure

@@ -1,5 +1,4 @@
-"""Segment-based scores (Mesaros, Heittola, Virtanen 2016): time is cut into segments, each class sounds in
-one or not.
+"""Segment-based scores (Mesaros, Heittola, Virtanen 2016): a class sounds in a segment of time or it does not.
 
 A class sounds in a segment if any part of an event does. The error rate is substitutions, deletions and
 insertions of a segment, max(true, said) - right, over all that is true; it may exceed 1. Equal to sed_eval's

@@ -1,5 +1,4 @@
-"""All detections that any threshold makes: each is the stretch of frames around one frame that score no less
-than it.
+"""All detections that any threshold makes: the stretch around each frame that scores no less than it.
 
 As the threshold falls, stretches appear at a frame's score and vanish when they grow into a longer one, at
 the higher of the two scores beside them. A sequence of T frames thus has at most T different detections over
