@@ -20,10 +20,11 @@ from remixbench.errors import InputError
 from remixbench.leaderboard import measure
 from remixbench.leaderboard.board import Board, Figure, Row, make_board
 from remixbench.leaderboard.collect import grouped, read_board
+from remixbench.leaderboard.detection import detection_grids
 from remixbench.leaderboard.grids import difference_grid, main_grid
 from remixbench.leaderboard.published import load_published
 from remixbench.leaderboard.render import make_grids
-from remixbench.leaderboard.studies import alpha_grid, class_grid, detection_grids, fraction_grid
+from remixbench.leaderboard.studies import alpha_grid, class_grid, fraction_grid
 from remixbench.progress import Silent
 
 

@@ -98,6 +98,15 @@ def test_what_was_not_drawn_alike_is_not_compared(other: Record) -> None:
     assert compare_columns(column(record(0.5, DRAWS)), column(other), "micro_ap") is None
 
 
+def test_a_figure_that_few_draws_define_is_not_compared() -> None:
+    sparse = np.where(np.arange(101) < 60, np.nan, DRAWS)
+    assert compare_columns(column(record(0.5, DRAWS + 0.1)), column(record(0.4, sparse)), "micro_ap") is None
+    most = np.where(np.arange(101) < 10, np.nan, DRAWS)
+    found = compare_columns(column(record(0.5, DRAWS + 0.1)), column(record(0.4, most)), "micro_ap")
+    assert found is not None
+    assert found.resamples == 91
+
+
 def rows(*columns: Column) -> list[Row]:
     return [Row(str(i), "run", None, {}, (), {0.0: each}, False) for i, each in enumerate(columns)]
 

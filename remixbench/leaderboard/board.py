@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from remixbench.dataset.layout import Dataset
 from remixbench.leaderboard.published import Published
-from remixbench.leaderboard.record import Draws, Record
+from remixbench.leaderboard.record import DEFINED, Draws, Record
 from remixbench.scoring.bootstrap import interval
 
 MAIN = ("micro_ap", "macro_ap", "macro_auc")
@@ -76,6 +76,7 @@ class Row:
     marks : what a reader has to know before comparing it
     columns : by SNR in dB
     plain : whether it is a system as it comes: all of the training clips, no option changed
+    origin : the first digits of the submission's digest, where it came in one
     """
 
     name: str
@@ -85,6 +86,7 @@ class Row:
     marks: tuple[str, ...]
     columns: dict[float, Column]
     plain: bool
+    origin: str = ""
 
 
 @dataclass(frozen=True)
@@ -213,7 +215,11 @@ def _rows(groups: Sequence[Group]) -> list[Row]:
             here = [record for record in group.records if record.entry.snr == snr]
             columns[snr] = _column(snr, sorted(here, key=lambda r: (r.entry.fold, r.entry.seed or 0)))
         kind = "added" if group.origin else entry.kind
-        rows.append(Row(name, kind, entry.system, entry.settings, entry.marks, columns, entry.name == entry.system))
+        rows.append(
+            Row(
+                name, kind, entry.system, entry.settings, entry.marks, columns, entry.name == entry.system, group.origin
+            )
+        )
     return rows
 
 
@@ -264,7 +270,9 @@ def _figure(name: str, records: Sequence[Record]) -> Figure | None:
         low, high = records[0].intervals.get(name) or (None, None)
         return Figure(mean, low, high)
     draws = mean_draws(name, records)
-    low, high = (None if draws is None else interval(mean, draws)) or (None, None)
+    if draws is None or np.mean(~np.isnan(draws)) < DEFINED:
+        return Figure(mean, spread=float(np.std(defined, ddof=1)))
+    low, high = interval(mean, draws) or (None, None)
     return Figure(mean, low, high, spread=float(np.std(defined, ddof=1)))
 
 

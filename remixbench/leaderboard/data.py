@@ -120,6 +120,7 @@ def _row(board: Board, row: Row) -> dict[str, Any]:
     return {
         "name": row.name,
         "kind": row.kind,
+        "submission": row.origin or None,
         "system": row.system,
         "settings": row.settings,
         "marks": list(row.marks),

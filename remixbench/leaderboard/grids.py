@@ -22,7 +22,11 @@ def blocks_of(board: Board, lines: dict[int, Line]) -> list[Block]:
 def heading(board: Board, source: str) -> str:
     """Return the heading of published rows, with a warning where they are on other data."""
     name = f"Published: {board.published.sources[source].name}"
-    return name if board.comparable else f"{name} (on {board.published.recipe}; not comparable with the rows above)"
+    return (
+        name
+        if board.comparable
+        else f"{name} (on the published {board.published.recipe}; not comparable with the rows above)"
+    )
 
 
 def main_grid(board: Board) -> Grid:

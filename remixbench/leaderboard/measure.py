@@ -17,7 +17,7 @@ from remixbench import __version__
 from remixbench.dataset.layout import Dataset
 from remixbench.errors import InputError
 from remixbench.files import write_json
-from remixbench.leaderboard.record import DRAWN, METRICS, Entry, Made, Record, files_digest, pack, read_record
+from remixbench.leaderboard.record import DEFINED, DRAWN, METRICS, Entry, Made, Record, files_digest, pack, read_record
 from remixbench.progress import SILENT, Progress
 from remixbench.scoring import (
     SCORING_VERSION,
@@ -144,7 +144,7 @@ def _join(first: Predictions, second: Predictions, path: Path) -> Predictions:
 
 
 def make_record(dataset: Dataset, truth: Truth, task: Task, resamples: int, digests: dict[str, str]) -> Record:
-    """Score one set of predictions."""
+    """Score one set of predictions; a figure that few resamples define gets no interval."""
     predictions = read_all(task.predictions, truth.reference)
     scores = score_predictions(truth.reference, predictions, resamples=resamples, seed=BOOTSTRAP_SEED)
     plain = scores.as_json()
@@ -165,7 +165,10 @@ def make_record(dataset: Dataset, truth: Truth, task: Task, resamples: int, dige
             bootstrap_seed=BOOTSTRAP_SEED,
         ),
         figures=plain["figures"],
-        intervals={name: tuple(ends) if ends else None for name, ends in plain["intervals"].items()},
+        intervals={
+            name: tuple(ends) if ends and np.mean(~np.isnan(scores.samples[name])) >= DEFINED else None
+            for name, ends in plain["intervals"].items()
+        },
         per_class={name.removeprefix("per_class_"): each for name, each in plain["per_class"].items()},
         settings=plain["settings"],
         draws={name: pack(scores.samples[name]) for name in DRAWN if name in scores.samples},

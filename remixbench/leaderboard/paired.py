@@ -13,7 +13,7 @@ import numpy as np
 
 from remixbench.errors import InputError, unknown
 from remixbench.leaderboard.board import Board, Column, Comparison, Difference, Row, mean_draws
-from remixbench.leaderboard.record import DRAWN, Record
+from remixbench.leaderboard.record import DEFINED, DRAWN, Record
 from remixbench.scoring.bootstrap import interval
 
 
@@ -35,8 +35,10 @@ def compare_columns(first: Column, second: Column, metric: str) -> Difference | 
         draws.append(drawn[0] - drawn[1])
     if not folds:
         return None
-    change = np.mean(draws, axis=0)
-    change = change[~np.isnan(change)]
+    every = np.mean(draws, axis=0)
+    change = every[~np.isnan(every)]
+    if len(change) < DEFINED * len(every):
+        return None
     mean = float(np.mean(differences))
     ends = interval(mean, change)
     if ends is None:

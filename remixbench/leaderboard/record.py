@@ -28,6 +28,8 @@ DRAWN = ("micro_ap", "macro_ap", "macro_auc", "event_f1", "segment_f1", "psds1",
 
 ROUNDING = 1e-9
 """How far a figure may stand over its range by the last bits of its sums."""
+DEFINED = 0.5
+"""The share of draws in which a figure must be defined for an interval to say anything."""
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

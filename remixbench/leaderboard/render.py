@@ -13,11 +13,12 @@ from remixbench.errors import unknown
 from remixbench.files import write_text
 from remixbench.leaderboard.board import Board, Comparison, Difference
 from remixbench.leaderboard.data import to_csv, to_json
+from remixbench.leaderboard.detection import detection_grids
 from remixbench.leaderboard.grid import Grid
 from remixbench.leaderboard.grids import comparison_grid, difference_grid, main_grid
 from remixbench.leaderboard.latex import to_latex
 from remixbench.leaderboard.markdown import to_markdown
-from remixbench.leaderboard.studies import alpha_grid, class_grid, detection_grids, fraction_grid
+from remixbench.leaderboard.studies import alpha_grid, class_grid, fraction_grid
 from remixbench.leaderboard.terminal import to_terminal
 
 FORMATS = ("table", "md", "csv", "json", "latex")

@@ -1,4 +1,4 @@
-"""The tables beside the main one: weight of the reconstruction, classes, size of the training data, detection."""
+"""The tables beside the main one: weight of the reconstruction, size of the training data, classes."""
 
 from __future__ import annotations
 
@@ -13,17 +13,11 @@ from remixbench.leaderboard import words
 from remixbench.leaderboard.board import Board, Row
 from remixbench.leaderboard.grid import Block, Cell, Grid, Line, Notes
 from remixbench.leaderboard.grids import blocks_of, heading
-from remixbench.leaderboard.published import DetectionRow
 
 EXTREMES = 3
 """How many of the best and of the worst classes are shown beside the paper's four."""
 TWO_STEP = {"2ap": "2ap-aux"}
 """A system that is another with the weight of its reconstruction at zero."""
-DETECTION = ("segment_f1", "segment_er", "event_f1_onset", "event_f1", "intersection_f1", "frame_f1")
-OTHERS = ("hysteresis",)
-"""The decodings besides the main one that have columns; CSV and JSON have all."""
-OTHER_DECODINGS = ("segment_f1", "event_f1", "frame_f1")
-THRESHOLD_FREE = ("psds1", "psds2", "frame_ap", "mask_f1", "mask_auc", "mask_ap")
 
 
 def _alike(row: Row, without: Sequence[str], family: str | None) -> str:
@@ -76,7 +70,9 @@ def alpha_grid(board: Board) -> Grid | None:
         Block(
             heading(board, table.source),
             tuple(
-                Line(f"α = {row.alpha:g}", tuple(_number(row.scores.get(snr)) for snr in board.snrs), "", "not said")
+                Line(
+                    f"α = {row.alpha:g}", tuple(number_cell(row.scores.get(snr)) for snr in board.snrs), "", "not said"
+                )
                 for row in table.rows
             ),
         )
@@ -140,7 +136,7 @@ def class_grid(board: Board) -> Grid | None:
     lines = {
         index: Line(
             board.rows[index].name,
-            tuple(_number(each.get(label), 3) for label in shown),
+            tuple(number_cell(each.get(label), 3) for label in shown),
             notes.letters(board.rows[index].marks),
             words.runs([board.rows[index].columns[snr]]),
         )
@@ -153,7 +149,7 @@ def class_grid(board: Board) -> Grid | None:
             Block(
                 heading(board, table.source),
                 tuple(
-                    Line(row.name, tuple(_number(each.get(label), 3) for label in shown), "", "not said")
+                    Line(row.name, tuple(number_cell(each.get(label), 3) for label in shown), "", "not said")
                     for row, each in zip(table.rows, published, strict=True)
                 ),
             )
@@ -172,91 +168,6 @@ def class_grid(board: Board) -> Grid | None:
     )
 
 
-def detection_grids(board: Board) -> list[Grid]:
-    """Return one table of detection figures for each SNR at which there are any."""
-    grids = (_detection_grid(board, snr) for snr in board.snrs)
-    return [grid for grid in grids if grid is not None]
-
-
-def _detection_grid(board: Board, snr: float) -> Grid | None:
-    rows = {index: row for index, row in enumerate(board.rows) if snr in row.columns}
-    there = {name for row in rows.values() for name in row.columns[snr].figures}
-    groups = _detection_columns(there)
-    if not groups:
-        return None
-    shown = [name for _, names in groups for name in names]
-    notes = Notes()
-    lines = {
-        index: Line(
-            row.name,
-            tuple(words.cell(row.columns[snr].figures.get(name)) for name in shown),
-            notes.letters(row.marks),
-            words.runs([row.columns[snr]]),
-        )
-        for index, row in rows.items()
-    }
-    blocks = blocks_of(board, lines)
-    table = board.published.detection
-    published = tuple(
-        Line(_with_rest(row, shown), tuple(_number(row.scores.get(name), 3) for name in shown), "", "not said")
-        for row in table.rows
-        if snr == table.snr and set(row.scores) & set(shown)
-    )
-    if published:
-        name = board.published.sources[table.source].name
-        blocks.append(
-            Block(f"Published: {name} (on a mixing of their own; not comparable with the rows above)", published)
-        )
-    return Grid(
-        f"Detection at {words.decibel(snr)}",
-        "system",
-        tuple((name, tuple(map(words.title, metrics))) for name, metrics in groups),
-        tuple(blocks),
-        (
-            *notes.lines(),
-            *_decodings(list(rows.values()), snr),
-            "Blank: the form of the predictions cannot express it.",
-        ),
-        "tested on",
-    )
-
-
-def _with_rest(row: DetectionRow, shown: Sequence[str]) -> str:
-    """Return the name of a published row, with those of its figures that have no column."""
-    rest = [f"{words.title(name)} {value:g}" for name, value in row.scores.items() if name not in shown]
-    return f"{row.name} ({', '.join(rest)})" if rest else row.name
-
-
-def _detection_columns(there: set[str]) -> list[tuple[str, tuple[str, ...]]]:
-    """Return the groups of columns: the main decoding, each other one, and what needs no threshold."""
-    others = [name for name in OTHERS if any(f"[{name}]" in metric for metric in there)]
-    groups = [("decided events", tuple(name for name in DETECTION if name in there))]
-    for other in others:
-        groups.append((other, tuple(f"{name}[{other}]" for name in OTHER_DECODINGS if f"{name}[{other}]" in there)))
-    groups.append(("all thresholds", tuple(name for name in THRESHOLD_FREE if name in there)))
-    return [(name, metrics) for name, metrics in groups if metrics]
-
-
-def _decodings(rows: Sequence[Row], snr: float) -> list[str]:
-    """Say with which thresholds events were decided."""
-    said: dict[str, None] = {}
-    for row in rows:
-        for record in row.columns[snr].records:
-            main = record.settings.get("main_decoding")
-            decodings = record.settings.get("decodings")
-            for name, how in decodings.items() if isinstance(decodings, dict) else ():
-                values = how.items() if isinstance(how, dict) else ()
-                given = ", ".join(f"{key} {value:g}" for key, value in values if isinstance(value, (int, float)))
-                if given:
-                    said[f"{name}{' (decided events)' if name == main else ''}: {given}"] = None
-    lines = ["Decodings: " + "; ".join(said) + "."] if said else []
-    return [
-        *lines,
-        "Decided events are those of an event list, or the frame scores' main decoding. ER: error rate, lower is"
-        " better; it may exceed 1.",
-    ]
-
-
 def _snr_groups(board: Board) -> tuple[tuple[str, tuple[str, ...]], ...]:
     return (("", tuple(words.decibel(snr) for snr in board.snrs)),)
 
@@ -266,5 +177,6 @@ def _across(board: Board, row: Row, metric: str) -> tuple[Cell, ...]:
     return tuple(replace(words.cell(figure), bold=False) for figure in figures)
 
 
-def _number(value: float | None, digits: int = 4) -> Cell:
+def number_cell(value: float | None, digits: int = 4) -> Cell:
+    """Return a published figure, or a blank where there is none."""
     return Cell() if value is None else Cell(f"{value:.{digits}f}")
