@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -137,7 +138,7 @@ def test_without_matplotlib_the_remedy_is_said(
         show(clip="00003", workspace=workspace_of(dataset), out=tmp_path / "clip.png")
 
 
-def seen(dataset: Dataset, **more: np.ndarray) -> Seen:
+def seen(dataset: Dataset, **more: Any) -> Seen:
     frames = dataset.recipe.frames
     scores = np.linspace(0.1, 0.9, len(CLASSES), dtype=np.float32)
     return Seen(scores, np.tile(scores, (frames, 1)), **more)
@@ -168,6 +169,7 @@ def test_eight_panels_for_a_two_step_system(dataset: Dataset, tmp_path: Path) ->
             frequency_attention=np.full(shape, 1 / 16, np.float32),
             time_attention=np.full(shape[:2], 1 / shape[1], np.float32),
             reconstruction=np.zeros(shape[1:], np.float32),
+            two_steps=True,
         ),
     )
     for letter in "abcdefgh":
@@ -201,6 +203,7 @@ def test_a_run_shows_what_its_network_hears(dataset: Dataset, tmp_path: Path) ->
     text = text_of(out)
     assert "2ap-aux, fake, clip 00003, park, 20 dB, " in text
     assert "Weight (1 = even)" in text
+    assert "(f) Output of the first step" in text
     assert show(clip="00003", workspace=workspace, run=folder.relative_to(workspace), out=out) == out
     with pytest.raises(InputError, match=r"nowhere: not a run"):
         show(clip="00003", workspace=workspace, run="nowhere")

@@ -185,7 +185,9 @@ def test_stems_are_left_out_where_the_page_would_grow_too_large(
 ) -> None:
     monkeypatch.setattr(page_clips, "SOUND_BYTES", 1)
     made = report(workspace=workspace, clips=4, out=tmp_path / "small.html")
-    assert {tuple(clip["sounds"]) for clip in data_of(made.read_text(encoding="utf-8"))["clips"]} == {("mixture",)}
+    shown = data_of(made.read_text(encoding="utf-8"))["clips"]
+    assert {tuple(clip["sounds"]) for clip in shown} == {("mixture",)}
+    assert [clip["stems_left_out"] for clip in shown] == [clip["snr"] == 20 for clip in shown]
 
 
 def test_without_clips_there_is_no_explorer(workspace: Path, tmp_path: Path) -> None:
@@ -255,6 +257,16 @@ def test_broken_frame_scores_name_the_file(dataset: Dataset, tmp_path: Path) -> 
     (tmp_path / "predictions" / "frames.npz").write_bytes(b"nonsense")
     with pytest.raises(InputError, match=r"frames\.npz: not frame scores of 'fake'"):
         read_frames(tmp_path, dataset, [0])
+
+
+def test_missing_sounds_say_how_to_do_without(workspace: Path, dataset: Dataset, tmp_path: Path) -> None:
+    place = dataset.path / "snr_20" / "audio"
+    place.rename(tmp_path / "audio")
+    try:
+        with pytest.raises(InputError, match=r"\.wav: not there; .*; --clips 0 makes a page without clips"):
+            report(workspace=workspace, out=tmp_path / "page.html")
+    finally:
+        (tmp_path / "audio").rename(place)
 
 
 @pytest.mark.parametrize("clips", [-1, 1000])

@@ -53,6 +53,7 @@ class Seen:
     reconstruction : (frames, bands), natural logarithm as the log-mel
     frequency_attention : (classes, frames, bands), sums to 1 over the bands
     time_attention : (classes, frames), sums to 1 over the frames
+    two_steps : whether frame scores are the first of two steps of attention
     """
 
     clip_scores: Array
@@ -61,11 +62,7 @@ class Seen:
     reconstruction: Array | None = None
     frequency_attention: Array | None = None
     time_attention: Array | None = None
-
-    @property
-    def two_steps(self) -> bool:
-        """Whether clip scores are pooled over frequency first, then over time."""
-        return self.frequency_attention is not None and self.time_attention is not None
+    two_steps: bool = False
 
 
 def attention_height(classes: int) -> float:
@@ -180,6 +177,7 @@ def _clip_scores(axes: Axes, view: ClipView, scores: Array, labels: Sequence[str
     true = [label in view.labels for label in labels]
     axes.barh(range(len(labels)), scores, height=0.72, color=[ACCENT if each else FAINT for each in true], linewidth=0)
     axes.set_xlim(0, next(end for end in SCORE_AXES if end >= scores.max()))
+    axes.locator_params(axis="x", nbins=4)
     axes.set_xlabel("Score")
     axes.set_title("(h) Clip scores")
     axes.grid(axis="x", color=FAINT, alpha=0.35, linewidth=0.4)

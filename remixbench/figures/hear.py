@@ -26,6 +26,8 @@ def hear(model: Model, view: ClipView, place: Path) -> Seen:
     """
     import torch
 
+    from remixbench.systems.two_step import TwoStepAttention
+
     sizes = (model.description.frames, model.description.bands)
     if view.logmel.shape != sizes:
         raise InputError(
@@ -37,7 +39,7 @@ def hear(model: Model, view: ClipView, place: Path) -> Seen:
     arrays: dict[str, Any] = {
         name: None if value is None else value[0].float().numpy() for name, value in output._asdict().items()
     }
-    seen = Seen(**arrays)
+    seen = Seen(**arrays, two_steps=any(isinstance(part, TwoStepAttention) for part in model.network.modules()))
     if seen.reconstruction is None:
         return seen
     scale = model.standardisation

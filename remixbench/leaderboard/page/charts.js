@@ -138,22 +138,24 @@ const charts = (() => {
     const shared = {fill: "value", inset: 0.5, tip,
       channels: {class: (cell) => readable(cell.label), system: "system"}};
     const colour = {scheme: "viridis", domain: [0, 1], label: `Average precision at ${decibels(snr)}`};
-    const chart = plot(narrow ? {
-      width, marginLeft: 130, marginTop: 20 + 6 * longest, marginRight: 4,
-      height: 20 + 6 * longest + 20 * labels.length, color: colour,
+    const below = 24 + 5.4 * d3.max(labels, (label) => label.length);
+    const across = narrow ? {x: "at", y: "label"} : {x: "label", y: "at"};
+    const roomy = narrow || width / labels.length > 40;
+    const chart = plot({
+      width, marginRight: 4, color: colour,
       ariaLabel: `Average precision of every class and system at ${decibels(snr)}`,
-      x: {...systems, axis: "top", tickRotate: -90, tickSize: 0}, y: {...kinds, tickSize: 0},
+      ...(narrow ? {
+        marginLeft: 130, marginTop: 20 + 6 * longest, height: 20 + 6 * longest + 20 * labels.length,
+        x: {...systems, axis: "top", tickRotate: -90, tickSize: 0}, y: {...kinds, tickSize: 0},
+      } : {
+        marginLeft: 14 + 6.6 * longest, marginBottom: below, height: below + 10 + 28 * rows.length,
+        x: {...kinds, tickRotate: -60, tickSize: 0}, y: {...systems, tickSize: 0},
+      }),
       marks: [
-        Plot.cell(cells, {x: "at", y: "label", ...shared}),
-        Plot.text(cells, {x: "at", y: "label", text: (cell) => cell.value.toFixed(2), fontSize: 10,
-          fill: (cell) => cell.value > 0.6 ? "black" : "white"}),
+        Plot.cell(cells, {...across, ...shared}),
+        ...(roomy ? [Plot.text(cells, {...across, text: (cell) => cell.value.toFixed(2), fontSize: 10,
+          fill: (cell) => cell.value > 0.6 ? "black" : "white"})] : []),
       ],
-    } : {
-      width, marginLeft: 14 + 6.6 * longest, marginBottom: 130, marginRight: 4,
-      height: 140 + 28 * rows.length, color: colour,
-      ariaLabel: `Average precision of every class and system at ${decibels(snr)}`,
-      x: {...kinds, tickRotate: -60, tickSize: 0}, y: {...systems, tickSize: 0},
-      marks: [Plot.cell(cells, {x: "label", y: "at", ...shared})],
     });
     const key = Plot.legend({color: colour, style: STYLE, width: Math.min(width, 260)});
     show("chart-classes",
@@ -164,9 +166,11 @@ const charts = (() => {
 
   // Lines through points with whiskers: against noise, and against the size of the training data.
   function lines(width, found, x, metric, label) {
-    const step = 5;
+    // points with whiskers stand side by side; published ones have none
+    const beside = found.filter((each) => !each.hollow).length;
+    const step = Math.min(5, 60 / Math.max(beside, 1));
     const marks = found.flatMap((each, at) => {
-      const dx = step * (at - (found.length - 1) / 2);
+      const dx = each.hollow ? 0 : step * (at - (beside - 1) / 2);
       const points = d3.sort(each.points, (point) => point[x.key]);
       return [
         Plot.line(points, {x: x.key, y: "value", stroke: each.colour, strokeWidth: 1.75, strokeDasharray: each.dash, dx}),
@@ -180,7 +184,7 @@ const charts = (() => {
     });
     return plot({
       width: Math.min(width, 860), height: Math.min(420, Math.max(280, width * 0.5)),
-      marginLeft: 48, marginRight: 28, marginBottom: 40, ariaLabel: label,
+      marginLeft: 48, marginRight: 28, marginBottom: 40, marginTop: 28, ariaLabel: label,
       x: x.scale, y: {label: title(metric), domain: scale(found.flatMap(({points}) => points), metric), grid: true},
       marks,
     });
@@ -231,6 +235,7 @@ const charts = (() => {
     const curves = data.curves.filter((curve) => curve.snr === snr);
     if (!curves.length) return show("chart-learning", `There is no history of a run at ${decibels(snr)}.`);
     const found = [...new Set(curves.map(({row}) => row))].map((row) => ({name: data.rows[row].name, ...look(row), row}));
+    const longest = d3.max(curves, (curve) => curve.epochs.at(-1));
     const panels = [["validation_micro_ap", "test_micro_ap"], ["loss"]].map((names) => {
       const label = names[0] === "loss" ? "Training loss" : "micro-AP";
       const marks = curves.flatMap((curve) => {
@@ -245,9 +250,9 @@ const charts = (() => {
         ];
       });
       return plot({
-        width: Math.min(width, 1200) > 860 ? (Math.min(width, 1200) - 20) / 2 : width, height: 310, marginLeft: 52, marginBottom: 42,
+        width: Math.min(width, 1200) > 860 ? (Math.min(width, 1200) - 20) / 2 : width, height: 310, marginLeft: 52, marginBottom: 42, marginTop: 28,
         ariaLabel: `${label} by epoch, every run at ${decibels(snr)}`,
-        x: {label: "Epoch", tickFormat: "d"}, y: {label, grid: true, zero: true}, marks,
+        x: {label: "Epoch", tickFormat: "d", ticks: Math.max(1, Math.min(8, longest - 1))}, y: {label, grid: true, zero: true}, marks,
       });
     });
     const kept = curves.map((curve) => [data.rows[curve.row].name, String(curve.fold), String(curve.seed),

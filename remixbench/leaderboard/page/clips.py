@@ -24,8 +24,8 @@ from remixbench.leaderboard.page.board import Board
 from remixbench.leaderboard.page.curves import runs_of
 from remixbench.progress import SILENT, Progress
 
-SOUND_BYTES = 2_900_000
-"""All sounds of a page together; stems are left out where they would go beyond."""
+SOUND_BYTES = 3_500_000
+"""All sounds of a page together, in base64; stems are left out where they would go beyond."""
 OTHER_CLASSES = 2
 """How many classes that are not in a clip are shown with it: those with the highest frame scores."""
 DECIMALS = 4
@@ -141,6 +141,7 @@ def _clip(dataset: Dataset, view: ClipView, heard: Sequence[Heard], at: int) -> 
         "labels": labels,
         "scores": [{"row": each.row, "values": _bytes(each.scores[at][:, columns].T)} for each in heard],
         "sounds": sounds,
+        "stems_left_out": False,
     }
 
 
@@ -174,5 +175,6 @@ def _fit(clips: Sequence[dict[str, Any]]) -> None:
     for clip in reversed(clips):
         if total <= SOUND_BYTES:
             return
-        for name in ("events", "scene"):
-            total -= len(clip["sounds"].pop(name, ""))
+        stems = {name: clip["sounds"].pop(name) for name in ("events", "scene") if name in clip["sounds"]}
+        total -= sum(map(len, stems.values()))
+        clip["stems_left_out"] = bool(stems)

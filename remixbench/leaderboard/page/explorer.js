@@ -29,7 +29,8 @@
     const events = clip.events.map(({label, onset, offset, heard}) =>
       `${readable(label)} ${onset.toFixed(1)} to ${offset.toFixed(1)} s${heard == null ? "" : ` (${heard > 0 ? "+" : ""}${heard.toFixed(1)} dB)`}`);
     about.textContent = `Clip ${clip.id} of fold ${clip.fold} at ${clip.snr} dB, scene ${readable(clip.scene)}. `
-      + (events.length ? `Reference: ${events.join("; ")}.` : "No events.");
+      + (events.length ? `Reference: ${events.join("; ")}.` : "No events.")
+      + (clip.stems_left_out ? " Its stems are left out to keep the page small." : "");
     const given = Object.keys(SOUNDS).filter((name) => clip.sounds[name]);
     sounds.replaceChildren(make("legend", {}, "Listen to"), ...given.map((name) => make("label", {},
       make("input", {type: "radio", name: "sound", value: name, checked: name === "mixture", onchange: () => listen(name)}),

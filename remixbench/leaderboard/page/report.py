@@ -59,7 +59,7 @@ def report(
     if board.dataset.manifest_digest != opened.digest:
         raise InputError(f"{file}: is of another manifest than data set '{opened.name}'; run `remixbench score` again")
     target = workspace / "leaderboard" / f"{opened.name}.html" if out is None else Path(out)
-    explored = explore(board, opened, workspace, clips, progress) if clips and tables.panels else []
+    explored = _explore(board, opened, workspace, clips, progress) if clips and tables.panels else []
     page = render_page(
         _context(board, tables, opened, len(explored)),
         {
@@ -76,6 +76,13 @@ def report(
     write_text(target, page)
     progress.say(f"{target}: {len(page.encode('utf-8')) / 1e6:.2f} MB")
     return target
+
+
+def _explore(board: Board, dataset: Dataset, workspace: Path, clips: int, progress: Progress) -> list[dict[str, Any]]:
+    try:
+        return explore(board, dataset, workspace, clips, progress)
+    except InputError as error:
+        raise InputError(f"{error}; --clips 0 makes a page without clips") from None
 
 
 def _context(board: Board, tables: Tables, dataset: Dataset, clips: int) -> dict[str, Any]:
