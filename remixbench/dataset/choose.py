@@ -67,6 +67,11 @@ def choose(
             raise InputError(
                 f"clip {clip.id}: onset {late[0].onset:g} s lies beyond the clip of {loaded.mix.duration:g} s"
             )
+        if long := [event for event in clip.events if event.max_duration > loaded.plan.max_event]:
+            raise InputError(
+                f"clip {clip.id}: max_duration {long[0].max_duration:g} s is above the recipe's plan.max_event"
+                f" {loaded.plan.max_event:g} s; raise that"
+            )
     if reasons:
         progress.say(f"not comparable with published numbers: {'; '.join(reasons)}")
     return Chosen(loaded, cut, scenes, events, reasons)

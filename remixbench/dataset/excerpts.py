@@ -78,6 +78,11 @@ def prepare(recipe: Recipe, reader: Reader, file: str, fixed: float | None) -> t
     else:
         start = 0
     excerpt = whole[start : start + room]
+    if not np.any(excerpt):  # said here, so that an excerpt that can be mended is never kept
+        raise InputError(
+            f"{file}: nothing is heard of it, its {room / mix.rate:.3g} s from {start / mix.rate:.3g} s on are silent;"
+            " leave it out of the table"
+        )
     level = level_of(whole, mix.rate, mix.level) if mix.level_of == "recording" else 1.0
     return Excerpt(file, len(samples) / rate, level, start / mix.rate, len(excerpt)), excerpt
 

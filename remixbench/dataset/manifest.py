@@ -26,6 +26,7 @@ CLIP_COLUMNS = ("clip_id", "fold", "scene_file", "scene_label", "scene_location"
 EVENT_COLUMNS = ("clip_id", "event_index", "event_file", "event_label", "onset", "max_duration")
 OPTIONAL_EVENT_COLUMNS = ("event_start", "snr_offset")
 ROLES = ("train", "validation", "test")
+OUTSIDE = re.compile(r"^/|\\|(^|/)\.\.(/|$)|[\x00-\x1f]")  # file names that would leave their folder
 CLIP_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -172,13 +173,15 @@ def read_manifest(folder: Path) -> Manifest:
     clip_rows = _rows(folder / "clips.csv", contents["clips.csv"], CLIP_COLUMNS)
     event_rows = _rows(folder / "events.csv", contents["events.csv"], EVENT_COLUMNS)
     events: dict[str, list[Event]] = {}
+    path = folder / "events.csv"
     for line, row in event_rows:
-        where = f"{folder / 'events.csv'}, line {line}"
+        where = f"{path}, line {line}"
         events.setdefault(row["clip_id"], []).append(_event(where, row, len(events.get(row["clip_id"], ()))))
     roles = _roles(folder / "roles.csv", contents["roles.csv"]) if "roles.csv" in contents else {}
     clips: dict[str, Clip] = {}
+    path = folder / "clips.csv"
     for line, row in clip_rows:
-        where = f"{folder / 'clips.csv'}, line {line}"
+        where = f"{path}, line {line}"
         name = row["clip_id"]
         if not CLIP_ID.fullmatch(name):
             raise InputError(f"{where}: clip_id is '{name[:80]}', expected letters, digits, '-' and '_' such as 00000")
@@ -289,7 +292,7 @@ def _check_roles(path: Path, name: str, fold: int, roles: tuple[str, ...] | None
 
 
 def _inside(where: str, name: str) -> str:
-    if name.startswith("/") or "\\" in name or ".." in name.split("/") or any(ord(c) < 32 for c in name):
+    if OUTSIDE.search(name):
         raise InputError(f"{where}: '{name!r}' is not the name of a file below its source's folder")
     return name
 
