@@ -95,6 +95,16 @@ def test_any_length(trained: Path, samples: int) -> None:
     assert all(0 <= event.onset < event.offset <= samples / RATE + 0.064 for event in prediction.events)
 
 
+def test_a_look_at_a_clip_has_all_that_a_picture_needs(trained: Path) -> None:
+    system = load_system(trained)
+    output = system.look(logmel(clip(36), system.features, RATE))
+    np.testing.assert_allclose(output.clip_scores[0], system.predict(clip(36), RATE).tags, atol=1e-6)
+    assert output.reconstruction is not None
+    assert output.reconstruction.shape == (1, 31, 16)
+    with pytest.raises(InputError, match=r"\(30, 16\), but this system was trained on \(31, 16\)"):
+        system.look(np.zeros((30, 16), np.float32))
+
+
 def test_windows_cover_a_long_recording_half_over_one_another() -> None:
     assert window_starts(31, 31) == [0]
     assert window_starts(32, 31) == [0, 1]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from remixbench.training.split import Rows
 
+MEMINFO = Path("/proc/meminfo")
 CHUNK = 256
 """Clips read at once."""
 MEMORY_PART = 0.5
@@ -68,24 +70,24 @@ class Clips:
         self.weak = weak[rows]
         self.targets = torch.from_numpy(self.weak.astype(np.float32)).to(device)
         size = len(rows) * features.shape[1] * features.shape[2] * 4
-        fits = size <= (MEMORY_PART * free_bytes(device) if budget is None else budget)
-        self._kept = self._all() if fits else None
+        self.kept = size <= (MEMORY_PART * free_bytes(device) if budget is None else budget)
+        self._kept = self._all() if self.kept else None
 
     def __len__(self) -> int:
         return len(self._rows)
 
     @property
-    def kept(self) -> bool:
-        """Whether all clips lie in the device's memory."""
-        return self._kept is not None
+    def home(self) -> torch.device:
+        """Where the clips lie, and where it is best to have the places that are asked for: the device, or the CPU."""
+        return self.device if self._kept is not None else torch.device("cpu")
 
     def batch(self, places: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (batch, frames, bands) and (batch, classes) on the device, for places on the CPU."""
+        """Return (batch, frames, bands) and (batch, classes) on the device, for places anywhere."""
+        there = places.to(self.device)
         if self._kept is not None:
-            there = places.to(self.device, non_blocking=True)
             return self._kept[there], self.targets[there]
-        x = torch.from_numpy(self._standardisation.apply(self._features[self._rows[places.numpy()]]))
-        return x.to(self.device), self.targets[places.to(self.device)]
+        x = torch.from_numpy(self._standardisation.apply(self._features[self._rows[places.cpu().numpy()]]))
+        return x.to(self.device), self.targets[there]
 
     def _all(self) -> Tensor:
         kept = torch.empty((len(self._rows), *self._features.shape[1:]), device=self.device)
@@ -96,10 +98,11 @@ class Clips:
 
 
 def free_bytes(device: torch.device) -> float:
-    """Return how much memory is free on the device; of a machine that does not tell, 4 GB are assumed."""
+    """Return how much memory the device can still give; of a machine that does not tell, 4 GB are assumed."""
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[0])
     try:
-        return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (ValueError, OSError, AttributeError):
-        return 4e9
+        found = re.search(r"^MemAvailable:\s*(\d+) kB$", MEMINFO.read_text(encoding="ascii"), re.MULTILINE)
+    except OSError:
+        found = None
+    return float(found[1]) * 1024 if found else 4e9

@@ -25,7 +25,7 @@ def score_clips(network: nn.Module, clips: Clips, engine: Engine, batch_size: in
         for places in _batches(clips, batch_size):
             mine = team.share(places)
             if len(mine):
-                tags[mine.to(tags.device)] = _forward(network, clips, mine, engine)[0]
+                tags[mine] = _forward(network, clips, mine, engine)[0]
     scores: Scores = team.add(tags).cpu().numpy().clip(0, 1)
     return scores
 
@@ -66,7 +66,7 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
 
 
 def _batches(clips: Clips, batch_size: int) -> tuple[Tensor, ...]:
-    return torch.split(torch.arange(len(clips)), batch_size)
+    return torch.split(torch.arange(len(clips), device=clips.device), batch_size)
 
 
 def _forward(network: nn.Module, clips: Clips, places: Tensor, engine: Engine) -> tuple[Tensor, Tensor]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -120,6 +121,8 @@ def fit(
             value = None
             if selection is not None:
                 tags = score_clips(state.network, selection, engine, settings.batch_size, team)
+                if not np.isfinite(tags).all():
+                    raise _diverged(settings, number, math.nan)
                 value = micro_average_precision(selection.weak, tags)
             rate = state.optimizer.param_groups[0]["lr"]
             state.schedule.step(mean_loss if value is None else value)
@@ -147,8 +150,8 @@ def one_epoch(
     """
     network, optimizer = state.network, state.optimizer
     network.train()
-    total = torch.zeros((), dtype=torch.float64 if engine.device.type == "cpu" else torch.float32, device=engine.device)
-    for places in batches(len(train), settings.batch_size, settings.seed, number):
+    total = torch.zeros((), dtype=torch.float64, device=engine.device)
+    for places in batches(len(train), settings.batch_size, settings.seed, number, train.home):
         mine = team.share(places)
         x, targets = train.batch(mine)
         optimizer.zero_grad(set_to_none=True)
@@ -186,13 +189,13 @@ def _diverged(settings: RunSettings, number: int, loss: float) -> RemixbenchErro
     )
 
 
-def batches(count: int, batch_size: int, seed: int, epoch: int) -> Iterator[Tensor]:
-    """Yield the places of all clips in the epoch's order, `batch_size` at a time.
+def batches(count: int, batch_size: int, seed: int, epoch: int, device: torch.device | None = None) -> Iterator[Tensor]:
+    """Yield the places of all clips in the epoch's order, `batch_size` at a time; the last batch may be smaller.
 
-    The last batch may be smaller.
+    The order is drawn on the CPU, so that it is the same everywhere, and moved to the device in one go.
     """
     generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
-    yield from torch.split(torch.randperm(count, generator=generator), batch_size)
+    yield from torch.split(torch.randperm(count, generator=generator).to(device), batch_size)
 
 
 def epoch_seed(seed: int, epoch: int) -> int:

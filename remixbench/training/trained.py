@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from remixbench.dataset.features import logmel
 from remixbench.errors import InputError
+from remixbench.systems.output import Output
 from remixbench.training.audio import prepare
 from remixbench.training.engine import choose_device
 from remixbench.training.model import Model, read_model
@@ -108,6 +109,30 @@ class TrainedSystem:
             ),
         )
 
+    def look(self, logmel: NDArray[np.float32]) -> Output:
+        """Return all that the network says of one clip of its length, attention and reconstruction too; for pictures.
+
+        Parameters
+        ----------
+        logmel : (frames, bands), not standardised, as a data set has it.
+
+        Returns
+        -------
+        An `Output` of a batch of one, on the CPU.
+
+        Raises
+        ------
+        InputError
+            If it has another shape than the clips of the training.
+        """
+        expected = (self.model.description.frames, self.model.description.bands)
+        if logmel.shape != expected:
+            raise InputError(f"log-mel of the shape {logmel.shape}, but this system was trained on {expected}")
+        x = torch.from_numpy(self.model.standardisation.apply(np.asarray(logmel, np.float32))).unsqueeze(0)
+        with torch.inference_mode():
+            output: Output = self.network(x.to(self.device))
+        return Output._make(None if field is None else field.float().cpu() for field in output)
+
     def _windows(
         self, x: NDArray[np.float32], starts: list[int], window: int
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -119,7 +144,7 @@ class TrainedSystem:
             for first in range(0, len(starts), WINDOWS):
                 part = starts[first : first + WINDOWS]
                 batch = torch.from_numpy(np.stack([x[start : start + window] for start in part]))
-                output = self.network(batch.to(self.device))
+                output: Output = self.network(batch.to(self.device))
                 tags = np.maximum(tags, output.clip_scores.amax(dim=0).float().cpu().numpy())
                 for start, scores in zip(part, output.frame_scores.float().cpu().numpy(), strict=True):
                     total[start : start + window] += scores
