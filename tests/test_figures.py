@@ -23,6 +23,7 @@ from remixbench.figures.clip import find_clip, view_clip
 from remixbench.figures.panels import envelope, short_levels
 from remixbench.figures.scales import Scales
 from remixbench.figures.show import show
+from remixbench.files import write_json
 from remixbench.recipe import load_recipe
 
 RATE = 8000
@@ -194,16 +195,82 @@ def test_a_label_is_never_read_as_a_formula(dataset: Dataset, tmp_path: Path) ->
     assert "&lt;script&gt;" in text
 
 
-def test_a_run_shows_what_its_network_hears(dataset: Dataset, tmp_path: Path) -> None:
-    from remixbench.training.train import train
+def untrained_run(dataset: Dataset, system: str) -> Path:
+    """Write a run as `train` leaves it, with the network's first weights."""
+    from remixbench.systems import build, resolve_options
+    from remixbench.training.data import Standardisation
+    from remixbench.training.model import Description, write_model
 
+    recipe = dataset.recipe
+    sizes = {"frames": recipe.frames, "bands": recipe.features.bands}
+    network = build(system, classes=len(CLASSES), **sizes, width=0.25)
+    folder = workspace_of(dataset) / "runs" / "fake" / system / "snr_20" / "fold_4" / "seed_0"
+    level, even = np.full(sizes["bands"], -8, np.float32), np.full(len(CLASSES), 0.5, np.float32)
+    write_model(
+        folder / "model.safetensors",
+        Description(
+            system=system,
+            options=resolve_options(system),
+            width=0.25,
+            classes=CLASSES,
+            **sizes,
+            recipe=recipe.model_dump(mode="json", include={"mix", "features"}),
+            digest="0" * 64,
+        ),
+        network.state_dict(),
+        Standardisation(level, np.ones_like(level)),
+        even,
+        even.copy(),
+    )
+    about = {"format": 1, "status": "done", "dataset": "fake", "manifest_digest": dataset.digest}
+    write_json(folder / "run.json", about | {"system": system, "snr": 20.0, "fold": 4, "seed": 0})
+    return folder
+
+
+def test_a_run_shows_what_its_network_hears(dataset: Dataset, tmp_path: Path) -> None:
     workspace = workspace_of(dataset)
-    folder = train(workspace=workspace, system="2ap-aux", snr=20, epochs=1)[0]
+    folder = untrained_run(dataset, "2ap-aux")
     out = show(clip="00003", workspace=workspace, run=folder, out=tmp_path / "run.svg")
     text = text_of(out)
-    assert "2ap-aux, fake, clip 00003, park, 20 dB, " in text
+    assert "2ap-aux, fake, clip 00003, park, 20 dB, training clip" in text
     assert "Weight (1 = even)" in text
     assert "(f) Output of the first step" in text
+    assert "this system has" not in text
     assert show(clip="00003", workspace=workspace, run=folder.relative_to(workspace), out=out) == out
-    with pytest.raises(InputError, match=r"nowhere: not a run"):
-        show(clip="00003", workspace=workspace, run="nowhere")
+
+
+def test_a_folder_that_is_no_run_is_refused(dataset: Dataset) -> None:
+    with pytest.raises(InputError, match=r"nowhere: not a run \(no run\.json in it\)"):
+        show(clip="00003", workspace=workspace_of(dataset), run="nowhere")
+
+
+def test_a_run_that_is_not_done_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+    write_json(tmp_path / "run.json", {"format": 1, "status": "training", "dataset": "fake"})
+    with pytest.raises(InputError, match="the run is not done; `remixbench train` goes on with it"):
+        show(clip="00003", workspace=workspace_of(dataset), run=tmp_path)
+
+
+def test_a_run_on_other_log_mel_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from remixbench.figures.hear import hear
+    from remixbench.training.model import read_model
+
+    model = read_model(untrained_run(dataset, "gap") / "model.safetensors")
+    view = view_clip(dataset, 3, 20.0)
+    with pytest.raises(InputError, match=r"was trained on log-mel of \d+ frames × 16 bands, clip 00003 has \d+ × 8"):
+        hear(model, replace(view, logmel=view.logmel[:, :8]), tmp_path)
+
+
+def test_the_command_prints_the_file(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from remixbench.cli import run
+
+    monkeypatch.chdir(tmp_path)
+    workspace = str(workspace_of(dataset))
+    assert run(["--workspace", workspace, "show", "00003"]) == 0
+    assert capsys.readouterr().out == "00003.png\n"
+    assert (tmp_path / "00003.png").is_file()
+    assert run(["--workspace", workspace, "show", "00003", "--snr", "5"]) == 2
+    assert "has no SNR of 5 dB" in capsys.readouterr().err

@@ -273,3 +273,12 @@ def test_missing_sounds_say_how_to_do_without(workspace: Path, dataset: Dataset,
 def test_a_number_of_clips_that_cannot_be_is_refused(workspace: Path, clips: int) -> None:
     with pytest.raises(InputError, match="--clips"):
         report(workspace=workspace, clips=clips)
+
+
+def test_the_command_prints_the_file(workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from remixbench.cli import run
+
+    out = tmp_path / "page.html"
+    assert run(["--workspace", str(workspace), "-q", "report", "--clips", "0", "--out", str(out)]) == 0
+    assert capsys.readouterr().out == f"{out}\n"
+    assert out.read_text(encoding="utf-8").startswith("<!doctype html>")
