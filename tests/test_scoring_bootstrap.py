@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
+from remixbench.errors import InputError
 from remixbench.scoring import Predictions, compare, event_table, groups_of, make_reference, score_predictions
 from remixbench.scoring.bootstrap import interval, resample_weights
 
@@ -83,7 +84,8 @@ def test_about_95_in_100_intervals_hold_the_true_figure():
 
 def test_comparison_is_paired():
     reference, better = fold(2, skill=0.6)
-    worse = Predictions(better.clip_scores + np.random.default_rng(0).random(better.clip_scores.shape) * 0.2)
+    noise = np.random.default_rng(0).random(better.clip_scores.shape)
+    worse = Predictions(0.8 * better.clip_scores + 0.2 * noise)
     first, second = (score_predictions(reference, p, resamples=300) for p in (better, worse))
     result = compare(first, second)["micro_ap"]
     assert result.difference == pytest.approx(first.figures["micro_ap"] - second.figures["micro_ap"])
@@ -109,3 +111,20 @@ def test_the_json_form_is_plain():
     reference, predictions = fold(4)
     text = json.dumps(score_predictions(reference, predictions, resamples=10).as_json(), allow_nan=False)
     assert json.loads(text)["settings"]["groups"] == 200
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda p: Predictions(p.clip_scores[1:]), r"clip scores have shape \(199, 4\), expected \(200, 4\)"),
+        (lambda p: Predictions(p.clip_scores - 3), "clip scores: 0.wav, c0: -.* apply a sigmoid"),
+        (lambda p: Predictions(p.clip_scores * np.nan), "nan is not finite"),
+        (lambda p: Predictions(None, np.zeros((200, 5, 4), np.float32)), "expected .* and their edges"),
+        (lambda p: Predictions(None, np.zeros((200, 5, 4), np.float32), np.arange(5.0)), "5 frame edges, expected 6"),
+        (lambda p: Predictions(events=event_table([200], [0], [0.0], [1.0])), "beyond the 200 clips"),
+    ],
+)
+def test_predictions_for_another_reference_are_refused(change, expected):
+    reference, predictions = fold(5)
+    with pytest.raises(InputError, match=expected):
+        score_predictions(reference, change(predictions), resamples=0)

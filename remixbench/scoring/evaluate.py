@@ -17,7 +17,7 @@ from remixbench.scoring.bootstrap import Measure, interval, resample_weights
 from remixbench.scoring.events import FloatArray
 from remixbench.scoring.masks import Masks
 from remixbench.scoring.measures import decided, described, measures_for
-from remixbench.scoring.predictions import Predictions
+from remixbench.scoring.predictions import Predictions, check_predictions
 from remixbench.scoring.reference import Reference
 
 SCORING_VERSION = "1"
@@ -80,7 +80,14 @@ def score_predictions(
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> Scores:
-    """Score predictions against the reference, with bootstrap intervals from `resamples` draws (0: none)."""
+    """Score predictions against the reference, with bootstrap intervals from `resamples` draws (0: none).
+
+    Raises
+    ------
+    InputError
+        If the predictions, or the masks, were not made for this reference.
+    """
+    check_predictions(predictions, reference)
     clips = len(reference.filenames)
     weights = np.concatenate((np.ones((clips, 1)), resample_weights(reference.groups, resamples, seed)), axis=1)
     events = decided(predictions)

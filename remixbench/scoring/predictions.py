@@ -36,6 +36,35 @@ class Predictions:
     events: EventTable | None = None
 
 
+def check_predictions(predictions: Predictions, reference: Reference) -> None:
+    """Refuse predictions that were not made for this reference.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to score, a shape does not fit, or a score is not a number in [0, 1].
+    """
+    clips, classes = reference.weak.shape
+    tags, frames, edges = predictions.clip_scores, predictions.frame_scores, predictions.frame_edges
+    where: list[Sequence[str]] = [reference.filenames, reference.classes]
+    if tags is not None:
+        if tags.shape != (clips, classes):
+            raise InputError(f"clip scores have shape {tags.shape}, expected ({clips}, {classes}): clips, classes")
+        check_scores(tags, "clip scores", where)
+    if frames is not None:
+        if frames.ndim != 3 or frames.shape[::2] != (clips, classes) or edges is None:
+            raise InputError(
+                f"frame scores have shape {frames.shape}, expected ({clips}, frames, {classes}), "
+                "and their edges in seconds"
+            )
+        if edges.shape != (frames.shape[1] + 1,) or not (np.diff(edges) > 0).all():
+            raise InputError(f"there are {len(edges)} frame edges, expected {frames.shape[1] + 1} that rise")
+        check_scores(frames, "frame scores", [where[0], [f"frame {i}" for i in range(frames.shape[1])], where[1]])
+    events = predictions.events
+    if events is not None and len(events) and (events.clip.max() >= clips or events.label.max() >= classes):
+        raise InputError(f"an event names a clip or class beyond the {clips} clips and {classes} classes there are")
+
+
 def check_scores(scores: npt.NDArray[Any], place: str, where: Sequence[Sequence[str]]) -> None:
     """Refuse scores that are not finite or leave [0, 1], saying what they look like.
 
@@ -63,10 +92,12 @@ def check_scores(scores: npt.NDArray[Any], place: str, where: Sequence[Sequence[
         raise InputError(f"{place}: {at}: {value} is not finite, expected a score in [0, 1]")
     if low >= -1e-3 and high <= 1 + 1e-3:
         remedy = "rounding, it seems: clip the scores to [0, 1]"
-    elif low >= 0 and high <= 100:
+    elif low < 0:
+        remedy = "these look like logits: apply a sigmoid"
+    elif 2 < high <= 100:
         remedy = "these look like percentages: divide them by 100"
     else:
-        remedy = "these look like logits: apply a sigmoid"
+        remedy = "rescale the scores to [0, 1]"
     raise InputError(f"{place}: {at}: {value:g} is outside [0, 1] ({remedy})")
 
 
