@@ -133,6 +133,16 @@ def test_a_done_run_is_skipped_and_said(workspace: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
+def test_a_done_run_that_lost_a_file_is_trained_again(workspace: Path) -> None:
+    folder = next(workspace.glob("runs/fake/gap/*/*/*"))
+    tags = (folder / "predictions" / "tags.csv").read_bytes()
+    (folder / "predictions" / "tags.csv").unlink()
+    watcher = Watcher()
+    train(workspace=workspace, system="gap", snr=20, epochs=2, precision="32", progress=watcher)
+    assert "predictions/tags.csv is missing" in watcher.lines[0]
+    assert (folder / "predictions" / "tags.csv").read_bytes() == tags
+
+
 def test_other_settings_are_another_run_beside(workspace: Path) -> None:
     first = next(workspace.glob("runs/fake/gap/*/*/*"))
     before = {path: path.read_bytes() for path in first.rglob("*") if path.is_file()}

@@ -32,6 +32,8 @@ FORMAT = 1
 RUN_FILE = "run.json"
 CHECKPOINT = "checkpoint.pt"
 MODEL = "model.safetensors"
+TAGS, FRAMES = "predictions/tags.csv", "predictions/frames.npz"
+RESULTS = (MODEL, TAGS, FRAMES)
 
 
 def run_folder(workspace: Path, dataset: str, settings: RunSettings, digest: str) -> Path:
@@ -85,8 +87,8 @@ def write_predictions(
     tags : (clips, classes) in [0, 1].
     frames : (clips, frames, classes) in [0, 1]; frame i begins at i · `frame_seconds`.
     """
-    write_tags(folder / "predictions" / "tags.csv", filenames, classes, tags)
-    with appearing(folder / "predictions" / "frames.npz") as beside:
+    write_tags(folder / TAGS, filenames, classes, tags)
+    with appearing(folder / FRAMES) as beside:
         np.savez(
             beside,
             scores=frames,

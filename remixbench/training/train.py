@@ -16,7 +16,7 @@ from remixbench.systems.registry import OptionValue
 from remixbench.training.engine import choose_device
 from remixbench.training.logs import require_tensorboard
 from remixbench.training.one import Work, begin, describe, go_on
-from remixbench.training.runs import RUN_FILE, read_run, run_folder
+from remixbench.training.runs import RESULTS, RUN_FILE, read_run, run_folder
 from remixbench.training.settings import RunSettings, data_digest, list_runs
 from remixbench.training.team import gather, local_rank
 
@@ -133,6 +133,11 @@ def _take(workspace: Path, work: Work, settings: RunSettings, held: ExitStack) -
     # two different runs that start at once must not both find the plain name free
     with FileLock(locks / "place.lock"):
         folder = run_folder(workspace, work.dataset.name, settings, digest)
-        if (folder / RUN_FILE).exists():
-            return folder, read_run(folder)
-        return folder, begin(folder, work, settings, digest)
+        if not (folder / RUN_FILE).exists():
+            return folder, begin(folder, work, settings, digest)
+        info = read_run(folder)
+        lost = [name for name in RESULTS if info["status"] == "done" and not (folder / name).exists()]
+        if lost:
+            work.progress.say(f"{settings.label}: done before, but {lost[0]} is missing, so it is trained again")
+            info["status"] = "training"
+        return folder, info
