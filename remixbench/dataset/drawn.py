@@ -9,6 +9,7 @@ Legacy `RandomState` streams are frozen by numpy, so a plan stays the same over 
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -21,7 +22,7 @@ from remixbench.recipe import Plan, Recipe
 from remixbench.sources.catalogue import Catalogue
 
 MAIN, VALIDATION = 0, 1
-ONSET_DECIMALS = 4
+STEPS_A_SECOND = 10_000  # onsets are whole steps of 0.1 ms
 TRIES = 1000
 
 
@@ -163,10 +164,15 @@ def _onsets(recipe: Recipe, labels: Sequence[str], generator: np.random.RandomSt
         return list(plan.onsets[: len(labels)])
     latest = recipe.mix.duration - plan.max_event
     if not plan.overlap:
-        slack = np.sort(generator.uniform(0, latest - (len(labels) - 1) * plan.max_event, len(labels)))
-        return [_rounded(onset) for onset in slack + plan.max_event * np.arange(len(labels))]
+        # in whole steps, so that rounding brings no two events closer than the longest lasts
+        step = math.ceil(plan.max_event * STEPS_A_SECOND - 1e-6)
+        room = max(0, math.floor(latest * STEPS_A_SECOND + 1e-6) - (len(labels) - 1) * step)
+        slack = np.sort(generator.uniform(0, room, len(labels))).astype(int)
+        return [int(start) / STEPS_A_SECOND for start in slack + step * np.arange(len(labels))]
     for _ in range(TRIES):
-        onsets = [_rounded(onset) for onset in generator.uniform(0, latest, len(labels))]
+        onsets = [
+            math.floor(onset * STEPS_A_SECOND) / STEPS_A_SECOND for onset in generator.uniform(0, latest, len(labels))
+        ]
         apart = (
             labels[i] != labels[j] or abs(onsets[i] - onsets[j]) > plan.max_event
             for i in range(len(labels))
@@ -178,10 +184,6 @@ def _onsets(recipe: Recipe, labels: Sequence[str], generator: np.random.RandomSt
         f"recipe {recipe.name}: {len(labels)} events of {plan.max_event:g} s do not fit into {recipe.mix.duration:g} s"
         " without two of one class overlapping; lower polyphony or max_event"
     )
-
-
-def _rounded(onset: float) -> float:
-    return round(float(onset), ONSET_DECIMALS)
 
 
 def _offset(plan: Plan, generator: np.random.RandomState) -> float:
