@@ -209,6 +209,12 @@ def test_a_run_that_is_not_done(run: Path) -> None:
     assert "the run is not done" in refused(run)
 
 
+@pytest.mark.parametrize(("key", "value"), [("status", None), ("digest", 3), ("format", 99), ("frames", "31")])
+def test_a_run_json_that_was_changed_by_hand(run: Path, key: str, value: object) -> None:
+    change_info(run, **{key: value})
+    assert f"{key}" in refused(run)
+
+
 def test_weights_of_another_run(run: Path) -> None:
     change_info(run, digest="0" * 64)
     assert "is not of the run that run.json describes" in refused(run)

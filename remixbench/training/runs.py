@@ -34,6 +34,7 @@ CHECKPOINT = "checkpoint.pt"
 MODEL = "model.safetensors"
 TAGS, FRAMES = "predictions/tags.csv", "predictions/frames.npz"
 RESULTS = (MODEL, TAGS, FRAMES)
+_KEYS = {"status": str, "digest": str, "precision_used": str, "frames": int, "bands": int, "frame_seconds": float}
 
 
 def run_folder(workspace: Path, dataset: str, settings: RunSettings, digest: str) -> Path:
@@ -51,7 +52,7 @@ def read_run(folder: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If the folder is no run, or one of another format.
+        If the folder is no run, one of another format, or run.json lacks what it must have.
     """
     file = folder / RUN_FILE
     if not file.is_file():
@@ -59,6 +60,11 @@ def read_run(folder: Path) -> dict[str, Any]:
     info = read_json(file)
     if info.get("format") != FORMAT:
         raise InputError(f"{file}: format {info.get('format')}, this version reads format {FORMAT}; train it again")
+    for key, kind in _KEYS.items():
+        if not isinstance(info.get(key), kind):
+            raise InputError(
+                f"{file}: key '{key}' is missing or not of type {kind.__name__}; delete it and train again"
+            )
     return info
 
 
