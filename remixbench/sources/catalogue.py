@@ -7,6 +7,7 @@ draws depend on it.
 
 from __future__ import annotations
 
+import csv
 import io
 import wave
 from dataclasses import dataclass
@@ -139,16 +140,20 @@ def _read_any(path: Path) -> tuple[NDArray[np.float64], int]:
         raise InputError(f"{path}: not readable as audio ({error.error_string}); fetch it again") from None
     if len(samples) < frames:
         raise InputError(f"{path}: truncated, {len(samples)} of {frames} samples could be read; fetch it again")
+    if not np.isfinite(samples).all():
+        raise InputError(
+            f"{path}: has samples that are not finite numbers; fetch it again or leave it out of the table"
+        )
     return _mono(samples), rate
 
 
 def read_table(path: Path, columns: tuple[str, ...], separator: str, how_to_get: str) -> tuple[pd.DataFrame, str]:
-    """Read a source's table with every value as text; returns it with its SHA-256.
+    """Read `columns` of a source's table as text, with the line of each row as index; returns also its SHA-256.
 
     Raises
     ------
     InputError
-        If the file is missing, lacks one of `columns`, has a row with a value missing, or no rows.
+        If the file is missing, lacks one of `columns`, has a row with a value missing or too many, or no rows.
     """
     import pandas as pd
 
@@ -159,29 +164,50 @@ def read_table(path: Path, columns: tuple[str, ...], separator: str, how_to_get:
     except OSError as error:
         raise InputError(f"{path}: not readable ({error.strerror})") from None
     try:
-        table = pd.read_csv(io.BytesIO(data), sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (ValueError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not readable as a table ({str(error).splitlines()[0]})") from None
-    found = [str(column) for column in table.columns]
+        reader = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), delimiter=separator, strict=True)
+        lines = [(reader.line_num, values) for values in reader if values]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not readable as a table ({error})") from None
+    header = lines[0][1] if lines else []
     for column in columns:
-        if column not in found:
-            hint = nearest(column, found)
-            raise InputError(f"{path}: column '{column}' is missing{hint}; found: {', '.join(found)}")
-    if table.empty:
+        if header.count(column) != 1:
+            fault = "is there twice" if column in header else f"is missing{nearest(column, header)}"
+            raise InputError(f"{path}: column '{column}' {fault}; found: {', '.join(header)}")
+    if len(lines) < 2:
         raise InputError(f"{path}: has no rows")
-    for column in columns:
-        empty = np.flatnonzero((table[column] == "").to_numpy())
-        if len(empty):
-            raise InputError(f"{path}, line {empty[0] + 2}: no value in column '{column}'")
-    twice = np.flatnonzero(table[columns[0]].duplicated().to_numpy())
-    if len(twice):
-        row = int(twice[0])
-        raise InputError(f"{path}, line {row + 2}: '{table[columns[0]].iloc[row]}' is named a second time")
+    wanted = [header.index(column) for column in columns]
+    seen: set[str] = set()
+    for line, values in lines[1:]:
+        if len(values) != len(header):
+            raise InputError(f"{path}, line {line}: {len(values)} values, expected {len(header)}")
+        for place in wanted:
+            if not values[place].strip():
+                raise InputError(f"{path}, line {line}: no value in column '{header[place]}'")
+        if values[wanted[0]] in seen:
+            raise InputError(f"{path}, line {line}: '{values[wanted[0]]}' is named a second time")
+        seen.add(values[wanted[0]])
+    rows = [[values[place] for place in wanted] for _, values in lines[1:]]
+    table = pd.DataFrame(rows, columns=list(columns), index=[line for line, _ in lines[1:]], dtype=str)
     return table, sha256(data)
 
 
-def checked_name(path: Path, line: int, name: str) -> str:
-    """Return a file name of a table if it stays below its folder.
+def checked_label(where: str, label: str) -> str:
+    """Return a label of an event if label files can hold it, which join labels by commas in columns by tabs.
+
+    Raises
+    ------
+    InputError
+        If they cannot.
+    """
+    if "," in label or any(ord(c) < 32 for c in label) or label != label.strip():
+        raise InputError(
+            f"{where}: label {label!r} has a comma, a tab or a blank at an end, which label files cannot hold"
+        )
+    return label
+
+
+def checked_name(where: str, name: str) -> str:
+    """Return a file name of a table, `where` it stands, if it stays below its folder.
 
     Raises
     ------
@@ -190,5 +216,5 @@ def checked_name(path: Path, line: int, name: str) -> str:
     """
     parts = name.replace("\\", "/").split("/")
     if name.startswith("/") or ".." in parts or ":" in parts[0] or any(ord(c) < 32 for c in name):
-        raise InputError(f"{path}, line {line}: '{name!r}' is not the name of a file below its folder")
+        raise InputError(f"{where}: {name!r} is not the name of a file below its folder")
     return "/".join(parts)

@@ -17,6 +17,7 @@ from remixbench.sources.catalogue import (
     SCENE_COLUMNS,
     Catalogue,
     FileReader,
+    checked_label,
     checked_name,
     read_table,
 )
@@ -42,8 +43,7 @@ def catalogue(source: Source, sources: Path, kind: Literal["scenes", "events"]) 
         raise InputError(f"{root}: no such folder; the recipe's {kind} name it, relative to the sources directory")
     table, digest = _from_folders(root) if source.table is None else _from_table(root, source)
     for label in table["label"]:
-        if any(c in label for c in ",\t\n\r") or label != label.strip():
-            raise InputError(f"{root}: label '{label!r}' has a comma, a tab or a blank at an end, which label files cannot hold")
+        checked_label(str(root), label)
     columns = SCENE_COLUMNS if kind == "scenes" else EVENT_COLUMNS
     return Catalogue(f"folder {source.folder}", table[list(columns)], digest, FileReader(root))
 
@@ -51,13 +51,16 @@ def catalogue(source: Source, sources: Path, kind: Literal["scenes", "events"]) 
 def _from_folders(root: Path) -> tuple[pd.DataFrame, str]:
     import pandas as pd
 
-    files = sorted(
-        path.relative_to(root).as_posix()
-        for path in root.glob("*/**/*")
-        if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
+    found = (path.relative_to(root) for path in root.glob("*/**/*") if path.suffix.lower() in AUDIO_SUFFIXES)
+    visible = (path for path in found if not any(part.startswith(".") for part in path.parts))
+    files = sorted(path.as_posix() for path in visible if (root / path).is_file())
     if not files:
-        raise InputError(f"{root}: no {', '.join(AUDIO_SUFFIXES)} file in any sub-folder; expected one sub-folder a class")
+        raise InputError(
+            f"{root}: no {', '.join(AUDIO_SUFFIXES)} file in any sub-folder; expected one sub-folder a class"
+        )
+    for file in files:
+        if "\\" in file or any(ord(c) < 32 or "\ud800" <= c <= "\udfff" for c in file):
+            raise InputError(f"{root}: a manifest cannot hold the file name {file!r}; rename it")
     table = pd.DataFrame({"file": files})
     table = table.assign(
         label=[file.split("/", 1)[0] for file in files],
@@ -76,7 +79,7 @@ def _from_table(root: Path, source: Source) -> tuple[pd.DataFrame, str]:
     }  # fmt: skip
     wanted = (names.file, names.label, *(name for name in optional.values() if name is not None))
     table, digest = read_table(path, wanted, separator, "the recipe's source names it")
-    files = [checked_name(path, line, name) for line, name in enumerate(table[names.file], start=2)]
+    files = [checked_name(f"{path}, line {line}", name) for line, name in table[names.file].items()]
     given = {key: table[name] for key, name in optional.items() if name is not None}
     out = table.assign(file=files, label=table[names.label], verified=True)
     out = out.assign(

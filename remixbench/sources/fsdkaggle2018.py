@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from remixbench.errors import InputError
-from remixbench.sources.catalogue import EVENT_COLUMNS, Catalogue, FileReader, checked_name, read_table
+from remixbench.sources.catalogue import EVENT_COLUMNS, Catalogue, FileReader, checked_label, checked_name, read_table
 
 FOLDER = "FSDKaggle2018"
 TABLE = Path(FOLDER, "FSDKaggle2018.meta", "train_post_competition.csv")
@@ -26,15 +26,14 @@ def events(sources: Path) -> Catalogue:
     path = sources / TABLE
     columns = ("fname", "label", "manually_verified", "freesound_id", "license")
     table, digest = read_table(path, columns, ",", HOW_TO_GET)
-    for line, (flag, number) in enumerate(
-        zip(table["manually_verified"], table["freesound_id"], strict=True), start=2
-    ):
+    for line, label, flag, number in table[["label", "manually_verified", "freesound_id"]].itertuples():
+        checked_label(f"{path}, line {line}", label)
         if flag not in ("0", "1"):
             raise InputError(f"{path}, line {line}: manually_verified is '{flag}', expected 0 or 1")
         if not (number.isascii() and number.isdigit() and len(number) <= 18):
             raise InputError(f"{path}, line {line}: freesound_id is '{number[:40]}', expected a number")
     table = table.assign(
-        file=[checked_name(path, line, name) for line, name in enumerate(table["fname"], start=2)],
+        file=[checked_name(f"{path}, line {line}", name) for line, name in table["fname"].items()],
         verified=table["manually_verified"] == "1",
         origin=table["freesound_id"],
         licence=table["license"],

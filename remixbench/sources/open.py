@@ -48,4 +48,6 @@ def _events(recipe: Recipe, sources: Path) -> Catalogue:
         case "folder":
             return folder.catalogue(source, sources, "events")
         case _:
-            raise InputError(f"recipe {recipe.name}: source '{source.source}' has scenes, not events; use fsdkaggle2018")
+            raise InputError(
+                f"recipe {recipe.name}: source '{source.source}' has scenes, not events; use fsdkaggle2018"
+            )

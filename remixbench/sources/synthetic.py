@@ -36,9 +36,7 @@ class SynthesisReader:
             label, _, place_and_piece = stem.partition("-")
             place, _, piece = place_and_piece.partition("-")
             if label not in scene_labels() or not (place.isdigit() and piece.isdigit()):
-                raise InputError(
-                    f"{file}: not a recording of the synthetic source; use the recipe's own manifest"
-                )
+                raise InputError(f"{file}: not a recording of the synthetic source; use the recipe's own manifest")
             samples = synthesise_scene(label, int(place), int(piece), self.rate, SCENE_SECONDS, SEED)
         return samples.astype(np.float64), self.rate
 

@@ -20,7 +20,7 @@ def scenes(sources: Path) -> Catalogue:
     """
     path = sources / FOLDER / "meta.csv"
     table, digest = read_table(path, ("filename", "scene_label", "identifier"), "\t", HOW_TO_GET)
-    names = [checked_name(path, line, name) for line, name in enumerate(table["filename"], start=2)]
+    names = [checked_name(f"{path}, line {line}", name) for line, name in table["filename"].items()]
     table = table.assign(file=[name.rsplit("/", 1)[-1] for name in names])
     table = table.rename(columns={"scene_label": "label", "identifier": "location"})
     return Catalogue("tau2019", table[["file", "label", "location"]], digest, FileReader(sources / FOLDER / "audio"))
