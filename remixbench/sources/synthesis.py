@@ -87,9 +87,7 @@ def synthesise_event(label: str, number: int, rate: int, seed: int) -> NDArray[n
     return _on_grid(wet * (random.uniform(0.3, 0.85) / np.abs(wet).max()))
 
 
-def synthesise_scene(
-    label: str, place: int, piece: int, rate: int, seconds: float, seed: int
-) -> NDArray[np.float32]:
+def synthesise_scene(label: str, place: int, piece: int, rate: int, seconds: float, seed: int) -> NDArray[np.float32]:
     """Return piece `piece` of the recording of a scene at a place.
 
     Pieces of one place share its colour, density and hum, and differ in all details.

@@ -118,9 +118,7 @@ def _joined(blocks: Signal, step: int) -> Signal:
 def wander(random: Generator, count: int, rate: int, per_second: float) -> Signal:
     """Return a line in [-1, 1] through `per_second` random points a second."""
     points = 2 + int(count / rate * per_second) + 1
-    line: Signal = np.interp(
-        np.arange(count) * (per_second / rate), np.arange(points), random.uniform(-1, 1, points)
-    )
+    line: Signal = np.interp(np.arange(count) * (per_second / rate), np.arange(points), random.uniform(-1, 1, points))
     return line
 
 

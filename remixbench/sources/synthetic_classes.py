@@ -63,9 +63,7 @@ EVENTS: dict[str, Pattern] = {
         R(1, 4),
         R(0.35, 0.7),
     ),
-    "Bass_drum": one(
-        Struck(R(45, 85), MEMBRANE, decay=R(0.12, 0.35), slope=R(1.2, 2.0), thud=R(0.02, 0.1), bend=0.8)
-    ),
+    "Bass_drum": one(Struck(R(45, 85), MEMBRANE, decay=R(0.12, 0.35), slope=R(1.2, 2.0), thud=R(0.02, 0.1), bend=0.8)),
     "Burping_or_eructation": one(
         Pulses(R(45, 85), R(0.4, 1.4), body=formants(420, 750, 1900), jitter=R(0.25, 0.5), drift=0.3)
     ),
@@ -81,9 +79,7 @@ EVENTS: dict[str, Pattern] = {
                     rise=R(0.2, 0.5),
                 )
             ),
-            Part(
-                Friction(R(180, 350), R(1.0, 1.5), seconds=R(2.0, 3.5), attack=R(0.2, 0.5), release=0.3), 0.5
-            ),
+            Part(Friction(R(180, 350), R(1.0, 1.5), seconds=R(2.0, 3.5), attack=R(0.2, 0.5), release=0.3), 0.5),
         )
     ),
     "Cello": one(Bowed(R(66, 200), R(1.2, 2.8), body=CELLO)),
@@ -150,9 +146,7 @@ EVENTS: dict[str, Pattern] = {
         )
     ),
     "Electric_piano": again(
-        Struck(
-            R(180, 500), TINE, decay=R(0.4, 0.8), slope=R(1.2, 2.0), damping=R(0.5, 1.0), thud=R(0.01, 0.03)
-        ),
+        Struck(R(180, 500), TINE, decay=R(0.4, 0.8), slope=R(1.2, 2.0), damping=R(0.5, 1.0), thud=R(0.01, 0.03)),
         R(1, 3),
         R(0.3, 0.7),
     ),
@@ -180,9 +174,7 @@ EVENTS: dict[str, Pattern] = {
             ),
         )
     ),
-    "Flute": one(
-        Blown(R(450, 1300), R(0.8, 2.5), slope=R(2.2, 3.2), breath=R(0.08, 0.2), vibrato=R(0.006, 0.012))
-    ),
+    "Flute": one(Blown(R(450, 1300), R(0.8, 2.5), slope=R(2.2, 3.2), breath=R(0.08, 0.2), vibrato=R(0.006, 0.012))),
     "Glockenspiel": again(
         Struck(R(1000, 2600), FREE_BAR, decay=R(0.3, 0.9), slope=R(0.6, 1.2), thud=R(0.02, 0.06)),
         R(1, 5),
@@ -358,9 +350,7 @@ EVENTS: dict[str, Pattern] = {
         R(2, 5),
         R(0.22, 0.45),
     ),
-    "Tearing": one(
-        Friction(R(1800, 3500), R(1.0, 1.4), seconds=R(0.4, 1.6), crackle=0.95, grain=R(120, 300))
-    ),
+    "Tearing": one(Friction(R(1800, 3500), R(1.0, 1.4), seconds=R(0.4, 1.6), crackle=0.95, grain=R(120, 300))),
     "Telephone": again(
         Struck(R(900, 1500), TWO_BELLS, decay=R(0.1, 0.3), slope=R(0.2, 0.5)), R(16, 34), R(0.04, 0.055), 0.02
     ),

@@ -111,9 +111,7 @@ class Struck:
         slope, damping, thud = (part.draw(random) for part in (self.slope, self.damping, self.thud))
         ratios = np.array(self.ratios)
         count = samples(min(3.5, max(0.05, 5 * decay)), rate)
-        place = random.uniform(
-            0.4, 1.0, len(ratios)
-        )  # where it was struck decides how much of each mode is heard
+        place = random.uniform(0.4, 1.0, len(ratios))  # where it was struck decides how much of each mode is heard
         ring = modal(pitch * ratios, decay * ratios**-damping, place * ratios**-slope, count, rate)
         if self.bend > 0:
             t = np.arange(count) / rate
@@ -217,9 +215,7 @@ class Voice:
         source += breath * random.standard_normal(count)
         first, last = (resonate(source, rate, vowel) for vowel in self.vowels)
         place = np.linspace(0, 1, count)
-        return (first * (1 - place) + last * place) * swell(
-            count, rate, self.attack.draw(random), self.release
-        )
+        return (first * (1 - place) + last * place) * swell(count, rate, self.attack.draw(random), self.release)
 
 
 @dataclass(frozen=True)
