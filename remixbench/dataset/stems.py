@@ -61,7 +61,7 @@ def mixture(stems: Stems) -> NDArray[np.int16]:
     """Return the mean of the two stems, (samples,), halves rounded to even: the mono file."""
     a, b = stems.events, stems.scene
     # in 16 bits throughout, which is several times faster than a wider sum
-    mean = (a >> 1) + (b >> 1) + (a & b & 1)
+    mean: NDArray[np.int16] = (a >> 1) + (b >> 1) + (a & b & 1)
     mean += (a ^ b) & mean & 1
     return mean
 

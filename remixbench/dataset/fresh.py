@@ -1,0 +1,102 @@
+"""Mixtures made on the fly: the clips of a manifest, or the same recordings combined anew for every epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from remixbench.dataset.excerpts import FreshExcerpts
+from remixbench.dataset.features import logmel
+from remixbench.dataset.manifest import Clip, Event
+from remixbench.dataset.render import place_events, read_scene, render
+from remixbench.dataset.stems import Stems, exact_mixture
+from remixbench.errors import InputError
+from remixbench.recipe import Recipe
+from remixbench.sources.catalogue import Catalogue
+
+ROUNDS = 100
+
+
+@dataclass(frozen=True)
+class Mixer:
+    """Mixes single clips of a recipe from its sources, without any file of a data set."""
+
+    recipe: Recipe
+    scenes: Catalogue
+    events: Catalogue
+    excerpts: FreshExcerpts
+
+    @staticmethod
+    def of(recipe: Recipe, scenes: Catalogue, events: Catalogue) -> Mixer:
+        """Make a mixer that keeps the last few event recordings in memory."""
+        return Mixer(recipe, scenes, events, FreshExcerpts(recipe, events.reader))
+
+    def stems(self, clip: Clip, snr: float) -> Stems:
+        """Return the two channels of a clip at `snr` dB, the same samples as in the data set's files."""
+        scene = read_scene(self.recipe, self.scenes.reader, clip.scene_file)
+        return render(self.recipe, scene, place_events(self.recipe, clip, self.excerpts), snr).stems
+
+    def logmel(self, clip: Clip, snr: float) -> NDArray[np.float32]:
+        """Return the log-mel of a clip at `snr` dB, (frames, bands)."""
+        return logmel(exact_mixture(self.stems(clip, snr)), self.recipe.features, self.recipe.mix.rate)
+
+
+def recombine(clips: list[Clip], generator: np.random.Generator) -> list[Clip]:
+    """Deal the scenes and the events of some clips to one another anew; onsets stay with their places.
+
+    Two events of one class never overlap in a clip unless they do in every try. All clips must be of one role,
+    so that nothing leaks.
+    """
+    scenes = generator.permutation(len(clips))
+    places = [(row, event) for row, clip in enumerate(clips) for event in clip.events]
+    order = generator.permutation(len(places))
+    for _ in range(ROUNDS):
+        contents = [places[k][1] for k in order]
+        bad = _clashes(places, contents)
+        if not len(bad):
+            break
+        partners = generator.integers(0, len(places), len(bad))
+        for one, other in zip(bad, partners, strict=True):
+            order[one], order[other] = order[other], order[one]
+    events: list[list[Event]] = [[] for _ in clips]
+    for (row, place), k in zip(places, order, strict=True):
+        content = places[k][1]
+        events[row].append(replace(place, file=content.file, label=content.label, start=content.start))
+    return [
+        replace(
+            clip,
+            scene_file=clips[scenes[row]].scene_file,
+            scene_label=clips[scenes[row]].scene_label,
+            scene_location=clips[scenes[row]].scene_location,
+            events=tuple(events[row]),
+        )
+        for row, clip in enumerate(clips)
+    ]
+
+
+def _clashes(places: list[tuple[int, Event]], contents: list[Event]) -> list[int]:
+    """Return the places whose event would overlap an earlier one of its class in the same clip."""
+    heard: dict[tuple[int, str], list[Event]] = {}
+    bad = []
+    for k, ((row, place), content) in enumerate(zip(places, contents, strict=True)):
+        before = heard.setdefault((row, content.label), [])
+        if any(abs(place.onset - other.onset) < max(place.max_duration, other.max_duration) for other in before):
+            bad.append(k)
+        before.append(place)
+    return bad
+
+
+def one_role(clips: tuple[Clip, ...], roles: NDArray[np.str_], role: str) -> list[Clip]:
+    """Return the clips of one role.
+
+    Raises
+    ------
+    InputError
+        If there are none.
+    """
+    chosen = [clip for clip, its in zip(clips, roles, strict=True) if its == role]
+    if not chosen:
+        raise InputError(f"no clip has the role '{role}'; there are: {', '.join(sorted(set(roles)))}")
+    return chosen
