@@ -18,45 +18,70 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from remixbench.dataset.build import make
-    from remixbench.dataset.layout import Dataset
+    from remixbench.dataset.layout import Dataset, find_dataset
     from remixbench.dataset.planning import plan
+    from remixbench.dataset.verify import verify
     from remixbench.errors import InputError, RemixbenchError
     from remixbench.figures.show import show
     from remixbench.leaderboard.page.report import report
     from remixbench.leaderboard.score import score
     from remixbench.recipe import Recipe, load_recipe
+    from remixbench.sources.check import check_sources
+    from remixbench.sources.download import download
+    from remixbench.training.fresh import FreshMixtures
+    from remixbench.training.predict import predict
+    from remixbench.training.train import train
+    from remixbench.training.trained import load_system
 
 # name: the module that has it
 _HOME = {
     "Dataset": "remixbench.dataset.layout",
+    "FreshMixtures": "remixbench.training.fresh",
     "InputError": "remixbench.errors",
     "Recipe": "remixbench.recipe",
     "RemixbenchError": "remixbench.errors",
+    "check_sources": "remixbench.sources.check",
+    "download": "remixbench.sources.download",
+    "find_dataset": "remixbench.dataset.layout",
     "load_recipe": "remixbench.recipe",
+    "load_system": "remixbench.training.trained",
     "make": "remixbench.dataset.build",
     "plan": "remixbench.dataset.planning",
-    "score": "remixbench.leaderboard.score",
+    "predict": "remixbench.training.predict",
     "report": "remixbench.leaderboard.page.report",
+    "score": "remixbench.leaderboard.score",
     "show": "remixbench.figures.show",
+    "train": "remixbench.training.train",
+    "verify": "remixbench.dataset.verify",
 }
 
 __all__ = [
     "Dataset",
+    "FreshMixtures",
     "InputError",
     "Recipe",
     "RemixbenchError",
+    "check_sources",
+    "download",
+    "find_dataset",
     "load_recipe",
+    "load_system",
     "make",
     "plan",
+    "predict",
     "report",
     "score",
     "show",
+    "train",
+    "verify",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
+    if name in ("systems", "scoring"):
+        return import_module(f"remixbench.{name}")
     raise AttributeError(f"module 'remixbench' has no attribute '{name}'")
 
 
