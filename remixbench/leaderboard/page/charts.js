@@ -44,7 +44,23 @@ const charts = (() => {
   }
 
   function plot(options) {
-    return Plot.plot({style: STYLE, ...options});
+    return picture(Plot.plot({style: STYLE, ...options}), options.ariaLabel);
+  }
+
+  function colours(options, width) {
+    return picture(Plot.legend({color: options, style: STYLE, width, height: 46}), options.label);
+  }
+
+  // To a screen reader a chart is one picture with a name; what its parts are called is for style and tests.
+  function picture(chart, name) {
+    const svg = chart.matches("svg") ? chart : chart.querySelector("svg");
+    svg.setAttribute("role", "img");
+    svg.setAttribute("aria-label", name);
+    for (const part of svg.querySelectorAll("g[aria-label]")) {
+      part.dataset.mark = part.getAttribute("aria-label");
+      part.removeAttribute("aria-label");
+    }
+    return chart;
   }
 
   function shorten(text, letters) {
@@ -157,10 +173,10 @@ const charts = (() => {
           fill: (cell) => cell.value > 0.6 ? "black" : "white"})] : []),
       ],
     });
-    const key = Plot.legend({color: colour, style: STYLE, width: Math.min(width, 260)});
+    const key = colours(colour, Math.min(width, 260));
     show("chart-classes",
       `Average precision of single classes at ${decibels(snr)}, from the easiest class to the hardest.`, key, chart,
-      table("The figures as a table", ["Class", ...rows.map(({name}) => name)],
+      table("The figures by class as a table", ["Class", ...rows.map(({name}) => name)],
         labels.map((label) => [readable(label), ...rows.map(({ap}) => number(ap[label]))])));
   }
 
@@ -190,8 +206,8 @@ const charts = (() => {
     });
   }
 
-  function tableOf(found, values, key, name) {
-    return table("The figures as a table", ["System", ...values.map(name)],
+  function tableOf(found, values, key, name, caption) {
+    return table(caption, ["System", ...values.map(name)],
       found.map((each) => [each.name, ...values.map((value) => {
         const point = each.points.find((candidate) => candidate[key] === value);
         return point ? number(point.value) : "";
@@ -206,7 +222,7 @@ const charts = (() => {
     const x = {key: "snr", show: decibels, scale: {label: "Signal-to-noise ratio (dB)", ticks: values,
       tickFormat: String, inset: 24, domain: values.length > 1 ? d3.extent(values) : [values[0] - 1, values[0] + 1]}};
     show("chart-noise", caption, legend(found), lines(width, found, x, metric, caption),
-      tableOf(found, values, "snr", decibels));
+      tableOf(found, values, "snr", decibels, "The figures by noise as a table"));
   }
 
   function size(width, {snr, metric}) {
@@ -228,7 +244,7 @@ const charts = (() => {
     const x = {key: "part", show: name, scale: {label: "Part of the training clips (%)", type: "log", ticks: values,
       tickFormat: String, inset: 24}};
     show("chart-size", caption, legend(found), lines(width, found, x, metric, caption),
-      tableOf(found, values, "part", name));
+      tableOf(found, values, "part", name, "The figures by training size as a table"));
   }
 
   function learning(width, {snr}) {
@@ -267,5 +283,5 @@ const charts = (() => {
     const drawn = {forest, classes, noise, size, learning};
     for (const [name, draw] of Object.entries(drawn)) watch(document.getElementById(`chart-${name}`), draw);
   }
-  return {look, sample, plot};
+  return {look, sample, plot, colours};
 })();

@@ -2,7 +2,7 @@
 // The clip explorer: one clip's sound, spectrogram, reference and frame scores of every system on one axis of time.
 (() => {
   const {data, make, watch, bytes, readable, table} = page;
-  const {look, sample, plot} = charts;
+  const {look, sample, plot, colours} = charts;
   const root = document.getElementById("explorer");
   if (!root || !data.clips.length) return;
   const SOUNDS = {mixture: "Mixture", events: "Events alone", scene: "Scene alone"};
@@ -96,9 +96,8 @@
       x: {...time, axis: null, grid: true}, y: {domain: inside, label: null, tickFormat: short, tickSize: 0},
       marks: [Plot.gridX(), Plot.barX(clip.events, {x1: "onset", x2: "offset", y: "label", fill: "var(--c0)", inset: 2})],
     });
-    const key = Plot.legend({color: {scheme: "magma", domain: [clip.loudest - clip.range, clip.loudest],
-      label: "Magnitude (dB)"}, width: Math.min(200, width), height: 44, style: {background: "transparent",
-      color: "inherit", fontFamily: "inherit"}});
+    const key = colours({scheme: "magma", domain: [clip.loudest - clip.range, clip.loudest], label: "Magnitude (dB)"},
+      Math.min(200, width));
     const shown = clip.scores.filter(({row}) => !hidden.has(row));
     const parts = [make("div", {class: "headed"}, make("h3", {}, "Log-mel spectrogram"), key), spectrogram, make("h3", {}, "Reference"), reference];
     if (clip.scores.length) parts.push(make("h3", {}, "Frame scores"), scores(shared, time, shown, short));
