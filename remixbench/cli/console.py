@@ -32,6 +32,15 @@ class Settings:
         return Bars() if sys.stderr.isatty() else Lines()
 
 
+def counted(done: float, unit: str) -> str:
+    """Return an amount in its unit: 12 clips, 1.2 GB."""
+    if unit != "B":
+        return f"{done:.3g} {unit}" if isinstance(done, float) else f"{done} {unit}"
+    from rich.filesize import decimal
+
+    return str(decimal(int(done)))
+
+
 class Lines:
     """Progress as plain lines, for logs."""
 
@@ -52,11 +61,11 @@ class Lines:
                 last = now
                 rate = done / (now - start)
                 left = f", {(total - done) / rate:.0f} s left" if rate else ""
-                self.say(f"{label}: {done} of {total} {unit}, {rate:.3g}/s{left}")
+                self.say(f"{label}: {counted(done, unit)} of {counted(total, unit)}, {counted(rate, unit)}/s{left}")
 
         yield advance
         took = time.monotonic() - start
-        self.say(f"{label}: {done} of {total} {unit} in {took:.1f} s")
+        self.say(f"{label}: {counted(done, unit)} of {counted(total, unit)} in {took:.1f} s")
 
     def bar(self, label: str, total: int, unit: str) -> AbstractContextManager[Advance]:
         """Open a bar that is a line every ten seconds and one at the end."""
@@ -68,14 +77,13 @@ class Bars:
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
 
         self._bars = RichProgress(
             TextColumn("{task.description}"),
             BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[unit]}, {task.fields[rate]}"),
+            TextColumn("{task.fields[amount]}"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
         )
@@ -92,18 +100,21 @@ class Bars:
         self._open += 1
         start = time.monotonic()
         done = 0
-        task = self._bars.add_task(label, total=total, unit=unit, rate="")
+        task = self._bars.add_task(label, total=total, amount="")
 
         def advance(by: int) -> None:
             nonlocal done
             done += by
             rate = done / max(time.monotonic() - start, 1e-9)
-            self._bars.update(task, advance=by, rate=f"{rate:.3g}/s")
+            amount = f"{counted(done, unit)} of {counted(total, unit)}, {counted(rate, unit)}/s"
+            self._bars.update(task, advance=by, amount=amount)
 
         try:
             yield advance
         finally:
             self._open -= 1
+            if unit == "B":  # a download opens dozens
+                self._bars.remove_task(task)
             if self._open == 0:
                 self._bars.stop()
 
