@@ -239,7 +239,7 @@ def _render_blocks(
     """Render blocks of clips; this process notes each as done when its records have come back."""
     rows = [_rows(manifest, block) for block in blocks]
     tasks = ((job, part, [manifest.clips[row] for row in part]) for part in rows)
-    with progress.bar("clips", sum(map(len, rows)), f"clips at {len(job.snrs)} SNRs") as advance:
+    with progress.bar(f"mixing at {len(job.snrs)} SNRs", sum(map(len, rows)), "clips") as advance:
         for block, records in zip(blocks, workers.run(render_block, tasks, len(rows)), strict=True):
             for snr in job.snrs:
                 unfinished.keep(snr, block, [record for record in records if record["snr"] == snr])
