@@ -112,17 +112,17 @@ def _reasons(
 
 def _check_tables(manifest: Manifest, scenes: Catalogue, events: Catalogue, sources: Path, remedy: str) -> None:
     """Check that the recordings of the manifest are in the sources' tables under the same labels."""
-    wanted_scenes = {clip.scene_file: clip.scene_label for clip in manifest.clips}
-    wanted_events = {event.file: event.label for clip in manifest.clips for event in clip.events}
+    wanted_scenes = dict.fromkeys((clip.scene_file, clip.scene_label) for clip in manifest.clips)
+    wanted_events = dict.fromkeys((event.file, event.label) for clip in manifest.clips for event in clip.events)
     for catalogue, wanted, kind in ((scenes, wanted_scenes, "scene"), (events, wanted_events, "event")):
         labels = dict(zip(catalogue.table["file"], catalogue.table["label"], strict=True))
-        absent = [file for file in wanted if file not in labels]
+        absent = [file for file, _ in wanted if file not in labels]
         if absent:
             raise InputError(
                 f"the table of {kind}s below {sources} is not the one that the manifest was made from: {len(absent)} of"
                 f" {len(wanted)} recordings are not in it, the first {absent[0]}" + (f"; {remedy}" if remedy else "")
             )
-        for file, label in wanted.items():
+        for file, label in wanted:
             if labels[file] != label:
                 raise InputError(f"{file}: the manifest calls it '{label}', the table of {kind}s '{labels[file]}'")
 
