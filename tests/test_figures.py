@@ -195,6 +195,15 @@ def test_a_label_is_never_read_as_a_formula(dataset: Dataset, tmp_path: Path) ->
     assert "&lt;script&gt;" in text
 
 
+def run_json(dataset: Dataset, system: str) -> dict[str, Any]:
+    recipe = dataset.recipe
+    return {
+        "format": 1, "status": "done", "digest": "0" * 64, "dataset": "fake", "manifest_digest": dataset.digest,
+        "system": system, "snr": 20.0, "fold": 4, "seed": 0, "precision_used": "32", "frames": recipe.frames,
+        "bands": recipe.features.bands, "frame_seconds": recipe.frame_seconds,
+    }  # fmt: skip
+
+
 def untrained_run(dataset: Dataset, system: str) -> Path:
     """Write a run as `train` leaves it, with the network's first weights."""
     from remixbench.systems import build, resolve_options
@@ -222,8 +231,7 @@ def untrained_run(dataset: Dataset, system: str) -> Path:
         even,
         even.copy(),
     )
-    about = {"format": 1, "status": "done", "dataset": "fake", "manifest_digest": dataset.digest}
-    write_json(folder / "run.json", about | {"system": system, "snr": 20.0, "fold": 4, "seed": 0})
+    write_json(folder / "run.json", run_json(dataset, system))
     return folder
 
 
@@ -244,9 +252,19 @@ def test_a_folder_that_is_no_run_is_refused(dataset: Dataset) -> None:
         show(clip="00003", workspace=workspace_of(dataset), run="nowhere")
 
 
-def test_a_run_that_is_not_done_is_refused(dataset: Dataset, tmp_path: Path) -> None:
-    write_json(tmp_path / "run.json", {"format": 1, "status": "training", "dataset": "fake"})
-    with pytest.raises(InputError, match="the run is not done; `remixbench train` goes on with it"):
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"status": "training"}, "the run is not done; `remixbench train` goes on with it"),
+        ({"snr": "loud"}, r"run\.json: key 'snr' is missing or of another type; train the run again"),
+        ({"format": 9}, "format 9, this version reads format 1"),
+    ],
+)
+def test_a_run_that_cannot_be_used_is_refused(
+    dataset: Dataset, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    write_json(tmp_path / "run.json", run_json(dataset, "gap") | change)
+    with pytest.raises(InputError, match=message):
         show(clip="00003", workspace=workspace_of(dataset), run=tmp_path)
 
 

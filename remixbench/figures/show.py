@@ -85,6 +85,8 @@ def _draw_run(folder: Path, info: dict[str, Any], dataset: Dataset, view: ClipVi
         write_figure(figure, target)
 
 
+# keys of run.json that a picture needs beside those that `read_run` checks, with their types
+_KEYS: dict[str, Any] = {"dataset": str, "system": str, "snr": (int, float), "fold": int, "manifest_digest": str}
 _ROLES = {"train": "training", "validation": "validation", "test": "test"}
 
 
@@ -103,6 +105,9 @@ def _read_run(folder: Path) -> dict[str, Any]:
     from remixbench.training.runs import read_run
 
     info = read_run(folder)
+    for key, kind in _KEYS.items():
+        if not isinstance(info.get(key), kind):
+            raise InputError(f"{folder / 'run.json'}: key '{key}' is missing or of another type; train the run again")
     if info["status"] != "done":
         raise InputError(f"{folder}: the run is not done; `remixbench train` goes on with it")
     return info

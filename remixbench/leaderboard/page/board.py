@@ -110,10 +110,12 @@ def read_board(file: Path) -> Board:
     if not file.is_file():
         raise InputError(f"{file}: no leaderboard yet; `remixbench score` writes it")
     try:
-        return Board.model_validate_json(json.dumps(read_json(file)))
+        return Board.model_validate_json(json.dumps(read_json(file), allow_nan=False))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])
         raise InputError(
             f"{file}: {key}: {first['msg']}; not a leaderboard of this version, run `remixbench score` again"
         ) from None
+    except ValueError as error:
+        raise InputError(f"{file}: holds what is no number ({error}); run `remixbench score` again") from None

@@ -59,9 +59,9 @@ def explore(
         If a clip's sound or a run's frame scores are broken.
     """
     tested: dict[tuple[float, int], list[tuple[int, Path]]] = {}
-    for row, snr, folder, info in runs_of(board, workspace):
-        if info.get("manifest_digest") == dataset.digest and snr in dataset.snrs:
-            tested.setdefault((snr, int(info["fold"])), []).append((row, folder))
+    for run in runs_of(board, workspace):
+        if run.info.get("manifest_digest") == dataset.digest and run.snr in dataset.snrs:
+            tested.setdefault((run.snr, run.fold), []).append((run.row, run.folder))
     fold = max(
         {fold for _, fold in tested} or set(dataset.manifest.folds),
         key=lambda fold: (sum(len(runs) for (_, each), runs in tested.items() if each == fold), fold),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,30 @@ from remixbench.leaderboard.page.board import Board
 NUMBERS = ("loss", "validation_micro_ap", "test_micro_ap")
 
 
-def runs_of(board: Board, workspace: Path) -> Iterator[tuple[int, float, Path, dict[str, Any]]]:
-    """Yield row, SNR, folder and run.json of every run of this workspace that a row is made from.
+@dataclass(frozen=True)
+class Run:
+    """A run that a row of the board is made from: the row's place, the run's folder, and its run.json."""
+
+    row: int
+    snr: float
+    fold: int
+    seed: int | None
+    folder: Path
+    info: dict[str, Any]
+
+
+def runs_of(board: Board, workspace: Path) -> Iterator[Run]:
+    """Yield every run of this workspace that a row is made from.
 
     A board may hold what strangers handed in: only folders below the workspace's runs are looked at.
     """
     above = (workspace / "runs").resolve()
-    for index, row in enumerate(board.rows):
-        for column in row.snrs if row.kind == "run" else ():
+    for row, each in enumerate(board.rows):
+        for column in each.snrs if each.kind == "run" else ():
             for made in column.made_from:
                 folder = (workspace / (made.run or "")).resolve()
                 if folder.is_relative_to(above) and (folder / "run.json").is_file():
-                    yield index, column.snr, folder, read_json(folder / "run.json")
+                    yield Run(row, column.snr, made.fold, made.seed, folder, read_json(folder / "run.json"))
 
 
 def learning_curves(board: Board, workspace: Path) -> list[dict[str, Any]]:
@@ -37,13 +50,18 @@ def learning_curves(board: Board, workspace: Path) -> list[dict[str, Any]]:
     InputError
         If a history is broken.
     """
-    curves = []
-    for row, snr, folder, info in runs_of(board, workspace):
-        file = folder / "history.csv"
-        if file.is_file():
-            about = {key: info.get(key) for key in ("fold", "seed", "epoch")}
-            curves.append({"row": row, "snr": snr, **about, **read_history(file)})
-    return curves
+    return [
+        {
+            "row": run.row,
+            "snr": run.snr,
+            "fold": run.fold,
+            "seed": run.seed,
+            "epoch": run.info.get("epoch"),
+            **read_history(run.folder / "history.csv"),
+        }
+        for run in runs_of(board, workspace)
+        if (run.folder / "history.csv").is_file()
+    ]
 
 
 def read_history(file: Path) -> dict[str, list[float | None]]:
