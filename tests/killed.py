@@ -5,7 +5,7 @@
 Every round forks a child that makes a data set in FOLDER/<round>, in a process group of its own, and ends it by
 SIGKILL; afterwards `make` goes on undisturbed. FOLDER/whole was never disturbed.
 
-random KILLS     kill after seeded random times, each data set again and again until a run comes through
+random KILLS     kill after seeded random times, each data set up to four times
 replaces         end before or after the n-th file is renamed into place: the first ones, some in the middle,
                  and both before and after each of the last sixteen
 """
@@ -84,8 +84,10 @@ def at_random(kills_wanted: int) -> None:
     while kills < kills_wanted:
         rounds += 1
         options: dict[str, object] = {"jobs": 2, "backend": "threading"} if rounds % 2 else {}
-        while forked(folder / f"{rounds:03d}", kill_after=draw.uniform(0, 0.8 * whole), **options) != 0:
-            kills += 1
+        place = folder / f"{rounds:03d}"
+        for _ in range(4):
+            kills += forked(place, kill_after=draw.uniform(0, 0.9 * whole), **options) != 0
+        assert forked(place, **options) == 0
     print(f"{kills} kills")
 
 
