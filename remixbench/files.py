@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,11 +18,11 @@ from remixbench.errors import InputError
 def appearing(path: Path) -> Iterator[Path]:
     """Yield a path to write to; on success it is renamed to `path`, on failure removed.
 
-    The temporary name carries the process id, so that two processes never write the same file; it ends in
-    the suffix of `path`, so that libraries which choose a format by suffix do the right thing.
+    The temporary name is never the same twice (process ids are, on two machines that share a disk); it ends
+    in the suffix of `path`, so that libraries which choose a format by suffix do the right thing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    beside = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")
     try:
         yield beside
         os.replace(beside, path)
