@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from remixbench.leaderboard.grid import Cell, Grid
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#+!|~$&@-])")
+# a dash, a plus or a hash means something only where a line starts; within names they stay readable
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~$&@]|^[-+#])")
 
 
 def to_markdown(grids: Sequence[Grid]) -> str:

@@ -1,0 +1,105 @@
+"""The whole road through the command line, as a user walks it: make, train, score, report."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score
+
+FIVE = ("gap", "gmp", "gwrp", "atrous-ap", "2ap-aux")
+
+
+def remixbench(workspace: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "remixbench", "--workspace", str(workspace), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+
+
+def read_tags(path: Path) -> tuple[list[str], list[str], np.ndarray]:
+    header, *rows = list(csv.reader(path.open(encoding="utf-8")))
+    return header[1:], [row[0] for row in rows], np.array([[float(v) for v in row[1:]] for row in rows])
+
+
+def test_an_empty_workspace_makes_trains_and_scores_mini(tmp_path: Path) -> None:
+    made = remixbench(tmp_path, "make", "--snr", "0", "20", "--clips-per-fold", "4")
+    assert made.returncode == 0, made.stderr
+    assert "recipe mini" in made.stderr
+    assert "not comparable" in made.stderr
+
+    trained = remixbench(tmp_path, "train", "--epochs", "1")
+    assert trained.returncode == 0, trained.stderr
+    runs = tmp_path / "runs" / "mini"
+    for system in FIVE:
+        for snr in (0, 20):
+            assert (runs / system / f"snr_{snr}" / "fold_4" / "seed_0" / "model.safetensors").exists()
+
+    scored = remixbench(tmp_path, "score", "--bootstrap", "20", "--format", "md")
+    assert scored.returncode == 0, scored.stderr
+    for system in FIVE:
+        assert system in scored.stdout
+    assert "not comparable" in scored.stdout.lower()
+
+    # the figure in metrics.json is what scikit-learn says of the predictions
+    run = runs / "gap" / "snr_20" / "fold_4" / "seed_0"
+    classes, filenames, scores = read_tags(run / "predictions" / "tags.csv")
+    weak = dict(csv.reader((tmp_path / "datasets" / "mini" / "labels" / "weak.tsv").open(), delimiter="\t"))
+    truth = np.array([[label in weak[name].split(",") for label in classes] for name in filenames])
+    figures = json.loads((run / "metrics.json").read_text(encoding="utf-8"))["figures"]
+    assert figures["micro_ap"] == pytest.approx(average_precision_score(truth, scores, average="micro"), abs=1e-9)
+
+    before = {path: path.read_bytes() for path in (tmp_path / "leaderboard").iterdir()}
+    again = remixbench(tmp_path, "score", "--bootstrap", "20")
+    assert again.returncode == 0, again.stderr
+    assert {path: path.read_bytes() for path in (tmp_path / "leaderboard").iterdir()} == before
+
+
+def test_real_recordings_in_the_layout_of_the_real_data_sets(standin: Path, tmp_path: Path) -> None:
+    (tmp_path / "sources").symlink_to(standin)
+    refused = remixbench(tmp_path, "make", "--recipe", "remix2019")
+    assert refused.returncode == 2
+    assert refused.stderr.count("\n") == 1
+    assert "--replan" in refused.stderr
+
+    part = ("--recipe", "remix2019", "--replan", "--clips-per-fold", "2", "--snr", "-5", "20")
+    made = remixbench(tmp_path, "make", *part)
+    assert made.returncode == 0, made.stderr
+    dataset = tmp_path / "datasets" / "remix2019"
+    description = json.loads((dataset / "dataset.json").read_text(encoding="utf-8"))
+    assert description["comparable"] is False
+    assert len(description["not_comparable"]) == 2  # another manifest, and a part of it
+    assert np.load(dataset / "snr_-5" / "logmel.npy").shape == (8, 311, 64)
+    assert len(list((dataset / "snr_20" / "audio").glob("*.wav"))) == 8
+
+    trained = remixbench(tmp_path, "train", "--system", "gap", "--snr", "20", "--epochs", "1")
+    assert trained.returncode == 0, trained.stderr
+    scored = remixbench(tmp_path, "score", "--bootstrap", "20", "--format", "md")
+    assert scored.returncode == 0, scored.stderr
+    assert "not comparable" in scored.stdout.lower()
+    assert "0.5067" in scored.stdout  # the published row stands under its own heading
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("make", "--recipe", "remix2019"), "download"),
+        (("make", "--recipe", "remix2091"), "did you mean 'remix2019'?"),
+        (("make", "--snr", "ten"), "'ten'"),
+        (("make", "--snr", "0", "nan"), "'nan'"),
+        (("train",), "make"),
+        (("train", "--system", "2ap-auxx"), ""),
+        (("score",), "make"),
+        (("verify", "nothing"), "nothing"),
+        (("scoer",), "did you mean 'score'?"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(tmp_path: Path, arguments: tuple[str, ...], says: str) -> None:
+    done = remixbench(tmp_path, *arguments)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert says in done.stderr
+    assert not list(tmp_path.iterdir())  # nothing is left behind
