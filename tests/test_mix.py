@@ -194,6 +194,30 @@ def test_levels_of_the_released_definition_are_told_as_they_are(made: Dataset, c
     assert max(spread) - min(spread) > 1
 
 
+def test_drawn_events_that_overlap_add_by_either_definition(corpus: Path, tmp_path: Path) -> None:
+    dataset = made_with(corpus, tmp_path, mix__level_of="recording", mix__excerpt="start", plan__polyphony=3)
+    met = 0
+    for clip in dataset.clips:
+        expected = np.zeros(2 * RATE)
+        times = np.zeros(2 * RATE, dtype=int)
+        for event in clip.events:
+            recording, rate = soundfile.read(corpus / tiny.FSD_AUDIO / event.file)
+            whole = librosa.resample(recording, orig_sr=rate, target_sr=RATE, res_type="soxr_hq")
+            first = int(event.onset * RATE)
+            end = int((event.onset + min(len(recording) / rate, 0.5)) * RATE)
+            expected[first:end] += whole[: end - first] / np.sqrt(np.mean(whole**2)) * 10 ** (10 / 20)
+            times[first:end] += 1
+        stereo, rate = soundfile.read(corpus / tiny.TAU / "audio" / clip.scene_file)
+        scene = librosa.resample(stereo.mean(axis=1), orig_sr=rate, target_sr=RATE, res_type="soxr_hq")
+        scene /= np.sqrt(np.mean(scene**2))
+        peak = max(np.abs(expected).max(), np.abs(scene).max())
+        both = soundfile.read(dataset.stems(clip, 10), dtype="int16")[0]
+        assert np.abs(both[:, 0] - expected / peak * 32767).max() < 0.51
+        assert np.abs(both[:, 1] - scene / peak * 32767).max() < 0.51
+        met += int((times > 1).any())
+    assert met > 3
+
+
 def part(background: np.ndarray, event: Event, count: int) -> np.ndarray:
     first = int(event.onset * RATE)
     return background[first : first + count]

@@ -53,7 +53,8 @@ class Request:
 
     def audible(self) -> str:
         """Return the part of the recipe that the data set depends on."""
-        return self.recipe.model_dump_json(include={"scenes", "events", "mix", "features"}, exclude={"mix": {"snrs"}})
+        heard = {"scenes": True, "events": True, "plan": {"method", "max_event"}, "mix": True, "features": True}
+        return self.recipe.model_dump_json(include=heard, exclude={"mix": {"snrs"}})
 
 
 def existing(request: Request) -> Dataset | None:

@@ -118,7 +118,8 @@ def place_events(recipe: Recipe, clip: Clip, excerpts: Excerpts) -> list[Placed]
 def render(recipe: Recipe, scene: Signal, events: list[Placed], snr: float) -> Rendered:
     """Mix one clip at one ratio."""
     how = recipe.mix
-    overwrite = how.level_of == "recording"
+    # the released code overwrites, on a grid where events never meet; drawn ones may
+    overwrite = how.level_of == "recording" and recipe.plan.method == "released"
     gains = event_gains(scene, events, snr, how.rate, how.level, how.level_of)
     stems, peak = mix(scene, events, gains, how.quantise, overwrite)
     scale = full_scale(how.quantise) / peak
