@@ -53,7 +53,7 @@ class Request:
 
     def audible(self) -> str:
         """Return the part of the recipe that the data set depends on."""
-        heard = {"scenes": True, "events": True, "plan": {"method", "max_event"}, "mix": True, "features": True}
+        heard: Any = {"scenes": True, "events": True, "plan": {"method", "max_event"}, "mix": True, "features": True}
         return self.recipe.model_dump_json(include=heard, exclude={"mix": {"snrs"}})
 
 
