@@ -1,0 +1,222 @@
+"""The documentation says what the program does: every block that can be run is run, in order, page by page.
+
+How a block is treated stands in an HTML comment on a line before it:
+
+(none)                          ```console, ```bash and ```python are run in the page's workspace; what a console block
+                                shows below a command must be what comes out ("..." stands for anything)
+<!-- goes on from: PAGE -->     at the top of a page: its workspace begins as a copy of what PAGE left
+<!-- writes: FILE -->           the block is written to FILE of the workspace
+<!-- needs: WHAT -->            what this machine may not have: of remixbench commands the options are checked, Python and
+                                shell scripts are parsed, nothing is run
+<!-- runs as a job array -->    a shell script whose `#SBATCH --array` tasks are run as processes at once
+
+Pages are run where matplotlib and jinja2 are, as in the project's own set-up.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import pytest
+import torch
+
+from remixbench.cli import group, run
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+PAGES = {path.stem: path for path in sorted(DOCS.glob("*.md"))}
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+COMMENT = re.compile(r"<!-- (goes on from|writes|needs|runs as a job array):? ?(.*?) -->")
+RUNNABLE = ("console", "bash", "python")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page, with the comment before it as (kind, value)."""
+
+    page: str
+    line: int
+    language: str
+    text: str
+    comment: tuple[str, str]
+
+    @property
+    def where(self) -> str:
+        return f"docs/{self.page}.md, line {self.line}"
+
+
+def blocks(page: str) -> list[Block]:
+    text = PAGES[page].read_text(encoding="utf-8")
+    found = []
+    for match in FENCE.finditer(text):
+        before = text[: match.start()].rstrip("\n").rsplit("\n", 1)[-1]
+        comment = COMMENT.fullmatch(before.strip())
+        kind = (comment[1], comment[2]) if comment else ("", "")
+        found.append(Block(page, text.count("\n", 0, match.start()) + 1, match[1], match[2], kind))
+    return found
+
+
+def goes_on_from(page: str) -> str | None:
+    comment = re.search(r"<!-- goes on from: (.*?) -->", PAGES[page].read_text(encoding="utf-8"))
+    return comment[1] if comment else None
+
+
+def commands(block: Block) -> list[tuple[str, list[str]]]:
+    """Return every command of a console block with the lines shown below it."""
+    found: list[tuple[str, list[str]]] = []
+    for line in block.text.replace("\\\n", " ").splitlines():
+        if line.startswith("$ "):
+            found.append((line[2:], []))
+        elif found:
+            found[-1][1].append(line)
+        else:
+            raise AssertionError(f"{block.where}: a console block begins with '$ '")
+    return found
+
+
+def shell_environment() -> dict[str, str]:
+    """Return an environment in which `remixbench` and `python` are those of this interpreter."""
+    return os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+
+
+def output_of(command: str, folder: Path) -> str:
+    """Run a command in `folder` and return what it prints; anything but status 0 is a failure."""
+    words = shlex.split(command, comments=True)
+    if words[0] == "remixbench" and not set("|&;<>$*") & set(command):
+        printed, said = io.StringIO(), io.StringIO()
+        with contextlib.chdir(folder), contextlib.redirect_stdout(printed), contextlib.redirect_stderr(said):
+            status = run(words[1:])
+        assert status == 0, f"{command}: {said.getvalue()}"
+        return said.getvalue() + printed.getvalue()
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", command], cwd=folder, env=shell_environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"{command}: {done.stderr[-2000:]}"
+    return done.stderr + done.stdout
+
+
+def check_shown(block: Block, command: str, shown: list[str], output: str) -> None:
+    """Check that every line shown occurs in the output, in order."""
+    there = iter(line.rstrip() for line in output.splitlines())
+    for line in shown:
+        pattern = ".*".join(map(re.escape, line.rstrip().split("...")))
+        if pattern != ".*":  # a line of dots alone stands for any number of lines
+            assert any(re.fullmatch(pattern, other) for other in there), (
+                f"{block.where}: `{command}` does not print {line!r}, but\n{output}"
+            )
+
+
+def check_options(block: Block) -> None:
+    """Check that the remixbench commands of a block exist and take what they are given."""
+    if block.language == "python":
+        ast.parse(block.text)
+        return
+    subprocess.run(["bash", "-n"], input=block.text.replace("$ ", "  "), text=True, check=True)
+    lines = [command for command, _ in commands(block)] if block.language == "console" else block.text.splitlines()
+    text = "\n".join(lines).replace("\\\n", " ")
+    for call in re.findall(r"(?:^|\s)remixbench (.*)$", text, re.MULTILINE):
+        words = shlex.split(re.sub(r"\$\{?\w+\}?", "1", call), comments=True)
+        with click.Context(group) as above:
+            rest = group.make_parser(above).parse_args(words)[1] if words[0].startswith("-") else words
+            command = group.get_command(above, rest[0])
+            assert command is not None, f"{block.where}: no command {rest[0]}"
+            command.make_context(rest[0], rest[1:], parent=above)
+
+
+def run_job_array(block: Block, folder: Path) -> None:
+    """Run a Slurm script's array as Slurm does: one process a task, the task's number in the environment, at once."""
+    array = re.search(r"^#SBATCH --array=(\d+)-(\d+)$", block.text, re.MULTILINE)
+    assert array, f"{block.where}: no line '#SBATCH --array=FIRST-LAST'"
+    script = folder / "job.sh"
+    script.write_text(block.text)
+    first, last = int(array[1]), int(array[2])
+    tasks = [
+        subprocess.Popen(
+            ["bash", str(script)], cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env=shell_environment()
+            | {"SLURM_ARRAY_TASK_ID": str(number), "SLURM_ARRAY_TASK_COUNT": str(last - first + 1),
+               "SLURM_CPUS_PER_TASK": "1"},
+        )
+        for number in range(first, last + 1)
+    ]  # fmt: skip
+    said = [task.communicate(timeout=300)[1] for task in tasks]
+    assert [task.returncode for task in tasks] == [0] * len(tasks), said
+
+
+def run_block(block: Block, folder: Path, names: dict[str, object]) -> None:
+    kind, value = block.comment
+    if kind == "writes":
+        (folder / value).parent.mkdir(parents=True, exist_ok=True)
+        (folder / value).write_text(block.text, encoding="utf-8")
+    elif block.language not in RUNNABLE:
+        return
+    elif kind == "needs":
+        check_options(block)
+    elif kind == "runs as a job array":
+        run_job_array(block, folder)
+    elif block.language == "python":
+        with contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()):
+            exec(compile(block.text, block.where, "exec"), names)
+    elif block.language == "bash":
+        output_of(block.text, folder)
+    else:
+        for command, shown in commands(block):
+            check_shown(block, command, shown, output_of(command, folder))
+
+
+class Workspaces:
+    """The workspace that each page leaves; a page is run once."""
+
+    def __init__(self, above: Path) -> None:
+        self.above = above
+        self.left: dict[str, Path] = {}
+
+    def after(self, page: str) -> Path:
+        if page not in self.left:
+            folder = self.above / page
+            before = goes_on_from(page)
+            if before:
+                shutil.copytree(self.after(before), folder)
+            else:
+                folder.mkdir()
+            names: dict[str, object] = {"__name__": "__main__"}
+            for block in blocks(page):
+                run_block(block, folder, names)
+            self.left[page] = folder
+        return self.left[page]
+
+
+@pytest.fixture(scope="module")
+def workspaces(tmp_path_factory: pytest.TempPathFactory) -> Workspaces:
+    return Workspaces(tmp_path_factory.mktemp("docs"))
+
+
+@pytest.fixture(autouse=True)
+def _as_outside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    pytest.importorskip("matplotlib", reason="pages draw; matplotlib is not here")
+    pytest.importorskip("jinja2", reason="pages make the report; jinja2 is not here")
+    monkeypatch.delenv("REMIXBENCH_WORKSPACE", raising=False)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if any(b.language in RUNNABLE for b in blocks(page))])
+def test_every_command_of_a_page_runs(page: str, workspaces: Workspaces) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        workspaces.after(page)
