@@ -45,6 +45,9 @@ def command(settings: Settings, /, option: tuple[str, ...], **values: Any) -> No
 
     Example: remixbench train --system gap 2ap-aux --snr 0 20 --epochs 10
     """
+    from remixbench.cli.machine import prepare_for_torch
+
+    prepare_for_torch()
     from remixbench.training.train import train
 
     done = train(workspace=settings.workspace, options=parse_options(option), progress=settings.progress(), **values)
