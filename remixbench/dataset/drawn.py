@@ -103,7 +103,11 @@ def _deal(
     generator: np.random.RandomState,
     what: str,
 ) -> dict[tuple[int, int], list[int]]:
-    """Deal rows to bins by whole groups, each label on its own, the largest group first to the emptiest bin."""
+    """Deal rows to bins by whole groups, each label on its own, the largest group first to the emptiest bin.
+
+    Of a label with more groups than folds, the smallest go to the validation parts first, one each: dealt by size
+    alone, a label of few groups would be in no validation part.
+    """
     members: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     home: dict[str, tuple[int, int]] = {}
     for row, (label, group) in enumerate(zip(labels, groups, strict=True)):
@@ -116,10 +120,13 @@ def _deal(
         total = sum(len(rows) for rows in members[label].values())
         keys = [list(shares)[k] for k in generator.permutation(len(shares))]
         missing = {key: shares[key] * total for key in keys}
+        validation = [key for key in keys if key[1] == VALIDATION]
+        spare = names[len(keys) - len(validation) :][::-1]
+        reserved = dict(zip(spare, validation, strict=False))
         for name in names:
             rows = members[label][name]
             # a place that appears under two labels stays where it was put first
-            key = home.setdefault(name, max(keys, key=lambda key: missing[key]))
+            key = home.setdefault(name, reserved.get(name) or max(keys, key=lambda key: missing[key]))
             missing[key] -= len(rows)
             dealt[key].setdefault(name, []).extend(rows)
     _fill_empty(dealt, what)
