@@ -21,16 +21,19 @@ def command(settings: Settings, dataset: str | None, deep: int, sources: Path | 
 
     Example: remixbench verify remix2019 --deep 20
     """
-    from remixbench.dataset.layout import find_dataset
+    from remixbench.dataset.layout import Dataset, find_folder
     from remixbench.dataset.verify import verify
 
-    there = find_dataset(settings.workspace, dataset)
+    folder = find_folder(settings.workspace, dataset)
     differences = verify(
-        workspace=settings.workspace, dataset=there, deep=deep, sources=sources, progress=settings.progress()
+        workspace=settings.workspace, dataset=folder, deep=deep, sources=sources, progress=settings.progress()
     )
     for line in differences:
         click.echo(line)
-    made = f"{len(there.clips)} clips at {len(there.snrs)} SNRs"
+    if differences:
+        click.echo(f"{folder}: {len(differences)} difference{'s' * (len(differences) > 1)}")
+        return 1
+    there = Dataset.open(folder)
     again = f", {min(deep, len(there.clips))} rendered again" if deep else ""
-    click.echo(f"{there.path}: {made}{again}; {len(differences) or 'no'} difference{'s' * (len(differences) != 1)}")
-    return 1 if differences else 0
+    click.echo(f"{folder}: {len(there.clips)} clips at {len(there.snrs)} SNRs{again}; no differences")
+    return 0

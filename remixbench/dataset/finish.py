@@ -103,7 +103,9 @@ def is_made(request: Request, there: Dataset | None, snr: float) -> bool:
 
 
 def unmade(request: Request, there: Dataset | None, snrs: Sequence[float]) -> tuple[float, ...]:
-    """Return the ratios of `snrs` that are still to be made."""
+    """Return the ratios that are still to be made: those of `snrs`, or all if a file of them all was lost."""
+    if there is not None and any(not (request.folder / name).is_file() for name in there.info["files"]):
+        return tuple(sorted({*snrs, *there.snrs}))
     return tuple(snr for snr in snrs if not is_made(request, there, snr))
 
 
@@ -113,13 +115,12 @@ def finish(request: Request, there: Dataset | None, work: Work, events: Catalogu
     names = [f"{clip.id}.{request.audio_format}" for clip in clips]
     records = {snr: work.records(snr, block_count(len(clips))) for snr in snrs}
     keep = () if there is None else there.snrs
-    if there is None:
-        excerpts = StoredExcerpts(work.folder / "excerpts", request.manifest.excerpts)
-        seconds = {file: excerpts.facts((file, start)).seconds for file, start in request.manifest.excerpts}
-        write_bytes(folder / "labels" / "strong.tsv", labels.strong(recipe, clips, names, seconds))
-        write_bytes(folder / "labels" / "weak.tsv", labels.weak(clips, names))
-        write_bytes(folder / "labels" / "durations.tsv", labels.durations(recipe, names))
-        write_bytes(folder / "ATTRIBUTION.csv", labels.attribution(request.manifest, events))
+    excerpts = StoredExcerpts(work.folder / "excerpts", request.manifest.excerpts)
+    seconds = {file: excerpts.facts((file, start)).seconds for file, start in request.manifest.excerpts}
+    write_bytes(folder / "labels" / "strong.tsv", labels.strong(recipe, clips, names, seconds))
+    write_bytes(folder / "labels" / "weak.tsv", labels.weak(clips, names))
+    write_bytes(folder / "labels" / "durations.tsv", labels.durations(recipe, names))
+    write_bytes(folder / "ATTRIBUTION.csv", labels.attribution(request.manifest, events))
     _merge(folder / "labels" / "levels.csv", _levels(request, records), keep)
     _merge(folder / "digests.csv", _digests(records, "pcm"), keep)
     if request.stems:

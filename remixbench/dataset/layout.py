@@ -220,27 +220,36 @@ class Dataset:
         return array
 
 
-def find_dataset(workspace: Path, dataset: str | Path | Dataset | None = None) -> Dataset:
-    """Open a data set by path, by name in the workspace, or the one made last.
+def find_folder(workspace: Path, dataset: str | Path | None = None) -> Path:
+    """Return the folder of a data set by path, by name in the workspace, or of the one made last.
 
     Raises
     ------
     InputError
         If there is none, or none of that name.
     """
-    if isinstance(dataset, Dataset):
-        return dataset
     found = sorted((workspace / "datasets").glob("*/dataset.json"))
     if dataset is not None:
         for path in (Path(dataset), workspace / "datasets" / dataset):
             if path.is_dir():
-                return Dataset.open(path)
+                return path
         names = [file.parent.name for file in found]
         there = f"; there are: {', '.join(names)}" if names else "; `remixbench make` makes one"
         raise InputError(f"no data set '{dataset}'{nearest(str(dataset), names)} in {workspace / 'datasets'}{there}")
     if not found:
         raise InputError(f"{workspace / 'datasets'}: there is no data set yet; `remixbench make` makes one")
-    return Dataset.open(max(found, key=lambda file: str(read_json(file).get("made", ""))).parent)
+    return max(found, key=lambda file: str(read_json(file).get("made", ""))).parent
+
+
+def find_dataset(workspace: Path, dataset: str | Path | Dataset | None = None) -> Dataset:
+    """Open a data set by path, by name in the workspace, or the one made last.
+
+    Raises
+    ------
+    InputError
+        If there is none, or none of that name, or it cannot be opened.
+    """
+    return dataset if isinstance(dataset, Dataset) else Dataset.open(find_folder(workspace, dataset))
 
 
 def as_tuple(values: Any) -> tuple[Any, ...]:

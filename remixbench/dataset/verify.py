@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from remixbench.dataset.excerpts import FreshExcerpts
 from remixbench.dataset.features import logmel
-from remixbench.dataset.layout import Dataset, find_dataset, snr_name
+from remixbench.dataset.layout import Dataset, find_folder, snr_name
 from remixbench.dataset.manifest import Clip
 from remixbench.dataset.render import pcm_digest, place_events, read_scene, render
 from remixbench.dataset.stems import exact_mixture, mixture
@@ -27,7 +27,7 @@ LOGMEL_TOLERANCE = 1e-4  # between machines: the order of a library's float32 su
 def verify(
     *,
     workspace: str | Path = ".",
-    dataset: str | Path | Dataset | None = None,
+    dataset: str | Path | None = None,
     deep: int = 0,
     sources: str | Path | None = None,
     jobs: int = -1,
@@ -48,7 +48,13 @@ def verify(
 
     if deep < 0:
         raise InputError(f"--deep {deep}: expected a number of clips, 0 or more")
-    there = find_dataset(Path(workspace), dataset)
+    folder = find_folder(Path(workspace), dataset)
+    try:
+        there = Dataset.open(folder)
+    except InputError as error:
+        if not (folder / "dataset.json").exists():
+            raise
+        return [str(error)]  # a manifest or description that was altered: nothing else can be held against it
     differences = [*_fixed_files(there), *_stray_files(there)]
     digests = {snr: _digests(there, "digests.csv", snr) for snr in there.snrs}
     stems = {snr: _digests(there, "stems_digests.csv", snr) for snr in there.info.get("stems", [])}
@@ -64,8 +70,8 @@ def verify(
     for snr in there.info.get("features", []):
         differences += _features(there, float(snr))
     if deep:
-        folder = Path(workspace) / "sources" if sources is None else Path(sources)
-        differences += _rendered_again(there, folder, deep, digests, progress)
+        root = Path(workspace) / "sources" if sources is None else Path(sources)
+        differences += _rendered_again(there, root, deep, digests, progress)
     return differences
 
 
