@@ -6,8 +6,8 @@ How a block is treated stands in an HTML comment on a line before it:
                                 shows below a command must be what comes out ("..." stands for anything)
 <!-- goes on from: PAGE -->     at the top of a page: its workspace begins as a copy of what PAGE left
 <!-- writes: FILE -->           the block is written to FILE of the workspace
-<!-- needs: WHAT -->            what this machine may not have: of remixbench commands the options are checked, Python and
-                                shell scripts are parsed, nothing is run
+<!-- needs: WHAT -->            what this machine may not have: of remixbench commands the options are checked, other code
+                                is parsed, nothing is run
 <!-- runs as a job array -->    a shell script whose `#SBATCH --array` tasks are run as processes at once
 
 Pages are run where matplotlib and jinja2 are, as in the project's own set-up.
@@ -18,6 +18,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import io
+import json
 import os
 import re
 import shlex
@@ -33,7 +34,9 @@ import click
 import pytest
 import torch
 
+import remixbench
 from remixbench.cli import group, run
+from remixbench.recipe import Columns, Features, Mix, Plan, Recipe, Source, Training
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -220,3 +223,81 @@ def test_every_command_of_a_page_runs(page: str, workspaces: Workspaces) -> None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         workspaces.after(page)
+
+
+def test_every_page_is_in_the_table_of_contents() -> None:
+    toctrees = re.findall(r"^```\{toctree\}\n(.*?)^```$", PAGES["index"].read_text(), re.MULTILINE | re.DOTALL)
+    listed = [line for toctree in toctrees for line in toctree.splitlines() if line and not line.startswith(":")]
+    assert sorted(listed) == sorted(set(PAGES) - {"index"})
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", PAGES[page].read_text(encoding="utf-8")):
+        assert target.startswith("https://") or (DOCS / target).exists(), target
+
+
+def test_every_named_test_exists() -> None:
+    named = {name for path in PAGES.values() for name in re.findall(r"tests/\w+\.py::\w+", path.read_text("utf-8"))}
+    assert len(named) > 50
+    for name in sorted(named):
+        file, _, function = name.partition("::")
+        assert re.search(rf"^def {function}\(", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE), name
+
+
+def test_every_public_name_is_in_the_api() -> None:
+    text = PAGES["api"].read_text(encoding="utf-8")
+    for name in remixbench.__all__:
+        assert re.search(rf":: remixbench\.{name}\b", text), name
+
+
+def test_every_key_of_a_recipe_is_explained_with_its_default() -> None:
+    rows = {}
+    section = ""
+    for line in PAGES["recipes"].read_text(encoding="utf-8").split("## Every key")[1].splitlines():
+        if line.startswith("### "):
+            section = line
+        for key in re.findall(r"`(\w+)`", line.split("|")[1] if line.startswith("| `") else ""):
+            rows[section, key] = line
+    for name, model in (("plan", Plan), ("mix", Mix), ("features", Features), ("scenes", Source)):
+        section = next(title for title, _ in rows if f"`{name}`" in title)
+        assert {key for title, key in rows if title == section} == set(model.model_fields), name
+    text = PAGES["recipes"].read_text(encoding="utf-8")
+    for key in (*Recipe.model_fields, *Training.model_fields, *Columns.model_fields):
+        assert f"`{key}`" in text, key
+
+
+def test_the_keys_and_columns_of_files_are_explained(workspaces: Workspaces) -> None:
+    text = PAGES["formats"].read_text(encoding="utf-8")
+    folder = workspaces.after("formats")
+    run_folder = folder / "runs/mini/gap/snr_20/fold_4/seed_0"
+    keys = [
+        *json.loads((folder / "datasets/mini/dataset.json").read_text()),
+        *json.loads((run_folder / "run.json").read_text()),
+        *json.loads((run_folder / "metrics.json").read_text()),
+    ]
+    tables = [*(folder / "datasets/mini").glob("*.csv"), *(folder / "datasets/mini").glob("*/*.[ct]sv")]
+    tables += [folder / "leaderboard/mini.csv", run_folder / "history.csv"]
+    for table in tables:
+        keys += re.split(r"[,\t]", table.read_text(encoding="utf-8").splitlines()[0])
+    assert len(tables) >= 11
+    assert sorted({key for key in keys if f"`{key}`" not in text}) == []
+
+
+def test_the_example_system_is_small_and_as_shown() -> None:
+    example = DOCS / "examples" / "bands-system"
+    sources = {path.name: path.read_text(encoding="utf-8") for path in example.iterdir() if path.is_file()}
+    shown = {block.comment[1]: block.text for block in blocks("systems") if block.comment[0] == "writes"}
+    assert shown == {f"bands-system/{name}": text for name, text in sources.items()}
+    assert sum(len(text.splitlines()) for text in sources.values()) < 40
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    for module in ("sphinx", "myst_parser", "furo"):
+        pytest.importorskip(module, reason=f"the extra 'docs' is not installed: no {module}")
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-q", "-W", "-E", str(DOCS), str(tmp_path / "site")],
+        capture_output=True, text=True, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "site" / "api.html").is_file()
