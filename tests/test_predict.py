@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import struct
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +24,7 @@ from remixbench.cli import run as command_line
 from remixbench.dataset.features import logmel
 from remixbench.errors import InputError
 from remixbench.training.predict import predict
+from remixbench.training.thresholds import Event
 from remixbench.training.train import train
 from remixbench.training.trained import load_system, window_starts
 
@@ -151,6 +155,73 @@ def test_files_of_one_name_are_told_apart_by_their_paths(trained: Path, tmp_path
     assert list(predict(trained, paths)) == [path.as_posix() for path in paths]
     with pytest.raises(InputError, match="given twice"):
         predict(trained, [paths[0], paths[0]])
+
+
+def test_a_picture_of_each_file_is_written_beside_the_rest(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib", reason="pictures need matplotlib")
+    monkeypatch.chdir(tmp_path)
+    for name, seconds in (("short.wav", 0.3), ("long.flac", 7.0)):
+        soundfile.write(tmp_path / name, clip(1, seconds), RATE)
+    called = ["-q", "predict", str(trained), "short.wav", "long.flac", "--figure"]
+    assert command_line([*called, "--out", "out"]) == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "events.tsv", "long.png", "short.png", "tags.csv",
+    ]  # fmt: skip
+    assert (tmp_path / "out" / "long.png").read_bytes().startswith(b"\x89PNG")
+    with_pictures = capsys.readouterr().out
+    assert command_line(called) == 0  # without --out the pictures alone, in the current folder
+    assert {path.name for path in tmp_path.glob("*.*")} == {"short.wav", "long.flac", "short.png", "long.png"}
+    assert capsys.readouterr().out == with_pictures
+
+
+def test_a_picture_without_matplotlib_is_refused_before_any_work(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(InputError, match=r"pictures need matplotlib.*pip install 'remixbench\[report\]'"):
+        predict(trained, tmp_path / "absent.wav", out=tmp_path / "out", figure=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_most_eventful_window_is_shown() -> None:
+    from remixbench.figures.recording import most_eventful
+
+    starts = window_starts(40, 20)  # a frame a second: from 0, 10 and 20 s
+    assert starts == [0, 10, 20]
+    assert most_eventful([], starts, 20, 1.0) == 0
+    assert most_eventful([Event(0, 3, "Bark"), Event(25, 28, "Bark")], starts, 20, 1.0) == 0  # 3 s in each
+    assert most_eventful([Event(0, 3, "Bark"), Event(29, 32, "Bark"), Event(35, 36, "Bell")], starts, 20, 1.0) == 20
+    assert most_eventful([Event(22, 24, "Bark"), Event(22, 24, "Bell"), Event(0, 3, "Bark")], starts, 20, 1.0) == 10
+
+
+def test_a_picture_says_which_part_it_shows_and_claims_no_reference(trained: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="pictures need matplotlib")
+    from remixbench.figures.recording import draw_recording
+
+    system = load_system(trained)
+    texts = {}
+    for seconds in (0.3, 2.0, 7.0):
+        recording = system.listen(clip(1, seconds), RATE)
+        heard = replace(system.judge(recording), events=(Event(5.0, 6.5, "Bark"),) if seconds == 7 else ())
+        draw_recording(system, recording, heard, "street.wav", tmp_path / "out.svg")
+        texts[seconds] = " ".join(re.findall(r">([^<>]+)</(?:text|tspan)>", (tmp_path / "out.svg").read_text()))
+    assert "2ap-aux, street.wav, 0.3 s, repeated to fill 2 s" in texts[0.3]
+    assert texts[2.0].endswith("2ap-aux, street.wav, 2.0 s")
+    # windows of 31 frames begin every 15 frames of 64 ms; that from frame 75 holds all of the event
+    assert "2ap-aux, street.wav, 4.8 to 6.8 s of 7.0 s, where most is heard" in texts[7.0]
+    for text in texts.values():
+        assert all(f"({letter}) " in text for letter in "abcdefgh")
+        assert "in the clip" not in text
+        assert "reference" not in text
+
+
+def test_pictures_of_files_of_one_name_are_numbered() -> None:
+    from remixbench.figures.recording import picture_names
+
+    assert picture_names([Path("x/a.wav"), Path("b.c.flac")]) == ["a.png", "b.c.png"]
+    assert picture_names([Path("x/a.wav"), Path("y/A.flac"), Path("b.wav")]) == ["1-a.png", "2-A.png", "3-b.png"]
 
 
 def bad_audio(folder: Path) -> dict[str, str]:

@@ -13,16 +13,25 @@ from remixbench.cli.console import Settings
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("audio", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="AUDIO...")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Write tags.csv and events.tsv there.")
+@click.option(
+    "--figure", is_flag=True, help="Write a picture of each file, NAME.png. [into --out, or the current folder]"
+)
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="Where to compute.")
 @click.pass_obj
-def command(settings: Settings, /, run: Path, audio: tuple[Path, ...], out: Path | None, device: str) -> None:
+def command(
+    settings: Settings, /, run: Path, audio: tuple[Path, ...], out: Path | None, figure: bool, device: str
+) -> None:
     """Say what the trained system of a RUN hears in AUDIO files of any format, rate and length.
 
-    Prints the events: file name, onset and offset in seconds, label.
+    Prints the events: file name, onset and offset in seconds, label. A picture shows log-mel, reconstruction, attention
+    and scores as `remixbench show --run` does; of a long recording the window in which most is heard.
 
-    Example: remixbench predict runs/mini/2ap-aux/snr_20/fold_4/seed_0 street.wav --out heard
+    Example: remixbench predict runs/mini/2ap-aux/snr_20/fold_4/seed_0 street.wav --out heard --figure
     """
+    from remixbench.cli.machine import prepare_for_torch
+
+    prepare_for_torch()
     from remixbench.training.predict import events_table, predict
 
-    predictions = predict(run, audio, out=out, device=device, progress=settings.progress())
+    predictions = predict(run, audio, out=out, figure=figure, device=device, progress=settings.progress())
     click.echo(events_table(predictions), nl=False)

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from remixbench.figures import panels
 from remixbench.figures.canvas import ACCENT, FAINT, INK, SCORE, SPECTRUM, WEIGHT
-from remixbench.figures.clip import ClipView
-from remixbench.figures.scales import DB_PER_NEPER
+from remixbench.figures.clip import Bar
+from remixbench.figures.scales import DB_PER_NEPER, Scales
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,6 +39,26 @@ SCORE_AXES = (0.1, 0.2, 0.5, 1.0)
 """Where the axis of clip scores may end."""
 
 Array = NDArray[np.float32]
+
+
+class Subject(Protocol):
+    """What the panels need of the clip that is listened to; a `ClipView` has it, and so has any recording."""
+
+    @property
+    def logmel(self) -> Array:
+        """(frames, bands), natural logarithm."""
+
+    @property
+    def scales(self) -> Scales:
+        """The axes of the log-mel."""
+
+    @property
+    def bars(self) -> Sequence[Bar] | None:
+        """The reference, by onset; None where nobody knows what is in it."""
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """The classes of the reference, each once."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +90,7 @@ def attention_height(classes: int) -> float:
     return sum(UPPER_ROWS) + AROUND + PER_CLASS * max(10, classes if classes <= MOST_CLASSES else KEPT_CLASSES)
 
 
-def draw_attention(figure: Figure, view: ClipView, seen: Seen, classes: Sequence[str], title: str) -> None:
+def draw_attention(figure: Figure, view: Subject, seen: Seen, classes: Sequence[str], title: str) -> None:
     """Draw the eight panels into an empty figure of `attention_height`."""
     figure.suptitle(title, fontsize=8.5, x=0.01, ha="left")
     rest = attention_height(len(classes)) - sum(UPPER_ROWS)
@@ -90,7 +110,7 @@ def shown_classes(scores: Array, classes: Sequence[str], reference: Sequence[str
     return sorted([*must, *rest][: max(KEPT_CLASSES, len(must))])
 
 
-def _spectrograms(figure: Any, view: ClipView, seen: Seen) -> None:
+def _spectrograms(figure: Any, view: Subject, seen: Seen) -> None:
     left, right = figure.subplots(1, 2)
     image = panels.spectrogram(left, view.logmel, view.scales)
     panels.time_axis(left, view.scales)
@@ -105,7 +125,7 @@ def _spectrograms(figure: Any, view: ClipView, seen: Seen) -> None:
     right.set_ylabel("")
 
 
-def _attended(figure: Any, view: ClipView, seen: Seen, classes: Sequence[str]) -> None:
+def _attended(figure: Any, view: Subject, seen: Seen, classes: Sequence[str]) -> None:
     """Draw where the most probable classes are listened for; the class maps of a system without attention."""
     best = [int(k) for k in np.argsort(-seen.clip_scores, kind="stable")[:SHOWN_CLASSES]]
     row = np.atleast_1d(figure.subplots(1, SHOWN_CLASSES))
@@ -117,8 +137,8 @@ def _attended(figure: Any, view: ClipView, seen: Seen, classes: Sequence[str]) -
         panels.absent(axes, f"only {len(best)} classes")
         axes.set_title(f"({'cde'[len(best) + place]})")
     for place, (axes, k) in enumerate(zip(row, best, strict=False)):
-        true = "in the clip" if classes[k] in view.labels else "not in the clip"
-        title = f"({'cde'[place]}) {what}\n{panels.readable(classes[k])} {seen.clip_scores[k]:.2f}, {true}"
+        true = "" if view.bars is None else ", in the clip" if classes[k] in view.labels else ", not in the clip"
+        title = f"({'cde'[place]}) {what}\n{panels.readable(classes[k])} {seen.clip_scores[k]:.2f}{true}"
         axes.set_title(title)
         if values is None:
             panels.absent(axes, "this system has neither\nattention nor class maps")
@@ -131,12 +151,12 @@ def _attended(figure: Any, view: ClipView, seen: Seen, classes: Sequence[str]) -
             _colorbar(figure, image, list(row), unit)
 
 
-def _by_class(figure: Any, view: ClipView, seen: Seen, classes: Sequence[str]) -> None:
+def _by_class(figure: Any, view: Subject, seen: Seen, classes: Sequence[str]) -> None:
     kept = shown_classes(seen.clip_scores, classes, view.labels)
     labels = [classes[k] for k in kept]
     frames, weights, clip = figure.subplots(1, 3, width_ratios=[1, 1, 0.62])
     image = panels.classes_image(frames, seen.frame_scores[:, kept], view.scales, SCORE, 0.0, None)
-    panels.outlines(frames, view.bars, labels)
+    panels.outlines(frames, view.bars or (), labels)
     panels.time_axis(frames, view.scales)
     frames.set_title("(f) Output of the first step" if seen.two_steps else "(f) Frame scores")
     _class_names(frames, view, labels)
@@ -147,7 +167,7 @@ def _by_class(figure: Any, view: ClipView, seen: Seen, classes: Sequence[str]) -
     else:
         even = seen.time_attention[kept].T * view.scales.frames
         image = panels.classes_image(weights, even, view.scales, WEIGHT, 0.0, None)
-        panels.outlines(weights, view.bars, labels)
+        panels.outlines(weights, view.bars or (), labels)
         panels.time_axis(weights, view.scales)
         weights.set_yticks([])
         _colorbar(figure, image, weights, WEIGHT_NAME, below=True)
@@ -163,7 +183,7 @@ def _colorbar(figure: Any, image: AxesImage, axes: Any, name: str, *, below: boo
     figure.colorbar(image, ax=axes, label=name, **place)
 
 
-def _class_names(axes: Axes, view: ClipView, labels: Sequence[str]) -> None:
+def _class_names(axes: Axes, view: Subject, labels: Sequence[str]) -> None:
     axes.set_yticks(range(len(labels)), [panels.readable(label) for label in labels], fontsize=5.8)
     axes.tick_params(axis="y", length=1.5)
     for text, label in zip(axes.get_yticklabels(), labels, strict=True):
@@ -171,10 +191,10 @@ def _class_names(axes: Axes, view: ClipView, labels: Sequence[str]) -> None:
             text.set_fontweight("bold")
 
 
-def _clip_scores(axes: Axes, view: ClipView, scores: Array, labels: Sequence[str]) -> None:
+def _clip_scores(axes: Axes, view: Subject, scores: Array, labels: Sequence[str]) -> None:
     from matplotlib.patches import Patch
 
-    true = [label in view.labels for label in labels]
+    true = [view.bars is None or label in view.labels for label in labels]
     axes.barh(range(len(labels)), scores, height=0.72, color=[ACCENT if each else FAINT for each in true], linewidth=0)
     axes.set_xlim(0, next(end for end in SCORE_AXES if end >= scores.max()))
     axes.locator_params(axis="x", nbins=4)
@@ -184,6 +204,8 @@ def _clip_scores(axes: Axes, view: ClipView, scores: Array, labels: Sequence[str
     axes.set_axisbelow(True)
     axes.set_yticks([])
     axes.set_ylim(len(labels) - 0.5, -0.5)
+    if view.bars is None:
+        return
     handles = [
         Patch(facecolor=ACCENT, label="in the clip"),
         Patch(facecolor=FAINT, label="not in the clip"),

@@ -11,6 +11,7 @@ from remixbench.figures.attention import Seen
 from remixbench.figures.clip import ClipView
 
 if TYPE_CHECKING:
+    from remixbench.systems.output import Output
     from remixbench.training.model import Model
 
 
@@ -26,8 +27,6 @@ def hear(model: Model, view: ClipView, place: Path) -> Seen:
     """
     import torch
 
-    from remixbench.systems.two_step import TwoStepAttention
-
     sizes = (model.description.frames, model.description.bands)
     if view.logmel.shape != sizes:
         raise InputError(
@@ -35,7 +34,13 @@ def hear(model: Model, view: ClipView, place: Path) -> Seen:
             f" {view.logmel.shape[0]} × {view.logmel.shape[1]}; name the run's data set with --dataset"
         )
     with torch.inference_mode():
-        output = model.network(torch.from_numpy(model.standardisation.apply(view.logmel)[None]))
+        return seen_from(model.network(torch.from_numpy(model.standardisation.apply(view.logmel)[None])), model)
+
+
+def seen_from(output: Output, model: Model) -> Seen:
+    """Return the first clip of a forward pass as arrays, its reconstruction as log-mel."""
+    from remixbench.systems.two_step import TwoStepAttention
+
     arrays: dict[str, Any] = {
         name: None if value is None else value[0].float().numpy() for name, value in output._asdict().items()
     }

@@ -32,7 +32,7 @@ def readable(label: str) -> str:
 
 def time_axis(axes: Axes, scales: Scales, *, named: bool = True) -> None:
     """Let the axis run over the whole clip, in seconds."""
-    axes.set_xlim(0, scales.duration)
+    axes.set_xlim(scales.start, scales.start + scales.duration)
     if named:
         axes.set_xlabel("Time (s)")
     else:

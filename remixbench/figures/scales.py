@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from remixbench.recipe import Recipe
+from remixbench.recipe import Features, Mix, Recipe
 
 DB_PER_NEPER = 20 / np.log(10)
 """Log-mel is the natural logarithm of a magnitude; times this it is decibels."""
@@ -25,6 +25,7 @@ class Scales:
     first_centre : seconds from the clip's start to the middle of the first frame's window
     frames, bands : size of a spectrogram
     fmin, fmax : hertz, lower edge of the lowest band and upper edge of the highest
+    start : second of the recording at which the clip begins; the axis of time counts in the recording
     """
 
     duration: float
@@ -34,19 +35,25 @@ class Scales:
     bands: int
     fmin: float
     fmax: float
+    start: float = 0.0
 
     @staticmethod
     def of(recipe: Recipe) -> Scales:
         """Return the axes of a recipe."""
-        features, mix = recipe.features, recipe.mix
+        return Scales.of_frames(recipe.frames, recipe.features, recipe.mix)
+
+    @staticmethod
+    def of_frames(frames: int, features: Features, mix: Mix, start: float = 0.0) -> Scales:
+        """Return the axes of a clip of so many frames that begins `start` seconds after its recording."""
         return Scales(
             duration=mix.samples / mix.rate,
-            frame_seconds=recipe.frame_seconds,
+            frame_seconds=features.hop / mix.rate,
             first_centre=features.window / 2 / mix.rate,
-            frames=recipe.frames,
+            frames=frames,
             bands=features.bands,
             fmin=features.fmin,
             fmax=features.fmax,
+            start=start,
         )
 
     @property
@@ -56,12 +63,12 @@ class Scales:
         A frame is drawn around the middle of its window, one hop wide: frame i's window covers the samples from
         i · hop to i · hop + window, so drawing it from i · hop on would show everything half a window too early.
         """
-        left = self.first_centre - self.frame_seconds / 2
+        left = self.start + self.first_centre - self.frame_seconds / 2
         return left, left + self.frames * self.frame_seconds
 
     def centres(self) -> NDArray[np.float64]:
         """Return the second at the middle of every frame's window, (frames,)."""
-        return self.first_centre + self.frame_seconds * np.arange(self.frames, dtype=np.float64)
+        return self.start + self.first_centre + self.frame_seconds * np.arange(self.frames, dtype=np.float64)
 
     def band_of(self, hertz: ArrayLike) -> NDArray[np.float64]:
         """Return where frequencies lie on the axis of bands; a whole number k is the centre of band k.

@@ -20,6 +20,7 @@ def predict(
     audio: str | Path | Sequence[str | Path],
     *,
     out: str | Path | None = None,
+    figure: bool = False,
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> dict[str, Prediction]:
@@ -30,8 +31,12 @@ def predict(
     run : the folder of a run that is done.
     audio : one file or several.
     out : folder for `tags.csv` (`filename` and one column a class) and `events.tsv` (`filename onset offset
-        event_label`, seconds; a file without events has one row with nothing behind its name); by default nothing is
+        event_label`, seconds; a file without events has one row with nothing behind its name); by default neither is
         written.
+    figure : also write a picture of each file into `out`, by default into the current folder: its name with .png for
+        the suffix (numbered where files share a name), in it the eight panels of `show` with a run, without a
+        reference. Of a recording longer than the clips of the training it shows the window of their length in which
+        most seconds of events are heard.
     device : auto, cpu or cuda.
     progress : what is told of the work.
 
@@ -42,24 +47,40 @@ def predict(
     Raises
     ------
     InputError
-        If the run is not usable, or for the first file that is not.
+        If the run is not usable, for the first file that is not, or if a picture is wanted without matplotlib.
     """
+    if figure:
+        from remixbench.figures.canvas import require_matplotlib
+
+        require_matplotlib()
     paths = [Path(one) for one in ([audio] if isinstance(audio, str | Path) else audio)]
     if not paths:
         raise InputError("no audio file is given")
     system = load_system(run, device=device)
     names = file_names(paths)
+    pictures = _pictures(paths, out) if figure else [None] * len(paths)
     predictions = {}
     with progress.bar("predict", len(paths), "files") as advance:
-        for name, path in zip(names, paths, strict=True):
-            samples, rate = read_audio(path)
-            predictions[name] = system.predict(samples, rate, origin=str(path))
+        for name, path, picture in zip(names, paths, pictures, strict=True):
+            recording = system.listen(*read_audio(path), origin=str(path))
+            predictions[name] = system.judge(recording)
+            if picture is not None:
+                from remixbench.figures.recording import draw_recording
+
+                draw_recording(system, recording, predictions[name], path.name, picture)
+                progress.say(f"{picture}: written")
             advance(1)
     if out is not None:
         tags = np.stack([prediction.tags for prediction in predictions.values()])
         write_tags(Path(out) / "tags.csv", list(predictions), system.classes, tags)
         write_text(Path(out) / "events.tsv", events_table(predictions))
     return predictions
+
+
+def _pictures(paths: Sequence[Path], out: str | Path | None) -> Sequence[Path | None]:
+    from remixbench.figures.recording import picture_names
+
+    return [Path("." if out is None else out) / name for name in picture_names(paths)]
 
 
 def file_names(paths: Sequence[Path]) -> list[str]:

@@ -43,6 +43,26 @@ class Prediction:
     events: tuple[Event, ...]
 
 
+@dataclass(frozen=True)
+class Recording:
+    """A recording as a system listens to it.
+
+    Attributes
+    ----------
+    logmel : (frames, bands), not standardised; at least a window long, for which a short recording is repeated.
+    heard : frames of the recording itself, without what was repeated; at least 1.
+    seconds : its length.
+    """
+
+    logmel: NDArray[np.float32]
+    heard: int
+    seconds: float
+
+    def starts(self, window: int) -> list[int]:
+        """Return the frames at which its windows begin."""
+        return window_starts(len(self.logmel), window)
+
+
 class TrainedSystem:
     """A network with all that is needed to use it on audio; made by `load_system`."""
 
@@ -86,17 +106,25 @@ class TrainedSystem:
         InputError
             If there are no samples, or they are no numbers.
         """
+        return self.judge(self.listen(audio, rate, origin=origin))
+
+    def listen(self, audio: NDArray[np.floating], rate: int, *, origin: str = "audio") -> Recording:
+        """Return a recording's log-mel at the rate and size of the training; arguments and errors as in `predict`."""
         samples = prepare(audio, rate, self.rate, origin)
         window = self.model.description.frames
         heard = max(1, (len(samples) - self.features.window) // self.features.hop + 1)
         whole = (window - 1) * self.features.hop + self.features.window
         spectrogram = logmel(samples if len(samples) >= whole else np.resize(samples, whole), self.features, self.rate)
-        x = self.model.standardisation.apply(spectrogram)
-        tags, frames = self._windows(x, window_starts(len(x), window), window)
-        frames = frames[:heard]
+        return Recording(spectrogram, heard, len(samples) / self.rate)
+
+    def judge(self, recording: Recording) -> Prediction:
+        """Say what is heard in a recording that `listen` returned."""
+        window = self.model.description.frames
+        x = self.model.standardisation.apply(recording.logmel)
+        tags, frames = self._windows(x, recording.starts(window), window)
+        frames = frames[: recording.heard]
         description = self.model.description
         order = np.argsort(-tags, kind="stable")
-        length = len(samples) / self.rate
         return Prediction(
             classes=self.classes,
             tags=tags,
@@ -104,7 +132,7 @@ class TrainedSystem:
             frame_seconds=self.frame_seconds,
             found=tuple(description.classes[k] for k in order if tags[k] >= self.model.tag_thresholds[k]),
             events=tuple(
-                Event(event.onset, min(event.offset, length), event.label)
+                Event(event.onset, min(event.offset, recording.seconds), event.label)
                 for event in events(frames, self.model.frame_thresholds, self.classes, self.frame_seconds)
             ),
         )

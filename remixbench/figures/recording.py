@@ -1,0 +1,88 @@
+"""What a trained system makes of any recording: the eight panels of `attention.py`, without a reference.
+
+A recording longer than the clips of the training is shown by one window of that length: the one in which the system
+hears most, counted in seconds of events over all classes, the first where several are equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from remixbench.figures.attention import attention_height, draw_attention
+from remixbench.figures.canvas import sheet, write_figure
+from remixbench.figures.hear import seen_from
+from remixbench.figures.scales import Scales
+
+if TYPE_CHECKING:
+    from remixbench.training.thresholds import Event
+    from remixbench.training.trained import Prediction, Recording, TrainedSystem
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window of a recording of which nobody has said what is in it."""
+
+    logmel: NDArray[np.float32]
+    scales: Scales
+    bars: None = None
+    labels: tuple[str, ...] = ()
+
+
+def draw_recording(
+    system: TrainedSystem, recording: Recording, prediction: Prediction, name: str, target: Path
+) -> None:
+    """Write the picture of a recording, or of its most eventful window; the suffix of `target` says how.
+
+    Parameters
+    ----------
+    recording : as `system.listen` returns it.
+    prediction : what the system says of it.
+    name : what the title calls it.
+    """
+    description = system.model.description
+    frames, step = description.frames, system.frame_seconds
+    first = most_eventful(prediction.events, recording.starts(frames), frames, step)
+    scales = Scales.of_frames(frames, system.features, system.mix, first * step)
+    logmel = recording.logmel[first : first + frames]
+    seen = seen_from(system.look(logmel), system.model)
+    title = f"{description.system}, {name}, {which_part(recording.seconds, scales)}"
+    with sheet(attention_height(len(system.classes))) as figure:
+        draw_attention(figure, Window(logmel, scales), seen, system.classes, title)
+        write_figure(figure, target)
+
+
+def most_eventful(events: Sequence[Event], starts: Sequence[int], frames: int, step: float) -> int:
+    """Return the start of the window (of `frames` frames, `step` seconds apart) that holds most seconds of events."""
+
+    def heard(start: int) -> float:
+        left, right = start * step, (start + frames) * step
+        return sum(max(0.0, min(event.offset, right) - max(event.onset, left)) for event in events)
+
+    return max(starts, key=lambda start: (round(heard(start), 6), -start))
+
+
+def which_part(seconds: float, scales: Scales) -> str:
+    """Say how long the recording is, and which part of it is shown."""
+    end = scales.start + scales.duration
+    if seconds < scales.duration - scales.frame_seconds:
+        return f"{seconds:.1f} s, repeated to fill {scales.duration:g} s"
+    if scales.start == 0 and seconds - end < scales.frame_seconds:
+        return f"{seconds:.1f} s"
+    return f"{scales.start:.1f} to {min(end, seconds):.1f} s of {seconds:.1f} s, where most is heard"
+
+
+def picture_names(paths: Sequence[Path]) -> list[str]:
+    """Return the file name of each recording's picture: its own with .png for the suffix.
+
+    Where two would be the same (whatever their case), all are numbered in the order given.
+    """
+    stems = [path.stem for path in paths]
+    if len({stem.casefold() for stem in stems}) < len(stems):
+        stems = [f"{number}-{stem}" for number, stem in enumerate(stems, start=1)]
+    return [f"{stem}.png" for stem in stems]
