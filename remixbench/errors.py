@@ -15,6 +15,10 @@ class RemixbenchError(Exception):
 
     exit_status = 1
 
+    def __init__(self, message: str) -> None:
+        # names and values from a stranger's file stand in messages: what breaks a line or a terminal becomes a blank
+        super().__init__("".join(letter if letter.isprintable() else " " for letter in message))
+
 
 class InputError(RemixbenchError):
     """What was asked, or a file that was given, is not usable as it is (exit status 2)."""
