@@ -6,7 +6,7 @@ How a block is treated stands in an HTML comment on a line before it:
                                 shows below a command must be what comes out ("..." stands for anything)
 <!-- goes on from: PAGE -->     at the top of a page: its workspace begins as a copy of what PAGE left
 <!-- writes: FILE -->           the block is written to FILE of the workspace
-<!-- needs: WHAT -->            what this machine may not have: of remixbench commands the options are checked, other code
+<!-- needs: WHAT -->            what this machine may not have: of remixbench commands the options are checked, the rest
                                 is parsed, nothing is run
 <!-- runs as a job array -->    a shell script whose `#SBATCH --array` tasks are run as processes at once
 

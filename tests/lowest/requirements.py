@@ -1,4 +1,4 @@
-"""Print every requirement of pyproject.toml at the lowest version that it allows; torch keeps that of constraints.txt."""
+"""Print every requirement of pyproject.toml at the lowest version that it allows; torch as in constraints.txt."""
 
 from __future__ import annotations
 
