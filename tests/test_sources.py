@@ -20,6 +20,7 @@ from remixbench.errors import InputError
 from remixbench.recipe import Source, parse_recipe
 from remixbench.sources import folder, fsdkaggle2018, tau2019
 from remixbench.sources.catalogue import read_audio
+from remixbench.sources.open import open_sources
 
 TAU_ROWS = (
     "filename\tscene_label\tidentifier\tsource_label\n"
@@ -379,3 +380,13 @@ def test_file_names_that_no_table_can_hold_are_told_before_anything_is_made(name
     os.rename(tmp_path / "mine" / "rain" / "x.wav", os.fsencode(tmp_path / "mine" / "rain") + b"/" + name)
     with pytest.raises(InputError, match="rename it"):
         folder.catalogue(Source(source="folder", folder="mine"), tmp_path, "events")
+
+
+def test_workers_that_began_in_another_folder_find_the_recordings(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(corpus.parent)
+    scenes, events = open_sources(parse_recipe(tiny.RECIPE, "tiny"), Path(corpus.name))
+    monkeypatch.chdir("/")
+    for catalogue in (scenes, events):
+        assert len(catalogue.reader.read(catalogue.table["file"].iloc[0])[0])

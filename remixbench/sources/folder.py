@@ -45,7 +45,7 @@ def catalogue(source: Source, sources: Path, kind: Literal["scenes", "events"]) 
     for label in table["label"]:
         checked_label(str(root), label)
     columns = SCENE_COLUMNS if kind == "scenes" else EVENT_COLUMNS
-    return Catalogue(f"folder {source.folder}", table[list(columns)], digest, FileReader(root))
+    return Catalogue(f"folder {source.folder}", table[list(columns)], digest, FileReader(root.resolve()))
 
 
 def _from_folders(root: Path) -> tuple[pd.DataFrame, str]:

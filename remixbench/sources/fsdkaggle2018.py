@@ -39,4 +39,4 @@ def events(sources: Path) -> Catalogue:
         licence=table["license"],
         url="https://freesound.org/s/" + table["freesound_id"],
     )
-    return Catalogue("fsdkaggle2018", table[list(EVENT_COLUMNS)], digest, FileReader(sources / AUDIO))
+    return Catalogue("fsdkaggle2018", table[list(EVENT_COLUMNS)], digest, FileReader((sources / AUDIO).resolve()))

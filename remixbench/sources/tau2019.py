@@ -23,4 +23,5 @@ def scenes(sources: Path) -> Catalogue:
     names = [checked_name(f"{path}, line {line}", name) for line, name in table["filename"].items()]
     table = table.assign(file=[name.rsplit("/", 1)[-1] for name in names])
     table = table.rename(columns={"scene_label": "label", "identifier": "location"})
-    return Catalogue("tau2019", table[["file", "label", "location"]], digest, FileReader(sources / FOLDER / "audio"))
+    audio = (sources / FOLDER / "audio").resolve()
+    return Catalogue("tau2019", table[["file", "label", "location"]], digest, FileReader(audio))
