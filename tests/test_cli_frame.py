@@ -273,3 +273,18 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout
+
+
+def test_a_fault_of_our_own_is_one_line_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(**_: object) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr("remixbench.recipe.recipes", broken)
+    assert run(["recipes"]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "ZeroDivisionError" in said or "TypeError" in said
+    assert run(["-v", "recipes"]) == 1
+    assert "Traceback" in capsys.readouterr().err

@@ -112,6 +112,10 @@ def run(args: list[str]) -> int:
         _traceback_if_verbose(args)
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{error.strerror or error}; nothing already made is harmed, run the command again", 1)
+    except Exception as error:
+        _traceback_if_verbose(args)
+        what = f"{type(error).__name__}: {error}"
+        return _fail(f"a fault of remixbench itself ({what}); `remixbench -v ...` shows where, please report it", 1)
     return result if isinstance(result, int) else 0
 
 
