@@ -102,7 +102,8 @@ def parse_table(path: Path, text: str) -> Table:
                 )
     except csv.Error as error:
         raise InputError(f"{path}: line {reader.line_num} is broken ({error})") from None
-    assert header is not None
+    if header is None:
+        raise InputError(f"{path}: its lines hold nothing but separators, expected a header line")
     _check_header(path, header)
     return Table(path, header, rows, lines)
 
