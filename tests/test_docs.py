@@ -186,9 +186,12 @@ class Workspaces:
     def __init__(self, above: Path) -> None:
         self.above = above
         self.left: dict[str, Path] = {}
+        self.tried: set[str] = set()
 
     def after(self, page: str) -> Path:
         if page not in self.left:
+            assert page not in self.tried, f"docs/{page}.md failed, and this page goes on from it"
+            self.tried.add(page)
             folder = self.above / page
             before = goes_on_from(page)
             if before:
