@@ -241,7 +241,9 @@ def test_what_is_wrong_with_an_event_list_is_named(tmp_path, reference, old, new
     assert expected in refused(tmp_path / "e.tsv", reference)
 
 
-@pytest.mark.parametrize("data", [b"", b"\n \n", b"\n;\n", b"\xff\xfe\x00", b"\x89PNG\r\n\x1a\n\x00\x00", bytes(range(256))])
+@pytest.mark.parametrize(
+    "data", [b"", b"\n \n", b"\n;\n", b"\xff\xfe\x00", b"\x89PNG\r\n\x1a\n\x00\x00", bytes(range(256))]
+)
 def test_what_is_no_table_is_refused(tmp_path, reference, data):
     (tmp_path / "tags.csv").write_bytes(data)
     assert str(tmp_path / "tags.csv") in refused(tmp_path / "tags.csv", reference)
