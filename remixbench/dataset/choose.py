@@ -15,6 +15,7 @@ from remixbench.recipe import Recipe, data_folder, load_recipe
 from remixbench.sources import fsdkaggle2018, tau2019
 from remixbench.sources.catalogue import Catalogue, FileReader
 from remixbench.sources.open import open_sources
+from remixbench.sources.parts import fetched_parts
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ def choose(
     else:
         whole = frozen
     reasons = _reasons(loaded, whole, frozen, folds, clips_per_fold)
+    whole, parts = _in_parts(loaded, whole, scenes, sources, clips_per_fold)
+    reasons += parts
     cut = whole.first(clips_per_fold, folds)
     remedy = "--replan draws a manifest from them (marked as not comparable)" if manifest is None and not replan else ""
     _check_tables(cut, scenes, events, sources, remedy)
@@ -125,6 +128,29 @@ def _check_tables(manifest: Manifest, scenes: Catalogue, events: Catalogue, sour
         for file, label in wanted:
             if labels[file] != label:
                 raise InputError(f"{file}: the manifest calls it '{label}', the table of {kind}s '{labels[file]}'")
+
+
+def _in_parts(
+    recipe: Recipe, manifest: Manifest, scenes: Catalogue, sources: Path, clips_per_fold: int | None
+) -> tuple[Manifest, tuple[str, ...]]:
+    """Return the clips whose scenes were fetched, where only some parts of the scenes were; and that it is so."""
+    reader = scenes.reader
+    parts = fetched_parts("tau2019", sources) if recipe.scenes.source == "tau2019" else None
+    if parts is None or not isinstance(reader, FileReader):
+        return manifest, ()
+    there = _listing(reader.root)
+    possible = Manifest(tuple(clip for clip in manifest.clips if clip.scene_file in there))
+    if len(possible.clips) == len(manifest.clips):
+        return manifest, ()
+    named = ", ".join(map(str, parts))
+    if clips_per_fold is None:
+        counts = ", ".join(f"{sum(c.fold == fold for c in possible.clips)} in fold {fold}" for fold in manifest.folds)
+        raise InputError(
+            f"{reader.root}: only part {named} of the scenes was fetched, enough for {len(possible.clips)} of"
+            f" {len(manifest.clips)} clips ({counts}); --clips-per-fold N makes the first N of them in each fold,"
+            " `remixbench download` fetches the rest"
+        )
+    return possible, (f"only clips with scenes of part {named}",)
 
 
 def _check_files(manifest: Manifest, scenes: Catalogue, events: Catalogue) -> None:
