@@ -5,7 +5,8 @@ import pytest
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from remixbench.errors import InputError
-from remixbench.scoring import Masks, Predictions, event_table, ideal_mask, make_reference, score_predictions
+from remixbench.scoring import Masks, Predictions, event_table, make_reference, score_predictions
+from remixbench.scoring.masks import curve_areas
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def masks_of(reference, seed=0):
     rng = np.random.default_rng(seed)
     clip, label = np.nonzero(reference.weak)
     ideal = rng.random((len(clip), 20, 6)) < 0.3
-    maps = np.round(rng.random(ideal.shape) * 0.7 + 0.3 * ideal, 2).astype(np.float32)
+    maps = np.rint(255 * (rng.random(ideal.shape) * 0.7 + 0.3 * ideal)).astype(np.uint8)
     return Masks(clip, label, maps, ideal)
 
 
@@ -28,27 +29,28 @@ def test_bins_are_pooled_by_class(reference):
     pooled = [(masks.ideal[masks.label == k].ravel(), masks.maps[masks.label == k].ravel()) for k in (0, 1)]
     assert made.figures["mask_ap"] == pytest.approx(np.mean([average_precision_score(*p) for p in pooled]), abs=1e-9)
     assert made.figures["mask_auc"] == pytest.approx(np.mean([roc_auc_score(*p) for p in pooled]), abs=1e-9)
-    said = masks.maps >= 0.5
+    said = masks.maps / 255 >= 0.5
     assert made.figures["mask_f1"] == pytest.approx(f1_score(masks.ideal.ravel(), said.ravel()))
-    assert made.figures["mask_f1_macro"] == pytest.approx(np.mean([f1_score(y, s >= 0.5) for y, s in pooled]))
+    assert made.figures["mask_f1_macro"] == pytest.approx(np.mean([f1_score(y, s / 255 >= 0.5) for y, s in pooled]))
     assert made.per_class["per_class_mask_ap"]["c2"] is None
     assert made.intervals["mask_f1"] is not None
     assert made.intervals["mask_ap"] is None
     assert made.settings["mask_threshold"] == 0.5
 
 
-def test_the_ideal_mask_allows_events_5_db_below_the_scene():
-    scene = np.ones(3)
-    events = 10 ** (np.array([-4.9, -5.1, 0.0]) / 20)
-    assert ideal_mask(events, scene).tolist() == [True, False, True]
-    assert ideal_mask(np.zeros(1), np.zeros(1)).tolist() == [False]
+def test_areas_of_curves_where_a_side_is_missing():
+    one, none = np.array([0.0, 1.0]), np.zeros(2)
+    assert np.isnan(curve_areas(none, one)).all()
+    assert curve_areas(one, none)[0] == 1
+    assert np.isnan(curve_areas(one, none)[1])
+    assert curve_areas(one, one) == (0.5, 0.5)  # a tie
 
 
-def test_maps_of_another_shape_or_range_are_refused(reference):
+def test_maps_of_another_shape_or_type_are_refused(reference):
     masks = masks_of(reference)
     with pytest.raises(InputError, match=r"expected \(4, frames, bands\)"):
         score_predictions(
             reference, Predictions(), masks=Masks(masks.clip, masks.label, masks.maps[:, 1:], masks.ideal)
         )
-    with pytest.raises(InputError, match="apply a sigmoid"):
-        score_predictions(reference, Predictions(), masks=Masks(masks.clip, masks.label, masks.maps * 3, masks.ideal))
+    with pytest.raises(InputError, match="maps are float64, expected uint8 in steps of 1/255"):
+        score_predictions(reference, Predictions(), masks=Masks(masks.clip, masks.label, masks.maps / 255, masks.ideal))

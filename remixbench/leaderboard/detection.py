@@ -16,7 +16,8 @@ DETECTION = ("segment_f1", "segment_er", "event_f1_onset", "event_f1", "intersec
 OTHERS = ("hysteresis",)
 """The decodings besides the main one that have columns; CSV and JSON have all."""
 OTHER_DECODINGS = ("segment_f1", "event_f1", "frame_f1")
-THRESHOLD_FREE = ("psds1", "psds2", "frame_ap", "mask_f1", "mask_auc", "mask_ap")
+THRESHOLD_FREE = ("psds1", "psds2", "frame_ap")
+TIME_FREQUENCY = ("mask_f1", "mask_auc", "mask_ap")
 
 
 def detection_grids(board: Board) -> list[Grid]:
@@ -79,7 +80,8 @@ def _detection_columns(there: set[str]) -> list[tuple[str, tuple[str, ...]]]:
     groups = [("decided events", tuple(name for name in DETECTION if name in there))]
     for other in others:
         groups.append((other, tuple(f"{name}[{other}]" for name in OTHER_DECODINGS if f"{name}[{other}]" in there)))
-    groups.append(("all thresholds", tuple(name for name in THRESHOLD_FREE if name in there)))
+    for name, metrics in (("all thresholds", THRESHOLD_FREE), ("time-frequency", TIME_FREQUENCY)):
+        groups.append((name, tuple(metric for metric in metrics if metric in there)))
     return [(name, metrics) for name, metrics in groups if metrics]
 
 
@@ -111,6 +113,9 @@ def _parameters(settings: dict[str, Any]) -> Iterator[str]:
     ):
         if given := _listed(how):
             yield f"{words.TITLES.get(name, name)}: {given}"
+    margin, threshold = settings.get("mask_margin_db"), settings.get("mask_threshold")
+    if isinstance(margin, (int, float)) and isinstance(threshold, (int, float)):
+        yield f"masks: events above the scene less {margin:g} dB, F1 at {threshold:g}, bins pooled over clips"
 
 
 def _listed(how: Any) -> str:

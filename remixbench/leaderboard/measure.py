@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import reduce
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from remixbench import __version__
 from remixbench.dataset.layout import Dataset
 from remixbench.errors import InputError
 from remixbench.files import write_json
+from remixbench.leaderboard.maps import has_stems, map_files, read_masks
 from remixbench.leaderboard.record import DEFINED, DRAWN, METRICS, Entry, Made, Record, files_digest, pack, read_record
 from remixbench.progress import SILENT, Progress
 from remixbench.scoring import (
@@ -28,6 +29,8 @@ from remixbench.scoring import (
     read_reference,
     score_predictions,
 )
+from remixbench.scoring.map_files import MAPS
+from remixbench.scoring.masks import MapArray
 
 BOOTSTRAP_SEED = 0
 NAMED = 10
@@ -50,6 +53,8 @@ class Truth:
 
     reference: Reference
     digest: str
+    ideals: dict[float, MapArray] = field(default_factory=dict, compare=False)
+    """Ideal masks made so far, as `read_masks` keeps them."""
 
 
 def truth_of(dataset: Dataset, fold: int) -> Truth:
@@ -125,28 +130,35 @@ def read_all(paths: Sequence[Path], reference: Reference) -> Predictions:
     InputError
         If one is broken, or two express the same.
     """
-    return reduce(
-        lambda whole, path: _join(whole, read_predictions(path, reference), path),
-        paths[1:],
-        read_predictions(paths[0], reference),
-    )
+    rest = [path for path in paths if path.name != MAPS]  # those are read by `read_masks`
+    return reduce(lambda whole, path: _join(whole, read_predictions(path, reference), path), rest, Predictions())
 
 
 def _join(first: Predictions, second: Predictions, path: Path) -> Predictions:
     joined = {}
-    for field in fields(Predictions):
-        here, there = getattr(first, field.name), getattr(second, field.name)
+    for each in fields(Predictions):
+        here, there = getattr(first, each.name), getattr(second, each.name)
         if here is not None and there is not None:
-            what = field.name.replace("_", " ")
+            what = each.name.replace("_", " ")
             raise InputError(f"{path}: gives {what}, and so does a file before it; leave one out")
-        joined[field.name] = there if here is None else here
+        joined[each.name] = there if here is None else here
     return Predictions(**joined)
 
 
 def make_record(dataset: Dataset, truth: Truth, task: Task, resamples: int, digests: dict[str, str]) -> Record:
-    """Score one set of predictions; a figure that few resamples define gets no interval."""
+    """Score one set of predictions; a figure that few resamples define gets no interval.
+
+    Raises
+    ------
+    InputError
+        If they are not usable, or are maps alone and the data set has no stems to score them by.
+    """
     predictions = read_all(task.predictions, truth.reference)
-    scores = score_predictions(truth.reference, predictions, resamples=resamples, seed=BOOTSTRAP_SEED)
+    snr = task.entry.snr
+    masks = read_masks(dataset, truth.reference, snr, task.predictions, truth.ideals)
+    if masks is None and all(path.name == MAPS for path in task.predictions):
+        raise InputError(f"{task.predictions[0]}: {no_stems(dataset, snr)}")
+    scores = score_predictions(truth.reference, predictions, masks=masks, resamples=resamples, seed=BOOTSTRAP_SEED)
     plain = scores.as_json()
     return Record(
         entry=task.entry,
@@ -175,6 +187,11 @@ def make_record(dataset: Dataset, truth: Truth, task: Task, resamples: int, dige
     )
 
 
+def no_stems(dataset: Dataset, snr: float) -> str:
+    """Say why maps cannot be scored on a data set."""
+    return f"maps need stems, which {dataset.path} lacks at {snr:g} dB; `remixbench make --stems` writes them"
+
+
 def measure(
     dataset: Dataset, truth: Truth, task: Task, resamples: int, progress: Progress = SILENT
 ) -> tuple[Record, bool]:
@@ -187,6 +204,11 @@ def measure(
     file = task.folder / METRICS
     digests = digests_of(task.predictions)
     old = _readable(file)
+    snr, maps = task.entry.snr, map_files(task.predictions)
+    if maps and not has_stems(dataset, snr):
+        progress.say(f"{maps[0]}: left blank: {no_stems(dataset, snr)}")
+    elif maps and old is not None and "mask_f1" not in old.figures:  # scored before there were stems
+        old = None
     if old is not None and _same(old.made_from, dataset, truth, resamples, files_digest(digests)):
         if old.entry == task.entry and old.made_from.run == task.run:
             return old, False

@@ -2,7 +2,7 @@
 
 from remixbench.scoring.evaluate import SCORING_VERSION, Difference, Scores, compare, score_predictions
 from remixbench.scoring.events import EventTable, event_table
-from remixbench.scoring.masks import Masks, ideal_mask
+from remixbench.scoring.masks import Masks
 from remixbench.scoring.predictions import Predictions
 from remixbench.scoring.readers import read_predictions
 from remixbench.scoring.reference import Reference, groups_of, make_reference, read_reference
@@ -18,7 +18,6 @@ __all__ = [
     "compare",
     "event_table",
     "groups_of",
-    "ideal_mask",
     "make_reference",
     "read_predictions",
     "read_reference",

@@ -1,9 +1,11 @@
 """Time-frequency segmentation: a system's maps against the ideal binary mask (Kong et al. 2019).
 
-The mask is true where the events' mel magnitude, raised by 5 dB, exceeds the scene's. Bins of all given pairs
-of clip and class are pooled by class; usually the pairs are the classes that occur in each clip. A class
-without a true bin is left out of the means. AP and AUC, with millions of bins a class, come without
-resamples.
+The mask is true where the events' mel magnitude, raised by 5 dB, exceeds the scene's
+(`remixbench.dataset.masks.ideal_binary_mask`); of it a class has the frames in which it is active by the strong labels.
+Maps are in steps of 1/255, as they are handed in: scores of one step tie. Bins of all given pairs of clip and class are
+pooled by class; the pairs are the classes that occur in each clip. F1 at 0.5 is given over all bins together, and as
+the mean over classes; AP and AUC, with millions of bins a class, are means over classes and come without resamples. A
+class without a true bin is left out of the means.
 """
 
 from __future__ import annotations
@@ -17,12 +19,12 @@ from remixbench.errors import InputError
 from remixbench.scoring.bootstrap import Figures
 from remixbench.scoring.counting import Counts, f1_figures
 from remixbench.scoring.events import BoolArray, FloatArray, IntArray
-from remixbench.scoring.predictions import Float32Array
 from remixbench.scoring.reference import Reference
-from remixbench.scoring.tagging import area_under_roc, average_precision, mean_defined, rank
+from remixbench.scoring.tagging import mean_defined
 
-MARGIN_DB = 5.0
 MASK_THRESHOLD = 0.5
+MAP_STEPS = 255
+MapArray = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -32,20 +34,14 @@ class Masks:
     Attributes
     ----------
     clip, label : (pairs,) row and column in the `Reference`
-    maps : (pairs, frames, bands) float32 in [0, 1], what the system said
+    maps : (pairs, frames, bands) uint8, what the system said in steps of 1/255
     ideal : (pairs, frames, bands) bool
     """
 
     clip: IntArray
     label: IntArray
-    maps: Float32Array
+    maps: MapArray
     ideal: BoolArray
-
-
-def ideal_mask(events: npt.NDArray[np.floating], scene: npt.NDArray[np.floating]) -> BoolArray:
-    """Return where 20 log10(events / scene) + 5 dB > 0, for mel magnitudes of any one shape."""
-    mask: BoolArray = events * 10 ** (MARGIN_DB / 20) > scene
-    return mask
 
 
 def mask_figures(reference: Reference, masks: Masks, weights: FloatArray) -> Figures:
@@ -56,7 +52,7 @@ def mask_figures(reference: Reference, masks: Masks, weights: FloatArray) -> Fig
     Raises
     ------
     InputError
-        If shapes do not agree or maps leave [0, 1].
+        If shapes do not agree or maps are not in steps of 1/255.
     """
     pairs = len(masks.clip)
     if masks.maps.shape != masks.ideal.shape or masks.maps.ndim != 3 or masks.maps.shape[0] != pairs:
@@ -64,26 +60,40 @@ def mask_figures(reference: Reference, masks: Masks, weights: FloatArray) -> Fig
             f"maps have shape {masks.maps.shape} and ideal masks {masks.ideal.shape}, "
             f"expected ({pairs}, frames, bands) for both"
         )
-    if pairs and not (masks.maps.min() >= 0 and masks.maps.max() <= 1):
-        raise InputError("maps are not all within [0, 1]; apply a sigmoid before scoring them")
+    if masks.maps.dtype != np.uint8:
+        raise InputError(f"maps are {masks.maps.dtype}, expected uint8 in steps of 1/{MAP_STEPS}")
     shape = reference.weak.shape
-    said = masks.maps >= MASK_THRESHOLD
-    tallies = []
-    for part in (said & masks.ideal, masks.ideal, said):
-        tally = np.zeros(shape)
-        np.add.at(tally, (masks.clip, masks.label), part.sum((1, 2)))
-        tallies.append(tally)
+    hits, truth, said = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    true, false = (np.zeros((shape[1], MAP_STEPS + 1)) for _ in range(2))
+    for clip, label, steps, ideal in zip(masks.clip, masks.label, masks.maps, masks.ideal, strict=True):
+        heard = steps >= MASK_THRESHOLD * MAP_STEPS
+        hits[clip, label] += np.count_nonzero(heard & ideal)
+        truth[clip, label] += np.count_nonzero(ideal)
+        said[clip, label] += np.count_nonzero(heard)
+        true[label] += np.bincount(steps[ideal], minlength=MAP_STEPS + 1)
+        false[label] += np.bincount(steps[~ideal], minlength=MAP_STEPS + 1)
     ap, auc = (np.full((shape[1], weights.shape[1]), np.nan) for _ in range(2))
-    for label in np.unique(masks.label):
-        mine = masks.label == label
-        target = masks.ideal[mine].reshape(-1)
-        ranking = rank(target, masks.maps[mine].reshape(-1), np.zeros(len(target), np.int64), 1)
-        ap[label, 0] = average_precision(ranking, np.ones((1, 1)))[0]
-        auc[label, 0] = area_under_roc(ranking, np.ones((1, 1)))[0]
+    for label in range(shape[1]):
+        ap[label, 0], auc[label, 0] = curve_areas(true[label], false[label])
     return {
-        **f1_figures("mask_f1", Counts(*tallies), weights),
+        **f1_figures("mask_f1", Counts(hits, truth, said), weights),
         "mask_ap": mean_defined(ap),
         "mask_auc": mean_defined(auc),
         "per_class_mask_ap": ap,
         "per_class_mask_auc": auc,
     }
+
+
+def curve_areas(true: FloatArray, false: FloatArray) -> tuple[float, float]:
+    """Return average precision Σ (R_n − R_{n−1}) P_n and the area under ROC from counts at each score, ascending.
+
+    NaN where there is nothing true; AUC also where there is nothing false. Equal scores count half in AUC.
+    """
+    positives, negatives = true.sum(), false.sum()
+    if not positives:
+        return np.nan, np.nan
+    hits, all_said = np.cumsum(true[::-1]), np.cumsum((true + false)[::-1])
+    precision = np.divide(hits, all_said, out=np.zeros_like(hits), where=all_said > 0)
+    ap = float((true[::-1] * precision).sum() / positives)
+    below = np.cumsum(false) - false / 2
+    return ap, float((true * below).sum() / (positives * negatives)) if negatives else np.nan

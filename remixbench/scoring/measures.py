@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from remixbench.dataset.masks import KONG_MARGIN_DB
 from remixbench.scoring import decoding, psds, tagging
 from remixbench.scoring.bootstrap import Figures, Measure
 from remixbench.scoring.counting import Counts, f1_figures
@@ -73,7 +74,7 @@ def described(predictions: Predictions, events: dict[str, EventTable], masks: Ma
     if predictions.frame_scores is not None:
         how["psds"] = {name: asdict(criteria) for name, criteria in psds.PSDS.items()}
     if masks is not None:
-        how["mask_threshold"] = MASK_THRESHOLD
+        how["mask_threshold"], how["mask_margin_db"] = MASK_THRESHOLD, KONG_MARGIN_DB
     return how
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from remixbench.scoring.predictions import (
 from remixbench.scoring.reference import Reference
 from remixbench.scoring.tables import Table, number, parse_table, read_table, read_text
 
+FRAME_KEYS = ("scores", "filename", "classes", "frame_seconds")
 FORMS = "tags.csv, frames.npz, a folder of one TSV a clip, or an event list"
 
 
@@ -102,7 +104,7 @@ def read_frames(path: Path, reference: Reference) -> tuple[Float32Array, FloatAr
     Keys: `scores` (clips, frames, classes), `filename`, `classes`, `frame_seconds`. Frame i lasts from
     i · frame_seconds to (i + 1) · frame_seconds. Nothing pickled is ever loaded.
     """
-    arrays = _load(path)
+    arrays = load_arrays(path, FRAME_KEYS)
     scores, names, labels = arrays["scores"], arrays["filename"], arrays["classes"]
     if scores.ndim != 3 or scores.dtype.kind != "f":
         raise InputError(
@@ -116,7 +118,7 @@ def read_frames(path: Path, reference: Reference) -> tuple[Float32Array, FloatAr
                 f"expected {count} strings as in 'scores'"
             )
     edges = _edges(path, arrays["frame_seconds"], scores.shape[1], float(reference.durations.max()))
-    clip_names, class_names = _strings(names), _strings(labels)
+    clip_names, class_names = strings(names), strings(labels)
     columns = match_classes(class_names, reference, f"{path}: 'classes'")
     at = match_clips(clip_names, reference, f"{path}: 'filename'", [f"row {i}" for i in range(len(names))])
     axes = (
@@ -132,12 +134,13 @@ def read_frames(path: Path, reference: Reference) -> tuple[Float32Array, FloatAr
     return np.ascontiguousarray(scores, np.float32), edges
 
 
-def _strings(array: npt.NDArray[Any]) -> list[str]:
+def strings(array: npt.NDArray[Any]) -> list[str]:
+    """Return an array of names as text; bytes are UTF-8."""
     return [name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in array.tolist()]
 
 
-def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
-    keys = ("scores", "filename", "classes", "frame_seconds")
+def load_arrays(path: Path, keys: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays `keys` of an .npz; InputError where it is none or one is missing."""
     try:
         with np.load(path, allow_pickle=False) as archive:
             missing = [key for key in keys if key not in archive.files]

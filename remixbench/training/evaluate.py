@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from remixbench.systems.output import Output
 from remixbench.training.data import Clips
 from remixbench.training.engine import Engine
 from remixbench.training.team import ALONE, Team
@@ -25,24 +26,43 @@ def score_clips(network: nn.Module, clips: Clips, engine: Engine, batch_size: in
         for places in _batches(clips, batch_size):
             mine = team.share(places)
             if len(mine):
-                tags[mine] = _forward(network, clips, mine, engine)[0]
+                tags[mine] = _forward(network, clips, mine, engine).clip_scores.float()
     scores: Scores = team.add(tags).cpu().numpy().clip(0, 1)
     return scores
 
 
 def score_frames(
-    network: nn.Module, clips: Clips, engine: Engine, batch_size: int, keep: Literal["all", "highest"] = "all"
+    network: nn.Module,
+    clips: Clips,
+    engine: Engine,
+    batch_size: int,
+    keep: Literal["all", "highest"] = "all",
+    on_maps: Callable[[NDArray[np.uint8]], None] | None = None,
 ) -> tuple[Scores, Scores]:
     """Return clip scores (clips, classes) and frame scores (clips, frames, classes), or of these only the
     `highest` of each clip and class (clips, classes); all in [0, 1].
+
+    `on_maps` is given the maps of the classes that are in the clips, by clip and then class, some clips at a time:
+    (pairs, frames, bands) in steps of 1/255. A system that has none must be asked without it (`has_maps`).
     """
     tags, frames = [], []
     with _evaluating(network):
         for places in _batches(clips, batch_size):
-            clip_scores, frame_scores = _forward(network, clips, places, engine)
-            tags.append(clip_scores.cpu().numpy())
+            output = _forward(network, clips, places, engine)
+            frame_scores = output.frame_scores.float()
+            if on_maps is not None and output.maps is not None:
+                present = torch.nonzero(clips.targets[places.to(engine.device)], as_tuple=True)
+                steps = (output.maps[present].float().clamp(0, 1) * 255).round()
+                on_maps(steps.to(torch.uint8).cpu().numpy())
+            tags.append(output.clip_scores.float().cpu().numpy())
             frames.append((frame_scores if keep == "all" else frame_scores.amax(dim=1)).cpu().numpy())
     return np.concatenate(tags).clip(0, 1), np.concatenate(frames).clip(0, 1)
+
+
+def has_maps(network: nn.Module, clips: Clips, engine: Engine) -> bool:
+    """Say whether a network gives time-frequency maps, by asking it for one clip."""
+    with _evaluating(network):
+        return _forward(network, clips, torch.zeros(1, dtype=torch.long), engine).maps is not None
 
 
 def micro_average_precision(weak: NDArray[np.bool_], tags: Scores) -> float:
@@ -69,8 +89,8 @@ def _batches(clips: Clips, batch_size: int) -> tuple[Tensor, ...]:
     return torch.split(torch.arange(len(clips), device=clips.device), batch_size)
 
 
-def _forward(network: nn.Module, clips: Clips, places: Tensor, engine: Engine) -> tuple[Tensor, Tensor]:
+def _forward(network: nn.Module, clips: Clips, places: Tensor, engine: Engine) -> Output:
     x, _ = clips.batch(places)
     with engine.autocast():
-        output = network(x)
-    return output.clip_scores.float(), output.frame_scores.float()
+        output: Output = network(x)
+    return output

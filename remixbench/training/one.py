@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import platform
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from remixbench import __version__
 from remixbench.errors import InputError
@@ -20,13 +23,15 @@ from remixbench.systems import build
 from remixbench.systems.registry import spec
 from remixbench.training.data import Clips, Standardisation, fit_standardisation
 from remixbench.training.engine import Engine, choose_precision
-from remixbench.training.evaluate import score_frames
+from remixbench.training.evaluate import has_maps, score_frames
 from remixbench.training.logs import tensorboard_writer
 from remixbench.training.loop import Epoch, State, fit
+from remixbench.training.maps import writing_maps
 from remixbench.training.model import Description, write_model
 from remixbench.training.runs import (
     CHECKPOINT,
     FORMAT,
+    MAPS,
     MODEL,
     RUN_FILE,
     read_checkpoint,
@@ -187,8 +192,9 @@ def _finish(
         best_thresholds(judged.weak, tags),
         best_thresholds(judged.weak, peaks),
     )
-    test_tags, test_frames = score_frames(network, material.test, engine, settings.batch_size)
     filenames = _names(dataset, material.parts.test)
+    with _maps_of(folder, work, settings, material.test, filenames, has_maps(network, material.test, engine)) as maps:
+        test_tags, test_frames = score_frames(network, material.test, engine, settings.batch_size, on_maps=maps)
     write_predictions(folder, filenames, dataset.classes, test_tags, test_frames, info["frame_seconds"])
     best = state.history[state.best_epoch - 1]
     standardisation = material.standardisation
@@ -214,6 +220,19 @@ def _finish(
     write_json(folder / RUN_FILE, done)
     (folder / CHECKPOINT).unlink(missing_ok=True)
     work.progress.say(f"{settings.label}: {describe(done)}, in {folder}")
+
+
+def _maps_of(
+    folder: Path, work: Work, settings: RunSettings, test: Clips, filenames: list[str], there: bool
+) -> AbstractContextManager[Callable[[NDArray[np.uint8]], None] | None]:
+    """Open the file of time-frequency maps where the data set has stems to score them by; None where it has not."""
+    dataset = work.dataset
+    if not there or float(settings.snr) not in map(float, dataset.info.get("stems", [])):
+        return nullcontext()
+    clips, labels = np.nonzero(test.weak)
+    names, classes = [filenames[row] for row in clips], [dataset.classes[k] for k in labels]
+    recipe = dataset.recipe
+    return writing_maps(folder / MAPS, names, classes, recipe.frames, recipe.features.bands)
 
 
 def describe(info: dict[str, Any]) -> str:

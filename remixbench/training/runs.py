@@ -2,7 +2,7 @@
 
     <workspace>/runs/<dataset>/<system>/snr_20/fold_4/seed_0/
         run.json history.csv model.safetensors checkpoint.pt (until it is done)
-        predictions/{tags.csv,frames.npz}
+        predictions/{tags.csv,frames.npz} and, where the data set has stems, maps.npz
 
 The first run of a place gets the plain name. One of other settings, or on other data of the same name, gets
 `seed_0-<8 digits of its digest>`, so that nothing is ever mixed or overwritten.
@@ -33,6 +33,7 @@ RUN_FILE = "run.json"
 CHECKPOINT = "checkpoint.pt"
 MODEL = "model.safetensors"
 TAGS, FRAMES = "predictions/tags.csv", "predictions/frames.npz"
+MAPS = "predictions/maps.npz"
 RESULTS = (MODEL, TAGS, FRAMES)
 _KEYS = {"status": str, "digest": str, "precision_used": str, "frames": int, "bands": int, "frame_seconds": float}
 

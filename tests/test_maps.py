@@ -1,0 +1,217 @@
+"""Time-frequency maps from training to the leaderboard: what is written, what is refused, what the figures are."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import f1_score
+
+from remixbench import find_dataset, make, score, train
+from remixbench.dataset.layout import Dataset
+from remixbench.errors import InputError
+from remixbench.leaderboard.maps import ideal_masks
+from remixbench.leaderboard.measure import truth_of
+from remixbench.leaderboard.record import Record, read_record
+from remixbench.scoring.map_files import read_maps
+from remixbench.training.maps import writing_maps
+from remixbench.training.trained import load_system
+
+RUN = Path("runs/mini/gwrp/snr_20/fold_4/seed_0")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with a run on eight clips that have stems at 20 dB and none at 0 dB."""
+    workspace = tmp_path_factory.mktemp("maps")
+    make(recipe="mini", snr=20, clips_per_fold=2, stems=True, jobs=1, workspace=workspace)
+    make(recipe="mini", snr=0, clips_per_fold=2, jobs=1, workspace=workspace)
+    train(workspace=workspace, system="gwrp", snr=[0, 20], epochs=1, device="cpu", precision="32")
+    return workspace
+
+
+@pytest.fixture
+def workspace(trained: Path, tmp_path: Path) -> Path:
+    shutil.copytree(trained, tmp_path / "work")
+    return tmp_path / "work"
+
+
+def dataset_of(workspace: Path) -> Dataset:
+    return find_dataset(workspace, "mini")
+
+
+def arrays_of(file: Path) -> dict[str, Any]:
+    with np.load(file, allow_pickle=False) as stored:
+        return dict(stored)
+
+
+def scored(workspace: Path, *what: Any, **named: Any) -> Record:
+    score(*what, workspace=workspace, dataset="mini", bootstrap=0, **named)
+    place = "gwrp/snr_20/fold_4/seed_0" if not named else "*/snr_20/fold_4/submitted"
+    (file,) = (workspace / "runs" / "mini").glob(f"{place}/metrics.json")
+    return read_record(file)
+
+
+def test_a_run_has_a_map_for_each_class_in_each_clip_of_the_fold(trained: Path) -> None:
+    dataset = dataset_of(trained)
+    stored = arrays_of(trained / RUN / "predictions" / "maps.npz")
+    test = np.flatnonzero(dataset.folds == 4)
+    pairs = [(row, k) for row in test for k in np.flatnonzero(dataset.weak[row])]
+    assert stored["clip"].tolist() == [dataset.filenames[row] for row, _ in pairs]
+    assert stored["label"].tolist() == [dataset.classes[k] for _, k in pairs]
+    assert stored["maps"].dtype == np.uint8
+    system = load_system(trained / RUN)
+    for (row, k), steps in zip(pairs, stored["maps"], strict=True):
+        maps = system.look(np.array(dataset.features(20)[row])).maps
+        assert maps is not None
+        np.testing.assert_allclose(steps, 255 * maps[0, k].numpy(), atol=0.51)
+    assert not (trained / "runs/mini/gwrp/snr_0/fold_4/seed_0/predictions/maps.npz").exists()
+
+
+def test_the_ideal_masks_are_of_the_stems_where_the_class_is_active(trained: Path) -> None:
+    from remixbench.dataset.features import mel_magnitude
+
+    dataset = dataset_of(trained)
+    reference = truth_of(dataset, 4).reference
+    made = ideal_masks(dataset, reference, 20.0)
+    features, rate = dataset.recipe.features, dataset.recipe.mix.rate
+    centres = (np.arange(dataset.recipe.frames) * features.hop + features.window / 2) / rate
+    place = 0
+    for row, name in enumerate(reference.filenames):
+        stems = soundfile.read(dataset.path / "snr_20" / "stems" / name, dtype="float32")[0]
+        events, scene = (mel_magnitude(np.ascontiguousarray(stems[:, side]), features, rate) for side in (0, 1))
+        with np.errstate(divide="ignore"):
+            heard = 20 * np.log10(events / scene) + 5 > 0
+        for k in np.flatnonzero(reference.weak[row]):
+            times = [
+                (on, off) for file, on, off, label in dataset.strong() if (file, label) == (name, dataset.classes[k])
+            ]
+            active = np.any([(centres >= on) & (centres < off) for on, off in times], axis=0)
+            assert active.any()
+            np.testing.assert_array_equal(made[place], heard & active[:, None])
+            place += 1
+    assert place == len(made)
+
+
+def test_figures_stand_in_the_leaderboard_and_are_computed_once(workspace: Path) -> None:
+    dataset = dataset_of(workspace)
+    record = scored(workspace)
+    stored = arrays_of(workspace / RUN / "predictions" / "maps.npz")
+    ideal = ideal_masks(dataset, truth_of(dataset, 4).reference, 20.0)
+    expected = f1_score(ideal.ravel(), (stored["maps"] / 255 >= 0.5).ravel())
+    assert record.figures["mask_f1"] == pytest.approx(expected, abs=1e-12)
+    assert set(record.made_from.predictions) == {"tags.csv", "frames.npz", "maps.npz"}
+    assert (record.settings["mask_threshold"], record.settings["mask_margin_db"]) == (0.5, 5.0)
+    table = (workspace / "leaderboard" / "mini.md").read_text()
+    at_0, at_20 = (table.split(f"## Detection at {snr} dB")[1].split("##")[0] for snr in (0, 20))
+    assert "mask F1" in at_20
+    assert "mask F1" not in at_0
+    file = workspace / RUN / "metrics.json"
+    before = file.stat().st_mtime_ns
+    scored(workspace)
+    assert file.stat().st_mtime_ns == before
+    np.savez(workspace / RUN / "predictions" / "maps.npz", **(stored | {"maps": 255 * ideal.astype(np.uint8)}))
+    assert {scored(workspace).figures[name] for name in ("mask_f1", "mask_ap", "mask_auc")} == {1.0}
+
+
+def test_a_run_without_maps_and_a_data_set_without_stems_leave_it_blank(workspace: Path) -> None:
+    file = workspace / "datasets" / "mini" / "dataset.json"
+    text = file.read_text()
+    file.write_text(json.dumps(json.loads(text) | {"stems": []}))
+    assert "mask_f1" not in scored(workspace).figures
+    file.write_text(text)
+    assert "mask_f1" in scored(workspace).figures  # stems made later are found
+    (workspace / RUN / "predictions" / "maps.npz").unlink()
+    assert "mask_f1" not in scored(workspace).figures
+
+
+def test_a_stranger_hands_in_maps_in_any_order_and_as_floats(workspace: Path) -> None:
+    stored = arrays_of(workspace / RUN / "predictions" / "maps.npz")
+    order = np.random.default_rng(0).permutation(len(stored["clip"]))
+    np.savez(
+        workspace / "maps.npz",
+        clip=np.array([name.removesuffix(".wav") for name in stored["clip"][order]]),
+        label=stored["label"][order],
+        maps=(stored["maps"][order] / 255).astype(np.float32),
+    )
+    ours = scored(workspace)
+    theirs = scored(workspace, workspace / "maps.npz", name="Lab X", snr=20, fold=4)
+    assert {n for n in theirs.figures if n != "mask_f1_macro"} == {"mask_f1", "mask_ap", "mask_auc"}
+    assert all(theirs.figures[name] == ours.figures[name] for name in theirs.figures)
+    with pytest.raises(InputError, match=r"maps need stems, which .*mini lacks at 0 dB; `remixbench make --stems`"):
+        scored(workspace, workspace / "maps.npz", name="Lab X", snr=0, fold=4)
+
+
+def test_a_missing_or_foreign_stem_is_said(workspace: Path) -> None:
+    name = dataset_of(workspace).filenames[-1]
+    stem = workspace / f"datasets/mini/snr_20/stems/{name}"
+    soundfile.write(stem, np.zeros((100, 2)), 8000)
+    with pytest.raises(InputError, match=rf"{name}: \(100, 2\) at 8000 Hz, expected \(\d+, 2\) at .*--stems"):
+        scored(workspace)
+    stem.unlink()
+    with pytest.raises(InputError, match=rf"{name}: not readable as audio"):
+        scored(workspace)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a: a.pop("label"), r"no array 'label' \(found clip, maps\)"),
+        (lambda a: a.update(maps=a["maps"][:, 1:]), r"'maps' has shape .* expected uint8 or floats of \(pairs, \d+ fr"),
+        (lambda a: a.update(maps=a["maps"].astype(np.int16)), r"'maps' has .* type int16"),
+        (lambda a: a.update(maps=a["maps"].astype(np.float32)), r"clip '.*', class '.*', frame .*, band .* outside"),
+        (lambda a: a.update(maps=np.full(a["maps"].shape, np.nan)), r"nan is not finite"),
+        (lambda a: a.update(clip=np.arange(len(a["clip"]))), r"'clip' has shape .* strings as in 'maps'"),
+        (lambda a: a.update(clip=np.array(["x.wav"] * len(a["clip"]))), r"'clip': row 0: no clip 'x\.wav'"),
+        (lambda a: a.update(label=np.array(["Barc"] * len(a["label"]))), r"'label': row 0: .*did you mean 'Bark'"),
+        (lambda a: a.update({k: a[k][:-1] for k in a}), r"1 of \d+ maps missing, first of class '.*' in clip '"),
+        (lambda a: a.update({k: np.concatenate([a[k], a[k][:1]]) for k in a}), r"comes twice \(before at row 0"),
+        (lambda a: a.update(clip=np.array([{}] * len(a["clip"]), object)), r"not readable as an \.npz without pickled"),
+    ],
+)  # fmt: skip
+def test_maps_that_cannot_be_scored(trained: Path, tmp_path: Path, change: Any, message: str) -> None:
+    dataset = dataset_of(trained)
+    arrays = arrays_of(trained / RUN / "predictions" / "maps.npz")
+    size = arrays["maps"].shape[1:]
+    change(arrays)
+    np.savez(tmp_path / "maps.npz", **arrays)
+    with pytest.raises(InputError, match=message) as error:
+        read_maps(tmp_path / "maps.npz", truth_of(dataset, 4).reference, size)
+    assert "\n" not in str(error.value)
+
+
+@given(at=st.floats(0, 1), byte=st.integers(0, 255), cut=st.booleans())
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_broken_files_are_refused_or_read(trained: Path, tmp_path: Path, at: float, byte: int, cut: bool) -> None:
+    file = trained / RUN / "predictions" / "maps.npz"
+    data, reference = bytearray(file.read_bytes()), truth_of(dataset_of(trained), 4).reference
+    place = int(at * (len(data) - 1))
+    data[place] = byte
+    (tmp_path / "maps.npz").write_bytes(data[:place] if cut else data)
+    whole = arrays_of(file)["maps"]
+    try:
+        clips, labels, maps = read_maps(tmp_path / "maps.npz", reference, whole.shape[1:])
+    except InputError:
+        pass
+    else:
+        assert (len(clips), len(labels)) == (len(whole), len(whole))
+        np.testing.assert_array_equal(maps, whole)
+
+
+def test_maps_are_written_some_at_a_time_the_same_bytes_each_time(tmp_path: Path) -> None:
+    maps = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    for name, sizes in (("a", (5,)), ("b", (2, 0, 3))):
+        with writing_maps(tmp_path / name, list("vwxyz"), ["Bark"] * 5, 7, 3) as write:
+            for part in np.split(maps, np.cumsum(sizes)[:-1]):
+                write(part)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    stored = arrays_of(tmp_path / "a")
+    np.testing.assert_array_equal(stored["maps"], maps)
+    assert stored["clip"].tolist() == list("vwxyz")
