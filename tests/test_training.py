@@ -22,7 +22,7 @@ from remixbench.training.loop import batches
 from remixbench.training.train import train
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
