@@ -43,6 +43,7 @@ from remixbench.leaderboard.record import read_record
 from remixbench.leaderboard.submission import check_submission, digest_of, read_submission
 from remixbench.recipe import load_recipe, parse_recipe, recipes
 from remixbench.scoring import read_predictions, read_reference, score_predictions
+from remixbench.scoring.map_files import MAPS, read_maps
 from remixbench.sources.catalogue import read_audio
 from remixbench.sources.open import open_sources
 from remixbench.sources.selection import select_urls
@@ -233,7 +234,7 @@ def attempt(target: Target, folder: Path) -> tuple[bool, str]:
 
 def targets(workspace: Path) -> list[Target]:
     """Make valid files of every kind below `workspace` and return the readers with them."""
-    dataset = remixbench.make(workspace=workspace, recipe="mini", clips_per_fold=2, snr=0, jobs=1)
+    dataset = remixbench.make(workspace=workspace, recipe="mini", clips_per_fold=2, snr=0, jobs=1, stems=True)
     assert dataset is not None
     (run,) = remixbench.train(
         workspace=workspace, dataset=dataset, system="gap", epochs=1, width=0.05, precision="32", device="cpu"
@@ -368,10 +369,12 @@ def _handed_in(dataset: Dataset, run: Path, submission: Path) -> list[Target]:
         tables[f"t/{Path(str(name)).stem}.tsv"] = "\n".join([header, *rows, ""]).encode()
     strong = (dataset.path / "labels" / "strong.tsv").read_text().splitlines()
     events = [strong[0], *(line for line in strong[1:] if line.split("\t")[0] in reference.filenames)]
-    tags, frames = (run / "predictions" / name for name in ("tags.csv", "frames.npz"))
+    tags, frames, maps = (run / "predictions" / name for name in ("tags.csv", "frames.npz", MAPS))
+    size = (dataset.recipe.frames, dataset.recipe.features.bands)
     return [
         Target("tags.csv", {"tags.csv": tags.read_bytes()}, lambda f: predicted(f / "tags.csv")),
         Target("frames.npz", {"frames.npz": frames.read_bytes()}, lambda f: predicted(f / "frames.npz")),
+        Target("maps.npz", {MAPS: maps.read_bytes()}, lambda f: read_maps(f / MAPS, reference, size)),
         Target("frame tables", tables, lambda f: predicted(f / "t")),
         Target("event list", {"e.tsv": "\n".join([*events, ""]).encode()}, lambda f: predicted(f / "e.tsv")),
         Target("submission", {"submission.json": submission.read_bytes()}, submitted, reseal),
