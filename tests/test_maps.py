@@ -20,6 +20,7 @@ from remixbench.errors import InputError
 from remixbench.leaderboard.maps import ideal_masks
 from remixbench.leaderboard.measure import truth_of
 from remixbench.leaderboard.record import Record, read_record
+from remixbench.leaderboard.submission import digest_of
 from remixbench.scoring.map_files import read_maps
 from remixbench.training.maps import writing_maps
 from remixbench.training.trained import load_system
@@ -147,6 +148,23 @@ def test_a_stranger_hands_in_maps_in_any_order_and_as_floats(workspace: Path) ->
     assert all(theirs.figures[name] == ours.figures[name] for name in theirs.figures)
     with pytest.raises(InputError, match=r"maps need stems, which .*mini lacks at 0 dB; `remixbench make --stems`"):
         scored(workspace, workspace / "maps.npz", name="Lab X", snr=0, fold=4)
+
+
+def test_a_submission_with_maps_is_checked_as_far_as_there_are_stems(workspace: Path) -> None:
+    folder = workspace / "mine"
+    shutil.copytree(workspace / RUN / "predictions", folder)
+    file = workspace / "mine.json"
+    scored(workspace, folder, name="Lab X", snr=20, fold=4, submission=file)
+    score(folder, workspace=workspace, dataset="mini", add=file)
+    body = json.loads(file.read_text())
+    body["records"][0]["figures"]["mask_f1"] = 0.99
+    file.write_text(json.dumps(body | {"digest": digest_of(body)}))
+    with pytest.raises(InputError, match=r"mask_f1 is 0.99, but its predictions give 0\.\d+; nothing was added"):
+        score(folder, workspace=workspace, dataset="mini", add=file)
+    shutil.rmtree(workspace / "runs")  # what was scored here with stems is evidence as well
+    info = workspace / "datasets" / "mini" / "dataset.json"
+    info.write_text(json.dumps(json.loads(info.read_text()) | {"stems": []}))
+    score(folder, workspace=workspace, dataset="mini", add=file)  # the rest is right, and this nobody can say
 
 
 def test_a_missing_or_foreign_stem_is_said(workspace: Path) -> None:

@@ -43,9 +43,9 @@ def score(
     Parameters
     ----------
     targets : folders of runs (or folders above runs), or one system's predictions: tags.csv, frames.npz, a folder
-        of both or of one TSV a clip, an event list; several files may express different things of one system. By
-        default all finished runs of the data set. With `add`: predictions that the submission was made from, to check
-        it against.
+        of both or of one TSV a clip, an event list, maps.npz; several files may express different things of one system.
+        By default all finished runs of the data set. With `add`: predictions that the submission was made from, to
+        check it against.
     workspace : where data sets, runs and leaderboards lie.
     dataset : name or folder of a data set; by default that of the runs given, else the one made last.
     name, snr, fold : whose predictions these are, at which ratio in dB, and on which fold.
