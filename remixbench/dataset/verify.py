@@ -27,7 +27,7 @@ LOGMEL_TOLERANCE = 1e-4  # between machines: the order of a library's float32 su
 def verify(
     *,
     workspace: str | Path = ".",
-    dataset: str | Path | None = None,
+    dataset: str | Path | Dataset | None = None,
     deep: int = 0,
     sources: str | Path | None = None,
     jobs: int = -1,
@@ -48,7 +48,7 @@ def verify(
 
     if deep < 0:
         raise InputError(f"--deep {deep}: expected a number of clips, 0 or more")
-    folder = find_folder(Path(workspace), dataset)
+    folder = dataset.path if isinstance(dataset, Dataset) else find_folder(Path(workspace), dataset)
     try:
         there = Dataset.open(folder)
     except InputError as error:
