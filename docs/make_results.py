@@ -1,4 +1,4 @@
-"""Write docs/results.md from a workspace in which `small` was made and trained: python docs/make_results.py WORKSPACE."""
+"""Write docs/results.md from a workspace with `small` made and trained: python docs/make_results.py WORKSPACE."""
 
 from __future__ import annotations
 
@@ -17,16 +17,19 @@ PAPER = ("gap", "gmp", "gwrp", "atrous-ap", "2ap-aux")  # by micro-AP, the order
 
 
 def processor() -> str:
+    """Return the name of the processor."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def main(workspace: Path) -> None:
+    """Score the workspace and write the page."""
     board = remixbench.score(workspace=workspace, dataset="small")
     tagging = render(board, "md").split("\n## ")[0]
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=HERE, capture_output=True, text=True, check=True
-    )
+    head = ["git", "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(head, cwd=HERE, capture_output=True, text=True, check=True).stdout.strip()
+    made = f"version {remixbench.__version__}, scored at commit {commit}"
+    machine = f"{processor()}, {len(os.sched_getaffinity(0))} cores"
     figures: dict[tuple[str, float], float] = {}
     for path in sorted((workspace / "runs" / "small").glob("*/snr_*/fold_4/seed_0/metrics.json")):
         entry = json.loads(path.read_text(encoding="utf-8"))
@@ -40,10 +43,10 @@ def main(workspace: Path) -> None:
 
 The six systems of the paper's tables (and the options where paper and code differ), trained on a corpus of real
 recordings in the layout of the two data sets (280 events of 19 classes, 120 scene pieces), in the setting of
-[small.yaml](examples/small.yaml): 600 clips, 16 kHz, 78 × 32 log-mel, networks of a quarter of the width, 10 epochs. **Not
-the paper's data, size or training length: the figures compare systems with one another and nothing else.**
+[small.yaml](examples/small.yaml): 600 clips, 16 kHz, 78 × 32 log-mel, networks of a quarter of the width, 10 epochs.
+**Not the paper's data, size or training length: the figures compare systems with one another and nothing else.**
 
-Trained and scored with version {remixbench.__version__}, scored at commit {commit.stdout.strip()}, on {processor()}, {len(os.sched_getaffinity(0))} cores, seed 0, fold 4 tested:
+Trained and scored with {made}, on {machine}, seed 0, fold 4 tested:
 
 ```text
 remixbench make --recipe docs/examples/small.yaml

@@ -126,9 +126,7 @@ def test_another_process_gives_the_same_samples() -> None:
         " zlib.crc32(synthesise_scene('bus', 1, 0, 16000, 1, 4)))"
     )
     environment = os.environ | {"PYTHONHASHSEED": "77", "OMP_NUM_THREADS": "2"}
-    told = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-    )
+    told = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     here = synthesise_event("Meow", 2, RATE, 4), synthesise_scene("bus", 1, 0, RATE, 1, 4)
     assert told.stdout.split() == [str(zlib.crc32(sound)) for sound in here]
 
@@ -173,9 +171,7 @@ def features(sound: NDArray[np.float32]) -> NDArray[np.float64]:
     power = np.abs(np.fft.rfft(frames)) ** 2
     edges = np.unique(np.geomspace(2, 256, 40).astype(int))[-33:]
     bands = np.log(np.add.reduceat(power, edges[:-1], axis=1) + 1e-4)
-    return np.concatenate(
-        [bands.mean(0), bands.std(0), np.abs(np.diff(bands, axis=0)).mean(0), [len(x) / RATE]]
-    )
+    return np.concatenate([bands.mean(0), bands.std(0), np.abs(np.diff(bands, axis=0)).mean(0), [len(x) / RATE]])
 
 
 def nearest_neighbour_accuracy(table: NDArray[np.float64], known: int) -> float:
@@ -192,9 +188,7 @@ def nearest_neighbour_accuracy(table: NDArray[np.float64], known: int) -> float:
 
 
 def test_events_can_be_told_apart() -> None:
-    table = np.array(
-        [[features(synthesise_event(label, n, RATE, 0)) for n in range(9)] for label in event_labels()]
-    )
+    table = np.array([[features(synthesise_event(label, n, RATE, 0)) for n in range(9)] for label in event_labels()])
     assert nearest_neighbour_accuracy(table, known=6) > 0.75  # chance is 0.024
 
 
@@ -214,18 +208,14 @@ def test_scenes_can_be_told_apart_and_pieces_of_a_place_belong_together() -> Non
 def test_modal_sum_is_the_sum_of_decaying_sines() -> None:
     f, decay, a = np.array([440.0, 1234.5, 7900.0]), np.array([0.3, 0.05, 1.0]), np.array([1.0, -0.5, 1.0])
     t = np.arange(1000)[:, None] / RATE
-    expected = (a * np.exp(-t / decay) * np.sin(2 * np.pi * f * t))[:, :2].sum(
-        1
-    )  # 7900 Hz lies too near 8000
+    expected = (a * np.exp(-t / decay) * np.sin(2 * np.pi * f * t))[:, :2].sum(1)  # 7900 Hz lies too near 8000
     np.testing.assert_allclose(modal(f, decay, a, 1000, RATE), expected, atol=1e-12)
 
 
 def test_harmonics_are_sines_at_multiples_of_the_pitch() -> None:
     phase = 2 * np.pi * 300 / RATE * np.arange(1, 2001)
     expected = np.sin(phase) + 0.5 * np.sin(2 * phase) + 0.25 * np.sin(3 * phase)
-    np.testing.assert_allclose(
-        harmonics(np.full(2000, 300.0), np.array([1, 0.5, 0.25]), RATE), expected, atol=1e-9
-    )
+    np.testing.assert_allclose(harmonics(np.full(2000, 300.0), np.array([1, 0.5, 0.25]), RATE), expected, atol=1e-9)
 
 
 def test_resonances_are_peak_filters_in_parallel_and_long_signals_show_no_seams() -> None:
@@ -264,8 +254,7 @@ def test_ratios_of_modes_follow_their_formulas() -> None:
     from scipy import optimize, special
 
     bar = [
-        optimize.brentq(lambda x: np.cos(x) - 1 / np.cosh(x), (k + 0.4) * np.pi, (k + 0.6) * np.pi)
-        for k in range(1, 8)
+        optimize.brentq(lambda x: np.cos(x) - 1 / np.cosh(x), (k + 0.4) * np.pi, (k + 0.6) * np.pi) for k in range(1, 8)
     ]
     np.testing.assert_allclose(FREE_BAR, (np.array(bar[:5]) / bar[0]) ** 2, atol=6e-4)
     np.testing.assert_allclose(TUBE, (np.array(bar[2:7]) / bar[3]) ** 2, atol=6e-4)
