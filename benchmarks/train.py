@@ -4,8 +4,8 @@
 
 The plain loop is the released form: float32, rows-first memory, unfused Adam, one loss read back each batch. Ours is
 the loop of `remixbench train`. Both train the same network on the same clips, in turns, so that other load on the
-machine meets both alike; medians are reported. The share of peak counts the products of forward and backward pass, as torch's
-flop counter does, against the best of a large matrix product in the same precision and the same run.
+machine meets both alike; medians are reported. The share of peak counts the products of forward and backward pass, as
+torch's flop counter does, against the best of a large matrix product in the same precision and the same run.
 """
 
 from __future__ import annotations
