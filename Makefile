@@ -4,14 +4,14 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 WORKSPACE ?= demo
 
-.PHONY: demo test lint setup oracles clean
+.PHONY: demo test lint docs lowest setup oracles clean
 
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[report,test,lint]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[report,test,lint,docs]'
 	touch $@
 
 demo: setup
@@ -28,6 +28,13 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: setup
+	$(BIN)/sphinx-build -q -W docs site
+
+# part of the suite with the lowest versions that pyproject.toml allows; needs Python 3.11
+lowest:
+	PYTHON=$(PYTHON) sh tests/lowest/run.sh .venv-lowest
+
 # the field's own scorers, which need older libraries; the tests that compare with them skip without it
 oracles: .venv-oracles/.ready
 
@@ -36,4 +43,4 @@ oracles: .venv-oracles/.ready
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-oracles build dist site
+	rm -rf $(VENV) .venv-oracles .venv-lowest build dist site
