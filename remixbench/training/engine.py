@@ -30,7 +30,7 @@ class Engine:
 
     def place(self, network: nn.Module) -> nn.Module:
         """Move a network to the device, in the memory order in which its convolutions are fastest."""
-        placed: nn.Module = network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        placed: nn.Module = network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # stub lacks it
         return placed
 
     def synchronise(self) -> None:

@@ -18,7 +18,7 @@ def require_tensorboard() -> None:
         If it is not.
     """
     try:
-        import tensorboard  # noqa: F401
+        import tensorboard  # noqa: F401 - only whether it is there
     except ImportError:
         raise InputError(
             "--tensorboard: the package tensorboard is not installed; `pip install 'remixbench[tensorboard]'`"

@@ -163,7 +163,7 @@ def one_epoch(
             if "between 0 and 1" in str(error):  # what torch says of cross-entropy with scores that are no numbers
                 raise _diverged(settings, number, math.nan) from None
             raise
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
         team.add_gradients(network)
         optimizer.step()
         total += loss.detach() * len(places)

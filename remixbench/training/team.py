@@ -43,7 +43,7 @@ class Team:
         if self.size == 1:
             return network
         if next(network.parameters()).device.type == "cuda":
-            return cast(nn.Module, nn.SyncBatchNorm.convert_sync_batchnorm(network))  # type: ignore[no-untyped-call]
+            return cast(nn.Module, nn.SyncBatchNorm.convert_sync_batchnorm(network))  # type: ignore[no-untyped-call]  # untyped
         return share_batch_norm(network)
 
     def add_gradients(self, network: nn.Module) -> None:
@@ -142,11 +142,11 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         over = [axis for axis in range(x.dim()) if axis != 1]
         shape = [1, -1] + [1] * (x.dim() - 2)
         count = x.new_tensor([x.numel() / x.shape[1]])
-        sums: Tensor = _Sum.apply(torch.cat([x.sum(over), count]))  # type: ignore[no-untyped-call]
+        sums: Tensor = _Sum.apply(torch.cat([x.sum(over), count]))  # type: ignore[no-untyped-call]  # torch gives it no types
         number = sums[-1]
         mean = sums[:-1] / number
         centred = x - mean.view(shape)
-        squares: Tensor = _Sum.apply((centred * centred).sum(over))  # type: ignore[no-untyped-call]
+        squares: Tensor = _Sum.apply((centred * centred).sum(over))  # type: ignore[no-untyped-call]  # torch gives it no types
         variance = squares / number
         if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
             with torch.no_grad():
