@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from remixbench.errors import InputError
 from remixbench.recipe import Recipe
 from remixbench.sources.catalogue import Catalogue
 
@@ -20,7 +21,6 @@ def open_sources(recipe: Recipe, sources: Path) -> tuple[Catalogue, Catalogue]:
 
 
 def _scenes(recipe: Recipe, sources: Path) -> Catalogue:
-    from remixbench.errors import InputError
     from remixbench.sources import folder, synthetic, tau2019
 
     source = recipe.scenes
@@ -36,7 +36,6 @@ def _scenes(recipe: Recipe, sources: Path) -> Catalogue:
 
 
 def _events(recipe: Recipe, sources: Path) -> Catalogue:
-    from remixbench.errors import InputError
     from remixbench.sources import folder, fsdkaggle2018, synthetic
 
     source = recipe.events
