@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from remixbench.systems.output import Output
 
@@ -58,18 +59,21 @@ class AttentionPooling(nn.Module):
 
     def forward(self, features: Tensor) -> Output:
         """Map features (batch, inputs, frames, bands) to an `Output`."""
-        attention, classification = self.attention(features), self.classification(features)
+        # one product for both, and classes kept last: the features are read once, and nothing is moved about in memory
+        weight, bias = (
+            torch.cat(pair) for pair in zip(self.attention.parameters(), self.classification.parameters(), strict=True)
+        )
+        attention, classification = F.conv2d(features, weight, bias).permute(0, 2, 3, 1).chunk(2, dim=3)
         with float32(features):
             clamped = torch.sigmoid(attention.float()).clamp(0.1, 0.9)
-            total = clamped.sum(dim=(2, 3))
-            log_probability = torch.log_softmax(classification.float(), dim=1)
-            clip_scores = torch.sigmoid((log_probability * clamped).sum(dim=(2, 3)) / total)
+            per_frame = clamped.sum(dim=2)
+            total = per_frame.sum(dim=1)
+            log_probability = torch.log_softmax(classification.float(), dim=3)
             maps = log_probability.exp() * clamped
-            per_frame = clamped.sum(dim=3)
             return Output(
-                clip_scores=clip_scores,
-                frame_scores=maps.mean(dim=3).transpose(1, 2),
-                maps=maps,
-                frequency_attention=clamped / per_frame.unsqueeze(3),
-                time_attention=per_frame / total.unsqueeze(2),
+                clip_scores=torch.sigmoid((log_probability * clamped).sum(dim=(1, 2)) / total),
+                frame_scores=maps.mean(dim=2),
+                maps=maps.permute(0, 3, 1, 2),
+                frequency_attention=(clamped / per_frame.unsqueeze(2)).permute(0, 3, 1, 2),
+                time_attention=(per_frame / total.unsqueeze(1)).transpose(1, 2),
             )

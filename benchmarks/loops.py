@@ -1,0 +1,142 @@
+"""The two training loops that `train.py` compares, and what they are measured by."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from remixbench.systems import build
+from remixbench.systems.loss import loss as loss_of
+from remixbench.systems.registry import resolve_options, spec
+from remixbench.training.data import Clips, Standardisation
+from remixbench.training.engine import Engine, choose_device, choose_precision
+from remixbench.training.loop import State, one_epoch
+from remixbench.training.settings import RunSettings
+
+CLASSES, FRAMES, BANDS = 41, 311, 64  # of the published data set
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a process trains, and on what; batches an epoch, batch size None for what the device likes."""
+
+    device: str
+    precision: str
+    threads: int | None
+    batch_size: int | None
+    batches: int
+
+    def begin(self) -> tuple[Engine, int]:
+        """Return the engine and the batch size."""
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        device = choose_device(self.device)
+        engine = Engine(device, choose_precision(self.precision, device))
+        return engine, self.batch_size or (24 if device.type == "cuda" else 8)
+
+
+def describe(work: Work) -> dict[str, str | int]:
+    """Return the machine's name and the settings, for the table's head."""
+    engine, batch_size = work.begin()
+    return {
+        "machine": engine.name,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "precision": engine.precision,
+        "batch_size": batch_size,
+    }
+
+
+def speed(role: str, system: str, work: Work) -> float:
+    """Return the clips a second of one more epoch of the loop `role`, `plain` or `ours`; the first is a rehearsal."""
+    engine, batch_size = work.begin()
+    epoch = _loop(role, system, work)
+    start = time.perf_counter()
+    epoch()
+    engine.synchronise()
+    return batch_size * work.batches / (time.perf_counter() - start)
+
+
+def peak(work: Work) -> float:
+    """Operations a second of the best of some large matrix products."""
+    engine, _ = work.begin()
+    dtype = torch.bfloat16 if engine.precision == "bf16" else torch.float32
+    size = 8192 if engine.device.type == "cuda" else 2048
+    a, b = (torch.randn(size, size, device=engine.device).to(dtype) for _ in range(2))
+    best = 0.0
+    for _ in range(12):
+        start = time.perf_counter()
+        a @ b
+        engine.synchronise()
+        best = max(best, 2 * size**3 / (time.perf_counter() - start))
+    return best
+
+
+def flops(system: str, work: Work) -> float:
+    """Floating point operations of the products in one training step, a clip."""
+    engine, _ = work.begin()
+    epoch = _plain(system, _clips(2, engine.device), 2, engine.device)
+    with FlopCounterMode(display=False) as counter:
+        epoch()
+    return counter.get_total_flops() / 2
+
+
+@functools.lru_cache(maxsize=1)
+def _loop(role: str, system: str, work: Work) -> Callable[[], float]:
+    """Return a loop that has run once; the last asked for is kept."""
+    engine, batch_size = work.begin()
+    data = _clips(batch_size * work.batches, engine.device)
+    make = {"plain": lambda: _plain(system, data, batch_size, engine.device),
+            "ours": lambda: _ours(system, data, batch_size, engine)}  # fmt: skip
+    epoch = make[role]()
+    epoch()
+    return epoch
+
+
+def _plain(system: str, data: Clips, batch_size: int, device: torch.device) -> Callable[[], float]:
+    """The released form: one batch after another, everything in float32."""
+    network = build(system, classes=CLASSES, frames=FRAMES, bands=BANDS, seed=0).to(device)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, foreach=False, fused=False)
+    alpha = spec(system).alpha
+
+    def epoch() -> float:
+        network.train()
+        total = 0.0
+        for start in range(0, len(data), batch_size):
+            x, targets = data.batch(torch.arange(start, min(start + batch_size, len(data))))
+            loss = loss_of(network(x), targets, x, alpha)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.item()
+        return total
+
+    return epoch
+
+
+def _ours(system: str, data: Clips, batch_size: int, engine: Engine) -> Callable[[], float]:
+    """The loop of `remixbench train`."""
+    run = _settings(system, batch_size, engine.precision)
+    state = State(engine.place(build(system, classes=CLASSES, frames=FRAMES, bands=BANDS, seed=0)), run)
+    return lambda: one_epoch(state, run, engine, data, 1)
+
+
+def _settings(system: str, batch_size: int, precision: str) -> RunSettings:
+    known = spec(system)
+    return RunSettings(
+        system, tuple(sorted(resolve_options(system).items())), known.alpha, 1.0, 0.0, 4, 0, 1, batch_size, 1e-3, 1.0,
+        "validation", precision,
+    )  # fmt: skip
+
+
+def _clips(count: int, device: torch.device) -> Clips:
+    draw = np.random.default_rng(0)
+    features = draw.normal(size=(count, FRAMES, BANDS)).astype(np.float32)
+    unit = Standardisation(np.zeros(BANDS, np.float32), np.ones(BANDS, np.float32))
+    return Clips(features, draw.random((count, CLASSES)) < 0.07, np.arange(count), unit, device)
