@@ -26,13 +26,11 @@ import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import pytest
-import torch
 
 import remixbench
 from remixbench.cli import group, run
@@ -211,14 +209,10 @@ def workspaces(tmp_path_factory: pytest.TempPathFactory) -> Workspaces:
 
 
 @pytest.fixture(autouse=True)
-def _as_outside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _as_outside(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:
     pytest.importorskip("matplotlib", reason="pages draw; matplotlib is not here")
     pytest.importorskip("jinja2", reason="pages make the report; jinja2 is not here")
     monkeypatch.delenv("REMIXBENCH_WORKSPACE", raising=False)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if any(b.language in RUNNABLE for b in blocks(page))])

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-import torch
 
 from remixbench.errors import InputError, RemixbenchError
 
@@ -33,13 +32,9 @@ def fuzz() -> ModuleType:
     return module
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_any_input_is_read_or_refused_in_one_line(fuzz: ModuleType, tmp_path: Path) -> None:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        counts, failures = fuzz.fuzz(INPUTS, seed=1, workspace=tmp_path)
-    finally:
-        torch.set_num_threads(threads)
+    counts, failures = fuzz.fuzz(INPUTS, seed=1, workspace=tmp_path)
     assert failures == []
     assert sum(each["tried"] for each in counts.values()) == INPUTS
     # damage that is never accepted, or always, tests nothing

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from remixbench.dataset.manifest import Clip, Event, Manifest, frames, read_manifest, write_manifest
+from remixbench.dataset.manifest import Clip, Event, Manifest, read_manifest, write_manifest
 from remixbench.errors import InputError
 
 CLIPS = b"clip_id,fold,scene_file,scene_label,scene_location\n00000,1,a.wav,park,town-1\n00001,2,b.wav,bus,town-2\n"
@@ -58,12 +58,6 @@ def test_a_spreadsheet_may_have_saved_it(tmp_path: Path) -> None:
     with_mark = written(tmp_path, b"\xef\xbb\xbf" + CLIPS.replace(b"\n", b"\r\n"), EVENTS.replace(b"\n", b"\r\n"))
     assert read_manifest(with_mark) == MANIFEST
     assert read_manifest(with_mark).digest == MANIFEST.digest
-
-
-def test_as_data_frames() -> None:
-    clips, events = frames(MANIFEST)
-    assert list(clips["clip_id"]) == ["00000", "00001"]
-    assert list(events["onset"]) == [0.5, 3.0, 0.25]
 
 
 NAMES = st.text(st.characters(exclude_categories=["C"], exclude_characters='/\\:'), min_size=1, max_size=8).filter(

@@ -21,13 +21,7 @@ from remixbench.errors import InputError, RemixbenchError
 from remixbench.training.loop import batches
 from remixbench.training.train import train
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

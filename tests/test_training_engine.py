@@ -44,8 +44,8 @@ def test_auto_follows_the_processor_and_words_are_obeyed(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("system", ["gap", "gmp", "gwrp", "atrous-ap", "2ap-aux"])
+@pytest.mark.usefixtures("one_thread")
 def test_bfloat16_moves_scores_little(system: str) -> None:
-    torch.set_num_threads(1)
     network = build(system, classes=5, frames=31, bands=16, width=0.25)
     plain, fast = (score_clips(network, some_clips(6), Engine(CPU, precision), 4) for precision in ("32", "bf16"))
     assert plain.dtype == fast.dtype == np.float32

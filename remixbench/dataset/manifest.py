@@ -14,13 +14,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from remixbench.errors import InputError
 from remixbench.files import sha256, write_bytes
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 CLIP_COLUMNS = ("clip_id", "fold", "scene_file", "scene_label", "scene_location")
 EVENT_COLUMNS = ("clip_id", "event_index", "event_file", "event_label", "onset", "max_duration")
@@ -318,12 +314,3 @@ def _seconds(where: str, column: str, text: str) -> float:
     if value < 0:
         raise InputError(f"{where}: {column} is '{text}', expected seconds from 0 up")
     return value
-
-
-def frames(manifest: Manifest) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return clips.csv and events.csv as data frames, for those who want to look at them."""
-    import pandas as pd
-
-    files = manifest.files()
-    read = [pd.read_csv(io.BytesIO(files[name]), dtype={"clip_id": str}) for name in ("clips.csv", "events.csv")]
-    return read[0], read[1]
