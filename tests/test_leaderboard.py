@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,30 @@ def test_score_again_changes_no_byte_and_computes_nothing(
     assert files_of(tmp_path) == before
     assert said.lines[0] == "0 of 2 scored now, 2 before"
     assert said.lines[-1].endswith("nothing changed")
+
+
+def test_two_jobs_write_the_same_bytes_as_one(tmp_path: Path, dataset: Dataset) -> None:
+    folders = [fake_run(tmp_path, dataset, system) for system in ("gap", "gmp", "gwrp")]
+    score(workspace=tmp_path, bootstrap=50, jobs=1)
+    before = files_of(tmp_path)
+    for folder in folders:
+        (folder / "metrics.json").unlink()
+    score(workspace=tmp_path, bootstrap=50, jobs=2)
+    assert files_of(tmp_path) == before
+
+
+def test_a_broken_run_is_named_and_the_others_keep_their_figures(tmp_path: Path, dataset: Dataset) -> None:
+    first, second = (fake_run(tmp_path, dataset, system) for system in ("gap", "gmp"))
+    tags = second / "predictions" / "tags.csv"
+    tags.write_text(tags.read_text().replace("filename", "file", 1))
+    with pytest.raises(InputError, match=re.escape(str(tags))):
+        score(workspace=tmp_path, bootstrap=0, jobs=1)
+    assert not (second / "metrics.json").exists()
+    tags.write_text(tags.read_text().replace("file", "filename", 1))
+    said = Said()
+    score(workspace=tmp_path, bootstrap=0, jobs=1, progress=said)
+    assert said.lines[0] == "1 of 2 scored now, 1 before"
+    assert (first / "metrics.json").exists()
 
 
 def test_only_what_changed_is_computed_again(tmp_path: Path, dataset: Dataset) -> None:

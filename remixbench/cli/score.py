@@ -26,6 +26,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--submission", type=FILE, metavar="FILE", help="Also write what was scored into one file for others.")
 @click.option("--add", type=FILE, metavar="FILE",
               help="Check such a file and add it; predictions given are checked against it.")  # fmt: skip
+@click.option("--jobs", type=int, default=-1, metavar="N", help="Runs scored at once. [default: one a core]")
 @click.option("--format", "style", type=click.Choice(["table", "md", "csv", "json", "latex"]), default="table",
               show_default=True, help="How to print the leaderboard.")  # fmt: skip
 @click.pass_obj
@@ -40,6 +41,7 @@ def command(
     compare: tuple[str, str] | None,
     submission: Path | None,
     add: Path | None,
+    jobs: int,
     style: str,
 ) -> None:
     """Score runs, or anyone's predictions; print the leaderboard and write it in every format.
@@ -51,7 +53,7 @@ def command(
 
     board = score(
         *targets, workspace=settings.workspace, dataset=dataset, name=name, snr=snr, fold=fold, bootstrap=bootstrap,
-        compare=compare, submission=submission, add=add, progress=settings.progress(),
+        compare=compare, submission=submission, add=add, jobs=jobs, progress=settings.progress(),
     )  # fmt: skip
     terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if terminal else None

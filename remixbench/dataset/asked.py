@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from remixbench.errors import InputError, unknown
+from remixbench.parallel import check_jobs
 
 BACKENDS = ("loky", "threading", "dask")
 FORMATS = ("wav", "flac")
@@ -32,8 +33,7 @@ def check(
         raise unknown("--backend", backend, BACKENDS)
     if audio_format not in FORMATS:
         raise unknown("--audio-format", audio_format, FORMATS)
-    if jobs == 0:
-        raise InputError("--jobs 0: expected a number of processes, or -1 for one a core")
+    check_jobs(jobs)
     if clips_per_fold is not None and clips_per_fold < 1:
         raise InputError(f"--clips-per-fold {clips_per_fold}: expected 1 or more")
     if not 1 <= shard[0] <= shard[1]:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from remixbench.dataset import asked, finish, work
 from remixbench.dataset.choose import choose
@@ -15,56 +11,10 @@ from remixbench.dataset.excerpts import BLOCK, make_block
 from remixbench.dataset.layout import Dataset, as_tuple, snr_name
 from remixbench.dataset.manifest import Manifest, write_manifest
 from remixbench.dataset.render import Job, render_block
-from remixbench.errors import InputError, RemixbenchError
+from remixbench.parallel import Workers
 from remixbench.progress import SILENT, Progress
 from remixbench.recipe import Recipe
 from remixbench.sources.catalogue import Catalogue
-
-
-@dataclass(frozen=True)
-class Workers:
-    """How tasks are run side by side."""
-
-    jobs: int = -1
-    backend: str = "loky"
-    scheduler: str | None = None
-
-    def run(self, function: Callable[..., Any], tasks: Iterable[tuple[Any, ...]], count: int) -> Iterator[Any]:
-        """Yield function(*task) for every task, in order, as they are finished."""
-        import joblib
-        from threadpoolctl import threadpool_limits
-
-        if count == 0:
-            return
-        jobs = min(self.jobs, count) if self.jobs > 0 else self.jobs
-        # set here too for the threading backend, where tasks share this process
-        with threadpool_limits(1, "blas"), self._configured(jobs):
-            try:
-                yield from joblib.Parallel(return_as="generator")(joblib.delayed(function)(*task) for task in tasks)
-            except BrokenExecutor:
-                raise RemixbenchError(
-                    "a worker process was killed, perhaps for want of memory; nothing already made is harmed, run the"
-                    " command again with fewer --jobs"
-                ) from None
-
-    @contextmanager
-    def _configured(self, jobs: int) -> Iterator[None]:
-        import joblib
-
-        if self.backend != "dask":
-            with joblib.parallel_config(backend=self.backend, n_jobs=jobs):
-                yield
-            return
-        try:
-            from distributed import Client
-        except ImportError:
-            raise InputError("--backend dask needs Dask; install it with `pip install 'remixbench[dask]'`") from None
-        try:
-            client = Client(self.scheduler, timeout="10s")
-        except (OSError, ValueError) as error:
-            raise RemixbenchError(f"--scheduler {self.scheduler}: no Dask scheduler answers there ({error})") from None
-        with client, joblib.parallel_config(backend="dask"):
-            yield
 
 
 def make(

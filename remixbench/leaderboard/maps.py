@@ -57,10 +57,15 @@ def read_masks(
         raise InputError(f"{files[1]}: gives maps, and so does a file before it; leave one out")
     size = (dataset.recipe.frames, dataset.recipe.features.bands)
     clips, labels, maps = read_maps(files[0], reference, size)
-    if snr not in made:
-        made[snr] = np.packbits(ideal_masks(dataset, reference, snr), axis=-1)
+    keep_ideals(dataset, reference, snr, made)
     ideal = np.unpackbits(made[snr], axis=-1, count=size[1]).view(np.bool_)
     return Masks(clips, labels, maps, ideal)
+
+
+def keep_ideals(dataset: Dataset, reference: Reference, snr: float, made: dict[float, MapArray]) -> None:
+    """Make the ideal masks at a ratio, unless `made` has them already, and put them there."""
+    if snr not in made:
+        made[snr] = np.packbits(ideal_masks(dataset, reference, snr), axis=-1)
 
 
 def ideal_masks(dataset: Dataset, reference: Reference, snr: float) -> BoolArray:

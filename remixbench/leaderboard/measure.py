@@ -192,17 +192,14 @@ def no_stems(dataset: Dataset, snr: float) -> str:
     return f"maps need stems, which {dataset.path} lacks at {snr:g} dB; `remixbench make --stems` writes them"
 
 
-def measure(
-    dataset: Dataset, truth: Truth, task: Task, resamples: int, progress: Progress = SILENT
-) -> tuple[Record, bool]:
-    """Score one set of predictions and write its metrics.json, unless that is there already.
+def kept_record(
+    dataset: Dataset, truth: Truth, task: Task, resamples: int, digests: dict[str, str], progress: Progress = SILENT
+) -> Record | None:
+    """Return the record that lies there if it is still that of these predictions, else None.
 
-    Returns
-    -------
-    The record, and whether figures were computed for it.
+    A record of a run that was moved, or of predictions that got another name, is written anew with the new one.
     """
     file = task.folder / METRICS
-    digests = digests_of(task.predictions)
     old = _readable(file)
     snr, maps = task.entry.snr, map_files(task.predictions)
     if maps and not has_stems(dataset, snr):
@@ -211,17 +208,22 @@ def measure(
         old = None
     if old is not None and _same(old.made_from, dataset, truth, resamples, files_digest(digests)):
         if old.entry == task.entry and old.made_from.run == task.run:
-            return old, False
+            return old
         made = old.made_from.model_copy(update={"run": task.run})
         record = old.model_copy(update={"entry": task.entry, "made_from": made})
         write_json(file, record.as_json())
-        return record, False
+        return record
     if old is not None and task.run is None and old.made_from.predictions_digest != files_digest(digests):
         entry = task.entry
         progress.say(f"'{entry.name}' at {entry.snr:g} dB, fold {entry.fold}: other predictions than before; replaced")
+    return None
+
+
+def write_record(dataset: Dataset, truth: Truth, task: Task, resamples: int, digests: dict[str, str]) -> Record:
+    """Score one set of predictions and write its metrics.json; errors as of `make_record`."""
     record = make_record(dataset, truth, task, resamples, digests)
-    write_json(file, record.as_json())
-    return record, True
+    write_json(task.folder / METRICS, record.as_json())
+    return record
 
 
 def _readable(file: Path) -> Record | None:

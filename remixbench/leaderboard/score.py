@@ -11,13 +11,15 @@ from remixbench.errors import InputError
 from remixbench.files import read_json
 from remixbench.leaderboard.board import Board
 from remixbench.leaderboard.collect import read_board
-from remixbench.leaderboard.measure import Task, Truth, measure, truth_of
+from remixbench.leaderboard.maps import has_stems, keep_ideals, map_files
+from remixbench.leaderboard.measure import Task, Truth, digests_of, kept_record, truth_of, write_record
 from remixbench.leaderboard.paired import compare_rows
 from remixbench.leaderboard.record import Record
 from remixbench.leaderboard.render import write_board
 from remixbench.leaderboard.submission import add as add_submission
 from remixbench.leaderboard.submission import read_submission, write_submission
 from remixbench.leaderboard.targets import RUN_FILE, check_runs, predictions_task, run_folders, run_task, runs_of
+from remixbench.parallel import Workers, check_jobs
 from remixbench.progress import SILENT, Progress
 
 RESAMPLES = 1000
@@ -34,6 +36,7 @@ def score(
     compare: tuple[str, str] | None = None,
     submission: str | Path | None = None,
     add: str | Path | None = None,
+    jobs: int = -1,
     progress: Progress = SILENT,
 ) -> Board:
     """Score runs, or anyone's predictions, and write the leaderboard of their data set.
@@ -53,6 +56,7 @@ def score(
     compare : two rows by name; what they differ by is in the `comparison` of the leaderboard returned.
     submission : a file to write what was scored into, for other installations.
     add : a submission to check and add.
+    jobs : runs scored at once, in processes of their own; -1 for one a core.
     progress : what is told of the work.
 
     Returns
@@ -66,6 +70,7 @@ def score(
     """
     workspace = Path(workspace)
     resamples = RESAMPLES if bootstrap is None else bootstrap
+    check_jobs(jobs)
     if resamples < 0:
         raise InputError(f"--bootstrap {resamples}: expected 0 for none, or a number of resamples such as 1000")
     paths = [Path(target) for target in targets]
@@ -74,7 +79,7 @@ def score(
         opened = _add(workspace, dataset, Path(add), paths, progress)
     else:
         opened, tasks = plan_tasks(paths, workspace, dataset, name, snr, fold, progress)
-        records = _measure(opened, tasks, resamples, progress)
+        records = _measure(opened, tasks, resamples, Workers(jobs), progress)
         if submission is not None:
             digest = write_submission(Path(submission), opened, records)
             progress.say(f"{submission}: {len(records)} records, digest {digest}")
@@ -148,21 +153,28 @@ def plan_tasks(
     return opened, [run_task(workspace, folder) for folder in check_runs(inside, opened)]
 
 
-def _measure(dataset: Dataset, tasks: Sequence[Task], resamples: int, progress: Progress) -> list[Record]:
-    """Bring every task's record up to date."""
-    truths: dict[int, Truth] = {}
-    records: list[Record] = []
+def _measure(
+    dataset: Dataset, tasks: Sequence[Task], resamples: int, workers: Workers, progress: Progress
+) -> list[Record]:
+    """Bring every task's record up to date, those that are not by several workers at once."""
     if not tasks:
-        return records
-    computed = 0
+        return []
+    truths = {fold: truth_of(dataset, fold) for fold in dict.fromkeys(task.entry.fold for task in tasks)}
+    records: dict[int, Record] = {}
+    due: dict[int, tuple[Dataset, Truth, Task, int, dict[str, str]]] = {}
+    for place, task in enumerate(tasks):
+        truth, digests = truths[task.entry.fold], digests_of(task.predictions)
+        record = kept_record(dataset, truth, task, resamples, digests, progress)
+        if record is None:
+            due[place] = dataset, truth, task, resamples, digests
+            if map_files(task.predictions) and has_stems(dataset, task.entry.snr):  # here, so that no worker repeats it
+                keep_ideals(dataset, truth.reference, task.entry.snr, truth.ideals)
+        else:
+            records[place] = record
     with progress.bar("score", len(tasks), "runs") as advance:
-        for task in tasks:
-            fold = task.entry.fold
-            if fold not in truths:
-                truths[fold] = truth_of(dataset, fold)
-            record, new = measure(dataset, truths[fold], task, resamples, progress)
-            records.append(record)
-            computed += new
+        advance(len(records))
+        for place, record in zip(due, workers.run(write_record, due.values(), len(due)), strict=True):
+            records[place] = record
             advance(1)
-    progress.say(f"{computed} of {len(tasks)} scored now, {len(tasks) - computed} before")
-    return records
+    progress.say(f"{len(due)} of {len(tasks)} scored now, {len(tasks) - len(due)} before")
+    return [records[place] for place in range(len(tasks))]
