@@ -6,7 +6,7 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from remixbench.errors import InputError
 from remixbench.scoring import Masks, Predictions, event_table, make_reference, score_predictions
-from remixbench.scoring.masks import curve_areas
+from remixbench.scoring.masks import curve_areas, mask_figures
 
 
 @pytest.fixture
@@ -34,7 +34,6 @@ def test_bins_are_pooled_by_class(reference):
     assert made.figures["mask_f1_macro"] == pytest.approx(np.mean([f1_score(y, s / 255 >= 0.5) for y, s in pooled]))
     assert made.per_class["per_class_mask_ap"]["c2"] is None
     assert made.intervals["mask_f1"] is not None
-    assert made.intervals["mask_ap"] is None
     assert made.settings["mask_threshold"] == 0.5
 
 
@@ -44,6 +43,25 @@ def test_areas_of_curves_where_a_side_is_missing():
     assert curve_areas(one, none)[0] == 1
     assert np.isnan(curve_areas(one, none)[1])
     assert curve_areas(one, one) == (0.5, 0.5)  # a tie
+
+
+def test_a_resample_counts_the_bins_of_a_clip_as_often_as_it_was_drawn(reference):
+    masks = masks_of(reference)
+    twice_a_never_c = np.array([[1.0, 2.0], [1.0, 1.0], [1.0, 0.0]])
+    found = mask_figures(reference, masks, twice_a_never_c)
+    for label in (0, 1):
+        drawn = [k for k in np.flatnonzero(masks.label == label) for _ in range(int(twice_a_never_c[masks.clip[k], 1]))]
+        bins = masks.ideal[drawn].ravel(), masks.maps[drawn].ravel()
+        assert found["per_class_mask_ap"][label, 1] == pytest.approx(average_precision_score(*bins), abs=1e-12)
+        assert found["per_class_mask_auc"][label, 1] == pytest.approx(roc_auc_score(*bins), abs=1e-12)
+
+
+def test_areas_have_intervals(reference):
+    made = score_predictions(reference, Predictions(), masks=masks_of(reference), resamples=50)
+    for name in ("mask_ap", "mask_auc"):
+        low, high = made.intervals[name]
+        assert low <= made.figures[name] <= high
+        assert low < high
 
 
 def test_maps_of_another_shape_or_type_are_refused(reference):

@@ -2,14 +2,15 @@
 
 The mask is true where the events' mel magnitude, raised by 5 dB, exceeds the scene's
 (`remixbench.dataset.masks.ideal_binary_mask`); of it a class has the frames in which it is active by the strong labels.
-Maps are in steps of 1/255, as they are handed in: scores of one step tie. Bins of all given pairs of clip and class are
-pooled by class; the pairs are the classes that occur in each clip. F1 at 0.5 is given over all bins together, and as
-the mean over classes; AP and AUC, with millions of bins a class, are means over classes and come without resamples. A
-class without a true bin is left out of the means.
+Maps are in steps of 1/255, as they are handed in: scores of one step tie, so a pair's bins are told by how many lie at
+each step, and a resample of clips by sums of those. Bins of all given pairs of clip and class are pooled by class; the
+pairs are the classes that occur in each clip. F1 at 0.5 is given over all bins together, and as the mean over
+classes; AP and AUC are means over classes. A class without a true bin is left out of the means.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,7 @@ from remixbench.scoring.tagging import mean_defined
 
 MASK_THRESHOLD = 0.5
 MAP_STEPS = 255
+FIRST_HEARD = math.ceil(MASK_THRESHOLD * MAP_STEPS)
 MapArray = npt.NDArray[np.uint8]
 
 
@@ -47,8 +49,6 @@ class Masks:
 def mask_figures(reference: Reference, masks: Masks, weights: FloatArray) -> Figures:
     """Return F1 at 0.5, AP and AUC of bins for weights (clips, resamples).
 
-    The first column must be 1 for every clip: AP and AUC are given for it alone and are NaN in the others.
-
     Raises
     ------
     InputError
@@ -62,19 +62,17 @@ def mask_figures(reference: Reference, masks: Masks, weights: FloatArray) -> Fig
         )
     if masks.maps.dtype != np.uint8:
         raise InputError(f"maps are {masks.maps.dtype}, expected uint8 in steps of 1/{MAP_STEPS}")
+    false, true = _bins_at_each_step(masks)
     shape = reference.weak.shape
+    heard_true, heard_false = true[:, FIRST_HEARD:].sum(axis=1), false[:, FIRST_HEARD:].sum(axis=1)
     hits, truth, said = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-    true, false = (np.zeros((shape[1], MAP_STEPS + 1)) for _ in range(2))
-    for clip, label, steps, ideal in zip(masks.clip, masks.label, masks.maps, masks.ideal, strict=True):
-        heard = steps >= MASK_THRESHOLD * MAP_STEPS
-        hits[clip, label] += np.count_nonzero(heard & ideal)
-        truth[clip, label] += np.count_nonzero(ideal)
-        said[clip, label] += np.count_nonzero(heard)
-        true[label] += np.bincount(steps[ideal], minlength=MAP_STEPS + 1)
-        false[label] += np.bincount(steps[~ideal], minlength=MAP_STEPS + 1)
+    for table, counts in ((hits, heard_true), (truth, true.sum(axis=1)), (said, heard_true + heard_false)):
+        np.add.at(table, (masks.clip, masks.label), counts)
     ap, auc = (np.full((shape[1], weights.shape[1]), np.nan) for _ in range(2))
-    for label in range(shape[1]):
-        ap[label, 0], auc[label, 0] = curve_areas(true[label], false[label])
+    for label in np.unique(masks.label):
+        mine = masks.label == label
+        times = weights[masks.clip[mine]].T
+        ap[label], auc[label] = curve_areas(times @ true[mine], times @ false[mine])
     return {
         **f1_figures("mask_f1", Counts(hits, truth, said), weights),
         "mask_ap": mean_defined(ap),
@@ -84,16 +82,26 @@ def mask_figures(reference: Reference, masks: Masks, weights: FloatArray) -> Fig
     }
 
 
-def curve_areas(true: FloatArray, false: FloatArray) -> tuple[float, float]:
-    """Return average precision Σ (R_n − R_{n−1}) P_n and the area under ROC from counts at each score, ascending.
+def _bins_at_each_step(masks: Masks) -> tuple[FloatArray, FloatArray]:
+    """Return for every pair how many of its false and of its true bins lie at each step, (pairs, 256) both."""
+    steps = MAP_STEPS + 1
+    counts = np.empty((len(masks.clip), 2 * steps))
+    for k, (said, ideal) in enumerate(zip(masks.maps, masks.ideal, strict=True)):
+        counts[k] = np.bincount((said + np.where(ideal, steps, 0)).ravel(), minlength=2 * steps)
+    return counts[:, :steps], counts[:, steps:]
 
-    NaN where there is nothing true; AUC also where there is nothing false. Equal scores count half in AUC.
+
+def curve_areas(true: FloatArray, false: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return average precision Σ (R_n − R_{n−1}) P_n and the area under ROC from counts at each score.
+
+    Scores ascend along the last axis; equal ones count half in AUC. NaN where there is nothing true; AUC also where
+    there is nothing false.
     """
-    positives, negatives = true.sum(), false.sum()
-    if not positives:
-        return np.nan, np.nan
-    hits, all_said = np.cumsum(true[::-1]), np.cumsum((true + false)[::-1])
+    positives, negatives = true.sum(axis=-1), false.sum(axis=-1)
+    hits = np.cumsum(true[..., ::-1], axis=-1)
+    all_said = np.cumsum((true + false)[..., ::-1], axis=-1)
     precision = np.divide(hits, all_said, out=np.zeros_like(hits), where=all_said > 0)
-    ap = float((true[::-1] * precision).sum() / positives)
-    below = np.cumsum(false) - false / 2
-    return ap, float((true * below).sum() / (positives * negatives)) if negatives else np.nan
+    below = np.cumsum(false, axis=-1) - false / 2
+    with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN promised
+        ap = (true[..., ::-1] * precision).sum(axis=-1) / positives
+        return ap, (true * below).sum(axis=-1) / (positives * negatives)

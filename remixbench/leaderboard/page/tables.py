@@ -15,7 +15,7 @@ TAGGING = "Tagging"
 GROUPS = {
     TAGGING: ("micro_ap", "macro_ap", "macro_auc", "lwlrap"),
     "Detection": (
-        "event_f1", "segment_f1", "segment_er", "frame_ap", "psds1", "psds2", "mask_f1", "mask_auc",
+        "event_f1", "segment_f1", "segment_er", "frame_ap", "psds1", "psds2", "mask_f1", "mask_auc", "mask_ap",
     ),
 }  # fmt: skip
 """The figures that the page shows, in this order, where there are any; a table for each group."""
