@@ -15,7 +15,7 @@ from remixbench.systems import build
 from remixbench.systems.loss import loss as loss_of
 from remixbench.systems.registry import resolve_options, spec
 from remixbench.training.data import Clips, Standardisation
-from remixbench.training.engine import Engine, choose_device, choose_precision
+from remixbench.training.engine import Engine, choose_device, choose_precision, exact_float32
 from remixbench.training.loop import State, one_epoch
 from remixbench.training.settings import RunSettings
 
@@ -100,13 +100,14 @@ def _loop(role: str, system: str, work: Work) -> Callable[[], float]:
 
 
 def _plain(system: str, data: Clips, batch_size: int, device: torch.device) -> Callable[[], float]:
-    """The released form: one batch after another, everything in float32."""
+    """The released form: one batch after another, everything in float32, which on a GPU excludes TF32."""
     network = build(system, classes=CLASSES, frames=FRAMES, bands=BANDS, seed=0).to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, foreach=False, fused=False)
     alpha = spec(system).alpha
 
     def epoch() -> float:
         network.train()
+        torch.backends.cudnn.allow_tf32 = False  # products have it off anyway
         total = 0.0
         for start in range(0, len(data), batch_size):
             x, targets = data.batch(torch.arange(start, min(start + batch_size, len(data))))
@@ -124,7 +125,12 @@ def _ours(system: str, data: Clips, batch_size: int, engine: Engine) -> Callable
     """The loop of `remixbench train`."""
     run = _settings(system, batch_size, engine.precision)
     state = State(engine.place(build(system, classes=CLASSES, frames=FRAMES, bands=BANDS, seed=0)), run)
-    return lambda: one_epoch(state, run, engine, data, 1)
+
+    def epoch() -> float:
+        with exact_float32():
+            return one_epoch(state, run, engine, data, 1)
+
+    return epoch
 
 
 def _settings(system: str, batch_size: int, precision: str) -> RunSettings:

@@ -30,6 +30,12 @@ def appearing(path: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
+def clear_litter(folder: Path) -> None:
+    """Remove what writers that were killed left in a folder; nobody else may be writing into it."""
+    for left in folder.glob(".*.part*"):
+        left.unlink(missing_ok=True)
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write `data` to `path`, whole or not at all."""
     with appearing(path) as beside:

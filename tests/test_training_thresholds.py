@@ -30,7 +30,16 @@ def test_no_threshold_is_better(pairs: list[tuple[bool, float]]) -> None:
     weak = np.array([[true] for true, _ in pairs])
     scores = np.array([[score] for _, score in pairs], dtype=np.float32)
     found = f1(weak, scores >= best_thresholds(weak, scores))
-    assert found == pytest.approx(max(f1(weak, scores >= t) for t in np.unique(scores)))
+    assert found == pytest.approx(max((f1(weak, scores >= t) for t in np.unique(scores) if t > 0), default=0))
+
+
+def test_a_score_of_0_is_never_accepted() -> None:
+    weak = np.array([[True, True, True], [True, False, False], [False, True, False]])
+    scores = np.array([[0.0, 0.0, 0.8], [0.0, 0.4, 1e-45], [0.0, 0.0, 0.2]], np.float32)
+    thresholds = best_thresholds(weak, scores)
+    assert (thresholds > 0).all()
+    silent = np.zeros((100, 3), np.float32)
+    assert events(silent, thresholds, ("dead", "shy", "sure"), 0.032) == []
 
 
 def test_a_class_that_says_nothing_gets_the_threshold_of_all_together() -> None:

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from remixbench.recipe import Features
 
+FRAMES_AT_ONCE = 4096
+
 
 @lru_cache(maxsize=4)
 def _window_and_bank(features: Features, rate: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -34,12 +36,14 @@ def mel_magnitude(samples: NDArray[np.float32], features: Features, rate: int) -
 
     window, bank = _window_and_bank(features, rate)
     framed = np.lib.stride_tricks.sliding_window_view(samples, features.window)[:: features.hop]
-    spectrum = rfft(framed * window, axis=1)
-    parts = spectrum.view(np.float32).reshape(len(spectrum), -1, 2)
-    np.square(parts, out=parts)
-    magnitude = parts[..., 0] + parts[..., 1]
-    np.sqrt(magnitude, out=magnitude)
-    mel: NDArray[np.float32] = magnitude @ bank
+    mel = np.empty((len(framed), features.bands), np.float32)
+    for start in range(0, len(framed), FRAMES_AT_ONCE):  # a clip is one step; a recording of hours must not be
+        spectrum = rfft(framed[start : start + FRAMES_AT_ONCE] * window, axis=1)
+        parts = spectrum.view(np.float32).reshape(len(spectrum), -1, 2)
+        np.square(parts, out=parts)
+        magnitude = parts[..., 0] + parts[..., 1]
+        np.sqrt(magnitude, out=magnitude)
+        np.matmul(magnitude, bank, out=mel[start : start + FRAMES_AT_ONCE])
     return mel
 
 

@@ -18,7 +18,7 @@ def loss(output: Output, weak_targets: Tensor, standardised_input: Tensor, alpha
     output : what the system returned.
     weak_targets : (batch, classes), 1 where the class is in the clip, else 0.
     standardised_input : (batch, frames, bands), what the system was given and the decoder is to return.
-    alpha : weight of the reconstruction, 0 or more; at 0 it is not computed and the decoder gets no gradient.
+    alpha : weight of the reconstruction, 0 or more; at 0 the decoder gets no gradient.
 
     Returns
     -------
@@ -30,7 +30,11 @@ def loss(output: Output, weak_targets: Tensor, standardised_input: Tensor, alpha
         Where alpha is not 0 and the system reconstructs nothing.
     """
     with float32(output.clip_scores):
-        total = F.binary_cross_entropy(output.clip_scores.float(), weak_targets.float())
+        scores = output.clip_scores.float()
+        # what is no number, or above 1 by rounding, ends the process on a GPU and the run on a CPU; so it is kept away
+        # from the cross-entropy, and what is no number stays so by the product
+        bounded = scores.nan_to_num(0.5).clamp(0, 1)
+        total = F.binary_cross_entropy(bounded, weak_targets.float()) + 0 * scores.sum()
         if alpha:
             if output.reconstruction is None:
                 raise InputError(f"alpha is {alpha:g}, but this system has no decoder; use alpha 0 or an -aux system")

@@ -85,7 +85,8 @@ class TwoStepNetwork(nn.Module):
         features = self.encoder(x.unsqueeze(1))
         maps = self.class_maps(features)
         output: Output = self.attention(maps)
-        if self.decoder is None:
+        # a decoder that nothing trains, as where alpha is 0, is not worth its time in training
+        if self.decoder is None or (self.training and not next(self.decoder.parameters()).requires_grad):
             return output
         return output._replace(reconstruction=self.decoder(maps if self.decoder_input == "maps" else features))
 
@@ -100,14 +101,23 @@ def create(
     seed: int,
 ) -> nn.Module:
     """Make the bundled system `name` with its first weights; arguments as checked by `registry.build`."""
-    # on the meta device no layer draws from the global generator
-    with torch.device("meta"):
-        network = _assemble(name, classes, frames, bands, width, options)
+    network = outline(name, classes, frames, bands, width, options)
     network.to_empty(device="cpu")
     initialise(network, torch.Generator().manual_seed(seed))
     if isinstance(network, AtrousNetwork):
         nn.init.zeros_(network.pooling.attention.weight)  # every bin is listened to alike at first
     return network
+
+
+def outline(
+    name: str, classes: int, frames: int, bands: int, width: float, options: Mapping[str, OptionValue]
+) -> nn.Module:
+    """Make the bundled system `name` on the meta device: it has shapes, but no values, and takes no memory.
+
+    There no layer draws from the global generator either.
+    """
+    with torch.device("meta"):
+        return _assemble(name, classes, frames, bands, width, options)
 
 
 def _assemble(

@@ -62,7 +62,10 @@ class Option:
 
 @dataclass(frozen=True)
 class SystemSpec:
-    """One system; `alpha` is its default weight of the reconstruction, `published` the paper's row it is."""
+    """One system; `alpha` is its default weight of the reconstruction, `published` the paper's row it is.
+
+    `package` and `version` say where it comes from; both None for a bundled one.
+    """
 
     name: str
     description: str
@@ -70,6 +73,7 @@ class SystemSpec:
     options: Mapping[str, Option] = field(default_factory=dict)
     published: str | None = None
     package: str | None = None
+    version: str | None = None
 
     def defaults(self) -> dict[str, OptionValue]:
         """Return every option with its default."""
@@ -130,7 +134,12 @@ def available() -> dict[str, SystemSpec]:
     for point in _entry_points():
         specs.setdefault(
             point.name,
-            SystemSpec(point.name, f"of the package {_package(point)}", package=_package(point)),
+            SystemSpec(
+                point.name,
+                f"of the package {_package(point)}",
+                package=_package(point),
+                version=point.dist.version if point.dist is not None else None,
+            ),
         )
     return specs
 
@@ -229,17 +238,40 @@ def build(
     InputError
         For an unknown system or option, a size below 1, or a package's system that breaks the contract.
     """
+    chosen = _checked(name, classes, frames, bands, width, options)
+    if name in _BUNDLED:
+        from remixbench.systems.networks import create
+
+        return create(name, classes, frames, bands, width, chosen, seed)
+    return _build_external(name, classes, frames, bands, width, chosen, seed)
+
+
+def build_to_fill(
+    name: str, *, classes: int, frames: int, bands: int, width: float, options: Mapping[str, OptionValue]
+) -> nn.Module:
+    """Make a system whose weights are still to be assigned, with `load_state_dict(..., assign=True)`.
+
+    A bundled one takes no memory until then, however large it is; arguments and errors as of `build`.
+    """
+    chosen = _checked(name, classes, frames, bands, width, options)
+    if name in _BUNDLED:
+        from remixbench.systems.networks import outline
+
+        return outline(name, classes, frames, bands, width, chosen)
+    return _build_external(name, classes, frames, bands, width, chosen, seed=0)
+
+
+def _checked(
+    name: str, classes: int, frames: int, bands: int, width: float, options: Mapping[str, OptionValue] | None
+) -> dict[str, OptionValue]:
+    """Return all options; raises InputError for what `build` does not take."""
     chosen = resolve_options(name, options)
     for what, size in (("classes", classes), ("frames", frames), ("bands", bands)):
         if size < 1:
             raise InputError(f"system '{name}': {what} is {size}, expected 1 or more")
     if not 0 < width < math.inf:
         raise InputError(f"system '{name}': width is {width}, expected a number above 0, such as 0.5")
-    if name in _BUNDLED:
-        from remixbench.systems.networks import create
-
-        return create(name, classes, frames, bands, width, chosen, seed)
-    return _build_external(name, classes, frames, bands, width, chosen, seed)
+    return chosen
 
 
 def _build_external(

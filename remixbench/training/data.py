@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from torch import Tensor
 
 from remixbench.training.split import Rows
 
-MEMINFO = Path("/proc/meminfo")
+MEMINFO, CGROUP, CGROUPS = Path("/proc/meminfo"), Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 CHUNK = 256
 """Clips read at once."""
 MEMORY_PART = 0.5
@@ -87,7 +89,9 @@ class Clips:
         if self._kept is not None:
             return self._kept[there], self.targets[there]
         x = torch.from_numpy(self._standardisation.apply(self._features[self._rows[places.cpu().numpy()]]))
-        return x.to(self.device), self.targets[there]
+        if self.device.type == "cuda":  # from pinned memory the copy does not wait for what the GPU is at
+            return x.pin_memory().to(self.device, non_blocking=True), self.targets[there]
+        return x, self.targets[there]
 
     def _all(self) -> Tensor:
         kept = torch.empty((len(self._rows), *self._features.shape[1:]), device=self.device)
@@ -98,11 +102,34 @@ class Clips:
 
 
 def free_bytes(device: torch.device) -> float:
-    """Return how much memory the device can still give; of a machine that does not tell, 4 GB are assumed."""
+    """Return how much memory the device can still give to this process.
+
+    On a GPU torch's own idle memory counts as free. On a CPU the least counts of what the machine has and what the
+    control groups of a job leave (Slurm, containers), shared out among the processes of this machine; of a machine
+    that does not tell, 4 GB are assumed.
+    """
     if device.type == "cuda":
-        return float(torch.cuda.mem_get_info(device)[0])
+        idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return float(torch.cuda.mem_get_info(device)[0] + idle)
     try:
         found = re.search(r"^MemAvailable:\s*(\d+) kB$", MEMINFO.read_text(encoding="ascii"), re.MULTILINE)
     except OSError:
         found = None
-    return float(found[1]) * 1024 if found else 4e9
+    free = min([float(found[1]) * 1024 if found else 4e9, *_left_by_groups()])
+    return free / int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def _left_by_groups() -> Iterator[float]:
+    """Yield the bytes that each control group above this process leaves, where it has a limit (version 2 alone)."""
+    try:
+        path = next(line[3:] for line in CGROUP.read_text().splitlines() if line.startswith("0::"))
+    except (OSError, StopIteration):
+        return
+    group = CGROUPS / path.lstrip("/")
+    for folder in (group, *group.parents):
+        try:
+            limit, used = ((folder / name).read_text().strip() for name in ("memory.max", "memory.current"))
+        except OSError:
+            continue
+        if limit != "max":
+            yield max(0.0, float(limit) - float(used))

@@ -86,7 +86,7 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
 
 
 def _batches(clips: Clips, batch_size: int) -> tuple[Tensor, ...]:
-    return torch.split(torch.arange(len(clips), device=clips.device), batch_size)
+    return torch.split(torch.arange(len(clips), device=clips.home), batch_size)
 
 
 def _forward(network: nn.Module, clips: Clips, places: Tensor, engine: Engine) -> Output:

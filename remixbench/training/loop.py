@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from remixbench.errors import RemixbenchError
 from remixbench.progress import Advance
 from remixbench.systems.loss import loss as loss_of
+from remixbench.systems.networks import TwoStepNetwork
 from remixbench.systems.output import Output
 from remixbench.training.data import Clips
 from remixbench.training.engine import Engine, exact_float32
@@ -50,6 +51,8 @@ class State:
 
     def __init__(self, network: nn.Module, settings: RunSettings) -> None:
         self.network = network
+        if settings.alpha == 0 and isinstance(network, TwoStepNetwork) and network.decoder is not None:
+            network.decoder.requires_grad_(False)
         self.optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=True)
         # without a clip to choose on, the training loss is what may stop falling
         mode: Literal["min", "max"] = "min" if settings.select == "last" else "max"
@@ -146,7 +149,8 @@ def one_epoch(
 ) -> float:
     """Go through the training clips once; returns the mean loss.
 
-    Nothing is read back from the device before the end, so that it never waits.
+    No loss is read back from the device before the end; where the clips are kept on it, one GPU never waits for the
+    processor.
     """
     network, optimizer = state.network, state.optimizer
     network.train()
@@ -155,14 +159,9 @@ def one_epoch(
         mine = team.share(places)
         x, targets = train.batch(mine)
         optimizer.zero_grad(set_to_none=True)
-        try:
-            with engine.autocast():
-                output = network(x)
-            loss = _part_of_loss(output, targets, x, settings.alpha, len(places))
-        except RuntimeError as error:
-            if "between 0 and 1" in str(error):  # what torch says of cross-entropy with scores that are no numbers
-                raise _diverged(settings, number, math.nan) from None
-            raise
+        with engine.autocast():
+            output = network(x)
+        loss = _part_of_loss(output, targets, x, settings.alpha, len(places))
         loss.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
         team.add_gradients(network)
         optimizer.step()
@@ -199,5 +198,5 @@ def batches(count: int, batch_size: int, seed: int, epoch: int, device: torch.de
 
 
 def epoch_seed(seed: int, epoch: int) -> int:
-    """Return the seed of an epoch's order and draws; no two epochs of two runs share one."""
+    """Return the seed of an epoch's order and draws; no two epochs share one, unless of runs of one seed."""
     return (seed << 20) + epoch

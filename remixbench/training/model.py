@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from remixbench.errors import InputError
 from remixbench.files import appearing
 from remixbench.recipe import Features, Mix
-from remixbench.systems import build
+from remixbench.systems.registry import build_to_fill
 from remixbench.training.data import Standardisation
 
 NETWORK = "network."
@@ -103,7 +103,7 @@ def read_model(path: Path) -> Model:
     """
     tensors, description = _read(path)
     try:
-        network = build(
+        network = build_to_fill(
             description.system,
             classes=len(description.classes),
             frames=description.frames,
@@ -111,7 +111,7 @@ def read_model(path: Path) -> Model:
             width=description.width,
             options=description.options,
         )
-    except (RuntimeError, MemoryError):
+    except (RuntimeError, MemoryError):  # such sizes that their product is none any more
         raise InputError(f"{path}: describes a network too large for this machine; is it broken?") from None
     expected = {NETWORK + name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     expected |= {MEAN: (description.bands,), STD: (description.bands,)}
@@ -132,7 +132,9 @@ def read_model(path: Path) -> Model:
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise InputError(f"{path}: tensor {name} holds values that are no numbers; train it again")
     network.load_state_dict(
-        {name.removeprefix(NETWORK): tensor for name, tensor in tensors.items() if name.startswith(NETWORK)}
+        # copies: what was read may lie in the file still, which others may change
+        {name.removeprefix(NETWORK): tensor.clone() for name, tensor in tensors.items() if name.startswith(NETWORK)},
+        assign=True,
     )
     return Model(
         description,
@@ -162,7 +164,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Description]:
             if not isinstance(getattr(description, name), kind):
                 raise ValueError(f"'{name}' is {getattr(description, name)!r}")
         description.mix, description.features  # noqa: B018 - whether they can be read
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"{path}: has no description of a remixbench model ({reason}); is it another's?") from None
     return tensors, description

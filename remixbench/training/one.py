@@ -22,7 +22,7 @@ from remixbench.progress import Progress
 from remixbench.systems import build
 from remixbench.systems.registry import spec
 from remixbench.training.data import Clips, Standardisation, fit_standardisation
-from remixbench.training.engine import Engine, choose_precision
+from remixbench.training.engine import Engine, choose_precision, exact_float32
 from remixbench.training.evaluate import has_maps, score_frames
 from remixbench.training.logs import tensorboard_writer
 from remixbench.training.loop import Epoch, State, fit
@@ -84,12 +84,8 @@ def begin(folder: Path, work: Work, settings: RunSettings, digest: str) -> dict[
         "precision_used": choose_precision(settings.precision, work.device),
         "package": spec(settings.system).package,
         "started": _now(),
-        "versions": {
-            "remixbench": __version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-        },
+        "device": work.device.type,
+        "versions": _versions(settings),
         "frames": recipe.frames,
         "bands": recipe.features.bands,
         "frame_seconds": recipe.frame_seconds,
@@ -143,8 +139,15 @@ def go_on(folder: Path, info: dict[str, Any], work: Work, settings: RunSettings)
     state = State(team.prepare(engine.place(network)), settings)
     saved = read_checkpoint(folder, info["digest"])
     if saved is not None:
-        state.take_up(saved)
+        try:
+            state.take_up(saved)
+        except (RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:120]
+            raise InputError(
+                f"{folder / CHECKPOINT}: does not fit the run ({reason}); delete it and the run starts again"
+            ) from None
         progress.say(f"{settings.label}: goes on after epoch {len(state.history)}")
+        info = _continued(folder, info, work, settings, len(state.history))
     log = tensorboard_writer(folder, len(state.history)) if work.tensorboard and team.writes else None
 
     def on_epoch(epoch: Epoch) -> None:
@@ -154,13 +157,42 @@ def go_on(folder: Path, info: dict[str, Any], work: Work, settings: RunSettings)
         if log is not None:
             log(epoch)
 
+    if not material.train.kept:
+        progress.say(f"{settings.label}: the clips do not fit into memory and are read anew in every epoch")
     selection = {"validation": material.validation, "paper": material.test, "last": None}[settings.select]
     clips = len(material.train)
     with progress.bar(settings.label, settings.epochs * clips, "clips") as advance:
         advance(len(state.history) * clips)
         fit(state, settings, engine, material.train, selection, team=team, on_epoch=on_epoch, advance=advance)
     if team.writes:
-        _finish(folder, info, work, settings, material, state)
+        with exact_float32():
+            _finish(folder, info, work, settings, material, state)
+
+
+def _continued(folder: Path, info: dict[str, Any], work: Work, settings: RunSettings, epochs: int) -> dict[str, Any]:
+    """Return run.json with a note, and write it, where a run goes on with other software or on another device."""
+    here = {"device": work.device.type, "versions": _versions(settings)}
+    continued: list[dict[str, Any]] = info.get("continued", [])
+    before = continued[-1] if continued else info
+    if all(before.get(key) == value for key, value in here.items()):
+        return info
+    work.progress.say(f"{settings.label}: began with other software or on another device; run.json says so")
+    info = {**info, "continued": [*continued, {"after_epoch": epochs, **here}]}
+    if work.team.writes:
+        write_json(folder / RUN_FILE, info)
+    return info
+
+
+def _versions(settings: RunSettings) -> dict[str, str]:
+    """Return the versions of all that a training's figures depend on."""
+    known = spec(settings.system)
+    return {
+        "remixbench": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        **({known.package: known.version} if known.package and known.version else {}),
+    }
 
 
 def _finish(

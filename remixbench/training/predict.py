@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -91,7 +92,7 @@ def file_names(paths: Sequence[Path]) -> list[str]:
     InputError
         If a file is given twice.
     """
-    twice = {str(path) for path in paths if paths.count(path) > 1}
+    twice = [str(path) for path, times in Counter(paths).items() if times > 1]
     if twice:
         raise InputError(f"{min(twice)}: given twice; leave one")
     alone = len({path.name for path in paths}) == len(paths)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -117,8 +118,10 @@ def write_tags(path: Path, filenames: Sequence[str], classes: Sequence[str], tag
 
 def write_checkpoint(folder: Path, digest: str, state: dict[str, Any]) -> None:
     """Write what a training needs to go on."""
-    with appearing(folder / CHECKPOINT) as beside:
-        torch.save({"digest": digest, **state}, beside)
+    with appearing(folder / CHECKPOINT) as beside, beside.open("wb") as file:
+        torch.save({"digest": digest, **state}, file)
+        file.flush()
+        os.fsync(file.fileno())  # the one before is gone as soon as this one has its name
 
 
 def read_checkpoint(folder: Path, digest: str) -> dict[str, Any] | None:

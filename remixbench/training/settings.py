@@ -84,8 +84,13 @@ class RunSettings:
         return asdict(self) | {"options": dict(self.options)}
 
     def digest(self, data: str) -> str:
-        """Return the identity of the run on the data of digest `data`, in hexadecimal."""
-        return sha256(json.dumps([self.to_json(), data], sort_keys=True).encode())
+        """Return the identity of the run on the data of digest `data`, in hexadecimal.
+
+        Another version of a package that adds the system makes another run.
+        """
+        known = spec(self.system)
+        parts = [self.to_json(), data] + ([known.package, known.version] if known.package else [])
+        return sha256(json.dumps(parts, sort_keys=True).encode())
 
 
 def data_digest(dataset: Dataset) -> str:

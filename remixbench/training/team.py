@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
@@ -42,9 +42,8 @@ class Team:
         """Return the network with batch norm over the batches of all processes; its weights stay the same objects."""
         if self.size == 1:
             return network
-        if next(network.parameters()).device.type == "cuda":
-            return cast(nn.Module, nn.SyncBatchNorm.convert_sync_batchnorm(network))  # type: ignore[no-untyped-call]  # untyped
-        return share_batch_norm(network)
+        cuda = next(network.parameters()).device.type == "cuda"
+        return share_batch_norm(network, GpuBatchNorm if cuda else SharedBatchNorm)
 
     def add_gradients(self, network: nn.Module) -> None:
         """Replace every gradient by its sum over the processes, in one exchange."""
@@ -163,15 +162,21 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         return normal.to(input.dtype)
 
 
-def share_batch_norm(network: nn.Module) -> nn.Module:
-    """Return the network with every batch norm replaced by a `SharedBatchNorm` of the same weights."""
+class GpuBatchNorm(nn.SyncBatchNorm):
+    """torch's own; an empty batch is made float32, since that is what the other processes exchange under autocast."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise (batch, channels, ...)."""
+        return super().forward(input if len(input) else input.float()).to(input.dtype)
+
+
+def share_batch_norm(network: nn.Module, kind: type[SharedBatchNorm | GpuBatchNorm] = SharedBatchNorm) -> nn.Module:
+    """Return the network with every batch norm replaced by one of `kind`, over all processes, of the same weights."""
     if isinstance(network, nn.modules.batchnorm._BatchNorm):
-        shared = SharedBatchNorm(
-            network.num_features, network.eps, network.momentum, network.affine, network.track_running_stats
-        )
+        shared = kind(network.num_features, network.eps, network.momentum, network.affine, network.track_running_stats)
         shared._parameters = network._parameters
         shared._buffers = network._buffers
         return shared.train(network.training)
     for name, child in network.named_children():
-        setattr(network, name, share_batch_norm(child))
+        setattr(network, name, share_batch_norm(child, kind))
     return network

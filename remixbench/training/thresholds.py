@@ -13,6 +13,8 @@ LONGEST_GAP = 0.32
 """Seconds; shorter gaps in an event are closed (Kong et al.: 10 frames of 32 ms)."""
 SHORTEST_EVENT = 0.32
 """Seconds; shorter events are dropped (likewise)."""
+LOWEST = float(np.finfo(np.float32).tiny)
+"""No threshold is lower, so that nothing is heard where a score is 0."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,9 @@ class Event:
 def best_thresholds(weak: NDArray[np.bool_], scores: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return for each class the threshold at or above which the F1 against the weak labels is highest.
 
-    It lies half way between the lowest score that is accepted and the next one below. A class that is in no
-    clip, or in all, says nothing about its threshold and gets that of all classes together.
+    It lies half way between the lowest score that is accepted and the next one below, and always above 0: a score of
+    0 is never accepted. A class that is in no clip, or in all, or has no other score than 0, says nothing about its
+    threshold and gets that of all classes together.
 
     Parameters
     ----------
@@ -36,22 +39,24 @@ def best_thresholds(weak: NDArray[np.bool_], scores: NDArray[np.float32]) -> NDA
     """
     together = _best(weak.reshape(-1), scores.reshape(-1))
     each = [
-        _best(weak[:, k], scores[:, k]) if weak[:, k].any() and not weak[:, k].all() else together
+        _best(weak[:, k], scores[:, k])
+        if weak[:, k].any() and not weak[:, k].all() and (scores[:, k] > 0).any()
+        else together
         for k in range(weak.shape[1])
     ]
     return np.array(each, dtype=np.float32)
 
 
 def _best(weak: NDArray[np.bool_], scores: NDArray[np.float32]) -> float:
-    if not weak.any():
+    if not weak.any() or not (scores > 0).any():
         return 0.5
     order = np.argsort(-scores, kind="stable")
     falling, hits = scores[order].astype(np.float64), np.cumsum(weak[order])
     f1 = 2 * hits / (np.arange(1, len(order) + 1) + hits[-1])
     last_of_its_score = np.append(falling[:-1] != falling[1:], True)
-    best = int(np.where(last_of_its_score, f1, -1).argmax())
+    best = int(np.where(last_of_its_score & (falling > 0), f1, -1).argmax())
     below = falling[best + 1] if best + 1 < len(falling) else 0.0
-    return float((falling[best] + below) / 2)
+    return max(float((falling[best] + below) / 2), LOWEST)
 
 
 def events(

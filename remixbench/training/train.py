@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 
 from remixbench.dataset.layout import find_dataset
 from remixbench.errors import InputError
+from remixbench.files import clear_litter, write_json
 from remixbench.progress import SILENT, Progress
 from remixbench.systems.registry import OptionValue
 from remixbench.training.engine import choose_device
@@ -136,8 +137,11 @@ def _take(workspace: Path, work: Work, settings: RunSettings, held: ExitStack) -
         if not (folder / RUN_FILE).exists():
             return folder, begin(folder, work, settings, digest)
         info = read_run(folder)
+        for place in (folder, folder / "predictions"):
+            clear_litter(place)
         lost = [name for name in RESULTS if info["status"] == "done" and not (folder / name).exists()]
         if lost:
             work.progress.say(f"{settings.label}: done before, but {lost[0]} is missing, so it is trained again")
             info["status"] = "training"
+            write_json(folder / RUN_FILE, info)  # what is left of the old results must not pass for the new ones
         return folder, info

@@ -13,7 +13,7 @@ from remixbench.dataset.features import logmel
 from remixbench.errors import InputError
 from remixbench.systems.output import Output
 from remixbench.training.audio import prepare
-from remixbench.training.engine import choose_device
+from remixbench.training.engine import choose_device, exact_float32
 from remixbench.training.model import Model, read_model
 from remixbench.training.runs import MODEL, RUN_FILE, read_run
 from remixbench.training.thresholds import Event, events
@@ -157,7 +157,7 @@ class TrainedSystem:
         if logmel.shape != expected:
             raise InputError(f"log-mel of the shape {logmel.shape}, but this system was trained on {expected}")
         x = torch.from_numpy(self.model.standardisation.apply(np.asarray(logmel, np.float32))).unsqueeze(0)
-        with torch.inference_mode():
+        with torch.inference_mode(), exact_float32():
             output: Output = self.network(x.to(self.device))
         return Output._make(None if field is None else field.float().cpu() for field in output)
 
@@ -168,7 +168,7 @@ class TrainedSystem:
         tags = np.zeros(len(self.classes), np.float32)
         total = np.zeros((len(x), len(self.classes)), np.float32)
         times = np.zeros((len(x), 1), np.float32)
-        with torch.inference_mode():
+        with torch.inference_mode(), exact_float32():
             for first in range(0, len(starts), WINDOWS):
                 part = starts[first : first + WINDOWS]
                 batch = torch.from_numpy(np.stack([x[start : start + window] for start in part]))
