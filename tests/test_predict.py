@@ -18,12 +18,15 @@ import torch
 from fake_dataset import CLASSES, fake_dataset
 from safetensors.torch import load_file as mapped_file
 from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from remixbench.cli import run as command_line
 from remixbench.dataset.features import logmel
+from remixbench.dataset.layout import Dataset
 from remixbench.errors import InputError
+from remixbench.systems import Output
 from remixbench.training.predict import predict
-from remixbench.training.thresholds import Event
+from remixbench.training.thresholds import Event, best_thresholds
 from remixbench.training.train import train
 from remixbench.training.trained import load_system, window_starts
 
@@ -116,6 +119,54 @@ def test_a_recording_that_repeats_a_clip_says_what_the_clip_says(trained: Path) 
     system = load_system(trained)
     short, long = (system.predict(period[: length * 512], RATE) for length in (31, 120))
     np.testing.assert_allclose(long.tags, short.tags, atol=1e-5)
+
+
+class Marked(nn.Module):
+    """Scores that tell where in its window a frame was: half the first band's height at first, rising to all of it."""
+
+    def forward(self, x: Tensor) -> Output:
+        height = torch.sigmoid(x[:, :, :1]).expand(-1, -1, len(CLASSES))
+        frames = height * torch.linspace(0.5, 1, x.shape[1]).view(1, -1, 1)
+        return Output(height.amin(dim=1), frames)
+
+
+def test_frames_are_the_mean_and_tags_the_highest_of_all_windows(trained: Path) -> None:
+    system = load_system(trained)
+    audio = clip(3, 4.6) * np.linspace(0.1, 1, round(4.6 * RATE), dtype=np.float32)
+    recording = system.listen(audio, RATE)
+    system.network = Marked()
+    found = system.judge(recording)
+    height = 1 / (1 + np.exp(-system.model.standardisation.apply(recording.logmel)[:, 0].astype(np.float64)))
+    assert recording.starts(31) == [0, 15, 30, 40]
+    for frame in range(71):
+        places = [frame - start for start in (0, 15, 30, 40) if 0 <= frame - start < 31]
+        expected = np.mean([height[frame] * (0.5 + 0.5 * place / 30) for place in places])
+        np.testing.assert_allclose(found.frames[frame], expected, atol=1e-6)
+    np.testing.assert_allclose(found.tags, max(height[s : s + 31].min() for s in (0, 15, 30, 40)), atol=1e-6)
+
+
+def test_tags_and_frames_are_judged_by_thresholds_of_their_own(trained: Path) -> None:
+    system = load_system(trained)
+    recording = system.listen(clip(3), RATE)
+    tags, frames = system.judge(recording).tags, system.judge(recording).frames
+    never, always = np.full(5, 1.1, np.float32), np.full(5, 1e-9, np.float32)
+    system.model = replace(system.model, tag_thresholds=tags, frame_thresholds=never)
+    assert len(system.judge(recording).found) == 5
+    assert system.judge(recording).events == ()
+    system.model = replace(system.model, tag_thresholds=never, frame_thresholds=always)
+    assert system.judge(recording).found == ()
+    assert {event.label for event in system.judge(recording).events} == set(np.array(CLASSES)[frames.max(axis=0) > 0])
+
+
+def test_thresholds_are_those_of_the_validation_clips(trained: Path) -> None:
+    system, dataset = load_system(trained), Dataset.open(trained.parents[5] / "datasets" / "fake")
+    names = json.loads((trained / "run.json").read_text())["validation_clips"]
+    rows = [dataset.filenames.index(name) for name in names]
+    looks = [system.look(dataset.features(20.0)[row]) for row in rows]
+    tags = np.stack([look.clip_scores[0].numpy() for look in looks])
+    peaks = np.stack([look.frame_scores[0].numpy().max(axis=0) for look in looks])
+    np.testing.assert_allclose(system.model.tag_thresholds, best_thresholds(dataset.weak[rows], tags), rtol=1e-5)
+    np.testing.assert_allclose(system.model.frame_thresholds, best_thresholds(dataset.weak[rows], peaks), rtol=1e-5)
 
 
 def test_channels_are_averaged(trained: Path) -> None:

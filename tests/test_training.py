@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 import torch
 from fake_dataset import CLASSES, fake_dataset
+from filelock import FileLock, Timeout
 from safetensors.torch import load_file
 from sklearn.metrics import average_precision_score
 
 from remixbench.errors import InputError, RemixbenchError
 from remixbench.training.loop import batches
+from remixbench.training.one import begin
 from remixbench.training.train import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -135,6 +137,82 @@ def test_a_done_run_that_lost_a_file_is_trained_again(workspace: Path) -> None:
     train(workspace=workspace, system="gap", snr=20, epochs=2, precision="32", progress=watcher)
     assert "predictions/tags.csv is missing" in watcher.lines[0]
     assert (folder / "predictions" / "tags.csv").read_bytes() == tags
+
+
+def test_old_and_new_results_are_never_taken_for_one_run(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = next(workspace.glob("runs/fake/gap/*/*/*"))
+    frames = (folder / "predictions" / "frames.npz").read_bytes()
+    (folder / "predictions" / "frames.npz").write_bytes(b"of another training")
+    (folder / "predictions" / "tags.csv").unlink()
+    settings = {"workspace": workspace, "system": "gap", "snr": 20, "epochs": 2, "precision": "32"}
+    with monkeypatch.context() as patch:
+        patch.setattr("remixbench.training.runs.np.savez", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            train(**settings)  # type: ignore[arg-type]
+    assert run_json(folder)["status"] == "training"
+    train(**settings)  # type: ignore[arg-type]
+    assert run_json(folder)["status"] == "done"
+    assert (folder / "predictions" / "frames.npz").read_bytes() == frames
+
+
+def test_what_a_killed_writer_left_is_cleared_away(workspace: Path) -> None:
+    folder = next(workspace.glob("runs/fake/gap/*/*/*"))
+    left = [folder / ".checkpoint.d8d7ad4f.part.pt", folder / "predictions" / ".tags.00112233.part.csv"]
+    for path in left:
+        path.write_bytes(b"half")
+    train(workspace=workspace, system="gap", snr=20, epochs=2, precision="32")
+    assert not any(path.exists() for path in left)
+
+
+def test_a_place_is_chosen_under_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_dataset(tmp_path)
+    held = []
+
+    def looks(*arguments: object) -> object:
+        try:
+            with FileLock(tmp_path / "runs" / "fake" / ".locks" / "place.lock", timeout=0):
+                held.append(False)
+        except Timeout:
+            held.append(True)
+        return begin(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("remixbench.training.train.begin", looks)
+    train(workspace=tmp_path, system="gap", snr=20, epochs=1)
+    assert held == [True]
+
+
+def test_a_run_that_goes_on_elsewhere_says_so(tmp_path: Path) -> None:
+    fake_dataset(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        train(workspace=tmp_path, system="gap", snr=20, progress=stop_after(40))
+    file = next(tmp_path.glob("runs/**/run.json"))
+    info = run_json(file.parent)
+    assert info["device"] == "cpu"
+    here = info["versions"]["torch"]  # type: ignore[index]
+    file.write_text(file.read_text().replace(f'"torch": "{here}"', '"torch": "1.0.0"'))
+    watcher = Watcher()
+    train(workspace=tmp_path, system="gap", snr=20, progress=watcher)
+    assert any("began with other software or on another device" in line for line in watcher.lines)
+    done = run_json(file.parent)
+    assert done["versions"]["torch"] == "1.0.0"  # type: ignore[index]
+    assert [(each["after_epoch"], each["versions"]["torch"]) for each in done["continued"]] == [(1, here)]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("damage", ["another shape", "a part missing"])
+def test_a_checkpoint_that_does_not_fit_is_named(tmp_path: Path, damage: str) -> None:
+    fake_dataset(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        train(workspace=tmp_path, system="gap", snr=20, progress=stop_after(40))
+    file = next(tmp_path.glob("runs/**/checkpoint.pt"))
+    saved = torch.load(file, weights_only=True)
+    if damage == "another shape":
+        saved["network"]["class_maps.bias"] = torch.zeros(99)
+    else:
+        del saved["schedule"]
+    torch.save(saved, file)
+    with pytest.raises(InputError, match=r"checkpoint\.pt: does not fit the run \(.*\); delete it") as caught:
+        train(workspace=tmp_path, system="gap", snr=20)
+    assert "\n" not in str(caught.value)
 
 
 def test_other_settings_are_another_run_beside(workspace: Path) -> None:
