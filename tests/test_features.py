@@ -64,6 +64,16 @@ def test_a_tone_lies_in_the_band_whose_centre_is_nearest(hertz: int) -> None:
     assert set(values.argmax(axis=1)) <= set(np.argsort(np.abs(centres - hertz))[:2])
 
 
+def test_a_long_recording_is_worked_on_in_parts() -> None:
+    features = Features(window=64, hop=16, bands=4, fmin=0, fmax=400)
+    samples = np.random.default_rng(1).normal(0, 0.1, 10_000 * 16).astype(np.float32)
+    whole = logmel(samples, features, 800)
+    assert len(whole) == 9997
+    for frame in (0, 4095, 4096, 8191, 8192, 9996):
+        alone = logmel(samples[16 * frame : 16 * frame + 64], features, 800)
+        np.testing.assert_allclose(whole[frame], alone[0], atol=1e-5)
+
+
 def test_the_tail_that_fills_no_window_is_not_covered() -> None:
     samples = np.zeros(320_000, dtype=np.float32)
     silent = logmel(samples, PAPER, 32000)

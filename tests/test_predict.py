@@ -372,12 +372,28 @@ def test_a_model_of_values_that_are_no_numbers(run: Path) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("system", '"gapp"'), ("width", '"wide"'), ("frames", "1000000000"), ("classes", "3"), ("recipe", "{}")],
+    [
+        ("system", '"gapp"'),
+        ("width", '"wide"'),
+        ("frames", "1000000000"),
+        ("classes", "3"),
+        ("recipe", "{}"),
+        ("options", '{"a":' * 100_000),
+        ("width", "1e30"),
+        ("frames", "-1"),
+    ],
 )
 def test_a_model_with_a_wrong_description(run: Path, key: str, value: str) -> None:
     path = run / "model.safetensors"
     save_file(load_file(path), path, metadata(path) | {key: value})
     refused(run)
+
+
+def test_a_model_that_says_to_be_huge_takes_no_memory(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = run / "model.safetensors"
+    save_file(load_file(path), path, metadata(path) | {"frames": "60000"})  # 29 GB, were it made
+    monkeypatch.setattr(nn.Module, "to_empty", None)  # by which it would be
+    assert "time_classification.weight is [31, 31]" in refused(run)
 
 
 def test_a_file_of_another_program(run: Path) -> None:

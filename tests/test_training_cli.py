@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -175,6 +176,21 @@ def test_a_system_of_another_package_trains_goes_on_and_predicts(tmp_path: Path)
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert json.loads((ends[0] / "run.json").read_text())["package"] == "tiny-system"
     assert load_system(ends[0]).predict(torch.zeros(9000).numpy(), 8000).tags.shape == (5,)
+
+
+@pytest.mark.usefixtures("installed")
+def test_another_version_of_a_package_is_another_run(tmp_path: Path) -> None:
+    fake_dataset(tmp_path / "w")
+    options = {"workspace": tmp_path / "w", "system": "tiny", "snr": 20, "epochs": 1}
+    old = train(**options)[0]  # type: ignore[arg-type]
+    assert json.loads((old / "run.json").read_text())["versions"]["tiny-system"] == "1.0"
+    about = tmp_path / "site" / "tiny_system-1.0.dist-info"
+    (about / "METADATA").write_text((about / "METADATA").read_text().replace("Version: 1.0", "Version: 1.1"))
+    about.rename(about.with_name("tiny_system-1.1.dist-info"))
+    importlib.invalidate_caches()
+    new = train(**options)[0]  # type: ignore[arg-type]
+    assert new.name.startswith("seed_0-")
+    assert json.loads((new / "run.json").read_text())["versions"]["tiny-system"] == "1.1"
 
 
 def _stop_at_second(folder: Path, history: list[object]) -> None:

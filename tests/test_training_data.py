@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from remixbench.training.data import Clips, Standardisation, fit_standardisation
+from remixbench.training.data import Clips, Standardisation, fit_standardisation, free_bytes
 
 CPU = torch.device("cpu")
 
@@ -38,6 +40,29 @@ def test_a_band_that_never_changes_becomes_zero(features: np.ndarray) -> None:
     found = fit_standardisation(features, np.arange(600))
     assert found.std[2] == 1
     np.testing.assert_allclose(found.apply(features)[:, :, 2], 0, atol=1e-5)
+
+
+def test_the_least_that_a_control_group_leaves_counts_shared_among_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = tmp_path / "groups" / "job_7"
+    for folder, limit, used in (
+        (job, "3000", "1000"),
+        (job / "step_0", "max", "600"),
+        (job / "step_0/task", "9000", "5"),
+    ):
+        folder.mkdir(parents=True)
+        (folder / "memory.max").write_text(f"{limit}\n")
+        (folder / "memory.current").write_text(f"{used}\n")
+    (tmp_path / "cgroup").write_text("0::/job_7/step_0/task\n")
+    (tmp_path / "meminfo").write_text("MemTotal: 100 kB\nMemAvailable:      50 kB\n")
+    for name, path in (("CGROUP", "cgroup"), ("CGROUPS", "groups"), ("MEMINFO", "meminfo")):
+        monkeypatch.setattr(f"remixbench.training.data.{name}", tmp_path / path)
+    assert free_bytes(CPU) == 2000
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert free_bytes(CPU) == 500
+    (tmp_path / "cgroup").write_text("1:memory:/job_7\n")
+    assert free_bytes(CPU) == 50 * 1024 / 4
 
 
 @pytest.mark.parametrize("budget", [0.0, 1e9])

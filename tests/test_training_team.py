@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 from fake_dataset import fake_dataset
+from torch import nn
+
+from remixbench.systems import build
+from remixbench.training.team import GpuBatchNorm, share_batch_norm
 
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.slow
@@ -27,6 +31,15 @@ def torchrun(*arguments: str | Path, **environment: str) -> subprocess.Completed
 def test_a_step_of_two_processes_is_that_of_one() -> None:
     done = torchrun(ROOT / "tests" / "team_script.py", PYTHONPATH=str(ROOT))
     assert done.stdout == "agreed\n", done.stderr[-3000:]
+
+
+def test_on_gpus_torchs_own_batch_norm_takes_the_place_with_the_same_weights() -> None:
+    network = build("2ap-aux", classes=3, frames=8, bands=6, width=0.1)
+    before = {name: weight.data_ptr() for name, weight in network.state_dict(keep_vars=True).items()}
+    shared = share_batch_norm(network, GpuBatchNorm)
+    kinds = {type(module) for module in shared.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)}
+    assert kinds == {GpuBatchNorm}
+    assert {name: weight.data_ptr() for name, weight in shared.state_dict(keep_vars=True).items()} == before
 
 
 def test_torchrun_trains_as_one_process_does(tmp_path: Path) -> None:

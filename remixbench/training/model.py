@@ -111,7 +111,7 @@ def read_model(path: Path) -> Model:
             width=description.width,
             options=description.options,
         )
-    except (RuntimeError, MemoryError):  # such sizes that their product is none any more
+    except (RuntimeError, MemoryError, TypeError, OverflowError):  # sizes that no tensor can have
         raise InputError(f"{path}: describes a network too large for this machine; is it broken?") from None
     expected = {NETWORK + name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     expected |= {MEAN: (description.bands,), STD: (description.bands,)}

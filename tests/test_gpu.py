@@ -1,0 +1,92 @@
+"""What only a GPU can show; skipped where there is none."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fake_dataset import fake_dataset
+
+from remixbench.errors import RemixbenchError
+from remixbench.systems import build, list_systems
+from remixbench.systems.registry import resolve_options, spec
+from remixbench.training.data import Clips, Standardisation
+from remixbench.training.engine import Engine, exact_float32
+from remixbench.training.loop import State, one_epoch
+from remixbench.training.settings import RunSettings
+from remixbench.training.train import train
+from remixbench.training.trained import load_system
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+CLASSES, FRAMES, BANDS = 5, 31, 16
+BUNDLED = [name for name in list_systems() if spec(name).package is None]
+
+
+def some_clips(count: int, device: torch.device) -> Clips:
+    draw = np.random.default_rng(0)
+    features = draw.normal(size=(count, FRAMES, BANDS)).astype(np.float32)
+    unit = Standardisation(np.zeros(BANDS, np.float32), np.ones(BANDS, np.float32))
+    return Clips(features, draw.random((count, CLASSES)) < 0.3, np.arange(count), unit, device)
+
+
+def settings(system: str, precision: str) -> RunSettings:
+    return RunSettings(
+        system, tuple(sorted(resolve_options(system).items())), spec(system).alpha, 1.0, 20.0, 4, 0, 1, 4, 1e-3, 0.25,
+        "validation", precision,
+    )  # fmt: skip
+
+
+def loss_of_an_epoch(system: str, engine: Engine, clips: int) -> float:
+    run = settings(system, engine.precision)
+    network = engine.place(build(system, classes=CLASSES, frames=FRAMES, bands=BANDS, width=0.25))
+    with exact_float32():
+        return one_epoch(State(network, run), run, engine, some_clips(clips, engine.device), 1)
+
+
+@pytest.mark.parametrize("system", BUNDLED)
+def test_an_epoch_is_that_of_the_processor(system: str) -> None:
+    cpu, gpu = (loss_of_an_epoch(system, Engine(torch.device(name), "32"), 8) for name in ("cpu", "cuda"))
+    assert gpu == pytest.approx(cpu, rel=1e-3)
+
+
+def waits(clips: int, system: str) -> int:
+    """Return how often the processor waits for the GPU in an epoch."""
+    engine = Engine(torch.device("cuda"), "bf16")
+    run = settings(system, "bf16")
+    state = State(engine.place(build(system, classes=CLASSES, frames=FRAMES, bands=BANDS, width=0.25)), run)
+    data = some_clips(clips, engine.device)
+    one_epoch(state, run, engine, data, 1)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            one_epoch(state, run, engine, data, 2)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    return sum("synchroniz" in str(each.message) for each in said)
+
+
+@pytest.mark.parametrize("system", BUNDLED)
+def test_more_batches_are_no_more_waits(system: str) -> None:
+    assert waits(40, system) == waits(8, system)
+
+
+def test_a_run_that_diverges_leaves_the_gpu_usable(tmp_path: Path) -> None:
+    fake_dataset(tmp_path)
+    with pytest.raises(RemixbenchError, match="the loss is"):
+        train(workspace=tmp_path, system="2ap-aux", snr=20, alpha=1e39, precision="32", device="cuda")
+    assert math.isfinite(float(torch.ones(3, device="cuda").sum()))
+
+
+def test_a_run_trains_goes_on_and_predicts(tmp_path: Path) -> None:
+    fake_dataset(tmp_path)
+    folder = train(workspace=tmp_path, system="2ap-aux", snr=20, epochs=2, device="cuda")[0]
+    assert json.loads((folder / "run.json").read_text())["device"] == "cuda"
+    audio = np.random.default_rng(0).normal(0, 0.1, 40_000).astype(np.float32)
+    on_gpu, on_cpu = (load_system(folder, device=name).predict(audio, 8000) for name in ("cuda", "cpu"))
+    np.testing.assert_allclose(on_gpu.frames, on_cpu.frames, atol=1e-4)
