@@ -11,6 +11,17 @@ import numpy as np
 
 from remixbench.dataset.layout import Dataset, snr_name
 from remixbench.files import write_json, write_text
+from remixbench.progress import Silent
+
+
+class Said(Silent):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
 
 
 def tags_text(dataset: Dataset, fold: int, *, noise: float, seed: int) -> str:

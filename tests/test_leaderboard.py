@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from fake_dataset import fake_dataset
-from fake_runs import fake_run, tags_text, write_frames
+from fake_runs import Said, fake_run, tags_text, write_frames
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from remixbench import score
@@ -26,17 +26,6 @@ from remixbench.leaderboard.grids import difference_grid, main_grid
 from remixbench.leaderboard.published import load_published
 from remixbench.leaderboard.render import make_grids
 from remixbench.leaderboard.studies import alpha_grid, class_grid, fraction_grid
-from remixbench.progress import Silent
-
-
-class Said(Silent):
-    """Keeps what is said."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, line: str) -> None:
-        self.lines.append(line)
 
 
 @pytest.fixture
@@ -203,6 +192,20 @@ def test_what_cannot_stand_in_the_table_is_left_out_and_said(tmp_path: Path, dat
     assert any("gmp" in line and "is not finished" in line for line in said.lines)
     assert any("gwrp" in line and "another manifest" in line for line in said.lines)
     assert [row.name for row in read_board(tmp_path, dataset).rows] == ["gap", "2ap"]
+
+
+def test_of_a_folder_of_runs_those_that_are_done_are_scored(tmp_path: Path, dataset: Dataset) -> None:
+    done = fake_run(tmp_path, dataset)
+    failed = fake_run(tmp_path, dataset, seed=1, status="training")
+    said = Said()
+    board = score(done.parent, workspace=tmp_path, bootstrap=0, progress=said)
+    assert [row.name for row in board.rows] == ["gap"]
+    assert any(str(failed) in line and "is not finished" in line for line in said.lines)
+    with pytest.raises(InputError, match=r"seed_1: is not finished; .* or delete it"):
+        score(failed, workspace=tmp_path)
+    (done / "run.json").unlink()
+    with pytest.raises(InputError, match=r"fold_4: none of its 1 runs is done"):
+        score(done.parent, workspace=tmp_path)
 
 
 def test_labels_that_changed_leave_old_figures_out(tmp_path: Path, dataset: Dataset) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from fake_dataset import fake_dataset
-from fake_runs import fake_run, tags_text
+from fake_runs import Said, fake_run, tags_text, write_frames
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -70,6 +70,19 @@ def test_a_submission_is_added_and_stays(theirs: Path, ours: Path) -> None:
         (same,) = (each for each in there.rows if each.name == row.name)
         assert row.columns[0.0].figures == same.columns[0.0].figures
     assert names(score(workspace=ours)) == [("added", "gap"), ("added", "Lab X")]
+
+
+def test_predictions_in_several_forms_are_checked_together(ours: Path) -> None:
+    dataset = Dataset.open(ours / "datasets" / "fake")
+    (ours / "tags.csv").write_text(tags_text(dataset, 4, noise=0.2, seed=5))
+    write_frames(dataset, 4, ours / "frames.npz", seed=6)
+    both = ours / "tags.csv", ours / "frames.npz"
+    score(*both, workspace=ours, name="Both", snr=0, fold=4, bootstrap=20, submission=ours / "both.json")
+    said = Said()
+    score(*both, workspace=ours, add=ours / "both.json", progress=said)
+    assert any("1 records added; 1 of them checked against predictions" in line for line in said.lines)
+    with pytest.raises(InputError, match=r"tags\.csv: no record of .*both\.json was made from it"):
+        score(both[0], workspace=ours, add=ours / "both.json")
 
 
 def test_adding_twice_changes_nothing(theirs: Path, ours: Path) -> None:

@@ -396,6 +396,29 @@ def test_a_model_that_says_to_be_huge_takes_no_memory(run: Path, monkeypatch: py
     assert "time_classification.weight is [31, 31]" in refused(run)
 
 
+@pytest.mark.parametrize(
+    ("audio", "said"),
+    [
+        (np.zeros((2, 9000), np.float32), r"expected \(samples, channels\), found the shape \(2, 9000\); transpose it"),
+        (np.full(9000, 1e30, np.float32), r"holds samples of 1e\+30, expected -1 to 1"),
+        (np.full(9000, 32767, np.float32), "holds samples of 32767, expected -1 to 1"),
+        ([0.0] * 9000, "expected an array of samples, found list"),
+        ("a.wav", "expected an array of samples, found str"),
+    ],
+)
+def test_audio_of_another_form(trained: Path, audio: object, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        load_system(trained).predict(audio, RATE)  # type: ignore[arg-type]
+
+
+def test_paths_that_cannot_be(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a folder; give the files in it"):
+        predict(trained, tmp_path)
+    (tmp_path / "there").write_text("mine")
+    with pytest.raises(InputError, match="there: is a file, expected a folder to write into"):
+        predict(trained, tmp_path / "never looked at.wav", out=tmp_path / "there")
+
+
 def test_a_file_of_another_program(run: Path) -> None:
     save_file({"weight": torch.zeros(3)}, run / "model.safetensors")
     assert "has no description of a remixbench model" in refused(run)

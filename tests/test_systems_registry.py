@@ -79,6 +79,12 @@ def message(name: str, **options) -> str:
     return str(caught.value)
 
 
+@pytest.mark.parametrize("width", [1e5, 1e9, 1e30])
+def test_a_width_that_no_machine_has_room_for(width):
+    with pytest.raises(InputError, match=r"system 'gap': 3 classes, 20 × 8 .* do not fit .* smaller --width"):
+        build("gap", classes=3, frames=20, bands=8, width=width)
+
+
 def test_the_list_needs_no_torch():
     code = (
         "import sys; from remixbench.systems import available; "

@@ -183,7 +183,8 @@ class Dataset:
         if float(snr) not in self.snrs:
             there = ", ".join(f"{made:g}" for made in self.snrs)
             raise InputError(
-                f"{self.path}: has no SNR of {snr:g} dB, only {there}; `remixbench make --snr {snr:g}` makes it"
+                f"{self.path}: has no SNR of {snr:g} dB, only {there}; the `remixbench make` that made it adds"
+                f" it with --snr {snr:g}"
             )
 
     def audio(self, clip: Clip, snr: float) -> Path:
@@ -241,7 +242,7 @@ def find_folder(workspace: Path, dataset: str | Path | None = None) -> Path:
     return max(found, key=lambda file: str(read_json(file).get("made", ""))).parent
 
 
-def find_dataset(workspace: Path, dataset: str | Path | Dataset | None = None) -> Dataset:
+def find_dataset(workspace: str | Path, dataset: str | Path | Dataset | None = None) -> Dataset:
     """Open a data set by path, by name in the workspace, or the one made last.
 
     Raises
@@ -249,7 +250,7 @@ def find_dataset(workspace: Path, dataset: str | Path | Dataset | None = None) -
     InputError
         If there is none, or none of that name, or it cannot be opened.
     """
-    return dataset if isinstance(dataset, Dataset) else Dataset.open(find_folder(workspace, dataset))
+    return dataset if isinstance(dataset, Dataset) else Dataset.open(find_folder(Path(workspace), dataset))
 
 
 def as_tuple(values: Any) -> tuple[Any, ...]:

@@ -17,8 +17,16 @@ from remixbench.leaderboard.paired import compare_rows
 from remixbench.leaderboard.record import Record
 from remixbench.leaderboard.render import write_board
 from remixbench.leaderboard.submission import add as add_submission
-from remixbench.leaderboard.submission import read_submission, write_submission
-from remixbench.leaderboard.targets import RUN_FILE, check_runs, predictions_task, run_folders, run_task, runs_of
+from remixbench.leaderboard.submission import pieces, read_submission, write_submission
+from remixbench.leaderboard.targets import (
+    RUN_FILE,
+    check_runs,
+    finished,
+    predictions_task,
+    run_folders,
+    run_task,
+    runs_of,
+)
 from remixbench.parallel import Workers, check_jobs
 from remixbench.progress import SILENT, Progress
 
@@ -106,7 +114,9 @@ def _add(
         alike = [each.parent for each in made if read_json(each).get("manifest_digest") == wanted.manifest_digest]
         dataset = alike[0] if alike else None
     opened = find_dataset(workspace, dataset)
-    evidence = [found for path in paths for found in ([run / "predictions" for run in run_folders(path)] or [path])]
+    folders = {path: run_folders(path) for path in paths}
+    strangers = [path for path, found in folders.items() if not found]
+    evidence = [(run / "predictions",) for found in folders.values() for run in found] + pieces(wanted, strangers)
     add_submission(workspace, opened, wanted, file, evidence, progress)
     return opened
 
@@ -149,8 +159,12 @@ def plan_tasks(
     if dataset is None and len(names) > 1:
         raise InputError(f"{paths[0]}: runs on {', '.join(names)}; score one data set after the other")
     opened = find_dataset(workspace, names[0] if dataset is None else dataset)
-    inside = [workspace / "runs" / folder.resolve().relative_to(above) for folder in dict.fromkeys(runs)]
-    return opened, [run_task(workspace, folder) for folder in check_runs(inside, opened)]
+    inside = {folder: workspace / "runs" / folder.resolve().relative_to(above) for folder in runs}
+    asked = [inside[path] for path in paths if path in inside]
+    chosen = {*check_runs(asked, opened), *finished(sorted({*inside.values()} - {*asked}), opened, progress)}
+    if not chosen:
+        raise InputError(f"{paths[0]}: none of its {len(runs)} runs is done; `remixbench train` goes on with them")
+    return opened, [run_task(workspace, folder) for folder in sorted(chosen)]
 
 
 def _measure(

@@ -147,38 +147,51 @@ def check_submission(submission: Submission, file: Path, dataset: Dataset, truth
 
 
 def check_figures(
-    submission: Submission, file: Path, dataset: Dataset, evidence: Sequence[Path], truths: dict[int, Truth],
+    submission: Submission,
+    file: Path,
+    dataset: Dataset,
+    evidence: Sequence[tuple[Path, ...]],
+    truths: dict[int, Truth],
     progress: Progress = SILENT,
-) -> int:  # fmt: skip
+) -> set[int]:
     """Compute figures again where the predictions are at hand, and compare.
 
     Parameters
     ----------
-    evidence : files or folders of predictions, each what one record or more was made from.
+    evidence : files and folders of predictions, together what one record or more was made from.
 
     Returns
     -------
-    How many records were found right.
+    The places of the records that were found right.
 
     Raises
     ------
     InputError
         If a figure is not what the predictions give, or a piece of evidence belongs to no record.
     """
-    checked = 0
-    for path in evidence:
-        digests = digests_of([path])
+    checked: set[int] = set()
+    for paths in evidence:
+        digests, path = digests_of(paths), paths[0]
         digest = files_digest(digests)
-        mine = [record for record in submission.records if record.made_from.predictions_digest == digest]
+        mine = {k: each for k, each in enumerate(submission.records) if each.made_from.predictions_digest == digest}
         if not mine:
             raise InputError(f"{path}: no record of {file} was made from it (digest {digest[:12]})")
-        for record in mine:
+        for record in mine.values():
             progress.say(f"{path}: computing the figures of '{record.entry.name}' again")
-            task = Task(record.entry, (path,), path)
+            task = Task(record.entry, paths, path)
             truth = truths[record.entry.fold]
             compare_records(record, make_record(dataset, truth, task, record.made_from.resamples, digests), file)
-            checked += 1
+        checked |= mine.keys()
     return checked
+
+
+def pieces(submission: Submission, given: Sequence[Path]) -> list[tuple[Path, ...]]:
+    """Return predictions as `check_figures` takes them: together where a record was made from all, else one by one."""
+    if len({path.name for path in given}) == len(given) > 1:
+        whole = files_digest(digests_of(given))
+        if any(record.made_from.predictions_digest == whole for record in submission.records):
+            return [tuple(given)]
+    return [(path,) for path in given]
 
 
 def compare_records(claimed: Record, computed: Record, file: Path) -> None:
@@ -233,9 +246,13 @@ def _shown(value: float | None) -> str:
 
 
 def add(
-    workspace: Path, dataset: Dataset, submission: Submission, file: Path, evidence: Sequence[Path],
+    workspace: Path,
+    dataset: Dataset,
+    submission: Submission,
+    file: Path,
+    evidence: Sequence[tuple[Path, ...]],
     progress: Progress = SILENT,
-) -> Path:  # fmt: skip
+) -> Path:
     """Check a submission and put it with those whose rows stand in the leaderboard; returns its place.
 
     Records of this workspace that were made from the same predictions serve as evidence as well.
@@ -244,18 +261,18 @@ def add(
     check_submission(submission, file, dataset, truths)
     checked = check_figures(submission, file, dataset, evidence, truths, progress)
     for own in own_records(workspace, dataset):
-        for record in submission.records:
+        for place, record in enumerate(submission.records):
             if _same_work(record, own):
                 compare_records(record, own, file)
-                checked += 1
-    place = folder_of(workspace, dataset.name) / f"{submission.digest[:16]}.json"
-    if not place.is_file():
-        write_json(place, read_json(file))
+                checked.add(place)
+    kept = folder_of(workspace, dataset.name) / f"{submission.digest[:16]}.json"
+    if not kept.is_file():
+        write_json(kept, read_json(file))
     progress.say(
-        f"{file}: {len(submission.records)} records added; {checked} of them checked against predictions, of the others"
-        " only that they are as they were written"
+        f"{file}: {len(submission.records)} records added; {len(checked)} of them checked against predictions, of the"
+        " others only that they are as they were written"
     )
-    return place
+    return kept
 
 
 def _same_work(record: Record, own: Record) -> bool:

@@ -25,8 +25,13 @@ SETTINGS = ("options", "alpha", "fraction", "epochs", "batch_size", "learning_ra
 
 def runs_of(workspace: Path, dataset: Dataset, progress: Progress) -> list[Path]:
     """Return the folders of all finished runs on a data set, in order; what is left out is said."""
+    return finished(run_folders(workspace / "runs" / dataset.name), dataset, progress)
+
+
+def finished(folders: Sequence[Path], dataset: Dataset, progress: Progress) -> list[Path]:
+    """Return those of some runs that are done, on this data set; what is left out is said."""
     kept = []
-    for folder in run_folders(workspace / "runs" / dataset.name):
+    for folder in folders:
         why = _unusable(read_json(folder / RUN_FILE), dataset)
         if why:
             progress.say(f"left out: {folder}: {why}")
@@ -58,7 +63,7 @@ def check_runs(folders: Sequence[Path], dataset: Dataset) -> list[Path]:
 def _unusable(info: dict[str, Any], dataset: Dataset) -> str:
     """Say why a run cannot be scored on a data set; empty where it can."""
     if info.get("status") != "done":
-        return "is not finished; `remixbench train` goes on with it"
+        return "is not finished; `remixbench train` goes on with it, or delete it"
     if info.get("manifest_digest") != dataset.digest:
         other = str(info.get("manifest_digest"))[:12]
         return f"was trained on another manifest ({other}) than data set '{dataset.name}' has ({dataset.digest[:12]})"

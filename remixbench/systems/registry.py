@@ -242,7 +242,13 @@ def build(
     if name in _BUNDLED:
         from remixbench.systems.networks import create
 
-        return create(name, classes, frames, bands, width, chosen, seed)
+        try:
+            return create(name, classes, frames, bands, width, chosen, seed)
+        except (RuntimeError, MemoryError, TypeError, OverflowError):  # sizes that no tensor can have, or no machine
+            raise InputError(
+                f"system '{name}': {classes} classes, {frames} × {bands} frames × bands at width {width:g} do not fit"
+                " into memory; give a smaller --width"
+            ) from None
     return _build_external(name, classes, frames, bands, width, chosen, seed)
 
 

@@ -11,6 +11,10 @@ from remixbench.errors import InputError
 
 BLOCK = 1 << 20
 """Samples a channel read at once, so that a long recording of many channels is never held whole."""
+MANY_CHANNELS = 64
+"""More channels than this, and than samples, are samples."""
+LOUDEST = 100.0
+"""Float recordings may reach over 1 here and there; samples above this were never scaled."""
 
 
 def read_audio(path: Path) -> tuple[NDArray[np.float32], int]:
@@ -24,7 +28,8 @@ def read_audio(path: Path) -> tuple[NDArray[np.float32], int]:
     import soundfile
 
     if not path.is_file():
-        raise InputError(f"{path}: no such audio file")
+        what = "is a folder; give the files in it" if path.is_dir() else "no such audio file"
+        raise InputError(f"{path}: {what}")
     try:
         with soundfile.SoundFile(path) as file:
             rate = int(file.samplerate)
@@ -34,7 +39,7 @@ def read_audio(path: Path) -> tuple[NDArray[np.float32], int]:
     except (soundfile.LibsndfileError, OSError) as error:
         raise InputError(f"{path}: not readable as audio ({error}); convert it to WAV or FLAC") from None
     if not blocks:
-        raise InputError(f"{path}: holds no samples")
+        raise InputError(f"{path}: holds no samples; leave it out")
     return np.concatenate(blocks), rate
 
 
@@ -46,14 +51,20 @@ def prepare(audio: NDArray[np.floating], rate: int, wanted: int, origin: str) ->
     InputError
         Naming `origin`, if there are no samples, they are no numbers, or the rate is none.
     """
+    if not isinstance(audio, np.ndarray):
+        raise InputError(f"{origin}: expected an array of samples, found {type(audio).__name__}")
     if audio.ndim not in (1, 2) or audio.size == 0:
         raise InputError(f"{origin}: expected (samples,) or (samples, channels), found the shape {audio.shape}")
     if audio.dtype.kind != "f":
         raise InputError(f"{origin}: expected floats in [-1, 1], found {audio.dtype}; divide integers by their range")
+    if audio.ndim == 2 and audio.shape[1] > max(audio.shape[0], MANY_CHANNELS):
+        raise InputError(f"{origin}: expected (samples, channels), found the shape {audio.shape}; transpose it")
     if rate < 1:
         raise InputError(f"{origin}: a rate of {rate} Hz, expected 1 or more")
     if not np.isfinite(audio).all():
-        raise InputError(f"{origin}: holds samples that are no numbers")
+        raise InputError(f"{origin}: holds samples that are no numbers; mend or leave out the recording")
+    if (peak := float(np.abs(audio).max())) > LOUDEST:
+        raise InputError(f"{origin}: holds samples of {peak:g}, expected -1 to 1; divide by the range of its integers")
     mono = np.asarray(audio, np.float32) if audio.ndim == 1 else audio.mean(axis=1, dtype=np.float32)
     if rate != wanted:
         import soxr

@@ -91,6 +91,21 @@ def write_model(
     metadata = {name: json.dumps(value) for name, value in vars(description).items()}
     with appearing(path) as beside:
         save_file(tensors, beside, metadata)
+        _sort_metadata(beside)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Put the metadata of a safetensors file in order; the library writes them in another one each time.
+
+    So the same training gives the same bytes. The header, JSON, is padded with blanks to a multiple of 8 bytes.
+    """
+    data = path.read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data[end:])
 
 
 def read_model(path: Path) -> Model:
@@ -118,7 +133,9 @@ def read_model(path: Path) -> Model:
     expected |= {name: (len(description.classes),) for name in (TAG_THRESHOLDS, FRAME_THRESHOLDS)}
     for name, shape in expected.items():
         if name not in tensors:
-            raise InputError(f"{path}: tensor {name} is missing, system '{description.system}' has it; train it again")
+            raise InputError(
+                f"{path}: tensor {name} is missing, system '{description.system}' has it; delete it and train again"
+            )
         if tuple(tensors[name].shape) != shape:
             raise InputError(
                 f"{path}: tensor {name} is {list(tensors[name].shape)}, system '{description.system}' of"
@@ -130,7 +147,7 @@ def read_model(path: Path) -> Model:
                 f"{path}: tensor {name} has no place in system '{description.system}'; is it another's file?"
             )
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise InputError(f"{path}: tensor {name} holds values that are no numbers; train it again")
+            raise InputError(f"{path}: tensor {name} holds values that are no numbers; delete it and train again")
     network.load_state_dict(
         # copies: what was read may lie in the file still, which others may change
         {name.removeprefix(NETWORK): tensor.clone() for name, tensor in tensors.items() if name.startswith(NETWORK)},
@@ -155,7 +172,9 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Description]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not readable as safetensors ({error}); copy it again, or train again") from None
+        raise InputError(
+            f"{path}: not readable as safetensors ({error}); copy it again, or delete it and train again"
+        ) from None
     try:
         values = {name: json.loads(metadata[name]) for name in Description.__dataclass_fields__}
         values["classes"] = tuple(str(label) for label in values["classes"])

@@ -50,6 +50,8 @@ def predict(
     InputError
         If the run is not usable, for the first file that is not, or if a picture is wanted without matplotlib.
     """
+    if out is not None and Path(out).exists() and not Path(out).is_dir():
+        raise InputError(f"{out}: is a file, expected a folder to write into; give another --out")
     if figure:
         from remixbench.figures.canvas import require_matplotlib
 
