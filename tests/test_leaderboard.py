@@ -90,6 +90,16 @@ def test_two_jobs_write_the_same_bytes_as_one(tmp_path: Path, dataset: Dataset) 
     assert files_of(tmp_path) == before
 
 
+def test_workers_follow_into_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        dataset = fake_dataset(Path("."))
+        for system in ("gap", "gmp"):
+            fake_run(Path("."), dataset, system)
+        assert len(score(jobs=2, bootstrap=0).rows) == 2
+
+
 def test_a_broken_run_is_named_and_the_others_keep_their_figures(tmp_path: Path, dataset: Dataset) -> None:
     first, second = (fake_run(tmp_path, dataset, system) for system in ("gap", "gmp"))
     tags = second / "predictions" / "tags.csv"
