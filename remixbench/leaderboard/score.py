@@ -167,12 +167,11 @@ def plan_tasks(
     return opened, [run_task(workspace, folder) for folder in sorted(chosen)]
 
 
-def _absolute(dataset: Dataset, truth: Truth, task: Task) -> tuple[Dataset, Truth, Task]:
+def _absolute(dataset: Dataset, task: Task) -> tuple[Dataset, Task]:
     """Return the same with absolute paths: a worker from before may have another current folder."""
     predictions = tuple(path.absolute() for path in task.predictions)
     return (
         replace(dataset, path=dataset.path.absolute()),
-        truth,
         replace(task, predictions=predictions, folder=task.folder.absolute()),
     )
 
@@ -190,7 +189,8 @@ def _measure(
         truth, digests = truths[task.entry.fold], digests_of(task.predictions)
         record = kept_record(dataset, truth, task, resamples, digests, progress)
         if record is None:
-            due[place] = (*_absolute(dataset, truth, task), resamples, digests)
+            whole, alone = _absolute(dataset, task)
+            due[place] = whole, truth, alone, resamples, digests
             if map_files(task.predictions) and has_stems(dataset, task.entry.snr):  # here, so that no worker repeats it
                 keep_ideals(dataset, truth.reference, task.entry.snr, truth.ideals)
         else:
