@@ -1,0 +1,134 @@
+"""The one registry of every metric: what it is called, what it measures, and where it is shown.
+
+To add a metric, add its `Metric` here and compute it in the module of its family (`clip_based`, `detection`,
+`psds`, `tf_masks`, `separation`), under the same name. Every table, file and check of the leaderboard reads
+this registry, so nothing else has to change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from remixbench.errors import unknown
+
+Family = Literal["tagging", "detection", "time-frequency", "separation"]
+Average = Literal["micro", "macro", "none"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric.
+
+    Attributes
+    ----------
+    name : key in records, CSV and JSON; `name[post-processing]` where the events were detected otherwise than by
+        the main post-processing
+    title : column heading
+    family : "tagging", "detection", "time-frequency" or "separation"
+    average : "micro" (all counts or pairs pooled), "macro" (mean over the classes that occur) or "none" (of single
+        classes, or not an average over classes)
+    direction : which values are better, "higher" or "lower"
+    range : smallest and largest possible value
+    shown : "main" (in the main table), "details" (in the tables of its family) or "files" (in CSV and JSON alone)
+    paired : whether bootstrap samples are kept, so that two systems can be compared by it
+    """
+
+    name: str
+    title: str
+    family: Family
+    average: Average
+    direction: Literal["higher", "lower"] = "higher"
+    range: tuple[float, float] = (0.0, 1.0)
+    shown: Literal["main", "details", "files"] = "files"
+    paired: bool = False
+
+
+_INF = float("inf")
+
+_TAGGING = (
+    Metric("micro_ap", "micro-AP", "tagging", "micro", shown="main", paired=True),
+    Metric("macro_ap", "macro-AP", "tagging", "macro", shown="main", paired=True),
+    Metric("macro_auc", "AUC", "tagging", "macro", shown="main", paired=True),
+    Metric("lwlrap", "lwlrap", "tagging", "none", shown="details"),
+    Metric("tagging_f1@0.5", "tagging F1 @0.5", "tagging", "micro"),
+    Metric("tagging_f1@0.5_macro", "macro tagging F1 @0.5", "tagging", "macro"),
+    Metric("tagging_f1_best", "best tagging F1", "tagging", "micro"),
+    Metric("tagging_f1_best_threshold", "threshold of best tagging F1", "tagging", "none"),
+    Metric("ap", "AP", "tagging", "none"),
+    Metric("auc", "AUC of a class", "tagging", "none"),
+)
+_DETECTED = (
+    Metric("segment_f1", "segment F1", "detection", "micro", shown="details", paired=True),
+    Metric("segment_f1_macro", "macro segment F1", "detection", "macro"),
+    Metric("segment_er", "segment ER", "detection", "micro", "lower", (0.0, _INF), shown="details"),
+    Metric("event_f1_onset", "onset F1", "detection", "micro", shown="details"),
+    Metric("event_f1_onset_macro", "macro onset F1", "detection", "macro"),
+    Metric("event_f1", "event F1", "detection", "micro", shown="details", paired=True),
+    Metric("event_f1_macro", "macro event F1", "detection", "macro"),
+    Metric("intersection_f1", "intersection F1", "detection", "micro", shown="details"),
+    Metric("intersection_f1_macro", "macro intersection F1", "detection", "macro"),
+    Metric("frame_f1", "frame F1", "detection", "micro", shown="details"),
+    Metric("frame_f1_macro", "macro frame F1", "detection", "macro"),
+)
+_THRESHOLD_FREE = (
+    Metric("frame_ap", "frame AP", "detection", "macro", shown="details"),
+    Metric("psds1", "PSDS 1", "detection", "macro", shown="details", paired=True),
+    Metric("psds2", "PSDS 2", "detection", "macro", shown="details", paired=True),
+)
+_TIME_FREQUENCY = (
+    Metric("mask_f1", "mask F1", "time-frequency", "micro", shown="details"),
+    Metric("mask_f1_macro", "macro mask F1", "time-frequency", "macro"),
+    Metric("mask_auc", "mask AUC", "time-frequency", "macro", shown="details"),
+    Metric("mask_ap", "mask AP", "time-frequency", "macro", shown="details"),
+)
+
+SHOWN_OTHERWISE_DETECTED = {"hysteresis": ("segment_f1", "event_f1", "frame_f1")}
+"""Metrics that have columns for a post-processing besides the main one."""
+OTHER_POSTPROCESSING = ("threshold", "hysteresis")
+"""Post-processings besides the main one, by which events are also detected."""
+
+
+def _otherwise(metric: Metric, how: str) -> Metric:
+    shown: Literal["details", "files"] = "details" if metric.name in SHOWN_OTHERWISE_DETECTED.get(how, ()) else "files"
+    return replace(metric, name=f"{metric.name}[{how}]", title=f"{metric.title} ({how})", shown=shown, paired=False)
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        *_TAGGING,
+        *_DETECTED,
+        *(_otherwise(metric, how) for how in OTHER_POSTPROCESSING for metric in _DETECTED),
+        *_THRESHOLD_FREE,
+        *_TIME_FREQUENCY,
+    )
+}
+"""Every metric by its name, in the order in which tables show them."""
+
+
+def find_metric(name: str) -> Metric:
+    """Return the metric of that name.
+
+    Raises
+    ------
+    InputError
+        If there is none; the nearest name is suggested.
+    """
+    if name not in METRICS:
+        raise unknown("metric", name, list(METRICS))
+    return METRICS[name]
+
+
+def metrics_shown(family: Family | None = None, *shown: str) -> tuple[Metric, ...]:
+    """Return the metrics of a family (of all where None) shown in any of the places `shown`, in table order."""
+    return tuple(
+        metric
+        for metric in METRICS.values()
+        if family in (None, metric.family) and (not shown or metric.shown in shown)
+    )
+
+
+def paired_metrics() -> tuple[str, ...]:
+    """Return the names of the metrics that two systems are compared by."""
+    return tuple(metric.name for metric in METRICS.values() if metric.paired)
