@@ -35,7 +35,7 @@ import soundfile
 from damage import damaged, twisted
 
 import remixbench
-from remixbench.dataset.layout import Dataset
+from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.manifest import read_manifest
 from remixbench.errors import RemixbenchError
 from remixbench.leaderboard.measure import truth_of
@@ -299,7 +299,7 @@ def _handed_in(dataset: Dataset, run: Path, submission: Path) -> list[Target]:
     strong = (dataset.path / "labels" / "strong.tsv").read_text().splitlines()
     events = [strong[0], *(line for line in strong[1:] if line.split("\t")[0] in reference.filenames)]
     tags, frames, maps = (run / "predictions" / name for name in ("tags.csv", "frames.npz", MAPS))
-    size = (dataset.recipe.frames, dataset.recipe.features.bands)
+    size = (dataset.recipe.frames, dataset.recipe.features.n_mels)
     return [
         Target("tags.csv", {"tags.csv": tags.read_bytes()}, lambda f: predicted(f / "tags.csv")),
         Target("frames.npz", {"frames.npz": frames.read_bytes()}, lambda f: predicted(f / "frames.npz")),

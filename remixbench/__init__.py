@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from remixbench.dataset.build import make
-    from remixbench.dataset.layout import Dataset, find_dataset
+    from remixbench.dataset.dataset import Dataset, find_dataset, load_dataset
+    from remixbench.dataset.make import make
     from remixbench.dataset.planning import plan
     from remixbench.dataset.verify import verify
     from remixbench.errors import InputError, RemixbenchError
@@ -35,17 +35,18 @@ if TYPE_CHECKING:
 
 # name: the module that has it
 _HOME = {
-    "Dataset": "remixbench.dataset.layout",
+    "Dataset": "remixbench.dataset.dataset",
     "FreshMixtures": "remixbench.training.fresh",
     "InputError": "remixbench.errors",
     "Recipe": "remixbench.recipe",
     "RemixbenchError": "remixbench.errors",
     "check_sources": "remixbench.sources.check",
     "download": "remixbench.sources.download",
-    "find_dataset": "remixbench.dataset.layout",
+    "find_dataset": "remixbench.dataset.dataset",
+    "load_dataset": "remixbench.dataset.dataset",
     "load_recipe": "remixbench.recipe",
     "load_system": "remixbench.training.trained",
-    "make": "remixbench.dataset.build",
+    "make": "remixbench.dataset.make",
     "plan": "remixbench.dataset.planning",
     "predict": "remixbench.training.predict",
     "report": "remixbench.leaderboard.page.report",
@@ -64,6 +65,7 @@ __all__ = [
     "check_sources",
     "download",
     "find_dataset",
+    "load_dataset",
     "load_recipe",
     "load_system",
     "make",

@@ -15,7 +15,7 @@ from remixbench.errors import InputError
 
 
 @contextmanager
-def appearing(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a path to write to; on success it is renamed to `path`, on failure removed.
 
     The temporary name is never the same twice (process ids are, on two machines that share a disk); it ends
@@ -30,7 +30,7 @@ def appearing(path: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
-def clear_litter(folder: Path) -> None:
+def remove_temp_files(folder: Path) -> None:
     """Remove what writers that were killed left in a folder; nobody else may be writing into it."""
     for left in folder.glob(".*.part*"):
         left.unlink(missing_ok=True)
@@ -38,7 +38,7 @@ def clear_litter(folder: Path) -> None:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write `data` to `path`, whole or not at all."""
-    with appearing(path) as beside:
+    with atomic_path(path) as beside:
         beside.write_bytes(data)
 
 

@@ -42,7 +42,7 @@ class Source(_Part):
     columns: Columns = Columns()
     verified_only: bool = False
     per_class: Annotated[int, Field(ge=1, le=9999)] = 12
-    rate: Annotated[int, Field(ge=4000, le=192000)] = 16000
+    sample_rate: Annotated[int, Field(ge=4000, le=192000)] = 16000
 
     @model_validator(mode="after")
     def _folder_is_named(self) -> Self:
@@ -54,11 +54,11 @@ class Source(_Part):
 class Plan(_Part):
     """How clips are drawn.
 
-    `released` repeats the draws of the released data set. `drawn` deals recordings to folds by groups
+    `released` repeats the draws of the released data set. `grouped` deals recordings to folds by groups
     (place of a scene, origin of an event), draws onsets, and keeps a validation part in every fold.
     """
 
-    method: Literal["released", "drawn"] = "released"
+    method: Literal["released", "grouped"] = "released"
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 1234
     folds: Annotated[int, Field(ge=2, le=20)] = 4
     clips_per_fold: Annotated[int, Field(ge=1, le=200_000)] = 2000
@@ -107,26 +107,26 @@ class Plan(_Part):
 class Mix(_Part):
     """How sounds are brought to level and put together."""
 
-    rate: Annotated[int, Field(ge=4000, le=192000)] = 32000
+    sample_rate: Annotated[int, Field(ge=4000, le=192000)] = 32000
     duration: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 10.0
     snrs: Annotated[tuple[Decibels, ...], Field(min_length=1)] = (0.0, 10.0, 20.0)
     excerpt: Literal["start", "loudest"] = "start"
     level: Literal["rms", "lufs"] = "rms"
-    level_of: Literal["recording", "excerpt"] = "recording"
-    quantise: Literal["floor", "round"] = "floor"
+    snr_reference: Literal["recording", "excerpt"] = "recording"
+    quantisation: Literal["floor", "round"] = "floor"
 
     @property
     def samples(self) -> int:
         """Length of a clip in samples."""
-        return round(self.rate * self.duration)
+        return round(self.sample_rate * self.duration)
 
 
 class Features(_Part):
-    """Log-mel spectrogram: window and hop in samples, bands, range in hertz, offset in the logarithm."""
+    """Log-mel spectrogram: `n_fft`, `hop_length` in samples, `fmin`, `fmax` in hertz, `offset` in the logarithm."""
 
-    window: Annotated[int, Field(ge=16, le=65536)] = 2048
-    hop: Annotated[int, Field(ge=1, le=65536)] = 1024
-    bands: Annotated[int, Field(ge=4, le=512)] = 64
+    n_fft: Annotated[int, Field(ge=16, le=65536)] = 2048
+    hop_length: Annotated[int, Field(ge=1, le=65536)] = 1024
+    n_mels: Annotated[int, Field(ge=4, le=512)] = 64
     fmin: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 50.0
     fmax: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 16000.0
     offset: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-8
@@ -158,28 +158,29 @@ class Recipe(_Part):
     def _sections_agree(self) -> Self:
         if self.features.fmin >= self.features.fmax:
             raise ValueError(f"features.fmin {self.features.fmin:g} is not below features.fmax {self.features.fmax:g}")
-        if self.features.fmax > self.mix.rate / 2:
+        if self.features.fmax > self.mix.sample_rate / 2:
             raise ValueError(
-                f"features.fmax {self.features.fmax:g} Hz is above half of mix.rate {self.mix.rate} Hz; lower it"
+                f"features.fmax {self.features.fmax:g} Hz is above half of mix.sample_rate {self.mix.sample_rate} Hz;"
+                " lower it"
             )
-        if self.features.window > self.mix.samples:
-            raise ValueError("features.window is longer than a clip")
+        if self.features.n_fft > self.mix.samples:
+            raise ValueError("features.n_fft is longer than a clip")
         if self.plan.onsets != "drawn" and max(self.plan.onsets) >= self.mix.duration:
             raise ValueError(f"an onset of {max(self.plan.onsets):g} s lies beyond the clip of {self.mix.duration:g} s")
         most = 1 if self.plan.overlap else self.plan.most_events
-        if self.plan.method == "drawn" and self.plan.max_event * most > self.mix.duration:
+        if self.plan.method == "grouped" and self.plan.max_event * most > self.mix.duration:
             raise ValueError(f"{most} event(s) of plan.max_event {self.plan.max_event:g} s are longer than the clip")
         return self
 
     @property
     def frames(self) -> int:
         """Number of log-mel frames in a clip; the window is not padded (FACTS: 311 of 10 s at 32 kHz)."""
-        return (self.mix.samples - self.features.window) // self.features.hop + 1
+        return (self.mix.samples - self.features.n_fft) // self.features.hop_length + 1
 
     @property
     def frame_seconds(self) -> float:
         """Distance of two frames in seconds."""
-        return self.features.hop / self.mix.rate
+        return self.features.hop_length / self.mix.sample_rate
 
 
 class _UniqueKeys(yaml.SafeLoader):

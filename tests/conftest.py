@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import tiny
 
-from remixbench.dataset.build import make
-from remixbench.dataset.layout import Dataset
+from remixbench.dataset.dataset import Dataset
+from remixbench.dataset.make import make
 from remixbench.recipe import Recipe, parse_recipe
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

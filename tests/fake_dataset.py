@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from remixbench.dataset.layout import FORMAT, Dataset, snr_name
+from remixbench.dataset.dataset import FORMAT, Dataset, snr_folder
 from remixbench.dataset.manifest import Clip, Event, Manifest, write_manifest
 from remixbench.files import write_json, write_text
 from remixbench.recipe import parse_recipe
@@ -21,8 +21,8 @@ RECIPE: dict[str, Any] = {
     "scenes": {"source": "synthetic"},
     "events": {"source": "synthetic"},
     "plan": {"clips_per_fold": 12, "polyphony": 2, "onsets": list(ONSETS), "max_event": LENGTH},
-    "mix": {"rate": 8000, "duration": 2.0, "snrs": [0, 20]},
-    "features": {"window": 512, "hop": 512, "bands": 16, "fmin": 50, "fmax": 4000},
+    "mix": {"sample_rate": 8000, "duration": 2.0, "snrs": [0, 20]},
+    "features": {"n_fft": 512, "hop_length": 512, "n_mels": 16, "fmin": 50, "fmax": 4000},
     "training": {"epochs": 3, "batch_size": 8, "learning_rate": 0.003, "width": 0.25},
 }
 
@@ -79,7 +79,7 @@ def fake_dataset(
         folder / "labels" / "durations.tsv",
         "\n".join(["filename\tduration", *(f"{file}\t2.0" for file in filenames), ""]),
     )
-    bands = recipe.features.bands
+    bands = recipe.features.n_mels
     for snr in snrs:
         noise = np.random.default_rng([seed, 1]).normal(-8, 1, (len(clips), recipe.frames, bands))
         for row, clip in enumerate(clips):
@@ -87,7 +87,7 @@ def fake_dataset(
                 start, stop = (round(t / recipe.frame_seconds) for t in (event.onset, event.onset + LENGTH))
                 low = 3 * CLASSES.index(event.label)
                 noise[row, start:stop, low : low + 3] += 1 + snr / 10
-        path = folder / snr_name(snr) / "logmel.npy"
+        path = folder / snr_folder(snr) / "logmel.npy"
         path.parent.mkdir(parents=True, exist_ok=True)
         np.save(path, noise.astype(np.float32))
     write_json(

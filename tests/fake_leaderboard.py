@@ -8,7 +8,7 @@ import numpy as np
 import soundfile
 from fake_dataset import CLASSES, fake_dataset
 
-from remixbench.dataset.layout import Dataset, snr_name
+from remixbench.dataset.dataset import Dataset, snr_folder
 from remixbench.files import write_json, write_text
 from remixbench.leaderboard.score import score
 from remixbench.training.runs import write_predictions
@@ -39,16 +39,16 @@ def write_sounds(dataset: Dataset) -> None:
     mix = dataset.recipe.mix
     for snr in dataset.snrs:
         for kind, channels in (("audio", 1), ("stems", 2)) if snr == 20 else (("audio", 1),):
-            folder = dataset.path / snr_name(snr) / kind
+            folder = dataset.path / snr_folder(snr) / kind
             folder.mkdir(exist_ok=True)
             for clip in dataset.clips:
                 noise = draw.uniform(-0.3, 0.3, (mix.samples, channels))
-                soundfile.write(folder / f"{clip.id}.wav", noise, mix.rate, subtype="PCM_16")
+                soundfile.write(folder / f"{clip.id}.wav", noise, mix.sample_rate, subtype="PCM_16")
 
 
 def write_run(workspace: Path, dataset: Dataset, name: str, snr: float, fraction: float, quality: float) -> Path:
     """Write a finished run whose scores are noise with `quality` of the truth in it."""
-    folder = workspace / "runs" / dataset.name / name / snr_name(snr) / f"fold_{FOLD}" / "seed_0"
+    folder = workspace / "runs" / dataset.name / name / snr_folder(snr) / f"fold_{FOLD}" / "seed_0"
     draw = np.random.default_rng([len(name), int(snr)])
     inside = np.flatnonzero(dataset.folds == FOLD)
     tags = draw.uniform(0, 1 - quality, (len(inside), len(CLASSES))) + quality * dataset.weak[inside]
@@ -66,7 +66,7 @@ def write_run(workspace: Path, dataset: Dataset, name: str, snr: float, fraction
     write_json(
         folder / "run.json",
         {
-            "format": 1, "status": "done", "dataset": dataset.name, "manifest_digest": dataset.digest,
+            "format": 1, "status": "done", "dataset": dataset.name, "manifest_digest": dataset.manifest_digest,
             "system": name.split(",")[0], "options": {}, "alpha": 0.0, "fraction": fraction, "snr": snr, "fold": FOLD,
             "seed": 0, "epochs": 3, "batch_size": 8, "learning_rate": 0.003, "width": 0.25, "select": "validation",
             "precision": "32", "marks": ["trained on 0.5 of the training clips"] if fraction < 1 else [], "epoch": 2,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from remixbench.dataset.layout import Dataset, snr_name
+from remixbench.dataset.dataset import Dataset, snr_folder
 from remixbench.files import write_json, write_text
 from remixbench.progress import Silent
 
@@ -72,7 +72,7 @@ def fake_run(
     **info: Any,
 ) -> Path:
     """Write a finished run; `info` overrides what its run.json says."""
-    folder = workspace / "runs" / dataset.name / (variant or system) / snr_name(snr) / f"fold_{fold}"
+    folder = workspace / "runs" / dataset.name / (variant or system) / snr_folder(snr) / f"fold_{fold}"
     folder /= place or f"seed_{seed}"
     draws = sum(map(ord, f"{system}{variant}{place}{snr}{fold}{seed}"))
     write_text(folder / "predictions" / "tags.csv", tags_text(dataset, fold, noise=noise, seed=draws))
@@ -82,7 +82,7 @@ def fake_run(
         "format": 1,
         "status": "done",
         "dataset": dataset.name,
-        "manifest_digest": dataset.digest,
+        "manifest_digest": dataset.manifest_digest,
         "system": system,
         "options": {},
         "alpha": 0.001 if system.endswith("aux") else 0.0,

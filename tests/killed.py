@@ -24,7 +24,7 @@ import librosa.filters
 import scipy.fft  # noqa: F401  (imported before forking, so that a round costs no imports)
 import soxr  # noqa: F401
 
-from remixbench.dataset.build import make
+from remixbench.dataset.make import make
 from remixbench.recipe import load_recipe
 
 librosa.filters.mel(sr=8000, n_fft=256)

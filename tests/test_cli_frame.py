@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from remixbench.cli import COMMANDS, main, one_line, run
 from remixbench.cli.options import decibel, share, spread
-from remixbench.dataset.layout import Dataset
+from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
 
 NAMES = {"--snr", "--fold"}
@@ -140,8 +140,8 @@ def test_bad_input_is_one_line_and_status_2(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"mix__rate": "fast"}, "tiny.yaml: mix.rate: found 'fast'; input should be a valid integer"),
-        ({"mix__raet": 1}, r"tiny.yaml: unknown key 'mix.raet' \(did you mean 'rate'\?\)"),
+        ({"mix__sample_rate": "fast"}, "tiny.yaml: mix.sample_rate: found 'fast'; input should be a valid integer"),
+        ({"mix__sample_raet": 1}, r"tiny.yaml: unknown key 'mix.sample_raet' \(did you mean 'sample_rate'\?\)"),
         ({"scenes": {"source": "fsdkaggle2018"}}, "source 'fsdkaggle2018' has events, not scenes; use tau2019"),
         ({"events": {"source": "tau2019"}}, "source 'tau2019' has scenes, not events; use fsdkaggle2018"),
         ({"events": {"source": "folder", "folder": "mine"}}, "mine: no such folder; the recipe's events name it"),
@@ -192,8 +192,8 @@ def test_a_data_set_that_is_not_one(copied: Dataset, capsys: pytest.CaptureFixtu
         ("", "not readable as JSON"),
         ("[]", "expected a JSON object, found list"),
         ("{}", "key 'format' is missing or not of type int"),
-        (file.read_text().replace('"format": 1', '"format": 99'), "format 99, this version reads format 1"),
-        (file.read_text().replace('"rate": 8000', '"rate": "x"'), "mix.rate: found 'x'"),
+        (file.read_text().replace('"format": 2', '"format": 1'), "format 1, this version reads format 2"),
+        (file.read_text().replace('"sample_rate": 8000', '"sample_rate": "x"'), "mix.sample_rate: found 'x'"),
         ("[" * 100_000, "not readable as JSON"),
     ):
         file.write_text(text)

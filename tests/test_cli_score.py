@@ -10,7 +10,7 @@ from fake_dataset import fake_dataset
 from fake_runs import fake_run, tags_text
 
 from remixbench.cli import run
-from remixbench.dataset.layout import Dataset
+from remixbench.dataset.dataset import Dataset
 
 
 @pytest.fixture

@@ -16,11 +16,11 @@ PAPER = Features()
 
 def by_scipy(samples: NDArray[np.float64], features: Features, rate: int) -> NDArray[np.float64]:
     _, _, spectrum = scipy.signal.spectrogram(
-        samples, window=np.hamming(features.window), nperseg=features.window,
-        noverlap=features.window - features.hop, detrend=False, mode="magnitude",
+        samples, window=np.hamming(features.n_fft), nperseg=features.n_fft,
+        noverlap=features.n_fft - features.hop_length, detrend=False, mode="magnitude",
     )  # fmt: skip
     bank = librosa.filters.mel(
-        sr=rate, n_fft=features.window, n_mels=features.bands, fmin=features.fmin, fmax=features.fmax
+        sr=rate, n_fft=features.n_fft, n_mels=features.n_mels, fmin=features.fmin, fmax=features.fmax
     )
     values: NDArray[np.float64] = np.log(spectrum.T @ bank.T + features.offset)
     return values
@@ -30,8 +30,8 @@ def by_scipy(samples: NDArray[np.float64], features: Features, rate: int) -> NDA
     ("features", "rate"),
     [
         (PAPER, 32000),
-        (Features(window=256, hop=100, bands=12, fmax=4000), 8000),
-        (Features(window=500, hop=500, bands=20, fmin=0, fmax=8000), 16000),
+        (Features(n_fft=256, hop_length=100, n_mels=12, fmax=4000), 8000),
+        (Features(n_fft=500, hop_length=500, n_mels=20, fmin=0, fmax=8000), 16000),
     ],
     ids=["paper", "overlap that is no power of two", "no overlap"],
 )
@@ -43,7 +43,7 @@ def test_values_are_those_of_scipy_and_librosa(features: Features, rate: int, le
     found = logmel(samples.astype(np.float32), features, rate)
     expected = by_scipy(samples, features, rate)
     assert found.dtype == np.float32
-    assert found.shape == expected.shape == ((rate - features.window) // features.hop + 1, features.bands)
+    assert found.shape == expected.shape == ((rate - features.n_fft) // features.hop_length + 1, features.n_mels)
     assert np.abs(found - expected).max() < 1e-4
 
 
@@ -65,7 +65,7 @@ def test_a_tone_lies_in_the_band_whose_centre_is_nearest(hertz: int) -> None:
 
 
 def test_a_long_recording_is_worked_on_in_parts() -> None:
-    features = Features(window=64, hop=16, bands=4, fmin=0, fmax=400)
+    features = Features(n_fft=64, hop_length=16, n_mels=4, fmin=0, fmax=400)
     samples = np.random.default_rng(1).normal(0, 0.1, 10_000 * 16).astype(np.float32)
     whole = logmel(samples, features, 800)
     assert len(whole) == 9997

@@ -15,7 +15,7 @@ pytest.importorskip("matplotlib", reason="pictures need matplotlib")
 import soundfile
 from fake_dataset import CLASSES, LENGTH, ONSETS, fake_dataset
 
-from remixbench.dataset.layout import Dataset
+from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
 from remixbench.figures.attention import KEPT_CLASSES, Seen, attention_height, draw_attention, shown_classes
 from remixbench.figures.canvas import sheet
@@ -198,9 +198,10 @@ def test_a_label_is_never_read_as_a_formula(dataset: Dataset, tmp_path: Path) ->
 def run_json(dataset: Dataset, system: str) -> dict[str, Any]:
     recipe = dataset.recipe
     return {
-        "format": 1, "status": "done", "digest": "0" * 64, "dataset": "fake", "manifest_digest": dataset.digest,
+        "format": 1, "status": "done", "digest": "0" * 64, "dataset": "fake",
+        "manifest_digest": dataset.manifest_digest,
         "system": system, "snr": 20.0, "fold": 4, "seed": 0, "precision_used": "32", "frames": recipe.frames,
-        "bands": recipe.features.bands, "frame_seconds": recipe.frame_seconds,
+        "bands": recipe.features.n_mels, "frame_seconds": recipe.frame_seconds,
     }  # fmt: skip
 
 
@@ -211,7 +212,7 @@ def untrained_run(dataset: Dataset, system: str) -> Path:
     from remixbench.training.model import Description, write_model
 
     recipe = dataset.recipe
-    sizes = {"frames": recipe.frames, "bands": recipe.features.bands}
+    sizes = {"frames": recipe.frames, "bands": recipe.features.n_mels}
     network = build(system, classes=len(CLASSES), **sizes, width=0.25)
     folder = workspace_of(dataset) / "runs" / "fake" / system / "snr_20" / "fold_4" / "seed_0"
     level, even = np.full(sizes["bands"], -8, np.float32), np.full(len(CLASSES), 0.5, np.float32)

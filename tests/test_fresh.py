@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import remixbench
+from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.fresh import recombine
-from remixbench.dataset.layout import Dataset
 from remixbench.errors import InputError
 from remixbench.training.fresh import FreshMixtures
 

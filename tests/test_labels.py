@@ -11,7 +11,7 @@ import soundfile
 import tiny
 
 from remixbench.dataset import labels
-from remixbench.dataset.layout import Dataset
+from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.manifest import Clip, Event, Manifest
 from remixbench.recipe import parse_recipe
 from remixbench.sources.catalogue import Catalogue, FileReader
@@ -30,7 +30,7 @@ CLIPS = (
 )  # fmt: skip
 NAMES = ("00000.wav", "00001.wav", "00002.wav")
 SECONDS = {"x.wav": 30.0, "y.wav": 1 / 3, "z.wav": 0.7500001}
-RECIPE = parse_recipe(tiny.RECIPE | {"plan": {}, "mix": {"rate": 32000}, "features": {}}, "ten seconds")
+RECIPE = parse_recipe(tiny.RECIPE | {"plan": {}, "mix": {"sample_rate": 32000}, "features": {}}, "ten seconds")
 
 
 def test_strong_labels_end_with_the_recording_the_longest_event_or_the_clip() -> None:
@@ -76,7 +76,7 @@ def test_strong_labels_of_files_are_where_the_events_are_heard(made: Dataset, co
     assert len(strong) == 24 * 3
     at = 0
     for clip in made.clips:
-        heard = soundfile.read(made.stems(clip, 10), dtype="int16")[0][:, 0]
+        heard = soundfile.read(made.stems_path(clip, 10), dtype="int16")[0][:, 0]
         quiet = np.ones(len(heard), dtype=bool)
         for event in clip.events:
             name, onset, offset, label = strong[at]

@@ -16,7 +16,7 @@ from fake_runs import Said, fake_run, tags_text, write_frames
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from remixbench import score
-from remixbench.dataset.layout import Dataset
+from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
 from remixbench.leaderboard import measure
 from remixbench.leaderboard.board import Board, Figure, Row, make_board
@@ -55,7 +55,7 @@ def test_every_record_names_what_it_was_made_from(tmp_path: Path, dataset: Datas
     folder = fake_run(tmp_path, dataset)
     score(workspace=tmp_path, bootstrap=20)
     made = json.loads((folder / "metrics.json").read_text())["made_from"]
-    assert made["manifest_digest"] == dataset.digest
+    assert made["manifest_digest"] == dataset.manifest_digest
     assert made["run"] == "runs/fake/gap/snr_0/fold_4/seed_0"
     assert (made["clips"], made["resamples"], made["scoring_version"]) == (12, 20, "1")
     board = json.loads((tmp_path / "leaderboard" / "fake.json").read_text())

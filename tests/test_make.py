@@ -13,8 +13,8 @@ import soundfile
 import tiny
 from tiny import differing, tree
 
-from remixbench.dataset.build import make
-from remixbench.dataset.layout import Dataset, find_dataset
+from remixbench.dataset.dataset import Dataset, find_dataset
+from remixbench.dataset.make import make
 from remixbench.errors import InputError
 from remixbench.recipe import Recipe, parse_recipe
 
@@ -47,10 +47,10 @@ def test_real_recordings_give_the_released_stems_bit_for_bit_and_features_within
                 [(standin / tiny.FSD_AUDIO / event.file, event.onset) for event in clip.events],
                 snr,
             )
-            stems, rate = soundfile.read(real.stems(clip, snr), dtype="int16")
+            stems, rate = soundfile.read(real.stems_path(clip, snr), dtype="int16")
             assert rate == 32000
             assert np.array_equal(stems, expected)
-            mono, _ = soundfile.read(real.audio(clip, snr), dtype="int16")
+            mono, _ = soundfile.read(real.audio_path(clip, snr), dtype="int16")
             assert np.abs(mono - expected.mean(axis=1)).max() <= 0.5
             assert np.abs(features[row] - released.logmel(tmp_path / "clip.wav")).max() < 1e-4
 
@@ -63,7 +63,7 @@ def test_a_tiny_corpus_gives_the_released_stems_too(made: Dataset, corpus: Path,
             [(corpus / tiny.FSD_AUDIO / event.file, event.onset) for event in clip.events],
             10, rate=8000, longest=0.5,
         )  # fmt: skip
-        assert np.array_equal(soundfile.read(made.stems(clip, 10), dtype="int16")[0], expected)
+        assert np.array_equal(soundfile.read(made.stems_path(clip, 10), dtype="int16")[0], expected)
         again = released.logmel(tmp_path / "clip.wav", window=256, hop=128, bands=12, fmax=4000)
         assert np.abs(made.features(10)[made.clips.index(clip)] - again).max() < 1e-4
 
@@ -99,8 +99,8 @@ def test_flac_holds_the_same_samples(made: Dataset, corpus: Path, tiny_recipe: R
                          stems=True))  # fmt: skip
     for clip in made.clips:
         for path, as_flac in (
-            (made.audio(clip, 10), other.audio(clip, 10)),
-            (made.stems(clip, 10), other.stems(clip, 10)),
+            (made.audio_path(clip, 10), other.audio_path(clip, 10)),
+            (made.stems_path(clip, 10), other.stems_path(clip, 10)),
         ):
             assert soundfile.info(as_flac).format == "FLAC"
             assert np.array_equal(soundfile.read(path, dtype="int16")[0], soundfile.read(as_flac, dtype="int16")[0])
@@ -131,7 +131,7 @@ def test_made_again_nothing_is_touched(copied: Dataset, corpus: Path, tiny_recip
 
 
 def test_a_lost_clip_is_made_again(made: Dataset, copied: Dataset, corpus: Path, tiny_recipe: Recipe) -> None:
-    copied.audio(copied.clips[11], 10).unlink()
+    copied.audio_path(copied.clips[11], 10).unlink()
     make(recipe=tiny_recipe, sources=corpus, out=copied.path, jobs=1, stems=True)
     assert differing(tree(made.path), tree(copied.path)) == []
 
@@ -170,13 +170,13 @@ def test_a_part_is_the_start_of_each_fold_of_the_whole(
     assert "only fold 2, 3" in part.not_comparable
     assert "only the first 2 clips of each fold" in part.not_comparable
     for clip in part.clips:
-        assert part.audio(clip, 0).read_bytes() == made.audio(clip, 0).read_bytes()
+        assert part.audio_path(clip, 0).read_bytes() == made.audio_path(clip, 0).read_bytes()
 
 
 def test_an_unfinished_data_set_of_another_kind_is_not_gone_on_with(
     copied: Dataset, corpus: Path, tiny_recipe: Recipe
 ) -> None:
-    other = parse_recipe(tiny.changed(tiny.RECIPE, mix__rate=8001), "other")
+    other = parse_recipe(tiny.changed(tiny.RECIPE, mix__sample_rate=8001), "other")
     with pytest.raises(InputError, match=r"another recipe.*--out"):
         make(recipe=other, sources=corpus, out=copied.path, jobs=1)
     with pytest.raises(InputError, match=r"another audio format.*--out"):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
 from remixbench import find_dataset, make, score, train
-from remixbench.dataset.layout import Dataset
+from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
 from remixbench.leaderboard.maps import ideal_masks
 from remixbench.leaderboard.measure import truth_of
@@ -82,8 +82,8 @@ def test_the_ideal_masks_are_of_the_stems_where_the_class_is_active(trained: Pat
     dataset = dataset_of(trained)
     reference = truth_of(dataset, 4).reference
     made = ideal_masks(dataset, reference, 20.0)
-    features, rate = dataset.recipe.features, dataset.recipe.mix.rate
-    centres = (np.arange(dataset.recipe.frames) * features.hop + features.window / 2) / rate
+    features, rate = dataset.recipe.features, dataset.recipe.mix.sample_rate
+    centres = (np.arange(dataset.recipe.frames) * features.hop_length + features.n_fft / 2) / rate
     place = 0
     for row, name in enumerate(reference.filenames):
         stems = soundfile.read(dataset.path / "snr_20" / "stems" / name, dtype="float32")[0]

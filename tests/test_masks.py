@@ -9,7 +9,7 @@ from remixbench.dataset.stems import Stems
 from remixbench.recipe import Features
 
 RATE = 16000
-FEATURES = Features(window=1024, hop=512, bands=20, fmin=50, fmax=8000)
+FEATURES = Features(n_fft=1024, hop_length=512, n_mels=20, fmin=50, fmax=8000)
 
 
 def tone(hertz: float, amplitude: int, samples: int = 8192) -> np.ndarray:

@@ -16,8 +16,8 @@ import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remixbench.dataset.build import make
-from remixbench.dataset.layout import Dataset
+from remixbench.dataset.dataset import Dataset
+from remixbench.dataset.make import make
 from remixbench.dataset.manifest import Clip, Event
 from remixbench.dataset.stems import Stems, exact_mixture, mixture, to_int16
 from remixbench.recipe import parse_recipe
@@ -105,7 +105,7 @@ def alone(dataset: Dataset, snr: float) -> list[tuple[Clip, Event, np.ndarray, n
     found = []
     where = spans(dataset)
     for clip, name in zip(dataset.clips, dataset.filenames, strict=True):
-        both = soundfile.read(dataset.stems(clip, snr))[0]
+        both = soundfile.read(dataset.stems_path(clip, snr))[0]
         for event, (first, end) in zip(clip.events, where[name], strict=True):
             others = [span for span in where[name] if span != (first, end)]
             if len(others) == len(clip.events) - 1 and all(end < a or b < first for a, b in others):
@@ -195,7 +195,7 @@ def test_levels_of_the_released_definition_are_told_as_they_are(made: Dataset, c
 
 
 def test_drawn_events_that_overlap_add_by_either_definition(corpus: Path, tmp_path: Path) -> None:
-    dataset = made_with(corpus, tmp_path, mix__level_of="recording", mix__excerpt="start", plan__polyphony=3)
+    dataset = made_with(corpus, tmp_path, mix__snr_reference="recording", mix__excerpt="start", plan__polyphony=3)
     met = 0
     for clip in dataset.clips:
         expected = np.zeros(2 * RATE)
@@ -211,7 +211,7 @@ def test_drawn_events_that_overlap_add_by_either_definition(corpus: Path, tmp_pa
         scene = librosa.resample(stereo.mean(axis=1), orig_sr=rate, target_sr=RATE, res_type="soxr_hq")
         scene /= np.sqrt(np.mean(scene**2))
         peak = max(np.abs(expected).max(), np.abs(scene).max())
-        both = soundfile.read(dataset.stems(clip, 10), dtype="int16")[0]
+        both = soundfile.read(dataset.stems_path(clip, 10), dtype="int16")[0]
         assert np.abs(both[:, 0] - expected / peak * 32767).max() < 0.51
         assert np.abs(both[:, 1] - scene / peak * 32767).max() < 0.51
         met += int((times > 1).any())
@@ -226,7 +226,7 @@ def part(background: np.ndarray, event: Event, count: int) -> np.ndarray:
 def test_nothing_clips(strict: Dataset, made: Dataset) -> None:
     for dataset, top in ((strict, 32767), (made, 32768)):
         for clip in dataset.clips:
-            both = soundfile.read(dataset.stems(clip, 10), dtype="int16")[0].astype(int)
+            both = soundfile.read(dataset.stems_path(clip, 10), dtype="int16")[0].astype(int)
             # the largest sample is full scale exactly, and it is there once: no run of clipped ones
             assert np.abs(both).max() in (top, 32767)
             assert np.sum(np.abs(both) >= 32767) <= 2

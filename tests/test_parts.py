@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import tiny
 
-from remixbench.dataset.build import make
+from remixbench.dataset.make import make
 from remixbench.errors import InputError
 from remixbench.recipe import Recipe
 from remixbench.sources.parts import fetched_parts

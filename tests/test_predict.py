@@ -21,8 +21,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from remixbench.cli import run as command_line
+from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.features import logmel
-from remixbench.dataset.layout import Dataset
 from remixbench.errors import InputError
 from remixbench.systems import Output
 from remixbench.training.predict import predict

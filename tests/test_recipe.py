@@ -37,7 +37,7 @@ def test_frames_and_their_distance() -> None:
 
 def test_a_recipe_is_immutable() -> None:
     with pytest.raises(ValidationError):
-        load_recipe("mini").mix.rate = 1  # type: ignore[misc]
+        load_recipe("mini").mix.sample_rate = 1  # type: ignore[misc]
 
 
 def test_a_recipe_written_out_is_read_as_the_same(tiny_recipe: Recipe, tmp_path: Path) -> None:
@@ -64,11 +64,14 @@ def test_a_recipe_that_is_not_there(name: str, message: str) -> None:
     ("changes", "message"),
     [
         ({"mixx": {}}, r"unknown key 'mixx' \(did you mean 'mix'\?\); there are: name, description, "),
-        ({"mix__rat": 8000}, r"unknown key 'mix.rat' \(did you mean 'rate'\?\); there are: rate, duration, "),
+        (
+            {"mix__sample_rat": 8000},
+            r"unknown key 'mix.sample_rat' \(did you mean 'sample_rate'\?\); there are: sample_rate, duration, ",
+        ),
         ({"scenes__columns": {"lable": "x"}}, r"unknown key 'scenes.columns.lable' \(did you mean 'label'\?\)"),
-        ({"mix__rate": "fast"}, "mix.rate: found 'fast'; input should be a valid integer"),
-        ({"mix__rate": 8000.5}, "mix.rate: found 8000.5; input should be a valid integer"),
-        ({"mix__rate": 10}, "mix.rate: found 10; input should be greater than or equal to 4000"),
+        ({"mix__sample_rate": "fast"}, "mix.sample_rate: found 'fast'; input should be a valid integer"),
+        ({"mix__sample_rate": 8000.5}, "mix.sample_rate: found 8000.5; input should be a valid integer"),
+        ({"mix__sample_rate": 10}, "mix.sample_rate: found 10; input should be greater than or equal to 4000"),
         ({"mix__duration": float("nan")}, "mix.duration: found nan; "),
         ({"mix__duration": None}, "mix.duration: found None; "),
         ({"mix__snrs": []}, r"mix.snrs: found \[\]; "),
@@ -79,13 +82,13 @@ def test_a_recipe_that_is_not_there(name: str, message: str) -> None:
         ({"plan__polyphony": 4}, "plan: .*polyphony 4 needs as many onsets, found 3"),
         ({"plan__onsets": [0.1, 0.7, 2.0]}, "an onset of 2 s lies beyond the clip of 2 s"),
         ({"plan__onsets": [0.1, -0.7, 1.0]}, "plan.onsets.*found -0.7; "),
-        ({"plan__snr_spread": [5, -5], "plan__method": "drawn"}, "plan.snr_spread: .*expected the lower bound first"),
+        ({"plan__snr_spread": [5, -5], "plan__method": "grouped"}, "plan.snr_spread: .*expected the lower bound first"),
         ({"plan__snr_spread": [-5, 5]}, "plan: .*the 'released' draws have fixed polyphony and onsets"),
         ({"plan__validation": 0.1}, "plan: .*the 'released' draws have fixed polyphony and onsets"),
         ({"plan__seed": -1}, "plan.seed: found -1; "),
-        ({"features__fmax": 4001}, "features.fmax 4001 Hz is above half of mix.rate 8000 Hz; lower it"),
+        ({"features__fmax": 4001}, "features.fmax 4001 Hz is above half of mix.sample_rate 8000 Hz; lower it"),
         ({"features__fmin": 4000}, "features.fmin 4000 is not below features.fmax 4000"),
-        ({"features__window": 16001}, "features.window is longer than a clip"),
+        ({"features__n_fft": 16001}, "features.n_fft is longer than a clip"),
         ({"scenes__source": "tau2020"}, "scenes.source: found 'tau2020'; input should be 'tau2019', "),
         ({"scenes__folder": "x"}, "scenes: .*'folder' goes with source 'folder', and source 'folder' needs it"),
         ({"events__source": "folder"}, "events: .*'folder' goes with source 'folder', and source 'folder' needs it"),
@@ -108,7 +111,10 @@ def test_a_wrong_key_or_value_is_named(changes: dict[str, Any], message: str) ->
         ("- 1\n- 2\n", "expected keys and values, found list"),
         ("name: [a\n", "line 2: not valid YAML"),
         ("name: a\nname: b\n", "line 2: not valid YAML .key 'name' is given twice."),
-        ("name: a\nmix:\n  rate: 1\n  rate: 2\n", "line 4: not valid YAML .key 'rate' is given twice."),
+        (
+            "name: a\nmix:\n  sample_rate: 1\n  sample_rate: 2\n",
+            "line 4: not valid YAML .key 'sample_rate' is given twice.",
+        ),
         ("name: a\n", "key 'description' is missing"),
         ("name: !!python/object:os.system x\n", "line 1: not valid YAML"),
         ("1: 2\n", "key .name. is missing"),

@@ -22,7 +22,7 @@ import soundfile
 from fake_dataset import CLASSES, ONSETS
 from fake_leaderboard import FOLD, STRANGER, scored_workspace, write_run
 
-from remixbench.dataset.layout import Dataset
+from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
 from remixbench.files import read_json, write_json
 from remixbench.leaderboard.page import clips as page_clips

@@ -18,8 +18,8 @@ from tiny import differing, tree
 
 from remixbench.cli import run
 from remixbench.dataset import build, render
-from remixbench.dataset.build import make
-from remixbench.dataset.layout import Dataset
+from remixbench.dataset.dataset import Dataset
+from remixbench.dataset.make import make
 from remixbench.errors import InputError, RemixbenchError
 from remixbench.recipe import Recipe
 from remixbench.sources.catalogue import FileReader

@@ -13,8 +13,8 @@ from tiny import differing, tree
 
 from remixbench.cli import run
 from remixbench.dataset import build
-from remixbench.dataset.build import make
-from remixbench.dataset.layout import Dataset
+from remixbench.dataset.dataset import Dataset
+from remixbench.dataset.make import make
 from remixbench.errors import InputError, RemixbenchError
 from remixbench.recipe import Recipe
 

@@ -14,7 +14,7 @@ import tiny
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from remixbench.dataset.build import make
+from remixbench.dataset.make import make
 from remixbench.dataset.verify import verify
 from remixbench.errors import InputError
 from remixbench.recipe import Source, parse_recipe

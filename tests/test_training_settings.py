@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fake_dataset import fake_dataset
 
-from remixbench.dataset.layout import Dataset
+from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
 from remixbench.training.settings import data_digest, list_runs
 

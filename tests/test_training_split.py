@@ -10,7 +10,7 @@ from fake_dataset import fake_dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remixbench.dataset.layout import Dataset
+from remixbench.dataset.dataset import Dataset
 from remixbench.training.split import balanced_order, grouped_part, split
 
 

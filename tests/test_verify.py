@@ -12,8 +12,8 @@ import soundfile
 import tiny
 
 from remixbench.cli import run
-from remixbench.dataset.build import make
-from remixbench.dataset.layout import Dataset
+from remixbench.dataset.dataset import Dataset
+from remixbench.dataset.make import make
 from remixbench.dataset.verify import verify
 from remixbench.recipe import Recipe
 

@@ -31,8 +31,8 @@ RECIPE: dict[str, Any] = {
     "scenes": {"source": "tau2019"},
     "events": {"source": "fsdkaggle2018", "verified_only": True},
     "plan": {"clips_per_fold": 6, "onsets": [0.1, 0.7, 1.3], "max_event": 0.5},
-    "mix": {"rate": 8000, "duration": 2.0, "snrs": [0, 10]},
-    "features": {"window": 256, "hop": 128, "bands": 12, "fmin": 50, "fmax": 4000},
+    "mix": {"sample_rate": 8000, "duration": 2.0, "snrs": [0, 10]},
+    "features": {"n_fft": 256, "hop_length": 128, "n_mels": 12, "fmin": 50, "fmax": 4000},
 }
 STRICT: dict[str, Any] = {
     "name": "tiny-strict",
@@ -40,13 +40,13 @@ STRICT: dict[str, Any] = {
     "scenes": {"source": "tau2019"},
     "events": {"source": "fsdkaggle2018", "verified_only": True},
     "plan": {
-        "method": "drawn", "seed": 7, "clips_per_fold": 6, "onsets": "drawn", "max_event": 0.5, "validation": 0.34,
+        "method": "grouped", "seed": 7, "clips_per_fold": 6, "onsets": "drawn", "max_event": 0.5, "validation": 0.34,
     },
     "mix": {
-        "rate": 8000, "duration": 2.0, "snrs": [0, 10], "excerpt": "loudest", "level_of": "excerpt",
-        "quantise": "round",
+        "sample_rate": 8000, "duration": 2.0, "snrs": [0, 10], "excerpt": "loudest", "snr_reference": "excerpt",
+        "quantisation": "round",
     },
-    "features": {"window": 256, "hop": 128, "bands": 12, "fmin": 50, "fmax": 4000},
+    "features": {"n_fft": 256, "hop_length": 128, "n_mels": 12, "fmin": 50, "fmax": 4000},
 }  # fmt: skip
 
 

@@ -53,7 +53,7 @@ def command(
 
     Example: remixbench make --snr 0 10 20 --jobs 8
     """
-    from remixbench.dataset.build import make
+    from remixbench.dataset.make import make
 
     dataset = make(
         workspace=settings.workspace, recipe=recipe, manifest=manifest, replan=replan, sources=sources, out=out,

@@ -21,7 +21,7 @@ def command(settings: Settings, dataset: str | None, deep: int, sources: Path | 
 
     Example: remixbench verify remix2019 --deep 20
     """
-    from remixbench.dataset.layout import Dataset, find_folder
+    from remixbench.dataset.dataset import Dataset, find_folder
     from remixbench.dataset.verify import verify
 
     folder = find_folder(settings.workspace, dataset)

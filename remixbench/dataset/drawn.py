@@ -1,4 +1,4 @@
-"""The draws of recipes with `method: drawn`, such as remix2019-strict.
+"""The draws of recipes with `method: grouped`, such as remix2019-strict.
 
 Recordings are dealt to folds by groups, so that nothing of one group is in two folds: the place of a scene, the
 origin of an event. Recordings of one label whose origin numbers (Freesound ids) lie closer than `origin_gap`
@@ -27,7 +27,7 @@ TRIES = 1000
 
 
 def drawn_plan(recipe: Recipe, scenes: Catalogue, events: Catalogue) -> Manifest:
-    """Draw the manifest of a recipe with `method: drawn`.
+    """Draw the manifest of a recipe with `method: grouped`.
 
     Raises
     ------

@@ -19,7 +19,7 @@ import numpy as np
 from remixbench.dataset.mix import level_of, loudest_window, resample
 from remixbench.dataset.stems import Signal
 from remixbench.errors import InputError
-from remixbench.files import appearing, read_json, write_json
+from remixbench.files import atomic_path, read_json, write_json
 from remixbench.recipe import Recipe
 from remixbench.sources.catalogue import Reader
 
@@ -50,7 +50,7 @@ class Excerpt:
 
 def longest_excerpt(recipe: Recipe) -> int:
     """Return the room for an excerpt in samples: one more than the longest, since both its ends are truncated."""
-    return math.ceil(recipe.plan.max_event * recipe.mix.rate) + 1
+    return math.ceil(recipe.plan.max_event * recipe.mix.sample_rate) + 1
 
 
 def prepare(recipe: Recipe, reader: Reader, file: str, fixed: float | None) -> tuple[Excerpt, Signal]:
@@ -63,28 +63,28 @@ def prepare(recipe: Recipe, reader: Reader, file: str, fixed: float | None) -> t
     """
     mix = recipe.mix
     samples, rate = reader.read(file)
-    whole = resample(samples, rate, mix.rate)
+    whole = resample(samples, rate, mix.sample_rate)
     if not np.any(whole):
         raise InputError(
             f"{file}: the event recording is silent, so it has no level to mix at; leave it out of the table"
         )
     room = longest_excerpt(recipe)
     if fixed is not None:
-        start = int(fixed * mix.rate)
+        start = int(fixed * mix.sample_rate)
     elif mix.excerpt == "loudest":
         # resampling rounds the length up; an excerpt must not reach into that last, partial sample
-        whole_samples = int(len(samples) / rate * mix.rate)
+        whole_samples = int(len(samples) / rate * mix.sample_rate)
         start = min(loudest_window(whole, room - 1), max(0, whole_samples - (room - 1)))
     else:
         start = 0
     excerpt = whole[start : start + room]
     if not np.any(excerpt):  # said here, so that an excerpt that can be mended is never kept
         raise InputError(
-            f"{file}: nothing is heard of it, its {room / mix.rate:.3g} s from {start / mix.rate:.3g} s on are silent;"
-            " leave it out of the table"
+            f"{file}: nothing is heard of it, its {room / mix.sample_rate:.3g} s from {start / mix.sample_rate:.3g} s"
+            " on are silent; leave it out of the table"
         )
-    level = level_of(whole, mix.rate, mix.level) if mix.level_of == "recording" else 1.0
-    return Excerpt(file, len(samples) / rate, level, start / mix.rate, len(excerpt)), excerpt
+    level = level_of(whole, mix.sample_rate, mix.level) if mix.snr_reference == "recording" else 1.0
+    return Excerpt(file, len(samples) / rate, level, start / mix.sample_rate, len(excerpt)), excerpt
 
 
 def make_block(recipe: Recipe, reader: Reader, folder: Path, index: int, wanted: list[Wanted]) -> None:
@@ -97,7 +97,7 @@ def make_block(recipe: Recipe, reader: Reader, folder: Path, index: int, wanted:
         facts, excerpt = prepare(recipe, reader, file, start)
         block[row, : len(excerpt)] = excerpt
         known.append(asdict(facts))
-    with appearing(folder / f"{index:05d}.npy") as beside, beside.open("wb") as out:
+    with atomic_path(folder / f"{index:05d}.npy") as beside, beside.open("wb") as out:
         # not np.save, whose error on a full disk does not say so
         np.lib.format.write_array_header_1_0(out, np.lib.format.header_data_from_array_1_0(block))
         out.write(block.data)

@@ -22,10 +22,10 @@ def _window_and_bank(features: Features, rate: int) -> tuple[NDArray[np.float32]
     """Return the scaled window (window,) and the mel bank (bins, bands); librosa takes long to build it."""
     import librosa
 
-    window = np.hamming(features.window)
+    window = np.hamming(features.n_fft)
     window /= np.sqrt(np.sum(window**2))
     bank = librosa.filters.mel(
-        sr=rate, n_fft=features.window, n_mels=features.bands, fmin=features.fmin, fmax=features.fmax
+        sr=rate, n_fft=features.n_fft, n_mels=features.n_mels, fmin=features.fmin, fmax=features.fmax
     )
     return window.astype(np.float32), np.ascontiguousarray(bank.T, dtype=np.float32)
 
@@ -35,8 +35,8 @@ def mel_magnitude(samples: NDArray[np.float32], features: Features, rate: int) -
     from scipy.fft import rfft
 
     window, bank = _window_and_bank(features, rate)
-    framed = np.lib.stride_tricks.sliding_window_view(samples, features.window)[:: features.hop]
-    mel = np.empty((len(framed), features.bands), np.float32)
+    framed = np.lib.stride_tricks.sliding_window_view(samples, features.n_fft)[:: features.hop_length]
+    mel = np.empty((len(framed), features.n_mels), np.float32)
     for start in range(0, len(framed), FRAMES_AT_ONCE):  # a clip is one step; a recording of hours must not be
         spectrum = rfft(framed[start : start + FRAMES_AT_ONCE] * window, axis=1)
         parts = spectrum.view(np.float32).reshape(len(spectrum), -1, 2)

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from remixbench.dataset import labels
+from remixbench.dataset.dataset import FORMAT, Dataset, snr_folder
 from remixbench.dataset.excerpts import StoredExcerpts
-from remixbench.dataset.layout import FORMAT, Dataset, snr_name
 from remixbench.dataset.manifest import Manifest, number, to_csv
 from remixbench.dataset.work import Work, block_count
 from remixbench.errors import InputError
@@ -70,7 +70,7 @@ def existing(request: Request) -> Dataset | None:
     there = Dataset.open(request.folder)
     asked = Request(**{**vars(request), "recipe": there.recipe})
     for what, same in (
-        ("manifest", there.digest == request.manifest.digest),
+        ("manifest", there.manifest_digest == request.manifest.digest),
         ("recipe", asked.audible() == request.audible()),
         ("source table", there.info.get("source_digests") == request.source_digests),
         ("audio format", there.info["audio_format"] == request.audio_format),
@@ -94,7 +94,7 @@ def is_made(request: Request, there: Dataset | None, snr: float) -> bool:
     """Say whether all files at `snr` are there, as far as their names tell."""
     if there is None or snr not in there.snrs:
         return False
-    place = request.folder / snr_name(snr)
+    place = request.folder / snr_folder(snr)
     kinds = ["audio", "stems"] if request.stems else ["audio"]
     names = set(there.filenames)
     if any(not (place / kind).is_dir() or not names <= set(os.listdir(place / kind)) for kind in kinds):
@@ -129,7 +129,7 @@ def finish(request: Request, there: Dataset | None, work: Work, events: Catalogu
         _merge(folder / "logmel_digests.csv", _digests(records, "logmel"), keep)
         for snr in snrs:
             if work.logmel(snr).exists():  # else a run that was killed in this function has moved it
-                os.replace(work.logmel(snr), folder / snr_name(snr) / "logmel.npy")
+                os.replace(work.logmel(snr), folder / snr_folder(snr) / "logmel.npy")
     sweep(folder)
     write_json(folder / "dataset.json", _description(request, there, events, snrs))
     work.close(snrs)
@@ -149,7 +149,7 @@ Table = tuple[tuple[str, ...], dict[float, list[tuple[object, ...]]]]
 def _levels(request: Request, records: dict[float, list[dict[str, Any]]]) -> Table:
     """Return the rows of levels.csv: for each event the target and what was measured in the stems, in dB."""
     mix = request.recipe.mix
-    definition = f"{mix.level} of {mix.level_of}"
+    definition = f"{mix.level} of {mix.snr_reference}"
     clips = {clip.id: clip for clip in request.manifest.clips}
     rows: dict[float, list[tuple[object, ...]]] = {
         snr: [

@@ -40,7 +40,7 @@ class Mixer:
 
     def logmel(self, clip: Clip, snr: float) -> NDArray[np.float32]:
         """Return the log-mel of a clip at `snr` dB, (frames, bands)."""
-        return logmel(exact_mixture(self.stems(clip, snr)), self.recipe.features, self.recipe.mix.rate)
+        return logmel(exact_mixture(self.stems(clip, snr)), self.recipe.features, self.recipe.mix.sample_rate)
 
 
 def recombine(clips: list[Clip], generator: np.random.Generator) -> list[Clip]:

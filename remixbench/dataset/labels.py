@@ -47,7 +47,7 @@ def weak(clips: Sequence[Clip], filenames: Sequence[str]) -> bytes:
 
 def durations(recipe: Recipe, filenames: Sequence[str]) -> bytes:
     """Return durations.tsv: filename, duration."""
-    seconds = number(recipe.mix.samples / recipe.mix.rate)
+    seconds = number(recipe.mix.samples / recipe.mix.sample_rate)
     return _tsv(("filename", "duration"), [(name, seconds) for name in filenames])
 
 

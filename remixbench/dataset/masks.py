@@ -56,7 +56,7 @@ def active_frames(
 
     `events` are (onset, offset, class) in seconds; a frame counts where its window's centre is inside.
     """
-    centres = (np.arange(frames) * features.hop + features.window / 2) / rate
+    centres = (np.arange(frames) * features.hop_length + features.n_fft / 2) / rate
     active = np.zeros((frames, classes), dtype=bool)
     for onset, offset, label in events:
         active[(centres >= onset) & (centres < offset), label] = True

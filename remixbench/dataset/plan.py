@@ -1,7 +1,7 @@
 """From a recipe and the tables of its sources to a manifest. Needs no audio.
 
 `released_plan` repeats the draws of the released data set in their order, with numpy's legacy generator
-(Deshmukh et al. 2021, after Kong et al. 2019). The draws of `drawn` recipes are in `drawn.py`.
+(Deshmukh et al. 2021, after Kong et al. 2019). The draws of `grouped` recipes are in `drawn.py`.
 """
 
 from __future__ import annotations

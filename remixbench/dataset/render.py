@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from remixbench.dataset.dataset import snr_folder
 from remixbench.dataset.excerpts import Excerpts, StoredExcerpts, Wanted
 from remixbench.dataset.features import logmel
 from remixbench.dataset.labels import heard_seconds
-from remixbench.dataset.layout import snr_name
 from remixbench.dataset.manifest import Clip
 from remixbench.dataset.mix import Placed, achieved_snr, event_gains, level_of, mix, resample
 from remixbench.dataset.stems import Signal, Stems, exact_mixture, full_scale, mixture
@@ -73,7 +73,7 @@ def read_scene(recipe: Recipe, reader: Reader, file: str) -> Signal:
     """
     mix = recipe.mix
     samples, rate = reader.read(file)
-    whole = resample(samples, rate, mix.rate)
+    whole = resample(samples, rate, mix.sample_rate)
     if len(whole) < mix.samples:
         raise InputError(
             f"{file}: the scene lasts {len(samples) / rate:.2f} s, a clip of this recipe {mix.duration:g} s;"
@@ -84,7 +84,7 @@ def read_scene(recipe: Recipe, reader: Reader, file: str) -> Signal:
     if not np.any(scene):
         raise InputError(f"{file}: the scene is silent, so it has no level to mix at; leave it out of the table")
     # the released definition is by RMS; an excerpt's level is taken against the scene under it, at any scale
-    return np.divide(scene, level_of(scene, mix.rate, mix.level if mix.level_of == "recording" else "rms"))
+    return np.divide(scene, level_of(scene, mix.sample_rate, mix.level if mix.snr_reference == "recording" else "rms"))
 
 
 def place_events(recipe: Recipe, clip: Clip, excerpts: Excerpts) -> list[Placed]:
@@ -100,15 +100,15 @@ def place_events(recipe: Recipe, clip: Clip, excerpts: Excerpts) -> list[Placed]
     for event in clip.events:
         facts = excerpts.facts((event.file, event.start))
         heard = heard_seconds(event.max_duration, facts.seconds - facts.start, event.onset, mix.duration)
-        first = int(event.onset * mix.rate)
-        count = min(int((event.onset + heard) * mix.rate) - first, facts.samples, mix.samples - first)
+        first = int(event.onset * mix.sample_rate)
+        count = min(int((event.onset + heard) * mix.sample_rate) - first, facts.samples, mix.samples - first)
         samples = excerpts.samples((event.file, event.start), max(count, 0))
         if not np.any(samples):
             raise InputError(
                 f"{event.file}: nothing is heard of it in clip {clip.id} (silent or shorter than a sample);"
                 " leave it out of the table"
             )
-        level = facts.level if mix.level_of == "recording" else level_of(samples, mix.rate, mix.level)
+        level = facts.level if mix.snr_reference == "recording" else level_of(samples, mix.sample_rate, mix.level)
         if level <= 0 or not math.isfinite(level):
             raise InputError(f"{event.file}: has no level by {mix.level.upper()}; leave it out of the table")
         placed.append(Placed(first, samples, level, event.snr_offset))
@@ -119,11 +119,11 @@ def render(recipe: Recipe, scene: Signal, events: list[Placed], snr: float) -> R
     """Mix one clip at one ratio."""
     how = recipe.mix
     # the released code overwrites, on a grid where events never meet; drawn ones may
-    overwrite = how.level_of == "recording" and recipe.plan.method == "released"
-    gains = event_gains(scene, events, snr, how.rate, how.level, how.level_of)
-    stems, peak = mix(scene, events, gains, how.quantise, overwrite)
-    scale = full_scale(how.quantise) / peak
-    return Rendered(stems, tuple(achieved_snr(stems, events, gains, scale, how.rate, how.level, overwrite)))
+    overwrite = how.snr_reference == "recording" and recipe.plan.method == "released"
+    gains = event_gains(scene, events, snr, how.sample_rate, how.level, how.snr_reference)
+    stems, peak = mix(scene, events, gains, how.quantisation, overwrite)
+    scale = full_scale(how.quantisation) / peak
+    return Rendered(stems, tuple(achieved_snr(stems, events, gains, scale, how.sample_rate, how.level, overwrite)))
 
 
 def render_block(job: Job, rows: list[int], clips: list[Clip]) -> list[dict[str, Any]]:
@@ -142,20 +142,20 @@ def _render_clip(job: Job, row: int, clip: Clip, excerpts: Excerpts) -> list[dic
     records = []
     for snr in job.snrs:
         rendered = render(job.recipe, scene, events, snr)
-        place = job.folder / snr_name(snr)
+        place = job.folder / snr_folder(snr)
         mono = mixture(rendered.stems)
         name = f"{clip.id}.{job.audio_format}"
-        write_audio(place / "audio" / name, mono, job.recipe.mix.rate, job.work / "tmp")
+        write_audio(place / "audio" / name, mono, job.recipe.mix.sample_rate, job.work / "tmp")
         achieved = [None if math.isnan(ratio) else ratio for ratio in rendered.achieved]  # JSON has no NaN
         record = {"clip_id": clip.id, "snr": snr, "pcm": pcm_digest(mono), "achieved": achieved}
         if job.stems:
             interleaved = rendered.stems.interleaved()
-            write_audio(place / "stems" / name, interleaved, job.recipe.mix.rate, job.work / "tmp")
+            write_audio(place / "stems" / name, interleaved, job.recipe.mix.sample_rate, job.work / "tmp")
             record["stems"] = pcm_digest(interleaved)
         if job.features:
-            frames = logmel(exact_mixture(rendered.stems), job.recipe.features, job.recipe.mix.rate)
+            frames = logmel(exact_mixture(rendered.stems), job.recipe.features, job.recipe.mix.sample_rate)
             record["logmel"] = hashlib.sha256(frames.data).hexdigest()
-            write_row(job.work / f"{snr_name(snr)}.npy", row, frames)
+            write_row(job.work / f"{snr_folder(snr)}.npy", row, frames)
         records.append(record)
     return records
 

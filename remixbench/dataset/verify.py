@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from remixbench.dataset.dataset import Dataset, find_folder, snr_folder
 from remixbench.dataset.excerpts import FreshExcerpts
 from remixbench.dataset.features import logmel
-from remixbench.dataset.layout import Dataset, find_folder, snr_name
 from remixbench.dataset.manifest import Clip
 from remixbench.dataset.render import pcm_digest, place_events, read_scene, render
 from remixbench.dataset.stems import exact_mixture, mixture
@@ -93,7 +93,7 @@ def _stray_files(there: Dataset) -> Iterator[str]:
     expected = {"dataset.json", *there.info["files"], "manifest/SHA256SUMS"}
     expected |= {f"manifest/{name}" for name in there.manifest.files()}
     for snr in there.snrs:
-        place = snr_name(snr)
+        place = snr_folder(snr)
         expected |= {f"{place}/audio/{name}" for name in there.filenames}
         if snr in there.info.get("stems", []):
             expected |= {f"{place}/stems/{name}" for name in there.filenames}
@@ -117,15 +117,15 @@ def _audio(there: Dataset, clip: Clip, snr: float, digest: str | None, stems_dig
     """Check the mixture of one clip, and its stems where there are some."""
     recipe = there.recipe
     lines = []
-    path = there.audio(clip, snr)
-    mono = _read(path, recipe.mix.rate, recipe.mix.samples, 1)
+    path = there.audio_path(clip, snr)
+    mono = _read(path, recipe.mix.sample_rate, recipe.mix.samples, 1)
     if isinstance(mono, str):
         lines.append(mono)
     elif pcm_digest(mono) != digest:
         lines.append(f"{path}: its samples differ from digests.csv")
     if snr in there.info.get("stems", []):
-        path = there.stems(clip, snr)
-        stems = _read(path, recipe.mix.rate, recipe.mix.samples, 2)
+        path = there.stems_path(clip, snr)
+        stems = _read(path, recipe.mix.sample_rate, recipe.mix.samples, 2)
         if isinstance(stems, str):
             lines.append(stems)
         elif pcm_digest(stems) != stems_digest:
@@ -150,7 +150,7 @@ def _read(path: Path, rate: int, samples: int, channels: int) -> NDArray[np.int1
 
 
 def _features(there: Dataset, snr: float) -> Iterator[str]:
-    path = there.path / snr_name(snr) / "logmel.npy"
+    path = there.path / snr_folder(snr) / "logmel.npy"
     try:
         rows = there.features(snr)
     except InputError as error:
@@ -189,10 +189,10 @@ def _one_again(
     for snr in there.snrs:
         stems = render(recipe, scene, placed, snr).stems
         if pcm_digest(mixture(stems)) != digests[snr].get(clip.id):
-            yield f"{there.audio(clip, snr)}: rendered again from its sources it has other samples"
+            yield f"{there.audio_path(clip, snr)}: rendered again from its sources it has other samples"
         if snr in features:
-            again = logmel(exact_mixture(stems), recipe.features, recipe.mix.rate)
+            again = logmel(exact_mixture(stems), recipe.features, recipe.mix.sample_rate)
             worst = float(np.abs(again - there.features(snr)[row]).max())
             if not worst <= LOGMEL_TOLERANCE:
-                path = there.path / snr_name(snr) / "logmel.npy"
+                path = there.path / snr_folder(snr) / "logmel.npy"
                 yield f"{path}: clip {clip.id} computed again differs by {worst:.2g}"

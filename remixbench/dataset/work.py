@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from remixbench.dataset.layout import snr_name
+from remixbench.dataset.dataset import snr_folder
 from remixbench.errors import InputError, RemixbenchError
-from remixbench.files import appearing, read_json, write_json
+from remixbench.files import atomic_path, read_json, write_json
 
 CLIPS_A_BLOCK = 8
 
@@ -44,7 +44,7 @@ class Work:
             If it holds work of another data set.
         """
         file = self.folder / "job.json"
-        for name in ("excerpts", "tmp", *(f"records/{snr_name(snr)}" for snr in snrs)):
+        for name in ("excerpts", "tmp", *(f"records/{snr_folder(snr)}" for snr in snrs)):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         if not file.exists():
             write_json(file, job)
@@ -57,13 +57,13 @@ class Work:
 
     def is_open(self, snr: float) -> bool:
         """Say whether there is unfinished work at `snr`."""
-        return (self.folder / "records" / snr_name(snr)).is_dir()
+        return (self.folder / "records" / snr_folder(snr)).is_dir()
 
     def close(self, snrs: Sequence[float]) -> None:
         """Drop the work at `snrs`, which is finished, and the folder unless there is work at other ratios."""
         records = self.folder / "records"
         for snr in snrs:
-            shutil.rmtree(records / snr_name(snr), ignore_errors=True)
+            shutil.rmtree(records / snr_folder(snr), ignore_errors=True)
         if not (records.is_dir() and any(records.iterdir())):
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -81,18 +81,18 @@ class Work:
         write_json(self._record(snr, block), records)
 
     def _record(self, snr: float, block: int) -> Path:
-        return self.folder / "records" / snr_name(snr) / f"{block:06d}.json"
+        return self.folder / "records" / snr_folder(snr) / f"{block:06d}.json"
 
     def logmel(self, snr: float) -> Path:
         """Return the log-mel file in the making at `snr`."""
-        return self.folder / f"{snr_name(snr)}.npy"
+        return self.folder / f"{snr_folder(snr)}.npy"
 
     def open_logmel(self, snr: float, shape: tuple[int, int, int]) -> None:
         """Make the log-mel file at its full size, with nothing in it, unless it is there."""
         path = self.logmel(snr)
         if path.exists():
             return
-        with appearing(path) as beside, beside.open("wb") as file:
+        with atomic_path(path) as beside, beside.open("wb") as file:
             header = {"descr": "<f4", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(file, header)
             file.truncate(file.tell() + 4 * shape[0] * shape[1] * shape[2])

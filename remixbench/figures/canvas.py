@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from remixbench.errors import InputError
-from remixbench.files import appearing
+from remixbench.files import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -92,5 +92,5 @@ def write_figure(figure: Figure, path: Path) -> None:
     """Write a figure, whole or not at all; the suffix says how."""
     kind = format_of(path)
     undated = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
-    with appearing(path) as beside:
+    with atomic_path(path) as beside:
         figure.savefig(beside, format=kind, dpi=DOTS_PER_INCH, metadata=undated)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from remixbench.dataset.layout import Dataset
+from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError, nearest
 from remixbench.figures.scales import Scales
 
@@ -87,8 +87,8 @@ def view_clip(dataset: Dataset, row: int, snr: float) -> ClipView:
     """
     dataset.require_snr(snr)
     clip = dataset.clips[row]
-    samples, rate = read_audio(dataset.audio(clip, snr))
-    stems = dataset.stems(clip, snr)
+    samples, rate = read_audio(dataset.audio_path(clip, snr))
+    stems = dataset.stems_path(clip, snr)
     return ClipView(
         row=row,
         id=clip.id,
@@ -130,7 +130,7 @@ def _logmel(dataset: Dataset, row: int, snr: float, samples: NDArray[np.float32]
         return np.array(dataset.features(snr)[row])
     from remixbench.dataset.features import logmel
 
-    return logmel(samples, recipe.features, recipe.mix.rate)
+    return logmel(samples, recipe.features, recipe.mix.sample_rate)
 
 
 def _bars(dataset: Dataset, row: int, snr: float) -> tuple[Bar, ...]:

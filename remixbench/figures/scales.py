@@ -46,11 +46,11 @@ class Scales:
     def of_frames(frames: int, features: Features, mix: Mix, start: float = 0.0) -> Scales:
         """Return the axes of a clip of so many frames that begins `start` seconds after its recording."""
         return Scales(
-            duration=mix.samples / mix.rate,
-            frame_seconds=features.hop / mix.rate,
-            first_centre=features.window / 2 / mix.rate,
+            duration=mix.samples / mix.sample_rate,
+            frame_seconds=features.hop_length / mix.sample_rate,
+            first_centre=features.n_fft / 2 / mix.sample_rate,
             frames=frames,
-            bands=features.bands,
+            bands=features.n_mels,
             fmin=features.fmin,
             fmax=features.fmax,
             start=start,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from remixbench.dataset.layout import find_dataset
+from remixbench.dataset.dataset import find_dataset
 from remixbench.errors import InputError
 from remixbench.figures.attention import attention_height, draw_attention
 from remixbench.figures.canvas import format_of, require_matplotlib, sheet, write_figure
@@ -13,7 +13,7 @@ from remixbench.figures.clip import ClipView, find_clip, view_clip
 from remixbench.figures.overview import draw_overview, overview_height
 
 if TYPE_CHECKING:
-    from remixbench.dataset.layout import Dataset
+    from remixbench.dataset.dataset import Dataset
 
 
 def show(
@@ -77,7 +77,11 @@ def _draw_run(folder: Path, info: dict[str, Any], dataset: Dataset, view: ClipVi
             f"{folder}: knows other classes than data set '{dataset.name}'; choose the run's with --dataset"
         )
     seen = hear(model, view, folder)
-    role = dataset.roles(info["fold"])[view.row] if info["manifest_digest"] == dataset.digest else "of another manifest"
+    role = (
+        dataset.roles(info["fold"])[view.row]
+        if info["manifest_digest"] == dataset.manifest_digest
+        else "of another manifest"
+    )
     trained = "" if float(info["snr"]) == view.snr else f" (trained at {info['snr']:g} dB)"
     title = f"{info['system']}{trained}, {dataset.name}, {_clip_title(view)}, {_ROLES.get(role, role)} clip"
     with sheet(attention_height(len(classes))) as figure:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from remixbench.dataset.layout import Dataset
+from remixbench.dataset.dataset import Dataset
 from remixbench.leaderboard.published import Published
 from remixbench.leaderboard.record import DEFINED, Draws, Record
 from remixbench.scoring.bootstrap import interval
@@ -184,7 +184,7 @@ def make_board(
     return Board(
         dataset=dataset.name,
         recipe=dataset.recipe.name,
-        manifest_digest=dataset.digest,
+        manifest_digest=dataset.manifest_digest,
         scoring_version=scoring_version,
         classes=dataset.classes,
         comparable=not reasons,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from remixbench.dataset.layout import Dataset
+from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
 from remixbench.leaderboard.board import Board, Group, make_board
 from remixbench.leaderboard.measure import Truth, truth_of
@@ -45,8 +45,10 @@ def read_board(workspace: Path, dataset: Dataset, progress: Progress = SILENT) -
 def stale(record: Record, dataset: Dataset, truths: dict[int, Truth]) -> str:
     """Say why a record may not stand in the data set's table; empty where it may."""
     made, fold = record.made_from, record.entry.fold
-    if made.manifest_digest != dataset.digest:
-        return f"is of another manifest ({made.manifest_digest[:12]}) than the data set ({dataset.digest[:12]})"
+    if made.manifest_digest != dataset.manifest_digest:
+        return (
+            f"is of another manifest ({made.manifest_digest[:12]}) than the data set ({dataset.manifest_digest[:12]})"
+        )
     if made.scoring_version != SCORING_VERSION:
         return f"is of scoring version {made.scoring_version}, this is {SCORING_VERSION}; score it again"
     try:

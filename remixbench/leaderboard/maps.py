@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from remixbench.dataset.layout import Dataset
+from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.masks import active_frames, class_masks, ideal_binary_mask
 from remixbench.dataset.stems import Stems
 from remixbench.errors import InputError
@@ -55,7 +55,7 @@ def read_masks(
         return None
     if len(files) > 1:
         raise InputError(f"{files[1]}: gives maps, and so does a file before it; leave one out")
-    size = (dataset.recipe.frames, dataset.recipe.features.bands)
+    size = (dataset.recipe.frames, dataset.recipe.features.n_mels)
     clips, labels, maps = read_maps(files[0], reference, size)
     keep_ideals(dataset, reference, snr, made)
     ideal = np.unpackbits(made[snr], axis=-1, count=size[1]).view(np.bool_)
@@ -75,10 +75,10 @@ def ideal_masks(dataset: Dataset, reference: Reference, snr: float) -> BoolArray
     in which it is active by the strong labels; where two are active at once, both have it.
     """
     recipe = dataset.recipe
-    features, rate, frames = recipe.features, recipe.mix.rate, recipe.frames
+    features, rate, frames = recipe.features, recipe.mix.sample_rate, recipe.frames
     files = dict(zip(dataset.filenames, dataset.clips, strict=True))
     events = reference.events
-    masks = np.empty((int(reference.weak.sum()), frames, features.bands), bool)
+    masks = np.empty((int(reference.weak.sum()), frames, features.n_mels), bool)
     done = 0
     for row, name in enumerate(reference.filenames):
         labels = np.flatnonzero(reference.weak[row])
@@ -87,7 +87,7 @@ def ideal_masks(dataset: Dataset, reference: Reference, snr: float) -> BoolArray
         mine = np.flatnonzero(events.clip == row)
         times = [(float(events.onset[i]), float(events.offset[i]), int(events.label[i])) for i in mine]
         active = active_frames(times, len(reference.classes), features, rate, frames)
-        stems = read_stems(dataset.stems(files[name], snr), rate, recipe.mix.samples)
+        stems = read_stems(dataset.stems_path(files[name], snr), rate, recipe.mix.samples)
         masks[done : done + len(labels)] = class_masks(ideal_binary_mask(stems, features, rate), active[:, labels])
         done += len(labels)
     return masks

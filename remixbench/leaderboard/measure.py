@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from remixbench import __version__
-from remixbench.dataset.layout import Dataset
+from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
 from remixbench.files import write_json
 from remixbench.leaderboard.maps import has_stems, map_files, read_masks
@@ -166,7 +166,7 @@ def make_record(dataset: Dataset, truth: Truth, task: Task, resamples: int, dige
             remixbench=__version__,
             scoring_version=SCORING_VERSION,
             dataset=dataset.name,
-            manifest_digest=dataset.digest,
+            manifest_digest=dataset.manifest_digest,
             reference_digest=truth.digest,
             run=task.run,
             predictions=digests,
@@ -237,7 +237,7 @@ def _readable(file: Path) -> Record | None:
 def _same(made: Made, dataset: Dataset, truth: Truth, resamples: int, predictions: str) -> bool:
     return (
         made.scoring_version == SCORING_VERSION
-        and made.manifest_digest == dataset.digest
+        and made.manifest_digest == dataset.manifest_digest
         and made.reference_digest == truth.digest
         and made.predictions_digest == predictions
         and (made.resamples, made.bootstrap_seed) == (resamples, BOOTSTRAP_SEED)

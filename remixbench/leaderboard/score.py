@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from remixbench.dataset.layout import Dataset, find_dataset
+from remixbench.dataset.dataset import Dataset, find_dataset
 from remixbench.errors import InputError
 from remixbench.files import read_json
 from remixbench.leaderboard.board import Board

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from remixbench.dataset.layout import Dataset
+from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
 from remixbench.files import read_json, sha256, write_json, write_text
 from remixbench.leaderboard.measure import Task, Truth, digests_of, make_record, truth_of
@@ -61,7 +61,7 @@ def write_submission(file: Path, dataset: Dataset, records: Sequence[Record]) ->
         "version": VERSION,
         "dataset": dataset.name,
         "recipe": dataset.recipe.name,
-        "manifest_digest": dataset.digest,
+        "manifest_digest": dataset.manifest_digest,
         "records": [record.as_json() for record in ordered],
     }
     digest = digest_of(body)
@@ -121,10 +121,10 @@ def check_submission(submission: Submission, file: Path, dataset: Dataset, truth
         If they are on another manifest, other labels, or of another scoring version, or a stranger's predictions
         are named like a system.
     """
-    if submission.manifest_digest != dataset.digest:
+    if submission.manifest_digest != dataset.manifest_digest:
         raise InputError(
             f"{file}: is on another manifest ({submission.dataset}, {submission.manifest_digest[:12]}) than the data"
-            f" set '{dataset.name}' ({dataset.digest[:12]}); choose the data set with --dataset"
+            f" set '{dataset.name}' ({dataset.manifest_digest[:12]}); choose the data set with --dataset"
         )
     from remixbench.systems.registry import list_systems
 
@@ -291,6 +291,9 @@ def own_records(workspace: Path, dataset: Dataset) -> list[Record]:
             record = read_record(file)
         except InputError:
             continue
-        if record.made_from.manifest_digest == dataset.digest and record.made_from.scoring_version == SCORING_VERSION:
+        if (
+            record.made_from.manifest_digest == dataset.manifest_digest
+            and record.made_from.scoring_version == SCORING_VERSION
+        ):
             records.append(record)
     return records

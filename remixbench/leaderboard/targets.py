@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from remixbench.dataset.layout import Dataset, snr_name
+from remixbench.dataset.dataset import Dataset, snr_folder
 from remixbench.errors import InputError
 from remixbench.files import read_json
 from remixbench.leaderboard.measure import Task
@@ -64,9 +64,10 @@ def _unusable(info: dict[str, Any], dataset: Dataset) -> str:
     """Say why a run cannot be scored on a data set; empty where it can."""
     if info.get("status") != "done":
         return "is not finished; `remixbench train` goes on with it, or delete it"
-    if info.get("manifest_digest") != dataset.digest:
+    if info.get("manifest_digest") != dataset.manifest_digest:
         other = str(info.get("manifest_digest"))[:12]
-        return f"was trained on another manifest ({other}) than data set '{dataset.name}' has ({dataset.digest[:12]})"
+        mine = dataset.manifest_digest[:12]
+        return f"was trained on another manifest ({other}) than data set '{dataset.name}' has ({mine})"
     return ""
 
 
@@ -131,5 +132,5 @@ def predictions_task(
     assert fold is not None
     clean = check_name(name, list_systems())
     dataset.require_snr(snr)
-    folder = workspace / "runs" / dataset.name / folder_of(clean) / snr_name(snr) / f"fold_{fold}" / "submitted"
+    folder = workspace / "runs" / dataset.name / folder_of(clean) / snr_folder(snr) / f"fold_{fold}" / "submitted"
     return Task(Entry(name=clean, kind="predictions", snr=snr, fold=fold), tuple(paths), folder)

@@ -28,7 +28,7 @@ def _scenes(recipe: Recipe, sources: Path) -> Catalogue:
         case "tau2019":
             return tau2019.scenes(sources)
         case "synthetic":
-            return synthetic.scenes(source.per_class, source.rate)
+            return synthetic.scenes(source.per_class, source.sample_rate)
         case "folder":
             return folder.catalogue(source, sources, "scenes")
         case _:
@@ -43,7 +43,7 @@ def _events(recipe: Recipe, sources: Path) -> Catalogue:
         case "fsdkaggle2018":
             return fsdkaggle2018.events(sources)
         case "synthetic":
-            return synthetic.events(source.per_class, source.rate)
+            return synthetic.events(source.per_class, source.sample_rate)
         case "folder":
             return folder.catalogue(source, sources, "events")
         case _:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset as TorchDataset
 
+from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.fresh import Mixer, one_role, recombine
-from remixbench.dataset.layout import Dataset
 from remixbench.sources.open import open_sources
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from remixbench.files import appearing
+from remixbench.files import atomic_path
 
 LEVEL = 1
 """Of compression: higher levels take several times as long and save a few per cent."""
@@ -25,7 +25,10 @@ def writing_maps(
 
     Yields a function that takes the maps in that order, any number at a time. The same maps give the same bytes.
     """
-    with appearing(path) as beside, zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED, compresslevel=LEVEL) as archive:
+    with (
+        atomic_path(path) as beside,
+        zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED, compresslevel=LEVEL) as archive,
+    ):
         for name, values in (("clip", clip), ("label", label)):
             with _entry(archive, name) as stream:
                 np.lib.format.write_array(stream, np.array(values), allow_pickle=False)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from remixbench.errors import InputError
-from remixbench.files import appearing
+from remixbench.files import atomic_path
 from remixbench.recipe import Features, Mix
 from remixbench.systems.registry import build_to_fill
 from remixbench.training.data import Standardisation
@@ -89,7 +89,7 @@ def write_model(
     extra |= {TAG_THRESHOLDS: tag_thresholds, FRAME_THRESHOLDS: frame_thresholds}
     tensors |= {name: torch.from_numpy(np.ascontiguousarray(array, np.float32)) for name, array in extra.items()}
     metadata = {name: json.dumps(value) for name, value in vars(description).items()}
-    with appearing(path) as beside:
+    with atomic_path(path) as beside:
         save_file(tensors, beside, metadata)
         _sort_metadata(beside)
 

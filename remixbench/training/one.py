@@ -45,7 +45,7 @@ from remixbench.training.team import Team
 from remixbench.training.thresholds import best_thresholds
 
 if TYPE_CHECKING:
-    from remixbench.dataset.layout import Dataset
+    from remixbench.dataset.dataset import Dataset
 
 MARK_PAPER = "epoch chosen on the test fold"
 
@@ -76,7 +76,7 @@ def begin(folder: Path, work: Work, settings: RunSettings, digest: str) -> dict[
         "format": FORMAT,
         "status": "training",
         "dataset": dataset.name,
-        "manifest_digest": dataset.digest,
+        "manifest_digest": dataset.manifest_digest,
         "not_comparable": list(dataset.not_comparable),
         **settings.to_json(),
         "marks": marks,
@@ -87,7 +87,7 @@ def begin(folder: Path, work: Work, settings: RunSettings, digest: str) -> dict[
         "device": work.device.type,
         "versions": _versions(settings),
         "frames": recipe.frames,
-        "bands": recipe.features.bands,
+        "bands": recipe.features.n_mels,
         "frame_seconds": recipe.frame_seconds,
         "classes": list(dataset.classes),
     }
@@ -264,7 +264,7 @@ def _maps_of(
     clips, labels = np.nonzero(test.weak)
     names, classes = [filenames[row] for row in clips], [dataset.classes[k] for k in labels]
     recipe = dataset.recipe
-    return writing_maps(folder / MAPS, names, classes, recipe.frames, recipe.features.bands)
+    return writing_maps(folder / MAPS, names, classes, recipe.frames, recipe.features.n_mels)
 
 
 def describe(info: dict[str, Any]) -> str:

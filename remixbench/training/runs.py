@@ -23,9 +23,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from remixbench.dataset.layout import snr_name
+from remixbench.dataset.dataset import snr_folder
 from remixbench.errors import InputError
-from remixbench.files import appearing, read_json, write_text
+from remixbench.files import atomic_path, read_json, write_text
 from remixbench.training.loop import HISTORY_COLUMNS, Epoch
 from remixbench.training.settings import RunSettings
 
@@ -41,7 +41,7 @@ _KEYS = {"status": str, "digest": str, "precision_used": str, "frames": int, "ba
 
 def run_folder(workspace: Path, dataset: str, settings: RunSettings, digest: str) -> Path:
     """Return the folder of the run with this digest: where it lies already, or where it is to be made."""
-    above = workspace / "runs" / dataset / settings.folder / snr_name(settings.snr) / f"fold_{settings.fold}"
+    above = workspace / "runs" / dataset / settings.folder / snr_folder(settings.snr) / f"fold_{settings.fold}"
     plain, own = above / f"seed_{settings.seed}", above / f"seed_{settings.seed}-{digest[:8]}"
     if not (plain / RUN_FILE).exists():
         return own if (own / RUN_FILE).exists() else plain
@@ -96,7 +96,7 @@ def write_predictions(
     frames : (clips, frames, classes) in [0, 1]; frame i begins at i · `frame_seconds`.
     """
     write_tags(folder / TAGS, filenames, classes, tags)
-    with appearing(folder / FRAMES) as beside:
+    with atomic_path(folder / FRAMES) as beside:
         np.savez(
             beside,
             scores=frames,
@@ -118,7 +118,7 @@ def write_tags(path: Path, filenames: Sequence[str], classes: Sequence[str], tag
 
 def write_checkpoint(folder: Path, digest: str, state: dict[str, Any]) -> None:
     """Write what a training needs to go on."""
-    with appearing(folder / CHECKPOINT) as beside, beside.open("wb") as file:
+    with atomic_path(folder / CHECKPOINT) as beside, beside.open("wb") as file:
         torch.save({"digest": digest, **state}, file)
         file.flush()
         os.fsync(file.fileno())  # the one before is gone as soon as this one has its name

@@ -15,13 +15,13 @@ from itertools import product
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
-from remixbench.dataset.layout import as_tuple
+from remixbench.dataset.dataset import as_tuple
 from remixbench.errors import InputError, unknown
 from remixbench.files import sha256
 from remixbench.systems.registry import OptionValue, resolve_options, spec
 
 if TYPE_CHECKING:
-    from remixbench.dataset.layout import Dataset
+    from remixbench.dataset.dataset import Dataset
 
 TABLE = ("gap", "gmp", "gwrp", "atrous-ap", "2ap-aux")
 """The systems of the paper's Table 1."""
@@ -101,7 +101,7 @@ def data_digest(dataset: Dataset) -> str:
     mix = dataset.recipe.mix.model_dump(mode="json")
     del mix["snrs"]
     features = dataset.recipe.features.model_dump(mode="json")
-    parts = [dataset.digest, dataset.info.get("source_digests"), dataset.classes, mix, features]
+    parts = [dataset.manifest_digest, dataset.info.get("source_digests"), dataset.classes, mix, features]
     return sha256(json.dumps(parts, sort_keys=True).encode())
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from remixbench.dataset.layout import Dataset
+    from remixbench.dataset.dataset import Dataset
 
 Rows = NDArray[np.int64]
 VALIDATION_PART = 10

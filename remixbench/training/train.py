@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from remixbench.dataset.layout import find_dataset
+from remixbench.dataset.dataset import find_dataset
 from remixbench.errors import InputError
-from remixbench.files import clear_litter, write_json
+from remixbench.files import remove_temp_files, write_json
 from remixbench.progress import SILENT, Progress
 from remixbench.systems.registry import OptionValue
 from remixbench.training.engine import choose_device
@@ -22,7 +22,7 @@ from remixbench.training.settings import RunSettings, data_digest, list_runs
 from remixbench.training.team import gather, local_rank
 
 if TYPE_CHECKING:
-    from remixbench.dataset.layout import Dataset
+    from remixbench.dataset.dataset import Dataset
 
 
 def train(
@@ -138,7 +138,7 @@ def _take(workspace: Path, work: Work, settings: RunSettings, held: ExitStack) -
             return folder, begin(folder, work, settings, digest)
         info = read_run(folder)
         for place in (folder, folder / "predictions"):
-            clear_litter(place)
+            remove_temp_files(place)
         lost = [name for name in RESULTS if info["status"] == "done" and not (folder / name).exists()]
         if lost:
             work.progress.say(f"{settings.label}: done before, but {lost[0]} is missing, so it is trained again")

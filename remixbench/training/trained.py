@@ -81,12 +81,12 @@ class TrainedSystem:
     @property
     def rate(self) -> int:
         """Samples a second that it was trained on; other rates are resampled."""
-        return self.mix.rate
+        return self.mix.sample_rate
 
     @property
     def frame_seconds(self) -> float:
         """Distance of two frames in seconds."""
-        return self.features.hop / self.mix.rate
+        return self.features.hop_length / self.mix.sample_rate
 
     def predict(self, audio: NDArray[np.floating], rate: int, *, origin: str = "audio") -> Prediction:
         """Say what is heard in a recording of any length.
@@ -112,8 +112,8 @@ class TrainedSystem:
         """Return a recording's log-mel at the rate and size of the training; arguments and errors as in `predict`."""
         samples = prepare(audio, rate, self.rate, origin)
         window = self.model.description.frames
-        heard = max(1, (len(samples) - self.features.window) // self.features.hop + 1)
-        whole = (window - 1) * self.features.hop + self.features.window
+        heard = max(1, (len(samples) - self.features.n_fft) // self.features.hop_length + 1)
+        whole = (window - 1) * self.features.hop_length + self.features.n_fft
         spectrogram = logmel(samples if len(samples) >= whole else np.resize(samples, whole), self.features, self.rate)
         return Recording(spectrogram, heard, len(samples) / self.rate)
 

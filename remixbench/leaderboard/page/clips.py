@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from remixbench.dataset.layout import Dataset
+from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
 from remixbench.figures.clip import ClipView, view_clip
 from remixbench.figures.panels import SHOWN_DB
@@ -60,7 +60,7 @@ def explore(
     """
     tested: dict[tuple[float, int], list[tuple[int, Path]]] = {}
     for run in runs_of(board, workspace):
-        if run.info.get("manifest_digest") == dataset.digest and run.snr in dataset.snrs:
+        if run.info.get("manifest_digest") == dataset.manifest_digest and run.snr in dataset.snrs:
             tested.setdefault((run.snr, run.fold), []).append((run.row, run.folder))
     fold = max(
         {fold for _, fold in tested} or set(dataset.manifest.folds),

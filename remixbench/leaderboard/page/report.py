@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from remixbench import __version__
-from remixbench.dataset.layout import Dataset, find_dataset
+from remixbench.dataset.dataset import Dataset, find_dataset
 from remixbench.errors import InputError
 from remixbench.files import write_text
 from remixbench.leaderboard.page.board import Board, read_board
@@ -56,7 +56,7 @@ def report(
     file = workspace / "leaderboard" / f"{opened.name}.json"
     board = read_board(file)
     tables = make_tables(board)
-    if board.dataset.manifest_digest != opened.digest:
+    if board.dataset.manifest_digest != opened.manifest_digest:
         raise InputError(f"{file}: is of another manifest than data set '{opened.name}'; run `remixbench score` again")
     target = workspace / "leaderboard" / f"{opened.name}.html" if out is None else Path(out)
     explored = _explore(board, opened, workspace, clips, progress) if clips and tables.panels else []
@@ -90,7 +90,7 @@ def _context(board: Board, tables: Tables, dataset: Dataset, clips: int) -> dict
     return {
         "name": dataset.name,
         "recipe": recipe,
-        "digest": dataset.digest,
+        "digest": dataset.manifest_digest,
         "board": board,
         "version": __version__,
         "clip_count": len(dataset.clips),

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from remixbench.dataset import asked, finish, work
 from remixbench.dataset.choose import choose
+from remixbench.dataset.dataset import Dataset, as_tuple, snr_folder
 from remixbench.dataset.excerpts import BLOCK, make_block
-from remixbench.dataset.layout import Dataset, as_tuple, snr_name
 from remixbench.dataset.manifest import Manifest, write_manifest
 from remixbench.dataset.render import Job, render_block
 from remixbench.parallel import Workers
@@ -105,10 +105,10 @@ def _open(request: finish.Request, unfinished: work.Work, snrs: tuple[float, ...
     write_manifest(manifest, folder / "manifest")
     for snr in snrs:
         for kind in ("audio", "stems") if request.stems else ("audio",):
-            (folder / snr_name(snr) / kind).mkdir(parents=True, exist_ok=True)
+            (folder / snr_folder(snr) / kind).mkdir(parents=True, exist_ok=True)
         # when all is done, the file may have been moved to its place already
         if request.features and _unfinished_blocks(unfinished, manifest, [snr]):
-            unfinished.open_logmel(snr, (len(manifest.clips), recipe.frames, recipe.features.bands))
+            unfinished.open_logmel(snr, (len(manifest.clips), recipe.frames, recipe.features.n_mels))
 
 
 def _all_made(there: Dataset, snrs: Sequence[float]) -> str:

@@ -21,7 +21,7 @@ from remixbench.errors import InputError, nearest
 from remixbench.files import read_json
 from remixbench.recipe import Recipe, parse_recipe
 
-FORMAT = 1
+FORMAT = 2
 # keys of dataset.json that must be there, with their types
 KEYS = {
     "format": int,
@@ -36,7 +36,7 @@ KEYS = {
 }
 
 
-def snr_name(snr: float) -> str:
+def snr_folder(snr: float) -> str:
     """Return the folder name of a signal-to-noise ratio: snr_20, snr_-5, snr_2.5."""
     return f"snr_{float(snr):.12g}"
 
@@ -102,7 +102,7 @@ class Dataset:
         return tuple(self.info["not_comparable"])
 
     @property
-    def digest(self) -> str:
+    def manifest_digest(self) -> str:
         """The manifest's digest: rows of different digests never share a table."""
         return str(self.info["manifest_digest"])
 
@@ -187,16 +187,47 @@ class Dataset:
                 f" it with --snr {snr:g}"
             )
 
-    def audio(self, clip: Clip, snr: float) -> Path:
-        """Return the file of a clip's mixture at `snr` dB."""
-        return self.path / snr_name(snr) / "audio" / f"{clip.id}.{self.info['audio_format']}"
+    def audio_path(self, clip: Clip | str, snr: float) -> Path:
+        """Return the file of a clip's mixture at `snr` dB; a clip is named by its id or file name."""
+        return self._file(clip, snr, "audio")
 
-    def stems(self, clip: Clip, snr: float) -> Path:
+    def stems_path(self, clip: Clip | str, snr: float) -> Path:
         """Return the two-channel file (events, scene) of a clip at `snr` dB; there only after `--stems`."""
-        return self.path / snr_name(snr) / "stems" / f"{clip.id}.{self.info['audio_format']}"
+        return self._file(clip, snr, "stems")
+
+    def audio(self, clip: Clip | str, snr: float) -> NDArray[np.float32]:
+        """Return a clip's mixture at `snr` dB, (samples,) in [-1, 1], at the recipe's sample rate.
+
+        Raises
+        ------
+        InputError
+            If there is no such clip or SNR, or its file is missing or not readable.
+        """
+        from remixbench.sources.catalogue import read_audio
+
+        samples, _ = read_audio(self.audio_path(clip, snr))
+        return samples.astype(np.float32)
+
+    def _file(self, clip: Clip | str, snr: float, kind: str) -> Path:
+        self.require_snr(snr)
+        name = f"{clip.id}.{self.info['audio_format']}" if isinstance(clip, Clip) else self._filename(clip)
+        return self.path / snr_folder(snr) / kind / name
+
+    def _filename(self, clip: str) -> str:
+        name = f"{clip.removesuffix('.' + self.info['audio_format'])}.{self.info['audio_format']}"
+        if name not in self._rows:
+            raise InputError(
+                f"{self.path}: has no clip '{clip}'{nearest(clip, [other.id for other in self.clips])};"
+                f" its {len(self.clips)} clips are {self.clips[0].id} to {self.clips[-1].id}"
+            )
+        return name
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {name: row for row, name in enumerate(self.filenames)}
 
     def features(self, snr: float) -> NDArray[np.float32]:
-        """Return the log-mel of every clip at `snr` dB, mapped from disk: (clips, frames, bands).
+        """Return the log-mel of every clip at `snr` dB, mapped from disk: (clips, frames, n_mels).
 
         Raises
         ------
@@ -204,7 +235,7 @@ class Dataset:
             If they were not made, or have another shape than the data set says.
         """
         self.require_snr(snr)
-        path = self.path / snr_name(snr) / "logmel.npy"
+        path = self.path / snr_folder(snr) / "logmel.npy"
         try:
             array: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
         except FileNotFoundError:
@@ -213,7 +244,7 @@ class Dataset:
             raise InputError(
                 f"{path}: not a log-mel file ({error}); delete it and run `remixbench make` again"
             ) from None
-        expected = (len(self.clips), self.recipe.frames, self.recipe.features.bands)
+        expected = (len(self.clips), self.recipe.frames, self.recipe.features.n_mels)
         if array.shape != expected or array.dtype != np.float32:
             raise InputError(
                 f"{path}: found {array.dtype} {array.shape}, expected float32 {expected}; delete and make it again"
@@ -251,6 +282,17 @@ def find_dataset(workspace: str | Path, dataset: str | Path | Dataset | None = N
         If there is none, or none of that name, or it cannot be opened.
     """
     return dataset if isinstance(dataset, Dataset) else Dataset.open(find_folder(Path(workspace), dataset))
+
+
+def load_dataset(name_or_path: str | Path, workspace: str | Path = ".") -> Dataset:
+    """Open a data set by its path, or by its name in the workspace.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name, or it cannot be opened.
+    """
+    return Dataset.open(find_folder(Path(workspace), name_or_path))
 
 
 def as_tuple(values: Any) -> tuple[Any, ...]:
