@@ -43,7 +43,7 @@ from remixbench.leaderboard.record import read_record
 from remixbench.leaderboard.submission import check_submission, digest_of, read_submission
 from remixbench.recipe import load_recipe, parse_recipe, recipes
 from remixbench.scoring import read_predictions, read_reference, score_predictions
-from remixbench.scoring.map_files import MAPS, read_maps
+from remixbench.scoring.io import MAPS, read_maps
 from remixbench.sources.catalogue import read_audio
 from remixbench.sources.open import open_sources
 from remixbench.sources.selection import select_urls
@@ -279,7 +279,7 @@ def _handed_in(dataset: Dataset, run: Path, submission: Path) -> list[Target]:
     reference = truth.reference
 
     def predicted(path: Path) -> None:
-        score_predictions(reference, read_predictions(path, reference), resamples=0)
+        score_predictions(reference, read_predictions(path, reference), bootstrap=0)
 
     def submitted(folder: Path) -> None:
         file = folder / "submission.json"

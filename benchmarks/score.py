@@ -22,14 +22,10 @@ from pathlib import Path
 
 import numpy as np
 
-from remixbench.scoring import Predictions, event_table, make_reference, measures, psds, score_predictions
-from remixbench.scoring.counting import f1_figures
-from remixbench.scoring.decoding import DECODINGS, decode
-from remixbench.scoring.event_based import event_counts
-from remixbench.scoring.events import EventTable
-from remixbench.scoring.frames import frame_truth
-from remixbench.scoring.reference import Reference
-from remixbench.scoring.segment import segment_counts
+from remixbench.scoring import EventTable, Predictions, Reference, event_table, make_reference, score_predictions
+from remixbench.scoring.detection import active_frames, event_counts, f1_values, segment_counts
+from remixbench.scoring.postprocessing import POSTPROCESSINGS, detect_events
+from remixbench.scoring.psds import PSDS, psds_metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES, FRAMES, STEP = 41, 311, 0.032
@@ -51,7 +47,7 @@ def noisy_fold(clips: int, seed: int = 0) -> tuple[Reference, Predictions]:
     reference = make_reference(names, labels, events, 10.0, groups=np.arange(clips) // 6)
     edges = np.round(np.arange(FRAMES + 1) * STEP, 6)
     logits = rng.standard_normal((clips, FRAMES, CLASSES), np.float32) - 4
-    logits += 5 * rng.random((clips, 1, CLASSES), np.float32) * frame_truth(events, edges, clips, CLASSES)
+    logits += 5 * rng.random((clips, 1, CLASSES), np.float32) * active_frames(events, edges, clips, CLASSES)
     scores = 1 / (1 + np.exp(-logits))
     return reference, Predictions(scores.max(1).astype(np.float64), scores, edges)
 
@@ -68,13 +64,8 @@ def timed(function: Callable[[], object], repeats: int = 3) -> float:
 
 def exact_psds(reference: Reference, predictions: Predictions) -> dict[str, float]:
     """Return PSDS 1 and 2 without resamples."""
-    (measure,) = [
-        made
-        for made in measures.measures_for(reference, Predictions(None, *frame_part(predictions)), {})
-        if "psds" in made.__qualname__
-    ]
-    figures = measure(np.ones((len(reference.filenames), 1)))
-    return {name: float(figures[name][0]) for name in psds.PSDS}
+    values = psds_metrics(reference, *frame_part(predictions))(np.ones((len(reference.filenames), 1)))
+    return {name: float(values.overall[name][0]) for name in PSDS}
 
 
 def frame_part(predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:
@@ -121,8 +112,7 @@ def main() -> None:
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     reference, predictions = noisy_fold(options.clips)
     clips = options.clips
-    decided = decode(predictions, DECODINGS["threshold"])
-    assert decided is not None
+    decided = detect_events(*frame_part(predictions), POSTPROCESSINGS["threshold"])
     print(f"{clips} clips × {CLASSES} classes × {FRAMES} frames; {len(decided)} events at threshold 0.5\n")
 
     tags = Predictions(predictions.clip_scores)
@@ -130,8 +120,8 @@ def main() -> None:
     shape = (clips, CLASSES)
     truth = reference.events
     ours["segment-based F1"] = timed(lambda: segment_counts(truth, decided, reference.durations, CLASSES))
-    ours["event-based F1, onset"] = timed(lambda: event_counts(truth, decided, *shape, offsets=False))
-    ours["event-based F1"] = timed(lambda: event_counts(truth, decided, *shape, offsets=True))
+    ours["event-based F1, onset"] = timed(lambda: event_counts(truth, decided, *shape, evaluate_offset=False))
+    ours["event-based F1"] = timed(lambda: event_counts(truth, decided, *shape))
     ours["PSDS 1 and 2, exact"] = timed(lambda: exact_psds(reference, predictions))
     ours["everything with 1,000 resamples"] = timed(lambda: score_predictions(reference, predictions))
     for name, seconds in ours.items():
@@ -146,24 +136,24 @@ def main() -> None:
     print("\nagainst sed_eval, same events")
     theirs = by_others(python, "sed_eval", reference, predictions, decided)
     names = {
-        "segment": "segment-based F1",
-        "event_onset": "event-based F1, onset",
-        "event": "event-based F1",
+        "segment_f1": "segment-based F1",
+        "event_f1_onset": "event-based F1, onset",
+        "event_f1": "event-based F1",
     }
     for key, name in names.items():
         other = theirs[f"{key} seconds"]
         print(f"{name:34} {other:8.3f} s there, {other / ours[name]:6.0f} times ours")
+    once = np.ones((clips, 1))
     found = {
-        key: f1_figures(f"{key}_f1", event_counts(truth, decided, *shape, offsets=key == "event"), np.ones((clips, 1)))
-        for key in ("event_onset", "event")
+        key: f1_values(key, event_counts(truth, decided, *shape, evaluate_offset=key == "event_f1"), once)
+        for key in ("event_f1_onset", "event_f1")
     }
-    for key, figures in found.items():
-        value = float(figures[f"{key}_f1"][0])
-        print(f"{names[key]:34} {value:.6f} here, {theirs[f'{key}_f1']:.6f} there (exact collars missed)")
+    for key, values in found.items():
+        value = float(values.overall[key][0])
+        print(f"{names[key]:34} {value:.6f} here, {theirs[key]:.6f} there (exact collars missed)")
     small = max(1, clips // 10)
     part, some = noisy_fold(small)
-    few = decode(some, DECODINGS["threshold"])
-    assert few is not None
+    few = detect_events(*frame_part(some), POSTPROCESSINGS["threshold"])
     seconds = timed(lambda: exact_psds(part, some))
     theirs = by_others(python, "sed_scores_eval", part, some, few)
     other = theirs["psds1 seconds"] + theirs["psds2 seconds"]

@@ -3,7 +3,7 @@
 import numpy as np
 
 from remixbench.scoring import Predictions, event_table, make_reference
-from remixbench.scoring.decoding import Decoding, decode
+from remixbench.scoring.postprocessing import PostProcessing, detect_events
 
 THRESHOLD = 0.45
 
@@ -42,5 +42,5 @@ def make_case(seed):
     if seed % 10 == 7:  # nothing found
         scores *= 0.4
     predictions = Predictions(None, scores.astype(np.float32), edges)
-    decided = decode(predictions, Decoding(high=THRESHOLD, low=THRESHOLD))
+    decided = detect_events(predictions.frame_scores, edges, PostProcessing(THRESHOLD))
     return reference, predictions, decided

@@ -57,7 +57,7 @@ def test_every_record_names_what_it_was_made_from(tmp_path: Path, dataset: Datas
     made = json.loads((folder / "metrics.json").read_text())["made_from"]
     assert made["manifest_digest"] == dataset.manifest_digest
     assert made["run"] == "runs/fake/gap/snr_0/fold_4/seed_0"
-    assert (made["clips"], made["resamples"], made["scoring_version"]) == (12, 20, "1")
+    assert (made["clips"], made["resamples"], made["scoring_version"]) == (12, 20, "2")
     board = json.loads((tmp_path / "leaderboard" / "fake.json").read_text())
     origin = board["rows"][0]["snrs"][0]["made_from"][0]
     assert origin["predictions"].keys() == {"tags.csv"}
@@ -196,7 +196,7 @@ def test_what_cannot_stand_in_the_table_is_left_out_and_said(tmp_path: Path, dat
     broken.write_text("{")
     board = score(tmp_path / "runs" / "fake" / "gap", workspace=tmp_path, bootstrap=0, progress=said)
     assert [row.name for row in board.rows] == ["gap"]
-    assert "scoring version 0, this is 1; score it again" in board.left_out[0]
+    assert "scoring version 0, this is 2; score it again" in board.left_out[0]
     assert "not readable as JSON" in board.left_out[1]
     score(workspace=tmp_path, bootstrap=0, progress=said)  # without targets the old one is scored again
     assert any("gmp" in line and "is not finished" in line for line in said.lines)

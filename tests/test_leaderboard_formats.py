@@ -60,7 +60,7 @@ def test_csv_has_one_figure_a_line(board: Board) -> None:
 def test_json_holds_the_figures_and_their_origin(board: Board) -> None:
     value = json.loads(render(board, "json"))
     assert value["dataset"]["comparable"] is False
-    assert value["scoring_version"] == "1"
+    assert value["scoring_version"] == "2"
     names = [row["name"] for row in value["rows"]]
     assert NASTY in names
     for row in value["rows"]:

@@ -184,7 +184,7 @@ def test_another_scoring_version_is_refused(theirs: Path, ours: Path, tmp_path: 
     body["records"][0]["made_from"]["scoring_version"] = "0"
     body["digest"] = digest_of(body)
     (tmp_path / "old.json").write_text(json.dumps(body))
-    with pytest.raises(InputError, match="scoring version 0, this is 1"):
+    with pytest.raises(InputError, match="scoring version 0, this is 2"):
         score(workspace=ours, add=tmp_path / "old.json")
 
 

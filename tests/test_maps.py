@@ -21,7 +21,7 @@ from remixbench.leaderboard.maps import ideal_masks
 from remixbench.leaderboard.measure import truth_of
 from remixbench.leaderboard.record import Record, read_record
 from remixbench.leaderboard.submission import digest_of
-from remixbench.scoring.map_files import read_maps
+from remixbench.scoring.io import read_maps
 from remixbench.training.maps import writing_maps
 from remixbench.training.trained import load_system
 

@@ -1,12 +1,14 @@
 """Intervals: groups are drawn whole, draws are shared between systems, and coverage is near what is claimed."""
 
+import json
+
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
 from remixbench.errors import InputError
 from remixbench.scoring import Predictions, compare, event_table, groups_of, make_reference, score_predictions
-from remixbench.scoring.bootstrap import interval, resample_weights
+from remixbench.scoring.bootstrap import bootstrap_weights, interval
 
 
 def fold(seed, clips=200, classes=4, skill=0.5, groups=None):
@@ -22,7 +24,7 @@ def fold(seed, clips=200, classes=4, skill=0.5, groups=None):
 def test_groups_are_drawn_whole_and_as_many_as_there_are():
     groups = groups_of([("a", "b"), ("c",), ("a", "b"), ("d",), ("c",)])
     assert groups.tolist() == [0, 1, 0, 2, 1]
-    weights = resample_weights(groups, 500, 0)
+    weights = bootstrap_weights(groups, 500, 0)
     assert (weights[0] == weights[2]).all()
     assert (weights[1] == weights[4]).all()
     assert (weights[0] + weights[1] + weights[3] == 3).all()
@@ -31,14 +33,14 @@ def test_groups_are_drawn_whole_and_as_many_as_there_are():
 
 def test_a_seed_gives_the_same_draws():
     groups = np.arange(10)
-    assert (resample_weights(groups, 20, 3) == resample_weights(groups, 20, 3)).all()
-    assert (resample_weights(groups, 20, 3) != resample_weights(groups, 20, 4)).any()
+    assert (bootstrap_weights(groups, 20, 3) == bootstrap_weights(groups, 20, 3)).all()
+    assert (bootstrap_weights(groups, 20, 3) != bootstrap_weights(groups, 20, 4)).any()
 
 
 def test_the_interval_is_that_of_a_plain_loop():
     reference, predictions = fold(0)
-    made = score_predictions(reference, predictions, resamples=200, seed=5)
-    weights = resample_weights(reference.groups, 200, 5).astype(int)
+    made = score_predictions(reference, predictions, bootstrap=200, seed=5)
+    weights = bootstrap_weights(reference.groups, 200, 5).astype(int)
     values = []
     for draw in weights.T:
         rows = np.repeat(np.arange(200), draw)
@@ -48,7 +50,7 @@ def test_the_interval_is_that_of_a_plain_loop():
             )
         )
     assert made.samples["macro_ap"] == pytest.approx(np.array(values), abs=1e-12)
-    assert made.intervals["macro_ap"] == pytest.approx(interval(made.figures["macro_ap"], np.array(values)))
+    assert made.intervals["macro_ap"] == pytest.approx(interval(made.values["macro_ap"], np.array(values)))
 
 
 def test_an_interval_lies_about_its_figure_within_what_was_seen():
@@ -66,18 +68,18 @@ def test_grouped_clips_give_wider_intervals_than_single_ones():
     single, _ = fold(1)
     widths = []
     for reference in (grouped, single):
-        low, high = score_predictions(reference, Predictions(scores), resamples=300).intervals["micro_ap"]
+        low, high = score_predictions(reference, Predictions(scores), bootstrap=300).intervals["micro_ap"]
         widths.append(high - low)
     assert widths[0] > 1.5 * widths[1]
 
 
 def test_about_95_in_100_intervals_hold_the_true_figure():
     truth = np.mean(
-        [score_predictions(*fold(seed, clips=4000), resamples=0).figures["micro_ap"] for seed in range(1000, 1005)]
+        [score_predictions(*fold(seed, clips=4000), bootstrap=0).values["micro_ap"] for seed in range(1000, 1005)]
     )
     held = 0
     for seed in range(60):
-        low, high = score_predictions(*fold(seed), resamples=200, seed=seed).intervals["micro_ap"]
+        low, high = score_predictions(*fold(seed), bootstrap=200, seed=seed).intervals["micro_ap"]
         held += low <= truth <= high
     assert 51 <= held <= 60
 
@@ -86,9 +88,9 @@ def test_comparison_is_paired():
     reference, better = fold(2, skill=0.6)
     noise = np.random.default_rng(0).random(better.clip_scores.shape)
     worse = Predictions(0.8 * better.clip_scores + 0.2 * noise)
-    first, second = (score_predictions(reference, p, resamples=300) for p in (better, worse))
+    first, second = (score_predictions(reference, p, bootstrap=300) for p in (better, worse))
     result = compare(first, second)["micro_ap"]
-    assert result.difference == pytest.approx(first.figures["micro_ap"] - second.figures["micro_ap"])
+    assert result.difference == pytest.approx(first.values["micro_ap"] - second.values["micro_ap"])
     paired = first.samples["micro_ap"] - second.samples["micro_ap"]
     assert result.superiority == pytest.approx((paired > 0).mean())
     apart = np.hypot(first.samples["micro_ap"].std(), second.samples["micro_ap"].std())
@@ -98,19 +100,19 @@ def test_comparison_is_paired():
     assert compare(first, first)["micro_ap"].superiority == 0.5
 
 
-def test_scores_on_other_draws_are_not_compared():
+def test_scores_on_other_bootstrap_samples_are_not_compared():
     reference, predictions = fold(3)
-    first = score_predictions(reference, predictions, resamples=10, seed=0)
-    with pytest.raises(ValueError, match="same draws"):
-        compare(first, score_predictions(reference, predictions, resamples=10, seed=1))
+    first = score_predictions(reference, predictions, bootstrap=10, seed=0)
+    with pytest.raises(ValueError, match="same bootstrap samples"):
+        compare(first, score_predictions(reference, predictions, bootstrap=10, seed=1))
 
 
-def test_the_json_form_is_plain():
-    import json
-
+def test_all_but_the_samples_can_be_written_as_json():
     reference, predictions = fold(4)
-    text = json.dumps(score_predictions(reference, predictions, resamples=10).as_json(), allow_nan=False)
-    assert json.loads(text)["settings"]["groups"] == 200
+    scores = score_predictions(reference, predictions, bootstrap=10)
+    for part in (scores.values, scores.per_class, scores.intervals, scores.settings):
+        json.dumps(part, allow_nan=False)
+    assert scores.settings["groups"] == 200
 
 
 @pytest.mark.parametrize(
@@ -127,4 +129,4 @@ def test_the_json_form_is_plain():
 def test_predictions_for_another_reference_are_refused(change, expected):
     reference, predictions = fold(5)
     with pytest.raises(InputError, match=expected):
-        score_predictions(reference, change(predictions), resamples=0)
+        score_predictions(reference, change(predictions), bootstrap=0)

@@ -6,7 +6,7 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from remixbench.errors import InputError
 from remixbench.scoring import Masks, Predictions, event_table, make_reference, score_predictions
-from remixbench.scoring.masks import curve_areas, mask_figures
+from remixbench.scoring.tf_masks import curve_areas, mask_metrics
 
 
 @pytest.fixture
@@ -25,14 +25,14 @@ def masks_of(reference, seed=0):
 
 def test_bins_are_pooled_by_class(reference):
     masks = masks_of(reference)
-    made = score_predictions(reference, Predictions(), masks=masks, resamples=10)
+    made = score_predictions(reference, Predictions(), masks=masks, bootstrap=10)
     pooled = [(masks.ideal[masks.label == k].ravel(), masks.maps[masks.label == k].ravel()) for k in (0, 1)]
-    assert made.figures["mask_ap"] == pytest.approx(np.mean([average_precision_score(*p) for p in pooled]), abs=1e-9)
-    assert made.figures["mask_auc"] == pytest.approx(np.mean([roc_auc_score(*p) for p in pooled]), abs=1e-9)
+    assert made.values["mask_ap"] == pytest.approx(np.mean([average_precision_score(*p) for p in pooled]), abs=1e-9)
+    assert made.values["mask_auc"] == pytest.approx(np.mean([roc_auc_score(*p) for p in pooled]), abs=1e-9)
     said = masks.maps / 255 >= 0.5
-    assert made.figures["mask_f1"] == pytest.approx(f1_score(masks.ideal.ravel(), said.ravel()))
-    assert made.figures["mask_f1_macro"] == pytest.approx(np.mean([f1_score(y, s / 255 >= 0.5) for y, s in pooled]))
-    assert made.per_class["per_class_mask_ap"]["c2"] is None
+    assert made.values["mask_f1"] == pytest.approx(f1_score(masks.ideal.ravel(), said.ravel()))
+    assert made.values["mask_f1_macro"] == pytest.approx(np.mean([f1_score(y, s / 255 >= 0.5) for y, s in pooled]))
+    assert made.per_class["mask_ap"]["c2"] is None
     assert made.intervals["mask_f1"] is not None
     assert made.settings["mask_threshold"] == 0.5
 
@@ -48,19 +48,19 @@ def test_areas_of_curves_where_a_side_is_missing():
 def test_a_resample_counts_the_bins_of_a_clip_as_often_as_it_was_drawn(reference):
     masks = masks_of(reference)
     twice_a_never_c = np.array([[1.0, 2.0], [1.0, 1.0], [1.0, 0.0]])
-    found = mask_figures(reference, masks, twice_a_never_c)
+    found = mask_metrics(reference, masks, twice_a_never_c)
     for label in (0, 1):
         drawn = [k for k in np.flatnonzero(masks.label == label) for _ in range(int(twice_a_never_c[masks.clip[k], 1]))]
         bins = masks.ideal[drawn].ravel(), masks.maps[drawn].ravel()
-        assert found["per_class_mask_ap"][label, 1] == pytest.approx(average_precision_score(*bins), abs=1e-12)
-        assert found["per_class_mask_auc"][label, 1] == pytest.approx(roc_auc_score(*bins), abs=1e-12)
+        assert found.per_class["mask_ap"][label, 1] == pytest.approx(average_precision_score(*bins), abs=1e-12)
+        assert found.per_class["mask_auc"][label, 1] == pytest.approx(roc_auc_score(*bins), abs=1e-12)
 
 
 def test_areas_have_intervals(reference):
-    made = score_predictions(reference, Predictions(), masks=masks_of(reference), resamples=50)
+    made = score_predictions(reference, Predictions(), masks=masks_of(reference), bootstrap=50)
     for name in ("mask_ap", "mask_auc"):
         low, high = made.intervals[name]
-        assert low <= made.figures[name] <= high
+        assert low <= made.values[name] <= high
         assert low < high
 
 

@@ -17,17 +17,17 @@ def everything():
     predictions = Predictions(scores.max(1).astype(np.float64), scores, np.arange(51) / 10)
     clip, label = np.nonzero(reference.weak)
     maps = rng.integers(0, 256, (3, 10, 4)).astype(np.uint8)
-    return score_predictions(reference, predictions, masks=Masks(clip, label, maps, maps > 100), resamples=20)
+    return score_predictions(reference, predictions, masks=Masks(clip, label, maps, maps > 100), bootstrap=20)
 
 
 def test_every_metric_is_computed_and_every_computed_one_is_registered():
     scores = everything()
-    computed = {*scores.figures, *(name.removeprefix("per_class_") for name in scores.per_class)}
+    computed = {*scores.values, *(name.removeprefix("") for name in scores.per_class)}
     assert computed == set(METRICS)
 
 
 def test_values_lie_in_the_registered_range():
-    for name, value in everything().figures.items():
+    for name, value in everything().values.items():
         low, high = METRICS[name].range
         assert low <= value <= high, name
 

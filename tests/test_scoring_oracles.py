@@ -12,13 +12,9 @@ import numpy as np
 import pytest
 from scoring_cases import THRESHOLD, make_case
 
-from remixbench.scoring import Predictions, event_table, make_reference, psds
-from remixbench.scoring.counting import f1_figures
-from remixbench.scoring.event_based import event_counts
-from remixbench.scoring.intersection import intersection_counts
-from remixbench.scoring.psds_points import curves as curves_of
-from remixbench.scoring.psds_points import truth_of
-from remixbench.scoring.segment import segment_counts
+from remixbench.scoring import Predictions, event_table, make_reference
+from remixbench.scoring.detection import event_metrics
+from remixbench.scoring.psds import psds_metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON = Path(os.environ.get("REMIXBENCH_ORACLES", ROOT / ".venv-oracles")) / "bin" / "python"
@@ -67,30 +63,17 @@ def ask(scorer, cases, folder):
     return json.loads((folder / "out.json").read_text())
 
 
-def counts_of(reference, decided):
-    shape = reference.weak.shape
-    segment, errors = segment_counts(reference.events, decided, reference.durations, shape[1])
-    counts = {
-        "segment_f1": segment,
-        "event_onset_f1": event_counts(reference.events, decided, *shape, offsets=False),
-        "event_f1": event_counts(reference.events, decided, *shape, offsets=True),
-        "intersection_f1": intersection_counts(reference.events, decided, *shape),
-    }
-    return counts, errors
-
-
 def ours_of(reference, decided):
-    counts, errors = counts_of(reference, decided)
-    weights = np.ones((len(reference.filenames), 1))
-    figures = {}
-    for name, count in counts.items():
-        made = f1_figures(name, count, weights)
-        figures[name] = made[name][0]
-        for label, value in zip(reference.classes, made[f"per_class_{name}"][:, 0], strict=True):
-            figures[f"{name} {label}"] = value
-    truth = counts["segment_f1"].truth.sum()
-    figures["segment_er"] = errors.sum() / truth if truth else np.nan
-    return figures
+    return one_value(event_metrics(reference, decided, None), reference)
+
+
+def one_value(compute, reference):
+    """Return the values over all classes and of each class ("name class")."""
+    values = compute(np.ones((len(reference.filenames), 1)))
+    found = {name: value[0] for name, value in values.overall.items()}
+    for name, each in values.per_class.items():
+        found |= {f"{name} {label}": value[0] for label, value in zip(reference.classes, each, strict=True)}
+    return found
 
 
 def agree(ours, theirs):
@@ -102,7 +85,7 @@ def test_segment_and_event_scores_are_those_of_sed_eval(cases, tmp_path):
     for seed, (case, theirs) in enumerate(zip(cases, ask("sed_eval", cases, tmp_path), strict=True)):
         for name, value in ours_of(case[0], case[2]).items():
             if name not in theirs or (name.startswith("event") and seed % 2):
-                continue  # on the frames' grid sed_eval's float comparison misses exact collars: see event_based
+                continue  # on the frames' grid sed_eval's float comparison misses exact collars: see detection
             if name == "segment_er" and np.isnan(value):
                 continue  # nothing is true: sed_eval divides by 2.2e-16
             assert agree(value, theirs[name]), (seed, name, value, theirs[name])
@@ -124,17 +107,7 @@ def test_psds_event_and_intersection_scores_are_those_of_sed_scores_eval(cases, 
 
 
 def psds_of(reference, predictions):
-    truth = truth_of(reference, predictions.frame_edges)
-    criteria = list(psds.PSDS.values())
-    made = curves_of(reference, truth, predictions.frame_scores, predictions.frame_edges, criteria)
-    weights = np.ones((len(reference.filenames), 1))
-    figures = {}
-    for (name, each), curves in zip(psds.PSDS.items(), made, strict=True):
-        values = psds.psds_figures(name, each, reference, truth, curves, weights)
-        figures[name] = values[name][0]
-        for label, value in zip(reference.classes, values[f"per_class_{name}"][:, 0], strict=True):
-            figures[f"{name} {label}"] = value
-    return figures
+    return one_value(psds_metrics(reference, predictions.frame_scores, predictions.frame_edges), reference)
 
 
 def with_truth(case):

@@ -89,7 +89,7 @@ def attempt(path):
     except InputError as error:
         message = str(error)
     else:
-        score_predictions(REFERENCE, read, resamples=0)
+        score_predictions(REFERENCE, read, bootstrap=0)
         return read
     assert len(message.splitlines()) == 1
     return None

@@ -101,11 +101,11 @@ def _how(rows: Sequence[Row], snr: float) -> list[str]:
 
 def _parameters(settings: dict[str, Any]) -> Iterator[str]:
     """Yield what records say of their thresholds, each in a few words."""
-    main = settings.get("main_decoding")
-    for name, how in _pairs(settings.get("decodings")):
+    main = settings.get("main_postprocessing")
+    for name, how in _pairs(settings.get("postprocessings")):
         if given := _listed(how):
-            yield f"decoding {name}{' (main)' if name == main else ''}: {given}"
-    if isinstance(seconds := settings.get("segment_seconds"), (int, float)):
+            yield f"post-processing {name}{' (main)' if name == main else ''}: {given}"
+    if isinstance(seconds := settings.get("time_resolution"), (int, float)):
         yield f"segments of {seconds:g} s"
     for name, how in (
         *((key, settings.get(key)) for key in ("collar", "intersection")),

@@ -12,9 +12,8 @@ from remixbench.dataset.masks import active_frames, class_masks, ideal_binary_ma
 from remixbench.dataset.stems import Stems
 from remixbench.errors import InputError
 from remixbench.scoring import Masks, Reference
-from remixbench.scoring.events import BoolArray
-from remixbench.scoring.map_files import MAPS, read_maps
-from remixbench.scoring.masks import MapArray
+from remixbench.scoring.io import MAPS, read_maps
+from remixbench.scoring.types import BoolArray, MapArray
 
 
 def map_files(paths: Sequence[Path]) -> list[Path]:

@@ -29,8 +29,8 @@ from remixbench.scoring import (
     read_reference,
     score_predictions,
 )
-from remixbench.scoring.map_files import MAPS
-from remixbench.scoring.masks import MapArray
+from remixbench.scoring.io import MAPS
+from remixbench.scoring.types import MapArray
 
 BOOTSTRAP_SEED = 0
 NAMED = 10
@@ -158,8 +158,7 @@ def make_record(dataset: Dataset, truth: Truth, task: Task, resamples: int, dige
     masks = read_masks(dataset, truth.reference, snr, task.predictions, truth.ideals)
     if masks is None and all(path.name == MAPS for path in task.predictions):
         raise InputError(f"{task.predictions[0]}: {no_stems(dataset, snr)}")
-    scores = score_predictions(truth.reference, predictions, masks=masks, resamples=resamples, seed=BOOTSTRAP_SEED)
-    plain = scores.as_json()
+    scores = score_predictions(truth.reference, predictions, masks=masks, bootstrap=resamples, seed=BOOTSTRAP_SEED)
     return Record(
         entry=task.entry,
         made_from=Made(
@@ -176,13 +175,13 @@ def make_record(dataset: Dataset, truth: Truth, task: Task, resamples: int, dige
             resamples=resamples,
             bootstrap_seed=BOOTSTRAP_SEED,
         ),
-        figures=plain["figures"],
+        figures=scores.values,
         intervals={
-            name: tuple(ends) if ends and np.mean(~np.isnan(scores.samples[name])) >= DEFINED else None
-            for name, ends in plain["intervals"].items()
+            name: ends if ends and np.mean(~np.isnan(scores.samples[name])) >= DEFINED else None
+            for name, ends in scores.intervals.items()
         },
-        per_class={name.removeprefix("per_class_"): each for name, each in plain["per_class"].items()},
-        settings=plain["settings"],
+        per_class=scores.per_class,
+        settings=scores.settings,
         draws={name: pack(scores.samples[name]) for name in DRAWN if name in scores.samples},
     )
 

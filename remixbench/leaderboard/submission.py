@@ -25,7 +25,7 @@ from remixbench.leaderboard.names import check_name
 from remixbench.leaderboard.record import METRICS, Record, files_digest, parse_record, read_record, unpack
 from remixbench.progress import SILENT, Progress
 from remixbench.scoring import SCORING_VERSION
-from remixbench.scoring.map_files import MAPS
+from remixbench.scoring.io import MAPS
 
 FORMAT = "remixbench submission"
 VERSION = 1

@@ -1,24 +1,28 @@
-"""Predictions in, metrics out; no torch in here."""
+"""Metrics of predictions for sound event data; imports no torch."""
 
-from remixbench.scoring.evaluate import SCORING_VERSION, Difference, Scores, compare, score_predictions
-from remixbench.scoring.events import EventTable, event_table
-from remixbench.scoring.masks import Masks
-from remixbench.scoring.predictions import Predictions
-from remixbench.scoring.readers import read_predictions
-from remixbench.scoring.reference import Reference, groups_of, make_reference, read_reference
+from remixbench.scoring.evaluate import Difference, Scores, compare, score_predictions
+from remixbench.scoring.io import read_predictions, read_reference
+from remixbench.scoring.metrics import METRICS, SCORING_VERSION, Metric, find_metric, metrics_shown, paired_metrics
+from remixbench.scoring.tf_masks import Masks
+from remixbench.scoring.types import EventTable, Predictions, Reference, event_table, groups_of, make_reference
 
 __all__ = [
+    "METRICS",
     "SCORING_VERSION",
     "Difference",
     "EventTable",
     "Masks",
+    "Metric",
     "Predictions",
     "Reference",
     "Scores",
     "compare",
     "event_table",
+    "find_metric",
     "groups_of",
     "make_reference",
+    "metrics_shown",
+    "paired_metrics",
     "read_predictions",
     "read_reference",
     "score_predictions",

@@ -1,8 +1,8 @@
-"""All that can be said about one set of predictions: figures, per class figures, their intervals.
+"""Everything that can be computed from one set of predictions: metrics, values per class, their intervals.
 
-A class without positives in the fold is left out of macro means and its own figures are None, whatever was
-said about it; micro figures keep what was said about it as false alarms. PSDS, a mean over classes, leaves it
-out. What the form of the predictions cannot express is missing from the figures, never guessed.
+A class without positives in the fold is left out of macro means and its own values are None, whatever was
+predicted; micro averages keep its predictions as false alarms. PSDS, a mean over classes, leaves it
+out. What the format of the predictions cannot express is missing from the values, never guessed.
 """
 
 from __future__ import annotations
@@ -13,57 +13,44 @@ from typing import Any
 import numpy as np
 
 from remixbench.progress import SILENT, Progress
-from remixbench.scoring.bootstrap import Measure, interval, resample_weights
-from remixbench.scoring.events import FloatArray
-from remixbench.scoring.masks import Masks
-from remixbench.scoring.measures import decided, described, measures_for
-from remixbench.scoring.predictions import Predictions, check_predictions
-from remixbench.scoring.reference import Reference
+from remixbench.scoring.bootstrap import bootstrap_weights, interval
+from remixbench.scoring.metrics import SCORING_VERSION, metric_values, settings_of
+from remixbench.scoring.tf_masks import Masks
+from remixbench.scoring.types import FloatArray, Predictions, Reference
+from remixbench.scoring.validate import check_predictions
 
-SCORING_VERSION = "1"
-"""Raised whenever a figure could come out differently; rows of different versions are not compared."""
-
-RESAMPLES = 1000
+BOOTSTRAP_SAMPLES = 1000
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Figures of one system on one fold; None where a figure is undefined.
+    """Metrics of one system on one fold; None where a value is undefined.
 
     Attributes
     ----------
-    figures : {name: value}
-    per_class : {name: {label: value}}
-    intervals : {name: (low, high)}, 95 %, empty without resamples
-    settings : how the figures were made: scoring version, thresholds, decodings, resamples, seed, counts
-    samples : {name: (resamples,)}, the resampled figures, NaN where undefined
+    values : {metric: value}
+    per_class : {metric: {label: value}}
+    intervals : {metric: (low, high)}, 95 %, empty without bootstrap
+    settings : how they were computed: scoring version, thresholds, post-processings, bootstrap, counts
+    samples : {metric: (samples,)}, the values of the bootstrap samples, NaN where undefined
     """
 
-    figures: dict[str, float | None]
+    values: dict[str, float | None]
     per_class: dict[str, dict[str, float | None]]
     intervals: dict[str, tuple[float, float] | None]
     settings: dict[str, Any]
     samples: dict[str, FloatArray]
 
-    def as_json(self) -> dict[str, Any]:
-        """Return plain dicts, lists, numbers and strings, without the samples."""
-        return {
-            "figures": self.figures,
-            "per_class": self.per_class,
-            "intervals": {name: list(ends) if ends else None for name, ends in self.intervals.items()},
-            "settings": self.settings,
-        }
-
 
 @dataclass(frozen=True)
 class Difference:
-    """How much better the first of two systems is on one figure; higher is not better for an error rate.
+    """The difference of two systems in one metric.
 
     Attributes
     ----------
-    difference : figure of the first less that of the second
-    interval : 95 %, paired: both systems are scored on the same draws of clips
-    superiority : share of draws in which the first figure is the larger, equal ones counted half
+    difference : value of the first minus that of the second
+    interval : 95 %, paired: both systems are scored on the same bootstrap samples
+    superiority : share of bootstrap samples in which the first value is larger, ties counted half
     """
 
     difference: float
@@ -76,11 +63,17 @@ def score_predictions(
     predictions: Predictions,
     *,
     masks: Masks | None = None,
-    resamples: int = RESAMPLES,
+    bootstrap: int = BOOTSTRAP_SAMPLES,
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> Scores:
-    """Score predictions against the reference, with bootstrap intervals from `resamples` draws (0: none).
+    """Score predictions against the reference.
+
+    Parameters
+    ----------
+    masks : time-frequency maps and ideal masks, where the data set has stems.
+    bootstrap : number of bootstrap samples for the intervals; 0 for none.
+    seed : of the bootstrap; the same seed draws the same samples for every system.
 
     Raises
     ------
@@ -89,51 +82,47 @@ def score_predictions(
     """
     check_predictions(predictions, reference)
     clips = len(reference.filenames)
-    weights = np.concatenate((np.ones((clips, 1)), resample_weights(reference.groups, resamples, seed)), axis=1)
-    events = decided(predictions)
-    made = _measure(measures_for(reference, predictions, events, masks), weights, progress)
-    alone = {name: value for name, value in made.items() if value.ndim == 1}
-    per_class = {
-        name: {label: _plain(v) for label, v in zip(reference.classes, value[:, 0], strict=True)}
-        for name, value in made.items()
-        if value.ndim == 2
-    }
-    samples = {n: v[1:] for n, v in alone.items() if resamples and not n.endswith("_threshold")}
-    settings = {
-        "scoring_version": SCORING_VERSION,
-        "clips": clips,
-        "groups": int(reference.groups.max()) + 1,
-        "classes": len(reference.classes),
-        "classes_used": int(reference.weak.any(0).sum()),
-        "resamples": resamples,
-        "seed": seed,
-        **described(predictions, events, masks),
-    }
+    weights = np.concatenate((np.ones((clips, 1)), bootstrap_weights(reference.groups, bootstrap, seed)), axis=1)
+    computed = metric_values(reference, predictions, weights, masks, progress)
+    samples = {name: values[1:] for name, values in computed.overall.items() if bootstrap}
+    values = {name: float(values[0]) for name, values in computed.overall.items()}
     return Scores(
-        {name: _plain(value[0]) for name, value in alone.items()},
-        per_class,
-        {name: interval(float(alone[name][0]), values) for name, values in samples.items()},
-        settings,
-        samples,
+        values={name: _defined(value) for name, value in values.items()},
+        per_class={
+            name: {label: _defined(value) for label, value in zip(reference.classes, each[:, 0], strict=True)}
+            for name, each in computed.per_class.items()
+        },
+        intervals={name: interval(values[name], each) for name, each in samples.items()},
+        settings={
+            "scoring_version": SCORING_VERSION,
+            "clips": clips,
+            "groups": int(reference.groups.max()) + 1,
+            "classes": len(reference.classes),
+            "classes_used": int(reference.weak.any(0).sum()),
+            "bootstrap_samples": bootstrap,
+            "bootstrap_seed": seed,
+            **settings_of(predictions, masks),
+        },
+        samples=samples,
     )
 
 
 def compare(first: Scores, second: Scores) -> dict[str, Difference | None]:
-    """Compare two systems, scored with the same reference, seed and number of resamples, figure by figure.
+    """Compare two systems, scored with the same reference, seed and number of bootstrap samples, metric by metric.
 
-    None where either figure is undefined.
+    None where either value is undefined.
 
     Raises
     ------
     ValueError
-        If the two were not resampled alike, so that draws cannot be paired.
+        If the two do not have the same bootstrap samples, so that they cannot be paired.
     """
-    alike = ("scoring_version", "clips", "groups", "resamples", "seed")
+    alike = ("scoring_version", "clips", "groups", "bootstrap_samples", "bootstrap_seed")
     if any(first.settings[key] != second.settings[key] for key in alike):
-        raise ValueError("the two systems were not scored on the same draws of clips")
+        raise ValueError("the two systems were not scored on the same bootstrap samples")
     return {
-        name: _difference(first.figures[name], second.figures[name], values, second.samples[name])
-        for name, values in first.samples.items()
+        name: _difference(first.values[name], second.values[name], samples, second.samples[name])
+        for name, samples in first.samples.items()
         if name in second.samples
     }
 
@@ -147,14 +136,5 @@ def _difference(first: float | None, second: float | None, ours: FloatArray, the
     return Difference(first - second, interval(first - second, change), superiority)
 
 
-def _measure(measures: list[Measure], weights: FloatArray, progress: Progress) -> dict[str, FloatArray]:
-    made: dict[str, FloatArray] = {}
-    with progress.bar("score", len(measures), "measure") as advance:
-        for measure in measures:
-            made.update(measure(weights))
-            advance(1)
-    return made
-
-
-def _plain(value: Any) -> float | None:
+def _defined(value: float) -> float | None:
     return None if np.isnan(value) else float(value)

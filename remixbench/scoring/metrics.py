@@ -7,10 +7,24 @@ this registry, so nothing else has to change.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
+from remixbench.dataset.masks import KONG_MARGIN_DB
 from remixbench.errors import unknown
+from remixbench.progress import SILENT, Progress
+from remixbench.scoring import detection, psds
+from remixbench.scoring.bootstrap import MetricValues
+from remixbench.scoring.clip_based import TAGGING_THRESHOLD, frame_average_precision, tagging_metrics
+from remixbench.scoring.postprocessing import MAIN, POSTPROCESSINGS, detections
+from remixbench.scoring.tf_masks import MASK_THRESHOLD, Masks, mask_metrics
+from remixbench.scoring.types import FloatArray, Predictions, Reference
+
+SCORING_VERSION = "2"
+"""Raised whenever a value could come out differently; rows of different versions are not compared."""
+EVENT_LIST = "events"
+"""Events as handed in, without post-processing."""
 
 Family = Literal["tagging", "detection", "time-frequency", "separation"]
 Average = Literal["micro", "macro", "none"]
@@ -51,10 +65,10 @@ _TAGGING = (
     Metric("macro_ap", "macro-AP", "tagging", "macro", shown="main", paired=True),
     Metric("macro_auc", "AUC", "tagging", "macro", shown="main", paired=True),
     Metric("lwlrap", "lwlrap", "tagging", "none", shown="details"),
-    Metric("tagging_f1@0.5", "tagging F1 @0.5", "tagging", "micro"),
-    Metric("tagging_f1@0.5_macro", "macro tagging F1 @0.5", "tagging", "macro"),
-    Metric("tagging_f1_best", "best tagging F1", "tagging", "micro"),
-    Metric("tagging_f1_best_threshold", "threshold of best tagging F1", "tagging", "none"),
+    Metric("tagging_f1", "tagging F1 @0.5", "tagging", "micro"),
+    Metric("tagging_f1_macro", "macro tagging F1 @0.5", "tagging", "macro"),
+    Metric("tagging_f1_oracle", "oracle tagging F1", "tagging", "micro"),
+    Metric("tagging_f1_oracle_threshold", "oracle tagging threshold", "tagging", "none"),
     Metric("ap", "AP", "tagging", "none"),
     Metric("auc", "AUC of a class", "tagging", "none"),
 )
@@ -85,8 +99,6 @@ _TIME_FREQUENCY = (
 
 SHOWN_OTHERWISE_DETECTED = {"hysteresis": ("segment_f1", "event_f1", "frame_f1")}
 """Metrics that have columns for a post-processing besides the main one."""
-OTHER_POSTPROCESSING = ("threshold", "hysteresis")
-"""Post-processings besides the main one, by which events are also detected."""
 
 
 def _otherwise(metric: Metric, how: str) -> Metric:
@@ -99,7 +111,7 @@ METRICS: dict[str, Metric] = {
     for metric in (
         *_TAGGING,
         *_DETECTED,
-        *(_otherwise(metric, how) for how in OTHER_POSTPROCESSING for metric in _DETECTED),
+        *(_otherwise(metric, how) for how in POSTPROCESSINGS if how != MAIN for metric in _DETECTED),
         *_THRESHOLD_FREE,
         *_TIME_FREQUENCY,
     )
@@ -132,3 +144,61 @@ def metrics_shown(family: Family | None = None, *shown: str) -> tuple[Metric, ..
 def paired_metrics() -> tuple[str, ...]:
     """Return the names of the metrics that two systems are compared by."""
     return tuple(metric.name for metric in METRICS.values() if metric.paired)
+
+
+def metric_values(
+    reference: Reference,
+    predictions: Predictions,
+    weights: FloatArray,
+    masks: Masks | None = None,
+    progress: Progress = SILENT,
+) -> MetricValues:
+    """Compute every metric that the predictions can express.
+
+    Parameters
+    ----------
+    weights : (clips, samples), how often each clip counts in each bootstrap sample.
+    """
+    scores, edges = predictions.frame_scores, predictions.frame_edges
+    steps: list[tuple[str, Callable[[FloatArray], MetricValues]]] = []
+    if predictions.clip_scores is not None:
+        steps.append(("", tagging_metrics(reference, predictions.clip_scores)))
+    if predictions.events is not None:
+        steps.append(("", detection.event_metrics(reference, predictions.events, edges)))
+    else:
+        for how, events in detections(predictions).items():
+            suffix = "" if how == MAIN else f"[{how}]"
+            steps.append((suffix, detection.event_metrics(reference, events, edges)))
+    if scores is not None and edges is not None:
+        steps.append(("", frame_average_precision(reference, scores, edges)))
+        steps.append(("", psds.psds_metrics(reference, scores, edges)))
+    if masks is not None:
+        steps.append(("", lambda weights: mask_metrics(reference, masks, weights)))
+    values = MetricValues()
+    with progress.bar("score", len(steps), "family") as advance:
+        for suffix, compute in steps:
+            values.update(compute(weights).renamed(suffix))
+            advance(1)
+    return values
+
+
+def settings_of(predictions: Predictions, masks: Masks | None = None) -> dict[str, Any]:
+    """Return the thresholds and post-processings behind the metrics, as plain values."""
+    settings: dict[str, Any] = {}
+    if predictions.clip_scores is not None:
+        settings["tagging_threshold"] = TAGGING_THRESHOLD
+    found = [EVENT_LIST] if predictions.events is not None else list(detections(predictions))
+    if found:
+        settings["postprocessings"] = {how: asdict(POSTPROCESSINGS[how]) if how != EVENT_LIST else {} for how in found}
+        settings["main_postprocessing"] = EVENT_LIST if EVENT_LIST in found else MAIN
+        settings["time_resolution"] = detection.TIME_RESOLUTION
+        settings["collar"] = {
+            "seconds": detection.COLLAR,
+            "percentage_of_length": detection.PERCENTAGE_OF_LENGTH,
+        }
+        settings["intersection"] = {"dtc": detection.DTC, "gtc": detection.GTC}
+    if predictions.frame_scores is not None:
+        settings["psds"] = {name: asdict(criteria) for name, criteria in psds.PSDS.items()}
+    if masks is not None:
+        settings["mask_threshold"], settings["mask_margin_db"] = MASK_THRESHOLD, KONG_MARGIN_DB
+    return settings

@@ -1,30 +1,60 @@
-"""PSDS (Bilen et al. 2020), exact over all thresholds as Ebbers et al. 2022 define it, with resampled clips.
+"""PSDS (Bilen et al. 2020), exact over all thresholds as Ebbers et al. 2022 define it, with bootstrap samples of clips.
 
-A detection is relevant if at least `dtc` of it lies on true events of its class; else it is a false alarm,
-and also a cross trigger of every other class whose events cover at least `cttc` of it. A true event is found
+A detection is relevant if at least `dtc` of it lies on reference events of its class; else it is a false alarm,
+and also a cross trigger of every other class whose events cover at least `cttc` of it. A reference event is found
 if relevant detections cover at least `gtc` of it. For each class the found share is drawn over the effective
-false alarm rate, false alarms an hour plus `alpha_ct` times the mean over the other classes of cross triggers
-an hour of their sound. PSDS is the area under the mean of these staircases less `alpha_st` times their
-standard deviation, not below 0, up to 100 false alarms an hour, over 100.
+false positive rate, false alarms per hour plus `alpha_ct` times the mean over the other classes of cross triggers
+per hour of their events. PSDS is the area under the mean of these staircases less `alpha_st` times their
+standard deviation, not below 0, up to `max_efpr` per hour, over `max_efpr`.
 
 Lengths are whole microseconds. A class without events in the fold takes no part, neither as a class nor as
-one to be triggered. With that the figures equal those of sed_scores_eval, which refuses such a class, and
+one to be triggered. With that the values equal those of sed_scores_eval, which refuses such a class, and
 those of psds_eval when it is given every threshold, to 1e-9; with 50 thresholds psds_eval underestimates
 (0.302 for 0.310 on 200 clips). With a single class there is nothing to trigger: PSDS 2 counts no cross
 triggers, where sed_scores_eval fails and psds_eval gives 0.
+
+How it is computed: as the threshold falls, detections appear at a frame's score and vanish when they grow into a
+longer one, at the higher of the two scores beside them. A sequence of T frames thus has at most T different detections
+over all thresholds (`Detections`), and counting each once where it appears and once where it vanishes is exact. Kept
+apart by clip (`Curve`), the counts of any bootstrap sample are one sparse product away.
+
+In a bootstrap sample, thresholds at which the whole fold has over twice the largest rate (and ten) are passed over:
+they could matter only if a sample held less than half of the false alarms. The value itself is exact.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from remixbench.scoring.bootstrap import Figures
-from remixbench.scoring.events import FloatArray, IntArray
-from remixbench.scoring.psds_points import MAX_RATE, Criteria, Curve, Truth
-from remixbench.scoring.reference import Reference
-from remixbench.scoring.tagging import divide
+from remixbench.scoring.bootstrap import MetricFunction, MetricValues, divide
+from remixbench.scoring.types import (
+    Float32Array,
+    FloatArray,
+    IntArray,
+    Reference,
+    expand,
+    microseconds,
+    select_class,
+)
+
+MAX_EFPR = 100.0
+"""False positives per hour up to which PSDS takes the area."""
+
+
+@dataclass(frozen=True)
+class Criteria:
+    """The criteria of PSDS; without cross triggers `alpha_ct` is 0."""
+
+    dtc: float
+    gtc: float
+    cttc: float
+    alpha_ct: float
+    alpha_st: float
+
 
 PSDS = {
     "psds1": Criteria(dtc=0.7, gtc=0.7, cttc=0.3, alpha_ct=0.0, alpha_st=1.0),
@@ -32,48 +62,62 @@ PSDS = {
 }
 
 
-def psds_figures(
+def psds_metrics(reference: Reference, scores: Float32Array, frame_edges: FloatArray) -> MetricFunction:
+    """Return PSDS 1 and 2 of frame scores (clips, frames, classes), and the area under the staircase of each class."""
+
+    def compute(weights: FloatArray) -> MetricValues:
+        pairs = reference_pairs(reference, frame_edges)
+        made = curves(reference, pairs, scores, frame_edges, list(PSDS.values()))
+        values = MetricValues()
+        for (name, criteria), each in zip(PSDS.items(), made, strict=True):
+            values.update(psds_values(name, criteria, reference, pairs, each, weights))
+        return values
+
+    return compute
+
+
+def psds_values(
     name: str,
     criteria: Criteria,
     reference: Reference,
-    truth: Truth,
+    pairs: ReferencePairs,
     made: list[Curve],
     weights: FloatArray,
-) -> Figures:
-    """Return PSDS `name` and the area under the staircase of each class, for weights (clips, resamples).
+) -> MetricValues:
+    """Return PSDS `name` and the area under the staircase of each class, for weights (clips, samples).
 
-    Undefined (NaN) for a class, or a resample, without true events.
+    Undefined (NaN) for a class, or a bootstrap sample, without reference events.
     """
     classes = len(reference.classes)
     each = np.full((classes, weights.shape[1]), np.nan)
     overall = np.full(weights.shape[1], np.nan)
-    labels = np.unique(truth.label)
+    labels = np.unique(pairs.label)
     widest = max((curve.found.shape[0] for curve in made), default=1)
     at_once = max(1, min(128, 8_000_000 // max(1, widest)))
     for start in range(0, weights.shape[1], at_once):
         part = slice(start, start + at_once)
         if made:
-            each[labels, part], overall[part] = _areas(criteria, reference, truth, labels, made, weights[:, part])
-    return {name: overall, f"per_class_{name}": each}
+            each[labels, part], overall[part] = _areas(criteria, reference, pairs, labels, made, weights[:, part])
+    return MetricValues({name: overall}, {name: each})
 
 
 def _areas(
     criteria: Criteria,
     reference: Reference,
-    truth: Truth,
+    pairs: ReferencePairs,
     labels: IntArray,
     made: list[Curve],
     weights: FloatArray,
 ) -> tuple[FloatArray, FloatArray]:
     weights = np.ascontiguousarray(weights)
     hours = reference.durations @ weights / 3600
-    by_class = sparse.csr_matrix((np.ones(len(truth.label)), (truth.label, np.arange(len(truth.label)))))
-    on_pairs = weights[truth.clip]
-    events = by_class @ (on_pairs * truth.events[:, None])
-    sound = by_class @ (on_pairs * truth.seconds[:, None]) / 3600
+    by_class = sparse.csr_matrix((np.ones(len(pairs.label)), (pairs.label, np.arange(len(pairs.label)))))
+    on_pairs = weights[pairs.clip]
+    events = by_class @ (on_pairs * pairs.events[:, None])
+    active = by_class @ (on_pairs * pairs.seconds[:, None]) / 3600
     taking_part = events[labels] > 0
     classes = taking_part.sum(0)
-    crossing = divide(on_pairs, sound[truth.label], 0.0)
+    crossing = divide(on_pairs, active[pairs.label], 0.0)
     areas = np.full((len(labels), weights.shape[1]), np.nan)
     rates: list[FloatArray] = []
     rises: list[FloatArray] = []
@@ -82,10 +126,10 @@ def _areas(
         share, rate = _staircase(curve, criteria, weights, crossing, hours, np.maximum(classes - 1, 1))
         share = np.where(taking_part[k], divide(share, np.broadcast_to(events[label], share.shape)), 0.0)
         order = np.argsort(rate, axis=1)
-        rate = np.minimum(np.take_along_axis(rate, order, 1), MAX_RATE)
+        rate = np.minimum(np.take_along_axis(rate, order, 1), MAX_EFPR)
         share = np.maximum.accumulate(np.take_along_axis(share.T, order, 1), axis=1)
-        width = np.diff(rate, axis=1, append=MAX_RATE)
-        areas[k] = np.where(taking_part[k], (share * width).sum(1) / MAX_RATE, np.nan)
+        width = np.diff(rate, axis=1, append=MAX_EFPR)
+        areas[k] = np.where(taking_part[k], (share * width).sum(1) / MAX_EFPR, np.nan)
         rates.append(rate)
         rises.append(np.diff(share, axis=1, prepend=0.0))
         squares.append(np.diff(share**2, axis=1, prepend=0.0))
@@ -98,7 +142,7 @@ def _areas(
     # Shares are fractions of whole events, so a variance this small is rounding of zero.
     spread = np.sqrt(np.where(variance > 1e-13, variance, 0.0))
     height = np.maximum(mean - criteria.alpha_st * spread, 0.0)
-    area = (height * np.diff(rate, axis=1, append=MAX_RATE)).sum(1) / MAX_RATE
+    area = (height * np.diff(rate, axis=1, append=MAX_EFPR)).sum(1) / MAX_EFPR
     return areas, np.where(classes > 0, area, np.nan)
 
 
@@ -110,7 +154,7 @@ def _staircase(
     hours: FloatArray,
     others: npt.NDArray[np.int64],
 ) -> tuple[FloatArray, FloatArray]:
-    """Return found events (steps, resamples) and the lowest effective rate (resamples, steps) for them.
+    """Return found events (steps, samples) and the lowest effective rate (samples, steps) for them.
 
     Between two changes of what is found only the lowest rate matters, so a step is a run of such points.
     """
@@ -125,3 +169,256 @@ def _staircase(
     lowest = np.minimum.reduceat(rate, opening, axis=0)
     found = np.cumsum(curve.found[opening] @ weights, axis=0)
     return found, np.ascontiguousarray(np.maximum(lowest, 0.0).T)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """How counts of one class change as the threshold falls, each change point a row.
+
+    Attributes
+    ----------
+    found, false : (points, clips) sparse; change of found events and of false alarms
+    crossed : (points, pairs) sparse; change of cross triggers of each other class in each clip (`ReferencePairs`)
+    """
+
+    found: sparse.csr_matrix
+    false: sparse.csr_matrix
+    crossed: sparse.csr_matrix
+
+
+@dataclass(frozen=True)
+class ReferencePairs:
+    """Reference events by pairs of clip and class that have any, in the order of clip and class.
+
+    Attributes
+    ----------
+    clip, label : (pairs,)
+    seconds : (pairs,) how long the class is active in the clip
+    events : (pairs,) how many events it has there
+    cover : (pairs, frames + 1) microseconds of it before each frame edge
+    first : (clips + 1,) the first pair of each clip
+    """
+
+    clip: IntArray
+    label: IntArray
+    seconds: FloatArray
+    events: FloatArray
+    cover: IntArray
+    first: IntArray
+
+
+def reference_pairs(reference: Reference, edges: FloatArray) -> ReferencePairs:
+    """Return the reference events by pairs of clip and class, on a grid of frame edges in seconds."""
+    events = reference.events
+    clips, classes = reference.weak.shape
+    keys, pair = np.unique(events.clip * classes + events.label, return_inverse=True)
+    onset, offset, grid = microseconds(events.onset), microseconds(events.offset), microseconds(edges)
+    cover = np.zeros((len(keys), len(grid)), np.int64)
+    np.add.at(cover, pair, np.clip(grid - onset[:, None], 0, (offset - onset)[:, None]))
+    clip = keys // classes
+    length = np.bincount(pair, weights=events.offset - events.onset, minlength=len(keys)).astype(np.float64)
+    number = np.bincount(pair, minlength=len(keys)).astype(np.float64)
+    return ReferencePairs(clip, keys % classes, length, number, cover, np.searchsorted(clip, np.arange(clips + 1)))
+
+
+def curves(
+    reference: Reference, pairs: ReferencePairs, scores: Float32Array, edges: FloatArray, criteria: list[Criteria]
+) -> list[list[Curve]]:
+    """Return for each of the criteria the curves of the classes that have events, in order of class.
+
+    Parameters
+    ----------
+    scores : (clips, frames, classes)
+    edges : (frames + 1,) seconds
+    """
+    limit = 2 * MAX_EFPR * reference.durations.sum() / 3600 + 10
+    result: list[list[Curve]] = [[] for _ in criteria]
+    for label in np.unique(pairs.label):
+        detections = detections_of(np.ascontiguousarray(scores[:, :, label].T))
+        for made, each in zip(result, criteria, strict=True):
+            made.append(_curve(reference, pairs, detections, microseconds(edges), int(label), each, limit))
+    return result
+
+
+def _curve(
+    reference: Reference,
+    pairs: ReferencePairs,
+    detections: Detections,
+    grid: IntArray,
+    label: int,
+    criteria: Criteria,
+    limit: float,
+) -> Curve:
+    clips, levels = len(reference.filenames), len(detections.scores)
+    length = grid[detections.stop] - grid[detections.start]
+    pair_of = np.full(clips, -1)
+    mine = np.flatnonzero(pairs.label == label)
+    pair_of[pairs.clip[mine]] = mine
+    at = pair_of[detections.clip]
+    relevant = np.zeros(len(length), bool)
+    some = np.flatnonzero(at >= 0)
+    relevant[some] = _overlap(pairs, at[some], detections, some) >= np.rint(criteria.dtc * length[some])
+    if criteria.dtc <= 0:
+        relevant[:] = True
+    wrong = np.flatnonzero(~relevant)
+
+    alarms = np.bincount(detections.birth[wrong], minlength=levels + 1)
+    alarms -= np.bincount(detections.death[wrong], minlength=levels + 1)
+    kept = np.cumsum(alarms[:-1]) <= limit
+    # Changes at levels that are passed over are added to the next one that is kept.
+    row = np.concatenate((np.cumsum(kept) - kept, [int(kept.sum())]))
+    rows = int(kept.sum())
+
+    false = _changes(row, rows, detections, wrong, detections.clip[wrong], clips)
+    found = _found(reference, pairs, detections, grid, label, np.flatnonzero(relevant), criteria, row, rows)
+    crossed = sparse.csr_matrix((rows, len(pairs.clip)))
+    if criteria.alpha_ct > 0:
+        # The last row that is kept bounds what has to be looked at.
+        wrong = wrong[row[detections.birth[wrong]] < rows]
+        ways = pairs.first[detections.clip[wrong]]
+        until = pairs.first[detections.clip[wrong] + 1]
+        which, pair = expand(ways, until)
+        other = pairs.label[pair] != label
+        which, pair = wrong[which[other]], pair[other]
+        hit = _overlap(pairs, pair, detections, which) >= np.rint(criteria.cttc * length[which])
+        crossed = _changes(row, rows, detections, which[hit], pair[hit], len(pairs.clip))
+    busy = np.flatnonzero(sum(np.diff(matrix.indptr) for matrix in (false, found, crossed)))
+    return Curve(found[busy], false[busy], crossed[busy])
+
+
+def _overlap(pairs: ReferencePairs, pair: IntArray, detections: Detections, which: IntArray) -> IntArray:
+    """Return for how many microseconds of each detection each pair's class is active."""
+    cover = pairs.cover.reshape(-1)
+    base = pair * pairs.cover.shape[1]
+    overlap: IntArray = cover[base + detections.stop[which]] - cover[base + detections.start[which]]
+    return overlap
+
+
+def _changes(
+    row: IntArray, rows: int, detections: Detections, which: IntArray, column: IntArray, columns: int
+) -> sparse.csr_matrix:
+    """Return (rows, columns): +1 where each of the detections appears, -1 where it vanishes."""
+    at = np.concatenate((row[detections.birth[which]], row[detections.death[which]]))
+    sign = np.repeat([1.0, -1.0], len(which))
+    return _matrix(at, np.concatenate((column, column)), sign, rows, columns)
+
+
+def _matrix(row: IntArray, column: IntArray, value: FloatArray, rows: int, columns: int) -> sparse.csr_matrix:
+    inside = row < rows
+    matrix = sparse.csr_matrix((value[inside], (row[inside], column[inside])), shape=(rows, columns))
+    matrix.eliminate_zeros()
+    return matrix
+
+
+def _found(
+    reference: Reference,
+    pairs: ReferencePairs,
+    detections: Detections,
+    grid: IntArray,
+    label: int,
+    relevant: IntArray,
+    criteria: Criteria,
+    row: IntArray,
+    rows: int,
+) -> sparse.csr_matrix:
+    """Return (rows, clips): how many reference events become found, less those no longer found."""
+    events = select_class(reference.events, label)
+    onset, offset = microseconds(events.onset), microseconds(events.offset)
+    clip = detections.clip[relevant]
+    which, event = expand(np.searchsorted(events.clip, clip), np.searchsorted(events.clip, clip, "right"))
+    which = relevant[which]
+    overlap = np.minimum(grid[detections.stop[which]], offset[event])
+    overlap -= np.maximum(grid[detections.start[which]], onset[event])
+    touching = overlap > 0
+    which, event, overlap = which[touching], event[touching], overlap[touching]
+
+    level = np.concatenate((detections.birth[which], detections.death[which]))
+    amount = np.concatenate((overlap, -overlap))
+    event = np.concatenate((event, event))
+    order = np.lexsort((level, event))
+    level, amount, event = level[order], amount[order], event[order]
+    # Each event's changes sum to what never vanishes; its own sum starts again at zero.
+    total = np.cumsum(amount)
+    opening = np.concatenate(([True], event[1:] != event[:-1]))[: len(event)]
+    before = (total - amount)[opening]
+    covered = total - np.repeat(before, np.diff(np.concatenate((np.flatnonzero(opening), [len(event)]))))
+    closing = np.concatenate(((event[1:] != event[:-1]) | (level[1:] != level[:-1]), [True]))[: len(event)]
+    level, event, covered = level[closing], event[closing], covered[closing]
+    met = (covered >= np.rint(criteria.gtc * (offset - onset))[event]).astype(np.float64)
+    same = np.concatenate(([False], event[1:] == event[:-1]))[: len(event)]
+    change = met - np.where(same, np.concatenate(([0.0], met[:-1]))[: len(met)], 0.0)
+    return _matrix(row[level], events.clip[event], change, rows, len(reference.filenames))
+
+
+Indices = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Detections of one class in many clips over all thresholds; level 0 is the highest score of the class.
+
+    Attributes
+    ----------
+    scores : (levels,) distinct scores, falling; at level i everything that scores at least scores[i] is on
+    clip : (detections,) the clip of each
+    start, stop : (detections,) its first frame, and the frame after its last
+    birth, death : (detections,) the level at which it appears, and at which it has become part of a longer
+    one;
+        death is the number of levels where that never happens
+    """
+
+    scores: Float32Array
+    clip: IntArray
+    start: Indices
+    stop: Indices
+    birth: IntArray
+    death: IntArray
+
+
+def detections_of(scores: Float32Array) -> Detections:
+    """Return the detections at all thresholds of scores (frames, clips) of one class."""
+    frames, clips = scores.shape
+    before, after, kept = _bounds(scores)
+    distinct, rising = np.unique(scores.reshape(-1), return_inverse=True)
+    level = np.full((frames + 2, clips), len(distinct))
+    level[1:-1] = len(distinct) - 1 - rising.reshape(scores.shape)
+    start, clip = np.nonzero(kept)
+    left, right = before[start, clip], after[start, clip]
+    birth = level[start + 1, clip]
+    death = np.minimum(level[left, clip], level[right, clip])
+    return Detections(distinct[::-1], clip, left, right - 1, birth, death)
+
+
+def _bounds(scores: Float32Array) -> tuple[Indices, Indices, npt.NDArray[np.bool_]]:
+    """Return for each frame the nearest lower one before and after it, and whether it stands for its detection.
+
+    Frames are numbered from 1; 0 and frames + 1 stand for the ends. Of frames with one score in one detection
+    the last stands for it (only its bounds are right). All sequences go through the stack algorithm side by
+    side.
+    """
+    frames, clips = scores.shape
+    values = np.concatenate((np.full((1, clips), -np.inf, np.float32), scores)).reshape(-1)
+    before = np.zeros((frames + 1) * clips, np.int32)
+    after = np.full((frames + 1) * clips, frames + 1, np.int32)
+    kept = np.ones((frames + 1) * clips, bool)
+    for frame in range(1, frames + 1):
+        here = np.arange(frame * clips, (frame + 1) * clips)
+        value = values[here]
+        there = here - clips
+        found = values[there]
+        lower = found < value
+        before[here] = frame - 1
+        # Go back over frames that are not lower until each sequence has met one that is.
+        open_ = np.flatnonzero(~lower)
+        while len(open_):
+            place, mine = there[open_], value[open_]
+            equal = found[open_] == mine
+            kept[place[equal]] = False
+            after[place[~equal]] = frame
+            back = before[place] * np.int64(clips) + open_
+            there[open_] = back
+            before[here[open_]] = before[place]
+            found[open_] = values[back]
+            open_ = open_[found[open_] >= mine]
+    shape = (frames + 1, clips)
+    return before.reshape(shape)[1:], after.reshape(shape)[1:], kept.reshape(shape)[1:]

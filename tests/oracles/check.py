@@ -32,26 +32,26 @@ def by_sed_eval(case):
 
     reference, estimate = by_clip(case["reference"]), by_clip(case["estimate"])
     metrics = {
-        "segment": sed_eval.sound_event.SegmentBasedMetrics(case["classes"], time_resolution=1.0),
-        "event_onset": sed_eval.sound_event.EventBasedMetrics(case["classes"], evaluate_offset=False),
-        "event": sed_eval.sound_event.EventBasedMetrics(case["classes"], percentage_of_length=0.2),
+        "segment_f1": sed_eval.sound_event.SegmentBasedMetrics(case["classes"], time_resolution=1.0),
+        "event_f1_onset": sed_eval.sound_event.EventBasedMetrics(case["classes"], evaluate_offset=False),
+        "event_f1": sed_eval.sound_event.EventBasedMetrics(case["classes"], percentage_of_length=0.2),
     }
     figures = {}
     for name, metric in metrics.items():
         metric.empty_system_output_handling = "zero_score"  # its default is NaN where nothing was found
         began = time.perf_counter()
         for clip, seconds in case["durations"].items():
-            length = {"evaluated_length_seconds": seconds} if name == "segment" else {}
+            length = {"evaluated_length_seconds": seconds} if name == "segment_f1" else {}
             metric.evaluate(
                 reference_event_list=reference[clip],
                 estimated_event_list=estimate[clip],
                 **length,
             )
         overall = metric.results_overall_metrics()
-        figures[f"{name}_f1"] = overall["f_measure"]["f_measure"]
-        figures[f"{name}_er"] = overall["error_rate"]["error_rate"]
+        figures[name] = overall["f_measure"]["f_measure"]
+        figures[name.replace("f1", "er")] = overall["error_rate"]["error_rate"]
         for label, result in metric.results_class_wise_metrics().items():
-            figures[f"{name}_f1 {label}"] = result["f_measure"]["f_measure"]
+            figures[f"{name} {label}"] = result["f_measure"]["f_measure"]
         figures[f"{name} seconds"] = time.perf_counter() - began
     return figures
 
@@ -100,8 +100,8 @@ def by_sed_scores_eval(case):
             offset_collar=0.2,
             offset_collar_rate=0.2,
         ),
-        "event_onset_f1": timed(
-            "event_onset",
+        "event_f1_onset": timed(
+            "event_f1_onset",
             other.collar_based.fscore,
             threshold=threshold,
             onset_collar=0.2,

@@ -1,9 +1,8 @@
-"""A system's answers for the clips of one fold, and the checks that any of them must pass."""
+"""Checks that predictions must pass: shapes, scores in [0, 1], every clip and class once."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -11,29 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from remixbench.errors import InputError, nearest
-from remixbench.scoring.events import EventTable, FloatArray, IntArray
-from remixbench.scoring.reference import Reference
+from remixbench.scoring.types import FloatArray, IntArray, Predictions, Reference
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".aif", ".aiff")
-Float32Array = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """What a system said; what its form cannot express is None and stays blank in every table.
-
-    Attributes
-    ----------
-    clip_scores : (clips, classes) float64 in [0, 1]
-    frame_scores : (clips, frames, classes) float32 in [0, 1]
-    frame_edges : (frames + 1,) seconds, where each frame begins and ends
-    events : decided events
-    """
-
-    clip_scores: FloatArray | None = None
-    frame_scores: Float32Array | None = None
-    frame_edges: FloatArray | None = None
-    events: EventTable | None = None
 
 
 def check_predictions(predictions: Predictions, reference: Reference) -> None:

@@ -2,10 +2,10 @@
 
 The mask is true where the events' mel magnitude, raised by 5 dB, exceeds the scene's
 (`remixbench.dataset.masks.ideal_binary_mask`); of it a class has the frames in which it is active by the strong labels.
-Maps are in steps of 1/255, as they are handed in: scores of one step tie, so a pair's bins are told by how many lie at
-each step, and a resample of clips by sums of those. Bins of all given pairs of clip and class are pooled by class; the
-pairs are the classes that occur in each clip. F1 at 0.5 is given over all bins together, and as the mean over
-classes; AP and AUC are means over classes. A class without a true bin is left out of the means.
+Maps are in steps of 1/255, as they are handed in: scores of one step tie, so a pair's bins are described by how many
+lie at each step, and a bootstrap sample of clips by sums of those. Bins of all given pairs of clip and class are pooled
+by class; the pairs are the classes that occur in each clip. F1 at 0.5 is given over all bins together, and as the mean
+over classes; AP and AUC are means over classes. A class without a true bin is left out of the means.
 """
 
 from __future__ import annotations
@@ -14,19 +14,14 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from remixbench.errors import InputError
-from remixbench.scoring.bootstrap import Figures
-from remixbench.scoring.counting import Counts, f1_figures
-from remixbench.scoring.events import BoolArray, FloatArray, IntArray
-from remixbench.scoring.reference import Reference
-from remixbench.scoring.tagging import mean_defined
+from remixbench.scoring.bootstrap import MetricValues, mean_defined
+from remixbench.scoring.detection import Counts, f1_values
+from remixbench.scoring.types import MAP_STEPS, BoolArray, FloatArray, IntArray, MapArray, Reference
 
 MASK_THRESHOLD = 0.5
-MAP_STEPS = 255
-FIRST_HEARD = math.ceil(MASK_THRESHOLD * MAP_STEPS)
-MapArray = npt.NDArray[np.uint8]
+FIRST_STEP = math.ceil(MASK_THRESHOLD * MAP_STEPS)
 
 
 @dataclass(frozen=True)
@@ -36,7 +31,7 @@ class Masks:
     Attributes
     ----------
     clip, label : (pairs,) row and column in the `Reference`
-    maps : (pairs, frames, bands) uint8, what the system said in steps of 1/255
+    maps : (pairs, frames, bands) uint8, the system's maps in steps of 1/255
     ideal : (pairs, frames, bands) bool
     """
 
@@ -46,8 +41,8 @@ class Masks:
     ideal: BoolArray
 
 
-def mask_figures(reference: Reference, masks: Masks, weights: FloatArray) -> Figures:
-    """Return F1 at 0.5, AP and AUC of bins for weights (clips, resamples).
+def mask_metrics(reference: Reference, masks: Masks, weights: FloatArray) -> MetricValues:
+    """Return F1 at 0.5, AP and AUC of bins for weights (clips, samples).
 
     Raises
     ------
@@ -64,30 +59,27 @@ def mask_figures(reference: Reference, masks: Masks, weights: FloatArray) -> Fig
         raise InputError(f"maps are {masks.maps.dtype}, expected uint8 in steps of 1/{MAP_STEPS}")
     false, true = _bins_at_each_step(masks)
     shape = reference.weak.shape
-    heard_true, heard_false = true[:, FIRST_HEARD:].sum(axis=1), false[:, FIRST_HEARD:].sum(axis=1)
-    hits, truth, said = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-    for table, counts in ((hits, heard_true), (truth, true.sum(axis=1)), (said, heard_true + heard_false)):
+    true_above, false_above = true[:, FIRST_STEP:].sum(axis=1), false[:, FIRST_STEP:].sum(axis=1)
+    tp, n_ref, n_sys = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    for table, counts in ((tp, true_above), (n_ref, true.sum(axis=1)), (n_sys, true_above + false_above)):
         np.add.at(table, (masks.clip, masks.label), counts)
     ap, auc = (np.full((shape[1], weights.shape[1]), np.nan) for _ in range(2))
     for label in np.unique(masks.label):
         mine = masks.label == label
         times = weights[masks.clip[mine]].T
         ap[label], auc[label] = curve_areas(times @ true[mine], times @ false[mine])
-    return {
-        **f1_figures("mask_f1", Counts(hits, truth, said), weights),
-        "mask_ap": mean_defined(ap),
-        "mask_auc": mean_defined(auc),
-        "per_class_mask_ap": ap,
-        "per_class_mask_auc": auc,
-    }
+    values = f1_values("mask_f1", Counts(tp, n_ref, n_sys), weights)
+    areas = {"mask_ap": ap, "mask_auc": auc}
+    values.update(MetricValues({name: mean_defined(each) for name, each in areas.items()}, areas))
+    return values
 
 
 def _bins_at_each_step(masks: Masks) -> tuple[FloatArray, FloatArray]:
     """Return for every pair how many of its false and of its true bins lie at each step, (pairs, 256) both."""
     steps = MAP_STEPS + 1
     counts = np.empty((len(masks.clip), 2 * steps))
-    for k, (said, ideal) in enumerate(zip(masks.maps, masks.ideal, strict=True)):
-        counts[k] = np.bincount((said + np.where(ideal, steps, 0)).ravel(), minlength=2 * steps)
+    for k, (steps_of_map, ideal) in enumerate(zip(masks.maps, masks.ideal, strict=True)):
+        counts[k] = np.bincount((steps_of_map + np.where(ideal, steps, 0)).ravel(), minlength=2 * steps)
     return counts[:, :steps], counts[:, steps:]
 
 
@@ -98,9 +90,9 @@ def curve_areas(true: FloatArray, false: FloatArray) -> tuple[FloatArray, FloatA
     there is nothing false.
     """
     positives, negatives = true.sum(axis=-1), false.sum(axis=-1)
-    hits = np.cumsum(true[..., ::-1], axis=-1)
-    all_said = np.cumsum((true + false)[..., ::-1], axis=-1)
-    precision = np.divide(hits, all_said, out=np.zeros_like(hits), where=all_said > 0)
+    tp = np.cumsum(true[..., ::-1], axis=-1)
+    n_sys = np.cumsum((true + false)[..., ::-1], axis=-1)
+    precision = np.divide(tp, n_sys, out=np.zeros_like(tp), where=n_sys > 0)
     below = np.cumsum(false, axis=-1) - false / 2
     with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN promised
         ap = (true[..., ::-1] * precision).sum(axis=-1) / positives

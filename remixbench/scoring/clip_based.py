@@ -1,11 +1,11 @@
-"""Tagging: what sounds in a clip, whatever the time. Average precision, ROC AUC, lwlrap, F1.
+"""Tagging: which classes occur in a clip, whatever the time. Average precision, ROC AUC, lwlrap, F1.
 
-Every function takes `weights` (clips, resamples), how often each clip counts, and returns one value a
-resample, so the figure itself (all weights 1) and its bootstrap are the same code. Scores are sorted once; a
-resample is then one product with a sparse matrix. Ties are handled at distinct scores, as scikit-learn does.
+Every function takes `weights` (clips, samples), how often each clip counts in each bootstrap sample, and returns one
+value per sample, so the metric itself (all weights 1) and its bootstrap are the same code. Scores are sorted once; a
+bootstrap sample is then one product with a sparse matrix. Ties are handled at distinct scores, as scikit-learn does.
 
-A class without positives has no average precision: its own figure is undefined (NaN here, null in JSON) and
-it is left out of macro means. A class without negatives likewise has no AUC. Micro figures keep the scores of
+A class without positives has no average precision: its own value is undefined (NaN here, null in JSON) and
+it is left out of macro means. A class without negatives likewise has no AUC. Micro averages keep the scores of
 such a class, which are false alarms like any other. scikit-learn differs only there: it counts a class
 without positives as AP 0 with a warning, and macro AUC fails.
 """
@@ -20,12 +20,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from remixbench.scoring.events import BoolArray, FloatArray, IntArray
+from remixbench.scoring.bootstrap import MetricFunction, MetricValues, divide, mean_defined
+from remixbench.scoring.detection import Counts, active_frames, f1_values
+from remixbench.scoring.types import BoolArray, Float32Array, FloatArray, IntArray, Reference
+
+TAGGING_THRESHOLD = 0.5
 
 AT_ONCE = 32
-"""Resamples worked on together; more of them leave the processor's cache and are slower."""
-
-
+"""Bootstrap samples worked on together; more of them leave the processor's cache and are slower."""
 _ROWS = 100_000
 _EXACT_HALVES = 2**23
 Counted = npt.NDArray[np.floating[Any]]
@@ -40,9 +42,8 @@ class Ranking:
     ----------
     every : (thresholds, clips) sparse; how many pairs of the clip lie between the last threshold and this one
     positive : the same for pairs whose target is true
-    above : the same for pairs whose target is false, those that tie with the threshold counted half here and
-    half
-        at the next one
+    above : the same for pairs whose target is false, those that tie with the threshold counted half here and half at
+        the next one
     pairs, negatives : (clips,) how many pairs, and how many whose target is false
     thresholds : (thresholds,) the scores, falling
     """
@@ -55,12 +56,65 @@ class Ranking:
     thresholds: FloatArray
 
 
-def rank(target: BoolArray, score: npt.NDArray[np.floating[Any]], clip: IntArray, clips: int) -> Ranking:
-    """Sort pairs for the figures below.
+def tagging_metrics(reference: Reference, scores: FloatArray) -> MetricFunction:
+    """Return the metrics of clip scores (clips, classes)."""
+    weak = reference.weak
+    classes, pairs = rank_classes(weak, scores), rank_pairs(weak, scores)
+    precision_sums, labels = label_precisions(weak, scores)
+    detected = (scores >= TAGGING_THRESHOLD).astype(np.float64)
+    counts = Counts(detected * weak, weak.astype(np.float64), detected)
+
+    def compute(weights: FloatArray) -> MetricValues:
+        ap = np.stack([ranked_average_precision(ranking, weights) for ranking in classes])
+        auc = np.stack([area_under_roc(ranking, weights) for ranking in classes])
+        best, threshold = best_f1(pairs, weights)
+        values = MetricValues(
+            {
+                "micro_ap": ranked_average_precision(pairs, weights),
+                "macro_ap": mean_defined(ap),
+                "macro_auc": mean_defined(auc),
+                "lwlrap": divide(precision_sums @ weights, labels @ weights),
+                "tagging_f1_oracle": best,
+                "tagging_f1_oracle_threshold": threshold,
+            },
+            {"ap": ap, "auc": auc},
+        )
+        values.update(f1_values("tagging_f1", counts, weights))
+        return values
+
+    return compute
+
+
+def frame_average_precision(reference: Reference, scores: Float32Array, frame_edges: FloatArray) -> MetricFunction:
+    """Return the average precision of frames: its mean over classes, and that of each class.
+
+    One class is sorted at a time, so memory is that of one class.
 
     Parameters
     ----------
-    target, score, clip : (pairs,) whether it is so, what the system said, and in which of the `clips` clips
+    scores : (clips, frames, classes)
+    frame_edges : (frames + 1,) seconds
+    """
+    clips, frames, classes = scores.shape
+    clip = np.repeat(np.arange(clips), frames)
+
+    def compute(weights: FloatArray) -> MetricValues:
+        active = active_frames(reference.events, frame_edges, clips, classes)
+        each = np.empty((classes, weights.shape[1]))
+        for k in range(classes):
+            ranking = rank(active[:, :, k].reshape(-1), scores[:, :, k].reshape(-1), clip, clips)
+            each[k] = ranked_average_precision(ranking, weights)
+        return MetricValues({"frame_ap": mean_defined(each)}, {"frame_ap": each})
+
+    return compute
+
+
+def rank(target: BoolArray, score: npt.NDArray[np.floating[Any]], clip: IntArray, clips: int) -> Ranking:
+    """Sort pairs for the metrics below.
+
+    Parameters
+    ----------
+    target, score, clip : (pairs,) whether the class occurs, the system's score, and in which of the `clips` clips
     """
     distinct, level = np.unique(-score, return_inverse=True)
     holds = np.bincount(level, weights=target, minlength=len(distinct)) > 0
@@ -100,33 +154,33 @@ def rank_pairs(weak: BoolArray, scores: FloatArray) -> Ranking:
     return rank(weak.reshape(-1), scores.reshape(-1), clip, len(weak))
 
 
-def average_precision(ranking: Ranking, weights: FloatArray) -> FloatArray:
-    """Return Σ (R_n − R_{n−1}) P_n over distinct scores, (resamples,); NaN where nothing is positive."""
+def ranked_average_precision(ranking: Ranking, weights: FloatArray) -> FloatArray:
+    """Return Σ (R_n − R_{n−1}) P_n over distinct scores, (samples,); NaN where nothing is positive."""
 
     def part(ranking: Ranking, some: Counted) -> FloatArray:
         new = ranking.positive @ some
         precision = divide(_running(new), _running(ranking.every @ some), 0.0)
         return divide((new * precision).sum(axis=0), new.sum(axis=0, dtype=np.float64))
 
-    return _by_parts(part, ranking, weights)
+    return _in_blocks(part, ranking, weights)
 
 
 def best_f1(ranking: Ranking, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return the greatest F1 over all thresholds and that threshold (the highest one), each (resamples,)."""
+    """Return the greatest F1 over all thresholds and that threshold (the highest one), each (samples,)."""
 
     def part(ranking: Ranking, some: Counted) -> FloatArray:
-        hits = _running(ranking.positive @ some)
-        f1 = divide(2 * hits, _running(ranking.every @ some) + hits[-1], 0.0)
+        tp = _running(ranking.positive @ some)
+        f1 = divide(2 * tp, _running(ranking.every @ some) + tp[-1], 0.0)
         best = f1.argmax(axis=0)
-        none = np.where(hits[-1] > 0, 0.0, np.nan)
+        none = np.where(tp[-1] > 0, 0.0, np.nan)
         return np.stack((f1[best, np.arange(f1.shape[1])], ranking.thresholds[best])) + none
 
-    best = _by_parts(part, ranking, weights, 2)
+    best = _in_blocks(part, ranking, weights, 2)
     return best[0], best[1]
 
 
 def area_under_roc(ranking: Ranking, weights: FloatArray) -> FloatArray:
-    """Return the probability that a positive outscores a negative, ties counted half, (resamples,)."""
+    """Return the probability that a positive outscores a negative, ties counted half, (samples,)."""
 
     def part(ranking: Ranking, some: Counted) -> FloatArray:
         new = ranking.positive @ some
@@ -134,7 +188,7 @@ def area_under_roc(ranking: Ranking, weights: FloatArray) -> FloatArray:
         pairs = new.sum(axis=0, dtype=np.float64) * (ranking.negatives @ some)
         return divide(pairs - lost, pairs)
 
-    return _by_parts(part, ranking, weights)
+    return _in_blocks(part, ranking, weights)
 
 
 def _running(counts: Counted) -> FloatArray:
@@ -142,10 +196,10 @@ def _running(counts: Counted) -> FloatArray:
     return np.cumsum(counts, axis=0).astype(np.float64)
 
 
-def _by_parts(
+def _in_blocks(
     part: Callable[[Ranking, Counted], FloatArray], ranking: Ranking, weights: FloatArray, rows: int = 1
 ) -> FloatArray:
-    """Apply `part` to a few resamples at a time, as many as stay in a processor's cache.
+    """Apply `part` to a few bootstrap samples at a time, as many as stay in a processor's cache.
 
     Counts are whole or half numbers, which 32-bit floats hold exactly up to 2**23; more than that takes 64
     bits.
@@ -168,10 +222,10 @@ def _by_parts(
     return made if rows > 1 else made[0]
 
 
-def label_ranking(weak: BoolArray, scores: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return for each clip the summed precision at the rank of its true labels, and how many there are.
+def label_precisions(weak: BoolArray, scores: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return for each clip the summed precision at the rank of its labels, and how many labels it has.
 
-    The ratio of the two sums over clips is lwlrap (label-weighted label-ranking average precision, DCASE 2019
+    The quotient of the two sums over clips is lwlrap (label-weighted label-ranking average precision, DCASE 2019
     Task 2).
     """
     clips = len(weak)
@@ -182,15 +236,3 @@ def label_ranking(weak: BoolArray, scores: FloatArray) -> tuple[FloatArray, Floa
         ahead = scores[r] >= scores[r, c][:, None]
         total += np.bincount(r, weights=(ahead & weak[r]).sum(1) / ahead.sum(1), minlength=clips)
     return total, weak.sum(1).astype(np.float64)
-
-
-def mean_defined(values: FloatArray, axis: int = 0) -> FloatArray:
-    """Return the mean over `axis` of the values that are defined; NaN only where none is."""
-    defined = ~np.isnan(values)
-    return divide(np.where(defined, values, 0.0).sum(axis=axis), defined.sum(axis=axis).astype(np.float64))
-
-
-def divide(above: FloatArray, below: FloatArray, undefined: float = np.nan) -> FloatArray:
-    """Return above / below, and `undefined` where below is zero."""
-    out: FloatArray = np.full(np.shape(above), undefined)
-    return np.divide(above, below, out=out, where=below != 0)

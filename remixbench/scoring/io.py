@@ -1,0 +1,445 @@
+"""Readers of references and of anyone's predictions: told apart by name and content, checked, put in order."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from remixbench.errors import InputError, nearest, unknown
+from remixbench.scoring.tables import Table, number, parse_table, read_table, read_text
+from remixbench.scoring.types import (
+    DECIMALS,
+    MAP_STEPS,
+    EventTable,
+    Float32Array,
+    FloatArray,
+    IntArray,
+    MapArray,
+    Predictions,
+    Reference,
+    event_table,
+    make_reference,
+)
+from remixbench.scoring.validate import check_scores, clip_rows, fit_edges, match_classes, match_clips
+
+FRAME_KEYS = ("scores", "filename", "classes", "frame_seconds")
+MAP_KEYS = ("clip", "label", "maps")
+MAPS = "maps.npz"
+EVENT_COLUMNS = ("filename", "onset", "offset", "event_label")
+FORMS = "tags.csv, frames.npz, a folder of one TSV per clip, or an event list"
+OVERHANG = 0.1
+"""Seconds that an event may stand over the end of its clip, as the last frame of a padded transform does; cut off."""
+
+
+def read_reference(
+    labels: Path,
+    filenames: Sequence[str],
+    classes: Sequence[str],
+    *,
+    groups: npt.ArrayLike | None = None,
+) -> Reference:
+    """Read the reference of the clips `filenames` from a folder with strong.tsv, weak.tsv and durations.tsv.
+
+    Rows of other clips are passed over, so one folder serves every fold.
+
+    Raises
+    ------
+    InputError
+        If a file or column is missing, a label is unknown, a time is broken, or a clip has no row.
+    """
+    row = {name: index for index, name in enumerate(filenames)}
+    column = {name: index for index, name in enumerate(classes)}
+
+    durations = np.full(len(row), np.nan)
+    table = _select(labels / "durations.tsv", ("filename", "duration"))
+    for (name, seconds), line in zip(table.rows, table.lines, strict=True):
+        if name in row:
+            durations[row[name]] = number(seconds, table.path, line, "duration")
+    _all_named(table, durations, filenames)
+
+    weak = np.full((len(row), len(column)), np.nan)
+    table = _select(labels / "weak.tsv", ("filename", "event_labels"))
+    for name, joined in table.rows:
+        if name in row:
+            weak[row[name]] = 0
+            for label in filter(None, joined.split(",")):
+                weak[row[name], _class(label, column, table)] = 1
+    _all_named(table, weak[:, 0], filenames)
+
+    table = _select(labels / "strong.tsv", ("filename", "onset", "offset", "event_label"))
+    found: list[tuple[int, int, float, float]] = []
+    for (name, onset, offset, label), line in zip(table.rows, table.lines, strict=True):
+        if name in row and (onset or offset or label):
+            times = (number(onset, table.path, line, "onset"), number(offset, table.path, line, "offset"))
+            found.append((row[name], _class(label, column, table), *times))
+    events = event_table(*(list(zip(*found, strict=True)) or ([], [], [], [])))
+    return make_reference(filenames, classes, events, durations, weak=weak == 1, groups=groups)
+
+
+def _select(path: Path, names: tuple[str, ...]) -> Table:
+    table = read_table(path)
+    if set(names) - set(table.header):
+        raise InputError(f"{path}: has columns {', '.join(table.header)}; expected {', '.join(names)}")
+    order = [table.header.index(name) for name in names]
+    return Table(path, names, [[row[index] for index in order] for row in table.rows], table.lines)
+
+
+def _class(label: str, column: dict[str, int], table: Table) -> int:
+    if label not in column:
+        raise InputError(f"{table.path}: {unknown('class', label, column)}")
+    return column[label]
+
+
+def _all_named(table: Table, values: FloatArray, filenames: Sequence[str]) -> None:
+    if np.isnan(values).any():
+        raise InputError(f"{table.path}: has no row for clip '{filenames[int(np.isnan(values).argmax())]}'")
+
+
+def read_predictions(path: Path, reference: Reference) -> Predictions:
+    """Read predictions in any of the accepted forms, aligned with `reference`.
+
+    A table with one column a class is read as clip scores, one with an `event_label` column as an event list,
+    an .npz as frame scores. A folder holds tags.csv, frames.npz or both, or else one TSV of frame scores a
+    clip.
+
+    Raises
+    ------
+    InputError
+        One line with file, row and column, what was found, what was expected, and the remedy.
+    """
+    try:
+        return _read(path, reference)
+    except InputError as error:
+        # Names from the file stand in the message; what cannot be printed in them is escaped.
+        message = str(error)
+        shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
+        raise InputError(shown) from None
+
+
+def _read(path: Path, reference: Reference) -> Predictions:
+    if path.is_dir():
+        return _read_folder(path, reference)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; expected {FORMS}")
+    if path.suffix.lower() == ".npz":
+        return Predictions(None, *read_frames(path, reference))
+    text = read_text(path)
+    if text.startswith("PK"):
+        raise InputError(f"{path}: an archive, not a table; name frame scores .npz")
+    table = parse_table(path, text)
+    if {"onset", "offset", "event_label"} & set(table.header):
+        return Predictions(events=read_events(table, reference))
+    return Predictions(read_tags(table, reference))
+
+
+def _read_folder(folder: Path, reference: Reference) -> Predictions:
+    tags, frames = folder / "tags.csv", folder / "frames.npz"
+    if tags.is_file() or frames.is_file():
+        clip_scores = read_tags(read_table(tags), reference) if tags.is_file() else None
+        scores, edges = read_frames(frames, reference) if frames.is_file() else (None, None)
+        return Predictions(clip_scores, scores, edges)
+    if any(folder.glob("*.tsv")):
+        return Predictions(None, *read_frame_tables(folder, reference))
+    raise InputError(f"{folder}: holds no tags.csv, frames.npz or .tsv; expected {FORMS}")
+
+
+def read_tags(table: Table, reference: Reference) -> FloatArray:
+    """Return (clips, classes) from a table of `filename` and one column a class."""
+    header = table.header
+    if "filename" not in header:
+        raise InputError(
+            f"{table.path}: no column 'filename' in its first line{nearest('filename', header)}; expected {FORMS}"
+        )
+    key = header.index("filename")
+    labels = [name for name in header if name != "filename"]
+    columns = match_classes(labels, reference, str(table.path))
+    where = [f"line {line}" for line in table.lines]
+    at = match_clips([row[key] for row in table.rows], reference, str(table.path), where)
+    values = np.array(
+        [
+            [number(field, table.path, line, header[i]) for i, field in enumerate(row) if i != key]
+            for row, line in zip(table.rows, table.lines, strict=True)
+        ]
+    )
+    check_scores(values, str(table.path), (where, [f"column '{name}'" for name in labels]))
+    return values[np.ix_(at, columns)]
+
+
+def read_frames(path: Path, reference: Reference) -> tuple[Float32Array, FloatArray]:
+    """Return (clips, frames, classes) and the frames' edges in seconds from an .npz.
+
+    Keys: `scores` (clips, frames, classes), `filename`, `classes`, `frame_seconds`. Frame i lasts from
+    i · frame_seconds to (i + 1) · frame_seconds. Nothing pickled is ever loaded.
+    """
+    arrays = load_arrays(path, FRAME_KEYS)
+    scores, names, labels = arrays["scores"], arrays["filename"], arrays["classes"]
+    if scores.ndim != 3 or scores.dtype.kind != "f":
+        raise InputError(
+            f"{path}: 'scores' has shape {scores.shape} and type {scores.dtype}, "
+            "expected floats (clips, frames, classes)"
+        )
+    for key, values, count in (("filename", names, scores.shape[0]), ("classes", labels, scores.shape[2])):
+        if values.dtype.kind not in "US" or values.shape != (count,):
+            raise InputError(
+                f"{path}: '{key}' has shape {values.shape} and type {values.dtype}, "
+                f"expected {count} strings as in 'scores'"
+            )
+    edges = _edges(path, arrays["frame_seconds"], scores.shape[1], float(reference.durations.max()))
+    clip_names, class_names = strings(names), strings(labels)
+    columns = match_classes(class_names, reference, f"{path}: 'classes'")
+    at = match_clips(clip_names, reference, f"{path}: 'filename'", [f"row {i}" for i in range(len(names))])
+    axes = (
+        [f"clip '{name}'" for name in clip_names],
+        [f"frame {i}" for i in range(scores.shape[1])],
+        [f"class '{name}'" for name in class_names],
+    )
+    check_scores(scores, f"{path}: 'scores'", axes)
+    if (at != np.arange(len(at))).any():
+        scores = scores[at]
+    if (columns != np.arange(len(columns))).any():
+        scores = scores[:, :, columns]
+    return np.ascontiguousarray(scores, np.float32), edges
+
+
+def strings(array: npt.NDArray[Any]) -> list[str]:
+    """Return an array of names as text; bytes are UTF-8."""
+    return [name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in array.tolist()]
+
+
+def load_arrays(path: Path, keys: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays `keys` of an .npz; InputError where it is none or one is missing."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            missing = [key for key in keys if key not in archive.files]
+            if missing:
+                found = ", ".join(archive.files) or "nothing"
+                raise InputError(f"{path}: no array '{missing[0]}' (found {found}); expected {', '.join(keys)}")
+            return {key: archive[key] for key in keys}
+    except InputError:
+        raise
+    except Exception as error:  # a broken archive can raise almost anything: zlib, struct, tokenize, memory...
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path}: not readable as an .npz without pickled objects ({reason})") from None
+
+
+def _edges(path: Path, frame_seconds: npt.NDArray[Any], frames: int, duration: float) -> FloatArray:
+    at = f"{path}: 'frame_seconds'"
+    if frame_seconds.size != 1 or frame_seconds.dtype.kind not in "fiu":
+        raise InputError(f"{at} has shape {frame_seconds.shape} and type {frame_seconds.dtype}, expected one number")
+    step = float(frame_seconds.reshape(()))
+    if not (np.isfinite(step) and step > 0):
+        raise InputError(f"{at} is {step}, expected seconds above zero")
+    edges = np.round(np.arange(frames + 1) * step, DECIMALS)
+    return fit_edges(edges, duration, at)
+
+
+def read_events(table: Table, reference: Reference) -> EventTable:
+    """Return the events of a list; a clip without rows, or with a row that has only its name, has no events.
+
+    Raises
+    ------
+    InputError
+        Names file, line and column: unknown clip or class, times that are not numbers, not in order, not
+        within the clip, or in milliseconds.
+    """
+    for name in table.header:
+        if name not in EVENT_COLUMNS:
+            raise InputError(
+                f"{table.path}: column '{name}' is not one of {', '.join(EVENT_COLUMNS)}{nearest(name, EVENT_COLUMNS)}"
+            )
+    missing = [name for name in EVENT_COLUMNS if name not in table.header]
+    if missing:
+        raise InputError(f"{table.path}: no column '{missing[0]}'; an event list has {', '.join(EVENT_COLUMNS)}")
+    order = [table.header.index(name) for name in EVENT_COLUMNS]
+    rows = [[row[i] for i in order] for row in table.rows]
+    clips = clip_rows([row[0] for row in rows], reference, str(table.path), [f"line {line}" for line in table.lines])
+    labels = {name: k for k, name in enumerate(reference.classes)}
+    found: list[tuple[int, int, float, float]] = []
+    for (_, onset, offset, label), clip, line in zip(rows, clips.tolist(), table.lines, strict=True):
+        if not (onset or offset or label):
+            continue
+        start = number(onset, table.path, line, "onset")
+        stop = number(offset, table.path, line, "offset")
+        _check_times(f"{table.path}: line {line}", start, stop, float(reference.durations[clip]))
+        if label not in labels:
+            raise InputError(
+                f"{table.path}: line {line}, column 'event_label': '{label}' is no class of this data set"
+                f"{nearest(label, labels)}"
+            )
+        found.append((clip, labels[label], start, min(stop, float(reference.durations[clip]))))
+    columns = np.array(found, np.float64).reshape(-1, 4).T
+    return event_table(columns[0], columns[1], columns[2], columns[3], merge=False)
+
+
+def _check_times(at: str, onset: float, offset: float, duration: float) -> None:
+    if onset < 0:
+        raise InputError(f"{at}, column 'onset': {onset:g} is before the start of the clip")
+    if offset <= onset:
+        raise InputError(f"{at}, column 'offset': {offset:g} is not after the onset {onset:g}")
+    if onset >= duration or offset > duration + OVERHANG:
+        name, value = ("onset", onset) if onset >= duration else ("offset", offset)
+        remedy = "milliseconds? divide them by 1000" if offset / 1000 <= duration + OVERHANG else "give seconds"
+        raise InputError(f"{at}, column '{name}': {value:g} is after the end of the clip, {duration:g} s ({remedy})")
+
+
+def read_frame_tables(folder: Path, reference: Reference) -> tuple[Float32Array, FloatArray]:
+    """Return (clips, frames, classes) and the frames' edges in seconds from the .tsv files of a folder.
+
+    Raises
+    ------
+    InputError
+        If a clip has no file or two, a file belongs to no clip, or a file's columns, times or scores are
+        wrong: frames must follow each other without gaps and be the same in every file.
+    """
+    paths = sorted(path for path in folder.iterdir() if path.suffix == ".tsv" and not path.name.startswith("."))
+    names = [path.stem for path in paths]
+    at = match_clips(names, reference, str(folder), [f"file {path.name}" for path in paths])
+    header: tuple[str, ...] = ()
+    columns: IntArray = np.zeros(0, np.int64)
+    edges: FloatArray = np.zeros(0)
+    scores: Float32Array = np.zeros((0, 0, 0), np.float32)
+    for row, index in enumerate(at):
+        path = paths[index]
+        found, values = _read_numbers(path)
+        if found != header:
+            columns, header = _columns(path, found, reference), found
+        grid = _grid(path, values)
+        if row == 0:
+            edges = grid
+            scores = np.empty((len(paths), len(grid) - 1, len(columns)), np.float32)
+        elif len(grid) != len(edges) or (grid != edges).any():
+            raise InputError(
+                f"{path}: its {len(grid) - 1} frames up to {grid[-1]:g} s are not those of {paths[at[0]].name}, "
+                f"{len(edges) - 1} up to {edges[-1]:g} s; give every clip the same frames"
+            )
+        where = ([f"line {line + 2}" for line in range(len(values))], [f"column '{name}'" for name in found[2:]])
+        check_scores(values[:, 2:], str(path), where)
+        scores[row] = values[:, 2:][:, columns]
+    return scores, fit_edges(edges, float(reference.durations.max()), str(folder))
+
+
+def _columns(path: Path, header: tuple[str, ...], reference: Reference) -> IntArray:
+    if header[:2] != ("onset", "offset"):
+        raise InputError(
+            f"{path}: begins with columns {', '.join(header[:2])}; expected onset, offset and one column a class"
+        )
+    return match_classes(header[2:], reference, str(path))
+
+
+def _grid(path: Path, values: FloatArray) -> FloatArray:
+    onset, offset = np.round(values[:, 0], DECIMALS), np.round(values[:, 1], DECIMALS)
+    if not len(values):
+        raise InputError(f"{path}: has no frames")
+    wrong = np.flatnonzero(~(np.append(offset[:-1], onset[0]) == np.append(onset[1:], 0.0)))
+    if len(wrong):
+        first = int(wrong[0])
+        if first == len(values) - 1:
+            raise InputError(f"{path}: line 2, column 'onset': the first frame begins at {onset[0]:g}, expected 0")
+        raise InputError(
+            f"{path}: line {first + 3}, column 'onset': {onset[first + 1]:g} is not where the frame before ends, "
+            f"{offset[first]:g}; frames must follow each other without gaps"
+        )
+    return np.append(onset, offset[-1])
+
+
+def _read_numbers(path: Path) -> tuple[tuple[str, ...], FloatArray]:
+    """Return the header and the numbers of a table, by the quick way where its text is plain."""
+    text = read_text(path)
+    head, _, body = text.replace("\r\n", "\n").partition("\n")
+    header = tuple(name.strip() for name in head.split("\t"))
+    lines = body.rstrip("\n").split("\n")
+    plain = '"' not in text and "\r" not in body and len(set(header)) == len(header) and all(header)
+    if plain and all(line.count("\t") == len(header) - 1 for line in lines) and "\t\t" not in body:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # a field that is not a number: the slow way names it
+            try:
+                values = np.fromstring(body, sep="\t")
+                if values.size == len(lines) * len(header):
+                    return header, values.reshape(len(lines), len(header))
+            except (DeprecationWarning, ValueError):
+                pass
+    table = parse_table(path, text)
+    numbers = [
+        [number(field, path, line, name) for field, name in zip(row, table.header, strict=True)]
+        for row, line in zip(table.rows, table.lines, strict=True)
+    ]
+    return table.header, np.array(numbers).reshape(len(numbers), len(table.header))
+
+
+def read_maps(path: Path, reference: Reference, size: tuple[int, int]) -> tuple[IntArray, IntArray, MapArray]:
+    """Return clip and class of every pair that the weak labels have, and the maps in steps of 1/255.
+
+    Parameters
+    ----------
+    path : an .npz with `clip` (file names), `label` (classes), and `maps` (pairs, frames, bands), uint8 in steps of
+        1/255 or floats in [0, 1], which are rounded to such steps. Nothing pickled is ever loaded.
+    size : frames and bands of the data set's log-mel.
+
+    Returns
+    -------
+    clip, label, maps : (pairs,), (pairs,) and (pairs, frames, bands), by clip and then class. Maps of classes that
+        do not occur in their clip are passed over.
+
+    Raises
+    ------
+    InputError
+        If an array is missing or of another shape or type, a name is unknown, or a pair comes twice or not at all.
+    """
+    arrays = load_arrays(path, MAP_KEYS)
+    maps = arrays["maps"]
+    if maps.ndim != 3 or maps.shape[1:] != size or not (maps.dtype == np.uint8 or maps.dtype.kind == "f"):
+        raise InputError(
+            f"{path}: 'maps' has shape {maps.shape} and type {maps.dtype}, expected uint8 or floats of"
+            f" (pairs, {size[0]} frames, {size[1]} bands)"
+        )
+    names, labels = (_names(path, key, arrays[key], len(maps)) for key in MAP_KEYS[:2])
+    column = {label: k for k, label in enumerate(reference.classes)}
+    for row, label in enumerate(labels):
+        if label not in column:
+            raise InputError(f"{path}: 'label': row {row}: {unknown('class', label, column)}")
+    place = np.full(reference.weak.shape, -1)
+    rows = clip_rows(names, reference, f"{path}: 'clip'", [f"row {row}" for row in range(len(names))])
+    for row, (clip, label) in enumerate(zip(rows, labels, strict=True)):
+        before = place[clip, column[label]]
+        if before >= 0:
+            raise InputError(f"{path}: row {row}: '{names[row]}', '{label}' comes twice (before at row {before})")
+        place[clip, column[label]] = row
+    clips, classes = np.nonzero(reference.weak)
+    order = place[clips, classes]
+    missing = np.flatnonzero(order < 0)
+    if len(missing):
+        first = missing[0]
+        raise InputError(
+            f"{path}: {len(missing)} of {len(order)} maps missing, first of class"
+            f" '{reference.classes[classes[first]]}' in clip '{reference.filenames[clips[first]]}'; give one for"
+            " every class of every clip"
+        )
+    return clips, classes, _in_steps(path, maps, names, labels)[order]
+
+
+def _names(path: Path, key: str, array: npt.NDArray[Any], count: int) -> list[str]:
+    if array.dtype.kind not in "US" or array.shape != (count,):
+        raise InputError(
+            f"{path}: '{key}' has shape {array.shape} and type {array.dtype}, expected {count} strings as in 'maps'"
+        )
+    return strings(array)
+
+
+def _in_steps(path: Path, maps: npt.NDArray[Any], names: list[str], labels: list[str]) -> MapArray:
+    if maps.dtype == np.uint8:
+        return maps
+    where = (
+        [f"clip '{name}', class '{label}'" for name, label in zip(names, labels, strict=True)],
+        [f"frame {i}" for i in range(maps.shape[1])],
+        [f"band {i}" for i in range(maps.shape[2])],
+    )
+    check_scores(maps, f"{path}: 'maps'", where)
+    steps = np.empty(maps.shape, np.uint8)
+    for row, one in enumerate(maps):  # one by one, so that no second array of floats is needed
+        steps[row] = np.rint(one.astype(np.float64) * MAP_STEPS)
+    return steps

@@ -1,0 +1,147 @@
+"""From frame scores to events: the one post-processing of `predict` and `score`. All durations are seconds.
+
+In this order: scores are median-filtered; a run of frames that reach the low threshold is an event if one of its frames
+reaches the threshold (hysteresis; without a low threshold the two are one); gaps of up to `max_gap` between events of a
+class are closed; events shorter than `min_duration` are dropped. Where a clip threshold is given, only classes whose
+clip score reaches it have events.
+
+Three post-processings are scored: "median" (the main one; a threshold of 0.5 on scores filtered over 0.48 s),
+"threshold" (0.5 alone), and "hysteresis", that of Kong et al. 2019, who state it in frames of 32 ms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from remixbench.scoring.types import (
+    BoolArray,
+    EventTable,
+    Float32Array,
+    FloatArray,
+    IntArray,
+    Predictions,
+    event_table,
+)
+
+
+@dataclass(frozen=True)
+class PostProcessing:
+    """How frame scores become events.
+
+    Attributes
+    ----------
+    threshold, low_threshold : an event is a run of frames that reach `low_threshold`, one of which reaches
+        `threshold`; one value, or one per class. `low_threshold` is by default `threshold`.
+    clip_threshold : what the clip score must reach; None asks for no clip score
+    median_filter : seconds; the filter covers the largest odd number of frames that fits
+    max_gap : seconds; longer gaps within an event are not closed
+    min_duration : seconds; shorter events are dropped
+    """
+
+    threshold: float | tuple[float, ...]
+    low_threshold: float | tuple[float, ...] | None = None
+    clip_threshold: float | None = None
+    median_filter: float = 0.0
+    max_gap: float = 0.0
+    min_duration: float = 0.0
+
+
+MAIN = "median"
+POSTPROCESSINGS = {
+    "median": PostProcessing(threshold=0.5, median_filter=0.48),
+    "threshold": PostProcessing(threshold=0.5),
+    "hysteresis": PostProcessing(
+        threshold=0.2, low_threshold=0.1, clip_threshold=0.1, max_gap=0.32, min_duration=0.352
+    ),
+}
+
+
+def detections(predictions: Predictions) -> dict[str, EventTable]:
+    """Return the events by each post-processing for which the predictions have the scores; {} for an event list."""
+    scores, edges, tags = predictions.frame_scores, predictions.frame_edges, predictions.clip_scores
+    if scores is None or edges is None:
+        return {}
+    return {
+        name: detect_events(scores, edges, how, tags)
+        for name, how in POSTPROCESSINGS.items()
+        if tags is not None or how.clip_threshold is None
+    }
+
+
+def detect_events(
+    frame_scores: Float32Array, frame_edges: FloatArray, how: PostProcessing, clip_scores: FloatArray | None = None
+) -> EventTable:
+    """Return the events in frame scores.
+
+    Parameters
+    ----------
+    frame_scores : (clips, frames, classes)
+    frame_edges : (frames + 1,) seconds, where each frame begins and ends
+    clip_scores : (clips, classes), needed where `how` has a clip threshold
+
+    Raises
+    ------
+    ValueError
+        If `how` has a clip threshold and there are no clip scores.
+    """
+    frames, classes = frame_scores.shape[1:]
+    step = float(np.median(np.diff(frame_edges)))
+    filter_frames = 2 * int(how.median_filter / step / 2 + 1e-6) + 1
+    max_gap, min_frames = int(how.max_gap / step + 1e-6), int(np.ceil(how.min_duration / step - 1e-6))
+    # (clips, classes, frames + 1): the frame added at the end is inactive, so that runs never join two sequences.
+    high = _reached(frame_scores, how.threshold, filter_frames)
+    low = high if how.low_threshold is None else _reached(frame_scores, how.low_threshold, filter_frames)
+    if how.clip_threshold is not None:
+        if clip_scores is None:
+            raise ValueError("this post-processing needs clip scores")
+        low = low & (clip_scores >= how.clip_threshold)[:, :, None]
+    first, last = runs(low.reshape(-1))
+    if low is not high:
+        count = np.concatenate(([0], np.cumsum(high.reshape(-1), dtype=np.int64)))
+        reached = count[last] > count[first]
+        first, last = first[reached], last[reached]
+    sequence = first // (frames + 1)
+    apart = (sequence[1:] != sequence[:-1]) | (first[1:] - last[:-1] > max_gap)
+    edge = np.ones(min(1, len(first)), bool)
+    first, last = first[np.concatenate((edge, apart))], last[np.concatenate((apart, edge))]
+    kept = last - first >= min_frames
+    first, last = first[kept], last[kept]
+    sequence = first // (frames + 1)
+    start, stop = first - sequence * (frames + 1), last - sequence * (frames + 1)
+    return event_table(sequence // classes, sequence % classes, frame_edges[start], frame_edges[stop])
+
+
+def runs(active: BoolArray) -> tuple[IntArray, IntArray]:
+    """Return where each run of true values begins, and one past where it ends."""
+    change = np.flatnonzero(active[1:] != active[:-1]) + 1
+    if len(active) and active[0]:
+        change = np.concatenate(([0], change))
+    if len(active) and active[-1]:
+        change = np.concatenate((change, [len(active)]))
+    return change[0::2], change[1::2]
+
+
+def _reached(scores: Float32Array, threshold: float | tuple[float, ...], filter_frames: int) -> BoolArray:
+    active = _filtered(scores >= np.asarray(threshold, np.float32), filter_frames)
+    clips, frames, classes = active.shape
+    padded = np.zeros((clips, classes, frames + 1), bool)
+    padded[:, :, :frames] = active.transpose(0, 2, 1)
+    return padded
+
+
+def _filtered(active: BoolArray, length: int) -> BoolArray:
+    """Median-filter decisions along frames: for odd lengths the decision on median-filtered scores."""
+    if length == 1:
+        return active
+    frames, half = active.shape[1], length // 2
+    sums = np.cumsum(active[:, mirrored(frames, half)], axis=1, dtype=np.int32)
+    sums[:, length:] -= sums[:, :-length].copy()
+    return sums[:, length - 1 :] > half
+
+
+def mirrored(frames: int, half: int) -> IntArray:
+    """Return frame numbers with `half` more at each end, mirrored with the end repeated (c b a | a b c | c b a)."""
+    place = np.arange(-half, frames + half) % (2 * frames)  # as scipy.ndimage does by default
+    return np.minimum(place, 2 * frames - 1 - place)

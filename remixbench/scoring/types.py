@@ -1,0 +1,196 @@
+"""What is scored: event lists as arrays, the reference of a fold, and a system's predictions for it.
+
+All times are seconds from the start of the clip, rounded to 6 decimals as sed_scores_eval does, and compared as
+whole microseconds, so that a frame boundary that falls exactly on a collar (3.2 s on an onset of 3.0 s) is not
+lost to the last bit of a float.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from remixbench.errors import InputError
+
+IntArray = npt.NDArray[np.int64]
+Float32Array = npt.NDArray[np.float32]
+MapArray = npt.NDArray[np.uint8]
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+DECIMALS = 6
+MAP_STEPS = 255
+"""Maps are handed in as steps of 1/255."""
+
+
+@dataclass(frozen=True)
+class EventTable:
+    """Events of many clips, ordered by clip, class, onset.
+
+    Attributes
+    ----------
+    clip, label : (events,) int
+        Row of the clip and column of the class in the `Reference` that the table belongs to.
+    onset, offset : (events,) float
+        Seconds, rounded to 6 decimals; onset < offset. In a reference, events of one class in one clip neither touch
+        nor overlap.
+    """
+
+    clip: IntArray
+    label: IntArray
+    onset: FloatArray
+    offset: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.clip)
+
+
+def event_table(
+    clip: npt.ArrayLike, label: npt.ArrayLike, onset: npt.ArrayLike, offset: npt.ArrayLike, *, merge: bool = True
+) -> EventTable:
+    """Make an event table from four columns of equal length: rounded and ordered, events of no length dropped.
+
+    With `merge`, as references need it, events of one class in one clip that touch or overlap become one.
+    """
+    clips, labels = np.asarray(clip, np.int64).reshape(-1), np.asarray(label, np.int64).reshape(-1)
+    onsets = np.round(np.asarray(onset, np.float64).reshape(-1), DECIMALS)
+    offsets = np.round(np.asarray(offset, np.float64).reshape(-1), DECIMALS)
+    keep = offsets > onsets
+    clips, labels, onsets, offsets = clips[keep], labels[keep], onsets[keep], offsets[keep]
+    order = np.lexsort((onsets, labels, clips))
+    clips, labels, onsets, offsets = clips[order], labels[order], onsets[order], offsets[order]
+    table = EventTable(clips, labels, onsets, offsets)
+    return merge_events(table) if merge else table
+
+
+def merge_events(events: EventTable) -> EventTable:
+    """Return the events with those of one class in one clip that touch or overlap made one."""
+    clips, labels, onsets, offsets = events.clip, events.label, events.onset, events.offset
+    if not len(clips):
+        return events
+    # The latest offset so far within a (clip, class) run: a cumulative maximum after lifting each run above
+    # the last.
+    run = np.concatenate(([0], np.cumsum((np.diff(clips) != 0) | (np.diff(labels) != 0))))
+    # The lift is a cumulative maximum over integers (microseconds), so no precision is lost however many runs
+    # there are.
+    ends = microseconds(offsets)
+    lift = int(ends.max() - min(0, ends.min())) + 1
+    latest = np.maximum.accumulate(ends + run * lift) - run * lift
+    starts = microseconds(onsets)
+    first = np.concatenate(([True], (run[1:] != run[:-1]) | (starts[1:] > latest[:-1])))
+    last = np.concatenate((first[1:], [True]))
+    return EventTable(clips[first], labels[first], onsets[first], latest[last] / 10**DECIMALS)
+
+
+def microseconds(seconds: FloatArray) -> IntArray:
+    """Return whole microseconds."""
+    whole: IntArray = np.round(seconds * 10**DECIMALS).astype(np.int64)
+    return whole
+
+
+def expand(first: IntArray, last: IntArray) -> tuple[IntArray, IntArray]:
+    """Return for ranges first..last-1 the number of the range and the place in it, range after range."""
+    length = np.maximum(last - first, 0)
+    number = np.repeat(np.arange(len(length)), length)
+    place = np.arange(len(number)) - np.repeat(np.cumsum(length) - length, length)
+    return number, first[number] + place
+
+
+def select_class(events: EventTable, label: int) -> EventTable:
+    """Return the events of one class."""
+    mine = events.label == label
+    return EventTable(events.clip[mine], events.label[mine], events.onset[mine], events.offset[mine])
+
+
+def weak_labels_of(events: EventTable, clips: int, classes: int) -> BoolArray:
+    """Return (clips, classes): whether the class has an event in the clip."""
+    weak = np.zeros((clips, classes), bool)
+    weak[events.clip, events.label] = True
+    return weak
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A system's predictions; what their format cannot express is None and stays blank in every table.
+
+    Attributes
+    ----------
+    clip_scores : (clips, classes) float64 in [0, 1]
+    frame_scores : (clips, frames, classes) float32 in [0, 1]
+    frame_edges : (frames + 1,) seconds, where each frame begins and ends
+    events : events as handed in; those of one class may touch or overlap
+    """
+
+    clip_scores: FloatArray | None = None
+    frame_scores: Float32Array | None = None
+    frame_edges: FloatArray | None = None
+    events: EventTable | None = None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The reference of a fold; rows are clips in the order of the manifest, columns classes.
+
+    Attributes
+    ----------
+    filenames : names such as '06000.wav', each once
+    classes : labels in the order of the data set
+    weak : (clips, classes) bool, whether the class occurs in the clip
+    events : the strong labels, same-class events that touch merged
+    durations : (clips,) seconds
+    groups : (clips,) int from 0; clips with the same event recordings share a group and are resampled
+    together
+    """
+
+    filenames: tuple[str, ...]
+    classes: tuple[str, ...]
+    weak: BoolArray
+    events: EventTable
+    durations: FloatArray
+    groups: IntArray
+
+
+def make_reference(
+    filenames: Sequence[str],
+    classes: Sequence[str],
+    events: EventTable,
+    durations: npt.ArrayLike,
+    *,
+    weak: npt.ArrayLike | None = None,
+    groups: npt.ArrayLike | None = None,
+) -> Reference:
+    """Make a reference from plain arrays.
+
+    Without `weak` it follows from the events; without `groups` each clip is a group of its own.
+
+    Raises
+    ------
+    InputError
+        If names repeat, shapes do not agree, a duration is not above zero, or there is no clip or class.
+    """
+    names, labels = tuple(filenames), tuple(classes)
+    shape = (len(names), len(labels))
+    if not all(shape):
+        raise InputError(f"a reference needs clips and classes, found {shape[0]} clips and {shape[1]} classes")
+    for kind, values in (("clip", names), ("class", labels)):
+        if len(set(values)) != len(values):
+            twice = next(value for value in values if values.count(value) > 1)
+            raise InputError(f"the reference names {kind} '{twice}' twice")
+    seconds = np.broadcast_to(np.asarray(durations, np.float64), shape[:1]).copy()
+    if not (np.isfinite(seconds) & (seconds > 0)).all():
+        raise InputError("the reference has a clip whose duration is not above zero")
+    tags = weak_labels_of(events, *shape) if weak is None else np.asarray(weak, bool)
+    group = np.arange(shape[0]) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    if tags.shape != shape or group.shape != shape[:1]:
+        raise InputError(f"the reference's labels have shape {tags.shape}, expected {shape} (clips, classes)")
+    return Reference(names, labels, tags, events, seconds, group.astype(np.int64))
+
+
+def groups_of(keys: Iterable[Hashable]) -> IntArray:
+    """Number clips by what they are made of: equal keys (such as sets of recordings) share a number."""
+    numbers: dict[Hashable, int] = {}
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
