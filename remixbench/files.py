@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written beside their place, then renamed into it."""
+"""Files that appear whole or not at all, locks, digests, and bounded reading of files from others."""
 
 from __future__ import annotations
 
@@ -6,40 +6,67 @@ import hashlib
 import json
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from remixbench.errors import InputError
+from remixbench.errors import InputError, RemixbenchError
+
+MAX_BYTES = 1 << 30
+"""The largest file that `read_bytes` reads unless told otherwise."""
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a path to write to; on success it is renamed to `path`, on failure removed.
+    """Yield a temporary path to write to; on success it is renamed to `path`, on failure removed.
 
-    The temporary name is never the same twice (process ids are, on two machines that share a disk); it ends
-    in the suffix of `path`, so that libraries which choose a format by suffix do the right thing.
+    The temporary name is random (process ids repeat on machines that share a disk). It ends in the suffix of
+    `path`, so that libraries which choose a format by suffix do the right thing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")
     try:
-        yield beside
-        os.replace(beside, path)
+        yield temporary
+        os.replace(temporary, path)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def remove_temp_files(folder: Path) -> None:
-    """Remove what writers that were killed left in a folder; nobody else may be writing into it."""
+    """Remove the temporary files that killed writers left in a folder; nobody else may be writing into it."""
     for left in folder.glob(".*.part*"):
         left.unlink(missing_ok=True)
 
 
+@contextmanager
+def exclusive_lock(path: Path, if_held: str) -> Iterator[None]:
+    """Hold a lock file, without waiting; the lock ends with the process that holds it, however it ends.
+
+    Raises
+    ------
+    RemixbenchError
+        With the text `if_held`, if another process holds it.
+    """
+    from filelock import FileLock, Timeout
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RemixbenchError(if_held) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write `data` to `path`, whole or not at all."""
-    with atomic_path(path) as beside:
-        beside.write_bytes(data)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -52,7 +79,45 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
+    """Read a whole file, after checking that it is a regular file of at most `max_bytes`.
+
+    A named pipe or a device could block for ever or never end.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, unreadable, not a regular file, or too large.
+    """
+    try:
+        check_regular(path, max_bytes)
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: not readable ({error.strerror})") from None
+
+
+def check_regular(path: Path, max_bytes: int | None = None) -> None:
+    """Check that a path is a regular file (links are followed) of at most `max_bytes`, if given.
+
+    Raises
+    ------
+    InputError
+        If it is something else, or larger.
+    OSError
+        If there is nothing at `path`, or it cannot be accessed.
+    """
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise InputError(f"{path}: is a folder, expected a file")
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(f"{path}: is a pipe or device, expected a regular file; save its content to a file first")
+    if max_bytes is not None and status.st_size > max_bytes:
+        raise InputError(f"{path}: has {status.st_size:,} bytes, expected at most {max_bytes:,}")
+
+
+def read_json(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises
@@ -60,11 +125,10 @@ def read_json(path: Path) -> dict[str, Any]:
     InputError
         If the file is missing, is not JSON, or holds something other than an object.
     """
+    data = read_bytes(path, max_bytes)
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (ValueError, OSError, RecursionError) as error:
+        value = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not readable as JSON ({error})") from None
     if not isinstance(value, dict):
         raise InputError(f"{path}: expected a JSON object, found {type(value).__name__}")
