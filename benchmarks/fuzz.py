@@ -44,8 +44,8 @@ from remixbench.leaderboard.submission import check_submission, digest_of, read_
 from remixbench.recipe import load_recipe, parse_recipe, recipes
 from remixbench.scoring import read_predictions, read_reference, score_predictions
 from remixbench.scoring.io import MAPS, read_maps
-from remixbench.sources.catalogue import read_audio
-from remixbench.sources.open import open_sources
+from remixbench.sources import load_catalogues
+from remixbench.sources.audio import read_audio
 from remixbench.sources.selection import select_urls
 from remixbench.training.audio import prepare
 from remixbench.training.audio import read_audio as read_any_audio
@@ -224,14 +224,14 @@ def _input_targets(workspace: Path) -> list[Target]:
     return [
         *(Target("recipe", {"r.yaml": path.read_bytes()}, recipe) for path in recipes().values()),
         *(Target(f"audio {Path(name).suffix[1:]}", {name: data}, read_all_audio) for name, data in audio.items()),
-        Target("tables as published", {tau: scenes.encode(), fsd: events.encode()}, lambda f: open_sources(real, f)),
+        Target("tables as published", {tau: scenes.encode(), fsd: events.encode()}, lambda f: load_catalogues(real, f)),
         Target(
             "tables of folders",
             {
                 "s/t.csv": b"file,label\na.wav,park\nb.wav,bus\n",
                 "e/t.tsv": b"file\tlabel\twho\na.wav\tBark\t1\nb.wav\tBus\t2\n",
             },
-            lambda f: open_sources(own, f),
+            lambda f: load_catalogues(own, f),
         ),
         Target(
             "checksums",

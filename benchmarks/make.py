@@ -189,7 +189,7 @@ def main() -> None:
     recipe = load_recipe("remix2019")
     whole = draw(recipe, tau2019.scenes(sources), fsdkaggle2018.events(sources))
     manifest = whole.first(arguments.clips_per_fold)
-    scenes, events = sources / tau2019.FOLDER / "audio", sources / fsdkaggle2018.AUDIO
+    scenes, events = sources / tau2019.AUDIO, sources / fsdkaggle2018.AUDIO
     units = len(manifest.clips) * len(SNRS)
     work = Path(tempfile.mkdtemp(prefix="remixbench-benchmark-"))
     try:

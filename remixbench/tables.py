@@ -2,8 +2,9 @@ r"""The one strict reader and writer of CSV and TSV tables; every table of the p
 
 Two ways in. `read_table(path, columns=..., separator=...)` reads a table of ours or of a source: UTF-8, a known
 separator, fields as they are. `read_table(path, lenient=True)` reads a table of somebody else's program: any
-encoding with a byte order mark, the separator that the header shows, fields without surrounding blanks. Both
-refuse rows of another length than the header, and both keep the line of each row for error messages::
+encoding with a byte order mark, the separator that the header shows, fields without surrounding blanks; every
+column must have a name of its own. Both refuse rows of another length than the header, and both keep the line of
+each row for error messages::
 
     table = read_table(path, columns=("filename", "event_labels"), separator="\t")
     table.require_values(("filename",))
@@ -47,7 +48,7 @@ class Table:
     Attributes
     ----------
     path : where it was read from, for messages
-    header : names of the columns, all different
+    header : names of the columns
     rows : the fields of each row
     lines : the line in the file (from 1) on which each row stands
     digest : SHA-256 of the file's bytes
@@ -76,13 +77,11 @@ class Table:
         return pd.DataFrame({name: self.column(name) for name in columns}, index=self.lines, dtype=str)
 
     def require_columns(self, columns: Sequence[str]) -> None:
-        """Raise `InputError` if a column is missing."""
+        """Raise `InputError` if a column is missing or there twice."""
         for column in columns:
-            if column not in self.header:
-                raise InputError(
-                    f"{self.path}: column '{column}' is missing{nearest(column, self.header)}; "
-                    f"found: {', '.join(self.header)}"
-                )
+            if self.header.count(column) != 1:
+                fault = "is there twice" if column in self.header else f"is missing{nearest(column, self.header)}"
+                raise InputError(f"{self.path}: column '{column}' {fault}; found: {', '.join(self.header)}")
 
     def require_values(self, columns: Sequence[str]) -> None:
         """Raise `InputError` if there are no rows, or a row has nothing in one of `columns`."""
@@ -167,7 +166,8 @@ def parse_table(
         raise InputError(f"{path}, line {reader.line_num}: not readable as a table ({error})") from None
     if header is None:
         raise InputError(f"{path}: empty, expected a header line")
-    _check_header(path, header)
+    if lenient:
+        _check_header(path, header)
     table = Table(path, tuple(header), rows, lines, sha256(data))
     table.require_columns(columns)
     return table

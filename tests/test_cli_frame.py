@@ -115,7 +115,7 @@ def failing(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         ("make --recipe mini --scheduler tcp://x:1", "--scheduler tcp://x:1: goes with --backend dask"),
         ("make --shard 3/2", "'3/2' is not a share of the work"),
         ("make --audio-format mp3", "'mp3' is not one of"),
-        ("make --recipe remix2019", "meta.csv: not there; `remixbench download tau2019` fetches it, `--sources DIR`"),
+        ("make --recipe remix2019", "meta.csv: no such file; run `remixbench download tau2019` first"),
         ("make --recipe mini --manifest nowhere", "nowhere/clips.csv: not readable"),
         ("make --recipe mini --manifest x --replan", "--manifest and --replan exclude each other"),
         ("make extra", "unexpected extra argument"),

@@ -14,7 +14,8 @@ from remixbench.dataset import labels
 from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.manifest import Clip, Event, Manifest
 from remixbench.recipe import parse_recipe
-from remixbench.sources.catalogue import Catalogue, FileReader
+from remixbench.sources.audio import FileReader
+from remixbench.sources.catalogue import Catalogue
 
 CLIPS = (
     Clip(

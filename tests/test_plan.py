@@ -18,7 +18,8 @@ from remixbench.dataset.manifest import Manifest, read_manifest
 from remixbench.dataset.plan import draw
 from remixbench.errors import InputError
 from remixbench.recipe import data_folder, parse_recipe
-from remixbench.sources.catalogue import Catalogue, FileReader
+from remixbench.sources.audio import FileReader
+from remixbench.sources.catalogue import Catalogue
 
 ROWS_SHA256 = "38104a63840c476556966addf81243d3ad4b5cad1ec4a9600e8758ffe16ea851"
 

@@ -22,7 +22,7 @@ from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.make import make
 from remixbench.errors import InputError, RemixbenchError
 from remixbench.recipe import Recipe
-from remixbench.sources.catalogue import FileReader
+from remixbench.sources.audio import FileReader
 
 KILLED = Path(__file__).with_name("killed.py")
 

@@ -18,9 +18,8 @@ from remixbench.dataset.make import make
 from remixbench.dataset.verify import verify
 from remixbench.errors import InputError
 from remixbench.recipe import Source, parse_recipe
-from remixbench.sources import folder, fsdkaggle2018, tau2019
-from remixbench.sources.catalogue import read_audio
-from remixbench.sources.open import open_sources
+from remixbench.sources import folder, fsdkaggle2018, load_catalogues, tau2019
+from remixbench.sources.audio import read_audio
 
 TAU_ROWS = (
     "filename\tscene_label\tidentifier\tsource_label\n"
@@ -84,7 +83,7 @@ def test_a_spreadsheet_may_have_saved_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "column 'filename' is missing; found: "),
+        ("", "empty, expected a header line"),
         ("filename\n", "column 'scene_label' is missing"),
         (TAU_ROWS.replace("scene_label", "scene_lable"), r"column 'scene_label' is missing .did you mean 'scene_lab"),
         (TAU_ROWS.replace("\t", ","), "column 'filename' is missing.*; found: filename,scene_label"),
@@ -128,9 +127,11 @@ def test_a_broken_table_of_events(text: str, message: str, tmp_path: Path) -> No
 
 
 def test_a_missing_table_says_how_to_get_it(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"meta.csv: not there; `remixbench download tau2019` fetches it"):
+    with pytest.raises(InputError, match=r"meta.csv: no such file; run `remixbench download tau2019` first"):
         tau2019.scenes(tmp_path)
-    with pytest.raises(InputError, match=r"competition.csv: not there; `remixbench download fsdkaggle2018` fetches"):
+    with pytest.raises(
+        InputError, match=r"competition.csv: no such file; run `remixbench download fsdkaggle2018` first"
+    ):
         fsdkaggle2018.events(tmp_path)
 
 
@@ -386,7 +387,7 @@ def test_workers_that_began_in_another_folder_find_the_recordings(
     corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(corpus.parent)
-    scenes, events = open_sources(parse_recipe(tiny.RECIPE, "tiny"), Path(corpus.name))
+    scenes, events = load_catalogues(parse_recipe(tiny.RECIPE, "tiny"), Path(corpus.name))
     monkeypatch.chdir("/")
     for catalogue in (scenes, events):
         assert len(catalogue.reader.read(catalogue.table["file"].iloc[0])[0])

@@ -13,10 +13,9 @@ import pytest
 from numpy.typing import NDArray
 
 from remixbench.errors import InputError
-from remixbench.sources.synthesis import event_labels, scene_labels, synthesise_event, synthesise_scene
-from remixbench.sources.synthetic_blocks import Resonance, coloured_noise, harmonics, modal, resonate
-from remixbench.sources.synthetic_models import Range, Struck, settled
-from remixbench.sources.synthetic_parts import CLAMPED_PLATE, FREE_BAR, MEMBRANE, TUBE
+from remixbench.sources.synthetic.dsp import Resonance, coloured_noise, harmonics, modal, resonate
+from remixbench.sources.synthetic.models import CLAMPED_PLATE, FREE_BAR, MEMBRANE, TUBE, Range, Struck, narrowed
+from remixbench.sources.synthetic.render import event_labels, scene_labels, synthesise_event, synthesise_scene
 
 RATE = 16000
 FSDKAGGLE2018 = [
@@ -121,7 +120,7 @@ def test_the_same_request_gives_the_same_samples_whatever_was_made_before() -> N
 
 def test_another_process_gives_the_same_samples() -> None:
     code = (
-        "import zlib; from remixbench.sources.synthesis import synthesise_event, synthesise_scene;"
+        "import zlib; from remixbench.sources.synthetic.render import synthesise_event, synthesise_scene;"
         "print(zlib.crc32(synthesise_event('Meow', 2, 16000, 4)),"
         " zlib.crc32(synthesise_scene('bus', 1, 0, 16000, 1, 4)))"
     )
@@ -243,11 +242,11 @@ def test_coloured_noise_has_its_power_round_its_centre_and_no_seams() -> None:
 
 def test_settling_narrows_every_range_within_its_bounds() -> None:
     drum = Struck(Range(50, 100), MEMBRANE, Range(0.1, 0.3))
-    one = settled(drum, np.random.default_rng(0), 0.04)
+    one = narrowed(drum, np.random.default_rng(0), 0.04)
     assert 50 <= one.pitch.low < one.pitch.high <= 100
     assert one.pitch.high / one.pitch.low < 1.09
     assert one.ratios == MEMBRANE
-    assert one != settled(drum, np.random.default_rng(1), 0.04)
+    assert one != narrowed(drum, np.random.default_rng(1), 0.04)
 
 
 def test_ratios_of_modes_follow_their_formulas() -> None:

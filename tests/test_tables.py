@@ -45,8 +45,7 @@ def test_lenient_takes_what_spreadsheets_save(encoding: str, tmp_path: Path) -> 
         ("file,lable\n", r"column 'label' is missing \(did you mean 'lable'\?\); found: file, lable"),
         ("file,label\na\n", "line 2: 1 values, expected 2 as in the header"),
         ("file,label\na,b,c\n", "line 2: 3 values"),
-        ("file,file\n", "two columns are named 'file'"),
-        ("file,,label\n", "column 2 of the header has no name"),
+        ("file,file,label\n", "column 'file' is there twice; found: file, file, label"),
         ('file,label\n"a,b\n', "line 2: not readable as a table"),
         (b"file,label\n\xff,b\n", "not UTF-8 at byte 11"),
     ],
@@ -54,6 +53,15 @@ def test_lenient_takes_what_spreadsheets_save(encoding: str, tmp_path: Path) -> 
 def test_strict_refuses(text: bytes | str, message: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message):
         read_table(write(tmp_path, text), ("file", "label"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("file,file\n", "two columns are named 'file'"), ("file,,label\n", "column 2 of the header has no name")],
+)
+def test_lenient_wants_every_column_named(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        read_table(write(tmp_path, text), lenient=True)
 
 
 def test_values_and_their_uniqueness(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from remixbench.dataset.plan import draw
 from remixbench.errors import InputError
 from remixbench.progress import Progress
 from remixbench.recipe import Recipe, data_folder, load_recipe
-from remixbench.sources import fsdkaggle2018, tau2019
-from remixbench.sources.catalogue import Catalogue, FileReader
-from remixbench.sources.open import open_sources
+from remixbench.sources import fsdkaggle2018, load_catalogues, tau2019
+from remixbench.sources.audio import FileReader
+from remixbench.sources.catalogue import Catalogue
 from remixbench.sources.parts import fetched_parts
 
 
@@ -50,7 +50,7 @@ def choose(
     loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe or default_recipe(sources, progress))
     if manifest is not None and replan:
         raise InputError("--manifest and --replan exclude each other: a manifest is either given or drawn anew")
-    scenes, events = open_sources(loaded, sources)
+    scenes, events = load_catalogues(loaded, sources)
     frozen = frozen_manifest(loaded)
     if manifest is not None:
         whole = read_manifest(Path(manifest))
@@ -82,7 +82,7 @@ def choose(
 
 def default_recipe(sources: Path, progress: Progress) -> str:
     """Return 'remix2019' where its sources are, else 'mini', and say so."""
-    if (sources / tau2019.FOLDER / "meta.csv").exists() and (sources / fsdkaggle2018.TABLE).exists():
+    if (sources / tau2019.LAYOUT.table).exists() and (sources / fsdkaggle2018.LAYOUT.table).exists():
         progress.say("recipe remix2019: its sources are in the workspace")
         return "remix2019"
     progress.say(

@@ -203,7 +203,7 @@ class Dataset:
         InputError
             If there is no such clip or SNR, or its file is missing or not readable.
         """
-        from remixbench.sources.catalogue import read_audio
+        from remixbench.sources.audio import read_audio
 
         samples, _ = read_audio(self.audio_path(clip, snr))
         return samples.astype(np.float32)

@@ -10,7 +10,7 @@ from remixbench.dataset.manifest import Manifest, write_manifest
 from remixbench.dataset.plan import draw
 from remixbench.files import write_json
 from remixbench.recipe import Recipe, load_recipe
-from remixbench.sources.open import open_sources
+from remixbench.sources import load_catalogues
 
 
 def plan(
@@ -32,7 +32,7 @@ def plan(
     """
     loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     folder = Path(workspace) / "sources" if sources is None else Path(sources)
-    scenes, events = open_sources(loaded, folder)
+    scenes, events = load_catalogues(loaded, folder)
     manifest = draw(loaded, scenes, events)
     write_manifest(manifest, Path(out))
     if not report:

@@ -19,7 +19,7 @@ from remixbench.dataset.stems import exact_mixture, mixture
 from remixbench.errors import InputError
 from remixbench.files import sha256
 from remixbench.progress import SILENT, Progress
-from remixbench.sources.open import open_sources
+from remixbench.sources import load_catalogues
 
 LOGMEL_TOLERANCE = 1e-4  # between machines: the order of a library's float32 sums
 
@@ -166,7 +166,7 @@ def _rendered_again(
     there: Dataset, sources: Path, count: int, digests: dict[float, dict[str, str]], progress: Progress
 ) -> Iterator[str]:
     """Render clips spread evenly over the data set from their sources, and compare."""
-    scenes, events = open_sources(there.recipe, sources)
+    scenes, events = load_catalogues(there.recipe, sources)
     excerpts = FreshExcerpts(there.recipe, events.reader)
     rows = np.unique(np.linspace(0, len(there.clips) - 1, min(count, len(there.clips))).astype(int))
     with progress.bar("rendering again", len(rows), "clips") as advance:

@@ -1,7 +1,7 @@
-"""A user's own recordings: a folder with one sub-folder a class, or with a table whose columns the recipe names.
+"""A user's own recordings: a folder with one sub-folder per class, or with a table whose columns the recipe names.
 
-wav, flac, ogg or mp3, any rate and number of channels. Without a table the label is the sub-folder's name, each
-file is a place and an origin of its own, and the licence is unknown.
+wav, flac, ogg or mp3, at any sample rate and number of channels. Without a table the label is the sub-folder's
+name, each file is a location and an origin of its own, and the licence is unknown.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Literal
 from remixbench.errors import InputError
 from remixbench.files import sha256
 from remixbench.recipe import Source
+from remixbench.sources.audio import FileReader
 from remixbench.sources.catalogue import (
     EVENT_COLUMNS,
     SCENE_COLUMNS,
     Catalogue,
-    FileReader,
     checked_label,
     checked_name,
-    read_table,
+    read_catalogue_table,
 )
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def _from_folders(root: Path) -> tuple[pd.DataFrame, str]:
     files = sorted(path.as_posix() for path in visible if (root / path).is_file())
     if not files:
         raise InputError(
-            f"{root}: no {', '.join(AUDIO_SUFFIXES)} file in any sub-folder; expected one sub-folder a class"
+            f"{root}: no {', '.join(AUDIO_SUFFIXES)} file in any sub-folder; expected one sub-folder per class"
         )
     for file in files:
         if "\\" in file or any(ord(c) < 32 or "\ud800" <= c <= "\udfff" for c in file):
@@ -78,7 +78,10 @@ def _from_table(root: Path, source: Source) -> tuple[pd.DataFrame, str]:
         "location": names.location, "origin": names.origin, "licence": names.licence, "url": names.url,
     }  # fmt: skip
     wanted = (names.file, names.label, *(name for name in optional.values() if name is not None))
-    table, digest = read_table(path, wanted, separator, "the recipe's source names it")
+    if not path.exists():
+        raise InputError(f"{path}: no such file; the recipe's source names it")
+    given_table = read_catalogue_table(path, wanted, separator)
+    table = given_table.frame(wanted)
     files = [checked_name(f"{path}, line {line}", name) for line, name in table[names.file].items()]
     given = {key: table[name] for key, name in optional.items() if name is not None}
     out = table.assign(file=files, label=table[names.label], verified=True)
@@ -86,4 +89,4 @@ def _from_table(root: Path, source: Source) -> tuple[pd.DataFrame, str]:
         location=given.get("location", files), origin=given.get("origin", files),
         licence=given.get("licence", UNKNOWN_LICENCE), url=given.get("url", ""),
     )  # fmt: skip
-    return out, digest
+    return out, given_table.digest

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from remixbench.errors import InputError
-from remixbench.sources.catalogue import EVENT_COLUMNS, Catalogue, FileReader, checked_label, checked_name, read_table
+from remixbench.sources.audio import FileReader
+from remixbench.sources.catalogue import EVENT_COLUMNS, Catalogue, SourceLayout, checked_label, checked_name
 
-FOLDER = "FSDKaggle2018"
-TABLE = Path(FOLDER, "FSDKaggle2018.meta", "train_post_competition.csv")
-AUDIO = Path(FOLDER, "FSDKaggle2018.audio_train")
-HOW_TO_GET = "`remixbench download fsdkaggle2018` fetches it, `--sources DIR` tells where it lies already"
+FOLDER = Path("FSDKaggle2018")
+AUDIO = FOLDER / "FSDKaggle2018.audio_train"
+LAYOUT = SourceLayout(
+    "fsdkaggle2018", FOLDER / "FSDKaggle2018.meta" / "train_post_competition.csv", ",", "fname", AUDIO,
+    sample_rate=44_100, channels=1, min_seconds=0.3, max_seconds=30.0,
+)  # fmt: skip
 
 
 def events(sources: Path) -> Catalogue:
@@ -23,9 +26,9 @@ def events(sources: Path) -> Catalogue:
     InputError
         If the table is missing or malformed.
     """
-    path = sources / TABLE
     columns = ("fname", "label", "manually_verified", "freesound_id", "license")
-    table, digest = read_table(path, columns, ",", HOW_TO_GET)
+    published = LAYOUT.read_table(sources, columns[1:])
+    path, table = published.path, published.frame(columns)
     for line, label, flag, number in table[["label", "manually_verified", "freesound_id"]].itertuples():
         checked_label(f"{path}, line {line}", label)
         if flag not in ("0", "1"):
@@ -39,4 +42,4 @@ def events(sources: Path) -> Catalogue:
         licence=table["license"],
         url="https://freesound.org/s/" + table["freesound_id"],
     )
-    return Catalogue("fsdkaggle2018", table[list(EVENT_COLUMNS)], digest, FileReader((sources / AUDIO).resolve()))
+    return Catalogue(LAYOUT.name, table[list(EVENT_COLUMNS)], published.digest, FileReader((sources / AUDIO).resolve()))

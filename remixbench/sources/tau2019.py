@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from remixbench.sources.catalogue import Catalogue, FileReader, checked_name, read_table
+from remixbench.sources.audio import FileReader
+from remixbench.sources.catalogue import SCENE_COLUMNS, Catalogue, SourceLayout, checked_name
 
-FOLDER = "TAU-urban-acoustic-scenes-2019-development"
-HOW_TO_GET = "`remixbench download tau2019` fetches it, `--sources DIR` tells where it lies already"
+FOLDER = Path("TAU-urban-acoustic-scenes-2019-development")
+LAYOUT = SourceLayout(
+    "tau2019", FOLDER / "meta.csv", "\t", "filename", FOLDER,
+    sample_rate=48_000, channels=2, min_seconds=10.0, max_seconds=10.0,
+)  # fmt: skip
+AUDIO = FOLDER / "audio"
 
 
 def scenes(sources: Path) -> Catalogue:
@@ -18,10 +23,9 @@ def scenes(sources: Path) -> Catalogue:
     InputError
         If `meta.csv` is missing or malformed.
     """
-    path = sources / FOLDER / "meta.csv"
-    table, digest = read_table(path, ("filename", "scene_label", "identifier"), "\t", HOW_TO_GET)
-    names = [checked_name(f"{path}, line {line}", name) for line, name in table["filename"].items()]
+    published = LAYOUT.read_table(sources, ("scene_label", "identifier"))
+    table = published.frame(("filename", "scene_label", "identifier"))
+    names = [checked_name(f"{published.path}, line {line}", name) for line, name in table["filename"].items()]
     table = table.assign(file=[name.rsplit("/", 1)[-1] for name in names])
     table = table.rename(columns={"scene_label": "label", "identifier": "location"})
-    audio = (sources / FOLDER / "audio").resolve()
-    return Catalogue("tau2019", table[["file", "label", "location"]], digest, FileReader(audio))
+    return Catalogue(LAYOUT.name, table[list(SCENE_COLUMNS)], published.digest, FileReader((sources / AUDIO).resolve()))

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.fresh import Mixer, one_role, recombine
-from remixbench.sources.open import open_sources
+from remixbench.sources import load_catalogues
 
 
 class FreshMixtures(TorchDataset[tuple[torch.Tensor, torch.Tensor]]):
@@ -31,7 +31,7 @@ class FreshMixtures(TorchDataset[tuple[torch.Tensor, torch.Tensor]]):
     def __init__(
         self, dataset: Dataset, sources: Path, snr: float, fold: int, role: str = "train", seed: int = 0
     ) -> None:
-        self._mixer = Mixer.of(dataset.recipe, *open_sources(dataset.recipe, sources))
+        self._mixer = Mixer.of(dataset.recipe, *load_catalogues(dataset.recipe, sources))
         self._clips = one_role(dataset.clips, dataset.roles(fold), role)
         self._column = {label: k for k, label in enumerate(dataset.classes)}
         self._snr = snr

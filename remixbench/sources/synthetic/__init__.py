@@ -1,4 +1,8 @@
-"""The source of the `mini` recipe: recordings that are synthesised when they are read. Needs no files."""
+"""The source of the `mini` recipe: recordings that are synthesised when they are read. It needs no files.
+
+`render` makes the samples, from the models in `models`, the signal processing in `dsp` and the tables in `events` and
+`scenes`.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from numpy.typing import NDArray
 from remixbench.errors import InputError
 from remixbench.files import sha256
 from remixbench.sources.catalogue import EVENT_COLUMNS, SCENE_COLUMNS, Catalogue
-from remixbench.sources.synthesis import event_labels, scene_labels, synthesise_event, synthesise_scene
+from remixbench.sources.synthetic.render import event_labels, scene_labels, synthesise_event, synthesise_scene
 
 SEED = 2019
 SCENE_SECONDS = 10.0
@@ -42,7 +46,7 @@ class SynthesisReader:
 
 
 def events(per_class: int, rate: int) -> Catalogue:
-    """Return the catalogue of synthetic events, `per_class` recordings of each of 41 labels."""
+    """Return the catalogue of synthetic events, `per_class` recordings of each of 41 labels, at `rate` Hz."""
     rows = [
         (
             f"{label}_{number:03d}.wav",
@@ -59,7 +63,7 @@ def events(per_class: int, rate: int) -> Catalogue:
 
 
 def scenes(per_class: int, rate: int) -> Catalogue:
-    """Return the catalogue of synthetic scenes, `per_class` pieces of each of 10 labels, four a place."""
+    """Return the catalogue of synthetic scenes, `per_class` pieces of each of 10 labels, four per place."""
     rows = [
         (f"{label}-{place:02d}-{piece}.wav", label, f"{label}-{place:02d}")
         for label in scene_labels()

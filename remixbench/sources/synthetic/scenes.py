@@ -1,6 +1,6 @@
 """The table of the synthetic scenes: what never stops in a place, and what comes and goes.
 
-Stand-ins like the events of `synthetic_classes`, built from the same models; labels are those of TAU Urban
+Stand-ins like those of `events`, built from the same models; labels are those of TAU Urban
 Acoustic Scenes 2019. Hz and seconds.
 """
 
@@ -8,9 +8,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from remixbench.sources.synthetic_blocks import Resonance
-from remixbench.sources.synthetic_models import Blown, Bowed, Friction, Model, Pulses, Range, Struck, Voice
-from remixbench.sources.synthetic_parts import AH, BOX, EE, EXHAUST, VIOLIN, Part, Pattern, formants
+from remixbench.sources.synthetic.dsp import Resonance
+from remixbench.sources.synthetic.models import (
+    AH,
+    BOX,
+    EE,
+    EXHAUST,
+    VIOLIN,
+    Blown,
+    Bowed,
+    Friction,
+    Layer,
+    Model,
+    Pattern,
+    Pulses,
+    Range,
+    Struck,
+    Voice,
+    formants,
+)
 
 R = Range
 
@@ -57,7 +73,7 @@ def _motor(pulses: Range, body: tuple[Resonance, ...], gain: float, jitter: Rang
 
 def _often(model: Model, gap: Range, gain: float) -> Pattern:
     """Return a sound that comes again about every `gap` seconds."""
-    return Pattern((Part(model, gain),), gap=gap)
+    return Pattern((Layer(model, gain),), gap=gap)
 
 
 SCENES: dict[str, SceneRow] = {

@@ -39,11 +39,11 @@ def modal(frequencies: Signal, decays: Signal, amplitudes: Signal, count: int, r
     Sample 256·r + b of a mode is the product of a coarse phasor (r) and a fine one (b), so a mode costs two
     outer products and hardly a sine.
     """
-    heard = frequencies < HIGHEST * rate
-    pole = (-1 / decays[heard] + 2j * np.pi * frequencies[heard]) / rate
+    audible = frequencies < HIGHEST * rate
+    pole = (-1 / decays[audible] + 2j * np.pi * frequencies[audible]) / rate
     rows = -(-count // 256)
     fine = np.exp(pole[:, None] * np.arange(256))
-    coarse = amplitudes[heard, None] * np.exp(pole[:, None] * (256 * np.arange(rows)))
+    coarse = amplitudes[audible, None] * np.exp(pole[:, None] * (256 * np.arange(rows)))
     total = np.zeros((rows, 256))
     for one, other in zip(coarse, fine, strict=True):
         total += one.imag[:, None] * other.real

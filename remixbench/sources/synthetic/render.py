@@ -1,8 +1,8 @@
 """Synthesised recordings of 41 sound events and 10 scenes: the sounds of the `mini` recipe.
 
-They are stand-ins from simple physics (`synthetic_models`) and two tables (`synthetic_classes`,
-`synthetic_scenes`), so that the whole road can be tried without any download. They only resemble what their
-labels say, and numbers measured on them mean nothing outside `mini`.
+They come from simple physics (`models`) and two tables (`events`, `scenes`), so that every command can be tried
+without a download. They only resemble what their labels say, and scores measured on them mean nothing outside
+`mini`.
 
 Determinism: everything is drawn from a PCG64 seeded with (seed, CRC-32 of the label, number, ...), computed
 in float64 without BLAS, and rounded to steps of 1/32768, which float32 and PCM_16 both hold exactly. On one
@@ -23,13 +23,12 @@ from numpy.random import PCG64, Generator, SeedSequence
 from numpy.typing import NDArray
 
 from remixbench.errors import InputError, unknown
-from remixbench.sources.synthetic_blocks import Signal, fast_length, samples, swell
-from remixbench.sources.synthetic_classes import EVENTS
-from remixbench.sources.synthetic_models import Range, settled
-from remixbench.sources.synthetic_parts import Part, Pattern
-from remixbench.sources.synthetic_scenes import SCENES
+from remixbench.sources.synthetic.dsp import Signal, fast_length, samples, swell
+from remixbench.sources.synthetic.events import EVENTS
+from remixbench.sources.synthetic.models import Layer, Pattern, Range, narrowed
+from remixbench.sources.synthetic.scenes import SCENES
 
-LOWEST_RATE = 8000  # Hz; below it the brightest classes would have nothing left to sound
+LOWEST_RATE = 8000  # Hz; below it the brightest classes would be silent
 SHORTEST, LONGEST = 0.3, 4.0  # seconds an event lasts
 VARIANTS = 6  # different hits that a repeated sound is made of
 FADE = 0.02  # seconds
@@ -55,7 +54,7 @@ def synthesise_event(label: str, number: int, rate: int, seed: int) -> NDArray[n
     number
         Which recording, from 0: another number draws another pitch, length, decay, brightness and room.
     rate
-        Samples a second, at least 8000.
+        Sample rate in Hz, at least 8000.
     seed
         Of the whole set of recordings, from 0.
 
@@ -72,7 +71,7 @@ def synthesise_event(label: str, number: int, rate: int, seed: int) -> NDArray[n
         raise unknown("synthetic event", label, EVENTS)
     _check_rate(rate)
     random = _generator(seed, label, number)
-    pattern = settled(EVENTS[label], random, 0.04)
+    pattern = narrowed(EVENTS[label], random, 0.04)
     at = _regular(pattern, random)
     length = samples(LONGEST, rate)
     dry = np.zeros(length)
@@ -82,25 +81,25 @@ def synthesise_event(label: str, number: int, rate: int, seed: int) -> NDArray[n
         last = min(length, first + len(sound))
         dry[first:last] += sound[: last - first]
         end = max(end, last)
-    wet = _in_room(dry[: min(length, end + samples(0.05, rate))], random, rate)
+    wet = _with_reverb(dry[: min(length, end + samples(0.05, rate))], random, rate)
     wet *= swell(len(wet), rate, 1 / rate, FADE)
-    return _on_grid(wet * (random.uniform(0.3, 0.85) / np.abs(wet).max()))
+    return _quantised(wet * (random.uniform(0.3, 0.85) / np.abs(wet).max()))
 
 
 def synthesise_scene(label: str, place: int, piece: int, rate: int, seconds: float, seed: int) -> NDArray[np.float32]:
     """Return piece `piece` of the recording of a scene at a place.
 
     Pieces of one place share its colour, density and hum, and differ in all details.
-    No part of a piece is silent.
+    A piece is nowhere silent.
 
     Parameters
     ----------
     label
         One of `scene_labels()`.
     place, piece
-        Which recording place, and which part of its recording, from 0.
+        Which recording place, and which piece of its recording, from 0.
     rate
-        Samples a second, at least 8000.
+        Sample rate in Hz, at least 8000.
     seconds
         Length.
     seed
@@ -119,20 +118,20 @@ def synthesise_scene(label: str, place: int, piece: int, rate: int, seconds: flo
         raise unknown("synthetic scene", label, SCENES)
     _check_rate(rate)
     here = _generator(seed, label, place)
-    bed = settled(SCENES[label].bed, here, 0.05)
-    scatter = settled(SCENES[label].scatter, here, 0.3)  # one place, but many people, steps and birds
+    bed = narrowed(SCENES[label].bed, here, 0.05)
+    scatter = narrowed(SCENES[label].scatter, here, 0.3)  # one place, but many people, steps and birds
     random = _generator(seed, label, place, 1 + piece)  # a SeedSequence takes no notice of a last 0
     length = samples(seconds, rate)
     total = np.zeros(length)
-    for part in bed:
-        sound = replace(part.model, seconds=Range(seconds, seconds)).sound(random, rate)
-        total += sound * (part.gain / np.sqrt(np.mean(sound**2)))
+    for layer in bed:
+        sound = replace(layer.model, seconds=Range(seconds, seconds)).sound(random, rate)
+        total += sound * (layer.gain / np.sqrt(np.mean(sound**2)))
     for pattern in scatter:
         for sound, start in _hits(pattern, _scattered(pattern, seconds, random), random, rate):
             first = min(length, round(start * rate))
             last = min(length, first + len(sound))
             total[first:last] += sound[: last - first]
-    return _on_grid(total * (random.uniform(0.3, 0.85) / np.abs(total).max()))
+    return _quantised(total * (random.uniform(0.3, 0.85) / np.abs(total).max()))
 
 
 def _generator(seed: int, label: str, *numbers: int) -> Generator:
@@ -153,42 +152,42 @@ def _regular(pattern: Pattern, random: Generator) -> list[float]:
 
 
 def _scattered(pattern: Pattern, seconds: float, random: Generator) -> list[float]:
-    """Return when the hits of a scene begin: anywhere, one a `gap` on average."""
+    """Return when the hits of a scene begin: anywhere, on average one per `gap` seconds."""
     gap = pattern.gap.draw(random)
     count = max(1, int(seconds / gap))
     return [float(t) for t in random.uniform(0, seconds, count)]
 
 
 def _hits(pattern: Pattern, at: list[float], random: Generator, rate: int) -> list[tuple[Signal, float]]:
-    """Return sounds and when they begin: each part of the pattern at each time, in a few variants."""
+    """Return sounds and when they begin: each layer of the pattern at each time, in a few variants."""
     made = []
-    for part in pattern.parts:
-        after = part.start.draw(random) if part.start is not None else 0.0
-        kinds = [_level(part, random, rate) for _ in range(min(len(at), VARIANTS))]
+    for layer in pattern.layers:
+        after = layer.start.draw(random) if layer.start is not None else 0.0
+        kinds = [_scaled(layer, random, rate) for _ in range(min(len(at), VARIANTS))]
         for i, start in enumerate(at):
             made.append((kinds[i % len(kinds)] * random.uniform(0.6, 1.0), start + after))
     return made
 
 
-def _level(part: Part, random: Generator, rate: int) -> Signal:
-    """Return a sound of the part's model with the part's gain as its peak, ending in a fade."""
-    sound = part.model.sound(random, rate)
+def _scaled(layer: Layer, random: Generator, rate: int) -> Signal:
+    """Return a sound of the layer's model with the layer's gain as its peak, ending in a fade."""
+    sound = layer.model.sound(random, rate)
     sound *= swell(len(sound), rate, 1 / rate, FADE)
-    scale: float = part.gain / np.abs(sound).max()
+    scale: float = layer.gain / np.abs(sound).max()
     return sound * scale
 
 
-def _in_room(dry: Signal, random: Generator, rate: int) -> Signal:
-    """Return the sound as a small room gives it back: with a tail of noise, its RT60 in 0.05 to 0.25 s."""
+def _with_reverb(dry: Signal, random: Generator, rate: int) -> Signal:
+    """Add the reverberation of a small room: a decaying tail of noise, its RT60 in 0.05 to 0.25 s."""
     decay, share = random.uniform(0.05, 0.25) / 6.9, random.uniform(0.1, 0.35)
     tail = samples(7 * decay, rate)
-    answer = random.standard_normal(tail) * np.exp(-np.arange(tail) / (decay * rate))
-    answer *= share / np.sqrt(np.sum(answer**2))
-    answer[0] += 1.0
+    impulse = random.standard_normal(tail) * np.exp(-np.arange(tail) / (decay * rate))
+    impulse *= share / np.sqrt(np.sum(impulse**2))
+    impulse[0] += 1.0
     length = fast_length(len(dry) + tail)
-    return np.fft.irfft(np.fft.rfft(dry, length) * np.fft.rfft(answer, length), length)[: len(dry)]
+    return np.fft.irfft(np.fft.rfft(dry, length) * np.fft.rfft(impulse, length), length)[: len(dry)]
 
 
-def _on_grid(signal: Signal) -> NDArray[np.float32]:
+def _quantised(signal: Signal) -> NDArray[np.float32]:
     """Return float32 samples rounded to steps of 1/32768, the values of 16-bit audio."""
     return (np.rint(signal * 32768.0) / 32768.0).astype(np.float32)

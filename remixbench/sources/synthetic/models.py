@@ -1,8 +1,13 @@
-"""Nine small physical models of how things sound, for the synthetic recordings of the `mini` recipe.
+"""Nine small physical models of sound sources, and how they combine into a recording of `mini`.
 
 Each model is a frozen dataclass of ranges. `sound` draws one value from each range and returns one sound
-as float64 samples of no particular level. A recording first narrows the ranges of its class
-(`settled`), so that its hits resemble each other more than those of another recording.
+as float64 samples of no particular level. A recording first narrows the ranges of its class (`narrowed`), so
+that its hits resemble each other more than those of another recording. At the end of the file: ratios of modes
+and formants, and the layers and patterns that the tables of events and scenes are written with.
+
+Ratios of modes: Fletcher and Rossing, The Physics of Musical Instruments, 2nd ed. (Springer, 1998): free bar
+(nearly (k + 1/2)²) and clamped bar, chapter 2; circular membrane (zeros of Bessel functions) and circular
+plates, chapter 3. The formants of vowels have typical adult values, rounded.
 """
 
 from __future__ import annotations
@@ -14,7 +19,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.random import Generator
 
-from remixbench.sources.synthetic_blocks import (
+from remixbench.sources.synthetic.dsp import (
     Resonance,
     Signal,
     along,
@@ -42,19 +47,19 @@ class Range:
         return float(self.low * (self.high / self.low) ** random.random())
 
 
-def settled(thing: Thing, random: Generator, spread: float) -> Thing:
+def narrowed(thing: Thing, random: Generator, spread: float) -> Thing:
     """Return `thing` with each Range in it, at any depth, narrowed to one drawn value ± `spread` of it."""
     value: Any = thing
     if isinstance(value, Range):
         middle = value.draw(random)
         value = Range(max(value.low, middle * (1 - spread)), min(value.high, middle * (1 + spread)))
     elif isinstance(value, tuple):
-        value = tuple(settled(part, random, spread) for part in value)
+        value = tuple(narrowed(part, random, spread) for part in value)
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         parts = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        value = type(value)(**{name: settled(part, random, spread) for name, part in parts.items()})
-    settled_thing: Thing = value
-    return settled_thing
+        value = type(value)(**{name: narrowed(part, random, spread) for name, part in parts.items()})
+    narrowed_thing: Thing = value
+    return narrowed_thing
 
 
 class Model(Protocol):
@@ -111,7 +116,7 @@ class Struck:
         slope, damping, thud = (part.draw(random) for part in (self.slope, self.damping, self.thud))
         ratios = np.array(self.ratios)
         count = samples(min(3.5, max(0.05, 5 * decay)), rate)
-        place = random.uniform(0.4, 1.0, len(ratios))  # where it was struck decides how much of each mode is heard
+        place = random.uniform(0.4, 1.0, len(ratios))  # where it was struck sets the amplitude of each mode
         ring = modal(pitch * ratios, decay * ratios**-damping, place * ratios**-slope, count, rate)
         if self.bend > 0:
             t = np.arange(count) / rate
@@ -236,7 +241,7 @@ class Pulses:
     tune: Range = Range(0.85, 1.18)
 
     def sound(self, random: Generator, rate: int) -> Signal:
-        """Return one stretch of running."""
+        """Return one run of pulses."""
         seconds, pulses = self.seconds.draw(random), self.pulses.draw(random)
         count, jitter, tune = samples(seconds, rate), self.jitter.draw(random), self.tune.draw(random)
         number = int(seconds * pulses * 1.5) + 4
@@ -269,7 +274,7 @@ class Friction:
     release: float = 0.06
 
     def sound(self, random: Generator, rate: int) -> Signal:
-        """Return one stretch of rubbing."""
+        """Return one stroke or gust."""
         count, strokes = samples(self.seconds.draw(random), rate), self.strokes.draw(random)
         noise = coloured_noise(random, count, rate, self.centre.draw(random), self.octaves.draw(random))
         if self.depth > 0:
@@ -334,3 +339,61 @@ class Burst:
         loud = np.exp(-t / decay) * np.minimum(1, (t + 1 / rate) / self.attack.draw(random))
         sound: Signal = (bright * early + dark * (1 - early)) * loud
         return sound
+
+
+FREE_BAR = (1.0, 2.757, 5.404, 8.933, 13.344)
+TUBE = (0.605, 1.0, 1.494, 2.086, 2.778)  # a hung tube: modes 3 to 7 of a free bar, over the fourth
+TINE = (1.0, 2.0, 3.0, 6.267, 17.547)  # a clamped bar, its fundamental bent into harmonics by the pick-up
+MEMBRANE = (1.0, 1.593, 2.136, 2.295, 2.653, 2.917, 3.155, 3.500, 3.598, 3.647, 4.059)
+CLAMPED_PLATE = (1.0, 2.081, 3.414, 3.893, 4.995, 5.954, 6.819, 8.280, 8.722)
+FREE_PLATE = (1.0, 1.730, 2.328, 3.907, 4.110, 6.302, 6.706, 7.344)
+# The next ones are chosen, not derived: bodies of no simple shape.
+COW = (1.0, 1.48, 2.52, 3.1, 4.4)
+TWO_BELLS = (1.0, 1.19, 2.6, 4.2)
+BOX = (1.0, 1.41, 1.73, 2.24, 2.83, 3.6)
+SNAP = (1.0, 1.3, 1.75)
+SHARDS = (1.0, 1.23, 1.61, 1.97, 2.44, 3.02)
+
+
+def formants(*hertz: float) -> tuple[Resonance, ...]:
+    """Return resonances at `hertz`, 60 Hz and a fifteenth of that wide, each 0.7 times the one before."""
+    return tuple(Resonance(f, 60 + f / 15, 0.7**i) for i, f in enumerate(hertz))
+
+
+AH = formants(800, 1200, 2700)
+OH = formants(450, 800, 2700)
+EH = formants(550, 1800, 2600)
+EE = formants(320, 2300, 3000)
+VIOLIN = (Resonance(290, 60), Resonance(500, 120), Resonance(1100, 400), Resonance(2600, 900, 1.6))
+CELLO = (Resonance(105, 30), Resonance(210, 50, 1.4), Resonance(400, 120), Resonance(1000, 400, 0.5))
+EXHAUST = (Resonance(70, 30, 1.5), Resonance(160, 70), Resonance(420, 200, 0.4))
+ONCE = Range(1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One model in a sound: its linear peak (`gain`), and the delay after which it enters."""
+
+    model: Model
+    gain: float = 1.0
+    start: Range | None = None
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """Layers that sound together, `count` times over, `gap` seconds apart (± `loose` of it)."""
+
+    layers: tuple[Layer, ...]
+    count: Range = ONCE
+    gap: Range = ONCE
+    loose: float = 0.1
+
+
+def one(model: Model) -> Pattern:
+    """Return a single sound."""
+    return Pattern((Layer(model),))
+
+
+def again(model: Model, count: Range, gap: Range, loose: float = 0.1) -> Pattern:
+    """Return a sound that comes several times."""
+    return Pattern((Layer(model),), count, gap, loose)

@@ -6,20 +6,8 @@ order of the labels of FSDKaggle2018. Hz and seconds; `again` takes the number o
 
 from __future__ import annotations
 
-from remixbench.sources.synthetic_blocks import Resonance
-from remixbench.sources.synthetic_models import (
-    Blown,
-    Bowed,
-    Burst,
-    Friction,
-    Grains,
-    Plucked,
-    Pulses,
-    Range,
-    Struck,
-    Voice,
-)
-from remixbench.sources.synthetic_parts import (
+from remixbench.sources.synthetic.dsp import Resonance
+from remixbench.sources.synthetic.models import (
     AH,
     BOX,
     CELLO,
@@ -38,8 +26,18 @@ from remixbench.sources.synthetic_parts import (
     TUBE,
     TWO_BELLS,
     VIOLIN,
-    Part,
+    Blown,
+    Bowed,
+    Burst,
+    Friction,
+    Grains,
+    Layer,
     Pattern,
+    Plucked,
+    Pulses,
+    Range,
+    Struck,
+    Voice,
     again,
     formants,
     one,
@@ -69,7 +67,7 @@ EVENTS: dict[str, Pattern] = {
     ),
     "Bus": Pattern(
         (
-            Part(
+            Layer(
                 Pulses(
                     R(22, 38),
                     R(2.0, 3.5),
@@ -79,7 +77,7 @@ EVENTS: dict[str, Pattern] = {
                     rise=R(0.2, 0.5),
                 )
             ),
-            Part(Friction(R(180, 350), R(1.0, 1.5), seconds=R(2.0, 3.5), attack=R(0.2, 0.5), release=0.3), 0.5),
+            Layer(Friction(R(180, 350), R(1.0, 1.5), seconds=R(2.0, 3.5), attack=R(0.2, 0.5), release=0.3), 0.5),
         )
     ),
     "Cello": one(Bowed(R(66, 200), R(1.2, 2.8), body=CELLO)),
@@ -92,8 +90,8 @@ EVENTS: dict[str, Pattern] = {
     "Clarinet": one(Blown(R(147, 500), R(0.8, 2.5), slope=R(0.7, 1.1), even=0.06, breath=R(0.005, 0.02))),
     "Computer_keyboard": Pattern(
         (
-            Part(Struck(R(1200, 2400), BOX, decay=R(0.006, 0.015), thud=R(0.5, 1.0))),
-            Part(Struck(R(1600, 3000), BOX, decay=R(0.004, 0.01), thud=R(0.5, 1.0)), 0.4, R(0.05, 0.09)),
+            Layer(Struck(R(1200, 2400), BOX, decay=R(0.006, 0.015), thud=R(0.5, 1.0))),
+            Layer(Struck(R(1600, 3000), BOX, decay=R(0.004, 0.01), thud=R(0.5, 1.0)), 0.4, R(0.05, 0.09)),
         ),
         R(6, 14),
         R(0.12, 0.22),
@@ -101,8 +99,8 @@ EVENTS: dict[str, Pattern] = {
     ),
     "Cough": Pattern(
         (
-            Part(Burst(R(900, 1500), R(0.7, 1.0), decay=R(0.04, 0.09), attack=R(0.005, 0.01))),
-            Part(
+            Layer(Burst(R(900, 1500), R(0.7, 1.0), decay=R(0.04, 0.09), attack=R(0.005, 0.01))),
+            Layer(
                 Voice(
                     R(120, 260),
                     R(0.15, 0.3),
@@ -127,7 +125,7 @@ EVENTS: dict[str, Pattern] = {
     "Double_bass": again(Plucked(R(38, 85), R(0.4, 0.9), slope=R(1.2, 1.8)), R(1, 3), R(0.4, 0.8)),
     "Drawer_open_or_close": Pattern(
         (
-            Part(
+            Layer(
                 Friction(
                     R(350, 700),
                     R(0.8, 1.1),
@@ -138,7 +136,7 @@ EVENTS: dict[str, Pattern] = {
                 ),
                 0.4,
             ),
-            Part(
+            Layer(
                 Struck(R(110, 220), BOX, decay=R(0.04, 0.1), slope=R(0.2, 0.8), thud=R(0.4, 0.8)),
                 1.0,
                 R(0.6, 1.1),
@@ -166,8 +164,8 @@ EVENTS: dict[str, Pattern] = {
     ),
     "Fireworks": Pattern(
         (
-            Part(Burst(R(150, 300), R(0.9, 1.3), decay=R(0.2, 0.4), dull=R(1.5, 2.5))),
-            Part(
+            Layer(Burst(R(150, 300), R(0.9, 1.3), decay=R(0.2, 0.4), dull=R(1.5, 2.5))),
+            Layer(
                 Grains(R(60, 200), R(1.0, 2.2), body=formants(2500, 4500), course=(0.2, 1.0, 0.6, 0.1)),
                 0.6,
                 R(0.2, 0.5),
@@ -244,7 +242,7 @@ EVENTS: dict[str, Pattern] = {
     ),
     "Microwave_oven": Pattern(
         (
-            Part(
+            Layer(
                 Pulses(
                     R(99, 121),
                     R(1.8, 3.2),
@@ -256,7 +254,7 @@ EVENTS: dict[str, Pattern] = {
                 ),
                 0.5,
             ),
-            Part(
+            Layer(
                 Blown(R(1900, 2200), R(0.15, 0.4), slope=R(2.5, 3.5), breath=R(0.001, 0.002)),
                 0.6,
                 R(0.6, 1.5),
@@ -285,11 +283,11 @@ EVENTS: dict[str, Pattern] = {
     ),
     "Scissors": Pattern(
         (
-            Part(
+            Layer(
                 Friction(R(4000, 5800), R(0.4, 0.6), seconds=R(0.12, 0.25), crackle=0.4, grain=R(200, 400)),
                 0.6,
             ),
-            Part(
+            Layer(
                 Struck(R(2800, 4500), SHARDS, decay=R(0.01, 0.03), slope=R(0.1, 0.4), thud=R(0.2, 0.5)),
                 1.0,
                 R(0.1, 0.2),
@@ -300,8 +298,8 @@ EVENTS: dict[str, Pattern] = {
     ),
     "Shatter": Pattern(
         (
-            Part(Burst(R(2500, 4500), R(0.9, 1.2), decay=R(0.03, 0.08))),
-            Part(
+            Layer(Burst(R(2500, 4500), R(0.9, 1.2), decay=R(0.03, 0.08))),
+            Layer(
                 Grains(
                     R(90, 250),
                     R(0.6, 1.6),
@@ -315,8 +313,8 @@ EVENTS: dict[str, Pattern] = {
     ),
     "Snare_drum": Pattern(
         (
-            Part(Struck(R(160, 260), MEMBRANE, decay=R(0.05, 0.12), slope=R(0.6, 1.1))),
-            Part(Burst(R(2500, 4500), R(0.7, 1.0), decay=R(0.06, 0.15)), 0.8),
+            Layer(Struck(R(160, 260), MEMBRANE, decay=R(0.05, 0.12), slope=R(0.6, 1.1))),
+            Layer(Burst(R(2500, 4500), R(0.7, 1.0), decay=R(0.06, 0.15)), 0.8),
         ),
         R(1, 4),
         R(0.2, 0.5),
@@ -337,7 +335,7 @@ EVENTS: dict[str, Pattern] = {
     ),
     "Tambourine": Pattern(
         (
-            Part(
+            Layer(
                 Grains(
                     R(150, 400),
                     R(0.15, 0.4),
@@ -345,7 +343,7 @@ EVENTS: dict[str, Pattern] = {
                     course=(1.0, 0.3, 0.05),
                 )
             ),
-            Part(Struck(R(220, 400), MEMBRANE, decay=R(0.02, 0.05)), 0.3),
+            Layer(Struck(R(220, 400), MEMBRANE, decay=R(0.02, 0.05)), 0.3),
         ),
         R(2, 5),
         R(0.22, 0.45),
