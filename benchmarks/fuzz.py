@@ -38,9 +38,9 @@ import remixbench
 from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.manifest import read_manifest
 from remixbench.errors import RemixbenchError
-from remixbench.leaderboard.measure import truth_of
-from remixbench.leaderboard.record import read_record
-from remixbench.leaderboard.submission import check_submission, digest_of, read_submission
+from remixbench.leaderboard.evaluate_run import References
+from remixbench.leaderboard.record import content_digest, read_record
+from remixbench.leaderboard.submission import check_submission, read_submission
 from remixbench.recipe import load_recipe, parse_recipe, recipes
 from remixbench.scoring import read_predictions, read_reference, score_predictions
 from remixbench.scoring.io import MAPS, read_maps
@@ -275,19 +275,21 @@ def _run_targets(run: Path) -> list[Target]:
 
 
 def _handed_in(dataset: Dataset, run: Path, submission: Path) -> list[Target]:
-    truth = truth_of(dataset, 4)
-    reference = truth.reference
+    references = References(dataset)
+    reference = references.fold(4).reference
 
     def predicted(path: Path) -> None:
         score_predictions(reference, read_predictions(path, reference), bootstrap=0)
 
     def submitted(folder: Path) -> None:
         file = folder / "submission.json"
-        check_submission(read_submission(file), file, dataset, {4: truth})
+        check_submission(read_submission(file), file, references)
 
     def reseal(body: dict[str, Any]) -> None:
-        with suppress(ValueError):  # NaN has no digest
-            body["digest"] = digest_of(body)
+        with suppress(ValueError, TypeError, AttributeError):  # NaN has no digest; records may be anything
+            for record in body.get("records") or ():
+                record["digest"] = content_digest(record)
+            body["digest"] = content_digest(body)
 
     arrays = np.load(run / "predictions" / "frames.npz")
     header = "\t".join(["onset", "offset", *dataset.classes])

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 import remixbench
-from remixbench.leaderboard.render import render
+from remixbench.leaderboard.renderers import render
 
 HERE = Path(__file__).resolve().parent
 PAPER = ("gap", "gmp", "gwrp", "atrous-ap", "2ap-aux")  # by micro-AP, the order of the paper's Table 1 at every ratio
@@ -46,7 +46,7 @@ class Trained:
         return float(np.std(self.micro_ap, ddof=1))
 
     def __str__(self) -> str:
-        return f"{self.mean:.3f} ± {self.spread:.3f}"
+        return f"{self.mean:.3f} ± {self.std:.3f}"
 
 
 def processor() -> str:
@@ -68,7 +68,7 @@ def read(runs: Path) -> tuple[dict[tuple[str, float, str], Trained], float]:
         seconds += pd.read_csv(path.parent / "history.csv")["seconds"].sum()
         if path.parts[-5] == run["system"]:
             key = run["system"], run["snr"], run["precision_used"]
-            found[key][run["seed"]] = scored["figures"]["micro_ap"]
+            found[key][run["seed"]] = scored["metrics"]["micro_ap"]
     trained = {key: Trained(tuple(sorted(each)), tuple(each[s] for s in sorted(each))) for key, each in found.items()}
     return trained, seconds / 3600
 
@@ -93,7 +93,7 @@ def precisions(trained: dict[tuple[str, float, str], Trained]) -> str:
             if fast.seeds != exact.seeds:
                 raise SystemExit(f"{system}: float32 has seeds {exact.seeds}, bfloat16 {fast.seeds}; train the same")
             less = Trained(fast.seeds, tuple(b - a for a, b in zip(exact.micro_ap, fast.micro_ap, strict=True)))
-            lines.append(f"| {system} | {exact} | {fast} | {less.mean:+.3f} ± {less.spread:.3f} |")
+            lines.append(f"| {system} | {exact} | {fast} | {less.mean:+.3f} ± {less.std:.3f} |")
     return "\n".join(lines)
 
 

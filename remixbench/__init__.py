@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from remixbench.dataset.verify import verify
     from remixbench.errors import InputError, RemixbenchError
     from remixbench.figures.show import show
-    from remixbench.leaderboard.page.report import report
+    from remixbench.leaderboard.report.report import report
     from remixbench.leaderboard.score import score
     from remixbench.recipe import Recipe, load_recipe
     from remixbench.sources.check import check_sources
@@ -49,7 +49,7 @@ _HOME = {
     "make": "remixbench.dataset.make",
     "plan": "remixbench.dataset.planning",
     "predict": "remixbench.training.predict",
-    "report": "remixbench.leaderboard.page.report",
+    "report": "remixbench.leaderboard.report.report",
     "score": "remixbench.leaderboard.score",
     "show": "remixbench.figures.show",
     "train": "remixbench.training.train",

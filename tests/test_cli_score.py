@@ -27,13 +27,13 @@ def test_score_prints_the_leaderboard_and_writes_it_in_every_format(
     assert run(["-q", "--workspace", str(tmp_path), "score", "--bootstrap", "20"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    assert [word for word in ("gap", "2ap-aux", "VGGish, GWRP", "0.5285", "20 dB") if word not in out] == []
+    assert [word for word in ("gap", "2ap-aux", "20 dB") if word not in out] == []
     for style, suffix in (("md", "md"), ("csv", "csv"), ("json", "json"), ("latex", "tex")):
         assert run(["-q", "--workspace", str(tmp_path), "score", "--bootstrap", "20", "--format", style]) == 0
         assert capsys.readouterr().out == (tmp_path / "leaderboard" / f"fake.{suffix}").read_text()
 
 
-def test_one_run_or_a_folder_of_runs(tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_run_or_a_name_folder_runs(tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     first, second = (fake_run(tmp_path, dataset, "gap", snr=snr) for snr in (0.0, 20.0))
     third = fake_run(tmp_path, dataset, "gmp")
     score = ["-q", "--workspace", str(tmp_path), "score", "--bootstrap", "0"]
@@ -79,7 +79,7 @@ def test_submit_and_add(tmp_path: Path, dataset: Dataset, capsys: pytest.Capture
     assert run(["--workspace", str(other), "score", "--add", str(file)]) == 0
     out, err = capsys.readouterr()
     assert "Added from submissions" in out
-    assert "1 records added; 0 of them checked against predictions" in err
+    assert "1 record added, 0 recomputed from predictions" in err
 
 
 def fails(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
@@ -130,7 +130,7 @@ def test_an_unfinished_run_asked_for_by_name(
     tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = fake_run(tmp_path, dataset, status="training")
-    assert "is not finished; `remixbench train` goes on with it" in fails(capsys, tmp_path, "score", folder)
+    assert "is not finished; `remixbench train` resumes it" in fails(capsys, tmp_path, "score", folder)
     folder = fake_run(tmp_path, dataset, manifest_digest="0" * 64)
     assert "was trained on another manifest (000000000000)" in fails(capsys, tmp_path, "score", folder)
 

@@ -49,7 +49,7 @@ def test_an_empty_workspace_makes_trains_and_scores_mini(tmp_path: Path) -> None
     classes, filenames, scores = read_tags(run / "predictions" / "tags.csv")
     weak = dict(csv.reader((tmp_path / "datasets" / "mini" / "labels" / "weak.tsv").open(), delimiter="\t"))
     truth = np.array([[label in weak[name].split(",") for label in classes] for name in filenames])
-    figures = json.loads((run / "metrics.json").read_text(encoding="utf-8"))["figures"]
+    figures = json.loads((run / "metrics.json").read_text(encoding="utf-8"))["metrics"]
     assert figures["micro_ap"] == pytest.approx(average_precision_score(truth, scores, average="micro"), abs=1e-9)
 
     before = {path: path.read_bytes() for path in (tmp_path / "leaderboard").iterdir()}

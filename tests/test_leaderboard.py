@@ -18,14 +18,14 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from remixbench import score
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
-from remixbench.leaderboard import measure
-from remixbench.leaderboard.board import Board, Figure, Row, make_board
-from remixbench.leaderboard.collect import grouped, read_board
-from remixbench.leaderboard.detection import detection_grids
-from remixbench.leaderboard.grids import difference_grid, main_grid
+from remixbench.leaderboard import evaluate_run
+from remixbench.leaderboard.ablations import alpha_table, class_table, fraction_table
+from remixbench.leaderboard.leaderboard import Estimate, Leaderboard, Row, group_records, make_leaderboard
+from remixbench.leaderboard.load import load_leaderboard
 from remixbench.leaderboard.published import load_published
-from remixbench.leaderboard.render import make_grids
-from remixbench.leaderboard.studies import alpha_grid, class_grid, fraction_grid
+from remixbench.leaderboard.record import content_digest
+from remixbench.leaderboard.renderers import make_tables
+from remixbench.leaderboard.tables import Table, TableMaker
 
 
 @pytest.fixture
@@ -33,8 +33,12 @@ def dataset(tmp_path: Path) -> Dataset:
     return fake_dataset(tmp_path)
 
 
-def row(board: Board, name: str) -> Row:
+def row(board: Leaderboard, name: str) -> Row:
     return next(row for row in board.rows if row.name == name)
+
+
+def main_table(board: Leaderboard) -> Table:
+    return TableMaker(board).main()
 
 
 def files_of(workspace: Path) -> dict[str, bytes]:
@@ -45,7 +49,7 @@ def test_the_figures_of_a_run_are_those_of_scikit_learn(tmp_path: Path, dataset:
     folder = fake_run(tmp_path, dataset, snr=20.0)
     tags = pd.read_csv(folder / "predictions" / "tags.csv").drop(columns="filename").to_numpy()
     truth = dataset.weak[dataset.folds == 4]
-    figures = row(score(workspace=tmp_path), "gap").columns[20.0].figures
+    figures = row(score(workspace=tmp_path), "gap").conditions[20.0].metrics
     assert figures["micro_ap"].value == pytest.approx(average_precision_score(truth, tags, average="micro"), abs=1e-12)
     assert figures["macro_ap"].value == pytest.approx(average_precision_score(truth, tags, average="macro"), abs=1e-12)
     assert figures["macro_auc"].value == pytest.approx(roc_auc_score(truth, tags, average="macro"), abs=1e-12)
@@ -54,12 +58,12 @@ def test_the_figures_of_a_run_are_those_of_scikit_learn(tmp_path: Path, dataset:
 def test_every_record_names_what_it_was_made_from(tmp_path: Path, dataset: Dataset) -> None:
     folder = fake_run(tmp_path, dataset)
     score(workspace=tmp_path, bootstrap=20)
-    made = json.loads((folder / "metrics.json").read_text())["made_from"]
+    made = json.loads((folder / "metrics.json").read_text())["provenance"]
     assert made["manifest_digest"] == dataset.manifest_digest
     assert made["run"] == "runs/fake/gap/snr_0/fold_4/seed_0"
     assert (made["clips"], made["resamples"], made["scoring_version"]) == (12, 20, "2")
     board = json.loads((tmp_path / "leaderboard" / "fake.json").read_text())
-    origin = board["rows"][0]["snrs"][0]["made_from"][0]
+    origin = board["rows"][0]["conditions"][0]["provenance"][0]
     assert origin["predictions"].keys() == {"tags.csv"}
     assert origin["remixbench"] == made["remixbench"]
     assert origin["fold"] == 4
@@ -72,11 +76,11 @@ def test_score_again_changes_no_byte_and_computes_nothing(
         fake_run(tmp_path, dataset, system)
     score(workspace=tmp_path, bootstrap=50)
     before = files_of(tmp_path)
-    monkeypatch.setattr(measure, "score_predictions", None)
+    monkeypatch.setattr(evaluate_run, "score_predictions", None)
     said = Said()
     score(workspace=tmp_path, bootstrap=50, progress=said)
     assert files_of(tmp_path) == before
-    assert said.lines[0] == "0 of 2 scored now, 2 before"
+    assert said.lines[0] == "0 runs scored, 2 up to date"
     assert said.lines[-1].endswith("nothing changed")
 
 
@@ -110,7 +114,7 @@ def test_a_broken_run_is_named_and_the_others_keep_their_figures(tmp_path: Path,
     tags.write_text(tags.read_text().replace("file", "filename", 1))
     said = Said()
     score(workspace=tmp_path, bootstrap=0, jobs=1, progress=said)
-    assert said.lines[0] == "1 of 2 scored now, 1 before"
+    assert said.lines[0] == "1 run scored, 1 up to date"
     assert (first / "metrics.json").exists()
 
 
@@ -123,62 +127,62 @@ def test_only_what_changed_is_computed_again(tmp_path: Path, dataset: Dataset) -
     score(workspace=tmp_path, bootstrap=0, progress=said)
     assert (first / "metrics.json").read_bytes() == before[0]
     assert (second / "metrics.json").read_bytes() != before[1]
-    assert said.lines[0] == "1 of 2 scored now, 1 before"
+    assert said.lines[0] == "1 run scored, 1 up to date"
     score(workspace=tmp_path, bootstrap=10, progress=said)
-    assert said.lines[2] == "2 of 2 scored now, 0 before"
+    assert said.lines[2] == "2 runs scored, 0 up to date"
 
 
-def test_a_mark_that_changed_is_taken_over_without_computing(tmp_path: Path, dataset: Dataset) -> None:
+def test_a_flag_that_changed_is_taken_over_without_computing(tmp_path: Path, dataset: Dataset) -> None:
     fake_run(tmp_path, dataset)
     score(workspace=tmp_path, bootstrap=0)
-    fake_run(tmp_path, dataset, marks=["epochs 3, the recipe has 50"])
+    fake_run(tmp_path, dataset, epochs=2)
     said = Said()
     board = score(workspace=tmp_path, bootstrap=0, progress=said)
-    assert said.lines[0] == "0 of 1 scored now, 1 before"
-    assert row(board, "gap").marks == ("epochs 3, the recipe has 50",)
+    assert said.lines[0] == "0 runs scored, 1 up to date"
+    (flag,) = row(board, "gap").flags
+    assert (flag.code, flag.text) == ("setting", "epochs 2, the recipe has 3")
 
 
 def test_folds_and_seeds_give_mean_and_spread(tmp_path: Path, dataset: Dataset) -> None:
     for fold, seed in ((3, 0), (4, 0), (4, 1)):
         fake_run(tmp_path, dataset, fold=fold, seed=seed)
     board = score(workspace=tmp_path, bootstrap=40)
-    column = row(board, "gap").columns[0.0]
-    values = [record.figures["micro_ap"] for record in column.records]
-    figure = column.figures["micro_ap"]
+    column = row(board, "gap").conditions[0.0]
+    values = [record.metrics["micro_ap"] for record in column.records]
+    figure = column.metrics["micro_ap"]
     assert (column.folds, column.seeds, column.clips) == ((3, 4), (0, 1), 24)
     assert figure.value == pytest.approx(np.mean(values))
-    assert figure.spread == pytest.approx(np.std(values, ddof=1))
+    assert figure.std == pytest.approx(np.std(values, ddof=1))
     assert figure.low is not None
     assert figure.high is not None
     assert figure.low <= figure.value <= figure.high
     # the interval of a mean is narrower than the mean of the intervals
     ends = [record.intervals["micro_ap"] for record in column.records]
     assert figure.high - figure.low < np.mean([high - low for low, high in ends])
-    assert main_grid(board).blocks[0].lines[0].runs == "folds 3-4, seeds 0-1 (3 runs)"
+    assert main_table(board).blocks[0].lines[0].tested == "folds 3-4, seeds 0-1 (3 runs)"
 
 
 def test_rows_of_other_settings_are_kept_apart_and_marked(tmp_path: Path, dataset: Dataset) -> None:
     fake_run(tmp_path, dataset)
-    fake_run(tmp_path, dataset, place="seed_0-12345678", select="paper", marks=["epoch chosen on the test fold"])
+    fake_run(tmp_path, dataset, place="seed_0-12345678", select="paper")
     fake_run(tmp_path, dataset, "gmp", select="last")
     board = score(workspace=tmp_path, bootstrap=0)
-    assert {row.name: row.marks for row in board.rows} == {
+    assert {row.name: tuple(flag.text for flag in row.flags) for row in board.rows} == {
         "gap (select paper)": ("epoch chosen on the test fold",),
         "gap (select validation)": (),
         "gmp": ("last epoch kept, none chosen",),
     }
-    grid = main_grid(board)
-    assert [line.notes for line in grid.blocks[0].lines] == ["a", "", "b"]
-    assert grid.notes[:2] == ("a: epoch chosen on the test fold", "b: last epoch kept, none chosen")
-    assert {line.notes for line in grid.blocks[-1].lines} == {"a"}  # the published rows did the same
+    table = main_table(board)
+    assert [line.letters for line in table.blocks[0].lines] == [("a",), (), ("b",)]
+    assert table.notes[:2] == ("a: epoch chosen on the test fold", "b: last epoch kept, none chosen")
 
 
 def test_the_same_run_twice_stands_once(tmp_path: Path, dataset: Dataset) -> None:
     fake_run(tmp_path, dataset)
     fake_run(tmp_path, dataset, place="seed_0-12345678")
     board = score(workspace=tmp_path, bootstrap=0)
-    assert len(row(board, "gap").columns[0.0].records) == 1
-    assert "which stands in the table" in board.left_out[0]
+    assert len(row(board, "gap").conditions[0.0].records) == 1
+    assert "which is in the table" in board.left_out[0]
 
 
 def test_what_cannot_stand_in_the_table_is_left_out_and_said(tmp_path: Path, dataset: Dataset) -> None:
@@ -189,7 +193,8 @@ def test_what_cannot_stand_in_the_table_is_left_out_and_said(tmp_path: Path, dat
     said = Said()
     score(workspace=tmp_path, bootstrap=0)
     metrics = json.loads((old / "metrics.json").read_text())
-    metrics["made_from"]["scoring_version"] = "0"
+    metrics["provenance"]["scoring_version"] = "0"
+    metrics["digest"] = content_digest(metrics)
     (old / "metrics.json").write_text(json.dumps(metrics))
     broken = tmp_path / "runs" / "fake" / "x" / "metrics.json"
     broken.parent.mkdir()
@@ -201,10 +206,10 @@ def test_what_cannot_stand_in_the_table_is_left_out_and_said(tmp_path: Path, dat
     score(workspace=tmp_path, bootstrap=0, progress=said)  # without targets the old one is scored again
     assert any("gmp" in line and "is not finished" in line for line in said.lines)
     assert any("gwrp" in line and "another manifest" in line for line in said.lines)
-    assert [row.name for row in read_board(tmp_path, dataset).rows] == ["gap", "2ap"]
+    assert [row.name for row in load_leaderboard(tmp_path, dataset).rows] == ["gap", "2ap"]
 
 
-def test_of_a_folder_of_runs_those_that_are_done_are_scored(tmp_path: Path, dataset: Dataset) -> None:
+def test_of_a_name_folder_runs_those_that_are_done_are_scored(tmp_path: Path, dataset: Dataset) -> None:
     done = fake_run(tmp_path, dataset)
     failed = fake_run(tmp_path, dataset, seed=1, status="training")
     said = Said()
@@ -224,7 +229,7 @@ def test_labels_that_changed_leave_old_figures_out(tmp_path: Path, dataset: Data
     strong = dataset.path / "labels" / "strong.tsv"
     strong.write_text(strong.read_text().replace("\t0.75\t", "\t0.74\t"))
     with pytest.raises(InputError, match="nothing is scored"):
-        read_board(tmp_path, Dataset.open(dataset.path))
+        load_leaderboard(tmp_path, Dataset.open(dataset.path))
     assert len(score(workspace=tmp_path, bootstrap=0).rows) == 1
 
 
@@ -251,7 +256,7 @@ def test_anyones_predictions(tmp_path: Path, dataset: Dataset, form: str) -> Non
             (files[0] / f"{dataset.clips[i].id}.tsv").write_text("\n".join([*lines, ""]))
     name = "Ünï | our_system <b> [bold] ../.."
     board = score(*files, workspace=tmp_path, name=name, snr=0.0, fold=4, bootstrap=10)
-    figures = row(board, name).columns[0.0].figures
+    figures = row(board, name).conditions[0.0].metrics
     assert ("micro_ap" in figures) == (form in ("tags", "both"))
     assert ("psds1" in figures) == (form in ("frames", "both", "folder"))
     assert ("event_f1" in figures) == (form != "tags")
@@ -261,7 +266,7 @@ def test_anyones_predictions(tmp_path: Path, dataset: Dataset, form: str) -> Non
     assert folder.name.startswith("n-our-system-b-bold-")
     assert folder.name.isascii()
     assert json.loads((tmp_path / "leaderboard" / "fake.json").read_text())["rows"][0]["name"] == name
-    blank = main_grid(board).blocks[0].lines[0].cells
+    blank = main_table(board).blocks[0].lines[0].cells
     assert all((cell.text == "") == (form in ("frames", "events", "folder")) for cell in blank)
 
 
@@ -271,7 +276,7 @@ def test_predictions_handed_in_again_replace_the_old(tmp_path: Path, dataset: Da
     for seed in (1, 2):
         file.write_text(tags_text(dataset, 4, noise=0.3, seed=seed))
         board = score(file, workspace=tmp_path, name="mine", snr=0, fold=4, bootstrap=0, progress=said)
-        values.append(row(board, "mine").columns[0.0].figures["micro_ap"].value)
+        values.append(row(board, "mine").conditions[0.0].metrics["micro_ap"].value)
     assert values[0] != values[1]
     assert sum("replaced" in line for line in said.lines) == 1
 
@@ -288,30 +293,32 @@ def test_differences_to_published_figures_only_on_the_published_data(tmp_path: P
     fake_run(tmp_path, dataset, variant="gap,fraction=0.5", fraction=0.5)
     board = score(workspace=tmp_path, bootstrap=20)
     assert not board.comparable
-    assert board.why_not == ("made up for a test",)
-    assert difference_grid(board) is None
-    assert "not comparable" in main_grid(board).blocks[-1].heading
-    assert "made up for a test" in main_grid(board).caption[1]
+    assert board.why_not_comparable == ("made up for a test",)
+    assert TableMaker(board).differences() is None
+    assert [block.heading for block in main_table(board).blocks] == ["Trained here"]
+    assert any("are in the tables of remix2019" in note for note in main_table(board).notes)
+    assert "made up for a test" in main_table(board).caption[1]
 
-    records = [record for row in board.rows for column in row.columns.values() for record in column.records]
-    there = make_board(comparable(dataset), grouped(records, ""), [], load_published(), "1")
-    grid = difference_grid(there)
-    assert grid is not None
-    ((line,),) = (block.lines for block in grid.blocks)
-    ours = row(there, "gap").columns[0.0].figures["micro_ap"].value
+    records = [record for row in board.rows for column in row.conditions.values() for record in column.records]
+    there = make_leaderboard(comparable(dataset), group_records(records), [])
+    table = TableMaker(there).differences()
+    assert table is not None
+    ((line,),) = (block.lines for block in table.blocks)
+    ours = row(there, "gap").conditions[0.0].metrics["micro_ap"].value
     assert line.head == "gap"
     assert line.cells[0].text == f"{ours - 0.3295:+.4f}"
-    assert "comparable" not in main_grid(there).blocks[-1].heading
+    assert main_table(there).blocks[-1].heading == "Published: Deshmukh, Raj, Singh 2021"
+    assert {line.letters for line in main_table(there).blocks[-1].lines} == {("b",)}  # epoch chosen on the test fold
     strict = replace(there, comparable=False)
-    assert difference_grid(strict) is None
+    assert TableMaker(strict).differences() is None
 
 
 def test_another_recipe_is_not_comparable_even_if_it_says_nothing(tmp_path: Path, dataset: Dataset) -> None:
     fake_run(tmp_path, dataset)
-    records = [r for row in score(workspace=tmp_path).rows for c in row.columns.values() for r in c.records]
+    records = [r for row in score(workspace=tmp_path).rows for c in row.conditions.values() for r in c.records]
     own = replace(dataset, info=dataset.info | {"not_comparable": []})
-    board = make_board(own, grouped(records, ""), [], load_published(), "1")
-    assert board.why_not == ("the published figures are on remix2019, these on fake",)
+    board = make_leaderboard(own, group_records(records), [])
+    assert board.why_not_comparable == ("the published rows are on remix2019, these on fake",)
 
 
 def test_the_published_figures() -> None:
@@ -327,14 +334,14 @@ def test_the_published_figures() -> None:
 
 def test_the_weight_of_the_reconstruction_has_a_table(tmp_path: Path, dataset: Dataset) -> None:
     fake_run(tmp_path, dataset, "2ap-aux")
-    assert alpha_grid(score(workspace=tmp_path, bootstrap=0)) is None
+    assert alpha_table(TableMaker(score(workspace=tmp_path, bootstrap=0))) is None
     fake_run(tmp_path, dataset, "2ap")
     fake_run(tmp_path, dataset, "2ap-aux", variant="2ap-aux,alpha=0.1", alpha=0.1)
     fake_run(tmp_path, dataset, "gap")
-    grid = alpha_grid(score(workspace=tmp_path, bootstrap=0))
-    assert grid is not None
-    assert [line.head for line in grid.blocks[0].lines] == ["α = 0", "α = 0.001", "α = 0.1"]
-    assert [line.cells[0].text for line in grid.blocks[1].lines] == ["0.6937", "0.6986", "0.6792"]
+    table = alpha_table(TableMaker(replace(score(workspace=tmp_path, bootstrap=0), comparable=True)))
+    assert table is not None
+    assert [line.head for line in table.blocks[0].lines] == ["α = 0", "α = 0.001", "α = 0.1"]
+    assert [line.cells[0].text for line in table.blocks[1].lines] == ["0.6937", "0.6986", "0.6792"]
 
 
 def test_the_size_of_the_training_data_has_a_table(tmp_path: Path, dataset: Dataset) -> None:
@@ -342,22 +349,22 @@ def test_the_size_of_the_training_data_has_a_table(tmp_path: Path, dataset: Data
         variant = "gap" if fraction == 1 else f"gap,fraction={fraction:g}"
         fake_run(tmp_path, dataset, variant=variant, fraction=fraction)
     fake_run(tmp_path, dataset, "gmp")
-    grid = fraction_grid(score(workspace=tmp_path, bootstrap=0))
-    assert grid is not None
-    ((first, second),) = (block.lines for block in grid.blocks)
+    table = fraction_table(TableMaker(score(workspace=tmp_path, bootstrap=0)))
+    assert table is not None
+    ((first, second),) = (block.lines for block in table.blocks)
     assert (first.head, second.head) == ("12.5 % of the training clips", "100 % of the training clips")
 
 
 def test_the_classes_have_a_table(tmp_path: Path, dataset: Dataset) -> None:
     fake_run(tmp_path, dataset)
     board = score(workspace=tmp_path, bootstrap=0)
-    grid = class_grid(board)
-    assert grid is not None
-    each = row(board, "gap").columns[0.0].per_class["ap"]
-    shown = dict(zip(grid.columns, grid.blocks[0].lines[0].cells, strict=True))
+    table = class_table(TableMaker(board))
+    assert table is not None
+    each = row(board, "gap").conditions[0.0].per_class["ap"]
+    shown = dict(zip((column.title for column in table.columns), table.blocks[0].lines[0].cells, strict=True))
     assert {label: cell.text for label, cell in shown.items()} == {label: f"{each[label]:.3f}" for label in shown}
-    ranked = [float(cell.text) for cell in grid.blocks[0].lines[0].cells]
-    worst = ranked[: len(grid.groups[0][1])]
+    ranked = [float(cell.text) for cell in table.blocks[0].lines[0].cells]
+    worst = ranked[: len(table.groups[0][1])]
     assert worst == sorted(worst)
     assert max(worst) <= min(ranked[len(worst) :])
 
@@ -366,13 +373,14 @@ def test_detection_figures_have_a_table_for_each_snr(tmp_path: Path, dataset: Da
     for snr in (0.0, 20.0):
         fake_run(tmp_path, dataset, snr=snr, frames=True)
     fake_run(tmp_path, dataset, "gmp")
-    grids = detection_grids(score(workspace=tmp_path, bootstrap=0))
-    assert [grid.title for grid in grids] == ["Detection at 20 dB", "Detection at 0 dB"]
-    gap, gmp = grids[1].blocks[0].lines
+    maker = TableMaker(score(workspace=tmp_path, bootstrap=0))
+    tables = [table for snr in (20.0, 0.0) if (table := maker.details("Detection", snr)) is not None]
+    assert [table.title for table in tables] == ["Detection at 20 dB", "Detection at 0 dB"]
+    gap, gmp = tables[1].blocks[0].lines
     assert all(cell.text for cell in gap.cells)
     assert not any(cell.text for cell in gmp.cells)  # clip scores alone cannot express it
-    assert any("median" in note and "0.5" in note for note in grids[1].notes)
-    assert any("Kong" in block.heading for block in grids[1].blocks)
+    assert any("median" in note and "0.5" in note for note in tables[1].notes)
+    assert any("Kong et al. 2019 report for GWRP at 0 dB" in note for note in tables[1].notes)
 
 
 def test_the_best_and_those_like_it_are_bold(tmp_path: Path, dataset: Dataset) -> None:
@@ -381,13 +389,13 @@ def test_the_best_and_those_like_it_are_bold(tmp_path: Path, dataset: Dataset) -
     (same / "predictions" / "tags.csv").write_bytes((best / "predictions" / "tags.csv").read_bytes())
     fake_run(tmp_path, dataset, "gwrp", noise=3.0)
     board = score(workspace=tmp_path, bootstrap=300)
-    bold = {each.name: each.columns[0.0].figures["micro_ap"].best for each in board.rows}
+    bold = {each.name: each.conditions[0.0].metrics["micro_ap"].best for each in board.rows}
     assert bold == {"gap": True, "gmp": True, "gwrp": False}
     assert not any(f.best for row in score(workspace=tmp_path, bootstrap=0).rows[2:] for f in _figures(row))
 
 
-def _figures(row: Row) -> list[Figure]:
-    return [figure for column in row.columns.values() for figure in column.figures.values()]
+def _figures(row: Row) -> list[Estimate]:
+    return [figure for column in row.conditions.values() for figure in column.metrics.values()]
 
 
 def test_one_row_alone_is_not_the_best(tmp_path: Path, dataset: Dataset) -> None:
@@ -399,10 +407,10 @@ def test_all_tables_have_as_many_cells_as_columns(tmp_path: Path, dataset: Datas
     for system in ("gap", "2ap", "2ap-aux"):
         fake_run(tmp_path, dataset, system, frames=system == "gap")
     fake_run(tmp_path, dataset, "2ap-aux", variant="2ap-aux,fraction=0.5", fraction=0.5)
-    grids = make_grids(score(workspace=tmp_path, bootstrap=10))
-    assert len(grids) == 5
-    for grid in grids:
-        assert {len(line.cells) for block in grid.blocks for line in block.lines} == {len(grid.columns)}
+    tables = make_tables(score(workspace=tmp_path, bootstrap=10))
+    assert len(tables) == 6
+    for table in tables:
+        assert {len(line.cells) for block in table.blocks for line in block.lines} == {len(table.columns)}
 
 
 @pytest.mark.parametrize(

@@ -20,66 +20,66 @@ from rich.cells import cell_len
 
 from remixbench import score
 from remixbench.errors import InputError
-from remixbench.leaderboard import latex, markdown, words
-from remixbench.leaderboard.board import Board, Figure
-from remixbench.leaderboard.grid import Block, Cell, Grid, Line
-from remixbench.leaderboard.names import check_name, folder_of
-from remixbench.leaderboard.render import render
-from remixbench.leaderboard.terminal import to_terminal
+from remixbench.leaderboard.discover import check_name, name_folder
+from remixbench.leaderboard.leaderboard import Estimate, Leaderboard
+from remixbench.leaderboard.renderers import latex, md, render
+from remixbench.leaderboard.renderers.terminal import to_terminal
+from remixbench.leaderboard.tables import Block, Cell, Column, Line, Table, estimate_cell, numbered
+from remixbench.scoring import SCORING_VERSION
 
 NASTY = r"A|B_$%&#{}~^\ <b>[red]*x*`y` " "quoted" " 系统 ÿ -- €"
 BACKSLASHED = re.compile(r"\\([\\`*_{}\[\]<>#+!|~$&@-])")
 
 
 @pytest.fixture(scope="module")
-def board(tmp_path_factory: pytest.TempPathFactory) -> Board:
+def board(tmp_path_factory: pytest.TempPathFactory) -> Leaderboard:
     workspace = tmp_path_factory.mktemp("workspace")
     dataset = fake_dataset(workspace)
     for system in ("gap", "2ap-aux"):
         for snr in (0.0, 20.0):
             fake_run(workspace, dataset, system, snr=snr, frames=True)
-    fake_run(workspace, dataset, seed=1, marks=["epoch chosen on the test fold"])
+    fake_run(workspace, dataset, seed=1, select="paper")
     file = workspace / "tags.csv"
     file.write_text(tags_text(dataset, 4, noise=0.2, seed=3))
     score(workspace=workspace, bootstrap=30)
     return score(file, workspace=workspace, name=NASTY, snr=20, fold=4, bootstrap=30)
 
 
-def test_csv_has_one_figure_a_line(board: Board) -> None:
+def test_csv_has_one_figure_a_line(board: Leaderboard) -> None:
     lines = list(csv.DictReader(io.StringIO(render(board, "csv"))))
     ours = [line for line in lines if line["name"] == NASTY and line["metric"] == "micro_ap" and not line["class"]]
-    figure = next(row for row in board.rows if row.name == NASTY).columns[20.0].figures["micro_ap"]
+    figure = next(row for row in board.rows if row.name == NASTY).conditions[20.0].metrics["micro_ap"]
     (line,) = ours
     assert (float(line["value"]), float(line["low"]), float(line["high"])) == (figure.value, figure.low, figure.high)
     assert (line["kind"], line["snr"], line["folds"], line["clips"]) == ("predictions", "20.0", "4", "12")
     published = [line for line in lines if line["kind"] == "published"]
-    assert len(published) == 5 * 3 * 3 + 3 * 3 + 3 * 4 + 3
-    assert all(line["source"] and line["dataset"] == "remix2019" for line in published)
+    assert len(published) == 5 * 3 * 3 + 3 * 3 + 3 * 4 + 4
+    assert all(line["source"] and line["dataset"] in ("remix2019", "Kong et al. 2019") for line in published)
 
 
-def test_json_holds_the_figures_and_their_origin(board: Board) -> None:
+def test_json_holds_the_figures_and_their_origin(board: Leaderboard) -> None:
     value = json.loads(render(board, "json"))
     assert value["dataset"]["comparable"] is False
-    assert value["scoring_version"] == "2"
+    assert value["scoring_version"] == SCORING_VERSION
     names = [row["name"] for row in value["rows"]]
     assert NASTY in names
     for row in value["rows"]:
-        for column in row["snrs"]:
-            assert set(column["figures"]) >= {"micro_ap", "macro_ap", "macro_auc"}
-            assert all(len(made["predictions_digest"]) == 64 for made in column["made_from"])
+        for column in row["conditions"]:
+            assert set(column["metrics"]) >= {"micro_ap", "macro_ap", "macro_auc"}
+            assert all(len(made["predictions_digest"]) == 64 for made in column["provenance"])
 
 
-def test_markdown_tables_are_whole_whatever_names_hold(board: Board) -> None:
+def test_markdown_tables_are_whole_whatever_names_hold(board: Leaderboard) -> None:
     text = render(board, "md")
     tables = [block for block in re.split(r"\n\n", text) if block.startswith("|")]
-    assert len(tables) == 4
+    assert len(tables) == 6
     for table in tables:
         assert len({len(re.split(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
-    assert markdown.escape(NASTY) in text
+    assert md.escape(NASTY) in text
 
 
 def test_markdown_escapes_are_undone_by_a_reader() -> None:
-    assert BACKSLASHED.sub(r"\1", markdown.escape(NASTY)) == " ".join(NASTY.split())
+    assert BACKSLASHED.sub(r"\1", md.escape(NASTY)) == " ".join(NASTY.split())
 
 
 @given(st.text(st.characters(blacklist_categories=("Cs",)), max_size=40))
@@ -92,7 +92,7 @@ def test_latex_escapes_leave_nothing_that_tex_obeys(text: str) -> None:
     assert "\n" not in left
 
 
-def test_latex_rows_have_as_many_cells_as_columns(board: Board) -> None:
+def test_latex_rows_have_as_many_cells_as_columns(board: Leaderboard) -> None:
     text = render(board, "latex")
     assert text.count("{") == text.count("}")
     for table in re.findall(r"\\begin\{tabular\}\{([lr]+)\}(.*?)\\end\{tabular\}", text, re.DOTALL):
@@ -102,7 +102,7 @@ def test_latex_rows_have_as_many_cells_as_columns(board: Board) -> None:
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
-def test_latex_compiles_as_it_is(board: Board, tmp_path: Path) -> None:
+def test_latex_compiles_as_it_is(board: Leaderboard, tmp_path: Path) -> None:
     (tmp_path / "table.tex").write_text(render(board, "latex"))
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
@@ -110,7 +110,7 @@ def test_latex_compiles_as_it_is(board: Board, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("width", [80, 100, None])
-def test_a_terminal_gets_tables_of_its_width(board: Board, width: int | None) -> None:
+def test_a_terminal_gets_tables_of_its_width(board: Leaderboard, width: int | None) -> None:
     text = render(board, "table", width=width)
     assert NASTY.split()[0] in text  # not taken for markup
     main = text.split("Average precision of single classes")[0]
@@ -120,43 +120,58 @@ def test_a_terminal_gets_tables_of_its_width(board: Board, width: int | None) ->
         assert name in main
 
 
-def test_colours_only_where_asked_for(board: Board) -> None:
+def test_colours_only_where_asked_for(board: Leaderboard) -> None:
     assert "\x1b[" not in render(board, "table")
     assert "\x1b[1m" in render(board, "table", colour=True)
 
 
 def test_columns_stand_in_line_with_wide_letters() -> None:
-    grid = Grid("T", "system", (("", ("a",)),), (Block("", (Line("系统", (Cell("1"),)), Line("xy", (Cell("22"),)))),))
-    rows = [line for line in to_terminal([grid]).splitlines() if line.strip().startswith(("系", "xy"))]
+    lines = (Line("系统", (Cell("1"),)), Line("xy", (Cell("22"),)))
+    table = Table("T", "system", (("", (Column("a"),)),), (Block("", lines),))
+    rows = [line for line in to_terminal([table]).splitlines() if line.strip().startswith(("系", "xy"))]
     assert len({cell_len(line.rstrip()) for line in rows}) == 1
 
 
-def test_an_unknown_format_names_the_nearest(board: Board) -> None:
+def test_an_unknown_format_names_the_nearest(board: Leaderboard) -> None:
     with pytest.raises(InputError, match=r"unknown format 'latx' \(did you mean 'latex'\?\)"):
         render(board, "latx")
 
 
-def test_a_notebook_shows_markdown(board: Board) -> None:
-    assert board._repr_markdown_() == render(board, "md")
+def test_a_notebook_shows_a_table_and_a_screen_of_text(board: Leaderboard) -> None:
+    assert board._repr_html_().count("<tr>") == 3 + len(board.rows)
+    assert len(repr(board).splitlines()) < 25
+    wide = board.table("micro_ap")
+    assert (
+        wide.loc["2ap-aux", (20.0, "micro_ap")] == board.find_row("2ap-aux").estimate(20.0, "micro_ap").value  # type: ignore[union-attr]  # has one
+    )
+    with pytest.raises(InputError, match=r"unknown metric of the leaderboard 'mikro_ap' \(did you mean 'micro_ap'\?\)"):
+        board.table("mikro_ap")
+
+
+def test_the_tidy_table_is_the_csv(board: Leaderboard) -> None:
+    frame = board.to_dataframe()
+    assert list(frame.columns) == render(board, "csv").splitlines()[0].split(",")
+    assert len(frame) == len(list(csv.DictReader(io.StringIO(render(board, "csv")))))
 
 
 @pytest.mark.parametrize(
     ("figure", "text", "beside"),
     [
-        (Figure(0.5067), "0.5067", ""),
-        (Figure(0.5, 0.4, 0.6), "0.5000", ".400–.600"),
-        (Figure(1.2, 0.9996, 1.4), "1.2000", "1.000–1.400"),
-        (Figure(0.5, 0.4, 0.6, spread=0.01), "0.5000", "±0.0100"),
+        (Estimate(0.5067), "0.5067", ""),
+        (Estimate(0.5, 0.4, 0.6), "0.5000", ".400–.600"),
+        (Estimate(1.2, 0.9996, 1.4), "1.2000", "1.000–1.400"),
+        (Estimate(0.5, 0.4, 0.6, std=0.01), "0.5000", "±0.0100"),
     ],
 )
-def test_how_figures_are_written(figure: Figure, text: str, beside: str) -> None:
-    assert words.cell(figure) == Cell(text, beside)
+def test_how_figures_are_written(figure: Estimate, text: str, beside: str) -> None:
+    cell = estimate_cell(figure)
+    assert (cell.text, cell.below) == (text, beside)
 
 
 def test_how_folds_are_named() -> None:
-    assert words.counted([4], "fold") == "fold 4"
-    assert words.counted([1, 2, 3, 4], "fold") == "folds 1-4"
-    assert words.counted([0, 2], "seed") == "seeds 0, 2"
+    assert numbered([4], "fold") == "fold 4"
+    assert numbered([1, 2, 3, 4], "fold") == "folds 1-4"
+    assert numbered([0, 2], "seed") == "seeds 0, 2"
 
 
 @pytest.mark.parametrize("name", ["", "  ", "a\nb", "\x1b[31m", "x" * 101, "gap", " GAP ", "gap,alpha=1", "gap (x)"])
@@ -166,11 +181,11 @@ def test_names_that_are_refused(name: str) -> None:
 
 
 @given(st.text(min_size=1, max_size=100))
-def test_every_name_gets_a_harmless_folder_of_its_own(name: str) -> None:
+def test_every_name_gets_a_harmless_name_folder_its_own(name: str) -> None:
     try:
         clean = check_name(name, ["gap"])
     except InputError:
         return
-    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*-[0-9a-f]{8}", folder_of(clean))
-    assert folder_of(clean) != folder_of(clean + "!")
-    assert np.all([part not in folder_of(clean) for part in ("..", "/", "\\")])
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*-[0-9a-f]{8}", name_folder(clean))
+    assert name_folder(clean) != name_folder(clean + "!")
+    assert np.all([part not in name_folder(clean) for part in ("..", "/", "\\")])

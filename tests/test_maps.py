@@ -17,10 +17,8 @@ from sklearn.metrics import f1_score
 from remixbench import find_dataset, make, score, train
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
-from remixbench.leaderboard.maps import ideal_masks
-from remixbench.leaderboard.measure import truth_of
-from remixbench.leaderboard.record import Record, read_record
-from remixbench.leaderboard.submission import digest_of
+from remixbench.leaderboard.evaluate_run import ideal_masks, read_fold_reference
+from remixbench.leaderboard.record import Record, content_digest, read_record
 from remixbench.scoring.io import read_maps
 from remixbench.training.maps import writing_maps
 from remixbench.training.trained import load_system
@@ -80,7 +78,7 @@ def test_the_ideal_masks_are_of_the_stems_where_the_class_is_active(trained: Pat
     from remixbench.dataset.features import mel_magnitude
 
     dataset = dataset_of(trained)
-    reference = truth_of(dataset, 4).reference
+    reference = read_fold_reference(dataset, 4).reference
     made = ideal_masks(dataset, reference, 20.0)
     features, rate = dataset.recipe.features, dataset.recipe.mix.sample_rate
     centres = (np.arange(dataset.recipe.frames) * features.hop_length + features.n_fft / 2) / rate
@@ -105,10 +103,10 @@ def test_figures_stand_in_the_leaderboard_and_are_computed_once(workspace: Path)
     dataset = dataset_of(workspace)
     record = scored(workspace)
     stored = arrays_of(workspace / RUN / "predictions" / "maps.npz")
-    ideal = ideal_masks(dataset, truth_of(dataset, 4).reference, 20.0)
+    ideal = ideal_masks(dataset, read_fold_reference(dataset, 4).reference, 20.0)
     expected = f1_score(ideal.ravel(), (stored["maps"] / 255 >= 0.5).ravel())
-    assert record.figures["mask_f1"] == pytest.approx(expected, abs=1e-12)
-    assert set(record.made_from.predictions) == {"tags.csv", "frames.npz", "maps.npz"}
+    assert record.metrics["mask_f1"] == pytest.approx(expected, abs=1e-12)
+    assert set(record.provenance.predictions) == {"tags.csv", "frames.npz", "maps.npz"}
     assert (record.settings["mask_threshold"], record.settings["mask_margin_db"]) == (0.5, 5.0)
     table = (workspace / "leaderboard" / "mini.md").read_text()
     at_0, at_20 = (table.split(f"## Detection at {snr} dB")[1].split("##")[0] for snr in (0, 20))
@@ -119,18 +117,18 @@ def test_figures_stand_in_the_leaderboard_and_are_computed_once(workspace: Path)
     scored(workspace)
     assert file.stat().st_mtime_ns == before
     np.savez(workspace / RUN / "predictions" / "maps.npz", **(stored | {"maps": 255 * ideal.astype(np.uint8)}))
-    assert {scored(workspace).figures[name] for name in ("mask_f1", "mask_ap", "mask_auc")} == {1.0}
+    assert {scored(workspace).metrics[name] for name in ("mask_f1", "mask_ap", "mask_auc")} == {1.0}
 
 
 def test_a_run_without_maps_and_a_data_set_without_stems_leave_it_blank(workspace: Path) -> None:
     file = workspace / "datasets" / "mini" / "dataset.json"
     text = file.read_text()
     file.write_text(json.dumps(json.loads(text) | {"stems": []}))
-    assert "mask_f1" not in scored(workspace).figures
+    assert "mask_f1" not in scored(workspace).metrics
     file.write_text(text)
-    assert "mask_f1" in scored(workspace).figures  # stems made later are found
+    assert "mask_f1" in scored(workspace).metrics  # stems made later are found
     (workspace / RUN / "predictions" / "maps.npz").unlink()
-    assert "mask_f1" not in scored(workspace).figures
+    assert "mask_f1" not in scored(workspace).metrics
 
 
 def test_a_stranger_hands_in_maps_in_any_order_and_as_floats(workspace: Path) -> None:
@@ -144,8 +142,8 @@ def test_a_stranger_hands_in_maps_in_any_order_and_as_floats(workspace: Path) ->
     )
     ours = scored(workspace)
     theirs = scored(workspace, workspace / "maps.npz", name="Lab X", snr=20, fold=4)
-    assert {n for n in theirs.figures if n != "mask_f1_macro"} == {"mask_f1", "mask_ap", "mask_auc"}
-    assert all(theirs.figures[name] == ours.figures[name] for name in theirs.figures)
+    assert {n for n in theirs.metrics if n != "mask_f1_macro"} == {"mask_f1", "mask_ap", "mask_auc"}
+    assert all(theirs.metrics[name] == ours.metrics[name] for name in theirs.metrics)
     with pytest.raises(InputError, match=r"maps need stems, which .*mini lacks at 0 dB; `remixbench make --stems`"):
         scored(workspace, workspace / "maps.npz", name="Lab X", snr=0, fold=4)
 
@@ -157,8 +155,10 @@ def test_a_submission_with_maps_is_checked_as_far_as_there_are_stems(workspace: 
     scored(workspace, folder, name="Lab X", snr=20, fold=4, submission=file)
     score(folder, workspace=workspace, dataset="mini", add=file)
     body = json.loads(file.read_text())
-    body["records"][0]["figures"]["mask_f1"] = 0.99
-    file.write_text(json.dumps(body | {"digest": digest_of(body)}))
+    record = body["records"][0]
+    record["metrics"]["mask_f1"] = 0.99
+    record["digest"] = content_digest(record)
+    file.write_text(json.dumps(body | {"digest": content_digest(body)}))
     with pytest.raises(InputError, match=r"mask_f1 is 0.99, but its predictions give 0\.\d+; nothing was added"):
         score(folder, workspace=workspace, dataset="mini", add=file)
     shutil.rmtree(workspace / "runs")  # what was scored here with stems is evidence as well
@@ -201,7 +201,7 @@ def test_maps_that_cannot_be_scored(trained: Path, tmp_path: Path, change: Any, 
     change(arrays)
     np.savez(tmp_path / "maps.npz", **arrays)
     with pytest.raises(InputError, match=message) as error:
-        read_maps(tmp_path / "maps.npz", truth_of(dataset, 4).reference, size)
+        read_maps(tmp_path / "maps.npz", read_fold_reference(dataset, 4).reference, size)
     assert "\n" not in str(error.value)
 
 
@@ -209,7 +209,7 @@ def test_maps_that_cannot_be_scored(trained: Path, tmp_path: Path, change: Any, 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_broken_files_are_refused_or_read(trained: Path, tmp_path: Path, at: float, byte: int, cut: bool) -> None:
     file = trained / RUN / "predictions" / "maps.npz"
-    data, reference = bytearray(file.read_bytes()), truth_of(dataset_of(trained), 4).reference
+    data, reference = bytearray(file.read_bytes()), read_fold_reference(dataset_of(trained), 4).reference
     place = int(at * (len(data) - 1))
     data[place] = byte
     (tmp_path / "maps.npz").write_bytes(data[:place] if cut else data)

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -19,19 +20,20 @@ from hypothesis import strategies as st
 pytest.importorskip("jinja2", reason="the page needs jinja2")
 
 import soundfile
-from fake_dataset import CLASSES, ONSETS
+from fake_dataset import CLASSES, ONSETS, fake_dataset
 from fake_leaderboard import FOLD, STRANGER, scored_workspace, write_run
 
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
-from remixbench.files import read_json, write_json
-from remixbench.leaderboard.page import clips as page_clips
-from remixbench.leaderboard.page.board import Board, read_board
-from remixbench.leaderboard.page.clips import read_frames
-from remixbench.leaderboard.page.curves import read_history, runs_of
-from remixbench.leaderboard.page.render import json_for_script
-from remixbench.leaderboard.page.report import report
-from remixbench.leaderboard.page.tables import make_tables, meaning_of
+from remixbench.leaderboard.leaderboard import Condition, Leaderboard
+from remixbench.leaderboard.load import load_leaderboard
+from remixbench.leaderboard.record import FLAGS, Record
+from remixbench.leaderboard.report import clips as page_clips
+from remixbench.leaderboard.report.clips import fixed_serial, read_frames
+from remixbench.leaderboard.report.html import json_for_script
+from remixbench.leaderboard.report.learning_curves import read_history, runs_of
+from remixbench.leaderboard.report.report import report
+from remixbench.leaderboard.tables import TableMaker
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +52,8 @@ def page(workspace: Path) -> str:
 
 
 @pytest.fixture
-def board(workspace: Path) -> dict[str, Any]:
-    return read_json(workspace / "leaderboard" / "fake.json")
+def board(workspace: Path, dataset: Dataset) -> Leaderboard:
+    return load_leaderboard(workspace, dataset)
 
 
 def data_of(page: str) -> dict[str, Any]:
@@ -121,23 +123,40 @@ def test_json_in_a_script_is_the_same_value_and_cannot_end_it(value: Any) -> Non
     assert not set("<>&\u2028\u2029") & set(text)
 
 
-def test_every_figure_of_the_leaderboard_is_there(page: str, board: dict[str, Any]) -> None:
+def test_every_main_metric_of_the_leaderboard_is_there(page: str, board: Leaderboard) -> None:
     cells = {a["data-value"] for tag, a in Elements(page).found if tag == "td" and "data-value" in a}
-    for row in board["rows"]:
-        for column in row["snrs"]:
+    for row in board.rows:
+        for condition in row.conditions.values():
             for metric in ("micro_ap", "macro_ap", "macro_auc"):
-                assert str(column["figures"][metric]["value"]) in cells
+                assert str(condition.metrics[metric].value) in cells
 
 
-def test_published_rows_stand_apart_on_other_data(board: dict[str, Any]) -> None:
-    tables = make_tables(Board.model_validate(board))
-    captions = [table.caption for table in tables.panels[0].tables]
-    assert captions[:2] == ["Tagging at 20 dB", "Detection at 20 dB"]
-    assert captions[2].startswith("Published, on other data; not to be compared with the rows above. Deshmukh")
-    assert not any(line.kind == "published" for table in tables.panels[0].tables[:2] for line in table.lines)
-    board["dataset"]["comparable"] = True
-    beside = make_tables(Board.model_validate(board)).panels[0].tables[0]
-    assert [line.cells[0].value for line in beside.lines if line.name == "VGGish, GAP" and line.cells[0]] == [0.5067]
+def test_published_rows_are_only_in_tables_of_their_data_set(page: str, board: Leaderboard) -> None:
+    assert "VGGish, GAP" not in page
+    assert "are in the tables of remix2019, the data set they are on" in page
+    table = TableMaker(replace(board, comparable=True)).details("Tagging", 20, with_main=True)
+    assert table is not None
+    (first,) = (line for line in table.lines if line.head == "VGGish, GAP")
+    assert first.cells[0].text == "0.5067"
+
+
+def test_the_page_is_the_same_bytes_every_time(page: str, workspace: Path, tmp_path: Path) -> None:
+    again = report(workspace=workspace, clips=4, out=tmp_path / "again.html")
+    assert again.read_text(encoding="utf-8") == page
+
+
+def test_ogg_streams_get_one_serial_number_and_stay_valid(tmp_path: Path) -> None:
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, 8000)
+    streams = []
+    for _ in range(2):
+        made = io.BytesIO()
+        soundfile.write(made, samples, 8000, format="OGG", subtype="VORBIS")
+        streams.append(made.getvalue())
+    first, second = map(fixed_serial, streams)
+    assert first == second
+    assert fixed_serial(first) == first
+    decoded = [soundfile.read(io.BytesIO(stream))[0] for stream in (streams[0], first)]
+    np.testing.assert_array_equal(*decoded)
 
 
 def test_learning_curves_are_the_histories(page: str) -> None:
@@ -197,52 +216,31 @@ def test_without_clips_there_is_no_explorer(workspace: Path, tmp_path: Path) -> 
 
 
 def test_a_run_outside_the_workspace_is_never_read(
-    board: dict[str, Any], workspace: Path, tmp_path: Path, dataset: Dataset
+    board: Leaderboard, workspace: Path, tmp_path: Path, dataset: Dataset
 ) -> None:
-    outside = write_run(tmp_path, dataset, "gap", 20, 1.0, 0.5)
-    here = list(runs_of(Board.model_validate(board), workspace))
-    for row in board["rows"]:
-        for column in row["snrs"]:
-            for made in column["made_from"]:
-                made["run"] = str(outside)
-    assert here
-    assert list(runs_of(Board.model_validate(board), workspace)) == []
+    outside = str(write_run(tmp_path, dataset, "gap", 20, 1.0, 0.5))
+    assert list(runs_of(board, workspace))
+
+    def elsewhere(record: Record) -> Record:
+        return record.model_copy(update={"provenance": record.provenance.model_copy(update={"run": outside})})
+
+    def moved(condition: Condition) -> Condition:
+        return replace(condition, records=tuple(map(elsewhere, condition.records)))
+
+    rows = tuple(
+        replace(row, conditions={snr: moved(each) for snr, each in row.conditions.items()}) for row in board.rows
+    )
+    assert list(runs_of(replace(board, rows=rows), workspace)) == []
 
 
-def test_marks_say_what_they_mean(page: str) -> None:
-    assert "Learned from a part of the training clips" in page
-    assert meaning_of("epochs 5, the recipe has 50").startswith("Trained with another setting")
-    assert meaning_of("something else") == ""
+def test_flags_say_what_they_mean(page: str) -> None:
+    assert FLAGS["fraction"] in page
+    assert 'id="flag-a"' in page
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda board: board.update(format=2), "format: Input should be 1; not a leaderboard of this version"),
-        (lambda board: board.pop("rows"), "rows: Field required"),
-        (
-            lambda board: board["rows"][0]["snrs"][0]["figures"]["micro_ap"].pop("value"),
-            r"rows\.0\.snrs\.0\.figures\.micro_ap\.value",
-        ),
-        (lambda board: board["rows"][0].update(kind="bought"), r"rows\.0\.kind"),
-        (lambda board: board["dataset"].update(manifest_digest="0" * 64), "of another manifest"),
-    ],
-)
-def test_a_broken_leaderboard_is_refused_in_one_line(
-    board: dict[str, Any], dataset: Dataset, tmp_path: Path, change: Any, message: str
-) -> None:
-    change(board)
-    write_json(tmp_path / "leaderboard" / "fake.json", board)
-    with pytest.raises(InputError, match=message) as caught:
-        report(workspace=tmp_path, dataset=dataset)
-    assert "\n" not in str(caught.value)
-
-
-def test_no_leaderboard_says_how_to_get_one(dataset: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"fake\.json: no leaderboard yet; `remixbench score` writes it"):
-        report(workspace=tmp_path, dataset=dataset)
-    with pytest.raises(InputError, match="no leaderboard yet"):
-        read_board(tmp_path / "none.json")
+def test_without_records_the_page_says_how_to_get_them(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nothing is scored on data set 'fake' yet; `remixbench train` makes runs"):
+        report(workspace=tmp_path, dataset=fake_dataset(tmp_path))
 
 
 def test_a_broken_history_names_the_file(tmp_path: Path) -> None:

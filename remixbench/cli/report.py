@@ -11,7 +11,9 @@ from remixbench.cli.console import Settings
 
 @click.command()
 @click.option("--dataset", metavar="NAME|DIR", help="Which data set. [default: the one made last]")
-@click.option("--clips", type=int, default=6, show_default=True, metavar="N", help="Clips to hear and see; 0 for none.")
+@click.option(
+    "--clips", type=int, default=6, show_default=True, metavar="N", help="Clips with audio and spectrogram; 0 for none."
+)
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -24,7 +26,7 @@ def command(settings: Settings, dataset: str | None, clips: int, out: Path | Non
 
     Example: remixbench report --clips 12
     """
-    from remixbench.leaderboard.page.report import report
+    from remixbench.leaderboard.report.report import report
 
     done = report(workspace=settings.workspace, dataset=dataset, clips=clips, out=out, progress=settings.progress())
     click.echo(done)

@@ -17,16 +17,16 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.command()
 @click.argument("targets", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN|PREDICTIONS]...")
 @click.option("--dataset", metavar="NAME|DIR", help="Which data set. [default: that of the runs, or the one made last]")
-@click.option("--name", metavar="NAME", help="Whose predictions these are.")
-@click.option("--snr", type=decibel, metavar="DB", help="Which ratio the predictions are for.")
-@click.option("--fold", type=click.IntRange(1), metavar="N", help="Which fold the predictions are for.")
+@click.option("--name", metavar="NAME", help="Name on the leaderboard.")
+@click.option("--snr", type=decibel, metavar="DB", help="SNR of the predictions, or of --compare.")
+@click.option("--fold", type=click.IntRange(1), metavar="N", help="Fold of the predictions.")
 @click.option("--bootstrap", type=click.IntRange(0, 1_000_000), metavar="N",
-              help="Resamples for the 95 % intervals; 0 for none. [default: 1000]")  # fmt: skip
-@click.option("--compare", type=str, nargs=2, metavar="A B", help="Print what two rows differ by, instead.")
-@click.option("--submission", type=FILE, metavar="FILE", help="Also write what was scored into one file for others.")
+              help="Bootstrap samples for the 95 % intervals; 0 for none. [default: 1000]")  # fmt: skip
+@click.option("--compare", type=str, nargs=2, metavar="A B", help="Compare two rows.")
+@click.option("--submission", type=FILE, metavar="FILE", help="Also write the scored records into one file for others.")
 @click.option("--add", type=FILE, metavar="FILE",
-              help="Check such a file and add it; predictions given are checked against it.")  # fmt: skip
-@click.option("--jobs", type=int, default=-1, metavar="N", help="Runs scored at once. [default: one a core]")
+              help="Check such a file and add it; its metrics are recomputed from predictions given.")  # fmt: skip
+@click.option("--jobs", type=int, default=-1, metavar="N", help="Runs scored in parallel. [default: one per core]")
 @click.option("--format", "style", type=click.Choice(["table", "md", "csv", "json", "latex"]), default="table",
               show_default=True, help="How to print the leaderboard.")  # fmt: skip
 @click.pass_obj
@@ -48,13 +48,20 @@ def command(
 
     Example: remixbench score my_tags.csv --name "My system" --snr 0 --fold 4
     """
-    from remixbench.leaderboard.render import render
+    from remixbench.leaderboard.renderers import render, render_comparison
     from remixbench.leaderboard.score import score
+    from remixbench.leaderboard.significance import compare_rows
 
-    board = score(
-        *targets, workspace=settings.workspace, dataset=dataset, name=name, snr=snr, fold=fold, bootstrap=bootstrap,
-        compare=compare, submission=submission, add=add, jobs=jobs, progress=settings.progress(),
+    compared = compare is not None and not targets
+    leaderboard = score(
+        *targets, workspace=settings.workspace, dataset=dataset, name=name, snr=None if compared else snr, fold=fold,
+        bootstrap=bootstrap, submission=submission, add=add, jobs=jobs, progress=settings.progress(),
     )  # fmt: skip
     terminal = sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if terminal else None
-    click.echo(render(board, style, width=width, colour=terminal), nl=False)
+    width = shutil.get_terminal_size().columns
+    if compare is None:
+        text = render(leaderboard, style, width=width, colour=terminal)
+    else:
+        comparison = compare_rows(leaderboard, *compare, snr=snr)
+        text = render_comparison(comparison, leaderboard, style, width=width, colour=terminal)
+    click.echo(text, nl=False)

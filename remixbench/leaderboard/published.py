@@ -1,12 +1,16 @@
-"""The figures of the literature that stand in the tables, each with its source; read from published.yaml."""
+"""Results of the literature, each with its source; read from published.yaml."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict
+
+from remixbench.leaderboard.record import Flag
 
 
 class _Frozen(BaseModel):
@@ -14,7 +18,7 @@ class _Frozen(BaseModel):
 
 
 class Source(_Frozen):
-    """Where figures were published."""
+    """Where results were published."""
 
     name: str
     citation: str
@@ -34,7 +38,7 @@ class SystemTable(_Frozen):
 
     source: str
     metrics: tuple[str, ...]
-    marks: tuple[str, ...]
+    flags: tuple[Flag, ...]
     rows: tuple[SystemRow, ...]
 
 
@@ -69,24 +73,27 @@ class ClassTable(_Frozen):
     rows: tuple[ClassRow, ...]
 
 
-class DetectionRow(_Frozen):
-    """Figures of one system by their name."""
+class DetectionResult(_Frozen):
+    """One class-averaged metric, and in words how it was computed."""
 
-    name: str
-    system: str
-    scores: dict[str, float]
+    metric: str
+    value: float
+    what: str
 
 
 class DetectionTable(_Frozen):
-    """Detection figures at one SNR."""
+    """Detection metrics of one system at one SNR, on a data set that is not the paper's."""
 
     source: str
+    dataset: str
+    name: str
+    system: str
     snr: float
-    rows: tuple[DetectionRow, ...]
+    results: tuple[DetectionResult, ...]
 
 
 class Published(_Frozen):
-    """All published figures, and the recipe whose data they are on."""
+    """All published results, and the recipe whose data set Tables 1 to 3 are on."""
 
     recipe: str
     sources: dict[str, Source]
@@ -103,15 +110,57 @@ class Published(_Frozen):
         return tuple(dict.fromkeys([*first, *later]))
 
     def value(self, system: str | None, snr: float, metric: str) -> float | None:
-        """Return the published figure of a system, or None where there is none."""
+        """Return the published value of a system, or None where there is none."""
         for row in self.table1.rows:
             if row.system == system and snr in row.scores and metric in self.table1.metrics:
                 return row.scores[snr][self.table1.metrics.index(metric)]
         return None
 
+    def cite(self, source: str) -> str:
+        """Return the citation of a source with its DOI."""
+        return f"{self.sources[source].citation}, {self.sources[source].doi}"
+
+    def detection_line(self) -> str:
+        """Return the published detection results in a sentence, as they are on other data than any table here."""
+        table = self.detection
+        results = "; ".join(f"{each.what} {each.value:g}" for each in table.results)
+        return (
+            f"{self.sources[table.source].name} report for {table.name} at {table.snr:g} dB, on a mixing of their own"
+            f" and as averages over classes: {results}."
+        )
+
+    def tidy(self) -> Iterator[dict[str, Any]]:
+        """Yield every published value with name, system, snr, metric, class and source."""
+        on = {"kind": "published", "dataset": self.recipe}
+        one, two, three, four = self.table1, self.table2, self.table3, self.detection
+        for row in one.rows:
+            for snr, values in row.scores.items():
+                for metric, value in zip(one.metrics, values, strict=True):
+                    yield on | {
+                        "name": row.name, "system": row.system, "snr": snr, "metric": metric, "value": value,
+                        "flags": "; ".join(flag.text for flag in one.flags), "source": self.cite(one.source),
+                    }  # fmt: skip
+        for weight in two.rows:
+            for snr, value in weight.scores.items():
+                yield on | {
+                    "name": f"VGGish, 2AP, α = {weight.alpha:g}", "system": "2ap-aux" if weight.alpha else "2ap",
+                    "snr": snr, "metric": "micro_ap", "value": value, "source": self.cite(two.source),
+                }  # fmt: skip
+        for each in three.rows:
+            for label, value in zip(three.classes, each.scores, strict=True):
+                yield on | {
+                    "name": each.name, "system": each.system, "snr": three.snr, "metric": "ap", "class": label,
+                    "value": value, "source": self.cite(three.source),
+                }  # fmt: skip
+        for result in four.results:
+            yield on | {
+                "name": four.name, "system": four.system, "snr": four.snr, "metric": result.metric,
+                "value": result.value, "source": self.cite(four.source), "dataset": four.dataset,
+            }  # fmt: skip
+
 
 @cache
 def load_published() -> Published:
-    """Read the figures that come with the package."""
+    """Read the results that come with the package."""
     text = (files("remixbench.leaderboard") / "published.yaml").read_text(encoding="utf-8")
     return Published.model_validate(yaml.safe_load(text))

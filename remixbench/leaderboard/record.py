@@ -1,8 +1,9 @@
-"""One scored set of predictions, as it stands in metrics.json and in a submission: figures and what made them.
+"""One scored set of predictions, as it stands in metrics.json and in a submission: metrics and their provenance.
 
-A record is one system on one fold at one signal-to-noise ratio with one seed. It is read from files that strangers
-hand in, so every field is checked and unknown ones are refused. `draws` are the resampled figures (float32,
-little-endian, base64), kept so that two systems can be compared draw by draw without their predictions.
+A record is one system on one fold at one SNR with one seed. Records are read from files that third parties hand
+in, so every field is checked and unknown ones are refused. `bootstrap_samples` are the metrics of every bootstrap
+sample (float32, little-endian, base64), kept so that two systems can be compared sample by sample without their
+predictions. `digest` is over all the rest, so that a record that was edited is found and scored again.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,19 +20,18 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from remixbench.errors import InputError
-from remixbench.files import read_json, sha256
+from remixbench.files import read_json, sha256, write_json
+from remixbench.scoring.metrics import METRICS
 
-METRICS = "metrics.json"
-DRAWN = ("micro_ap", "macro_ap", "macro_auc", "event_f1", "segment_f1", "psds1", "psds2")
-"""The figures whose draws are kept: those that two systems are compared by."""
-
+METRICS_FILE = "metrics.json"
 ROUNDING = 1e-9
-"""How far a figure may stand over its range by the last bits of its sums."""
-DEFINED = 0.5
-"""The share of draws in which a figure must be defined for an interval to say anything."""
+"""How far a metric may lie outside its range by the last bits of its sums."""
+MIN_DEFINED = 0.5
+"""The share of bootstrap samples in which a metric must be defined for it to get an interval."""
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Samples = NDArray[np.float32]
 
 
 def _printable(text: str) -> str:
@@ -42,40 +41,56 @@ def _printable(text: str) -> str:
 
 
 Word = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
-Draws = NDArray[np.float32]
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Entry(_Frozen):
-    """Whose figures these are.
+class Flag(_Frozen):
+    """What a reader has to know before comparing a row: a code of `FLAGS`, and the text for this row."""
 
-    `kind` is "run" for a system trained here and "predictions" for a stranger's. `system` is the registered name of
-    a run's system; `settings` all that a run was trained with besides SNR, fold and seed.
+    code: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+    text: Word
+
+
+FLAGS = {
+    "test-epoch": "The epoch with the best score on the very clips that are reported was kept, so the score is too"
+    " high by an unknown amount.",
+    "last-epoch": "No epoch was chosen: the network is as it was after the last one.",
+    "fraction": "Trained on a part of the training clips; to be compared with rows of the same part.",
+    "setting": "Trained with another setting than the benchmark's; not its standard score.",
+}
+"""What a flag means for a reader, by its code; the text of a flag of another code says it all."""
+
+
+class SystemInfo(_Frozen):
+    """Which system was scored, and on what.
+
+    `kind` is "run" for a system trained here and "predictions" for a third party's. `registry_name` is the
+    registered name of a run's system; `settings` all that a run was trained with besides SNR, fold and seed.
     """
 
     name: Word
     kind: Literal["run", "predictions"]
-    system: Word | None = None
+    registry_name: Word | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
     snr: Annotated[float, Field(ge=-100, le=100)]
     fold: Annotated[int, Field(ge=1)]
     seed: Annotated[int, Field(ge=0)] | None = None
-    marks: tuple[Word, ...] = ()
+    flags: tuple[Flag, ...] = ()
 
     @model_validator(mode="after")
-    def _named_after_its_system(self) -> Entry:
-        if (self.kind == "run") != (self.system is not None):
+    def _named_after_its_system(self) -> SystemInfo:
+        if (self.kind == "run") != (self.registry_name is not None):
             raise ValueError("a run has a system, predictions have none")
-        if self.system is not None and self.name.split(",")[0] != self.system:
-            raise ValueError(f"is a run of '{self.system}', but is named '{self.name}'")
+        if self.registry_name is not None and self.name.split(",")[0] != self.registry_name:
+            raise ValueError(f"is a run of '{self.registry_name}', but is named '{self.name}'")
         return self
 
 
-class Made(_Frozen):
-    """What the figures were made from and with."""
+class Provenance(_Frozen):
+    """What the metrics were computed from and with."""
 
     remixbench: Word
     scoring_version: Word
@@ -92,51 +107,80 @@ class Made(_Frozen):
 
 
 class Record(_Frozen):
-    """Figures of one system on one fold, their intervals, and their origin; None where a figure is undefined."""
+    """Metrics of one system on one fold, their intervals, and their provenance; None where a metric is undefined."""
 
-    format: Literal[1] = 1
-    entry: Entry
-    made_from: Made
-    figures: dict[Word, Number | None]
+    format: Literal[2] = 2
+    system: SystemInfo
+    provenance: Provenance
+    metrics: dict[Word, Number | None]
     intervals: dict[Word, tuple[Number, Number] | None]
     per_class: dict[Word, dict[Word, Number | None]]
     settings: dict[str, Any]
-    draws: dict[Word, str]
+    bootstrap_samples: dict[Word, str]
 
     @model_validator(mode="after")
     def _in_range(self) -> Record:
-        for name, value in self.figures.items():
-            if value is not None and (value < -ROUNDING or (value > 1 + ROUNDING and not re.search(r"_er\b", name))):
-                raise ValueError(f"'{name}' is {value:g}, expected a figure in [0, 1]")
+        for name, value in self.metrics.items():
+            _check_range(name, value, name)
+        for name, classes in self.per_class.items():
+            for label, value in classes.items():
+                _check_range(name, value, f"{name} of {label}")
+        for name, ends in self.intervals.items():
+            if name not in self.metrics:
+                raise ValueError(f"interval of '{name}', which is not among the metrics")
+            if ends is not None:
+                if ends[0] > ends[1]:
+                    raise ValueError(f"interval of '{name}' is [{ends[0]:g}, {ends[1]:g}], expected low before high")
+                for end in ends:
+                    _check_range(name, end, f"interval of {name}")
         return self
 
     @model_validator(mode="after")
-    def _draws_fit(self) -> Record:
-        for name, text in self.draws.items():
-            if name not in self.figures or len(unpack(text)) != self.made_from.resamples:
-                raise ValueError(f"draws of '{name}': expected {self.made_from.resamples} of a figure")
+    def _samples_fit(self) -> Record:
+        for name, text in self.bootstrap_samples.items():
+            if name not in self.metrics or len(unpack(text)) != self.provenance.resamples:
+                raise ValueError(f"bootstrap samples of '{name}': expected {self.provenance.resamples} of a metric")
         return self
 
-    def drawn(self, figure: str) -> Draws | None:
-        """Return the draws of a figure, (resamples,), or None where it has none."""
-        return unpack(self.draws[figure]) if figure in self.draws else None
+    def samples(self, metric: str) -> Samples | None:
+        """Return a metric of every bootstrap sample, (resamples,), or None where they were not kept."""
+        return unpack(self.bootstrap_samples[metric]) if metric in self.bootstrap_samples else None
 
     def as_json(self) -> dict[str, Any]:
-        """Return the record as plain JSON values, in the order of the fields."""
-        return self.model_dump(mode="json")
+        """Return the record as plain JSON values, in the order of the fields, with its digest."""
+        value = self.model_dump(mode="json")
+        return value | {"digest": content_digest(value)}
 
 
-def pack(draws: NDArray[np.float64]) -> str:
-    """Return draws as text."""
-    return base64.b64encode(draws.astype("<f4").tobytes()).decode("ascii")
+def _check_range(name: str, value: float | None, what: str) -> None:
+    low, high = METRICS[name].range if name in METRICS else (0.0, 1.0)
+    if value is not None and not low - ROUNDING <= value <= high + ROUNDING:
+        raise ValueError(f"'{what}' is {value:g}, expected a value in [{low:g}, {high:g}]")
 
 
-def unpack(text: str) -> Draws:
-    """Return the draws that `pack` wrote; ValueError where it is something else."""
+def content_digest(value: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a JSON object (compact, keys sorted) without its own key `digest`.
+
+    Raises
+    ------
+    ValueError
+        If it holds NaN or infinity.
+    """
+    rest = {key: each for key, each in value.items() if key != "digest"}
+    return sha256(json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False).encode())
+
+
+def pack(samples: NDArray[np.float64]) -> str:
+    """Return bootstrap samples as text."""
+    return base64.b64encode(samples.astype("<f4").tobytes()).decode("ascii")
+
+
+def unpack(text: str) -> Samples:
+    """Return the bootstrap samples that `pack` wrote; ValueError where it is something else."""
     try:
         return np.frombuffer(base64.b64decode(text, validate=True), "<f4").astype(np.float32)
     except (binascii.Error, ValueError):
-        raise ValueError("not draws of a figure") from None
+        raise ValueError("not bootstrap samples of a metric") from None
 
 
 def parse_record(value: Mapping[str, Any], place: str) -> Record:
@@ -148,18 +192,30 @@ def parse_record(value: Mapping[str, Any], place: str) -> Record:
         Naming `place`, the first field that is wrong, and what was expected.
     """
     try:
-        return Record.model_validate_json(json.dumps(value, allow_nan=False))
+        digest = content_digest(value)
+        record = Record.model_validate_json(json.dumps({k: v for k, v in value.items() if k != "digest"}))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "record"
         raise InputError(f"{place}: {key}: {first['msg']}; score it again") from None
     except ValueError:
-        raise InputError(f"{place}: holds a number that is not finite; score it again") from None
+        raise InputError(f"{place}: holds NaN or infinity; score it again") from None
+    if value.get("digest") != digest:
+        raise InputError(
+            f"{place}: was changed after it was written (digest {digest[:12]}, it says"
+            f" {str(value.get('digest'))[:12]}); score it again"
+        )
+    return record
 
 
 def read_record(file: Path) -> Record:
     """Read a metrics.json; InputError where it is none."""
     return parse_record(read_json(file), str(file))
+
+
+def write_record(file: Path, record: Record) -> None:
+    """Write a metrics.json."""
+    write_json(file, record.as_json())
 
 
 def files_digest(digests: Mapping[str, str]) -> str:

@@ -1,10 +1,10 @@
-"""Figures as one small file that another installation checks and adds to its leaderboard.
+"""Scored records as one small file that another installation checks and adds to its leaderboard.
 
-    {"format": "remixbench submission", "version": 1, "dataset": ..., "recipe": ..., "manifest_digest": ...,
+    {"format": "remixbench submission", "version": 2, "dataset": ..., "recipe": ..., "manifest_digest": ...,
      "records": [the metrics.json of every run], "digest": SHA-256 of all the rest as compact JSON with sorted keys}
 
-The digest finds what was changed by mistake or by hand; who forges the digest as well is found where the predictions
-are at hand, since their figures are then computed again.
+The digest finds what was changed by mistake or by hand. Whoever forges the digest as well is found where the
+predictions are available, since their metrics are then computed again.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ import numpy as np
 
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
-from remixbench.files import read_json, sha256, write_json, write_text
-from remixbench.leaderboard.measure import Task, Truth, digests_of, make_record, truth_of
-from remixbench.leaderboard.names import check_name
-from remixbench.leaderboard.record import METRICS, Record, files_digest, parse_record, read_record, unpack
+from remixbench.files import read_json, write_json, write_text
+from remixbench.leaderboard.discover import check_name
+from remixbench.leaderboard.evaluate_run import References, Task, digests_of, make_record, why_incompatible
+from remixbench.leaderboard.record import Record, content_digest, files_digest, parse_record, unpack
 from remixbench.progress import SILENT, Progress
-from remixbench.scoring import SCORING_VERSION
 from remixbench.scoring.io import MAPS
 
 FORMAT = "remixbench submission"
-VERSION = 1
+VERSION = 2
 KEYS = ("format", "version", "dataset", "recipe", "manifest_digest", "records", "digest")
 TOLERANCE = 1e-9
-DRAW_TOLERANCE = 1e-6
+SAMPLE_TOLERANCE = 1e-6
+MISSING_SHOWN = 5
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What a submission says, checked against its own digest."""
+    """The content of a submission, checked against its own digest."""
 
     dataset: str
     manifest_digest: str
@@ -44,7 +44,7 @@ class Submission:
     digest: str
 
 
-def folder_of(workspace: Path, dataset: str) -> Path:
+def submissions_folder(workspace: Path, dataset: str) -> Path:
     """Return where added submissions of a data set lie."""
     return workspace / "submissions" / dataset
 
@@ -54,7 +54,7 @@ def write_submission(file: Path, dataset: Dataset, records: Sequence[Record]) ->
     if not records:
         raise InputError(f"{file}: nothing to submit; score a run or predictions first")
     ordered = sorted(
-        records, key=lambda r: (r.entry.name, r.entry.snr, r.entry.fold, r.entry.seed or 0, r.made_from.run or "")
+        records, key=lambda r: (r.system.name, r.system.snr, r.system.fold, r.system.seed or 0, r.provenance.run or "")
     )
     body: dict[str, Any] = {
         "format": FORMAT,
@@ -64,16 +64,10 @@ def write_submission(file: Path, dataset: Dataset, records: Sequence[Record]) ->
         "manifest_digest": dataset.manifest_digest,
         "records": [record.as_json() for record in ordered],
     }
-    digest = digest_of(body)
+    digest = content_digest(body)
     text = json.dumps(body | {"digest": digest}, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     write_text(file, text + "\n")
     return digest
-
-
-def digest_of(body: dict[str, Any]) -> str:
-    """Return the digest of all that a submission says but the digest itself."""
-    rest = {key: value for key, value in body.items() if key != "digest"}
-    return sha256(json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False).encode())
 
 
 def read_submission(file: Path) -> Submission:
@@ -93,9 +87,9 @@ def read_submission(file: Path) -> Submission:
     if set(body) != set(KEYS) or not isinstance(body["records"], list) or not body["records"]:
         raise InputError(f"{file}: expected the keys {', '.join(KEYS)} and one record or more; ask for the file again")
     try:
-        digest = digest_of(body)
+        digest = content_digest(body)
     except ValueError:
-        digest = "none: it holds numbers that are not finite"
+        digest = "none: it holds NaN or infinity"
     if body["digest"] != digest:
         raise InputError(
             f"{file}: was changed after it was written (digest {digest[:12]}, it says {str(body['digest'])[:12]});"
@@ -107,54 +101,46 @@ def read_submission(file: Path) -> Submission:
             raise InputError(f"{file}: records.{place}: expected an object; ask for the file again")
         records.append(parse_record(value, f"{file}: records.{place}"))
     for place, record in enumerate(records):
-        if record.made_from.manifest_digest != body["manifest_digest"]:
+        if record.provenance.manifest_digest != body["manifest_digest"]:
             raise InputError(f"{file}: records.{place}: is of another manifest than the submission says")
     return Submission(str(body["dataset"]), str(body["manifest_digest"]), tuple(records), digest)
 
 
-def check_submission(submission: Submission, file: Path, dataset: Dataset, truths: dict[int, Truth]) -> None:
-    """Check that a submission's figures are on the clips and labels of a data set here.
+def check_submission(submission: Submission, file: Path, references: References) -> None:
+    """Check that a submission's metrics are on the clips and labels of a data set here.
 
     Raises
     ------
     InputError
-        If they are on another manifest, other labels, or of another scoring version, or a stranger's predictions
-        are named like a system.
+        If they are on another manifest, SNR or other labels, or of another scoring version, or a third party's
+        predictions are named like a system.
     """
+    from remixbench.systems.registry import list_systems
+
+    dataset = references.dataset
     if submission.manifest_digest != dataset.manifest_digest:
         raise InputError(
             f"{file}: is on another manifest ({submission.dataset}, {submission.manifest_digest[:12]}) than the data"
             f" set '{dataset.name}' ({dataset.manifest_digest[:12]}); choose the data set with --dataset"
         )
-    from remixbench.systems.registry import list_systems
-
     for place, record in enumerate(submission.records):
-        made, where = record.made_from, f"{file}: records.{place}"
-        if record.entry.kind == "predictions":
-            check_name(record.entry.name, list_systems(), where)
-        if made.scoring_version != SCORING_VERSION:
+        where = f"{file}: records.{place}"
+        if record.system.kind == "predictions":
+            check_name(record.system.name, list_systems(), where)
+        if why := why_incompatible(record, references):
             raise InputError(
-                f"{where}: is of scoring version {made.scoring_version}, this is {SCORING_VERSION}; ask for a"
-                " submission made with the same version"
-            )
-        truth = truths.get(record.entry.fold) or truth_of(dataset, record.entry.fold)
-        truths[record.entry.fold] = truth
-        if made.reference_digest != truth.digest:
-            raise InputError(
-                f"{where}: was scored against other labels of fold {record.entry.fold} than those of {dataset.path};"
-                " one of the two data sets was not made from the published sources"
+                f"{where}: '{record.system.name}' {why.replace('score it again', 'ask for a submission that fits')}"
             )
 
 
-def check_figures(
+def check_metrics(
     submission: Submission,
     file: Path,
-    dataset: Dataset,
+    references: References,
     evidence: Sequence[tuple[Path, ...]],
-    truths: dict[int, Truth],
     progress: Progress = SILENT,
 ) -> set[int]:
-    """Compute figures again where the predictions are at hand, and compare.
+    """Compute metrics again where the predictions are available, and compare.
 
     Parameters
     ----------
@@ -167,71 +153,72 @@ def check_figures(
     Raises
     ------
     InputError
-        If a figure is not what the predictions give, or a piece of evidence belongs to no record.
+        If a metric is not what the predictions give, or a piece of evidence belongs to no record.
     """
     checked: set[int] = set()
     for paths in evidence:
         digests, path = digests_of(paths), paths[0]
         digest = files_digest(digests)
-        mine = {k: each for k, each in enumerate(submission.records) if each.made_from.predictions_digest == digest}
+        mine = {k: each for k, each in enumerate(submission.records) if each.provenance.predictions_digest == digest}
         if not mine:
             raise InputError(f"{path}: no record of {file} was made from it (digest {digest[:12]})")
         for record in mine.values():
-            progress.say(f"{path}: computing the figures of '{record.entry.name}' again")
-            task = Task(record.entry, paths, path)
-            truth = truths[record.entry.fold]
-            compare_records(record, make_record(dataset, truth, task, record.made_from.resamples, digests), file)
+            progress.say(f"{path}: recomputing the metrics of '{record.system.name}'")
+            task = Task(record.system, paths, path)
+            fold = references.fold(record.system.fold)
+            computed = make_record(references.dataset, fold, task, record.provenance.resamples, digests)
+            compare_records(record, computed, file)
         checked |= mine.keys()
     return checked
 
 
 def pieces(submission: Submission, given: Sequence[Path]) -> list[tuple[Path, ...]]:
-    """Return predictions as `check_figures` takes them: together where a record was made from all, else one by one."""
+    """Return predictions as `check_metrics` takes them: together where a record was made from all, else one by one."""
     if len({path.name for path in given}) == len(given) > 1:
         whole = files_digest(digests_of(given))
-        if any(record.made_from.predictions_digest == whole for record in submission.records):
+        if any(record.provenance.predictions_digest == whole for record in submission.records):
             return [tuple(given)]
     return [(path,) for path in given]
 
 
 def compare_records(claimed: Record, computed: Record, file: Path) -> None:
-    """Fail if a claimed figure is not the computed one.
+    """Fail if a claimed metric is not the computed one.
 
     Raises
     ------
     InputError
-        With the first figure that differs.
+        With the first metric that differs.
     """
-    # without stems here nobody can say how good the maps are
-    unknown_here = MAPS in computed.made_from.predictions and "mask_f1" not in computed.figures
-    for name in dict.fromkeys([*claimed.figures, *computed.figures]):
-        there, here = claimed.figures.get(name), computed.figures.get(name)
+    # without stems here, metrics of maps cannot be computed
+    unknown_here = MAPS in computed.provenance.predictions and "mask_f1" not in computed.metrics
+    for name in dict.fromkeys([*claimed.metrics, *computed.metrics]):
+        there, here = claimed.metrics.get(name), computed.metrics.get(name)
         if unknown_here and name.startswith("mask_"):
             continue
         if not _close(there, here):
             raise InputError(
-                f"{file}: '{claimed.entry.name}' at {claimed.entry.snr:g} dB: {name} is {_shown(there)}, but its"
+                f"{file}: '{claimed.system.name}' at {claimed.system.snr:g} dB: {name} is {_shown(there)}, but its"
                 f" predictions give {_shown(here)}; nothing was added"
             )
     for name, classes in computed.per_class.items():
         for label, here in classes.items():
             if not _close(claimed.per_class.get(name, {}).get(label), here):
-                raise InputError(f"{file}: '{claimed.entry.name}': {name} of {label} is not what its predictions give")
+                raise InputError(f"{file}: '{claimed.system.name}': {name} of {label} is not what its predictions give")
     for name, ends in computed.intervals.items():
-        said = claimed.intervals.get(name)
-        if (said is None) != (ends is None) or (
-            said is not None and ends is not None and not all(map(_close, said, ends))
+        claim = claimed.intervals.get(name)
+        if (claim is None) != (ends is None) or (
+            claim is not None and ends is not None and not all(map(_close, claim, ends))
         ):
-            raise InputError(f"{file}: '{claimed.entry.name}': interval of {name} is not what its predictions give")
-    if not _same_draws(claimed, computed):
-        raise InputError(f"{file}: '{claimed.entry.name}': its draws are not what its predictions give")
+            raise InputError(f"{file}: '{claimed.system.name}': interval of {name} is not what its predictions give")
+    if not _same_samples(claimed, computed):
+        raise InputError(f"{file}: '{claimed.system.name}': its bootstrap samples are not what its predictions give")
 
 
-def _same_draws(first: Record, second: Record) -> bool:
-    """Compare draws to what float32 keeps, as another machine may sum in another order."""
-    return first.draws.keys() == second.draws.keys() and all(
-        np.allclose(unpack(text), unpack(second.draws[name]), rtol=0, atol=DRAW_TOLERANCE, equal_nan=True)
-        for name, text in first.draws.items()
+def _same_samples(first: Record, second: Record) -> bool:
+    """Compare bootstrap samples to what float32 keeps, as another machine may sum in another order."""
+    return first.bootstrap_samples.keys() == second.bootstrap_samples.keys() and all(
+        np.allclose(unpack(text), unpack(second.bootstrap_samples[name]), rtol=0, atol=SAMPLE_TOLERANCE, equal_nan=True)
+        for name, text in first.bootstrap_samples.items()
     )
 
 
@@ -247,53 +234,53 @@ def _shown(value: float | None) -> str:
 
 def add(
     workspace: Path,
-    dataset: Dataset,
+    references: References,
     submission: Submission,
     file: Path,
     evidence: Sequence[tuple[Path, ...]],
     progress: Progress = SILENT,
 ) -> Path:
-    """Check a submission and put it with those whose rows stand in the leaderboard; returns its place.
+    """Check a submission and put it with those whose rows are in the leaderboard; returns its place.
 
-    Records of this workspace that were made from the same predictions serve as evidence as well.
+    Metrics are recomputed from the predictions given; those of this workspace that records were made from are found
+    by their digest and used as well. A record is never checked against another record.
     """
-    truths: dict[int, Truth] = {}
-    check_submission(submission, file, dataset, truths)
-    checked = check_figures(submission, file, dataset, evidence, truths, progress)
-    for own in own_records(workspace, dataset):
-        for place, record in enumerate(submission.records):
-            if _same_work(record, own):
-                compare_records(record, own, file)
-                checked.add(place)
-    kept = folder_of(workspace, dataset.name) / f"{submission.digest[:16]}.json"
+    check_submission(submission, file, references)
+    own = own_predictions(workspace, references.dataset)
+    digests = {record.provenance.predictions_digest for record in submission.records}
+    found = [paths for digest, paths in own.items() if digest in digests]
+    checked = check_metrics(submission, file, references, [*evidence, *found], progress)
+    kept = submissions_folder(workspace, references.dataset.name) / f"{submission.digest[:16]}.json"
     if not kept.is_file():
         write_json(kept, read_json(file))
-    progress.say(
-        f"{file}: {len(submission.records)} records added; {len(checked)} of them checked against predictions, of the"
-        " others only that they are as they were written"
-    )
+    progress.say(f"{file}: {added_text(submission, checked)}")
     return kept
 
 
-def _same_work(record: Record, own: Record) -> bool:
-    return (
-        record.made_from.predictions_digest == own.made_from.predictions_digest
-        and record.made_from.resamples == own.made_from.resamples
-        and (record.entry.snr, record.entry.fold) == (own.entry.snr, own.entry.fold)
+def added_text(submission: Submission, checked: set[int]) -> str:
+    """Say how many records were added, how many were recomputed, and which files the others would need."""
+    count = len(submission.records)
+    text = f"{count} record{'s' * (count != 1)} added, {len(checked)} recomputed from predictions"
+    missing = [record for place, record in enumerate(submission.records) if place not in checked]
+    if not missing:
+        return text
+    wanted = "; ".join(
+        f"'{each.system.name}' at {each.system.snr:g} dB, fold {each.system.fold}"
+        + (f", seed {each.system.seed}" if each.system.seed is not None else "")
+        + f": {', '.join(f'{name} ({digest[:12]})' for name, digest in each.provenance.predictions.items())}"
+        for each in missing[:MISSING_SHOWN]
     )
+    more = f"; and {len(missing) - MISSING_SHOWN} more" if len(missing) > MISSING_SHOWN else ""
+    return f"{text}; for a full check also give the predictions of {wanted}{more}"
 
 
-def own_records(workspace: Path, dataset: Dataset) -> list[Record]:
-    """Return the records of this workspace that are on the data set and readable."""
-    records = []
-    for file in sorted((workspace / "runs" / dataset.name).rglob(METRICS)):
+def own_predictions(workspace: Path, dataset: Dataset) -> dict[str, tuple[Path, ...]]:
+    """Return the folders of predictions of this workspace's runs on a data set, by the digest of their files."""
+    folders = sorted(path for path in (workspace / "runs" / dataset.name).rglob("predictions") if path.is_dir())
+    found: dict[str, tuple[Path, ...]] = {}
+    for folder in folders:
         try:
-            record = read_record(file)
+            found.setdefault(files_digest(digests_of([folder])), (folder,))
         except InputError:
             continue
-        if (
-            record.made_from.manifest_digest == dataset.manifest_digest
-            and record.made_from.scoring_version == SCORING_VERSION
-        ):
-            records.append(record)
-    return records
+    return found

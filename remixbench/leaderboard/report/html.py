@@ -11,6 +11,7 @@ from importlib.resources import files
 from typing import Any
 
 from remixbench.errors import InputError
+from remixbench.leaderboard.tables import decibel
 
 EARLY = "theme.js"
 SCRIPTS = ("vendor/d3.min.js", "vendor/plot.umd.min.js", "core.js", "charts.js", "explorer.js")
@@ -37,8 +38,9 @@ def render_page(context: dict[str, Any], data: dict[str, Any]) -> str:
             "the page needs jinja2, which is not installed; `pip install 'remixbench[report]'` brings it"
         ) from None
     engine = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    engine.filters["figure"] = lambda value: f"{value:.3f}"
+    engine.filters["score"] = lambda value: f"{value:.3f}"
     engine.filters["signed"] = lambda value: f"{value:+.3f}"
+    engine.filters["decibel"] = decibel
     engine.filters["percent"] = lambda value: f"{100 * min(max(value, 0.0), 1.0):.2f}%"
     scripts = [part(name) for name in SCRIPTS]
     page: str = engine.from_string(part("template.html")).render(
@@ -54,7 +56,7 @@ def render_page(context: dict[str, Any], data: dict[str, Any]) -> str:
 
 def part(name: str) -> str:
     """Return a file that comes with the package."""
-    return (files("remixbench.leaderboard.page") / name).read_text(encoding="utf-8")
+    return (files("remixbench.leaderboard.report") / "assets" / name).read_text(encoding="utf-8")
 
 
 def json_for_script(value: Any) -> str:

@@ -84,7 +84,7 @@ const charts = (() => {
     const ours = data.rows.map((row, at) => ({
       name: row.name,
       ...look(at),
-      points: row.snrs.filter(({figures}) => figures[metric]).map(({snr, figures}) => ({snr, ...figures[metric]})),
+      points: row.conditions.filter(({metrics}) => metrics[metric]).map(({snr, metrics}) => ({snr, ...metrics[metric]})),
     }));
     const overall = data.published.filter((each) => each.class == null);
     const names = [...new Set(overall.map(({name}) => name))];
@@ -133,14 +133,14 @@ const charts = (() => {
 
   function classes(width, {snr}) {
     const rows = data.rows.flatMap((row) => {
-      const here = row.snrs.find((each) => each.snr === snr);
+      const here = row.conditions.find((each) => each.snr === snr);
       return here && Object.keys(here.ap).length ? [{name: row.name, ap: here.ap}] : [];
     });
     const published = d3.groups(data.published.filter((each) => each.class != null && each.snr === snr), (each) => each.name);
-    for (const [name, figures] of published) {
-      rows.push({name: `${name} (published)`, ap: Object.fromEntries(figures.map((each) => [each.class, each.value]))});
+    for (const [name, values] of published) {
+      rows.push({name: `${name} (published)`, ap: Object.fromEntries(values.map((each) => [each.class, each.value]))});
     }
-    if (!rows.length) return show("chart-classes", `No system has figures of single classes at ${decibels(snr)}.`);
+    if (!rows.length) return show("chart-classes", `No system has values of single classes at ${decibels(snr)}.`);
     const labels = d3.groupSort(rows.flatMap((row) => Object.entries(row.ap)),
       (each) => -d3.mean(each, ([, value]) => value), ([label]) => label);
     const cells = rows.flatMap((row, at) =>
@@ -176,7 +176,7 @@ const charts = (() => {
     const key = colours(colour, Math.min(width, 260));
     show("chart-classes",
       `Average precision of single classes at ${decibels(snr)}, from the easiest class to the hardest.`, key, chart,
-      table("The figures by class as a table", ["Class", ...rows.map(({name}) => name)],
+      table("The values by class as a table", ["Class", ...rows.map(({name}) => name)],
         labels.map((label) => [readable(label), ...rows.map(({ap}) => number(ap[label]))])));
   }
 
@@ -222,7 +222,7 @@ const charts = (() => {
     const x = {key: "snr", show: decibels, scale: {label: "Signal-to-noise ratio (dB)", ticks: values,
       tickFormat: String, inset: 24, domain: values.length > 1 ? d3.extent(values) : [values[0] - 1, values[0] + 1]}};
     show("chart-noise", caption, legend(found), lines(width, found, x, metric, caption),
-      tableOf(found, values, "snr", decibels, "The figures by noise as a table"));
+      tableOf(found, values, "snr", decibels, "The values by noise as a table"));
   }
 
   function size(width, {snr, metric}) {
@@ -231,8 +231,8 @@ const charts = (() => {
       // the row that learned from most names the curve
       name: d3.greatest(rows, (row) => row.fraction).name,
       ...look(at),
-      points: rows.flatMap((row) => row.snrs.filter((each) => each.snr === snr && each.figures[metric])
-        .map((each) => ({part: 100 * row.fraction, ...each.figures[metric]}))),
+      points: rows.flatMap((row) => row.conditions.filter((each) => each.snr === snr && each.metrics[metric])
+        .map((each) => ({part: 100 * row.fraction, ...each.metrics[metric]}))),
     })).filter(({points}) => new Set(points.map(({part}) => part)).size > 1);
     if (!found.length) {
       return show("chart-size", `No system was trained on several parts of the training clips at ${decibels(snr)}; `
@@ -240,11 +240,11 @@ const charts = (() => {
     }
     const values = d3.sort(new Set(found.flatMap(({points}) => points.map(({part}) => part))));
     const name = (part) => `${part} %`;
-    const caption = `${title(metric)} at ${decibels(snr)} by the part of the training clips that was learned from.`;
+    const caption = `${title(metric)} at ${decibels(snr)} by the part of the training clips that was used.`;
     const x = {key: "part", show: name, scale: {label: "Part of the training clips (%)", type: "log", ticks: values,
       tickFormat: String, inset: 24}};
     show("chart-size", caption, legend(found), lines(width, found, x, metric, caption),
-      tableOf(found, values, "part", name, "The figures by training size as a table"));
+      tableOf(found, values, "part", name, "The values by training size as a table"));
   }
 
   function learning(width, {snr}) {

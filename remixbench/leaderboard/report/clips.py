@@ -1,6 +1,6 @@
-"""The clips that the page lets one hear and see: sound, spectrogram, reference and frame scores on one time axis.
+"""Clips of the page: audio, spectrogram, reference and frame scores on one time axis.
 
-Sounds are Ogg Vorbis, arrays bytes (0 to 255) in base64, so that twelve clips fit into a page of 5 MB.
+Audio is Ogg Vorbis, arrays bytes (0 to 255) in base64, so that twelve clips fit into a page of 5 MB.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from remixbench.errors import InputError
 from remixbench.figures.clip import ClipView, view_clip
 from remixbench.figures.panels import SHOWN_DB
 from remixbench.figures.scales import DB_PER_NEPER
-from remixbench.leaderboard.page.board import Board
-from remixbench.leaderboard.page.curves import runs_of
+from remixbench.leaderboard.leaderboard import Leaderboard
+from remixbench.leaderboard.report.learning_curves import runs_of
 from remixbench.progress import SILENT, Progress
 
 SOUND_BYTES = 3_500_000
@@ -32,8 +32,8 @@ DECIMALS = 4
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What a run said of some clips: scores in [0, 1], (clips, frames, classes)."""
+class RunScores:
+    """Frame scores of a run on some clips, in [0, 1], (clips, frames, classes)."""
 
     row: int
     scores: NDArray[np.float32]
@@ -41,25 +41,25 @@ class Heard:
 
 @dataclass(frozen=True)
 class Choice:
-    """Clips at one SNR, and what was said of them."""
+    """Clips at one SNR, and their frame scores by several runs."""
 
     snr: float
     rows: list[int]
-    heard: list[Heard] = field(default_factory=list)
+    scored: list[RunScores] = field(default_factory=list)
 
 
 def explore(
-    board: Board, dataset: Dataset, workspace: Path, count: int, progress: Progress = SILENT
+    leaderboard: Leaderboard, dataset: Dataset, workspace: Path, count: int, progress: Progress = SILENT
 ) -> list[dict[str, Any]]:
     """Return `count` clips for the page: evenly spaced over the fold that most runs were tested on, the SNRs in turn.
 
     Raises
     ------
     InputError
-        If a clip's sound or a run's frame scores are broken.
+        If a clip's audio or a run's frame scores are broken.
     """
     tested: dict[tuple[float, int], list[tuple[int, Path]]] = {}
-    for run in runs_of(board, workspace):
+    for run in runs_of(leaderboard, workspace):
         if run.info.get("manifest_digest") == dataset.manifest_digest and run.snr in dataset.snrs:
             tested.setdefault((run.snr, run.fold), []).append((run.row, run.folder))
     fold = max(
@@ -74,9 +74,9 @@ def explore(
         for place, snr in enumerate(snrs):
             choice = Choice(snr, [int(row) for row in chosen[place :: len(snrs)]])
             for row, folder in _first_of_each(tested.get((snr, fold), [])):
-                choice.heard.append(Heard(row, read_frames(folder, dataset, choice.rows)))
+                choice.scored.append(RunScores(row, read_frames(folder, dataset, choice.rows)))
             for at, row in enumerate(choice.rows):
-                shown.append(_clip(dataset, view_clip(dataset, row, snr), choice.heard, at))
+                shown.append(_clip(dataset, view_clip(dataset, row, snr), choice.scored, at))
                 advance(1)
     _fit(shown)
     return shown
@@ -110,12 +110,12 @@ def read_frames(folder: Path, dataset: Dataset, rows: Sequence[int]) -> NDArray[
     return scores
 
 
-def _clip(dataset: Dataset, view: ClipView, heard: Sequence[Heard], at: int) -> dict[str, Any]:
+def _clip(dataset: Dataset, view: ClipView, scored: Sequence[RunScores], at: int) -> dict[str, Any]:
     scales = view.scales
     places, names = scales.ticks()
     loudest = float(view.logmel.max()) * DB_PER_NEPER
     shown = np.clip((view.logmel * DB_PER_NEPER - loudest) / SHOWN_DB + 1, 0, 1)
-    labels = _labels(dataset.classes, view, [each.scores[at] for each in heard])
+    labels = _labels(dataset.classes, view, [each.scores[at] for each in scored])
     columns = [dataset.classes.index(label) for label in labels]
     sounds = {"mixture": _ogg(view.samples, view.rate)}
     if view.stems is not None:
@@ -136,20 +136,20 @@ def _clip(dataset: Dataset, view: ClipView, heard: Sequence[Heard], at: int) -> 
         "range": SHOWN_DB,
         "logmel": _bytes(shown),
         "events": [
-            {"label": bar.label, "onset": bar.onset, "offset": bar.offset, "heard": bar.achieved} for bar in view.bars
+            {"label": bar.label, "onset": bar.onset, "offset": bar.offset, "snr": bar.achieved} for bar in view.bars
         ],
         "labels": labels,
-        "scores": [{"row": each.row, "values": _bytes(each.scores[at][:, columns].T)} for each in heard],
+        "scores": [{"row": each.row, "values": _bytes(each.scores[at][:, columns].T)} for each in scored],
         "sounds": sounds,
         "stems_left_out": False,
     }
 
 
-def _labels(classes: Sequence[str], view: ClipView, said: Sequence[NDArray[np.float32]]) -> list[str]:
+def _labels(classes: Sequence[str], view: ClipView, frames: Sequence[NDArray[np.float32]]) -> list[str]:
     """Return the classes of a clip, then those others that any system scores highest."""
     labels = list(view.labels)
-    if said:
-        peaks = np.max([scores.max(axis=0) for scores in said], axis=0)
+    if frames:
+        peaks = np.max([scores.max(axis=0) for scores in frames], axis=0)
         others = [classes[k] for k in np.argsort(-peaks, kind="stable") if classes[k] not in labels]
         labels += others[:OTHER_CLASSES]
     return labels
@@ -166,7 +166,42 @@ def _ogg(samples: NDArray[np.float32], rate: int) -> str:
 
     made = io.BytesIO()
     soundfile.write(made, samples, rate, format="OGG", subtype="VORBIS")
-    return base64.b64encode(made.getvalue()).decode("ascii")
+    return base64.b64encode(fixed_serial(made.getvalue())).decode("ascii")
+
+
+def fixed_serial(ogg: bytes) -> bytes:
+    """Return an Ogg stream with serial number 0 in all of its pages, as libsndfile draws a random one.
+
+    A page (RFC 3533) is a header of 27 bytes (serial number at 14, CRC at 22, number of segments at 26), the lengths
+    of its segments, and these. The CRC is over the whole page with its own field zero.
+    """
+    stream, start = bytearray(ogg), 0
+    while start < len(stream):
+        segments = stream[start + 26]
+        stop = start + 27 + segments + sum(stream[start + 27 : start + 27 + segments])
+        stream[start + 14 : start + 18] = bytes(4)
+        stream[start + 22 : start + 26] = bytes(4)
+        stream[start + 22 : start + 26] = _ogg_crc(stream[start:stop]).to_bytes(4, "little")
+        start = stop
+    return bytes(stream)
+
+
+def _ogg_crc(page: bytes | bytearray) -> int:
+    crc = 0
+    for byte in page:
+        crc = ((crc << 8) & 0xFFFFFFFF) ^ _CRC_TABLE[(crc >> 24) ^ byte]
+    return crc
+
+
+def _crc_entry(byte: int) -> int:
+    crc = byte << 24
+    for _ in range(8):
+        crc = ((crc << 1) ^ (CRC_POLYNOMIAL if crc & 0x80000000 else 0)) & 0xFFFFFFFF
+    return crc
+
+
+CRC_POLYNOMIAL = 0x04C11DB7
+_CRC_TABLE = [_crc_entry(byte) for byte in range(256)]
 
 
 def _fit(clips: Sequence[dict[str, Any]]) -> None:

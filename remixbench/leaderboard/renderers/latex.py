@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from remixbench.leaderboard.grid import Cell, Grid, Line
+from remixbench.leaderboard.tables import Cell, Line, Table
 
 _ESCAPES = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
@@ -27,10 +27,10 @@ _BEFORE = r"""% Needs booktabs, geometry and textcomp. For a paper of your own, 
 _RULE = "%" * 40
 
 
-def to_latex(grids: Sequence[Grid]) -> str:
+def to_latex(tables: Sequence[Table]) -> str:
     """Return the tables as a LaTeX document."""
-    tables = "".join(f"{_RULE}\n{_grid(grid)}" for grid in grids)
-    return f"{_BEFORE}{tables}{_RULE}\n\\end{{document}}\n"
+    bodies = "".join(f"{_RULE}\n{_table(table)}" for table in tables)
+    return f"{_BEFORE}{bodies}{_RULE}\n\\end{{document}}\n"
 
 
 def escape(text: str) -> str:
@@ -45,55 +45,55 @@ def _letter(letter: str) -> str:
     return letter if known else rf"\texttt{{U+{ord(letter):04X}}}"
 
 
-def _grid(grid: Grid) -> str:
-    noted = any(line.notes for block in grid.blocks for line in block.lines)
-    width = 1 + len(grid.columns) + bool(grid.runs)
+def _table(table: Table) -> str:
+    noted = any(line.letters for line in table.lines)
+    width = 1 + len(table.columns) + bool(table.tested)
     lines = [
         r"\begin{table}[p]",
         r"\centering",
-        rf"\caption{{{escape(' '.join([grid.title + '.', *grid.caption]))}}}",
+        rf"\caption{{{escape(' '.join([table.title + '.', *table.caption]))}}}",
         r"\scriptsize",
         r"\setlength{\tabcolsep}{3pt}",
-        rf"\begin{{tabular}}{{l{'r' * len(grid.columns)}{'l' if grid.runs else ''}}}",
+        rf"\begin{{tabular}}{{l{'r' * len(table.columns)}{'l' if table.tested else ''}}}",
         r"\toprule",
-        *_heads(grid),
+        *_heads(table),
         r"\midrule",
     ]
-    for place, block in enumerate(grid.blocks):
+    for place, block in enumerate(table.blocks):
         if place:
             lines.append(r"\midrule")
         if block.heading:
             lines.append(rf"\multicolumn{{{width}}}{{l}}{{\textit{{{escape(block.heading)}}}}} \\")
         for line in block.lines:
-            lines += _line(line, noted, bool(grid.runs))
+            lines += _line(line, noted, bool(table.tested))
     lines += [r"\bottomrule", r"\end{tabular}"]
-    if grid.notes:
+    if table.notes:
         lines.append(r"\par\smallskip\begin{minipage}{0.95\linewidth}\tiny\raggedright")
-        lines += [rf"{escape(note)}\par" for note in grid.notes]
+        lines += [rf"{escape(note)}\par" for note in table.notes]
         lines.append(r"\end{minipage}")
     return "\n".join([*lines, r"\end{table}", ""])
 
 
-def _heads(grid: Grid) -> list[str]:
-    last = [escape(grid.runs)] if grid.runs else []
+def _heads(table: Table) -> list[str]:
+    last = [escape(table.tested)] if table.tested else []
     lines = []
-    if any(heading for heading, _ in grid.groups):
+    if any(heading for heading, _ in table.groups):
         spans, rules, start = [], [], 2
-        for heading, names in grid.groups:
-            spans.append(rf"\multicolumn{{{len(names)}}}{{c}}{{{escape(heading)}}}")
-            rules.append(rf"\cmidrule(lr){{{start}-{start + len(names) - 1}}}")
-            start += len(names)
+        for heading, columns in table.groups:
+            spans.append(rf"\multicolumn{{{len(columns)}}}{{c}}{{{escape(heading)}}}")
+            rules.append(rf"\cmidrule(lr){{{start}-{start + len(columns) - 1}}}")
+            start += len(columns)
         lines += [_row(["", *spans, *[""] * len(last)]), "".join(rules)]
-    return [*lines, _row([escape(grid.head), *map(escape, grid.columns), *last])]
+    return [*lines, _row([escape(table.head), *(escape(column.title) for column in table.columns), *last])]
 
 
-def _line(line: Line, noted: bool, with_runs: bool) -> list[str]:
-    marks = rf"\textsuperscript{{{escape(line.notes)}}}" if noted and line.notes else ""
-    runs = [escape(line.runs)] if with_runs else []
-    rows = [_row([escape(line.head) + marks, *map(_value, line.cells), *runs])]
-    if any(cell.beside for cell in line.cells):
-        besides = [rf"{{\tiny {escape(cell.beside)}}}" if cell.beside else "" for cell in line.cells]
-        rows.append(_row(["", *besides, *[""] * len(runs)]))
+def _line(line: Line, noted: bool, with_tested: bool) -> list[str]:
+    marks = rf"\textsuperscript{{{escape(' '.join(line.letters))}}}" if noted and line.letters else ""
+    tested = [escape(line.tested)] if with_tested else []
+    rows = [_row([escape(line.head) + marks, *map(_value, line.cells), *tested])]
+    if any(cell.below for cell in line.cells):
+        below = [rf"{{\tiny {escape(cell.below)}}}" if cell.below else "" for cell in line.cells]
+        rows.append(_row(["", *below, *[""] * len(tested)]))
     return rows
 
 

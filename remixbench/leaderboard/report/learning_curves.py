@@ -1,4 +1,4 @@
-"""Learning curves: the history of every run that the leaderboard names."""
+"""Learning curves: the history of every run in the leaderboard."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 
 from remixbench.errors import InputError
 from remixbench.files import read_json
-from remixbench.leaderboard.page.board import Board
+from remixbench.leaderboard.leaderboard import Leaderboard
 
 NUMBERS = ("loss", "validation_micro_ap", "test_micro_ap")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run that a row of the board is made from: the row's place, the run's folder, and its run.json."""
+    """A run that a row is made from: the row's index, the run's folder, and its run.json."""
 
     row: int
     snr: float
@@ -28,22 +28,23 @@ class Run:
     info: dict[str, Any]
 
 
-def runs_of(board: Board, workspace: Path) -> Iterator[Run]:
+def runs_of(leaderboard: Leaderboard, workspace: Path) -> Iterator[Run]:
     """Yield every run of this workspace that a row is made from.
 
-    A board may hold what strangers handed in: only folders below the workspace's runs are looked at.
+    Rows may come from third parties: only folders below the workspace's runs are read.
     """
     above = (workspace / "runs").resolve()
-    for row, each in enumerate(board.rows):
-        for column in each.snrs if each.kind == "run" else ():
-            for made in column.made_from:
-                folder = (workspace / (made.run or "")).resolve()
+    for row, each in enumerate(leaderboard.rows):
+        for condition in each.conditions.values() if each.kind == "run" else ():
+            for record in condition.records:
+                folder = (workspace / (record.provenance.run or "")).resolve()
                 if folder.is_relative_to(above) and (folder / "run.json").is_file():
-                    yield Run(row, column.snr, made.fold, made.seed, folder, read_json(folder / "run.json"))
+                    system, info = record.system, read_json(folder / "run.json")
+                    yield Run(row, system.snr, system.fold, system.seed, folder, info)
 
 
-def learning_curves(board: Board, workspace: Path) -> list[dict[str, Any]]:
-    """Return a curve a run: row, SNR, fold, seed, the epoch kept, and the history as lists by column.
+def learning_curves(leaderboard: Leaderboard, workspace: Path) -> list[dict[str, Any]]:
+    """Return one curve per run: row, SNR, fold, seed, the epoch kept, and the history as lists by column.
 
     Raises
     ------
@@ -59,13 +60,13 @@ def learning_curves(board: Board, workspace: Path) -> list[dict[str, Any]]:
             "epoch": run.info.get("epoch"),
             **read_history(run.folder / "history.csv"),
         }
-        for run in runs_of(board, workspace)
+        for run in runs_of(leaderboard, workspace)
         if (run.folder / "history.csv").is_file()
     ]
 
 
 def read_history(file: Path) -> dict[str, list[float | None]]:
-    """Return epochs, losses and average precisions of a history, None where one was not looked at.
+    """Return epochs, losses and average precisions of a history, None where one was not computed.
 
     Raises
     ------

@@ -1,0 +1,166 @@
+"""The tables beside the main one: weight of the reconstruction, size of the training data, single classes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from remixbench.leaderboard.leaderboard import Row
+from remixbench.leaderboard.tables import KINDS as BLOCK_HEADINGS
+from remixbench.leaderboard.tables import (
+    NOT_REPORTED,
+    Block,
+    Cell,
+    Column,
+    Line,
+    Table,
+    TableMaker,
+    decibel,
+    estimate_cell,
+    value_cell,
+)
+
+EXTREMES = 3
+"""How many of the best and of the worst classes are shown beside the paper's four."""
+WITHOUT_RECONSTRUCTION = {"2ap": "2ap-aux"}
+"""A system that is another with the weight of its reconstruction at zero."""
+
+
+def all_tables(maker: TableMaker) -> tuple[Table, ...]:
+    """Return every table of a leaderboard for which there are values, the main one first."""
+    tables = [
+        maker.main(),
+        maker.differences(),
+        alpha_table(maker),
+        fraction_table(maker),
+        class_table(maker),
+        *(maker.details(family, snr) for snr in maker.leaderboard.snrs for family in ("Tagging", "Detection")),
+    ]
+    return tuple(table for table in tables if table is not None)
+
+
+def alpha_table(maker: TableMaker) -> Table | None:
+    """Return the paper's Table 2: micro-AP by the weight α of the reconstruction, where there are several."""
+    series = _series(
+        (row for row in maker.leaderboard.rows if row.settings.get("options") is not None),
+        "alpha",
+        lambda row: WITHOUT_RECONSTRUCTION.get(row.system or "", row.system),
+    )
+    if not series:
+        return None
+    blocks = [
+        Block(
+            f"{group[-1].system}, {BLOCK_HEADINGS[group[-1].kind].lower()}",
+            tuple(_series_line(maker, row, f"α = {_value(row, 'alpha'):g}") for row in group),
+        )
+        for group in series
+    ]
+    snrs, table = maker.leaderboard.snrs, maker.leaderboard.published.table2
+    lines = [
+        Line(f"α = {row.alpha:g}", tuple(value_cell(row.scores.get(snr)) for snr in snrs), (), NOT_REPORTED)
+        for row in table.rows
+    ]
+    blocks += maker.published_block(table.source, lines)
+    return Table(
+        "Weight of the reconstruction (α), micro-AP", "weight", _snr_groups(snrs), tuple(blocks),
+        maker.flag_notes(blocks), "tested on",
+    )  # fmt: skip
+
+
+def fraction_table(maker: TableMaker) -> Table | None:
+    """Return micro-AP by the part of the training clips that was used, where there are several."""
+    series = _series(maker.leaderboard.rows, "fraction", lambda row: row.system)
+    if not series:
+        return None
+    blocks = [
+        Block(
+            f"{group[-1].name}, {BLOCK_HEADINGS[group[-1].kind].lower()}",
+            tuple(
+                replace(_series_line(maker, row, f"{_percent(row)} % of the training clips"), letters=())
+                for row in group
+            ),
+        )
+        for group in series
+    ]
+    return Table(
+        "Size of the training data, micro-AP", "trained on", _snr_groups(maker.leaderboard.snrs), tuple(blocks), (),
+        "tested on",
+    )  # fmt: skip
+
+
+def class_table(maker: TableMaker) -> Table | None:
+    """Return the paper's Table 3: AP of single classes at 0 dB: the paper's four, the worst, the best."""
+    board = maker.leaderboard
+    table = board.published.table3
+    snr = table.snr if table.snr in board.snrs else min(board.snrs)
+    rows = [row.conditions[snr].per_class.get("ap", {}) for row in board.rows if snr in row.conditions]
+    labels = [label for label in board.classes if any(label in each for each in rows)]
+    if not labels:
+        return None
+    mean = {label: float(np.mean([each[label] for each in rows if label in each])) for label in labels}
+    paper = tuple(label for label in table.classes if label in board.classes)
+    ranked = sorted((label for label in labels if label not in paper), key=lambda label: mean[label])
+    worst = tuple(ranked[:EXTREMES])
+    best = tuple(ranked[max(len(worst), len(ranked) - EXTREMES) :][::-1])
+    groups = [
+        (name, chosen) for name, chosen in (("the paper's classes", paper), ("worst", worst), ("best", best)) if chosen
+    ]
+    shown = [label for _, chosen in groups for label in chosen]
+
+    def cells_of(row: Row) -> list[Cell] | None:
+        found = row.conditions[snr].per_class.get("ap") if snr in row.conditions else None
+        return [value_cell(found.get(label), 3) for label in shown] if found else None
+
+    blocks = maker.blocks(cells_of, [snr])
+    if snr == table.snr and paper:
+        published = [dict(zip(table.classes, row.scores, strict=True)) for row in table.rows]
+        lines = [
+            Line(row.name, tuple(value_cell(each.get(label), 3) for label in shown), (), NOT_REPORTED)
+            for row, each in zip(table.rows, published, strict=True)
+        ]
+        blocks += maker.published_block(table.source, lines)
+    return Table(
+        f"Average precision of single classes at {decibel(snr)}",
+        "system",
+        tuple((name, tuple(Column(label, "higher") for label in chosen)) for name, chosen in groups),
+        tuple(blocks),
+        (
+            *maker.flag_notes(blocks),
+            "Worst and best by the mean over the rows of this data set. Classes that do not occur in the fold are"
+            " left out.",
+        ),
+        "tested on",
+    )
+
+
+def _series(rows: Iterable[Row], setting: str, family: Callable[[Row], str | None]) -> list[list[Row]]:
+    """Return the groups of rows that differ in one setting only, where it has two values or more."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        if isinstance(row.settings.get(setting), (int, float)):
+            rest = {key: value for key, value in row.settings.items() if key != setting}
+            groups.setdefault(json.dumps([family(row), rest, row.kind], sort_keys=True), []).append(row)
+    series = [sorted(group, key=lambda row: _value(row, setting)) for group in groups.values()]
+    return [group for group in series if len({_value(row, setting) for row in group}) > 1]
+
+
+def _series_line(maker: TableMaker, row: Row, head: str) -> Line:
+    snrs = maker.leaderboard.snrs
+    cells = [replace(estimate_cell(row.estimate(snr, "micro_ap")), bold=False) for snr in snrs]
+    return replace(maker.line(row, cells, snrs), head=head)
+
+
+def _value(row: Row, setting: str) -> Any:
+    return row.settings[setting]
+
+
+def _percent(row: Row) -> str:
+    return f"{_value(row, 'fraction'):.4%}".rstrip("0%").rstrip(".")
+
+
+def _snr_groups(snrs: Sequence[float]) -> tuple[tuple[str, tuple[Column, ...]], ...]:
+    return (("", tuple(Column(decibel(snr), "higher") for snr in snrs)),)

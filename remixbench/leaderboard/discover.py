@@ -1,0 +1,202 @@
+"""What there is to score: finished runs in the workspace, or a third party's predictions under a name.
+
+A run's record lies beside it; a third party's in `<workspace>/runs/<dataset>/<name>-<digest>/snr_0/fold_4/submitted/`,
+where the folder is named after the letters and digits of the name (the name itself is in the record).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from remixbench.dataset.dataset import Dataset, snr_folder
+from remixbench.errors import InputError
+from remixbench.files import read_json, sha256
+from remixbench.leaderboard.evaluate_run import Task
+from remixbench.leaderboard.record import Flag, SystemInfo
+from remixbench.progress import Progress
+
+RUN_FILE = "run.json"
+MAX_NAME = 100
+SETTINGS = ("options", "alpha", "fraction", "epochs", "batch_size", "learning_rate", "width", "select", "precision")
+"""What of run.json tells two rows of one system apart; SNR, fold and seed are what a row is averaged over."""
+RECIPE_SETTINGS = ("epochs", "batch_size", "learning_rate", "width")
+"""Settings that the recipe has a value for; another one is flagged."""
+
+
+def find_runs(workspace: Path, dataset: Dataset, progress: Progress) -> list[Path]:
+    """Return the folders of all finished runs on a data set, in order; what is left out is reported."""
+    return finished_runs(run_folders(workspace / "runs" / dataset.name), dataset, progress)
+
+
+def finished_runs(folders: Sequence[Path], dataset: Dataset, progress: Progress) -> list[Path]:
+    """Return those of some runs that are done, on this data set; what is left out is reported."""
+    kept = []
+    for folder in folders:
+        why = why_unusable(folder, dataset)
+        if why:
+            progress.say(f"left out: {folder}: {why}")
+        else:
+            kept.append(folder)
+    return kept
+
+
+def run_folders(above: Path) -> list[Path]:
+    """Return every folder with a run.json at or below `above`, in order."""
+    return sorted(file.parent for file in above.rglob(RUN_FILE)) if above.is_dir() else []
+
+
+def require_finished(folders: Sequence[Path], dataset: Dataset) -> list[Path]:
+    """Return the folders that were given by name, or fail for one that is not finished or of other data.
+
+    Raises
+    ------
+    InputError
+        Naming the run, and what it lacks.
+    """
+    for folder in folders:
+        if why := why_unusable(folder, dataset):
+            raise InputError(f"{folder}: {why}")
+    return list(folders)
+
+
+def why_unusable(folder: Path, dataset: Dataset) -> str:
+    """Say why a run cannot be scored on a data set; empty where it can."""
+    info = read_json(folder / RUN_FILE)
+    if info.get("status") != "done":
+        return "is not finished; `remixbench train` resumes it, or delete it"
+    if info.get("manifest_digest") != dataset.manifest_digest:
+        other = str(info.get("manifest_digest"))[:12]
+        return (
+            f"was trained on another manifest ({other}) than data set '{dataset.name}' has"
+            f" ({dataset.manifest_digest[:12]})"
+        )
+    return ""
+
+
+def run_task(workspace: Path, folder: Path, dataset: Dataset) -> Task:
+    """Return what is to be scored of a run.
+
+    Raises
+    ------
+    InputError
+        If its run.json lacks a key or does not fit the folder, or its predictions are missing.
+    """
+    file = folder / RUN_FILE
+    info = read_json(file)
+    for key, kind in (("system", str), ("snr", float), ("fold", int), ("seed", int), ("select", str)):
+        value = info.get(key)
+        if not isinstance(value, kind) and not (kind is float and isinstance(value, int)):
+            raise InputError(f"{file}: key '{key}' is missing or not of type {kind.__name__}; train it again")
+    if not (folder / "predictions").is_dir():
+        raise InputError(f"{folder}: a finished run without predictions/; delete {RUN_FILE} and train it again")
+    _check_folder(folder, info)
+    system = SystemInfo(
+        name=variant(folder, info["system"]),
+        kind="run",
+        registry_name=info["system"],
+        settings={key: info[key] for key in SETTINGS if key in info},
+        snr=float(info["snr"]),
+        fold=info["fold"],
+        seed=info["seed"],
+        flags=flags_of(info, dataset),
+    )
+    return Task(system, (folder / "predictions",), folder, folder.relative_to(workspace).as_posix())
+
+
+def _check_folder(folder: Path, info: dict[str, Any]) -> None:
+    """Check that run.json says what the run's folder is called: <system>[,option=...]/snr_20/fold_4/seed_0."""
+    system, snr, fold, seed = folder.parts[-4:] if len(folder.parts) >= 4 else ("", "", "", "")
+    for key, found, expected in (
+        ("system", info["system"], system.split(",")[0]),
+        ("snr", snr_folder(info["snr"]), snr),
+        ("fold", f"fold_{info['fold']}", fold),
+        ("seed", f"seed_{info['seed']}", seed.split("-")[0]),
+    ):
+        if found != expected:
+            raise InputError(
+                f"{folder / RUN_FILE}: key '{key}' is {info[key]}, but the run lies in '{folder.name}' of"
+                f" {folder.parent}; it was edited or moved: restore it, or train it again"
+            )
+
+
+def flags_of(info: dict[str, Any], dataset: Dataset) -> tuple[Flag, ...]:
+    """Return what a reader has to know of a run, from the settings in its run.json and the recipe's."""
+    flags = []
+    if info["select"] == "paper":
+        flags.append(Flag(code="test-epoch", text="epoch chosen on the test fold"))
+    if info["select"] == "last":
+        flags.append(Flag(code="last-epoch", text="last epoch kept, none chosen"))
+    fraction = info.get("fraction", 1.0)
+    if fraction < 1:
+        flags.append(Flag(code="fraction", text=f"trained on {fraction:.6g} of the training clips"))
+    for key in RECIPE_SETTINGS:
+        usual, here = getattr(dataset.recipe.training, key), info.get(key)
+        if here is not None and here != usual:
+            flags.append(Flag(code="setting", text=f"{key.replace('_', ' ')} {here:g}, the recipe has {usual:g}"))
+    return tuple(flags)
+
+
+def variant(folder: Path, system: str) -> str:
+    """Return what a run's system is called with what of it is not as usual: the folder three above the run."""
+    name = folder.parents[2].name
+    return name if name.split(",")[0] == system else system
+
+
+def predictions_task(
+    workspace: Path, dataset: Dataset, paths: Sequence[Path], name: str | None, snr: float | None, fold: int | None
+) -> Task:
+    """Return what is to be scored of a third party's predictions.
+
+    Raises
+    ------
+    InputError
+        If a file is missing, an option is missing or cannot be, or the name is taken.
+    """
+    from remixbench.systems.registry import list_systems
+
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"{path}: no such run and no such file of predictions")
+    for option, value, example in (("--name", name, "'My system'"), ("--snr", snr, "0"), ("--fold", fold, "4")):
+        if value is None:
+            raise InputError(f"{paths[0]}: predictions need {option} (such as {option} {example}) to be scored")
+    assert name is not None
+    assert snr is not None
+    assert fold is not None
+    clean = check_name(name, list_systems())
+    dataset.require_snr(snr)
+    folder = workspace / "runs" / dataset.name / name_folder(clean) / snr_folder(snr) / f"fold_{fold}" / "submitted"
+    return Task(SystemInfo(name=clean, kind="predictions", snr=snr, fold=fold), tuple(paths), folder)
+
+
+def check_name(name: str, taken: list[str], place: str = "--name") -> str:
+    """Return the name without surrounding blanks, if it is one line of printable text and nobody else's.
+
+    `place` says in an error where the name was given.
+
+    Raises
+    ------
+    InputError
+        If it is empty, too long, holds control characters, or is that of a bundled or installed system, or of one with
+        options.
+    """
+    clean = name.strip()
+    if not clean or len(clean) > MAX_NAME or not clean.isprintable():
+        shown = ascii(clean[:40])
+        raise InputError(f"{place}: {shown}: expected one line of 1 to {MAX_NAME} printable characters")
+    known = {other.casefold() for other in taken}
+    if re.split(r"[,(]", clean)[0].strip().casefold() in known:
+        raise InputError(f"{place}: '{clean}' is the name of a system that `remixbench train` knows; choose another")
+    return clean
+
+
+def name_folder(name: str) -> str:
+    """Return a folder name for any system name: its letters and digits, and 8 digits of its digest.
+
+    The digest keeps names apart that differ in other characters only, and no name can equal a bundled system's.
+    """
+    safe = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].strip("-")
+    return f"{safe or 'system'}-{sha256(name.encode())[:8]}"

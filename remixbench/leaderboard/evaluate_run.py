@@ -1,0 +1,385 @@
+"""From predictions on disk to a record: read the reference of a fold, read the predictions, compute all metrics.
+
+Nothing is computed twice: a record is kept where predictions, labels, scoring version and bootstrap are the same.
+Time-frequency maps are scored against ideal masks, which are made from the data set's stems.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from functools import reduce
+from pathlib import Path
+
+import numpy as np
+
+from remixbench import __version__
+from remixbench.dataset.dataset import Dataset
+from remixbench.dataset.masks import active_frames, class_masks, ideal_binary_mask
+from remixbench.dataset.stems import Stems
+from remixbench.errors import InputError
+from remixbench.leaderboard.record import (
+    METRICS_FILE,
+    MIN_DEFINED,
+    Provenance,
+    Record,
+    SystemInfo,
+    files_digest,
+    pack,
+    read_record,
+    write_record,
+)
+from remixbench.progress import SILENT, Progress
+from remixbench.scoring import (
+    SCORING_VERSION,
+    Masks,
+    Predictions,
+    Reference,
+    groups_of,
+    read_predictions,
+    read_reference,
+    score_predictions,
+)
+from remixbench.scoring.io import MAPS, read_maps
+from remixbench.scoring.metrics import paired_metrics
+from remixbench.scoring.types import BoolArray, MapArray
+
+BOOTSTRAP_SEED = 0
+NAMED = 10
+"""Up to so many files of predictions are named in a record; of more (one a clip) there is one digest together."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One set of predictions to score: whose, which files, and the folder that its record belongs in."""
+
+    system: SystemInfo
+    predictions: tuple[Path, ...]
+    folder: Path
+    run: str | None = None
+
+
+@dataclass(frozen=True)
+class FoldReference:
+    """The reference of one fold of a data set, its digest, and the ideal masks made so far (see `add_ideal_masks`)."""
+
+    reference: Reference
+    digest: str
+    ideal_masks: dict[float, MapArray] = field(default_factory=dict, compare=False)
+
+
+def read_fold_reference(dataset: Dataset, fold: int) -> FoldReference:
+    """Read the reference of the clips that are tested in `fold`; clips of the same recordings form a group.
+
+    Raises
+    ------
+    InputError
+        If the data set has no such fold, or its labels are broken.
+    """
+    folds = dataset.manifest.folds
+    if fold not in folds:
+        raise InputError(f"{dataset.path}: has no fold {fold}; it has {', '.join(map(str, folds))}")
+    roles = bool(dataset.clips[0].roles)
+    rows = np.flatnonzero(dataset.roles(fold) == "test" if roles else dataset.folds == fold)
+    clips = [dataset.clips[row] for row in rows]
+    reference = read_reference(
+        dataset.path / "labels",
+        [dataset.filenames[row] for row in rows],
+        dataset.classes,
+        groups=groups_of(tuple(sorted(event.file for event in clip.events)) or clip.id for clip in clips),
+    )
+    return FoldReference(reference, reference_digest(reference))
+
+
+class References:
+    """The references of a data set's folds, each read once."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+        self._read: dict[int, FoldReference] = {}
+
+    def fold(self, fold: int) -> FoldReference:
+        """Return the reference of a fold; errors as of `read_fold_reference`."""
+        if fold not in self._read:
+            self._read[fold] = read_fold_reference(self.dataset, fold)
+        return self._read[fold]
+
+
+def why_incompatible(record: Record, references: References) -> str:
+    """Say why a record may not stand in the table of a data set; empty where it may."""
+    dataset, made = references.dataset, record.provenance
+    if made.manifest_digest != dataset.manifest_digest:
+        return (
+            f"is of another manifest ({made.manifest_digest[:12]}) than the data set ({dataset.manifest_digest[:12]})"
+        )
+    if made.scoring_version != SCORING_VERSION:
+        return f"is of scoring version {made.scoring_version}, this is {SCORING_VERSION}; score it again"
+    if record.system.snr not in dataset.snrs:
+        made_at = ", ".join(f"{snr:g}" for snr in dataset.snrs)
+        return (
+            f"is at {record.system.snr:g} dB, and the data set has only {made_at} dB; `remixbench make --snr` adds one"
+        )
+    try:
+        reference = references.fold(record.system.fold)
+    except InputError as error:
+        return str(error)
+    if made.reference_digest != reference.digest:
+        return (
+            f"was scored against other labels of fold {record.system.fold} than those of {dataset.path}; score it again"
+        )
+    return ""
+
+
+def reference_digest(reference: Reference) -> str:
+    """Return a digest of everything that figures depend on besides the predictions.
+
+    Names are taken without their suffix, so that the same clips as WAV and as FLAC have the same digest.
+    """
+    events = reference.events
+    digest = hashlib.sha256()
+    for name in reference.filenames:
+        digest.update(Path(name).stem.encode() + b"\0")
+    for label in reference.classes:
+        digest.update(label.encode() + b"\0")
+    for array in (reference.weak, events.clip, events.label, events.onset, events.offset, reference.durations,
+                  reference.groups):  # fmt: skip
+        digest.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
+    return digest.hexdigest()
+
+
+def digests_of(paths: Sequence[Path]) -> dict[str, str]:
+    """Return the SHA-256 of every prediction file by its name; of a folder, of the files in it, or of many together.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or unreadable, or two have the same name.
+    """
+    files: dict[str, str] = {}
+    for path in paths:
+        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+            if file.is_dir() or file.name.startswith("."):
+                continue
+            if file.name in files:
+                raise InputError(f"{file}: two files of that name are given; give each once")
+            try:
+                with file.open("rb") as stream:
+                    files[file.name] = hashlib.file_digest(stream, "sha256").hexdigest()
+            except OSError as error:
+                raise InputError(f"{file}: not readable ({error.strerror})") from None
+    if not files:
+        raise InputError(f"{paths[0]}: holds no predictions")
+    return files if len(files) <= NAMED else {f"{len(files)} files": files_digest(files)}
+
+
+def read_all(paths: Sequence[Path], reference: Reference) -> Predictions:
+    """Read one system's predictions from one file or folder, or from several that express different things.
+
+    Raises
+    ------
+    InputError
+        If one is broken, or two express the same.
+    """
+    rest = [path for path in paths if path.name != MAPS]  # those are read by `read_masks`
+    return reduce(lambda whole, path: _join(whole, read_predictions(path, reference), path), rest, Predictions())
+
+
+def _join(first: Predictions, second: Predictions, path: Path) -> Predictions:
+    joined = {}
+    for each in fields(Predictions):
+        here, there = getattr(first, each.name), getattr(second, each.name)
+        if here is not None and there is not None:
+            what = each.name.replace("_", " ")
+            raise InputError(f"{path}: gives {what}, and so does a file before it; leave one out")
+        joined[each.name] = there if here is None else here
+    return Predictions(**joined)
+
+
+def make_record(dataset: Dataset, fold: FoldReference, task: Task, resamples: int, digests: dict[str, str]) -> Record:
+    """Score one set of predictions; a metric that few bootstrap samples define gets no interval.
+
+    Raises
+    ------
+    InputError
+        If they are not usable, or are maps alone and the data set has no stems to score them by.
+    """
+    predictions = read_all(task.predictions, fold.reference)
+    snr = task.system.snr
+    masks = read_masks(dataset, fold, snr, task.predictions)
+    if masks is None and all(path.name == MAPS for path in task.predictions):
+        raise InputError(f"{task.predictions[0]}: {no_stems(dataset, snr)}")
+    scores = score_predictions(fold.reference, predictions, masks=masks, bootstrap=resamples, seed=BOOTSTRAP_SEED)
+    return Record(
+        system=task.system,
+        provenance=Provenance(
+            remixbench=__version__,
+            scoring_version=SCORING_VERSION,
+            dataset=dataset.name,
+            manifest_digest=dataset.manifest_digest,
+            reference_digest=fold.digest,
+            run=task.run,
+            predictions=digests,
+            predictions_digest=files_digest(digests),
+            clips=len(fold.reference.filenames),
+            groups=int(fold.reference.groups.max()) + 1,
+            resamples=resamples,
+            bootstrap_seed=BOOTSTRAP_SEED,
+        ),
+        metrics=scores.values,
+        intervals={
+            name: ends if ends and np.mean(~np.isnan(scores.samples[name])) >= MIN_DEFINED else None
+            for name, ends in scores.intervals.items()
+        },
+        per_class=scores.per_class,
+        settings=scores.settings,
+        bootstrap_samples={name: pack(scores.samples[name]) for name in paired_metrics() if name in scores.samples},
+    )
+
+
+def no_stems(dataset: Dataset, snr: float) -> str:
+    """Say why maps cannot be scored on a data set."""
+    return f"maps need stems, which {dataset.path} lacks at {snr:g} dB; `remixbench make --stems` writes them"
+
+
+def kept_record(
+    references: References, task: Task, resamples: int, digests: dict[str, str], progress: Progress = SILENT
+) -> Record | None:
+    """Return the record in a task's folder if it is still that of these predictions, else None.
+
+    A record of a run that was moved, or of predictions that got another name, is written again with the new one.
+    """
+    dataset = references.dataset
+    file = task.folder / METRICS_FILE
+    old = _readable(file, progress)
+    system, maps, digest = task.system, map_files(task.predictions), files_digest(digests)
+    if maps and not has_stems(dataset, system.snr):
+        progress.say(f"{maps[0]}: left blank: {no_stems(dataset, system.snr)}")
+    elif maps and old is not None and "mask_f1" not in old.metrics:  # scored before there were stems
+        old = None
+    if old is None:
+        return None
+    made = old.provenance
+    if made.predictions_digest != digest:
+        if task.run is None:
+            progress.say(
+                f"'{system.name}' at {system.snr:g} dB, fold {system.fold}: other predictions than before; replaced"
+            )
+        return None
+    # of the system only what cannot change a metric may differ
+    same_condition = (old.system.snr, old.system.fold) == (system.snr, system.fold)
+    if (made.resamples, made.bootstrap_seed) != (resamples, BOOTSTRAP_SEED) or not same_condition:
+        return None
+    if why_incompatible(old, references):
+        return None
+    if old.system == system and made.run == task.run:
+        return old
+    record = old.model_copy(update={"system": system, "provenance": made.model_copy(update={"run": task.run})})
+    write_record(file, record)
+    return record
+
+
+def evaluate(dataset: Dataset, fold: FoldReference, task: Task, resamples: int, digests: dict[str, str]) -> Record:
+    """Score one set of predictions and write its metrics.json; errors as of `make_record`."""
+    record = make_record(dataset, fold, task, resamples, digests)
+    write_record(task.folder / METRICS_FILE, record)
+    return record
+
+
+def _readable(file: Path, progress: Progress) -> Record | None:
+    """Return a record, or None where there is none or it is broken or was edited (it is then made again)."""
+    try:
+        return read_record(file) if file.is_file() else None
+    except InputError as error:
+        progress.say(f"{error}: scoring it again" if "score it again" not in str(error) else str(error))
+        return None
+
+
+def map_files(paths: Sequence[Path]) -> list[Path]:
+    """Return the maps.npz among files and folders of predictions."""
+    return [
+        file
+        for path in paths
+        for file in [path / MAPS if path.is_dir() else path]
+        if file.name == MAPS and file.exists()
+    ]
+
+
+def has_stems(dataset: Dataset, snr: float) -> bool:
+    """Say whether a data set has stems at an SNR."""
+    return float(snr) in map(float, dataset.info.get("stems", []))
+
+
+def read_masks(dataset: Dataset, fold: FoldReference, snr: float, paths: Sequence[Path]) -> Masks | None:
+    """Read a system's maps, and make the ideal masks of their clips.
+
+    Returns
+    -------
+    None where there is no maps.npz, or the data set has no stems at this SNR.
+
+    Raises
+    ------
+    InputError
+        If maps.npz is not usable, there are two, or a stem is missing or broken.
+    """
+    files = map_files(paths)
+    if not files or not has_stems(dataset, snr):
+        return None
+    if len(files) > 1:
+        raise InputError(f"{files[1]}: gives maps, and so does a file before it; leave one out")
+    size = (dataset.recipe.frames, dataset.recipe.features.n_mels)
+    clips, labels, maps = read_maps(files[0], fold.reference, size)
+    add_ideal_masks(dataset, fold, snr)
+    ideal = np.unpackbits(fold.ideal_masks[snr], axis=-1, count=size[1]).view(np.bool_)
+    return Masks(clips, labels, maps, ideal)
+
+
+def add_ideal_masks(dataset: Dataset, fold: FoldReference, snr: float) -> None:
+    """Make the ideal masks of a fold at an SNR, unless it has them already; eight bins per byte."""
+    if snr not in fold.ideal_masks:
+        fold.ideal_masks[snr] = np.packbits(ideal_masks(dataset, fold.reference, snr), axis=-1)
+
+
+def ideal_masks(dataset: Dataset, reference: Reference, snr: float) -> BoolArray:
+    """Return the ideal binary mask of every class in every clip of a reference, (pairs, frames, n_mels).
+
+    Pairs are those of the weak labels, by clip and then class. A class has the mask of the clip's events in the frames
+    in which it is active by the strong labels; where two are active at once, both have it.
+    """
+    recipe = dataset.recipe
+    features, rate, frames = recipe.features, recipe.mix.sample_rate, recipe.frames
+    files = dict(zip(dataset.filenames, dataset.clips, strict=True))
+    events = reference.events
+    masks = np.empty((int(reference.weak.sum()), frames, features.n_mels), bool)
+    done = 0
+    for row, name in enumerate(reference.filenames):
+        labels = np.flatnonzero(reference.weak[row])
+        if not len(labels):
+            continue
+        mine = np.flatnonzero(events.clip == row)
+        times = [(float(events.onset[i]), float(events.offset[i]), int(events.label[i])) for i in mine]
+        active = active_frames(times, len(reference.classes), features, rate, frames)
+        stems = read_stems(dataset.stems_path(files[name], snr), rate, recipe.mix.samples)
+        masks[done : done + len(labels)] = class_masks(ideal_binary_mask(stems, features, rate), active[:, labels])
+        done += len(labels)
+    return masks
+
+
+def read_stems(path: Path, rate: int, samples: int) -> Stems:
+    """Read a clip's stems as they were written.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or does not hold two channels of this rate and length.
+    """
+    import soundfile
+
+    remedy = "delete it and run `remixbench make --stems`"
+    try:
+        found, its_rate = soundfile.read(path, dtype="int16", always_2d=True)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise InputError(f"{path}: not readable as audio ({error}); {remedy}") from None
+    if found.shape != (samples, 2) or its_rate != rate:
+        raise InputError(f"{path}: {found.shape} at {its_rate} Hz, expected ({samples}, 2) at {rate} Hz; {remedy}")
+    return Stems(np.ascontiguousarray(found[:, 0]), np.ascontiguousarray(found[:, 1]))

@@ -1,0 +1,378 @@
+"""The leaderboard of a data set: each system once, its metrics averaged over folds and seeds, side by side over SNRs.
+
+`Leaderboard.to_dataframe` has everything as a tidy table (one value per row), `Leaderboard.table` one line per system.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from remixbench.dataset.dataset import Dataset
+from remixbench.errors import InputError, unknown
+from remixbench.leaderboard.published import Published, load_published
+from remixbench.leaderboard.record import MIN_DEFINED, Flag, Record, Samples
+from remixbench.scoring import SCORING_VERSION
+from remixbench.scoring.bootstrap import interval
+from remixbench.scoring.metrics import METRICS, metrics_shown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TIDY_COLUMNS = (
+    "kind", "name", "system", "snr", "metric", "class", "value", "low", "high", "std", "folds", "seeds", "clips",
+    "best", "flags", "comparable", "dataset", "manifest_digest", "scoring_version", "source",
+)  # fmt: skip
+REPR_ROWS = 20
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A metric averaged over runs.
+
+    Attributes
+    ----------
+    value : the mean
+    low, high : 95 % bootstrap interval of the mean
+    std : standard deviation over the runs (n - 1 in the denominator), None for one run
+    best : the best of its column, or not significantly different from the best by a paired bootstrap
+    """
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    std: float | None = None
+    best: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what is known of it."""
+        known = {"value": self.value, "low": self.low, "high": self.high, "std": self.std}
+        return {key: value for key, value in known.items() if value is not None} | {"best": self.best}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A row's metrics at one SNR, and the records that they are the mean of."""
+
+    snr: float
+    metrics: dict[str, Estimate]
+    per_class: dict[str, dict[str, float]]
+    records: tuple[Record, ...]
+
+    @property
+    def folds(self) -> tuple[int, ...]:
+        """The folds tested on."""
+        return tuple(sorted({record.system.fold for record in self.records}))
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds trained with; empty for a third party's predictions."""
+        return tuple(sorted({record.system.seed for record in self.records if record.system.seed is not None}))
+
+    @property
+    def clips(self) -> int:
+        """How many clips were scored, each once however many seeds."""
+        return sum({record.system.fold: record.provenance.clips for record in self.records}.values())
+
+
+@dataclass(frozen=True)
+class Row:
+    """One system in one setting.
+
+    Attributes
+    ----------
+    name : what to call it
+    kind : "run", "predictions", or "added" where its metrics came in a submission
+    system : the registered system that it is a run of, if any
+    settings : what it was trained with
+    flags : what a reader has to know before comparing it
+    conditions : by SNR in dB
+    plain : whether it is a system as it comes: all of the training clips, no option changed
+    submission : the first digits of the submission's digest, where it came in one
+    """
+
+    name: str
+    kind: str
+    system: str | None
+    settings: dict[str, Any]
+    flags: tuple[Flag, ...]
+    conditions: dict[float, Condition]
+    plain: bool
+    submission: str = ""
+
+    def estimate(self, snr: float, metric: str) -> Estimate | None:
+        """Return a metric at an SNR, or None where the row has none."""
+        return self.conditions[snr].metrics.get(metric) if snr in self.conditions else None
+
+
+@dataclass(frozen=True)
+class Group:
+    """The records of one row; `submission` names the submission that they came in, "" for this workspace's own."""
+
+    submission: str
+    records: tuple[Record, ...]
+
+
+@dataclass(frozen=True, repr=False)
+class Leaderboard:
+    """All that is known of systems on one data set.
+
+    Attributes
+    ----------
+    comparable : whether published rows may stand beside these
+    why_not_comparable : the reasons where not
+    left_out : records that could not be shown, a line each
+    """
+
+    dataset: str
+    recipe: str
+    manifest_digest: str
+    scoring_version: str
+    classes: tuple[str, ...]
+    comparable: bool
+    why_not_comparable: tuple[str, ...]
+    rows: tuple[Row, ...]
+    published: Published
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def snrs(self) -> tuple[float, ...]:
+        """The SNRs that any row has, falling as in the paper."""
+        return tuple(sorted({snr for row in self.rows for snr in row.conditions}, reverse=True))
+
+    def metrics(self) -> tuple[str, ...]:
+        """Return the names of the metrics that any row has, in the registry's order."""
+        there = {name for row in self.rows for each in row.conditions.values() for name in each.metrics}
+        return tuple(name for name in METRICS if name in there) + tuple(sorted(there - METRICS.keys()))
+
+    def find_row(self, name: str) -> Row:
+        """Return the row of that name, or the only plain row of the system of that name.
+
+        Raises
+        ------
+        InputError
+            If there is none, or several.
+        """
+        for chosen in (
+            [row for row in self.rows if row.name == name],
+            [row for row in self.rows if row.system == name and row.plain],
+        ):
+            if len(chosen) == 1:
+                return chosen[0]
+            if chosen:
+                names = ", ".join(f"'{row.name}'" for row in chosen)
+                raise InputError(f"'{name}' could be any of the rows {names}; name one in full")
+        raise unknown("row of the leaderboard", name, [row.name for row in self.rows])
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return every value as a tidy table, ours first, then the published ones.
+
+        Columns: `kind` (run, predictions, added, published), `name`, `system`, `snr` in dB, `metric`, `class` (empty
+        for a metric over all classes), `value`, `low` and `high` (95 % interval), `std` (standard deviation over
+        runs), `folds`, `seeds`, `clips`, `best` (bold in the tables), `flags`, `comparable`, `dataset`,
+        `manifest_digest`, `scoring_version`, `source` (citation of a published value). Lists are joined with "; ".
+        """
+        import pandas as pd
+
+        table = pd.DataFrame(list(self._tidy()), columns=list(TIDY_COLUMNS))
+        texts = table.columns.difference(["snr", "value", "low", "high", "std", "clips", "best", "comparable"])
+        table[texts] = table[texts].astype(object).where(table[texts].notna(), "")
+        table["clips"] = table["clips"].astype("Int64")
+        table["best"] = table["best"].astype("boolean")
+        return table
+
+    def table(self, *metrics: str) -> pd.DataFrame:
+        """Return one line per system, with a column per SNR and metric (by default those of the main table).
+
+        Raises
+        ------
+        InputError
+            For a metric that no row has.
+        """
+        import pandas as pd
+
+        there = self.metrics()
+        for metric in metrics:
+            if metric not in there:
+                raise unknown("metric of the leaderboard", metric, list(there))
+        shown = metrics or tuple(each.name for each in metrics_shown(None, "main") if each.name in there)
+        columns = pd.MultiIndex.from_product([self.snrs, shown], names=["snr", "metric"])
+        values = [
+            [
+                estimate.value if (estimate := row.estimate(snr, metric)) is not None else np.nan
+                for snr, metric in columns
+            ]
+            for row in self.rows
+        ]
+        return pd.DataFrame(values, index=pd.Index([row.name for row in self.rows], name="system"), columns=columns)
+
+    def __repr__(self) -> str:
+        """Return a summary that fits a screen."""
+        shown = self.table().head(REPR_ROWS).round(4).to_string(na_rep="", max_cols=9)
+        more = f"\n... {len(self.rows) - REPR_ROWS} more rows" if len(self.rows) > REPR_ROWS else ""
+        return f"<Leaderboard of {self.dataset}: {len(self.rows)} rows>\n{shown}{more}"
+
+    def _repr_html_(self) -> str:
+        """Return the wide table as a notebook shows it."""
+        html: str = self.table().to_html(float_format="{:.4f}".format, na_rep="", border=0)
+        return html
+
+    def _tidy(self) -> Iterator[dict[str, Any]]:
+        here = {
+            "comparable": self.comparable, "dataset": self.dataset, "manifest_digest": self.manifest_digest,
+            "scoring_version": self.scoring_version,
+        }  # fmt: skip
+        for row in self.rows:
+            for condition in row.conditions.values():
+                about = here | {
+                    "kind": row.kind, "name": row.name, "system": row.system or "", "snr": condition.snr,
+                    "folds": "; ".join(map(str, condition.folds)), "seeds": "; ".join(map(str, condition.seeds)),
+                    "clips": condition.clips, "flags": "; ".join(flag.text for flag in row.flags),
+                }  # fmt: skip
+                for metric, estimate in condition.metrics.items():
+                    yield about | {"metric": metric} | estimate.as_dict()
+                for metric, classes in condition.per_class.items():
+                    for label, value in classes.items():
+                        yield about | {"metric": metric, "class": label, "value": value}
+        for line in self.published.tidy():
+            yield {"comparable": self.comparable} | line
+
+
+def make_leaderboard(
+    dataset: Dataset, own: Sequence[Group], added: Sequence[Group], left_out: Sequence[str] = ()
+) -> Leaderboard:
+    """Make the rows of a data set from this workspace's own records and those added from submissions."""
+    published = load_published()
+    rows = [*_rows(own), *_rows(added)]
+    reasons = dataset.not_comparable
+    if not reasons and dataset.recipe.name != published.recipe:
+        reasons = (f"the published rows are on {published.recipe}, these on {dataset.recipe.name}",)
+    return Leaderboard(
+        dataset=dataset.name,
+        recipe=dataset.recipe.name,
+        manifest_digest=dataset.manifest_digest,
+        scoring_version=SCORING_VERSION,
+        classes=dataset.classes,
+        comparable=not reasons,
+        why_not_comparable=tuple(reasons),
+        rows=tuple(sorted(rows, key=lambda row: _order(row, published))),
+        published=published,
+        left_out=tuple(left_out),
+    )
+
+
+def group_records(records: Sequence[Record], submission: str = "") -> list[Group]:
+    """Gather records into rows: all that a record says of its system but SNR, fold and seed tells rows apart."""
+    gathered: dict[str, list[Record]] = {}
+    for record in records:
+        system = record.system.model_dump(mode="json", exclude={"snr", "fold", "seed"})
+        gathered.setdefault(json.dumps(system, sort_keys=True), []).append(record)
+    return [Group(submission, tuple(group)) for group in gathered.values()]
+
+
+def _order(row: Row, published: Published) -> tuple[int, int, str, str]:
+    known = list(published.systems)
+    rank = known.index(row.system) if row.system in known else len(known)
+    return (
+        {"run": 0, "predictions": 1, "added": 2}[row.kind],
+        rank,
+        row.name,
+        json.dumps(row.settings, sort_keys=True),
+    )
+
+
+def _rows(groups: Sequence[Group]) -> list[Row]:
+    rows = []
+    for name, group in zip(_names(groups), groups, strict=True):
+        system = group.records[0].system
+        conditions = {}
+        for snr in sorted({record.system.snr for record in group.records}):
+            here = [record for record in group.records if record.system.snr == snr]
+            conditions[snr] = _condition(snr, sorted(here, key=lambda r: (r.system.fold, r.system.seed or 0)))
+        rows.append(
+            Row(
+                name=name,
+                kind="added" if group.submission else system.kind,
+                system=system.registry_name,
+                settings=system.settings,
+                flags=system.flags,
+                conditions=conditions,
+                plain=system.name == system.registry_name,
+                submission=group.submission,
+            )
+        )
+    return rows
+
+
+def _names(groups: Sequence[Group]) -> list[str]:
+    """Name the rows; where two have one name, say what of their settings or submissions differs."""
+    names = []
+    for group in groups:
+        system = group.records[0].system
+        alike = [other for other in groups if other.records[0].system.name == system.name]
+        differing = [
+            f"{key.replace('_', ' ')} {_shown(value)}"
+            for key, value in system.settings.items()
+            if any(other.records[0].system.settings.get(key) != value for other in alike)
+        ]
+        if group.submission and len({other.submission for other in alike}) > 1:
+            differing.append(group.submission)
+        names.append(f"{system.name} ({', '.join(differing)})" if differing else system.name)
+    return names
+
+
+def _shown(value: Any) -> str:
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return "".join(letter if letter.isprintable() else " " for letter in text[:40])
+
+
+def _condition(snr: float, records: Sequence[Record]) -> Condition:
+    names = dict.fromkeys(name for record in records for name in record.metrics)
+    metrics = {name: estimate for name in names if (estimate := _estimate(name, records)) is not None}
+    per_class: dict[str, dict[str, float]] = {}
+    for name in dict.fromkeys(name for record in records for name in record.per_class):
+        values: dict[str, list[float]] = {}
+        for record in records:
+            for label, value in record.per_class.get(name, {}).items():
+                if value is not None:
+                    values.setdefault(label, []).append(value)
+        per_class[name] = {label: float(np.mean(each)) for label, each in values.items()}
+    return Condition(snr, metrics, per_class, tuple(records))
+
+
+def _estimate(name: str, records: Sequence[Record]) -> Estimate | None:
+    """Average a metric over records; None unless every one of them has it."""
+    values = [record.metrics.get(name) for record in records]
+    defined = [value for value in values if value is not None]
+    if len(defined) < len(values):
+        return None
+    mean = float(np.mean(defined))
+    if len(defined) == 1:
+        low, high = records[0].intervals.get(name) or (None, None)
+        return Estimate(mean, low, high)
+    std = float(np.std(defined, ddof=1))
+    samples = mean_samples(name, records)
+    if samples is None or np.mean(~np.isnan(samples)) < MIN_DEFINED:
+        return Estimate(mean, std=std)
+    low, high = interval(mean, samples) or (None, None)
+    return Estimate(mean, low, high, std)
+
+
+def mean_samples(name: str, records: Sequence[Record]) -> NDArray[np.float64] | None:
+    """Return the mean over records of every bootstrap sample, (resamples,), or None where one lacks them.
+
+    Folds have different clips; seeds share clips and bootstrap samples, so the mean is taken sample by sample.
+    """
+    kept: list[Samples] = []
+    for record in records:
+        samples = record.samples(name)
+        if samples is None or len(samples) == 0 or (kept and len(samples) != len(kept[0])):
+            return None
+        kept.append(samples)
+    mean: NDArray[np.float64] = np.mean(np.array(kept, np.float64), axis=0)
+    return mean

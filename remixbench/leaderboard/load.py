@@ -1,0 +1,106 @@
+"""Read every record of a data set in a workspace, and make its leaderboard of those that may stand in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from remixbench.dataset.dataset import Dataset
+from remixbench.errors import InputError
+from remixbench.leaderboard.discover import RUN_FILE, why_unusable
+from remixbench.leaderboard.evaluate_run import References, why_incompatible
+from remixbench.leaderboard.leaderboard import Group, Leaderboard, group_records, make_leaderboard
+from remixbench.leaderboard.record import METRICS_FILE, Record, read_record
+from remixbench.leaderboard.significance import mark_best
+from remixbench.leaderboard.submission import read_submission, submissions_folder
+from remixbench.progress import SILENT, Progress
+
+
+def load_leaderboard(
+    workspace: Path,
+    dataset: Dataset,
+    progress: Progress = SILENT,
+    *,
+    references: References | None = None,
+    known: Mapping[Path, Record] | None = None,
+) -> Leaderboard:
+    """Make the leaderboard of a data set from all records in the workspace; what is left out is reported.
+
+    Parameters
+    ----------
+    references : of the data set, where some were read already.
+    known : records that were read or made already, by their files.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to show.
+    """
+    left_out: list[str] = []
+    references = references or References(dataset)
+    own = _own(workspace, references, known or {}, left_out)
+    added = _added(workspace, references, own, left_out)
+    for line in left_out:
+        progress.say(f"left out: {line}")
+    if not own and not added:
+        raise InputError(
+            f"{workspace / 'runs' / dataset.name}: nothing is scored on data set '{dataset.name}' yet;"
+            " `remixbench train` makes runs"
+        )
+    made = make_leaderboard(dataset, group_records(own), added, left_out)
+    return replace(made, rows=mark_best(made.rows))
+
+
+def _own(workspace: Path, references: References, known: Mapping[Path, Record], left_out: list[str]) -> list[Record]:
+    dataset = references.dataset
+    kept: dict[str, Record] = {}
+    for file in sorted((workspace / "runs" / dataset.name).rglob(METRICS_FILE)):
+        place = file.relative_to(workspace).as_posix()
+        try:
+            record = known[file] if file in known else read_record(file)
+            why = why_incompatible(record, references)
+            if not why and (file.parent / RUN_FILE).is_file():
+                why = why_unusable(file.parent, dataset)
+        except InputError as error:
+            left_out.append(str(error).replace(str(file), place))
+            continue
+        key = _identity(record)
+        if not why and key in kept:
+            why = f"has the settings, SNR, fold and seed of {kept[key].provenance.run}, which is in the table"
+        if why:
+            left_out.append(f"{place}: {why}")
+        else:
+            kept[key] = record
+    return list(kept.values())
+
+
+def _added(workspace: Path, references: References, own: Sequence[Record], left_out: list[str]) -> list[Group]:
+    """Read the submissions that were added; this workspace's own records are in the table already."""
+    here = {_condition(record) for record in own}
+    groups: list[Group] = []
+    for file in sorted(submissions_folder(workspace, references.dataset.name).glob("*.json")):
+        place = file.relative_to(workspace).as_posix()
+        kept: dict[str, Record] = {}
+        try:
+            submission = read_submission(file)
+        except InputError as error:
+            left_out.append(str(error).replace(str(file), place))
+            continue
+        for record in submission.records:
+            if why := why_incompatible(record, references):
+                left_out.append(f"{place}: '{record.system.name}': {why}")
+            elif _condition(record) not in here:
+                kept.setdefault(_identity(record), record)
+        groups += group_records(list(kept.values()), submission.digest[:8])
+        here |= {_condition(record) for record in kept.values()}
+    return groups
+
+
+def _condition(record: Record) -> tuple[str, float, int]:
+    return record.provenance.predictions_digest, record.system.snr, record.system.fold
+
+
+def _identity(record: Record) -> str:
+    return json.dumps(record.system.model_dump(mode="json"), sort_keys=True)

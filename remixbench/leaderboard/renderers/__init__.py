@@ -1,0 +1,90 @@
+"""A leaderboard, or a comparison of two rows, as text in every format, and the files that it goes to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from remixbench.errors import unknown
+from remixbench.files import write_text
+from remixbench.leaderboard.ablations import all_tables
+from remixbench.leaderboard.leaderboard import Leaderboard
+from remixbench.leaderboard.renderers.export import comparison_to_csv, comparison_to_json, to_csv, to_json
+from remixbench.leaderboard.renderers.latex import to_latex
+from remixbench.leaderboard.renderers.md import to_markdown
+from remixbench.leaderboard.renderers.terminal import to_terminal
+from remixbench.leaderboard.significance import Comparison
+from remixbench.leaderboard.tables import Table, TableMaker, comparison_table
+
+FORMATS = ("table", "md", "csv", "json", "latex")
+
+
+def make_tables(leaderboard: Leaderboard) -> tuple[Table, ...]:
+    """Return every table of a leaderboard, the main one first."""
+    return all_tables(TableMaker(leaderboard))
+
+
+WRITERS: dict[str, Callable[[Leaderboard], str]] = {
+    "csv": to_csv,
+    "md": lambda leaderboard: to_markdown(make_tables(leaderboard)),
+    "json": to_json,
+    "tex": lambda leaderboard: to_latex(make_tables(leaderboard)),
+}
+"""Suffix of the leaderboard's files, and what writes each."""
+
+
+def write_leaderboard(workspace: Path, leaderboard: Leaderboard) -> list[Path]:
+    """Write the leaderboard's files where they differ from what is there; returns those written."""
+    written = []
+    for suffix, writer in WRITERS.items():
+        file = workspace / "leaderboard" / f"{leaderboard.dataset}.{suffix}"
+        text = writer(leaderboard)
+        if not (file.is_file() and file.read_bytes() == text.encode("utf-8")):
+            write_text(file, text)
+            written.append(file)
+    return written
+
+
+def render(leaderboard: Leaderboard, style: str = "table", *, width: int | None = None, colour: bool = False) -> str:
+    """Return the leaderboard as text.
+
+    Parameters
+    ----------
+    style : `table` for a terminal, or `md`, `csv`, `json`, `latex` as its files are.
+    width, colour : of the terminal.
+
+    Raises
+    ------
+    InputError
+        For another format.
+    """
+    if style == "csv":
+        return to_csv(leaderboard)
+    if style == "json":
+        return to_json(leaderboard)
+    return render_tables(make_tables(leaderboard), style, width=width, colour=colour)
+
+
+def render_comparison(
+    comparison: Comparison, leaderboard: Leaderboard, style: str = "table", *, width: int | None = None,
+    colour: bool = False,
+) -> str:  # fmt: skip
+    """Return how two rows of a leaderboard differ as text; parameters and errors as of `render`."""
+    if style == "csv":
+        return comparison_to_csv(comparison)
+    if style == "json":
+        return comparison_to_json(comparison)
+    return render_tables([comparison_table(comparison, leaderboard)], style, width=width, colour=colour)
+
+
+def render_tables(
+    tables: tuple[Table, ...] | list[Table], style: str, *, width: int | None = None, colour: bool = False
+) -> str:
+    """Return tables as text; parameters and errors as of `render`."""
+    if style == "table":
+        return to_terminal(tables, width=width, colour=colour)
+    if style == "md":
+        return to_markdown(tables)
+    if style == "latex":
+        return to_latex(tables)
+    raise unknown("format", style, FORMATS)

@@ -1,0 +1,96 @@
+"""A leaderboard for programs: CSV with one value per line (`Leaderboard.to_dataframe`), and JSON with everything."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from remixbench.leaderboard.leaderboard import Condition, Leaderboard, Row
+from remixbench.leaderboard.record import Record
+from remixbench.leaderboard.significance import Comparison
+
+FORMAT = 2
+
+
+def to_csv(leaderboard: Leaderboard) -> str:
+    r"""Return every value as a line of CSV, with `\n` line ends."""
+    table = leaderboard.to_dataframe()
+    for name in ("best", "comparable"):
+        table[name] = table[name].map({True: "true", False: "false"})
+    text: str = table.to_csv(index=False, lineterminator="\n")
+    return text
+
+
+def to_json(leaderboard: Leaderboard) -> str:
+    """Return the whole leaderboard as JSON: rows with metrics and their provenance, published rows, notes."""
+    board = leaderboard
+    value = {
+        "format": FORMAT,
+        "dataset": {
+            "name": board.dataset,
+            "recipe": board.recipe,
+            "manifest_digest": board.manifest_digest,
+            "comparable": board.comparable,
+            "not_comparable": list(board.why_not_comparable),
+        },
+        "scoring_version": board.scoring_version,
+        "rows": [_row(board, row) for row in board.rows],
+        "published": list(board.published.tidy()),
+        "left_out": list(board.left_out),
+    }
+    return _dumps(value)
+
+
+def _row(board: Leaderboard, row: Row) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "kind": row.kind,
+        "submission": row.submission or None,
+        "system": row.system,
+        "settings": row.settings,
+        "flags": [flag.model_dump() for flag in row.flags],
+        "conditions": [
+            {
+                "snr": condition.snr,
+                "folds": list(condition.folds),
+                "seeds": list(condition.seeds),
+                "clips": condition.clips,
+                "metrics": {name: _with_published(board, row, condition, name) for name in condition.metrics},
+                "per_class": condition.per_class,
+                "provenance": [provenance(record) for record in condition.records],
+            }
+            for condition in row.conditions.values()
+        ],
+    }
+
+
+def _with_published(board: Leaderboard, row: Row, condition: Condition, metric: str) -> dict[str, Any]:
+    estimate = condition.metrics[metric]
+    published = board.published.value(row.system, condition.snr, metric) if board.comparable and row.plain else None
+    known = estimate.as_dict()
+    return known if published is None else known | {"published": published, "difference": estimate.value - published}
+
+
+def provenance(record: Record) -> dict[str, Any]:
+    """Return what one record's metrics were computed from and with."""
+    system = {"fold": record.system.fold, "seed": record.system.seed}
+    return system | record.provenance.model_dump(mode="json") | {"settings": record.settings}
+
+
+def comparison_to_json(comparison: Comparison) -> str:
+    """Return a comparison as JSON."""
+    return _dumps(asdict(comparison))
+
+
+def comparison_to_csv(comparison: Comparison) -> str:
+    """Return a comparison as CSV, one metric at one SNR per line."""
+    import pandas as pd
+
+    lines = [asdict(each) | {"folds": "; ".join(map(str, each.folds))} for each in comparison.differences]
+    text: str = pd.DataFrame(lines).to_csv(index=False, lineterminator="\n")
+    return text
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

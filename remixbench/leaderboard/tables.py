@@ -1,0 +1,469 @@
+"""The tables of a leaderboard, before they are written in some format: headed columns, blocks of lines, notes.
+
+One model serves Markdown, LaTeX, the terminal and the page. Texts are plain; each format escapes them itself. Which
+metrics have columns is said by `remixbench.scoring.metrics`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from remixbench.leaderboard.leaderboard import Condition, Estimate, Leaderboard, Row
+from remixbench.leaderboard.record import Flag
+from remixbench.leaderboard.significance import Comparison
+from remixbench.scoring.metrics import METRICS, Family, metrics_shown
+
+KINDS = {"run": "Trained here", "predictions": "Submitted", "added": "Added from submissions"}
+FAMILIES: dict[str, tuple[Family, ...]] = {
+    "Tagging": ("tagging",),
+    "Detection": ("detection", "time-frequency", "separation"),
+}
+"""The tables of details, and the families of metrics in each."""
+NOT_REPORTED = "not reported"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A value as text, under it its interval or standard deviation, and where it is one of ours the numbers."""
+
+    text: str = ""
+    below: str = ""
+    bold: bool = False
+    estimate: Estimate | None = None
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a table: its head, the letters of its flags, a cell per column, and what it was tested on."""
+
+    head: str
+    cells: tuple[Cell, ...]
+    letters: tuple[str, ...] = ()
+    tested: str = ""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Lines under a heading of their own."""
+
+    heading: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its title, and which values are better where it is a metric."""
+
+    title: str
+    direction: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table.
+
+    Attributes
+    ----------
+    head : heading of the first column
+    groups : (heading, columns under it), from left to right
+    tested : heading of the column that says which folds and seeds a line is the mean of, or "" for no such column
+    caption : what stands above the table
+    """
+
+    title: str
+    head: str
+    groups: tuple[tuple[str, tuple[Column, ...]], ...]
+    blocks: tuple[Block, ...]
+    notes: tuple[str, ...] = ()
+    tested: str = ""
+    caption: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of all groups."""
+        return tuple(column for _, columns in self.groups for column in columns)
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """The lines of all blocks."""
+        return tuple(line for block in self.blocks for line in block.lines)
+
+    def top(self, column: int) -> float:
+        """Return the value at the right end of a column's whiskers: 1, or the highest end below 0.5 or above 1."""
+        shown = [line.cells[column].estimate for line in self.lines]
+        highest = max((max(each.value, each.high or 0.0) for each in shown if each is not None), default=0.0)
+        return 1.0 if 0.5 < highest <= 1 else highest or 1.0
+
+    def split(self) -> tuple[Table, ...]:
+        """Return one table per group of columns, for places too narrow for all; notes stay with the last."""
+        parts = []
+        start = 0
+        for index, (heading, columns) in enumerate(self.groups):
+            stop = start + len(columns)
+            blocks = tuple(
+                replace(b, lines=tuple(replace(line, cells=line.cells[start:stop]) for line in b.lines))
+                for b in self.blocks
+            )
+            parts.append(
+                replace(
+                    self,
+                    title=self.title if index == 0 else "",
+                    groups=((heading, columns),),
+                    blocks=blocks,
+                    notes=self.notes if index == len(self.groups) - 1 else (),
+                    caption=self.caption if index == 0 else (),
+                )
+            )
+            start = stop
+        return tuple(parts)
+
+
+def title(metric: str) -> str:
+    """Return what a table calls a metric."""
+    return METRICS[metric].title if metric in METRICS else metric.replace("_", " ")
+
+
+def decibel(snr: float) -> str:
+    """Return an SNR with its unit."""
+    return f"{snr:g} dB"
+
+
+def signed(value: float, digits: int = 4) -> str:
+    """Return a difference with its sign."""
+    return f"{value + 0.0:+.{digits}f}"
+
+
+def estimate_cell(estimate: Estimate | None) -> Cell:
+    """Return a metric with its standard deviation over runs, or where there is one run its 95 % interval."""
+    if estimate is None:
+        return Cell()
+    below = ""
+    if estimate.std is not None:
+        below = f"±{estimate.std:.4f}"
+    elif estimate.low is not None and estimate.high is not None:
+        below = f"{_short(estimate.low)}–{_short(estimate.high)}"
+    return Cell(f"{estimate.value + 0.0:.4f}", below, estimate.best, estimate)
+
+
+def value_cell(value: float | None, digits: int = 4) -> Cell:
+    """Return a value without interval, or a blank where there is none."""
+    return Cell() if value is None else Cell(f"{value:.{digits}f}", estimate=Estimate(value))
+
+
+def _short(value: float) -> str:
+    """Return a value with three decimals, without a leading zero."""
+    return f"{value + 0.0:.3f}".replace("0.", ".", 1) if 0 <= value < 0.9995 else f"{value:.3f}"
+
+
+def numbered(values: Sequence[int], one: str) -> str:
+    """Return "fold 4", or "folds 1-4", or "seeds 0, 2"."""
+    if len(values) == 1:
+        return f"{one} {values[0]}"
+    if list(values) == list(range(values[0], values[-1] + 1)):
+        return f"{one}s {values[0]}-{values[-1]}"
+    return f"{one}s {', '.join(map(str, values))}"
+
+
+def tested_on(conditions: Sequence[Condition]) -> str:
+    """Say which folds and seeds a row is the mean of; where its SNRs differ, for each."""
+    texts = []
+    for condition in conditions:
+        text = numbered(condition.folds, "fold")
+        if condition.seeds and condition.seeds != (0,):
+            text += f", {numbered(condition.seeds, 'seed')}"
+        if len(condition.records) < len(condition.folds) * max(1, len(condition.seeds)):
+            text += f" ({len(condition.records)} runs)"
+        texts.append(text)
+    if len(set(texts)) == 1:
+        return texts[0]
+    pairs = zip(conditions, texts, strict=True)
+    return "; ".join(f"{decibel(condition.snr)}: {text}" for condition, text in pairs)
+
+
+def flag_letters(leaderboard: Leaderboard) -> dict[Flag, str]:
+    """Return every flag of the rows, and of published rows beside them, with its letter, the same in all tables."""
+    flags = [flag for row in leaderboard.rows for flag in row.flags]
+    if leaderboard.comparable:
+        flags += leaderboard.published.table1.flags
+    return {flag: _letter(index) for index, flag in enumerate(dict.fromkeys(flags))}
+
+
+def _letter(index: int) -> str:
+    return chr(ord("a") + index % 26) * (index // 26 + 1)
+
+
+class TableMaker:
+    """Makes the tables of one leaderboard, with one letter per flag in all of them."""
+
+    def __init__(self, leaderboard: Leaderboard) -> None:
+        self.leaderboard = leaderboard
+        self.letters = flag_letters(leaderboard)
+
+    def line(self, row: Row, cells: Sequence[Cell], snrs: Sequence[float]) -> Line:
+        """Return a row's line."""
+        conditions = [row.conditions[snr] for snr in snrs if snr in row.conditions]
+        return Line(row.name, tuple(cells), self.letters_of(row.flags), tested_on(conditions))
+
+    def letters_of(self, flags: Sequence[Flag]) -> tuple[str, ...]:
+        """Return the letters of some flags, in order."""
+        return tuple(sorted({self.letters[flag] for flag in flags}, key=lambda letter: (len(letter), letter)))
+
+    def blocks(self, cells_of: Callable[[Row], Sequence[Cell] | None], snrs: Sequence[float]) -> list[Block]:
+        """Return the lines of all rows that have cells, under the headings of their kinds."""
+        made = []
+        for kind, heading in KINDS.items():
+            lines = tuple(
+                self.line(row, cells, snrs)
+                for row in self.leaderboard.rows
+                if row.kind == kind and (cells := cells_of(row)) is not None
+            )
+            if lines:
+                made.append(Block(heading, lines))
+        return made
+
+    def flag_notes(self, blocks: Sequence[Block]) -> tuple[str, ...]:
+        """Return the flags that lines carry, each after its letter."""
+        used = {letter for block in blocks for line in block.lines for letter in line.letters}
+        return tuple(f"{letter}: {flag.text}" for flag, letter in self.letters.items() if letter in used)
+
+    def published_block(self, source: str, lines: Sequence[Line]) -> list[Block]:
+        """Return a block of published lines; none where the data set is not the one that they are on."""
+        if not lines or not self.leaderboard.comparable:
+            return []
+        return [Block(f"Published: {self.leaderboard.published.sources[source].name}", tuple(lines))]
+
+    def main(self) -> Table:
+        """Return the paper's Table 1: systems down, SNRs across, each with the main metrics."""
+        board = self.leaderboard
+        snrs, published = board.snrs, board.published
+        there = board.metrics()
+        metrics = [each.name for each in metrics_shown("tagging", "main") if each.name in there]
+        blocks = self.blocks(
+            lambda row: [estimate_cell(row.estimate(snr, metric)) for snr in snrs for metric in metrics], snrs
+        )
+        lines = [
+            Line(
+                row.name,
+                tuple(value_cell(published.value(row.system, snr, metric)) for snr in snrs for metric in metrics),
+                self.letters_of(published.table1.flags) if board.comparable else (),
+                NOT_REPORTED,
+            )
+            for row in published.table1.rows
+            if set(row.scores) & set(snrs)
+        ]
+        blocks += self.published_block(published.table1.source, lines)
+        return Table(
+            f"Tagging on {board.dataset}",
+            "system",
+            tuple((decibel(snr), columns(metrics)) for snr in snrs),
+            tuple(blocks),
+            (*self.flag_notes(blocks), *self.interval_notes(), *self.where_published()),
+            "tested on",
+            caption(board),
+        )
+
+    def where_published(self) -> tuple[str, ...]:
+        """Say where published rows are, in the tables of other data sets."""
+        board = self.leaderboard
+        if board.comparable:
+            return ()
+        name = board.published.sources[board.published.table1.source].name
+        return (f"Published rows ({name}) are in the tables of {board.published.recipe}, the data set they are on.",)
+
+    def interval_notes(self) -> list[str]:
+        """Say under the table how intervals and bold type came about."""
+        board = self.leaderboard
+        made = [r.provenance for row in board.rows for each in row.conditions.values() for r in each.records]
+        resamples = sorted({each.resamples for each in made if each.resamples})
+        if not resamples:
+            return [f"Scoring version {board.scoring_version}. No intervals (--bootstrap 0)."]
+        counts = sorted({(each.clips, each.groups) for each in made})
+        folds = " or ".join(f"{clips} clips in {groups} groups" for clips, groups in counts)
+        return [
+            f"low–high: 95 % interval from {' or '.join(map(str, resamples))} bootstrap samples of clips, those with"
+            f" the same event recordings resampled together ({folds} per fold). ±: standard deviation over folds and"
+            " seeds, given instead where a value is the mean of several runs.",
+            "Bold: the best of a column, and those not significantly different from it (paired bootstrap over the same"
+            " clips, 95 %).",
+            f"Scoring version {board.scoring_version}.",
+        ]
+
+    def differences(self) -> Table | None:
+        """Return ours minus published, where both are on the same clips."""
+        board = self.leaderboard
+        if not board.comparable:
+            return None
+        metrics = [each.name for each in metrics_shown("tagging", "main")]
+        snrs = [snr for snr in board.snrs if any(snr in row.scores for row in board.published.table1.rows)]
+
+        def cells_of(row: Row) -> list[Cell] | None:
+            cells = [self._difference(row, snr, metric) for snr in snrs for metric in metrics]
+            return cells if row.plain and any(cell.text for cell in cells) else None
+
+        blocks = self.blocks(cells_of, snrs)
+        if not blocks:
+            return None
+        return Table(
+            "Difference to the published values",
+            "system",
+            tuple((decibel(snr), columns(metrics)) for snr in snrs),
+            tuple(blocks),
+            (
+                "Ours minus published, and the 95 % interval that our value's own leaves for it. Of which folds and"
+                " seeds the published values are the mean is not reported.",
+            ),
+        )
+
+    def _difference(self, row: Row, snr: float, metric: str) -> Cell:
+        published = self.leaderboard.published.value(row.system, snr, metric)
+        ours = row.estimate(snr, metric)
+        if published is None or ours is None:
+            return Cell()
+        below = ""
+        if ours.low is not None and ours.high is not None:
+            below = f"{signed(ours.low - published, 3)} to {signed(ours.high - published, 3)}"
+        return Cell(signed(ours.value - published), below)
+
+    def details(self, family: str, snr: float, *, with_main: bool = False) -> Table | None:
+        """Return the metrics of `FAMILIES[family]` at one SNR that the main table lacks, or all `with_main`."""
+        board = self.leaderboard
+        rows = [row for row in board.rows if snr in row.conditions]
+        there = {name for row in rows for name in row.conditions[snr].metrics}
+        shown = ("main", "details") if with_main else ("details",)
+        metrics = [m.name for each in FAMILIES[family] for m in metrics_shown(each, *shown) if m.name in there]
+        if not metrics:
+            return None
+        blocks = self.blocks(
+            lambda row: (
+                [estimate_cell(row.estimate(snr, metric)) for metric in metrics] if snr in row.conditions else None
+            ),
+            [snr],
+        )
+        published = board.published
+        if family == "Tagging" and with_main:
+            lines = [
+                Line(
+                    row.name,
+                    tuple(value_cell(published.value(row.system, snr, metric)) for metric in metrics),
+                    self.letters_of(published.table1.flags) if board.comparable else (),
+                    NOT_REPORTED,
+                )
+                for row in published.table1.rows
+                if snr in row.scores
+            ]
+            blocks += self.published_block(published.table1.source, lines)
+        notes = list(self.flag_notes(blocks))
+        if family == "Detection":
+            notes += detection_notes(rows, snr)
+            if snr == published.detection.snr:
+                notes.append(published.detection_line())
+        return Table(
+            f"{family} at {decibel(snr)}",
+            "system",
+            tuple(_grouped(metrics)),
+            tuple(blocks),
+            tuple(notes),
+            "tested on",
+        )
+
+
+def columns(metrics: Sequence[str]) -> tuple[Column, ...]:
+    """Return the columns of some metrics."""
+    return tuple(Column(title(name), METRICS[name].direction if name in METRICS else "higher") for name in metrics)
+
+
+def _grouped(metrics: Sequence[str]) -> Iterator[tuple[str, tuple[Column, ...]]]:
+    """Yield metrics by family, those of another post-processing than the main one apart."""
+    groups: dict[str, list[str]] = {}
+    for name in metrics:
+        how = name.split("[")[1].rstrip("]") if "[" in name else METRICS[name].family
+        groups.setdefault(how, []).append(name)
+    for how, names in groups.items():
+        made = columns(names)
+        yield how, tuple(replace(column, title=column.title.removesuffix(f" ({how})")) for column in made)
+
+
+def caption(board: Leaderboard) -> tuple[str, ...]:
+    """Say above the table which data set it is on, and why it may not be compared with published results if so."""
+    lines = [f"Data set {board.dataset}, recipe {board.recipe}, manifest {board.manifest_digest[:12]}."]
+    if not board.comparable:
+        lines.append(f"Not comparable with published results: {'; '.join(board.why_not_comparable)}.")
+    return tuple(lines)
+
+
+def detection_notes(rows: Sequence[Row], snr: float) -> list[str]:
+    """Say with which thresholds and tolerances the metrics were computed, as the records have them."""
+    found: dict[str, None] = {}
+    for row in rows:
+        for record in row.conditions[snr].records:
+            found |= dict.fromkeys(_parameters(record.settings))
+    lines = [f"{'; '.join(found)}."] if found else []
+    return [
+        *lines,
+        "Detected events are those of an event list, or of the main post-processing of frame scores. ER: error rate,"
+        " lower is better; it may exceed 1. Blank: the form of the predictions cannot express it.",
+    ]
+
+
+def _parameters(settings: dict[str, Any]) -> Iterator[str]:
+    """Yield what records say of their thresholds, each in a few words."""
+    main = settings.get("main_postprocessing")
+    for name, how in _pairs(settings.get("postprocessings")):
+        if given := _listed(how):
+            yield f"post-processing {name}{' (main)' if name == main else ''}: {given}"
+    if isinstance(seconds := settings.get("time_resolution"), (int, float)):
+        yield f"segments of {seconds:g} s"
+    for name, how in (
+        *((key, settings.get(key)) for key in ("collar", "intersection")),
+        *_pairs(settings.get("psds")),
+    ):
+        if given := _listed(how):
+            yield f"{title(name)}: {given}"
+    margin, threshold = settings.get("mask_margin_db"), settings.get("mask_threshold")
+    if isinstance(margin, (int, float)) and isinstance(threshold, (int, float)):
+        yield f"masks: events above the scene less {margin:g} dB, F1 at {threshold:g}, bins pooled over clips"
+
+
+def _listed(how: Any) -> str:
+    numbers = [(key, value) for key, value in _pairs(how) if isinstance(value, (int, float))]
+    return ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in numbers)
+
+
+def _pairs(value: Any) -> list[tuple[str, Any]]:
+    """Return the entries of an object; none of anything else, since records come from third parties too."""
+    return list(value.items()) if isinstance(value, dict) else []
+
+
+def comparison_table(comparison: Comparison, board: Leaderboard) -> Table:
+    """Return how two systems differ: metrics down, SNRs across."""
+    found = {(each.snr, each.metric): each for each in comparison.differences}
+    snrs = tuple(dict.fromkeys(each.snr for each in comparison.differences))
+    lines = []
+    for metric in dict.fromkeys(each.metric for each in comparison.differences):
+        cells = []
+        for snr in snrs:
+            each = found.get((snr, metric))
+            if each is None:
+                cells.append(Cell())
+            else:
+                below = f"{signed(each.low, 3)} to {signed(each.high, 3)}, P {each.superiority:.3f}"
+                cells.append(Cell(signed(each.difference), below, each.significant))
+        folds = sorted({fold for each in comparison.differences if each.metric == metric for fold in each.folds})
+        lines.append(Line(title(metric), tuple(cells), (), numbered(folds, "fold")))
+    resamples = sorted({each.resamples for each in comparison.differences})
+    return Table(
+        f"{comparison.first} minus {comparison.second} on {board.dataset}",
+        "metric",
+        (("", tuple(Column(decibel(snr)) for snr in snrs)),),
+        (Block("", tuple(lines)),),
+        (
+            f"Under each difference its 95 % interval from {' or '.join(map(str, resamples))} paired bootstrap"
+            " samples (both systems on the same samples of clips, clips with the same event recordings resampled"
+            f" together), and P, the share of samples in which {comparison.first} is higher. Bold: significant (the"
+            " interval excludes zero, and P is at least 0.975 or at most 0.025).",
+        ),
+        "tested on",
+        caption(board),
+    )
