@@ -75,7 +75,7 @@ def _rich(table: Table) -> RichTable:
 
 
 def _head(line: Line) -> Text:
-    name = Text(line.head)
+    name = Text(f"  {line.head}")
     return name.append(f" {' '.join(line.letters)}", style="dim") if line.letters else name
 
 
