@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from remixbench.dataset.planning import plan
     from remixbench.dataset.verify import verify
     from remixbench.errors import InputError, RemixbenchError
-    from remixbench.figures.show import show
     from remixbench.leaderboard.report.report import report
     from remixbench.leaderboard.score import score
+    from remixbench.plots.show import show
     from remixbench.recipe import Recipe, load_recipe
     from remixbench.sources.check import check_sources
     from remixbench.sources.download import download
@@ -51,7 +51,7 @@ _HOME = {
     "predict": "remixbench.training.predict",
     "report": "remixbench.leaderboard.report.report",
     "score": "remixbench.leaderboard.score",
-    "show": "remixbench.figures.show",
+    "show": "remixbench.plots.show",
     "train": "remixbench.training.train",
     "verify": "remixbench.dataset.verify",
 }

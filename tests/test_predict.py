@@ -231,7 +231,7 @@ def test_a_picture_without_matplotlib_is_refused_before_any_work(
 
 
 def test_the_most_eventful_window_is_shown() -> None:
-    from remixbench.figures.recording import most_eventful
+    from remixbench.plots.recording import most_eventful
 
     starts = window_starts(40, 20)  # a frame a second: from 0, 10 and 20 s
     assert starts == [0, 10, 20]
@@ -243,7 +243,7 @@ def test_the_most_eventful_window_is_shown() -> None:
 
 def test_a_picture_says_which_part_it_shows_and_claims_no_reference(trained: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="pictures need matplotlib")
-    from remixbench.figures.recording import draw_recording
+    from remixbench.plots.recording import draw_recording
 
     system = load_system(trained)
     texts = {}
@@ -256,7 +256,7 @@ def test_a_picture_says_which_part_it_shows_and_claims_no_reference(trained: Pat
     assert "2ap-aux, street.wav, 2.0 s" in texts[2.0]
     assert "2ap-aux, street.wav, 2.0 s," not in texts[2.0]  # nothing to add: it is all there is
     # windows of 31 frames begin every 15 frames of 64 ms; that from frame 75 holds all of the event
-    assert "2ap-aux, street.wav, 4.8 to 6.8 s of 7.0 s, where most is heard" in texts[7.0]
+    assert "2ap-aux, street.wav, 4.8 to 6.8 s of 7.0 s, the window with most detections" in texts[7.0]
     for text in texts.values():
         assert all(f"({letter}) " in text for letter in "abcdefgh")
         assert "in the clip" not in text
@@ -264,7 +264,7 @@ def test_a_picture_says_which_part_it_shows_and_claims_no_reference(trained: Pat
 
 
 def test_pictures_of_files_of_one_name_are_numbered() -> None:
-    from remixbench.figures.recording import picture_names
+    from remixbench.plots.recording import picture_names
 
     assert picture_names([Path("x/a.wav"), Path("b.c.flac")]) == ["a.png", "b.c.png"]
     assert picture_names([Path("x/a.wav"), Path("y/A.flac"), Path("b.wav")]) == ["1-a.png", "2-A.png", "3-b.png"]

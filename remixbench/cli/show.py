@@ -32,6 +32,6 @@ def command(
 
     Example: remixbench show 00007 --run runs/mini/2ap-aux/snr_20/fold_4/seed_0 --out figure2.pdf
     """
-    from remixbench.figures.show import show
+    from remixbench.plots.show import show
 
     click.echo(show(clip=clip, workspace=settings.workspace, dataset=dataset, snr=snr, run=run, out=out))

@@ -53,7 +53,7 @@ def predict(
     if out is not None and Path(out).exists() and not Path(out).is_dir():
         raise InputError(f"{out}: is a file, expected a folder to write into; give another --out")
     if figure:
-        from remixbench.figures.canvas import require_matplotlib
+        from remixbench.plots.style import require_matplotlib
 
         require_matplotlib()
     paths = [Path(one) for one in ([audio] if isinstance(audio, str | Path) else audio)]
@@ -68,7 +68,7 @@ def predict(
             recording = system.listen(*read_audio(path), origin=str(path))
             predictions[name] = system.judge(recording)
             if picture is not None:
-                from remixbench.figures.recording import draw_recording
+                from remixbench.plots.recording import draw_recording
 
                 draw_recording(system, recording, predictions[name], path.name, picture)
                 progress.say(f"{picture}: written")
@@ -81,7 +81,7 @@ def predict(
 
 
 def _pictures(paths: Sequence[Path], out: str | Path | None) -> Sequence[Path | None]:
-    from remixbench.figures.recording import picture_names
+    from remixbench.plots.recording import picture_names
 
     return [Path("." if out is None else out) / name for name in picture_names(paths)]
 

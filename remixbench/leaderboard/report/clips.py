@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
-from remixbench.figures.clip import ClipView, view_clip
-from remixbench.figures.panels import SHOWN_DB
-from remixbench.figures.scales import DB_PER_NEPER
 from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.report.learning_curves import runs_of
+from remixbench.plots.clip import ClipView, view_clip
+from remixbench.plots.panels import SHOWN_DB
+from remixbench.plots.scales import DB_PER_NEPER
 from remixbench.progress import SILENT, Progress
 
 SOUND_BYTES = 3_500_000

@@ -1,4 +1,4 @@
-"""Sheets to draw on, and how they are written: PNG at print resolution, SVG or PDF with text as text.
+"""The style of all pictures, and how they are written: PNG at print resolution, SVG or PDF with text as text.
 
 The same picture gives the same bytes: no date and no random name is written into a file.
 """
@@ -23,7 +23,7 @@ DOTS_PER_INCH = 300
 SPECTRUM, WEIGHT, SCORE = "magma", "cividis", "viridis"
 """Colour maps that are perceptually uniform and can be read by the colour-blind and in grey."""
 INK, FAINT, ACCENT, SECOND = "#1a1a1a", "#8a8a8a", "#0072b2", "#d55e00"
-"""Blue and vermilion of Okabe and Ito's palette, which the colour-blind tell apart."""
+"""Blue and vermilion of Okabe and Ito's palette, which colour-blind readers can distinguish."""
 
 # Any: the type that matplotlib gives its settings differs between its releases
 _STYLE: Any = {

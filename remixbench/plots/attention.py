@@ -1,23 +1,23 @@
-"""Figure 2 of Deshmukh, Raj and Singh (2021) for any system: what a network makes of one clip, in eight panels.
+"""Figure 2 of Deshmukh, Raj and Singh (2021) for any system: what a network computes from one clip, in eight panels.
 
-(a) log-mel, (b) its reconstruction, (c) to (e) where the three most probable classes are listened for, (f) the
-score of every class in every frame, (g) how much each frame counts, (h) the scores of the clip. What a system
-does not have is said in its place.
+(a) log-mel, (b) its reconstruction, (c) to (e) the frequency attention of the three most probable classes, (f) the
+score of every class in every frame, (g) how much each frame counts, (h) the scores of the clip. Where a system
+lacks something, its panel says so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from remixbench.figures import panels
-from remixbench.figures.canvas import ACCENT, FAINT, INK, SCORE, SPECTRUM, WEIGHT
-from remixbench.figures.clip import Bar
-from remixbench.figures.scales import DB_PER_NEPER, Scales
+from remixbench.plots import panels
+from remixbench.plots.activations import Activations
+from remixbench.plots.clip import Bar
+from remixbench.plots.scales import DB_PER_NEPER, Scales
+from remixbench.plots.style import ACCENT, FAINT, INK, SCORE, SPECTRUM, WEIGHT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,12 +41,12 @@ SCORE_AXES = (0.1, 0.2, 0.5, 1.0)
 Array = NDArray[np.float32]
 
 
-class Subject(Protocol):
-    """What the panels need of the clip that is listened to; a `ClipView` has it, and so has any recording."""
+class ClipLike(Protocol):
+    """What the panels need to know about a clip: a `ClipView` provides it, and so does a window of any recording."""
 
     @property
     def logmel(self) -> Array:
-        """(frames, bands), natural logarithm."""
+        """(frames, n_mels), natural logarithm."""
 
     @property
     def scales(self) -> Scales:
@@ -54,35 +54,11 @@ class Subject(Protocol):
 
     @property
     def bars(self) -> Sequence[Bar] | None:
-        """The reference, by onset; None where nobody knows what is in it."""
+        """The reference, by onset; None where there is none."""
 
     @property
     def labels(self) -> Sequence[str]:
         """The classes of the reference, each once."""
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What a network made of one clip; None where it has no such thing.
-
-    Attributes
-    ----------
-    clip_scores : (classes,)
-    frame_scores : (frames, classes)
-    maps : (classes, frames, bands)
-    reconstruction : (frames, bands), natural logarithm as the log-mel
-    frequency_attention : (classes, frames, bands), sums to 1 over the bands
-    time_attention : (classes, frames), sums to 1 over the frames
-    two_steps : whether frame scores are the first of two steps of attention
-    """
-
-    clip_scores: Array
-    frame_scores: Array
-    maps: Array | None = None
-    reconstruction: Array | None = None
-    frequency_attention: Array | None = None
-    time_attention: Array | None = None
-    two_steps: bool = False
 
 
 def attention_height(classes: int) -> float:
@@ -90,15 +66,17 @@ def attention_height(classes: int) -> float:
     return sum(UPPER_ROWS) + AROUND + PER_CLASS * max(10, classes if classes <= MOST_CLASSES else KEPT_CLASSES)
 
 
-def draw_attention(figure: Figure, view: Subject, seen: Seen, classes: Sequence[str], title: str) -> None:
+def draw_attention(
+    figure: Figure, view: ClipLike, activations: Activations, classes: Sequence[str], title: str
+) -> None:
     """Draw the eight panels into an empty figure of `attention_height`."""
     figure.suptitle(title, fontsize=8.5, x=0.01, ha="left")
     rest = attention_height(len(classes)) - sum(UPPER_ROWS)
     rows: Any = figure.subfigures(3, 1, height_ratios=[*UPPER_ROWS, rest])
     top, middle, bottom = rows
-    _spectrograms(top, view, seen)
-    _attended(middle, view, seen, classes)
-    _by_class(bottom, view, seen, classes)
+    _spectrograms(top, view, activations)
+    _attended(middle, view, activations, classes)
+    _by_class(bottom, view, activations, classes)
 
 
 def shown_classes(scores: Array, classes: Sequence[str], reference: Sequence[str]) -> list[int]:
@@ -110,35 +88,37 @@ def shown_classes(scores: Array, classes: Sequence[str], reference: Sequence[str
     return sorted([*must, *rest][: max(KEPT_CLASSES, len(must))])
 
 
-def _spectrograms(figure: Any, view: Subject, seen: Seen) -> None:
+def _spectrograms(figure: Any, view: ClipLike, activations: Activations) -> None:
     left, right = figure.subplots(1, 2)
     image = panels.spectrogram(left, view.logmel, view.scales)
     panels.time_axis(left, view.scales)
     left.set_title("(a) Log-mel spectrogram")
     right.set_title("(b) Reconstruction")
     _colorbar(figure, image, [left, right], LEVEL_NAME)
-    if seen.reconstruction is None:
+    if activations.reconstruction is None:
         panels.absent(right, "this system has no decoder,\nso nothing is reconstructed")
         return
-    panels.bands_image(right, seen.reconstruction * DB_PER_NEPER, view.scales, SPECTRUM, *image.get_clim())
+    panels.bands_image(right, activations.reconstruction * DB_PER_NEPER, view.scales, SPECTRUM, *image.get_clim())
     panels.time_axis(right, view.scales)
     right.set_ylabel("")
 
 
-def _attended(figure: Any, view: Subject, seen: Seen, classes: Sequence[str]) -> None:
-    """Draw where the most probable classes are listened for; the class maps of a system without attention."""
-    best = [int(k) for k in np.argsort(-seen.clip_scores, kind="stable")[:SHOWN_CLASSES]]
+def _attended(figure: Any, view: ClipLike, activations: Activations, classes: Sequence[str]) -> None:
+    """Draw the frequency attention of the most probable classes, or the class maps of a system without attention."""
+    best = [int(k) for k in np.argsort(-activations.clip_scores, kind="stable")[:SHOWN_CLASSES]]
     row = np.atleast_1d(figure.subplots(1, SHOWN_CLASSES))
     what, unit, colours = "Frequency attention", WEIGHT_NAME, WEIGHT
-    values = None if seen.frequency_attention is None else seen.frequency_attention[best] * view.scales.bands
-    if values is None and seen.maps is not None:
-        what, unit, colours, values = "Class map", "Score", SCORE, seen.maps[best]
+    values = (
+        None if activations.frequency_attention is None else activations.frequency_attention[best] * view.scales.n_mels
+    )
+    if values is None and activations.maps is not None:
+        what, unit, colours, values = "Class map", "Score", SCORE, activations.maps[best]
     for place, axes in enumerate(row[len(best) :]):
         panels.absent(axes, f"only {len(best)} classes")
         axes.set_title(f"({'cde'[len(best) + place]})")
     for place, (axes, k) in enumerate(zip(row, best, strict=False)):
         true = "" if view.bars is None else ", in the clip" if classes[k] in view.labels else ", not in the clip"
-        title = f"({'cde'[place]}) {what}\n{panels.readable(classes[k])} {seen.clip_scores[k]:.2f}{true}"
+        title = f"({'cde'[place]}) {what}\n{panels.readable(classes[k])} {activations.clip_scores[k]:.2f}{true}"
         axes.set_title(title)
         if values is None:
             panels.absent(axes, "this system has neither\nattention nor class maps")
@@ -151,27 +131,27 @@ def _attended(figure: Any, view: Subject, seen: Seen, classes: Sequence[str]) ->
             _colorbar(figure, image, list(row), unit)
 
 
-def _by_class(figure: Any, view: Subject, seen: Seen, classes: Sequence[str]) -> None:
-    kept = shown_classes(seen.clip_scores, classes, view.labels)
+def _by_class(figure: Any, view: ClipLike, activations: Activations, classes: Sequence[str]) -> None:
+    kept = shown_classes(activations.clip_scores, classes, view.labels)
     labels = [classes[k] for k in kept]
     frames, weights, clip = figure.subplots(1, 3, width_ratios=[1, 1, 0.62])
-    image = panels.classes_image(frames, seen.frame_scores[:, kept], view.scales, SCORE, 0.0, None)
+    image = panels.classes_image(frames, activations.frame_scores[:, kept], view.scales, SCORE, 0.0, None)
     panels.outlines(frames, view.bars or (), labels)
     panels.time_axis(frames, view.scales)
-    frames.set_title("(f) Output of the first step" if seen.two_steps else "(f) Frame scores")
+    frames.set_title("(f) Output of the first step" if activations.two_steps else "(f) Frame scores")
     _class_names(frames, view, labels)
     _colorbar(figure, image, frames, "Score", below=True)
     weights.set_title("(g) Time attention")
-    if seen.time_attention is None:
+    if activations.time_attention is None:
         panels.absent(weights, "this system has\nno time attention")
     else:
-        even = seen.time_attention[kept].T * view.scales.frames
+        even = activations.time_attention[kept].T * view.scales.frames
         image = panels.classes_image(weights, even, view.scales, WEIGHT, 0.0, None)
         panels.outlines(weights, view.bars or (), labels)
         panels.time_axis(weights, view.scales)
         weights.set_yticks([])
         _colorbar(figure, image, weights, WEIGHT_NAME, below=True)
-    _clip_scores(clip, view, seen.clip_scores[kept], labels)
+    _clip_scores(clip, view, activations.clip_scores[kept], labels)
 
 
 def _colorbar(figure: Any, image: AxesImage, axes: Any, name: str, *, below: bool = False) -> None:
@@ -183,7 +163,7 @@ def _colorbar(figure: Any, image: AxesImage, axes: Any, name: str, *, below: boo
     figure.colorbar(image, ax=axes, label=name, **place)
 
 
-def _class_names(axes: Axes, view: Subject, labels: Sequence[str]) -> None:
+def _class_names(axes: Axes, view: ClipLike, labels: Sequence[str]) -> None:
     axes.set_yticks(range(len(labels)), [panels.readable(label) for label in labels], fontsize=5.8)
     axes.tick_params(axis="y", length=1.5)
     for text, label in zip(axes.get_yticklabels(), labels, strict=True):
@@ -191,7 +171,7 @@ def _class_names(axes: Axes, view: Subject, labels: Sequence[str]) -> None:
             text.set_fontweight("bold")
 
 
-def _clip_scores(axes: Axes, view: Subject, scores: Array, labels: Sequence[str]) -> None:
+def _clip_scores(axes: Axes, view: ClipLike, scores: Array, labels: Sequence[str]) -> None:
     from matplotlib.patches import Patch
 
     true = [view.bars is None or label in view.labels for label in labels]

@@ -1,4 +1,4 @@
-"""What there is to see of one clip: its sound, log-mel, events and levels, gathered from a data set."""
+"""One clip of a data set, read for a picture: waveform, stems, log-mel, reference events and SNRs."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError, nearest
-from remixbench.figures.scales import Scales
+from remixbench.plots.scales import Scales
 
 
 @dataclass(frozen=True)
 class Bar:
     """An event of the reference; times in seconds, levels in dB above the scene, None where not known.
 
-    `target` is the ratio asked for, `achieved` the one measured in what is heard.
+    `target` is the SNR requested, `achieved` the SNR measured in the mixture.
     """
 
     label: str
@@ -30,13 +30,13 @@ class Bar:
 
 @dataclass(frozen=True)
 class ClipView:
-    """One clip at one signal-to-noise ratio.
+    """One clip at one SNR.
 
     Attributes
     ----------
     samples : (n,) in [-1, 1]
     stems : (2, n), events and scene; None where they were not kept
-    logmel : (frames, bands), natural logarithm
+    logmel : (frames, n_mels), natural logarithm
     bars : the reference, by onset
     """
 
@@ -83,7 +83,7 @@ def view_clip(dataset: Dataset, row: int, snr: float) -> ClipView:
     Raises
     ------
     InputError
-        If the data set was not made at that ratio, or one of the clip's files is missing or broken.
+        If the data set was not made at that SNR, or one of the clip's files is missing or broken.
     """
     dataset.require_snr(snr)
     clip = dataset.clips[row]
@@ -105,12 +105,12 @@ def view_clip(dataset: Dataset, row: int, snr: float) -> ClipView:
 
 
 def read_audio(path: Path) -> tuple[NDArray[np.float32], int]:
-    """Read an audio file as (samples, channels) in [-1, 1], and its rate.
+    """Read an audio file as (samples, channels) in [-1, 1], and its sample rate.
 
     Raises
     ------
     InputError
-        If it is missing or no audio.
+        If it is missing or is not audio.
     """
     import soundfile
 
@@ -148,7 +148,7 @@ def _bars(dataset: Dataset, row: int, snr: float) -> tuple[Bar, ...]:
 
 
 def _levels(path: Path, clip: str, snr: float) -> dict[int, tuple[float | None, float | None]]:
-    """Return target and achieved ratio by event index; empty where the data set has no such file."""
+    """Return target and achieved SNR by event index; empty where the data set has no such file."""
     if not path.is_file():
         return {}
     try:

@@ -17,13 +17,13 @@ from fake_dataset import CLASSES, LENGTH, ONSETS, fake_dataset
 
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
-from remixbench.figures.attention import KEPT_CLASSES, Seen, attention_height, draw_attention, shown_classes
-from remixbench.figures.canvas import sheet
-from remixbench.figures.clip import find_clip, view_clip
-from remixbench.figures.panels import envelope, short_levels
-from remixbench.figures.scales import Scales
-from remixbench.figures.show import show
 from remixbench.files import write_json
+from remixbench.plots.attention import KEPT_CLASSES, Activations, attention_height, draw_attention, shown_classes
+from remixbench.plots.clip import find_clip, view_clip
+from remixbench.plots.panels import envelope, short_levels
+from remixbench.plots.scales import Scales
+from remixbench.plots.show import show
+from remixbench.plots.style import sheet
 from remixbench.recipe import load_recipe
 
 RATE = 8000
@@ -117,7 +117,7 @@ def test_the_suffix_chooses_the_format_and_the_bytes_are_the_same_again(
 def test_the_overview_names_events_levels_and_units(dataset: Dataset, tmp_path: Path) -> None:
     text = text_of(show(clip="00003", workspace=workspace_of(dataset), out=tmp_path / "clip.svg"))
     view = view_clip(dataset, 3, 20.0)
-    for expected in (*view.labels, "+18.5 dB heard, 20 asked", "Time (s)", "Frequency (Hz)", "Magnitude (dB)", "scene"):
+    for expected in (*view.labels, "SNR +18.5 dB (target 20)", "Time (s)", "Frequency (Hz)", "Magnitude (dB)", "scene"):
         assert expected in text
 
 
@@ -139,13 +139,13 @@ def test_without_matplotlib_the_remedy_is_said(
         show(clip="00003", workspace=workspace_of(dataset), out=tmp_path / "clip.png")
 
 
-def seen(dataset: Dataset, **more: Any) -> Seen:
+def activations(dataset: Dataset, **more: Any) -> Activations:
     frames = dataset.recipe.frames
     scores = np.linspace(0.1, 0.9, len(CLASSES), dtype=np.float32)
-    return Seen(scores, np.tile(scores, (frames, 1)), **more)
+    return Activations(scores, np.tile(scores, (frames, 1)), **more)
 
 
-def picture_text(dataset: Dataset, tmp_path: Path, what: Seen, classes: tuple[str, ...] = CLASSES) -> str:
+def picture_text(dataset: Dataset, tmp_path: Path, what: Activations, classes: tuple[str, ...] = CLASSES) -> str:
     out = tmp_path / "figure2.svg"
     with sheet(attention_height(len(classes))) as figure:
         draw_attention(figure, view_clip(dataset, 3, 20.0), what, classes, "title")
@@ -154,7 +154,7 @@ def picture_text(dataset: Dataset, tmp_path: Path, what: Seen, classes: tuple[st
 
 
 def test_what_a_system_lacks_is_said(dataset: Dataset, tmp_path: Path) -> None:
-    text = picture_text(dataset, tmp_path, seen(dataset))
+    text = picture_text(dataset, tmp_path, activations(dataset))
     for expected in ("this system has no decoder,", "neither", "no time attention", "(f) Frame scores"):
         assert expected in text
 
@@ -164,7 +164,7 @@ def test_eight_panels_for_a_two_step_system(dataset: Dataset, tmp_path: Path) ->
     text = picture_text(
         dataset,
         tmp_path,
-        seen(
+        activations(
             dataset,
             maps=np.ones(shape, np.float32),
             frequency_attention=np.full(shape, 1 / 16, np.float32),
@@ -190,7 +190,7 @@ def test_of_many_classes_the_highest_and_the_references_are_shown() -> None:
 
 def test_a_label_is_never_read_as_a_formula(dataset: Dataset, tmp_path: Path) -> None:
     odd = ("$\\frac{", "a_b^c", "<script>", "&amp;", "Knock")
-    text = picture_text(dataset, tmp_path, seen(dataset), odd)
+    text = picture_text(dataset, tmp_path, activations(dataset), odd)
     assert "$\\frac{" in text
     assert "&lt;script&gt;" in text
 
@@ -256,7 +256,7 @@ def test_a_folder_that_is_no_run_is_refused(dataset: Dataset) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"status": "training"}, "the run is not done; `remixbench train` goes on with it"),
+        ({"status": "training"}, "the run is not finished; `remixbench train` resumes it"),
         ({"snr": "loud"}, r"run\.json: key 'snr' is missing or of another type; train the run again"),
         ({"format": 9}, "format 9, this version reads format 1"),
     ],
@@ -272,13 +272,13 @@ def test_a_run_that_cannot_be_used_is_refused(
 def test_a_run_on_other_log_mel_is_refused(dataset: Dataset, tmp_path: Path) -> None:
     from dataclasses import replace
 
-    from remixbench.figures.hear import hear
+    from remixbench.plots.activations import forward
     from remixbench.training.model import read_model
 
     model = read_model(untrained_run(dataset, "gap") / "model.safetensors")
     view = view_clip(dataset, 3, 20.0)
     with pytest.raises(InputError, match=r"was trained on log-mel of \d+ frames × 16 bands, clip 00003 has \d+ × 8"):
-        hear(model, replace(view, logmel=view.logmel[:, :8]), tmp_path)
+        forward(model, replace(view, logmel=view.logmel[:, :8]), tmp_path)
 
 
 def test_the_command_prints_the_file(

@@ -1,4 +1,4 @@
-"""Real axes: which second a frame stands at, which frequency a mel band, how loud a log-mel value is."""
+"""Physical axes of a log-mel spectrogram: seconds of frames, hertz of mel bands, decibels of values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Scales:
     duration : seconds of a clip
     frame_seconds : distance of two frames
     first_centre : seconds from the clip's start to the middle of the first frame's window
-    frames, bands : size of a spectrogram
+    frames, n_mels : size of a spectrogram
     fmin, fmax : hertz, lower edge of the lowest band and upper edge of the highest
     start : second of the recording at which the clip begins; the axis of time counts in the recording
     """
@@ -32,7 +32,7 @@ class Scales:
     frame_seconds: float
     first_centre: float
     frames: int
-    bands: int
+    n_mels: int
     fmin: float
     fmax: float
     start: float = 0.0
@@ -50,7 +50,7 @@ class Scales:
             frame_seconds=features.hop_length / mix.sample_rate,
             first_centre=features.n_fft / 2 / mix.sample_rate,
             frames=frames,
-            bands=features.n_mels,
+            n_mels=features.n_mels,
             fmin=features.fmin,
             fmax=features.fmax,
             start=start,
@@ -79,10 +79,10 @@ class Scales:
 
         low, high = librosa.hz_to_mel(self.fmin), librosa.hz_to_mel(self.fmax)
         at = (librosa.hz_to_mel(np.asarray(hertz, dtype=float)) - low) / (high - low)
-        return np.asarray(at * (self.bands + 1) - 1, dtype=np.float64)
+        return np.asarray(at * (self.n_mels + 1) - 1, dtype=np.float64)
 
     def ticks(self) -> tuple[NDArray[np.float64], list[str]]:
         """Return round frequencies that lie on the axis: places, and names such as '500' and '2k'."""
-        hertz = [f for f in _ROUND_HERTZ if -0.5 <= self.band_of(f) <= self.bands - 0.5]
+        hertz = [f for f in _ROUND_HERTZ if -0.5 <= self.band_of(f) <= self.n_mels - 0.5]
         apart = [f for f in hertz if f != 200]  # so low the mel scale is linear, and 100, 200 would touch
         return self.band_of(apart), [f"{f / 1000:g}k" if f >= 1000 else str(f) for f in apart]

@@ -1,4 +1,4 @@
-"""The panels that pictures are put together from; each draws into one pair of axes."""
+"""The panels of which the pictures consist; each draws into one pair of axes."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from remixbench.figures.canvas import ACCENT, FAINT, INK, SECOND, SPECTRUM
-from remixbench.figures.clip import Bar, ClipView
-from remixbench.figures.scales import DB_PER_NEPER, Scales
+from remixbench.plots.clip import Bar, ClipView
+from remixbench.plots.scales import DB_PER_NEPER, Scales
+from remixbench.plots.style import ACCENT, FAINT, INK, SECOND, SPECTRUM
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.image import AxesImage
 
 LEVEL_SECONDS = 0.1
-"""Levels are measured over stretches of this length."""
+"""Levels are RMS values over intervals of this length."""
 QUIETEST_DB = -90.0
 COLUMNS = 1200
-"""A waveform is drawn as the lowest and highest sample of so many stretches: what print can show."""
+"""A waveform is drawn as the lowest and highest sample of this many intervals, about the resolution of print."""
 SHOWN_DB = 80.0
-"""A spectrogram shows so much below its loudest bin."""
+"""Dynamic range of a spectrogram: dB below its loudest bin."""
 
 
 def readable(label: str) -> str:
-    """Return a class as one writes it: the data sets join words by underscores."""
+    """Return a class label with spaces in place of underscores."""
     return label.replace("_", " ")
 
 
@@ -84,11 +84,11 @@ def short_levels(samples: NDArray[np.float32], size: int) -> NDArray[np.float64]
 def bands_image(
     axes: Axes, values: NDArray[Any], scales: Scales, colours: str, low: float | None, high: float | None
 ) -> AxesImage:
-    """Draw (frames, bands) over seconds and hertz; `low` and `high` are the ends of the colour scale."""
+    """Draw (frames, n_mels) over seconds and hertz; `low` and `high` are the ends of the colour scale."""
     left, right = scales.span
     image = axes.imshow(
         values.T, cmap=colours, vmin=low, vmax=high, aspect="auto", origin="lower",
-        extent=(left, right, -0.5, scales.bands - 0.5),
+        extent=(left, right, -0.5, scales.n_mels - 0.5),
     )  # fmt: skip
     axes.set_yticks(*scales.ticks())
     axes.set_ylabel("Frequency (Hz)")
@@ -98,23 +98,23 @@ def bands_image(
 def spectrogram(
     axes: Axes, logmel: NDArray[np.float32], scales: Scales, top: float | None = None, shown: float = SHOWN_DB
 ) -> AxesImage:
-    """Draw a log-mel spectrogram (frames, bands), natural logarithm, in dB; `top` is the end of the colour scale."""
+    """Draw a log-mel spectrogram (frames, n_mels), natural logarithm, in dB; `top` is the end of the colour scale."""
     decibels = logmel * DB_PER_NEPER
     loudest = float(decibels.max()) if top is None else top
     return bands_image(axes, decibels, scales, SPECTRUM, max(float(decibels.min()), loudest - shown), loudest)
 
 
 def events(axes: Axes, bars: Sequence[Bar], scales: Scales) -> None:
-    """Draw the reference: a line a class, a bar an event, and how loud it was asked for and is heard."""
+    """Draw the reference: one line per class, one bar per event, with target and achieved SNR."""
     labels = list(dict.fromkeys(bar.label for bar in bars))
     for bar in bars:
         at = labels.index(bar.label)
         axes.barh(at, bar.offset - bar.onset, left=bar.onset, height=0.62, color=ACCENT, linewidth=0)
         if bar.achieved is not None:
-            asked = f", {bar.target:g} asked" if bar.target is not None else ""
+            target = f" (target {bar.target:g})" if bar.target is not None else ""
             after = scales.duration - bar.offset > 0.25 * scales.duration
             axes.annotate(
-                f"{bar.achieved:+.1f} dB heard{asked}",
+                f"SNR {bar.achieved:+.1f} dB{target}",
                 (bar.offset if after else bar.onset, at),
                 xytext=(3 if after else -3, 0),
                 textcoords="offset points",
@@ -131,7 +131,7 @@ def events(axes: Axes, bars: Sequence[Bar], scales: Scales) -> None:
 def classes_image(
     axes: Axes, values: NDArray[Any], scales: Scales, colours: str, low: float, high: float | None
 ) -> AxesImage:
-    """Draw (frames, classes) over seconds, a line a class, the first on top."""
+    """Draw (frames, classes) over seconds, one line per class, the first on top."""
     left, right = scales.span
     count = values.shape[1]
     return axes.imshow(
@@ -147,7 +147,7 @@ def outlines(axes: Axes, bars: Sequence[Bar], labels: Sequence[str]) -> None:
     for bar in bars:
         if bar.label in labels:
             corner = (bar.onset, labels.index(bar.label) - 0.5)
-            for colour, width in (("black", 1.6), ("white", 0.8)):  # seen on dark and on bright ground
+            for colour, width in (("black", 1.6), ("white", 0.8)):  # visible on dark and on bright backgrounds
                 axes.add_patch(
                     Rectangle(corner, bar.offset - bar.onset, 1, fill=False, edgecolor=colour, linewidth=width)
                 )

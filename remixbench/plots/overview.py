@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from remixbench.figures import panels
-from remixbench.figures.clip import ClipView
+from remixbench.plots import panels
+from remixbench.plots.clip import ClipView
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 HEIGHTS = (0.75, 1.75, 0.95)
 PER_CLASS = 0.24
-"""Inches of a line of the panel of events."""
+"""Height in inches per class in the panel of events."""
 
 
 def overview_height(view: ClipView) -> float:
@@ -32,7 +32,7 @@ def draw_overview(figure: Figure, view: ClipView, title: str) -> None:
     rows[1].set_title("(b) Log-mel spectrogram")
     figure.colorbar(image, ax=rows[1], label="Magnitude (dB)", pad=0.01, fraction=0.03, aspect=16)
     panels.events(rows[2], view.bars, view.scales)
-    rows[2].set_title("(c) Reference events, each with its level above the scene")
+    rows[2].set_title("(c) Reference events with their SNR")
     panels.levels(rows[3], view)
     rows[3].set_title(f"(d) Level over {panels.LEVEL_SECONDS * 1000:g} ms")
     for axes in rows[:3]:

@@ -1,4 +1,4 @@
-"""`show`: the picture of a clip, or of what a trained system makes of it, as a file."""
+"""`show`: a picture of a clip, or of the activations of a trained system for it, as a file."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from remixbench.dataset.dataset import find_dataset
 from remixbench.errors import InputError
-from remixbench.figures.attention import attention_height, draw_attention
-from remixbench.figures.canvas import format_of, require_matplotlib, sheet, write_figure
-from remixbench.figures.clip import ClipView, find_clip, view_clip
-from remixbench.figures.overview import draw_overview, overview_height
+from remixbench.plots.attention import attention_height, draw_attention
+from remixbench.plots.clip import ClipView, find_clip, view_clip
+from remixbench.plots.overview import draw_overview, overview_height
+from remixbench.plots.style import format_of, require_matplotlib, sheet, write_figure
 
 if TYPE_CHECKING:
     from remixbench.dataset.dataset import Dataset
@@ -30,10 +30,10 @@ def show(
     Parameters
     ----------
     clip : id or file name of the clip.
-    workspace : where data sets and runs lie.
+    workspace : folder of data sets and runs.
     dataset : name or folder of a data set; by default the run's, else the one made last.
-    snr : signal-to-noise ratio in dB; by default the run's, else the highest that was made.
-    run : folder of a run; the picture then shows what its network attended to.
+    snr : SNR in dB; by default the run's, else the highest that was made.
+    run : folder of a run; the picture then shows what its network attends to.
     out : a file ending in .png, .svg or .pdf; by default the clip's id with .png in the current folder.
 
     Returns
@@ -43,7 +43,7 @@ def show(
     Raises
     ------
     InputError
-        If clip, data set, ratio or run are not there, the run does not fit the data set, `out` has another suffix, or
+        If clip, data set, SNR or run do not exist, the run does not fit the data set, `out` has another suffix, or
         matplotlib is not installed.
     """
     require_matplotlib()
@@ -54,8 +54,8 @@ def show(
     info = None if folder is None else _read_run(folder)
     opened = find_dataset(workspace, _dataset_of(workspace, info) if dataset is None and info else dataset)
     row = find_clip(opened, clip)
-    ratio = float(snr) if snr is not None else float(info["snr"]) if info else max(opened.snrs)
-    view = view_clip(opened, row, ratio)
+    snr_db = float(snr) if snr is not None else float(info["snr"]) if info else max(opened.snrs)
+    view = view_clip(opened, row, snr_db)
     target = Path(f"{view.id}.png") if out is None else Path(out)
     if folder is None or info is None:
         with sheet(overview_height(view)) as figure:
@@ -67,16 +67,17 @@ def show(
 
 
 def _draw_run(folder: Path, info: dict[str, Any], dataset: Dataset, view: ClipView, target: Path) -> None:
-    from remixbench.figures.hear import hear
+    from remixbench.plots.activations import forward
     from remixbench.training.model import read_model
 
     model = read_model(folder / "model.safetensors")
     classes = model.description.classes
     if classes != dataset.classes:
         raise InputError(
-            f"{folder}: knows other classes than data set '{dataset.name}'; choose the run's with --dataset"
+            f"{folder}: was trained on classes other than those of data set '{dataset.name}';"
+            " name the data set of the run with --dataset"
         )
-    seen = hear(model, view, folder)
+    activations = forward(model, view, folder)
     role = (
         dataset.roles(info["fold"])[view.row]
         if info["manifest_digest"] == dataset.manifest_digest
@@ -85,7 +86,7 @@ def _draw_run(folder: Path, info: dict[str, Any], dataset: Dataset, view: ClipVi
     trained = "" if float(info["snr"]) == view.snr else f" (trained at {info['snr']:g} dB)"
     title = f"{info['system']}{trained}, {dataset.name}, {_clip_title(view)}, {_ROLES.get(role, role)} clip"
     with sheet(attention_height(len(classes))) as figure:
-        draw_attention(figure, view, seen, classes, title)
+        draw_attention(figure, view, activations, classes, title)
         write_figure(figure, target)
 
 
@@ -113,7 +114,7 @@ def _read_run(folder: Path) -> dict[str, Any]:
         if not isinstance(info.get(key), kind):
             raise InputError(f"{folder / 'run.json'}: key '{key}' is missing or of another type; train the run again")
     if info["status"] != "done":
-        raise InputError(f"{folder}: the run is not done; `remixbench train` goes on with it")
+        raise InputError(f"{folder}: the run is not finished; `remixbench train` resumes it")
     return info
 
 

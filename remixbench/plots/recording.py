@@ -1,7 +1,7 @@
-"""What a trained system makes of any recording: the eight panels of `attention.py`, without a reference.
+"""The eight panels of `attention.py` for any recording, without a reference.
 
-A recording longer than the clips of the training is shown by one window of that length: the one in which the system
-hears most, counted in seconds of events over all classes, the first where several are equal.
+A recording longer than the clips of the training is shown by one window of that length: the one with the
+most seconds of detected events over all classes, the first where several are equal.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from remixbench.figures.attention import attention_height, draw_attention
-from remixbench.figures.canvas import sheet, write_figure
-from remixbench.figures.hear import seen_from
-from remixbench.figures.scales import Scales
+from remixbench.plots.activations import from_output
+from remixbench.plots.attention import attention_height, draw_attention
+from remixbench.plots.scales import Scales
+from remixbench.plots.style import sheet, write_figure
 
 if TYPE_CHECKING:
     from remixbench.training.thresholds import Event
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Window:
-    """A window of a recording of which nobody has said what is in it."""
+    """A window of a recording that has no reference."""
 
     logmel: NDArray[np.float32]
     scales: Scales
@@ -41,19 +41,19 @@ def draw_recording(
 
     Parameters
     ----------
-    recording : as `system.listen` returns it.
-    prediction : what the system says of it.
-    name : what the title calls it.
+    recording : as `system.extract_features` returns it.
+    prediction : the prediction of the system for it.
+    name : its name in the title.
     """
     description = system.model.description
     frames, step = description.frames, system.frame_seconds
     first = most_eventful(prediction.events, recording.starts(frames), frames, step)
     scales = Scales.of_frames(frames, system.features, system.mix, first * step)
     logmel = recording.logmel[first : first + frames]
-    seen = seen_from(system.look(logmel), system.model)
+    activations = from_output(system.look(logmel), system.model)
     title = f"{description.system}, {name}, {which_part(recording.seconds, scales)}"
     with sheet(attention_height(len(system.classes))) as figure:
-        draw_attention(figure, Window(logmel, scales), seen, system.classes, title)
+        draw_attention(figure, Window(logmel, scales), activations, system.classes, title)
         write_figure(figure, target)
 
 
@@ -74,7 +74,7 @@ def which_part(seconds: float, scales: Scales) -> str:
         return f"{seconds:.1f} s, repeated to fill {scales.duration:g} s"
     if scales.start == 0 and seconds - end < scales.frame_seconds:
         return f"{seconds:.1f} s"
-    return f"{scales.start:.1f} to {min(end, seconds):.1f} s of {seconds:.1f} s, where most is heard"
+    return f"{scales.start:.1f} to {min(end, seconds):.1f} s of {seconds:.1f} s, the window with most detections"
 
 
 def picture_names(paths: Sequence[Path]) -> list[str]:

@@ -1,0 +1,79 @@
+"""The activations of a trained network for one clip: scores, attention, maps and reconstruction, as arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from remixbench.errors import InputError
+from remixbench.plots.clip import ClipView
+
+if TYPE_CHECKING:
+    from remixbench.systems.output import Output
+    from remixbench.training.model import Model
+
+
+@dataclass(frozen=True)
+class Activations:
+    """Outputs of a network for one clip; None where the system has no such output.
+
+    Attributes
+    ----------
+    clip_scores : (classes,)
+    frame_scores : (frames, classes)
+    maps : (classes, frames, n_mels)
+    reconstruction : (frames, n_mels), natural logarithm as the log-mel
+    frequency_attention : (classes, frames, n_mels), sums to 1 over the mel bands
+    time_attention : (classes, frames), sums to 1 over the frames
+    two_steps : whether the system pools in two attention steps
+    """
+
+    clip_scores: NDArray[np.float32]
+    frame_scores: NDArray[np.float32]
+    maps: NDArray[np.float32] | None = None
+    reconstruction: NDArray[np.float32] | None = None
+    frequency_attention: NDArray[np.float32] | None = None
+    time_attention: NDArray[np.float32] | None = None
+    two_steps: bool = False
+
+
+def forward(model: Model, view: ClipView, place: Path) -> Activations:
+    """Run the network on a clip; `place` names the model in errors.
+
+    The reconstruction is converted from the standardised scale of the network back to log-mel.
+
+    Raises
+    ------
+    InputError
+        If the network was made for log-mel of another size.
+    """
+    import torch
+
+    sizes = (model.description.frames, model.description.bands)
+    if view.logmel.shape != sizes:
+        raise InputError(
+            f"{place}: was trained on log-mel of {sizes[0]} frames × {sizes[1]} bands, clip {view.id} has"
+            f" {view.logmel.shape[0]} × {view.logmel.shape[1]}; name the run's data set with --dataset"
+        )
+    with torch.inference_mode():
+        return from_output(model.network(torch.from_numpy(model.standardisation.apply(view.logmel)[None])), model)
+
+
+def from_output(output: Output, model: Model) -> Activations:
+    """Return the first clip of a forward pass as arrays, its reconstruction as log-mel."""
+    from remixbench.systems.two_step import TwoStepAttention
+
+    arrays: dict[str, Any] = {
+        name: None if value is None else value[0].float().numpy() for name, value in output._asdict().items()
+    }
+    activations = Activations(
+        **arrays, two_steps=any(isinstance(part, TwoStepAttention) for part in model.network.modules())
+    )
+    if activations.reconstruction is None:
+        return activations
+    scale = model.standardisation
+    return replace(activations, reconstruction=activations.reconstruction * scale.std + scale.mean)
