@@ -130,7 +130,7 @@ def _clip(dataset: Dataset, view: ClipView, scored: Sequence[RunScores], at: int
         "centre": scales.first_centre,
         "step": scales.frame_seconds,
         "frames": scales.frames,
-        "bands": scales.bands,
+        "bands": scales.n_mels,
         "hertz": [[round(float(place), DECIMALS), name] for place, name in zip(places, names, strict=True)],
         "loudest": round(loudest, 1),
         "range": SHOWN_DB,
