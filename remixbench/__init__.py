@@ -19,7 +19,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from remixbench.dataset.dataset import Dataset, find_dataset, load_dataset
     from remixbench.dataset.make import make
-    from remixbench.dataset.planning import plan
+    from remixbench.dataset.plan import plan
     from remixbench.dataset.verify import verify
     from remixbench.errors import InputError, RemixbenchError
     from remixbench.leaderboard.report.report import report
@@ -47,7 +47,7 @@ _HOME = {
     "load_recipe": "remixbench.recipe",
     "load_system": "remixbench.training.trained",
     "make": "remixbench.dataset.make",
-    "plan": "remixbench.dataset.planning",
+    "plan": "remixbench.dataset.plan",
     "predict": "remixbench.training.predict",
     "report": "remixbench.leaderboard.report.report",
     "score": "remixbench.leaderboard.score",

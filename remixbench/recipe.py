@@ -6,16 +6,35 @@ data set (Deshmukh, Raj, Singh, Interspeech 2021), so that a recipe of one's own
 
 from __future__ import annotations
 
+import math
+import reprlib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from remixbench.errors import InputError, nearest, unknown
 
+SNR_DECIMALS = 6  # a folder is named after its SNR: two that differ by less are one
 Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
 Decibels = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]
+SnrList = Annotated[tuple[Decibels, ...], Field(min_length=1)]
+
+
+def _listed(value: object) -> object:
+    """Take a single number where a list may stand."""
+    return (value,) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 class _Part(BaseModel):
@@ -62,19 +81,20 @@ class Plan(_Part):
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 1234
     folds: Annotated[int, Field(ge=2, le=20)] = 4
     clips_per_fold: Annotated[int, Field(ge=1, le=200_000)] = 2000
-    polyphony: Annotated[int, Field(ge=1, le=20)] | tuple[int, int] = 3
-    onsets: tuple[Seconds, ...] | Literal["drawn"] = (0.5, 3.0, 5.5)
+    polyphony: Annotated[int, Field(ge=0, le=20)] | tuple[int, int] = 3
+    onsets: Annotated[tuple[Seconds, ...] | Literal["drawn"], BeforeValidator(_listed)] = (0.5, 3.0, 5.5)
     max_event: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 2.0
     overlap: bool = True
     origin_gap: Annotated[int, Field(ge=1)] = 100
+    scene_start: Literal["zero", "drawn"] = "zero"
     validation: Annotated[float, Field(ge=0, lt=0.9)] = 0.0
     snr_spread: tuple[Decibels, Decibels] | None = None
 
     @field_validator("polyphony")
     @classmethod
     def _range_is_ordered(cls, value: int | tuple[int, int]) -> int | tuple[int, int]:
-        if isinstance(value, tuple) and not 1 <= value[0] <= value[1] <= 20:
-            raise ValueError(f"expected a range of 1 to 20 such as [1, 4], found {list(value)}")
+        if isinstance(value, tuple) and not 0 <= value[0] <= value[1] <= 20:
+            raise ValueError(f"expected a range of 0 to 20 such as [1, 4], found {list(value)}")
         return value
 
     @field_validator("snr_spread")
@@ -85,10 +105,20 @@ class Plan(_Part):
         return value
 
     @model_validator(mode="after")
+    def _there_are_events(self) -> Self:
+        if self.most_events == 0:
+            raise ValueError("polyphony 0 makes a data set without events; expected a range such as [0, 2]")
+        return self
+
+    @model_validator(mode="after")
     def _methods_agree(self) -> Self:
         fixed = isinstance(self.polyphony, int) and self.onsets != "drawn"
-        if self.method == "released" and (not fixed or self.snr_spread or self.validation):
-            raise ValueError("the 'released' draws have fixed polyphony and onsets, no validation part, no snr_spread")
+        drawn = self.snr_spread or self.validation or self.scene_start == "drawn"
+        if self.method == "released" and (not fixed or drawn):
+            raise ValueError(
+                "the 'released' draws have fixed polyphony and onsets, no validation part, no snr_spread, no drawn"
+                " scene_start; method 'grouped' has them"
+            )
         if self.onsets != "drawn" and self.most_events > len(self.onsets):
             raise ValueError(f"polyphony {self.most_events} needs as many onsets, found {len(self.onsets)}")
         return self
@@ -104,16 +134,38 @@ class Plan(_Part):
         return self.polyphony if isinstance(self.polyphony, int) else self.polyphony[1]
 
 
+class SnrRange(_Part):
+    """Bounds in dB between which the SNR of each clip is drawn, evenly."""
+
+    range: tuple[Decibels, Decibels]
+
+    @field_validator("range")
+    @classmethod
+    def _range_ascends(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if value[0] > value[1]:
+            raise ValueError(f"expected the lower bound first, found {list(value)}")
+        return value
+
+
 class Mix(_Part):
     """How sounds are brought to level and put together."""
 
     sample_rate: Annotated[int, Field(ge=4000, le=192000)] = 32000
     duration: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 10.0
-    snrs: Annotated[tuple[Decibels, ...], Field(min_length=1)] = (0.0, 10.0, 20.0)
+    snrs: Annotated[
+        Annotated[SnrList, BeforeValidator(_listed), Tag("list")] | Annotated[SnrRange, Tag("mapping")],
+        Discriminator(lambda value: "mapping" if isinstance(value, dict | SnrRange) else "list"),
+    ] = (0.0, 10.0, 20.0)
     excerpt: Literal["start", "loudest"] = "start"
     level: Literal["rms", "lufs"] = "rms"
     snr_reference: Literal["recording", "excerpt"] = "recording"
+    short_scenes: Literal["refuse", "loop"] = "refuse"
     quantisation: Literal["floor", "round"] = "floor"
+
+    @property
+    def nominal_snrs(self) -> tuple[float, ...]:
+        """The SNRs to make; of a range, which is drawn for each clip, its middle."""
+        return (sum(self.snrs.range) / 2,) if isinstance(self.snrs, SnrRange) else self.snrs
 
     @property
     def samples(self) -> int:
@@ -154,6 +206,27 @@ class Recipe(_Part):
     features: Features = Features()
     training: Training = Training()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_that_depend(cls, content: Any) -> Any:
+        """Fill in `fmax`, half the sample rate; for `folder` sources the grouped plan and drawn scene starts."""
+        if not isinstance(content, dict):
+            return content
+        sections = {key: content.get(key, {}) for key in ("scenes", "events", "plan", "mix", "features")}
+        if not all(isinstance(section, dict) for section in sections.values()):
+            return content
+        plan, features = dict(sections["plan"]), dict(sections["features"])
+        rate = sections["mix"].get("sample_rate")
+        if isinstance(rate, int) and "fmax" not in features:
+            features["fmax"] = rate / 2
+        folders = [key for key in ("scenes", "events") if sections[key].get("source") == "folder"]
+        if folders:
+            plan.setdefault("method", "grouped")
+        if "scenes" in folders and plan["method"] == "grouped":
+            plan.setdefault("scene_start", "drawn")
+        filled = {"plan": plan, "features": features}
+        return content | {key: section for key, section in filled.items() if section or key in content}
+
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:
         if self.features.fmin >= self.features.fmax:
@@ -167,6 +240,8 @@ class Recipe(_Part):
             raise ValueError("features.n_fft is longer than a clip")
         if self.plan.onsets != "drawn" and max(self.plan.onsets) >= self.mix.duration:
             raise ValueError(f"an onset of {max(self.plan.onsets):g} s lies beyond the clip of {self.mix.duration:g} s")
+        if self.plan.method == "released" and isinstance(self.mix.snrs, SnrRange):
+            raise ValueError("mix.snrs is a range, which the 'released' draws do not have; set plan.method to grouped")
         most = 1 if self.plan.overlap else self.plan.most_events
         if self.plan.method == "grouped" and self.plan.max_event * most > self.mix.duration:
             raise ValueError(f"{most} event(s) of plan.max_event {self.plan.max_event:g} s are longer than the clip")
@@ -181,6 +256,23 @@ class Recipe(_Part):
     def frame_seconds(self) -> float:
         """Distance of two frames in seconds."""
         return self.features.hop_length / self.mix.sample_rate
+
+
+def parse_snr(value: object) -> float:
+    """Return a signal-to-noise ratio in dB from what a user gave.
+
+    Raises
+    ------
+    InputError
+        If it is not a number from -100 to 100.
+    """
+    try:
+        number = float(value)  # type: ignore[arg-type]  # whatever it cannot convert is refused
+    except (TypeError, ValueError):
+        number = math.nan
+    if not abs(number) <= 100:
+        raise InputError(f"--snr {value}: '{value}' is not an SNR in dB; expected values such as 0 10 20")
+    return round(number, SNR_DECIMALS) + 0.0  # -0 becomes 0
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -231,7 +323,8 @@ def load_recipe(name_or_file: str | Path) -> Recipe:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
     except FileNotFoundError:
         raise InputError(f"{path}: no such recipe file; `remixbench recipes` lists the built-in ones") from None
-    except (OSError, UnicodeDecodeError, RecursionError, ValueError) as error:
+    except (OSError, RecursionError, ValueError, TypeError, AttributeError, LookupError) as error:
+        # PyYAML lets errors of its own conversions escape, such as that of `!!timestamp x`
         raise InputError(f"{path}: not readable as a recipe ({error})") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -253,33 +346,42 @@ def parse_recipe(content: dict[str, Any], origin: str) -> Recipe:
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        raise InputError(f"{origin}: {_first_problem(error)}") from None
+        raise InputError(f"{origin}: {first_problem(error, Recipe)}") from None
 
 
-def _first_problem(error: ValidationError) -> str:
+# how pydantic's locations name the branches of a union
+BRANCHES = ("int", "tuple", "literal", "constr", "list", "mapping")
+
+
+def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
+    """Return the first problem that pydantic found in a `model`: the key, what was found, what was expected."""
     problems = error.errors(include_url=False)
     # a key that is misspelt makes the right one missing: name the misspelt one
     first = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
-    key = ".".join(
-        str(part) for part in first["loc"] if not str(part).startswith(("int", "tuple", "literal", "constr"))
-    )
+    key = ".".join(str(part) for part in first["loc"] if not str(part).startswith(BRANCHES))
     if first["type"] == "extra_forbidden":
         parents = [str(part) for part in first["loc"][:-1]]
-        known = _keys_below(parents)
+        known = _keys_below(model, parents)
         return f"unknown key '{key}'{nearest(str(first['loc'][-1]), known)}; there are: {', '.join(known)}"
     if first["type"] == "missing":
         return f"key '{key}' is missing"
     message = first["msg"].removeprefix("Value error, ")
     if not key:
         return message
-    found = repr(first["input"])
-    return f"{key}: found {found if len(found) < 60 else found[:57] + '...'}; {message[0].lower()}{message[1:]}"
+    return f"{key}: found {_shortened(first['input'])}; {message[0].lower()}{message[1:]}"
 
 
-def _keys_below(parents: list[str]) -> list[str]:
-    model: type[BaseModel] = Recipe
+def _shortened(value: object) -> str:
+    """Return the start of a value of any size: that of YAML whose aliases multiply is never written out whole."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = 60
+    short.maxlevel = 2
+    return short.repr(value)
+
+
+def _keys_below(model: type[BaseModel], parents: list[str]) -> list[str]:
     for parent in parents:
-        annotation = model.model_fields[parent].annotation
+        annotation = SnrRange if parent == "mapping" else model.model_fields[parent].annotation
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             model = annotation
     return list(model.model_fields)

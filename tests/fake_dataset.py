@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from remixbench.dataset.dataset import FORMAT, Dataset, snr_folder
+from remixbench.dataset.dataset import Dataset, logmel_digest, snr_folder
+from remixbench.dataset.info import DatasetInfo, write_info
 from remixbench.dataset.manifest import Clip, Event, Manifest, write_manifest
-from remixbench.files import write_json, write_text
-from remixbench.recipe import parse_recipe
+from remixbench.files import sha256, write_text
+from remixbench.recipe import Recipe, parse_recipe
 
 CLASSES = ("Bark", "Bell", "Cough", "Flute", "Knock")
 ONSETS = (0.25, 1.0)
@@ -90,20 +91,35 @@ def fake_dataset(
         path = folder / snr_folder(snr) / "logmel.npy"
         path.parent.mkdir(parents=True, exist_ok=True)
         np.save(path, noise.astype(np.float32))
-    write_json(
-        folder / "dataset.json",
-        {
-            "format": FORMAT,
-            "name": name,
-            "made": made,
-            "recipe": recipe.model_dump(mode="json"),
-            "classes": list(CLASSES),
-            "manifest_digest": manifest.digest,
-            "snrs": list(snrs),
-            "audio_format": "wav",
-            "not_comparable": ["made up for a test"],
-            "source_digests": {},
-            "files": {},
-        },
-    )
+    write_fake_info(folder, name, made, recipe, manifest, snrs)
     return Dataset.open(folder)
+
+
+def write_fake_info(
+    folder: Path, name: str, made: str, recipe: Recipe, manifest: Manifest, snrs: tuple[float, ...]
+) -> None:
+    """Write logmel_digests.csv and a dataset.json that fit the files of the folder."""
+    rows = ["clip_id,snr,sha256"]
+    for snr in snrs:
+        logmel = np.load(folder / snr_folder(snr) / "logmel.npy")
+        rows += [
+            f"{clip.id},{snr:g},{logmel_digest(frames)}" for clip, frames in zip(manifest.clips, logmel, strict=True)
+        ]
+    write_text(folder / "logmel_digests.csv", "\n".join([*rows, ""]))
+    names = ("labels/strong.tsv", "labels/weak.tsv", "labels/durations.tsv", "logmel_digests.csv")
+    info = DatasetInfo(
+        name=name,
+        made=made,
+        recipe=recipe,
+        classes=CLASSES,
+        manifest_digest=manifest.digest,
+        snrs=snrs,
+        features=snrs,
+        audio_format="wav",
+        comparable=False,
+        not_comparable=("made up for a test",),
+        clips=len(manifest.clips),
+        folds=manifest.folds,
+        files={file: sha256((folder / file).read_bytes()) for file in names},
+    )
+    write_info(folder, info)

@@ -69,7 +69,7 @@ def test_any_ratios_come_through(values: list[float]) -> None:
 
 @pytest.mark.parametrize("text", ["ten", "nan", "inf", "-inf", "101", "", "1,0", "0x10"])
 def test_what_is_no_ratio(text: str) -> None:
-    with pytest.raises(click.BadParameter, match=re.escape(f"'{text}' is not a ratio in dB; expected numbers such as")):
+    with pytest.raises(click.BadParameter, match=re.escape(f"'{text}' is not an SNR in dB; expected values such as")):
         decibel(text)
 
 
@@ -100,9 +100,9 @@ def failing(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         ("make --recpe mini", "no such option.*--recpe.*--recipe"),
         ("make --recipe remix2018", r"unknown recipe 'remix2018' \(did you mean 'remix2019'\?\)"),
         ("make --recipe nowhere.yaml", "nowhere.yaml: no such recipe file"),
-        ("make --snr ten", "'ten' is not a ratio in dB; expected numbers such as 0 10 20"),
-        ("make --snr 0 nan 20", "'nan' is not a ratio in dB"),
-        ("make --snr 0 ten", "'ten' is not a ratio in dB"),
+        ("make --snr ten", "'ten' is not an SNR in dB; expected values such as 0 10 20"),
+        ("make --snr 0 nan 20", "'nan' is not an SNR in dB"),
+        ("make --snr 0 ten", "'ten' is not an SNR in dB"),
         ("make --snr", "--snr.*requires an argument"),
         ("make --fold 0", "'--fold'.*0 is not in the range x>=1"),
         ("make --fold one", "'--fold'.*'one' is not a valid integer"),

@@ -30,12 +30,12 @@ CLIPS = (
     Clip("00002", 2, "b.wav", "bus", "town-2", (Event(0, "z.wav", "Hi-hat", 0.1, 0.75),)),
 )  # fmt: skip
 NAMES = ("00000.wav", "00001.wav", "00002.wav")
-SECONDS = {"x.wav": 30.0, "y.wav": 1 / 3, "z.wav": 0.7500001}
+AVAILABLE = {("x.wav", None): 30.0, ("y.wav", None): 1 / 3, ("z.wav", None): 0.7500001}
 RECIPE = parse_recipe(tiny.RECIPE | {"plan": {}, "mix": {"sample_rate": 32000}, "features": {}}, "ten seconds")
 
 
 def test_strong_labels_end_with_the_recording_the_longest_event_or_the_clip() -> None:
-    assert labels.strong(RECIPE, CLIPS, NAMES, SECONDS).decode().splitlines() == [
+    assert labels.strong(RECIPE, CLIPS, NAMES, AVAILABLE).decode().splitlines() == [
         "filename\tonset\toffset\tevent_label",
         "00000.wav\t0.5\t2.5\tKnock",  # 30 s recorded, 2 s at most
         "00000.wav\t1.25\t1.583333\tBark",  # a third of a second recorded
@@ -63,12 +63,14 @@ def test_attribution_names_every_recording_once_sorted() -> None:
         ("y.wav", "Bark", True, "10", "Attribution", "u"),
     ]
     table = pd.DataFrame(rows, columns=["file", "label", "verified", "origin", "licence", "url"])
-    catalogue = Catalogue("made up", table, "", FileReader(Path()))
-    assert labels.attribution(Manifest(CLIPS), catalogue).decode().splitlines() == [
-        "event_file,event_label,source_url,licence",
-        'x.wav,Knock,9,"by, with a comma"',
-        "y.wav,Bark,u,Attribution",
-        "z.wav,Hi-hat,https://example.org/7,Creative Commons 0",
+    events = Catalogue("made up", table, "", FileReader(Path()))
+    scenes = Catalogue("folder street", table[["file", "label"]], "", FileReader(Path()))
+    assert labels.attribution(Manifest(CLIPS), scenes, events).decode().splitlines() == [
+        "kind,file,label,source_url,licence",
+        'event,x.wav,Knock,9,"by, with a comma"',
+        "event,y.wav,Bark,u,Attribution",
+        "event,z.wav,Hi-hat,https://example.org/7,Creative Commons 0",
+        *(f"scene,{clip.scene_file},{clip.scene_label},folder street,unknown" for clip in CLIPS[:2]),
     ]
 
 

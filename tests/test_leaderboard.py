@@ -284,7 +284,7 @@ def test_predictions_handed_in_again_replace_the_old(tmp_path: Path, dataset: Da
 def comparable(dataset: Dataset) -> Dataset:
     """The same clips, taken for the published data set."""
     recipe = dataset.recipe.model_copy(update={"name": "remix2019"})
-    return replace(dataset, info=dataset.info | {"not_comparable": []}, recipe=recipe)
+    return replace(dataset, info=dataset.info.model_copy(update={"not_comparable": (), "recipe": recipe}))
 
 
 def test_differences_to_published_figures_only_on_the_published_data(tmp_path: Path, dataset: Dataset) -> None:
@@ -316,7 +316,7 @@ def test_differences_to_published_figures_only_on_the_published_data(tmp_path: P
 def test_another_recipe_is_not_comparable_even_if_it_says_nothing(tmp_path: Path, dataset: Dataset) -> None:
     fake_run(tmp_path, dataset)
     records = [r for row in score(workspace=tmp_path).rows for c in row.conditions.values() for r in c.records]
-    own = replace(dataset, info=dataset.info | {"not_comparable": []})
+    own = replace(dataset, info=dataset.info.model_copy(update={"not_comparable": ()}))
     board = make_leaderboard(own, group_records(records), [])
     assert board.why_not_comparable == ("the published rows are on remix2019, these on fake",)
 

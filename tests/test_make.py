@@ -152,10 +152,14 @@ def test_every_recording_used_is_attributed(made: Dataset, corpus: Path) -> None
         rows = list(csv.DictReader(file))
     with (corpus / tiny.FSD_TABLE).open() as file:
         table = {row["fname"]: row for row in csv.DictReader(file)}
-    assert [row["event_file"] for row in rows] == sorted(made.manifest.event_files)
-    for row in rows:
-        source = table[row["event_file"]]
-        assert row["event_label"] == source["label"]
+    events = [row for row in rows if row["kind"] == "event"]
+    scenes = [row for row in rows if row["kind"] == "scene"]
+    assert [row["file"] for row in events] == sorted(made.manifest.event_files)
+    assert [row["file"] for row in scenes] == sorted({clip.scene_file for clip in made.clips})
+    assert all("non-commercial use only" in row["licence"] for row in scenes)
+    for row in events:
+        source = table[row["file"]]
+        assert row["label"] == source["label"]
         assert row["source_url"] == f"https://freesound.org/s/{source['freesound_id']}"
         assert row["licence"] == source["license"]
 
@@ -177,11 +181,11 @@ def test_an_unfinished_data_set_of_another_kind_is_not_gone_on_with(
     copied: Dataset, corpus: Path, tiny_recipe: Recipe
 ) -> None:
     other = parse_recipe(tiny.changed(tiny.RECIPE, mix__sample_rate=8001), "other")
-    with pytest.raises(InputError, match=r"another recipe.*--out"):
+    with pytest.raises(InputError, match=r"another recipe \(mix.sample_rate 8000, now 8001\).*--out"):
         make(recipe=other, sources=corpus, out=copied.path, jobs=1)
     with pytest.raises(InputError, match=r"another audio format.*--out"):
         make(recipe=tiny_recipe, sources=corpus, out=copied.path, jobs=1, audio_format="flac")
-    with pytest.raises(InputError, match=r"another manifest.*24 clips, asked for 8"):
+    with pytest.raises(InputError, match=r"another manifest.*24 clips, now 8"):
         make(recipe=tiny_recipe, sources=corpus, out=copied.path, jobs=1, clips_per_fold=2)
 
 

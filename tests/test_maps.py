@@ -16,6 +16,7 @@ from sklearn.metrics import f1_score
 
 from remixbench import find_dataset, make, score, train
 from remixbench.dataset.dataset import Dataset
+from remixbench.dataset.info import read_info, write_info
 from remixbench.errors import InputError
 from remixbench.leaderboard.evaluate_run import ideal_masks, read_fold_reference
 from remixbench.leaderboard.record import Record, content_digest, read_record
@@ -121,11 +122,11 @@ def test_figures_stand_in_the_leaderboard_and_are_computed_once(workspace: Path)
 
 
 def test_a_run_without_maps_and_a_data_set_without_stems_leave_it_blank(workspace: Path) -> None:
-    file = workspace / "datasets" / "mini" / "dataset.json"
-    text = file.read_text()
-    file.write_text(json.dumps(json.loads(text) | {"stems": []}))
+    folder = workspace / "datasets" / "mini"
+    info = read_info(folder)
+    write_info(folder, info.model_copy(update={"stems": ()}))
     assert "mask_f1" not in scored(workspace).metrics
-    file.write_text(text)
+    write_info(folder, info)
     assert "mask_f1" in scored(workspace).metrics  # stems made later are found
     (workspace / RUN / "predictions" / "maps.npz").unlink()
     assert "mask_f1" not in scored(workspace).metrics
@@ -162,8 +163,8 @@ def test_a_submission_with_maps_is_checked_as_far_as_there_are_stems(workspace: 
     with pytest.raises(InputError, match=r"mask_f1 is 0.99, but its predictions give 0\.\d+; nothing was added"):
         score(folder, workspace=workspace, dataset="mini", add=file)
     shutil.rmtree(workspace / "runs")  # what was scored here with stems is evidence as well
-    info = workspace / "datasets" / "mini" / "dataset.json"
-    info.write_text(json.dumps(json.loads(info.read_text()) | {"stems": []}))
+    mini = workspace / "datasets" / "mini"
+    write_info(mini, read_info(mini).model_copy(update={"stems": ()}))
     score(folder, workspace=workspace, dataset="mini", add=file)  # the rest is right, and this nobody can say
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from remixbench.dataset.masks import active_frames, class_masks, ideal_binary_mask, ideal_ratio_mask
-from remixbench.dataset.stems import Stems
+from remixbench.dataset.mix import Stems
 from remixbench.recipe import Features
 
 RATE = 16000

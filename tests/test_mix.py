@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.make import make
 from remixbench.dataset.manifest import Clip, Event
-from remixbench.dataset.stems import Stems, exact_mixture, mixture, to_int16
+from remixbench.dataset.mix import Stems, exact_mixture, mixture, to_int16
 from remixbench.recipe import parse_recipe
 
 RATE = 8000

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from remixbench.cli import run
-from remixbench.dataset.drawn import origins
 from remixbench.dataset.manifest import Manifest, read_manifest
 from remixbench.dataset.plan import draw
+from remixbench.dataset.plan_grouped import origins
 from remixbench.errors import InputError
 from remixbench.recipe import data_folder, parse_recipe
 from remixbench.sources.audio import FileReader

@@ -78,7 +78,7 @@ def test_a_recipe_that_is_not_there(name: str, message: str) -> None:
         ({"mix__snrs": [0, float("inf")]}, "mix.snrs.1: found inf; "),
         ({"mix__level": "peak"}, "mix.level: found 'peak'; input should be 'rms' or 'lufs'"),
         ({"plan": [1, 2]}, r"plan: found \[1, 2\]; input should be a valid dictionary"),
-        ({"plan__polyphony": [3, 1]}, r"plan.polyphony: found .*expected a range of 1 to 20 such as \[1, 4\]"),
+        ({"plan__polyphony": [3, 1]}, r"plan.polyphony: found .*expected a range of 0 to 20 such as \[1, 4\]"),
         ({"plan__polyphony": 4}, "plan: .*polyphony 4 needs as many onsets, found 3"),
         ({"plan__onsets": [0.1, 0.7, 2.0]}, "an onset of 2 s lies beyond the clip of 2 s"),
         ({"plan__onsets": [0.1, -0.7, 1.0]}, "plan.onsets.*found -0.7; "),

@@ -17,7 +17,8 @@ import tiny
 from tiny import differing, tree
 
 from remixbench.cli import run
-from remixbench.dataset import build, render
+from remixbench.dataset import make as make_module
+from remixbench.dataset import render
 from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.make import make
 from remixbench.errors import InputError, RemixbenchError
@@ -29,7 +30,8 @@ KILLED = Path(__file__).with_name("killed.py")
 
 def of_one_name(folder: Path) -> dict[str, bytes]:
     files = tree(folder)
-    files["dataset.json"] = json.dumps(json.loads(files["dataset.json"]) | {"name": "any"}).encode()
+    # the name is part of dataset.json's own digest
+    files["dataset.json"] = json.dumps(json.loads(files["dataset.json"]) | {"name": "any", "digest": ""}).encode()
     return files
 
 
@@ -76,7 +78,7 @@ def test_a_worker_that_is_killed_is_one_line(
         os.kill(os.getpid(), signal.SIGKILL)
 
     killed.__module__ = "__main__"  # so that the function itself is sent to the workers
-    monkeypatch.setattr(build, "make_block", killed)
+    monkeypatch.setattr(make_module, "make_block", killed)
     recipe = tiny.write_recipe(tmp_path, tiny.RECIPE)
     status = run(["make", "--recipe", str(recipe), "--sources", str(corpus), "--out", str(tmp_path / "tiny"),
                   "--jobs", "2"])  # fmt: skip
@@ -213,8 +215,8 @@ def test_a_finished_data_set_that_cannot_be_written_to_is_left_in_peace(
     def no_lock(*_: object, **__: object) -> None:
         raise RemixbenchError("a lock was asked for")
 
-    monkeypatch.setattr(build.work, "only_one", no_lock)
-    monkeypatch.setattr(build.work, "wait_for", no_lock)
+    monkeypatch.setattr(make_module, "exclusive_lock", no_lock)
+    monkeypatch.setattr(make_module, "waiting_lock", no_lock)
     assert make(recipe=tiny_recipe, sources=corpus, out=copied.path, jobs=1, stems=True) is not None
     shutil.rmtree(copied.path / "snr_10")
     with pytest.raises(RemixbenchError, match="a lock was asked for"):

@@ -12,7 +12,7 @@ import tiny
 from tiny import differing, tree
 
 from remixbench.cli import run
-from remixbench.dataset import build
+from remixbench.dataset import make as make_module
 from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.make import make
 from remixbench.errors import InputError, RemixbenchError
@@ -79,7 +79,7 @@ def test_a_share_that_is_at_work_cannot_be_started_twice(
     corpus: Path, tiny_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "tiny"
-    real, refused = build._render_blocks, []
+    real, refused = make_module._render_blocks, []
 
     def meanwhile(*args: object) -> None:
         if not refused:
@@ -90,7 +90,7 @@ def test_a_share_that_is_at_work_cannot_be_started_twice(
             make(recipe=tiny_recipe, sources=corpus, out=out, jobs=1, shard=(2, 2))
         real(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(build, "_render_blocks", meanwhile)
+    monkeypatch.setattr(make_module, "_render_blocks", meanwhile)
     assert make(recipe=tiny_recipe, sources=corpus, out=out, jobs=1, shard=(1, 2)) is not None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -19,14 +20,15 @@ from remixbench.cli.options import ManyCommand, many, shard_option, snr_option
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the data set.")
 @many("--fold", type=click.IntRange(1), metavar="N...", help="Only these folds.")
 @click.option("--clips-per-fold", type=click.IntRange(1), metavar="N", help="Only the first N clips of each fold.")
-@click.option("--jobs", type=int, default=-1, metavar="N", help="Processes at once. [default: one a core]")
+@click.option("--jobs", type=int, default=-1, metavar="N", help="Parallel processes. [default: one per core]")
 @click.option("--backend", type=click.Choice(["loky", "threading", "dask"]), default="loky", show_default=True,
-              help="joblib's.")  # fmt: skip
+              help="Of joblib.")  # fmt: skip
 @click.option("--scheduler", metavar="ADDRESS", help="Of the Dask scheduler, such as tcp://node1:8786.")
 @shard_option
 @click.option("--audio-format", type=click.Choice(["wav", "flac"]), default="wav", show_default=True,
               help="Both hold the same samples.")  # fmt: skip
-@click.option("--stems", is_flag=True, help="Also write two-channel files (events, scene).")
+@click.option("--stems", is_flag=False, flag_value="sum", type=click.Choice(["sum", "events"]), metavar="[events]",
+              help="Also write stems: two channels (events, scene), or with `events` one per event.")  # fmt: skip
 @click.option("--no-features", is_flag=True, help="Do not write log-mel features.")
 @click.pass_obj
 def command(
@@ -43,13 +45,13 @@ def command(
     backend: str,
     scheduler: str | None,
     shard: tuple[int, int],
-    audio_format: str,
-    stems: bool,
+    audio_format: Literal["wav", "flac"],
+    stems: Literal["sum", "events"] | None,
     no_features: bool,
 ) -> None:
     """Make a data set: audio, labels and features at every SNR, from a recipe's manifest.
 
-    Killed at any moment, the same command goes on where it was.
+    If interrupted, rerun to resume.
 
     Example: remixbench make --snr 0 10 20 --jobs 8
     """
@@ -58,7 +60,8 @@ def command(
     dataset = make(
         workspace=settings.workspace, recipe=recipe, manifest=manifest, replan=replan, sources=sources, out=out,
         snr=snr, fold=fold, clips_per_fold=clips_per_fold, jobs=jobs, backend=backend, scheduler=scheduler,
-        shard=shard, audio_format=audio_format, stems=stems, features=not no_features, progress=settings.progress(),
+        shard=shard, audio_format=audio_format, stems=stems or False, features=not no_features,
+        progress=settings.progress(),
     )  # fmt: skip
     if dataset is not None:
         click.echo(dataset.path)

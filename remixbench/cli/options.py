@@ -7,12 +7,13 @@ click has no such options. A command of class `ManyCommand` rewrites `--snr 0 10
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+
+from remixbench.errors import InputError
 
 F = TypeVar("F", bound=Callable[..., Any])
 _NUMBER = re.compile(r"[-+]?(\d|\.\d)|[-+]?(inf|nan)", re.IGNORECASE)
@@ -59,13 +60,12 @@ def many(*names: str, **attributes: Any) -> Callable[[F], F]:
 
 def decibel(value: str) -> float:
     """Return a signal-to-noise ratio; the type of an option."""
+    from remixbench.recipe import parse_snr
+
     try:
-        number = float(value)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number) or abs(number) > 100:
-        raise click.BadParameter(f"'{value}' is not a ratio in dB; expected numbers such as 0 10 20")
-    return number + 0.0  # -0 becomes 0
+        return parse_snr(value)
+    except InputError as error:
+        raise click.BadParameter(str(error).removeprefix(f"--snr {value}: ")) from None
 
 
 def share(value: str | tuple[int, int]) -> tuple[int, int]:

@@ -20,10 +20,10 @@ def command(settings: Settings, recipe: str, out: Path, sources: Path | None, re
 
     Example: remixbench plan --recipe remix2019 --out my-manifest --report
     """
-    from remixbench.dataset.leaks import leak_lines
-    from remixbench.dataset.planning import plan
+    from remixbench.dataset.leakage import leakage_lines
+    from remixbench.dataset.plan import plan
 
     manifest, found = plan(recipe=recipe, out=out, workspace=settings.workspace, sources=sources, report=report)
-    for line in leak_lines(found) if found else ():
+    for line in leakage_lines(found) if found else ():
         click.echo(line)
     click.echo(f"{out}: {len(manifest.clips)} clips in {len(manifest.folds)} folds, digest {manifest.digest}")

@@ -6,8 +6,9 @@ Rows of `weak`, `features` and `roles` are in the order of the manifest's clips.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,24 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from remixbench.dataset.info import DatasetInfo, read_info
 from remixbench.dataset.manifest import Clip, Manifest, read_manifest
 from remixbench.errors import InputError, nearest
-from remixbench.files import read_json
-from remixbench.recipe import Recipe, parse_recipe
+from remixbench.files import read_json, sha256
+from remixbench.recipe import Recipe
 
-FORMAT = 2
-# keys of dataset.json that must be there, with their types
-KEYS = {
-    "format": int,
-    "name": str,
-    "recipe": dict,
-    "classes": list,
-    "snrs": list,
-    "manifest_digest": str,
-    "not_comparable": list,
-    "audio_format": str,
-    "files": dict,
-}
+REMEDY = "restore it, or run the `remixbench make` that made the data set, which makes it again"
 
 
 def snr_folder(snr: float) -> str:
@@ -41,70 +31,81 @@ def snr_folder(snr: float) -> str:
     return f"snr_{float(snr):.12g}"
 
 
-@dataclass(frozen=True)
+def pcm_digest(samples: NDArray[np.int16]) -> str:
+    """Return the SHA-256 of 16-bit samples, little endian, channels interleaved; the same for wav and flac."""
+    return hashlib.sha256(np.ascontiguousarray(samples, dtype="<i2").data).hexdigest()
+
+
+def logmel_digest(frames: NDArray[np.float32]) -> str:
+    """Return the SHA-256 of the log-mel of a clip, (frames, n_mels), as float32 little endian."""
+    return hashlib.sha256(np.ascontiguousarray(frames, dtype="<f4").data).hexdigest()
+
+
+@dataclass(frozen=True, repr=False)
 class Dataset:
-    """A data set on disk: its folder, what `dataset.json` says of it, and its manifest."""
+    """A data set on disk: its folder, the content of its `dataset.json`, and its manifest."""
 
     path: Path
-    info: dict[str, Any]
-    recipe: Recipe
+    info: DatasetInfo
     manifest: Manifest
 
     @staticmethod
     def open(path: Path) -> Dataset:
-        """Open the data set in the folder `path`.
+        """Open the data set in the folder `path`, and check its manifest, labels and tables of digests.
 
         Raises
         ------
         InputError
-            If it is not a finished data set, or its files contradict each other.
+            If it is not a finished data set, or one of these files was altered since it was made.
         """
-        file = path / "dataset.json"
-        if not file.exists():
-            raise InputError(f"{path}: not a finished data set (no dataset.json); `remixbench make` makes one")
-        info = read_json(file)
-        for key, kind in KEYS.items():
-            if not isinstance(info.get(key), kind):
-                raise InputError(
-                    f"{file}: key '{key}' is missing or not of type {kind.__name__}; make the data set again"
-                )
-        if info["format"] != FORMAT:
-            raise InputError(
-                f"{file}: format {info['format']}, this version reads format {FORMAT}; make the data set again"
-            )
-        dataset = Dataset(path, info, parse_recipe(info["recipe"], str(file)), read_manifest(path / "manifest"))
-        if dataset.manifest.digest != info["manifest_digest"]:
+        info = read_info(path)
+        dataset = Dataset(path, info, read_manifest(path / "manifest"))
+        if dataset.manifest.digest != info.manifest_digest:
             raise InputError(
                 f"{path / 'manifest'}: is not the manifest that the data set was made from (digest"
-                f" {dataset.manifest.digest[:12]}, dataset.json says {info['manifest_digest'][:12]});"
-                " restore it, or make the data set again with --out"
+                f" {dataset.manifest.digest[:12]}, dataset.json says {info.manifest_digest[:12]}); {REMEDY}"
             )
+        for name, problem in altered_files(path, info):
+            raise InputError(f"{path / name}: {problem}; {REMEDY}")
         return dataset
+
+    def __repr__(self) -> str:
+        """Return what fits a line of a notebook."""
+        snrs = ", ".join(f"{snr:g}" for snr in self.snrs)
+        return (
+            f"Dataset('{self.path}': {len(self.clips)} clips in folds {', '.join(map(str, self.manifest.folds))} at"
+            f" {snrs} dB, {len(self.classes)} classes)"
+        )
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe that the data set was made from."""
+        return self.info.recipe
 
     @property
     def name(self) -> str:
         """The name under which runs and leaderboard are kept."""
-        return str(self.info["name"])
+        return self.info.name
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The labels of the event table, sorted."""
-        return tuple(self.info["classes"])
+        return self.info.classes
 
     @property
     def snrs(self) -> tuple[float, ...]:
         """The signal-to-noise ratios made, ascending, in dB."""
-        return tuple(float(snr) for snr in self.info["snrs"])
+        return self.info.snrs
 
     @property
     def not_comparable(self) -> tuple[str, ...]:
         """Why no figure may stand beside published ones; empty where it may."""
-        return tuple(self.info["not_comparable"])
+        return self.info.not_comparable
 
     @property
     def manifest_digest(self) -> str:
         """The manifest's digest: rows of different digests never share a table."""
-        return str(self.info["manifest_digest"])
+        return self.info.manifest_digest
 
     @property
     def clips(self) -> tuple[Clip, ...]:
@@ -114,7 +115,7 @@ class Dataset:
     @cached_property
     def filenames(self) -> tuple[str, ...]:
         """The audio file name of every clip, as the label files name it."""
-        return tuple(f"{clip.id}.{self.info['audio_format']}" for clip in self.clips)
+        return tuple(f"{clip.id}.{self.info.audio_format}" for clip in self.clips)
 
     @cached_property
     def folds(self) -> NDArray[np.int64]:
@@ -203,18 +204,40 @@ class Dataset:
         InputError
             If there is no such clip or SNR, or its file is missing or not readable.
         """
-        from remixbench.sources.audio import read_audio
+        path = self.audio_path(clip, snr)
+        samples = _read_pcm(path)
+        if self._digests("digests.csv", snr).get(path.stem, "") != pcm_digest(samples):
+            raise InputError(f"{path}: its samples differ from digests.csv; delete it, and run `remixbench make` again")
+        return samples.astype(np.float32) / np.float32(32768)
 
-        samples, _ = read_audio(self.audio_path(clip, snr))
-        return samples.astype(np.float32)
+    def stems(self, clip: Clip | str, snr: float) -> NDArray[np.int16]:
+        """Return the stems of a clip at `snr` dB, (channels, samples): events first, the scene last.
+
+        With `make --stems` there is one channel of events, with `make --stems events` one per event, in the order of
+        the manifest.
+
+        Raises
+        ------
+        InputError
+            If there are none, or the file is missing, not readable or altered.
+        """
+        if snr not in self.info.stems:
+            raise InputError(f"{self.path}: has no stems at {snr:g} dB; `remixbench make --stems` adds them")
+        path = self.stems_path(clip, snr)
+        samples = _read_pcm(path)
+        if self._digests("stems_digests.csv", snr).get(path.stem, "") != pcm_digest(samples):
+            raise InputError(
+                f"{path}: its samples differ from stems_digests.csv; delete it, and run `remixbench make` again"
+            )
+        return np.atleast_2d(samples.T)
 
     def _file(self, clip: Clip | str, snr: float, kind: str) -> Path:
         self.require_snr(snr)
-        name = f"{clip.id}.{self.info['audio_format']}" if isinstance(clip, Clip) else self._filename(clip)
+        name = f"{clip.id}.{self.info.audio_format}" if isinstance(clip, Clip) else self._filename(clip)
         return self.path / snr_folder(snr) / kind / name
 
     def _filename(self, clip: str) -> str:
-        name = f"{clip.removesuffix('.' + self.info['audio_format'])}.{self.info['audio_format']}"
+        name = f"{clip.removesuffix(f'.{self.info.audio_format}')}.{self.info.audio_format}"
         if name not in self._rows:
             raise InputError(
                 f"{self.path}: has no clip '{clip}'{nearest(clip, [other.id for other in self.clips])};"
@@ -250,6 +273,85 @@ class Dataset:
                 f"{path}: found {array.dtype} {array.shape}, expected float32 {expected}; delete and make it again"
             )
         return array
+
+    def verify_features(self, snr: float, rows: Iterable[int] | None = None) -> None:
+        """Check the log-mel of the clips `rows` (all of them by default) at `snr` dB against their digests.
+
+        Raises
+        ------
+        InputError
+            Naming the first clip whose log-mel was altered since it was made.
+        """
+        features = self.features(snr)
+        digests = self._digests("logmel_digests.csv", snr)
+        for row in range(len(self.clips)) if rows is None else rows:
+            if logmel_digest(features[row]) != digests.get(self.clips[row].id):
+                raise InputError(
+                    f"{self.path / snr_folder(snr) / 'logmel.npy'}: the log-mel of clip {self.clips[row].id} was"
+                    " altered since it was made; `remixbench verify` lists all such clips, `remixbench make` makes"
+                    " them again"
+                )
+
+    def features_digest(self, snr: float) -> str:
+        """Return a SHA-256 over the log-mel of all clips at `snr` dB, from their digests.
+
+        Raises
+        ------
+        InputError
+            If there is no log-mel at `snr` dB.
+        """
+        digests = self._digests("logmel_digests.csv", snr)
+        if not digests:
+            self.features(snr)
+        return sha256("".join(digests.get(clip.id, "") for clip in self.clips).encode())
+
+    def _digests(self, name: str, snr: float) -> dict[str, str]:
+        return self._digest_tables(name).get(float(snr), {})
+
+    def _digest_tables(self, name: str) -> dict[float, dict[str, str]]:
+        if name not in self._read_tables:
+            self._read_tables[name] = read_digests(self.path / name)
+        return self._read_tables[name]
+
+    @cached_property
+    def _read_tables(self) -> dict[str, dict[float, dict[str, str]]]:
+        return {}
+
+
+def altered_files(folder: Path, info: DatasetInfo) -> list[tuple[str, str]]:
+    """Return the small files of a data set that are missing or differ from their digests, each with what is wrong."""
+    found = []
+    for name, digest in info.files.items():
+        path = folder / name
+        if not path.is_file():
+            found.append((name, "missing"))
+        elif sha256(path.read_bytes()) != digest:
+            found.append((name, "differs from its digest in dataset.json"))
+    return found
+
+
+def read_digests(path: Path) -> dict[float, dict[str, str]]:
+    """Return the digest of each clip at each SNR from a table clip_id, snr, sha256; {} where there is no such table."""
+    tables: dict[float, dict[str, str]] = {}
+    try:
+        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))[1:]
+        for clip, snr, digest in rows:
+            tables.setdefault(float(snr), {})[clip] = digest
+    except (OSError, ValueError, csv.Error):
+        return {}
+    return tables
+
+
+def _read_pcm(path: Path) -> NDArray[np.int16]:
+    """Read a file of ours as its 16-bit samples, (samples,) or (samples, channels)."""
+    import soundfile
+
+    try:
+        samples: NDArray[np.int16] = soundfile.read(path, dtype="int16")[0]
+    except soundfile.LibsndfileError as error:
+        reason = f"not readable ({error.error_string})" if path.exists() else "missing"
+        raise InputError(f"{path}: {reason}; {REMEDY}") from None
+    return samples
 
 
 def find_folder(workspace: Path, dataset: str | Path | None = None) -> Path:

@@ -7,6 +7,7 @@ processes, also on several machines, may share the folder.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -16,16 +17,14 @@ from typing import Protocol
 
 import numpy as np
 
-from remixbench.dataset.mix import level_of, loudest_window, resample
-from remixbench.dataset.stems import Signal
+from remixbench.dataset.manifest import ExcerptKey
+from remixbench.dataset.mix import Signal, level_of, loudest_window, resample
 from remixbench.errors import InputError
 from remixbench.files import atomic_path, read_json, write_json
 from remixbench.recipe import Recipe
 from remixbench.sources.catalogue import Reader
 
-BLOCK = 32
-
-Wanted = tuple[str, float | None]  # a recording, and from which second if the manifest fixes it
+RECORDINGS_PER_BLOCK = 32
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,8 @@ class Excerpt:
     seconds : length of the whole recording
     level : amplitude of the whole resampled recording by the recipe's measure, linear
     start : where the excerpt starts in the recording, seconds
-    samples : length of the excerpt at the recipe's rate
+    samples : length of the excerpt at the recipe's sample rate
+    digest : SHA-256 of the decoded recording
     """
 
     file: str
@@ -46,6 +46,32 @@ class Excerpt:
     level: float
     start: float
     samples: int
+    digest: str
+
+    @property
+    def available(self) -> float:
+        """Seconds from where the excerpt starts to the end of the recording."""
+        return self.seconds - self.start
+
+
+def recording_digest(samples: Signal) -> str:
+    """Return the SHA-256 of a decoded recording, as float32: 24 bits, which is what recordings have."""
+    return hashlib.sha256(np.ascontiguousarray(samples, dtype="<f4").data).hexdigest()
+
+
+def require_unchanged(kind: str, file: str, digest: str, expected: str | None) -> None:
+    """Refuse a recording whose samples are not those that the data set was made from.
+
+    Raises
+    ------
+    InputError
+        Naming the recording; nothing is checked where `expected` is None.
+    """
+    if expected not in (None, digest):
+        raise InputError(
+            f"{file}: the {kind} recording changed since the data set was made; restore it, or make another data set"
+            " with --out"
+        )
 
 
 def longest_excerpt(recipe: Recipe) -> int:
@@ -78,23 +104,28 @@ def prepare(recipe: Recipe, reader: Reader, file: str, fixed: float | None) -> t
     else:
         start = 0
     excerpt = whole[start : start + room]
-    if not np.any(excerpt):  # said here, so that an excerpt that can be mended is never kept
+    if not np.any(excerpt):  # said here, so that an excerpt that can be replaced is never kept
         raise InputError(
             f"{file}: nothing is heard of it, its {room / mix.sample_rate:.3g} s from {start / mix.sample_rate:.3g} s"
             " on are silent; leave it out of the table"
         )
     level = level_of(whole, mix.sample_rate, mix.level) if mix.snr_reference == "recording" else 1.0
-    return Excerpt(file, len(samples) / rate, level, start / mix.sample_rate, len(excerpt)), excerpt
+    return Excerpt(
+        file, len(samples) / rate, level, start / mix.sample_rate, len(excerpt), recording_digest(samples)
+    ), excerpt
 
 
-def make_block(recipe: Recipe, reader: Reader, folder: Path, index: int, wanted: list[Wanted]) -> None:
-    """Prepare one block of recordings and write it, unless it is there."""
+def make_block(
+    recipe: Recipe, reader: Reader, folder: Path, index: int, wanted: list[ExcerptKey], expected: dict[str, str]
+) -> None:
+    """Prepare one block of recordings and write it, unless it is there; `expected` are their digests, where known."""
     if (folder / f"{index:05d}.json").exists():
         return
     block = np.zeros((len(wanted), longest_excerpt(recipe)))
     known = []
     for row, (file, start) in enumerate(wanted):
         facts, excerpt = prepare(recipe, reader, file, start)
+        require_unchanged("event", file, facts.digest, expected.get(file))
         block[row, : len(excerpt)] = excerpt
         known.append(asdict(facts))
     with atomic_path(folder / f"{index:05d}.npy") as beside, beside.open("wb") as out:
@@ -107,10 +138,10 @@ def make_block(recipe: Recipe, reader: Reader, folder: Path, index: int, wanted:
 class Excerpts(Protocol):
     """Gives excerpts, wherever they are kept."""
 
-    def facts(self, wanted: Wanted) -> Excerpt:
+    def facts(self, wanted: ExcerptKey) -> Excerpt:
         """Return what is known of an excerpt."""
 
-    def samples(self, wanted: Wanted, count: int) -> Signal:
+    def samples(self, wanted: ExcerptKey, count: int) -> Signal:
         """Return the first `count` samples of an excerpt, or all if it has fewer."""
 
 
@@ -120,11 +151,11 @@ class FreshExcerpts:
     def __init__(self, recipe: Recipe, reader: Reader, keep: int = 256) -> None:
         self._prepare = lru_cache(maxsize=keep)(lambda wanted: prepare(recipe, reader, *wanted))
 
-    def facts(self, wanted: Wanted) -> Excerpt:
+    def facts(self, wanted: ExcerptKey) -> Excerpt:
         """Return what is known of an excerpt."""
         return self._prepare(wanted)[0]
 
-    def samples(self, wanted: Wanted, count: int) -> Signal:
+    def samples(self, wanted: ExcerptKey, count: int) -> Signal:
         """Return the first `count` samples of an excerpt."""
         return self._prepare(wanted)[1][:count]
 
@@ -132,12 +163,12 @@ class FreshExcerpts:
 class StoredExcerpts:
     """Reads excerpts from the blocks in a folder."""
 
-    def __init__(self, folder: Path, wanted: Sequence[Wanted]) -> None:
+    def __init__(self, folder: Path, wanted: Sequence[ExcerptKey]) -> None:
         self._folder = folder
-        self._place = {key: divmod(k, BLOCK) for k, key in enumerate(wanted)}
+        self._place = {key: divmod(k, RECORDINGS_PER_BLOCK) for k, key in enumerate(wanted)}
         self._facts: dict[int, list[Excerpt]] = {}
 
-    def facts(self, wanted: Wanted) -> Excerpt:
+    def facts(self, wanted: ExcerptKey) -> Excerpt:
         """Return what is known of an excerpt."""
         block, row = self._place[wanted]
         if block not in self._facts:
@@ -145,7 +176,7 @@ class StoredExcerpts:
             self._facts[block] = [Excerpt(**facts) for facts in known]
         return self._facts[block][row]
 
-    def samples(self, wanted: Wanted, count: int) -> Signal:
+    def samples(self, wanted: ExcerptKey, count: int) -> Signal:
         """Return the first `count` samples of an excerpt; only they are read from disk."""
         block, row = self._place[wanted]
         # mapped only for the moment of the copy, so that memory does not grow with what was read

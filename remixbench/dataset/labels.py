@@ -7,31 +7,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from remixbench.dataset.manifest import Clip, Manifest, number, to_csv
+from remixbench.dataset.manifest import Clip, Event, ExcerptKey, Manifest, number, to_csv
 from remixbench.recipe import Recipe
 from remixbench.sources.catalogue import Catalogue
 
+# where scenes come from and on which terms, as their records say
+SCENE_TERMS = {
+    "tau2019": ("Tampere University licence, non-commercial use only", "https://doi.org/10.5281/zenodo.2589280"),
+    "synthetic": ("Creative Commons 0", ""),
+}
 DECIMALS = 6  # of seconds: below a sample, above the rounding of sums
 
 
-def heard_seconds(longest: float, recording: float, onset: float, clip: float) -> float:
-    """Return how long an event is heard: at most `longest`, its recording, and what is left of the clip."""
-    return min(longest, recording, clip - onset)
+def event_seconds(event: Event, available: float, clip_seconds: float) -> float:
+    """Return how long an event lasts: at most its `max_duration`, what its recording has, and what is left of the clip.
+
+    `available` is the length of its recording from where the excerpt starts, in seconds.
+    """
+    return min(event.max_duration, available, clip_seconds - event.onset)
 
 
-def strong(recipe: Recipe, clips: Sequence[Clip], filenames: Sequence[str], durations: Mapping[str, float]) -> bytes:
+def strong(
+    recipe: Recipe, clips: Sequence[Clip], filenames: Sequence[str], available: Mapping[ExcerptKey, float]
+) -> bytes:
     """Return strong.tsv: filename, onset, offset, event_label; one empty row for a clip without events.
 
-    `durations` gives, for each event recording, the seconds that are usable from where its excerpt starts.
+    `available` gives, for each excerpt (recording, fixed start), the seconds from its start to the recording's end.
     """
     rows: list[tuple[str, ...]] = []
     for clip, name in zip(clips, filenames, strict=True):
         if not clip.events:
             rows.append((name, "", "", ""))
         for event in sorted(clip.events, key=lambda event: (event.onset, event.index)):
-            left = durations[event.file] - (event.start or 0.0)
-            heard = heard_seconds(event.max_duration, left, event.onset, recipe.mix.duration)
-            offset = round(event.onset + heard, DECIMALS)
+            seconds = event_seconds(event, available[event.file, event.start], recipe.mix.duration)
+            offset = round(event.onset + seconds, DECIMALS)
             rows.append((name, number(round(event.onset, DECIMALS)), number(offset), event.label))
     return to_csv(("filename", "onset", "offset", "event_label"), rows, "\t")
 
@@ -56,9 +65,12 @@ def _tsv(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bytes:
     return "".join("\t".join(row) + "\n" for row in (header, *rows)).encode("utf-8")
 
 
-def attribution(manifest: Manifest, events: Catalogue) -> bytes:
-    """Return ATTRIBUTION.csv: every event recording used, with its place of origin and licence, sorted by file."""
+def attribution(manifest: Manifest, scenes: Catalogue, events: Catalogue) -> bytes:
+    """Return ATTRIBUTION.csv: every recording used, with where it comes from and its licence; events, then scenes."""
     used = set(manifest.event_files)
     table = events.table[events.table["file"].isin(used)].sort_values("file")
-    rows = [(row.file, row.label, row.url or row.origin, row.licence) for row in table.itertuples(index=False)]
-    return to_csv(("event_file", "event_label", "source_url", "licence"), rows)
+    rows = [("event", row.file, row.label, row.url or row.origin, row.licence) for row in table.itertuples(index=False)]
+    licence, url = SCENE_TERMS.get(scenes.source, ("unknown", ""))
+    named = sorted({(clip.scene_file, clip.scene_label) for clip in manifest.clips})
+    rows += [("scene", file, label, url or scenes.source, licence) for file, label in named]
+    return to_csv(("kind", "file", "label", "source_url", "licence"), rows)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from remixbench.dataset import asked, finish, work
-from remixbench.dataset.choose import choose
+from remixbench.dataset.checkpoint import CLIPS_PER_BLOCK, Checkpoint, block_count, waiting_lock
 from remixbench.dataset.dataset import Dataset, as_tuple, snr_folder
-from remixbench.dataset.excerpts import BLOCK, make_block
+from remixbench.dataset.excerpts import RECORDINGS_PER_BLOCK, make_block
+from remixbench.dataset.finalize import finalize, publish, read_recordings
+from remixbench.dataset.info import AudioFormat, StemKind
+from remixbench.dataset.inputs import check_options, parse_snrs, resolve_inputs
 from remixbench.dataset.manifest import Manifest, write_manifest
-from remixbench.dataset.render import Job, render_block
+from remixbench.dataset.render import RenderJob, render_block
+from remixbench.dataset.spec import DatasetSpec, Target, logmel_file, missing_blocks, read_existing
+from remixbench.files import exclusive_lock
 from remixbench.parallel import Workers
 from remixbench.progress import SILENT, Progress
 from remixbench.recipe import Recipe
-from remixbench.sources.catalogue import Catalogue
 
 
 def make(
@@ -32,12 +35,12 @@ def make(
     backend: str = "loky",
     scheduler: str | None = None,
     shard: tuple[int, int] = (1, 1),
-    audio_format: str = "wav",
-    stems: bool = False,
+    audio_format: AudioFormat = "wav",
+    stems: bool | StemKind = False,
     features: bool = True,
     progress: Progress = SILENT,
 ) -> Dataset | None:
-    """Make a data set, or go on with one, or add ratios to one.
+    """Make a data set, resume an unfinished one, add SNRs to one, or restore what was lost of one.
 
     Parameters
     ----------
@@ -47,104 +50,56 @@ def make(
     replan : draw the manifest anew from the sources' tables
     sources : where the sources lie, if not in the workspace
     out : folder of the data set, if not `datasets/<recipe>` in the workspace
-    snr : signal-to-noise ratios in dB; those of the recipe by default
+    snr : SNRs in dB; those of the recipe by default
     fold, clips_per_fold : make a part: only these folds, only their first clips
-    jobs : processes at once; -1 for one a core
+    jobs : parallel processes; -1 for one per core
     backend, scheduler : of joblib: loky, threading, or dask at the address of a scheduler
-    shard : (I, N), the I-th of N shares of the work; the last to finish makes the data set whole
+    shard : (I, N), the I-th of N shards of the work; the last to finish completes the data set
     audio_format : wav or flac; both hold the same samples
-    stems : also write two-channel files (events, scene)
+    stems : also write stems: True or "sum" for two channels (events, scene), "events" for one per event and the scene
     features : write log-mel features
     progress : what to report to
 
     Returns
     -------
-    The data set, or None if this shard is done and others are not.
+    The data set, or None if this shard is finished and others are not.
 
     Raises
     ------
     InputError
-        For anything asked for or given that is not usable as it is.
+        For an argument or a file that is not usable as it is.
     RemixbenchError
-        If another process is at work on the data set.
+        If another process is making the data set.
     """
-    asked.check(backend, audio_format, jobs, clips_per_fold, shard, scheduler)
-    named = asked.ratios(as_tuple(snr))
+    check_options(backend, audio_format, jobs, clips_per_fold, shard, scheduler, stems)
+    given = parse_snrs(as_tuple(snr))
     workspace = Path(workspace)
-    chosen = choose(workspace, recipe, manifest, replan, None if sources is None else Path(sources),
-                    as_tuple(fold), clips_per_fold, progress)  # fmt: skip
-    snrs = named or asked.ratios(chosen.recipe.mix.snrs)
-    folder = Path(out) if out is not None else workspace / "datasets" / chosen.recipe.name
-    request = finish.Request(
-        folder, chosen.recipe, chosen.manifest, chosen.not_comparable, audio_format, stems, features,
-        {"scenes": chosen.scenes.digest, "events": chosen.events.digest},
-    )  # fmt: skip
-    unfinished = work.Work(folder / ".work")
-    there = finish.existing(request)
-    if finish.unmade(request, there, snrs) or unfinished.folder.is_dir():
-        with work.only_one(lock_file(folder, f"make-{shard[0]}-of-{shard[1]}"), folder):
-            # no other share may finish between the look and the start
-            with work.wait_for(lock_file(folder, "finish")):
-                there = finish.existing(request)
-                if todo := finish.unmade(request, there, snrs):
-                    _open(request, unfinished, todo)
-                elif there is not None:  # a process was killed before it could drop its work
-                    unfinished.close([value for value in there.snrs if finish.is_made(request, there, value)])
+    inputs = resolve_inputs(workspace, recipe, manifest, replan, None if sources is None else Path(sources),
+                            as_tuple(fold), clips_per_fold, progress)  # fmt: skip
+    folder = Path(out) if out is not None else workspace / "datasets" / inputs.recipe.name
+    kind: StemKind | None = "sum" if stems is True else stems or None
+    target = Target(folder.resolve(), inputs.recipe, audio_format, kind, features)
+    spec = DatasetSpec(target, inputs.manifest, inputs.scenes, inputs.events, inputs.not_comparable)
+    snrs = given or parse_snrs(inputs.recipe.mix.nominal_snrs)
+    checkpoint = Checkpoint(target.folder / ".work")
+    info = read_existing(spec)
+    if missing_blocks(spec, info, snrs) or checkpoint.folder.is_dir():
+        busy = f"{folder}: another `make` is at work on it; wait for it, or choose another --out"
+        with exclusive_lock(lock_file(folder, f"make-{shard[0]}-of-{shard[1]}"), busy):
+            # no other shard may finish between the check and the start
+            with waiting_lock(lock_file(folder, "finish")):
+                publish(checkpoint, target.folder)
+                info = read_existing(spec)
+                if todo := missing_blocks(spec, info, snrs):
+                    _open(spec, checkpoint, todo)
+                elif info is not None:  # a process was killed before it could remove its checkpoint
+                    checkpoint.close([value for value in info.snrs if not missing_blocks(spec, info, [value])])
             if todo:
+                progress.say(_announcement(folder, info is None, todo, len(spec.manifest.clips)))
                 workers = Workers(jobs, backend, scheduler)
-                return _make(request, unfinished, chosen.scenes, chosen.events, todo, shard, workers, progress)
-    assert there is not None
-    progress.say(f"{folder}: {_all_made(there, snrs)}; nothing to do")
-    return there
-
-
-def _open(request: finish.Request, unfinished: work.Work, snrs: tuple[float, ...]) -> None:
-    """Lay out the folders and files to be filled; nothing that is there is lost."""
-    folder, recipe, manifest = request.folder, request.recipe, request.manifest
-    unfinished.open(request.job(), snrs)
-    write_manifest(manifest, folder / "manifest")
-    for snr in snrs:
-        for kind in ("audio", "stems") if request.stems else ("audio",):
-            (folder / snr_folder(snr) / kind).mkdir(parents=True, exist_ok=True)
-        # when all is done, the file may have been moved to its place already
-        if request.features and _unfinished_blocks(unfinished, manifest, [snr]):
-            unfinished.open_logmel(snr, (len(manifest.clips), recipe.frames, recipe.features.n_mels))
-
-
-def _all_made(there: Dataset, snrs: Sequence[float]) -> str:
-    return f"{len(there.clips)} clips at {', '.join(f'{value:g}' for value in snrs)} dB are made"
-
-
-def _make(
-    request: finish.Request,
-    unfinished: work.Work,
-    scenes: Catalogue,
-    events: Catalogue,
-    snrs: tuple[float, ...],
-    shard: tuple[int, int],
-    workers: Workers,
-    progress: Progress,
-) -> Dataset | None:
-    folder, recipe, manifest = request.folder, request.recipe, request.manifest
-    wanted = manifest.excerpts
-    job = Job(folder.resolve(), unfinished.folder.resolve(), recipe, snrs, request.audio_format, request.stems,
-              request.features, scenes.reader, wanted)  # fmt: skip
-    blocks = _unfinished_blocks(unfinished, manifest, snrs)
-    mine = [block for block in blocks if block % shard[1] == shard[0] - 1]
-
-    _prepare_excerpts(job, events, manifest, mine, workers, progress)
-    _render_blocks(job, unfinished, manifest, mine, workers, progress)
-    with work.wait_for(lock_file(folder, "finish")):
-        there = finish.existing(request)
-        if there is not None and not any(map(unfinished.is_open, snrs)):
-            return there  # another share finished it in the meantime
-        if left := _unfinished_blocks(unfinished, manifest, snrs):
-            progress.say(
-                f"{folder}: share {shard[0]} of {shard[1]} is done; {len(left)} blocks of other shares are not"
-            )
-            return None
-        dataset = finish.finish(request, there, unfinished, events, snrs)
-    progress.say(f"{folder}: {_all_made(dataset, dataset.snrs)}")
+                return _make(spec, checkpoint, tuple(todo), shard, workers, progress, folder)
+    dataset = Dataset.open(folder)
+    progress.say(f"{folder}: {_ready(dataset, snrs)}; nothing to do")
     return dataset
 
 
@@ -153,44 +108,131 @@ def lock_file(folder: Path, purpose: str) -> Path:
     return folder.resolve().parent / f".{folder.resolve().name}.{purpose}.lock"
 
 
-def _unfinished_blocks(unfinished: work.Work, manifest: Manifest, snrs: Sequence[float]) -> list[int]:
-    blocks = range(work.block_count(len(manifest.clips)))
-    return [block for block in blocks if any(not unfinished.is_done(snr, block) for snr in snrs)]
+def _open(spec: DatasetSpec, checkpoint: Checkpoint, todo: Mapping[float, Sequence[int]]) -> None:
+    """Lay out the folders and files to be filled; nothing that is there is lost."""
+    target, blocks = spec.target, block_count(len(spec.manifest.clips))
+    fresh = [snr for snr in todo if not checkpoint.is_open(snr)]
+    checkpoint.open(spec.resume_key(), tuple(todo))
+    write_manifest(spec.manifest, target.folder / "manifest")
+    for snr in todo:
+        for kind in ("audio", "stems") if target.stems else ("audio",):
+            (target.folder / snr_folder(snr) / kind).mkdir(parents=True, exist_ok=True)
+        intact = sorted(set(range(blocks)) - set(todo[snr])) if snr in fresh else []
+        # when all is done, the file may have been moved to its place already
+        if target.features and _unfinished_blocks(checkpoint, spec.manifest, [snr]):
+            checkpoint.open_logmel(snr, spec.logmel_shape, logmel_file(spec, snr) if intact else None)
+        for block in intact:
+            checkpoint.keep(snr, block, [])
+
+
+def _announcement(folder: Path, new: bool, todo: Mapping[float, Sequence[int]], clips: int) -> str:
+    at = ", ".join(f"{snr:g}" for snr in todo)
+    most = min(clips, CLIPS_PER_BLOCK * max(map(len, todo.values())))
+    return f"{folder}: making {clips} clips at {at} dB" if new else f"{folder}: making up to {most} clips at {at} dB"
+
+
+def _ready(dataset: Dataset, snrs: Sequence[float]) -> str:
+    return f"{len(dataset.clips)} clips ready at {', '.join(f'{value:g}' for value in snrs)} dB"
+
+
+def _make(
+    spec: DatasetSpec,
+    checkpoint: Checkpoint,
+    snrs: tuple[float, ...],
+    shard: tuple[int, int],
+    workers: Workers,
+    progress: Progress,
+    shown: Path,
+) -> Dataset | None:
+    """Make the unfinished blocks of a shard, and finalize the data set if no other shard is unfinished."""
+    manifest, folder = spec.manifest, spec.target.folder
+    info = read_existing(spec)
+    expected = read_recordings(folder, info)
+    job = RenderJob(spec.target, checkpoint.folder, snrs, spec.scenes.reader, manifest.excerpts)
+    blocks = _unfinished_blocks(checkpoint, manifest, snrs)
+    mine = [block for block in blocks if block % shard[1] == shard[0] - 1]
+
+    _prepare_excerpts(spec, checkpoint, mine, expected, workers, progress)
+    _render_blocks(job, checkpoint, manifest, mine, expected, workers, progress)
+    with waiting_lock(lock_file(folder, "finish")):
+        info = read_existing(spec)
+        if info is not None and not any(map(checkpoint.is_open, snrs)):
+            return Dataset.open(shown)  # another shard completed it in the meantime
+        if left := _unfinished_blocks(checkpoint, manifest, snrs):
+            progress.say(
+                f"{shown}: shard {shard[0]} of {shard[1]} is finished; {len(left)} blocks of other shards are not"
+            )
+            return None
+        finalize(spec, info, checkpoint, snrs)
+    dataset = Dataset.open(shown)
+    progress.say(f"{shown}: {_ready(dataset, dataset.snrs)}")
+    return dataset
+
+
+def _unfinished_blocks(checkpoint: Checkpoint, manifest: Manifest, snrs: Sequence[float]) -> list[int]:
+    blocks = range(block_count(len(manifest.clips)))
+    return [block for block in blocks if any(not checkpoint.is_done(snr, block) for snr in snrs)]
 
 
 def _rows(manifest: Manifest, block: int) -> list[int]:
-    first = block * work.CLIPS_A_BLOCK
-    return list(range(first, min(first + work.CLIPS_A_BLOCK, len(manifest.clips))))
+    first = block * CLIPS_PER_BLOCK
+    return list(range(first, min(first + CLIPS_PER_BLOCK, len(manifest.clips))))
 
 
 def _prepare_excerpts(
-    job: Job, events: Catalogue, manifest: Manifest, blocks: Sequence[int], workers: Workers, progress: Progress
+    spec: DatasetSpec,
+    checkpoint: Checkpoint,
+    blocks: Sequence[int],
+    expected: Mapping[tuple[str, str], str],
+    workers: Workers,
+    progress: Progress,
 ) -> None:
     """Decode and resample, once, every event recording that the blocks of clips use."""
-    position = {key: k for k, key in enumerate(job.wanted)}
+    manifest = spec.manifest
+    position = {key: k for k, key in enumerate(manifest.excerpts)}
     used = {
-        position[event.file, event.start] // BLOCK
+        position[event.file, event.start] // RECORDINGS_PER_BLOCK
         for block in blocks
         for row in _rows(manifest, block)
         for event in manifest.clips[row].events
     }
-    folder = job.work / "excerpts"
+    folder = checkpoint.folder / "excerpts"
     todo = sorted(index for index in used if not (folder / f"{index:05d}.json").exists())
-    parts = {index: list(job.wanted[index * BLOCK : (index + 1) * BLOCK]) for index in todo}
-    tasks = ((job.recipe, events.reader, folder, index, part) for index, part in parts.items())
-    with progress.bar("events", sum(map(len, parts.values())), "recordings") as advance:
+    if not todo:
+        return
+    parts = {
+        index: list(manifest.excerpts[index * RECORDINGS_PER_BLOCK : (index + 1) * RECORDINGS_PER_BLOCK])
+        for index in todo
+    }
+    tasks = (
+        (spec.target.recipe, spec.events.reader, folder, index, part,
+         {file: expected["event", file] for file, _ in part if ("event", file) in expected})
+        for index, part in parts.items()
+    )  # fmt: skip
+    with progress.bar("Preparing", sum(map(len, parts.values())), "recordings") as advance:
         for _, part in zip(workers.run(make_block, tasks, len(todo)), parts.values(), strict=True):
             advance(len(part))
 
 
 def _render_blocks(
-    job: Job, unfinished: work.Work, manifest: Manifest, blocks: Sequence[int], workers: Workers, progress: Progress
+    job: RenderJob,
+    checkpoint: Checkpoint,
+    manifest: Manifest,
+    blocks: Sequence[int],
+    expected: Mapping[tuple[str, str], str],
+    workers: Workers,
+    progress: Progress,
 ) -> None:
-    """Render blocks of clips; this process notes each as done when its records have come back."""
-    rows = [_rows(manifest, block) for block in blocks]
-    tasks = ((job, part, [manifest.clips[row] for row in part]) for part in rows)
-    with progress.bar(f"mixing at {len(job.snrs)} SNRs", sum(map(len, rows)), "clips") as advance:
-        for block, records in zip(blocks, workers.run(render_block, tasks, len(rows)), strict=True):
+    """Render blocks of clips; this process notes each as finished when its records have come back."""
+    clips = [[manifest.clips[row] for row in _rows(manifest, block)] for block in blocks]
+    tasks = (
+        (job, _rows(manifest, block), part,
+         {c.scene_file: expected["scene", c.scene_file] for c in part if ("scene", c.scene_file) in expected})
+        for block, part in zip(blocks, clips, strict=True)
+    )  # fmt: skip
+    label = f"Mixing at {len(job.snrs)} SNR{'s' * (len(job.snrs) > 1)}"
+    with progress.bar(label, sum(map(len, clips)), "clips") as advance:
+        for block, records in zip(blocks, workers.run(render_block, tasks, len(clips)), strict=True):
             for snr in job.snrs:
-                unfinished.keep(snr, block, [record for record in records if record["snr"] == snr])
+                checkpoint.keep(snr, block, [record for record in records if record["snr"] == snr])
             advance(len(records) // len(job.snrs))

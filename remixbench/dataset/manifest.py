@@ -1,8 +1,8 @@
 """The manifest: which scene and which events make each clip. Two CSV files, and a third where clips have roles.
 
-`clips.csv`: clip_id, fold, scene_file, scene_label, scene_location.
+`clips.csv`: clip_id, fold, scene_file, scene_label, scene_location; `scene_start` (seconds) where a plan draws it.
 `events.csv`: clip_id, event_index, event_file, event_label, onset, max_duration; `event_start` where a plan
-fixes the excerpt, `snr_offset` (dB, added to the nominal ratio) where a recipe draws levels.
+fixes the excerpt, `snr_offset` (dB, added to the nominal SNR) where a recipe draws levels.
 `roles.csv`: clip_id, fold_1, fold_2, ...: what the clip is (train, validation or test) when that fold is tested.
 """
 
@@ -13,6 +13,7 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from remixbench.errors import InputError
@@ -24,6 +25,10 @@ OPTIONAL_EVENT_COLUMNS = ("event_start", "snr_offset")
 ROLES = ("train", "validation", "test")
 OUTSIDE = re.compile(r"^/|\\|(^|/)\.\.(/|$)|[\x00-\x1f]")  # file names that would leave their folder
 CLIP_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+ExcerptKey = tuple[str, float | None]
+"""What is used of an event recording: its file, and the start in seconds where the manifest fixes it."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Clip:
-    """One clip: a scene, the events in it in order of their index, and its role for every tested fold."""
+    """One clip: a scene and from which second on, its events by index, and its role for every tested fold."""
 
     id: str
     fold: int
@@ -50,6 +55,7 @@ class Clip:
     scene_location: str
     events: tuple[Event, ...]
     roles: tuple[str, ...] = ()
+    scene_start: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,7 @@ class Manifest:
         return tuple(sorted({clip.fold for clip in self.clips}))
 
     @property
-    def excerpts(self) -> tuple[tuple[str, float | None], ...]:
+    def excerpts(self) -> tuple[ExcerptKey, ...]:
         """Every (event recording, fixed start) used, once, in order of first use."""
         return tuple(dict.fromkeys((event.file, event.start) for clip in self.clips for event in clip.events))
 
@@ -89,10 +95,13 @@ class Manifest:
                 if spread:
                     row += (number(event.snr_offset),)
                 rows.append(row)
+        cut = any(clip.scene_start for clip in self.clips)
+        clip_rows: list[tuple[object, ...]] = [
+            (c.id, c.fold, c.scene_file, c.scene_label, c.scene_location, *((number(c.scene_start),) if cut else ()))
+            for c in self.clips
+        ]
         files = {
-            "clips.csv": to_csv(
-                CLIP_COLUMNS, [(c.id, c.fold, c.scene_file, c.scene_label, c.scene_location) for c in self.clips]
-            ),
+            "clips.csv": to_csv(CLIP_COLUMNS + ("scene_start",) * cut, clip_rows),
             "events.csv": to_csv(header, rows),
         }
         if self.clips and self.clips[0].roles:
@@ -100,7 +109,7 @@ class Manifest:
             files["roles.csv"] = to_csv(("clip_id", *folds), [(c.id, *c.roles) for c in self.clips])
         return files
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 over the files, in order of their names: what makes two manifests the same."""
         return sha256(b"".join(f"{name}\n".encode() + data for name, data in sorted(self.files().items())))
@@ -191,6 +200,7 @@ def read_manifest(folder: Path) -> Manifest:
         clips[name] = Clip(
             name, fold, _inside(where, row["scene_file"]), row["scene_label"], row["scene_location"],
             tuple(events.pop(name, ())), roles.get(name, ()),
+            _seconds(where, "scene_start", row.get("scene_start") or "0"),
         )  # fmt: skip
     for file, others in (("events.csv", events), ("roles.csv", roles)):
         if absent := [name for name in others if name not in clips]:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from remixbench.dataset.features import mel_magnitude
-from remixbench.dataset.stems import FULL_SCALE, Stems
+from remixbench.dataset.mix import FULL_SCALE, Stems
 from remixbench.recipe import Features
 
 KONG_MARGIN_DB = 5.0

@@ -19,11 +19,71 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from remixbench.dataset.stems import Rule, Signal, Stems, largest, to_int16
-
+Signal = NDArray[np.float64]
+Quantisation = Literal["floor", "round"]
+FULL_SCALE = 32768
 Level = Literal["rms", "lufs"]
 GATE_SECONDS = 0.4  # the block of ITU-R BS.1770, below which loudness has no standard definition
+
+
+@dataclass(frozen=True)
+class Stems:
+    """The two channels of a clip, each (samples,) int16; their mean is the mixture."""
+
+    events: NDArray[np.int16]
+    scene: NDArray[np.int16]
+
+    def interleaved(self) -> NDArray[np.int16]:
+        """Return both as the file holds them, (samples, 2)."""
+        return np.stack((self.events, self.scene), axis=1)
+
+
+def peak_of(signal: Signal) -> float:
+    """Return the largest absolute sample."""
+    return max(float(signal.max()), -float(signal.min()))
+
+
+def to_int16(signal: Signal, peak: float, rule: Quantisation) -> NDArray[np.int16]:
+    """Divide a signal by `peak` and quantise it to 16 bits.
+
+    `floor` is what libsndfile makes of floats in a WAV file, and so what was released: rint(x · 2^31) clipped
+    at 2^31 - 1, of which the upper 16 bits are kept. `round` is rint(x · 32767), symmetric and without offset.
+    """
+    if rule == "round":
+        scaled = signal * ((FULL_SCALE - 1) / peak)
+        np.rint(scaled, out=scaled)
+        return scaled.astype(np.int16)
+    scaled = signal / peak
+    scaled *= 2.0**31
+    np.rint(scaled, out=scaled)
+    np.minimum(scaled, 2.0**31 - 1, out=scaled)
+    steps = np.empty(len(scaled), dtype=np.int16)
+    steps[:] = scaled.astype("<i4").view("<i2")[1::2]  # the upper halves
+    return steps
+
+
+def full_scale(rule: Quantisation) -> int:
+    """Return what 1.0 becomes in 16-bit steps, but for clipping at the top."""
+    return FULL_SCALE if rule == "floor" else FULL_SCALE - 1
+
+
+def mixture(stems: Stems) -> NDArray[np.int16]:
+    """Return the mean of the two stems, (samples,), halves rounded to even: the mono file."""
+    a, b = stems.events, stems.scene
+    # in 16 bits throughout, which is several times faster than a wider sum
+    mean: NDArray[np.int16] = (a >> 1) + (b >> 1) + (a & b & 1)
+    mean += (a ^ b) & mean & 1
+    return mean
+
+
+def exact_mixture(stems: Stems) -> NDArray[np.float32]:
+    """Return the mean of the two stems in [-1, 1], (samples,), exact in float32: what features are computed from."""
+    total = stems.scene.astype(np.float32)
+    total += stems.events
+    total *= 0.5 / FULL_SCALE
+    return total
 
 
 @dataclass(frozen=True)
@@ -122,7 +182,7 @@ def overlapping(events: Sequence[Placed]) -> bool:
     return any(before[1] > after[0] for before, after in pairwise(parts))
 
 
-def lay(events: Sequence[Placed], gains: Sequence[float], length: int, overwrite: bool) -> Signal:
+def sum_events(events: Sequence[Placed], gains: Sequence[float], length: int, overwrite: bool) -> Signal:
     """Put events into an empty clip of `length` samples: later ones overwrite (as released) or add."""
     signal = np.zeros(length)
     for event, gain in zip(events, gains, strict=True):
@@ -137,25 +197,46 @@ def mix(
     scene: Signal,
     events: Sequence[Placed],
     gains: Sequence[float],
-    rule: Rule,
+    rule: Quantisation,
     overwrite: bool,
 ) -> tuple[Stems, float]:
     """Put scaled events and a scene on two 16-bit channels, and return them with their common peak.
 
     The peak is of both before quantising; it becomes full scale.
     """
-    scene_peak = largest(scene)
+    scene_peak = peak_of(scene)
     if overlapping(events):
-        laid = lay(events, gains, len(scene), overwrite)
-        peak = max(scene_peak, largest(laid))
-        return Stems(to_int16(laid, peak, rule), to_int16(scene, peak, rule)), peak
+        summed = sum_events(events, gains, len(scene), overwrite)
+        peak = max(scene_peak, peak_of(summed))
+        return Stems(to_int16(summed, peak, rule), to_int16(scene, peak, rule)), peak
     # most of the events' channel is silent: scale and quantise only where it is not
     scaled = [event.samples * gain for event, gain in zip(events, gains, strict=True)]
-    peak = max([scene_peak, *map(largest, scaled)])
+    peak = max([scene_peak, *map(peak_of, scaled)])
     heard = np.zeros(len(scene), dtype=np.int16)
     for event, samples in zip(events, scaled, strict=True):
         heard[event.part] = to_int16(samples, peak, rule)
     return Stems(heard, to_int16(scene, peak, rule)), peak
+
+
+def event_stems(
+    stems: Stems,
+    events: Sequence[Placed],
+    gains: Sequence[float],
+    peak: float,
+    rule: Quantisation,
+    overwrite: bool,
+) -> NDArray[np.int16]:
+    """Return each event on a channel of its own, quantised at the clip's `peak`: (events, samples).
+
+    Where no events overlap, their sum is exactly the events' channel of `stems`; where they do, up to half a step of
+    rounding per event remains between the two.
+    """
+    channels = np.zeros((len(events), len(stems.scene)), dtype=np.int16)
+    for k, (event, gain) in enumerate(zip(events, gains, strict=True)):
+        channels[k, event.part] = to_int16(event.samples * gain, peak, rule)
+        if overwrite:
+            channels[:k, event.part] = 0
+    return channels
 
 
 def achieved_snr(
@@ -173,12 +254,12 @@ def achieved_snr(
     the others is taken out of the events' channel first. NaN where either side is silent after quantisation.
     """
     add = not overwrite and overlapping(events)
-    laid = lay(events, gains, len(stems.scene), overwrite) if add else None
+    summed = sum_events(events, gains, len(stems.scene), overwrite) if add else None
     ratios = []
     for event, gain in zip(events, gains, strict=True):
         own = stems.events[event.part].astype(np.float64)
-        if laid is not None:
-            own -= scale * (laid[event.part] - gain * event.samples)
+        if summed is not None:
+            own -= scale * (summed[event.part] - gain * event.samples)
         above = level_of(own, rate, measure)
         below = level_of(stems.scene[event.part].astype(np.float64), rate, measure)
         ratios.append(20 * math.log10(above / below) if above > 0 and below > 0 else math.nan)

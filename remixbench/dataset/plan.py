@@ -1,21 +1,56 @@
-"""From a recipe and the tables of its sources to a manifest. Needs no audio.
+"""`plan`: from a recipe and the tables of its sources to a manifest. Needs no audio.
 
 `released_plan` repeats the draws of the released data set in their order, with numpy's legacy generator
-(Deshmukh et al. 2021, after Kong et al. 2019). The draws of `grouped` recipes are in `drawn.py`.
+(Deshmukh et al. 2021, after Kong et al. 2019). The draws of recipes with `method: grouped` are in `plan_grouped.py`.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
-from remixbench.dataset.drawn import drawn_plan
-from remixbench.dataset.manifest import Clip, Event, Manifest
+from remixbench.dataset.leakage import leakage_report
+from remixbench.dataset.manifest import Clip, Event, Manifest, write_manifest
+from remixbench.dataset.plan_grouped import grouped_plan
 from remixbench.errors import InputError
-from remixbench.recipe import Recipe
+from remixbench.files import write_json
+from remixbench.recipe import Recipe, load_recipe
+from remixbench.sources import load_catalogues
 from remixbench.sources.catalogue import Catalogue
 
 
-def draw(recipe: Recipe, scenes: Catalogue, events: Catalogue) -> Manifest:
+def plan(
+    *,
+    recipe: str | Path | Recipe,
+    out: str | Path,
+    workspace: str | Path = ".",
+    sources: str | Path | None = None,
+    report: bool = False,
+) -> tuple[Manifest, dict[str, Any] | None]:
+    """Draw the manifest of a recipe and write it to the folder `out`; with `report`, also its report.json.
+
+    Returns the manifest, and what is in the report: leakage between roles, balance of classes, coverage of onsets.
+
+    Raises
+    ------
+    InputError
+        If the recipe or a table is missing or malformed.
+    """
+    loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    folder = Path(workspace) / "sources" if sources is None else Path(sources)
+    scenes, events = load_catalogues(loaded, folder)
+    manifest = draw_manifest(loaded, scenes, events)
+    write_manifest(manifest, Path(out))
+    if not report:
+        return manifest, None
+    found = leakage_report(loaded, manifest, events)
+    write_json(Path(out) / "report.json", found)
+    return manifest, found
+
+
+def draw_manifest(recipe: Recipe, scenes: Catalogue, events: Catalogue) -> Manifest:
     """Draw the manifest of a recipe from the tables of its sources.
 
     The same recipe and tables always give the same manifest.
@@ -25,7 +60,7 @@ def draw(recipe: Recipe, scenes: Catalogue, events: Catalogue) -> Manifest:
     InputError
         If a fold has no events to draw from.
     """
-    method = released_plan if recipe.plan.method == "released" else drawn_plan
+    method = released_plan if recipe.plan.method == "released" else grouped_plan
     return method(recipe, scenes, events)
 
 

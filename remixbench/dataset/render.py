@@ -1,17 +1,19 @@
 """From clips of a manifest to audio files and log-mel rows: the work of one task, in one process.
 
-A task is a block of clips; it decodes and resamples each scene once for all signal-to-noise ratios, writes the
-files, and returns a small record of each clip and ratio (digest, levels). It never returns audio.
+A task is a block of clips; it decodes and resamples each scene once for all SNRs, writes the
+files, and returns a small record per clip and SNR (digests, levels). It never returns audio.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import math
 import os
+import secrets
 import wave
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,93 +21,114 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from remixbench.dataset.dataset import snr_folder
-from remixbench.dataset.excerpts import Excerpts, StoredExcerpts, Wanted
+from remixbench.dataset.dataset import logmel_digest, pcm_digest, snr_folder
+from remixbench.dataset.excerpts import Excerpts, StoredExcerpts, recording_digest, require_unchanged
 from remixbench.dataset.features import logmel
-from remixbench.dataset.labels import heard_seconds
-from remixbench.dataset.manifest import Clip
-from remixbench.dataset.mix import Placed, achieved_snr, event_gains, level_of, mix, resample
-from remixbench.dataset.stems import Signal, Stems, exact_mixture, full_scale, mixture
+from remixbench.dataset.labels import event_seconds
+from remixbench.dataset.manifest import Clip, ExcerptKey
+from remixbench.dataset.mix import (
+    Placed,
+    Signal,
+    Stems,
+    achieved_snr,
+    event_gains,
+    event_stems,
+    exact_mixture,
+    full_scale,
+    level_of,
+    mix,
+    mixture,
+    resample,
+)
+from remixbench.dataset.spec import Target
 from remixbench.errors import InputError
 from remixbench.recipe import Recipe
 from remixbench.sources.catalogue import Reader
 
 
 @dataclass(frozen=True)
-class Job:
+class RenderJob:
     """Everything a task needs to know; small, and the same for all tasks of a `make`.
 
     Attributes
     ----------
-    folder : of the data set
-    work : folder of unfinished work in it
-    recipe, snrs, audio_format, stems, features : what to make
+    target : what to write where
+    checkpoint : folder of unfinished work
+    snrs : SNRs to mix at, in dB
     scenes : reads scene recordings
-    wanted : all excerpts of the manifest, in the order in which they are kept
+    excerpts : all excerpts of the manifest, in the order in which they are kept
     """
 
-    folder: Path
-    work: Path
-    recipe: Recipe
+    target: Target
+    checkpoint: Path
     snrs: tuple[float, ...]
-    audio_format: str
-    stems: bool
-    features: bool
     scenes: Reader
-    wanted: tuple[Wanted, ...]
+    excerpts: tuple[ExcerptKey, ...]
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """One clip at one ratio: its stems, and the ratio achieved for each event, in dB."""
+    """One clip at one SNR: its stems, the SNR achieved for each event in dB, and each event's own channel."""
 
     stems: Stems
     achieved: tuple[float, ...]
+    event_stems: Callable[[], NDArray[np.int16]]
+
+    def interleaved_events(self) -> NDArray[np.int16]:
+        """Return one channel per event and the scene as the last, as a file holds them: (samples, events + 1)."""
+        return np.concatenate((self.event_stems(), self.stems.scene[None])).T
 
 
-def read_scene(recipe: Recipe, reader: Reader, file: str) -> Signal:
-    """Return a scene at the recipe's rate, cut to the length of a clip, at level 1.
+def read_scene(recipe: Recipe, reader: Reader, clip: Clip) -> tuple[Signal, str]:
+    """Return the scene of a clip at the recipe's sample rate, cut to the length of a clip, at level 1; and its digest.
 
     Raises
     ------
     InputError
         If it cannot be read, is too short, or is silent.
     """
-    mix = recipe.mix
+    mix, file = recipe.mix, clip.scene_file
     samples, rate = reader.read(file)
+    digest = recording_digest(samples)
     whole = resample(samples, rate, mix.sample_rate)
-    if len(whole) < mix.samples:
+    start = int(clip.scene_start * mix.sample_rate)
+    if mix.short_scenes == "loop" and len(whole) < start + mix.samples:
+        whole = np.resize(whole, start + mix.samples)
+    if len(whole) < start + mix.samples:
         raise InputError(
-            f"{file}: the scene lasts {len(samples) / rate:.2f} s, a clip of this recipe {mix.duration:g} s;"
-            " leave it out of the table or fetch it again"
+            f"{file}: the scene lasts {len(samples) / rate:.2f} s, a clip of this recipe {mix.duration:g} s"
+            + (f" from {clip.scene_start:g} s on" if start else "")
+            + "; leave it out of the table, fetch it again, or set mix.short_scenes to loop"
         )
     # the released code takes the level over the whole recording, which for its scenes is the clip
-    scene = whole[: mix.samples]
+    scene = whole[start : start + mix.samples]
     if not np.any(scene):
         raise InputError(f"{file}: the scene is silent, so it has no level to mix at; leave it out of the table")
     # the released definition is by RMS; an excerpt's level is taken against the scene under it, at any scale
-    return np.divide(scene, level_of(scene, mix.sample_rate, mix.level if mix.snr_reference == "recording" else "rms"))
+    measure = mix.level if mix.snr_reference == "recording" else "rms"
+    return np.divide(scene, level_of(scene, mix.sample_rate, measure)), digest
 
 
 def place_events(recipe: Recipe, clip: Clip, excerpts: Excerpts) -> list[Placed]:
-    """Return the events of a clip as they are heard, before their level is set.
+    """Return the events of a clip, cut to what is in the clip, before their level is set.
 
     Raises
     ------
     InputError
-        If an excerpt is silent, or so short that nothing of it is heard.
+        If an excerpt is silent, or so short that nothing of it is in the clip.
     """
     mix = recipe.mix
     placed = []
     for event in clip.events:
-        facts = excerpts.facts((event.file, event.start))
-        heard = heard_seconds(event.max_duration, facts.seconds - facts.start, event.onset, mix.duration)
+        key = (event.file, event.start)
+        facts = excerpts.facts(key)
+        seconds = event_seconds(event, facts.available, mix.duration)
         first = int(event.onset * mix.sample_rate)
-        count = min(int((event.onset + heard) * mix.sample_rate) - first, facts.samples, mix.samples - first)
-        samples = excerpts.samples((event.file, event.start), max(count, 0))
+        count = min(int((event.onset + seconds) * mix.sample_rate) - first, facts.samples, mix.samples - first)
+        samples = excerpts.samples(key, max(count, 0))
         if not np.any(samples):
             raise InputError(
-                f"{event.file}: nothing is heard of it in clip {clip.id} (silent or shorter than a sample);"
+                f"{event.file}: clip {clip.id} has nothing of it (silent or shorter than a sample);"
                 " leave it out of the table"
             )
         level = facts.level if mix.snr_reference == "recording" else level_of(samples, mix.sample_rate, mix.level)
@@ -116,53 +139,64 @@ def place_events(recipe: Recipe, clip: Clip, excerpts: Excerpts) -> list[Placed]
 
 
 def render(recipe: Recipe, scene: Signal, events: list[Placed], snr: float) -> Rendered:
-    """Mix one clip at one ratio."""
+    """Mix one clip at `snr` dB."""
     how = recipe.mix
-    # the released code overwrites, on a grid where events never meet; drawn ones may
+    # the released code overwrites, on a grid where events never meet; grouped plans may draw events that do
     overwrite = how.snr_reference == "recording" and recipe.plan.method == "released"
     gains = event_gains(scene, events, snr, how.sample_rate, how.level, how.snr_reference)
     stems, peak = mix(scene, events, gains, how.quantisation, overwrite)
     scale = full_scale(how.quantisation) / peak
-    return Rendered(stems, tuple(achieved_snr(stems, events, gains, scale, how.sample_rate, how.level, overwrite)))
+    achieved = achieved_snr(stems, events, gains, scale, how.sample_rate, how.level, overwrite)
+    return Rendered(
+        stems, tuple(achieved), partial(event_stems, stems, events, gains, peak, how.quantisation, overwrite)
+    )
 
 
-def render_block(job: Job, rows: list[int], clips: list[Clip]) -> list[dict[str, Any]]:
-    """Make the files of some clips; `rows` are their rows in the feature arrays. Returns a record a clip and ratio."""
-    excerpts = StoredExcerpts(job.work / "excerpts", job.wanted)
+def render_block(job: RenderJob, rows: list[int], clips: list[Clip], expected: dict[str, str]) -> list[dict[str, Any]]:
+    """Make the files of some clips.
+
+    `rows` are their rows in the feature arrays, `expected` the digests of their scenes where known. Returns a record
+    per clip and SNR.
+    """
+    excerpts = StoredExcerpts(job.checkpoint / "excerpts", job.excerpts)
     # the order of BLAS's sums, and so the last bit of a log-mel value, depends on its number of threads
     with threadpool_limits(1, "blas"):
         return [
-            record for row, clip in zip(rows, clips, strict=True) for record in _render_clip(job, row, clip, excerpts)
+            record
+            for row, clip in zip(rows, clips, strict=True)
+            for record in _render_clip(job, row, clip, excerpts, expected.get(clip.scene_file))
         ]
 
 
-def _render_clip(job: Job, row: int, clip: Clip, excerpts: Excerpts) -> list[dict[str, Any]]:
-    scene = read_scene(job.recipe, job.scenes, clip.scene_file)
-    events = place_events(job.recipe, clip, excerpts)
+def _render_clip(
+    job: RenderJob, row: int, clip: Clip, excerpts: Excerpts, expected: str | None
+) -> list[dict[str, Any]]:
+    target, recipe = job.target, job.target.recipe
+    rate = recipe.mix.sample_rate
+    scene, scene_digest = read_scene(recipe, job.scenes, clip)
+    require_unchanged("scene", clip.scene_file, scene_digest, expected)
+    events = place_events(recipe, clip, excerpts)
     records = []
     for snr in job.snrs:
-        rendered = render(job.recipe, scene, events, snr)
-        place = job.folder / snr_folder(snr)
+        rendered = render(recipe, scene, events, snr)
+        place = target.folder / snr_folder(snr)
         mono = mixture(rendered.stems)
-        name = f"{clip.id}.{job.audio_format}"
-        write_audio(place / "audio" / name, mono, job.recipe.mix.sample_rate, job.work / "tmp")
-        achieved = [None if math.isnan(ratio) else ratio for ratio in rendered.achieved]  # JSON has no NaN
-        record = {"clip_id": clip.id, "snr": snr, "pcm": pcm_digest(mono), "achieved": achieved}
-        if job.stems:
-            interleaved = rendered.stems.interleaved()
-            write_audio(place / "stems" / name, interleaved, job.recipe.mix.sample_rate, job.work / "tmp")
-            record["stems"] = pcm_digest(interleaved)
-        if job.features:
-            frames = logmel(exact_mixture(rendered.stems), job.recipe.features, job.recipe.mix.sample_rate)
-            record["logmel"] = hashlib.sha256(frames.data).hexdigest()
-            write_row(job.work / f"{snr_folder(snr)}.npy", row, frames)
+        name = f"{clip.id}.{target.audio_format}"
+        write_audio(place / "audio" / name, mono, rate, job.checkpoint / "tmp")
+        achieved = [None if math.isnan(value) else value for value in rendered.achieved]  # JSON has no NaN
+        record = {
+            "clip_id": clip.id, "snr": snr, "scene": scene_digest, "pcm": pcm_digest(mono), "achieved": achieved
+        }  # fmt: skip
+        if target.stems:
+            channels = rendered.stems.interleaved() if target.stems == "sum" else rendered.interleaved_events()
+            write_audio(place / "stems" / name, channels, rate, job.checkpoint / "tmp")
+            record["stems"] = pcm_digest(channels)
+        if target.features:
+            frames = logmel(exact_mixture(rendered.stems), recipe.features, rate)
+            record["logmel"] = logmel_digest(frames)
+            write_row(job.checkpoint / f"{snr_folder(snr)}.npy", row, frames)
         records.append(record)
     return records
-
-
-def pcm_digest(samples: NDArray[np.int16]) -> str:
-    """Return the SHA-256 of 16-bit samples, little endian, channels interleaved; the same for wav and flac."""
-    return hashlib.sha256(np.ascontiguousarray(samples, dtype="<i2").data).hexdigest()
 
 
 def write_audio(path: Path, samples: NDArray[np.int16], rate: int, temporary: Path) -> None:
@@ -170,7 +204,7 @@ def write_audio(path: Path, samples: NDArray[np.int16], rate: int, temporary: Pa
 
     The unfinished file lies in `temporary`, on the same file system, which goes when the data set is finished.
     """
-    beside = temporary / f"{os.getpid()}-{path.parent.parent.name}-{path.parent.name}-{path.name}"
+    beside = temporary / f"{secrets.token_hex(8)}{path.suffix}"  # process ids recur on machines that share a disk
     if path.suffix == ".wav":
         with wave.open(str(beside), "wb") as file:
             file.setnchannels(1 if samples.ndim == 1 else samples.shape[1])

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from remixbench.dataset.dataset import Dataset, find_folder, snr_folder
+from remixbench.dataset.dataset import (
+    REMEDY,
+    Dataset,
+    altered_files,
+    find_folder,
+    logmel_digest,
+    pcm_digest,
+    read_digests,
+    snr_folder,
+)
 from remixbench.dataset.excerpts import FreshExcerpts
 from remixbench.dataset.features import logmel
-from remixbench.dataset.manifest import Clip
-from remixbench.dataset.render import pcm_digest, place_events, read_scene, render
-from remixbench.dataset.stems import exact_mixture, mixture
+from remixbench.dataset.info import read_info
+from remixbench.dataset.manifest import Clip, read_manifest
+from remixbench.dataset.mix import exact_mixture, mixture
+from remixbench.dataset.render import place_events, read_scene, render
 from remixbench.errors import InputError
-from remixbench.files import sha256
 from remixbench.progress import SILENT, Progress
 from remixbench.sources import load_catalogues
 
@@ -50,14 +57,14 @@ def verify(
         raise InputError(f"--deep {deep}: expected a number of clips, 0 or more")
     folder = dataset.path if isinstance(dataset, Dataset) else find_folder(Path(workspace), dataset)
     try:
-        there = Dataset.open(folder)
+        there = _open(folder)
     except InputError as error:
         if not (folder / "dataset.json").exists():
             raise
-        return [str(error)]  # a manifest or description that was altered: nothing else can be held against it
-    differences = [*_fixed_files(there), *_stray_files(there)]
+        return [str(error)]  # manifest or dataset.json were altered: there is nothing to compare the rest with
+    differences = [*_small_files(there), *_stray_files(there)]
     digests = {snr: _digests(there, "digests.csv", snr) for snr in there.snrs}
-    stems = {snr: _digests(there, "stems_digests.csv", snr) for snr in there.info.get("stems", [])}
+    stems = {snr: _digests(there, "stems_digests.csv", snr) for snr in there.info.stems}
     tasks = [(snr, clip) for snr in there.snrs for clip in there.clips]
     with progress.bar("files", len(tasks), "clips") as advance:
         check = joblib.delayed(_audio)
@@ -67,7 +74,7 @@ def verify(
         for lines in found:
             differences += lines
             advance(1)
-    for snr in there.info.get("features", []):
+    for snr in there.info.features:
         differences += _features(there, float(snr))
     if deep:
         root = Path(workspace) / "sources" if sources is None else Path(sources)
@@ -75,29 +82,33 @@ def verify(
     return differences
 
 
-def _fixed_files(there: Dataset) -> Iterator[str]:
-    """Labels and digests against their own digests in dataset.json; the manifest was read and checked already."""
+def _open(folder: Path) -> Dataset:
+    """Open a data set whose small files may be altered."""
+    info, manifest = read_info(folder), read_manifest(folder / "manifest")
+    if manifest.digest != info.manifest_digest:
+        raise InputError(f"{folder / 'manifest'}: is not the manifest that the data set was made from; {REMEDY}")
+    return Dataset(folder, info, manifest)
+
+
+def _small_files(there: Dataset) -> Iterator[str]:
+    """Labels and tables of digests against dataset.json; the manifest was read and checked already."""
     sums = there.path / "manifest" / "SHA256SUMS"
     if not sums.is_file():
         yield f"{sums}: missing"
-    for name, digest in there.info["files"].items():
-        path = there.path / name
-        if not path.is_file():
-            yield f"{path}: missing"
-        elif sha256(path.read_bytes()) != digest:
-            yield f"{path}: differs from its digest in dataset.json"
+    for name, problem in altered_files(there.path, there.info):
+        yield f"{there.path / name}: {problem}"
 
 
 def _stray_files(there: Dataset) -> Iterator[str]:
     """Files that no data set has; missing audio is named elsewhere."""
-    expected = {"dataset.json", *there.info["files"], "manifest/SHA256SUMS"}
+    expected = {"dataset.json", *there.info.files, "manifest/SHA256SUMS"}
     expected |= {f"manifest/{name}" for name in there.manifest.files()}
     for snr in there.snrs:
         place = snr_folder(snr)
         expected |= {f"{place}/audio/{name}" for name in there.filenames}
-        if snr in there.info.get("stems", []):
+        if snr in there.info.stems:
             expected |= {f"{place}/stems/{name}" for name in there.filenames}
-        if snr in there.info.get("features", []):
+        if snr in there.info.features:
             expected.add(f"{place}/logmel.npy")
     for path in sorted(there.path.rglob("*")):
         if path.is_file() and path.relative_to(there.path).as_posix() not in expected:
@@ -105,12 +116,8 @@ def _stray_files(there: Dataset) -> Iterator[str]:
 
 
 def _digests(there: Dataset, name: str, snr: float) -> dict[str, str]:
-    """Return the digest of each clip at one ratio; {} where the file is not readable (reported elsewhere)."""
-    try:
-        rows = list(csv.reader(io.StringIO((there.path / name).read_text(encoding="utf-8"))))[1:]
-        return {clip: digest for clip, ratio, digest in rows if float(ratio) == snr}
-    except (OSError, ValueError, csv.Error):
-        return {}
+    """Return the digest of each clip at one SNR; {} where the file is not readable (reported elsewhere)."""
+    return read_digests(there.path / name).get(snr, {})
 
 
 def _audio(there: Dataset, clip: Clip, snr: float, digest: str | None, stems_digest: str | None) -> list[str]:
@@ -123,9 +130,10 @@ def _audio(there: Dataset, clip: Clip, snr: float, digest: str | None, stems_dig
         lines.append(mono)
     elif pcm_digest(mono) != digest:
         lines.append(f"{path}: its samples differ from digests.csv")
-    if snr in there.info.get("stems", []):
+    if snr in there.info.stems:
         path = there.stems_path(clip, snr)
-        stems = _read(path, recipe.mix.sample_rate, recipe.mix.samples, 2)
+        channels = 2 if there.info.stem_kind == "sum" else len(clip.events) + 1
+        stems = _read(path, recipe.mix.sample_rate, recipe.mix.samples, channels)
         if isinstance(stems, str):
             lines.append(stems)
         elif pcm_digest(stems) != stems_digest:
@@ -158,7 +166,7 @@ def _features(there: Dataset, snr: float) -> Iterator[str]:
         return
     digests = _digests(there, "logmel_digests.csv", snr)
     for clip, row in zip(there.clips, rows, strict=True):
-        if sha256(np.ascontiguousarray(row, dtype="<f4").tobytes()) != digests.get(clip.id):
+        if logmel_digest(row) != digests.get(clip.id):
             yield f"{path}: the log-mel of clip {clip.id} differs from logmel_digests.csv"
 
 
@@ -171,8 +179,8 @@ def _rendered_again(
     rows = np.unique(np.linspace(0, len(there.clips) - 1, min(count, len(there.clips))).astype(int))
     with progress.bar("rendering again", len(rows), "clips") as advance:
         for row in rows:
-            yield from _one_again(there, int(row), read_scene(there.recipe, scenes.reader, there.clips[row].scene_file),
-                                  excerpts, digests)  # fmt: skip
+            scene, _ = read_scene(there.recipe, scenes.reader, there.clips[row])
+            yield from _one_again(there, int(row), scene, excerpts, digests)
             advance(1)
 
 
@@ -185,12 +193,11 @@ def _one_again(
 ) -> Iterator[str]:
     clip, recipe = there.clips[row], there.recipe
     placed = place_events(recipe, clip, excerpts)
-    features: Sequence[float] = there.info.get("features", [])
     for snr in there.snrs:
         stems = render(recipe, scene, placed, snr).stems
         if pcm_digest(mixture(stems)) != digests[snr].get(clip.id):
             yield f"{there.audio_path(clip, snr)}: rendered again from its sources it has other samples"
-        if snr in features:
+        if snr in there.info.features:
             again = logmel(exact_mixture(stems), recipe.features, recipe.mix.sample_rate)
             worst = float(np.abs(again - there.features(snr)[row]).max())
             if not worst <= LOGMEL_TOLERANCE:

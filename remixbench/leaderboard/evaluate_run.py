@@ -17,7 +17,7 @@ import numpy as np
 from remixbench import __version__
 from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.masks import active_frames, class_masks, ideal_binary_mask
-from remixbench.dataset.stems import Stems
+from remixbench.dataset.mix import Stems
 from remixbench.errors import InputError
 from remixbench.leaderboard.record import (
     METRICS_FILE,
@@ -307,7 +307,7 @@ def map_files(paths: Sequence[Path]) -> list[Path]:
 
 def has_stems(dataset: Dataset, snr: float) -> bool:
     """Say whether a data set has stems at an SNR."""
-    return float(snr) in map(float, dataset.info.get("stems", []))
+    return float(snr) in map(float, dataset.info.stems)
 
 
 def read_masks(dataset: Dataset, fold: FoldReference, snr: float, paths: Sequence[Path]) -> Masks | None:

@@ -126,7 +126,7 @@ def read_audio(path: Path) -> tuple[NDArray[np.float32], int]:
 def _logmel(dataset: Dataset, row: int, snr: float, samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return a clip's log-mel as it was made, or from its audio in a data set without features."""
     recipe = dataset.recipe
-    if snr in dataset.info.get("features", [snr]):
+    if snr in dataset.info.features:
         return np.array(dataset.features(snr)[row])
     from remixbench.dataset.features import logmel
 

@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import Dataset as TorchDataset
 
 from remixbench.dataset.dataset import Dataset
-from remixbench.dataset.fresh import Mixer, one_role, recombine
+from remixbench.dataset.dynamic_mixing import Mixer, one_role, recombine
 from remixbench.sources import load_catalogues
 
 

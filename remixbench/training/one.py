@@ -259,7 +259,7 @@ def _maps_of(
 ) -> AbstractContextManager[Callable[[NDArray[np.uint8]], None] | None]:
     """Open the file of time-frequency maps where the data set has stems to score them by; None where it has not."""
     dataset = work.dataset
-    if not there or float(settings.snr) not in map(float, dataset.info.get("stems", [])):
+    if not there or float(settings.snr) not in dataset.info.stems:
         return nullcontext()
     clips, labels = np.nonzero(test.weak)
     names, classes = [filenames[row] for row in clips], [dataset.classes[k] for k in labels]

@@ -101,7 +101,7 @@ def data_digest(dataset: Dataset) -> str:
     mix = dataset.recipe.mix.model_dump(mode="json")
     del mix["snrs"]
     features = dataset.recipe.features.model_dump(mode="json")
-    parts = [dataset.manifest_digest, dataset.info.get("source_digests"), dataset.classes, mix, features]
+    parts = [dataset.manifest_digest, dataset.info.source_digests, dataset.classes, mix, features]
     return sha256(json.dumps(parts, sort_keys=True).encode())
 
 

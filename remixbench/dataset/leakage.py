@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from remixbench.dataset.drawn import origins
 from remixbench.dataset.manifest import Clip, Manifest
+from remixbench.dataset.plan_grouped import origins
 from remixbench.recipe import Recipe
 from remixbench.sources.catalogue import Catalogue
 
 
-def leak_report(recipe: Recipe, manifest: Manifest, events: Catalogue) -> dict[str, Any]:
+def leakage_report(recipe: Recipe, manifest: Manifest, events: Catalogue) -> dict[str, Any]:
     """Count what the roles of each tested fold share, the balance of classes and the coverage of onsets.
 
     Returns
@@ -92,7 +92,7 @@ def _onsets(recipe: Recipe, manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def leak_lines(report: dict[str, Any]) -> list[str]:
+def leakage_lines(report: dict[str, Any]) -> list[str]:
     """Return the report as lines of text."""
     lines = [f"manifest {report['manifest_digest'][:12]}; an origin: {report['origin_rule']}"]
     for fold in report["folds"]:

@@ -22,11 +22,11 @@ from remixbench.recipe import Plan, Recipe
 from remixbench.sources.catalogue import Catalogue
 
 MAIN, VALIDATION = 0, 1
-STEPS_A_SECOND = 10_000  # onsets are whole steps of 0.1 ms
+STEPS_PER_SECOND = 10_000  # onsets are whole steps of 0.1 ms
 TRIES = 1000
 
 
-def drawn_plan(recipe: Recipe, scenes: Catalogue, events: Catalogue) -> Manifest:
+def grouped_plan(recipe: Recipe, scenes: Catalogue, events: Catalogue) -> Manifest:
     """Draw the manifest of a recipe with `method: grouped`.
 
     Raises
@@ -172,13 +172,14 @@ def _onsets(recipe: Recipe, labels: Sequence[str], generator: np.random.RandomSt
     latest = recipe.mix.duration - plan.max_event
     if not plan.overlap:
         # in whole steps, so that rounding brings no two events closer than the longest lasts
-        step = math.ceil(plan.max_event * STEPS_A_SECOND - 1e-6)
-        room = max(0, math.floor(latest * STEPS_A_SECOND + 1e-6) - (len(labels) - 1) * step)
+        step = math.ceil(plan.max_event * STEPS_PER_SECOND - 1e-6)
+        room = max(0, math.floor(latest * STEPS_PER_SECOND + 1e-6) - (len(labels) - 1) * step)
         slack = np.sort(generator.uniform(0, room, len(labels))).astype(int)
-        return [int(start) / STEPS_A_SECOND for start in slack + step * np.arange(len(labels))]
+        return [int(start) / STEPS_PER_SECOND for start in slack + step * np.arange(len(labels))]
     for _ in range(TRIES):
         onsets = [
-            math.floor(onset * STEPS_A_SECOND) / STEPS_A_SECOND for onset in generator.uniform(0, latest, len(labels))
+            math.floor(onset * STEPS_PER_SECOND) / STEPS_PER_SECOND
+            for onset in generator.uniform(0, latest, len(labels))
         ]
         apart = (
             labels[i] != labels[j] or abs(onsets[i] - onsets[j]) > plan.max_event

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from remixbench.dataset.excerpts import FreshExcerpts
 from remixbench.dataset.features import logmel
 from remixbench.dataset.manifest import Clip, Event
+from remixbench.dataset.mix import Stems, exact_mixture
 from remixbench.dataset.render import place_events, read_scene, render
-from remixbench.dataset.stems import Stems, exact_mixture
 from remixbench.errors import InputError
 from remixbench.recipe import Recipe
 from remixbench.sources.catalogue import Catalogue
@@ -35,7 +35,7 @@ class Mixer:
 
     def stems(self, clip: Clip, snr: float) -> Stems:
         """Return the two channels of a clip at `snr` dB, the same samples as in the data set's files."""
-        scene = read_scene(self.recipe, self.scenes.reader, clip.scene_file)
+        scene, _ = read_scene(self.recipe, self.scenes.reader, clip)
         return render(self.recipe, scene, place_events(self.recipe, clip, self.excerpts), snr).stems
 
     def logmel(self, clip: Clip, snr: float) -> NDArray[np.float32]:
@@ -70,6 +70,7 @@ def recombine(clips: list[Clip], generator: np.random.Generator) -> list[Clip]:
             scene_file=clips[scenes[row]].scene_file,
             scene_label=clips[scenes[row]].scene_label,
             scene_location=clips[scenes[row]].scene_location,
+            scene_start=clips[scenes[row]].scene_start,
             events=tuple(events[row]),
         )
         for row, clip in enumerate(clips)

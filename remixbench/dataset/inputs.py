@@ -1,4 +1,4 @@
-"""Which recipe, sources and manifest a `make` works from, and whether its figures may stand beside published ones."""
+"""The inputs of `make`, resolved and checked: recipe, sources, manifest, and whether results are comparable."""
 
 from __future__ import annotations
 
@@ -6,21 +6,68 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from remixbench.dataset.manifest import Manifest, read_manifest
-from remixbench.dataset.plan import draw
-from remixbench.errors import InputError
+from remixbench.dataset.plan import draw_manifest
+from remixbench.errors import InputError, unknown
+from remixbench.parallel import check_jobs
 from remixbench.progress import Progress
-from remixbench.recipe import Recipe, data_folder, load_recipe
+from remixbench.recipe import Recipe, data_folder, load_recipe, parse_snr
 from remixbench.sources import fsdkaggle2018, load_catalogues, tau2019
 from remixbench.sources.audio import FileReader
 from remixbench.sources.catalogue import Catalogue
 from remixbench.sources.parts import fetched_parts
 
+BACKENDS = ("loky", "threading", "dask")
+FORMATS = ("wav", "flac")
+
+
+def check_options(
+    backend: str,
+    audio_format: str,
+    jobs: int,
+    clips_per_fold: int | None,
+    shard: tuple[int, int],
+    scheduler: str | None,
+    stems: bool | str,
+) -> None:
+    """Check the options of `make` that need nothing read.
+
+    Raises
+    ------
+    InputError
+        Naming the option, what was given and what was expected.
+    """
+    if backend not in BACKENDS:
+        raise unknown("--backend", backend, BACKENDS)
+    if audio_format not in FORMATS:
+        raise unknown("--audio-format", audio_format, FORMATS)
+    if stems not in (True, False, "sum", "events"):
+        raise unknown("--stems", str(stems), ("sum", "events"))
+    check_jobs(jobs)
+    if clips_per_fold is not None and clips_per_fold < 1:
+        raise InputError(f"--clips-per-fold {clips_per_fold}: expected 1 or more")
+    if not 1 <= shard[0] <= shard[1]:
+        raise InputError(f"--shard {shard[0]}/{shard[1]}: expected I/N, 1 <= I <= N, such as 3/16")
+    if scheduler is not None and backend != "dask":
+        raise InputError(f"--scheduler {scheduler}: goes with --backend dask, not {backend}")
+
+
+def parse_snrs(values: Sequence[Any]) -> tuple[float, ...]:
+    """Return SNRs in dB, ascending, each once.
+
+    Raises
+    ------
+    InputError
+        If one is not a finite value of at most 100 dB either way.
+    """
+    return tuple(sorted({parse_snr(value) for value in values}))
+
 
 @dataclass(frozen=True)
-class Chosen:
-    """What is to be made, and from what."""
+class Inputs:
+    """What a data set is made from, and why its results are not comparable with published ones, if so."""
 
     recipe: Recipe
     manifest: Manifest
@@ -29,7 +76,7 @@ class Chosen:
     not_comparable: tuple[str, ...]
 
 
-def choose(
+def resolve_inputs(
     workspace: Path,
     recipe: str | Path | Recipe | None,
     manifest: str | Path | None,
@@ -38,7 +85,7 @@ def choose(
     folds: Sequence[int],
     clips_per_fold: int | None,
     progress: Progress,
-) -> Chosen:
+) -> Inputs:
     """Load and check everything that a data set is made from.
 
     Raises
@@ -55,11 +102,11 @@ def choose(
     if manifest is not None:
         whole = read_manifest(Path(manifest))
     elif frozen is None or replan:
-        whole = draw(loaded, scenes, events)
+        whole = draw_manifest(loaded, scenes, events)
     else:
         whole = frozen
     reasons = _reasons(loaded, whole, frozen, folds, clips_per_fold)
-    whole, parts = _in_parts(loaded, whole, scenes, sources, clips_per_fold)
+    whole, parts = _with_fetched_scenes(loaded, whole, scenes, sources, clips_per_fold)
     reasons += parts
     cut = whole.first(clips_per_fold, folds)
     remedy = "--replan draws a manifest from them (marked as not comparable)" if manifest is None and not replan else ""
@@ -77,7 +124,7 @@ def choose(
             )
     if reasons:
         progress.say(f"not comparable with published numbers: {'; '.join(reasons)}")
-    return Chosen(loaded, cut, scenes, events, reasons)
+    return Inputs(loaded, cut, scenes, events, reasons)
 
 
 def default_recipe(sources: Path, progress: Progress) -> str:
@@ -130,7 +177,7 @@ def _check_tables(manifest: Manifest, scenes: Catalogue, events: Catalogue, sour
                 raise InputError(f"{file}: the manifest calls it '{label}', the table of {kind}s '{labels[file]}'")
 
 
-def _in_parts(
+def _with_fetched_scenes(
     recipe: Recipe, manifest: Manifest, scenes: Catalogue, sources: Path, clips_per_fold: int | None
 ) -> tuple[Manifest, tuple[str, ...]]:
     """Return the clips whose scenes were fetched, where only some parts of the scenes were; and that it is so."""

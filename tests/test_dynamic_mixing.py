@@ -10,7 +10,7 @@ import pytest
 
 import remixbench
 from remixbench.dataset.dataset import Dataset
-from remixbench.dataset.fresh import recombine
+from remixbench.dataset.dynamic_mixing import recombine
 from remixbench.errors import InputError
 from remixbench.training.fresh import FreshMixtures
 

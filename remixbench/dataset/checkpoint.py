@@ -1,7 +1,7 @@
-"""Unfinished work of a data set: what is done already, so that a killed `make` goes on where it was.
+"""The checkpoint of a data set in the making: which blocks of clips are finished, so that a killed `make` resumes.
 
 `<data set>/.work/` holds job.json (which data set this is to become), excerpts/, tmp/, records/snr_20/00007.json (a
-record for each finished block of clips) and snr_20.npy (log-mel rows). It goes when the data set is finished.
+record for each finished block of clips) and snr_20.npy (log-mel rows). It is removed when the data set is finished.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from remixbench.dataset.dataset import snr_folder
-from remixbench.errors import InputError, RemixbenchError
+from remixbench.errors import InputError
 from remixbench.files import atomic_path, read_json, write_json
 
-CLIPS_A_BLOCK = 8
+CLIPS_PER_BLOCK = 8
 
 
 def block_count(clips: int) -> int:
     """Return the number of blocks that so many clips are worked on in."""
-    return -(-clips // CLIPS_A_BLOCK)
+    return -(-clips // CLIPS_PER_BLOCK)
 
 
 @dataclass(frozen=True)
-class Work:
+class Checkpoint:
     """The folder of unfinished work of a data set."""
 
     folder: Path
@@ -87,42 +87,23 @@ class Work:
         """Return the log-mel file in the making at `snr`."""
         return self.folder / f"{snr_folder(snr)}.npy"
 
-    def open_logmel(self, snr: float, shape: tuple[int, int, int]) -> None:
-        """Make the log-mel file at its full size, with nothing in it, unless it is there."""
+    def open_logmel(self, snr: float, shape: tuple[int, int, int], existing: Path | None) -> None:
+        """Make the log-mel file at its full size, empty or with the rows of an `existing` one, unless it is there."""
         path = self.logmel(snr)
         if path.exists():
             return
-        with atomic_path(path) as beside, beside.open("wb") as file:
-            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)
-            file.truncate(file.tell() + 4 * shape[0] * shape[1] * shape[2])
+        with atomic_path(path) as beside:
+            if existing is not None:
+                shutil.copyfile(existing, beside)
+                return
+            with beside.open("wb") as file:
+                header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(file, header)
+                file.truncate(file.tell() + 4 * shape[0] * shape[1] * shape[2])
 
 
 @contextmanager
-def only_one(path: Path, folder: Path) -> Iterator[None]:
-    """Hold a lock that goes with the process that holds it, however it ends.
-
-    Raises
-    ------
-    RemixbenchError
-        At once, if another process holds it.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise RemixbenchError(
-            f"{folder}: another `make` is at work on it; wait for it, or choose another --out"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextmanager
-def wait_for(path: Path) -> Iterator[None]:
+def waiting_lock(path: Path) -> Iterator[None]:
     """Hold a lock, waiting for it."""
     with FileLock(path):
         yield

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from remixbench.cli import run
-from remixbench.dataset.planning import plan
+from remixbench.dataset.plan import plan
 
 PAIRS = ("test and train", "test and validation", "validation and train")
 

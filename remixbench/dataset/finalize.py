@@ -1,0 +1,212 @@
+"""The last step of `make`: labels, levels, digests and dataset.json, when every clip is there."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import platform
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from remixbench.dataset import labels
+from remixbench.dataset.checkpoint import Checkpoint, block_count
+from remixbench.dataset.dataset import Dataset, read_digests
+from remixbench.dataset.excerpts import StoredExcerpts
+from remixbench.dataset.info import FILES, DatasetInfo, write_info
+from remixbench.dataset.manifest import number, to_csv
+from remixbench.dataset.spec import DatasetSpec, logmel_file
+from remixbench.errors import InputError
+from remixbench.files import remove_temp_files, sha256, write_bytes
+
+LIBRARIES = ("numpy", "scipy", "librosa", "soxr", "soundfile", "pyloudnorm", "joblib")
+LEVEL_DECIMALS = 3
+RECORDINGS = "recordings.csv"
+STAGED = "final"
+
+Record = dict[str, Any]
+Row = tuple[object, ...]
+
+
+def finalize(spec: DatasetSpec, info: DatasetInfo | None, checkpoint: Checkpoint, snrs: Sequence[float]) -> Dataset:
+    """Write what is written once per data set, and dataset.json last.
+
+    Parameters
+    ----------
+    info : dataset.json of the data set that was there before, None where there was none
+    checkpoint : the finished work at the SNRs `snrs`
+
+    Raises
+    ------
+    InputError
+        If a recording changed while the data set was made, or a clip differs from when it was made before.
+    """
+    target, clips = spec.target, spec.manifest.clips
+    folder, staged = target.folder, checkpoint.folder / STAGED
+    (folder / "labels").mkdir(exist_ok=True)
+    records = {snr: checkpoint.records(snr, block_count(len(clips))) for snr in snrs}
+    excerpts = StoredExcerpts(checkpoint.folder / "excerpts", spec.manifest.excerpts)
+    recordings = _recordings(spec, excerpts, records)
+    _check_unchanged(folder, info, records)
+    if recordings is not None:
+        available = {key: excerpts.facts(key).available for key in spec.manifest.excerpts}
+        write_bytes(staged / "labels" / "strong.tsv", labels.strong(target.recipe, clips, spec.filenames, available))
+        write_bytes(staged / RECORDINGS, to_csv(("kind", "file", "sha256"), recordings))
+    write_bytes(staged / "labels" / "weak.tsv", labels.weak(clips, spec.filenames))
+    write_bytes(staged / "labels" / "durations.tsv", labels.durations(target.recipe, spec.filenames))
+    write_bytes(staged / "ATTRIBUTION.csv", labels.attribution(spec.manifest, spec.scenes, spec.events))
+    keep = () if info is None else info.snrs
+    merge = partial(_merge, spec, staged, keep)
+    merge("labels/levels.csv", LEVEL_COLUMNS, _levels(spec, records))
+    digests = {"digests.csv": "pcm"}
+    digests |= {"stems_digests.csv": "stems"} if target.stems else {}
+    digests |= {"logmel_digests.csv": "logmel"} if target.features else {}
+    for name, key in digests.items():
+        merge(name, ("clip_id", "snr", "sha256"), _digests(records, key))
+    for snr in snrs if target.features else ():
+        if checkpoint.logmel(snr).exists():  # else a process that was killed in this function has moved it
+            os.replace(checkpoint.logmel(snr), logmel_file(spec, snr))
+    write_info(staged, _info(spec, info, snrs, staged))
+    publish(checkpoint, folder)
+    checkpoint.close(snrs)
+    return Dataset.open(folder)
+
+
+def publish(checkpoint: Checkpoint, folder: Path) -> bool:
+    """Move the small files that `finalize` wrote to their places, dataset.json last; say whether there were any.
+
+    They are moved together, so that a process killed while it wrote them leaves the data set as it was; one killed
+    while it moved them is completed by the next `make`.
+    """
+    staged = checkpoint.folder / STAGED
+    if not (staged / "dataset.json").exists():
+        return False
+    for name in (*FILES, "dataset.json"):
+        if (staged / name).exists():
+            os.replace(staged / name, folder / name)
+    for place in (folder, folder / "manifest", folder / "labels"):
+        remove_temp_files(place)
+    return True
+
+
+def read_recordings(folder: Path, info: DatasetInfo | None) -> dict[tuple[str, str], str]:
+    """Return the digest of every recording that a data set was made from, by (kind, file); {} where they were lost."""
+    path = folder / RECORDINGS
+    if info is None or not path.is_file() or sha256(path.read_bytes()) != info.files.get(RECORDINGS):
+        return {}
+    rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))[1:]
+    return {(kind, file): digest for kind, file, digest in rows}
+
+
+def _recordings(
+    spec: DatasetSpec, excerpts: StoredExcerpts, records: dict[float, list[Record]]
+) -> list[tuple[str, str, str]] | None:
+    """Return (kind, file, digest) of every recording used; None where only some clips were made again."""
+    scene_of = {clip.id: clip.scene_file for clip in spec.manifest.clips}
+    whole = [mine for mine in records.values() if len(mine) == len(scene_of)]
+    if not whole:
+        return None
+    found: dict[tuple[str, str], str] = {}
+    used = [(("scene", scene_of[record["clip_id"]]), record["scene"]) for mine in whole for record in mine]
+    used += [(("event", key[0]), excerpts.facts(key).digest) for key in spec.manifest.excerpts]
+    for key, digest in used:
+        if found.setdefault(key, digest) != digest:
+            raise InputError(
+                f"{key[1]}: the {key[0]} recording changed while the data set was made; restore it, delete"
+                f" {spec.target.folder / '.work'} and make the data set again"
+            )
+    return [(*key, digest) for key, digest in sorted(found.items())]
+
+
+def _check_unchanged(folder: Path, info: DatasetInfo | None, records: dict[float, list[Record]]) -> None:
+    """Refuse clips that come out otherwise than when they were made before, for whatever reason."""
+    path = folder / "digests.csv"
+    if info is None or not path.is_file() or sha256(path.read_bytes()) != info.files.get("digests.csv"):
+        return
+    before = read_digests(path)
+    for snr, mine in records.items():
+        for record in mine:
+            if before.get(snr, {}).get(record["clip_id"], record["pcm"]) != record["pcm"]:
+                raise InputError(
+                    f"{folder}: clip {record['clip_id']} at {snr:g} dB has other samples than when the data set was"
+                    " made (other sources, or other versions of libraries); make another data set with --out"
+                )
+
+
+LEVEL_COLUMNS = ("clip_id", "snr", "event_index", "event_label", "target_db", "achieved_db", "target_is_on")
+
+
+def _levels(spec: DatasetSpec, records: dict[float, list[Record]]) -> Iterable[Row]:
+    """Yield the rows of levels.csv: for each event the target and what was measured in the stems, in dB."""
+    mix = spec.target.recipe.mix
+    definition = f"{mix.level} of {mix.snr_reference}"
+    clips = {clip.id: clip for clip in spec.manifest.clips}
+    for snr, mine in records.items():
+        for record in mine:
+            for event, achieved in zip(clips[record["clip_id"]].events, record["achieved"], strict=True):
+                measured = "" if achieved is None else number(round(achieved, LEVEL_DECIMALS))
+                target = number(round(snr + event.snr_offset, 6))
+                yield record["clip_id"], f"{snr:.12g}", str(event.index), event.label, target, measured, definition
+
+
+def _digests(records: dict[float, list[Record]], key: str) -> Iterable[Row]:
+    for snr, mine in records.items():
+        yield from ((record["clip_id"], f"{snr:.12g}", record[key]) for record in mine)
+
+
+def _merge(
+    spec: DatasetSpec, staged: Path, keep: Sequence[float], name: str, header: Sequence[str], rows: Iterable[Row]
+) -> None:
+    """Write a table with rows per clip and SNR, keeping the rows of clips made before at the SNRs `keep`."""
+    path = spec.target.folder / name
+    position = {clip.id: row for row, clip in enumerate(spec.manifest.clips)}
+    made: dict[tuple[float, str], list[Row]] = {}
+    for row in rows:
+        made.setdefault((float(str(row[1])), str(row[0])), []).append(row)
+    kept: dict[tuple[float, str], list[Row]] = {}
+    if path.exists():
+        for clip, snr, *rest in list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))[1:]:
+            key = (float(snr), clip)
+            if key[0] in keep and key not in made and key[1] in position:
+                kept.setdefault(key, []).append((clip, snr, *rest))
+    merged = kept | made
+    order = sorted(merged, key=lambda key: (key[0], position[key[1]]))
+    write_bytes(staged / name, to_csv(header, [row for key in order for row in merged[key]]))
+
+
+def _info(spec: DatasetSpec, before: DatasetInfo | None, snrs: Sequence[float], staged: Path) -> DatasetInfo:
+    target = spec.target
+    now = datetime.now(UTC).isoformat(timespec="microseconds")
+    features = set(snrs if target.features else ()) | set(before.features if before else ())
+    stems = set(snrs if target.stems else ()) | set(before.stems if before else ())
+    absent = {"logmel_digests.csv": not features, "stems_digests.csv": not stems}
+    newest = {name: staged / name if (staged / name).exists() else target.folder / name for name in FILES}
+    files = {name: sha256(path.read_bytes()) for name, path in newest.items() if not absent.get(name, False)}
+    return DatasetInfo(
+        name=target.folder.name,
+        created=before.created if before else now,
+        made=now,
+        comparable=not spec.not_comparable,
+        not_comparable=spec.not_comparable,
+        snrs=tuple(sorted({*snrs, *(before.snrs if before else ())})),
+        features=tuple(sorted(features)),
+        stems=tuple(sorted(stems)),
+        stem_kind=target.stems or (before.stem_kind if before else "sum"),
+        audio_format=target.audio_format,
+        clips=len(spec.manifest.clips),
+        folds=spec.manifest.folds,
+        classes=spec.events.labels,
+        manifest_digest=spec.manifest.digest,
+        source_digests=spec.source_digests,
+        files=files,
+        versions={
+            "remixbench": version("remixbench"),
+            "python": platform.python_version(),
+            **{library: version(library) for library in LIBRARIES},
+        },
+        recipe=target.recipe,
+    )

@@ -1,0 +1,134 @@
+"""dataset.json: what a data set is and how it was made, as a typed model that refuses what was altered."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from remixbench.errors import InputError
+from remixbench.files import read_json, sha256, write_json
+from remixbench.recipe import Decibels, Recipe, first_problem
+
+FORMAT = 2
+NAME = re.compile(r"[^/\\\x00-\x1f\x7f]{1,100}")
+LABEL = re.compile(r"[^,\x00-\x1f\x7f]{1,200}")
+LABEL_FILES = ("labels/strong.tsv", "labels/weak.tsv", "labels/durations.tsv", "labels/levels.csv")
+FILES = (
+    *LABEL_FILES, "ATTRIBUTION.csv", "recordings.csv", "digests.csv", "logmel_digests.csv", "stems_digests.csv"
+)  # fmt: skip
+"""The small files whose digests dataset.json holds; the last two are there with features and with stems."""
+
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+AudioFormat = Literal["wav", "flac"]
+StemKind = Literal["sum", "events"]
+
+
+class DatasetInfo(BaseModel):
+    """The content of dataset.json.
+
+    Attributes
+    ----------
+    created, made : when the data set was first finished, and when something was last added; ISO 8601
+    snrs, features, stems : at which SNRs (dB) there are mixtures, log-mel and stems
+    stem_kind : channels of the stems: the `sum` of all events and the scene, or one per event and the scene
+    source_digests : SHA-256 of the tables of `scenes` and `events`
+    files : SHA-256 of the small files
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    format: Literal[2] = 2
+    name: str
+    created: str = ""
+    made: str
+    comparable: bool
+    not_comparable: tuple[str, ...]
+    snrs: tuple[Decibels, ...]
+    features: tuple[Decibels, ...] = ()
+    stems: tuple[Decibels, ...] = ()
+    stem_kind: StemKind = "sum"
+    audio_format: AudioFormat
+    clips: Annotated[int, Field(ge=1)]
+    folds: tuple[Annotated[int, Field(ge=1)], ...]
+    classes: Annotated[tuple[str, ...], Field(min_length=1)]
+    manifest_digest: Digest
+    source_digests: dict[str, str] = {}
+    files: dict[str, Digest] = {}
+    versions: dict[str, str] = {}
+    recipe: Recipe
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_a_folder(cls, value: str) -> str:
+        if not NAME.fullmatch(value) or value in (".", ".."):
+            raise ValueError("expected the name of a folder, of 1 to 100 characters")
+        return value
+
+    @field_validator("classes")
+    @classmethod
+    def _labels_are_sorted(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if list(value) != sorted(set(value)) or not all(map(LABEL.fullmatch, value)):
+            raise ValueError("expected labels of 1 to 200 characters without commas, sorted, each once")
+        return value
+
+    @field_validator("snrs", "features", "stems")
+    @classmethod
+    def _snrs_ascend(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if list(value) != sorted(set(value)):
+            raise ValueError(f"expected ascending values, each once, found {list(value)}")
+        return value
+
+    @field_validator("files")
+    @classmethod
+    def _files_are_known(cls, value: dict[str, str]) -> dict[str, str]:
+        if extra := sorted(set(value) - set(FILES)):
+            raise ValueError(f"'{extra[0]}' is not a file of a data set")
+        return value
+
+
+def read_info(folder: Path) -> DatasetInfo:
+    """Read the dataset.json of a data set.
+
+    Raises
+    ------
+    InputError
+        If it is missing, of another format, malformed, or was edited since it was written.
+    """
+    file = folder / "dataset.json"
+    if not file.is_file():
+        raise InputError(f"{folder}: not a finished data set (no dataset.json); `remixbench make` makes one")
+    content = read_json(file)
+    if not isinstance(content.get("format"), int):
+        raise InputError(f"{file}: key 'format' is missing or not of type int; make the data set again")
+    if content["format"] != FORMAT:
+        raise InputError(
+            f"{file}: format {content['format']}, this version reads format {FORMAT}; make the data set again"
+        )
+    digest = content.pop("digest", None)
+    try:
+        info = DatasetInfo.model_validate_json(json.dumps(content))
+    except (ValidationError, ValueError) as error:
+        problem = first_problem(error, DatasetInfo) if isinstance(error, ValidationError) else str(error)
+        raise InputError(f"{file}: {problem}; restore the file, or make the data set again") from None
+    if digest != _digest(content):
+        raise InputError(
+            f"{file}: was edited since it was written (its keys do not fit its 'digest'); restore the file, or make the"
+            " data set again"
+        )
+    return info
+
+
+def write_info(folder: Path, info: DatasetInfo) -> None:
+    """Write dataset.json, with a digest over its own keys."""
+    content = info.model_dump(mode="json")
+    write_json(folder / "dataset.json", content | {"digest": _digest(content)})
+
+
+def _digest(content: dict[str, Any]) -> str:
+    """Return the digest of the keys but for the times, so that data sets of the same content have the same."""
+    timeless = {key: value for key, value in content.items() if key not in ("created", "made")}
+    return sha256(json.dumps(timeless, sort_keys=True).encode())

@@ -1,0 +1,163 @@
+"""What a data set is to be, and how the one in its folder differs from that: another one, or some files missing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from remixbench.dataset.checkpoint import CLIPS_PER_BLOCK, block_count
+from remixbench.dataset.dataset import altered_files, logmel_digest, read_digests, snr_folder
+from remixbench.dataset.info import AudioFormat, DatasetInfo, StemKind, read_info
+from remixbench.dataset.manifest import Manifest
+from remixbench.errors import InputError
+from remixbench.files import sha256
+from remixbench.recipe import Recipe
+from remixbench.sources.catalogue import Catalogue
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is written where: small, so that every task can have it.
+
+    Attributes
+    ----------
+    folder : of the data set, absolute
+    stems : the kind of stems to write, None for none
+    features : whether to write log-mel
+    """
+
+    folder: Path
+    recipe: Recipe
+    audio_format: AudioFormat
+    stems: StemKind | None
+    features: bool
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """A data set to be made: the target, and what it is made from."""
+
+    target: Target
+    manifest: Manifest
+    scenes: Catalogue
+    events: Catalogue
+    not_comparable: tuple[str, ...]
+
+    @property
+    def filenames(self) -> list[str]:
+        """The audio file name of every clip."""
+        return [f"{clip.id}.{self.target.audio_format}" for clip in self.manifest.clips]
+
+    @property
+    def logmel_shape(self) -> tuple[int, int, int]:
+        """Shape of the log-mel at one SNR: (clips, frames, n_mels)."""
+        recipe = self.target.recipe
+        return len(self.manifest.clips), recipe.frames, recipe.features.n_mels
+
+    @cached_property
+    def source_digests(self) -> dict[str, str]:
+        """SHA-256 of the tables of the sources."""
+        return {"scenes": self.scenes.digest, "events": self.events.digest}
+
+    def resume_key(self) -> dict[str, Any]:
+        """Return what unfinished work must agree on to be resumed."""
+        return {
+            "manifest": self.manifest.digest,
+            "recipe": sha256(str(content_key(self.target.recipe)).encode()),
+            "sources": self.source_digests,
+            "audio format": self.target.audio_format,
+            "stems": self.target.stems,
+            "features": self.target.features,
+        }
+
+
+def content_key(recipe: Recipe) -> dict[str, Any]:
+    """Return the keys of a recipe that samples, labels and features depend on, flat: `mix.duration` and so on."""
+    include: Any = {"scenes": True, "events": True, "plan": {"method", "max_event"}, "mix": True, "features": True}
+    content = recipe.model_dump(mode="json", include=include, exclude={"mix": {"snrs"}})
+    return {f"{section}.{key}": value for section, keys in content.items() for key, value in keys.items()}
+
+
+def read_existing(spec: DatasetSpec) -> DatasetInfo | None:
+    """Return the dataset.json of the data set that is in the folder already, None if there is none.
+
+    Raises
+    ------
+    InputError
+        If it is another data set than `spec` describes; the message says what differs.
+    """
+    folder = spec.target.folder
+    if not (folder / "dataset.json").exists():
+        return None
+    info = read_info(folder)
+    before, now = content_key(info.recipe), content_key(spec.target.recipe)
+    keys = [f"{key} {before.get(key)}, now {now[key]}" for key in now if before.get(key) != now[key]]
+    clips = f"{info.clips} clips, now {len(spec.manifest.clips)}"
+    for same, difference in (
+        (not keys, f"another recipe ({'; '.join(keys)})"),
+        (info.manifest_digest == spec.manifest.digest, f"another manifest ({clips})"),
+        (info.source_digests == spec.source_digests, "another source table"),
+        (info.audio_format == spec.target.audio_format, f"another audio format ({info.audio_format})"),
+        (
+            not (info.stems and spec.target.stems and info.stem_kind != spec.target.stems),
+            f"other stems (--stems {info.stem_kind})",
+        ),
+    ):
+        if not same:
+            raise InputError(
+                f"{folder}: holds a data set of {difference}; choose another folder with --out, or delete this one"
+            )
+    return info
+
+
+def missing_blocks(spec: DatasetSpec, info: DatasetInfo | None, snrs: Sequence[float]) -> dict[float, list[int]]:
+    """Return which blocks of clips must be made at which SNRs, so that nothing asked for is missing or altered.
+
+    A small file that was lost or altered is written from everything, so then all blocks of all SNRs are made.
+    Audio is taken to be intact where it is there; `remixbench verify` reads it.
+    """
+    everything = list(range(block_count(len(spec.manifest.clips))))
+    if info is None:
+        return dict.fromkeys(snrs, everything)
+    if altered_files(spec.target.folder, info):
+        return dict.fromkeys(sorted({*snrs, *info.snrs}), everything)
+    todo = {snr: everything if snr not in info.snrs else sorted(set(_damaged(spec, info, snr))) for snr in snrs}
+    return {snr: blocks for snr, blocks in todo.items() if blocks}
+
+
+def _damaged(spec: DatasetSpec, info: DatasetInfo, snr: float) -> Iterator[int]:
+    """Yield the blocks with a lost audio file, or a log-mel row that differs from its digest."""
+    place = spec.target.folder / snr_folder(snr)
+    for kind in ("audio", "stems") if spec.target.stems else ("audio",):
+        try:
+            there = set(os.listdir(place / kind))
+        except OSError:
+            there = set()
+        yield from (row // CLIPS_PER_BLOCK for row, name in enumerate(spec.filenames) if name not in there)
+    if spec.target.features:
+        yield from (row // CLIPS_PER_BLOCK for row in altered_rows(spec, snr))
+
+
+def altered_rows(spec: DatasetSpec, snr: float) -> Sequence[int]:
+    """Return the clips whose log-mel at `snr` dB differs from its digest; all where the file is no such array."""
+    everything = range(len(spec.manifest.clips))
+    try:
+        logmel = np.load(logmel_file(spec, snr), mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return everything
+    if logmel.shape != spec.logmel_shape or logmel.dtype != np.float32:
+        return everything
+    digests = read_digests(spec.target.folder / "logmel_digests.csv").get(snr, {})
+    clips = spec.manifest.clips
+    return [row for row in everything if logmel_digest(logmel[row]) != digests.get(clips[row].id)]
+
+
+def logmel_file(spec: DatasetSpec, snr: float) -> Path:
+    """Return where the log-mel at `snr` dB is."""
+    return spec.target.folder / snr_folder(snr) / "logmel.npy"
