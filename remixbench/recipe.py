@@ -26,7 +26,6 @@ from pydantic import (
 
 from remixbench.errors import InputError, nearest, unknown
 
-SNR_DECIMALS = 6  # a folder is named after its SNR: two that differ by less are one
 Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
 Decibels = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]
 SnrList = Annotated[tuple[Decibels, ...], Field(min_length=1)]
@@ -272,7 +271,7 @@ def parse_snr(value: object) -> float:
         number = math.nan
     if not abs(number) <= 100:
         raise InputError(f"--snr {value}: '{value}' is not an SNR in dB; expected values such as 0 10 20")
-    return round(number, SNR_DECIMALS) + 0.0  # -0 becomes 0
+    return number + 0.0  # -0 becomes 0
 
 
 class _UniqueKeys(yaml.SafeLoader):

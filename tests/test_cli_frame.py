@@ -239,7 +239,7 @@ def test_in_an_empty_workspace_mini_is_made_and_said_so(tmp_path: Path, capsys: 
     assert "not comparable with published numbers" in captured.err
     assert sorted(path.name for path in (tmp_path / "datasets" / "mini").glob("snr_*")) == ["snr_-5", "snr_0"]
     assert run(call) == 0
-    assert "4 clips at -5, 0 dB are made; nothing to do" in capsys.readouterr().err
+    assert "4 clips ready at -5, 0 dB; nothing to do" in capsys.readouterr().err
 
 
 def test_the_environment_names_the_workspace(

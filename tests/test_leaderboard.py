@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from fake_dataset import fake_dataset
+from fake_dataset import accept_files, fake_dataset
 from fake_runs import Said, fake_run, tags_text, write_frames
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -228,6 +228,9 @@ def test_labels_that_changed_leave_old_figures_out(tmp_path: Path, dataset: Data
     score(workspace=tmp_path, bootstrap=0)
     strong = dataset.path / "labels" / "strong.tsv"
     strong.write_text(strong.read_text().replace("\t0.75\t", "\t0.74\t"))
+    with pytest.raises(InputError, match=r"strong.tsv: differs from its digest in dataset.json; restore it"):
+        score(workspace=tmp_path, bootstrap=0)
+    accept_files(dataset)  # as if the data set had been made anew
     with pytest.raises(InputError, match="nothing is scored"):
         load_leaderboard(tmp_path, Dataset.open(dataset.path))
     assert len(score(workspace=tmp_path, bootstrap=0).rows) == 1

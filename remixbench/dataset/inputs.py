@@ -21,6 +21,7 @@ from remixbench.sources.parts import fetched_parts
 
 BACKENDS = ("loky", "threading", "dask")
 FORMATS = ("wav", "flac")
+SNR_DECIMALS = 6  # a folder is named after its SNR: two that differ by less are one
 
 
 def check_options(
@@ -62,7 +63,7 @@ def parse_snrs(values: Sequence[Any]) -> tuple[float, ...]:
     InputError
         If one is not a finite value of at most 100 dB either way.
     """
-    return tuple(sorted({parse_snr(value) for value in values}))
+    return tuple(sorted({round(parse_snr(value), SNR_DECIMALS) for value in values}))
 
 
 @dataclass(frozen=True)
