@@ -1,0 +1,44 @@
+"""The public API; `__init__.py` imports each name when it is first used."""
+
+from . import scoring, systems
+from .dataset.dataset import Dataset, find_dataset, load_dataset
+from .dataset.make import make
+from .dataset.plan import plan
+from .dataset.verify import verify
+from .errors import InputError, RemixbenchError
+from .leaderboard.report.report import report
+from .leaderboard.score import score
+from .plots.show import show
+from .recipe import Recipe, load_recipe
+from .sources.check import check_sources
+from .sources.download import download
+from .training.fresh import FreshMixtures
+from .training.predict import predict
+from .training.train import train
+from .training.trained import load_system
+
+__version__: str
+
+__all__ = [
+    "Dataset",
+    "FreshMixtures",
+    "InputError",
+    "Recipe",
+    "RemixbenchError",
+    "check_sources",
+    "download",
+    "find_dataset",
+    "load_dataset",
+    "load_recipe",
+    "load_system",
+    "make",
+    "plan",
+    "predict",
+    "report",
+    "score",
+    "scoring",
+    "show",
+    "systems",
+    "train",
+    "verify",
+]
