@@ -4,6 +4,7 @@ from . import scoring, systems
 from .dataset.dataset import Dataset, find_dataset, load_dataset
 from .dataset.make import make
 from .dataset.plan import plan
+from .dataset.splits import splits
 from .dataset.verify import verify
 from .errors import InputError, RemixbenchError
 from .leaderboard.report.report import report
@@ -38,6 +39,7 @@ __all__ = [
     "score",
     "scoring",
     "show",
+    "splits",
     "systems",
     "train",
     "verify",

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from remixbench import __version__
+from remixbench.dataset.splits import Rows, Split, split
 from remixbench.errors import InputError
 from remixbench.files import sha256, write_json
 from remixbench.progress import Progress
@@ -40,7 +41,6 @@ from remixbench.training.runs import (
     write_predictions,
 )
 from remixbench.training.settings import RunSettings
-from remixbench.training.split import Rows, Split, split
 from remixbench.training.team import Team
 from remixbench.training.thresholds import best_thresholds
 
@@ -246,6 +246,7 @@ def _finish(
         "standardisation_digest": sha256(standardisation.mean.tobytes() + standardisation.std.tobytes()),
         "clips": {part: len(getattr(material.parts, part)) for part in ("train", "validation", "test")},
         "validation_from": material.parts.origin,
+        "marks": [*info["marks"], *([material.parts.flag] if material.parts.flag else [])],
         "train_digest": sha256("\n".join(_names(dataset, material.parts.train)).encode()),
         "validation_clips": _names(dataset, material.parts.validation),
     }
