@@ -95,7 +95,9 @@ def resolve_inputs(
         If something is missing, malformed, or does not go together.
     """
     sources = workspace / "sources" if sources is None else sources
-    loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe or default_recipe(sources, progress))
+    loaded = (
+        recipe if isinstance(recipe, Recipe) else load_recipe(recipe or default_recipe(workspace, sources, progress))
+    )
     if manifest is not None and replan:
         raise InputError("--manifest and --replan exclude each other: a manifest is either given or drawn anew")
     scenes, events = load_catalogues(loaded, sources)
@@ -128,11 +130,23 @@ def resolve_inputs(
     return Inputs(loaded, cut, scenes, events, reasons)
 
 
-def default_recipe(sources: Path, progress: Progress) -> str:
-    """Return 'remix2019' where its sources are, else 'mini', and say so."""
+def default_recipe(workspace: Path, sources: Path, progress: Progress) -> str:
+    """Return 'remix2019' where its sources are, else 'mini', and say so.
+
+    Raises
+    ------
+    InputError
+        Where that would be `mini`, but the workspace has data sets already.
+    """
     if (sources / tau2019.LAYOUT.table).exists() and (sources / fsdkaggle2018.LAYOUT.table).exists():
         progress.say("recipe remix2019: its sources are in the workspace")
         return "remix2019"
+    made = sorted(file.parent.name for file in (workspace / "datasets").glob("*/dataset.json"))
+    if made and "mini" not in made:
+        raise InputError(
+            f"{workspace / 'datasets'}: has the data sets {', '.join(made)}; say with --recipe which one to make or to"
+            " add to (--recipe mini makes the synthesised one)"
+        )
     progress.say(
         f"recipe mini: the sources of remix2019 are not in {sources} (`remixbench download` fetches them), so every"
         " sound is synthesised; not comparable with published numbers"

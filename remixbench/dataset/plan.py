@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,13 @@ from remixbench.dataset.manifest import Clip, Event, Manifest, write_manifest
 from remixbench.dataset.plan_grouped import grouped_plan
 from remixbench.errors import InputError
 from remixbench.files import write_json
-from remixbench.recipe import Recipe, load_recipe
+from remixbench.recipe import Recipe, SnrRange, load_recipe
 from remixbench.sources import load_catalogues
+from remixbench.sources.audio import FileReader
 from remixbench.sources.catalogue import Catalogue
+
+SCENE_STARTS, CLIP_SNRS = 1, 2
+"""Draws with a generator of their own, so that the others stay as they are with and without them."""
 
 
 def plan(
@@ -61,7 +66,53 @@ def draw_manifest(recipe: Recipe, scenes: Catalogue, events: Catalogue) -> Manif
         If a fold has no events to draw from.
     """
     method = released_plan if recipe.plan.method == "released" else grouped_plan
-    return method(recipe, scenes, events)
+    return _with_snrs(recipe, _with_scene_starts(recipe, method(recipe, scenes, events), scenes))
+
+
+def _with_scene_starts(recipe: Recipe, manifest: Manifest, scenes: Catalogue) -> Manifest:
+    """Draw from which second of its scene each clip is cut, in whole steps of 1 ms, where the recipe says so.
+
+    The length of a recording is read from its header, so that here a plan needs the audio.
+    """
+    if recipe.plan.scene_start != "drawn":
+        return manifest
+    generator = np.random.RandomState([recipe.plan.seed, SCENE_STARTS])
+    seconds = {file: _recording_seconds(scenes, file) for file in {clip.scene_file for clip in manifest.clips}}
+    clips = []
+    for clip in manifest.clips:
+        latest = max(0.0, seconds[clip.scene_file] - recipe.mix.duration)
+        clips.append(replace(clip, scene_start=int(generator.uniform(0, latest) * 1000) / 1000))
+    return Manifest(tuple(clips))
+
+
+def _recording_seconds(catalogue: Catalogue, file: str) -> float:
+    """Return the length of a recording in seconds, from its header where it is a file."""
+    import soundfile
+
+    if isinstance(catalogue.reader, FileReader):
+        try:
+            seconds: float = soundfile.info(catalogue.reader.root / file).duration
+        except soundfile.LibsndfileError:
+            pass  # reading it says what is wrong with it
+        else:
+            return seconds
+    samples, rate = catalogue.reader.read(file)
+    return len(samples) / rate
+
+
+def _with_snrs(recipe: Recipe, manifest: Manifest) -> Manifest:
+    """Draw the SNR of each clip from the recipe's range, as the distance of its events from the nominal SNR."""
+    if not isinstance(recipe.mix.snrs, SnrRange):
+        return manifest
+    generator = np.random.RandomState([recipe.plan.seed, CLIP_SNRS])
+    low, high = recipe.mix.snrs.range
+    nominal = recipe.mix.nominal_snrs[0]
+    clips = []
+    for clip in manifest.clips:
+        offset = generator.uniform(low, high) - nominal
+        events = tuple(replace(event, snr_offset=round(event.snr_offset + offset, 2)) for event in clip.events)
+        clips.append(replace(clip, events=events))
+    return Manifest(tuple(clips))
 
 
 def released_plan(recipe: Recipe, scenes: Catalogue, events: Catalogue) -> Manifest:

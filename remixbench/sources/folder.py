@@ -41,19 +41,25 @@ def catalogue(source: Source, sources: Path, kind: Literal["scenes", "events"]) 
     root = sources / source.folder
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; the recipe's {kind} name it, relative to the sources directory")
-    table, digest = _from_folders(root) if source.table is None else _from_table(root, source)
+    table, digest = _from_folders(root, kind) if source.table is None else _from_table(root, source)
     for label in table["label"]:
         checked_label(str(root), label)
     columns = SCENE_COLUMNS if kind == "scenes" else EVENT_COLUMNS
     return Catalogue(f"folder {source.folder}", table[list(columns)], digest, FileReader(root.resolve()))
 
 
-def _from_folders(root: Path) -> tuple[pd.DataFrame, str]:
+def _from_folders(root: Path, kind: Literal["scenes", "events"]) -> tuple[pd.DataFrame, str]:
     import pandas as pd
 
     found = (path.relative_to(root) for path in root.glob("*/**/*") if path.suffix.lower() in AUDIO_SUFFIXES)
     visible = (path for path in found if not any(part.startswith(".") for part in path.parts))
     files = sorted(path.as_posix() for path in visible if (root / path).is_file())
+    flat = not files and kind == "scenes"
+    if flat:  # a folder of scenes without sub-folders is one class
+        files = sorted(
+            path.name for path in root.iterdir()
+            if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file() and not path.name.startswith(".")
+        )  # fmt: skip
     if not files:
         raise InputError(
             f"{root}: no {', '.join(AUDIO_SUFFIXES)} file in any sub-folder; expected one sub-folder per class"
@@ -63,7 +69,7 @@ def _from_folders(root: Path) -> tuple[pd.DataFrame, str]:
             raise InputError(f"{root}: a manifest cannot hold the file name {file!r}; rename it")
     table = pd.DataFrame({"file": files})
     table = table.assign(
-        label=[file.split("/", 1)[0] for file in files],
+        label=[root.name if flat else file.split("/", 1)[0] for file in files],
         location=files, verified=True, origin=files, licence=UNKNOWN_LICENCE, url="",
     )  # fmt: skip
     return table, sha256("\n".join(files).encode())

@@ -1,0 +1,123 @@
+"""Nothing altered goes unnoticed: labels, log-mel, audio, dataset.json and sources of a data set."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import tiny
+from tiny import differing, tree
+
+from remixbench.dataset.dataset import Dataset
+from remixbench.dataset.info import read_info
+from remixbench.dataset.make import make
+from remixbench.errors import InputError
+from remixbench.recipe import Recipe
+
+
+@pytest.mark.parametrize("name", ["weak.tsv", "strong.tsv", "durations.tsv", "levels.csv"])
+def test_an_altered_label_file_is_refused_and_made_again(
+    name: str, made: Dataset, copied: Dataset, corpus: Path, tiny_recipe: Recipe
+) -> None:
+    path = copied.path / "labels" / name
+    path.write_text(path.read_text().replace("00003", "00004"))
+    message = f"{path}: differs from its digest in dataset.json; restore it, or run the `remixbench make`"
+    with pytest.raises(InputError, match=re.escape(message)):
+        Dataset.open(copied.path)
+    make(recipe=tiny_recipe, sources=corpus, out=copied.path, jobs=1, stems=True)
+    assert differing(tree(made.path), tree(copied.path)) == []
+
+
+def test_altered_log_mel_is_found_by_clip_and_only_its_block_is_made_again(
+    made: Dataset, copied: Dataset, corpus: Path, tiny_recipe: Recipe
+) -> None:
+    logmel = np.lib.format.open_memmap(copied.path / "snr_10" / "logmel.npy", mode="r+")
+    logmel[[4, 5]] = logmel[[5, 4]]
+    logmel.flush()
+    copied.verify_features(10, rows=[0, 1, 23])
+    with pytest.raises(InputError, match=r"snr_10/logmel.npy: the log-mel of clip 00004 was altered.*remixbench make"):
+        copied.verify_features(10)
+    other = copied.audio_path("00020", 10).stat().st_mtime_ns
+    make(recipe=tiny_recipe, sources=corpus, out=copied.path, jobs=1, stems=True)
+    assert differing(tree(made.path), tree(copied.path)) == []
+    assert copied.audio_path("00020", 10).stat().st_mtime_ns == other
+
+
+def test_audio_of_two_clips_exchanged_is_refused(copied: Dataset) -> None:
+    one, two = copied.audio_path("00001", 0), copied.audio_path("00002", 0)
+    whole = copied.audio("00001", 0)
+    assert whole.dtype == np.float32
+    assert np.array_equal(whole * 32768, soundfile.read(one, dtype="int16")[0])
+    held = one.read_bytes()
+    one.write_bytes(two.read_bytes())
+    two.write_bytes(held)
+    with pytest.raises(InputError, match=r"00001.wav: its samples differ from digests.csv; delete it"):
+        copied.audio("00001", 0)
+
+
+@pytest.mark.parametrize("kind", ["event", "scene"])
+def test_an_snr_is_not_added_from_changed_sources(
+    kind: str, made: Dataset, copied: Dataset, corpus: Path, tiny_recipe: Recipe, tmp_path: Path
+) -> None:
+    sources = tmp_path / "sources"
+    shutil.copytree(corpus, sources)
+    clip = copied.clips[0]
+    scene, event = f"{tiny.TAU}/audio/{clip.scene_file}", f"{tiny.FSD_AUDIO}/{clip.events[0].file}"
+    file = sources / (scene if kind == "scene" else event)
+    samples, rate = soundfile.read(file, dtype="int32")
+    soundfile.write(file, samples[::-1], rate, subtype=soundfile.info(file).subtype)
+    with pytest.raises(InputError, match=rf"{file.name}: the {kind} recording changed since the data set was made"):
+        make(recipe=tiny_recipe, sources=sources, out=copied.path, jobs=1, stems=True, snr=20)
+    assert differing(tree(made.path), {k: v for k, v in tree(copied.path).items() if k in tree(made.path)}) == []
+    copied.audio_path("00000", 0).unlink()  # nor is a lost clip made from them
+    with pytest.raises(InputError, match=r"recording changed since the data set was made"):
+        make(recipe=tiny_recipe, sources=sources, out=copied.path, jobs=1, stems=True)
+
+
+def test_the_features_digest_is_of_the_log_mel_at_its_snr(made: Dataset, copied: Dataset) -> None:
+    assert made.features_digest(0) == copied.features_digest(0) != made.features_digest(10)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"not_comparable": []}, "was edited since it was written"),
+        ({"not_comparable": [1]}, "not_comparable.0: found 1; input should be a valid string"),
+        ({"classes": ["Bark", "Bark"]}, "classes: found ['Bark', 'Bark']; expected labels"),
+        ({"classes": None}, "classes: found None; "),
+        ({"classes": []}, "classes: found []; "),
+        ({"classes": [1, 2]}, "classes.0: found 1; "),
+        ({"features": "all"}, "features: found 'all'; "),
+        ({"snrs": [20, 0]}, "snrs: found [20, 0]; expected ascending values"),
+        ({"snrs": [1e308]}, "snrs.0: found 1e+308; "),
+        ({"name": ""}, "name: found ''; expected the name of a folder"),
+        ({"name": "/etc"}, "name: found '/etc'; expected the name of a folder"),
+        ({"name": "a\nb"}, "name: found 'a\\nb'; expected the name of a folder"),
+        ({"name": "a\0b"}, "name: found 'a\\x00b'; expected the name of a folder"),
+        ({"files": {"../x": "0" * 64}}, "files: "),
+        ({"clips": 0}, "clips: found 0; "),
+        ({"nonsense": 1}, "unknown key 'nonsense'"),
+    ],
+)  # fmt: skip
+def test_a_wrong_dataset_json_is_one_line(copied: Dataset, change: dict[str, Any], message: str) -> None:
+    file = copied.path / "dataset.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(InputError, match=re.escape(f"{file}: {message}")) as caught:
+        read_info(copied.path)
+    assert "\n" not in str(caught.value)
+
+
+def test_yaml_whose_aliases_multiply_ends_at_once(tmp_path: Path) -> None:
+    from remixbench.recipe import load_recipe
+
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 9)}]" for k in range(1, 12)]
+    (tmp_path / "bomb.yaml").write_text("\n".join([*lines, "name: *a11", "description: d"]))
+    with pytest.raises(InputError, match=r"bomb.yaml: unknown key 'a0'"):
+        load_recipe(tmp_path / "bomb.yaml")

@@ -1,0 +1,131 @@
+"""Recipes for one's own folders: what is the default there, and what may be drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from remixbench.dataset.dataset import Dataset
+from remixbench.dataset.leakage import leakage_lines
+from remixbench.dataset.make import make
+from remixbench.dataset.plan import plan
+from remixbench.errors import InputError
+from remixbench.recipe import parse_recipe
+
+RATE = 8000
+
+
+def write_noise(path: Path, seconds: float, seed: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(seed).normal(0, 0.1, round(RATE * seconds))
+    soundfile.write(path, noise, RATE, subtype="PCM_16")
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Path:
+    """Scenes of 5 s in one flat folder, events in a sub-folder per class."""
+    for k in range(8):
+        write_noise(tmp_path / "sources" / "street" / f"scene{k}.wav", 5.0, k)
+        for label in ("Bark", "Bell"):
+            write_noise(tmp_path / "sources" / "animals" / label / f"{k}.wav", 0.3, 100 + k)
+    return tmp_path / "sources"
+
+
+def recipe(**sections: dict[str, Any]) -> dict[str, Any]:
+    content: dict[str, Any] = {
+        "name": "own",
+        "description": "my recordings",
+        "scenes": {"source": "folder", "folder": "street"},
+        "events": {"source": "folder", "folder": "animals"},
+        "plan": {"folds": 2, "clips_per_fold": 6, "onsets": "drawn", "max_event": 0.5, "polyphony": 1},
+        "mix": {"sample_rate": RATE, "duration": 2.0, "snrs": [0]},
+        "features": {"n_fft": 256, "hop_length": 128, "n_mels": 12},
+    }
+    return {key: content.get(key, {}) | sections[key] if key in sections else content[key] for key in content}
+
+
+def made(sources: Path, content: dict[str, Any], **options: Any) -> Dataset:
+    dataset = make(recipe=parse_recipe(content, "own"), sources=sources, out=sources.parent / "d", jobs=1, **options)
+    assert dataset is not None
+    return dataset
+
+
+def test_folders_are_planned_by_groups_and_fmax_is_half_the_sample_rate() -> None:
+    own = parse_recipe(recipe(), "own")
+    assert (own.plan.method, own.plan.scene_start, own.features.fmax) == ("grouped", "drawn", 4000)
+    assert parse_recipe(recipe(plan={"method": "released", "onsets": 0.5}), "own").plan.onsets == (0.5,)
+
+
+def test_clips_are_cut_from_anywhere_in_longer_scenes(sources: Path) -> None:
+    dataset = made(sources, recipe())
+    starts = [clip.scene_start for clip in dataset.clips]
+    assert len(set(starts)) > 6
+    assert 0 <= min(starts) < 1 < 2 < max(starts) <= 3
+    assert (dataset.path / "manifest/clips.csv").read_text().startswith("clip_id,fold,scene_file,scene_label,scene_loc")
+    assert {clip.scene_label for clip in dataset.clips} == {"street"}
+
+
+def test_a_scene_that_is_too_short_is_refused_or_looped(sources: Path) -> None:
+    long = {"sample_rate": RATE, "duration": 12.0, "snrs": 0}
+    with pytest.raises(InputError, match=r"the scene lasts 5\.00 s, a clip of this recipe 12 s.*short_scenes to loop"):
+        made(sources, recipe(mix=long))
+    looped = parse_recipe(recipe(mix=long | {"short_scenes": "loop"}), "own")
+    dataset = make(recipe=looped, sources=sources, out=sources.parent / "looped", jobs=1, clips_per_fold=1, stems=True)
+    assert dataset is not None
+    scene = dataset.stems("00000", 0)[1].astype(int)
+    assert np.array_equal(scene[: 5 * RATE], scene[5 * RATE : 10 * RATE])
+
+
+def test_clips_may_have_no_event_at_all(sources: Path) -> None:
+    dataset = made(sources, recipe(plan={"polyphony": [0, 2]}))
+    counts = {len(clip.events) for clip in dataset.clips}
+    assert counts == {0, 1, 2}
+    assert [bool(row.any()) for row in dataset.weak] == [bool(clip.events) for clip in dataset.clips]
+    with pytest.raises(InputError, match=r"polyphony 0 makes a data set without events; expected a range such as"):
+        parse_recipe(recipe(plan={"polyphony": 0}), "own")
+
+
+def test_the_snr_is_drawn_from_a_range_for_each_clip(sources: Path) -> None:
+    dataset = made(sources, recipe(mix={"snrs": {"range": [-5, 20]}}))
+    assert dataset.snrs == (7.5,)  # the nominal one: the middle of the range
+    snrs = [7.5 + clip.events[0].snr_offset for clip in dataset.clips]
+    assert len(set(snrs)) == len(snrs)
+    assert -5 <= min(snrs) < 2 < 13 < max(snrs) <= 20
+    for bad in ({"range": [20, -5]}, {"range": [0]}, {"rnge": [0, 1]}, "loud"):
+        with pytest.raises(InputError, match=r"^own: .*mix\.snrs"):
+            parse_recipe(recipe(mix={"snrs": bad}), "own")
+
+
+def test_origins_that_nobody_knows_are_reported_as_unknown(sources: Path, tmp_path: Path) -> None:
+    _, report = plan(recipe=parse_recipe(recipe(), "own"), out=tmp_path / "m", sources=sources, report=True)
+    assert report is not None
+    assert report["folds"][0]["shared by test and train"] == {
+        "places": None, "scene files": 0, "event files": 0, "event origins": None
+    }  # fmt: skip
+    assert "unknown event origins" in "\n".join(leakage_lines(report))
+
+
+def test_a_data_set_of_another_recipe_in_the_way_is_refused_with_what_differs(sources: Path) -> None:
+    made(sources, recipe())
+    with pytest.raises(InputError, match=r"another recipe \(mix\.level rms, now lufs\); choose another folder"):
+        made(sources, recipe(mix={"level": "lufs"}))
+
+
+def test_stems_of_single_events_add_up_to_the_events(sources: Path) -> None:
+    content = recipe(plan={"polyphony": 2, "overlap": False})
+    single = made(sources, content, stems="events")
+    clip = single.clips[3]
+    stems = single.stems(clip, 0)
+    assert stems.shape == (3, 16000)
+    assert all(channel.any() for channel in stems)
+    both = make(recipe=parse_recipe(content, "own"), sources=sources, out=sources.parent / "e", jobs=1, stems=True)
+    assert both is not None
+    events, scene = both.stems(clip, 0)
+    assert np.array_equal(stems[:-1].sum(axis=0), events)
+    assert np.array_equal(stems[-1], scene)
+    with pytest.raises(InputError, match=r"other stems \(--stems events\)"):
+        made(sources, content, stems="sum")
