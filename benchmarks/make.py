@@ -181,13 +181,13 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=["plain", "floor", "make"], default=["plain", "floor", "make"])
     arguments = parser.parse_args()
 
-    from remixbench.dataset.plan import draw
+    from remixbench.dataset.plan import draw_manifest
     from remixbench.recipe import load_recipe
     from remixbench.sources import fsdkaggle2018, tau2019
 
     sources = arguments.sources.resolve()
     recipe = load_recipe("remix2019")
-    whole = draw(recipe, tau2019.scenes(sources), fsdkaggle2018.events(sources))
+    whole = draw_manifest(recipe, tau2019.scenes(sources), fsdkaggle2018.events(sources))
     manifest = whole.first(arguments.clips_per_fold)
     scenes, events = sources / tau2019.AUDIO, sources / fsdkaggle2018.AUDIO
     units = len(manifest.clips) * len(SNRS)

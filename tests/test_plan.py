@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from remixbench.cli import run
 from remixbench.dataset.manifest import Manifest, read_manifest
-from remixbench.dataset.plan import draw
+from remixbench.dataset.plan import draw_manifest
 from remixbench.dataset.plan_grouped import origins
 from remixbench.errors import InputError
 from remixbench.recipe import data_folder, parse_recipe
@@ -131,7 +131,7 @@ EVENTS = catalogue([(f"event{k % 5}", "", str(1000 * k)) for k in range(60)])
 
 
 def drawn(**changes: Any) -> Manifest:
-    return draw(parse_recipe(tiny.changed(tiny.STRICT, **changes), "test"), SCENES, EVENTS)
+    return draw_manifest(parse_recipe(tiny.changed(tiny.STRICT, **changes), "test"), SCENES, EVENTS)
 
 
 def test_the_same_recipe_and_tables_give_the_same_plan_and_another_seed_another() -> None:
@@ -183,7 +183,7 @@ def test_no_plan_shares_a_place_or_an_origin_between_roles(
 ) -> None:
     recipe = parse_recipe(tiny.changed(tiny.STRICT, plan__seed=seed, plan__folds=2, plan__validation=validation), "x")
     try:
-        manifest = draw(
+        manifest = draw_manifest(
             recipe,
             catalogue([(label, f"place{place}", "") for label, place in scenes]),
             catalogue([(label, "", str(number)) for label, number in events]),
@@ -216,7 +216,7 @@ def test_origins_are_chains_of_neighbouring_numbers_of_one_label() -> None:
 
 def test_scenes_are_dealt_again_when_there_are_fewer_than_clips() -> None:
     recipe = parse_recipe(tiny.changed(tiny.RECIPE, plan__clips_per_fold=20), "x")
-    manifest = draw(recipe, SCENES, EVENTS)
+    manifest = draw_manifest(recipe, SCENES, EVENTS)
     files = [clip.scene_file for clip in manifest.clips]
     assert len(set(files[:24])) == 24
     assert files[24:48] == files[:24]
@@ -225,12 +225,12 @@ def test_scenes_are_dealt_again_when_there_are_fewer_than_clips() -> None:
 def test_a_fold_without_events_is_bad_input() -> None:
     few = Catalogue("made up", EVENTS.table.iloc[:3], "", EVENTS.reader)
     with pytest.raises(InputError, match="has no usable event among the 3"):
-        draw(parse_recipe(tiny.RECIPE, "x"), SCENES, few)
+        draw_manifest(parse_recipe(tiny.RECIPE, "x"), SCENES, few)
     with pytest.raises(InputError, match="only 3 origins of events for 8 parts"):
-        draw(parse_recipe(tiny.STRICT, "x"), SCENES, few)
+        draw_manifest(parse_recipe(tiny.STRICT, "x"), SCENES, few)
 
 
 def test_too_many_events_of_one_class_are_bad_input() -> None:
     same = Catalogue("made up", EVENTS.table.assign(label="one"), "", EVENTS.reader)
     with pytest.raises(InputError, match="do not fit into 2 s without two of one class overlapping"):
-        draw(parse_recipe(tiny.changed(tiny.STRICT, plan__polyphony=4), "x"), SCENES, same)
+        draw_manifest(parse_recipe(tiny.changed(tiny.STRICT, plan__polyphony=4), "x"), SCENES, same)
