@@ -1,4 +1,4 @@
-"""The table "Where is ...?" of docs/contributing.md names files and definitions that exist, at most two files per question."""
+"""The table "Where is ...?" of docs/contributing.md names files and definitions that exist, at most two per question."""
 
 from __future__ import annotations
 
