@@ -16,7 +16,7 @@ class RemixbenchError(Exception):
     exit_status = 1
 
     def __init__(self, message: str) -> None:
-        # names and values from a stranger's file stand in messages: what breaks a line or a terminal becomes a blank
+        # messages contain names and values from untrusted files: characters that break a line or a terminal become blanks
         super().__init__("".join(letter if letter.isprintable() else " " for letter in message))
 
 

@@ -14,12 +14,12 @@ from remixbench.errors import InputError, RemixbenchError
 def check_jobs(jobs: int) -> None:
     """Refuse a number of processes that means nothing."""
     if jobs == 0:
-        raise InputError("--jobs 0: expected a number of processes, or -1 for one a core")
+        raise InputError("--jobs 0: expected a number of processes, or -1 for one per core")
 
 
 @dataclass(frozen=True)
 class Workers:
-    """How tasks are run side by side: `jobs` processes (-1: one a core) or threads, or the workers of a scheduler."""
+    """How tasks run in parallel: `jobs` processes (-1: one per core) or threads, or the workers of a scheduler."""
 
     jobs: int = -1
     backend: str = "loky"

@@ -4,7 +4,7 @@ How a block is treated stands in an HTML comment on a line before it:
 
 (none)                          ```console, ```bash and ```python are run in the page's workspace; what a console block
                                 shows below a command must be what comes out ("..." stands for anything)
-<!-- goes on from: PAGE -->     at the top of a page: its workspace begins as a copy of what PAGE left
+<!-- continues: PAGE -->     at the top of a page: its workspace begins as a copy of what PAGE left
 <!-- writes: FILE -->           the block is written to FILE of the workspace
 <!-- needs: WHAT -->            what this machine may not have: of remixbench commands the options are checked, the rest
                                 is parsed, nothing is run
@@ -40,7 +40,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = {path.stem: path for path in sorted(DOCS.glob("*.md"))}
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-COMMENT = re.compile(r"<!-- (goes on from|writes|needs|runs as a job array):? ?(.*?) -->")
+COMMENT = re.compile(r"<!-- (continues|writes|needs|runs as a job array):? ?(.*?) -->")
 RUNNABLE = ("console", "bash", "python")
 
 
@@ -70,8 +70,8 @@ def blocks(page: str) -> list[Block]:
     return found
 
 
-def goes_on_from(page: str) -> str | None:
-    comment = re.search(r"<!-- goes on from: (.*?) -->", PAGES[page].read_text(encoding="utf-8"))
+def continues(page: str) -> str | None:
+    comment = re.search(r"<!-- continues: (.*?) -->", PAGES[page].read_text(encoding="utf-8"))
     return comment[1] if comment else None
 
 
@@ -188,10 +188,10 @@ class Workspaces:
 
     def after(self, page: str) -> Path:
         if page not in self.left:
-            assert page not in self.tried, f"docs/{page}.md failed, and this page goes on from it"
+            assert page not in self.tried, f"docs/{page}.md failed, and this page continues it"
             self.tried.add(page)
             folder = self.above / page
-            before = goes_on_from(page)
+            before = continues(page)
             if before:
                 shutil.copytree(self.after(before), folder)
             else:

@@ -36,7 +36,7 @@ def of_one_name(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize(("how", "kills"), [(["random", "20"], 20), (["replaces"], 40)], ids=["random", "replaces"])
-def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(
+def test_killed_at_any_moment_it_resumes_to_the_same_bytes(
     how: list[str], kills: int, corpus: Path, tmp_path: Path
 ) -> None:
     recipe = tiny.write_recipe(tmp_path, tiny.RECIPE)

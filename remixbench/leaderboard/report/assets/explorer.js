@@ -45,7 +45,7 @@
     draw();
   }
 
-  // Another sound of the same clip goes on where the one before was.
+  // Another sound of the same clip continues at the same position.
   function listen(name, goOn = true) {
     const at = goOn ? audio.currentTime : 0;
     const playing = goOn && !audio.paused;
