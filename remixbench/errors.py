@@ -16,7 +16,7 @@ class RemixbenchError(Exception):
     exit_status = 1
 
     def __init__(self, message: str) -> None:
-        # messages contain names and values from untrusted files: characters that break a line or a terminal become blanks
+        # messages contain names and values from untrusted files: what breaks a line or terminal becomes a blank
         super().__init__("".join(letter if letter.isprintable() else " " for letter in message))
 
 
