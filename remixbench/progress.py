@@ -1,7 +1,7 @@
-"""How long work reports on itself, without knowing whether anybody looks.
+"""Progress reporters: how long work reports its progress, independent of where it is shown.
 
-Functions of the library take a `Progress`; the command line hands in one that draws bars, a notebook or a
-test leaves the default, which is silent.
+Functions of the library take a `Progress`. The command line passes one that draws bars or writes lines; the
+default is silent.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ Advance = Callable[[int], None]
 
 
 class Progress(Protocol):
-    """What a piece of long work may say."""
+    """A progress reporter."""
 
     def say(self, line: str) -> None:
-        """Tell the user one line."""
+        """Show one line."""
 
     def bar(self, label: str, total: int, unit: str) -> AbstractContextManager[Advance]:
-        """Open a bar of `total` units; the function it yields moves it on by a number of units."""
+        """Open a bar of `total` units; the function that it yields advances it by a number of units."""
 
 
 class Silent:
-    """Says nothing."""
+    """Reports nothing."""
 
     def say(self, line: str) -> None:
         """Drop the line."""
 
     def bar(self, label: str, total: int, unit: str) -> AbstractContextManager[Advance]:
-        """Return a bar that nobody sees."""
+        """Return a bar that is not shown."""
         return nullcontext(lambda _: None)
 
 

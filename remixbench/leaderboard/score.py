@@ -205,7 +205,7 @@ def _evaluate(
             records[place] = record
     if not tasks:
         return []
-    with progress.bar("score", len(tasks), "runs") as advance:
+    with progress.bar("Scoring", len(tasks), "runs") as advance:
         advance(len(records))
         for place, record in zip(due, workers.run(evaluate, due.values(), len(due)), strict=True):
             records[place] = record

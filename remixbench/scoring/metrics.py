@@ -175,7 +175,7 @@ def metric_values(
     if masks is not None:
         steps.append(("", lambda weights: mask_metrics(reference, masks, weights)))
     values = MetricValues()
-    with progress.bar("score", len(steps), "family") as advance:
+    with progress.bar("Scoring", len(steps), "families") as advance:
         for suffix, compute in steps:
             values.update(compute(weights).renamed(suffix))
             advance(1)
