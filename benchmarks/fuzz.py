@@ -46,7 +46,7 @@ from remixbench.scoring import read_predictions, read_reference, score_predictio
 from remixbench.scoring.io import MAPS, read_maps
 from remixbench.sources import load_catalogues
 from remixbench.sources.audio import read_audio
-from remixbench.sources.selection import select_urls
+from remixbench.sources.download import list_urls
 from remixbench.training.audio import prepare
 from remixbench.training.audio import read_audio as read_any_audio
 from remixbench.training.model import read_model
@@ -236,7 +236,7 @@ def _input_targets(workspace: Path) -> list[Target]:
         Target(
             "checksums",
             {"md5sums.txt": b"a8b47ff4b52022c178f88fa5c6f080d0  FSDKaggle2018.meta.zip\n"},
-            lambda f: select_urls("fsdkaggle2018", mirror="http://127.0.0.1:9", checksums=f / "md5sums.txt"),
+            lambda f: list_urls("fsdkaggle2018", mirror="http://127.0.0.1:9", checksums=f / "md5sums.txt"),
         ),
     ]  # fmt: skip
 

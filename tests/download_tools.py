@@ -1,4 +1,4 @@
-"""What the tests of the download share: quick patience, small archives, and a mirror of the two records."""
+"""What the tests of the download share: a quick retry policy, small archives, and a mirror of the two records."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from remixbench.sources.patience import Gate, Patience
-from remixbench.sources.registry import registry
-from remixbench.sources.server import Line, open_session
+from remixbench.sources.download.http import HttpClient, RateLimiter, RetryPolicy
+from remixbench.sources.download.registry import registry
 
 TAU = "TAU-urban-acoustic-scenes-2019-development"
 FSD = "FSDKaggle2018"
@@ -24,20 +23,22 @@ def md5(data: bytes) -> str:
     return hashlib.md5(data).hexdigest()
 
 
-def quick(seed: int = 0, waits: list[float] | None = None, **changes: object) -> Patience:
-    """Patience that lasts as many tries as the real one, but hardly waits; `waits` collects what it would wait."""
+def quick(seed: int = 0, waits: list[float] | None = None, **changes: object) -> RetryPolicy:
+    """A policy with as many retries as the real one, but no delays; `waits` collects what they would be."""
 
     def sleep(seconds: float) -> None:
         if waits is not None:
             waits.append(seconds)
 
-    settings = {"connect": 2.0, "read": 0.1, "worth": 4096, "requests_per_minute": 100_000} | changes
-    return Patience(sleep=sleep, chance=random.Random(seed), **settings)  # type: ignore[arg-type]
+    settings = {
+        "connect_timeout": 2.0, "read_timeout": 0.1, "min_progress_bytes": 4096, "requests_per_minute": 100_000
+    } | changes  # fmt: skip
+    return RetryPolicy(sleep=sleep, rng=random.Random(seed), **settings)  # type: ignore[arg-type]
 
 
-def quick_line(patience: Patience | None = None, say: Callable[[str], None] = lambda _: None) -> Line:
-    patience = patience or quick()
-    return Line(open_session(), Gate(patience, threading.Event()), patience, say)
+def quick_client(policy: RetryPolicy | None = None, say: Callable[[str], None] = lambda _: None) -> HttpClient:
+    policy = policy or quick()
+    return HttpClient(policy, RateLimiter(policy, threading.Event()), say)
 
 
 def wav(rate: int, channels: int, width: int, seconds: float, seed: int) -> bytes:

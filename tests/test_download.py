@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections import namedtuple
 from pathlib import Path
 
@@ -25,10 +24,9 @@ from faulty_server import Fault, FaultyServer
 from filelock import FileLock
 
 from remixbench.errors import InputError, RemixbenchError
-from remixbench.sources import budget
-from remixbench.sources.check import check_sources, demand_sound
-from remixbench.sources.download import Downloaded, download
-from remixbench.sources.registry import registry
+from remixbench.sources.download import Downloaded, check_sources, download, raise_if_invalid
+from remixbench.sources.download.core import Estimate, check_disk_space, disk_need
+from remixbench.sources.download.registry import registry, select
 
 TREE = small_records()
 ARCHIVES = packed(TREE)
@@ -38,8 +36,8 @@ META = f"/records/2589280/files/{TAU}.meta.zip"
 EVENTS = f"/records/2552860/files/{FSD}.audio_train.zip"
 
 
-class Heard:
-    """A progress that remembers what it was told."""
+class Recorder:
+    """A progress reporter that remembers what was reported."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -48,8 +46,8 @@ class Heard:
     def say(self, line: str) -> None:
         self.lines.append(line)
 
-    def bar(self, label: str, total: int, unit: str) -> Heard._Bar:
-        return Heard._Bar(self.bars.setdefault(label, [total]))
+    def bar(self, label: str, total: int, unit: str) -> Recorder._Bar:
+        return Recorder._Bar(self.bars.setdefault(label, [total]))
 
     class _Bar:
         def __init__(self, moves: list[int]) -> None:
@@ -64,18 +62,18 @@ class Heard:
 
 def fetch(server: FaultyServer, folder: Path, *names: str, **more: object) -> Downloaded:
     sums = write_sums(ARCHIVES, folder / "md5sums.txt")
-    arguments = {"mirror": server.url, "checksums": sums, "patience": quick()} | more
+    arguments = {"mirror": server.url, "checksums": sums, "retry_policy": quick()} | more
     return download(*names, workspace=folder, **arguments)  # type: ignore[arg-type]
 
 
 def test_both_sources_arrive_as_their_readers_want_them(tmp_path: Path) -> None:
-    heard = Heard()
+    heard = Recorder()
     with FaultyServer(dict(ARCHIVES)) as server:
         done = fetch(server, tmp_path, progress=heard)
         assert (server.count("HEAD"), server.count("GET")) == (5, 5)
     assert on_disk(tmp_path / "sources") == TREE
     assert len(done.fetched) == len(done.unpacked) == 5
-    assert done.line().endswith("5 archives fetched in 10 requests, 5 unpacked, 0 were there already")
+    assert done.summary().endswith("5 archives fetched in 10 requests, 5 unpacked, 0 were there already")
     # What it costs and the licences were said before; the bars end where they said they would.
     said = "\n".join(heard.lines)
     assert "licence: free for non-commercial use with notice" in said
@@ -89,9 +87,7 @@ def test_a_second_download_asks_for_nothing(tmp_path: Path) -> None:
     with FaultyServer(dict(ARCHIVES)) as server:
         fetch(server, tmp_path)
         asked = len(server.asked)
-        start = time.monotonic()
         done = fetch(server, tmp_path)
-        assert time.monotonic() - start < 2
         assert len(server.asked) == asked
     assert (done.fetched, done.unpacked, len(done.ready), done.requests) == ((), (), 5, 0)
 
@@ -104,6 +100,15 @@ def test_what_is_missing_and_no_more_is_fetched_again(tmp_path: Path) -> None:
         done = fetch(server, tmp_path)
     assert set(done.fetched) == {f"{TAU}.audio.2.zip", f"{TAU}.meta.zip"}
     assert on_disk(tmp_path / "sources") == TREE
+
+
+def test_folders_are_paths_or_strings(tmp_path: Path) -> None:
+    sums = write_sums(ARCHIVES, tmp_path / "md5sums.txt")
+    with FaultyServer(dict(ARCHIVES)) as server:
+        download(workspace=str(tmp_path), mirror=server.url, checksums=str(sums), retry_policy=quick())
+        again = download(sources=str(tmp_path / "sources"), mirror=server.url, checksums=str(sums))
+    assert len(again.ready) == 5
+    assert all(not check.failures for check in check_sources(workspace=str(tmp_path)))
 
 
 def test_a_part_of_the_scenes(tmp_path: Path) -> None:
@@ -187,10 +192,10 @@ def test_whole_downloads_through_random_faults(seed: int, tmp_path: Path) -> Non
     kinds = [kind for kind in KINDS if kind != "stall"]
     scripts = {p: [Fault(draw.choice(kinds), draw.randrange(5000)) for _ in range(draw.randrange(4))] for p in ARCHIVES}
     with FaultyServer(dict(ARCHIVES), scripts, heads_fail_too=seed % 2 == 0) as server:
-        patience = quick(seed, worth=1000, longest_asked_wait=1e6)
+        policy = quick(seed, min_progress_bytes=1000, max_retry_after=1e6)
         for _ in range(6):
             try:
-                fetch(server, tmp_path, jobs=1 + seed % 4, patience=patience)
+                fetch(server, tmp_path, jobs=1 + seed % 4, retry_policy=policy)
                 break
             except RemixbenchError as error:
                 is_one_line(error)
@@ -246,7 +251,7 @@ def test_too_small_a_disk_is_said_before_anything_is_fetched(tmp_path: Path, mon
     with FaultyServer({}) as server:
         pattern = r"does not fit: it needs about 46\.\d GB of disk in .*, 40\.0 GB are free; free some space, .*--parts"
         with pytest.raises(RemixbenchError, match=pattern):
-            download("tau2019", workspace=tmp_path, mirror=server.url, patience=quick())
+            download("tau2019", workspace=tmp_path, mirror=server.url, retry_policy=quick())
         assert server.asked == []
 
 
@@ -265,16 +270,14 @@ def test_a_disk_that_filled_up_meanwhile_is_said_before_unpacking(
 
 
 def test_what_the_disk_must_hold() -> None:
-    from remixbench.sources.selection import select
-
     items = select(("tau2019",), parts="1-3")
-    loads = [budget.Load(item, 100, 100, 150, False) for item in items]
-    assert budget.disk_need(loads, keep=False, jobs=2) == 4 * 150 + 2 * 100
-    assert budget.disk_need(loads, keep=True, jobs=2) == 4 * 150 + 4 * 100
-    with pytest.raises(RemixbenchError, match="with --jobs 1 about 700 B would do"):
-        budget.demand_space(800, 750, Path("sources"), keep=False, fewer=700)
+    loads = [Estimate(item, 100, 100, 150, False) for item in items]
+    assert disk_need(loads, keep=False, jobs=2) == 4 * 150 + 2 * 100
+    assert disk_need(loads, keep=True, jobs=2) == 4 * 150 + 4 * 100
+    with pytest.raises(RemixbenchError, match="with --jobs 1 about 700 bytes would do"):
+        check_disk_space(800, 750, Path("sources"), keep=False, need_with_one_job=700)
     with pytest.raises(RemixbenchError, match="without --keep-archives"):
-        budget.demand_space(800, 750, Path("sources"), keep=True, fewer=700)
+        check_disk_space(800, 750, Path("sources"), keep=True, need_with_one_job=700)
 
 
 def test_the_question_is_asked_before_and_no_means_no(tmp_path: Path) -> None:
@@ -295,7 +298,7 @@ def test_the_question_is_asked_before_and_no_means_no(tmp_path: Path) -> None:
 def test_two_downloads_do_not_share_a_folder(tmp_path: Path) -> None:
     (tmp_path / "sources").mkdir()
     with FileLock(tmp_path / "sources/.download.lock"), FaultyServer(dict(ARCHIVES)) as server:
-        with pytest.raises(RemixbenchError, match="another download is at work there"):
+        with pytest.raises(RemixbenchError, match="another download is running there"):
             fetch(server, tmp_path)
         assert server.asked == []
 
@@ -319,13 +322,13 @@ def listing(record: int, data: dict[str, bytes]) -> dict[str, bytes]:
 def test_a_third_partys_md5_gives_way_to_the_records_own_and_it_is_said(tmp_path: Path) -> None:
     # The registry's MD5s of FSDKaggle2018 are not from the record; the small archives have others.
     archives = {path: data for path, data in ARCHIVES.items() if FSD in path}
-    heard = Heard()
+    heard = Recorder()
     with FaultyServer(archives | listing(2552860, archives)) as server:
-        done = download("fsdkaggle2018", workspace=tmp_path, mirror=server.url, patience=quick(), progress=heard)
+        done = download("fsdkaggle2018", workspace=tmp_path, mirror=server.url, retry_policy=quick(), progress=heard)
         assert len(done.fetched) == 2
-        assert any("but the record lists it: taken" in line for line in heard.lines)
+        assert any("but the record lists it: accepted" in line for line in heard.lines)
         asked = len(server.asked)
-        again = download("fsdkaggle2018", workspace=tmp_path, mirror=server.url, patience=quick())
+        again = download("fsdkaggle2018", workspace=tmp_path, mirror=server.url, retry_policy=quick())
         assert (len(again.ready), len(server.asked)) == (2, asked)
 
 
@@ -334,7 +337,7 @@ def test_a_published_md5_does_not_give_way_unless_asked(tmp_path: Path) -> None:
     archives = {META: ARCHIVES[META].ljust(size or 0, b"\0")}
     server = FaultyServer(archives | listing(2589280, archives))
     with server, pytest.raises(RemixbenchError, match="the record itself now lists"):
-        download("tau2019", workspace=tmp_path, parts="1", mirror=server.url, patience=quick(), jobs=1)
+        download("tau2019", workspace=tmp_path, parts="1", mirror=server.url, retry_policy=quick(), jobs=1)
     assert not (tmp_path / "sources" / TAU / "meta.csv").exists()
 
 
@@ -344,8 +347,8 @@ def test_check_finds_what_is_not_as_it_should_be(tmp_path: Path) -> None:
     with FaultyServer(dict(ARCHIVES)) as server:
         fetch(server, tmp_path)
     sound = check_sources(workspace=tmp_path)
-    assert [(c.source, c.looked_at, c.failures) for c in sound] == [("tau2019", 4, ()), ("fsdkaggle2018", 3, ())]
-    demand_sound(sound)
+    assert [(c.source, c.checked, c.failures) for c in sound] == [("tau2019", 4, ()), ("fsdkaggle2018", 3, ())]
+    raise_if_invalid(sound)
     audio = tmp_path / "sources" / TAU / "audio"
     (audio / "airport-lisbon-1-0-a.wav").unlink()
     (audio / "airport-lisbon-1-1-a.wav").write_bytes(wav(44100, 2, 3, 10.0, 1))
@@ -366,16 +369,16 @@ def test_check_finds_what_is_not_as_it_should_be(tmp_path: Path) -> None:
         "31.000 s long, expecte",
         "does not open (Error o",
     ]
-    assert scenes.line().startswith(f"tau2019: 1 of 4 recordings are there and sound; {TAU}/audio/airport-lisbon-1-0-a")
-    with pytest.raises(RemixbenchError, match="6 recordings are missing or not right"):
-        demand_sound([scenes, events_checked])
+    assert scenes.summary().startswith(f"tau2019: 1 of 4 recordings are valid; {TAU}/audio/airport-lisbon-1-0-a")
+    with pytest.raises(RemixbenchError, match="6 recordings are missing or invalid"):
+        raise_if_invalid([scenes, events_checked])
 
 
 def test_check_of_the_parts_that_were_downloaded(tmp_path: Path) -> None:
     with FaultyServer(dict(ARCHIVES)) as server:
         fetch(server, tmp_path, "tau2019", parts="2")
     assert len(check_sources("tau2019", workspace=tmp_path)[0].failures) == 2
-    assert check_sources("tau2019", workspace=tmp_path, parts="2")[0].looked_at == 2
+    assert check_sources("tau2019", workspace=tmp_path, parts="2")[0].checked == 2
     with pytest.raises(InputError, match=r"audio\.1\.zip was not unpacked"):
         check_sources("tau2019", workspace=tmp_path, parts="1-2")
     with pytest.raises(InputError, match=r"no such file; run `remixbench download fsdkaggle2018` first"):

@@ -27,7 +27,7 @@ import os, sys, time
 from pathlib import Path
 import filelock, requests, yaml
 from remixbench.sources.download import download
-from remixbench.sources.patience import Patience
+from remixbench.sources.download.http import RetryPolicy
 
 class Slow:
     def say(self, line): pass
@@ -43,7 +43,7 @@ for line in sys.stdin:
     pid = os.fork()
     if pid == 0:
         download(mirror=url, checksums=Path(sums), sources=Path(sources), jobs=2, progress=Slow(),
-                 patience=Patience(requests_per_minute=1000))
+                 retry_policy=RetryPolicy(requests_per_minute=1000))
         os._exit(0)
     print(pid, flush=True)
     _, status = os.waitpid(pid, 0)
@@ -122,7 +122,7 @@ def test_killed_at_twenty_moments_and_finished_by_the_next_run(
             finished = {name: data for name, data in left.items() if name in TREE}
             assert finished.items() <= TREE.items()  # whatever has its name is whole
             half_done.add(len(finished))
-            download(mirror=good_server.url, checksums=sums, sources=sources, patience=quick())
+            download(mirror=good_server.url, checksums=sums, sources=sources, retry_policy=quick())
             assert on_disk(sources) == TREE
             assert not list(sources.rglob(".*unpacking*")) + list(sources.rglob("*.part*"))
             killed += 1

@@ -11,18 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from remixbench.errors import InputError
-from remixbench.sources.registry import registry
-from remixbench.sources.selection import parse_parts, read_checksums, select, select_urls
+from remixbench.sources.download.registry import list_urls, parse_parts, read_checksums, registry, select
 
 
 def test_the_registry_holds_the_two_records() -> None:
     tau, fsd = registry().source("tau2019"), registry().source("fsdkaggle2018")
     assert (tau.record, fsd.record) == (2589280, 2552860)
-    assert tau.parts() == tuple(range(1, 22))
-    assert fsd.parts() == ()
+    assert tau.parts == tuple(range(1, 22))
+    assert fsd.parts == ()
     assert sum(a.size or 0 for a in tau.archives) == 35_622_369_320 + 156_863
-    assert {a.holds for a in tau.archives} == {TAU}
-    assert [a.holds for a in fsd.archives] == [f"{FSD}.meta", f"{FSD}.audio_train"]
+    assert {tau.prefix_of(a) for a in tau.archives} == {TAU}
+    assert [fsd.prefix_of(a) for a in fsd.archives] == [f"{FSD}.meta", f"{FSD}.audio_train"]
     digests = [a.md5 for s in (tau, fsd) for a in s.archives]
     assert all(re.fullmatch(r"[0-9a-f]{32}", digest) for digest in digests)
     assert len(set(digests)) == 24
@@ -38,7 +37,7 @@ def test_without_names_both_sources_are_meant() -> None:
 
 
 def test_parts_and_names_choose() -> None:
-    assert select_urls("tau2019", parts="2,20-21", mirror="http://127.0.0.1:8000/") == [
+    assert list_urls("tau2019", parts="2,20-21", mirror="http://127.0.0.1:8000/") == [
         f"http://127.0.0.1:8000/records/2589280/files/{TAU}.{x}.zip"
         for x in ["meta", "audio.2", "audio.20", "audio.21"]
     ]
@@ -110,7 +109,7 @@ def test_checksums_of_something_else_are_refused(tmp_path: Path) -> None:
         read_checksums(sums(tmp_path, f"{'0' * 32}  a", "hello"))
     with pytest.raises(InputError, match="a second, different MD5 of a"):
         read_checksums(sums(tmp_path, f"{'0' * 32}  a", f"{'1' * 32}  a"))
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="no such file"):
         read_checksums(tmp_path / "none.txt")
 
 

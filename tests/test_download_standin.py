@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 from download_tools import FSD, TAU, on_disk
 
-from remixbench.sources.check import check_sources
-from remixbench.sources.download import download
+from remixbench.sources.download import check_sources, download
 
 EXPAND = Path(__file__).resolve().parents[2] / "shared" / "standin" / "expand"
 pytestmark = [
@@ -53,5 +52,5 @@ def test_the_stand_in_arrives_whole(mirror: tuple[str, Path], tmp_path: Path) ->
         f"{FSD}/{FSD}.audio_train",
     }
     assert sum(name.endswith(".wav") for name in tree) == 120 + 280
-    assert [(c.looked_at, c.failures) for c in check_sources(workspace=tmp_path)] == [(120, ()), (280, ())]
+    assert [(c.checked, c.failures) for c in check_sources(workspace=tmp_path)] == [(120, ()), (280, ())]
     assert download(workspace=tmp_path, mirror=url, checksums=sums).requests == 0

@@ -5,31 +5,35 @@ from __future__ import annotations
 import json
 import random
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
-from download_tools import is_one_line, md5, quick, quick_line
+from download_tools import is_one_line, md5, quick, quick_client
 from faulty_server import KINDS, Fault, FaultyServer
 
 from remixbench.errors import RemixbenchError
-from remixbench.sources.patience import Gate, Patience, SharedTroubleError, StoppedError, retry_after
-from remixbench.sources.server import Line, open_session, remote_size
-from remixbench.sources.transfer import Wanted, fetch
+from remixbench.sources.download.http import HttpClient, RateLimiter, RetryPolicy, retry_after
+from remixbench.sources.download.registry import RemoteFile, registry
+from remixbench.sources.download.threads import DownloadCancelled, FatalDownloadError
+from remixbench.sources.download.transfer import fetch
 
 PATH = "/records/1/files/a.zip"
 DATA = random.Random(0).randbytes(50_000)
 
 
-def wanted(server: FaultyServer, folder: Path, size: int | None = None, data: bytes = DATA) -> Wanted:
-    return Wanted(server.url + PATH, folder / "a.zip", md5(data), size, server.url + "/api/records/1")
+def remote(server: FaultyServer, size: int | None = None, data: bytes = DATA) -> RemoteFile:
+    source = registry().source("tau2019")
+    listing = server.url + "/api/records/1"
+    return RemoteFile(source, source.archives[0], server.url + PATH, listing, md5(data), size)
 
 
-def get(server: FaultyServer, folder: Path, line: Line | None = None, believe: bool = False, **more: object) -> str:
-    what = wanted(server, folder, **more)  # type: ignore[arg-type]
-    return fetch(what, line or quick_line(), lambda _: None, lambda _: None, believe).md5
+def get(
+    server: FaultyServer, folder: Path, client: HttpClient | None = None, trust_listed_md5: bool = False, **more: object
+) -> str:
+    what = remote(server, **more)  # type: ignore[arg-type]
+    return fetch(what, folder / "a.zip", client or quick_client(), lambda _: None, trust_listed_md5)
 
 
 def whole_and_alone(folder: Path, data: bytes = DATA) -> bool:
@@ -43,7 +47,7 @@ def test_one_fault_of_each_kind_is_survived(kind: str, at: int, tmp_path: Path) 
     waits: list[float] = []
     at = min(at, 100) if kind in ("429", "503", "429-date") else at
     with FaultyServer({PATH: DATA}, {PATH: [Fault("drop", 10_000), Fault(kind, at)]}) as server:
-        get(server, tmp_path, quick_line(quick(waits=waits)))
+        get(server, tmp_path, quick_client(quick(waits=waits)))
     assert whole_and_alone(tmp_path)
     if kind in ("429", "503", "429-date") and at > 1:
         assert max(waits) > at - 2  # the server was obeyed
@@ -78,7 +82,7 @@ def test_a_file_sent_re_encoded_is_not_read(tmp_path: Path) -> None:
 def test_a_later_run_goes_on_where_an_earlier_stopped(tmp_path: Path) -> None:
     broken = [Fault("drop", 30_000)] + [Fault("500")] * 8
     with FaultyServer({PATH: DATA}, {PATH: broken}) as server:
-        with pytest.raises(SharedTroubleError, match=r"^a\.zip: gave up after 8 requests .* answered 500 .* is kept"):
+        with pytest.raises(FatalDownloadError, match=r"^a\.zip: gave up after 8 requests .* answered 500 .* is kept"):
             get(server, tmp_path)
         assert (tmp_path / "a.zip.part").read_bytes() == DATA[:30_000]
         get(server, tmp_path)
@@ -130,7 +134,7 @@ def test_random_fault_sequences(seed: int, tmp_path: Path) -> None:
     with FaultyServer({PATH: data}, {PATH: list(script)}, etags=draw.random() < 0.7) as server:
         for _attempt in range(3):
             try:
-                get(server, tmp_path, quick_line(quick(seed, longest_asked_wait=1e6)), size=size, data=data)
+                get(server, tmp_path, quick_client(quick(seed, max_retry_after=1e6)), size=size, data=data)
             except RemixbenchError as error:
                 assert not (tmp_path / "a.zip").exists()
                 is_one_line(error)
@@ -169,9 +173,30 @@ def test_a_file_that_its_record_lists_is_reported_but_not_taken(tmp_path: Path) 
         assert server.count() == 2  # it was not fetched again in vain
         assert not (tmp_path / "a.zip").exists()
         # Asked for, it is taken; the bytes are not fetched again.
-        assert get(server, tmp_path, believe=True) == md5(new)
+        assert get(server, tmp_path, trust_listed_md5=True) == md5(new)
         assert [asked.path for asked in server.asked[2:]] == ["/api/records/1"]
     assert whole_and_alone(tmp_path, new)
+
+
+@pytest.mark.parametrize("kind", ["429", "500", "mute", "drop"])
+def test_the_list_of_a_record_is_retried_before_a_complete_archive_is_thrown_away(kind: str, tmp_path: Path) -> None:
+    new = DATA[::-1]
+    scripts = {"/api/records/1": [Fault(kind, 3)] * 2}
+    with FaultyServer({PATH: new, "/api/records/1": listing(new)}, scripts) as server:
+        assert get(server, tmp_path, trust_listed_md5=True) == md5(new)
+        assert [asked.path for asked in server.asked] == [PATH, *["/api/records/1"] * 3]
+    assert whole_and_alone(tmp_path, new)
+
+
+def test_an_archive_is_kept_while_the_list_of_its_record_cannot_be_read(tmp_path: Path) -> None:
+    new = DATA[::-1]
+    scripts = {"/api/records/1": [Fault("500")] * 8}
+    with FaultyServer({PATH: new, "/api/records/1": listing(new)}, scripts) as server:
+        with pytest.raises(FatalDownloadError, match="gave up after 8 requests"):
+            get(server, tmp_path, trust_listed_md5=True)
+        assert (tmp_path / "a.zip.part").read_bytes() == new
+        assert get(server, tmp_path, trust_listed_md5=True) == md5(new)
+        assert server.count() == 1 + 8 + 1  # the archive itself was fetched once
 
 
 @pytest.mark.parametrize("answer", [b"", b"[]", b'{"files": 3}', b'{"files": [{}]}', b'{"files": [{"key": "b.zip"}]}'])
@@ -183,7 +208,7 @@ def test_a_strange_listing_is_no_listing(answer: bytes, tmp_path: Path) -> None:
 
 def test_a_missing_file_is_said_at_once(tmp_path: Path) -> None:
     with FaultyServer({}) as server:
-        with pytest.raises(RemixbenchError, match=r"answered 404 .*; look at the address, or use another --mirror"):
+        with pytest.raises(RemixbenchError, match=r"answered 404 .*; check the address, or use another --mirror"):
             get(server, tmp_path)
         assert server.count() == 1
 
@@ -192,8 +217,8 @@ def test_a_server_that_is_away_is_given_up(tmp_path: Path) -> None:
     waits: list[float] = []
     with FaultyServer({}) as server:
         pass
-    with pytest.raises(SharedTroubleError, match="could not be reached"):
-        get(server, tmp_path, quick_line(quick(waits=waits)))
+    with pytest.raises(FatalDownloadError, match="could not be reached"):
+        get(server, tmp_path, quick_client(quick(waits=waits)))
     # It waits longer each time: twice the one before, and by chance up to as much again.
     assert len(waits) == 7
     assert all(2.0**n <= wait <= 2.0 ** (n + 1) for n, wait in enumerate(waits[:6]))
@@ -202,7 +227,7 @@ def test_a_server_that_is_away_is_given_up(tmp_path: Path) -> None:
 
 def test_a_wait_beyond_reason_is_not_waited(tmp_path: Path) -> None:
     server = FaultyServer({PATH: DATA}, {PATH: [Fault("429", 99_999)]})
-    with server, pytest.raises(SharedTroubleError, match=r"answered 429 .* asks to come back in 99999 s"):
+    with server, pytest.raises(FatalDownloadError, match=r"answered 429 .* asks to come back in 99999 s"):
         get(server, tmp_path)
 
 
@@ -215,7 +240,7 @@ def test_slow_progress_is_not_failure(tmp_path: Path) -> None:
 
 def test_a_server_without_ranges_that_breaks_off_each_time_is_given_up(tmp_path: Path) -> None:
     with FaultyServer({PATH: DATA}, {PATH: [Fault("chunked-drop", 40_000)] * 100}) as server:
-        with pytest.raises(SharedTroubleError):
+        with pytest.raises(FatalDownloadError):
             get(server, tmp_path)
         assert server.count() < 20
 
@@ -224,7 +249,7 @@ def test_progress_adds_up(tmp_path: Path) -> None:
     moves: list[int] = []
     script = [Fault("drop", 30_000), Fault("ignore-range"), Fault("flip", 3), Fault("drop", 10_000)]
     with FaultyServer({PATH: DATA}, {PATH: script}) as server:
-        fetch(wanted(server, tmp_path), quick_line(), moves.append, lambda _: None, False)
+        fetch(remote(server), tmp_path / "a.zip", quick_client(), moves.append, False)
     assert sum(moves) == len(DATA)
 
 
@@ -237,20 +262,20 @@ def test_requests_name_the_program(tmp_path: Path) -> None:
 
 
 def test_an_interrupt_keeps_the_part(tmp_path: Path) -> None:
-    stop, patience = threading.Event(), quick()
-    line = Line(open_session(), Gate(patience, stop), patience, lambda _: None)
+    cancel, policy = threading.Event(), quick()
+    client = HttpClient(policy, RateLimiter(policy, cancel), lambda _: None)
     moved = 0
 
     def advance(by: int) -> None:
         nonlocal moved
         moved += by
         if moved > 100_000:
-            stop.set()
+            cancel.set()
 
     data = DATA * 20
     with FaultyServer({PATH: data}, pace=0.0005) as server:
-        with pytest.raises(StoppedError):
-            fetch(wanted(server, tmp_path, data=data), line, advance, lambda _: None, False)
+        with pytest.raises(DownloadCancelled):
+            fetch(remote(server, data=data), tmp_path / "a.zip", client, advance, False)
         part = (tmp_path / "a.zip.part").read_bytes()
         assert part == data[: len(part)]
         assert len(part) == moved
@@ -262,9 +287,9 @@ def test_an_interrupt_keeps_the_part(tmp_path: Path) -> None:
 def test_the_size_of_a_file_is_asked_for_with_patience(tmp_path: Path) -> None:
     script = [Fault("503", 3), Fault("mute"), Fault("500")]
     with FaultyServer({PATH: DATA}, {PATH: script}, heads_fail_too=True) as server:
-        assert remote_size(server.url + PATH, "a.zip", quick_line()) == len(DATA)
+        assert quick_client().content_length(server.url + PATH, "a.zip") == len(DATA)
         with pytest.raises(RemixbenchError, match=r"^a\.zip: the server answered 404"):
-            remote_size(server.url + "/elsewhere", "a.zip", quick_line())
+            quick_client().content_length(server.url + "/elsewhere", "a.zip")
 
 
 def test_retry_after_is_a_number_or_a_date() -> None:
@@ -278,20 +303,18 @@ def test_retry_after_is_a_number_or_a_date() -> None:
 
 def test_no_more_than_sixty_requests_a_minute() -> None:
     waits: list[float] = []
-    gate = Gate(Patience(sleep=waits.append), threading.Event())
+    limiter = RateLimiter(RetryPolicy(sleep=waits.append), threading.Event())
     for _ in range(60):
-        gate.enter()
+        limiter.acquire()
     assert sum(waits) == 0
-    gate.enter()
+    limiter.acquire()
     assert waits[-1] == pytest.approx(60, abs=1)
 
 
 def test_a_pause_asked_of_one_thread_holds_for_all_and_ends_with_an_interrupt() -> None:
-    stop = threading.Event()
-    gate = Gate(Patience(), stop)
-    gate.close(30)
-    threading.Timer(0.05, stop.set).start()
-    start = time.monotonic()
-    with pytest.raises(StoppedError):
-        gate.enter()
-    assert time.monotonic() - start < 5
+    cancel = threading.Event()
+    limiter = RateLimiter(RetryPolicy(), cancel)
+    limiter.pause(3600)
+    threading.Timer(0.05, cancel.set).start()
+    with pytest.raises(DownloadCancelled):
+        limiter.acquire()

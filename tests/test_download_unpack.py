@@ -15,8 +15,9 @@ import pytest
 from download_tools import end_of_first_member, is_one_line, patched_zip, zipped
 
 from remixbench.errors import RemixbenchError
-from remixbench.sources.patience import SharedTroubleError
-from remixbench.sources.unpack import CorruptArchiveError, members, unpack, unpacked_size
+from remixbench.sources.download.registry import registry
+from remixbench.sources.download.threads import FatalDownloadError
+from remixbench.sources.download.unzip import CorruptArchiveError, missing_bytes, read_members, unpack
 
 FILES = {f"top/audio/{n}.wav": random.Random(n).randbytes(3000 * n) for n in range(5)}
 
@@ -27,8 +28,12 @@ def put(folder: Path, data: bytes) -> Path:
     return path
 
 
-def run(archive: Path, to: Path, said: list[str] | None = None) -> dict[str, int]:
-    return unpack(archive, to, "top", lambda _: None, lambda: None, ([] if said is None else said).append)
+def members(archive: Path, max_bytes: int = 1 << 20) -> list[zipfile.ZipInfo]:
+    return read_members(archive, "top", lambda _: max_bytes)[0]
+
+
+def run(archive: Path, to: Path) -> dict[str, int]:
+    return unpack(archive, members(archive), to, lambda _: None, lambda: None)
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -47,21 +52,31 @@ def special(name: str, mode: int) -> bytes:
 
 def test_members_land_beneath_their_folder(tmp_path: Path) -> None:
     archive = put(tmp_path, zipped({"top/": b"", **FILES}))
-    assert unpacked_size(archive, tmp_path / "to", "top") == sum(map(len, FILES.values()))
+    assert missing_bytes(members(archive), tmp_path / "to") == sum(map(len, FILES.values()))
     assert run(archive, tmp_path / "to") == {name: len(data) for name, data in FILES.items()}
     assert tree(tmp_path / "to") == FILES
-    assert unpacked_size(archive, tmp_path / "to", "top") == 0
+    assert missing_bytes(members(archive), tmp_path / "to") == 0
 
 
-def test_members_elsewhere_are_left_out_and_said(tmp_path: Path) -> None:
-    said: list[str] = []
-    run(put(tmp_path, zipped({**FILES, "__MACOSX/x": b"1", "readme": b"2"})), tmp_path / "to", said)
+def test_members_elsewhere_are_left_out_and_named(tmp_path: Path) -> None:
+    archive = put(tmp_path, zipped({**FILES, "__MACOSX/x": b"1", "readme": b"2"}))
+    run(archive, tmp_path / "to")
     assert tree(tmp_path / "to") == FILES
-    assert said == ["a.zip: 2 files outside 'top/' are left out, such as __MACOSX/x"]
+    assert read_members(archive, "top", lambda _: 1 << 20)[1] == ["__MACOSX/x", "readme"]
+
+
+def test_a_member_larger_than_its_source_can_have_is_refused(tmp_path: Path) -> None:
+    # a recording of TAU is 10 s of 48 kHz stereo; 20 MB of zeros pack into 20 kB
+    archive = put(tmp_path, zipped({"top/audio/bomb.wav": bytes(20_000_000)}))
+    assert archive.stat().st_size < 50_000
+    limit = registry().source("tau2019").max_member_bytes("top/audio/bomb.wav")
+    assert 2_880_044 < limit < 4_000_000
+    with pytest.raises(RemixbenchError, match=r"bomb\.wav' has 20,000,000 bytes unpacked, expected at most 3,905,536"):
+        members(archive, limit)
 
 
 def test_an_archive_of_something_else_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RemixbenchError, match="holds no file in 'top/'"):
+    with pytest.raises(RemixbenchError, match="has no file in 'top/'"):
         run(put(tmp_path, zipped({"other/a.wav": b"1"})), tmp_path / "to")
 
 
@@ -96,8 +111,8 @@ def test_links_and_devices_are_refused(kind: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "trouble"),
     [
-        (["top/a.wav", "top/a.wav"], "comes twice"),
-        (["top/a.wav", "top/A.wav"], "comes twice"),
+        (["top/a.wav", "top/a.wav"], "is there twice"),
+        (["top/a.wav", "top/A.wav"], "is there twice"),
         (["top/a", "top/a/b.wav"], "is a file and a folder"),
         (["top/a/b.wav", "TOP/A"], "is a file and a folder"),
     ],
@@ -152,7 +167,7 @@ def test_a_damaged_member_is_named_and_those_before_it_stay(tmp_path: Path) -> N
 @pytest.mark.parametrize("keep", [0, 1, 100, 5000, -1, -30])
 def test_half_an_archive_is_no_archive(keep: int, tmp_path: Path) -> None:
     with pytest.raises(CorruptArchiveError, match="not a readable zip archive"):
-        members(put(tmp_path, zipped(FILES)[:keep]), "top")
+        members(put(tmp_path, zipped(FILES)[:keep]))
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -181,7 +196,7 @@ def test_a_full_disk_is_one_line_and_leaves_whole_files(tmp_path: Path, monkeypa
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(SharedTroubleError, match=r"2\.wav: the disk is full; free some space and run the same command"):
+    with pytest.raises(FatalDownloadError, match=r"2\.wav: the disk is full; free some space and run the same command"):
         run(archive, tmp_path / "to")
     assert sorted(tree(tmp_path / "to")) == ["top/audio/0.wav", "top/audio/1.wav"]
     run(archive, tmp_path / "to")

@@ -11,8 +11,7 @@ import tiny
 from remixbench.dataset.make import make
 from remixbench.errors import InputError
 from remixbench.recipe import Recipe
-from remixbench.sources.parts import fetched_parts
-from remixbench.sources.receipts import Receipt, write_receipt
+from remixbench.sources.download.archive import Receipt, downloaded_parts, write_receipt
 
 ARCHIVE = "TAU-urban-acoustic-scenes-2019-development.audio.{}.zip"
 
@@ -49,7 +48,7 @@ def test_with_a_number_it_makes_clips_whose_scenes_are_there(
 
 
 def test_all_or_none_are_no_parts(corpus: Path, tmp_path: Path) -> None:
-    assert fetched_parts("tau2019", corpus) is None
+    assert downloaded_parts("tau2019", corpus) is None
     for part in range(1, 22):
         write_receipt(tmp_path, ARCHIVE.format(part), Receipt("0" * 32, "0" * 32, False, {}))
-    assert fetched_parts("tau2019", tmp_path) is None
+    assert downloaded_parts("tau2019", tmp_path) is None

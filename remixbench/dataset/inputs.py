@@ -17,7 +17,7 @@ from remixbench.recipe import Recipe, data_folder, load_recipe, parse_snr
 from remixbench.sources import fsdkaggle2018, load_catalogues, tau2019
 from remixbench.sources.audio import FileReader
 from remixbench.sources.catalogue import Catalogue
-from remixbench.sources.parts import fetched_parts
+from remixbench.sources.download.archive import downloaded_parts
 
 BACKENDS = ("loky", "threading", "dask")
 FORMATS = ("wav", "flac")
@@ -197,7 +197,7 @@ def _with_fetched_scenes(
 ) -> tuple[Manifest, tuple[str, ...]]:
     """Return the clips whose scenes were fetched, where only some parts of the scenes were; and that it is so."""
     reader = scenes.reader
-    parts = fetched_parts("tau2019", sources) if recipe.scenes.source == "tau2019" else None
+    parts = downloaded_parts("tau2019", sources) if recipe.scenes.source == "tau2019" else None
     if parts is None or not isinstance(reader, FileReader):
         return manifest, ()
     there = _listing(reader.root)

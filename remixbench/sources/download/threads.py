@@ -1,59 +1,75 @@
-"""A few threads that work through a list of tasks, end together on an interrupt, and hide no error."""
+"""Threads that work through a list of tasks, stop together when interrupted, and hide no error."""
 
 from __future__ import annotations
 
+import errno
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from remixbench.errors import RemixbenchError
-from remixbench.sources.patience import SharedTroubleError, StoppedError
 
 T = TypeVar("T")
-_FAREWELL_S = 1.0
-_HOPELESS = 2
+_JOIN_TIMEOUT_S = 1.0
+_MAX_FATAL_IN_A_ROW = 2
 
 
-def in_parallel(tasks: Sequence[Callable[[], T]], jobs: int, stop: threading.Event) -> list[T]:
+class FatalDownloadError(RemixbenchError):
+    """An error that would probably stop the other archives too: the network, the server, the disk."""
+
+
+class DownloadCancelled(Exception):  # noqa: N818 (not an error: the user or another thread ended the download)
+    """The download was interrupted, or another thread failed unexpectedly."""
+
+
+def disk_error(error: OSError, path: Path) -> RemixbenchError:
+    """Make the one-line error for a file that could not be written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return FatalDownloadError(f"{path}: the disk is full; free some space and run the same command again to resume")
+    return RemixbenchError(f"{path}: could not be written ({error.strerror or error}); existing files are kept")
+
+
+def run_in_threads(tasks: Sequence[Callable[[], T]], jobs: int, cancel: threading.Event) -> list[T]:
     """Run tasks on up to `jobs` threads; returns their results in the order of the tasks.
 
-    A task that fails does not end the others, since each brings another archive. After two tasks in a row that
-    fail of what all share (`SharedTroubleError`) no further one is begun; an error that is not a
-    `RemixbenchError`, or an interrupt, sets `stop` and ends all.
+    A task that fails does not end the others, since each fetches another archive. After two tasks in a row that
+    fail with `FatalDownloadError` no further one is started; an error that is not a `RemixbenchError`, or an
+    interrupt, sets `cancel` and ends all.
 
     Raises
     ------
     RemixbenchError
-        The first error, saying how many more there were, once all threads have ended.
+        The first error, with the number of further ones, once all threads have ended.
     """
     waiting: queue.SimpleQueue[tuple[int, Callable[[], T]]] = queue.SimpleQueue()
     for numbered in enumerate(tasks):
         waiting.put(numbered)
     reports: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
     results: dict[int, T] = {}
-    in_a_row = 0  # of shared troubles; a race between two threads does no harm
+    fatal_in_a_row = 0  # a race between two threads only starts one task more
 
     def work() -> None:
-        nonlocal in_a_row
+        nonlocal fatal_in_a_row
         try:
-            while not stop.is_set() and in_a_row < _HOPELESS:
+            while not cancel.is_set() and fatal_in_a_row < _MAX_FATAL_IN_A_ROW:
                 number, task = waiting.get_nowait()
                 try:
                     results[number] = task()
-                    in_a_row = 0
+                    fatal_in_a_row = 0
                 except RemixbenchError as error:
-                    in_a_row = in_a_row + 1 if isinstance(error, SharedTroubleError) else 0
+                    fatal_in_a_row = fatal_in_a_row + 1 if isinstance(error, FatalDownloadError) else 0
                     reports.put(error)
-        except (queue.Empty, StoppedError):
+        except (queue.Empty, DownloadCancelled):
             pass
         except BaseException as error:
-            stop.set()
+            cancel.set()
             reports.put(error)
         finally:
             reports.put(None)
 
-    # Daemons: a thread that hangs in a read must not keep an interrupted program alive.
+    # daemons: a thread that is blocked in a read must not keep an interrupted program alive
     threads = [threading.Thread(target=work, daemon=True) for _ in range(min(jobs, len(tasks)))]
     errors: list[BaseException] = []
     try:
@@ -63,9 +79,9 @@ def in_parallel(tasks: Sequence[Callable[[], T]], jobs: int, stop: threading.Eve
             while (error := _next(reports)) is not None:
                 errors.append(error)
     except BaseException:
-        stop.set()
+        cancel.set()
         for thread in threads:
-            thread.join(_FAREWELL_S / len(threads))
+            thread.join(_JOIN_TIMEOUT_S / len(threads))
         raise
     for error in errors:
         if not isinstance(error, RemixbenchError):

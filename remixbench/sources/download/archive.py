@@ -1,0 +1,204 @@
+"""One archive through its steps: found on disk or fetched, verified, unpacked, removed.
+
+A finished archive leaves a receipt in `sources/.receipts/` with the sizes of its members. While all of them are
+there with these sizes, the archive is complete: it is neither fetched nor unpacked again.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from remixbench.errors import InputError, RemixbenchError
+from remixbench.files import read_json, write_json
+from remixbench.progress import Progress
+from remixbench.sources.download.http import HttpClient
+from remixbench.sources.download.registry import RemoteFile, registry
+from remixbench.sources.download.threads import disk_error
+from remixbench.sources.download.transfer import fetch, md5_of
+from remixbench.sources.download.unzip import CorruptArchiveError, missing_bytes, read_members, unpack
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """A verified and unpacked archive: MD5 expected and found, whether it was to be kept, member sizes in bytes."""
+
+    expected: str
+    md5: str
+    kept: bool
+    members: dict[str, int]
+
+
+def receipt_path(sources: Path, name: str) -> Path:
+    """Return where the receipt of an archive lies."""
+    return sources / ".receipts" / f"{name}.json"
+
+
+def write_receipt(sources: Path, name: str, receipt: Receipt) -> None:
+    """Record that an archive is verified and unpacked."""
+    write_json(receipt_path(sources, name), vars(receipt))
+
+
+def read_receipt(sources: Path, name: str) -> Receipt | None:
+    """Return the receipt of an archive, None if there is none or none that can be read."""
+    try:
+        value = read_json(receipt_path(sources, name))
+        members = {str(name): int(size) for name, size in value["members"].items()}
+        return Receipt(str(value["expected"]), str(value["md5"]), bool(value["kept"]), members)
+    except (InputError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def missing_members(folder: Path, members: dict[str, int]) -> list[str]:
+    """Return the members that are not below `folder` with their size, in their order."""
+    return [name for name, size in members.items() if _size(folder / name) != size]
+
+
+def is_complete(remote: RemoteFile, receipt: Receipt | None, sources: Path) -> bool:
+    """Return whether an archive was verified and unpacked, and all its members are there."""
+    if receipt is None or remote.md5 not in (receipt.md5, receipt.expected):
+        return False
+    return not missing_members(unpack_folder(remote, sources), receipt.members)
+
+
+def downloaded_parts(source: str, sources: Path) -> tuple[int, ...] | None:
+    """Return the numbers of the parts of a source that were downloaded with `--parts`, rising.
+
+    None if all or none of them were: recordings that are missing then are missing by mistake.
+    """
+    archives = [archive for archive in registry().source(source).archives if archive.part is not None]
+    found = sorted(a.part for a in archives if a.part is not None and read_receipt(sources, a.file) is not None)
+    return tuple(found) if 0 < len(found) < len(archives) else None
+
+
+def archive_path(remote: RemoteFile, sources: Path) -> Path:
+    """Return where an archive lies between its arrival and its unpacking."""
+    return sources / "archives" / remote.name
+
+
+def unpack_folder(remote: RemoteFile, sources: Path) -> Path:
+    """Return the folder that the archive's member names are relative to."""
+    return sources / remote.source.unpacks_to
+
+
+def remove_archive(remote: RemoteFile, receipt: Receipt, sources: Path, keep: bool) -> None:
+    """Remove a complete archive, unless it was or is to be kept."""
+    if not receipt.kept and not keep:
+        archive_path(remote, sources).unlink(missing_ok=True)
+
+
+def process_archive(
+    remote: RemoteFile,
+    sources: Path,
+    client: HttpClient,
+    progress: Progress,
+    advance_all: Callable[[int], None],
+    *,
+    size: int | None,
+    keep: bool,
+    accept_changed: bool,
+) -> bool:
+    """Put an archive's members in their place, whatever is there already; returns whether it had to be fetched.
+
+    Parameters
+    ----------
+    advance_all
+        Moves the bar of all archives on by a number of bytes fetched.
+    size
+        Of the archive in bytes, for its own bar; None if unknown.
+    keep
+        Leave the archive on disk.
+    accept_changed
+        Accept a published archive whose record lists another MD5.
+
+    Raises
+    ------
+    RemixbenchError
+        If the archive cannot be fetched, is not what it should be, or cannot be unpacked.
+    DownloadCancelled
+        If the download was interrupted.
+    """
+    path, check = archive_path(remote, sources), client.limiter.check_cancelled
+    fetched, md5 = False, remote.md5
+    _rename_from_wget(path)
+    if not _verify_existing(remote, path, progress, check):
+        fetched = True
+        trust_listed_md5 = accept_changed or (remote.published and not remote.source.md5_confirmed)
+        with progress.bar(remote.label, size or 0, "B") as advance_one:
+
+            def advance_both(count: int) -> None:
+                advance_one(count)
+                advance_all(count)
+
+            try:
+                md5 = fetch(remote, path, client, advance_both, trust_listed_md5)
+            except OSError as error:
+                raise disk_error(error, path) from None
+    folder, prefix = unpack_folder(remote, sources), remote.source.prefix_of(remote.archive)
+    try:
+        inside, outside = read_members(path, prefix, remote.source.max_member_bytes)
+        if outside:
+            progress.say(f"{path.name}: {len(outside)} files outside '{prefix}/' are left out, such as {outside[0]}")
+        need, free = missing_bytes(inside, folder), shutil.disk_usage(sources).free
+        if need > free:
+            raise RemixbenchError(
+                f"{path}: unpacking needs {need / 1e9:.3f} GB, {free / 1e9:.3f} GB are free in {sources}; "
+                "free some space and run the same command again to resume"
+            )
+        with progress.bar(f"unpacking {remote.label}", need, "B") as advance:
+            members = unpack(path, inside, folder, advance, check)
+    except CorruptArchiveError as error:
+        raise _explain_corruption(error, path, md5, check) from None
+    except OSError as error:
+        raise disk_error(error, folder) from None
+    receipt = Receipt(remote.md5, md5, keep, members)
+    write_receipt(sources, path.name, receipt)
+    remove_archive(remote, receipt, sources, keep)
+    return fetched
+
+
+def _rename_from_wget(path: Path) -> None:
+    """Give an archive its name that another program saved under the whole end of its address."""
+    saved = path.with_name(path.name + registry().query)
+    if saved.exists() and not path.exists():
+        saved.replace(path)
+
+
+def _verify_existing(remote: RemoteFile, path: Path, progress: Progress, check: Callable[[], None]) -> bool:
+    """Return whether the archive is there and right; a wrong one becomes the partial file to resume from."""
+    size = _size(path)
+    if size < 0:
+        return False
+    with progress.bar(f"verifying {remote.label}", size, "B") as advance:
+        found = md5_of(path, advance, check)
+    if found == remote.md5:
+        return True
+    part = path.with_name(path.name + ".part")
+    if not part.exists() or part.stat().st_size < size:
+        progress.say(f"{path}: MD5 is {found}, expected {remote.md5}; used as the beginning of the archive")
+        path.replace(part)
+        part.with_name(part.name + ".json").unlink(missing_ok=True)
+    return False
+
+
+def _explain_corruption(error: CorruptArchiveError, path: Path, md5: str, check: Callable[[], None]) -> RemixbenchError:
+    """Distinguish a bad disk from a bad archive: the archive was right when it was verified."""
+    if md5_of(path, lambda _: None, check) == md5:
+        return RemixbenchError(
+            f"{error}; the archive's MD5 is right, so it is damaged at its source: "
+            f"use another --mirror, or, once it is repaired there, delete {path.name} and run again"
+        )
+    path.unlink(missing_ok=True)
+    return RemixbenchError(
+        f"{error}; the archive changed on this disk after it was verified and was deleted: "
+        "run the same command again to fetch it, and have the disk checked if it happens again"
+    )
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1

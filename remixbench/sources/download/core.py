@@ -1,0 +1,299 @@
+"""`remixbench download`: estimate, check of the disk space, then all archives in parallel."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from rich.filesize import decimal as size_text
+
+from remixbench.errors import InputError, RemixbenchError
+from remixbench.files import exclusive_lock, remove_temp_files
+from remixbench.progress import SILENT, Progress
+from remixbench.sources.download.archive import (
+    Receipt,
+    archive_path,
+    is_complete,
+    process_archive,
+    read_receipt,
+    remove_archive,
+    unpack_folder,
+)
+from remixbench.sources.download.http import HttpClient, RateLimiter, RetryPolicy
+from remixbench.sources.download.registry import RemoteFile, Source, select
+from remixbench.sources.download.threads import run_in_threads
+from remixbench.sources.download.unzip import missing_bytes, read_members
+from remixbench.sources.download.validate import missing_recordings
+
+
+@dataclass(frozen=True)
+class Downloaded:
+    """What a download did.
+
+    `fetched` archives came over the network, in `requests` requests; `unpacked` archives were unpacked, including
+    those that were on disk already; `ready` archives were verified and unpacked by an earlier run.
+    """
+
+    sources: Path
+    fetched: tuple[str, ...]
+    unpacked: tuple[str, ...]
+    ready: tuple[str, ...]
+    requests: int
+
+    def summary(self) -> str:
+        """Return it in one line."""
+        return (
+            f"{self.sources}: {len(self.fetched)} archives fetched in {self.requests} requests, "
+            f"{len(self.unpacked)} unpacked, {len(self.ready)} were there already"
+        )
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one archive will cost, in bytes.
+
+    `size` is the archive's (0 if unknown), `to_fetch` what is still to come of it, `unpacked` what its members
+    will add; `on_disk` says that the archive itself is there.
+    """
+
+    remote: RemoteFile
+    size: int
+    to_fetch: int
+    unpacked: int
+    on_disk: bool
+
+
+def download(
+    *names: str,
+    workspace: str | Path = ".",
+    sources: str | Path | None = None,
+    mirror: str | None = None,
+    parts: str | None = None,
+    checksums: str | Path | None = None,
+    keep_archives: bool = False,
+    accept_changed: bool = False,
+    jobs: int = 3,
+    confirm: Callable[[str], bool] | None = None,
+    progress: Progress = SILENT,
+    retry_policy: RetryPolicy | None = None,
+) -> Downloaded:
+    """Fetch, verify and unpack the sources; resumes what an earlier run left.
+
+    Parameters
+    ----------
+    names
+        `tau2019`, `fsdkaggle2018`; by default both.
+    workspace, sources
+        The sources go to `sources`, by default the folder `sources` of the workspace.
+    mirror
+        The address of a copy of the records, with its files at `records/<id>/files/<name>`.
+    parts
+        Some of the scene archives, such as "1-3,5".
+    checksums
+        The files of the mirror in the format of `md5sum`, if its archives are not the published ones.
+    keep_archives
+        Leave the archives in `archives/` once they are unpacked.
+    accept_changed
+        Accept archives that the record itself lists with another MD5 than the one known to us.
+    jobs
+        Number of parallel downloads.
+    confirm
+        Called with a question of one line before anything is fetched; by default nothing is asked.
+    retry_policy
+        Timeouts, retries and delays.
+
+    Raises
+    ------
+    InputError
+        If a name, part, address or file of checksums is not usable.
+    RemixbenchError
+        If another download is running in the folder, the disk is too small, an archive could not be fetched, or
+        recordings of the table are missing although all archives are there. All that arrived is kept.
+    """
+    if jobs < 1:
+        raise InputError(f"--jobs {jobs}: expected at least 1 parallel download")
+    folder = Path(workspace) / "sources" if sources is None else Path(sources)
+    selected = select(names, mirror, parts, None if checksums is None else Path(checksums))
+    policy, cancel = retry_policy or RetryPolicy(), threading.Event()
+    limiter = RateLimiter(policy, cancel)
+    with _locked_folder(folder):
+        receipts = {remote.name: read_receipt(folder, remote.name) for remote in selected}
+        ready = [remote for remote in selected if is_complete(remote, receipts[remote.name], folder)]
+        for remote in ready:
+            _finish_ready(remote, receipts[remote.name], folder, keep_archives, progress)
+        to_do = [remote for remote in selected if remote not in ready]
+        fetched: list[bool] = []
+        if to_do:
+            with HttpClient(policy, limiter, progress.say) as client:
+                estimates = [estimate(remote, folder, client) for remote in to_do]
+            question = _announce(selected, estimates, folder, keep_archives, jobs, progress)
+            if confirm is not None and not confirm(question):
+                raise RemixbenchError("not started, as answered; nothing was fetched")
+            total = sum(one.size for one in estimates if not one.on_disk)
+            with progress.bar("all archives", total, "B") as advance_all:
+
+                def process(one: Estimate) -> bool:
+                    with HttpClient(policy, limiter, progress.say) as client:
+                        return process_archive(
+                            one.remote, folder, client, progress, advance_all,
+                            size=one.size, keep=keep_archives, accept_changed=accept_changed,
+                        )  # fmt: skip
+
+                fetched = run_in_threads([partial(process, one) for one in estimates], jobs, cancel)
+        _report_recordings(dict.fromkeys(remote.source for remote in selected), folder, progress)
+    return Downloaded(
+        folder,
+        tuple(remote.name for remote, is_new in zip(to_do, fetched, strict=True) if is_new),
+        tuple(remote.name for remote in to_do),
+        tuple(remote.name for remote in ready),
+        limiter.requests,
+    )
+
+
+@contextmanager
+def _locked_folder(folder: Path) -> Iterator[None]:
+    """Make the folder, keep other downloads out of it, and remove the temporary files of killed runs."""
+    try:
+        for each in (folder, folder / "archives", folder / ".receipts"):
+            each.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be made ({error.strerror}); choose another with --sources") from None
+    held = f"{folder}: another download is running there; wait until it has ended, then try again"
+    with exclusive_lock(folder / ".download.lock", held):
+        for each in (folder / "archives", folder / ".receipts"):
+            remove_temp_files(each)
+        yield
+
+
+def _finish_ready(remote: RemoteFile, receipt: Receipt | None, folder: Path, keep: bool, progress: Progress) -> None:
+    """Remove a complete archive unless it is kept; repeat that it was accepted with another MD5."""
+    if receipt is None:
+        return
+    remove_archive(remote, receipt, folder, keep)
+    if receipt.md5 != remote.md5:
+        progress.say(f"{remote.name}: MD5 was {receipt.md5}, not {remote.md5}, when it was accepted")
+
+
+def estimate(remote: RemoteFile, sources: Path, client: HttpClient) -> Estimate:
+    """Estimate what an archive will cost; requests its size from the server if it is neither known nor on disk.
+
+    Raises
+    ------
+    RemixbenchError
+        If the server has no such file or cannot be reached.
+    """
+    path = archive_path(remote, sources)
+    size = _size(path)
+    if size and remote.size in (None, size):
+        try:
+            inside, _ = read_members(path, remote.source.prefix_of(remote.archive), remote.source.max_member_bytes)
+            return Estimate(remote, size, 0, missing_bytes(inside, unpack_folder(remote, sources)), True)
+        except RemixbenchError:
+            pass  # not a whole archive; what is wrong with it is reported when it is verified
+    whole = remote.size if remote.size is not None else client.content_length(remote.url, remote.name) or 0
+    begun = max(size, _size(path.with_name(path.name + ".part")))
+    return Estimate(remote, whole, max(whole - begun, 0), round(whole * remote.source.expansion), False)
+
+
+def disk_need(estimates: Sequence[Estimate], keep: bool, jobs: int) -> int:
+    """Return the bytes of disk that fetching and unpacking take beyond what is used now, at their peak.
+
+    Unless archives are kept, each is removed as soon as it is unpacked, so at most `jobs` are there at once.
+    """
+    to_fetch = sorted((one.to_fetch for one in estimates), reverse=True)
+    return sum(one.unpacked for one in estimates) + sum(to_fetch if keep else to_fetch[:jobs])
+
+
+def check_disk_space(need: int, free: int, sources: Path, keep: bool, need_with_one_job: int) -> str:
+    """Return the line on disk space.
+
+    Raises
+    ------
+    RemixbenchError
+        If it does not fit.
+    """
+    text = f"needs about {size_text(need)} of disk in {sources}, {size_text(free)} are free"
+    if need <= free:
+        after = "archives are kept" if keep else "each archive is removed once it is unpacked"
+        return f"{text}; {after}"
+    if not keep and need_with_one_job <= free:
+        remedy = f"with --jobs 1 about {size_text(need_with_one_job)} would do"
+    else:
+        remedy = "free some space, choose another disk with --sources, or fetch a part with --parts 1-3"
+        remedy += ", without --keep-archives" if keep else ""
+    raise RemixbenchError(f"the download does not fit: it {text}; {remedy}")
+
+
+def _announce(
+    selected: Sequence[RemoteFile],
+    estimates: Sequence[Estimate],
+    folder: Path,
+    keep: bool,
+    jobs: int,
+    progress: Progress,
+) -> str:
+    """Report what will be done, the licences and the disk space; returns the question whether to start."""
+    for source in dict.fromkeys(remote.source for remote in selected):
+        own = [one for one in estimates if one.remote.source is source]
+        progress.say(f"{source.name} ({source.title}): {_describe(own) or 'nothing to do'}")
+        progress.say(f"  licence: {source.licence}")
+    if ready := len(selected) - len(estimates):
+        progress.say(f"{_archives(ready)} already verified and unpacked")
+    need = disk_need(estimates, keep, jobs)
+    free = shutil.disk_usage(folder).free
+    progress.say(check_disk_space(need, free, folder, keep, disk_need(estimates, keep, 1)))
+    return f"Fetch {size_text(sum(one.to_fetch for one in estimates))} and unpack it in {folder}?"
+
+
+def _describe(estimates: Sequence[Estimate]) -> str:
+    """Return what is to be done for one source."""
+    remote, local = [one for one in estimates if not one.on_disk], [one for one in estimates if one.on_disk]
+    steps = []
+    if remote:
+        to_fetch, whole = sum(one.to_fetch for one in remote), sum(one.size for one in remote)
+        steps.append(f"{_archives(len(remote))} to fetch, {size_text(to_fetch)}")
+        if whole > to_fetch:
+            steps.append(f"the rest of {size_text(whole)}")
+    if local:
+        steps.append(f"{_archives(len(local))} here to unpack")
+    if estimates:
+        about = "about " if remote else ""
+        steps.append(f"{about}{size_text(sum(one.unpacked for one in estimates))} unpacked")
+    return ", ".join(steps)
+
+
+def _report_recordings(sources: Iterable[Source], folder: Path, progress: Progress) -> None:
+    """Report how many recordings of each table are there.
+
+    Raises
+    ------
+    RemixbenchError
+        If some are missing although every published archive of the source was unpacked.
+    """
+    for source in sources:
+        table = folder / source.layout.table
+        if not table.is_file():
+            continue
+        missing, named = missing_recordings(source, folder)
+        progress.say(f"{source.name}: {named - len(missing)} of {named} recordings of the table are there")
+        if missing and all(read_receipt(folder, archive.file) is not None for archive in source.archives):
+            raise RemixbenchError(
+                f"{table}: names {missing[0]} and {len(missing) - 1} more recordings that are in none of the archives "
+                "although all are unpacked; the archives do not belong to this table"
+            )
+
+
+def _archives(number: int) -> str:
+    return f"{number} archive{'' if number == 1 else 's'}"
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

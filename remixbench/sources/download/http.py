@@ -1,0 +1,295 @@
+"""HTTP requests that are retried, and limited in their rate for all threads together.
+
+The record service limits guests to 60 requests per minute and says with `Retry-After` when to come back. All
+threads of one download share one `RateLimiter`; each has an `HttpClient` of its own. HEAD, the record's file list
+and GET are all retried in the same way (`HttpClient.retry`).
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
+
+import requests
+import urllib3
+
+from remixbench import __version__
+from remixbench.errors import RemixbenchError
+from remixbench.sources.download.threads import DownloadCancelled, FatalDownloadError
+
+T = TypeVar("T")
+USER_AGENT = f"remixbench/{__version__} (benchmark for sound event detection; python-requests/{requests.__version__})"
+TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504, 509, 520, 521, 522, 523, 524})
+NETWORK_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError)
+_ANNOUNCED_DELAY_S = 5.0
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """When to retry, how long to wait, and when to give up; times in seconds.
+
+    Parameters
+    ----------
+    connect_timeout, read_timeout
+        How long a connection may take, and how long a server may send nothing.
+    max_failures
+        Requests in a row that may bring less than `min_progress_bytes` before a file is given up.
+    max_full_downloads
+        How often a whole file is fetched when its MD5 is wrong.
+    min_progress_bytes
+        New bytes after which failures are counted from 0 again.
+    initial_delay, max_delay
+        The delay after a failed request doubles from the first to the second; jitter adds up to as much again.
+    max_retry_after
+        If a server asks for a longer wait (`Retry-After`), the file is given up.
+    requests_per_minute
+        Of all threads together.
+    sleep
+        How to wait; by default so that an interrupt ends the wait.
+    rng
+        Draws the jitter.
+    """
+
+    connect_timeout: float = 20.0
+    read_timeout: float = 60.0
+    max_failures: int = 8
+    max_full_downloads: int = 3
+    min_progress_bytes: int = 1 << 20
+    initial_delay: float = 1.0
+    max_delay: float = 60.0
+    max_retry_after: float = 3700.0
+    requests_per_minute: int = 60
+    sleep: Callable[[float], None] | None = None
+    rng: random.Random = field(default_factory=random.Random)
+
+    def delay(self, failures: int) -> float:
+        """Return the delay after the given number (1, 2, ...) of failed requests in a row."""
+        delay: float = min(self.max_delay, self.initial_delay * 2.0 ** min(failures - 1, 30))
+        return delay * (1.0 + self.rng.random())
+
+
+class RateLimiter:
+    """Keeps the rate of requests of all threads, pauses them all when a server asks for it, and cancels waits."""
+
+    def __init__(self, policy: RetryPolicy, cancel: threading.Event) -> None:
+        self.requests = 0
+        self._policy = policy
+        self._cancel = cancel
+        self._lock = threading.Lock()
+        self._slots: deque[float] = deque(maxlen=policy.requests_per_minute)
+        self._resumes = 0.0
+
+    def acquire(self) -> None:
+        """Wait until the next request may be sent.
+
+        Raises
+        ------
+        DownloadCancelled
+            If the download was interrupted meanwhile.
+        """
+        with self._lock:
+            now = time.monotonic()
+            slot = max(now, self._resumes)
+            if len(self._slots) == self._slots.maxlen:
+                slot = max(slot, self._slots[0] + 60.0)
+            self._slots.append(slot)
+            self.requests += 1
+        self.sleep(slot - now)
+
+    def pause(self, seconds: float) -> None:
+        """Let no request through for that long."""
+        with self._lock:
+            self._resumes = max(self._resumes, time.monotonic() + seconds)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait; an interrupt ends the wait with `DownloadCancelled`."""
+        if seconds > 0:
+            (self._policy.sleep or self._cancel.wait)(seconds)
+        self.check_cancelled()
+
+    def check_cancelled(self) -> None:
+        """Raise `DownloadCancelled` if the download was interrupted."""
+        if self._cancel.is_set():
+            raise DownloadCancelled
+
+
+class TransientError(Exception):
+    """One request failed in a way that may pass; `retry_after` is what the server asked for, in seconds."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class HttpClient:
+    """The requests of one thread; policy and rate limiter are shared by all threads."""
+
+    def __init__(self, policy: RetryPolicy, limiter: RateLimiter, say: Callable[[str], None]) -> None:
+        self.policy = policy
+        self.limiter = limiter
+        self.say = say
+        self._session = requests.Session()
+        self._session.headers.update({"User-Agent": USER_AGENT, "Accept-Encoding": "identity"})
+
+    def request(self, method: str, url: str, headers: dict[str, str] | None = None) -> requests.Response:
+        """Send one request when the rate allows it; the body is not read yet.
+
+        Raises
+        ------
+        TransientError
+            If the server answers with a status of `TRANSIENT_STATUS`.
+        """
+        self.limiter.acquire()
+        timeout = (self.policy.connect_timeout, self.policy.read_timeout)
+        response = self._session.request(method, url, headers=headers, timeout=timeout, stream=True)
+        if response.status_code in TRANSIENT_STATUS:
+            response.close()
+            wait = retry_after(response.headers.get("Retry-After")) if response.status_code in (429, 503) else None
+            raise TransientError(f"the server answered {response.status_code}", wait)
+        return response
+
+    def retry(self, name: str, url: str, attempt: Callable[[], T], received: Callable[[], int] = lambda: 0) -> T:
+        """Call `attempt` until it succeeds; network errors and `TransientError` are retried.
+
+        Parameters
+        ----------
+        name, url
+            Of the file, for messages.
+        received
+            Returns the bytes received so far; enough new ones reset the count of failures.
+
+        Raises
+        ------
+        FatalDownloadError
+            After `max_failures` failures in a row, or if the server asks for too long a wait.
+        DownloadCancelled
+            If the download was interrupted meanwhile.
+        """
+        failures, best = 0, received()
+        while True:
+            try:
+                return attempt()
+            except TransientError as error:
+                message, wait = f"{error} ({url})", error.retry_after
+            except NETWORK_ERRORS as error:
+                message, wait = f"{describe_error(error)} ({url})", None
+            if received() >= best + self.policy.min_progress_bytes:
+                failures, best = 0, received()
+            failures += 1
+            self._back_off(name, message, wait, failures)
+
+    def _back_off(self, name: str, message: str, wait: float | None, failures: int) -> None:
+        """Wait after the given number of failed requests in a row: longer each time, and as the server asked."""
+        if failures >= self.policy.max_failures:
+            raise FatalDownloadError(
+                f"{name}: gave up after {failures} requests in a row with next to no data, the last: {message}; "
+                "what arrived is kept, run the same command again to resume"
+            )
+        if wait is not None and wait > self.policy.max_retry_after:
+            raise FatalDownloadError(
+                f"{name}: {message} and asks to come back in {wait:.0f} s; what arrived is kept, run the same command "
+                "again then"
+            )
+        delay = max(self.policy.delay(failures), wait or 0.0)
+        if delay >= _ANNOUNCED_DELAY_S:
+            self.say(f"{name}: {message}; retrying in {delay:.0f} s")
+        if wait is None:
+            self.limiter.sleep(delay)
+        else:
+            self.limiter.pause(delay)
+
+    def content_length(self, url: str, name: str) -> int | None:
+        """Return the size of a file in bytes by HEAD; None if the server does not say.
+
+        Raises
+        ------
+        RemixbenchError
+            If the server has no such file, or cannot be reached.
+        """
+
+        def attempt() -> int | None:
+            with self.request("HEAD", url) as response:
+                if response.status_code in (404, 410):
+                    raise RemixbenchError(
+                        f"{name}: the server answered {response.status_code} to {url}; check the address or --mirror"
+                    )
+                return header_number(response.headers.get("Content-Length")) if response.status_code == 200 else None
+
+        return self.retry(name, url, attempt)
+
+    def listed_md5(self, url: str, name: str) -> str | None:
+        """Return the MD5 of a file in the file list of its record; None if there is no such list or entry.
+
+        Raises
+        ------
+        FatalDownloadError
+            If the list cannot be read after all retries.
+        """
+
+        def attempt() -> str | None:
+            with self.request("GET", url) as response:
+                if response.status_code != 200:
+                    return None
+                data = response.content
+            try:
+                listed = json.loads(data)["files"]
+                found = [entry["checksum"] for entry in listed if entry["key"] == name]
+            except (ValueError, KeyError, TypeError):
+                return None
+            return str(found[0]).lower().removeprefix("md5:") if found else None
+
+        return self.retry(name, url, attempt)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def __enter__(self) -> HttpClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def retry_after(value: str | None, now: datetime | None = None) -> float | None:
+    """Return the seconds that a `Retry-After` header asks for (a number or a date), None if it says nothing.
+
+    >>> retry_after("120")
+    120.0
+    >>> retry_after("Wed, 21 Oct 2015 07:28:30 GMT", datetime(2015, 10, 21, 7, 28, tzinfo=UTC))
+    30.0
+    """
+    text = (value or "").strip()
+    if text.isascii() and text.isdigit() and len(text) < 10:
+        return float(text)
+    try:
+        date = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=UTC)
+    return max(0.0, (date - (now or datetime.now(UTC))).total_seconds())
+
+
+def header_number(text: str | None) -> int | None:
+    """Return the number in a header, None if there is none."""
+    return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
+def describe_error(error: Exception) -> str:
+    """Describe a network error in a few words."""
+    if isinstance(error, requests.ConnectTimeout | requests.ReadTimeout | urllib3.exceptions.TimeoutError):
+        return "the server sent nothing for too long"
+    if isinstance(error, urllib3.exceptions.ProtocolError | requests.exceptions.ChunkedEncodingError):
+        return "the connection broke off"
+    if isinstance(error, requests.ConnectionError):
+        return "the server could not be reached"
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,282 @@
+"""Which files can be downloaded (`registry.yaml`), and which of them a download is about."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict
+
+from remixbench.errors import InputError, unknown
+from remixbench.files import read_bytes
+from remixbench.sources import fsdkaggle2018, tau2019
+from remixbench.sources.catalogue import SourceLayout
+
+_RANGE = re.compile(r"([0-9]{1,6})(?:-([0-9]{1,6}))?")
+_CHECKSUM = re.compile(r"([0-9a-fA-F]{32}) [ *](.+)")
+_LAYOUTS = {layout.name: layout for layout in (tau2019.LAYOUT, fsdkaggle2018.LAYOUT)}
+_MAX_TABLE_BYTES = 64 << 20
+_MAX_HEADER_BYTES = 64 << 10
+
+
+class Archive(BaseModel):
+    """One file of a record; `size` in bytes, None if unknown; `part` is the number that `--parts` takes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: str
+    md5: str
+    size: int | None
+    part: int | None = None
+
+
+class Source(BaseModel):
+    """One data set: a record of archives. The comment of registry.yaml explains the fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    title: str
+    licence: str
+    record: int
+    unpacks_to: str
+    member_prefix: str
+    md5_confirmed: bool
+    expansion: float
+    archives: tuple[Archive, ...]
+
+    @property
+    def layout(self) -> SourceLayout:
+        """Where its table and recordings lie, and their format."""
+        return _LAYOUTS[self.name]
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """The numbers that `--parts` may name, rising; none if the source is not in parts."""
+        return tuple(sorted(a.part for a in self.archives if a.part is not None))
+
+    def prefix_of(self, archive: Archive) -> str:
+        """Return the folder, relative to where the archive unpacks, of all its members."""
+        return self.member_prefix.format(stem=archive.file.removesuffix(".zip"))
+
+    def max_member_bytes(self, name: str) -> int:
+        """Return how large a file of the source may be: 32 bits per sample of the longest recording, or a table."""
+        if not name.lower().endswith(".wav"):
+            return _MAX_TABLE_BYTES
+        layout = self.layout
+        return _MAX_HEADER_BYTES + int(layout.max_seconds * layout.sample_rate) * layout.channels * 4
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """One archive to download: its address, the file list of its record, its MD5, its bytes if known for certain."""
+
+    source: Source
+    archive: Archive
+    url: str
+    listing_url: str
+    md5: str
+    size: int | None
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return self.archive.file
+
+    @property
+    def label(self) -> str:
+        """A short name for progress bars: the source, and what follows the first dot of the archive's name."""
+        return f"{self.source.name} {self.name.removesuffix('.zip').partition('.')[2]}"
+
+    @property
+    def published(self) -> bool:
+        """Whether the archive is the published one, not a mirror's own."""
+        return self.md5 == self.archive.md5
+
+
+class Registry(BaseModel):
+    """All sources, and the address of their records."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    origin: str
+    query: str
+    sources: dict[str, Source]
+
+    def source(self, name: str) -> Source:
+        """Return the source of that name.
+
+        Raises
+        ------
+        InputError
+            If there is none, naming the nearest.
+        """
+        if name not in self.sources:
+            raise unknown("source", name, self.sources)
+        return self.sources[name]
+
+
+@cache
+def registry() -> Registry:
+    """Return the registry that is part of the package."""
+    import yaml
+
+    data = yaml.safe_load((files("remixbench.sources.download") / "registry.yaml").read_text(encoding="utf-8"))
+    for name, entry in data["sources"].items():
+        entry["name"] = name
+    return Registry.model_validate(data)
+
+
+def select(
+    names: Sequence[str],
+    mirror: str | None = None,
+    parts: str | None = None,
+    checksums: Path | None = None,
+) -> list[RemoteFile]:
+    """Choose archives, small ones of each source first.
+
+    Parameters
+    ----------
+    names
+        Sources; by default all (of those in `checksums`, if given).
+    mirror
+        The address that replaces that of the records; its files lie at `records/<id>/files/<name>`.
+    parts
+        Parts of the sources that come in parts, such as "1-3,5"; by default all.
+    checksums
+        A file in the format of `md5sum` that lists the files of the mirror; it replaces the published MD5s, and
+        files that it does not list are not requested.
+
+    Raises
+    ------
+    InputError
+        If a name, a part, the address or the file of checksums is not usable.
+    """
+    known = registry()
+    origin = known.origin if mirror is None else _check_mirror(mirror)
+    query = known.query if mirror is None else ""
+    md5s = None if checksums is None else read_checksums(checksums)
+    sources = [known.source(name) for name in dict.fromkeys(names)] or list(known.sources.values())
+    wanted_parts = _parts_of(parts, sources)
+    selected = []
+    for source in sources:
+        for archive in source.archives:
+            if archive.part is not None and wanted_parts is not None and archive.part not in wanted_parts:
+                continue
+            path = f"records/{source.record}/files/{archive.file}"
+            md5 = archive.md5 if md5s is None else md5s.get(path, md5s.get(archive.file, ""))
+            if md5:
+                size = archive.size if md5 == archive.md5 else None
+                listing_url = f"{origin}/api/records/{source.record}"
+                selected.append(RemoteFile(source, archive, f"{origin}/{path}{query}", listing_url, md5, size))
+    if checksums is not None:
+        _check_listed(selected, checksums, [s for s in sources if s.name in names], wanted_parts)
+    return selected
+
+
+def list_urls(
+    *names: str, mirror: str | None = None, parts: str | None = None, checksums: Path | None = None
+) -> list[str]:
+    """Return the addresses of the archives, for other programs that fetch.
+
+    Save the files to `<workspace>/sources/archives/`, under the name that the address has before any `?`;
+    `download` verifies and unpacks them from there. Arguments and errors are those of `download`.
+    """
+    return [remote.url for remote in select(names, mirror, parts, checksums)]
+
+
+def _check_listed(
+    selected: list[RemoteFile], checksums: Path, named: list[Source], parts: frozenset[int] | None
+) -> None:
+    """Check that the file of checksums lists the sources and parts that were named."""
+    for source in named:
+        if not any(remote.source is source for remote in selected):
+            raise InputError(
+                f"{checksums}: lists no archive of {source.name}; expected lines such as "
+                f"'<md5>  records/{source.record}/files/{source.archives[0].file}'"
+            )
+    missing = sorted((parts or frozenset()) - {remote.archive.part for remote in selected})
+    if missing:
+        raise InputError(f"{checksums}: does not list part {missing[0]}, which --parts asks for")
+    if not selected:
+        raise InputError(
+            f"{checksums}: lists no archive of any source; expected lines '<md5>  records/<id>/files/<name>'"
+        )
+
+
+def _parts_of(text: str | None, sources: list[Source]) -> frozenset[int] | None:
+    if text is None:
+        return None
+    known = {part for source in sources for part in source.parts}
+    if not known:
+        raise InputError(f"--parts {text}: {', '.join(s.name for s in sources)} does not come in parts; leave it out")
+    return parse_parts(text, max(known))
+
+
+def parse_parts(text: str, last: int) -> frozenset[int]:
+    """Read a list of numbers and ranges from 1 to `last`.
+
+    >>> sorted(parse_parts("1-3,5", 21))
+    [1, 2, 3, 5]
+
+    Raises
+    ------
+    InputError
+        If a piece is neither a number nor a rising range within 1 to `last`.
+    """
+    parts: set[int] = set()
+    for piece in text.split(","):
+        match = _RANGE.fullmatch(piece.strip())
+        first = int(match[1]) if match else 0
+        end = int(match[2] or match[1]) if match else 0
+        if not 1 <= first <= end <= last:
+            raise InputError(
+                f"--parts {text}: found '{piece}'; expected numbers or ranges from 1 to {last}, such as 1-3,5"
+            )
+        parts.update(range(first, end + 1))
+    return frozenset(parts)
+
+
+def read_checksums(path: Path) -> dict[str, str]:
+    """Read a file in the format of `md5sum`: path to MD5, in lowercase.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or a line is not an MD5, two spaces and a path, or a path has two MD5s.
+    """
+    try:
+        lines = read_bytes(path).decode("utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: the file of checksums cannot be read ({error})") from None
+    md5s: dict[str, str] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        match = _CHECKSUM.fullmatch(line.rstrip())
+        if match is None:
+            raise InputError(
+                f"{path}, line {number}: found '{line[:80]}'; expected "
+                "'<md5>  records/<id>/files/<name>', as md5sum writes it"
+            )
+        name = match[2].removeprefix("./")
+        if md5s.setdefault(name, match[1].lower()) != match[1].lower():
+            raise InputError(f"{path}, line {number}: a second, different MD5 of {name}; leave one of them")
+    return md5s
+
+
+def _check_mirror(mirror: str) -> str:
+    try:
+        found = urlsplit(mirror)
+        usable = found.scheme in ("http", "https") and bool(found.hostname) and not found.query and not found.fragment
+        usable = usable and found.port != 0  # reading the port raises for a bad one
+    except ValueError:
+        usable = False
+    if not usable:
+        raise InputError(f"--mirror {mirror}: expected an address such as https://example.org/mirror")
+    return mirror.rstrip("/")

@@ -1,0 +1,174 @@
+"""Archives unpacked safely: nothing lands outside, nothing is half there, nothing is unpacked twice.
+
+`read_members` checks the whole directory of an archive first, names and sizes; `unpack` then writes its members.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from remixbench.errors import RemixbenchError
+from remixbench.sources.download.threads import disk_error
+
+CHUNK = 1 << 20
+
+
+class CorruptArchiveError(RemixbenchError):
+    """An archive, or one of its members, cannot be read."""
+
+
+def read_members(
+    archive: Path, prefix: str, max_bytes: Callable[[str], int]
+) -> tuple[list[zipfile.ZipInfo], list[str]]:
+    """Return the files of an archive below the folder `prefix`, and the names of all others, after checking them.
+
+    Parameters
+    ----------
+    max_bytes
+        Returns the size that the file of a given name may have when unpacked.
+
+    Raises
+    ------
+    RemixbenchError
+        If a member has an unsafe name (absolute, `..`, a backslash, a drive), is a link or another special file,
+        is encrypted, is there twice (also by letter case alone), or is larger than it may be.
+    CorruptArchiveError
+        If it is not a zip archive or its directory is damaged.
+    """
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            found = opened.infolist()
+    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, OSError) as error:
+        raise CorruptArchiveError(f"{archive}: not a readable zip archive ({error})") from None
+    files, seen, folders = [], set[str](), set[str]()
+    for info in found:
+        key = info.filename.rstrip("/").casefold()
+        problem = _problem(info)
+        if problem is None:
+            above = key.split("/")
+            folders.update("/".join(above[:depth]) for depth in range(1, len(above) + info.is_dir()))
+            if not info.is_dir():
+                problem = "is there twice" if key in seen else None
+                seen.add(key)
+                files.append(info)
+        if problem is not None:
+            raise RemixbenchError(
+                f"{archive}: member {info.orig_filename!r} {problem}; nothing was unpacked, do not use it"
+            )
+    if clash := sorted(seen & folders):
+        raise RemixbenchError(f"{archive}: member '{clash[0]}' is a file and a folder; nothing was unpacked")
+    inside = [info for info in files if info.filename.startswith(prefix + "/")]
+    if not inside:
+        raise RemixbenchError(f"{archive}: has no file in '{prefix}/'; expected the recordings or tables there")
+    for info in inside:
+        if info.file_size > (limit := max_bytes(info.filename)):
+            raise RemixbenchError(
+                f"{archive}: member '{info.filename}' has {info.file_size:,} bytes unpacked, expected at most "
+                f"{limit:,}; nothing was unpacked, do not use it"
+            )
+    return inside, [info.filename for info in files if not info.filename.startswith(prefix + "/")]
+
+
+def _problem(info: zipfile.ZipInfo) -> str | None:
+    """Return what is wrong with a member's name or kind, None if nothing is."""
+    name = info.orig_filename
+    pieces = name.removesuffix("/").split("/") if info.is_dir() else name.split("/")
+    if not name or name.startswith("/") or any(piece in ("", ".", "..") for piece in pieces):
+        return "has a name that leads out of its folder"
+    if any(char in name for char in "\\:") or not name.isprintable() or name != info.filename:
+        return "has a name with a character that file names must not have"
+    if any(piece != piece.rstrip(" .") for piece in pieces):
+        return "has a name that ends in a blank or a dot"
+    if info.create_system == 3 and stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "is a link or a special file"
+    if info.flag_bits & 0x1:
+        return "is encrypted"
+    return None
+
+
+def missing_bytes(members: Sequence[zipfile.ZipInfo], folder: Path) -> int:
+    """Return how many bytes unpacking would add below `folder`: members that are not there with their size."""
+    return sum(info.file_size for info in members if _size(folder / info.filename) != info.file_size)
+
+
+def unpack(
+    archive: Path,
+    members: Sequence[zipfile.ZipInfo],
+    folder: Path,
+    advance: Callable[[int], None],
+    check_cancelled: Callable[[], None],
+) -> dict[str, int]:
+    """Unpack `members`, as `read_members` returned them, below `folder`; returns their sizes in bytes by name.
+
+    A file that is already there with the right size and CRC-32 is left as it is; any other is written to a
+    temporary file and renamed once its CRC-32 is right.
+
+    Raises
+    ------
+    RemixbenchError
+        If a file cannot be written.
+    CorruptArchiveError
+        If a member is damaged, naming it.
+    DownloadCancelled
+        From `check_cancelled`; what is done stays done.
+    """
+    temporary_name = f".{archive.name}.unpacking"
+    for parent in {(folder / info.filename).parent for info in members}:
+        parent.mkdir(parents=True, exist_ok=True)
+        (parent / temporary_name).unlink(missing_ok=True)
+    with zipfile.ZipFile(archive) as opened:
+        for info in members:
+            check_cancelled()
+            target = folder / info.filename
+            if _size(target) == info.file_size and _crc(target) == info.CRC:
+                advance(info.file_size)
+                continue
+            temporary = target.with_name(temporary_name)
+            try:
+                _write(opened, info, temporary, advance, check_cancelled)
+                os.replace(temporary, target)
+            except OSError as error:
+                raise disk_error(error, target) from None
+            finally:
+                temporary.unlink(missing_ok=True)
+    return {info.filename: info.file_size for info in members}
+
+
+def _write(
+    opened: zipfile.ZipFile,
+    info: zipfile.ZipInfo,
+    path: Path,
+    advance: Callable[[int], None],
+    check_cancelled: Callable[[], None],
+) -> None:
+    """Write one member; `zipfile` checks its CRC-32 and never gives more bytes than the directory states."""
+    with path.open("wb") as file:
+        try:
+            with opened.open(info) as member:
+                while data := member.read(CHUNK):
+                    check_cancelled()
+                    file.write(data)
+                    advance(len(data))
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+            what = str(error).split(" for file ")[0]
+            raise CorruptArchiveError(f"{opened.filename}: member {info.filename} is damaged ({what})") from None
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size if path.is_file() else -1
+    except OSError:
+        return -1
+
+
+def _crc(path: Path) -> int:
+    crc = 0
+    with path.open("rb") as file:
+        while data := file.read(CHUNK):
+            crc = zlib.crc32(data, crc)
+    return crc

@@ -1,0 +1,144 @@
+"""Recordings checked against the tables: which are missing, and which are not what they should be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from remixbench.errors import InputError, RemixbenchError
+from remixbench.progress import SILENT, Progress
+from remixbench.sources.catalogue import checked_name
+from remixbench.sources.download.archive import Receipt, read_receipt
+from remixbench.sources.download.registry import Source, select
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class SourceCheck:
+    """The outcome for one source: how many recordings were checked, and what is wrong with which."""
+
+    source: str
+    checked: int
+    failures: tuple[tuple[str, str], ...]
+
+    def summary(self) -> str:
+        """Return it in one line, with the first recordings that fail."""
+        valid = self.checked - len({name for name, _ in self.failures})
+        text = f"{self.source}: {valid} of {self.checked} recordings are valid"
+        if self.failures:
+            first = "; ".join(f"{name}: {what}" for name, what in self.failures[:_SHOWN])
+            more = len(self.failures) - _SHOWN
+            text += f"; {first}" + (f"; and {more} more" if more > 0 else "")
+        return text
+
+
+def check_sources(
+    *names: str,
+    workspace: str | Path = ".",
+    sources: str | Path | None = None,
+    parts: str | None = None,
+    progress: Progress = SILENT,
+) -> list[SourceCheck]:
+    """Verify the recordings of the sources against their tables.
+
+    Every file that a table names must exist, open, and have the source's sample rate, number of channels and a
+    duration in its range; and the size that it had when it was unpacked, if that is known.
+
+    Parameters
+    ----------
+    names
+        Sources; by default all.
+    parts
+        Check only the recordings of these parts, such as "1-3"; for a source that was not downloaded whole.
+
+    Raises
+    ------
+    InputError
+        If a source or a part is unknown, or a table is missing or cannot be read.
+    """
+    folder = Path(workspace) / "sources" if sources is None else Path(sources)
+    selected = select(names, parts=parts)
+    checks = []
+    for source in dict.fromkeys(remote.source for remote in selected):
+        receipts = {remote.name: read_receipt(folder, remote.name) for remote in selected if remote.source is source}
+        sizes = _unpacked_sizes(source, list(receipts.values()))
+        recordings = table_recordings(source, folder)
+        if parts is not None and source.parts:
+            not_unpacked = [name for name, receipt in receipts.items() if receipt is None]
+            if not_unpacked:
+                raise InputError(f"--parts {parts}: {not_unpacked[0]} was not unpacked in {folder}; download it first")
+            recordings = [name for name in recordings if name in sizes]
+        failures = []
+        with progress.bar(f"checking {source.name}", len(recordings), "recordings") as advance:
+            for name in recordings:
+                problem = _problem(source, folder / name, sizes.get(name))
+                if problem is not None:
+                    failures.append((name, problem))
+                advance(1)
+        checks.append(SourceCheck(source.name, len(recordings), tuple(failures)))
+    return checks
+
+
+def table_recordings(source: Source, sources: Path) -> list[str]:
+    """Return the recordings that a source's table names, as paths relative to `sources`, in table order.
+
+    Raises
+    ------
+    InputError
+        If the table is missing or malformed.
+    """
+    layout = source.layout
+    table = layout.read_table(sources)
+    return [
+        f"{layout.root.as_posix()}/{checked_name(f'{table.path}, line {line}', row[layout.file_column])}"
+        for line, row in table.records()
+    ]
+
+
+def missing_recordings(source: Source, sources: Path) -> tuple[list[str], int]:
+    """Return the recordings of the table that are not there, and how many the table names."""
+    named = table_recordings(source, sources)
+    return [name for name in named if not (sources / name).is_file()], len(named)
+
+
+def raise_if_invalid(checks: Sequence[SourceCheck]) -> None:
+    """Raise a one-line `RemixbenchError` if any recording failed."""
+    bad = [check for check in checks if check.failures]
+    if bad:
+        raise RemixbenchError(
+            f"{sum(len(check.failures) for check in bad)} recordings are missing or invalid "
+            f"({', '.join(check.source for check in bad)}); run `remixbench download` again to "
+            "restore them, or check only the parts that were downloaded with --parts"
+        )
+
+
+def _unpacked_sizes(source: Source, receipts: Sequence[Receipt | None]) -> dict[str, int]:
+    """Return the sizes that files had when they were unpacked, by their path relative to the sources."""
+    prefix = "" if source.unpacks_to == "." else f"{source.unpacks_to}/"
+    return {prefix + name: size for receipt in receipts if receipt for name, size in receipt.members.items()}
+
+
+def _problem(source: Source, path: Path, size: int | None) -> str | None:
+    """Return what is wrong with a recording, None if nothing is."""
+    import soundfile
+
+    try:
+        found = path.stat().st_size
+        if size is not None and found != size:
+            return f"{found} bytes, {size} when it was unpacked"
+        info = soundfile.info(str(path))
+    except FileNotFoundError:
+        return "missing"
+    except (OSError, RuntimeError) as error:
+        return f"does not open ({str(error).rstrip('.')})"
+    expected = source.layout
+    if info.samplerate != expected.sample_rate:
+        return f"{info.samplerate} Hz, expected {expected.sample_rate} Hz"
+    if info.channels != expected.channels:
+        return f"{info.channels} channels, expected {expected.channels}"
+    seconds = info.frames / info.samplerate
+    if not expected.min_seconds <= seconds <= expected.max_seconds:
+        return f"{seconds:.3f} s long, expected {expected.min_seconds:g} to {expected.max_seconds:g} s"
+    return None
