@@ -11,8 +11,8 @@ from .leaderboard.report.report import report
 from .leaderboard.score import score
 from .plots.show import show
 from .recipe import Recipe, load_recipe
-from .sources.download.validate import check_sources
 from .sources.download.core import download
+from .sources.download.validate import check_sources
 from .training.fresh import FreshMixtures
 from .training.predict import predict
 from .training.train import train
