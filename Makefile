@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 WORKSPACE ?= demo
 
-.PHONY: demo test lint docs lowest setup oracles clean
+.PHONY: demo test lint docs lowest setup oracles exports clean
 
 setup: $(VENV)/.ready
 
@@ -43,5 +43,11 @@ oracles: .venv-oracles/.ready
 	PYTHON=$(PYTHON) sh tests/oracles/setup.sh .venv-oracles
 	touch $@
 
+# the libraries that read exported data sets; the tests that compare with them skip without it
+exports: .venv-exports/.ready
+
+.venv-exports/.ready: tests/exports/requirements.txt tests/exports/setup.sh
+	PYTHON=$(PYTHON) sh tests/exports/setup.sh .venv-exports
+
 clean:
-	rm -rf $(VENV) .venv-oracles .venv-lowest build dist site
+	rm -rf $(VENV) .venv-oracles .venv-exports .venv-lowest build dist site

@@ -2,6 +2,7 @@
 
 from . import scoring, systems
 from .dataset.dataset import Dataset, find_dataset, load_dataset
+from .dataset.export.export import export
 from .dataset.make import make
 from .dataset.plan import plan
 from .dataset.splits import splits
@@ -28,6 +29,7 @@ __all__ = [
     "RemixbenchError",
     "check_sources",
     "download",
+    "export",
     "find_dataset",
     "load_dataset",
     "load_recipe",

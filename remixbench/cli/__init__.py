@@ -18,6 +18,7 @@ COMMANDS = {
     "plan": "Write a manifest from the sources' own tables.",
     "make": "Make a data set: audio, labels, features.",
     "verify": "Check every file of a data set against its manifest.",
+    "export": "Write a data set in the form that other tools read.",
     "train": "Train systems on a data set.",
     "predict": "Say what a trained system hears in audio files.",
     "score": "Score runs or anyone's predictions; rewrite the leaderboard.",

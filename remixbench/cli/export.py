@@ -1,0 +1,36 @@
+"""`remixbench export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from remixbench.cli.console import Settings
+from remixbench.cli.options import ManyCommand, snr_option
+
+FORMATS = ["audiofolder", "webdataset", "lhotse", "croissant"]
+
+
+@click.command(cls=ManyCommand)
+@click.argument("dataset", required=False)
+@click.option("--format", "form", required=True, type=click.Choice(FORMATS), help="Which tool is to read it.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="A new or empty folder.")
+@snr_option("Only these SNRs. [default: all that were made]")
+@click.option("--fold", type=click.IntRange(1), metavar="N", help="The tested fold. [default: 4, or the last]")
+@click.option("--link", is_flag=True, help="Hard-link audio instead of copying it.")
+@click.pass_obj
+def command(
+    settings: Settings, dataset: str | None, form: str, out: Path, snr: tuple[float, ...], fold: int | None, link: bool
+) -> None:
+    """Write a data set (the one made last, or by name or folder) in the form that another tool reads.
+
+    Example: remixbench export remix2019 --format audiofolder --snr 20 --out remix2019-20dB --link
+    """
+    from remixbench.dataset.export.export import export
+
+    folder = export(
+        dataset, format=form, out=out, snr=snr, fold=fold, link=link, workspace=settings.workspace,
+        progress=settings.progress(),
+    )  # fmt: skip
+    click.echo(folder)

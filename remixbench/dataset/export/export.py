@@ -1,0 +1,81 @@
+"""`export`: a data set in the form that another tool reads, with its splits, labels and a card."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from remixbench.dataset.dataset import Dataset, as_tuple, find_dataset
+from remixbench.dataset.export.audiofolder import write_audiofolder
+from remixbench.dataset.export.card import write_card
+from remixbench.dataset.export.clips import Export, ExportedClip, exported_clips
+from remixbench.dataset.export.croissant import write_croissant
+from remixbench.dataset.export.lhotse import write_lhotse
+from remixbench.dataset.export.webdataset import write_webdataset
+from remixbench.errors import InputError, unknown
+from remixbench.files import write_bytes
+from remixbench.progress import SILENT, Progress
+
+FORMATS: dict[str, Callable[[Export, dict[float, list[ExportedClip]], Progress], None]] = {
+    "audiofolder": write_audiofolder,
+    "webdataset": write_webdataset,
+    "lhotse": write_lhotse,
+    "croissant": write_croissant,
+}
+WITH_LINKS = ("audiofolder", "lhotse")
+
+
+def export(
+    dataset: str | Path | Dataset | None = None,
+    *,
+    format: str,
+    out: str | Path,
+    snr: float | Sequence[float] | None = None,
+    fold: int | None = None,
+    link: bool = False,
+    workspace: str | Path = ".",
+    progress: Progress = SILENT,
+) -> Path:
+    """Write a data set as another tool reads it; the data set itself is not changed.
+
+    Parameters
+    ----------
+    dataset : name, folder or Dataset; the one made last by default
+    format : audiofolder (Hugging Face `datasets`), webdataset (tar shards), lhotse (JSONL manifests) or croissant
+        (metadata and label tables, without audio)
+    out : a new or empty folder
+    snr : SNRs in dB; all that were made by default
+    fold : which fold is tested; 4, or the last one, by default
+    link : hard-link audio instead of copying it; for lhotse, link it into `out` instead of naming the data set's files
+    workspace : where `datasets/` lies
+    progress : what to report to
+
+    Returns
+    -------
+    The folder `out`.
+
+    Raises
+    ------
+    InputError
+        If an argument is not usable, or `out` holds something already.
+    """
+    if format not in FORMATS:
+        raise unknown("--format", format, FORMATS)
+    if link and format not in WITH_LINKS:
+        raise InputError(f"--link: goes with --format {' or '.join(WITH_LINKS)}, not {format}")
+    opened = find_dataset(workspace, dataset)
+    snrs = tuple(float(value) for value in as_tuple(snr)) or opened.snrs
+    for value in snrs:
+        opened.require_snr(value)
+    folds = opened.manifest.folds
+    tested = fold if fold is not None else 4 if 4 in folds else folds[-1]
+    folder = Path(out)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"--out {folder}: is there already and not an empty folder; choose another")
+    request = Export(opened, folder, tested, link)
+    clips = {value: exported_clips(opened, value, tested) for value in snrs}
+    folder.mkdir(parents=True, exist_ok=True)
+    FORMATS[format](request, clips, progress)
+    write_bytes(folder / "ATTRIBUTION.csv", (opened.path / "ATTRIBUTION.csv").read_bytes())
+    write_card(request, format, clips)
+    return folder
