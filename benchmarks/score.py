@@ -44,7 +44,7 @@ def noisy_fold(clips: int, seed: int = 0) -> tuple[Reference, Predictions]:
     events = event_table(np.repeat(np.arange(clips), 3), rng.integers(0, CLASSES, 3 * clips), onset, offset)
     names = [f"{i:05d}.wav" for i in range(clips)]
     labels = [f"class_{k:02d}" for k in range(CLASSES)]
-    reference = make_reference(names, labels, events, 10.0, groups=np.arange(clips) // 6)
+    reference = make_reference(names, labels, events, 10.0, recordings=((clip // 6,) for clip in range(clips)))
     edges = np.round(np.arange(FRAMES + 1) * STEP, 6)
     logits = rng.standard_normal((clips, FRAMES, CLASSES), np.float32) - 4
     logits += 5 * rng.random((clips, 1, CLASSES), np.float32) * active_frames(events, edges, clips, CLASSES)

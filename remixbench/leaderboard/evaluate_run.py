@@ -36,7 +36,6 @@ from remixbench.scoring import (
     Masks,
     Predictions,
     Reference,
-    groups_of,
     read_predictions,
     read_reference,
     score_predictions,
@@ -87,7 +86,7 @@ def read_fold_reference(dataset: Dataset, fold: int) -> FoldReference:
         dataset.path / "labels",
         [dataset.filenames[row] for row in rows],
         dataset.classes,
-        groups=groups_of(tuple(sorted(event.file for event in clip.events)) or clip.id for clip in clips),
+        recordings=[[event.file for event in clip.events] for clip in clips],
     )
     return FoldReference(reference, reference_digest(reference))
 
@@ -142,8 +141,9 @@ def reference_digest(reference: Reference) -> str:
         digest.update(Path(name).stem.encode() + b"\0")
     for label in reference.classes:
         digest.update(label.encode() + b"\0")
-    for array in (reference.weak, events.clip, events.label, events.onset, events.offset, reference.durations,
-                  reference.groups):  # fmt: skip
+    for numbers in reference.recordings:
+        digest.update(" ".join(map(str, numbers)).encode() + b"\0")
+    for array in (reference.weak, events.clip, events.label, events.onset, events.offset, reference.durations):
         digest.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
     return digest.hexdigest()
 
@@ -222,7 +222,7 @@ def make_record(dataset: Dataset, fold: FoldReference, task: Task, resamples: in
             predictions=digests,
             predictions_digest=files_digest(digests),
             clips=len(fold.reference.filenames),
-            groups=int(fold.reference.groups.max()) + 1,
+            groups=max(1, scores.settings["recordings"]),
             resamples=resamples,
             bootstrap_seed=BOOTSTRAP_SEED,
         ),

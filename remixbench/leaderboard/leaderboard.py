@@ -18,7 +18,7 @@ from remixbench.errors import InputError, unknown
 from remixbench.leaderboard.published import Published, load_published
 from remixbench.leaderboard.record import MIN_DEFINED, Flag, Record, Samples
 from remixbench.scoring import SCORING_VERSION
-from remixbench.scoring.bootstrap import interval
+from remixbench.scoring.bootstrap import percentile_interval
 from remixbench.scoring.metrics import METRICS, metrics_shown
 
 if TYPE_CHECKING:
@@ -359,7 +359,7 @@ def _estimate(name: str, records: Sequence[Record]) -> Estimate | None:
     samples = mean_samples(name, records)
     if samples is None or np.mean(~np.isnan(samples)) < MIN_DEFINED:
         return Estimate(mean, std=std)
-    low, high = interval(mean, samples) or (None, None)
+    low, high = percentile_interval(samples) or (None, None)
     return Estimate(mean, low, high, std)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from remixbench.errors import InputError
 from remixbench.leaderboard.leaderboard import Condition, Leaderboard, Row, mean_samples
 from remixbench.leaderboard.record import MIN_DEFINED, Record
-from remixbench.scoring.bootstrap import interval
+from remixbench.scoring.bootstrap import percentile_interval, superiority
 from remixbench.scoring.metrics import METRICS, paired_metrics
 
 
@@ -78,11 +78,10 @@ def compare_conditions(first: Condition, second: Condition, metric: str) -> Diff
     if len(change) < MIN_DEFINED * len(every):
         return None
     mean = float(np.mean(differences))
-    ends = interval(mean, change)
+    ends = percentile_interval(change)
     if ends is None:
         return None
-    superiority = float(np.mean((change > 0) + 0.5 * (change == 0)))
-    return Difference(first.snr, metric, mean, *ends, superiority, folds, len(change))
+    return Difference(first.snr, metric, mean, *ends, superiority(change), folds, len(change))
 
 
 def _by_fold(condition: Condition) -> dict[int, list[Record]]:

@@ -280,10 +280,10 @@ class TableMaker:
         if not resamples:
             return [f"Scoring version {board.scoring_version}. No intervals (--bootstrap 0)."]
         counts = sorted({(each.clips, each.groups) for each in made})
-        folds = " or ".join(f"{clips} clips in {groups} groups" for clips, groups in counts)
+        folds = " or ".join(f"{clips} clips of {groups} event recordings" for clips, groups in counts)
         return [
-            f"low–high: 95 % interval from {' or '.join(map(str, resamples))} bootstrap samples of clips, those with"
-            f" the same event recordings resampled together ({folds} per fold). ±: standard deviation over folds and"
+            f"low–high: 95 % percentile interval from {' or '.join(map(str, resamples))} bootstrap samples over event"
+            f" recordings ({folds} per fold). ±: standard deviation over folds and"
             " seeds, given instead where a value is the mean of several runs.",
             "Bold: the best of a column, and those not significantly different from it (paired bootstrap over the same"
             " clips, 95 %).",
@@ -460,8 +460,8 @@ def comparison_table(comparison: Comparison, board: Leaderboard) -> Table:
         (Block("", tuple(lines)),),
         (
             f"Under each difference its 95 % interval from {' or '.join(map(str, resamples))} paired bootstrap"
-            " samples (both systems on the same samples of clips, clips with the same event recordings resampled"
-            f" together), and P, the share of samples in which {comparison.first} is higher. Bold: significant (the"
+            " samples over event recordings (the same for both systems), and P,"
+            f" the share of samples in which {comparison.first} is higher. Bold: significant (the"
             " interval excludes zero, and P is at least 0.975 or at most 0.025).",
         ),
         "tested on",

@@ -4,7 +4,7 @@ from remixbench.scoring.evaluate import Difference, Scores, compare, score_predi
 from remixbench.scoring.io import read_predictions, read_reference
 from remixbench.scoring.metrics import METRICS, SCORING_VERSION, Metric, find_metric, metrics_shown, paired_metrics
 from remixbench.scoring.tf_masks import Masks
-from remixbench.scoring.types import EventTable, Predictions, Reference, event_table, groups_of, make_reference
+from remixbench.scoring.types import EventTable, Predictions, Reference, event_table, make_reference
 
 __all__ = [
     "METRICS",
@@ -19,7 +19,6 @@ __all__ = [
     "compare",
     "event_table",
     "find_metric",
-    "groups_of",
     "make_reference",
     "metrics_shown",
     "paired_metrics",

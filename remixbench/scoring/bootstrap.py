@@ -1,21 +1,42 @@
-"""How sure a metric is: intervals from resampling clips in groups that share event recordings.
+"""How sure a metric is: percentile intervals from a bootstrap over event recordings.
 
-Where a manifest puts the same event recordings on many backgrounds, clips are not independent. So whole
-groups are drawn, with replacement, as many as there are; a clip then counts as often as its group was drawn.
-The same seed gives the same bootstrap samples for every system, so two systems can be compared sample by sample (a
-paired bootstrap).
+Clips that share an event recording are not independent: a recording that a system detects well is detected well in each
+of its clips. So weights are drawn for recordings, not for clips, and a clip's weight is made of those of its
+recordings. The variance that such weights give counts pairs of clips that share recordings as often as they share one,
+and every clip's own noise as often as it has recordings. Cluster-robust variance for several memberships (Cameron,
+Gelbach, Miller 2011) corrects this by inclusion and exclusion over the sets of recordings that a clip contains: with
+C_j the weights drawn for every set of j recordings, Var = Var(C_1) - Var(C_2) + Var(C_3) - ..., in which two clips
+with s recordings in common count s - s(s - 1)/2 + ... = 1 time. The sets of odd size make the bootstrap samples; those
+of even size make further ones, whose variance gives the scale of the deviations of the first.
+
+Weights are 1 + STEP · g with g of mean 0 (a rescaling bootstrap, Rao and Wu 1988; Gaussian multipliers), and deviations
+from the metric are divided by STEP. Samples thus never lack a class, and the repetition of clips does not shift the
+metric, so that plain percentiles of the samples are the interval. All metrics use the same weights, and so do all
+systems that are scored on a fold with the same seed, which makes comparisons paired: interval and probability of
+superiority of a difference come from the differences of the samples.
+
+Coverage of 95 % intervals is measured by benchmarks/coverage.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 
 import numpy as np
+from scipy import sparse
 
-from remixbench.scoring.types import FloatArray, IntArray
+from remixbench.scoring.types import FloatArray, Reference
 
 LEVEL = 0.95
+STEP = 0.25
+"""How far weights stray from 1, as a part of the standard deviation of the full bootstrap."""
+GRID = 8
+"""Weights are whole numbers with mean GRID, so that counts stay exact in 32-bit floats; no metric minds the scale."""
+CORRECTION = 0.5
+"""Samples for the correction, per bootstrap sample."""
 
 
 @dataclass
@@ -48,30 +69,119 @@ MetricFunction = Callable[[FloatArray], MetricValues]
 """From weights (clips, samples), how often each clip counts, to values; in the first column each counts once."""
 
 
-def bootstrap_weights(groups: IntArray, samples: int, seed: int) -> FloatArray:
-    """Return (clips, samples): how often each clip counts when its groups are drawn with replacement."""
-    number = int(groups.max()) + 1
-    drawn = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=samples)
-    return drawn.T[groups].astype(np.float64)
+@dataclass(frozen=True)
+class Bootstrap:
+    """Weights of clips, and how values under these weights become bootstrap samples of a metric.
 
-
-def interval(value: float, samples: FloatArray) -> tuple[float, float] | None:
-    """Return the 95 % interval of a value from its bootstrap samples, or None where any is undefined.
-
-    The percentiles are shifted so that the median of the samples lies on the value. A bootstrap sample repeats clips,
-    and that alone moves some metrics (PSDS falls, as its penalty for unequal classes grows; the best F1
-    rises), so that unshifted percentiles could miss the value that they belong to. The ends stay within the
-    range of the samples.
+    Attributes
+    ----------
+    weights : (clips, columns); in the first column each clip counts once, then come the bootstrap samples, then
+        those of the correction
+    samples : number of bootstrap samples
+    smallest : the least scale that the correction may give: that of clips that share nothing but their weights
     """
-    defined = samples[~np.isnan(samples)]
-    if np.isnan(value) or not len(defined):
+
+    weights: FloatArray
+    samples: int
+    smallest: float
+
+    def samples_of(self, values: FloatArray, lowest: float = -np.inf, highest: float = np.inf) -> FloatArray:
+        """Return the bootstrap samples (samples,) of a metric from its values (columns,), NaN where undefined."""
+        value, deviations = values[0], (values[1:] - values[0]) / STEP
+        found, correction = deviations[: self.samples], deviations[self.samples :]
+        scale = 1.0
+        if len(correction) and np.mean(found**2) > 0:
+            scale = float(np.sqrt(max(1 - np.mean(correction**2) / np.mean(found**2), self.smallest**2)))
+        samples: FloatArray = np.clip(value + scale * found, lowest, highest)
+        return samples
+
+
+def make_bootstrap(reference: Reference, samples: int, seed: int) -> Bootstrap:
+    """Draw the weights of a fold's clips; each fold draws its own, the same for every system.
+
+    Parameters
+    ----------
+    samples : number of bootstrap samples; 0 for none.
+    """
+    fold = zlib.crc32("\0".join(reference.filenames).encode())
+    rng = np.random.default_rng([seed, fold])
+    clips = len(reference.filenames)
+    parts = [np.full((clips, 1), 1.0)]
+    smallest = 1.0
+    if samples:
+        counted, taken_off = _clusters(reference.recordings)
+        parts.append(_weights(counted, samples, rng))
+        smallest = float(1 / np.sqrt(counted.clip_variance.mean()))
+        if len(taken_off.variance):
+            parts.append(_weights(taken_off, max(2, round(CORRECTION * samples)), rng))
+    return Bootstrap(np.concatenate(parts, axis=1), samples, smallest)
+
+
+@dataclass(frozen=True)
+class _Clusters:
+    """Sets of clips that share weights.
+
+    Attributes
+    ----------
+    members : (clips, clusters), 1 where the clip belongs to the cluster
+    variance : (clusters,) of the weights of each
+    """
+
+    members: sparse.csr_matrix
+    variance: FloatArray
+
+    @property
+    def clip_variance(self) -> FloatArray:
+        """Variance of each clip's sum of weights, (clips,)."""
+        found: FloatArray = self.members @ self.variance
+        return found
+
+
+def _clusters(recordings: Sequence[Sequence[int]]) -> tuple[_Clusters, _Clusters]:
+    """Return the clusters that count and those that are taken off again, by inclusion and exclusion.
+
+    The clips that contain a set of recordings are a cluster, counted for sets of odd size and taken off for even ones;
+    sets with the same clips cancel.
+    """
+    clips_with: dict[tuple[int, ...], list[int]] = {}
+    count: dict[tuple[int, ...], int] = {}
+    for clip, mine in enumerate(recordings):
+        if not mine:
+            count[(clip,)] = 1  # shares nothing: its own weight
+        for size in range(1, len(mine) + 1):
+            for each in combinations(mine, size):
+                clips_with.setdefault(each, []).append(clip)
+    for each, clips in clips_with.items():
+        members = tuple(clips)
+        count[members] = count.get(members, 0) + (1 if len(each) % 2 else -1)
+    parts = []
+    for sign in (1, -1):
+        kept = {members: sign * times for members, times in count.items() if sign * times > 0}
+        row = np.fromiter((clip for members in kept for clip in members), np.int64)
+        column = np.repeat(np.arange(len(kept)), [len(members) for members in kept])
+        matrix = sparse.csr_matrix((np.ones(len(row)), (row, column)), shape=(len(recordings), len(kept)))
+        parts.append(_Clusters(matrix, np.array(list(kept.values()), np.float64)))
+    return parts[0], parts[1]
+
+
+def _weights(clusters: _Clusters, samples: int, rng: np.random.Generator) -> FloatArray:
+    """Return (clips, samples): whole numbers, not below 0, with mean GRID."""
+    drawn = rng.standard_normal((len(clusters.variance), samples)) * np.sqrt(clusters.variance)[:, None]
+    weights: FloatArray = np.maximum(np.rint(GRID * (1 + STEP * (clusters.members @ drawn))), 0.0)
+    return weights
+
+
+def percentile_interval(samples: FloatArray) -> tuple[float, float] | None:
+    """Return the 2.5th and 97.5th percentile of bootstrap samples, or None where the metric is undefined."""
+    if not len(samples) or np.isnan(samples).any():
         return None
-    low, middle, high = np.quantile(defined, [(1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2]) + 0.0
-    shift = value - middle
-    return (
-        float(max(low + shift, min(defined.min(), value))),
-        float(min(high + shift, max(defined.max(), value))),
-    )
+    low, high = np.quantile(samples, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) + 0.0
+    return float(low), float(high)
+
+
+def superiority(differences: FloatArray) -> float:
+    """Return the share of bootstrap samples in which the first of two systems has the larger value, ties half."""
+    return float(np.mean((differences > 0) + 0.5 * (differences == 0)))
 
 
 def mean_defined(values: FloatArray, axis: int = 0) -> FloatArray:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from remixbench.progress import SILENT, Progress
-from remixbench.scoring.bootstrap import bootstrap_weights, interval
-from remixbench.scoring.metrics import SCORING_VERSION, metric_values, settings_of
+from remixbench.scoring.bootstrap import make_bootstrap, percentile_interval, superiority
+from remixbench.scoring.metrics import METRICS, SCORING_VERSION, metric_values, settings_of
 from remixbench.scoring.tf_masks import Masks
 from remixbench.scoring.types import FloatArray, Predictions, Reference
 from remixbench.scoring.validate import check_predictions
@@ -32,7 +32,7 @@ class Scores:
     per_class : {metric: {label: value}}
     intervals : {metric: (low, high)}, 95 %, empty without bootstrap
     settings : how they were computed: scoring version, thresholds, post-processings, bootstrap, counts
-    samples : {metric: (samples,)}, the values of the bootstrap samples, NaN where undefined
+    samples : {metric: (samples,)}, the bootstrap samples, NaN where undefined
     """
 
     values: dict[str, float | None]
@@ -81,10 +81,11 @@ def score_predictions(
         If the predictions, or the masks, were not made for this reference.
     """
     check_predictions(predictions, reference)
-    clips = len(reference.filenames)
-    weights = np.concatenate((np.ones((clips, 1)), bootstrap_weights(reference.groups, bootstrap, seed)), axis=1)
-    computed = metric_values(reference, predictions, weights, masks, progress)
-    samples = {name: values[1:] for name, values in computed.overall.items() if bootstrap}
+    drawn = make_bootstrap(reference, bootstrap, seed)
+    computed = metric_values(reference, predictions, drawn.weights, masks, progress)
+    samples = {
+        name: drawn.samples_of(values, *METRICS[name].range) for name, values in computed.overall.items() if bootstrap
+    }
     values = {name: float(values[0]) for name, values in computed.overall.items()}
     return Scores(
         values={name: _defined(value) for name, value in values.items()},
@@ -92,11 +93,11 @@ def score_predictions(
             name: {label: _defined(value) for label, value in zip(reference.classes, each[:, 0], strict=True)}
             for name, each in computed.per_class.items()
         },
-        intervals={name: interval(values[name], each) for name, each in samples.items()},
+        intervals={name: percentile_interval(each) for name, each in samples.items()},
         settings={
             "scoring_version": SCORING_VERSION,
-            "clips": clips,
-            "groups": int(reference.groups.max()) + 1,
+            "clips": len(reference.filenames),
+            "recordings": len({each for mine in reference.recordings for each in mine}),
             "classes": len(reference.classes),
             "classes_used": int(reference.weak.any(0).sum()),
             "bootstrap_samples": bootstrap,
@@ -117,7 +118,7 @@ def compare(first: Scores, second: Scores) -> dict[str, Difference | None]:
     ValueError
         If the two do not have the same bootstrap samples, so that they cannot be paired.
     """
-    alike = ("scoring_version", "clips", "groups", "bootstrap_samples", "bootstrap_seed")
+    alike = ("scoring_version", "clips", "recordings", "bootstrap_samples", "bootstrap_seed")
     if any(first.settings[key] != second.settings[key] for key in alike):
         raise ValueError("the two systems were not scored on the same bootstrap samples")
     return {
@@ -130,10 +131,7 @@ def compare(first: Scores, second: Scores) -> dict[str, Difference | None]:
 def _difference(first: float | None, second: float | None, ours: FloatArray, theirs: FloatArray) -> Difference | None:
     if first is None or second is None:
         return None
-    both = ~np.isnan(ours) & ~np.isnan(theirs)
-    change = ours[both] - theirs[both]
-    superiority = float(np.mean((change > 0) + 0.5 * (change == 0))) if both.any() else 0.5
-    return Difference(first - second, interval(first - second, change), superiority)
+    return Difference(first - second, percentile_interval(ours - theirs), superiority(ours - theirs))
 
 
 def _defined(value: float) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ def read_reference(
     filenames: Sequence[str],
     classes: Sequence[str],
     *,
-    groups: npt.ArrayLike | None = None,
+    recordings: Iterable[Iterable[Hashable]] | None = None,
 ) -> Reference:
     """Read the reference of the clips `filenames` from a folder with strong.tsv, weak.tsv and durations.tsv.
 
@@ -78,7 +78,7 @@ def read_reference(
             times = (number(onset, table.path, line, "onset"), number(offset, table.path, line, "offset"))
             found.append((row[name], _class(label, column, table), *times))
     events = event_table(*(list(zip(*found, strict=True)) or ([], [], [], [])))
-    return make_reference(filenames, classes, events, durations, weak=weak == 1, groups=groups)
+    return make_reference(filenames, classes, events, durations, weak=weak == 1, recordings=recordings)
 
 
 def _select(path: Path, names: tuple[str, ...]) -> Table:

@@ -142,8 +142,8 @@ class Reference:
     weak : (clips, classes) bool, whether the class occurs in the clip
     events : the strong labels, same-class events that touch merged
     durations : (clips,) seconds
-    groups : (clips,) int from 0; clips with the same event recordings share a group and are resampled
-    together
+    recordings : for each clip the numbers of the event recordings in it, ascending, each once; the bootstrap draws
+        weights for recordings, since clips that share one are not independent
     """
 
     filenames: tuple[str, ...]
@@ -151,7 +151,7 @@ class Reference:
     weak: BoolArray
     events: EventTable
     durations: FloatArray
-    groups: IntArray
+    recordings: tuple[tuple[int, ...], ...]
 
 
 def make_reference(
@@ -161,11 +161,11 @@ def make_reference(
     durations: npt.ArrayLike,
     *,
     weak: npt.ArrayLike | None = None,
-    groups: npt.ArrayLike | None = None,
+    recordings: Iterable[Iterable[Hashable]] | None = None,
 ) -> Reference:
     """Make a reference from plain arrays.
 
-    Without `weak` it follows from the events; without `groups` each clip is a group of its own.
+    Without `weak` it follows from the events; without `recordings` no clip shares one with another.
 
     Raises
     ------
@@ -184,13 +184,16 @@ def make_reference(
     if not (np.isfinite(seconds) & (seconds > 0)).all():
         raise InputError("the reference has a clip whose duration is not above zero")
     tags = weak_labels_of(events, *shape) if weak is None else np.asarray(weak, bool)
-    group = np.arange(shape[0]) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-    if tags.shape != shape or group.shape != shape[:1]:
-        raise InputError(f"the reference's labels have shape {tags.shape}, expected {shape} (clips, classes)")
-    return Reference(names, labels, tags, events, seconds, group.astype(np.int64))
+    numbered = ((),) * len(names) if recordings is None else number_recordings(recordings)
+    if tags.shape != shape or len(numbered) != len(names):
+        raise InputError(
+            f"the reference's labels have shape {tags.shape}, expected {shape} (clips, classes), and recordings of"
+            f" {len(numbered)} clips"
+        )
+    return Reference(names, labels, tags, events, seconds, numbered)
 
 
-def groups_of(keys: Iterable[Hashable]) -> IntArray:
-    """Number clips by what they are made of: equal keys (such as sets of recordings) share a number."""
+def number_recordings(recordings: Iterable[Iterable[Hashable]]) -> tuple[tuple[int, ...], ...]:
+    """Number the recordings of clips in the order in which they first occur."""
     numbers: dict[Hashable, int] = {}
-    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
+    return tuple(tuple(sorted({numbers.setdefault(each, len(numbers)) for each in mine})) for mine in recordings)
