@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from remixbench.systems import build
-from remixbench.systems.loss import loss as loss_of
+from remixbench.systems import build_system
 from remixbench.systems.registry import resolve_options, spec
 from remixbench.training.data import Clips, Standardisation
 from remixbench.training.engine import Engine, choose_device, choose_precision, exact_float32
 from remixbench.training.loop import State, one_epoch
+from remixbench.training.losses import loss as loss_of
 from remixbench.training.settings import RunSettings
 
 CLASSES, FRAMES, BANDS = 41, 311, 64  # of the published data set
@@ -101,7 +101,7 @@ def _loop(role: str, system: str, work: Work) -> Callable[[], float]:
 
 def _plain(system: str, data: Clips, batch_size: int, device: torch.device) -> Callable[[], float]:
     """The released form: one batch after another, everything in float32, which on a GPU excludes TF32."""
-    network = build(system, classes=CLASSES, frames=FRAMES, bands=BANDS, seed=0).to(device)
+    network = build_system(system, classes=CLASSES, frames=FRAMES, n_mels=BANDS, seed=0).to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, foreach=False, fused=False)
     alpha = spec(system).alpha
 
@@ -124,7 +124,7 @@ def _plain(system: str, data: Clips, batch_size: int, device: torch.device) -> C
 def _ours(system: str, data: Clips, batch_size: int, engine: Engine) -> Callable[[], float]:
     """The loop of `remixbench train`."""
     run = _settings(system, batch_size, engine.precision)
-    state = State(engine.place(build(system, classes=CLASSES, frames=FRAMES, bands=BANDS, seed=0)), run)
+    state = State(engine.place(build_system(system, classes=CLASSES, frames=FRAMES, n_mels=BANDS, seed=0)), run)
 
     def epoch() -> float:
         with exact_float32():

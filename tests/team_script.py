@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import torch
 
-from remixbench.systems import Output, build
+from remixbench.systems import Output, build_system
 from remixbench.training.data import Clips, Standardisation
 from remixbench.training.engine import Engine
 from remixbench.training.evaluate import score_clips
@@ -42,7 +42,7 @@ def step(
     settings = RunSettings(
         system, (), 0.1 if system == "2ap-aux" else 0.0, 1.0, 0.0, 4, 0, 1, clips, 1e-3, 0.25, "validation", "32"
     )
-    network = Double(build(system, classes=5, frames=31, bands=16, width=0.25, seed=0))
+    network = Double(build_system(system, classes=5, frames=31, n_mels=16, width=0.25, seed=0))
     state = State(team.prepare(CPU.place(network)), settings)
     loss = one_epoch(state, settings, CPU, data, 1, team=team)
     gradients = {name: p.grad.clone() for name, p in state.network.named_parameters() if p.grad is not None}

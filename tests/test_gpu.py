@@ -13,7 +13,7 @@ import torch
 from fake_dataset import fake_dataset
 
 from remixbench.errors import RemixbenchError
-from remixbench.systems import build, list_systems
+from remixbench.systems import build_system, list_systems
 from remixbench.systems.registry import resolve_options, spec
 from remixbench.training.data import Clips, Standardisation
 from remixbench.training.engine import Engine, exact_float32
@@ -43,7 +43,7 @@ def settings(system: str, precision: str) -> RunSettings:
 
 def loss_of_an_epoch(system: str, engine: Engine, clips: int) -> float:
     run = settings(system, engine.precision)
-    network = engine.place(build(system, classes=CLASSES, frames=FRAMES, bands=BANDS, width=0.25))
+    network = engine.place(build_system(system, classes=CLASSES, frames=FRAMES, n_mels=BANDS, width=0.25))
     with exact_float32():
         return one_epoch(State(network, run), run, engine, some_clips(clips, engine.device), 1)
 
@@ -58,7 +58,7 @@ def waits(clips: int, system: str) -> int:
     """Return how often the processor waits for the GPU in an epoch."""
     engine = Engine(torch.device("cuda"), "bf16")
     run = settings(system, "bf16")
-    state = State(engine.place(build(system, classes=CLASSES, frames=FRAMES, bands=BANDS, width=0.25)), run)
+    state = State(engine.place(build_system(system, classes=CLASSES, frames=FRAMES, n_mels=BANDS, width=0.25)), run)
     data = some_clips(clips, engine.device)
     one_epoch(state, run, engine, data, 1)
     with warnings.catch_warnings(record=True) as said:

@@ -166,17 +166,17 @@ def test_eight_panels_for_a_two_step_system(dataset: Dataset, tmp_path: Path) ->
         tmp_path,
         activations(
             dataset,
-            maps=np.ones(shape, np.float32),
+            tf_maps=np.ones(shape, np.float32),
             frequency_attention=np.full(shape, 1 / 16, np.float32),
             time_attention=np.full(shape[:2], 1 / shape[1], np.float32),
             reconstruction=np.zeros(shape[1:], np.float32),
-            two_steps=True,
+            raw_frame_scores=np.zeros((shape[1], shape[0]), np.float32),
         ),
     )
     for letter in "abcdefgh":
         assert f"({letter})" in text
     # the three most probable classes, with their scores
-    for expected in ("Knock 0.90", "Flute 0.70", "Cough 0.50", "(f) Output of the first step"):
+    for expected in ("Knock 0.90", "Flute 0.70", "Cough 0.50", "(f) Frame scores, oriented", "First step, raw"):
         assert expected in text
     assert "this system has" not in text
 
@@ -207,13 +207,15 @@ def run_json(dataset: Dataset, system: str) -> dict[str, Any]:
 
 def untrained_run(dataset: Dataset, system: str) -> Path:
     """Write a run as `train` leaves it, with the network's first weights."""
-    from remixbench.systems import build, resolve_options
+    from remixbench.systems import build_system, resolve_options
     from remixbench.training.data import Standardisation
     from remixbench.training.model import Description, write_model
 
     recipe = dataset.recipe
     sizes = {"frames": recipe.frames, "bands": recipe.features.n_mels}
-    network = build(system, classes=len(CLASSES), **sizes, width=0.25)
+    network = build_system(
+        system, classes=len(CLASSES), frames=recipe.frames, n_mels=recipe.features.n_mels, width=0.25
+    )
     folder = workspace_of(dataset) / "runs" / "fake" / system / "snr_20" / "fold_4" / "seed_0"
     level, even = np.full(sizes["bands"], -8, np.float32), np.full(len(CLASSES), 0.5, np.float32)
     write_model(
@@ -243,7 +245,8 @@ def test_a_run_shows_what_its_network_hears(dataset: Dataset, tmp_path: Path) ->
     text = text_of(out)
     assert "2ap-aux, fake, clip 00003, park, 20 dB, training clip" in text
     assert "Weight (1 = even)" in text
-    assert "(f) Output of the first step" in text
+    assert "(f) Frame scores, oriented" in text
+    assert "First step, raw" in text
     assert "this system has" not in text
     assert show(clip="00003", workspace=workspace, run=folder.relative_to(workspace), out=out) == out
 

@@ -10,23 +10,29 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from remixbench.errors import InputError
-from remixbench.systems import Output, build, list_systems
-from remixbench.systems.blocks import average, scaled
-from remixbench.systems.loss import loss
-from remixbench.systems.pooling import AttentionPooling, max_pooling, mean_pooling, rank_pooling
-from remixbench.systems.two_step import TwoStepAttention
+from remixbench.systems import Output, build_system, list_systems
+from remixbench.systems.models import (
+    AttentionPooling,
+    TwoStepAttention,
+    avg_pool3x3,
+    max_pooling,
+    mean_pooling,
+    rank_pooling,
+    scaled,
+)
+from remixbench.training.losses import loss
 
-CLASSES, FRAMES, BANDS = 5, 155, 32
+CLASSES, FRAMES, N_MELS = 5, 155, 32
 SYSTEMS = ["gap", "gmp", "gwrp", "atrous-ap", "2ap", "2ap-aux", "atrous-2ap-aux"]
 WITH_DECODER = ["2ap-aux", "atrous-2ap-aux"]
 
 
 def small(system: str, seed: int = 0, **options) -> torch.nn.Module:
-    return build(system, classes=CLASSES, frames=FRAMES, bands=BANDS, width=0.25, options=options, seed=seed)
+    return build_system(system, classes=CLASSES, frames=FRAMES, n_mels=N_MELS, width=0.25, options=options, seed=seed)
 
 
 def clips(count: int = 2, seed: int = 3) -> torch.Tensor:
-    return torch.randn(count, FRAMES, BANDS, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(count, FRAMES, N_MELS, generator=torch.Generator().manual_seed(seed))
 
 
 def evaluate(network: torch.nn.Module) -> Output:
@@ -51,18 +57,21 @@ def test_shapes_types_and_ranges(system, training):
     output = small(system).train(training)(clips())
     shapes = {name: None if field is None else tuple(field.shape) for name, field in output._asdict().items()}
     attends = system not in ("gap", "gmp", "gwrp")
+    two_step = "2ap" in system
     assert shapes == {
         "clip_scores": (2, CLASSES),
         "frame_scores": (2, FRAMES, CLASSES),
-        "maps": (2, CLASSES, FRAMES, BANDS),
-        "reconstruction": (2, FRAMES, BANDS) if system in WITH_DECODER else None,
-        "frequency_attention": (2, CLASSES, FRAMES, BANDS) if attends else None,
+        "tf_maps": None if two_step and training else (2, CLASSES, FRAMES, N_MELS),
+        "reconstruction": (2, FRAMES, N_MELS) if system in WITH_DECODER else None,
+        "frequency_attention": (2, CLASSES, FRAMES, N_MELS) if attends else None,
         "time_attention": (2, CLASSES, FRAMES) if attends else None,
+        "raw_frame_scores": (2, FRAMES, CLASSES) if two_step else None,
     }
     assert {field.dtype for field in output if field is not None} == {torch.float32}
-    for scores in (output.clip_scores, output.frame_scores, output.maps):
-        assert scores.min() >= 0
-        assert scores.max() <= 1
+    for scores in (output.clip_scores, output.frame_scores, output.tf_maps):
+        if scores is not None:
+            assert scores.min() >= 0
+            assert scores.max() <= 1
     if attends:
         torch.testing.assert_close(output.frequency_attention.sum(3), torch.ones(2, CLASSES, FRAMES))
         torch.testing.assert_close(output.time_attention.sum(2), torch.ones(2, CLASSES))
@@ -104,8 +113,10 @@ def test_channels_last_changes_nothing(system):
 
 @pytest.mark.parametrize("system", ["2ap", "2ap-aux", "atrous-2ap-aux"])
 def test_two_step_systems_say_what_size_they_were_made_for(system):
-    with pytest.raises(InputError, match="input of 156 × 32 frames × bands, but this network was made for 155 × 32"):
-        small(system)(torch.zeros(1, FRAMES + 1, BANDS))
+    with pytest.raises(
+        InputError, match="input of 156 × 32 frames × mel bands, but this network was made for 155 × 32"
+    ):
+        small(system)(torch.zeros(1, FRAMES + 1, N_MELS))
 
 
 # First weights
@@ -123,12 +134,14 @@ def test_a_seed_means_one_set_of_weights_and_leaves_the_global_generator_alone(s
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_first_weights_are_as_released(system):
     for name, weight in small(system).state_dict().items():
-        if name == "pooling.attention.weight" or name.endswith(("running_mean", "num_batches_tracked")):
+        if name in ("pooling.attention.weight", "attention.direction") or name.endswith(
+            ("running_mean", "num_batches_tracked")
+        ):
             assert (weight == 0).all()
         elif ".bn" in name and name.endswith(("weight", "running_var")):
             assert (weight == 1).all()
         elif name.startswith("attention."):
-            bound = 1 / math.sqrt(FRAMES if "time" in name else BANDS)
+            bound = 1 / math.sqrt(FRAMES if "time" in name else N_MELS)
             assert 0.9 * bound < weight.abs().max() <= bound
         elif weight.ndim == 1:
             assert (weight == 0).all()
@@ -157,7 +170,7 @@ def test_width_scales_every_layer_but_the_ends():
     ("system", "parameters"), [("2ap", 1_385_561), ("atrous-2ap-aux", 1_821_222), ("gap", 587_593)]
 )
 def test_parameters_at_full_width(system, parameters):
-    network = build(system, classes=41, frames=311, bands=64)
+    network = build_system(system, classes=41, frames=311, n_mels=64)
     assert sum(weight.numel() for weight in network.parameters()) == parameters
 
 
@@ -195,7 +208,7 @@ def test_attention_pooling_by_its_formula():
     expected = sigmoid((weights * np.log(p)).sum(axis=(2, 3)))
     assert output.clip_scores.detach().numpy() == pytest.approx(expected, abs=1e-6)
     assert output.clip_scores.max() <= 0.5
-    assert output.maps.detach().numpy() == pytest.approx(p * a, abs=1e-6)
+    assert output.tf_maps.detach().numpy() == pytest.approx(p * a, abs=1e-6)
     assert output.frame_scores.detach().numpy() == pytest.approx((p * a).mean(axis=3).swapaxes(1, 2), abs=1e-6)
     joint = output.frequency_attention * output.time_attention.unsqueeze(3)
     assert joint.detach().numpy() == pytest.approx(weights, abs=1e-6)
@@ -203,7 +216,7 @@ def test_attention_pooling_by_its_formula():
 
 @pytest.mark.parametrize("form", ["released", "paper"])
 def test_two_step_attention_by_its_formula(form):
-    step = TwoStepAttention(6, 5, form=form)
+    step = TwoStepAttention(6, 5, form=form).eval()
     maps = torch.randn(2, 3, 6, 5, generator=torch.Generator().manual_seed(0)) * 3
 
     def one_step(z: np.ndarray, classification: torch.nn.Linear, attention: torch.nn.Linear) -> tuple:
@@ -223,9 +236,10 @@ def test_two_step_attention_by_its_formula(form):
     expected = Output(
         clip_scores=clip,
         frame_scores=by_frame.swapaxes(1, 2),
-        maps=by_band * over_bands / over_bands.max(axis=3, keepdims=True),
+        tf_maps=by_band * over_bands / over_bands.max(axis=3, keepdims=True),
         frequency_attention=over_bands,
         time_attention=over_frames,
+        raw_frame_scores=by_frame.swapaxes(1, 2),
     )
     for found, field in zip(step(maps), expected, strict=True):
         if field is not None:
@@ -234,11 +248,77 @@ def test_two_step_attention_by_its_formula(form):
 
 def test_average_counts_its_padding_and_has_the_right_gradient():
     x = torch.randn(2, 3, 7, 5, dtype=torch.float64, requires_grad=True)
-    assert average(torch.full((1, 1, 3, 3), 9.0))[0, 0].tolist() == [[4, 6, 4], [6, 9, 6], [4, 6, 4]]
+    assert avg_pool3x3(torch.full((1, 1, 3, 3), 9.0))[0, 0].tolist() == [[4, 6, 4], [6, 9, 6], [4, 6, 4]]
     along = torch.randn_like(x)
-    (ours,) = torch.autograd.grad(average(x), x, along)
+    (ours,) = torch.autograd.grad(avg_pool3x3(x), x, along)
     (torchs,) = torch.autograd.grad(F.avg_pool2d(x, 3, stride=1, padding=1), x, along)
     torch.testing.assert_close(ours, torchs)
+
+
+# Direction of two-step attention
+
+
+def turned(step: TwoStepAttention) -> TwoStepAttention:
+    """Make the attention whose z falls where that of `step` rises, and whose clip scores are the same.
+
+    sigmoid(-x) = 1 - sigmoid(x), so negated frequency layers give 1 - z (as logits, in the paper's form: -z), and
+    W (1 - z) + b = -W z + (b + W 1).
+    """
+    twin = TwoStepAttention(FRAMES, N_MELS, form=step.form).eval()
+    twin.load_state_dict(step.state_dict())
+    with torch.no_grad():
+        for weight in twin.frequency_classification.parameters():
+            weight.neg_()
+        for layer in (twin.time_classification, twin.time_attention):
+            if step.form == "released":
+                layer.bias += layer.weight.sum(dim=1)
+            layer.weight.neg_()
+    return twin
+
+
+@pytest.mark.parametrize("form", ["released", "paper"])
+def test_attention_trained_to_fall_gives_the_same_oriented_scores(form):
+    rising = small("2ap", attention=form).eval()
+    falling = small("2ap", attention=form).eval()
+    falling.attention = turned(rising.attention)
+    for network in (rising, falling):
+        network.calibrate([clips(4, seed=1), clips(3, seed=2)])
+    assert {rising.attention.direction.item(), falling.attention.direction.item()} == {1.0, -1.0}
+    one, other = evaluate(rising), evaluate(falling)
+    for field in ("clip_scores", "frame_scores", "tf_maps"):
+        torch.testing.assert_close(getattr(one, field), getattr(other, field), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(one.raw_frame_scores, 1 - other.raw_frame_scores, atol=1e-5, rtol=1e-4)
+
+
+def test_oriented_scores_rise_with_the_clip_scores_and_are_gated_by_them():
+    network = small("2ap")
+    network.calibrate([clips(4, seed=1)])
+    assert network.training  # the mode is left as it was
+    output = evaluate(network)
+    z = output.raw_frame_scores
+    turned_z = z if network.attention.direction > 0 else 1 - z
+    torch.testing.assert_close(output.frame_scores, turned_z * output.clip_scores.unsqueeze(1))
+    assert (output.tf_maps <= output.clip_scores[:, :, None, None] + 1e-6).all()
+
+
+def test_the_direction_is_that_in_which_the_clip_scores_rise():
+    network = small("2ap").eval()
+    batch = clips(4, seed=1)
+    network.calibrate([batch])
+    step = network.attention
+    with torch.no_grad():
+        z = step._pool_frequency(network.class_maps(network.encoder(batch.unsqueeze(1))))[2]
+        rise = step._pool_time(z + 1e-3)[0].sum() - step._pool_time(z - 1e-3)[0].sum()
+    assert step.direction.item() == torch.sign(rise).item()
+
+
+def test_raw_frame_scores_stay_available():
+    raw = small("2ap", frame_scores="raw")
+    raw.calibrate([clips(4)])
+    output = evaluate(raw)
+    assert torch.equal(output.frame_scores, output.raw_frame_scores)
+    before = evaluate(small("2ap"))  # no direction yet
+    assert torch.equal(before.frame_scores, before.raw_frame_scores)
 
 
 # Options: each changes what it should and nothing else

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from remixbench.errors import InputError
-from remixbench.systems import Option, available, build, list_systems, resolve_options, spec
+from remixbench.systems import Option, available, build_system, list_systems, resolve_options, spec
 
 GOOD = """
 import torch
@@ -24,33 +24,33 @@ class Tiny(torch.nn.Module):
         frame_scores = torch.sigmoid(self.layer(x) * self.scale)
         return Output(frame_scores.mean(dim=1), frame_scores)
 
-def tiny(classes, frames, bands, width, form, scale):
-    return Tiny(classes, bands, scale)
+def tiny(classes, frames, n_mels, width, form, scale):
+    return Tiny(classes, n_mels, scale)
 
 tiny.description = "one layer"
 tiny.alpha = 0.0
 tiny.options = {"form": ("plain", "fancy"), "scale": Option(2.0, low=0, high=9)}
 
-def wrong_shape(classes, frames, bands, width):
-    return Tiny(classes + 1, bands, 1.0)
+def wrong_shape(classes, frames, n_mels, width):
+    return Tiny(classes + 1, n_mels, 1.0)
 
-def no_module(classes, frames, bands, width):
+def no_module(classes, frames, n_mels, width):
     return 7
 
-def no_output(classes, frames, bands, width):
-    return torch.nn.Linear(bands, classes)
+def no_output(classes, frames, n_mels, width):
+    return torch.nn.Linear(n_mels, classes)
 
-def odd(classes, frames, bands, width, steps):
-    return Tiny(classes, bands, steps)
+def odd(classes, frames, n_mels, width, steps):
+    return Tiny(classes, n_mels, steps)
 
 odd.options = {"steps": {1, 2}}
 
-def number(classes, frames, bands, width, steps):
-    return Tiny(classes, bands, steps)
+def number(classes, frames, n_mels, width, steps):
+    return Tiny(classes, n_mels, steps)
 
 number.options = {"steps": 3}
 
-def fails(classes, frames, bands, width):
+def fails(classes, frames, n_mels, width):
     raise ValueError("needs\\na licence")
 """
 
@@ -74,7 +74,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def message(name: str, **options) -> str:
     with pytest.raises(InputError) as caught:
-        build(name, classes=3, frames=20, bands=8, width=0.25, options=options)
+        build_system(name, classes=3, frames=20, n_mels=8, width=0.25, options=options)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -82,7 +82,7 @@ def message(name: str, **options) -> str:
 @pytest.mark.parametrize("width", [1e5, 1e9, 1e30])
 def test_a_width_that_no_machine_has_room_for(width):
     with pytest.raises(InputError, match=r"system 'gap': 3 classes, 20 × 8 .* do not fit .* smaller --width"):
-        build("gap", classes=3, frames=20, bands=8, width=width)
+        build_system("gap", classes=3, frames=20, n_mels=8, width=width)
 
 
 def test_the_list_needs_no_torch():
@@ -97,6 +97,7 @@ def test_the_list_needs_no_torch():
 def test_only_systems_with_a_decoder_have_a_default_alpha():
     with_alpha = {name for name in list_systems() if spec(name).alpha}
     assert with_alpha == {"2ap-aux", "atrous-2ap-aux"}
+    assert with_alpha == {name for name in list_systems() if spec(name).decoder}
     assert spec("2ap-aux").alpha == 0.001
 
 
@@ -111,6 +112,7 @@ def test_options_are_filled_up_and_numbers_read():
     assert resolve_options("gwrp", {"decay": "0.5"}) == {"decay": 0.5}
     assert resolve_options("2ap-aux", {"attention": "paper"}) == {
         "attention": "paper",
+        "frame_scores": "oriented",
         "decoder_input": "features",
         "decoder_output": "relu",
     }
@@ -144,20 +146,20 @@ def test_a_wrong_name_or_option_is_named_with_what_there_is(name, options, said)
 )
 def test_impossible_sizes(sizes, said):
     with pytest.raises(InputError, match=said):
-        build("gap", **{"classes": 3, "frames": 20, "bands": 8} | sizes)
+        build_system("gap", **{"classes": 3, "frames": 20, "n_mels": 8} | sizes)
 
 
 def test_a_system_of_another_package_is_listed_unimported_and_built(install):
-    install("strangerpack", {"tiny": "tiny"})
-    assert available()["tiny"].description == "of the package strangerpack"
-    assert "strangerpack" not in sys.modules
+    install("thirdpartypack", {"tiny": "tiny"})
+    assert available()["tiny"].description == "of the package thirdpartypack"
+    assert "thirdpartypack" not in sys.modules
     assert spec("tiny").description == "one layer"
-    assert spec("tiny").options["form"] == Option("plain", words=("plain", "fancy"))
+    assert spec("tiny").options["form"] == Option("plain", choices=("plain", "fancy"))
     assert resolve_options("tiny", {"scale": "3"}) == {"form": "plain", "scale": 3.0}
 
     before = torch.random.get_rng_state()
     one, again, other = (
-        build("tiny", classes=3, frames=20, bands=8, options={"form": "fancy"}, seed=seed) for seed in (1, 1, 2)
+        build_system("tiny", classes=3, frames=20, n_mels=8, options={"form": "fancy"}, seed=seed) for seed in (1, 1, 2)
     )
     assert torch.equal(before, torch.random.get_rng_state())
     assert one.training
@@ -177,7 +179,7 @@ def test_an_option_of_a_package_may_be_a_plain_number(install):
 def test_a_broken_package_harms_only_who_asks_for_its_system(install):
     install("brokenpack", {"broken": "net", "gone": "net"}, code="import no_such_library_at_all")
     assert "broken" in list_systems()
-    build("gap", classes=3, frames=20, bands=8, width=0.25)
+    build_system("gap", classes=3, frames=20, n_mels=8, width=0.25)
     said = message("broken")
     assert "the package brokenpack registers it as brokenpack:net, which cannot be imported" in said
     assert "No module named 'no_such_library_at_all'" in said
@@ -189,7 +191,7 @@ def test_a_broken_package_harms_only_who_asks_for_its_system(install):
         ("wrong_shape", "its clip_scores are (2, 4), expected (2, 3)"),
         ("no_module", "it made a int, not a torch.nn.Module"),
         ("no_output", "its forward returns Tensor, expected remixbench.systems.Output"),
-        ("odd", "gives it an alpha or options that cannot be read (ValueError: option {1, 2})"),
+        ("odd", "its attributes cannot be read (ValueError: option {1, 2})"),
         ("fails", "ValueError: needs a licence"),
     ],
 )
@@ -203,4 +205,4 @@ def test_a_name_claimed_twice_is_an_error_for_that_name_alone(install):
     install("otherpack", {"same": "tiny"})
     assert "the package onepack registers a system of that name, which remixbench has itself" in message("gap")
     assert "the packages onepack and otherpack both register it" in message("same")
-    build("gmp", classes=3, frames=20, bands=8, width=0.25)
+    build_system("gmp", classes=3, frames=20, n_mels=8, width=0.25)

@@ -132,17 +132,17 @@ from remixbench.systems import Output
 class Tiny(nn.Module):
     """A linear layer on every frame; dropout, so that the order of random numbers matters."""
 
-    def __init__(self, bands, classes):
+    def __init__(self, n_mels, classes):
         super().__init__()
         self.drop = nn.Dropout(0.2)
-        self.layer = nn.Linear(bands, classes)
+        self.layer = nn.Linear(n_mels, classes)
 
     def forward(self, x):
         frames = torch.sigmoid(self.layer(self.drop(x)))
         return Output(frames.mean(dim=1), frames)
 
-def tiny(classes, frames, bands, width):
-    return Tiny(bands, classes)
+def tiny(classes, n_mels):
+    return Tiny(n_mels, classes)
 
 tiny.description = "a linear layer"
 '''

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score
 
-from remixbench.systems import build
+from remixbench.systems import build_system
 from remixbench.training.data import Clips, Standardisation
 from remixbench.training.engine import Engine, choose_precision, cpu_has_bf16
 from remixbench.training.evaluate import micro_average_precision, score_clips, score_frames
@@ -46,7 +46,7 @@ def test_auto_follows_the_processor_and_words_are_obeyed(monkeypatch: pytest.Mon
 @pytest.mark.parametrize("system", ["gap", "gmp", "gwrp", "atrous-ap", "2ap-aux"])
 @pytest.mark.usefixtures("one_thread")
 def test_bfloat16_moves_scores_little(system: str) -> None:
-    network = build(system, classes=5, frames=31, bands=16, width=0.25)
+    network = build_system(system, classes=5, frames=31, n_mels=16, width=0.25)
     plain, fast = (score_clips(network, some_clips(6), Engine(CPU, precision), 4) for precision in ("32", "bf16"))
     assert plain.dtype == fast.dtype == np.float32
     np.testing.assert_allclose(fast, plain, atol=0.02)
@@ -54,7 +54,7 @@ def test_bfloat16_moves_scores_little(system: str) -> None:
 
 
 def test_scores_do_not_depend_on_the_batch_and_the_mode_is_put_back() -> None:
-    network = build("gap", classes=5, frames=31, bands=16, width=0.25)
+    network = build_system("gap", classes=5, frames=31, n_mels=16, width=0.25)
     clips, engine = some_clips(7), Engine(CPU, "32")
     tags, frames = score_frames(network, clips, engine, 3)
     assert network.training

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from remixbench.errors import RemixbenchError
-from remixbench.systems import Output, build
+from remixbench.systems import Output, build_system
 from remixbench.systems.registry import resolve_options, spec
 from remixbench.training.data import Clips, Standardisation
 from remixbench.training.engine import Engine
@@ -40,7 +40,7 @@ def settings(system: str = "gap", epochs: int = 12, rate: float = 0.01, alpha: f
 
 
 def network(system: str = "gap") -> nn.Module:
-    return build(system, classes=CLASSES, frames=FRAMES, bands=BANDS, width=0.1)
+    return build_system(system, classes=CLASSES, frames=FRAMES, n_mels=BANDS, width=0.1)
 
 
 def trained(run: RunSettings, state: State | None = None, until: int | None = None) -> State:

@@ -14,7 +14,7 @@ import pytest
 from fake_dataset import fake_dataset
 from torch import nn
 
-from remixbench.systems import build
+from remixbench.systems import build_system
 from remixbench.training.team import GpuBatchNorm, share_batch_norm
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,7 +34,7 @@ def test_a_step_of_two_processes_is_that_of_one() -> None:
 
 
 def test_on_gpus_torchs_own_batch_norm_takes_the_place_with_the_same_weights() -> None:
-    network = build("2ap-aux", classes=3, frames=8, bands=6, width=0.1)
+    network = build_system("2ap-aux", classes=3, frames=8, n_mels=6, width=0.1)
     before = {name: weight.data_ptr() for name, weight in network.state_dict(keep_vars=True).items()}
     shared = share_batch_norm(network, GpuBatchNorm)
     kinds = {type(module) for module in shared.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)}

@@ -25,20 +25,20 @@ class Activations:
     ----------
     clip_scores : (classes,)
     frame_scores : (frames, classes)
-    maps : (classes, frames, n_mels)
+    tf_maps : (classes, frames, n_mels)
     reconstruction : (frames, n_mels), natural logarithm as the log-mel
     frequency_attention : (classes, frames, n_mels), sums to 1 over the mel bands
     time_attention : (classes, frames), sums to 1 over the frames
-    two_steps : whether the system pools in two attention steps
+    raw_frame_scores : (frames, classes), output of the first attention step before orientation and gating
     """
 
     clip_scores: NDArray[np.float32]
     frame_scores: NDArray[np.float32]
-    maps: NDArray[np.float32] | None = None
+    tf_maps: NDArray[np.float32] | None = None
     reconstruction: NDArray[np.float32] | None = None
     frequency_attention: NDArray[np.float32] | None = None
     time_attention: NDArray[np.float32] | None = None
-    two_steps: bool = False
+    raw_frame_scores: NDArray[np.float32] | None = None
 
 
 def forward(model: Model, view: ClipView, place: Path) -> Activations:
@@ -65,14 +65,10 @@ def forward(model: Model, view: ClipView, place: Path) -> Activations:
 
 def from_output(output: Output, model: Model) -> Activations:
     """Return the first clip of a forward pass as arrays, its reconstruction as log-mel."""
-    from remixbench.systems.two_step import TwoStepAttention
-
     arrays: dict[str, Any] = {
         name: None if value is None else value[0].float().numpy() for name, value in output._asdict().items()
     }
-    activations = Activations(
-        **arrays, two_steps=any(isinstance(part, TwoStepAttention) for part in model.network.modules())
-    )
+    activations = Activations(**arrays)
     if activations.reconstruction is None:
         return activations
     scale = model.standardisation

@@ -111,8 +111,8 @@ def _attended(figure: Any, view: ClipLike, activations: Activations, classes: Se
     values = (
         None if activations.frequency_attention is None else activations.frequency_attention[best] * view.scales.n_mels
     )
-    if values is None and activations.maps is not None:
-        what, unit, colours, values = "Class map", "Score", SCORE, activations.maps[best]
+    if values is None and activations.tf_maps is not None:
+        what, unit, colours, values = "Class map", "Score", SCORE, activations.tf_maps[best]
     for place, axes in enumerate(row[len(best) :]):
         panels.absent(axes, f"only {len(best)} classes")
         axes.set_title(f"({'cde'[len(best) + place]})")
@@ -134,13 +134,23 @@ def _attended(figure: Any, view: ClipLike, activations: Activations, classes: Se
 def _by_class(figure: Any, view: ClipLike, activations: Activations, classes: Sequence[str]) -> None:
     kept = shown_classes(activations.clip_scores, classes, view.labels)
     labels = [classes[k] for k in kept]
-    frames, weights, clip = figure.subplots(1, 3, width_ratios=[1, 1, 0.62])
+    raw = activations.raw_frame_scores
+    widths = [1.0, 1.0, 0.62] if raw is None else [1.0, 0.6, 1.0, 0.62]
+    row = figure.subplots(1, len(widths), width_ratios=widths)
+    frames, weights, clip = row[0], row[-2], row[-1]
     image = panels.classes_image(frames, activations.frame_scores[:, kept], view.scales, SCORE, 0.0, None)
     panels.outlines(frames, view.bars or (), labels)
     panels.time_axis(frames, view.scales)
-    frames.set_title("(f) Output of the first step" if activations.two_steps else "(f) Frame scores")
+    frames.set_title("(f) Frame scores" if raw is None else "(f) Frame scores, oriented")
     _class_names(frames, view, labels)
     _colorbar(figure, image, frames, "Score", below=True)
+    if raw is not None:
+        image = panels.classes_image(row[1], raw[:, kept], view.scales, SCORE, 0.0, None)
+        panels.outlines(row[1], view.bars or (), labels)
+        panels.time_axis(row[1], view.scales)
+        row[1].set_yticks([])
+        row[1].set_title("First step, raw")
+        _colorbar(figure, image, row[1], "Score", below=True)
     weights.set_title("(g) Time attention")
     if activations.time_attention is None:
         panels.absent(weights, "this system has\nno time attention")

@@ -1,4 +1,4 @@
-"""The networks: encoders, pooling, decoder, and the registry that names their combinations.
+"""The networks: the published ones (models.py), and the registry that makes any system known by name.
 
 Names are imported when first used: listing the systems must not cost the import of torch.
 """
@@ -9,34 +9,50 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from remixbench.systems.building import build_system
+    from remixbench.systems.cost import count_cost
     from remixbench.systems.output import Output
     from remixbench.systems.registry import (
         Option,
         SystemSpec,
         available,
-        build,
         list_systems,
+        register,
         resolve_options,
         spec,
     )
     from remixbench.systems.released import load_released
+
+_MODULES = {
+    "Option": "registry",
+    "Output": "output",
+    "SystemSpec": "registry",
+    "available": "registry",
+    "build_system": "building",
+    "count_cost": "cost",
+    "list_systems": "registry",
+    "load_released": "released",
+    "register": "registry",
+    "resolve_options": "registry",
+    "spec": "registry",
+}
 
 __all__ = [
     "Option",
     "Output",
     "SystemSpec",
     "available",
-    "build",
+    "build_system",
+    "count_cost",
     "list_systems",
     "load_released",
+    "register",
     "resolve_options",
     "spec",
 ]
 
-_HOMES = {"Output": "output", "load_released": "released"}
-
 
 def __getattr__(name: str) -> object:
-    if name not in __all__:
+    if name not in _MODULES:
         raise AttributeError(f"module 'remixbench.systems' has no attribute '{name}'")
-    return getattr(import_module(f"remixbench.systems.{_HOMES.get(name, 'registry')}"), name)
+    return getattr(import_module(f"remixbench.systems.{_MODULES[name]}"), name)

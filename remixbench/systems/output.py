@@ -1,4 +1,4 @@
-"""What a forward pass of any system returns."""
+"""What a forward pass of any system returns, and the check that it does."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from remixbench.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
+SCORES = ("clip_scores", "frame_scores", "tf_maps")
+"""The fields whose values lie in [0, 1]."""
+
 
 class Output(NamedTuple):
     """One forward pass; every field float32, scores in [0, 1], None where a system has no such thing.
@@ -17,27 +20,37 @@ class Output(NamedTuple):
     ----------
     clip_scores : (batch, classes), the tags.
     frame_scores : (batch, frames, classes), for detection in time.
-    maps : (batch, classes, frames, bands), for detection in time and frequency.
-    reconstruction : (batch, frames, bands), the standardised log-mel as the decoder gives it back.
-    frequency_attention : (batch, classes, frames, bands); sums to 1 over the bands of a frame.
+    tf_maps : (batch, classes, frames, n_mels), for detection in time and frequency.
+    reconstruction : (batch, frames, n_mels), the standardised log-mel as the decoder gives it back.
+    frequency_attention : (batch, classes, frames, n_mels); sums to 1 over the mel bands of a frame.
     time_attention : (batch, classes, frames); sums to 1 over the frames.
+    raw_frame_scores : (batch, frames, classes), the first step of two-step attention before it is oriented and gated
+        (see `TwoStepAttention`).
     """
 
     clip_scores: Tensor
     frame_scores: Tensor
-    maps: Tensor | None = None
+    tf_maps: Tensor | None = None
     reconstruction: Tensor | None = None
     frequency_attention: Tensor | None = None
     time_attention: Tensor | None = None
+    raw_frame_scores: Tensor | None = None
 
 
-def check_output(output: object, *, batch: int, classes: int, frames: int, bands: int, system: str) -> Output:
-    """Return `output` if it is an `Output` of the right shapes; for systems that are not ours.
+def check_output(
+    output: object, *, batch: int, classes: int, frames: int, n_mels: int, own_frame_rate: bool, system: str
+) -> Output:
+    """Return `output` if it is an `Output` of the right shapes and ranges; for systems that are not bundled.
+
+    Parameters
+    ----------
+    own_frame_rate : whether the system states its own `frame_seconds`, so that its frame scores may have any number of
+        frames.
 
     Raises
     ------
     InputError
-        Naming the system, the field, its shape and the shape expected.
+        Naming the system, the field, what was found and what was expected.
     """
     if not isinstance(output, Output):
         raise InputError(
@@ -46,16 +59,28 @@ def check_output(output: object, *, batch: int, classes: int, frames: int, bands
     expected = {
         "clip_scores": (batch, classes),
         "frame_scores": (batch, frames, classes),
-        "maps": (batch, classes, frames, bands),
-        "reconstruction": (batch, frames, bands),
-        "frequency_attention": (batch, classes, frames, bands),
+        "tf_maps": (batch, classes, frames, n_mels),
+        "reconstruction": (batch, frames, n_mels),
+        "frequency_attention": (batch, classes, frames, n_mels),
         "time_attention": (batch, classes, frames),
+        "raw_frame_scores": (batch, frames, classes),
     }
     for field, shape in expected.items():
         value = getattr(output, field)
         if value is None and field not in ("clip_scores", "frame_scores"):
             continue
-        found = tuple(value.shape) if hasattr(value, "shape") else type(value).__name__
+        found = tuple(getattr(value, "shape", ()))
+        if own_frame_rate and field.endswith("frame_scores") and len(found) == 3 and found[1] > 0:
+            shape = (batch, found[1], classes)
         if found != shape:
-            raise InputError(f"system '{system}': its {field} are {found}, expected {shape}")
+            remedy = "; a system of another frame rate sets `frame_seconds`" if field == "frame_scores" else ""
+            raise InputError(
+                f"system '{system}': its {field} are {found or type(value).__name__}, expected {shape}{remedy}"
+            )
+        if field in SCORES:
+            low, high = float(value.min()), float(value.max())
+            if not (low >= 0 and high <= 1):  # false for NaN, too
+                raise InputError(
+                    f"system '{system}': its {field} range from {low:g} to {high:g}, expected values in [0, 1]"
+                )
     return output

@@ -1,58 +1,60 @@
-"""The systems by name: the table of the bundled ones, those of installed packages, and `build`.
+"""The systems by name: bundled, of installed packages, of a Python file, or registered in this process.
 
-Imports no torch, so that the list can be shown at once; `build` does.
+Imports no torch, so that the list can be shown at once; `building.py` makes the networks. A reference names a system:
 
-A package adds a system with an entry point of the group `remixbench.systems`, for instance in pyproject.toml
+* the name of a bundled system, such as `2ap-aux`;
+* the name of an entry point of the group `remixbench.systems` of an installed package,
 
-    [project.entry-points."remixbench.systems"]
-    my-system = "my_package:my_system"
+      [project.entry-points."remixbench.systems"]
+      my-system = "my_package:my_system"
 
-naming a callable `my_system(classes, frames, bands, width, **options) -> torch.nn.Module`, whose forward
-takes the standardised log-mel (batch, frames, bands) and returns `remixbench.systems.Output`. It may
-carry the attributes `description` (a line), `alpha` (default weight of the reconstruction, 0.0) and `options`
-(a dict: for each option the allowed words, the default first, or a default number, or an `Option`). Nothing of the
-package is imported until its system is asked for.
+* a class or function in a file, `my_file.py:MySystem`;
+* a name given to `register`.
+
+Each leads to a factory: a callable that takes by keyword what it needs of classes, frames, n_mels, samples,
+sample_rate, frame_seconds, width and its own options, and returns a torch.nn.Module. docs/systems.md is the contract.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from remixbench.errors import InputError, unknown
 
 if TYPE_CHECKING:
-    from torch import nn
+    pass
 
 OptionValue = str | float
+Factory = Callable[..., Any]
 GROUP = "remixbench.systems"
 
 
 @dataclass(frozen=True)
 class Option:
-    """A named choice: one of `words`, or where there are none a number above `low`, up to `high`."""
+    """A named choice: one of `choices`, or where there are none a number above `low`, up to `high`."""
 
     default: OptionValue
     description: str = ""
-    words: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
     low: float = -math.inf
     high: float = math.inf
 
     def allowed(self) -> str:
-        """Say in words what values there are."""
-        if self.words:
-            return " or ".join(self.words)
+        """Describe the values allowed."""
+        if self.choices:
+            return " or ".join(self.choices)
         if math.isinf(self.low) and math.isinf(self.high):
             return "a number"
         return f"a number above {self.low:g}, at most {self.high:g}"
 
     def parse(self, value: OptionValue) -> OptionValue | None:
-        """Return the value as a word or float, or None where it is not allowed."""
-        if self.words:
-            return value if value in self.words else None
+        """Return the value as one of the choices or a float, or None where it is not allowed."""
+        if self.choices:
+            return value if value in self.choices else None
         try:
             number = float(value)
         except ValueError:
@@ -62,15 +64,28 @@ class Option:
 
 @dataclass(frozen=True)
 class SystemSpec:
-    """One system; `alpha` is its default weight of the reconstruction, `published` the paper's row it is.
+    """What is known of one system.
 
-    `package` and `version` say where it comes from; both None for a bundled one.
+    Attributes
+    ----------
+    name : short name, as folders and tables have it.
+    reference : what `spec` and `build_system` find it by; for a system of a file `/path/to/file.py:NAME`.
+    decoder : whether it returns a reconstruction, so that `alpha`, its default weight in the loss, may be set.
+    inputs : what its forward takes: standardised `logmel` (batch, frames, n_mels) or the `waveform` (batch, samples).
+    training_defaults : by name of the setting, such as {"optimizer": "adamw"}; the rest are the recipe's.
+    published : the row of the paper's tables that it is.
+    package, version : of a third-party system: what it comes from; None for a bundled one.
     """
 
     name: str
     description: str
+    factory: str | Factory
+    reference: str = ""
     alpha: float = 0.0
+    decoder: bool = False
     options: Mapping[str, Option] = field(default_factory=dict)
+    inputs: Literal["logmel", "waveform"] = "logmel"
+    training_defaults: Mapping[str, object] = field(default_factory=dict)
     published: str | None = None
     package: str | None = None
     version: str | None = None
@@ -79,13 +94,28 @@ class SystemSpec:
         """Return every option with its default."""
         return {name: option.default for name, option in self.options.items()}
 
+    @property
+    def bundled(self) -> bool:
+        """Whether the system is part of remixbench."""
+        return self.package is None
 
-_ATTENTION = {
+    @property
+    def origin(self) -> str:
+        """Say where the system comes from, for messages."""
+        return "" if self.bundled else f" of {self.package}"
+
+
+_TWO_STEP = {
     "attention": Option(
         "released",
         "sigmoid on the classification as the released code, or inside the attention as the paper",
         ("released", "paper"),
-    )
+    ),
+    "frame_scores": Option(
+        "oriented",
+        "frame scores and maps turned so that high means present and gated by the clip score, or as they are",
+        ("oriented", "raw"),
+    ),
 }
 _DECODER = {
     "decoder_input": Option(
@@ -94,54 +124,82 @@ _DECODER = {
     "decoder_output": Option("relu", "whether the decoder's last ReLU stays", ("relu", "linear")),
 }
 _DECAY = {"decay": Option(0.9998, "weight of a rank relative to the one before it", low=0.0, high=1.0)}
+_MODELS = "remixbench.systems.models"
 
 _BUNDLED = {
     spec.name: spec
     for spec in (
-        SystemSpec("gap", "VGG-like encoder, global average pooling", published="VGGish, GAP"),
-        SystemSpec("gmp", "VGG-like encoder, global max pooling", published="VGGish, GMP"),
+        SystemSpec("gap", "VGG-like encoder, global average pooling", f"{_MODELS}:gap", published="VGGish, GAP"),
+        SystemSpec("gmp", "VGG-like encoder, global max pooling", f"{_MODELS}:gmp", published="VGGish, GMP"),
         SystemSpec(
             "gwrp",
             "VGG-like encoder, global weighted rank pooling",
+            f"{_MODELS}:gwrp",
             options=_DECAY,
             published="VGGish, GWRP",
         ),
-        SystemSpec("atrous-ap", "dilated encoder, attention pooling", published="VGGish (dil.), AP"),
-        SystemSpec("2ap", "VGG-like encoder, two-step attention pooling", options=_ATTENTION, published="2AP, α = 0"),
+        SystemSpec(
+            "atrous-ap", "dilated encoder, attention pooling", f"{_MODELS}:atrous_ap", published="VGGish (dil.), AP"
+        ),
+        SystemSpec(
+            "2ap",
+            "VGG-like encoder, two-step attention pooling",
+            f"{_MODELS}:two_step",
+            options=_TWO_STEP,
+            published="2AP, α = 0",
+        ),
         SystemSpec(
             "2ap-aux",
             "VGG-like encoder, two-step attention pooling, reconstruction as auxiliary task",
+            f"{_MODELS}:two_step_aux",
             alpha=0.001,
-            options=_ATTENTION | _DECODER,
+            decoder=True,
+            options=_TWO_STEP | _DECODER,
             published="VGGish, 2AP, aux",
         ),
         SystemSpec(
             "atrous-2ap-aux",
             "dilated encoder, two-step attention pooling, reconstruction as auxiliary task",
+            f"{_MODELS}:atrous_two_step_aux",
             alpha=0.001,
-            options=_ATTENTION | _DECODER,
+            decoder=True,
+            options=_TWO_STEP | _DECODER,
         ),
     )
 }
+_registered: dict[str, Factory] = {}
+
+
+def register(name: str, factory: Factory) -> None:
+    """Make a system known under a name, in this process: a module class, or a function that returns a module.
+
+    Raises
+    ------
+    InputError
+        For a name that a folder cannot have, or that a bundled system or an installed package has.
+    """
+    if not name or not all(letter.isalnum() or letter in "-_." for letter in name) or name.startswith("."):
+        raise InputError(f"system name '{name}': expected letters, digits, '-', '_' and '.'")
+    if name in _BUNDLED or any(point.name == name for point in _entry_points()):
+        raise InputError(f"system name '{name}' is taken by {_taken_by(name)}; choose another name")
+    if not callable(factory):
+        raise InputError(f"system '{name}': expected a class or a function, found a {type(factory).__name__}")
+    _registered[name] = factory
 
 
 def available() -> dict[str, SystemSpec]:
-    """Return the bundled systems and those of installed packages, by name.
+    """Return the bundled systems, the registered ones and those of installed packages, by name.
 
-    A package's system is listed without importing it: its line says which package it is of.
+    A package's system is listed without importing it: its description says which package it is of.
     """
     specs = dict(_BUNDLED)
+    for name, factory in _registered.items():
+        specs.setdefault(name, _described(SystemSpec(name, "registered", factory, package=factory.__module__)))
     for point in _entry_points():
-        specs.setdefault(
-            point.name,
-            SystemSpec(
-                point.name,
-                f"of the package {_package(point)}",
-                package=_package(point),
-                version=point.dist.version if point.dist is not None else None,
-            ),
-        )
-    return specs
+        package, version = _package(point), point.dist.version if point.dist is not None else None
+        unread = SystemSpec(point.name, f"of the package {package}", point.value, package=package, version=version)
+        specs.setdefault(point.name, unread)
+    return {name: replace(spec, reference=name) for name, spec in specs.items()}
 
 
 def list_systems() -> list[str]:
@@ -149,42 +207,40 @@ def list_systems() -> list[str]:
     return list(available())
 
 
-def spec(name: str) -> SystemSpec:
-    """Return what is known of one system; a package's system is imported for it.
+def spec(reference: str) -> SystemSpec:
+    """Return what is known of one system; a system of a package or a file is imported for it.
 
     Raises
     ------
     InputError
-        For an unknown name, a name that two packages claim, or a package's system that cannot be imported.
+        For an unknown name, a name that two packages claim, a file or package that cannot be imported, or a file
+        without such a class.
     """
-    found = available().get(name)
+    if is_file_reference(reference):
+        from remixbench.systems.third_party import load_from_file
+
+        factory, file = load_from_file(reference)
+        name = reference.rpartition(":")[2]
+        return _described(SystemSpec(name, f"of {file.name}", factory, f"{file}:{name}", package=file.name))
+    found = available().get(reference)
     if found is None:
-        raise unknown("system", name, available())
-    claims = [_package(point) for point in _entry_points() if point.name == name]
-    if found.package is None and claims:
+        raise unknown("system", reference, available())
+    claims = [_package(point) for point in _entry_points() if point.name == reference]
+    if found.bundled and claims:
         raise InputError(
-            f"system '{name}': the package {claims[0]} registers a system of that name, which remixbench has "
+            f"system '{reference}': the package {claims[0]} registers a system of that name, which remixbench has "
             f"itself; rename it there or uninstall {claims[0]}"
         )
     if len(claims) > 1:
         raise InputError(
-            f"system '{name}': the packages {' and '.join(claims)} both register it; uninstall one of them"
+            f"system '{reference}': the packages {' and '.join(claims)} both register it; uninstall one of them"
         )
-    if found.package is None:
-        return found
-    factory = _factory(name)
-    try:
-        return replace(
-            found,
-            description=str(getattr(factory, "description", found.description)),
-            alpha=float(getattr(factory, "alpha", 0.0)),
-            options={key: _option(given) for key, given in dict(getattr(factory, "options", {})).items()},
-        )
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"system '{name}': the package {found.package} gives it an alpha or options that cannot be read "
-            f"({_one_line(error)}); expected a number, and a dict from name to allowed words, number or Option"
-        ) from error
+    return _described(replace(found, factory=load_factory(found))) if claims else found
+
+
+def is_file_reference(reference: str) -> bool:
+    """Say whether a reference names a class in a file, such as `my_file.py:MySystem`."""
+    return reference.rpartition(":")[0].endswith(".py") or reference.endswith(".py")
 
 
 def resolve_options(name: str, options: Mapping[str, OptionValue] | None = None) -> dict[str, OptionValue]:
@@ -200,117 +256,44 @@ def resolve_options(name: str, options: Mapping[str, OptionValue] | None = None)
     for key, value in (options or {}).items():
         if key not in known:
             if not known:
-                raise InputError(f"system '{name}' has no options, but '{key}' was given; leave it out")
-            raise unknown(f"option of system '{name}'", key, known)
+                raise InputError(f"system '{found.name}' has no options, but '{key}' was given; leave it out")
+            raise unknown(f"option of system '{found.name}'", key, known)
         parsed = known[key].parse(value)
         if parsed is None:
-            raise InputError(f"system '{name}': option {key} is '{value}', expected {known[key].allowed()}")
+            raise InputError(f"system '{found.name}': option {key} is '{value}', expected {known[key].allowed()}")
         resolved[key] = parsed
     return resolved
 
 
-def build(
-    name: str,
-    *,
-    classes: int,
-    frames: int,
-    bands: int,
-    width: float = 1.0,
-    options: Mapping[str, OptionValue] | None = None,
-    seed: int = 0,
-) -> nn.Module:
-    """Make a system with its first weights, on the CPU, in training mode.
-
-    Parameters
-    ----------
-    name : one of `list_systems()`.
-    classes, frames, bands : of the data set: events to tell apart, frames of a clip, mel bands.
-    width : factor on the number of channels of every layer (rounded, at least 4).
-    options : named options, see `spec(name).options`; the rest keep their defaults.
-    seed : of the first weights; the global generator is neither read nor moved.
-
-    Returns
-    -------
-    A module whose forward maps standardised log-mel (batch, frames, bands) to `Output`.
-
-    Raises
-    ------
-    InputError
-        For an unknown system or option, a size below 1, or a package's system that breaks the contract.
-    """
-    chosen = _checked(name, classes, frames, bands, width, options)
-    if name in _BUNDLED:
-        from remixbench.systems.networks import create
-
-        try:
-            return create(name, classes, frames, bands, width, chosen, seed)
-        except (RuntimeError, MemoryError, TypeError, OverflowError):  # sizes that no tensor can have, or no machine
-            raise InputError(
-                f"system '{name}': {classes} classes, {frames} × {bands} frames × bands at width {width:g} do not fit"
-                " into memory; give a smaller --width"
-            ) from None
-    return _build_external(name, classes, frames, bands, width, chosen, seed)
+def _described(found: SystemSpec) -> SystemSpec:
+    """Add what the factory of a third-party system says of itself."""
+    factory = found.factory
+    try:
+        alpha = float(getattr(factory, "alpha", 0.0))
+        inputs = getattr(factory, "inputs", "logmel")
+        if inputs not in ("logmel", "waveform"):
+            raise ValueError(f"inputs {inputs!r}")
+        return replace(
+            found,
+            description=_first_line(factory) or found.description,
+            alpha=alpha,
+            decoder=bool(getattr(factory, "decoder", alpha > 0)),
+            options={key: _option(given) for key, given in dict(getattr(factory, "options", {})).items()},
+            inputs="waveform" if inputs == "waveform" else "logmel",
+            training_defaults=dict(getattr(factory, "training_defaults", {})),
+        )
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"system '{found.name}'{found.origin}: its attributes cannot be read ({one_line(error)}); expected"
+            " alpha: a number, inputs: 'logmel' or 'waveform', training_defaults: a dict, options: a dict from name to"
+            " a tuple of choices, a number or an Option"
+        ) from error
 
 
-def build_to_fill(
-    name: str, *, classes: int, frames: int, bands: int, width: float, options: Mapping[str, OptionValue]
-) -> nn.Module:
-    """Make a system whose weights are still to be assigned, with `load_state_dict(..., assign=True)`.
-
-    A bundled one takes no memory until then, however large it is; arguments and errors as of `build`.
-    """
-    chosen = _checked(name, classes, frames, bands, width, options)
-    if name in _BUNDLED:
-        from remixbench.systems.networks import outline
-
-        return outline(name, classes, frames, bands, width, chosen)
-    return _build_external(name, classes, frames, bands, width, chosen, seed=0)
-
-
-def _checked(
-    name: str, classes: int, frames: int, bands: int, width: float, options: Mapping[str, OptionValue] | None
-) -> dict[str, OptionValue]:
-    """Return all options; raises InputError for what `build` does not take."""
-    chosen = resolve_options(name, options)
-    for what, size in (("classes", classes), ("frames", frames), ("bands", bands)):
-        if size < 1:
-            raise InputError(f"system '{name}': {what} is {size}, expected 1 or more")
-    if not 0 < width < math.inf:
-        raise InputError(f"system '{name}': width is {width}, expected a number above 0, such as 0.5")
-    return chosen
-
-
-def _build_external(
-    name: str,
-    classes: int,
-    frames: int,
-    bands: int,
-    width: float,
-    options: Mapping[str, OptionValue],
-    seed: int,
-) -> nn.Module:
-    import torch
-
-    from remixbench.systems.output import check_output
-
-    factory = _factory(name)
-    package = available()[name].package
-    # such a network draws its weights from the global generator, as modules do: seed it, put it back after
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        try:
-            network = factory(classes=classes, frames=frames, bands=bands, width=width, **options)
-            if not isinstance(network, torch.nn.Module):
-                raise TypeError(f"it made a {type(network).__name__}, not a torch.nn.Module")
-            network.eval()
-            with torch.no_grad():
-                output = network(torch.zeros(2, frames, bands))
-        except Exception as error:
-            raise InputError(
-                f"system '{name}' of the package {package} could not be built: {_one_line(error)}"
-            ) from error
-    check_output(output, batch=2, classes=classes, frames=frames, bands=bands, system=name)
-    return network.train()
+def _first_line(factory: object) -> str:
+    """Return the description of a factory: its attribute, or else the first line of its own docstring."""
+    own_doc = (vars(factory).get("__doc__") if isinstance(factory, type) else factory.__doc__) or ""
+    return str(getattr(factory, "description", "") or own_doc.strip().partition("\n")[0].rstrip("."))
 
 
 def _option(given: object) -> Option:
@@ -318,24 +301,39 @@ def _option(given: object) -> Option:
         return given
     if isinstance(given, int | float):
         return Option(float(given))
-    if isinstance(given, tuple | list) and given and all(isinstance(word, str) for word in given):
-        return Option(given[0], words=tuple(given))
+    if isinstance(given, tuple | list) and given and all(isinstance(choice, str) for choice in given):
+        return Option(given[0], choices=tuple(given))
     raise ValueError(f"option {given!r}")
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
+    """Return type and message of an error in one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
-def _factory(name: str) -> Any:
-    point = next(point for point in _entry_points() if point.name == name)
+def load_factory(found: SystemSpec) -> Factory:
+    """Import what makes a system's network.
+
+    Raises
+    ------
+    InputError
+        For a third-party module that cannot be imported.
+    """
+    if not isinstance(found.factory, str):
+        return found.factory
     try:
-        return point.load()
+        factory: Factory = EntryPoint(found.name, found.factory, GROUP).load()
     except Exception as error:
         raise InputError(
-            f"system '{name}': the package {_package(point)} registers it as {point.value}, which cannot be "
-            f"imported ({_one_line(error)}); repair or uninstall {_package(point)}"
+            f"system '{found.name}': the package {found.package} registers it as {found.factory}, which cannot be "
+            f"imported ({one_line(error)}); repair or uninstall {found.package}"
         ) from error
+    return factory
+
+
+def _taken_by(name: str) -> str:
+    package = available()[name].package
+    return "a bundled system" if package is None else f"the package {package}"
 
 
 def _entry_points() -> list[EntryPoint]:

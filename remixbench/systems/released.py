@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from remixbench.errors import InputError
-from remixbench.systems.registry import build, spec
+from remixbench.systems.building import build_system
+from remixbench.systems.registry import spec
 
 # beginnings of names: the released one, ours; what follows is the same
 _MAPS = {f"bottleneck.conv_block{i}.": f"encoder.block{i}." for i in range(1, 5)} | {
@@ -41,16 +42,20 @@ _PREFIXES: dict[str, dict[str, str]] = {
 }
 
 
+_OURS_ALONE = ("num_batches_tracked", "attention.direction")
+"""Ends of names of tensors that a released checkpoint need not have."""
+
+
 def released_name(system: str, name: str) -> str:
     """Return what the released code calls the tensor that our `system` calls `name`."""
     theirs, ours = next((theirs, ours) for theirs, ours in _PREFIXES[system].items() if name.startswith(ours))
     return theirs + name.removeprefix(ours)
 
 
-def load_released(system: str, state_dict: Mapping[str, object], *, frames: int = 311, bands: int = 64) -> nn.Module:
+def load_released(system: str, state_dict: Mapping[str, object], *, frames: int = 311, n_mels: int = 64) -> nn.Module:
     """Build a system with the weights of a checkpoint of the released code.
 
-    Classes and width are taken from the tensors, and so are frames and bands where the network has layers
+    Classes and width are taken from the tensors, and so are frames and mel bands where the network has layers
     of that size (`2ap`, `2ap-aux`). `num_batches_tracked` may be there or not, names may begin with
     `module.`, and the weights may lie under a key `model` or `state_dict`. For `2ap` a decoder in the
     checkpoint is left out.
@@ -59,11 +64,12 @@ def load_released(system: str, state_dict: Mapping[str, object], *, frames: int 
     ----------
     system : `gap`, `gmp`, `gwrp`, `atrous-ap`, `2ap` or `2ap-aux`.
     state_dict : what `torch.load(path, weights_only=True)` gives.
-    frames, bands : of the input, for the systems whose checkpoint does not tell.
+    frames, n_mels : of the input, for the systems whose checkpoint does not tell.
 
     Returns
     -------
-    The network in evaluation mode, float32, on the CPU.
+    The network in evaluation mode, float32, on the CPU. Frame scores of two-step attention are raw until
+    `network.calibrate(batches)` with training clips.
 
     Raises
     ------
@@ -74,10 +80,10 @@ def load_released(system: str, state_dict: Mapping[str, object], *, frames: int 
         spec(system)  # an unknown name gets its own message
         raise InputError(f"system '{system}' has no released checkpoint; there are: {', '.join(_PREFIXES)}")
     tensors = _tensors(system, state_dict)
-    network = _network_like(system, tensors, frames, bands)
+    network = _network_like(system, tensors, frames, n_mels)
     weights = {}
     for ours, like in network.state_dict().items():
-        if ours.endswith("num_batches_tracked"):
+        if ours.endswith(_OURS_ALONE):
             continue
         name = released_name(system, ours)
         if name not in tensors:
@@ -121,9 +127,9 @@ def _tensors(system: str, state_dict: Mapping[str, object]) -> dict[str, torch.T
     return tensors
 
 
-def _network_like(system: str, tensors: Mapping[str, torch.Tensor], frames: int, bands: int) -> nn.Module:
+def _network_like(system: str, tensors: Mapping[str, torch.Tensor], frames: int, n_mels: int) -> nn.Module:
     """Build the system in the sizes that most of the tensors have, so that a wrong one stands out."""
-    full = build(system, classes=1, frames=1, bands=1).state_dict()
+    full = build_system(system, classes=1, frames=1, n_mels=1).state_dict()
     ratios = [
         tensors[name].shape[0] / tensor.shape[0]
         for ours, tensor in full.items()
@@ -135,7 +141,7 @@ def _network_like(system: str, tensors: Mapping[str, torch.Tensor], frames: int,
     for size, ours in (
         ("classes", "pooling.classification.bias" if system == "atrous-ap" else "class_maps.bias"),
         ("frames", "attention.time_attention.bias"),
-        ("bands", "attention.frequency_attention.bias"),
+        ("n_mels", "attention.frequency_attention.bias"),
     ):
         if ours in full and (name := released_name(system, ours)) in tensors and tensors[name].ndim:
             sizes[size] = tensors[name].shape[0]
@@ -145,11 +151,11 @@ def _network_like(system: str, tensors: Mapping[str, torch.Tensor], frames: int,
             f"checkpoint for '{system}': it holds {holds}, expected {released_name(system, next(iter(full)))} "
             "and so on; is it another system's?"
         )
-    return build(
+    return build_system(
         system,
         classes=sizes["classes"],
         frames=sizes.get("frames", frames),
-        bands=sizes.get("bands", bands),
+        n_mels=sizes.get("n_mels", n_mels),
         width=median(ratios),
     )
 

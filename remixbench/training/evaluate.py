@@ -50,9 +50,9 @@ def score_frames(
         for places in _batches(clips, batch_size):
             output = _forward(network, clips, places, engine)
             frame_scores = output.frame_scores.float()
-            if on_maps is not None and output.maps is not None:
+            if on_maps is not None and output.tf_maps is not None:
                 present = torch.nonzero(clips.targets[places.to(engine.device)], as_tuple=True)
-                steps = (output.maps[present].float().clamp(0, 1) * 255).round()
+                steps = (output.tf_maps[present].float().clamp(0, 1) * 255).round()
                 on_maps(steps.to(torch.uint8).cpu().numpy())
             tags.append(output.clip_scores.float().cpu().numpy())
             frames.append((frame_scores if keep == "all" else frame_scores.amax(dim=1)).cpu().numpy())
@@ -62,7 +62,7 @@ def score_frames(
 def has_maps(network: nn.Module, clips: Clips, engine: Engine) -> bool:
     """Say whether a network gives time-frequency maps, by asking it for one clip."""
     with _evaluating(network):
-        return _forward(network, clips, torch.zeros(1, dtype=torch.long), engine).maps is not None
+        return _forward(network, clips, torch.zeros(1, dtype=torch.long), engine).tf_maps is not None
 
 
 def micro_average_precision(weak: NDArray[np.bool_], tags: Scores) -> float:

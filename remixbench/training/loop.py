@@ -19,12 +19,11 @@ from torch import Tensor, nn
 
 from remixbench.errors import RemixbenchError
 from remixbench.progress import Advance
-from remixbench.systems.loss import loss as loss_of
-from remixbench.systems.networks import TwoStepNetwork
 from remixbench.systems.output import Output
 from remixbench.training.data import Clips
 from remixbench.training.engine import Engine, exact_float32
 from remixbench.training.evaluate import micro_average_precision, score_clips
+from remixbench.training.losses import loss as loss_of
 from remixbench.training.settings import RunSettings
 from remixbench.training.team import ALONE, Team
 
@@ -51,8 +50,9 @@ class State:
 
     def __init__(self, network: nn.Module, settings: RunSettings) -> None:
         self.network = network
-        if settings.alpha == 0 and isinstance(network, TwoStepNetwork) and network.decoder is not None:
-            network.decoder.requires_grad_(False)
+        decoder = getattr(network, "decoder", None)
+        if settings.alpha == 0 and isinstance(decoder, nn.Module):  # nothing trains it
+            decoder.requires_grad_(False)
         self.optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=True)
         # without a clip to choose on, the training loss is what may stop falling
         mode: Literal["min", "max"] = "min" if settings.select == "last" else "max"

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from remixbench.errors import InputError
 from remixbench.files import atomic_path
 from remixbench.recipe import Features, Mix
-from remixbench.systems.registry import build_to_fill
+from remixbench.systems.building import build_empty
 from remixbench.training.data import Standardisation
 
 NETWORK = "network."
@@ -118,11 +118,11 @@ def read_model(path: Path) -> Model:
     """
     tensors, description = _read(path)
     try:
-        network = build_to_fill(
+        network = build_empty(
             description.system,
             classes=len(description.classes),
             frames=description.frames,
-            bands=description.bands,
+            n_mels=description.bands,
             width=description.width,
             options=description.options,
         )

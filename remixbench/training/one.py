@@ -20,7 +20,7 @@ from remixbench.dataset.splits import Rows, Split, split
 from remixbench.errors import InputError
 from remixbench.files import sha256, write_json
 from remixbench.progress import Progress
-from remixbench.systems import build
+from remixbench.systems import build_system
 from remixbench.systems.registry import spec
 from remixbench.training.data import Clips, Standardisation, fit_standardisation
 from remixbench.training.engine import Engine, choose_precision, exact_float32
@@ -47,6 +47,8 @@ from remixbench.training.thresholds import best_thresholds
 if TYPE_CHECKING:
     from remixbench.dataset.dataset import Dataset
 
+CALIBRATION_CLIPS = 512
+"""Training clips, at most, that a system with `calibrate` gets."""
 MARK_PAPER = "epoch chosen on the test fold"
 
 
@@ -132,8 +134,8 @@ def go_on(folder: Path, info: dict[str, Any], work: Work, settings: RunSettings)
     dataset, team, progress = work.dataset, work.team, work.progress
     engine = Engine(work.device, info["precision_used"])
     material = _material(dataset, settings, engine)
-    network = build(
-        settings.system, classes=len(dataset.classes), frames=info["frames"], bands=info["bands"],
+    network = build_system(
+        settings.system, classes=len(dataset.classes), frames=info["frames"], n_mels=info["bands"],
         width=settings.width, options=dict(settings.options), seed=settings.seed,
     )  # fmt: skip
     state = State(team.prepare(engine.place(network)), settings)
@@ -204,6 +206,7 @@ def _finish(
     write_history(folder, state.history)
     network.load_state_dict(state.best_weights)
     engine = Engine(work.device, "32")
+    _calibrate(network, material.train, settings.batch_size)
     judged = material.train if material.validation is None else material.validation
     tags, peaks = score_frames(network, judged, engine, settings.batch_size, keep="highest")
     description = Description(
@@ -253,6 +256,14 @@ def _finish(
     write_json(folder / RUN_FILE, done)
     (folder / CHECKPOINT).unlink(missing_ok=True)
     work.progress.say(f"{settings.label}: {describe(done)}, in {folder}")
+
+
+def _calibrate(network: torch.nn.Module, train: Clips, batch_size: int) -> None:
+    """Let a system that has `calibrate` set its buffers on training clips, before it predicts."""
+    calibrate = getattr(network, "calibrate", None)
+    if calibrate is not None:
+        indices = torch.linspace(0, len(train) - 1, min(len(train), CALIBRATION_CLIPS)).long()
+        calibrate(train.batch(part)[0] for part in torch.split(indices, batch_size))
 
 
 def _maps_of(

@@ -195,7 +195,7 @@ def _alphas_by_system(systems: Sequence[str], alphas: Sequence[float]) -> dict[s
         if not (math.isfinite(value) and value >= 0):
             raise InputError(f"--alpha {value:g}: expected a number from 0 up, such as 0.001")
     wanted = tuple(float(value) + 0.0 for value in dict.fromkeys(alphas))
-    decoders = [name for name in systems if spec(name).alpha > 0]
+    decoders = [name for name in systems if spec(name).decoder]
     if any(wanted) and not decoders:
         raise InputError(
             f"--alpha {max(wanted):g}: none of {', '.join(systems)} has a decoder; use 2ap-aux, or leave --alpha out"

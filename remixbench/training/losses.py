@@ -6,8 +6,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from remixbench.errors import InputError
+from remixbench.systems.models import float32
 from remixbench.systems.output import Output
-from remixbench.systems.pooling import float32
 
 
 def loss(output: Output, weak_targets: Tensor, standardised_input: Tensor, alpha: float) -> Tensor:
@@ -17,7 +17,7 @@ def loss(output: Output, weak_targets: Tensor, standardised_input: Tensor, alpha
     ----------
     output : what the system returned.
     weak_targets : (batch, classes), 1 where the class is in the clip, else 0.
-    standardised_input : (batch, frames, bands), what the system was given and the decoder is to return.
+    standardised_input : (batch, frames, n_mels), what the system was given and the decoder is to return.
     alpha : weight of the reconstruction, 0 or more; at 0 the decoder gets no gradient.
 
     Returns
@@ -31,8 +31,8 @@ def loss(output: Output, weak_targets: Tensor, standardised_input: Tensor, alpha
     """
     with float32(output.clip_scores):
         scores = output.clip_scores.float()
-        # what is no number, or above 1 by rounding, ends the process on a GPU and the run on a CPU; so it is kept away
-        # from the cross-entropy, and what is no number stays so by the product
+        # NaN, or a score above 1 by rounding, ends the process on a GPU and the run on a CPU; so it is kept away
+        # from the cross-entropy, and NaN stays NaN by the product
         bounded = scores.nan_to_num(0.5).clamp(0, 1)
         total = F.binary_cross_entropy(bounded, weak_targets.float()) + 0 * scores.sum()
         if alpha:

@@ -1,0 +1,215 @@
+"""From the name of a system and the sizes of a data set to its network."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from remixbench.errors import InputError
+from remixbench.systems.registry import (
+    Factory,
+    OptionValue,
+    SystemSpec,
+    load_factory,
+    one_line,
+    resolve_options,
+    spec,
+)
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from remixbench.systems.output import Output
+
+
+def build_system(
+    reference: str,
+    *,
+    classes: int,
+    frames: int,
+    n_mels: int,
+    width: float = 1.0,
+    options: Mapping[str, OptionValue] | None = None,
+    seed: int = 0,
+    samples: int | None = None,
+    sample_rate: int | None = None,
+    frame_seconds: float | None = None,
+) -> nn.Module:
+    """Make a system with its first weights, on the CPU, in training mode.
+
+    Parameters
+    ----------
+    reference : one of `list_systems()`, or `FILE.py:NAME`.
+    classes, frames, n_mels : of the data set: event classes, frames of a clip, mel bands.
+    width : factor on the number of channels of every layer (rounded, at least 4).
+    options : named options, see `spec(reference).options`; the rest keep their defaults.
+    seed : of the first weights; the global generator is neither read nor moved.
+    samples, sample_rate : of a clip; needed by systems that take the waveform.
+    frame_seconds : distance of two frames of the log-mel, for systems that ask for it.
+
+    Returns
+    -------
+    A module whose forward maps standardised log-mel (batch, frames, n_mels), or the waveform (batch, samples), to
+    `Output`.
+
+    Raises
+    ------
+    InputError
+        For an unknown system or option, a size below 1, or a third-party system that breaks the contract.
+    """
+    import torch
+
+    found = spec(reference)
+    factory = load_factory(found)
+    sizes = {"classes": classes, "frames": frames, "n_mels": n_mels, "width": width, "samples": samples}
+    sizes |= {"sample_rate": sample_rate, "frame_seconds": frame_seconds}
+    arguments = _arguments(found, factory, sizes, options)
+    # layers draw their first weights from the global generator: seed it, restore it afterwards
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            network = factory(**arguments)
+            initialise = getattr(network, "initialise", None)
+            if found.bundled and initialise is not None:
+                initialise(torch.Generator().manual_seed(seed))
+        except Exception as error:
+            # sizes that no tensor can have, or no machine
+            if found.bundled and isinstance(error, RuntimeError | MemoryError | TypeError | OverflowError):
+                raise InputError(
+                    f"system '{reference}': {classes} classes, {frames} × {n_mels} frames × mel bands at width"
+                    f" {width:g} do not fit into memory; give a smaller --width"
+                ) from None
+            raise InputError(f"system '{found.name}'{found.origin} could not be built: {one_line(error)}") from error
+        if not found.bundled:
+            _check_contract(found, network, classes, frames, n_mels, samples)
+    made: nn.Module = network.train()
+    return made
+
+
+def build_empty(
+    reference: str,
+    *,
+    classes: int,
+    frames: int,
+    n_mels: int,
+    width: float,
+    options: Mapping[str, OptionValue],
+    samples: int | None = None,
+    sample_rate: int | None = None,
+    frame_seconds: float | None = None,
+) -> nn.Module:
+    """Make a system whose weights are still to be assigned, with `load_state_dict(..., assign=True)`.
+
+    A bundled one is made on the meta device: it has shapes, but no values, and takes no memory until then, however
+    large it is. Arguments and errors as of `build_system`.
+    """
+    import torch
+
+    found = spec(reference)
+    if found.bundled:
+        sizes = {"classes": classes, "frames": frames, "n_mels": n_mels, "width": width, "samples": samples}
+        sizes |= {"sample_rate": sample_rate, "frame_seconds": frame_seconds}
+        factory = load_factory(found)
+        with torch.device("meta"):
+            empty: nn.Module = factory(**_arguments(found, factory, sizes, options))
+        return empty
+    return build_system(
+        reference,
+        classes=classes,
+        frames=frames,
+        n_mels=n_mels,
+        width=width,
+        options=options,
+        samples=samples,
+        sample_rate=sample_rate,
+        frame_seconds=frame_seconds,
+    )
+
+
+def frame_seconds_of(network: nn.Module, frame_seconds: float) -> float:
+    """Return the distance in seconds of two frames of a network's frame scores.
+
+    Parameters
+    ----------
+    frame_seconds : of the log-mel; a network without an attribute `frame_seconds` of its own has these frames.
+    """
+    return float(getattr(network, "frame_seconds", frame_seconds))
+
+
+def _arguments(
+    found: SystemSpec,
+    factory: Factory,
+    sizes: Mapping[str, float | None],
+    options: Mapping[str, OptionValue] | None,
+) -> dict[str, object]:
+    """Return what a factory takes, by name, of the sizes and its options.
+
+    Raises
+    ------
+    InputError
+        For an option or a size that cannot be, or a parameter of the factory that nothing gives a value.
+    """
+    chosen = resolve_options(found.reference, options)
+    for name in ("classes", "frames", "n_mels"):
+        if sizes[name] is None or sizes[name] < 1:  # type: ignore[operator]  # None is excluded before
+            raise InputError(f"system '{found.name}': {name} is {sizes[name]}, expected 1 or more")
+    width = sizes["width"]
+    if width is None or not 0 < width < math.inf:
+        raise InputError(f"system '{found.name}': width is {width}, expected a number above 0, such as 0.5")
+    given = {**{name: size for name, size in sizes.items() if size is not None}, **chosen}
+    parameters = inspect.signature(factory).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return dict(given)
+    for parameter in parameters:
+        if parameter.name not in given and parameter.default is parameter.empty:
+            raise InputError(
+                f"system '{found.name}'{found.origin}: its parameter '{parameter.name}' is unknown; it may take"
+                f" {', '.join(sizes)} and the options that it declares"
+            )
+    names = {parameter.name for parameter in parameters}
+    if undeclared := [name for name in chosen if name not in names]:
+        raise InputError(
+            f"system '{found.name}'{found.origin}: it declares the option '{undeclared[0]}', but has no parameter of"
+            " that name"
+        )
+    return {name: value for name, value in given.items() if name in names}
+
+
+def _check_contract(
+    found: SystemSpec, network: object, classes: int, frames: int, n_mels: int, samples: int | None
+) -> None:
+    """Run a third-party network once, on noise, and check what it returns."""
+    import torch
+
+    from remixbench.systems.output import check_output
+
+    if not isinstance(network, torch.nn.Module):
+        raise InputError(
+            f"system '{found.name}'{found.origin} could not be built: it made a {type(network).__name__}, not a"
+            " torch.nn.Module"
+        )
+    if found.inputs == "waveform" and samples is None:
+        raise InputError(f"system '{found.name}' takes the waveform; give build_system samples and sample_rate")
+    shape = (2, samples) if found.inputs == "waveform" and samples is not None else (2, frames, n_mels)
+    own_rate = getattr(network, "frame_seconds", None)
+    if own_rate is not None and not (isinstance(own_rate, int | float) and 0 < own_rate < math.inf):
+        raise InputError(f"system '{found.name}': its frame_seconds is {own_rate!r}, expected seconds above 0")
+    network.eval()
+    try:
+        with torch.no_grad():
+            output: Output = network(torch.randn(shape, generator=torch.Generator().manual_seed(0)))
+    except Exception as error:
+        raise InputError(
+            f"system '{found.name}'{found.origin}: its forward fails on input {shape} ({one_line(error)})"
+        ) from error
+    check_output(
+        output,
+        batch=2,
+        classes=classes,
+        frames=frames,
+        n_mels=n_mels,
+        own_frame_rate=own_rate is not None,
+        system=found.name,
+    )
