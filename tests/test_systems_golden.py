@@ -57,8 +57,10 @@ def test_every_other_output_of_2ap_aux_is_the_released_one():
 @pytest.mark.slow
 @pytest.mark.parametrize("system", FIGURES)
 def test_three_training_steps_go_the_released_way(system):
-    # float64 for gmp: in float32 rounding decides which of two nearly equal bins is the maximum and gets the gradient
+    # in float32 rounding, which differs between processors, decides which of nearly equal bins comes first: the maximum
+    # of gmp follows the released figures in float64; of gwrp's ranks they differ from float64 by 4.8e-4 themselves
     precision = torch.float64 if system == "gmp" else torch.float32
+    tolerance = 1e-3 if system == "gwrp" else 1e-4
     network = load_released(system, released_weights(system)).train().to(precision)
     x, targets = released_input().to(precision), released_targets().to(precision)
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
@@ -69,7 +71,7 @@ def test_three_training_steps_go_the_released_way(system):
         value.backward()
         norms = torch.stack([weight.grad.double().norm() for weight in network.parameters()])
         assert value.item() == pytest.approx(step["loss"], rel=1e-4)
-        assert norms.norm().item() == pytest.approx(step["gradient_norm"], rel=1e-4)
+        assert norms.norm().item() == pytest.approx(step["gradient_norm"], rel=tolerance)
         optimiser.step()
     # Adam's first steps go by the gradient's sign, so rounding grows: a few 1e-4 is what two roundings differ by
     figure = torch.tensor(FIGURES[system]["eval_after_3_steps"]["y_pred"])
