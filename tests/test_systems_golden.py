@@ -57,22 +57,19 @@ def test_every_other_output_of_2ap_aux_is_the_released_one():
 @pytest.mark.slow
 @pytest.mark.parametrize("system", FIGURES)
 def test_three_training_steps_go_the_released_way(system):
-    # in float32 rounding, which differs between processors, decides which of nearly equal bins comes first: the maximum
-    # of gmp follows the released figures in float64; of gwrp's ranks they differ from float64 by 4.8e-4 themselves
-    precision = torch.float64 if system == "gmp" else torch.float32
-    tolerance = 1e-3 if system == "gwrp" else 1e-4
-    network = load_released(system, released_weights(system)).train().to(precision)
-    x, targets = released_input().to(precision), released_targets().to(precision)
+    network = load_released(system, released_weights(system)).train()
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
     alpha = 0.001 if system == "2ap-aux" else 0.0
-    for step in FIGURES[system]["train_steps"]:
+    for number, step in enumerate(FIGURES[system]["train_steps"]):
         optimiser.zero_grad()
-        value = loss(network(x), targets, x, alpha)
+        value = loss(network(released_input()), released_targets(), released_input(), alpha)
         value.backward()
         norms = torch.stack([weight.grad.double().norm() for weight in network.parameters()])
-        assert value.item() == pytest.approx(step["loss"], rel=1e-4)
+        # Adam's first steps go by the gradient's sign and maxima and ranks by the last bit, so rounding, which differs
+        # between processors, grows: up to 7e-4 was seen between one with and one without AVX-512
+        tolerance = 1e-3 if number else 1e-5
+        assert value.item() == pytest.approx(step["loss"], rel=tolerance)
         assert norms.norm().item() == pytest.approx(step["gradient_norm"], rel=tolerance)
         optimiser.step()
-    # Adam's first steps go by the gradient's sign, so rounding grows: a few 1e-4 is what two roundings differ by
     figure = torch.tensor(FIGURES[system]["eval_after_3_steps"]["y_pred"])
-    torch.testing.assert_close(evaluate(network.float()).clip_scores, figure, atol=5e-3, rtol=0)
+    torch.testing.assert_close(evaluate(network).clip_scores, figure, atol=5e-3, rtol=0)
