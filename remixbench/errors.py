@@ -36,3 +36,8 @@ def unknown(kind: str, name: str, names: Iterable[str]) -> InputError:
     """Make the error for a name that is not among `names`, with the nearest one and the whole list."""
     known = sorted(names)
     return InputError(f"unknown {kind} '{name}'{nearest(name, known)}; there are: {', '.join(known)}")
+
+
+def one_line(error: BaseException) -> str:
+    """Return type and message of an error in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -7,13 +7,12 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from remixbench.errors import InputError
+from remixbench.errors import InputError, one_line
 from remixbench.systems.registry import (
     Factory,
     OptionValue,
     SystemSpec,
     load_factory,
-    one_line,
     resolve_options,
     spec,
 )

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Literal
 
-from remixbench.errors import InputError, unknown
+from remixbench.errors import InputError, one_line, unknown
 
 if TYPE_CHECKING:
     pass
@@ -306,11 +306,6 @@ def _option(given: object) -> Option:
     raise ValueError(f"option {given!r}")
 
 
-def one_line(error: BaseException) -> str:
-    """Return type and message of an error in one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
-
-
 def load_factory(found: SystemSpec) -> Factory:
     """Import what makes a system's network.
 
@@ -329,6 +324,16 @@ def load_factory(found: SystemSpec) -> Factory:
             f"imported ({one_line(error)}); repair or uninstall {found.package}"
         ) from error
     return factory
+
+
+def source_digest(found: SystemSpec) -> str | None:
+    """Return a digest of the source files of a third-party system, part of the identity of its runs.
+
+    None for a bundled system, for which the version of remixbench stands.
+    """
+    from remixbench.systems.third_party import digest_of_sources
+
+    return None if found.bundled else digest_of_sources(load_factory(found))
 
 
 def _taken_by(name: str) -> str:

@@ -12,8 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from remixbench.errors import InputError, nearest
-from remixbench.systems.registry import SystemSpec, load_factory, one_line
+from remixbench.errors import InputError, nearest, one_line
 
 
 def load_from_file(reference: str) -> tuple[Callable[..., Any], Path]:
@@ -64,21 +63,18 @@ def _import(file: Path, reference: str) -> ModuleType:
     return module
 
 
-def source_digest(found: SystemSpec) -> str | None:
-    """Return a digest of the source files of a third-party system, part of the identity of its runs.
-
-    Of an installed package all its Python files; of a file, or of a registered class, that file and what it
-    imports from the same folder. None for a bundled system (the version of remixbench stands for it) and for what was
-    typed at a prompt.
-    """
-    if found.bundled:
-        return None
-    files = list(source_files(load_factory(found)))
+def digest_of_sources(factory: Callable[..., Any]) -> str | None:
+    """Return a digest of the source files by which a factory's network is defined; None where there are none."""
+    files = list(source_files(factory))
     return _digest(files) if files else None
 
 
 def source_files(factory: Callable[..., Any]) -> Iterator[Path]:
-    """Yield the source files, sorted, by which a factory's network is defined; see `source_digest`."""
+    """Yield the source files, sorted, by which a factory's network is defined.
+
+    Of an installed package these are all its Python files; of a file, or of a registered class, that file and what it
+    imports from the same folder; none for what was typed at a prompt.
+    """
     try:
         file = Path(inspect.getsourcefile(factory) or "")
     except (TypeError, OSError):  # typed at a prompt, or compiled
