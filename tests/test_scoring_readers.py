@@ -1,5 +1,8 @@
 """The four forms of predictions: read whatever the separators, encodings and order; refused with one clear line."""
 
+import io
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -262,3 +265,16 @@ def test_the_reference_comes_from_label_files(tmp_path):
     assert made.events.onset.tolist() == [3.0, 0.5]
     with pytest.raises(InputError, match=r"weak\.tsv: has no row for clip '00001\.wav'"):
         read_reference(tmp_path, ["00001.wav"], CLASSES)
+
+
+def test_an_array_that_asks_for_too_much_memory_is_refused_before_it_is_read(tmp_path, reference):
+    path = save(tmp_path / "f.npz", frames(count=310))
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    header = {"descr": "<f4", "fortran_order": False, "shape": (3, 10**10, 3)}
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, header)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in (members | {"scores.npy": stream.getvalue()}).items():
+            archive.writestr(name, data)
+    assert "needs 360,000,000,000 bytes, expected at most" in refused(path, reference)

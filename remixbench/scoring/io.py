@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import warnings
+import zipfile
 from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,8 @@ from remixbench.scoring.validate import check_scores, clip_rows, fit_edges, matc
 FRAME_KEYS = ("scores", "filename", "classes", "frame_seconds")
 MAP_KEYS = ("clip", "label", "maps")
 MAPS = "maps.npz"
+MAX_ARRAY_BYTES = 4 << 30
+"""The largest array that is read: frame scores at 500 frames per second of 2,000 clips of 10 s and 41 classes fit."""
 EVENT_COLUMNS = ("filename", "onset", "offset", "event_label")
 FORMS = "tags.csv, frames.npz, a folder of one TSV per clip, or an event list"
 OVERHANG = 0.1
@@ -219,12 +223,29 @@ def load_arrays(path: Path, keys: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
             if missing:
                 found = ", ".join(archive.files) or "nothing"
                 raise InputError(f"{path}: no array '{missing[0]}' (found {found}); expected {', '.join(keys)}")
+            _check_sizes(path, keys)
             return {key: archive[key] for key in keys}
     except InputError:
         raise
     except Exception as error:  # a broken archive can raise almost anything: zlib, struct, tokenize, memory...
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}: not readable as an .npz without pickled objects ({reason})") from None
+
+
+def _check_sizes(path: Path, keys: Sequence[str]) -> None:
+    """Refuse arrays whose headers ask for more memory than any data set needs, before they are allocated."""
+    with zipfile.ZipFile(path) as archive:
+        for key in keys:
+            with archive.open(f"{key}.npy") as member:
+                version = np.lib.format.read_magic(member)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape, _, dtype = read(member)
+            size = math.prod(shape) * dtype.itemsize
+            if size > MAX_ARRAY_BYTES:
+                raise InputError(
+                    f"{path}: '{key}' has shape {shape} and needs {size:,} bytes, expected at most"
+                    f" {MAX_ARRAY_BYTES:,}; give the clips of one fold alone, as float32 or uint8"
+                )
 
 
 def _edges(path: Path, frame_seconds: npt.NDArray[Any], frames: int, duration: float) -> FloatArray:
