@@ -129,3 +129,11 @@ def test_stems_of_single_events_add_up_to_the_events(sources: Path) -> None:
     assert np.array_equal(stems[-1], scene)
     with pytest.raises(InputError, match=r"other stems \(--stems events\)"):
         made(sources, content, stems="sum")
+
+
+def test_mini_is_never_made_unasked_beside_ones_own_data_sets(sources: Path) -> None:
+    workspace = sources.parent
+    made_here = make(recipe=parse_recipe(recipe(), "own"), workspace=workspace, jobs=1, clips_per_fold=1)
+    assert made_here is not None
+    with pytest.raises(InputError, match=r"datasets: has the data sets own; say with --recipe which one to make"):
+        make(workspace=workspace, jobs=1)
