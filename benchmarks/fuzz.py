@@ -49,8 +49,8 @@ from remixbench.sources.audio import read_audio
 from remixbench.sources.download import list_urls
 from remixbench.training.audio import prepare
 from remixbench.training.audio import read_audio as read_any_audio
-from remixbench.training.model import read_model
-from remixbench.training.runs import read_checkpoint, read_run, write_checkpoint
+from remixbench.training.export import read_model
+from remixbench.training.storage import read_checkpoint, read_run, write_checkpoint
 
 LIMIT = 10.0
 """Seconds that one small file may take."""

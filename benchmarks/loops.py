@@ -13,11 +13,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from remixbench.systems import build_system
 from remixbench.systems.registry import resolve_options, spec
-from remixbench.training.data import Clips, Standardisation
-from remixbench.training.engine import Engine, choose_device, choose_precision, exact_float32
-from remixbench.training.loop import State, one_epoch
+from remixbench.training.config import TrainConfig
+from remixbench.training.data import ClipTensors, Standardisation
+from remixbench.training.device import Engine, choose_device, choose_precision, exact_float32
 from remixbench.training.losses import loss as loss_of
-from remixbench.training.settings import RunSettings
+from remixbench.training.trainer import TrainState, train_epoch
 
 CLASSES, FRAMES, BANDS = 41, 311, 64  # of the published data set
 
@@ -99,7 +99,7 @@ def _loop(role: str, system: str, work: Work) -> Callable[[], float]:
     return epoch
 
 
-def _plain(system: str, data: Clips, batch_size: int, device: torch.device) -> Callable[[], float]:
+def _plain(system: str, data: ClipTensors, batch_size: int, device: torch.device) -> Callable[[], float]:
     """The released form: one batch after another, everything in float32, which on a GPU excludes TF32."""
     network = build_system(system, classes=CLASSES, frames=FRAMES, n_mels=BANDS, seed=0).to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, foreach=False, fused=False)
@@ -121,28 +121,28 @@ def _plain(system: str, data: Clips, batch_size: int, device: torch.device) -> C
     return epoch
 
 
-def _ours(system: str, data: Clips, batch_size: int, engine: Engine) -> Callable[[], float]:
+def _ours(system: str, data: ClipTensors, batch_size: int, engine: Engine) -> Callable[[], float]:
     """The loop of `remixbench train`."""
     run = _settings(system, batch_size, engine.precision)
-    state = State(engine.place(build_system(system, classes=CLASSES, frames=FRAMES, n_mels=BANDS, seed=0)), run)
+    state = TrainState(engine.place(build_system(system, classes=CLASSES, frames=FRAMES, n_mels=BANDS, seed=0)), run)
 
     def epoch() -> float:
         with exact_float32():
-            return one_epoch(state, run, engine, data, 1)
+            return train_epoch(state, run, engine, data, 1)
 
     return epoch
 
 
-def _settings(system: str, batch_size: int, precision: str) -> RunSettings:
+def _settings(system: str, batch_size: int, precision: str) -> TrainConfig:
     known = spec(system)
-    return RunSettings(
+    return TrainConfig(
         system, tuple(sorted(resolve_options(system).items())), known.alpha, 1.0, 0.0, 4, 0, 1, batch_size, 1e-3, 1.0,
         "validation", precision,
     )  # fmt: skip
 
 
-def _clips(count: int, device: torch.device) -> Clips:
+def _clips(count: int, device: torch.device) -> ClipTensors:
     draw = np.random.default_rng(0)
     features = draw.normal(size=(count, FRAMES, BANDS)).astype(np.float32)
     unit = Standardisation(np.zeros(BANDS, np.float32), np.ones(BANDS, np.float32))
-    return Clips(features, draw.random((count, CLASSES)) < 0.07, np.arange(count), unit, device)
+    return ClipTensors(features, draw.random((count, CLASSES)) < 0.07, np.arange(count), unit, device)

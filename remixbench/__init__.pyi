@@ -15,9 +15,9 @@ from .recipe import Recipe, load_recipe
 from .sources.download.core import download
 from .sources.download.validate import check_sources
 from .training.fresh import FreshMixtures
+from .training.inference import load_system
 from .training.predict import predict
 from .training.train import train
-from .training.trained import load_system
 
 __version__: str
 

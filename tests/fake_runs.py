@@ -79,7 +79,7 @@ def fake_run(
     if frames:
         write_frames(dataset, fold, folder / "predictions" / "frames.npz", seed=draws)
     says = {
-        "format": 1,
+        "format": 2,
         "status": "done",
         "dataset": dataset.name,
         "manifest_digest": dataset.manifest_digest,
@@ -96,7 +96,7 @@ def fake_run(
         "width": 0.25,
         "select": "validation",
         "precision": "auto",
-        "marks": [],
+        "flags": [],
     }
     write_json(folder / "run.json", says | info)
     return folder

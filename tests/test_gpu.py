@@ -15,27 +15,27 @@ from fake_dataset import fake_dataset
 from remixbench.errors import RemixbenchError
 from remixbench.systems import build_system, list_systems
 from remixbench.systems.registry import resolve_options, spec
-from remixbench.training.data import Clips, Standardisation
-from remixbench.training.engine import Engine, exact_float32
-from remixbench.training.loop import State, one_epoch
-from remixbench.training.settings import RunSettings
+from remixbench.training.config import TrainConfig
+from remixbench.training.data import ClipTensors, Standardisation
+from remixbench.training.device import Engine, exact_float32
+from remixbench.training.inference import load_system
 from remixbench.training.train import train
-from remixbench.training.trained import load_system
+from remixbench.training.trainer import TrainState, train_epoch
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 CLASSES, FRAMES, BANDS = 5, 31, 16
 BUNDLED = [name for name in list_systems() if spec(name).package is None]
 
 
-def some_clips(count: int, device: torch.device) -> Clips:
+def some_clips(count: int, device: torch.device) -> ClipTensors:
     draw = np.random.default_rng(0)
     features = draw.normal(size=(count, FRAMES, BANDS)).astype(np.float32)
     unit = Standardisation(np.zeros(BANDS, np.float32), np.ones(BANDS, np.float32))
-    return Clips(features, draw.random((count, CLASSES)) < 0.3, np.arange(count), unit, device)
+    return ClipTensors(features, draw.random((count, CLASSES)) < 0.3, np.arange(count), unit, device)
 
 
-def settings(system: str, precision: str) -> RunSettings:
-    return RunSettings(
+def settings(system: str, precision: str) -> TrainConfig:
+    return TrainConfig(
         system, tuple(sorted(resolve_options(system).items())), spec(system).alpha, 1.0, 20.0, 4, 0, 1, 4, 1e-3, 0.25,
         "validation", precision,
     )  # fmt: skip
@@ -45,7 +45,7 @@ def loss_of_an_epoch(system: str, engine: Engine, clips: int) -> float:
     run = settings(system, engine.precision)
     network = engine.place(build_system(system, classes=CLASSES, frames=FRAMES, n_mels=BANDS, width=0.25))
     with exact_float32():
-        return one_epoch(State(network, run), run, engine, some_clips(clips, engine.device), 1)
+        return train_epoch(TrainState(network, run), run, engine, some_clips(clips, engine.device), 1)
 
 
 @pytest.mark.parametrize("system", BUNDLED)
@@ -58,14 +58,15 @@ def waits(clips: int, system: str) -> int:
     """Return how often the processor waits for the GPU in an epoch."""
     engine = Engine(torch.device("cuda"), "bf16")
     run = settings(system, "bf16")
-    state = State(engine.place(build_system(system, classes=CLASSES, frames=FRAMES, n_mels=BANDS, width=0.25)), run)
+    network = build_system(system, classes=CLASSES, frames=FRAMES, n_mels=BANDS, width=0.25)
+    state = TrainState(engine.place(network), run)
     data = some_clips(clips, engine.device)
-    one_epoch(state, run, engine, data, 1)
+    train_epoch(state, run, engine, data, 1)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         torch.cuda.set_sync_debug_mode("warn")
         try:
-            one_epoch(state, run, engine, data, 2)
+            train_epoch(state, run, engine, data, 2)
         finally:
             torch.cuda.set_sync_debug_mode("default")
     return sum("synchroniz" in str(each.message) for each in said)

@@ -21,8 +21,8 @@ from remixbench.errors import InputError
 from remixbench.leaderboard.evaluate_run import ideal_masks, read_fold_reference
 from remixbench.leaderboard.record import Record, content_digest, read_record
 from remixbench.scoring.io import read_maps
-from remixbench.training.maps import writing_maps
-from remixbench.training.trained import load_system
+from remixbench.training.inference import load_system
+from remixbench.training.storage import writing_maps
 
 RUN = Path("runs/mini/gwrp/snr_20/fold_4/seed_0")
 
@@ -69,7 +69,7 @@ def test_a_run_has_a_map_for_each_class_in_each_clip_of_the_fold(trained: Path) 
     assert stored["maps"].dtype == np.uint8
     system = load_system(trained / RUN)
     for (row, k), steps in zip(pairs, stored["maps"], strict=True):
-        maps = system.look(np.array(dataset.features(20)[row])).tf_maps
+        maps = system.forward(np.array(dataset.features(20)[row])).tf_maps
         assert maps is not None
         np.testing.assert_allclose(steps, 255 * maps[0, k].numpy(), atol=0.51)
     assert not (trained / "runs/mini/gwrp/snr_0/fold_4/seed_0/predictions/maps.npz").exists()

@@ -196,12 +196,16 @@ def test_a_label_is_never_read_as_a_formula(dataset: Dataset, tmp_path: Path) ->
 
 
 def run_json(dataset: Dataset, system: str) -> dict[str, Any]:
+    from remixbench.training.config import list_configs
+
     recipe = dataset.recipe
+    config = list_configs(dataset, system=system, snr=20)[0]
     return {
-        "format": 1, "status": "done", "digest": "0" * 64, "dataset": "fake",
-        "manifest_digest": dataset.manifest_digest,
-        "system": system, "snr": 20.0, "fold": 4, "seed": 0, "precision_used": "32", "frames": recipe.frames,
-        "bands": recipe.features.n_mels, "frame_seconds": recipe.frame_seconds,
+        "format": 2, "status": "done", "digest": "0" * 64, "dataset": "fake",
+        "manifest_digest": dataset.manifest_digest, "not_comparable": [], **config.to_json(), "flags": [],
+        "package": None, "started": "2026-01-01T00:00:00+00:00", "device": "cpu", "versions": {},
+        "frames": recipe.frames, "n_mels": recipe.features.n_mels, "frame_seconds": recipe.frame_seconds,
+        "classes": list(dataset.classes),
     }  # fmt: skip
 
 
@@ -209,7 +213,7 @@ def untrained_run(dataset: Dataset, system: str) -> Path:
     """Write a run as `train` leaves it, with the network's first weights."""
     from remixbench.systems import build_system, resolve_options
     from remixbench.training.data import Standardisation
-    from remixbench.training.model import Description, write_model
+    from remixbench.training.export import ModelConfig, write_model
 
     recipe = dataset.recipe
     sizes = {"frames": recipe.frames, "bands": recipe.features.n_mels}
@@ -220,12 +224,13 @@ def untrained_run(dataset: Dataset, system: str) -> Path:
     level, even = np.full(sizes["bands"], -8, np.float32), np.full(len(CLASSES), 0.5, np.float32)
     write_model(
         folder / "model.safetensors",
-        Description(
+        ModelConfig(
             system=system,
             options=resolve_options(system),
             width=0.25,
             classes=CLASSES,
-            **sizes,
+            frames=recipe.frames,
+            n_mels=recipe.features.n_mels,
             recipe=recipe.model_dump(mode="json", include={"mix", "features"}),
             digest="0" * 64,
         ),
@@ -260,8 +265,8 @@ def test_a_folder_that_is_no_run_is_refused(dataset: Dataset) -> None:
     ("change", "message"),
     [
         ({"status": "training"}, "the run is not finished; `remixbench train` resumes it"),
-        ({"snr": "loud"}, r"run\.json: key 'snr' is missing or of another type; train the run again"),
-        ({"format": 9}, "format 9, this version reads format 1"),
+        ({"snr": "loud"}, r"run\.json: key 'snr': input should be a valid number; delete it and train again"),
+        ({"format": 9}, "format 9, this version reads format 2"),
     ],
 )
 def test_a_run_that_cannot_be_used_is_refused(
@@ -276,7 +281,7 @@ def test_a_run_on_other_log_mel_is_refused(dataset: Dataset, tmp_path: Path) -> 
     from dataclasses import replace
 
     from remixbench.plots.activations import forward
-    from remixbench.training.model import read_model
+    from remixbench.training.export import read_model
 
     model = read_model(untrained_run(dataset, "gap") / "model.safetensors")
     view = view_clip(dataset, 3, 20.0)

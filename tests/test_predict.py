@@ -25,10 +25,10 @@ from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.features import logmel
 from remixbench.errors import InputError
 from remixbench.systems import Output
+from remixbench.training.inference import load_system, window_starts
 from remixbench.training.predict import predict
 from remixbench.training.thresholds import Event, best_thresholds
 from remixbench.training.train import train
-from remixbench.training.trained import load_system, window_starts
 
 RATE = 8000
 
@@ -98,12 +98,12 @@ def test_any_length(trained: Path, samples: int) -> None:
 
 def test_a_look_at_a_clip_has_all_that_a_picture_needs(trained: Path) -> None:
     system = load_system(trained)
-    output = system.look(logmel(clip(36), system.features, RATE))
+    output = system.forward(logmel(clip(36), system.features, RATE))
     np.testing.assert_allclose(output.clip_scores[0], system.predict(clip(36), RATE).tags, atol=1e-6)
     assert output.reconstruction is not None
     assert output.reconstruction.shape == (1, 31, 16)
     with pytest.raises(InputError, match=r"\(30, 16\), but this system was trained on \(31, 16\)"):
-        system.look(np.zeros((30, 16), np.float32))
+        system.forward(np.zeros((30, 16), np.float32))
 
 
 def test_windows_cover_a_long_recording_half_over_one_another() -> None:
@@ -133,36 +133,38 @@ class Marked(nn.Module):
 def test_frames_are_the_mean_and_tags_the_highest_of_all_windows(trained: Path) -> None:
     system = load_system(trained)
     audio = clip(3, 4.6) * np.linspace(0.1, 1, round(4.6 * RATE), dtype=np.float32)
-    recording = system.listen(audio, RATE)
+    recording = system.extract_features(audio, RATE)
     system.network = Marked()
-    found = system.judge(recording)
+    found = system.predict_features(recording)
     height = 1 / (1 + np.exp(-system.model.standardisation.apply(recording.logmel)[:, 0].astype(np.float64)))
     assert recording.starts(31) == [0, 15, 30, 40]
     for frame in range(71):
-        places = [frame - start for start in (0, 15, 30, 40) if 0 <= frame - start < 31]
-        expected = np.mean([height[frame] * (0.5 + 0.5 * place / 30) for place in places])
+        indices = [frame - start for start in (0, 15, 30, 40) if 0 <= frame - start < 31]
+        expected = np.mean([height[frame] * (0.5 + 0.5 * place / 30) for place in indices])
         np.testing.assert_allclose(found.frames[frame], expected, atol=1e-6)
     np.testing.assert_allclose(found.tags, max(height[s : s + 31].min() for s in (0, 15, 30, 40)), atol=1e-6)
 
 
 def test_tags_and_frames_are_judged_by_thresholds_of_their_own(trained: Path) -> None:
     system = load_system(trained)
-    recording = system.listen(clip(3), RATE)
-    tags, frames = system.judge(recording).tags, system.judge(recording).frames
+    recording = system.extract_features(clip(3), RATE)
+    tags, frames = system.predict_features(recording).tags, system.predict_features(recording).frames
     never, always = np.full(5, 1.1, np.float32), np.full(5, 1e-9, np.float32)
     system.model = replace(system.model, tag_thresholds=tags, frame_thresholds=never)
-    assert len(system.judge(recording).found) == 5
-    assert system.judge(recording).events == ()
+    assert len(system.predict_features(recording).found) == 5
+    assert system.predict_features(recording).events == ()
     system.model = replace(system.model, tag_thresholds=never, frame_thresholds=always)
-    assert system.judge(recording).found == ()
-    assert {event.label for event in system.judge(recording).events} == set(np.array(CLASSES)[frames.max(axis=0) > 0])
+    assert system.predict_features(recording).found == ()
+    assert {event.label for event in system.predict_features(recording).events} == set(
+        np.array(CLASSES)[frames.max(axis=0) > 0]
+    )
 
 
 def test_thresholds_are_those_of_the_validation_clips(trained: Path) -> None:
     system, dataset = load_system(trained), Dataset.open(trained.parents[5] / "datasets" / "fake")
     names = json.loads((trained / "run.json").read_text())["validation_clips"]
     rows = [dataset.filenames.index(name) for name in names]
-    looks = [system.look(dataset.features(20.0)[row]) for row in rows]
+    looks = [system.forward(dataset.features(20.0)[row]) for row in rows]
     tags = np.stack([look.clip_scores[0].numpy() for look in looks])
     peaks = np.stack([look.frame_scores[0].numpy().max(axis=0) for look in looks])
     np.testing.assert_allclose(system.model.tag_thresholds, best_thresholds(dataset.weak[rows], tags), rtol=1e-5)
@@ -248,8 +250,8 @@ def test_a_picture_says_which_part_it_shows_and_claims_no_reference(trained: Pat
     system = load_system(trained)
     texts = {}
     for seconds in (0.3, 2.0, 7.0):
-        recording = system.listen(clip(1, seconds), RATE)
-        heard = replace(system.judge(recording), events=(Event(5.0, 6.5, "Bark"),) if seconds == 7 else ())
+        recording = system.extract_features(clip(1, seconds), RATE)
+        heard = replace(system.predict_features(recording), events=(Event(5.0, 6.5, "Bark"),) if seconds == 7 else ())
         draw_recording(system, recording, heard, "street.wav", tmp_path / "out.svg")
         texts[seconds] = " ".join(re.findall(r">([^<>]+)</(?:text|tspan)>", (tmp_path / "out.svg").read_text()))
     assert "2ap-aux, street.wav, 0.3 s, repeated to fill 2 s" in texts[0.3]
@@ -367,7 +369,7 @@ def test_a_model_of_values_that_are_no_numbers(run: Path) -> None:
     tensors = load_file(path)
     tensors["standardisation.mean"][0] = torch.nan
     save_file(tensors, path, metadata(path))
-    assert "tensor standardisation.mean holds values that are no numbers" in refused(run)
+    assert "tensor standardisation.mean holds NaN or infinity" in refused(run)
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,9 @@ from safetensors.torch import load_file
 from sklearn.metrics import average_precision_score
 
 from remixbench.errors import InputError, RemixbenchError
-from remixbench.training.loop import batches
-from remixbench.training.one import begin
+from remixbench.training.run import create_run
 from remixbench.training.train import train
+from remixbench.training.trainer import batches
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -87,7 +87,7 @@ def test_a_run_has_all_its_files(made: Path) -> None:
     info = run_json(folder)
     assert info["status"] == "done"
     assert info["classes"] == list(CLASSES)
-    assert info["marks"] == ["epochs 2, the recipe has 3"]
+    assert info["flags"] == [{"code": "setting", "text": "epochs 2, default 3"}]
     assert info["clips"] == {"train": 32, "validation": 4, "test": 12}
     assert len(info["validation_clips"]) == 4
     assert info["manifest_digest"] == json.loads((made / "datasets/fake/dataset.json").read_text())["manifest_digest"]
@@ -146,7 +146,7 @@ def test_old_and_new_results_are_never_taken_for_one_run(workspace: Path, monkey
     (folder / "predictions" / "tags.csv").unlink()
     settings = {"workspace": workspace, "system": "gap", "snr": 20, "epochs": 2, "precision": "32"}
     with monkeypatch.context() as patch:
-        patch.setattr("remixbench.training.runs.np.savez", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("remixbench.training.storage.np.savez", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             train(**settings)  # type: ignore[arg-type]
     assert run_json(folder)["status"] == "training"
@@ -174,9 +174,9 @@ def test_a_place_is_chosen_under_a_lock(tmp_path: Path, monkeypatch: pytest.Monk
                 held.append(False)
         except Timeout:
             held.append(True)
-        return begin(*arguments)  # type: ignore[arg-type]
+        return create_run(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("remixbench.training.train.begin", looks)
+    monkeypatch.setattr("remixbench.training.train.create_run", looks)
     train(workspace=tmp_path, system="gap", snr=20, epochs=1)
     assert held == [True]
 
@@ -192,10 +192,10 @@ def test_a_run_that_goes_on_elsewhere_says_so(tmp_path: Path) -> None:
     file.write_text(file.read_text().replace(f'"torch": "{here}"', '"torch": "1.0.0"'))
     watcher = Watcher()
     train(workspace=tmp_path, system="gap", snr=20, progress=watcher)
-    assert any("began with other software or on another device" in line for line in watcher.lines)
+    assert any("started with other software or on another device" in line for line in watcher.lines)
     done = run_json(file.parent)
     assert done["versions"]["torch"] == "1.0.0"  # type: ignore[index]
-    assert [(each["after_epoch"], each["versions"]["torch"]) for each in done["continued"]] == [(1, here)]  # type: ignore[attr-defined]
+    assert [(each["after_epoch"], each["versions"]["torch"]) for each in done["resumed"]] == [(1, here)]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("damage", ["another shape", "a part missing"])
@@ -267,12 +267,12 @@ def test_a_run_killed_after_its_last_epoch_only_writes_its_files(
 ) -> None:
     fake_dataset(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("remixbench.training.one.write_model", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("remixbench.training.run.write_model", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             train(workspace=tmp_path, system="gap", snr=20, epochs=2)
     watcher = Watcher()
     folder = train(workspace=tmp_path, system="gap", snr=20, epochs=2, progress=watcher)[0]
-    assert "goes on after epoch 2" in watcher.lines[0]
+    assert "resumes after epoch 2" in watcher.lines[0]
     assert run_json(folder)["status"] == "done"
 
 
@@ -299,7 +299,7 @@ def test_the_paper_chooses_on_the_held_out_fold_and_is_marked(tmp_path: Path) ->
     dataset = fake_dataset(tmp_path)
     folder = train(workspace=tmp_path, system="gap", snr=20, select="paper", precision="32")[0]
     info = run_json(folder)
-    assert info["marks"] == ["epoch chosen on the test fold"]
+    assert info["flags"] == [{"code": "test-epoch", "text": "epoch chosen on the test fold"}]
     assert info["clips"] == {"train": 36, "validation": 0, "test": 12}
     assert info["thresholds_from"] == "training clips"
     with (folder / "predictions" / "tags.csv").open(newline="") as file:
@@ -313,14 +313,14 @@ def test_the_last_epoch_is_kept_if_asked(tmp_path: Path) -> None:
     fake_dataset(tmp_path)
     folder = train(workspace=tmp_path, system="gap", snr=20, select="last")[0]
     assert run_json(folder)["epoch"] == 3
-    assert {(epoch["validation_micro_ap"], epoch["test_micro_ap"]) for epoch in history(folder)} == {("", "")}
+    assert {epoch["test_micro_ap"] for epoch in history(folder)} == {""}
 
 
 def test_a_fraction_is_marked(tmp_path: Path) -> None:
     fake_dataset(tmp_path)
     folder = train(workspace=tmp_path, system="gap", snr=20, fraction=0.25)[0]
     assert folder.parts[-4] == "gap,fraction=0.25"
-    assert run_json(folder)["marks"] == ["trained on 0.25 of the training clips"]
+    assert run_json(folder)["flags"] == [{"code": "fraction", "text": "trained on 0.25 of the training clips"}]
     assert run_json(folder)["clips"] == {"train": 8, "validation": 1, "test": 12}
 
 
@@ -355,7 +355,7 @@ def test_features_that_are_no_numbers_are_named(tmp_path: Path) -> None:
     features = np.load(path)
     features[3, 4, 5] = np.nan
     np.save(path, features)
-    with pytest.raises(InputError, match="the log-mel at 20 dB holds values that are no numbers"):
+    with pytest.raises(InputError, match="the log-mel at 20 dB holds NaN or infinity"):
         train(workspace=tmp_path, system="gap", snr=20)
 
 

@@ -17,8 +17,8 @@ from fake_dataset import fake_dataset
 from safetensors.torch import load_file
 
 from remixbench.cli import run
+from remixbench.training.inference import load_system
 from remixbench.training.train import train
-from remixbench.training.trained import load_system
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -168,7 +168,7 @@ def test_a_system_of_another_package_trains_goes_on_and_predicts(tmp_path: Path)
         options = {"system": "tiny", "snr": 20, "epochs": 3, "precision": "32"}
         if name == "b":  # stopped after the second epoch; dropout goes on as if it had not been
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("remixbench.training.one.write_history", _stop_at_second)
+                patch.setattr("remixbench.training.run.write_history", _stop_at_second)
                 with pytest.raises(KeyboardInterrupt):
                     train(workspace=tmp_path / name, **options)  # type: ignore[arg-type]
         ends.append(train(workspace=tmp_path / name, **options)[0])  # type: ignore[arg-type]

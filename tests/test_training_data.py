@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from remixbench.training.data import Clips, Standardisation, fit_standardisation, free_bytes
+from remixbench.training.data import ClipTensors, Standardisation, fit_standardisation, free_bytes
 
 CPU = torch.device("cpu")
 
@@ -70,8 +70,8 @@ def test_batches_are_the_same_from_memory_and_from_disk(features: np.ndarray, bu
     weak = np.random.default_rng(1).random((600, 4)) < 0.5
     rows = np.array([3, 8, 500, 599])
     standardisation = Standardisation(np.full(5, -9, np.float32), np.full(5, 2, np.float32))
-    clips = Clips(features, weak, rows, standardisation, CPU, budget=budget)
-    assert clips.kept == (budget > 0)
+    clips = ClipTensors(features, weak, rows, standardisation, CPU, budget=budget)
+    assert clips.cached == (budget > 0)
     x, targets = clips.batch(torch.tensor([2, 0]))
     np.testing.assert_array_equal(x.numpy(), (features[[500, 3]] + 9) / 2)
     np.testing.assert_array_equal(targets.numpy(), weak[[500, 3]].astype(np.float32))

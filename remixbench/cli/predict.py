@@ -16,17 +16,17 @@ from remixbench.cli.console import Settings
 @click.option(
     "--figure", is_flag=True, help="Write a picture of each file, NAME.png. [into --out, or the current folder]"
 )
-@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="Where to compute.")
+@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps", help="Device.")
 @click.pass_obj
 def command(
     settings: Settings, /, run: Path, audio: tuple[Path, ...], out: Path | None, figure: bool, device: str
 ) -> None:
-    """Say what the trained system of a RUN hears in AUDIO files of any format, rate and length.
+    """Detect events in AUDIO files with the trained system of a RUN: files of any format, rate and length.
 
     Prints the events: file name, onset and offset in seconds, label. A picture shows log-mel, reconstruction, attention
-    and scores as `remixbench show --run` does; of a long recording the window in which most is heard.
+    and scores as `remixbench show --run` does; of a long recording the window with the most events.
 
-    Example: remixbench predict runs/mini/2ap-aux/snr_20/fold_4/seed_0 street.wav --out heard --figure
+    Example: remixbench predict runs/mini/2ap-aux/snr_20/fold_4/seed_0 street.wav --out detected --figure
     """
     from remixbench.cli.machine import prepare_for_torch
 

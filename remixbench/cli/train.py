@@ -17,10 +17,27 @@ from remixbench.errors import InputError
 @snr_option("Signal-to-noise ratios. [default: all that were made]")
 @many("--fold", type=int, metavar="N...", help="Folds to test on. [default: 4, as released]")
 @many("--seed", type=int, metavar="N...", help="Seeds. [default: 0]")
-@click.option("--epochs", type=int, metavar="N", help="Epochs. [default: the recipe's]")
-@click.option("--batch-size", type=int, metavar="N", help="Clips a batch. [default: the recipe's]")
-@click.option("--learning-rate", type=float, metavar="X", help="First learning rate. [default: the recipe's]")
-@click.option("--width", type=float, metavar="X", help="Factor on the number of channels. [default: the recipe's]")
+@click.option("--epochs", type=int, metavar="N", help="Epochs. [default: the system's or the recipe's]")
+@click.option("--batch-size", type=int, metavar="N", help="Clips per batch. [default: the system's or the recipe's]")
+@click.option("--learning-rate", type=float, metavar="X", help="Learning rate. [default: the system's or the recipe's]")
+@click.option("--optimizer", metavar="adam|adamw", help="Optimizer. [default: the system's, or adam]")
+@click.option("--weight-decay", type=float, metavar="X", help="Weight decay. [default: the system's, or 0]")
+@click.option(
+    "--schedule",
+    metavar="plateau|cosine|constant",
+    help="Learning rate schedule; cosine has a linear warm-up. [default: the system's, or plateau]",
+)
+@many(
+    "--augment",
+    metavar="NAME...",
+    help="Augmentations: mixup, specaugment, time-shift, filter-augment, or none. [default: the system's, or none]",
+)
+@click.option("--ema", type=float, metavar="X", help="Decay of the moving average of the weights; 0 for none.")
+@click.option("--early-stopping", type=int, metavar="N", help="Stop after N epochs without a better score; 0: never.")
+@click.option("--gradient-clip", type=float, metavar="X", help="Largest norm of the gradient; 0 for any.")
+@click.option(
+    "--width", type=float, metavar="X", help="Factor on the channels. [default: the system's or the recipe's]"
+)
 @many("--alpha", type=float, metavar="A...", help="Weights of the reconstruction. [default: the system's]")
 @many("--fraction", type=float, metavar="F...", help="Parts of the training clips to learn from. [default: 1]")
 @many("--option", metavar="NAME=VALUE...", help="Options of the systems, such as attention=paper.")
@@ -31,17 +48,18 @@ from remixbench.errors import InputError
     metavar="paper|validation|last",
     help="The epoch kept: best on the held-out fold, best on a validation part, or last.",
 )
-@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="Where to compute.")
+@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps", help="Device.")
 @click.option(
     "--precision", default="auto", show_default=True, metavar="32|bf16|auto", help="auto: bf16 where it is fast."
 )
 @shard_option
+@click.option("--rerun", is_flag=True, help="Train again what is done, from the start.")
 @click.option("--tensorboard", is_flag=True, help="Also write logs for TensorBoard.")
 @click.pass_obj
-def command(settings: Settings, /, option: tuple[str, ...], **values: Any) -> None:
+def command(settings: Settings, /, option: tuple[str, ...], augment: tuple[str, ...], **values: Any) -> None:
     """Train systems on a data set: every combination of the values given is a run.
 
-    Interrupted runs go on where they were, done ones are skipped, and other settings make other runs.
+    Interrupted runs resume, done ones are skipped, and other settings make other runs.
 
     Example: remixbench train --system gap 2ap-aux --snr 0 20 --epochs 10
     """
@@ -50,13 +68,19 @@ def command(settings: Settings, /, option: tuple[str, ...], **values: Any) -> No
     prepare_for_torch()
     from remixbench.training.train import train
 
-    done = train(workspace=settings.workspace, options=parse_options(option), progress=settings.progress(), **values)
+    done = train(
+        workspace=settings.workspace,
+        options=parse_options(option),
+        augment=augment or None,
+        progress=settings.progress(),
+        **values,
+    )
     for folder in done:
         click.echo(folder)
 
 
 def parse_options(pairs: tuple[str, ...]) -> dict[str, str | float]:
-    """Return NAME=VALUE pairs as a dict, or fail naming the one that is none."""
+    """Return NAME=VALUE pairs as a dict, or fail naming one that is not."""
     options: dict[str, str | float] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")

@@ -136,6 +136,10 @@ def flags_of(info: dict[str, Any], dataset: Dataset) -> tuple[Flag, ...]:
         usual, here = getattr(dataset.recipe.training, key), info.get(key)
         if here is not None and here != usual:
             flags.append(Flag(code="setting", text=f"{key.replace('_', ' ')} {here:g}, the recipe has {usual:g}"))
+    known = {flag.text for flag in flags}
+    for flag in info.get("flags", []):  # what only training knows, such as a system's own defaults or its validation
+        if flag["text"] not in known:
+            flags.append(Flag(code=flag["code"], text=flag["text"]))
     return tuple(flags)
 
 

@@ -14,7 +14,7 @@ from remixbench.plots.clip import ClipView
 
 if TYPE_CHECKING:
     from remixbench.systems.output import Output
-    from remixbench.training.model import Model
+    from remixbench.training.export import TrainedModel
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Activations:
     raw_frame_scores: NDArray[np.float32] | None = None
 
 
-def forward(model: Model, view: ClipView, place: Path) -> Activations:
+def forward(model: TrainedModel, view: ClipView, place: Path) -> Activations:
     """Run the network on a clip; `place` names the model in errors.
 
     The reconstruction is converted from the standardised scale of the network back to log-mel.
@@ -53,7 +53,7 @@ def forward(model: Model, view: ClipView, place: Path) -> Activations:
     """
     import torch
 
-    sizes = (model.description.frames, model.description.bands)
+    sizes = (model.config.frames, model.config.n_mels)
     if view.logmel.shape != sizes:
         raise InputError(
             f"{place}: was trained on log-mel of {sizes[0]} frames × {sizes[1]} bands, clip {view.id} has"
@@ -63,7 +63,7 @@ def forward(model: Model, view: ClipView, place: Path) -> Activations:
         return from_output(model.network(torch.from_numpy(model.standardisation.apply(view.logmel)[None])), model)
 
 
-def from_output(output: Output, model: Model) -> Activations:
+def from_output(output: Output, model: TrainedModel) -> Activations:
     """Return the first clip of a forward pass as arrays, its reconstruction as log-mel."""
     arrays: dict[str, Any] = {
         name: None if value is None else value[0].float().numpy() for name, value in output._asdict().items()

@@ -20,8 +20,8 @@ from remixbench.plots.scales import Scales
 from remixbench.plots.style import sheet, write_figure
 
 if TYPE_CHECKING:
+    from remixbench.training.inference import Prediction, Recording, TrainedSystem
     from remixbench.training.thresholds import Event
-    from remixbench.training.trained import Prediction, Recording, TrainedSystem
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ def draw_recording(
     prediction : the prediction of the system for it.
     name : its name in the title.
     """
-    description = system.model.description
+    description = system.model.config
     frames, step = description.frames, system.frame_seconds
     first = most_eventful(prediction.events, recording.starts(frames), frames, step)
     scales = Scales.of_frames(frames, system.features, system.mix, first * step)
     logmel = recording.logmel[first : first + frames]
-    activations = from_output(system.look(logmel), system.model)
+    activations = from_output(system.forward(logmel), system.model)
     title = f"{description.system}, {name}, {which_part(recording.seconds, scales)}"
     with sheet(attention_height(len(system.classes))) as figure:
         draw_attention(figure, Window(logmel, scales), activations, system.classes, title)

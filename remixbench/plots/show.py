@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from remixbench.dataset.dataset import find_dataset
 from remixbench.errors import InputError
@@ -14,6 +14,7 @@ from remixbench.plots.style import format_of, require_matplotlib, sheet, write_f
 
 if TYPE_CHECKING:
     from remixbench.dataset.dataset import Dataset
+    from remixbench.training.storage import RunInfo
 
 
 def show(
@@ -54,7 +55,7 @@ def show(
     info = None if folder is None else _read_run(folder)
     opened = find_dataset(workspace, _dataset_of(workspace, info) if dataset is None and info else dataset)
     row = find_clip(opened, clip)
-    snr_db = float(snr) if snr is not None else float(info["snr"]) if info else max(opened.snrs)
+    snr_db = float(snr) if snr is not None else info.snr if info else max(opened.snrs)
     view = view_clip(opened, row, snr_db)
     target = Path(f"{view.id}.png") if out is None else Path(out)
     if folder is None or info is None:
@@ -66,12 +67,12 @@ def show(
     return target
 
 
-def _draw_run(folder: Path, info: dict[str, Any], dataset: Dataset, view: ClipView, target: Path) -> None:
+def _draw_run(folder: Path, info: RunInfo, dataset: Dataset, view: ClipView, target: Path) -> None:
     from remixbench.plots.activations import forward
-    from remixbench.training.model import read_model
+    from remixbench.training.export import read_model
 
     model = read_model(folder / "model.safetensors")
-    classes = model.description.classes
+    classes = model.config.classes
     if classes != dataset.classes:
         raise InputError(
             f"{folder}: was trained on classes other than those of data set '{dataset.name}';"
@@ -79,19 +80,15 @@ def _draw_run(folder: Path, info: dict[str, Any], dataset: Dataset, view: ClipVi
         )
     activations = forward(model, view, folder)
     role = (
-        dataset.roles(info["fold"])[view.row]
-        if info["manifest_digest"] == dataset.manifest_digest
-        else "of another manifest"
+        dataset.roles(info.fold)[view.row] if info.manifest_digest == dataset.manifest_digest else "of another manifest"
     )
-    trained = "" if float(info["snr"]) == view.snr else f" (trained at {info['snr']:g} dB)"
-    title = f"{info['system']}{trained}, {dataset.name}, {_clip_title(view)}, {_ROLES.get(role, role)} clip"
+    trained = "" if info.snr == view.snr else f" (trained at {info.snr:g} dB)"
+    title = f"{info.system}{trained}, {dataset.name}, {_clip_title(view)}, {_ROLES.get(role, role)} clip"
     with sheet(attention_height(len(classes))) as figure:
         draw_attention(figure, view, activations, classes, title)
         write_figure(figure, target)
 
 
-# keys of run.json that a picture needs beside those that `read_run` checks, with their types
-_KEYS: dict[str, Any] = {"dataset": str, "system": str, "snr": (int, float), "fold": int, "manifest_digest": str}
 _ROLES = {"train": "training", "validation": "validation", "test": "test"}
 
 
@@ -106,19 +103,16 @@ def _run_folder(workspace: Path, run: Path) -> Path:
     raise InputError(f"{run}: not a run (no run.json in it); name a folder that `remixbench train` printed")
 
 
-def _read_run(folder: Path) -> dict[str, Any]:
-    from remixbench.training.runs import read_run
+def _read_run(folder: Path) -> RunInfo:
+    from remixbench.training.storage import read_run
 
     info = read_run(folder)
-    for key, kind in _KEYS.items():
-        if not isinstance(info.get(key), kind):
-            raise InputError(f"{folder / 'run.json'}: key '{key}' is missing or of another type; train the run again")
-    if info["status"] != "done":
+    if info.status != "done":
         raise InputError(f"{folder}: the run is not finished; `remixbench train` resumes it")
     return info
 
 
-def _dataset_of(workspace: Path, info: dict[str, Any]) -> Path | str:
+def _dataset_of(workspace: Path, info: RunInfo) -> Path | str:
     """Return the data set of a run: of its name in the workspace."""
-    there = workspace / "datasets" / str(info["dataset"])
-    return there if there.is_dir() else str(info["dataset"])
+    there = workspace / "datasets" / info.dataset
+    return there if there.is_dir() else info.dataset

@@ -21,12 +21,9 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from remixbench.errors import InputError, one_line, unknown
-
-if TYPE_CHECKING:
-    pass
 
 OptionValue = str | float
 Factory = Callable[..., Any]

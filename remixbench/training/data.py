@@ -1,4 +1,4 @@
-"""The clips of a run as tensors: standardised once, and kept on the device where they fit."""
+"""The clips of a run as tensors: standardised once, and cached on the device where they fit."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def fit_standardisation(features: NDArray[np.float32], rows: Rows) -> Standardis
     return Standardisation((mean + centre).astype(np.float32), np.where(std > 0, std, 1).astype(np.float32))
 
 
-class Clips:
-    """Standardised log-mel and weak targets of some clips, asked for by their place among these."""
+class ClipTensors:
+    """Standardised log-mel and weak targets of some clips, by index among these; on the device where they fit."""
 
     def __init__(
         self,
@@ -71,24 +71,26 @@ class Clips:
         self.device = device
         self.weak = weak[rows]
         self.targets = torch.from_numpy(self.weak.astype(np.float32)).to(device)
+        self.shape = (int(features.shape[1]), int(features.shape[2]))
+        self.std = torch.from_numpy(np.asarray(standardisation.std, np.float32)).to(device)
         size = len(rows) * features.shape[1] * features.shape[2] * 4
-        self.kept = size <= (MEMORY_PART * free_bytes(device) if budget is None else budget)
-        self._kept = self._all() if self.kept else None
+        self.cached = size <= (MEMORY_PART * free_bytes(device) if budget is None else budget)
+        self._cached = self._all() if self.cached else None
 
     def __len__(self) -> int:
         return len(self._rows)
 
     @property
-    def home(self) -> torch.device:
-        """Where the clips lie, and where it is best to have the places that are asked for: the device, or the CPU."""
-        return self.device if self._kept is not None else torch.device("cpu")
+    def index_device(self) -> torch.device:
+        """Where indices are best kept: where the clips are, the device or the CPU."""
+        return self.device if self._cached is not None else torch.device("cpu")
 
-    def batch(self, places: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (batch, frames, bands) and (batch, classes) on the device, for places anywhere."""
-        there = places.to(self.device)
-        if self._kept is not None:
-            return self._kept[there], self.targets[there]
-        x = torch.from_numpy(self._standardisation.apply(self._features[self._rows[places.cpu().numpy()]]))
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (batch, frames, bands) and (batch, classes) on the device, for indices anywhere."""
+        there = indices.to(self.device)
+        if self._cached is not None:
+            return self._cached[there], self.targets[there]
+        x = torch.from_numpy(self._standardisation.apply(self._features[self._rows[indices.cpu().numpy()]]))
         if self.device.type == "cuda":  # from pinned memory the copy does not wait for what the GPU is at
             return x.pin_memory().to(self.device, non_blocking=True), self.targets[there]
         return x, self.targets[there]

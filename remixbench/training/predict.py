@@ -12,8 +12,8 @@ from remixbench.errors import InputError
 from remixbench.files import write_text
 from remixbench.progress import SILENT, Progress
 from remixbench.training.audio import read_audio
-from remixbench.training.runs import write_tags
-from remixbench.training.trained import Prediction, load_system
+from remixbench.training.inference import Prediction, load_system
+from remixbench.training.storage import write_tags
 
 
 def predict(
@@ -25,21 +25,21 @@ def predict(
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> dict[str, Prediction]:
-    """Say what a trained system hears in audio files of any format, rate and length.
+    """Detect events with a trained system in audio files of any format, rate and length.
 
     Parameters
     ----------
     run : the folder of a run that is done.
     audio : one file or several.
-    out : folder for `tags.csv` (`filename` and one column a class) and `events.tsv` (`filename onset offset
+    out : folder for `tags.csv` (`filename` and one column per class) and `events.tsv` (`filename onset offset
         event_label`, seconds; a file without events has one row with nothing behind its name); by default neither is
         written.
     figure : also write a picture of each file into `out`, by default into the current folder: its name with .png for
         the suffix (numbered where files share a name), in it the eight panels of `show` with a run, without a
         reference. Of a recording longer than the clips of the training it shows the window of their length in which
-        most seconds of events are heard.
-    device : auto, cpu or cuda.
-    progress : what is told of the work.
+        most seconds of events are detected.
+    device : auto, cpu, cuda, cuda:N or mps.
+    progress : progress reporter.
 
     Returns
     -------
@@ -65,8 +65,8 @@ def predict(
     predictions = {}
     with progress.bar("predict", len(paths), "files") as advance:
         for name, path, picture in zip(names, paths, pictures, strict=True):
-            recording = system.listen(*read_audio(path), origin=str(path))
-            predictions[name] = system.judge(recording)
+            recording = system.extract_features(*read_audio(path), origin=str(path))
+            predictions[name] = system.predict_features(recording)
             if picture is not None:
                 from remixbench.plots.recording import draw_recording
 
@@ -87,7 +87,7 @@ def _pictures(paths: Sequence[Path], out: str | Path | None) -> Sequence[Path | 
 
 
 def file_names(paths: Sequence[Path]) -> list[str]:
-    """Return what to call each file: its name, or where two have one name, its path.
+    """Return the name of each file in tables: its name, or where two have one name, its path.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Started by torchrun from test_training_team.py: a training step of all processes together against one alone."""
+"""Started by torchrun from test_training_distributed.py: a training step of all processes against one alone."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 import torch
 
 from remixbench.systems import Output, build_system
-from remixbench.training.data import Clips, Standardisation
-from remixbench.training.engine import Engine
-from remixbench.training.evaluate import score_clips
-from remixbench.training.loop import State, one_epoch
-from remixbench.training.settings import RunSettings
-from remixbench.training.team import ALONE, Team, gather
+from remixbench.training.config import TrainConfig
+from remixbench.training.data import ClipTensors, Standardisation
+from remixbench.training.device import Engine
+from remixbench.training.distributed import SINGLE_PROCESS, DistContext, process_group
+from remixbench.training.inference import score_clips
+from remixbench.training.trainer import TrainState, train_epoch
 
 CPU = Engine(torch.device("cpu"), "32")
 
@@ -32,30 +32,30 @@ class Double(torch.nn.Module):
 
 
 def step(
-    system: str, clips: int, team: Team
+    system: str, clips: int, dist: DistContext
 ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], float, np.ndarray]:
     """One epoch of one batch; returns gradients, state, loss and scores."""
     draw = np.random.default_rng(0)
     unit = Standardisation(np.zeros(16, np.float32), np.ones(16, np.float32))
     features = draw.normal(size=(clips, 31, 16)).astype(np.float32)
-    data = Clips(features, draw.random((clips, 5)) < 0.3, np.arange(clips), unit, CPU.device)
-    settings = RunSettings(
+    data = ClipTensors(features, draw.random((clips, 5)) < 0.3, np.arange(clips), unit, CPU.device)
+    settings = TrainConfig(
         system, (), 0.1 if system == "2ap-aux" else 0.0, 1.0, 0.0, 4, 0, 1, clips, 1e-3, 0.25, "validation", "32"
     )
     network = Double(build_system(system, classes=5, frames=31, n_mels=16, width=0.25, seed=0))
-    state = State(team.prepare(CPU.place(network)), settings)
-    loss = one_epoch(state, settings, CPU, data, 1, team=team)
+    state = TrainState(dist.prepare(CPU.place(network)), settings)
+    loss = train_epoch(state, settings, CPU, data, 1, dist=dist)
     gradients = {name: p.grad.clone() for name, p in state.network.named_parameters() if p.grad is not None}
-    return gradients, state.network.state_dict(), loss, score_clips(state.network, data, CPU, 2, team)
+    return gradients, state.network.state_dict(), loss, score_clips(state.network, data, CPU, 2, dist)
 
 
 def main() -> None:
     torch.set_num_threads(1)
-    with gather(torch.device("cpu")) as team:
-        assert team.size == 2
+    with process_group(torch.device("cpu")) as dist:
+        assert dist.world_size == 2
         for system in ("gmp", "gwrp", "atrous-ap", "2ap-aux"):
             for clips in (7, 2, 1):  # of one clip the second process has nothing
-                together, alone = step(system, clips, team), step(system, clips, ALONE)
+                together, alone = step(system, clips, dist), step(system, clips, SINGLE_PROCESS)
                 for name, gradient in alone[0].items():
                     error = float((together[0][name] - gradient).norm() / (gradient.norm() + 1e-3))
                     assert error < 1e-5, (system, clips, name, error)
@@ -63,9 +63,9 @@ def main() -> None:
                     if "running" in name:
                         torch.testing.assert_close(together[1][name], buffer, rtol=1e-4, atol=1e-5)
                 assert abs(together[2] - alone[2]) < 1e-5, (system, clips)
-                everyone = team.add(torch.from_numpy(together[3]).clone()) / 2
+                everyone = dist.all_reduce_sum(torch.from_numpy(together[3]).clone()) / 2
                 np.testing.assert_array_equal(everyone.numpy(), together[3])
-        if team.writes:
+        if dist.is_main_process:
             print("agreed")
 
 

@@ -1,4 +1,4 @@
-"""On what and how precisely to compute."""
+"""The device to compute on, and the precision."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import torch
 from torch import nn
 
 from remixbench.errors import InputError
-from remixbench.training.settings import DEVICES, one_of
+from remixbench.training.config import PRECISIONS, one_of
 
 CPUINFO = Path("/proc/cpuinfo")
+DEVICES = ("auto", "cpu", "cuda", "cuda:N", "mps")
 
 
 @dataclass(frozen=True)
@@ -40,37 +41,55 @@ class Engine:
 
     @property
     def name(self) -> str:
-        """What the device is called."""
+        """Name of the device, as its maker gives it."""
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else processor_name()
 
 
-def choose_device(device: str, number: int = 0) -> torch.device:
-    """Return the device: `auto` is the GPU where there is one, `number` which of several.
+def choose_device(device: str, local_rank: int | None = None) -> torch.device:
+    """Return the device of a name: `auto` is CUDA where there is a GPU, else the CPU; `cuda` the first GPU.
+
+    `local_rank` is the number of this process where torchrun started several on this machine: each takes the GPU of
+    its number.
 
     Raises
     ------
     InputError
-        If the word is unknown, or a GPU is asked for and there is none.
+        If the name is unknown, or the device does not exist.
     """
-    one_of("--device", device, DEVICES)
-    if device == "cpu" or (device == "auto" and not torch.cuda.is_available()):
+    number = re.fullmatch(r"cuda:([0-9]{1,4})", device)
+    kind = "cuda" if number else one_of("--device", device, DEVICES)
+    if kind == "cpu" or (kind == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
+    if kind == "mps":
+        if not torch.backends.mps.is_available():
+            raise InputError("--device mps: this machine, or this build of torch, has no Apple GPU; use --device cpu")
+        return torch.device("mps")
     if not torch.cuda.is_available():
-        raise InputError("--device cuda: this machine, or this build of torch, has no GPU; use --device cpu")
-    if number >= torch.cuda.device_count():
-        raise InputError(
-            f"process {number + 1} of this machine has no GPU, there are {torch.cuda.device_count()}; start fewer"
-        )
-    torch.cuda.set_device(number)
-    return torch.device("cuda", number)
+        raise InputError(f"--device {device}: this machine, or this build of torch, has no GPU; use --device cpu")
+    count = torch.cuda.device_count()
+    if number and local_rank is not None:
+        raise InputError(f"--device {device}: torchrun gives each process a GPU of its own; use --device cuda")
+    if number and int(number[1]) >= count:
+        raise InputError(f"--device {device}: this machine has {count} GPU(s), the last is cuda:{count - 1}")
+    if local_rank is not None and local_rank >= count:
+        raise InputError(f"process {local_rank + 1} of this machine has no GPU, there are {count}; start fewer")
+    return torch.device("cuda", int(number[1]) if number else local_rank or 0)
 
 
 def choose_precision(precision: str, device: torch.device) -> str:
-    """Return `32` or `bf16`; `auto` is bf16 where the hardware multiplies it faster."""
-    if precision != "auto":
+    """Return `32` or `bf16`; `auto` is bf16 where the hardware multiplies it faster.
+
+    Raises
+    ------
+    InputError
+        If the name is unknown.
+    """
+    if one_of("--precision", precision, PRECISIONS) != "auto":
         return precision
     if device.type == "cuda":
         return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "32"
+    if device.type == "mps":
+        return "32"
     return "bf16" if cpu_has_bf16(_cpuinfo()) else "32"
 
 

@@ -1,7 +1,7 @@
 """The processes that train one network together, as `torchrun` starts them; usually there is one.
 
-The mathematics are those of one process: every batch is dealt out, batch norm sees all of it, and the gradients are
-summed. All processes see the same files; number 0 alone writes and speaks.
+The mathematics are those of one process: every batch is sharded, batch norm sees all of it, and the gradients are
+summed. All processes see the same files; the main process, of rank 0, alone writes and reports progress.
 """
 
 from __future__ import annotations
@@ -18,36 +18,38 @@ from torch import Tensor, distributed, nn
 
 from remixbench.errors import InputError
 
-LONGEST_WAIT = timedelta(days=1)
-"""How long the others wait for number 0, which writes predictions alone; torch's ten minutes may be too short."""
+TIMEOUT = timedelta(hours=1)
+"""How long a process waits for the others before it fails. The main process writes a run's predictions alone, for which
+torch's default of ten minutes may be too short on a CPU; a process that died is noticed by torchrun at once.
+"""
 
 
 @dataclass(frozen=True)
-class Team:
-    """`size` processes, of which this is number `rank`."""
+class DistContext:
+    """`world_size` processes, of which this has the number `rank`."""
 
     rank: int = 0
-    size: int = 1
+    world_size: int = 1
 
     @property
-    def writes(self) -> bool:
-        """Whether this process writes files and speaks."""
+    def is_main_process(self) -> bool:
+        """Whether this process writes files and reports progress."""
         return self.rank == 0
 
-    def share(self, places: Tensor) -> Tensor:
+    def shard_batch(self, indices: Tensor) -> Tensor:
         """Return this process's part of a batch; it may be empty."""
-        return places if self.size == 1 else places[self.rank :: self.size]
+        return indices if self.world_size == 1 else indices[self.rank :: self.world_size]
 
     def prepare(self, network: nn.Module) -> nn.Module:
         """Return the network with batch norm over the batches of all processes; its weights stay the same objects."""
-        if self.size == 1:
+        if self.world_size == 1:
             return network
         cuda = next(network.parameters()).device.type == "cuda"
-        return share_batch_norm(network, GpuBatchNorm if cuda else SharedBatchNorm)
+        return convert_sync_batchnorm(network, CudaSyncBatchNorm if cuda else CpuSyncBatchNorm)
 
-    def add_gradients(self, network: nn.Module) -> None:
+    def all_reduce_gradients(self, network: nn.Module) -> None:
         """Replace every gradient by its sum over the processes, in one exchange."""
-        if self.size == 1:
+        if self.world_size == 1:
             return
         gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
         flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
@@ -55,27 +57,27 @@ class Team:
         for gradient, total in zip(gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True):
             gradient.copy_(total.view(gradient.shape))
 
-    def add(self, values: Tensor) -> Tensor:
+    def all_reduce_sum(self, values: Tensor) -> Tensor:
         """Return the sum of a tensor over the processes; the tensor itself becomes it."""
-        if self.size > 1:
+        if self.world_size > 1:
             distributed.all_reduce(values)
         return values
 
-    def agree(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """Return what process 0 has, in every process."""
-        if self.size == 1:
+        if self.world_size == 1:
             return value
         box = [value]
         distributed.broadcast_object_list(box, src=0)
         return box[0]
 
 
-ALONE = Team()
+SINGLE_PROCESS = DistContext()
 
 
 @contextmanager
-def gather(device: torch.device) -> Iterator[Team]:
-    """Yield the team that `torchrun` has started, or this process alone.
+def process_group(device: torch.device) -> Iterator[DistContext]:
+    """Yield the processes that `torchrun` has started, or this process alone.
 
     Raises
     ------
@@ -84,27 +86,30 @@ def gather(device: torch.device) -> Iterator[Team]:
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     if distributed.is_initialized():  # by a program that calls us
-        yield Team(distributed.get_rank(), distributed.get_world_size())
+        yield DistContext(distributed.get_rank(), distributed.get_world_size())
         return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # NCCL exchanges objects through the current device
     try:
-        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=LONGEST_WAIT)
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
     except (ValueError, RuntimeError) as error:
         reason = (str(error).splitlines() or ["no reason given"])[0]
         raise InputError(
             f"WORLD_SIZE is {size}, but the processes do not meet ({reason}); start with torchrun"
         ) from None
     try:
-        yield Team(distributed.get_rank(), size)
+        yield DistContext(distributed.get_rank(), size)
     finally:
         distributed.destroy_process_group()
 
 
-def local_rank() -> int:
-    """Return which of its machine's processes this is."""
-    return int(os.environ.get("LOCAL_RANK", "0"))
+def local_rank() -> int | None:
+    """Return the number of this process on its machine; None unless torchrun started it."""
+    rank = os.environ.get("LOCAL_RANK")
+    return None if rank is None else int(rank)
 
 
 class _Sum(torch.autograd.Function):
@@ -123,7 +128,7 @@ class _Sum(torch.autograd.Function):
         return total
 
 
-class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
+class CpuSyncBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch norm over the batches of all processes, on the CPU, for which torch's own is not made.
 
     A process may have an empty batch. Mean and variance are exchanged one after the other, in float32 at least, so that
@@ -162,7 +167,7 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         return normal.to(input.dtype)
 
 
-class GpuBatchNorm(nn.SyncBatchNorm):
+class CudaSyncBatchNorm(nn.SyncBatchNorm):
     """torch's own; an empty batch is made float32, since that is what the other processes exchange under autocast."""
 
     def forward(self, input: Tensor) -> Tensor:
@@ -170,7 +175,9 @@ class GpuBatchNorm(nn.SyncBatchNorm):
         return super().forward(input if len(input) else input.float()).to(input.dtype)
 
 
-def share_batch_norm(network: nn.Module, kind: type[SharedBatchNorm | GpuBatchNorm] = SharedBatchNorm) -> nn.Module:
+def convert_sync_batchnorm(
+    network: nn.Module, kind: type[CpuSyncBatchNorm | CudaSyncBatchNorm] = CpuSyncBatchNorm
+) -> nn.Module:
     """Return the network with every batch norm replaced by one of `kind`, over all processes, of the same weights."""
     if isinstance(network, nn.modules.batchnorm._BatchNorm):
         shared = kind(network.num_features, network.eps, network.momentum, network.affine, network.track_running_stats)
@@ -178,5 +185,5 @@ def share_batch_norm(network: nn.Module, kind: type[SharedBatchNorm | GpuBatchNo
         shared._buffers = network._buffers
         return shared.train(network.training)
     for name, child in network.named_children():
-        setattr(network, name, share_batch_norm(child, kind))
+        setattr(network, name, convert_sync_batchnorm(child, kind))
     return network

@@ -11,7 +11,7 @@ from fake_dataset import fake_dataset
 
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
-from remixbench.training.settings import data_digest, list_runs
+from remixbench.training.config import data_digest, list_configs
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 def test_without_options_the_five_systems_of_the_table_at_every_ratio(dataset: Dataset) -> None:
-    runs = list_runs(dataset)
+    runs = list_configs(dataset)
     assert [(run.system, run.snr) for run in runs] == [
         (system, snr) for system in ("gap", "gmp", "gwrp", "atrous-ap", "2ap-aux") for snr in (0.0, 20.0)
     ]
@@ -30,17 +30,17 @@ def test_without_options_the_five_systems_of_the_table_at_every_ratio(dataset: D
 
 
 def test_a_grid_has_every_combination_once(dataset: Dataset) -> None:
-    runs = list_runs(dataset, system=["gap", "gap"], snr=0, fold=[1, 2], seed=[0, 1, 1], fraction=[0.5, 1])
+    runs = list_configs(dataset, system=["gap", "gap"], snr=0, fold=[1, 2], seed=[0, 1, 1], fraction=[0.5, 1])
     assert len(runs) == len(set(runs)) == 8
 
 
 def test_alpha_goes_to_the_systems_that_reconstruct(dataset: Dataset) -> None:
-    runs = list_runs(dataset, system=["gap", "2ap-aux"], snr=20, alpha=[0, 0.001, 0.1])
+    runs = list_configs(dataset, system=["gap", "2ap-aux"], snr=20, alpha=[0, 0.001, 0.1])
     assert [run.folder for run in runs] == ["gap", "2ap-aux,alpha=0", "2ap-aux", "2ap-aux,alpha=0.1"]
 
 
 def test_options_go_to_the_systems_that_have_them(dataset: Dataset) -> None:
-    runs = list_runs(
+    runs = list_configs(
         dataset, system=["gap", "gwrp", "2ap-aux"], snr=20, fraction=0.25, options={"attention": "paper", "decay": 0.5}
     )
     assert [run.folder for run in runs] == [
@@ -52,13 +52,13 @@ def test_options_go_to_the_systems_that_have_them(dataset: Dataset) -> None:
 
 def test_every_setting_makes_another_identity(dataset: Dataset) -> None:
     data = data_digest(dataset)
-    run = list_runs(dataset, system="2ap-aux", snr=20)[0]
+    run = list_configs(dataset, system="2ap-aux", snr=20, precision="32")[0]
     others = [
         replace(run, **change)
         for change in (
             {"system": "2ap"}, {"options": ()}, {"alpha": 0.0}, {"fraction": 0.5}, {"snr": 0.0}, {"fold": 1},
             {"seed": 1}, {"epochs": 9}, {"batch_size": 9}, {"learning_rate": 0.1}, {"width": 0.5}, {"select": "last"},
-            {"precision": "32"},
+            {"precision": "bf16"},
         )
     ]  # fmt: skip
     digests = {other.digest(data) for other in others} | {run.digest(data), run.digest("other data")}
@@ -99,6 +99,6 @@ def test_another_ratio_made_does_not_change_the_data_but_other_clips_do(tmp_path
 )
 def test_what_cannot_be_is_refused_in_one_line(dataset: Dataset, asked: dict[str, object], message: str) -> None:
     with pytest.raises(InputError) as error:
-        list_runs(dataset, **asked)  # type: ignore[arg-type]
+        list_configs(dataset, **asked)  # type: ignore[arg-type]
     assert message in str(error.value)
     assert "\n" not in str(error.value)

@@ -1,16 +1,19 @@
-"""What a run is: every setting that decides what a network learns, and the list of runs that a command asks
-for.
+"""What a run is: every setting that decides what a network learns, and the grid of runs that a command trains.
 
-A `RunSettings` has an identity, a digest over itself and the data it is trained on. Two runs of one identity
+A `TrainConfig` has an identity, a digest over itself and the data it is trained on. Two runs of one identity
 are the same run; where anything differs they are two, and never share a folder.
+
+The value of a setting is what the caller gives, or else what the system's spec names (`SystemSpec.training`), or else
+what the recipe's `training` section has, or else the released code's. Values other than that default are flagged.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import product
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
@@ -22,18 +25,27 @@ from remixbench.systems.registry import OptionValue, resolve_options, spec
 
 if TYPE_CHECKING:
     from remixbench.dataset.dataset import Dataset
+    from remixbench.recipe import Recipe
 
 TABLE = ("gap", "gmp", "gwrp", "atrous-ap", "2ap-aux")
 """The systems of the paper's Table 1."""
 SELECT = ("validation", "paper", "last")
-DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "32", "bf16")
+OPTIMIZERS = ("adam", "adamw")
+SCHEDULES = ("plateau", "cosine", "constant")
+AUGMENTATIONS = ("mixup", "specaugment", "time-shift", "filter-augment")
+NO_AUGMENTATION = "none"
 RELEASED_FOLD = 4
 """The fold that the released example tests on."""
+RELEASED = {
+    "optimizer": "adam", "weight_decay": 0.0, "schedule": "plateau", "augment": (), "ema": 0.0,
+    "early_stopping": 0, "gradient_clip": 0.0,
+}  # fmt: skip
+"""How the released code trains; what it has besides is in the recipe's `training`."""
 
 
 @dataclass(frozen=True)
-class RunSettings:
+class TrainConfig:
     """All that decides what a run learns, besides its data.
 
     Attributes
@@ -43,8 +55,14 @@ class RunSettings:
     fraction : part of the training clips that is used, in (0, 1].
     select : how the epoch is chosen: on the `validation` part, on the held-out fold as in the `paper`, or the
         `last`.
-    precision : as asked (auto, 32, bf16); what auto came to is recorded with the run and kept when it goes
-        on.
+    precision : of training: 32 or bf16.
+    optimizer, weight_decay : `adam` or `adamw`; weight decay leaves biases and norms out.
+    schedule : of the learning rate: `plateau` (a tenth after 4 epochs without a better score), `cosine` (with linear
+        warm-up over the first tenth of the steps) or `constant`.
+    augment : names of `AUGMENTATIONS`, sorted.
+    ema : decay per step of the moving average of the weights that is evaluated and kept; 0 for none.
+    early_stopping : epochs without a better score after which training ends; 0 for never.
+    gradient_clip : largest norm of the gradient; 0 for any.
     """
 
     system: str
@@ -60,15 +78,22 @@ class RunSettings:
     width: float
     select: str
     precision: str
+    optimizer: str = "adam"
+    weight_decay: float = 0.0
+    schedule: str = "plateau"
+    augment: tuple[str, ...] = ()
+    ema: float = 0.0
+    early_stopping: int = 0
+    gradient_clip: float = 0.0
 
     @property
     def label(self) -> str:
-        """What to call the run in one line."""
+        """The run in one line."""
         return f"{self.folder} {self.snr:g} dB fold {self.fold} seed {self.seed}"
 
     @property
     def folder(self) -> str:
-        """Name of the system's folder: the system, and what of the grid is not as usual, in a fixed order."""
+        """Name of the system's folder: the system, and what differs from its usual form, in a fixed order."""
         known = spec(self.system)
         parts = [self.system]
         if self.alpha != known.alpha:
@@ -77,11 +102,15 @@ class RunSettings:
             parts.append(f"fraction={self.fraction:.12g}")
         defaults = resolve_options(self.system)
         parts += [f"{name}={_plain(value)}" for name, value in self.options if value != defaults[name]]
+        usual = RELEASED | dict(known.training_defaults)
+        parts += [
+            f"{name}={_plain(getattr(self, name))}" for name in RELEASED if getattr(self, name) != _as_set(usual[name])
+        ]
         return ",".join(parts)
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON has them."""
-        return asdict(self) | {"options": dict(self.options)}
+        return asdict(self) | {"options": dict(self.options), "augment": list(self.augment)}
 
     def digest(self, data: str) -> str:
         """Return the identity of the run on the data of digest `data`, in hexadecimal.
@@ -91,6 +120,38 @@ class RunSettings:
         known = spec(self.system)
         parts = [self.to_json(), data] + ([known.package, known.version] if known.package else [])
         return sha256(json.dumps(parts, sort_keys=True).encode())
+
+
+def derived_seed(seed: int, purpose: str, *numbers: int) -> int:
+    """Return a seed of 63 bits for one purpose of a run: the first weights, the order of an epoch, and so on.
+
+    Draws of two purposes, or of two epochs, have nothing in common.
+    """
+    text = "\n".join([purpose, str(seed), *map(str, numbers)])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def training_defaults(system: str, recipe: Recipe) -> dict[str, Any]:
+    """Return the default of every training setting for a system on the data set of a recipe."""
+    defaults = RELEASED | recipe.training.model_dump() | dict(spec(system).training_defaults)
+    return defaults | {"augment": _as_set(defaults["augment"])}
+
+
+def flags(config: TrainConfig, recipe: Recipe) -> list[dict[str, str]]:
+    """Return what a reader has to know before comparing the run: a code and a text each."""
+    found = []
+    if config.select == "paper":
+        found.append({"code": "test-epoch", "text": "epoch chosen on the test fold"})
+    if config.select == "last":
+        found.append({"code": "last-epoch", "text": "last epoch kept, none chosen"})
+    if config.fraction < 1:
+        found.append({"code": "fraction", "text": f"trained on {config.fraction:.6g} of the training clips"})
+    for name, usual in training_defaults(config.system, recipe).items():
+        here = getattr(config, name)
+        if here != usual:
+            text = f"{name.replace('_', ' ')} {_plain(here)}, default {_plain(usual)}"
+            found.append({"code": "setting", "text": text})
+    return found
 
 
 def data_digest(dataset: Dataset) -> str:
@@ -105,32 +166,31 @@ def data_digest(dataset: Dataset) -> str:
     return sha256(json.dumps(parts, sort_keys=True).encode())
 
 
-def list_runs(
+def list_configs(
     dataset: Dataset,
     *,
     system: str | Sequence[str] | None = None,
     snr: float | Sequence[float] | None = None,
     fold: int | Sequence[int] | None = None,
     seed: int | Sequence[int] | None = None,
-    epochs: int | None = None,
-    batch_size: int | None = None,
-    learning_rate: float | None = None,
-    width: float | None = None,
     alpha: float | Sequence[float] | None = None,
     fraction: float | Sequence[float] | None = None,
     options: Mapping[str, OptionValue] | None = None,
     select: str = "validation",
-    precision: str = "auto",
-) -> list[RunSettings]:
-    """Return the runs of the grid, each once, systems slowest; what is None is as the recipe or the paper has
-    it.
+    precision: str = "32",
+    **training: Any,
+) -> list[TrainConfig]:
+    """Return the runs of the grid, each once, systems slowest.
+
+    `training` holds settings that are the same for all runs: `epochs`, `batch_size`, `learning_rate`, `width`,
+    `optimizer`, `weight_decay`, `schedule`, `augment`, `ema`, `early_stopping`, `gradient_clip`. One that is None or
+    left out has each system's own default.
 
     Raises
     ------
     InputError
-        For a value that cannot be, or that this data set or these systems do not have.
+        For an impossible value, or one that this data set or these systems do not have.
     """
-    training = dataset.recipe.training
     systems = _unique(as_tuple(system)) or TABLE
     snrs = _unique(float(value) + 0.0 for value in as_tuple(snr)) or dataset.snrs  # -0 is 0
     last = dataset.manifest.folds[-1]
@@ -139,16 +199,8 @@ def list_runs(
     )
     seeds = _unique(_whole("--seed", value, 0) for value in as_tuple(seed)) or (0,)
     fractions = _unique(float(value) for value in as_tuple(fraction)) or (1.0,)
-    one_for_all: dict[str, Any] = {
-        "epochs": _whole("--epochs", training.epochs if epochs is None else epochs, 1),
-        "batch_size": _whole("--batch-size", training.batch_size if batch_size is None else batch_size, 1),
-        "learning_rate": _positive(
-            "--learning-rate", training.learning_rate if learning_rate is None else learning_rate
-        ),
-        "width": _positive("--width", training.width if width is None else width),
-        "select": one_of("--select", select, SELECT),
-        "precision": one_of("--precision", precision, PRECISIONS),
-    }
+    one_of("--select", select, SELECT)
+    given = {name: value for name, value in training.items() if value is not None}
     for value in snrs:
         dataset.require_snr(value)
     for value in folds:
@@ -158,11 +210,38 @@ def list_runs(
             raise InputError(f"--fraction {value:g}: expected a number above 0, at most 1")
     chosen = _options_by_system(systems, options or {})
     alphas = _alphas_by_system(systems, as_tuple(alpha))
+    settings = {name: _checked(training_defaults(name, dataset.recipe) | given) for name in systems}
     return [
-        RunSettings(name, chosen[name], weight, part, decibel, held_out, number, **one_for_all)
+        TrainConfig(
+            name, chosen[name], weight, part, decibel, held_out, number, select=select, precision=precision,
+            **settings[name],
+        )
         for name in systems
         for weight, part, decibel, held_out, number in product(alphas[name], fractions, snrs, folds, seeds)
-    ]
+    ]  # fmt: skip
+
+
+def _checked(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that are the same for all runs of a system, each of its type and in its range."""
+    unexpected = settings.keys() - {field.name for field in fields(TrainConfig)}
+    if unexpected:
+        raise unknown("training setting", min(unexpected), [field.name for field in fields(TrainConfig)])
+    augment = tuple(name for name in as_tuple(settings["augment"]) if name != NO_AUGMENTATION)
+    for name in augment:
+        one_of("--augment", name, (*AUGMENTATIONS, NO_AUGMENTATION))
+    return {
+        "epochs": _whole("--epochs", settings["epochs"], 1),
+        "batch_size": _whole("--batch-size", settings["batch_size"], 1),
+        "learning_rate": _positive("--learning-rate", settings["learning_rate"]),
+        "width": _positive("--width", settings["width"]),
+        "optimizer": one_of("--optimizer", settings["optimizer"], OPTIMIZERS),
+        "weight_decay": _from_zero("--weight-decay", settings["weight_decay"]),
+        "schedule": one_of("--schedule", settings["schedule"], SCHEDULES),
+        "augment": _as_set(augment),
+        "ema": _from_zero("--ema", settings["ema"], below=1.0),
+        "early_stopping": _whole("--early-stopping", settings["early_stopping"], 0),
+        "gradient_clip": _from_zero("--gradient-clip", settings["gradient_clip"]),
+    }
 
 
 def one_of(option: str, value: str, allowed: Sequence[str]) -> str:
@@ -219,5 +298,20 @@ def _positive(option: str, value: float) -> float:
     return float(value)
 
 
-def _plain(value: OptionValue) -> str:
+def _from_zero(option: str, value: float, below: float = math.inf) -> float:
+    if not (math.isfinite(value) and 0 <= value < below):
+        raise InputError(
+            f"{option} {value:g}: expected a number from 0 up" + ("" if below == math.inf else ", below 1")
+        )
+    return float(value)
+
+
+def _as_set(value: Any) -> Any:
+    """Return several names sorted, each once, since their order means nothing; anything else as it is."""
+    return tuple(sorted(set(value))) if isinstance(value, list | tuple) else value
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, tuple):
+        return "+".join(map(str, value)) or NO_AUGMENTATION
     return f"{value:.12g}" if isinstance(value, float) else str(value)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from remixbench.errors import InputError
-from remixbench.training.loop import Epoch
+from remixbench.training.storage import Epoch
 
 
 def require_tensorboard() -> None:

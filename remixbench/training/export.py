@@ -28,8 +28,8 @@ TAG_THRESHOLDS, FRAME_THRESHOLDS = "thresholds.tags", "thresholds.frames"
 
 
 @dataclass(frozen=True)
-class Description:
-    """What the tensors are of; written as JSON into the file's metadata.
+class ModelConfig:
+    """What the tensors belong to; written as JSON into the file's metadata.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class Description:
     width: float
     classes: tuple[str, ...]
     frames: int
-    bands: int
+    n_mels: int
     recipe: dict[str, Any]
     digest: str
 
@@ -58,15 +58,15 @@ class Description:
 
 
 _KINDS: dict[str, Any] = {
-    "system": str, "options": dict, "width": int | float, "frames": int, "bands": int, "recipe": dict, "digest": str,
+    "system": str, "options": dict, "width": int | float, "frames": int, "n_mels": int, "recipe": dict, "digest": str,
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Model:
-    """A network in evaluation mode on the CPU, its standardisation, and a threshold a class for tags and for frames."""
+class TrainedModel:
+    """A network in evaluation mode on the CPU, its standardisation, and per class thresholds for tags and frames."""
 
-    description: Description
+    config: ModelConfig
     network: nn.Module
     standardisation: Standardisation
     tag_thresholds: NDArray[np.float32]
@@ -75,7 +75,7 @@ class Model:
 
 def write_model(
     path: Path,
-    description: Description,
+    config: ModelConfig,
     weights: Mapping[str, Tensor],
     standardisation: Standardisation,
     tag_thresholds: NDArray[np.float32],
@@ -88,7 +88,7 @@ def write_model(
     extra = {MEAN: standardisation.mean, STD: standardisation.std}
     extra |= {TAG_THRESHOLDS: tag_thresholds, FRAME_THRESHOLDS: frame_thresholds}
     tensors |= {name: torch.from_numpy(np.ascontiguousarray(array, np.float32)) for name, array in extra.items()}
-    metadata = {name: json.dumps(value) for name, value in vars(description).items()}
+    metadata = {name: json.dumps(value) for name, value in vars(config).items()}
     with atomic_path(path) as beside:
         save_file(tensors, beside, metadata)
         _sort_metadata(beside)
@@ -108,7 +108,7 @@ def _sort_metadata(path: Path) -> None:
     path.write_bytes(len(text).to_bytes(8, "little") + text + data[end:])
 
 
-def read_model(path: Path) -> Model:
+def read_model(path: Path) -> TrainedModel:
     """Read a model and build its network.
 
     Raises
@@ -116,45 +116,43 @@ def read_model(path: Path) -> Model:
     InputError
         If the file is missing or broken, is no model of ours, or its tensors are not those of its system.
     """
-    tensors, description = _read(path)
+    tensors, config = _read(path)
     try:
         network = build_empty(
-            description.system,
-            classes=len(description.classes),
-            frames=description.frames,
-            n_mels=description.bands,
-            width=description.width,
-            options=description.options,
+            config.system,
+            classes=len(config.classes),
+            frames=config.frames,
+            n_mels=config.n_mels,
+            width=config.width,
+            options=config.options,
         )
     except (RuntimeError, MemoryError, TypeError, OverflowError):  # sizes that no tensor can have
         raise InputError(f"{path}: describes a network too large for this machine; is it broken?") from None
     expected = {NETWORK + name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    expected |= {MEAN: (description.bands,), STD: (description.bands,)}
-    expected |= {name: (len(description.classes),) for name in (TAG_THRESHOLDS, FRAME_THRESHOLDS)}
+    expected |= {MEAN: (config.n_mels,), STD: (config.n_mels,)}
+    expected |= {name: (len(config.classes),) for name in (TAG_THRESHOLDS, FRAME_THRESHOLDS)}
     for name, shape in expected.items():
         if name not in tensors:
             raise InputError(
-                f"{path}: tensor {name} is missing, system '{description.system}' has it; delete it and train again"
+                f"{path}: tensor {name} is missing, system '{config.system}' has it; delete it and train again"
             )
         if tuple(tensors[name].shape) != shape:
             raise InputError(
-                f"{path}: tensor {name} is {list(tensors[name].shape)}, system '{description.system}' of"
-                f" width {description.width:g} expects {list(shape)}; is it another run's file?"
+                f"{path}: tensor {name} is {list(tensors[name].shape)}, system '{config.system}' of"
+                f" width {config.width:g} expects {list(shape)}; is it another run's file?"
             )
     for name, tensor in tensors.items():
         if name not in expected:
-            raise InputError(
-                f"{path}: tensor {name} has no place in system '{description.system}'; is it another's file?"
-            )
+            raise InputError(f"{path}: tensor {name} has no place in system '{config.system}'; is it another's file?")
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise InputError(f"{path}: tensor {name} holds values that are no numbers; delete it and train again")
+            raise InputError(f"{path}: tensor {name} holds NaN or infinity; delete it and train again")
     network.load_state_dict(
         # copies: what was read may lie in the file still, which others may change
         {name.removeprefix(NETWORK): tensor.clone() for name, tensor in tensors.items() if name.startswith(NETWORK)},
         assign=True,
     )
-    return Model(
-        description,
+    return TrainedModel(
+        config,
         network.eval(),
         Standardisation(tensors[MEAN].numpy(), tensors[STD].numpy()),
         tensors[TAG_THRESHOLDS].numpy(),
@@ -162,11 +160,11 @@ def read_model(path: Path) -> Model:
     )
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], Description]:
+def _read(path: Path) -> tuple[dict[str, Tensor], ModelConfig]:
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
-        raise InputError(f"{path}: no such file; is the run done? `remixbench train` goes on with it")
+        raise InputError(f"{path}: no such file; is the run done? `remixbench train` resumes it")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -176,14 +174,14 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Description]:
             f"{path}: not readable as safetensors ({error}); copy it again, or delete it and train again"
         ) from None
     try:
-        values = {name: json.loads(metadata[name]) for name in Description.__dataclass_fields__}
+        values = {name: json.loads(metadata[name]) for name in ModelConfig.__dataclass_fields__}
         values["classes"] = tuple(str(label) for label in values["classes"])
-        description = Description(**values)
+        config = ModelConfig(**values)
         for name, kind in _KINDS.items():
-            if not isinstance(getattr(description, name), kind):
-                raise ValueError(f"'{name}' is {getattr(description, name)!r}")
-        description.mix, description.features  # noqa: B018 - whether they can be read
+            if not isinstance(getattr(config, name), kind):
+                raise ValueError(f"'{name}' is {getattr(config, name)!r}")
+        config.mix, config.features  # noqa: B018 - whether they can be read
     except (KeyError, ValueError, TypeError, RecursionError) as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"{path}: has no description of a remixbench model ({reason}); is it another's?") from None
-    return tensors, description
+    return tensors, config

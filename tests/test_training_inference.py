@@ -8,18 +8,18 @@ import torch
 from sklearn.metrics import average_precision_score
 
 from remixbench.systems import build_system
-from remixbench.training.data import Clips, Standardisation
-from remixbench.training.engine import Engine, choose_precision, cpu_has_bf16
-from remixbench.training.evaluate import micro_average_precision, score_clips, score_frames
+from remixbench.training.data import ClipTensors, Standardisation
+from remixbench.training.device import Engine, choose_precision, cpu_has_bf16
+from remixbench.training.inference import micro_average_precision, score_clips, score_frames
 
 CPU = torch.device("cpu")
 
 
-def some_clips(count: int) -> Clips:
+def some_clips(count: int) -> ClipTensors:
     draw = np.random.default_rng(0)
     features = draw.normal(size=(count, 31, 16)).astype(np.float32)
     unit = Standardisation(np.zeros(16, np.float32), np.ones(16, np.float32))
-    return Clips(features, draw.random((count, 5)) < 0.3, np.arange(count), unit, CPU)
+    return ClipTensors(features, draw.random((count, 5)) < 0.3, np.arange(count), unit, CPU)
 
 
 @pytest.mark.parametrize(
@@ -37,9 +37,9 @@ def test_bfloat16_is_used_where_the_processor_multiplies_it(cpuinfo: str, has: b
 
 
 def test_auto_follows_the_processor_and_words_are_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("remixbench.training.engine._cpuinfo", lambda: "flags : avx512_bf16\n")
+    monkeypatch.setattr("remixbench.training.device._cpuinfo", lambda: "flags : avx512_bf16\n")
     assert [choose_precision(word, CPU) for word in ("auto", "32", "bf16")] == ["bf16", "32", "bf16"]
-    monkeypatch.setattr("remixbench.training.engine._cpuinfo", lambda: "flags : avx2\n")
+    monkeypatch.setattr("remixbench.training.device._cpuinfo", lambda: "flags : avx2\n")
     assert choose_precision("auto", CPU) == "32"
 
 

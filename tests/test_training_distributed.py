@@ -15,7 +15,7 @@ from fake_dataset import fake_dataset
 from torch import nn
 
 from remixbench.systems import build_system
-from remixbench.training.team import GpuBatchNorm, share_batch_norm
+from remixbench.training.distributed import CudaSyncBatchNorm, convert_sync_batchnorm
 
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.slow
@@ -29,16 +29,16 @@ def torchrun(*arguments: str | Path, **environment: str) -> subprocess.Completed
 
 
 def test_a_step_of_two_processes_is_that_of_one() -> None:
-    done = torchrun(ROOT / "tests" / "team_script.py", PYTHONPATH=str(ROOT))
+    done = torchrun(ROOT / "tests" / "distributed_script.py", PYTHONPATH=str(ROOT))
     assert done.stdout == "agreed\n", done.stderr[-3000:]
 
 
 def test_on_gpus_torchs_own_batch_norm_takes_the_place_with_the_same_weights() -> None:
     network = build_system("2ap-aux", classes=3, frames=8, n_mels=6, width=0.1)
     before = {name: weight.data_ptr() for name, weight in network.state_dict(keep_vars=True).items()}
-    shared = share_batch_norm(network, GpuBatchNorm)
+    shared = convert_sync_batchnorm(network, CudaSyncBatchNorm)
     kinds = {type(module) for module in shared.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)}
-    assert kinds == {GpuBatchNorm}
+    assert kinds == {CudaSyncBatchNorm}
     assert {name: weight.data_ptr() for name, weight in shared.state_dict(keep_vars=True).items()} == before
 
 
@@ -70,14 +70,14 @@ def test_all_stop_when_one_fails(tmp_path: Path) -> None:
     script = tmp_path / "fails.py"
     script.write_text(
         "import os, sys\n"
-        "from remixbench.training import loop\n"
+        "from remixbench.training import trainer\n"
         "from remixbench.cli import main\n"
-        "whole = loop.one_epoch\n"
+        "whole = trainer.train_epoch\n"
         "def part(*a, **k):\n"
         "    if os.environ['RANK'] == '1' and a[4] == 2:\n"
         "        sys.exit(3)\n"
         "    return whole(*a, **k)\n"
-        "loop.one_epoch = part\n"
+        "trainer.train_epoch = part\n"
         "main(sys.argv[1:])\n"
     )
     start = time.monotonic()

@@ -14,26 +14,26 @@ from torch import Tensor, nn
 from remixbench.errors import RemixbenchError
 from remixbench.systems import Output, build_system
 from remixbench.systems.registry import resolve_options, spec
-from remixbench.training.data import Clips, Standardisation
-from remixbench.training.engine import Engine
-from remixbench.training.loop import State, fit
-from remixbench.training.settings import RunSettings
+from remixbench.training.config import TrainConfig
+from remixbench.training.data import ClipTensors, Standardisation
+from remixbench.training.device import Engine
+from remixbench.training.trainer import TrainState, fit
 
 CPU = torch.device("cpu")
 CLASSES, FRAMES, BANDS = 3, 8, 6
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def some_clips(count: int, seed: int) -> Clips:
+def some_clips(count: int, seed: int) -> ClipTensors:
     draw = np.random.default_rng(seed)
     features = draw.normal(size=(count, FRAMES, BANDS)).astype(np.float32)
     unit = Standardisation(np.zeros(BANDS, np.float32), np.ones(BANDS, np.float32))
-    return Clips(features, draw.random((count, CLASSES)) < 0.4, np.arange(count), unit, CPU)
+    return ClipTensors(features, draw.random((count, CLASSES)) < 0.4, np.arange(count), unit, CPU)
 
 
-def settings(system: str = "gap", epochs: int = 12, rate: float = 0.01, alpha: float | None = None) -> RunSettings:
+def settings(system: str = "gap", epochs: int = 12, rate: float = 0.01, alpha: float | None = None) -> TrainConfig:
     alpha = spec(system).alpha if alpha is None else alpha
-    return RunSettings(
+    return TrainConfig(
         system, tuple(sorted(resolve_options(system).items())), alpha, 1.0, 20.0, 4, 0, epochs, 4, rate, 0.25,
         "validation", "32",
     )  # fmt: skip
@@ -43,8 +43,8 @@ def network(system: str = "gap") -> nn.Module:
     return build_system(system, classes=CLASSES, frames=FRAMES, n_mels=BANDS, width=0.1)
 
 
-def trained(run: RunSettings, state: State | None = None, until: int | None = None) -> State:
-    state = State(network(run.system), run) if state is None else state
+def trained(run: TrainConfig, state: TrainState | None = None, until: int | None = None) -> TrainState:
+    state = TrainState(network(run.system), run) if state is None else state
 
     def stop(epoch: object) -> None:
         if len(state.history) == until:
@@ -72,7 +72,7 @@ def test_the_rate_falls_to_a_tenth_after_four_epochs_that_are_no_better() -> Non
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 0.0
     run = settings(epochs=10, rate=1e-6)
-    state = trained(run, State(still, run))
+    state = trained(run, TrainState(still, run))
     assert len({epoch.validation_micro_ap for epoch in state.history}) == 1
     assert state.best_epoch == 1
     rates = [epoch.learning_rate / 1e-6 for epoch in state.history]
@@ -88,10 +88,10 @@ def test_a_state_taken_up_goes_on_with_rate_schedule_and_best_epoch(stop: int) -
     assert half.best_epoch < stop
     assert not same(half.best_weights, half.network.state_dict())
     assert whole.history[-1].learning_rate < whole.history[0].learning_rate
-    fresh = State(network(), run)
-    fresh.take_up(copy.deepcopy(half.to_dict()))
-    assert same(fresh.to_dict(), half.to_dict())
-    assert same(trained(run, fresh).to_dict(), whole.to_dict())
+    fresh = TrainState(network(), run)
+    fresh.load_state_dict(copy.deepcopy(half.state_dict()))
+    assert same(fresh.state_dict(), half.state_dict())
+    assert same(trained(run, fresh).state_dict(), whole.state_dict())
 
 
 class Wrong(nn.Module):
@@ -110,14 +110,14 @@ class Wrong(nn.Module):
 @pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
 def test_scores_that_are_no_numbers_end_the_run_in_one_line(score: float) -> None:
     run = settings()
-    state = State(Wrong(score), run)
+    state = TrainState(Wrong(score), run)
     with pytest.raises(RemixbenchError, match=r"gap.*: the loss is nan in epoch 1; a lower --learning-rate"):
         trained(run, state)
 
 
 def test_a_score_above_1_by_rounding_is_no_fault() -> None:
     run = settings(epochs=1)
-    assert math.isfinite(trained(run, State(Wrong(1 + 2**-23), run)).history[0].loss)
+    assert math.isfinite(trained(run, TrainState(Wrong(1 + 2**-23), run)).history[0].loss)
 
 
 def test_a_decoder_that_nothing_trains_is_not_run() -> None:
@@ -125,7 +125,7 @@ def test_a_decoder_that_nothing_trains_is_not_run() -> None:
     net = network("2ap-aux")
     net.get_submodule("decoder").register_forward_hook(lambda *_: calls.append(net.training))
     run = settings("2ap-aux", epochs=1, alpha=0.0)
-    state = trained(run, State(net, run))
+    state = trained(run, TrainState(net, run))
     assert calls
     assert not any(calls)  # in evaluation it still tells what it reconstructs
     encoder = {name: weight for name, weight in state.network.state_dict().items() if not name.startswith("decoder")}

@@ -1,0 +1,301 @@
+"""The one way to run a trained network: on the clips of a run, on recordings of any length, and for pictures.
+
+`score_clips` and `score_frames` serve training (the choice of the epoch, the final predictions); `TrainedSystem`, made
+by `load_system`, serves `predict` and the plots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from remixbench.dataset.features import logmel
+from remixbench.errors import InputError
+from remixbench.systems.output import Output
+from remixbench.training.audio import prepare
+from remixbench.training.data import ClipTensors
+from remixbench.training.device import Engine, choose_device, exact_float32
+from remixbench.training.distributed import SINGLE_PROCESS, DistContext
+from remixbench.training.export import TrainedModel, read_model
+from remixbench.training.storage import MODEL, RUN_FILE, read_run
+from remixbench.training.thresholds import Event, events
+
+Scores = NDArray[np.float32]
+WINDOWS = 16
+"""Windows given to the network at once."""
+
+
+def score_clips(
+    network: nn.Module, clips: ClipTensors, engine: Engine, batch_size: int, dist: DistContext = SINGLE_PROCESS
+) -> Scores:
+    """Return clip scores (clips, classes) in [0, 1], in every process."""
+    tags = torch.zeros(clips.weak.shape, device=engine.device)
+    with evaluating(network):
+        for indices in _batches(clips, batch_size):
+            mine = dist.shard_batch(indices)
+            if len(mine):
+                tags[mine] = _forward(network, clips, mine, engine).clip_scores.float()
+    scores: Scores = dist.all_reduce_sum(tags).cpu().numpy().clip(0, 1)
+    return scores
+
+
+def score_frames(
+    network: nn.Module,
+    clips: ClipTensors,
+    engine: Engine,
+    batch_size: int,
+    keep: Literal["all", "highest"] = "all",
+    on_maps: Callable[[NDArray[np.uint8]], None] | None = None,
+) -> tuple[Scores, Scores]:
+    """Return clip scores (clips, classes) and frame scores (clips, frames, classes), or of these only the
+    `highest` of each clip and class (clips, classes); all in [0, 1].
+
+    `on_maps` is given the maps of the classes that are in the clips, by clip and then class, some clips at a time:
+    (pairs, frames, bands) in steps of 1/255. Leave it out for a system that has none (`has_maps`).
+    """
+    tags, frames = [], []
+    with evaluating(network):
+        for indices in _batches(clips, batch_size):
+            output = _forward(network, clips, indices, engine)
+            frame_scores = output.frame_scores.float()
+            if on_maps is not None and output.tf_maps is not None:
+                present = torch.nonzero(clips.targets[indices.to(engine.device)], as_tuple=True)
+                steps = (output.tf_maps[present].float().clamp(0, 1) * 255).round()
+                on_maps(steps.to(torch.uint8).cpu().numpy())
+            tags.append(output.clip_scores.float().cpu().numpy())
+            frames.append((frame_scores if keep == "all" else frame_scores.amax(dim=1)).cpu().numpy())
+    return np.concatenate(tags).clip(0, 1), np.concatenate(frames).clip(0, 1)
+
+
+def has_maps(network: nn.Module, clips: ClipTensors, engine: Engine) -> bool:
+    """Say whether a network gives time-frequency maps, by a forward pass of one clip."""
+    with evaluating(network):
+        return _forward(network, clips, torch.zeros(1, dtype=torch.long), engine).tf_maps is not None
+
+
+def micro_average_precision(weak: NDArray[np.bool_], tags: Scores) -> float:
+    """Return the average precision of all (clip, class) pairs together: the paper's micro-P.
+
+    0 where nothing is true.
+    """
+    from sklearn.metrics import average_precision_score
+
+    return float(average_precision_score(weak.reshape(-1), tags.reshape(-1))) if weak.any() else 0.0
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode and no gradients inside; the mode is restored afterwards, also after an error."""
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        network.train(was_training)
+
+
+def _batches(clips: ClipTensors, batch_size: int) -> tuple[Tensor, ...]:
+    return torch.split(torch.arange(len(clips), device=clips.index_device), batch_size)
+
+
+def _forward(network: nn.Module, clips: ClipTensors, indices: Tensor, engine: Engine) -> Output:
+    x, _ = clips.batch(indices)
+    with engine.autocast():
+        output: Output = network(x)
+    return output
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The output of a system for one recording.
+
+    Attributes
+    ----------
+    classes : names of the columns.
+    tags : (classes,) float32 in [0, 1], the clip scores: whether the class is anywhere in the recording.
+    frames : (frames, classes) float32 in [0, 1]; frame i begins at i · `frame_seconds`.
+    found : the classes whose clip score reaches the run's threshold, highest score first.
+    events : the detected events, by the run's thresholds.
+    """
+
+    classes: tuple[str, ...]
+    tags: NDArray[np.float32]
+    frames: NDArray[np.float32]
+    frame_seconds: float
+    found: tuple[str, ...]
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A recording as input of a system.
+
+    Attributes
+    ----------
+    logmel : (frames, n_mels), not standardised; at least a window long, for which a short recording is repeated.
+    own_frames : frames of the recording itself, without what was repeated; at least 1.
+    seconds : its length.
+    """
+
+    logmel: NDArray[np.float32]
+    own_frames: int
+    seconds: float
+
+    def starts(self, window: int) -> list[int]:
+        """Return the frames at which its windows begin."""
+        return window_starts(len(self.logmel), window)
+
+
+class TrainedSystem:
+    """A network with all that is needed to use it on audio; made by `load_system`."""
+
+    def __init__(self, model: TrainedModel, device: torch.device) -> None:
+        self.model = model
+        self.device = device
+        self.network = model.network.to(device)
+        self.mix = model.config.mix
+        self.features = model.config.features
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes, in the order of the scores."""
+        return self.model.config.classes
+
+    @property
+    def rate(self) -> int:
+        """Samples per second that it was trained on; other rates are resampled."""
+        return self.mix.sample_rate
+
+    @property
+    def frame_seconds(self) -> float:
+        """Distance of two frames in seconds."""
+        return self.features.hop_length / self.mix.sample_rate
+
+    def predict(self, audio: NDArray[np.floating], rate: int, *, origin: str = "audio") -> Prediction:
+        """Return tags, frame scores and events of a recording of any length.
+
+        A recording longer than the training clips is cut into windows of their length that overlap by half; a frame's
+        score is the mean over the windows that hold it, a tag the highest of all windows. A shorter one is repeated
+        until a window is full. Levels are not normalised.
+
+        Parameters
+        ----------
+        audio : (samples,) or (samples, channels), floats in [-1, 1]; channels are averaged.
+        rate : samples per second.
+        origin : name of the audio in error messages.
+
+        Raises
+        ------
+        InputError
+            If there are no samples, or some are NaN or infinite.
+        """
+        return self.predict_features(self.extract_features(audio, rate, origin=origin))
+
+    def extract_features(self, audio: NDArray[np.floating], rate: int, *, origin: str = "audio") -> Recording:
+        """Return a recording's log-mel at the rate and size of the training; arguments and errors as in `predict`."""
+        samples = prepare(audio, rate, self.rate, origin)
+        window = self.model.config.frames
+        own_frames = max(1, (len(samples) - self.features.n_fft) // self.features.hop_length + 1)
+        whole = (window - 1) * self.features.hop_length + self.features.n_fft
+        spectrogram = logmel(samples if len(samples) >= whole else np.resize(samples, whole), self.features, self.rate)
+        return Recording(spectrogram, own_frames, len(samples) / self.rate)
+
+    def predict_features(self, recording: Recording) -> Prediction:
+        """Return the prediction for a recording that `extract_features` returned."""
+        window = self.model.config.frames
+        x = self.model.standardisation.apply(recording.logmel)
+        tags, frames = self._windows(x, recording.starts(window), window)
+        frames = frames[: recording.own_frames]
+        config = self.model.config
+        order = np.argsort(-tags, kind="stable")
+        return Prediction(
+            classes=self.classes,
+            tags=tags,
+            frames=frames,
+            frame_seconds=self.frame_seconds,
+            found=tuple(config.classes[k] for k in order if tags[k] >= self.model.tag_thresholds[k]),
+            events=tuple(
+                Event(event.onset, min(event.offset, recording.seconds), event.label)
+                for event in events(frames, self.model.frame_thresholds, self.classes, self.frame_seconds)
+            ),
+        )
+
+    def forward(self, logmel: NDArray[np.float32]) -> Output:
+        """Return the whole output for one clip of the training clips' length, attention and reconstruction too.
+
+        Parameters
+        ----------
+        logmel : (frames, n_mels), not standardised, as a data set has it.
+
+        Returns
+        -------
+        An `Output` of a batch of one, on the CPU.
+
+        Raises
+        ------
+        InputError
+            If it has another shape than the training clips.
+        """
+        expected = (self.model.config.frames, self.model.config.n_mels)
+        if logmel.shape != expected:
+            raise InputError(f"log-mel of the shape {logmel.shape}, but this system was trained on {expected}")
+        x = torch.from_numpy(self.model.standardisation.apply(np.asarray(logmel, np.float32))).unsqueeze(0)
+        with evaluating(self.network), exact_float32():
+            output: Output = self.network(x.to(self.device))
+        return Output._make(None if field is None else field.float().cpu() for field in output)
+
+    def _windows(
+        self, x: NDArray[np.float32], starts: list[int], window: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return tags (classes,) and frame scores (frames, classes) of standardised log-mel (frames, n_mels)."""
+        tags = np.zeros(len(self.classes), np.float32)
+        total = np.zeros((len(x), len(self.classes)), np.float32)
+        times = np.zeros((len(x), 1), np.float32)
+        with evaluating(self.network), exact_float32():
+            for first in range(0, len(starts), WINDOWS):
+                part = starts[first : first + WINDOWS]
+                batch = torch.from_numpy(np.stack([x[start : start + window] for start in part]))
+                output: Output = self.network(batch.to(self.device))
+                tags = np.maximum(tags, output.clip_scores.amax(dim=0).float().cpu().numpy())
+                for start, scores in zip(part, output.frame_scores.float().cpu().numpy(), strict=True):
+                    total[start : start + window] += scores
+                    times[start : start + window] += 1
+        return tags.clip(0, 1), (total / times).clip(0, 1)
+
+
+def window_starts(frames: int, window: int) -> list[int]:
+    """Return where windows begin that cover `frames` frames, each half over the next, the last at the very end."""
+    starts = list(range(0, frames - window + 1, max(1, window // 2)))
+    return starts if starts[-1] == frames - window else [*starts, frames - window]
+
+
+def load_system(run: str | Path, *, device: str = "cpu") -> TrainedSystem:
+    """Load the system of a run that is done. Nothing in the run's files is executed.
+
+    Parameters
+    ----------
+    run : the run's folder, as `train` returns it.
+    device : auto, cpu, cuda, cuda:N or mps.
+
+    Raises
+    ------
+    InputError
+        If the folder is no run, the run is not done, or its files are broken or not of one run.
+    """
+    folder = Path(run)
+    info = read_run(folder)
+    if info.status != "done":
+        raise InputError(f"{folder}: the run is not done; the same `remixbench train` resumes it")
+    model = read_model(folder / MODEL)
+    if model.config.digest != info.digest:
+        raise InputError(f"{folder / MODEL}: is not of the run that {RUN_FILE} describes; copy both from one run")
+    return TrainedSystem(model, choose_device(device))

@@ -1,0 +1,312 @@
+"""One run, from `run.json` to its predictions: data, training, and the files that it leaves."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from remixbench import __version__
+from remixbench.dataset.splits import Rows, Split, split
+from remixbench.errors import InputError
+from remixbench.files import sha256
+from remixbench.progress import Progress
+from remixbench.systems import build_system
+from remixbench.systems.cost import count_cost
+from remixbench.systems.registry import spec
+from remixbench.training.config import TrainConfig, derived_seed, flags
+from remixbench.training.data import ClipTensors, Standardisation, fit_standardisation
+from remixbench.training.device import Engine, exact_float32
+from remixbench.training.distributed import DistContext
+from remixbench.training.export import ModelConfig, write_model
+from remixbench.training.inference import has_maps, score_frames
+from remixbench.training.storage import (
+    CHECKPOINT,
+    FORMAT,
+    MAPS,
+    MODEL,
+    Epoch,
+    Flag,
+    RunInfo,
+    Software,
+    read_checkpoint,
+    write_checkpoint,
+    write_history,
+    write_predictions,
+    write_run,
+    writing_maps,
+)
+from remixbench.training.tensorboard import tensorboard_writer
+from remixbench.training.thresholds import best_thresholds
+from remixbench.training.trainer import TrainState, fit
+
+if TYPE_CHECKING:
+    from remixbench.dataset.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What all runs of a command share."""
+
+    dataset: Dataset
+    device: torch.device
+    dist: DistContext
+    tensorboard: bool
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class DataSplits:
+    """The clips of a run, standardised; `split` has their rows."""
+
+    split: Split
+    standardisation: Standardisation
+    train: ClipTensors
+    validation: ClipTensors | None
+    test: ClipTensors
+
+
+def create_run(folder: Path, context: RunContext, config: TrainConfig, digest: str) -> RunInfo:
+    """Write the run.json of a run that begins."""
+    dataset, recipe = context.dataset, context.dataset.recipe
+    info = RunInfo(
+        format=FORMAT,
+        status="training",
+        dataset=dataset.name,
+        manifest_digest=dataset.manifest_digest,
+        not_comparable=list(dataset.not_comparable),
+        **config.to_json(),
+        flags=[Flag(**flag) for flag in flags(config, recipe)],
+        digest=digest,
+        package=spec(config.system).package,
+        started=_now(),
+        device=context.device.type,
+        versions=_versions(config),
+        frames=recipe.frames,
+        n_mels=recipe.features.n_mels,
+        frame_seconds=recipe.frame_seconds,
+        classes=list(dataset.classes),
+    )
+    write_run(folder, info)
+    return info
+
+
+def load_splits(dataset: Dataset, config: TrainConfig, device: torch.device) -> DataSplits:
+    """Return the clips that a run trains on, chooses its epoch on and is tested on.
+
+    Raises
+    ------
+    InputError
+        If one of these has no clips, or the log-mel holds NaN or infinity.
+    """
+    # the last epoch is kept of the very training that a choice on validation clips would have
+    select = "paper" if config.select == "paper" else "validation"
+    rows = split(dataset, config.fold, seed=config.seed, select=select, fraction=config.fraction)
+    if not len(rows.train) or not len(rows.test) or (select == "validation" and not len(rows.validation)):
+        raise InputError(
+            f"{dataset.path}: fold {config.fold} leaves {len(rows.train)} clips to train on, {len(rows.validation)}"
+            f" to choose the epoch on and {len(rows.test)} to test on; make a larger data set"
+        )
+    features = dataset.features(config.snr)
+    standardisation = fit_standardisation(features, rows.train)
+    if not (np.isfinite(standardisation.mean).all() and np.isfinite(standardisation.std).all()):
+        raise InputError(
+            f"{dataset.path}: the log-mel at {config.snr:g} dB holds NaN or infinity; delete logmel.npy, make it again"
+        )
+
+    def clips(chosen: Rows) -> ClipTensors:
+        return ClipTensors(features, dataset.weak, chosen, standardisation, device)
+
+    validation = clips(rows.validation) if len(rows.validation) else None
+    return DataSplits(rows, standardisation, clips(rows.train), validation, clips(rows.test))
+
+
+def run_training(folder: Path, info: RunInfo, context: RunContext, config: TrainConfig) -> None:
+    """Start or resume the training of a run and write all its files; run.json says `done` last."""
+    dataset, dist, progress = context.dataset, context.dist, context.progress
+    engine = Engine(context.device, config.precision)
+    data = load_splits(dataset, config, engine.device)
+    network = build_system(
+        config.system, classes=len(dataset.classes), frames=info.frames, n_mels=info.n_mels,
+        width=config.width, options=dict(config.options), seed=derived_seed(config.seed, "weights"),
+    )  # fmt: skip
+    steps = -(-len(data.train) // config.batch_size)
+    state = TrainState(dist.prepare(engine.place(network)), config, steps)
+    saved = read_checkpoint(folder, info.digest)
+    if saved is not None:
+        try:
+            state.load_state_dict(saved)
+        except (RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:120]
+            raise InputError(
+                f"{folder / CHECKPOINT}: does not fit the run ({reason}); delete it to start the run again"
+            ) from None
+        progress.say(f"{config.label}: resumes after epoch {len(state.history)}")
+        info = _resumed(folder, info, context, config, len(state.history))
+    log = tensorboard_writer(folder, len(state.history)) if context.tensorboard and dist.is_main_process else None
+
+    def on_epoch(epoch: Epoch) -> None:
+        if dist.is_main_process:
+            write_checkpoint(folder, info.digest, state.state_dict())
+            write_history(folder, state.history)
+        if log is not None:
+            log(epoch)
+
+    if not data.train.cached:
+        progress.say(f"{config.label}: the clips do not fit into memory and are read again in every epoch")
+    selection = data.test if config.select == "paper" else data.validation
+    clips = len(data.train)
+    with progress.bar(config.label, config.epochs * clips, "clips") as advance:
+        advance(len(state.history) * clips)
+        fit(state, config, engine, data.train, selection, dist=dist, on_epoch=on_epoch, advance=advance)
+    if dist.is_main_process:
+        with exact_float32():
+            _finish(folder, info, context, config, data, state)
+
+
+def _resumed(folder: Path, info: RunInfo, context: RunContext, config: TrainConfig, epochs: int) -> RunInfo:
+    """Return run.json with a note, and write it, where a run resumes with other software or on another device."""
+    device, versions = context.device.type, _versions(config)
+    before = info.resumed[-1] if info.resumed else info
+    if (before.device, before.versions) == (device, versions):
+        return info
+    context.progress.say(f"{config.label}: started with other software or on another device; run.json says so")
+    here = Software(after_epoch=epochs, device=device, versions=versions)
+    info = info.model_copy(update={"resumed": [*info.resumed, here]})
+    if context.dist.is_main_process:
+        write_run(folder, info)
+    return info
+
+
+def _versions(config: TrainConfig) -> dict[str, str]:
+    """Return the versions of all that a trained network depends on."""
+    known = spec(config.system)
+    return {
+        "remixbench": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        **({known.package: known.version} if known.package and known.version else {}),
+    }
+
+
+def _finish(
+    folder: Path, info: RunInfo, context: RunContext, config: TrainConfig, data: DataSplits, state: TrainState
+) -> None:
+    """Write weights and predictions of the chosen epoch, in float32, and then that the run is done."""
+    start = time.perf_counter()
+    dataset, network = context.dataset, state.network
+    write_history(folder, state.history)
+    network.load_state_dict(state.best_weights)
+    _calibrate(network, data.train, config.batch_size)
+    engine = Engine(context.device, "32")
+    reference = data.train if data.validation is None else data.validation
+    tags, frame_max = score_frames(network, reference, engine, config.batch_size, keep="highest")
+    model = ModelConfig(
+        system=config.system,
+        options=dict(config.options),
+        width=config.width,
+        classes=dataset.classes,
+        frames=info.frames,
+        n_mels=info.n_mels,
+        recipe=dataset.recipe.model_dump(mode="json", include={"mix", "features"}),
+        digest=info.digest,
+    )
+    write_model(
+        folder / MODEL,
+        model,
+        network.state_dict(),
+        data.standardisation,
+        best_thresholds(reference.weak, tags),
+        best_thresholds(reference.weak, frame_max),
+    )
+    filenames = _names(dataset, data.split.test)
+    with _maps_of(folder, context, config, data.test, filenames, has_maps(network, data.test, engine)) as maps:
+        test_tags, test_frames = score_frames(network, data.test, engine, config.batch_size, on_maps=maps)
+    write_predictions(folder, filenames, dataset.classes, test_tags, test_frames, info.frame_seconds)
+    cost = count_cost(network, info.frames, info.n_mels)
+    best = state.history[state.best_epoch - 1]
+    standardisation = data.standardisation
+    rows = {"train": data.split.train, "validation": data.split.validation, "test": data.split.test}
+    done = info.model_copy(
+        update={
+            "status": "done",
+            "flags": [*info.flags, *([Flag(code="validation", text=data.split.flag)] if data.split.flag else [])],
+            "finished": _now(),
+            "epoch": best.epoch,
+            "epochs_trained": len(state.history),
+            "validation_micro_ap": best.validation_micro_ap,
+            "test_micro_ap": best.test_micro_ap,
+            "thresholds_from": "training clips" if data.validation is None else "validation clips",
+            "seconds": round(sum(epoch.seconds for epoch in state.history) + time.perf_counter() - start, 3),
+            "device": engine.device.type,
+            "device_name": engine.name,
+            "processes": context.dist.world_size,
+            "parameters": cost.parameters,
+            "macs": cost.macs,
+            "standardisation_digest": sha256(standardisation.mean.tobytes() + standardisation.std.tobytes()),
+            "clips": {role: len(chosen) for role, chosen in rows.items()},
+            "validation_from": data.split.origin,
+            "train_digest": sha256("\n".join(_names(dataset, data.split.train)).encode()),
+            "validation_clips": _names(dataset, data.split.validation),
+        }
+    )
+    write_run(folder, done)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+    context.progress.say(f"{config.label}: {describe(done)}, in {folder}")
+
+
+CALIBRATION_CLIPS = 512
+"""Training clips, at most, that a system with `calibrate` gets."""
+
+
+def _calibrate(network: nn.Module, train: ClipTensors, batch_size: int) -> None:
+    """Call the network's `calibrate(batches)`, where it has one, with standardised log-mel of the training clips.
+
+    What it finds it keeps in buffers, which are stored with the weights.
+    """
+    calibrate: Callable[[Iterator[Tensor]], None] | None = getattr(network, "calibrate", None)
+    if calibrate is None:
+        return
+    network.eval()
+    order = torch.linspace(0, len(train) - 1, min(len(train), CALIBRATION_CLIPS), device=train.index_device).long()
+    calibrate(train.batch(indices)[0] for indices in torch.split(order, batch_size))
+
+
+def _maps_of(
+    folder: Path, context: RunContext, config: TrainConfig, test: ClipTensors, filenames: list[str], there: bool
+) -> AbstractContextManager[Callable[[NDArray[np.uint8]], None] | None]:
+    """Open the file of time-frequency maps where the data set has stems to score them by; None where it has not."""
+    dataset = context.dataset
+    if not there or float(config.snr) not in dataset.info.stems:
+        return nullcontext()
+    clips, labels = np.nonzero(test.weak)
+    names, classes = [filenames[row] for row in clips], [dataset.classes[k] for k in labels]
+    return writing_maps(folder / MAPS, names, classes, *test.shape)
+
+
+def describe(info: RunInfo) -> str:
+    """Return the score of the chosen epoch on the clips it was chosen on, as text."""
+    if info.select == "last":
+        return f"epoch {info.epoch}, the last"
+    if info.validation_micro_ap is not None:
+        return f"validation micro AP {info.validation_micro_ap:.4f} in epoch {info.epoch}"
+    return f"micro AP {info.test_micro_ap or 0:.4f} in epoch {info.epoch}, chosen on the test fold"
+
+
+def _names(dataset: Dataset, rows: Rows) -> list[str]:
+    return [dataset.filenames[row] for row in rows]
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,284 @@
+"""A run's folder: where it is, what `run.json` holds, and how its files are written and read.
+
+    <workspace>/runs/<dataset>/<system>/snr_20/fold_4/seed_0/
+        run.json  history.csv  model.safetensors (see export.py)  checkpoint.pt (to resume, until it is done)
+        predictions/{tags.csv,frames.npz} and, where the data set has stems, maps.npz
+
+The first run of a place gets the plain name. One of other settings, or on other data of the same name, gets
+`seed_0-<8 digits of its digest>`, so that nothing is ever mixed or overwritten.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from remixbench.dataset.dataset import snr_folder
+from remixbench.errors import InputError
+from remixbench.files import atomic_path, read_json, write_json, write_text
+from remixbench.training.config import TrainConfig
+
+FORMAT: Literal[2] = 2
+RUN_FILE = "run.json"
+CHECKPOINT = "checkpoint.pt"
+MODEL = "model.safetensors"
+TAGS, FRAMES = "predictions/tags.csv", "predictions/frames.npz"
+MAPS = "predictions/maps.npz"
+RESULTS = (MODEL, TAGS, FRAMES)
+MAPS_COMPRESSION = 1
+"""zlib level; higher ones take several times as long and save a few per cent."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of `history.csv`; an average precision is None where it was not computed."""
+
+    epoch: int
+    loss: float
+    validation_micro_ap: float | None
+    test_micro_ap: float | None
+    learning_rate: float
+    seconds: float
+
+
+HISTORY_COLUMNS = tuple(field.name for field in fields(Epoch))
+
+
+class Flag(BaseModel):
+    """What a reader has to know before comparing a run: a code, and a text for this run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    code: str
+    text: str
+
+
+class Software(BaseModel):
+    """Where a run resumed with other software or on another device."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    after_epoch: int
+    device: str
+    versions: dict[str, str]
+
+
+class RunInfo(BaseModel):
+    """`run.json`: settings and provenance of a run, and what came of it once its status is `done`.
+
+    The settings are those of `TrainConfig`. `frames`, `n_mels` and `frame_seconds` are of the log-mel that the system
+    takes. `epoch` is the one whose weights were kept, `seconds` the time that training and predictions took.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    format: Literal[2]
+    status: Literal["training", "done"]
+    dataset: str
+    manifest_digest: str
+    not_comparable: list[str]
+    system: str
+    options: dict[str, str | float]
+    alpha: float
+    fraction: float
+    snr: float
+    fold: int
+    seed: int
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    width: float
+    select: str
+    precision: str
+    optimizer: str
+    weight_decay: float
+    schedule: str
+    augment: list[str]
+    ema: float
+    early_stopping: int
+    gradient_clip: float
+    flags: list[Flag]
+    digest: str
+    package: str | None
+    started: str
+    device: str
+    versions: dict[str, str]
+    frames: int
+    n_mels: int
+    frame_seconds: float
+    classes: list[str]
+    resumed: list[Software] = []
+    finished: str | None = None
+    epoch: int | None = None
+    epochs_trained: int | None = None
+    validation_micro_ap: float | None = None
+    test_micro_ap: float | None = None
+    thresholds_from: str | None = None
+    seconds: float | None = None
+    device_name: str | None = None
+    processes: int | None = None
+    parameters: int | None = None
+    macs: int | None = None
+    standardisation_digest: str | None = None
+    clips: dict[str, int] | None = None
+    validation_from: str | None = None
+    train_digest: str | None = None
+    validation_clips: list[str] | None = None
+
+
+def run_folder(workspace: Path, dataset: str, settings: TrainConfig, digest: str) -> Path:
+    """Return the folder of the run with this digest: where it lies already, or where it is to be made."""
+    above = workspace / "runs" / dataset / settings.folder / snr_folder(settings.snr) / f"fold_{settings.fold}"
+    plain, own = above / f"seed_{settings.seed}", above / f"seed_{settings.seed}-{digest[:8]}"
+    if not (plain / RUN_FILE).exists():
+        return own if (own / RUN_FILE).exists() else plain
+    return plain if read_json(plain / RUN_FILE).get("digest") == digest else own
+
+
+def read_run(folder: Path) -> RunInfo:
+    """Read `run.json` of a run.
+
+    Raises
+    ------
+    InputError
+        If the folder is no run, one of another format, or run.json lacks a key or has one of another type.
+    """
+    file = folder / RUN_FILE
+    if not file.is_file():
+        raise InputError(f"{folder}: not a run (no {RUN_FILE}); `remixbench train` makes runs")
+    info = read_json(file)
+    if info.get("format") != FORMAT:
+        raise InputError(f"{file}: format {info.get('format')}, this version reads format {FORMAT}; train it again")
+    try:
+        return RunInfo.model_validate(info)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"]))
+        raise InputError(f"{file}: key '{key}': {first['msg'].lower()}; delete it and train again") from None
+
+
+def write_run(folder: Path, info: RunInfo) -> None:
+    """Write `run.json`, without what is not known yet."""
+    write_json(folder / RUN_FILE, info.model_dump(mode="json", exclude_unset=True))
+
+
+def write_history(folder: Path, history: Sequence[Epoch]) -> None:
+    """Write `history.csv`: a line per epoch, empty where an average precision was not computed."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(HISTORY_COLUMNS)
+    for epoch in history:
+        writer.writerow(["" if value is None else _shortest(value) for value in asdict(epoch).values()])
+    write_text(folder / "history.csv", text.getvalue())
+
+
+def write_predictions(
+    folder: Path,
+    filenames: Sequence[str],
+    classes: Sequence[str],
+    tags: NDArray[np.float32],
+    frames: NDArray[np.float32],
+    frame_seconds: float,
+) -> None:
+    """Write `predictions/tags.csv` and `predictions/frames.npz`.
+
+    Parameters
+    ----------
+    tags : (clips, classes) in [0, 1].
+    frames : (clips, frames, classes) in [0, 1]; frame i begins at i · `frame_seconds`.
+    """
+    write_tags(folder / TAGS, filenames, classes, tags)
+    with atomic_path(folder / FRAMES) as beside:
+        np.savez(
+            beside,
+            scores=frames,
+            filename=np.array(filenames),
+            classes=np.array(classes),
+            frame_seconds=np.float64(frame_seconds),
+        )
+
+
+def write_tags(path: Path, filenames: Sequence[str], classes: Sequence[str], tags: NDArray[np.float32]) -> None:
+    """Write clip scores (clips, classes) as CSV: `filename` and one column per class."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["filename", *classes])
+    for name, row in zip(filenames, tags, strict=True):
+        writer.writerow([name, *(f"{score:.9g}" for score in row)])
+    write_text(path, text.getvalue())
+
+
+@contextmanager
+def writing_maps(
+    path: Path, clip: Sequence[str], label: Sequence[str], frames: int, n_mels: int
+) -> Iterator[Callable[[NDArray[np.uint8]], None]]:
+    """Write `maps.npz`, some clips at a time, so that the maps are never in memory together.
+
+    It holds, compressed, `clip` and `label` (pairs,) strings and `maps` (pairs, frames, n_mels) uint8.
+
+    Yields a function that takes the maps in that order, any number at a time. The same maps give the same bytes.
+    """
+    with (
+        atomic_path(path) as beside,
+        zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED, compresslevel=MAPS_COMPRESSION) as archive,
+    ):
+        for name, values in (("clip", clip), ("label", label)):
+            with _entry(archive, name) as stream:
+                np.lib.format.write_array(stream, np.array(values), allow_pickle=False)
+        with _entry(archive, "maps") as stream:
+            header = {"descr": "|u1", "fortran_order": False, "shape": (len(clip), frames, n_mels)}
+            np.lib.format.write_array_header_1_0(stream, header)
+            yield lambda maps: stream.write(np.ascontiguousarray(maps).tobytes())
+
+
+def _entry(archive: zipfile.ZipFile, name: str) -> Any:
+    info = zipfile.ZipInfo(f"{name}.npy")  # its date is fixed
+    info.compress_type = zipfile.ZIP_DEFLATED
+    return archive.open(info, "w", force_zip64=True)
+
+
+def write_checkpoint(folder: Path, digest: str, state: dict[str, Any]) -> None:
+    """Write what a training needs to resume."""
+    with atomic_path(folder / CHECKPOINT) as beside, beside.open("wb") as file:
+        torch.save({"digest": digest, **state}, file)
+        file.flush()
+        os.fsync(file.fileno())  # the one before is gone as soon as this one has its name
+
+
+def read_checkpoint(folder: Path, digest: str) -> dict[str, Any] | None:
+    """Read the checkpoint of a run, or None where there is none. Nothing in it is executed.
+
+    Raises
+    ------
+    InputError
+        If it is broken or another run's.
+    """
+    file = folder / CHECKPOINT
+    if not file.exists():
+        return None
+    try:
+        saved: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        found = saved["digest"]
+    except Exception as error:  # torch.load raises almost anything on a broken file
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{file}: not a checkpoint ({reason[:120]}); delete it to start the run again") from None
+    if found != digest:
+        raise InputError(f"{file}: belongs to a run of other settings; delete it to start the run again")
+    return saved
+
+
+def _shortest(value: float) -> str:
+    return str(value) if isinstance(value, int) or not math.isfinite(value) else f"{value:.9g}"

@@ -1,0 +1,346 @@
+"""The training loop: optimizer, learning rate schedule, augmentation, choice of the epoch, state for checkpoints.
+
+All that passes from epoch to epoch is in a `TrainState`, which can be saved and loaded. The order of the clips, the
+augmentations and the global random generator of an epoch follow from seed and epoch alone, so a training that was
+interrupted ends with the same weights as one that was not. The defaults are the released training: Adam, a learning
+rate that falls on a plateau, the best epoch kept.
+
+A network may bring `configure_optimizers()` and `training_step(x, y)`, as in Lightning.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
+
+from remixbench.errors import InputError, RemixbenchError
+from remixbench.progress import Advance
+from remixbench.training import augment
+from remixbench.training.config import TrainConfig, derived_seed
+from remixbench.training.data import ClipTensors
+from remixbench.training.device import Engine, exact_float32
+from remixbench.training.distributed import SINGLE_PROCESS, DistContext
+from remixbench.training.inference import micro_average_precision, score_clips
+from remixbench.training.losses import shard_of_loss
+from remixbench.training.storage import Epoch
+
+PATIENCE = 3
+"""Epochs without a better score that the schedule `plateau` waits before the learning rate falls to a tenth."""
+WARM_UP = 0.1
+"""Part of the steps over which the schedule `cosine` rises from 0."""
+
+
+class WeightAverage:
+    """Exponential moving average of a network's weights; running statistics of norms are copied.
+
+    The decay rises with the steps as (1 + n) / (10 + n) up to its final value, so that short trainings do not keep
+    their first weights (as in TensorFlow's ExponentialMovingAverage).
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.network = copy.deepcopy(network).requires_grad_(False)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, network: nn.Module, step: int) -> None:
+        """Move towards the weights of `network` after its optimizer step number `step`, counted from 1."""
+        weight = 1 - min(self.decay, (1 + step) / (10 + step))
+        for average, parameter in zip(self.network.parameters(), network.parameters(), strict=True):
+            average.lerp_(parameter, weight)
+        for kept, buffer in zip(self.network.buffers(), network.buffers(), strict=True):
+            kept.copy_(buffer)
+
+
+class TrainState:
+    """A training in progress: network, optimizer, schedule, history, and the best epoch's weights so far.
+
+    `steps_per_epoch` is needed by the schedule `cosine`.
+    """
+
+    def __init__(self, network: nn.Module, config: TrainConfig, steps_per_epoch: int = 1) -> None:
+        self.network = network
+        decoder = getattr(network, "decoder", None)
+        if config.alpha == 0 and isinstance(decoder, nn.Module):
+            decoder.requires_grad_(False)  # nothing trains it, so it need not be run
+        self.optimizer, self.schedule, self.schedule_by_step = _optimization(network, config, steps_per_epoch)
+        self.average = WeightAverage(network, config.ema) if config.ema else None
+        self.steps = 0
+        self.history: list[Epoch] = []
+        self.best_epoch = 0
+        self.best_value = -math.inf
+        self.best_weights: dict[str, Tensor] = {}
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network whose scores count: with the moving average of the weights, where there is one."""
+        return self.network if self.average is None else self.average.network
+
+    def update_best(self, value: float) -> None:
+        """Keep the weights as those of the best epoch."""
+        self.best_epoch, self.best_value = len(self.history), value
+        self.best_weights = {name: tensor.detach().clone() for name, tensor in self.evaluated.state_dict().items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return tensors, numbers, lists and dicts only, so that loading it executes nothing."""
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": None if self.schedule is None else self.schedule.state_dict(),
+            "average": None if self.average is None else self.average.network.state_dict(),
+            "steps": self.steps,
+            "history": [asdict(epoch) for epoch in self.history],
+            "best_epoch": self.best_epoch,
+            "best_value": self.best_value,
+            "best_weights": self.best_weights,
+        }
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Resume from what `state_dict` returned."""
+        self.network.load_state_dict(saved["network"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        if self.schedule is not None:
+            self.schedule.load_state_dict(saved["schedule"])
+        if self.average is not None:
+            self.average.network.load_state_dict(saved["average"])
+        self.steps = saved["steps"]
+        self.history = [Epoch(**epoch) for epoch in saved["history"]]
+        self.best_epoch, self.best_value = saved["best_epoch"], saved["best_value"]
+        device = next(self.network.parameters()).device
+        self.best_weights = {name: tensor.to(device) for name, tensor in saved["best_weights"].items()}
+
+
+def fit(
+    state: TrainState,
+    config: TrainConfig,
+    engine: Engine,
+    train: ClipTensors,
+    selection: ClipTensors | None,
+    *,
+    dist: DistContext = SINGLE_PROCESS,
+    on_epoch: Callable[[Epoch], None] = lambda _: None,
+    advance: Advance = lambda _: None,
+) -> None:
+    """Train until `config.epochs` epochs are done, or early stopping ends it; `on_epoch` is called after each, with
+    the state up to date.
+
+    Parameters
+    ----------
+    selection : clips whose score drives the schedule, early stopping and, unless `config.select` is `last`, the
+        choice of the epoch; None where there are none: then the training loss drives them and the last epoch is kept.
+
+    Raises
+    ------
+    RemixbenchError
+        If the loss becomes NaN or infinite.
+    """
+    devices = [engine.device] if engine.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), exact_float32():
+        for number in range(len(state.history) + 1, config.epochs + 1):
+            if _stops_early(state, config):
+                return
+            start = time.perf_counter()
+            # for networks that draw, by dropout for instance
+            torch.manual_seed(derived_seed(config.seed, "dropout", number, dist.rank))
+            mean_loss = train_epoch(state, config, engine, train, number, dist=dist, advance=advance)
+            value = None
+            if selection is not None:
+                tags = score_clips(state.evaluated, selection, engine, config.batch_size, dist)
+                if not np.isfinite(tags).all():
+                    raise _diverged(config, number, math.nan)
+                value = micro_average_precision(selection.weak, tags)
+            rate = float(state.optimizer.param_groups[0]["lr"])
+            if isinstance(state.schedule, ReduceLROnPlateau):
+                state.schedule.step(-mean_loss if value is None else value)
+            elif state.schedule is not None and not state.schedule_by_step:
+                state.schedule.step()
+            validation, test = (None, value) if config.select == "paper" else (value, None)
+            epoch = Epoch(number, mean_loss, validation, test, rate, time.perf_counter() - start)
+            state.history.append(epoch)
+            if value is None or config.select == "last" or value > state.best_value:
+                state.update_best(-mean_loss if value is None else value)
+            on_epoch(epoch)
+
+
+def train_epoch(
+    state: TrainState,
+    config: TrainConfig,
+    engine: Engine,
+    train: ClipTensors,
+    number: int,
+    *,
+    dist: DistContext = SINGLE_PROCESS,
+    advance: Advance = lambda _: None,
+) -> float:
+    """Go through the training clips once; returns the mean loss.
+
+    No loss is read back from the device before the end; where the clips are kept on it, the processor never waits for
+    the GPU.
+    """
+    network, optimizer = state.network, state.optimizer
+    network.train()
+    # Apple's GPUs have no float64
+    total = torch.zeros((), dtype=torch.float32 if engine.device.type == "mps" else torch.float64, device=engine.device)
+    for step, indices in enumerate(batches(len(train), config.batch_size, config.seed, number, train.index_device)):
+        x, targets = _augmented(train, config, indices, number, step, dist)
+        optimizer.zero_grad(set_to_none=True)
+        loss = _loss(network, config, engine, x, targets, len(indices), train, indices)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
+        dist.all_reduce_gradients(network)
+        if config.gradient_clip:
+            nn.utils.clip_grad_norm_(network.parameters(), config.gradient_clip)
+        optimizer.step()
+        state.steps += 1
+        if state.average is not None:
+            state.average.update(network, state.steps)
+        if state.schedule is not None and state.schedule_by_step:
+            state.schedule.step()
+        total += loss.detach() * len(indices)
+        advance(len(indices))
+    mean_loss = float(dist.all_reduce_sum(total)) / len(train)
+    if not math.isfinite(mean_loss):
+        raise _diverged(config, number, mean_loss)
+    return mean_loss
+
+
+def _augmented(
+    train: ClipTensors, config: TrainConfig, indices: Tensor, epoch: int, step: int, dist: DistContext
+) -> tuple[Tensor, Tensor]:
+    """Return this process's clips of a batch and their targets, augmented by draws for the whole batch."""
+    if not config.augment:
+        return train.batch(dist.shard_batch(indices))
+    generator = np.random.default_rng(derived_seed(config.seed, "augmentation", epoch, step))
+    draws = augment.draw(config.augment, len(indices), *train.shape, generator)
+    places = dist.shard_batch(torch.arange(len(indices))).numpy()
+    mine = augment.take(draws, places)
+    x, targets = train.batch(dist.shard_batch(indices))
+    x = augment.apply(mine, x, train.std)
+    if mine.partner is not None and mine.weight is not None:
+        partner = torch.from_numpy(mine.partner)
+        other, other_targets = train.batch(indices[partner.to(indices.device)])
+        other = augment.apply(augment.take(draws, mine.partner), other, train.std)
+        x, targets = augment.mixup(x, targets, other, other_targets, torch.from_numpy(mine.weight).to(x.device))
+    return augment.mask(mine, x), targets
+
+
+def _loss(
+    network: nn.Module,
+    config: TrainConfig,
+    engine: Engine,
+    x: Tensor,
+    targets: Tensor,
+    batch: int,
+    train: ClipTensors,
+    indices: Tensor,
+) -> Tensor:
+    """Return what the clips `x` of this process add to the mean loss over a batch of `batch` clips."""
+    training_step = getattr(network, "training_step", None)
+    if training_step is None:
+        with engine.autocast():
+            output = network(x)
+        return shard_of_loss(output, targets, x, config.alpha, batch)
+    part = len(x) / batch
+    if not len(x):  # of a batch smaller than the processes; a loss of no clips may be NaN, so one clip counts nothing
+        x, targets = train.batch(indices[:1])
+    with engine.autocast():
+        loss = training_step(x, targets)
+    if not (isinstance(loss, Tensor) and loss.dim() == 0 and loss.requires_grad):
+        found = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        raise InputError(
+            f"system '{config.system}': its training_step returns {found}, expected the mean loss, a scalar tensor"
+            " with a gradient"
+        )
+    return loss.float() * part
+
+
+def _optimization(
+    network: nn.Module, config: TrainConfig, steps_per_epoch: int
+) -> tuple[torch.optim.Optimizer, LRScheduler | ReduceLROnPlateau | None, bool]:
+    """Return optimizer, schedule, and whether the schedule counts steps rather than epochs."""
+    configure = getattr(network, "configure_optimizers", None)
+    if configure is not None:
+        return _configured(configure(), config.system)
+    parameters: Any = network.parameters()
+    if config.weight_decay:
+        named = [p for p in network.parameters() if p.requires_grad]
+        parameters = [
+            {"params": [p for p in named if p.dim() > 1], "weight_decay": config.weight_decay},
+            {"params": [p for p in named if p.dim() <= 1], "weight_decay": 0.0},
+        ]
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    fused = next(network.parameters()).device.type in ("cpu", "cuda")
+    optimizer = kind(parameters, lr=config.learning_rate, weight_decay=0.0, fused=fused)
+    if config.schedule == "plateau":
+        return optimizer, ReduceLROnPlateau(optimizer, mode="max", patience=PATIENCE), False
+    if config.schedule == "constant":
+        return optimizer, None, False
+    total = config.epochs * steps_per_epoch
+    return optimizer, LambdaLR(optimizer, lambda step: cosine_factor(step, total)), True
+
+
+def cosine_factor(step: int, total: int) -> float:
+    """Return the learning rate of step `step` (from 0) of `total`, relative to the largest: linear warm-up, then cosine
+    (Loshchilov and Hutter 2017).
+    """
+    warm_up = max(1, round(WARM_UP * total))
+    if step < warm_up:
+        return (step + 1) / warm_up
+    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, total - warm_up)))
+
+
+def _configured(found: Any, system: str) -> tuple[torch.optim.Optimizer, LRScheduler | ReduceLROnPlateau | None, bool]:
+    """Return optimizer and schedule in any form of Lightning's that holds one of each."""
+    optimizer, schedule = found, None
+    if isinstance(found, dict):
+        optimizer, schedule = found.get("optimizer"), found.get("lr_scheduler")
+    elif isinstance(found, tuple) and len(found) == 2:
+        optimizers, schedules = found
+        if len(optimizers) == 1 and len(schedules) <= 1:
+            optimizer, schedule = optimizers[0], schedules[0] if schedules else None
+    interval = "epoch"
+    if isinstance(schedule, dict):
+        interval, schedule = schedule.get("interval", "epoch"), schedule.get("scheduler")
+    fits = schedule is None or isinstance(schedule, LRScheduler | ReduceLROnPlateau)
+    if not (isinstance(optimizer, torch.optim.Optimizer) and fits and interval in ("epoch", "step")):
+        raise InputError(
+            f"system '{system}': its configure_optimizers returns {type(found).__name__} of another form; expected an"
+            " optimizer, or {'optimizer': ..., 'lr_scheduler': ...}"
+        )
+    return optimizer, schedule, interval == "step"
+
+
+def _stops_early(state: TrainState, config: TrainConfig) -> bool:
+    """Say whether too many epochs have passed without a better score; of a history only, so that it resumes alike."""
+    if not config.early_stopping:
+        return False
+    values = [_value(epoch) for epoch in state.history]
+    return len(values) - 1 - (values.index(max(values)) if values else 0) >= config.early_stopping
+
+
+def _value(epoch: Epoch) -> float:
+    found = epoch.test_micro_ap if epoch.validation_micro_ap is None else epoch.validation_micro_ap
+    return -epoch.loss if found is None else found
+
+
+def _diverged(config: TrainConfig, number: int, loss: float) -> RemixbenchError:
+    return RemixbenchError(
+        f"{config.label}: the loss is {loss} in epoch {number}; a lower --learning-rate than"
+        f" {config.learning_rate:g} may help"
+    )
+
+
+def batches(count: int, batch_size: int, seed: int, epoch: int, device: torch.device | None = None) -> Iterator[Tensor]:
+    """Yield the indices of all clips in the epoch's order, `batch_size` at a time; the last batch may be smaller.
+
+    The order is drawn on the CPU, so that it is the same everywhere, and moved to the device at once.
+    """
+    generator = torch.Generator().manual_seed(derived_seed(seed, "order", epoch))
+    yield from torch.split(torch.randperm(count, generator=generator).to(device), batch_size)
