@@ -200,6 +200,7 @@ def list_configs(
     seeds = _unique(_whole("--seed", value, 0) for value in as_tuple(seed)) or (0,)
     fractions = _unique(float(value) for value in as_tuple(fraction)) or (1.0,)
     one_of("--select", select, SELECT)
+    one_of("--precision", precision, ("32", "bf16"))  # `auto` is resolved before: what is used is part of the identity
     given = {name: value for name, value in training.items() if value is not None}
     for value in snrs:
         dataset.require_snr(value)
