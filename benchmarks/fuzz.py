@@ -248,7 +248,8 @@ def _data_targets(dataset: Dataset) -> list[Target]:
         ",".join([clip.id, *("test" if k == clip.fold else "train" for k in range(1, 5))]) for clip in dataset.clips
     ]
     labels = {name: (path / "labels" / name).read_bytes() for name in ("strong.tsv", "weak.tsv", "durations.tsv")}
-    whole = {"dataset.json": (path / "dataset.json").read_bytes()} | {f"manifest/{k}": v for k, v in manifest.items()}
+    whole = {name: (path / name).read_bytes() for name in ("dataset.json", *dataset.info.files)}
+    whole |= {f"manifest/{name}": content for name, content in manifest.items()}
     names = [dataset.filenames[row] for row in range(4)]
     return [
         Target("manifest", manifest | {"roles.csv": ("\n".join(roles) + "\n").encode()}, read_manifest),
@@ -331,7 +332,7 @@ def fuzz(inputs: int, seed: int, workspace: Path) -> tuple[dict[str, dict[str, i
             (folder / other).unlink(missing_ok=True)
         if number < 0:
             if fault or not accepted:
-                raise SystemExit(f"{target.name}: the undamaged files are refused ({fault}); mend this script")
+                raise SystemExit(f"{target.name}: the undamaged files are refused ({fault}); fix this script")
             continue
         for what, happened in (("tried", True), ("accepted", accepted and not fault), ("failed", bool(fault))):
             counts[target.name][what] += happened

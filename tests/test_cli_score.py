@@ -114,7 +114,7 @@ def test_bad_input(tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixtu
     assert "is the name of a system" in score_tags(name="2ap-aux")
     assert "has no SNR of 10 dB, only 0, 20" in score_tags(snr="10")
     assert "has no fold 5; it has 1, 2, 3, 4" in score_tags(fold="5")
-    assert "expected numbers such as" in score_tags(snr="nan")
+    assert "expected values such as" in score_tags(snr="nan")
     assert "no such run and no such file" in fails(capsys, tmp_path, "score", "nowhere.csv")
     assert "--name: goes with predictions" in fails(capsys, tmp_path, "score", "--name", "x")
     assert "(did you mean 'fake'?)" in fails(capsys, tmp_path, "score", "--dataset", "fakes")

@@ -184,7 +184,7 @@ def test_other_data_are_refused(theirs: Path, tmp_path: Path) -> None:
 def test_other_labels_are_refused(theirs: Path, ours: Path) -> None:
     strong = ours / "datasets" / "fake" / "labels" / "strong.tsv"
     strong.write_text(strong.read_text().replace("\t0.75\t", "\t0.74\t"))
-    with pytest.raises(InputError, match="scored against other labels of fold 4"):
+    with pytest.raises(InputError, match=r"strong\.tsv: differs from its digest in dataset\.json"):
         score(workspace=ours, add=theirs / "lab.json")
 
 

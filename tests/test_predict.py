@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from fake_dataset import CLASSES, fake_dataset
+from fake_dataset import CLASSES, fake_dataset, write_fake_info
 from safetensors.torch import load_file as mapped_file
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -46,6 +46,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for row in range(36, 48):
         features[row] = logmel(clip(row), dataset.recipe.features, RATE)
     np.save(path, features)
+    info = dataset.info
+    write_fake_info(dataset.path, info.name, info.made, dataset.recipe, dataset.manifest, dataset.snrs)
     return train(workspace=workspace, system="2ap-aux", snr=20, epochs=1, precision="32")[0]
 
 
@@ -279,7 +281,7 @@ def bad_audio(folder: Path) -> dict[str, str]:
     return {
         "empty.wav": "holds no samples",
         "text.wav": "not readable as audio",
-        "nan.wav": "holds samples that are no numbers",
+        "nan.wav": "holds NaN or infinite samples",
         "absent.wav": "no such audio file",
     }
 

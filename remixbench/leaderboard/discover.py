@@ -20,7 +20,8 @@ from remixbench.progress import Progress
 
 RUN_FILE = "run.json"
 MAX_NAME = 100
-SETTINGS = ("options", "alpha", "fraction", "epochs", "batch_size", "learning_rate", "width", "select", "precision")
+SETTINGS = ("options", "alpha", "fraction", "epochs", "batch_size", "learning_rate", "width", "select", "precision",
+            "optimizer", "weight_decay", "schedule", "augment", "ema", "early_stopping", "gradient_clip")  # fmt: skip
 """What of run.json tells two rows of one system apart; SNR, fold and seed are what a row is averaged over."""
 RECIPE_SETTINGS = ("epochs", "batch_size", "learning_rate", "width")
 """Settings that the recipe has a value for; another one is flagged."""
@@ -136,9 +137,9 @@ def flags_of(info: dict[str, Any], dataset: Dataset) -> tuple[Flag, ...]:
         usual, here = getattr(dataset.recipe.training, key), info.get(key)
         if here is not None and here != usual:
             flags.append(Flag(code="setting", text=f"{key.replace('_', ' ')} {here:g}, the recipe has {usual:g}"))
-    known = {flag.text for flag in flags}
-    for flag in info.get("flags", []):  # what only training knows, such as a system's own defaults or its validation
-        if flag["text"] not in known:
+    known = ("epoch chosen", "last epoch", "trained on", *(key.replace("_", " ") for key in RECIPE_SETTINGS))
+    for flag in info.get("flags", []):  # what only training knows: its other settings, a validation part that shares
+        if not flag["text"].startswith(known):
             flags.append(Flag(code=flag["code"], text=flag["text"]))
     return tuple(flags)
 

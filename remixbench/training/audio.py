@@ -49,7 +49,7 @@ def prepare(audio: NDArray[np.floating], rate: int, wanted: int, origin: str) ->
     Raises
     ------
     InputError
-        Naming `origin`, if there are no samples, they are no numbers, or the rate is none.
+        Naming `origin`, if there are no samples, they are NaN or infinite, or the rate is none.
     """
     if not isinstance(audio, np.ndarray):
         raise InputError(f"{origin}: expected an array of samples, found {type(audio).__name__}")
@@ -62,7 +62,7 @@ def prepare(audio: NDArray[np.floating], rate: int, wanted: int, origin: str) ->
     if rate < 1:
         raise InputError(f"{origin}: a rate of {rate} Hz, expected 1 or more")
     if not np.isfinite(audio).all():
-        raise InputError(f"{origin}: holds samples that are no numbers; mend or leave out the recording")
+        raise InputError(f"{origin}: holds NaN or infinite samples; repair or leave out the recording")
     if (peak := float(np.abs(audio).max())) > LOUDEST:
         raise InputError(f"{origin}: holds samples of {peak:g}, expected -1 to 1; divide by the range of its integers")
     mono = np.asarray(audio, np.float32) if audio.ndim == 1 else audio.mean(axis=1, dtype=np.float32)

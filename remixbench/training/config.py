@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from remixbench.dataset.dataset import as_tuple
 from remixbench.errors import InputError, unknown
 from remixbench.files import sha256
-from remixbench.systems.registry import OptionValue, resolve_options, spec
+from remixbench.systems.registry import OptionValue, resolve_options, source_digest, spec
 
 if TYPE_CHECKING:
     from remixbench.dataset.dataset import Dataset
@@ -115,10 +115,11 @@ class TrainConfig:
     def digest(self, data: str) -> str:
         """Return the identity of the run on the data of digest `data`, in hexadecimal.
 
-        Another version of a package that adds the system makes another run.
+        A changed source file of a third-party system, or another version of its package, makes another run.
         """
         known = spec(self.system)
-        parts = [self.to_json(), data] + ([known.package, known.version] if known.package else [])
+        sources = source_digest(known)
+        parts = [self.to_json(), data, *([known.package, known.version, sources] if sources or known.package else [])]
         return sha256(json.dumps(parts, sort_keys=True).encode())
 
 
@@ -154,15 +155,16 @@ def flags(config: TrainConfig, recipe: Recipe) -> list[dict[str, str]]:
     return found
 
 
-def data_digest(dataset: Dataset) -> str:
-    """Return a digest of what of a data set reaches a network: manifest, sources, classes, mixing, features.
+def data_digest(dataset: Dataset, snr: float) -> str:
+    """Return a digest of what of a data set reaches a network at `snr` dB: manifest, classes, settings and log-mel.
 
-    The list of ratios made is left out: making one more changes nothing for the others.
+    The list of SNRs made is left out: making one more changes nothing for the others.
     """
     mix = dataset.recipe.mix.model_dump(mode="json")
     del mix["snrs"]
     features = dataset.recipe.features.model_dump(mode="json")
-    parts = [dataset.manifest_digest, dataset.info.source_digests, dataset.classes, mix, features]
+    log_mel = dataset.features_digest(snr)
+    parts = [dataset.manifest_digest, dataset.info.source_digests, dataset.classes, mix, features, log_mel]
     return sha256(json.dumps(parts, sort_keys=True).encode())
 
 

@@ -118,6 +118,7 @@ def load_splits(dataset: Dataset, config: TrainConfig, device: torch.device) -> 
             f" to choose the epoch on and {len(rows.test)} to test on; make a larger data set"
         )
     features = dataset.features(config.snr)
+    dataset.verify_features(config.snr, np.concatenate([rows.train, rows.validation, rows.test]))
     standardisation = fit_standardisation(features, rows.train)
     if not (np.isfinite(standardisation.mean).all() and np.isfinite(standardisation.std).all()):
         raise InputError(

@@ -147,7 +147,7 @@ def _acquire(
     workspace: Path, context: RunContext, config: TrainConfig, held: ExitStack, rerun: bool
 ) -> tuple[Path, RunInfo]:
     """Lock the run while `held` lasts; returns its folder and run.json."""
-    digest = config.digest(data_digest(context.dataset))
+    digest = config.digest(data_digest(context.dataset, config.snr))
     locks = workspace / "runs" / context.dataset.name / ".locks"
     locks.mkdir(parents=True, exist_ok=True)
     held.enter_context(FileLock(locks / f"{digest[:16]}.lock", timeout=0))

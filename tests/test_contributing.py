@@ -1,0 +1,58 @@
+"""The table "Where is ...?" of docs/contributing.md names files and definitions that exist, at most two each."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "contributing.md"
+
+
+def table() -> list[tuple[str, str]]:
+    section = PAGE.read_text(encoding="utf-8").split("## Where is ...?")[1].split("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")]
+    return [(question, answer) for question, answer in rows if answer not in ("where", "---")]
+
+
+def definitions(file: Path) -> set[str]:
+    """Names of the functions, classes and constants at the top level of a module."""
+    names: set[str] = set()
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign):
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            names.add(node.target.id)
+    return names
+
+
+def test_the_table_has_every_kind_of_question() -> None:
+    questions = " ".join(question for question, _ in table())
+    for word in (
+        "download",
+        "SNR",
+        "plan",
+        "resume",
+        "2ap-aux",
+        "augmentation",
+        "PSDS",
+        "confidence interval",
+        "metric",
+    ):
+        assert word in questions
+
+
+@pytest.mark.parametrize(("question", "answer"), table(), ids=[question for question, _ in table()])
+def test_every_answer_names_files_and_definitions_that_exist(question: str, answer: str) -> None:
+    places = answer.split("; ")
+    assert 1 <= len(places) <= 2, f"{question}: more than two files to open"
+    for place in places:
+        file, *names = re.findall(r"`([^`]+)`", place)
+        path = ROOT / "remixbench" / file
+        assert path.is_file(), f"{question}: no file {file}"
+        assert set(names) <= definitions(path), f"{question}: {sorted(set(names) - definitions(path))} not in {file}"
