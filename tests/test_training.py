@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fake_dataset import CLASSES, fake_dataset
+from fake_dataset import CLASSES, fake_dataset, write_fake_info
 from filelock import FileLock, Timeout
 from safetensors.torch import load_file
 from sklearn.metrics import average_precision_score
@@ -349,12 +349,22 @@ def test_a_training_that_diverges_says_so(tmp_path: Path, batch_size: int, found
         train(workspace=tmp_path, system="2ap-aux", snr=20, alpha=1e39, batch_size=batch_size, precision="32")
 
 
-def test_features_that_are_no_numbers_are_named(tmp_path: Path) -> None:
+def test_altered_features_are_refused(tmp_path: Path) -> None:
     fake_dataset(tmp_path)
+    path = tmp_path / "datasets" / "fake" / "snr_20" / "logmel.npy"
+    np.save(path, np.load(path)[::-1])
+    with pytest.raises(InputError, match=r"logmel\.npy: the log-mel of clip \d+ was altered since it was made"):
+        train(workspace=tmp_path, system="gap", snr=20)
+
+
+def test_nan_features_are_named(tmp_path: Path) -> None:
+    dataset = fake_dataset(tmp_path)
     path = tmp_path / "datasets" / "fake" / "snr_20" / "logmel.npy"
     features = np.load(path)
     features[3, 4, 5] = np.nan
     np.save(path, features)
+    info = dataset.info
+    write_fake_info(dataset.path, info.name, info.made, dataset.recipe, dataset.manifest, dataset.snrs)
     with pytest.raises(InputError, match="the log-mel at 20 dB holds NaN or infinity"):
         train(workspace=tmp_path, system="gap", snr=20)
 

@@ -32,8 +32,8 @@ FILTER_BANDS = (3, 6)
 """The fewest and the most points between which a filter is linear."""
 FILTER_DB = 6.0
 """The largest gain of a filter, and the largest loss."""
-LOG_PER_DB = math.log(10) / 10
-"""Natural logarithm of power per dB, the unit of log-mel."""
+LOG_PER_DB = math.log(10) / 20
+"""Natural logarithm of magnitude per dB: log-mel is the logarithm of a magnitude."""
 
 
 @dataclass(frozen=True)
