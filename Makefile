@@ -1,4 +1,4 @@
-# make demo: the whole road on the built-in recipe.  make test: the whole suite.  Both set up what they need.
+# make demo: the whole pipeline on the built-in recipe.  make test: the whole suite.  Both set up what they need.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin

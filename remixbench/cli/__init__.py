@@ -20,10 +20,10 @@ COMMANDS = {
     "verify": "Check every file of a data set against its manifest.",
     "export": "Write a data set in the form that other tools read.",
     "train": "Train systems on a data set.",
-    "predict": "Say what a trained system hears in audio files.",
+    "predict": "Predict the tags and events of audio files with a trained system.",
     "score": "Score runs or anyone's predictions; rewrite the leaderboard.",
     "report": "Make the leaderboard as one self-contained HTML page.",
-    "show": "Draw a clip, or what a trained system makes of it.",
+    "show": "Draw a clip, or the outputs of a trained system for it.",
     "recipes": "List the built-in recipes.",
     "systems": "List the systems that can be trained.",
 }
@@ -70,7 +70,7 @@ class Commands(click.Group):
     metavar="DIR",
     help="Where sources, data sets, runs and leaderboards lie. [default: .]",
 )
-@click.option("-v", "--verbose", is_flag=True, help="Say more; show tracebacks.")
+@click.option("-v", "--verbose", is_flag=True, help="Print more; show tracebacks.")
 @click.option("-q", "--quiet", is_flag=True, help="Only results and errors.")
 @click.version_option(__version__, prog_name="remixbench")
 @click.pass_context

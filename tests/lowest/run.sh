@@ -12,7 +12,7 @@ if [ $# -eq 0 ]; then
         tests/test_shards.py tests/test_verify.py tests/test_mix.py tests/test_features.py tests/test_labels.py \
         tests/test_scoring_tagging.py tests/test_scoring_detection.py tests/test_scoring_readers.py \
         tests/test_leaderboard.py tests/test_cli_score.py tests/test_systems.py tests/test_training.py \
-        tests/test_predict.py tests/test_figures.py tests/test_report.py tests/test_download.py tests/test_package.py \
+        tests/test_predict.py tests/test_plots.py tests/test_report.py tests/test_download.py tests/test_package.py \
         tests/test_cli_frame.py tests/test_maps.py tests/test_parts.py tests/test_fuzz.py
 fi
 if [ ! -x "$dir/bin/python" ]; then
