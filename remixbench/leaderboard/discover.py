@@ -137,10 +137,8 @@ def flags_of(info: dict[str, Any], dataset: Dataset) -> tuple[Flag, ...]:
         usual, here = getattr(dataset.recipe.training, key), info.get(key)
         if here is not None and here != usual:
             flags.append(Flag(code="setting", text=f"{key.replace('_', ' ')} {here:g}, the recipe has {usual:g}"))
-    known = ("epoch chosen", "last epoch", "trained on", *(key.replace("_", " ") for key in RECIPE_SETTINGS))
-    for flag in info.get("flags", []):  # what only training knows: its other settings, a validation part that shares
-        if not flag["text"].startswith(known):
-            flags.append(Flag(code=flag["code"], text=flag["text"]))
+    # what only training knows: how it differs from the system's own training, a validation part that shares recordings
+    flags += [Flag(**flag) for flag in info.get("flags", []) if flag["code"] in ("training", "validation")]
     return tuple(flags)
 
 

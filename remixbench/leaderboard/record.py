@@ -60,6 +60,7 @@ FLAGS = {
     "last-epoch": "No epoch was chosen: the network is as it was after the last one.",
     "fraction": "Trained on a part of the training clips; to be compared with rows of the same part.",
     "setting": "Trained with another setting than the benchmark's; not its standard score.",
+    "training": "Trained in another way than the system comes with; not its standard score.",
 }
 """What a flag means for a reader, by its code; the text of a flag of another code says it all."""
 

@@ -151,7 +151,7 @@ def flags(config: TrainConfig, recipe: Recipe) -> list[dict[str, str]]:
         here = getattr(config, name)
         if here != usual:
             text = f"{name.replace('_', ' ')} {_plain(here)}, default {_plain(usual)}"
-            found.append({"code": "setting", "text": text})
+            found.append({"code": "training" if name in RELEASED else "setting", "text": text})
     return found
 
 
