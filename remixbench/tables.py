@@ -167,13 +167,14 @@ def parse_table(
     if header is None:
         raise InputError(f"{path}: empty, expected a header line")
     if lenient:
-        _check_header(path, header)
+        check_header(path, header)
     table = Table(path, tuple(header), rows, lines, sha256(data))
     table.require_columns(columns)
     return table
 
 
-def _check_header(path: Path, header: list[str]) -> None:
+def check_header(path: Path, header: Sequence[str]) -> None:
+    """Raise InputError where a column has no name, or the name of another."""
     seen: set[str] = set()
     for place, name in enumerate(header, 1):
         if not name.strip():
@@ -211,18 +212,22 @@ def decode(path: Path, data: bytes) -> str:
 
 
 def number(text: str, path: Path, line: int, column: str) -> float:
-    """Return the finite number that a field holds.
+    """Return the finite number that a field holds; InputError names file, line and column, as `parse_number`."""
+    return parse_number(text, f"{path}, line {line}, column '{column}'")
+
+
+def parse_number(text: str, at: str) -> float:
+    """Return the finite number that a text holds; `at` is its place, for messages.
 
     Raises
     ------
     InputError
-        If the field is empty, not a number, or not finite; names file, line and column.
+        If the text is empty, not a number, or not finite.
     """
     if _NUMBER.fullmatch(text):
         value = float(text)
         if value - value == 0:
             return value
-    at = f"{path}, line {line}, column '{column}'"
     if not text:
         raise InputError(f"{at}: empty, expected a number")
     shown = text if len(text) <= _LONGEST_FIELD else text[:_LONGEST_FIELD] + "..."

@@ -18,10 +18,11 @@ from remixbench.dataset.checkpoint import Checkpoint, block_count
 from remixbench.dataset.dataset import Dataset, read_digests
 from remixbench.dataset.excerpts import StoredExcerpts
 from remixbench.dataset.info import FILES, DatasetInfo, write_info
-from remixbench.dataset.manifest import number, to_csv
+from remixbench.dataset.manifest import number
 from remixbench.dataset.spec import DatasetSpec, logmel_file
 from remixbench.errors import InputError
 from remixbench.files import remove_temp_files, sha256, write_bytes
+from remixbench.tables import format_table
 
 LIBRARIES = ("numpy", "scipy", "librosa", "soxr", "soundfile", "pyloudnorm", "joblib")
 LEVEL_DECIMALS = 3
@@ -55,7 +56,7 @@ def finalize(spec: DatasetSpec, info: DatasetInfo | None, checkpoint: Checkpoint
     if recordings is not None:
         available = {key: excerpts.facts(key).available for key in spec.manifest.excerpts}
         write_bytes(staged / "labels" / "strong.tsv", labels.strong(target.recipe, clips, spec.filenames, available))
-        write_bytes(staged / RECORDINGS, to_csv(("kind", "file", "sha256"), recordings))
+        write_bytes(staged / RECORDINGS, format_table(("kind", "file", "sha256"), recordings))
     write_bytes(staged / "labels" / "weak.tsv", labels.weak(clips, spec.filenames))
     write_bytes(staged / "labels" / "durations.tsv", labels.durations(target.recipe, spec.filenames))
     write_bytes(staged / "ATTRIBUTION.csv", labels.attribution(spec.manifest, spec.scenes, spec.events))
@@ -175,7 +176,7 @@ def _merge(
                 kept.setdefault(key, []).append((clip, snr, *rest))
     merged = kept | made
     order = sorted(merged, key=lambda key: (key[0], position[key[1]]))
-    write_bytes(staged / name, to_csv(header, [row for key in order for row in merged[key]]))
+    write_bytes(staged / name, format_table(header, [row for key in order for row in merged[key]]))
 
 
 def _info(spec: DatasetSpec, before: DatasetInfo | None, snrs: Sequence[float], staged: Path) -> DatasetInfo:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from remixbench.dataset.manifest import Clip, Event, ExcerptKey, Manifest, number, to_csv
+from remixbench.dataset.manifest import Clip, Event, ExcerptKey, Manifest, number
 from remixbench.recipe import Recipe
 from remixbench.sources.catalogue import Catalogue
+from remixbench.tables import format_table
 
 # where scenes come from and on which terms, as their records say
 SCENE_TERMS = {
@@ -42,7 +43,7 @@ def strong(
             seconds = event_seconds(event, available[event.file, event.start], recipe.mix.duration)
             offset = round(event.onset + seconds, DECIMALS)
             rows.append((name, number(round(event.onset, DECIMALS)), number(offset), event.label))
-    return to_csv(("filename", "onset", "offset", "event_label"), rows, "\t")
+    return format_table(("filename", "onset", "offset", "event_label"), rows, "\t")
 
 
 def weak(clips: Sequence[Clip], filenames: Sequence[str]) -> bytes:
@@ -73,4 +74,4 @@ def attribution(manifest: Manifest, scenes: Catalogue, events: Catalogue) -> byt
     licence, url = SCENE_TERMS.get(scenes.source, ("unknown", ""))
     named = sorted({(clip.scene_file, clip.scene_label) for clip in manifest.clips})
     rows += [("scene", file, label, url or scenes.source, licence) for file, label in named]
-    return to_csv(("kind", "file", "label", "source_url", "licence"), rows)
+    return format_table(("kind", "file", "label", "source_url", "licence"), rows)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from remixbench.errors import InputError
 from remixbench.files import sha256, write_bytes
+from remixbench.tables import format_table
 
 CLIP_COLUMNS = ("clip_id", "fold", "scene_file", "scene_label", "scene_location")
 EVENT_COLUMNS = ("clip_id", "event_index", "event_file", "event_label", "onset", "max_duration")
@@ -101,12 +102,12 @@ class Manifest:
             for c in self.clips
         ]
         files = {
-            "clips.csv": to_csv(CLIP_COLUMNS + ("scene_start",) * cut, clip_rows),
-            "events.csv": to_csv(header, rows),
+            "clips.csv": format_table(CLIP_COLUMNS + ("scene_start",) * cut, clip_rows),
+            "events.csv": format_table(header, rows),
         }
         if self.clips and self.clips[0].roles:
             folds = tuple(f"fold_{k + 1}" for k in range(len(self.clips[0].roles)))
-            files["roles.csv"] = to_csv(("clip_id", *folds), [(c.id, *c.roles) for c in self.clips])
+            files["roles.csv"] = format_table(("clip_id", *folds), [(c.id, *c.roles) for c in self.clips])
         return files
 
     @cached_property
@@ -142,15 +143,6 @@ class Manifest:
 def number(value: float) -> str:
     """Write a number of seconds or decibels the shortest exact way, with a point: 0.5, 3.0."""
     return repr(float(value))
-
-
-def to_csv(header: Sequence[str], rows: Sequence[Sequence[object]], separator: str = ",") -> bytes:
-    r"""Return a table as UTF-8 with `\n` line ends, quoting only what needs it."""
-    text = io.StringIO()
-    writer = csv.writer(text, delimiter=separator, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue().encode("utf-8")
 
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:

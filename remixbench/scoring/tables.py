@@ -5,24 +5,13 @@ A table keeps the number of the line that each row stood on, so that errors can 
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from remixbench.errors import InputError
-
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
-_LONGEST_FIELD = 60
+from remixbench.tables import check_header, decode, parse_number
 
 
 @dataclass(frozen=True)
@@ -48,17 +37,7 @@ def read_text(path: Path) -> str:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
-    if encoding == "utf-8" and len(data) >= 4:
-        encoding = {(0, 1): "utf-16-be", (1, 0): "utf-16-le"}.get((data[0] and 1, data[1] and 1), "utf-8")
-    try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError as error:
-        where = f"byte {error.start}"
-        raise InputError(f"{path}: not text in {encoding} ({where}); save it as UTF-8") from None
-    if "\0" in text:
-        raise InputError(f"{path}: holds nul characters, so it is not a text table; save it as UTF-8 text")
-    return text
+    return decode(path, data)
 
 
 def read_table(path: Path) -> Table:
@@ -104,18 +83,8 @@ def parse_table(path: Path, text: str) -> Table:
         raise InputError(f"{path}: line {reader.line_num} is broken ({error})") from None
     if header is None:
         raise InputError(f"{path}: its lines hold nothing but separators, expected a header line")
-    _check_header(path, header)
+    check_header(path, header)
     return Table(path, header, rows, lines)
-
-
-def _check_header(path: Path, header: tuple[str, ...]) -> None:
-    seen: set[str] = set()
-    for place, name in enumerate(header, 1):
-        if not name:
-            raise InputError(f"{path}: column {place} of the header has no name")
-        if name in seen:
-            raise InputError(f"{path}: two columns are named '{name}'; leave one")
-        seen.add(name)
 
 
 def number(text: str, path: Path, line: int, column: str) -> float:
@@ -126,16 +95,4 @@ def number(text: str, path: Path, line: int, column: str) -> float:
     InputError
         If the field is empty, not a number, or not finite; names file, line and column.
     """
-    if _NUMBER.fullmatch(text):
-        value = float(text)
-        if value - value == 0:
-            return value
-    at = f"{path}: line {line}, column '{column}'"
-    if not text:
-        raise InputError(f"{at}: empty, expected a number")
-    shown = text if len(text) <= _LONGEST_FIELD else text[:_LONGEST_FIELD] + "..."
-    if text.lower().lstrip("+-") in ("nan", "inf", "infinity") or _NUMBER.fullmatch(text):
-        raise InputError(f"{at}: {shown} is not finite, expected a number")
-    if _NUMBER.fullmatch(text.replace(",", ".", 1)):
-        raise InputError(f"{at}: {shown!r} has a decimal comma, write a decimal point")
-    raise InputError(f"{at}: {shown!r} is not a number")
+    return parse_number(text, f"{path}: line {line}, column '{column}'")

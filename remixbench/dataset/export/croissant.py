@@ -9,9 +9,9 @@ from typing import Any
 
 from remixbench.dataset.export.card import CITATION, PAPER, terms
 from remixbench.dataset.export.clips import Export, ExportedClip
-from remixbench.dataset.manifest import to_csv
 from remixbench.files import sha256, write_bytes, write_json
 from remixbench.progress import Progress
+from remixbench.tables import format_table
 
 CONTEXT: dict[str, Any] = {
     "@language": "en", "@vocab": "https://schema.org/", "sc": "https://schema.org/",
@@ -39,10 +39,10 @@ def write_croissant(export: Export, clips: dict[float, list[ExportedClip]], prog
     """Write croissant.json, clips.csv (split and weak labels) and events.csv (strong labels and levels, per SNR)."""
     first = next(iter(clips.values()))
     tables = {
-        "clips": to_csv(
+        "clips": format_table(
             list(CLIP_COLUMNS), [(c.audio.name, c.split, c.fold, c.scene, ",".join(c.labels)) for c in first]
         ),
-        "events": to_csv(
+        "events": format_table(
             list(EVENT_COLUMNS),
             [
                 (clip.audio.name, f"{snr:.12g}", event.onset, event.offset, event.label, _blank(event.snr))
