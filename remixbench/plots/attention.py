@@ -199,7 +199,7 @@ def _clip_scores(axes: Axes, view: ClipLike, scores: Array, labels: Sequence[str
     handles = [
         Patch(facecolor=ACCENT, label="in the clip"),
         Patch(facecolor=FAINT, label="not in the clip"),
-        Patch(facecolor="white", edgecolor=INK, linewidth=0.8, label="reference event in (f), (g)"),
+        Patch(facecolor="white", edgecolor=INK, linewidth=0.8, label="reference event"),
     ]
     legend = axes.legend(
         handles=handles, loc="upper left", bbox_to_anchor=(-0.05, -0.11), fontsize=6, frameon=False,
