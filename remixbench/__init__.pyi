@@ -5,6 +5,7 @@ from .dataset.dataset import Dataset, find_dataset, load_dataset
 from .dataset.export.export import export
 from .dataset.make import make
 from .dataset.plan import plan
+from .dataset.shifts import probe_shifts
 from .dataset.splits import splits
 from .dataset.verify import verify
 from .errors import InputError, RemixbenchError
@@ -37,6 +38,7 @@ __all__ = [
     "make",
     "plan",
     "predict",
+    "probe_shifts",
     "report",
     "score",
     "scoring",

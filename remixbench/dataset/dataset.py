@@ -150,6 +150,20 @@ class Dataset:
             return np.array([clip.roles[fold - 1] for clip in self.clips])
         return np.where(self.folds == fold, "test", "train")
 
+    def test_rows(self, fold: int) -> NDArray[np.int64]:
+        """Return the rows of the clips that are tested in `fold`, ascending.
+
+        Raises
+        ------
+        InputError
+            If the data set has no such fold.
+        """
+        folds = self.manifest.folds
+        if fold not in folds:
+            raise InputError(f"{self.path}: has no fold {fold}; it has {', '.join(map(str, folds))}")
+        tested = self.roles(fold) == "test" if self.clips[0].roles else self.folds == fold
+        return np.flatnonzero(tested)
+
     def strong(self) -> list[tuple[str, float, float, str]]:
         """Return labels/strong.tsv as rows (filename, onset, offset, event_label); clips without events have none."""
         return [

@@ -76,11 +76,7 @@ def read_fold_reference(dataset: Dataset, fold: int) -> FoldReference:
     InputError
         If the data set has no such fold, or its labels are broken.
     """
-    folds = dataset.manifest.folds
-    if fold not in folds:
-        raise InputError(f"{dataset.path}: has no fold {fold}; it has {', '.join(map(str, folds))}")
-    roles = bool(dataset.clips[0].roles)
-    rows = np.flatnonzero(dataset.roles(fold) == "test" if roles else dataset.folds == fold)
+    rows = dataset.test_rows(fold)
     clips = [dataset.clips[row] for row in rows]
     reference = read_reference(
         dataset.path / "labels",
