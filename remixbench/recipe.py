@@ -7,6 +7,7 @@ data set (Deshmukh, Raj, Singh, Interspeech 2021), so that a recipe of one's own
 from __future__ import annotations
 
 import math
+import os
 import reprlib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -25,6 +26,10 @@ from pydantic import (
 )
 
 from remixbench.errors import InputError, nearest, unknown
+from remixbench.files import read_bytes
+
+MAX_BYTES = 1 << 20
+"""The largest recipe that is read."""
 
 Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
 Decibels = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]
@@ -318,11 +323,11 @@ def load_recipe(name_or_file: str | Path) -> Recipe:
         path = built_in[text]
     else:
         path = Path(name_or_file)
+        if not os.path.exists(path):
+            raise InputError(f"{path}: no such recipe file; `remixbench recipes` lists the built-in ones")
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such recipe file; `remixbench recipes` lists the built-in ones") from None
-    except (OSError, RecursionError, ValueError, TypeError, AttributeError, LookupError) as error:
+        content = yaml.load(read_bytes(path, MAX_BYTES).decode("utf-8"), Loader=_UniqueKeys)
+    except (RecursionError, ValueError, TypeError, AttributeError, LookupError) as error:
         # PyYAML lets errors of its own conversions escape, such as that of `!!timestamp x`
         raise InputError(f"{path}: not readable as a recipe ({error})") from None
     except yaml.YAMLError as error:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +123,38 @@ def test_yaml_whose_aliases_multiply_ends_at_once(tmp_path: Path) -> None:
     (tmp_path / "bomb.yaml").write_text("\n".join([*lines, "name: *a11", "description: d"]))
     with pytest.raises(InputError, match=r"bomb.yaml: unknown key 'a0'"):
         load_recipe(tmp_path / "bomb.yaml")
+
+
+def test_pipes_in_place_of_files_are_refused_and_not_waited_for(copied: Dataset, tmp_path: Path) -> None:
+    from remixbench.leaderboard.evaluate_run import digests_of
+    from remixbench.recipe import load_recipe
+    from remixbench.training.storage import read_checkpoint
+
+    def pipe(path: Path) -> Path:
+        path.unlink(missing_ok=True)
+        os.mkfifo(path)
+        return path
+
+    pipe(copied.path / "snr_10" / "logmel.npy")
+    readers: list[tuple[Callable[[], object], str]] = [
+        (lambda: copied.features(10), "logmel.npy"),
+        (lambda: load_recipe(pipe(tmp_path / "r.yaml")), "r.yaml"),
+        (lambda: load_recipe(Path("/dev/zero")), "/dev/zero"),
+        (lambda: digests_of([pipe(tmp_path / "tags.csv")]), "tags.csv"),
+        (lambda: read_checkpoint(pipe(tmp_path / "checkpoint.pt").parent, "0"), "checkpoint.pt"),
+    ]
+    pipe(copied.path / "manifest" / "clips.csv")
+    readers.append((lambda: Dataset.open(copied.path), "clips.csv"))
+    for read, name in readers:
+        with pytest.raises(InputError, match=rf"{name}: is a pipe or device, expected a regular file"):
+            read()
+
+
+def test_a_pipe_in_place_of_log_mel_is_made_again(
+    made: Dataset, copied: Dataset, corpus: Path, tiny_recipe: Recipe
+) -> None:
+    path = copied.path / "snr_10" / "logmel.npy"
+    path.unlink()
+    os.mkfifo(path)
+    make(recipe=tiny_recipe, sources=corpus, out=copied.path, jobs=1, stems=True)
+    assert differing(tree(made.path), tree(copied.path)) == []

@@ -52,7 +52,7 @@ def test_a_recipe_written_out_is_read_as_the_same(tiny_recipe: Recipe, tmp_path:
         ("remix2018", r"unknown recipe 'remix2018' \(did you mean 'remix2019'\?\); there are: mini, remix2019, "),
         ("zzz", "unknown recipe 'zzz'; there are: mini, "),
         ("nowhere.yaml", "nowhere.yaml: no such recipe file; `remixbench recipes` lists the built-in ones"),
-        ("/", "/: not readable as a recipe"),
+        ("/", "/: is a folder, expected a file"),
     ],
 )
 def test_a_recipe_that_is_not_there(name: str, message: str) -> None:

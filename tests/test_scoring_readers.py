@@ -1,7 +1,9 @@
 """The four forms of predictions: read whatever the separators, encodings and order; refused with one clear line."""
 
 import io
+import os
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -278,3 +280,20 @@ def test_an_array_that_asks_for_too_much_memory_is_refused_before_it_is_read(tmp
         for name, data in (members | {"scores.npy": stream.getvalue()}).items():
             archive.writestr(name, data)
     assert "needs 360,000,000,000 bytes, expected at most" in refused(path, reference)
+
+
+def test_an_array_larger_than_the_data_set_needs_is_refused(tmp_path, reference):
+    # 3 clips of 10 s, 3 classes, up to 1000 float64 frames per second
+    save(tmp_path / "frames.npz", np.zeros((3, 20_001, 3), np.float64))
+    message = refused(tmp_path / "frames.npz", reference)
+    assert "'scores' has shape (3, 20001, 3) and needs 1,440,072 bytes, expected at most 720,000" in message
+
+
+@pytest.mark.parametrize("name", ["tags.csv", "frames.npz", "scores"])
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path, reference, name):
+    os.mkfifo(tmp_path / name)
+    assert "is a pipe or device, expected a regular file" in refused(tmp_path / name, reference)
+
+
+def test_an_endless_device_is_refused(reference):
+    assert "/dev/zero: is a pipe or device, expected a regular file" in refused(Path("/dev/zero"), reference)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from remixbench.dataset.info import DatasetInfo, read_info
 from remixbench.dataset.manifest import Clip, Manifest, read_manifest
 from remixbench.errors import InputError, nearest
-from remixbench.files import read_json, sha256
+from remixbench.files import check_regular, read_bytes, read_json, sha256
 from remixbench.recipe import Recipe
 
 REMEDY = "restore it, or run the `remixbench make` that made the data set, which makes it again"
@@ -179,8 +179,8 @@ class Dataset:
     def _labels(self, name: str, columns: int) -> list[list[str]]:
         path = self.path / "labels" / name
         try:
-            rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8")), delimiter="\t"))[1:]
-        except (OSError, UnicodeDecodeError) as error:
+            rows = list(csv.reader(io.StringIO(read_bytes(path).decode("utf-8")), delimiter="\t"))[1:]
+        except UnicodeDecodeError as error:
             raise InputError(f"{path}: not readable ({error}); make the data set again") from None
         for line, row in enumerate(rows, start=2):
             if len(row) != columns:
@@ -274,6 +274,7 @@ class Dataset:
         self.require_snr(snr)
         path = self.path / snr_folder(snr) / "logmel.npy"
         try:
+            check_regular(path)
             array: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
         except FileNotFoundError:
             raise InputError(f"{path}: not there; run `remixbench make` without --no-features") from None

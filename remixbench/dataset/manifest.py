@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 
 from remixbench.errors import InputError
-from remixbench.files import sha256, write_bytes
+from remixbench.files import MAX_BYTES, check_regular, read_bytes, sha256, write_bytes
 from remixbench.tables import format_table
 
 CLIP_COLUMNS = ("clip_id", "fold", "scene_file", "scene_label", "scene_location")
@@ -207,7 +207,7 @@ def _check_sums(folder: Path, contents: dict[str, bytes]) -> None:
     path = folder / "SHA256SUMS"
     if not path.exists():
         return
-    lines = [line.split(maxsplit=1) for line in path.read_text("utf-8", errors="replace").splitlines()]
+    lines = [line.split(maxsplit=1) for line in read_bytes(path).decode("utf-8", "replace").splitlines()]
     sums = {line[1]: line[0] for line in lines if len(line) == 2}
     for name, data in contents.items():
         if sums.get(name) != sha256(data):
@@ -219,6 +219,7 @@ def _check_sums(folder: Path, contents: dict[str, bytes]) -> None:
 
 def _bytes(path: Path) -> bytes:
     try:
+        check_regular(path, MAX_BYTES)
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: not readable ({error.strerror}); a manifest has clips.csv and events.csv") from None

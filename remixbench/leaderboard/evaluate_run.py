@@ -19,6 +19,7 @@ from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.masks import active_frames, class_masks, ideal_binary_mask
 from remixbench.dataset.mix import Stems
 from remixbench.errors import InputError
+from remixbench.files import check_regular
 from remixbench.leaderboard.record import (
     METRICS_FILE,
     MIN_DEFINED,
@@ -150,7 +151,7 @@ def digests_of(paths: Sequence[Path]) -> dict[str, str]:
     Raises
     ------
     InputError
-        If a file is missing or unreadable, or two have the same name.
+        If a file is missing, unreadable or not a regular file, or two have the same name.
     """
     files: dict[str, str] = {}
     for path in paths:
@@ -160,6 +161,7 @@ def digests_of(paths: Sequence[Path]) -> dict[str, str]:
             if file.name in files:
                 raise InputError(f"{file}: two files of that name are given; give each once")
             try:
+                check_regular(file)
                 with file.open("rb") as stream:
                     files[file.name] = hashlib.file_digest(stream, "sha256").hexdigest()
             except OSError as error:

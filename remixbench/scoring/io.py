@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from remixbench.errors import InputError, nearest, unknown
+from remixbench.files import check_regular
 from remixbench.scoring.tables import Table, number, parse_table, read_table, read_text
 from remixbench.scoring.types import (
     DECIMALS,
@@ -34,6 +35,8 @@ MAP_KEYS = ("clip", "label", "maps")
 MAPS = "maps.npz"
 MAX_ARRAY_BYTES = 4 << 30
 """The largest array that is read: frame scores at 500 frames per second of 2,000 clips of 10 s and 41 classes fit."""
+MAX_FRAME_RATE = 1000
+"""Frames per second that frame scores may have at most."""
 EVENT_COLUMNS = ("filename", "onset", "offset", "event_label")
 FORMS = "tags.csv, frames.npz, a folder of one TSV per clip, or an event list"
 OVERHANG = 0.1
@@ -128,8 +131,9 @@ def read_predictions(path: Path, reference: Reference) -> Predictions:
 def _read(path: Path, reference: Reference) -> Predictions:
     if path.is_dir():
         return _read_folder(path, reference)
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"{path}: no such file; expected {FORMS}")
+    check_regular(path)
     if path.suffix.lower() == ".npz":
         return Predictions(None, *read_frames(path, reference))
     text = read_text(path)
@@ -180,7 +184,8 @@ def read_frames(path: Path, reference: Reference) -> tuple[Float32Array, FloatAr
     Keys: `scores` (clips, frames, classes), `filename`, `classes`, `frame_seconds`. Frame i lasts from
     i · frame_seconds to (i + 1) · frame_seconds. Nothing pickled is ever loaded.
     """
-    arrays = load_arrays(path, FRAME_KEYS)
+    frames = math.ceil(MAX_FRAME_RATE * float(reference.durations.max()))
+    arrays = load_arrays(path, FRAME_KEYS, reference.weak.size * frames * 8)
     scores, names, labels = arrays["scores"], arrays["filename"], arrays["classes"]
     if scores.ndim != 3 or scores.dtype.kind != "f":
         raise InputError(
@@ -215,15 +220,22 @@ def strings(array: npt.NDArray[Any]) -> list[str]:
     return [name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in array.tolist()]
 
 
-def load_arrays(path: Path, keys: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
-    """Return the arrays `keys` of an .npz; InputError where it is none or one is missing."""
+def load_arrays(path: Path, keys: Sequence[str], max_bytes: int) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays `keys` of an .npz, none of which may need more than `max_bytes` of memory.
+
+    Raises
+    ------
+    InputError
+        If the file is not an .npz, or an array is missing or too large.
+    """
     try:
+        check_regular(path)
         with np.load(path, allow_pickle=False) as archive:
             missing = [key for key in keys if key not in archive.files]
             if missing:
                 found = ", ".join(archive.files) or "nothing"
                 raise InputError(f"{path}: no array '{missing[0]}' (found {found}); expected {', '.join(keys)}")
-            _check_sizes(path, keys)
+            _check_sizes(path, keys, min(max_bytes, MAX_ARRAY_BYTES))
             return {key: archive[key] for key in keys}
     except InputError:
         raise
@@ -232,8 +244,8 @@ def load_arrays(path: Path, keys: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
         raise InputError(f"{path}: not readable as an .npz without pickled objects ({reason})") from None
 
 
-def _check_sizes(path: Path, keys: Sequence[str]) -> None:
-    """Refuse arrays whose headers ask for more memory than any data set needs, before they are allocated."""
+def _check_sizes(path: Path, keys: Sequence[str], max_bytes: int) -> None:
+    """Refuse arrays whose headers ask for more memory than the data set needs, before they are allocated."""
     with zipfile.ZipFile(path) as archive:
         for key in keys:
             with archive.open(f"{key}.npy") as member:
@@ -241,10 +253,10 @@ def _check_sizes(path: Path, keys: Sequence[str]) -> None:
                 read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
                 shape, _, dtype = read(member)
             size = math.prod(shape) * dtype.itemsize
-            if size > MAX_ARRAY_BYTES:
+            if size > max_bytes:
                 raise InputError(
                     f"{path}: '{key}' has shape {shape} and needs {size:,} bytes, expected at most"
-                    f" {MAX_ARRAY_BYTES:,}; give the clips of one fold alone, as float32 or uint8"
+                    f" {max_bytes:,} for this data set; give the clips of one fold alone, as float32 or uint8"
                 )
 
 
@@ -411,7 +423,7 @@ def read_maps(path: Path, reference: Reference, size: tuple[int, int]) -> tuple[
     InputError
         If an array is missing or of another shape or type, a name is unknown, or a pair comes twice or not at all.
     """
-    arrays = load_arrays(path, MAP_KEYS)
+    arrays = load_arrays(path, MAP_KEYS, reference.weak.size * math.prod(size) * 8)
     maps = arrays["maps"]
     if maps.ndim != 3 or maps.shape[1:] != size or not (maps.dtype == np.uint8 or maps.dtype.kind == "f"):
         raise InputError(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from remixbench.errors import InputError
+from remixbench.files import read_bytes
 from remixbench.tables import check_header, decode, parse_number
 
 
@@ -31,13 +32,9 @@ def read_text(path: Path) -> str:
     Raises
     ------
     InputError
-        If the file cannot be read, or is not text.
+        If the file cannot be read, is not a regular file, or is not text.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    return decode(path, data)
+    return decode(path, read_bytes(path))
 
 
 def read_table(path: Path) -> Table:

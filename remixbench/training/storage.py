@@ -28,7 +28,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from remixbench.dataset.dataset import snr_folder
 from remixbench.errors import InputError
-from remixbench.files import atomic_path, read_json, write_json, write_text
+from remixbench.files import atomic_path, check_regular, read_json, write_json, write_text
 from remixbench.training.config import TrainConfig
 
 FORMAT: Literal[2] = 2
@@ -269,6 +269,7 @@ def read_checkpoint(folder: Path, digest: str) -> dict[str, Any] | None:
     file = folder / CHECKPOINT
     if not file.exists():
         return None
+    check_regular(file)
     try:
         saved: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
         found = saved["digest"]

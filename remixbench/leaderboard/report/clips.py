@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
+from remixbench.files import check_regular
 from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.report.learning_curves import runs_of
 from remixbench.plots.clip import ClipView, view_clip
@@ -100,6 +101,7 @@ def read_frames(folder: Path, dataset: Dataset, rows: Sequence[int]) -> NDArray[
     """
     file = folder / "predictions" / "frames.npz"
     try:
+        check_regular(file)
         with np.load(file, allow_pickle=False) as saved:
             names, classes = [str(name) for name in saved["filename"]], tuple(str(name) for name in saved["classes"])
             if classes != dataset.classes:
