@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from remixbench.errors import InputError
 from remixbench.plots.clip import ClipView
+from remixbench.plots.scales import Scales
+from remixbench.systems.building import frame_seconds_of
 
 if TYPE_CHECKING:
     from remixbench.systems.output import Output
@@ -64,10 +66,18 @@ def forward(model: TrainedModel, view: ClipView, place: Path) -> Activations:
 
 
 def from_output(output: Output, model: TrainedModel) -> Activations:
-    """Return the first clip of a forward pass as arrays, its reconstruction as log-mel."""
+    """Return the first clip of a forward pass as arrays, its reconstruction as log-mel.
+
+    Frame scores of another rate than the log-mel's are held over its frames.
+    """
     arrays: dict[str, Any] = {
         name: None if value is None else value[0].float().numpy() for name, value in output._asdict().items()
     }
+    scales = Scales.of_frames(model.config.frames, model.config.features, model.config.mix)
+    step = frame_seconds_of(model.network, scales.frame_seconds)
+    for name in ("frame_scores", "raw_frame_scores"):
+        if arrays[name] is not None:
+            arrays[name] = scales.hold(arrays[name], step)
     activations = Activations(**arrays)
     if activations.reconstruction is None:
         return activations

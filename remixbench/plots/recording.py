@@ -46,7 +46,7 @@ def draw_recording(
     name : its name in the title.
     """
     description = system.model.config
-    frames, step = description.frames, system.frame_seconds
+    frames, step = description.frames, system.logmel_frame_seconds
     first = most_eventful(prediction.events, recording.starts(frames), frames, step)
     scales = Scales.of_frames(frames, system.features, system.mix, first * step)
     logmel = recording.logmel[first : first + frames]

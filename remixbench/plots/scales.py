@@ -70,6 +70,16 @@ class Scales:
         """Return the second at the middle of every frame's window, (frames,)."""
         return self.start + self.first_centre + self.frame_seconds * np.arange(self.frames, dtype=np.float64)
 
+    def hold(self, frame_scores: NDArray[np.float32], frame_seconds: float) -> NDArray[np.float32]:
+        """Return frame scores (..., frames, classes) that are `frame_seconds` apart on the frames of these axes.
+
+        Each is held until the next begins, the last until the end.
+        """
+        begins = np.arange(self.frames) * self.frame_seconds
+        places = np.floor(begins / frame_seconds + 1e-6).astype(np.intp)
+        held: NDArray[np.float32] = frame_scores[..., np.minimum(places, frame_scores.shape[-2] - 1), :]
+        return held
+
     def band_of(self, hertz: ArrayLike) -> NDArray[np.float64]:
         """Return where frequencies lie on the axis of bands; a whole number k is the centre of band k.
 

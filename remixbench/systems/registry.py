@@ -122,6 +122,23 @@ _DECODER = {
 }
 _DECAY = {"decay": Option(0.9998, "weight of a rank relative to the one before it", low=0.0, high=1.0)}
 _MODELS = "remixbench.systems.models"
+_POOLING = {
+    "pooling": Option(
+        "linear",
+        "how frame scores become clip scores",
+        ("linear", "mean", "max", "attention", "auto", "power"),
+    )
+}
+_CRNN_TRAINING = {
+    "learning_rate": 0.001,
+    "width": 1.0,
+    "optimizer": "adamw",
+    "weight_decay": 0.01,
+    "schedule": "cosine",
+    "augment": ("mixup", "specaugment", "time-shift"),
+    "ema": 0.995,
+    "gradient_clip": 5.0,
+}
 
 _BUNDLED = {
     spec.name: spec
@@ -161,6 +178,13 @@ _BUNDLED = {
             alpha=0.001,
             decoder=True,
             options=_TWO_STEP | _DECODER,
+        ),
+        SystemSpec(
+            "crnn",
+            "convolutional recurrent network with pooled frame scores, for a small part of the operations",
+            "remixbench.systems.crnn:Crnn",
+            options=_POOLING,
+            training_defaults=_CRNN_TRAINING,
         ),
     )
 }

@@ -125,6 +125,7 @@ def read_model(path: Path) -> TrainedModel:
             n_mels=config.n_mels,
             width=config.width,
             options=config.options,
+            frame_seconds=config.features.hop_length / config.mix.sample_rate,
         )
     except (RuntimeError, MemoryError, TypeError, OverflowError):  # sizes that no tensor can have
         raise InputError(f"{path}: describes a network too large for this machine; is it broken?") from None

@@ -6,6 +6,7 @@ by `load_system`, serves `predict` and the plots.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from remixbench.dataset.features import logmel
 from remixbench.errors import InputError
+from remixbench.systems.building import frame_seconds_of
 from remixbench.systems.output import Output
 from remixbench.training.audio import prepare
 from remixbench.training.data import ClipTensors
@@ -176,9 +178,14 @@ class TrainedSystem:
         return self.mix.sample_rate
 
     @property
-    def frame_seconds(self) -> float:
-        """Distance of two frames in seconds."""
+    def logmel_frame_seconds(self) -> float:
+        """Distance of two frames of the log-mel in seconds."""
         return self.features.hop_length / self.mix.sample_rate
+
+    @property
+    def frame_seconds(self) -> float:
+        """Distance of two frame scores in seconds; that of the log-mel unless the system has its own."""
+        return frame_seconds_of(self.network, self.logmel_frame_seconds)
 
     def predict(self, audio: NDArray[np.floating], rate: int, *, origin: str = "audio") -> Prediction:
         """Return tags, frame scores and events of a recording of any length.
@@ -214,7 +221,7 @@ class TrainedSystem:
         window = self.model.config.frames
         x = self.model.standardisation.apply(recording.logmel)
         tags, frames = self._windows(x, recording.starts(window), window)
-        frames = frames[: recording.own_frames]
+        frames = frames[: math.ceil(recording.own_frames / self._stride - 1e-6)]
         config = self.model.config
         order = np.argsort(-tags, kind="stable")
         return Prediction(
@@ -253,13 +260,21 @@ class TrainedSystem:
             output: Output = self.network(x.to(self.device))
         return Output._make(None if field is None else field.float().cpu() for field in output)
 
+    @property
+    def _stride(self) -> float:
+        """Frames of the log-mel per frame score."""
+        return self.frame_seconds / self.logmel_frame_seconds
+
     def _windows(
         self, x: NDArray[np.float32], starts: list[int], window: int
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return tags (classes,) and frame scores (frames, classes) of standardised log-mel (frames, n_mels)."""
+        """Return tags (classes,) and frame scores (frames, classes) of standardised log-mel (frames, n_mels).
+
+        Where a window begins between two frame scores, the nearer one is taken.
+        """
         tags = np.zeros(len(self.classes), np.float32)
-        total = np.zeros((len(x), len(self.classes)), np.float32)
-        times = np.zeros((len(x), 1), np.float32)
+        total = np.zeros((0, len(self.classes)), np.float32)
+        times = np.zeros((0, 1), np.float32)
         with evaluating(self.network), exact_float32():
             for first in range(0, len(starts), WINDOWS):
                 part = starts[first : first + WINDOWS]
@@ -267,8 +282,11 @@ class TrainedSystem:
                 output: Output = self.network(batch.to(self.device))
                 tags = np.maximum(tags, output.clip_scores.amax(dim=0).float().cpu().numpy())
                 for start, scores in zip(part, output.frame_scores.float().cpu().numpy(), strict=True):
-                    total[start : start + window] += scores
-                    times[start : start + window] += 1
+                    place = round(start / self._stride)
+                    missing = max(0, place + len(scores) - len(total))
+                    total, times = (np.pad(array, ((0, missing), (0, 0))) for array in (total, times))
+                    total[place : place + len(scores)] += scores
+                    times[place : place + len(scores)] += 1
         return tags.clip(0, 1), (total / times).clip(0, 1)
 
 

@@ -22,6 +22,7 @@ from remixbench.errors import InputError
 from remixbench.files import sha256
 from remixbench.progress import Progress
 from remixbench.systems import build_system
+from remixbench.systems.building import frame_seconds_of
 from remixbench.systems.cost import count_cost
 from remixbench.systems.registry import spec
 from remixbench.training.config import TrainConfig, derived_seed, flags
@@ -140,6 +141,7 @@ def run_training(folder: Path, info: RunInfo, context: RunContext, config: Train
     network = build_system(
         config.system, classes=len(dataset.classes), frames=info.frames, n_mels=info.n_mels,
         width=config.width, options=dict(config.options), seed=derived_seed(config.seed, "weights"),
+        frame_seconds=info.frame_seconds,
     )  # fmt: skip
     steps = -(-len(data.train) // config.batch_size)
     state = TrainState(dist.prepare(engine.place(network)), config, steps)
@@ -234,7 +236,8 @@ def _finish(
     filenames = _names(dataset, data.split.test)
     with _maps_of(folder, context, config, data.test, filenames, has_maps(network, data.test, engine)) as maps:
         test_tags, test_frames = score_frames(network, data.test, engine, config.batch_size, on_maps=maps)
-    write_predictions(folder, filenames, dataset.classes, test_tags, test_frames, info.frame_seconds)
+    step = frame_seconds_of(network, info.frame_seconds)
+    write_predictions(folder, filenames, dataset.classes, test_tags, test_frames, step)
     cost = count_cost(network, info.frames, info.n_mels)
     best = state.history[state.best_epoch - 1]
     standardisation = data.standardisation

@@ -22,7 +22,7 @@ from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.report.learning_curves import runs_of
 from remixbench.plots.clip import ClipView, view_clip
 from remixbench.plots.panels import SHOWN_DB
-from remixbench.plots.scales import DB_PER_NEPER
+from remixbench.plots.scales import DB_PER_NEPER, Scales
 from remixbench.progress import SILENT, Progress
 
 SOUND_BYTES = 3_500_000
@@ -92,7 +92,7 @@ def _first_of_each(runs: Sequence[tuple[int, Path]]) -> list[tuple[int, Path]]:
 
 
 def read_frames(folder: Path, dataset: Dataset, rows: Sequence[int]) -> NDArray[np.float32]:
-    """Return a run's frame scores of some of the data set's clips, (clips, frames, classes).
+    """Return a run's frame scores of some of the data set's clips, on the log-mel's frames: (clips, frames, classes).
 
     Raises
     ------
@@ -107,9 +107,12 @@ def read_frames(folder: Path, dataset: Dataset, rows: Sequence[int]) -> NDArray[
             if classes != dataset.classes:
                 raise ValueError("its classes are not the data set's")
             scores: NDArray[np.float32] = saved["scores"][[names.index(dataset.filenames[row]) for row in rows]]
+            step = float(saved["frame_seconds"])
+            if not (step > 0 and scores.shape[1]):
+                raise ValueError(f"{scores.shape[1]} frames, {step:g} s apart")
     except (OSError, KeyError, ValueError, IndexError) as error:
         raise InputError(f"{file}: not frame scores of '{dataset.name}' ({error}); train the run again") from None
-    return scores
+    return Scales.of(dataset.recipe).hold(scores, step)
 
 
 def _clip(dataset: Dataset, view: ClipView, scored: Sequence[RunScores], at: int) -> dict[str, Any]:

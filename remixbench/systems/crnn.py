@@ -1,0 +1,184 @@
+"""`crnn`: a convolutional recurrent network for weakly labelled sound event detection, designed for its cost.
+
+Convolutions learn local patterns, frequency is pooled away, a bidirectional GRU reads what is left as a sequence
+(Cakir et al., TASLP 2017), and frame scores are pooled over time into clip scores (Wang, Li and Metze, ICASSP 2019), as
+in CDur (Dinkel, Wu and Yu, TASLP 2021). Here the first convolution has a stride, so that nothing is computed at full
+resolution, which is where the published systems spend their operations.
+
+Shapes: B clips, C classes, T frames and F mel bands of the log-mel, T' and F' of the feature map, D channels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from remixbench.systems.models import float32, scaled
+from remixbench.systems.output import Output
+
+Pooling = Literal["linear", "mean", "max", "attention", "auto", "power"]
+
+STEM = 16
+"""Channels of the strided convolution, at width 1."""
+BLOCKS = (32, 64, 128, 128)
+"""Channels of the blocks, at width 1."""
+UNITS = 128
+"""Units of the GRU in each direction, at width 1."""
+LONGEST_FRAME = 0.15
+"""Seconds that a frame score may stand for, where the log-mel is finer than that."""
+DROPOUT = 0.3
+"""Of the features before and after the GRU; half of it between blocks."""
+EPSILON = 1e-6
+"""Keeps the sum of weights of a pooling, and the base of a power, from being 0."""
+FRAME_SECONDS = 1024 / 32000
+"""Distance of two frames of the log-mel in `remix2019`."""
+
+
+class Encoder(nn.Module):
+    """A strided 5×5 convolution, then 3×3 convolutions that halve the number of bands; each with batch norm and ReLU.
+
+    Parameters
+    ----------
+    strides : by how much the stem and the first block shorten time.
+
+    Attributes
+    ----------
+    channels : D of the stem and of each block.
+    time_stride : the product of `strides`; T' is T divided by them in turn, rounded up each time.
+    """
+
+    def __init__(
+        self,
+        strides: tuple[int, int] = (2, 2),
+        *,
+        stem: int = STEM,
+        blocks: Sequence[int] = BLOCKS,
+        width: float = 1.0,
+        dropout: float = DROPOUT / 2,
+    ) -> None:
+        super().__init__()
+        self.channels = [scaled(channels, width) for channels in (stem, *blocks)]
+        self.time_stride = strides[0] * strides[1]
+        self.stem = nn.Sequential(
+            nn.Conv2d(1, self.channels[0], 5, stride=(strides[0], 2), padding=2, bias=False),
+            nn.BatchNorm2d(self.channels[0]),
+            nn.ReLU(inplace=True),
+            _average_pool(1),
+        )
+        steps = [strides[1], *(1 for _ in blocks[1:])]
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+                nn.BatchNorm2d(outputs),
+                nn.ReLU(inplace=True),
+                _average_pool(step),
+                nn.Dropout(dropout),
+            )
+            for inputs, outputs, step in zip(self.channels, self.channels[1:], steps, strict=False)
+        )
+
+    def stages(self, x: Tensor) -> list[Tensor]:
+        """Return the feature maps (B, D, T', F') of log-mel (B, T, F) after the stem and after each block.
+
+        F' is a quarter of F after the stem, rounded up twice, and halved by each block, rounded up.
+        """
+        maps = [self.stem(x.unsqueeze(1))]
+        for block in self.blocks:
+            maps.append(block(maps[-1]))
+        return maps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map log-mel (B, T, F) to the last feature map (B, D, T', F')."""
+        return self.stages(x)[-1]
+
+
+def _average_pool(time: int) -> nn.Module:
+    """Return an average over `time` frames and two bands; at the edge over as many as there are."""
+    return nn.AvgPool2d((time, 2), ceil_mode=True)
+
+
+def time_strides(frame_seconds: float) -> tuple[int, int]:
+    """Return the strides of the encoder: two halvings of time, fewer where frames would last over `LONGEST_FRAME`."""
+    halvings = min(2, max(0, math.floor(math.log2(LONGEST_FRAME / frame_seconds))))
+    return (2 if halvings > 0 else 1, 2 if halvings > 1 else 1)
+
+
+class TimePooling(nn.Module):
+    """Frame scores y to clip scores, each a weighted mean over frames.
+
+    | pooling | weights |
+    | --- | --- |
+    | `linear` | y: Σ y² / Σ y (Wang, Li and Metze, ICASSP 2019) |
+    | `mean`, `max` | all the same; 1 at the maximum |
+    | `attention` | softmax over time of a linear map of the features (Kong et al., TASLP 2019) |
+    | `auto` | softmax over time of α y, α learned per class (McFee, Salamon and Bello, TASLP 2018) |
+    | `power` | yⁿ, n ≥ 0 learned per class (Liu et al., arXiv 2010.09985) |
+    """
+
+    def __init__(self, pooling: Pooling, classes: int, features: int) -> None:
+        super().__init__()
+        if pooling not in get_args(Pooling):
+            raise ValueError(f"pooling '{pooling}', expected {', '.join(get_args(Pooling))}")
+        self.pooling = pooling
+        if pooling == "attention":
+            self.attention = nn.Linear(features, classes)
+        elif pooling in ("auto", "power"):
+            self.exponent = nn.Parameter(torch.ones(classes))
+
+    def forward(self, y: Tensor, features: Tensor) -> Tensor:
+        """Return clip scores (B, C).
+
+        Parameters
+        ----------
+        y : (B, T', C) in [0, 1]
+        features : (B, T', features), which only `attention` reads
+        """
+        if self.pooling == "mean":
+            return y.mean(dim=1)
+        if self.pooling == "max":
+            return y.amax(dim=1)
+        if self.pooling == "attention":
+            shares: Tensor = self.attention(features).softmax(dim=1)
+            return (shares * y).sum(dim=1)
+        if self.pooling == "auto":
+            return ((self.exponent * y).softmax(dim=1) * y).sum(dim=1)
+        weights = y if self.pooling == "linear" else y.clamp_min(EPSILON) ** self.exponent.clamp_min(0)
+        return (weights * y).sum(dim=1) / weights.sum(dim=1).clamp_min(EPSILON)
+
+
+class Crnn(nn.Module):
+    """Encoder, mean over bands, bidirectional GRU, frame scores, pooling over time.
+
+    Parameters
+    ----------
+    frame_seconds : distance of two frames of the log-mel.
+
+    Attributes
+    ----------
+    frame_seconds : distance of two frame scores: 0.128 s in `remix2019`, for four frames of the log-mel each.
+    """
+
+    def __init__(
+        self, classes: int, width: float = 1.0, pooling: Pooling = "linear", frame_seconds: float = FRAME_SECONDS
+    ) -> None:
+        super().__init__()
+        units = scaled(UNITS, width)
+        self.encoder = Encoder(time_strides(frame_seconds), width=width)
+        self.frame_seconds = self.encoder.time_stride * frame_seconds
+        self.dropout = nn.Dropout(DROPOUT)
+        self.recurrent = nn.GRU(self.encoder.channels[-1], units, batch_first=True, bidirectional=True)
+        self.classifier = nn.Linear(2 * units, classes)
+        self.pool = TimePooling(pooling, classes, 2 * units)
+
+    def forward(self, x: Tensor) -> Output:
+        """Map standardised log-mel (B, T, F) to scores; `frame_scores` are (B, T', C)."""
+        maps = self.encoder(x)
+        with float32(x):  # the recurrence and the poolings accumulate over many frames
+            sequence = self.dropout(maps.float().mean(dim=3).transpose(1, 2))
+            features = self.dropout(self.recurrent(sequence)[0])
+            frame_scores = torch.sigmoid(self.classifier(features))
+            return Output(self.pool(frame_scores, features), frame_scores)
