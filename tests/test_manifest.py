@@ -92,7 +92,7 @@ def test_what_is_written_is_read_as_the_same(
     ("line", "change", "message"),
     [
         (0, "clip,fold,scene_file,scene_label,scene_location", "clips.csv: column 'clip_id' is missing"),
-        (1, "00000,1,a.wav,park", "clips.csv, line 2: 4 values, expected 5 "),
+        (1, "00000,1,a.wav,park", "clips.csv, line 2: 4 values, expected 5 as in the header"),
         (2, "00001,2,b.wav,bus,town-2,x", "clips.csv, line 3: 6 values, expected 5 "),
         (2, "00001,two,b.wav,bus,town-2", "clips.csv, line 3: fold is 'two', expected a number from 1 up"),
         (2, "00001,0,b.wav,bus,town-2", "clips.csv, line 3: fold is '0', "),
@@ -105,8 +105,8 @@ def test_what_is_written_is_read_as_the_same(
         (2, "00001,2,/b.wav,bus,town-2", "clips.csv, line 3: .* is not the name of a file below"),
         (2, "00001,2,a\\b.wav,bus,town-2", "clips.csv, line 3: .* is not the name of a file below"),
         (2, "00002,2,b.wav,bus,town-2", "events.csv: clip '00001' is not in clips.csv"),
-        (2, '00001,2,"b.wav,bus,town-2', "clips.csv: not readable as CSV"),
-        (2, '00001,2,"b"x.wav,bus,town-2', "clips.csv: not readable as CSV"),
+        (2, '00001,2,"b.wav,bus,town-2', "clips.csv(, line 3)?: not readable as a table"),
+        (2, '00001,2,"b"x.wav,bus,town-2', "clips.csv(, line 3)?: not readable as a table"),
     ],
 )
 def test_a_broken_row_of_clips(line: int, change: str, message: str, tmp_path: Path) -> None:
@@ -162,15 +162,15 @@ def test_broken_roles(roles: bytes, message: str, tmp_path: Path) -> None:
 
 
 def test_missing_and_empty_files(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"clips.csv: not readable \(No such file or directory\); a manifest has"):
+    with pytest.raises(InputError, match=r"clips.csv: no such file"):
         read_manifest(tmp_path)
-    with pytest.raises(InputError, match=r"clips.csv: column 'clip_id' is missing"):
+    with pytest.raises(InputError, match=r"clips.csv: empty, expected a header line"):
         read_manifest(written(tmp_path, clips=b""))
     with pytest.raises(InputError, match=r"events.csv: clip '00000' is not in clips.csv"):
         read_manifest(written(tmp_path, clips=CLIPS.splitlines(keepends=True)[0]))
     with pytest.raises(InputError, match=r"clips.csv: has no rows"):
         read_manifest(written(tmp_path, CLIPS.splitlines(keepends=True)[0], EVENTS.splitlines(keepends=True)[0]))
-    with pytest.raises(InputError, match=r"clips.csv: not readable as CSV"):
+    with pytest.raises(InputError, match=r"clips.csv(, line 3)?: not readable as a table"):
         read_manifest(written(tmp_path, clips=CLIPS + b"\xff\xfe"))
 
 

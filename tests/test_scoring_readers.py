@@ -67,7 +67,7 @@ def test_rows_and_columns_in_any_order(tmp_path, reference):
         ("0.125", "-3.5", "line 3, column 'Bus': -3.5 is outside [0, 1] (these look like logits: apply a sigmoid)"),
         ("0.125", "12.5", "12.5 is outside [0, 1] (these look like percentages: divide them by 100)"),
         ("0.125", "1.0001", "clip the scores to [0, 1]"),
-        ("0.125,", "", "line 3 has 3 fields, expected the 4 of the header"),
+        ("0.125,", "", "line 3: 3 values, expected 4 as in the header"),
         ("00001.wav", "00000.wav", "line 3: clip '00000.wav' comes twice (before at line 2)"),
         ("00001.wav", "00009.wav", "line 3: no clip '00009.wav' in this fold"),
         ("00001.wav", "1", "leading zeros lost? '00001' is there"),
@@ -75,7 +75,7 @@ def test_rows_and_columns_in_any_order(tmp_path, reference):
         ("Hi-hat", "Bus", "two columns are named 'Bus'"),
         ("filename", "file_name", "no column 'filename' in its first line (did you mean 'file_name'?)"),
         ("00001.wav,0.25,0.125,1.0\n", "", "1 of the fold's 3 clips missing, first '00001.wav'"),
-        ("00001.wav", '"00001.wav', "is broken"),
+        ("00001.wav", '"00001.wav', "not readable as a table"),
     ],
 )
 def test_what_is_wrong_with_tags_is_named(tmp_path, reference, old, new, expected):
@@ -188,7 +188,7 @@ def test_a_folder_of_frame_tables(tmp_path, reference, separator):
         ("Bus", "Bux", "column 'Bux' is no class of this data set (did you mean 'Bus'?)"),
         ("\n0.25\t0.5\t0.", "\n0.25\t0.5\tx0.", "line 3, column 'Bark': 'x0."),
         ("\n0.25\t0.5\t0.", "\n0.25\t0.5\t7.", "line 3, column 'Bark': 7."),
-        ("\n0.25\t0.5\t", "\n0.25\t0.5\t\t", "line 3 has 6 fields, expected the 5 of the header"),
+        ("\n0.25\t0.5\t", "\n0.25\t0.5\t\t", "line 3: 6 values, expected 5 as in the header"),
     ],
 )
 def test_what_is_wrong_with_frame_tables_is_named(tmp_path, reference, old, new, expected):

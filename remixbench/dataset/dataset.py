@@ -5,9 +5,7 @@ Rows of `weak`, `features` and `roles` are in the order of the manifest's clips.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,8 +18,9 @@ from numpy.typing import NDArray
 from remixbench.dataset.info import DatasetInfo, read_info
 from remixbench.dataset.manifest import Clip, Manifest, read_manifest
 from remixbench.errors import InputError, nearest
-from remixbench.files import check_regular, read_bytes, read_json, sha256
+from remixbench.files import check_regular, read_json, sha256
 from remixbench.recipe import Recipe
+from remixbench.tables import read_table
 
 REMEDY = "restore it, or run the `remixbench make` that made the data set, which makes it again"
 
@@ -179,13 +178,12 @@ class Dataset:
     def _labels(self, name: str, columns: int) -> list[list[str]]:
         path = self.path / "labels" / name
         try:
-            rows = list(csv.reader(io.StringIO(read_bytes(path).decode("utf-8")), delimiter="\t"))[1:]
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path}: not readable ({error}); make the data set again") from None
-        for line, row in enumerate(rows, start=2):
-            if len(row) != columns:
-                raise InputError(f"{path}, line {line}: {len(row)} values, expected {columns}; make the data set again")
-        return rows
+            table = read_table(path, separator="\t")
+        except InputError as error:
+            raise InputError(f"{error}; make the data set again") from None
+        if len(table.header) != columns:
+            raise InputError(f"{path}: {len(table.header)} columns, expected {columns}; make the data set again")
+        return table.rows
 
     def require_snr(self, snr: float) -> None:
         """Check that the data set was made at `snr` dB.
@@ -349,10 +347,9 @@ def read_digests(path: Path) -> dict[float, dict[str, str]]:
     """Return the digest of each clip at each SNR from a table clip_id, snr, sha256; {} where there is no such table."""
     tables: dict[float, dict[str, str]] = {}
     try:
-        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))[1:]
-        for clip, snr, digest in rows:
+        for clip, snr, digest in read_table(path).rows:
             tables.setdefault(float(snr), {})[clip] = digest
-    except (OSError, ValueError, csv.Error):
+    except (InputError, ValueError):
         return {}
     return tables
 

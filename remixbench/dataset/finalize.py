@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import platform
 from collections.abc import Iterable, Sequence
@@ -22,7 +20,7 @@ from remixbench.dataset.manifest import number
 from remixbench.dataset.spec import DatasetSpec, logmel_file
 from remixbench.errors import InputError
 from remixbench.files import remove_temp_files, sha256, write_bytes
-from remixbench.tables import format_table
+from remixbench.tables import format_table, read_table
 
 LIBRARIES = ("numpy", "scipy", "librosa", "soxr", "soundfile", "pyloudnorm", "joblib")
 LEVEL_DECIMALS = 3
@@ -99,8 +97,7 @@ def read_recordings(folder: Path, info: DatasetInfo | None) -> dict[tuple[str, s
     path = folder / RECORDINGS
     if info is None or not path.is_file() or sha256(path.read_bytes()) != info.files.get(RECORDINGS):
         return {}
-    rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))[1:]
-    return {(kind, file): digest for kind, file, digest in rows}
+    return {(kind, file): digest for kind, file, digest in read_table(path).rows}
 
 
 def _recordings(
@@ -170,7 +167,7 @@ def _merge(
         made.setdefault((float(str(row[1])), str(row[0])), []).append(row)
     kept: dict[tuple[float, str], list[Row]] = {}
     if path.exists():
-        for clip, snr, *rest in list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))[1:]:
+        for clip, snr, *rest in read_table(path).rows:
             key = (float(snr), clip)
             if key[0] in keep and key not in made and key[1] in position:
                 kept.setdefault(key, []).append((clip, snr, *rest))

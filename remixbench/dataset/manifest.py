@@ -8,8 +8,6 @@ fixes the excerpt, `snr_offset` (dB, added to the nominal SNR) where a recipe dr
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,8 +15,8 @@ from functools import cached_property
 from pathlib import Path
 
 from remixbench.errors import InputError
-from remixbench.files import MAX_BYTES, check_regular, read_bytes, sha256, write_bytes
-from remixbench.tables import format_table
+from remixbench.files import read_bytes, sha256, write_bytes
+from remixbench.tables import format_table, parse_table
 
 CLIP_COLUMNS = ("clip_id", "fold", "scene_file", "scene_label", "scene_location")
 EVENT_COLUMNS = ("clip_id", "event_index", "event_file", "event_label", "onset", "max_duration")
@@ -166,9 +164,9 @@ def read_manifest(folder: Path) -> Manifest:
     for name in ("clips.csv", "events.csv", "roles.csv"):
         path = folder / name
         if path.exists() or name != "roles.csv":
-            contents[name] = _bytes(path)
-    clip_rows = _rows(folder / "clips.csv", contents["clips.csv"], CLIP_COLUMNS)
-    event_rows = _rows(folder / "events.csv", contents["events.csv"], EVENT_COLUMNS)
+            contents[name] = read_bytes(path)
+    clip_rows = parse_table(folder / "clips.csv", contents["clips.csv"], CLIP_COLUMNS).records()
+    event_rows = parse_table(folder / "events.csv", contents["events.csv"], EVENT_COLUMNS).records()
     events: dict[str, list[Event]] = {}
     path = folder / "events.csv"
     for line, row in event_rows:
@@ -217,33 +215,6 @@ def _check_sums(folder: Path, contents: dict[str, bytes]) -> None:
             )
 
 
-def _bytes(path: Path) -> bytes:
-    try:
-        check_regular(path, MAX_BYTES)
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: not readable ({error.strerror}); a manifest has clips.csv and events.csv") from None
-
-
-def _rows(path: Path, data: bytes, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
-    """Return (line, row) for every row of a CSV file whose header has at least `columns`."""
-    try:
-        reader = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
-        lines = [(reader.line_num, values) for values in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: not readable as CSV ({error})") from None
-    header = lines[0][1] if lines else []
-    for column in columns:
-        if column not in header:
-            raise InputError(f"{path}: column '{column}' is missing; expected {','.join(columns)}")
-    rows = []
-    for line, values in lines[1:]:
-        if len(values) != len(header):
-            raise InputError(f"{path}, line {line}: {len(values)} values, expected {len(header)} ({','.join(header)})")
-        rows.append((line, dict(zip(header, values, strict=True))))
-    return rows
-
-
 def _event(where: str, row: dict[str, str], index: int) -> Event:
     if row["event_index"] != str(index):
         raise InputError(f"{where}: event_index is '{row['event_index']}', expected {index}, in order from 0")
@@ -264,10 +235,11 @@ def _event(where: str, row: dict[str, str], index: int) -> Event:
 
 def _roles(path: Path, data: bytes) -> dict[str, tuple[str, ...]]:
     roles = {}
-    for line, row in _rows(path, data, ("clip_id",)):
-        columns = [f"fold_{k}" for k in range(1, len(row))]
-        if list(row) != ["clip_id", *columns]:
-            raise InputError(f"{path}: expected the columns clip_id, fold_1, fold_2, ..., found {', '.join(row)}")
+    table = parse_table(path, data, ("clip_id",))
+    columns = [f"fold_{k}" for k in range(1, len(table.header))]
+    if list(table.header) != ["clip_id", *columns]:
+        raise InputError(f"{path}: expected the columns clip_id, fold_1, fold_2, ..., found {', '.join(table.header)}")
+    for line, row in table.records():
         for column in columns:
             if row[column] not in ROLES:
                 raise InputError(f"{path}, line {line}: {column} is '{row[column]}', expected {', '.join(ROLES)}")

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from remixbench.errors import InputError
-from remixbench.plots.clip import ClipView
 from remixbench.plots.scales import Scales
 from remixbench.systems.building import frame_seconds_of
 
@@ -41,28 +38,6 @@ class Activations:
     frequency_attention: NDArray[np.float32] | None = None
     time_attention: NDArray[np.float32] | None = None
     raw_frame_scores: NDArray[np.float32] | None = None
-
-
-def forward(model: TrainedModel, view: ClipView, place: Path) -> Activations:
-    """Run the network on a clip; `place` names the model in errors.
-
-    The reconstruction is converted from the standardised scale of the network back to log-mel.
-
-    Raises
-    ------
-    InputError
-        If the network was made for log-mel of another size.
-    """
-    import torch
-
-    sizes = (model.config.frames, model.config.n_mels)
-    if view.logmel.shape != sizes:
-        raise InputError(
-            f"{place}: was trained on log-mel of {sizes[0]} frames × {sizes[1]} bands, clip {view.id} has"
-            f" {view.logmel.shape[0]} × {view.logmel.shape[1]}; name the run's data set with --dataset"
-        )
-    with torch.inference_mode():
-        return from_output(model.network(torch.from_numpy(model.standardisation.apply(view.logmel)[None])), model)
 
 
 def from_output(output: Output, model: TrainedModel) -> Activations:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError, nearest
 from remixbench.plots.scales import Scales
+from remixbench.tables import read_table
 
 
 @dataclass(frozen=True)
@@ -152,12 +152,11 @@ def _levels(path: Path, clip: str, snr: float) -> dict[int, tuple[float | None, 
     if not path.is_file():
         return {}
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return {
-                int(row["event_index"]): (_number(row["target_db"]), _number(row["achieved_db"]))
-                for row in csv.DictReader(file)
-                if row["clip_id"] == clip and float(row["snr"]) == snr
-            }
+        return {
+            int(row["event_index"]): (_number(row["target_db"]), _number(row["achieved_db"]))
+            for _, row in read_table(path).records()
+            if row["clip_id"] == clip and float(row["snr"]) == snr
+        }
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(f"{path}: not a table of levels ({error}); make the data set again") from None
 

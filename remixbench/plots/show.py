@@ -68,17 +68,20 @@ def show(
 
 
 def _draw_run(folder: Path, info: RunInfo, dataset: Dataset, view: ClipView, target: Path) -> None:
-    from remixbench.plots.activations import forward
-    from remixbench.training.export import read_model
+    from remixbench.plots.activations import from_output
+    from remixbench.training.inference import load_system
 
-    model = read_model(folder / "model.safetensors")
-    classes = model.config.classes
+    system = load_system(folder)
+    classes = system.classes
     if classes != dataset.classes:
         raise InputError(
             f"{folder}: was trained on classes other than those of data set '{dataset.name}';"
             " name the data set of the run with --dataset"
         )
-    activations = forward(model, view, folder)
+    try:
+        activations = from_output(system.forward(view.logmel), system.model)
+    except InputError as error:
+        raise InputError(f"{folder}: clip {view.id}: {error}; name the run's data set with --dataset") from None
     role = (
         dataset.roles(info.fold)[view.row] if info.manifest_digest == dataset.manifest_digest else "of another manifest"
     )

@@ -13,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from remixbench.errors import InputError, nearest, unknown
-from remixbench.files import check_regular
-from remixbench.scoring.tables import Table, number, parse_table, read_table, read_text
+from remixbench.files import check_regular, read_bytes
 from remixbench.scoring.types import (
     DECIMALS,
     MAP_STEPS,
@@ -29,6 +28,7 @@ from remixbench.scoring.types import (
     make_reference,
 )
 from remixbench.scoring.validate import check_scores, clip_rows, fit_edges, match_classes, match_clips
+from remixbench.tables import Table, decode, number, parse_table, read_table
 
 FRAME_KEYS = ("scores", "filename", "classes", "frame_seconds")
 MAP_KEYS = ("clip", "label", "maps")
@@ -89,11 +89,11 @@ def read_reference(
 
 
 def _select(path: Path, names: tuple[str, ...]) -> Table:
-    table = read_table(path)
+    table = read_table(path, lenient=True)
     if set(names) - set(table.header):
         raise InputError(f"{path}: has columns {', '.join(table.header)}; expected {', '.join(names)}")
     order = [table.header.index(name) for name in names]
-    return Table(path, names, [[row[index] for index in order] for row in table.rows], table.lines)
+    return Table(path, names, [[row[index] for index in order] for row in table.rows], table.lines, table.digest)
 
 
 def _class(label: str, column: dict[str, int], table: Table) -> int:
@@ -136,10 +136,10 @@ def _read(path: Path, reference: Reference) -> Predictions:
     check_regular(path)
     if path.suffix.lower() == ".npz":
         return Predictions(None, *read_frames(path, reference))
-    text = read_text(path)
-    if text.startswith("PK"):
+    data = read_bytes(path)
+    if data.startswith(b"PK"):
         raise InputError(f"{path}: an archive, not a table; name frame scores .npz")
-    table = parse_table(path, text)
+    table = parse_table(path, data, lenient=True)
     if {"onset", "offset", "event_label"} & set(table.header):
         return Predictions(events=read_events(table, reference))
     return Predictions(read_tags(table, reference))
@@ -148,7 +148,7 @@ def _read(path: Path, reference: Reference) -> Predictions:
 def _read_folder(folder: Path, reference: Reference) -> Predictions:
     tags, frames = folder / "tags.csv", folder / "frames.npz"
     if tags.is_file() or frames.is_file():
-        clip_scores = read_tags(read_table(tags), reference) if tags.is_file() else None
+        clip_scores = read_tags(read_table(tags, lenient=True), reference) if tags.is_file() else None
         scores, edges = read_frames(frames, reference) if frames.is_file() else (None, None)
         return Predictions(clip_scores, scores, edges)
     if any(folder.glob("*.tsv")):
@@ -382,7 +382,8 @@ def _grid(path: Path, values: FloatArray) -> FloatArray:
 
 def _read_numbers(path: Path) -> tuple[tuple[str, ...], FloatArray]:
     """Return the header and the numbers of a table, by the quick way where its text is plain."""
-    text = read_text(path)
+    data = read_bytes(path)
+    text = decode(path, data)
     head, _, body = text.replace("\r\n", "\n").partition("\n")
     header = tuple(name.strip() for name in head.split("\t"))
     lines = body.rstrip("\n").split("\n")
@@ -396,7 +397,7 @@ def _read_numbers(path: Path) -> tuple[tuple[str, ...], FloatArray]:
                     return header, values.reshape(len(lines), len(header))
             except (DeprecationWarning, ValueError):
                 pass
-    table = parse_table(path, text)
+    table = parse_table(path, data, lenient=True)
     numbers = [
         [number(field, path, line, name) for field, name in zip(row, table.header, strict=True)]
         for row, line in zip(table.rows, table.lines, strict=True)

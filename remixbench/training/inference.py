@@ -254,7 +254,8 @@ class TrainedSystem:
         """
         expected = (self.model.config.frames, self.model.config.n_mels)
         if logmel.shape != expected:
-            raise InputError(f"log-mel of the shape {logmel.shape}, but this system was trained on {expected}")
+            found, wanted = (" × ".join(map(str, shape)) for shape in (logmel.shape, expected))
+            raise InputError(f"log-mel of {found} (frames × bands), but the system was trained on {wanted}")
         x = torch.from_numpy(self.model.standardisation.apply(np.asarray(logmel, np.float32))).unsqueeze(0)
         with evaluating(self.network), exact_float32():
             output: Output = self.network(x.to(self.device))

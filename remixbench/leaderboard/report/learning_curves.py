@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 from remixbench.errors import InputError
 from remixbench.files import read_json
 from remixbench.leaderboard.leaderboard import Leaderboard
+from remixbench.tables import read_table
 
 NUMBERS = ("loss", "validation_micro_ap", "test_micro_ap")
 
@@ -74,12 +74,11 @@ def read_history(file: Path) -> dict[str, list[float | None]]:
         If the file lacks a column or holds something else than numbers.
     """
     try:
-        with file.open(encoding="utf-8", newline="") as lines:
-            rows = list(csv.DictReader(lines))
+        rows = [row for _, row in read_table(file).records()]
         history: dict[str, list[float | None]] = {"epochs": [int(row["epoch"]) for row in rows]}
         for name in NUMBERS:
             history[name] = [_number(row[name]) for row in rows]
-    except (KeyError, ValueError, TypeError, csv.Error) as error:
+    except (KeyError, ValueError, TypeError) as error:
         raise InputError(f"{file}: not a history ({error}); train the run again") from None
     return history
 
