@@ -1,6 +1,6 @@
 """Draw the figures of the documentation: `python docs/make_figures.py LEVELS_CSV`, of a data set of remix2019 at 0 dB.
 
-Writes docs/figures/snr_heard.svg and prints the numbers that differences.md quotes.
+Writes docs/figures/achieved_snr.svg and prints the numbers that differences.md quotes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FIGURES = Path(__file__).resolve().parent / "figures"
 
 
 def main(levels_csv: str) -> None:
-    """Draw the histogram of the ratio that is heard less the ratio that is asked for."""
+    """Draw the histogram of achieved minus nominal SNR."""
     table = pd.read_csv(levels_csv)
     if set(table["target_is_on"]) != {"rms of recording"}:
         raise SystemExit(f"{levels_csv}: not of the released definition, found {set(table['target_is_on'])}")
@@ -36,11 +36,11 @@ def main(levels_csv: str) -> None:
     figure, axes = plt.subplots(figsize=(6.4, 3.0), layout="constrained")
     axes.hist(error, bins=np.arange(-16, 17.01, 0.5), color="#33658a")
     axes.axvline(0, color="#f26419", linewidth=1.5)
-    axes.set_xlabel("ratio heard less ratio asked for (dB)")
+    axes.set_xlabel("achieved minus nominal SNR (dB)")
     axes.set_ylabel("events")
     axes.spines[["top", "right"]].set_visible(False)
     FIGURES.mkdir(exist_ok=True)
-    figure.savefig(FIGURES / "snr_heard.svg", metadata={"Date": None})
+    figure.savefig(FIGURES / "achieved_snr.svg", metadata={"Date": None})
 
 
 if __name__ == "__main__":

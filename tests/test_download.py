@@ -67,20 +67,20 @@ def fetch(server: FaultyServer, folder: Path, *names: str, **more: object) -> Do
 
 
 def test_both_sources_arrive_as_their_readers_want_them(tmp_path: Path) -> None:
-    heard = Recorder()
+    recorded = Recorder()
     with FaultyServer(dict(ARCHIVES)) as server:
-        done = fetch(server, tmp_path, progress=heard)
+        done = fetch(server, tmp_path, progress=recorded)
         assert (server.count("HEAD"), server.count("GET")) == (5, 5)
     assert on_disk(tmp_path / "sources") == TREE
     assert len(done.fetched) == len(done.unpacked) == 5
     assert done.summary().endswith("5 archives fetched in 10 requests, 5 unpacked, 0 were there already")
     # What it costs and the licences were said before; the bars end where they said they would.
-    said = "\n".join(heard.lines)
+    said = "\n".join(recorded.lines)
     assert "licence: free for non-commercial use with notice" in said
     assert "3 archives to fetch" in said
     assert "4 of 4 recordings of the table are there" in said
-    assert heard.bars["all archives"][0] == sum(map(len, ARCHIVES.values()))
-    assert all(sum(moves[1:]) == moves[0] for moves in heard.bars.values())
+    assert recorded.bars["all archives"][0] == sum(map(len, ARCHIVES.values()))
+    assert all(sum(moves[1:]) == moves[0] for moves in recorded.bars.values())
 
 
 def test_a_second_download_asks_for_nothing(tmp_path: Path) -> None:
@@ -322,11 +322,11 @@ def listing(record: int, data: dict[str, bytes]) -> dict[str, bytes]:
 def test_a_third_partys_md5_gives_way_to_the_records_own_and_it_is_said(tmp_path: Path) -> None:
     # The registry's MD5s of FSDKaggle2018 are not from the record; the small archives have others.
     archives = {path: data for path, data in ARCHIVES.items() if FSD in path}
-    heard = Recorder()
+    recorded = Recorder()
     with FaultyServer(archives | listing(2552860, archives)) as server:
-        done = download("fsdkaggle2018", workspace=tmp_path, mirror=server.url, retry_policy=quick(), progress=heard)
+        done = download("fsdkaggle2018", workspace=tmp_path, mirror=server.url, retry_policy=quick(), progress=recorded)
         assert len(done.fetched) == 2
-        assert any("but the record lists it: accepted" in line for line in heard.lines)
+        assert any("but the record lists it: accepted" in line for line in recorded.lines)
         asked = len(server.asked)
         again = download("fsdkaggle2018", workspace=tmp_path, mirror=server.url, retry_policy=quick())
         assert (len(again.ready), len(server.asked)) == (2, asked)

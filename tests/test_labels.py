@@ -74,13 +74,13 @@ def test_attribution_names_every_recording_once_sorted() -> None:
     ]
 
 
-def test_strong_labels_of_files_are_where_the_events_are_heard(made: Dataset, corpus: Path) -> None:
+def test_strong_labels_of_files_are_where_the_events_sound(made: Dataset, corpus: Path) -> None:
     strong = made.strong()
     assert len(strong) == 24 * 3
     at = 0
     for clip in made.clips:
-        heard = soundfile.read(made.stems_path(clip, 10), dtype="int16")[0][:, 0]
-        quiet = np.ones(len(heard), dtype=bool)
+        events_channel = soundfile.read(made.stems_path(clip, 10), dtype="int16")[0][:, 0]
+        quiet = np.ones(len(events_channel), dtype=bool)
         for event in clip.events:
             name, onset, offset, label = strong[at]
             at += 1
@@ -88,9 +88,9 @@ def test_strong_labels_of_files_are_where_the_events_are_heard(made: Dataset, co
             assert (name, onset, label) == (f"{clip.id}.wav", event.onset, event.label)
             assert offset == round(onset + min(info.frames / info.samplerate, 0.5), 6)
             quiet[int(onset * 8000) : int(offset * 8000) + 1] = False
-            assert np.any(heard[int(offset * 8000) - 20 : int(offset * 8000)])
-        assert not np.any(heard[quiet] > 0)
-        assert not np.any(heard[quiet] < 0)
+            assert np.any(events_channel[int(offset * 8000) - 20 : int(offset * 8000)])
+        assert not np.any(events_channel[quiet] > 0)
+        assert not np.any(events_channel[quiet] < 0)
 
 
 def test_the_files_are_read_by_those_who_know_dcase_files(made: Dataset) -> None:

@@ -153,7 +153,7 @@ def test_a_broken_row_of_events(change: str, message: str, tmp_path: Path) -> No
         (ROLES + b"00001,test,test\n", "roles.csv, line 4: clip '00001' is named a second time"),
         (b"clip_id,fold_1\n00000,test\n00001,train\n", "roles.csv: column fold_2 is missing; clip '00001'"),
         (ROLES.replace(b"test,train", b"train,test"), "roles.csv: clip .00000. is .test. for fold 2, expected fold 1"),
-        (b"", "roles.csv: column 'clip_id' is missing"),
+        (b"", "roles.csv: empty, expected a header line"),
     ],
 )
 def test_broken_roles(roles: bytes, message: str, tmp_path: Path) -> None:

@@ -88,14 +88,14 @@ def test_the_ideal_masks_are_of_the_stems_where_the_class_is_active(trained: Pat
         stems = soundfile.read(dataset.path / "snr_20" / "stems" / name, dtype="float32")[0]
         events, scene = (mel_magnitude(np.ascontiguousarray(stems[:, side]), features, rate) for side in (0, 1))
         with np.errstate(divide="ignore"):
-            heard = 20 * np.log10(events / scene) + 5 > 0
+            audible = 20 * np.log10(events / scene) + 5 > 0
         for k in np.flatnonzero(reference.weak[row]):
             times = [
                 (on, off) for file, on, off, label in dataset.strong() if (file, label) == (name, dataset.classes[k])
             ]
             active = np.any([(centres >= on) & (centres < off) for on, off in times], axis=0)
             assert active.any()
-            np.testing.assert_array_equal(made[place], heard & active[:, None])
+            np.testing.assert_array_equal(made[place], audible & active[:, None])
             place += 1
     assert place == len(made)
 

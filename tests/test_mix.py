@@ -119,10 +119,10 @@ def decibels(above: np.ndarray, below: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("snr", [0.0, 10.0])
-def test_strict_levels_are_exact_for_what_is_heard(strict: Dataset, snr: float) -> None:
+def test_strict_levels_are_exact_for_the_audible_excerpt(strict: Dataset, snr: float) -> None:
     said = levels(strict)
-    for clip, event, heard, scene in alone(strict, snr):
-        measured = decibels(heard, scene)
+    for clip, event, excerpt, scene in alone(strict, snr):
+        measured = decibels(excerpt, scene)
         target, achieved = said[clip.id, snr, event.index]
         assert target == snr
         assert measured == pytest.approx(snr, abs=0.05)
@@ -137,14 +137,14 @@ def test_strict_levels_are_exact_where_events_overlap_too(strict: Dataset) -> No
 
 def test_the_excerpt_is_the_loudest_window_of_its_recording(strict: Dataset, corpus: Path) -> None:
     long = 0
-    for _, event, heard, _ in alone(strict, 10)[:12]:
+    for _, event, excerpt, _ in alone(strict, 10)[:12]:
         recording, rate = soundfile.read(corpus / tiny.FSD_AUDIO / event.file)
         whole = librosa.resample(recording, orig_sr=rate, target_sr=RATE, res_type="soxr_hq")
-        starts = range(max(1, len(whole) - len(heard)))
-        energies = [float(np.sum(whole[k : k + len(heard)] ** 2)) for k in starts]
-        loudest = whole[int(np.argmax(energies)) :][: len(heard)]
+        starts = range(max(1, len(whole) - len(excerpt)))
+        energies = [float(np.sum(whole[k : k + len(excerpt)] ** 2)) for k in starts]
+        loudest = whole[int(np.argmax(energies)) :][: len(excerpt)]
         # one sample of the window may differ: it is chosen with room for a rounded end
-        shifts = [np.corrcoef(heard[1:-1], np.roll(loudest, k)[1:-1])[0, 1] for k in (-1, 0, 1)]
+        shifts = [np.corrcoef(excerpt[1:-1], np.roll(loudest, k)[1:-1])[0, 1] for k in (-1, 0, 1)]
         assert max(shifts) > 0.999
         long += len(whole) > 0.5 * RATE + 2
     assert long
@@ -155,11 +155,11 @@ def test_levels_by_loudness_are_exact_also_under_400_ms(corpus: Path, tmp_path: 
     said = levels(dataset)
     assert max(abs(achieved - target) for target, achieved in said.values()) < 0.05
     short = 0
-    for clip, event, heard, scene in alone(dataset, 10):
-        gap = loudness(heard) - loudness(scene)
+    for clip, event, excerpt, scene in alone(dataset, 10):
+        gap = loudness(excerpt) - loudness(scene)
         assert gap == pytest.approx(10, abs=0.05)
         assert said[clip.id, 10, event.index][1] == pytest.approx(gap, abs=0.02)
-        short += len(heard) < 0.4 * RATE
+        short += len(excerpt) < 0.4 * RATE
     assert short
 
 
@@ -178,8 +178,8 @@ def loudness(samples: np.ndarray) -> float:
 def test_levels_of_the_released_definition_are_told_as_they_are(made: Dataset, corpus: Path) -> None:
     said = levels(made)
     spread = []
-    for clip, event, heard, scene in alone(made, 10):
-        measured = decibels(heard, scene)
+    for clip, event, excerpt, scene in alone(made, 10):
+        measured = decibels(excerpt, scene)
         target, achieved = said[clip.id, 10, event.index]
         assert target == 10
         assert achieved == pytest.approx(measured, abs=0.01)
@@ -188,7 +188,7 @@ def test_levels_of_the_released_definition_are_told_as_they_are(made: Dataset, c
         if len(whole) <= 0.5 * tiny.EVENT_RATE:
             stereo, rate = soundfile.read(corpus / tiny.TAU / "audio" / clip.scene_file)
             background = librosa.resample(stereo.mean(axis=1), orig_sr=rate, target_sr=RATE, res_type="soxr_hq")
-            expected = 10 + 10 * np.log10(np.mean(background**2) / np.mean(part(background, event, len(heard)) ** 2))
+            expected = 10 + 10 * np.log10(np.mean(background**2) / np.mean(part(background, event, len(excerpt)) ** 2))
             assert measured == pytest.approx(expected, abs=0.15)
         spread.append(measured)
     assert max(spread) - min(spread) > 1
@@ -241,8 +241,8 @@ def test_a_drawn_spread_of_ratios_is_added_to_the_nominal_one(corpus: Path, tmp_
     for (clip, snr, _), (target, achieved) in said.items():
         assert target == pytest.approx(snr + offsets[clip])
         assert achieved == pytest.approx(target, abs=0.05)
-    for clip, event, heard, scene in alone(dataset, 0):
-        assert decibels(heard, scene) == pytest.approx(event.snr_offset, abs=0.05), clip
+    for clip, event, excerpt, scene in alone(dataset, 0):
+        assert decibels(excerpt, scene) == pytest.approx(event.snr_offset, abs=0.05), clip
 
 
 def test_a_ratio_at_which_the_scene_vanishes_is_told_as_no_number(corpus: Path, tmp_path: Path) -> None:

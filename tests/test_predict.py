@@ -253,8 +253,10 @@ def test_a_picture_says_which_part_it_shows_and_claims_no_reference(trained: Pat
     texts = {}
     for seconds in (0.3, 2.0, 7.0):
         recording = system.extract_features(clip(1, seconds), RATE)
-        heard = replace(system.predict_features(recording), events=(Event(5.0, 6.5, "Bark"),) if seconds == 7 else ())
-        draw_recording(system, recording, heard, "street.wav", tmp_path / "out.svg")
+        detected = replace(
+            system.predict_features(recording), events=(Event(5.0, 6.5, "Bark"),) if seconds == 7 else ()
+        )
+        draw_recording(system, recording, detected, "street.wav", tmp_path / "out.svg")
         texts[seconds] = " ".join(re.findall(r">([^<>]+)</(?:text|tspan)>", (tmp_path / "out.svg").read_text()))
     assert "2ap-aux, street.wav, 0.3 s, repeated to fill 2 s" in texts[0.3]
     assert "2ap-aux, street.wav, 2.0 s" in texts[2.0]

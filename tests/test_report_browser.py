@@ -151,7 +151,7 @@ def test_a_clip_plays_and_the_playhead_moves(opened: webdriver.Chrome) -> None:
     assert opened.execute_script(head) > start + 10
 
 
-def test_stems_can_be_heard_from_the_same_place(opened: webdriver.Chrome) -> None:
+def test_stems_play_from_the_same_place(opened: webdriver.Chrome) -> None:
     audio = opened.find_element(By.TAG_NAME, "audio")
     until(opened, "return arguments[0].readyState >= 2", audio)
     opened.execute_script("arguments[0].currentTime = 1", audio)

@@ -272,7 +272,7 @@ def test_silence_and_short_scenes_are_named(sources: Path) -> None:
     with pytest.raises(InputError, match=r"00000000.wav: the event recording is silent.*leave it out of the table"):
         made_from(sources)
     soundfile.write(event, np.concatenate([np.zeros(9000), np.ones(500)]), tiny.EVENT_RATE)
-    with pytest.raises(InputError, match=r"00000000.wav: nothing is heard of it, its 0.5 s from 0 s on are silent"):
+    with pytest.raises(InputError, match=r"00000000.wav: it is silent in the clip, its 0.5 s from 0 s on are silent"):
         made_from(sources)
     event.write_bytes(kept[0])
     soundfile.write(scene, np.zeros((24_000, 2)), tiny.SCENE_RATE)

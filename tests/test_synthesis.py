@@ -93,7 +93,7 @@ def test_every_event_is_well_formed(label: str) -> None:
         assert abs(sound[-1]) < 1e-3  # ends without a click
         steps = sound.astype(np.float64) * 32768
         assert np.array_equal(steps, np.rint(steps))  # PCM_16 holds it exactly
-        assert np.sqrt(np.mean(sound[: RATE // 2] ** 2)) > 1e-3  # is heard early, not only at its end
+        assert np.sqrt(np.mean(sound[: RATE // 2] ** 2)) > 1e-3  # is audible early, not only at its end
         lengths.add(len(sound))
     assert len(lengths) > 1
 

@@ -36,7 +36,7 @@ RECIPE: dict[str, Any] = {
 }
 STRICT: dict[str, Any] = {
     "name": "tiny-strict",
-    "description": "noise and tones for tests, levels of what is heard",
+    "description": "noise and tones for tests, levels of the audible excerpt",
     "scenes": {"source": "tau2019"},
     "events": {"source": "fsdkaggle2018", "verified_only": True},
     "plan": {

@@ -60,7 +60,7 @@ class Checkpoint:
         return (self.folder / "records" / snr_folder(snr)).is_dir()
 
     def close(self, snrs: Sequence[float]) -> None:
-        """Drop the work at `snrs`, which is finished, and the folder unless there is work at other ratios."""
+        """Drop the work at `snrs`, which is finished, and the folder unless there is work at other SNRs."""
         records = self.folder / "records"
         for snr in snrs:
             shutil.rmtree(records / snr_folder(snr), ignore_errors=True)

@@ -98,7 +98,7 @@ class Dataset:
 
     @property
     def not_comparable(self) -> tuple[str, ...]:
-        """Why no figure may stand beside published ones; empty where it may."""
+        """Why scores cannot be compared with published ones; empty where they can."""
         return self.info.not_comparable
 
     @property

@@ -79,10 +79,10 @@ def recombine(clips: list[Clip], generator: np.random.Generator) -> list[Clip]:
 
 def _clashes(places: list[tuple[int, Event]], contents: list[Event]) -> list[int]:
     """Return the places whose event would overlap an earlier one of its class in the same clip."""
-    heard: dict[tuple[int, str], list[Event]] = {}
+    placed: dict[tuple[int, str], list[Event]] = {}
     bad = []
     for k, ((row, place), content) in enumerate(zip(places, contents, strict=True)):
-        before = heard.setdefault((row, content.label), [])
+        before = placed.setdefault((row, content.label), [])
         if any(abs(place.onset - other.onset) < max(place.max_duration, other.max_duration) for other in before):
             bad.append(k)
         before.append(place)

@@ -106,7 +106,7 @@ def prepare(recipe: Recipe, reader: Reader, file: str, fixed: float | None) -> t
     excerpt = whole[start : start + room]
     if not np.any(excerpt):  # said here, so that an excerpt that can be replaced is never kept
         raise InputError(
-            f"{file}: nothing is heard of it, its {room / mix.sample_rate:.3g} s from {start / mix.sample_rate:.3g} s"
+            f"{file}: it is silent in the clip, its {room / mix.sample_rate:.3g} s from {start / mix.sample_rate:.3g} s"
             " on are silent; leave it out of the table"
         )
     level = level_of(whole, mix.sample_rate, mix.level) if mix.snr_reference == "recording" else 1.0

@@ -15,7 +15,7 @@ KONG_MARGIN_DB = 5.0
 def ideal_binary_mask(
     stems: Stems, features: Features, rate: int, margin_db: float = KONG_MARGIN_DB
 ) -> NDArray[np.bool_]:
-    """Return where events are heard over the scene, (frames, bands).
+    """Return where events are audible over the scene, (frames, bands).
 
     True where 20·log10(events / scene) + `margin_db` > 0, on mel magnitudes (Kong et al. 2019 with 5 dB).
     """

@@ -3,8 +3,8 @@
 Two definitions of the signal-to-noise ratio:
 
 * `recording`, as released (Kong et al. 2019, Deshmukh et al. 2021): scene scaled to RMS 1, each event's *whole
-  recording* to RMS 10^(SNR/20), then cut. What is heard in the cut differs from the nominal ratio.
-* `excerpt`: level of the excerpt that is heard against the level of the scene under it, exactly.
+  recording* to RMS 10^(SNR/20), then cut. The SNR of the excerpt differs from the nominal one.
+* `excerpt`: level of the audible excerpt against the level of the scene under it, exactly.
 
 Both signals are divided by their common largest absolute sample, so that nothing clips, and quantised here
 (not by the audio library, whose WAV and FLAC writers round differently).
@@ -93,9 +93,9 @@ class Placed:
     Attributes
     ----------
     first : index of its first sample in the clip
-    samples : (n,), the excerpt, cut to what is heard
-    level : amplitude of what the ratio is defined on (whole recording or excerpt), linear, for `recording`
-    offset_db : added to the nominal ratio
+    samples : (n,), the excerpt, cut to what fits into the clip
+    level : amplitude of what the SNR is defined on (whole recording or excerpt), linear, for `recording`
+    offset_db : added to the nominal SNR
     """
 
     first: int
@@ -105,7 +105,7 @@ class Placed:
 
     @property
     def part(self) -> slice:
-        """Where in the clip it is heard."""
+        """Where in the clip it sounds."""
         return slice(self.first, self.first + len(self.samples))
 
 
@@ -212,10 +212,10 @@ def mix(
     # most of the events' channel is silent: scale and quantise only where it is not
     scaled = [event.samples * gain for event, gain in zip(events, gains, strict=True)]
     peak = max([scene_peak, *map(peak_of, scaled)])
-    heard = np.zeros(len(scene), dtype=np.int16)
+    quantised = np.zeros(len(scene), dtype=np.int16)
     for event, samples in zip(events, scaled, strict=True):
-        heard[event.part] = to_int16(samples, peak, rule)
-    return Stems(heard, to_int16(scene, peak, rule)), peak
+        quantised[event.part] = to_int16(samples, peak, rule)
+    return Stems(quantised, to_int16(scene, peak, rule)), peak
 
 
 def event_stems(

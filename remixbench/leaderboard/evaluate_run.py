@@ -128,7 +128,7 @@ def why_incompatible(record: Record, references: References) -> str:
 
 
 def reference_digest(reference: Reference) -> str:
-    """Return a digest of everything that figures depend on besides the predictions.
+    """Return a digest of everything that scores depend on besides the predictions.
 
     Names are taken without their suffix, so that the same clips as WAV and as FLAC have the same digest.
     """

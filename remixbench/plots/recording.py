@@ -60,11 +60,11 @@ def draw_recording(
 def most_eventful(events: Sequence[Event], starts: Sequence[int], frames: int, step: float) -> int:
     """Return the start of the window (of `frames` frames, `step` seconds apart) that holds most seconds of events."""
 
-    def heard(start: int) -> float:
+    def seconds_detected(start: int) -> float:
         left, right = start * step, (start + frames) * step
         return sum(max(0.0, min(event.offset, right) - max(event.onset, left)) for event in events)
 
-    return max(starts, key=lambda start: (round(heard(start), 6), -start))
+    return max(starts, key=lambda start: (round(seconds_detected(start), 6), -start))
 
 
 def which_part(seconds: float, scales: Scales) -> str:

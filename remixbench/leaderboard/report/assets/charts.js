@@ -1,5 +1,5 @@
 "use strict";
-// The charts over all systems, drawn by Observable Plot; each has a caption, a description and its figures as a table.
+// The charts over all systems, drawn by Observable Plot; each has a caption, a description and its values as a table.
 const charts = (() => {
   const {data, make, watch, readable, table} = page;
   const SYMBOLS = ["circle", "square", "triangle", "diamond", "cross", "star", "wye"];

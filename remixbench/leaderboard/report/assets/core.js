@@ -114,7 +114,7 @@ const page = (() => {
     }
   }
 
-  // Numbers begin with the best; rows without the figure stay at the end in either direction.
+  // Numbers begin with the best; rows without the metric stay at the end in either direction.
   function sort(sorted, heads, head, column) {
     const number = head.dataset.kind === "number";
     const first = number && !("lower" in head.dataset) ? "descending" : "ascending";

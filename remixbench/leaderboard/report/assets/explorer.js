@@ -26,8 +26,8 @@
   function choose(next) {
     clip = next;
     buttons.forEach((button, at) => button.setAttribute("aria-pressed", String(data.clips[at] === clip)));
-    const events = clip.events.map(({label, onset, offset, heard}) =>
-      `${readable(label)} ${onset.toFixed(1)} to ${offset.toFixed(1)} s${heard == null ? "" : ` (${heard > 0 ? "+" : ""}${heard.toFixed(1)} dB)`}`);
+    const events = clip.events.map(({label, onset, offset, snr}) =>
+      `${readable(label)} ${onset.toFixed(1)} to ${offset.toFixed(1)} s${snr == null ? "" : ` (${snr > 0 ? "+" : ""}${snr.toFixed(1)} dB)`}`);
     about.textContent = `Clip ${clip.id} of fold ${clip.fold} at ${clip.snr} dB, scene ${readable(clip.scene)}. `
       + (events.length ? `Reference: ${events.join("; ")}.` : "No events.")
       + (clip.stems_left_out ? " Its stems are left out to keep the page small." : "");
