@@ -25,6 +25,7 @@ from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.features import logmel
 from remixbench.errors import InputError
 from remixbench.systems import Output
+from remixbench.tables import read_table
 from remixbench.training.inference import load_system, window_starts
 from remixbench.training.predict import predict
 from remixbench.training.thresholds import Event, best_thresholds
@@ -104,7 +105,7 @@ def test_a_look_at_a_clip_has_all_that_a_picture_needs(trained: Path) -> None:
     np.testing.assert_allclose(output.clip_scores[0], system.predict(clip(36), RATE).tags, atol=1e-6)
     assert output.reconstruction is not None
     assert output.reconstruction.shape == (1, 31, 16)
-    with pytest.raises(InputError, match=r"\(30, 16\), but this system was trained on \(31, 16\)"):
+    with pytest.raises(InputError, match=r"30 × 16 \(frames × bands\), but the system was trained on 31 × 16"):
         system.forward(np.zeros((30, 16), np.float32))
 
 
@@ -192,11 +193,27 @@ def test_tags_and_events_are_written(trained: Path, tmp_path: Path, capsys: pyte
     assert [row[0] for row in rows[1:]] == ["a.wav", "b.flac"]
     written = (tmp_path / "out" / "events.tsv").read_text()
     assert capsys.readouterr().out == written
-    assert written.splitlines()[0] == "filename\tonset\toffset\tevent_label"
+    assert written.splitlines()[0] == "filename\tonset\toffset\tevent_label\tscore"
     assert {line.split("\t")[0] for line in written.splitlines()[1:]} == {"a.wav", "b.flac"}
 
 
-def test_files_of_one_name_are_told_apart_by_their_paths(trained: Path, tmp_path: Path) -> None:
+def test_frame_scores_and_the_score_of_each_event(trained: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", clip(1, 3.0), RATE)
+    prediction = predict(trained, tmp_path / "a.wav", out=tmp_path / "out", threshold=0.05, frames=True)["a.wav"]
+    assert set(prediction.found) == {name for name, tag in zip(CLASSES, prediction.tags, strict=True) if tag >= 0.05}
+    table = read_table(tmp_path / "out" / "frames" / "a.tsv", ("onset", "offset", *CLASSES), "\t")
+    onsets = np.array(table.column("onset"), float)
+    for found in prediction.events:
+        inside = (onsets >= found.onset - 1e-6) & (onsets < found.offset - 1e-6)
+        assert max(np.array(table.column(found.label), float)[inside]) == pytest.approx(found.score, abs=1e-5)
+    assert prediction.events
+    with pytest.raises(InputError, match=r"--threshold 2: expected a number above 0, at most 1"):
+        predict(trained, tmp_path / "a.wav", threshold=2)
+    with pytest.raises(InputError, match="--frames: give a folder to write into with --out"):
+        predict(trained, tmp_path / "a.wav", frames=True)
+
+
+def test_files_of_one_name_are_identified_by_their_paths(trained: Path, tmp_path: Path) -> None:
     paths = [tmp_path / folder / "a.wav" for folder in ("x", "y")]
     for path in paths:
         path.parent.mkdir()
@@ -234,15 +251,19 @@ def test_a_picture_without_matplotlib_is_refused_before_any_work(
     assert not (tmp_path / "out").exists()
 
 
+def event(onset: float, offset: float, label: str) -> Event:
+    return Event(onset, offset, label, score=0.9)
+
+
 def test_the_most_eventful_window_is_shown() -> None:
     from remixbench.plots.recording import most_eventful
 
     starts = window_starts(40, 20)  # a frame a second: from 0, 10 and 20 s
     assert starts == [0, 10, 20]
     assert most_eventful([], starts, 20, 1.0) == 0
-    assert most_eventful([Event(0, 3, "Bark"), Event(25, 28, "Bark")], starts, 20, 1.0) == 0  # 3 s in each
-    assert most_eventful([Event(0, 3, "Bark"), Event(29, 32, "Bark"), Event(35, 36, "Bell")], starts, 20, 1.0) == 20
-    assert most_eventful([Event(22, 24, "Bark"), Event(22, 24, "Bell"), Event(0, 3, "Bark")], starts, 20, 1.0) == 10
+    assert most_eventful([event(0, 3, "Bark"), event(25, 28, "Bark")], starts, 20, 1.0) == 0  # 3 s in each
+    assert most_eventful([event(0, 3, "Bark"), event(29, 32, "Bark"), event(35, 36, "Bell")], starts, 20, 1.0) == 20
+    assert most_eventful([event(22, 24, "Bark"), event(22, 24, "Bell"), event(0, 3, "Bark")], starts, 20, 1.0) == 10
 
 
 def test_a_picture_says_which_part_it_shows_and_claims_no_reference(trained: Path, tmp_path: Path) -> None:
@@ -254,7 +275,7 @@ def test_a_picture_says_which_part_it_shows_and_claims_no_reference(trained: Pat
     for seconds in (0.3, 2.0, 7.0):
         recording = system.extract_features(clip(1, seconds), RATE)
         detected = replace(
-            system.predict_features(recording), events=(Event(5.0, 6.5, "Bark"),) if seconds == 7 else ()
+            system.predict_features(recording), events=(event(5.0, 6.5, "Bark"),) if seconds == 7 else ()
         )
         draw_recording(system, recording, detected, "street.wav", tmp_path / "out.svg")
         texts[seconds] = " ".join(re.findall(r">([^<>]+)</(?:text|tspan)>", (tmp_path / "out.svg").read_text()))
@@ -270,10 +291,10 @@ def test_a_picture_says_which_part_it_shows_and_claims_no_reference(trained: Pat
 
 
 def test_pictures_of_files_of_one_name_are_numbered() -> None:
-    from remixbench.plots.recording import picture_names
+    from remixbench.training.predict import output_names
 
-    assert picture_names([Path("x/a.wav"), Path("b.c.flac")]) == ["a.png", "b.c.png"]
-    assert picture_names([Path("x/a.wav"), Path("y/A.flac"), Path("b.wav")]) == ["1-a.png", "2-A.png", "3-b.png"]
+    assert output_names([Path("x/a.wav"), Path("b.c.flac")], ".png") == ["a.png", "b.c.png"]
+    assert output_names([Path("x/a.wav"), Path("y/A.flac"), Path("b.wav")], ".png") == ["1-a.png", "2-A.png", "3-b.png"]
 
 
 def bad_audio(folder: Path) -> dict[str, str]:

@@ -57,7 +57,7 @@ def test_an_event_reaches_out_to_half_its_threshold_and_gaps_are_closed() -> Non
     frames[30:32, 0] = 0.9  # too short
     frames[10:20, 1] = 0.4  # never reaches its threshold
     found = events(frames, np.array([0.6, 0.6], np.float32), ("Bark", "Bell"), 0.1)
-    assert found == [Event(0.5, pytest.approx(2.2), "Bark")]
+    assert found == [Event(0.5, pytest.approx(2.2), "Bark", pytest.approx(0.9))]
 
 
 def test_events_come_by_onset() -> None:

@@ -13,18 +13,29 @@ from remixbench.cli.console import Settings
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("audio", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="AUDIO...")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Write tags.csv and events.tsv there.")
+@click.option("--threshold", type=float, metavar="T", help="Of all classes. [default: the run's own, per class]")
+@click.option("--frames", is_flag=True, help="Write frame scores to --out, frames/NAME.tsv.")
 @click.option(
     "--figure", is_flag=True, help="Write a picture of each file, NAME.png. [into --out, or the current folder]"
 )
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps", help="Device.")
 @click.pass_obj
 def command(
-    settings: Settings, /, run: Path, audio: tuple[Path, ...], out: Path | None, figure: bool, device: str
+    settings: Settings,
+    /,
+    run: Path,
+    audio: tuple[Path, ...],
+    out: Path | None,
+    threshold: float | None,
+    frames: bool,
+    figure: bool,
+    device: str,
 ) -> None:
     """Detect events in AUDIO files with the trained system of a RUN: files of any format, rate and length.
 
-    Prints the events: file name, onset and offset in seconds, label. A picture shows log-mel, reconstruction, attention
-    and scores as `remixbench show --run` does; of a long recording the window with the most events.
+    Prints the events: file name, onset and offset in seconds, label, and score (the highest frame score in the event).
+    A picture shows log-mel, reconstruction, attention and scores as `remixbench show --run` does; of a long recording,
+    the window with the most events.
 
     Example: remixbench predict runs/mini/2ap-aux/snr_20/fold_4/seed_0 street.wav --out detected --figure
     """
@@ -33,5 +44,8 @@ def command(
     prepare_for_torch()
     from remixbench.training.predict import events_table, predict
 
-    predictions = predict(run, audio, out=out, figure=figure, device=device, progress=settings.progress())
-    click.echo(events_table(predictions), nl=False)
+    predictions = predict(
+        run, audio, out=out, threshold=threshold, frames=frames, figure=figure, device=device,
+        progress=settings.progress(),
+    )  # fmt: skip
+    click.echo(events_table(predictions).decode(), nl=False)

@@ -75,14 +75,3 @@ def which_part(seconds: float, scales: Scales) -> str:
     if scales.start == 0 and seconds - end < scales.frame_seconds:
         return f"{seconds:.1f} s"
     return f"{scales.start:.1f} to {min(end, seconds):.1f} s of {seconds:.1f} s, the window with most detections"
-
-
-def picture_names(paths: Sequence[Path]) -> list[str]:
-    """Return the file name of each recording's picture: its own with .png for the suffix.
-
-    Where two would be the same (whatever their case), all are numbered in the order given.
-    """
-    stems = [path.stem for path in paths]
-    if len({stem.casefold() for stem in stems}) < len(stems):
-        stems = [f"{number}-{stem}" for number, stem in enumerate(stems, start=1)]
-    return [f"{stem}.png" for stem in stems]

@@ -281,7 +281,7 @@ def read_events(table: Table, reference: Reference) -> EventTable:
         within the clip, or in milliseconds.
     """
     for name in table.header:
-        if name not in EVENT_COLUMNS:
+        if name not in (*EVENT_COLUMNS, "score"):
             raise InputError(
                 f"{table.path}: column '{name}' is not one of {', '.join(EVENT_COLUMNS)}{nearest(name, EVENT_COLUMNS)}"
             )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -187,7 +187,9 @@ class TrainedSystem:
         """Distance of two frame scores in seconds; that of the log-mel unless the system has its own."""
         return frame_seconds_of(self.network, self.logmel_frame_seconds)
 
-    def predict(self, audio: NDArray[np.floating], rate: int, *, origin: str = "audio") -> Prediction:
+    def predict(
+        self, audio: NDArray[np.floating], rate: int, *, threshold: float | None = None, origin: str = "audio"
+    ) -> Prediction:
         """Return tags, frame scores and events of a recording of any length.
 
         A recording longer than the training clips is cut into windows of their length that overlap by half; a frame's
@@ -198,6 +200,7 @@ class TrainedSystem:
         ----------
         audio : (samples,) or (samples, channels), floats in [-1, 1]; channels are averaged.
         rate : samples per second.
+        threshold : of clip and frame scores of every class, in (0, 1]; by default the run's own, of each class.
         origin : name of the audio in error messages.
 
         Raises
@@ -205,7 +208,7 @@ class TrainedSystem:
         InputError
             If there are no samples, or some are NaN or infinite.
         """
-        return self.predict_features(self.extract_features(audio, rate, origin=origin))
+        return self.predict_features(self.extract_features(audio, rate, origin=origin), threshold)
 
     def extract_features(self, audio: NDArray[np.floating], rate: int, *, origin: str = "audio") -> Recording:
         """Return a recording's log-mel at the rate and size of the training; arguments and errors as in `predict`."""
@@ -216,23 +219,26 @@ class TrainedSystem:
         spectrogram = logmel(samples if len(samples) >= whole else np.resize(samples, whole), self.features, self.rate)
         return Recording(spectrogram, own_frames, len(samples) / self.rate)
 
-    def predict_features(self, recording: Recording) -> Prediction:
-        """Return the prediction for a recording that `extract_features` returned."""
+    def predict_features(self, recording: Recording, threshold: float | None = None) -> Prediction:
+        """Return the prediction for a recording that `extract_features` returned; `threshold` as in `predict`."""
         window = self.model.config.frames
         x = self.model.standardisation.apply(recording.logmel)
         tags, frames = self._windows(x, recording.starts(window), window)
         frames = frames[: math.ceil(recording.own_frames / self._stride - 1e-6)]
         config = self.model.config
+        tag_thresholds, frame_thresholds = self.model.tag_thresholds, self.model.frame_thresholds
+        if threshold is not None:
+            tag_thresholds = frame_thresholds = np.full(len(self.classes), threshold, np.float32)
         order = np.argsort(-tags, kind="stable")
         return Prediction(
             classes=self.classes,
             tags=tags,
             frames=frames,
             frame_seconds=self.frame_seconds,
-            found=tuple(config.classes[k] for k in order if tags[k] >= self.model.tag_thresholds[k]),
+            found=tuple(config.classes[k] for k in order if tags[k] >= tag_thresholds[k]),
             events=tuple(
-                Event(event.onset, min(event.offset, recording.seconds), event.label)
-                for event in events(frames, self.model.frame_thresholds, self.classes, self.frame_seconds)
+                replace(event, offset=min(event.offset, recording.seconds))
+                for event in events(frames, frame_thresholds, self.classes, self.frame_seconds)
             ),
         )
 

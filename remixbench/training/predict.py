@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from remixbench.errors import InputError
-from remixbench.files import write_text
+from remixbench.files import write_bytes
 from remixbench.progress import SILENT, Progress
+from remixbench.tables import format_table
 from remixbench.training.audio import read_audio
 from remixbench.training.inference import Prediction, load_system
 from remixbench.training.storage import write_tags
@@ -21,6 +22,8 @@ def predict(
     audio: str | Path | Sequence[str | Path],
     *,
     out: str | Path | None = None,
+    threshold: float | None = None,
+    frames: bool = False,
     figure: bool = False,
     device: str = "auto",
     progress: Progress = SILENT,
@@ -32,8 +35,11 @@ def predict(
     run : the folder of a run that is done.
     audio : one file or several.
     out : folder for `tags.csv` (`filename` and one column per class) and `events.tsv` (`filename onset offset
-        event_label`, seconds; a file without events has one row with nothing behind its name); by default neither is
+        event_label score`, seconds; a file without events has one row with only its name); by default neither is
         written.
+    threshold : of clip and frame scores of every class, in (0, 1]; by default the run's own thresholds, one per class.
+    frames : also write the frame scores of each file into `out`/frames: its name with .tsv for the suffix, `onset`,
+        `offset` and one column per class, as sed_scores_eval has them.
     figure : also write a picture of each file into `out`, by default into the current folder: its name with .png for
         the suffix (numbered where files share a name), in it the eight panels of `show` with a run, without a
         reference. Of a recording longer than the clips of the training it shows the window of their length in which
@@ -52,6 +58,10 @@ def predict(
     """
     if out is not None and Path(out).exists() and not Path(out).is_dir():
         raise InputError(f"{out}: is a file, expected a folder to write into; give another --out")
+    if threshold is not None and not 0 < threshold <= 1:
+        raise InputError(f"--threshold {threshold:g}: expected a number above 0, at most 1")
+    if frames and out is None:
+        raise InputError("--frames: give a folder to write into with --out")
     if figure:
         from remixbench.plots.style import require_matplotlib
 
@@ -66,7 +76,7 @@ def predict(
     with progress.bar("predict", len(paths), "files") as advance:
         for name, path, picture in zip(names, paths, pictures, strict=True):
             recording = system.extract_features(*read_audio(path), origin=str(path))
-            predictions[name] = system.predict_features(recording)
+            predictions[name] = system.predict_features(recording, threshold)
             if picture is not None:
                 from remixbench.plots.recording import draw_recording
 
@@ -76,14 +86,25 @@ def predict(
     if out is not None:
         tags = np.stack([prediction.tags for prediction in predictions.values()])
         write_tags(Path(out) / "tags.csv", list(predictions), system.classes, tags)
-        write_text(Path(out) / "events.tsv", events_table(predictions))
+        write_bytes(Path(out) / "events.tsv", events_table(predictions))
+        for name, prediction in zip(output_names(paths, ".tsv"), predictions.values(), strict=True) if frames else ():
+            write_bytes(Path(out) / "frames" / name, frames_table(prediction))
     return predictions
 
 
 def _pictures(paths: Sequence[Path], out: str | Path | None) -> Sequence[Path | None]:
-    from remixbench.plots.recording import picture_names
+    return [Path("." if out is None else out) / name for name in output_names(paths, ".png")]
 
-    return [Path("." if out is None else out) / name for name in picture_names(paths)]
+
+def output_names(paths: Sequence[Path], suffix: str) -> list[str]:
+    """Return the name of a file for each recording: its own with another suffix.
+
+    Where two would be the same (whatever their case), all are numbered in the order given.
+    """
+    stems = [path.stem for path in paths]
+    if len({stem.casefold() for stem in stems}) < len(stems):
+        stems = [f"{number}-{stem}" for number, stem in enumerate(stems, start=1)]
+    return [f"{stem}{suffix}" for stem in stems]
 
 
 def file_names(paths: Sequence[Path]) -> list[str]:
@@ -101,11 +122,20 @@ def file_names(paths: Sequence[Path]) -> list[str]:
     return [path.name if alone else path.as_posix() for path in paths]
 
 
-def events_table(predictions: dict[str, Prediction]) -> str:
-    """Return the events as TSV, `filename onset offset event_label`, with a header."""
-    lines = ["filename\tonset\toffset\tevent_label"]
+def events_table(predictions: dict[str, Prediction]) -> bytes:
+    """Return the events as TSV, `filename onset offset event_label score`, with a header."""
+    rows: list[tuple[str, ...]] = []
     for name, prediction in predictions.items():
-        lines += [f"{name}\t{event.onset:.3f}\t{event.offset:.3f}\t{event.label}" for event in prediction.events] or [
-            f"{name}\t\t\t"
-        ]
-    return "\n".join(lines) + "\n"
+        rows += [
+            (name, f"{event.onset:.3f}", f"{event.offset:.3f}", event.label, f"{event.score:.4f}")
+            for event in prediction.events
+        ] or [(name, "", "", "", "")]
+    return format_table(("filename", "onset", "offset", "event_label", "score"), rows, "\t")
+
+
+def frames_table(prediction: Prediction) -> bytes:
+    """Return frame scores as TSV, `onset`, `offset` (seconds) and one column per class, as sed_scores_eval has them."""
+    edges = [f"{frame * prediction.frame_seconds:.6g}" for frame in range(len(prediction.frames) + 1)]
+    scores = [[f"{score:.6g}" for score in row] for row in prediction.frames.tolist()]
+    rows = [(start, stop, *row) for start, stop, row in zip(edges[:-1], edges[1:], scores, strict=True)]
+    return format_table(("onset", "offset", *prediction.classes), rows, "\t")

@@ -14,16 +14,17 @@ LONGEST_GAP = 0.32
 SHORTEST_EVENT = 0.32
 """Seconds; shorter events are dropped (likewise)."""
 LOWEST = float(np.finfo(np.float32).tiny)
-"""No threshold is lower, so that nothing is heard where a score is 0."""
+"""No threshold is lower, so that a score of 0 is never a detection."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """One event that a system heard; times in seconds."""
+    """A detected event: onset and offset in seconds, label, and score, the highest frame score in it, in [0, 1]."""
 
     onset: float
     offset: float
     label: str
+    score: float
 
 
 def best_thresholds(weak: NDArray[np.bool_], scores: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -79,7 +80,8 @@ def events(
         ]
         for start, stop in _joined(spans, gap):
             if stop - start >= shortest:
-                found.append(Event(start * frame_seconds, stop * frame_seconds, label))
+                score = float(frames[start:stop, k].max())
+                found.append(Event(start * frame_seconds, stop * frame_seconds, label, score))
     return sorted(found, key=lambda event: (event.onset, event.label))
 
 
