@@ -57,7 +57,9 @@ def write_run(workspace: Path, dataset: Dataset, name: str, snr: float, fraction
     )
     names = [dataset.filenames[row] for row in inside]
     seconds = dataset.recipe.frame_seconds
-    write_predictions(folder, names, CLASSES, tags.astype(np.float32), frames.astype(np.float32), seconds)
+    write_predictions(
+        folder / "predictions", names, CLASSES, tags.astype(np.float32), frames.astype(np.float32), seconds
+    )
     write_text(
         folder / "history.csv",
         "epoch,loss,validation_micro_ap,test_micro_ap,learning_rate,seconds\n"

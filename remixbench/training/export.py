@@ -23,6 +23,7 @@ from remixbench.systems.building import build_empty
 from remixbench.training.data import Standardisation
 
 NETWORK = "network."
+DIRECTION = NETWORK + "attention.direction"
 MEAN, STD = "standardisation.mean", "standardisation.std"
 TAG_THRESHOLDS, FRAME_THRESHOLDS = "thresholds.tags", "thresholds.frames"
 
@@ -132,6 +133,11 @@ def read_model(path: Path) -> TrainedModel:
     expected = {NETWORK + name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     expected |= {MEAN: (config.n_mels,), STD: (config.n_mels,)}
     expected |= {name: (len(config.classes),) for name in (TAG_THRESHOLDS, FRAME_THRESHOLDS)}
+    if DIRECTION in expected and DIRECTION not in tensors:
+        raise InputError(
+            f"{path}: the direction of two-step attention is missing, as in runs of older versions; train it again with"
+            " --rerun"
+        )
     for name, shape in expected.items():
         if name not in tensors:
             raise InputError(

@@ -36,6 +36,7 @@ from remixbench.training.storage import (
     FORMAT,
     MAPS,
     MODEL,
+    PREDICTIONS,
     Epoch,
     Flag,
     RunInfo,
@@ -237,7 +238,7 @@ def _finish(
     with _maps_of(folder, context, config, data.test, filenames, has_maps(network, data.test, engine)) as maps:
         test_tags, test_frames = score_frames(network, data.test, engine, config.batch_size, on_maps=maps)
     step = frame_seconds_of(network, info.frame_seconds)
-    write_predictions(folder, filenames, dataset.classes, test_tags, test_frames, step)
+    write_predictions(folder / PREDICTIONS, filenames, dataset.classes, test_tags, test_frames, step)
     cost = count_cost(network, info.frames, info.n_mels)
     best = state.history[state.best_epoch - 1]
     standardisation = data.standardisation

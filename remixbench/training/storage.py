@@ -35,8 +35,8 @@ FORMAT: Literal[2] = 2
 RUN_FILE = "run.json"
 CHECKPOINT = "checkpoint.pt"
 MODEL = "model.safetensors"
-TAGS, FRAMES = "predictions/tags.csv", "predictions/frames.npz"
-MAPS = "predictions/maps.npz"
+PREDICTIONS = Path("predictions")
+TAGS, FRAMES, MAPS = PREDICTIONS / "tags.csv", PREDICTIONS / "frames.npz", PREDICTIONS / "maps.npz"
 RESULTS = (MODEL, TAGS, FRAMES)
 MAPS_COMPRESSION = 1
 """zlib level; higher ones take several times as long and save a few per cent."""
@@ -193,15 +193,15 @@ def write_predictions(
     frames: NDArray[np.float32],
     frame_seconds: float,
 ) -> None:
-    """Write `predictions/tags.csv` and `predictions/frames.npz`.
+    """Write tags.csv and frames.npz into a folder of predictions.
 
     Parameters
     ----------
     tags : (clips, classes) in [0, 1].
     frames : (clips, frames, classes) in [0, 1]; frame i begins at i · `frame_seconds`.
     """
-    write_tags(folder / TAGS, filenames, classes, tags)
-    with atomic_path(folder / FRAMES) as beside:
+    write_tags(folder / TAGS.name, filenames, classes, tags)
+    with atomic_path(folder / FRAMES.name) as beside:
         np.savez(
             beside,
             scores=frames,

@@ -1,0 +1,171 @@
+"""Probes: a finished run's network on its test clips under other conditions.
+
+`shift` rolls the test clips in time by the shifts of the fold (`remixbench.dataset.shifts`), `snr` takes them at every
+other SNR of the data set. The predictions stay with the run, so that scoring needs no network.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from remixbench.dataset.dataset import find_dataset
+from remixbench.dataset.probes import (
+    FOLDER,
+    Probe,
+    ProbesInfo,
+    check_probes,
+    no_shift,
+    probe_folder,
+    read_probes,
+    write_probes,
+)
+from remixbench.dataset.shifts import probe_shifts, roll
+from remixbench.errors import InputError
+from remixbench.files import sha256
+from remixbench.progress import SILENT, Progress
+from remixbench.training.data import ClipTensors
+from remixbench.training.device import Engine, exact_float32
+from remixbench.training.inference import Scores, TrainedSystem, load_system, score_frames
+from remixbench.training.storage import MODEL, RunInfo, read_run, write_predictions
+
+if TYPE_CHECKING:
+    from remixbench.dataset.dataset import Dataset
+
+Features = NDArray[np.float32]
+
+
+def predict_probes(
+    run: str | Path,
+    *,
+    workspace: str | Path = ".",
+    dataset: str | Path | Dataset | None = None,
+    probe: str | Sequence[str] = ("shift", "snr"),
+    device: str = "auto",
+    progress: Progress = SILENT,
+) -> ProbesInfo:
+    """Test a finished run under other conditions, and leave the predictions in its folder `predictions/probes`.
+
+    Conditions that the same model was tested under before are kept.
+
+    Parameters
+    ----------
+    run : the run's folder.
+    workspace, dataset : where the run's data set is, and its name or folder; by default the one that the run names.
+    probe : `shift` and `snr`, one or both.
+    device : auto, cpu, cuda, cuda:N or mps.
+    progress : progress reporter.
+
+    Returns
+    -------
+    The content of probes.json: the shifts in seconds (none where no shift keeps every event whole) and SNRs tested at,
+    and digests of the predictions.
+
+    Raises
+    ------
+    InputError
+        If the run is not done, is of other data, or its model is broken or lacks the direction of two-step attention;
+        or the log-mel of a test clip was altered.
+    """
+    folder, probes = Path(run), check_probes(probe)
+    info = read_run(folder)
+    opened = find_dataset(workspace, info.dataset if dataset is None else dataset)
+    if info.manifest_digest != opened.manifest_digest:
+        raise InputError(
+            f"{folder}: was trained on another manifest ({info.manifest_digest[:12]}) than data set '{opened.name}' has"
+            f" ({opened.manifest_digest[:12]}); choose the data set of the run"
+        )
+    wanted = {"shift": probe_shifts(opened, info.fold), "snr": other_snrs(opened, info.snr)}
+    made = _kept(folder, info)
+    missing = [
+        (name, value)
+        for name in probes
+        for value in wanted[name]
+        if f"{probe_folder(name, value)}/tags.csv" not in made.predictions
+    ]
+    if missing:
+        system = load_system(folder, device=device)
+        digests = _predict_all(folder, info, opened, system, missing, progress)
+        made = made.model_copy(update={"predictions": made.predictions | digests})
+    if "shift" in probes:
+        made = made.model_copy(update={"shifts": list(wanted["shift"])})
+        if not wanted["shift"]:
+            progress.say(f"{folder}: {no_shift(info.fold)}")
+    if "snr" in probes:
+        made = made.model_copy(update={"snrs": list(wanted["snr"])})
+        if not wanted["snr"]:
+            progress.say(
+                f"{folder}: {opened.name} has log-mel at {info.snr:g} dB alone; `remixbench make --snr` adds some"
+            )
+    write_probes(folder, made)
+    return made
+
+
+def other_snrs(dataset: Dataset, snr: float) -> tuple[float, ...]:
+    """Return the SNRs at which a data set has log-mel, but for one."""
+    return tuple(float(each) for each in dataset.info.features if float(each) != float(snr))
+
+
+def _kept(folder: Path, info: RunInfo) -> ProbesInfo:
+    """Return the probes.json of a run, or an empty one where there is none of its present model."""
+    fresh = ProbesInfo(
+        run=info.digest,
+        model=sha256((folder / MODEL).read_bytes()) if (folder / MODEL).is_file() else "",
+        manifest_digest=info.manifest_digest,
+        snr=float(info.snr),
+        fold=info.fold,
+    )
+    try:
+        made = read_probes(folder)
+    except InputError:
+        made = None
+    if made is not None and (made.run, made.model) == (fresh.run, fresh.model):
+        return made
+    shutil.rmtree(folder / FOLDER, ignore_errors=True)
+    return fresh
+
+
+def _predict_all(
+    folder: Path,
+    info: RunInfo,
+    dataset: Dataset,
+    system: TrainedSystem,
+    conditions: Sequence[tuple[Probe, float]],
+    progress: Progress,
+) -> dict[str, str]:
+    """Write the predictions of every condition; returns their digests."""
+    rows = dataset.test_rows(info.fold)
+    filenames = [dataset.filenames[row] for row in rows]
+    digests: dict[str, str] = {}
+    with progress.bar(f"Probing {folder.parents[2].name} {info.snr:g} dB", len(conditions), "conditions") as advance:
+        for probe, value in conditions:
+            snr = value if probe == "snr" else info.snr
+            dataset.verify_features(snr, rows)
+            features = np.asarray(dataset.features(snr)[rows])
+            if probe == "shift":
+                features = roll(features, value, dataset.recipe.frame_seconds, axis=1)
+            tags, frames = predict_clips(system, features, info.batch_size)
+            name = probe_folder(probe, value)
+            place = folder / FOLDER / name
+            write_predictions(place, filenames, system.classes, tags, frames, system.frame_seconds)
+            for file in sorted(place.iterdir()):
+                digests[f"{name}/{file.name}"] = sha256(file.read_bytes())
+            advance(1)
+    return digests
+
+
+def predict_clips(system: TrainedSystem, features: Features, batch_size: int) -> tuple[Scores, Scores]:
+    """Return clip scores (clips, classes) and frame scores (clips, frames, classes) of log-mel (clips, frames, n_mels).
+
+    They are those that a training leaves, bit by bit: in float32, in batches, in the same memory order.
+    """
+    nothing = np.zeros((len(features), len(system.classes)), np.bool_)  # labels, which prediction does not use
+    clips = ClipTensors(features, nothing, np.arange(len(features)), system.model.standardisation, system.device)
+    engine = Engine(system.device, "32")
+    with exact_float32():
+        return score_frames(engine.place(system.network), clips, engine, batch_size)
