@@ -38,8 +38,9 @@ import remixbench
 from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.manifest import read_manifest
 from remixbench.errors import RemixbenchError
+from remixbench.files import content_digest
 from remixbench.leaderboard.evaluate_run import References
-from remixbench.leaderboard.record import content_digest, read_record
+from remixbench.leaderboard.record import read_record
 from remixbench.leaderboard.submission import check_submission, read_submission
 from remixbench.recipe import load_recipe, parse_recipe, recipes
 from remixbench.scoring import read_predictions, read_reference, score_predictions

@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from remixbench.errors import InputError, RemixbenchError
 
 MAX_BYTES = 1 << 30
 """The largest file that `read_bytes` reads unless told otherwise."""
+_SEAL = "content_digest"
 
 
 @contextmanager
@@ -133,6 +134,31 @@ def read_json(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InputError(f"{path}: expected a JSON object, found {type(value).__name__}")
     return value
+
+
+def content_digest(value: Mapping[str, Any], key: str = "digest") -> str:
+    """Return the SHA-256 of a JSON object (compact, keys sorted) without its own key `key`.
+
+    Raises
+    ------
+    ValueError
+        If it holds NaN or infinity.
+    """
+    rest = {name: each for name, each in value.items() if name != key}
+    return sha256(json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False).encode())
+
+
+def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON object with a digest of its content, by which `is_sealed` finds edits."""
+    write_json(path, {**value, _SEAL: content_digest(value, _SEAL)})
+
+
+def is_sealed(value: Mapping[str, Any]) -> bool:
+    """Say whether a JSON object that `write_sealed` wrote is as it was written."""
+    try:
+        return value.get(_SEAL) == content_digest(value, _SEAL)
+    except ValueError:
+        return False
 
 
 def sha256(data: bytes) -> str:

@@ -9,7 +9,7 @@ import soundfile
 from fake_dataset import CLASSES, fake_dataset
 
 from remixbench.dataset.dataset import Dataset, snr_folder
-from remixbench.files import write_json, write_text
+from remixbench.files import write_sealed, write_text
 from remixbench.leaderboard.score import score
 from remixbench.training.storage import write_predictions
 
@@ -66,10 +66,11 @@ def write_run(workspace: Path, dataset: Dataset, name: str, snr: float, fraction
         "1,0.7,0.2,,0.003,1.5\n2,0.5,0.4,,0.003,1.5\n3,0.4,0.3,,0.003,1.5\n",
     )
     flags = [{"code": "fraction", "text": "trained on 0.5 of the training clips"}] if fraction < 1 else []
-    write_json(
+    write_sealed(
         folder / "run.json",
         {
-            "format": 2, "status": "done", "dataset": dataset.name, "manifest_digest": dataset.manifest_digest,
+            "format": 3, "status": "done", "dataset": dataset.name, "manifest_digest": dataset.manifest_digest,
+            "audio_digest": dataset.audio_digest,
             "system": name.split(",")[0], "options": {}, "alpha": 0.0, "fraction": fraction, "snr": snr, "fold": FOLD,
             "seed": 0, "epochs": 3, "batch_size": 8, "learning_rate": 0.003, "width": 0.25, "select": "validation",
             "precision": "32", "flags": flags, "epoch": 2,

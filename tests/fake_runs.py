@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from remixbench.dataset.dataset import Dataset, snr_folder
-from remixbench.files import write_json, write_text
+from remixbench.files import write_sealed, write_text
 from remixbench.progress import Silent
 
 
@@ -79,10 +79,11 @@ def fake_run(
     if frames:
         write_frames(dataset, fold, folder / "predictions" / "frames.npz", seed=draws)
     says = {
-        "format": 2,
+        "format": 3,
         "status": "done",
         "dataset": dataset.name,
         "manifest_digest": dataset.manifest_digest,
+        "audio_digest": dataset.audio_digest,
         "system": system,
         "options": {},
         "alpha": 0.001 if system.endswith("aux") else 0.0,
@@ -98,5 +99,5 @@ def fake_run(
         "precision": "auto",
         "flags": [],
     }
-    write_json(folder / "run.json", says | info)
+    write_sealed(folder / "run.json", says | info)
     return folder

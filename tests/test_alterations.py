@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 import soundfile
 import tiny
+from fake_runs import Said, fake_run, tags_text
 from tiny import differing, tree
 
 from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.info import read_info
 from remixbench.dataset.make import make
 from remixbench.errors import InputError
+from remixbench.leaderboard.score import score
 from remixbench.recipe import Recipe
 
 
@@ -158,3 +160,33 @@ def test_a_pipe_in_place_of_log_mel_is_made_again(
     os.mkfifo(path)
     make(recipe=tiny_recipe, sources=corpus, out=copied.path, jobs=1, stems=True)
     assert differing(tree(made.path), tree(copied.path)) == []
+
+
+def test_results_on_old_audio_do_not_pass_for_results_on_new_audio(
+    corpus: Path, tiny_recipe: Recipe, tmp_path: Path
+) -> None:
+    def make_from(sources: Path) -> Dataset:
+        shutil.rmtree(tmp_path / "datasets", ignore_errors=True)
+        dataset = make(workspace=tmp_path, recipe=tiny_recipe, sources=sources, jobs=1)
+        assert dataset is not None
+        return dataset
+
+    before = make_from(corpus)
+    fake_run(tmp_path, before)
+    (tmp_path / "mine.csv").write_text(tags_text(before, 4, noise=0.1, seed=0))
+    submission = tmp_path / "submission.json"
+    score(workspace=tmp_path, bootstrap=0, submission=submission)
+    assert len(score(tmp_path / "mine.csv", workspace=tmp_path, name="mine", snr=0, fold=4, bootstrap=0).rows) == 2
+
+    after = make_from(tiny.write_corpus(tmp_path / "other", seed=1))  # the same tables and names, other sounds
+    assert after.manifest_digest == before.manifest_digest
+    assert after.audio_digest != before.audio_digest
+    said = Said()
+    with pytest.raises(InputError, match="nothing is scored"):
+        score(workspace=tmp_path, bootstrap=0, progress=said)
+    assert "was trained on other audio than data set 'tiny' has now, on the same manifest; train again" in said.lines[0]
+    assert sum("is of other audio (recordings or mixing)" in line for line in said.lines) == 2
+    with pytest.raises(InputError, match="'gap' is of other audio"):
+        score(workspace=tmp_path, add=submission)
+    assert make_from(corpus).audio_digest == before.audio_digest
+    assert len(score(workspace=tmp_path, bootstrap=0).rows) == 2

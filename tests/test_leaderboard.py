@@ -18,12 +18,12 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from remixbench import score
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
+from remixbench.files import content_digest, write_sealed
 from remixbench.leaderboard import evaluate_run
 from remixbench.leaderboard.ablations import alpha_table, class_table, fraction_table
 from remixbench.leaderboard.leaderboard import Estimate, Leaderboard, Row, group_records, make_leaderboard
 from remixbench.leaderboard.load import load_leaderboard
 from remixbench.leaderboard.published import load_published
-from remixbench.leaderboard.record import content_digest
 from remixbench.leaderboard.renderers import make_tables
 from remixbench.leaderboard.tables import Table, TableMaker
 
@@ -236,6 +236,34 @@ def test_labels_that_changed_leave_old_figures_out(tmp_path: Path, dataset: Data
     assert len(score(workspace=tmp_path, bootstrap=0).rows) == 1
 
 
+@pytest.mark.parametrize("change", [{"epochs": 12}, {"flags": []}, {"seed": 1}, {"system": "gmp"}, {"width": 1.0}])
+def test_an_edited_run_json_is_not_believed(tmp_path: Path, dataset: Dataset, change: dict[str, Any]) -> None:
+    flag = {"code": "training", "text": "optimizer adamw, default adam"}
+    file = fake_run(tmp_path, dataset, flags=[flag]) / "run.json"
+    fake_run(tmp_path, dataset, "gwrp")
+    assert len(score(workspace=tmp_path, bootstrap=0).rows) == 2
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    board = score(workspace=tmp_path, bootstrap=0)
+    assert [row.name for row in board.rows] == ["gwrp"]
+    assert "run.json was edited since it was written; restore it, or train again with --rerun" in board.left_out[0]
+    with pytest.raises(InputError, match=r"seed_0: run.json was edited since it was written"):
+        score(file.parent, workspace=tmp_path, bootstrap=0)
+
+
+@pytest.mark.parametrize("name", ["weak.tsv", "strong.tsv"])
+def test_labels_that_contradict_the_manifest_are_refused(tmp_path: Path, dataset: Dataset, name: str) -> None:
+    fake_run(tmp_path, dataset)
+    path, clip = dataset.path / "labels" / name, dataset.filenames[-1]
+    lines = path.read_text().splitlines()
+    (place,) = [k for k, line in enumerate(lines) if line.startswith(clip)][:1]
+    absent = next(label for label in dataset.classes if label not in "".join(lines[place:]))
+    lines[place] = "\t".join([*lines[place].split("\t")[:-1], absent])
+    path.write_text("\n".join([*lines, ""]))
+    accept_files(dataset)  # a forger gives dataset.json the new digest
+    with pytest.raises(InputError, match=rf"{name}: clip '{clip}' has other classes than in .*events.csv; restore"):
+        score(workspace=tmp_path, bootstrap=0)
+
+
 @pytest.mark.parametrize("form", ["tags", "frames", "events", "both", "folder"])
 def test_anyones_predictions(tmp_path: Path, dataset: Dataset, form: str) -> None:
     files: list[Path] = []
@@ -427,6 +455,6 @@ def test_a_run_json_that_lacks_a_key(tmp_path: Path, dataset: Dataset, change: d
     fake_run(tmp_path, dataset, **({"snr": 0.0} | {}), place="seed_0")
     folder = tmp_path / "runs" / "fake" / "gap" / "snr_0" / "fold_4" / "seed_0"
     says = json.loads((folder / "run.json").read_text()) | change
-    (folder / "run.json").write_text(json.dumps(says))
+    write_sealed(folder / "run.json", says)
     with pytest.raises(InputError, match=message):
         score(workspace=tmp_path)

@@ -22,7 +22,8 @@ def record(
 ) -> Record:
     made = Provenance(
         remixbench="0", scoring_version="1", dataset="x", manifest_digest="0" * 64, reference_digest=reference,
-        predictions={"tags.csv": "2" * 64}, predictions_digest="2" * 64, clips=10, groups=10, resamples=len(samples),
+        audio_digest="3" * 64, predictions={"tags.csv": "2" * 64},
+        predictions_digest="2" * 64, clips=10, groups=10, resamples=len(samples),
         bootstrap_seed=0,
     )  # fmt: skip
     return Record(

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from remixbench import score
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
+from remixbench.files import content_digest
 from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.load import load_leaderboard
-from remixbench.leaderboard.record import content_digest
 from remixbench.leaderboard.renderers import FORMATS, render
 from remixbench.leaderboard.submission import read_submission
 

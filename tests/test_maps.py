@@ -18,8 +18,9 @@ from remixbench import find_dataset, make, score, train
 from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.info import read_info, write_info
 from remixbench.errors import InputError
+from remixbench.files import content_digest
 from remixbench.leaderboard.evaluate_run import ideal_masks, read_fold_reference
-from remixbench.leaderboard.record import Record, content_digest, read_record
+from remixbench.leaderboard.record import Record, read_record
 from remixbench.scoring.io import read_maps
 from remixbench.training.inference import load_system
 from remixbench.training.storage import writing_maps

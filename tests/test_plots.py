@@ -17,7 +17,7 @@ from fake_dataset import CLASSES, LENGTH, ONSETS, fake_dataset
 
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
-from remixbench.files import write_json
+from remixbench.files import write_sealed
 from remixbench.plots.attention import KEPT_CLASSES, Activations, attention_height, draw_attention, shown_classes
 from remixbench.plots.clip import find_clip, view_clip
 from remixbench.plots.panels import envelope, short_levels
@@ -201,8 +201,9 @@ def run_json(dataset: Dataset, system: str) -> dict[str, Any]:
     recipe = dataset.recipe
     config = list_configs(dataset, system=system, snr=20)[0]
     return {
-        "format": 2, "status": "done", "digest": "0" * 64, "dataset": "fake",
-        "manifest_digest": dataset.manifest_digest, "not_comparable": [], **config.to_json(), "flags": [],
+        "format": 3, "status": "done", "digest": "0" * 64, "dataset": "fake",
+        "manifest_digest": dataset.manifest_digest, "audio_digest": dataset.audio_digest, "not_comparable": [],
+        **config.to_json(), "flags": [],
         "package": None, "started": "2026-01-01T00:00:00+00:00", "device": "cpu", "versions": {},
         "frames": recipe.frames, "n_mels": recipe.features.n_mels, "frame_seconds": recipe.frame_seconds,
         "classes": list(dataset.classes),
@@ -239,7 +240,7 @@ def untrained_run(dataset: Dataset, system: str) -> Path:
         even,
         even.copy(),
     )
-    write_json(folder / "run.json", run_json(dataset, system))
+    write_sealed(folder / "run.json", run_json(dataset, system))
     return folder
 
 
@@ -266,13 +267,13 @@ def test_a_folder_that_is_no_run_is_refused(dataset: Dataset) -> None:
     [
         ({"status": "training"}, "the run is not finished; `remixbench train` resumes it"),
         ({"snr": "loud"}, r"run\.json: key 'snr': input should be a valid number; delete it and train again"),
-        ({"format": 9}, "format 9, this version reads format 2"),
+        ({"format": 9}, "format 9, this version reads format 3"),
     ],
 )
 def test_a_run_that_cannot_be_used_is_refused(
     dataset: Dataset, tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
-    write_json(tmp_path / "run.json", run_json(dataset, "gap") | change)
+    write_sealed(tmp_path / "run.json", run_json(dataset, "gap") | change)
     with pytest.raises(InputError, match=message):
         show(clip="00003", workspace=workspace_of(dataset), run=tmp_path)
 

@@ -24,6 +24,7 @@ from remixbench.cli import run as command_line
 from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.features import logmel
 from remixbench.errors import InputError
+from remixbench.files import write_sealed
 from remixbench.systems import Output
 from remixbench.tables import read_table
 from remixbench.training.inference import load_system, window_starts
@@ -325,7 +326,7 @@ def test_samples_that_are_no_floats(trained: Path) -> None:
 
 def change_info(run: Path, **changes: object) -> None:
     info = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps(info | changes))
+    write_sealed(run / "run.json", info | changes)
 
 
 def metadata(path: Path) -> dict[str, str]:
@@ -357,6 +358,11 @@ def test_a_run_that_is_not_done(run: Path) -> None:
 def test_a_run_json_that_was_changed_by_hand(run: Path, key: str, value: object) -> None:
     change_info(run, **{key: value})
     assert f"{key}" in refused(run)
+
+
+def test_a_setting_edited_by_hand_is_found(run: Path) -> None:
+    (run / "run.json").write_text((run / "run.json").read_text().replace('"seed": 0', '"seed": 1'))
+    assert "run.json: was edited since it was written; restore it, or train again with --rerun" in refused(run)
 
 
 def test_weights_of_another_run(run: Path) -> None:

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from sklearn.metrics import average_precision_score
 
 from remixbench.errors import InputError, RemixbenchError
+from remixbench.files import write_sealed
 from remixbench.training.run import create_run
 from remixbench.training.train import train
 from remixbench.training.trainer import batches
@@ -189,7 +190,7 @@ def test_a_run_that_goes_on_elsewhere_says_so(tmp_path: Path) -> None:
     info = run_json(file.parent)
     assert info["device"] == "cpu"
     here = info["versions"]["torch"]  # type: ignore[index]
-    file.write_text(file.read_text().replace(f'"torch": "{here}"', '"torch": "1.0.0"'))
+    write_sealed(file, info | {"versions": {**info["versions"], "torch": "1.0.0"}})  # type: ignore[dict-item]
     watcher = Watcher()
     train(workspace=tmp_path, system="gap", snr=20, progress=watcher)
     assert any("started with other software or on another device" in line for line in watcher.lines)

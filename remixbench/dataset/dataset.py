@@ -6,6 +6,7 @@ Rows of `weak`, `features` and `roles` are in the order of the manifest's clips.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -105,6 +106,18 @@ class Dataset:
     def manifest_digest(self) -> str:
         """The manifest's digest: rows of different digests never share a table."""
         return self.info.manifest_digest
+
+    @cached_property
+    def audio_digest(self) -> str:
+        """A SHA-256 of all that audio and log-mel are made from, the same on every machine.
+
+        These are the manifest, every sample of the recordings (where dataset.json has their digests), and the
+        recipe's mixing and features.
+        """
+        mix = self.recipe.mix.model_dump(mode="json", exclude={"snrs"})
+        features = self.recipe.features.model_dump(mode="json")
+        parts = [self.manifest_digest, self.info.files.get("recordings.csv"), mix, features]
+        return sha256(json.dumps(parts, sort_keys=True).encode())
 
     @property
     def clips(self) -> tuple[Clip, ...]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from remixbench.dataset.dataset import Dataset, snr_folder
 from remixbench.errors import InputError
-from remixbench.files import read_json, sha256
+from remixbench.files import is_sealed, read_json, sha256
 from remixbench.leaderboard.evaluate_run import Task
 from remixbench.leaderboard.record import Flag, SystemInfo
 from remixbench.progress import Progress
@@ -74,6 +74,10 @@ def why_unusable(folder: Path, dataset: Dataset) -> str:
             f"was trained on another manifest ({other}) than data set '{dataset.name}' has"
             f" ({dataset.manifest_digest[:12]})"
         )
+    if not is_sealed(info):
+        return f"{RUN_FILE} was edited since it was written; restore it, or train again with --rerun"
+    if info.get("audio_digest") != dataset.audio_digest:
+        return f"was trained on other audio than data set '{dataset.name}' has now, on the same manifest; train again"
     return ""
 
 

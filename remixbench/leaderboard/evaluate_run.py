@@ -85,7 +85,21 @@ def read_fold_reference(dataset: Dataset, fold: int) -> FoldReference:
         dataset.classes,
         recordings=[[event.file for event in clip.events] for clip in clips],
     )
+    _check_labels(dataset, reference, dataset.weak[rows])
     return FoldReference(reference, reference_digest(reference))
+
+
+def _check_labels(dataset: Dataset, reference: Reference, weak: BoolArray) -> None:
+    """Refuse label files that say otherwise than the manifest, which systems are trained on."""
+    events = reference.events
+    strong = np.zeros_like(weak)
+    strong[events.clip, events.label] = True
+    for name, found in (("weak.tsv", reference.weak), ("strong.tsv", strong)):
+        if len(wrong := np.flatnonzero((found != weak).any(axis=1))):
+            raise InputError(
+                f"{dataset.path / 'labels' / name}: clip '{reference.filenames[wrong[0]]}' has other classes than in"
+                f" {dataset.path / 'manifest' / 'events.csv'}; restore the labels, or make the data set again"
+            )
 
 
 class References:
@@ -111,6 +125,10 @@ def why_incompatible(record: Record, references: References) -> str:
         )
     if made.scoring_version != SCORING_VERSION:
         return f"is of scoring version {made.scoring_version}, this is {SCORING_VERSION}; score it again"
+    if made.audio_digest != dataset.audio_digest:
+        return (
+            "is of other audio (recordings or mixing) than the data set has now, on the same manifest; score it again"
+        )
     if record.system.snr not in dataset.snrs:
         made_at = ", ".join(f"{snr:g}" for snr in dataset.snrs)
         return (
@@ -216,6 +234,7 @@ def make_record(dataset: Dataset, fold: FoldReference, task: Task, resamples: in
             dataset=dataset.name,
             manifest_digest=dataset.manifest_digest,
             reference_digest=fold.digest,
+            audio_digest=dataset.audio_digest,
             run=task.run,
             predictions=digests,
             predictions_digest=files_digest(digests),

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from remixbench.errors import InputError
-from remixbench.files import read_json, sha256, write_json
+from remixbench.files import content_digest, read_json, sha256, write_json
 from remixbench.scoring.metrics import METRICS
 
 METRICS_FILE = "metrics.json"
@@ -91,13 +91,17 @@ class SystemInfo(_Frozen):
 
 
 class Provenance(_Frozen):
-    """What the metrics were computed from and with."""
+    """What the metrics were computed from and with.
+
+    `audio_digest` is that of `Dataset.audio_digest`: of all that the audio under the predictions is made from.
+    """
 
     remixbench: Word
     scoring_version: Word
     dataset: Word
     manifest_digest: Digest
     reference_digest: Digest
+    audio_digest: Digest
     run: Word | None = None
     predictions: dict[str, Digest]
     predictions_digest: Digest
@@ -110,7 +114,7 @@ class Provenance(_Frozen):
 class Record(_Frozen):
     """Metrics of one system on one fold, their intervals, and their provenance; None where a metric is undefined."""
 
-    format: Literal[2] = 2
+    format: Literal[3] = 3
     system: SystemInfo
     provenance: Provenance
     metrics: dict[Word, Number | None]
@@ -157,18 +161,6 @@ def _check_range(name: str, value: float | None, what: str) -> None:
     low, high = METRICS[name].range if name in METRICS else (0.0, 1.0)
     if value is not None and not low - ROUNDING <= value <= high + ROUNDING:
         raise ValueError(f"'{what}' is {value:g}, expected a value in [{low:g}, {high:g}]")
-
-
-def content_digest(value: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a JSON object (compact, keys sorted) without its own key `digest`.
-
-    Raises
-    ------
-    ValueError
-        If it holds NaN or infinity.
-    """
-    rest = {key: each for key, each in value.items() if key != "digest"}
-    return sha256(json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False).encode())
 
 
 def pack(samples: NDArray[np.float64]) -> str:

@@ -19,10 +19,10 @@ import numpy as np
 
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
-from remixbench.files import read_json, write_json, write_text
+from remixbench.files import content_digest, read_json, write_json, write_text
 from remixbench.leaderboard.discover import check_name
 from remixbench.leaderboard.evaluate_run import References, Task, digests_of, make_record, why_incompatible
-from remixbench.leaderboard.record import Record, content_digest, files_digest, parse_record, unpack
+from remixbench.leaderboard.record import Record, files_digest, parse_record, unpack
 from remixbench.progress import SILENT, Progress
 from remixbench.scoring.io import MAPS
 

@@ -86,6 +86,7 @@ def create_run(folder: Path, context: RunContext, config: TrainConfig, digest: s
         status="training",
         dataset=dataset.name,
         manifest_digest=dataset.manifest_digest,
+        audio_digest=dataset.audio_digest,
         not_comparable=list(dataset.not_comparable),
         **config.to_json(),
         flags=[Flag(**flag) for flag in flags(config, recipe)],

@@ -28,10 +28,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from remixbench.dataset.dataset import snr_folder
 from remixbench.errors import InputError
-from remixbench.files import atomic_path, check_regular, read_json, write_json, write_text
+from remixbench.files import atomic_path, check_regular, is_sealed, read_json, write_sealed, write_text
 from remixbench.training.config import TrainConfig
 
-FORMAT: Literal[2] = 2
+FORMAT: Literal[3] = 3
 RUN_FILE = "run.json"
 CHECKPOINT = "checkpoint.pt"
 MODEL = "model.safetensors"
@@ -85,10 +85,11 @@ class RunInfo(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    format: Literal[2]
+    format: Literal[3]
     status: Literal["training", "done"]
     dataset: str
     manifest_digest: str
+    audio_digest: str
     not_comparable: list[str]
     system: str
     options: dict[str, str | float]
@@ -162,17 +163,22 @@ def read_run(folder: Path) -> RunInfo:
     info = read_json(file)
     if info.get("format") != FORMAT:
         raise InputError(f"{file}: format {info.get('format')}, this version reads format {FORMAT}; train it again")
+    intact = is_sealed(info)
+    info.pop("content_digest", None)
     try:
-        return RunInfo.model_validate(info)
+        run = RunInfo.model_validate(info)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"]))
         raise InputError(f"{file}: key '{key}': {first['msg'].lower()}; delete it and train again") from None
+    if not intact:
+        raise InputError(f"{file}: was edited since it was written; restore it, or train again with --rerun")
+    return run
 
 
 def write_run(folder: Path, info: RunInfo) -> None:
-    """Write `run.json`, without what is not known yet."""
-    write_json(folder / RUN_FILE, info.model_dump(mode="json", exclude_unset=True))
+    """Write `run.json`, without what is not known yet, and with a digest of its content."""
+    write_sealed(folder / RUN_FILE, info.model_dump(mode="json", exclude_unset=True))
 
 
 def write_history(folder: Path, history: Sequence[Epoch]) -> None:
