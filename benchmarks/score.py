@@ -25,7 +25,7 @@ import numpy as np
 from remixbench.scoring import EventTable, Predictions, Reference, event_table, make_reference, score_predictions
 from remixbench.scoring.detection import active_frames, event_counts, f1_values, segment_counts
 from remixbench.scoring.postprocessing import POSTPROCESSINGS, detect_events
-from remixbench.scoring.psds import PSDS, psds_metrics
+from remixbench.scoring.psds_exact import PSDS, psds_metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES, FRAMES, STEP = 41, 311, 0.032

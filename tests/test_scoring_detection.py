@@ -6,7 +6,7 @@ import pytest
 from remixbench.scoring import Predictions, event_table, make_reference, score_predictions
 from remixbench.scoring.detection import active_frames, event_counts, intersection_counts, segment_counts
 from remixbench.scoring.postprocessing import POSTPROCESSINGS, PostProcessing, detect_events, detections
-from remixbench.scoring.psds import detections_of, psds_metrics
+from remixbench.scoring.psds_exact import detections_of, psds_metrics
 
 
 def events(*rows):

@@ -14,7 +14,7 @@ from scoring_cases import THRESHOLD, make_case
 
 from remixbench.scoring import Predictions, event_table, make_reference
 from remixbench.scoring.detection import event_metrics
-from remixbench.scoring.psds import psds_metrics
+from remixbench.scoring.psds_exact import psds_metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON = Path(os.environ.get("REMIXBENCH_ORACLES", ROOT / ".venv-oracles")) / "bin" / "python"

@@ -1,28 +1,12 @@
-"""Metrics of predictions for sound event data; imports no torch."""
+"""Metrics of predictions for sound event data; imports no torch.
 
-from remixbench.scoring.evaluate import Difference, Scores, compare, score_predictions
-from remixbench.scoring.io import read_predictions, read_reference
-from remixbench.scoring.metrics import METRICS, SCORING_VERSION, Metric, find_metric, metrics_shown, paired_metrics
-from remixbench.scoring.tf_masks import Masks
-from remixbench.scoring.types import EventTable, Predictions, Reference, event_table, make_reference
+One line each on arrays or DCASE tables: `average_precision`, `lwlrap`, `segment_based`, `event_based`,
+`intersection_based`, `psds`. All metrics of a fold at once, with intervals: `score_predictions`.
+"""
 
-__all__ = [
-    "METRICS",
-    "SCORING_VERSION",
-    "Difference",
-    "EventTable",
-    "Masks",
-    "Metric",
-    "Predictions",
-    "Reference",
-    "Scores",
-    "compare",
-    "event_table",
-    "find_metric",
-    "make_reference",
-    "metrics_shown",
-    "paired_metrics",
-    "read_predictions",
-    "read_reference",
-    "score_predictions",
-]
+from __future__ import annotations
+
+import lazy_loader
+
+# __init__.pyi names what is imported from where, for type checkers and for lazy_loader alike
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

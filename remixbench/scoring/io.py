@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 import zipfile
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -329,52 +329,92 @@ def read_frame_tables(folder: Path, reference: Reference) -> tuple[Float32Array,
         If a clip has no file or two, a file belongs to no clip, or a file's columns, times or scores are
         wrong: frames must follow each other without gaps and be the same in every file.
     """
-    paths = sorted(path for path in folder.iterdir() if path.suffix == ".tsv" and not path.name.startswith("."))
-    names = [path.stem for path in paths]
-    at = match_clips(names, reference, str(folder), [f"file {path.name}" for path in paths])
+    paths = _frame_paths(folder)
+    return stack_frame_tables(
+        [str(path) for path in paths],
+        [path.stem for path in paths],
+        lambda i: _read_numbers(paths[i]),
+        reference,
+        str(folder),
+    )
+
+
+def first_header(folder: Path) -> tuple[str, ...]:
+    """Return the columns of the first table in a folder of frame scores; InputError where there is none."""
+    paths = _frame_paths(folder) if folder.is_dir() else []
+    if not paths:
+        raise InputError(f"{folder}: not a folder of frame scores, one TSV per clip")
+    return _read_numbers(paths[0])[0]
+
+
+def _frame_paths(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix == ".tsv" and not path.name.startswith("."))
+
+
+def stack_frame_tables(
+    places: Sequence[str],
+    names: Sequence[str],
+    load: Callable[[int], tuple[tuple[str, ...], FloatArray]],
+    reference: Reference,
+    where: str,
+) -> tuple[Float32Array, FloatArray]:
+    """Return (clips, frames, classes) and the frames' edges in seconds from one table of frame scores per clip.
+
+    Parameters
+    ----------
+    places, names : what messages call each table, and which clip it is of.
+    load : returns the columns of table i and its numbers, (frames, columns).
+    where : what messages call all of them.
+
+    Raises
+    ------
+    InputError
+        As of `read_frame_tables`.
+    """
+    at = match_clips(names, reference, where, places)
     header: tuple[str, ...] = ()
     columns: IntArray = np.zeros(0, np.int64)
     edges: FloatArray = np.zeros(0)
     scores: Float32Array = np.zeros((0, 0, 0), np.float32)
     for row, index in enumerate(at):
-        path = paths[index]
-        found, values = _read_numbers(path)
+        place = places[index]
+        found, values = load(int(index))
         if found != header:
-            columns, header = _columns(path, found, reference), found
-        grid = _grid(path, values)
+            columns, header = _columns(place, found, reference), found
+        grid = _grid(place, values)
         if row == 0:
             edges = grid
-            scores = np.empty((len(paths), len(grid) - 1, len(columns)), np.float32)
+            scores = np.empty((len(names), len(grid) - 1, len(columns)), np.float32)
         elif len(grid) != len(edges) or (grid != edges).any():
             raise InputError(
-                f"{path}: its {len(grid) - 1} frames up to {grid[-1]:g} s are not those of {paths[at[0]].name}, "
-                f"{len(edges) - 1} up to {edges[-1]:g} s; give every clip the same frames"
+                f"{place}: its {len(grid) - 1} frames up to {grid[-1]:g} s are not those of"
+                f" {Path(places[at[0]]).name}, {len(edges) - 1} up to {edges[-1]:g} s; give every clip the same frames"
             )
-        where = ([f"line {line + 2}" for line in range(len(values))], [f"column '{name}'" for name in found[2:]])
-        check_scores(values[:, 2:], str(path), where)
+        lines = ([f"line {line + 2}" for line in range(len(values))], [f"column '{name}'" for name in found[2:]])
+        check_scores(values[:, 2:], place, lines)
         scores[row] = values[:, 2:][:, columns]
-    return scores, fit_edges(edges, float(reference.durations.max()), str(folder))
+    return scores, fit_edges(edges, float(reference.durations.max()), where)
 
 
-def _columns(path: Path, header: tuple[str, ...], reference: Reference) -> IntArray:
+def _columns(place: str, header: tuple[str, ...], reference: Reference) -> IntArray:
     if header[:2] != ("onset", "offset"):
         raise InputError(
-            f"{path}: begins with columns {', '.join(header[:2])}; expected onset, offset and one column a class"
+            f"{place}: begins with columns {', '.join(header[:2])}; expected onset, offset and one column a class"
         )
-    return match_classes(header[2:], reference, str(path))
+    return match_classes(header[2:], reference, place)
 
 
-def _grid(path: Path, values: FloatArray) -> FloatArray:
+def _grid(place: str, values: FloatArray) -> FloatArray:
     onset, offset = np.round(values[:, 0], DECIMALS), np.round(values[:, 1], DECIMALS)
     if not len(values):
-        raise InputError(f"{path}: has no frames")
+        raise InputError(f"{place}: has no frames")
     wrong = np.flatnonzero(~(np.append(offset[:-1], onset[0]) == np.append(onset[1:], 0.0)))
     if len(wrong):
         first = int(wrong[0])
         if first == len(values) - 1:
-            raise InputError(f"{path}: line 2, column 'onset': the first frame begins at {onset[0]:g}, expected 0")
+            raise InputError(f"{place}: line 2, column 'onset': the first frame begins at {onset[0]:g}, expected 0")
         raise InputError(
-            f"{path}: line {first + 3}, column 'onset': {onset[first + 1]:g} is not where the frame before ends, "
+            f"{place}: line {first + 3}, column 'onset': {onset[first + 1]:g} is not where the frame before ends, "
             f"{offset[first]:g}; frames must follow each other without gaps"
         )
     return np.append(onset, offset[-1])

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from remixbench.dataset.masks import KONG_MARGIN_DB
 from remixbench.errors import unknown
 from remixbench.progress import SILENT, Progress
-from remixbench.scoring import detection, psds
+from remixbench.scoring import detection, psds_exact
 from remixbench.scoring.bootstrap import MetricValues
 from remixbench.scoring.clip_based import TAGGING_THRESHOLD, frame_average_precision, tagging_metrics
 from remixbench.scoring.postprocessing import MAIN, POSTPROCESSINGS, detections
@@ -171,7 +171,7 @@ def metric_values(
             steps.append((suffix, detection.event_metrics(reference, events, edges)))
     if scores is not None and edges is not None:
         steps.append(("", frame_average_precision(reference, scores, edges)))
-        steps.append(("", psds.psds_metrics(reference, scores, edges)))
+        steps.append(("", psds_exact.psds_metrics(reference, scores, edges)))
     if masks is not None:
         steps.append(("", lambda weights: mask_metrics(reference, masks, weights)))
     values = MetricValues()
@@ -198,7 +198,7 @@ def settings_of(predictions: Predictions, masks: Masks | None = None) -> dict[st
         }
         settings["intersection"] = {"dtc": detection.DTC, "gtc": detection.GTC}
     if predictions.frame_scores is not None:
-        settings["psds"] = {name: asdict(criteria) for name, criteria in psds.PSDS.items()}
+        settings["psds"] = {name: asdict(criteria) for name, criteria in psds_exact.PSDS.items()}
     if masks is not None:
         settings["mask_threshold"], settings["mask_margin_db"] = MASK_THRESHOLD, KONG_MARGIN_DB
     return settings

@@ -41,19 +41,24 @@ from remixbench.scoring.types import (
     select_class,
 )
 
-MAX_EFPR = 100.0
-"""False positives per hour up to which PSDS takes the area."""
-
 
 @dataclass(frozen=True)
 class Criteria:
-    """The criteria of PSDS; without cross triggers `alpha_ct` is 0."""
+    """The criteria of PSDS.
+
+    Attributes
+    ----------
+    dtc, gtc, cttc : detection, ground truth and cross-trigger tolerance criterion, shares in [0, 1]
+    alpha_ct, alpha_st : weight of cross triggers (0 for none) and of the standard deviation over classes
+    max_efpr : effective false positives per hour up to which the area is taken
+    """
 
     dtc: float
     gtc: float
     cttc: float
     alpha_ct: float
     alpha_st: float
+    max_efpr: float = 100.0
 
 
 PSDS = {
@@ -126,10 +131,10 @@ def _areas(
         share, rate = _staircase(curve, criteria, weights, crossing, hours, np.maximum(classes - 1, 1))
         share = np.where(taking_part[k], divide(share, np.broadcast_to(events[label], share.shape)), 0.0)
         order = np.argsort(rate, axis=1)
-        rate = np.minimum(np.take_along_axis(rate, order, 1), MAX_EFPR)
+        rate = np.minimum(np.take_along_axis(rate, order, 1), criteria.max_efpr)
         share = np.maximum.accumulate(np.take_along_axis(share.T, order, 1), axis=1)
-        width = np.diff(rate, axis=1, append=MAX_EFPR)
-        areas[k] = np.where(taking_part[k], (share * width).sum(1) / MAX_EFPR, np.nan)
+        width = np.diff(rate, axis=1, append=criteria.max_efpr)
+        areas[k] = np.where(taking_part[k], (share * width).sum(1) / criteria.max_efpr, np.nan)
         rates.append(rate)
         rises.append(np.diff(share, axis=1, prepend=0.0))
         squares.append(np.diff(share**2, axis=1, prepend=0.0))
@@ -142,7 +147,7 @@ def _areas(
     # Shares are fractions of whole events, so a variance this small is rounding of zero.
     spread = np.sqrt(np.where(variance > 1e-13, variance, 0.0))
     height = np.maximum(mean - criteria.alpha_st * spread, 0.0)
-    area = (height * np.diff(rate, axis=1, append=MAX_EFPR)).sum(1) / MAX_EFPR
+    area = (height * np.diff(rate, axis=1, append=criteria.max_efpr)).sum(1) / criteria.max_efpr
     return areas, np.where(classes > 0, area, np.nan)
 
 
@@ -231,7 +236,7 @@ def curves(
     scores : (clips, frames, classes)
     edges : (frames + 1,) seconds
     """
-    limit = 2 * MAX_EFPR * reference.durations.sum() / 3600 + 10
+    limit = 2 * max(each.max_efpr for each in criteria) * reference.durations.sum() / 3600 + 10
     result: list[list[Curve]] = [[] for _ in criteria]
     for label in np.unique(pairs.label):
         detections = detections_of(np.ascontiguousarray(scores[:, :, label].T))

@@ -1,0 +1,44 @@
+"""The public API of scoring; `__init__.py` imports each name when it is first used."""
+
+from .evaluate import Difference, Scores, compare, score_predictions
+from .functional import (
+    DetectionScores,
+    average_precision,
+    event_based,
+    intersection_based,
+    lwlrap,
+    psds,
+    segment_based,
+)
+from .io import read_predictions, read_reference
+from .metrics import METRICS, SCORING_VERSION, Metric, find_metric, metrics_shown, paired_metrics
+from .tf_masks import Masks
+from .types import EventTable, Predictions, Reference, event_table, make_reference
+
+__all__ = [
+    "METRICS",
+    "SCORING_VERSION",
+    "DetectionScores",
+    "Difference",
+    "EventTable",
+    "Masks",
+    "Metric",
+    "Predictions",
+    "Reference",
+    "Scores",
+    "average_precision",
+    "compare",
+    "event_based",
+    "event_table",
+    "find_metric",
+    "intersection_based",
+    "lwlrap",
+    "make_reference",
+    "metrics_shown",
+    "paired_metrics",
+    "psds",
+    "read_predictions",
+    "read_reference",
+    "score_predictions",
+    "segment_based",
+]

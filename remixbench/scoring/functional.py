@@ -1,0 +1,425 @@
+"""Metrics in one line: from arrays, DataFrames or files to a value, without a data set of remixbench.
+
+Clip scores are arrays (clips, classes). Events are tables as DCASE has them, with the columns `filename`, `onset`,
+`offset` and `event_label`: a pandas DataFrame, or the path of a CSV or TSV file. Times are seconds. A clip without
+events has no row, or one row with its name alone; an estimated clip must occur in the reference. Every function calls
+the kernel that `score_predictions` uses, with each clip counted once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from remixbench.errors import InputError, nearest
+from remixbench.scoring import detection, psds_exact
+from remixbench.scoring.bootstrap import divide, mean_defined
+from remixbench.scoring.clip_based import label_precisions, rank_classes, rank_pairs, ranked_average_precision
+from remixbench.scoring.io import EVENT_COLUMNS, first_header, read_frame_tables, stack_frame_tables
+from remixbench.scoring.types import BoolArray, EventTable, FloatArray, event_table, make_reference
+from remixbench.tables import parse_number, read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    Events = pd.DataFrame | str | Path
+
+
+@dataclass(frozen=True)
+class DetectionScores:
+    """Detection metrics over all clips; NaN where undefined.
+
+    Attributes
+    ----------
+    f1 : micro F1, of all events (or segments) pooled
+    f1_macro : mean of F1 over the classes that occur in the reference
+    precision, recall : of all events (or segments) pooled
+    error_rate : segment-based error rate, which may exceed 1; None for the other metrics
+    per_class : F1 by event label
+    """
+
+    f1: float
+    f1_macro: float
+    precision: float
+    recall: float
+    error_rate: float | None = None
+    per_class: dict[str, float] = field(default_factory=dict)
+
+
+def average_precision(
+    reference: npt.ArrayLike, scores: npt.ArrayLike, *, average: Literal["macro", "micro"] = "macro"
+) -> float:
+    """Return the average precision of clip scores, Σ (R_n − R_{n−1}) P_n over the distinct scores.
+
+    Equal to `sklearn.metrics.average_precision_score` where every class occurs; a class that does not is left out of
+    the macro mean.
+
+    Parameters
+    ----------
+    reference : (clips, classes), or (clips,) for one class; 1 where the class occurs in the clip, else 0.
+    scores : of the same shape; only their order matters.
+    average : "macro" for the mean over classes, "micro" for all pairs of clip and class in one ranking.
+
+    Returns
+    -------
+    A value in [0, 1]; NaN where nothing is positive.
+
+    Raises
+    ------
+    InputError
+        If the shapes differ, the reference holds something other than 0 and 1, or a score is NaN or infinite.
+
+    Examples
+    --------
+    >>> from remixbench import scoring
+    >>> scoring.average_precision([[1, 0], [0, 1], [1, 0]], [[0.9, 0.8], [0.6, 0.7], [0.4, 0.1]])
+    0.6666666666666666
+    """
+    weak, values = _tags(reference, scores)
+    once = np.ones((len(weak), 1))
+    if average == "micro":
+        return float(ranked_average_precision(rank_pairs(weak, values), once)[0])
+    if average != "macro":
+        raise InputError(f"average '{average}': expected 'macro' or 'micro'")
+    return float(
+        mean_defined(np.array([ranked_average_precision(each, once)[0] for each in rank_classes(weak, values)]))
+    )
+
+
+def lwlrap(reference: npt.ArrayLike, scores: npt.ArrayLike) -> float:
+    """Return the label-weighted label-ranking average precision of clip scores (DCASE 2019 Task 2).
+
+    The mean over all labels of all clips of the precision at the label's rank within its clip.
+
+    Parameters
+    ----------
+    reference : (clips, classes), 1 where the class occurs in the clip, else 0.
+    scores : of the same shape; only their order within a clip matters.
+
+    Returns
+    -------
+    A value in [0, 1]; NaN where nothing is positive.
+
+    Raises
+    ------
+    InputError
+        As of `average_precision`.
+
+    Examples
+    --------
+    >>> from remixbench import scoring
+    >>> scoring.lwlrap([[1, 0, 0], [0, 1, 1]], [[0.9, 0.5, 0.1], [0.8, 0.9, 0.2]])
+    0.8888888888888888
+    """
+    precision_sums, labels = label_precisions(*_tags(reference, scores))
+    return float(divide(precision_sums.sum(), labels.sum()))
+
+
+def segment_based(reference: Events, estimate: Events, *, time_resolution: float = 1.0) -> DetectionScores:
+    """Return segment-based F1 and error rate (Mesaros, Heittola, Virtanen 2016), as sed_eval computes them.
+
+    Parameters
+    ----------
+    reference, estimate : events; DataFrames or paths.
+    time_resolution : length of a segment in seconds.
+
+    Raises
+    ------
+    InputError
+        Naming the row and column: a column is missing, a time is no number, an offset is not after its onset, or a
+        clip of the estimate is not in the reference.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from remixbench import scoring
+    >>> columns = ["filename", "onset", "offset", "event_label"]
+    >>> reference = pd.DataFrame([["a.wav", 0.0, 2.0, "dog"], ["a.wav", 3.0, 4.0, "door"]], columns=columns)
+    >>> estimate = pd.DataFrame([["a.wav", 0.5, 3.0, "dog"]], columns=columns)
+    >>> found = scoring.segment_based(reference, estimate)
+    >>> found.f1, found.f1_macro, found.error_rate
+    (0.6666666666666666, 0.4, 0.6666666666666666)
+    """
+    if not time_resolution > 0:
+        raise InputError(f"time_resolution {time_resolution:g}: expected seconds above 0")
+    names, classes, truth, found = _pair(reference, estimate)
+    ends = np.zeros(len(names))
+    for events in (truth, found):
+        np.maximum.at(ends, events.clip, events.offset)
+    counts, errors = detection.segment_counts(truth, found, ends, len(classes), time_resolution=time_resolution)
+    return _scores(counts, classes, float(divide(errors.sum(), counts.n_ref.sum())))
+
+
+def event_based(
+    reference: Events,
+    estimate: Events,
+    *,
+    collar: float = 0.2,
+    percentage_of_length: float = 0.2,
+    evaluate_offset: bool = True,
+) -> DetectionScores:
+    """Return event-based F1 (Mesaros, Heittola, Virtanen 2016), as sed_eval computes it.
+
+    An event is found if its onset lies within the collar, and its offset within the collar or a percentage of the
+    reference event's length, whichever is more. The defaults are DCASE's; sed_eval's own `percentage_of_length` is 0.5.
+
+    Parameters
+    ----------
+    reference, estimate : events; DataFrames or paths. Reference events of a class that touch or overlap are merged.
+    collar : seconds.
+    percentage_of_length : share of the length in [0, 1].
+    evaluate_offset : whether the offset has to be right too.
+
+    Raises
+    ------
+    InputError
+        As of `segment_based`.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from remixbench import scoring
+    >>> columns = ["filename", "onset", "offset", "event_label"]
+    >>> reference = pd.DataFrame([["a.wav", 0.0, 2.0, "dog"], ["a.wav", 3.0, 4.0, "door"]], columns=columns)
+    >>> estimate = pd.DataFrame([["a.wav", 0.1, 2.4, "dog"], ["a.wav", 3.5, 4.0, "door"]], columns=columns)
+    >>> scoring.event_based(reference, estimate).f1
+    0.5
+    >>> scoring.event_based(reference, estimate).per_class
+    {'dog': 1.0, 'door': 0.0}
+    """
+    names, classes, truth, found = _pair(reference, estimate)
+    counts = detection.event_counts(
+        truth,
+        found,
+        len(names),
+        len(classes),
+        evaluate_offset=evaluate_offset,
+        collar=collar,
+        percentage_of_length=percentage_of_length,
+    )
+    return _scores(counts, classes)
+
+
+def intersection_based(reference: Events, estimate: Events, *, dtc: float = 0.5, gtc: float = 0.5) -> DetectionScores:
+    """Return intersection-based F1 (Bilen et al. 2020), as sed_scores_eval computes it.
+
+    Parameters
+    ----------
+    reference, estimate : events; DataFrames or paths. Events of a class that touch or overlap are merged in both.
+    dtc : share of a detection that must lie on reference events of its class for it to be relevant.
+    gtc : share of a reference event that relevant detections must cover for it to be found.
+
+    Raises
+    ------
+    InputError
+        As of `segment_based`.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from remixbench import scoring
+    >>> columns = ["filename", "onset", "offset", "event_label"]
+    >>> reference = pd.DataFrame([["a.wav", 0.0, 2.0, "dog"], ["b.wav", 3.0, 4.0, "dog"]], columns=columns)
+    >>> estimate = pd.DataFrame([["a.wav", 1.0, 3.0, "dog"]], columns=columns)
+    >>> scoring.intersection_based(reference, estimate).f1
+    0.6666666666666666
+    """
+    names, classes, truth, found = _pair(reference, estimate)
+    return _scores(detection.intersection_counts(truth, found, len(names), len(classes), dtc=dtc, gtc=gtc), classes)
+
+
+def psds(
+    reference: Events,
+    scores: Mapping[str, pd.DataFrame] | str | Path,
+    durations: pd.DataFrame | str | Path,
+    *,
+    dtc: float = 0.7,
+    gtc: float = 0.7,
+    cttc: float = 0.3,
+    alpha_ct: float = 0.0,
+    alpha_st: float = 1.0,
+    max_efpr: float = 100.0,
+) -> float:
+    """Return the PSDS of frame scores, exact over all thresholds (Ebbers et al. 2022).
+
+    The defaults are PSDS 1 of DCASE; PSDS 2 has `dtc=0.1, gtc=0.1, cttc=0.3, alpha_ct=0.5`.
+
+    Parameters
+    ----------
+    reference : events; a DataFrame or path.
+    scores : frame scores by clip, as sed_scores_eval has them: DataFrames with the columns `onset`, `offset` (seconds;
+        frames follow each other without gaps) and one per class, scores in [0, 1]; or a folder of such tables, one TSV
+        per clip.
+    durations : table with the columns `filename` and `duration` (seconds) of all clips; a DataFrame or path.
+    dtc, gtc, cttc : detection, ground truth and cross-trigger tolerance criterion.
+    alpha_ct, alpha_st : weight of cross triggers and of the standard deviation over classes.
+    max_efpr : effective false positives per hour up to which the area is taken.
+
+    Returns
+    -------
+    A value in [0, 1]; NaN where the reference has no event. Classes without reference events take no part.
+
+    Raises
+    ------
+    InputError
+        Naming the table, row and column that is wrong, or the clip or class that has no scores.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from remixbench import scoring
+    >>> columns = ["filename", "onset", "offset", "event_label"]
+    >>> reference = pd.DataFrame([["a.wav", 1.0, 2.0, "dog"]], columns=columns)
+    >>> frames = pd.DataFrame({"onset": [0.0, 1.0, 2.0], "offset": [1.0, 2.0, 3.0], "dog": [0.1, 0.9, 0.2]})
+    >>> scoring.psds(reference, {"a.wav": frames}, pd.DataFrame({"filename": ["a.wav"], "duration": [3.0]}))
+    1.0
+    """
+    seconds = _read_durations(durations)
+    if isinstance(scores, Mapping):
+        tables = [(str(name), *_frame_table(table)) for name, table in scores.items()]
+        header = tables[0][1] if tables else ()
+    else:
+        header = first_header(Path(scores))
+    classes = [label for label in header if label not in ("onset", "offset")]
+    if not (seconds and classes):
+        raise InputError(f"psds: {len(seconds)} durations and {len(classes)} classes of scores, expected some of both")
+    events = _read_events(reference, "reference")
+    truth = events.table({name: row for row, name in enumerate(seconds)}, classes, merge=True)
+    whole = make_reference(list(seconds), classes, truth, list(seconds.values()))
+    if isinstance(scores, Mapping):
+        found, edges = stack_frame_tables(
+            [f"scores of '{name}'" for name in scores], list(scores), lambda i: tables[i][1:], whole, "scores"
+        )
+    else:
+        found, edges = read_frame_tables(Path(scores), whole)
+    criteria = psds_exact.Criteria(dtc, gtc, cttc, alpha_ct, alpha_st, max_efpr)
+    pairs = psds_exact.reference_pairs(whole, edges)
+    (made,) = psds_exact.curves(whole, pairs, found, edges, [criteria])
+    once = np.ones((len(seconds), 1))
+    return float(psds_exact.psds_values("psds", criteria, whole, pairs, made, once).overall["psds"][0])
+
+
+def _tags(reference: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[BoolArray, FloatArray]:
+    """Return reference and scores as (clips, classes) arrays, checked."""
+    truth, values = np.asarray(reference), np.asarray(scores, np.float64)
+    if truth.shape != values.shape or truth.ndim not in (1, 2):
+        raise InputError(
+            f"the reference has shape {truth.shape} and the scores {values.shape}, expected (clips, classes) for both"
+        )
+    if not np.isin(truth, (0, 1)).all():
+        raise InputError("the reference holds something other than 0 and 1; give 1 where the class occurs in the clip")
+    if not np.isfinite(values).all():
+        raise InputError("a score is NaN or infinite; give a number for every clip and class")
+    if truth.ndim == 1:
+        truth, values = truth[:, None], values[:, None]
+    return truth.astype(bool), values
+
+
+@dataclass(frozen=True)
+class _EventRows:
+    """The rows of an event list, and the clips that it names with or without events."""
+
+    place: str
+    clips: list[str]
+    filenames: list[str]
+    labels: list[str]
+    onsets: FloatArray
+    offsets: FloatArray
+
+    def table(self, rows: Mapping[str, int], classes: Sequence[str], *, merge: bool) -> EventTable:
+        """Return the events with the rows of their clips and the columns of their classes."""
+        for kind, names, known in (("clip", self.clips, list(rows)), ("class", self.labels, classes)):
+            unknown = next((name for name in names if name not in set(known)), None)
+            if unknown is not None:
+                raise InputError(
+                    f"{self.place}: {kind} '{unknown}' is not among the {len(known)}{nearest(unknown, known)}"
+                )
+        columns = {label: column for column, label in enumerate(classes)}
+        return event_table(
+            [rows[name] for name in self.filenames],
+            [columns[label] for label in self.labels],
+            self.onsets,
+            self.offsets,
+            merge=merge,
+        )
+
+
+def _pair(reference: Events, estimate: Events) -> tuple[list[str], list[str], EventTable, EventTable]:
+    """Return clips, classes, and the events of both tables."""
+    truth, found = _read_events(reference, "reference"), _read_events(estimate, "estimate")
+    names = sorted(set(truth.clips))
+    rows = {name: row for row, name in enumerate(names)}
+    for name in found.clips:
+        if name not in rows:
+            raise InputError(
+                f"{found.place}: clip '{name}' is not in the reference{nearest(name, names)}; a reference clip without"
+                " events has a row with its name alone"
+            )
+    if not names:
+        raise InputError(f"{truth.place}: has no rows")
+    classes = sorted({*truth.labels, *found.labels})
+    return names, classes, truth.table(rows, classes, merge=True), found.table(rows, classes, merge=False)
+
+
+def _read_events(events: Events, name: str) -> _EventRows:
+    """Read an event list; `name` is what messages call a DataFrame."""
+    place, table = _read(events, name, EVENT_COLUMNS)
+    rows = table[list(EVENT_COLUMNS)].astype(object)
+    rows = rows.where(rows.notna(), "").astype(str)
+    there = (rows[["onset", "offset", "event_label"]] != "").any(axis=1)
+    clips, rows = rows["filename"].tolist(), rows[there]
+    onsets, offsets = (_numbers(place, rows[column]) for column in ("onset", "offset"))
+    for row, label, onset, offset in zip(rows.index, rows["event_label"], onsets, offsets, strict=True):
+        if not label:
+            raise InputError(f"{place}, row {row}: no event_label")
+        if onset < 0 or offset <= onset:
+            raise InputError(f"{place}, row {row}: {onset:g} to {offset:g} s, expected 0 <= onset < offset")
+    return _EventRows(place, clips, rows["filename"].tolist(), rows["event_label"].tolist(), onsets, offsets)
+
+
+def _read_durations(durations: pd.DataFrame | str | Path) -> dict[str, float]:
+    place, table = _read(durations, "durations", ("filename", "duration"))
+    names, seconds = table["filename"].astype(str).tolist(), _numbers(place, table["duration"])
+    found = dict(zip(names, seconds.tolist(), strict=True))
+    if len(found) < len(names):
+        raise InputError(f"{place}: clip '{max(names, key=names.count)}' comes twice; leave one")
+    return found
+
+
+def _read(source: pd.DataFrame | str | Path, name: str, columns: Sequence[str]) -> tuple[str, pd.DataFrame]:
+    """Return what messages call a table, and the table; the index of one from a file counts its lines."""
+    if isinstance(source, (str, Path)):
+        read = read_table(Path(source), columns, lenient=True)
+        return str(source), read.frame(columns)
+    missing = [column for column in columns if column not in getattr(source, "columns", ())]
+    if missing:
+        raise InputError(f"{name}: no column '{missing[0]}'; expected a DataFrame or path with {', '.join(columns)}")
+    return name, source
+
+
+def _numbers(place: str, column: pd.Series[Any]) -> FloatArray:
+    return np.array(
+        [parse_number(str(text), f"{place}, row {row}, column '{column.name}'") for row, text in column.items()]
+    )
+
+
+def _frame_table(table: pd.DataFrame) -> tuple[tuple[str, ...], FloatArray]:
+    return tuple(map(str, table.columns)), table.to_numpy(np.float64)
+
+
+def _scores(counts: detection.Counts, classes: Sequence[str], error_rate: float | None = None) -> DetectionScores:
+    values = detection.f1_values("f1", counts, np.ones((len(counts.tp), 1)))
+    tp = counts.tp.sum()
+    return DetectionScores(
+        f1=float(values.overall["f1"][0]),
+        f1_macro=float(values.overall["f1_macro"][0]),
+        precision=float(divide(tp, counts.n_sys.sum())),
+        recall=float(divide(tp, counts.n_ref.sum())),
+        error_rate=error_rate,
+        per_class=dict(zip(classes, values.per_class["f1"][:, 0].tolist(), strict=True)),
+    )

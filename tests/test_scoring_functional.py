@@ -1,0 +1,146 @@
+"""Metrics in one line: their examples run, they are the kernels' values, and what is wrong is named."""
+
+import doctest
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scoring_cases import make_case
+from sklearn.metrics import average_precision_score, label_ranking_average_precision_score
+
+from remixbench import scoring
+from remixbench.errors import InputError
+from remixbench.scoring import functional, score_predictions
+
+COLUMNS = ["filename", "onset", "offset", "event_label"]
+
+
+def frame_of(reference, events):
+    """Return events as a DCASE table; clips without events have a row with their name alone."""
+    rows = [
+        (reference.filenames[clip], onset, offset, reference.classes[label])
+        for clip, label, onset, offset in zip(events.clip, events.label, events.onset, events.offset, strict=True)
+    ]
+    named = {name for name, *_ in rows}
+    rows += [(name, np.nan, np.nan, "") for name in reference.filenames if name not in named]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def test_the_examples_of_the_docstrings_run():
+    found = doctest.testmod(functional)
+    assert found.attempted > 20
+    assert found.failed == 0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_tagging_is_that_of_scikit_learn(seed):
+    rng = np.random.default_rng(seed)
+    scores = np.round(rng.random((30, 4)), 1 if seed % 2 else 6)
+    weak = (rng.random((30, 4)) < 0.3).astype(int)
+    for average in ("micro", "macro"):
+        expected = average_precision_score(weak, scores, average=average)
+        assert scoring.average_precision(weak, scores, average=average) == pytest.approx(expected, abs=1e-12)
+    lines = weak.any(1)
+    expected = label_ranking_average_precision_score(weak[lines], scores[lines], sample_weight=weak[lines].sum(1))
+    assert scoring.lwlrap(weak, scores) == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_class_alone_and_a_class_that_never_occurs():
+    assert scoring.average_precision([1, 0, 1], [0.9, 0.5, 0.4]) == pytest.approx((1 + 2 / 3) / 2)
+    assert scoring.average_precision([[1, 0], [0, 0]], [[0.9, 0.5], [0.1, 0.8]]) == 1
+    assert np.isnan(scoring.average_precision([[0, 0]], [[0.1, 0.2]]))
+    assert np.isnan(scoring.lwlrap([[0, 0]], [[0.1, 0.2]]))
+
+
+@pytest.mark.parametrize("seed", [0, 2, 5, 7, 8])
+def test_one_line_and_all_metrics_at_once_are_the_same(seed, tmp_path):
+    reference, predictions, decided = make_case(seed)
+    truth, found = frame_of(reference, reference.events), frame_of(reference, decided)
+    truth.to_csv(tmp_path / "strong.tsv", sep="\t", index=False)
+    whole = score_predictions(reference, scoring.Predictions(events=decided), bootstrap=0).values
+    for function, name in (
+        (scoring.segment_based, "segment_f1"),
+        (scoring.event_based, "event_f1"),
+        (scoring.intersection_based, "intersection_f1"),
+    ):
+        made = function(tmp_path / "strong.tsv", found)
+        assert (made.f1, made.f1_macro) == pytest.approx((whole[name], whole[f"{name}_macro"]), nan_ok=True)
+    assert scoring.segment_based(truth, found).error_rate == pytest.approx(whole["segment_er"])
+
+    tables = {
+        name: pd.DataFrame(scores, columns=list(reference.classes))
+        for name, scores in zip(reference.filenames, predictions.frame_scores, strict=True)
+    }
+    edges = predictions.frame_edges
+    for name, table in tables.items():
+        table.insert(0, "onset", edges[:-1])
+        table.insert(1, "offset", edges[1:])
+        table.to_csv(tmp_path / f"{name}.tsv", sep="\t", index=False)
+    (tmp_path / "strong.tsv").rename(tmp_path / "strong.txt")
+    durations = pd.DataFrame({"filename": reference.filenames, "duration": reference.durations})
+    psds = score_predictions(reference, scoring.Predictions(None, predictions.frame_scores, edges), bootstrap=0).values
+    assert scoring.psds(truth, tables, durations) == pytest.approx(psds["psds1"], abs=1e-12)
+    two = {"dtc": 0.1, "gtc": 0.1, "cttc": 0.3, "alpha_ct": 0.5}
+    assert scoring.psds(tmp_path / "strong.txt", tmp_path, durations, **two) == pytest.approx(psds["psds2"], abs=1e-12)
+
+
+def test_tolerances_and_units():
+    truth = pd.DataFrame([["a", 1.0, 2.0, "dog"]], columns=COLUMNS)
+    late = pd.DataFrame([["a", 1.3, 2.5, "dog"]], columns=COLUMNS)
+    assert scoring.event_based(truth, late).f1 == 0
+    assert scoring.event_based(truth, late, collar=0.5).f1 == 1
+    assert scoring.event_based(truth, late, collar=0.3, evaluate_offset=False).f1 == 1
+    assert scoring.event_based(truth, late, collar=0.3, percentage_of_length=0.5).f1 == 1
+    assert scoring.intersection_based(truth, late, dtc=0.5, gtc=0.8).f1 == 0
+    assert scoring.segment_based(truth, late, time_resolution=0.5).f1 == pytest.approx(2 * 2 / (2 + 3))
+
+
+def table(**changed):
+    row = {"filename": "a.wav", "onset": 0.5, "offset": 1.0, "event_label": "dog"} | changed
+    return pd.DataFrame([row])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"onset": "half"}, r"estimate, row 0, column 'onset': 'half' is not a number"),
+        ({"offset": 0.5}, r"estimate, row 0: 0\.5 to 0\.5 s, expected 0 <= onset < offset"),
+        ({"onset": np.nan}, r"estimate, row 0, column 'onset': empty"),
+        ({"event_label": ""}, r"estimate, row 0: no event_label"),
+        ({"filename": "b.wav"}, r"estimate: clip 'b.wav' is not in the reference \(did you mean 'a.wav'\?\)"),
+    ],
+)
+def test_what_is_wrong_with_events_is_named(change, message):
+    with pytest.raises(InputError, match=message):
+        scoring.event_based(table(), table(**change))
+
+
+def test_files_are_named_with_line_and_column(tmp_path: Path):
+    file = tmp_path / "events.tsv"
+    file.write_text("filename\tonset\toffset\tevent_label\n\na.wav\t0.5\t1,5\tdog\n")
+    with pytest.raises(InputError, match=r"events\.tsv, row 3, column 'offset': '1,5' has a decimal comma"):
+        scoring.segment_based(table(), file)
+    with pytest.raises(InputError, match=r"estimate: no column 'event_label'"):
+        scoring.segment_based(table(), table().drop(columns="event_label"))
+    with pytest.raises(InputError, match=r"absent\.tsv"):
+        scoring.segment_based(tmp_path / "absent.tsv", file)
+
+
+def test_what_is_wrong_with_scores_is_named(tmp_path: Path):
+    frames = pd.DataFrame({"onset": [0.0], "offset": [2.0], "dog": [0.9]})
+    seconds = pd.DataFrame({"filename": ["a.wav"], "duration": [2.0]})
+    with pytest.raises(InputError, match="no clip 'b' in this fold"):
+        scoring.psds(table(), {"b": frames}, seconds)
+    with pytest.raises(InputError, match="class 'dog' is not among the 1"):
+        scoring.psds(table(), {"a": frames.rename(columns={"dog": "cat"})}, seconds)
+    with pytest.raises(InputError, match="these look like logits"):
+        scoring.psds(table(), {"a": frames.assign(dog=-3.0)}, seconds)
+    with pytest.raises(InputError, match="not a folder of frame scores"):
+        scoring.psds(table(), tmp_path, seconds)
+    with pytest.raises(InputError, match="something other than 0 and 1"):
+        scoring.average_precision([[0.5]], [[0.5]])
+    with pytest.raises(InputError, match=r"shape \(1, 1\) and the scores \(1, 2\)"):
+        scoring.lwlrap([[1]], [[0.5, 0.1]])
+    with pytest.raises(InputError, match="NaN or infinite"):
+        scoring.average_precision([[1]], [[np.nan]])
