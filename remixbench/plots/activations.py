@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from remixbench.training.export import TrainedModel
 
 
+Array = NDArray[np.float32]
+
+
 @dataclass(frozen=True)
 class Activations:
     """Outputs of a network for one clip; None where the system has no such output.
@@ -31,13 +34,13 @@ class Activations:
     raw_frame_scores : (frames, classes), output of the first attention step before orientation and gating
     """
 
-    clip_scores: NDArray[np.float32]
-    frame_scores: NDArray[np.float32]
-    tf_maps: NDArray[np.float32] | None = None
-    reconstruction: NDArray[np.float32] | None = None
-    frequency_attention: NDArray[np.float32] | None = None
-    time_attention: NDArray[np.float32] | None = None
-    raw_frame_scores: NDArray[np.float32] | None = None
+    clip_scores: Array
+    frame_scores: Array
+    tf_maps: Array | None = None
+    reconstruction: Array | None = None
+    frequency_attention: Array | None = None
+    time_attention: Array | None = None
+    raw_frame_scores: Array | None = None
 
 
 def from_output(output: Output, model: TrainedModel) -> Activations:

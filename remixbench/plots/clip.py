@@ -52,6 +52,8 @@ class ClipView:
     bars: tuple[Bar, ...]
     scales: Scales
 
+    detected: tuple[Bar, ...] = ()
+
     @property
     def labels(self) -> tuple[str, ...]:
         """The classes of the clip, each once, by first onset."""

@@ -151,13 +151,3 @@ def outlines(axes: Axes, bars: Sequence[Bar], labels: Sequence[str]) -> None:
                 axes.add_patch(
                     Rectangle(corner, bar.offset - bar.onset, 1, fill=False, edgecolor=colour, linewidth=width)
                 )
-
-
-def absent(axes: Axes, why: str) -> None:
-    """Leave a panel empty and say why."""
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_color(FAINT)
-        spine.set_linestyle((0, (2, 2)))
-    axes.text(0.5, 0.5, why, transform=axes.transAxes, ha="center", va="center", color=FAINT, wrap=True)

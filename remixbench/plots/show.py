@@ -87,7 +87,7 @@ def _draw_run(folder: Path, info: RunInfo, dataset: Dataset, view: ClipView, tar
     )
     trained = "" if info.snr == view.snr else f" (trained at {info.snr:g} dB)"
     title = f"{info.system}{trained}, {dataset.name}, {_clip_title(view)}, {_ROLES.get(role, role)} clip"
-    with sheet(attention_height(len(classes))) as figure:
+    with sheet(attention_height(activations, classes)) as figure:
         draw_attention(figure, view, activations, classes, title)
         write_figure(figure, target)
 
