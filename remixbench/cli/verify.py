@@ -35,5 +35,6 @@ def command(settings: Settings, dataset: str | None, deep: int, sources: Path | 
         return 1
     there = Dataset.open(folder)
     again = f", {min(deep, len(there.clips))} rendered again" if deep else ""
-    click.echo(f"{folder}: {len(there.clips)} clips at {len(there.snrs)} SNRs{again}; no differences")
+    snrs = "1 SNR" if len(there.snrs) == 1 else f"{len(there.snrs)} SNRs"
+    click.echo(f"{folder}: {len(there.clips)} clips at {snrs}{again}; no differences")
     return 0
