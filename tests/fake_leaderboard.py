@@ -1,4 +1,4 @@
-"""A small workspace that was scored: made-up runs and a stranger's predictions on a made-up data set with sound."""
+"""A small workspace that was scored: fake runs and a third party's predictions on a fake data set with audio."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FOLD = 4
 
 
 def scored_workspace(workspace: Path) -> Dataset:
-    """Make data set, sounds, runs of three systems at two ratios, one on half the clips, a stranger's; score all."""
+    """Make data set, sounds, runs of three systems at two SNRs (one on half the clips), third-party predictions; score."""
     dataset = fake_dataset(workspace, clips_per_fold=6)
     write_sounds(dataset)
     for place, (system, fraction) in enumerate(

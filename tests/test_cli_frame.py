@@ -229,7 +229,7 @@ def test_a_message_is_one_printable_line(text: str) -> None:
 # --- what it says and does
 
 
-def test_in_an_empty_workspace_mini_is_made_and_said_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_in_an_empty_workspace_mini_is_made_and_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     call = ["--workspace", str(tmp_path), "make", "--clips-per-fold", "1", "--snr", "-5", "0", "--jobs", "1",
             "--no-features"]  # fmt: skip
     assert run(call) == 0

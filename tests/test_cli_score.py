@@ -44,7 +44,7 @@ def test_one_run_or_a_name_folder_runs(tmp_path: Path, dataset: Dataset, capsys:
     capsys.readouterr()
 
 
-def test_a_strangers_predictions(tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+def test_third_party_predictions(tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "my tags.csv"
     file.write_text(tags_text(dataset, 4, noise=0.2, seed=0))
     arguments = ["score", str(file), "--name", "My [system]", "--snr", "0", "--fold", "4", "--bootstrap", "10"]

@@ -120,7 +120,7 @@ def test_a_part_of_the_scenes(tmp_path: Path) -> None:
     assert on_disk(tmp_path / "sources") == TREE
 
 
-def test_archives_that_lie_there_are_verified_and_used(tmp_path: Path) -> None:
+def test_existing_archives_are_verified_and_used(tmp_path: Path) -> None:
     archives = tmp_path / "sources/archives"
     archives.mkdir(parents=True)
     for path, data in ARCHIVES.items():
@@ -132,7 +132,7 @@ def test_archives_that_lie_there_are_verified_and_used(tmp_path: Path) -> None:
     assert on_disk(tmp_path / "sources") == TREE
 
 
-def test_a_truncated_archive_that_lies_there_is_gone_on_from(tmp_path: Path) -> None:
+def test_a_truncated_archive_is_resumed(tmp_path: Path) -> None:
     archives = tmp_path / "sources/archives"
     archives.mkdir(parents=True)
     (archives / f"{TAU}.audio.1.zip").write_bytes(ARCHIVES[AUDIO_1][:2000])
@@ -246,7 +246,9 @@ def test_a_server_that_refuses_an_archive_says_so(tmp_path: Path) -> None:
 Disk = namedtuple("Disk", "total used free")
 
 
-def test_too_small_a_disk_is_said_before_anything_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_small_a_disk_is_reported_before_anything_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Disk(10**12, 10**12 - 40_000_000_000, 40_000_000_000))
     with FaultyServer({}) as server:
         pattern = r"does not fit: it needs about 46\.\d GB of disk in .*, 40\.0 GB are free; free some space, .*--parts"
@@ -255,7 +257,7 @@ def test_too_small_a_disk_is_said_before_anything_is_fetched(tmp_path: Path, mon
         assert server.asked == []
 
 
-def test_a_disk_that_filled_up_meanwhile_is_said_before_unpacking(
+def test_a_disk_that_filled_up_meanwhile_is_reported_before_unpacking(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = iter([10**9] + [10**6] * 9)
@@ -303,7 +305,7 @@ def test_two_downloads_do_not_share_a_folder(tmp_path: Path) -> None:
         assert server.asked == []
 
 
-def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
     (tmp_path / "sources").write_text("a file")
     with pytest.raises(InputError, match="cannot be made"):
         download(workspace=tmp_path)
@@ -319,7 +321,7 @@ def listing(record: int, data: dict[str, bytes]) -> dict[str, bytes]:
     return {f"/api/records/{record}": json.dumps({"files": files}).encode()}
 
 
-def test_a_third_partys_md5_gives_way_to_the_records_own_and_it_is_said(tmp_path: Path) -> None:
+def test_a_third_partys_md5_gives_way_to_the_records_own_with_a_message(tmp_path: Path) -> None:
     # The registry's MD5s of FSDKaggle2018 are not from the record; the small archives have others.
     archives = {path: data for path, data in ARCHIVES.items() if FSD in path}
     recorded = Recorder()

@@ -53,7 +53,7 @@ def test_one_fault_of_each_kind_is_survived(kind: str, at: int, tmp_path: Path) 
         assert max(waits) > at - 2  # the server was obeyed
 
 
-def test_a_broken_transfer_goes_on_where_it_stopped(tmp_path: Path) -> None:
+def test_a_broken_transfer_resumes(tmp_path: Path) -> None:
     with FaultyServer({PATH: DATA}, {PATH: [Fault("drop", 10_000), Fault("drop", 20_000)]}) as server:
         get(server, tmp_path)
         ranges = [asked.headers.get("Range") for asked in server.asked]
@@ -79,7 +79,7 @@ def test_a_file_sent_re_encoded_is_not_read(tmp_path: Path) -> None:
     assert whole_and_alone(tmp_path)
 
 
-def test_a_later_run_goes_on_where_an_earlier_stopped(tmp_path: Path) -> None:
+def test_a_later_call_resumes_an_earlier_one(tmp_path: Path) -> None:
     broken = [Fault("drop", 30_000)] + [Fault("500")] * 8
     with FaultyServer({PATH: DATA}, {PATH: broken}) as server:
         with pytest.raises(FatalDownloadError, match=r"^a\.zip: gave up after 8 requests .* answered 500 .* is kept"):
@@ -98,7 +98,7 @@ def test_a_whole_part_needs_no_request(tmp_path: Path) -> None:
     assert whole_and_alone(tmp_path)
 
 
-def test_the_part_of_another_file_is_not_gone_on_from(tmp_path: Path) -> None:
+def test_the_partial_file_of_another_file_is_not_resumed(tmp_path: Path) -> None:
     (tmp_path / "a.zip.part").write_bytes(b"x" * 20_000)
     (tmp_path / "a.zip.part.json").write_text(json.dumps({"md5": "0" * 32, "etag": None, "total": 20_000}))
     with FaultyServer({PATH: DATA}) as server:
@@ -156,7 +156,7 @@ def test_wrong_bytes_never_get_the_name(tmp_path: Path) -> None:
     assert (tmp_path / "a.zip.part").read_bytes() == b""
 
 
-def test_another_file_is_told_from_damage_on_the_way(tmp_path: Path) -> None:
+def test_a_replaced_file_is_distinguished_from_corruption_in_transit(tmp_path: Path) -> None:
     with FaultyServer({PATH: DATA[::-1]}) as server, pytest.raises(RemixbenchError, match="the same each time"):
         get(server, tmp_path)
 
@@ -206,7 +206,7 @@ def test_a_strange_listing_is_no_listing(answer: bytes, tmp_path: Path) -> None:
         get(server, tmp_path)
 
 
-def test_a_missing_file_is_said_at_once(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_without_retries(tmp_path: Path) -> None:
     with FaultyServer({}) as server:
         with pytest.raises(RemixbenchError, match=r"answered 404 .*; check the address, or use another --mirror"):
             get(server, tmp_path)

@@ -84,7 +84,7 @@ def test_a_run_that_diverges_leaves_the_gpu_usable(tmp_path: Path) -> None:
     assert math.isfinite(float(torch.ones(3, device="cuda").sum()))
 
 
-def test_a_run_trains_goes_on_and_predicts(tmp_path: Path) -> None:
+def test_a_run_trains_resumes_and_predicts(tmp_path: Path) -> None:
     fake_dataset(tmp_path)
     folder = train(workspace=tmp_path, system="2ap-aux", snr=20, epochs=2, device="cuda")[0]
     assert json.loads((folder / "run.json").read_text())["device"] == "cuda"

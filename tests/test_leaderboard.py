@@ -185,7 +185,7 @@ def test_the_same_run_twice_stands_once(tmp_path: Path, dataset: Dataset) -> Non
     assert "which is in the table" in board.left_out[0]
 
 
-def test_what_cannot_stand_in_the_table_is_left_out_and_said(tmp_path: Path, dataset: Dataset) -> None:
+def test_runs_that_cannot_be_ranked_are_left_out_and_reported(tmp_path: Path, dataset: Dataset) -> None:
     fake_run(tmp_path, dataset)
     fake_run(tmp_path, dataset, "gmp", status="training")
     fake_run(tmp_path, dataset, "gwrp", manifest_digest="0" * 64)
@@ -237,7 +237,7 @@ def test_labels_that_changed_leave_old_figures_out(tmp_path: Path, dataset: Data
 
 
 @pytest.mark.parametrize("change", [{"epochs": 12}, {"flags": []}, {"seed": 1}, {"system": "gmp"}, {"width": 1.0}])
-def test_an_edited_run_json_is_not_believed(tmp_path: Path, dataset: Dataset, change: dict[str, Any]) -> None:
+def test_an_edited_run_json_is_detected(tmp_path: Path, dataset: Dataset, change: dict[str, Any]) -> None:
     flag = {"code": "training", "text": "optimizer adamw, default adam"}
     file = fake_run(tmp_path, dataset, flags=[flag]) / "run.json"
     fake_run(tmp_path, dataset, "gwrp")
@@ -301,7 +301,7 @@ def test_anyones_predictions(tmp_path: Path, dataset: Dataset, form: str) -> Non
     assert all((cell.text == "") == (form in ("frames", "events", "folder")) for cell in blank)
 
 
-def test_predictions_handed_in_again_replace_the_old(tmp_path: Path, dataset: Dataset) -> None:
+def test_predictions_submitted_again_replace_the_old(tmp_path: Path, dataset: Dataset) -> None:
     file, said = tmp_path / "tags.csv", Said()
     values = []
     for seed in (1, 2):

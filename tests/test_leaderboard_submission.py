@@ -27,7 +27,7 @@ from remixbench.leaderboard.submission import read_submission
 
 @pytest.fixture(scope="module")
 def theirs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Another installation: a run of gap, predictions of a stranger, and the submission of both."""
+    """Another installation: a run of gap, predictions of a third party, and the submission of both."""
     workspace = tmp_path_factory.mktemp("theirs")
     dataset = fake_dataset(workspace)
     fake_run(workspace, dataset)
@@ -209,7 +209,9 @@ def test_a_submission_that_was_changed_in_its_place_is_left_out(theirs: Path, ou
 
 
 @pytest.mark.parametrize("name", ["gap", "GAP, better", "2ap-aux (ours)"])
-def test_a_strangers_predictions_cannot_pose_as_a_system(theirs: Path, ours: Path, tmp_path: Path, name: str) -> None:
+def test_third_party_predictions_cannot_take_the_name_of_a_system(
+    theirs: Path, ours: Path, tmp_path: Path, name: str
+) -> None:
     body = json.loads((theirs / "lab.json").read_text())
     body["records"][0]["system"]["name"] = name
     sign(body["records"][0])

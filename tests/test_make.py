@@ -177,7 +177,7 @@ def test_a_part_is_the_start_of_each_fold_of_the_whole(
         assert part.audio_path(clip, 0).read_bytes() == made.audio_path(clip, 0).read_bytes()
 
 
-def test_an_unfinished_data_set_of_another_kind_is_not_gone_on_with(
+def test_an_unfinished_data_set_with_other_settings_is_not_resumed(
     copied: Dataset, corpus: Path, tiny_recipe: Recipe
 ) -> None:
     other = parse_recipe(tiny.changed(tiny.RECIPE, mix__sample_rate=8001), "other")

@@ -133,7 +133,7 @@ def test_a_run_without_maps_and_a_data_set_without_stems_leave_it_blank(workspac
     assert "mask_f1" not in scored(workspace).metrics
 
 
-def test_a_stranger_hands_in_maps_in_any_order_and_as_floats(workspace: Path) -> None:
+def test_third_party_maps_in_any_order_and_as_floats(workspace: Path) -> None:
     stored = arrays_of(workspace / RUN / "predictions" / "maps.npz")
     order = np.random.default_rng(0).permutation(len(stored["clip"]))
     np.savez(
@@ -169,7 +169,7 @@ def test_a_submission_with_maps_is_checked_as_far_as_there_are_stems(workspace: 
     score(folder, workspace=workspace, dataset="mini", add=file)  # the rest is right, and this nobody can say
 
 
-def test_a_missing_or_foreign_stem_is_said(workspace: Path) -> None:
+def test_a_missing_or_foreign_stem_is_reported(workspace: Path) -> None:
     name = dataset_of(workspace).filenames[-1]
     stem = workspace / f"datasets/mini/snr_20/stems/{name}"
     soundfile.write(stem, np.zeros((100, 2)), 8000)

@@ -175,7 +175,7 @@ def loudness(samples: np.ndarray) -> float:
     return float(-0.691 + 10 * np.log10(np.mean(samples**2)) + 20 * np.log10(peak))
 
 
-def test_levels_of_the_released_definition_are_told_as_they_are(made: Dataset, corpus: Path) -> None:
+def test_levels_of_the_released_definition_are_reported_as_measured(made: Dataset, corpus: Path) -> None:
     said = levels(made)
     spread = []
     for clip, event, excerpt, scene in alone(made, 10):
@@ -245,7 +245,7 @@ def test_a_drawn_spread_of_ratios_is_added_to_the_nominal_one(corpus: Path, tmp_
         assert decibels(excerpt, scene) == pytest.approx(event.snr_offset, abs=0.05), clip
 
 
-def test_a_ratio_at_which_the_scene_vanishes_is_told_as_no_number(corpus: Path, tmp_path: Path) -> None:
+def test_an_snr_at_which_the_scene_vanishes_is_nan(corpus: Path, tmp_path: Path) -> None:
     recipe = parse_recipe(tiny.STRICT, "strict")
     dataset = make(recipe=recipe, sources=corpus, out=tmp_path / "loud", jobs=1, snr=[100, -100], clips_per_fold=1)
     assert dataset is not None

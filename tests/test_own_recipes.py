@@ -100,7 +100,7 @@ def test_the_snr_is_drawn_from_a_range_for_each_clip(sources: Path) -> None:
             parse_recipe(recipe(mix={"snrs": bad}), "own")
 
 
-def test_origins_that_nobody_knows_are_reported_as_unknown(sources: Path, tmp_path: Path) -> None:
+def test_unknown_origins_are_reported_as_unknown(sources: Path, tmp_path: Path) -> None:
     _, report = plan(recipe=parse_recipe(recipe(), "own"), out=tmp_path / "m", sources=sources, report=True)
     assert report is not None
     assert report["folds"][0]["shared by test and train"] == {

@@ -131,7 +131,7 @@ def test_missing_audio_is_named(dataset: Dataset, tmp_path: Path) -> None:
         show(clip="00001", workspace=workspace_of(dataset), out=tmp_path / "clip.png")
 
 
-def test_without_matplotlib_the_remedy_is_said(
+def test_without_matplotlib_the_remedy_is_given(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)

@@ -340,7 +340,7 @@ def test_a_run_that_is_not_done(run: Path) -> None:
 
 
 @pytest.mark.parametrize(("key", "value"), [("status", None), ("digest", 3), ("format", 99), ("frames", "31")])
-def test_a_run_json_that_was_changed_by_hand(run: Path, key: str, value: object) -> None:
+def test_an_edited_run_json(run: Path, key: str, value: object) -> None:
     change_info(run, **{key: value})
     assert f"{key}" in refused(run)
 

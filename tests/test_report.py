@@ -104,7 +104,7 @@ def test_the_policy_allows_the_scripts_of_the_page_and_nothing_else(page: str) -
     assert "unsafe-eval" not in policy
 
 
-def test_a_strangers_name_is_text(page: str) -> None:
+def test_a_third_partys_name_is_escaped(page: str) -> None:
     elements = Elements(page)
     assert STRANGER not in page
     assert "&lt;img src=x onerror=" in page
@@ -161,7 +161,7 @@ def test_ogg_streams_get_one_serial_number_and_stay_valid(tmp_path: Path) -> Non
 
 def test_learning_curves_are_the_histories(page: str) -> None:
     curves = data_of(page)["curves"]
-    assert len(curves) == 8  # four systems at two ratios; a stranger has none
+    assert len(curves) == 8  # four systems at two SNRs; predictions have none
     assert {tuple(curve["validation_micro_ap"]) for curve in curves} == {(0.2, 0.4, 0.3)}
     assert {curve["epoch"] for curve in curves} == {2}
     assert curves[0]["test_micro_ap"] == [None, None, None]

@@ -107,7 +107,7 @@ def test_an_error_rate_sorts_the_lowest_to_the_top(opened: webdriver.Chrome) -> 
     found = table.find_elements(By.CSS_SELECTOR, f"tbody tr > :nth-child({place + 1})")
     rates = [float(rate) for cell in found if (rate := cell.get_attribute("data-value"))]
     assert rates == sorted(rates)
-    assert len(rates) < len(found)  # the stranger's tags have none
+    assert len(rates) < len(found)  # the third party's tags have none
     assert found[-1].get_attribute("data-value") is None
 
 
@@ -193,7 +193,7 @@ def test_dark_and_light(opened: webdriver.Chrome) -> None:
     assert opened.execute_script(ground) == "rgb(20, 22, 26)"  # kept, and set before anything is painted
 
 
-def test_a_strangers_name_runs_nothing(opened: webdriver.Chrome) -> None:
+def test_a_third_partys_name_runs_no_script(opened: webdriver.Chrome) -> None:
     assert opened.execute_script("return window.hacked") is None
     names = [cell.text for cell in shown_table(opened).find_elements(By.CSS_SELECTOR, "tbody th")]
     assert any(STRANGER in name for name in names)

@@ -118,7 +118,7 @@ def test_a_full_disk_is_one_line_and_nothing_is_lost(
 
 
 @pytest.mark.parametrize("after", [0, 3, 20, 60, 118])
-def test_whichever_file_finds_the_disk_full_the_rest_goes_on(
+def test_a_full_disk_at_any_file_leaves_the_rest_resumable(
     after: int, made: Dataset, corpus: Path, tiny_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replace, count = os.replace, 0
@@ -188,7 +188,7 @@ def test_interrupted_work_is_kept_while_another_ratio_is_made(
     assert differing(tree(made.path), tree(out)) == []
 
 
-def test_unfinished_work_of_another_kind_is_not_gone_on_with(corpus: Path, tiny_recipe: Recipe, tmp_path: Path) -> None:
+def test_unfinished_work_with_other_settings_is_not_resumed(corpus: Path, tiny_recipe: Recipe, tmp_path: Path) -> None:
     out = tmp_path / "tiny"
     with pytest.MonkeyPatch.context() as patch:
         interrupted(patch, "00017")

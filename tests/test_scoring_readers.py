@@ -220,7 +220,7 @@ def test_an_event_list(tmp_path, reference, separator):
     ]
 
 
-def test_events_that_touch_or_overlap_are_read_as_handed_in(tmp_path, reference):
+def test_events_that_touch_or_overlap_are_read_unchanged(tmp_path, reference):
     rows = "00002.wav\t2\t3\tBark\n00002\t4\t5\tBark\n00002.wav\t4.25\t4.5\tBus\n"
     (tmp_path / "e.tsv").write_text(EVENTS + rows)
     events = read_predictions(tmp_path / "e.tsv", reference).events

@@ -247,7 +247,7 @@ def a_scene(sources: Path) -> Path:
     return min((sources / tiny.TAU / "audio").iterdir())
 
 
-def test_missing_recordings_are_told_before_anything_is_made(sources: Path) -> None:
+def test_missing_recordings_are_reported_before_anything_is_made(sources: Path) -> None:
     an_event(sources).unlink()
     with pytest.raises(
         InputError,
@@ -376,7 +376,7 @@ def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [b"a\tb.wav", b"a\nb.wav", b"a\\b.wav", b"\xff.wav"])
-def test_file_names_that_no_table_can_hold_are_told_before_anything_is_made(name: bytes, tmp_path: Path) -> None:
+def test_file_names_that_no_table_can_hold_are_reported_before_anything_is_made(name: bytes, tmp_path: Path) -> None:
     tone(tmp_path / "mine" / "rain" / "x.wav", 1, 8000)
     os.rename(tmp_path / "mine" / "rain" / "x.wav", os.fsencode(tmp_path / "mine" / "rain") + b"/" + name)
     with pytest.raises(InputError, match="rename it"):

@@ -186,12 +186,12 @@ def nearest_neighbour_accuracy(table: NDArray[np.float64], known: int) -> float:
     return float(np.mean(nearest == np.repeat(np.arange(classes), len(asked) // classes)))
 
 
-def test_events_can_be_told_apart() -> None:
+def test_event_classes_are_distinguishable() -> None:
     table = np.array([[features(synthesise_event(label, n, RATE, 0)) for n in range(9)] for label in event_labels()])
     assert nearest_neighbour_accuracy(table, known=6) > 0.75  # chance is 0.024
 
 
-def test_scenes_can_be_told_apart_and_pieces_of_a_place_belong_together() -> None:
+def test_scenes_are_distinguishable_and_pieces_of_a_place_are_alike() -> None:
     def piece(label: str, place: int, number: int) -> NDArray[np.float64]:
         return features(synthesise_scene(label, place, number, RATE, 2.0, 0))
 

@@ -108,7 +108,7 @@ def test_a_tensor_too_many_is_named():
         ({"bottleneck.final_conv.bias": torch.zeros(())}, "is it another system's?"),
     ],
 )
-def test_what_is_no_checkpoint_is_said_so(checkpoint, said):
+def test_a_file_that_is_no_checkpoint_is_refused(checkpoint, said):
     assert said in message("gap", checkpoint)
 
 

@@ -121,7 +121,7 @@ def test_predictions_are_of_the_held_out_fold(made: Path) -> None:
         np.testing.assert_allclose(frames["scores"].mean(axis=1), tags, atol=1e-6)
 
 
-def test_a_done_run_is_skipped_and_said(workspace: Path) -> None:
+def test_a_done_run_is_skipped_and_reported(workspace: Path) -> None:
     folder = next(workspace.glob("runs/fake/gap/*/*/*"))
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     watcher = Watcher()
@@ -182,7 +182,7 @@ def test_a_place_is_chosen_under_a_lock(tmp_path: Path, monkeypatch: pytest.Monk
     assert held == [True]
 
 
-def test_a_run_that_goes_on_elsewhere_says_so(tmp_path: Path) -> None:
+def test_a_run_resumed_on_another_device_records_it(tmp_path: Path) -> None:
     fake_dataset(tmp_path)
     with pytest.raises(KeyboardInterrupt):
         train(workspace=tmp_path, system="gap", snr=20, progress=stop_after(40))

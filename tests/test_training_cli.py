@@ -79,7 +79,7 @@ def test_a_workspace_without_data_sets(tmp_path: Path, capsys: pytest.CaptureFix
     assert "there is no data set yet; `remixbench make` makes one" in capsys.readouterr().err
 
 
-def test_killed_outright_it_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+def test_a_killed_training_resumes_to_the_same_weights(tmp_path: Path) -> None:
     options = ("train", "--system", "2ap", "--snr", "20", "--epochs", "12", "--precision", "32")
     for name in ("whole", "killed"):
         fake_dataset(tmp_path / name)
@@ -161,7 +161,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("installed")
-def test_a_system_of_another_package_trains_goes_on_and_predicts(tmp_path: Path) -> None:
+def test_a_system_of_another_package_trains_resumes_and_predicts(tmp_path: Path) -> None:
     ends = []
     for name in ("a", "b"):
         fake_dataset(tmp_path / name)

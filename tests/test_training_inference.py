@@ -36,7 +36,7 @@ def test_bfloat16_is_used_where_the_processor_multiplies_it(cpuinfo: str, has: b
     assert cpu_has_bf16(cpuinfo) == has
 
 
-def test_auto_follows_the_processor_and_words_are_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_follows_the_processor_and_explicit_precisions_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("remixbench.training.device._cpuinfo", lambda: "flags : avx512_bf16\n")
     assert [choose_precision(word, CPU) for word in ("auto", "32", "bf16")] == ["bf16", "32", "bf16"]
     monkeypatch.setattr("remixbench.training.device._cpuinfo", lambda: "flags : avx2\n")

@@ -80,7 +80,7 @@ def test_the_rate_falls_to_a_tenth_after_four_epochs_that_are_no_better() -> Non
 
 
 @pytest.mark.parametrize("stop", [8, 10])
-def test_a_state_taken_up_goes_on_with_rate_schedule_and_best_epoch(stop: int) -> None:
+def test_resuming_restores_rate_schedule_and_best_epoch(stop: int) -> None:
     run = settings(rate=0.3)
     whole = trained(run)
     half = trained(run, until=stop)
