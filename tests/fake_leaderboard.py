@@ -18,7 +18,7 @@ FOLD = 4
 
 
 def scored_workspace(workspace: Path) -> Dataset:
-    """Make data set, sounds, runs of three systems at two SNRs (one on half the clips), third-party predictions; score."""
+    """Make data set, sounds, runs of three systems at two SNRs, a third party's predictions; score all."""
     dataset = fake_dataset(workspace, clips_per_fold=6)
     write_sounds(dataset)
     for place, (system, fraction) in enumerate(
