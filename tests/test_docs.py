@@ -298,3 +298,15 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "site" / "api.html").is_file()
+
+
+def test_the_tutorial_notebook_runs_and_shows_tables_and_plots(tmp_path: Path) -> None:
+    nbformat = pytest.importorskip("nbformat", reason="notebooks are run by nbclient")
+    nbclient = pytest.importorskip("nbclient", reason="notebooks are run by nbclient")
+    pytest.importorskip("matplotlib", reason="the tutorial draws with matplotlib")
+    notebook = nbformat.read(DOCS / "tutorial.ipynb", as_version=4)
+    assert all(cell.get("outputs", []) == [] for cell in notebook.cells)  # outputs would go stale
+    nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    shown = [kind for cell in notebook.cells for output in cell.get("outputs", []) for kind in output.get("data", {})]
+    assert shown.count("image/png") == 2  # a clip at two SNRs, and scores with their intervals
+    assert shown.count("text/html") == 2  # the leaderboard, and a part of it as a data frame
