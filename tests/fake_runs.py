@@ -97,7 +97,17 @@ def fake_run(
         "width": 0.25,
         "select": "validation",
         "precision": "auto",
-        "flags": [],
     }
-    write_sealed(folder / "run.json", says | info)
+    says |= info
+    write_sealed(folder / "run.json", {"flags": flags_of(says)} | says)
     return folder
+
+
+def flags_of(settings: dict[str, Any]) -> list[dict[str, str]]:
+    """The flags that training writes for a part of the clips, or an epoch not chosen on validation clips."""
+    texts = {
+        "test-epoch": "epoch chosen on the test fold" if settings["select"] == "paper" else "",
+        "last-epoch": "last epoch kept, none chosen" if settings["select"] == "last" else "",
+        "fraction": f"trained on {settings['fraction']:g} of the training clips" if settings["fraction"] < 1 else "",
+    }
+    return [{"code": code, "text": text} for code, text in texts.items() if text]

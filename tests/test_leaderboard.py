@@ -135,12 +135,13 @@ def test_only_what_changed_is_computed_again(tmp_path: Path, dataset: Dataset) -
 def test_a_flag_that_changed_is_taken_over_without_computing(tmp_path: Path, dataset: Dataset) -> None:
     fake_run(tmp_path, dataset)
     score(workspace=tmp_path, bootstrap=0)
-    fake_run(tmp_path, dataset, epochs=2)
+    changed = {"code": "setting", "text": "epochs 2, default 3"}
+    fake_run(tmp_path, dataset, epochs=2, flags=[changed])
     said = Said()
     board = score(workspace=tmp_path, bootstrap=0, progress=said)
     assert said.lines[0] == "0 runs scored, 1 up to date"
     (flag,) = row(board, "gap").flags
-    assert (flag.code, flag.text) == ("setting", "epochs 2, the recipe has 3")
+    assert (flag.code, flag.text) == ("setting", "epochs 2, default 3")
 
 
 def test_folds_and_seeds_give_mean_and_spread(tmp_path: Path, dataset: Dataset) -> None:
@@ -447,7 +448,7 @@ def test_all_tables_have_as_many_cells_as_columns(tmp_path: Path, dataset: Datas
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"select": None}, "key 'select' is missing or not of type str"),
+        ({"flags": None}, "key 'flags' is missing or not of type list"),
         ({"snr": "0"}, "key 'snr' is missing or not of type float"),
     ],
 )

@@ -23,8 +23,6 @@ MAX_NAME = 100
 SETTINGS = ("options", "alpha", "fraction", "epochs", "batch_size", "learning_rate", "width", "select", "precision",
             "optimizer", "weight_decay", "schedule", "augment", "ema", "early_stopping", "gradient_clip")  # fmt: skip
 """What of run.json tells two rows of one system apart; SNR, fold and seed are what a row is averaged over."""
-RECIPE_SETTINGS = ("epochs", "batch_size", "learning_rate", "width")
-"""Settings that the recipe has a value for; another one is flagged."""
 
 
 def find_runs(workspace: Path, dataset: Dataset, progress: Progress) -> list[Path]:
@@ -91,7 +89,7 @@ def run_task(workspace: Path, folder: Path, dataset: Dataset) -> Task:
     """
     file = folder / RUN_FILE
     info = read_json(file)
-    for key, kind in (("system", str), ("snr", float), ("fold", int), ("seed", int), ("select", str)):
+    for key, kind in (("system", str), ("snr", float), ("fold", int), ("seed", int), ("flags", list)):
         value = info.get(key)
         if not isinstance(value, kind) and not (kind is float and isinstance(value, int)):
             raise InputError(f"{file}: key '{key}' is missing or not of type {kind.__name__}; train it again")
@@ -106,7 +104,7 @@ def run_task(workspace: Path, folder: Path, dataset: Dataset) -> Task:
         snr=float(info["snr"]),
         fold=info["fold"],
         seed=info["seed"],
-        flags=flags_of(info, dataset),
+        flags=tuple(Flag(**flag) for flag in info["flags"]),
     )
     return Task(system, (folder / "predictions",), folder, folder.relative_to(workspace).as_posix())
 
@@ -125,25 +123,6 @@ def _check_folder(folder: Path, info: dict[str, Any]) -> None:
                 f"{folder / RUN_FILE}: key '{key}' is {info[key]}, but the run lies in '{folder.name}' of"
                 f" {folder.parent}; it was edited or moved: restore it, or train it again"
             )
-
-
-def flags_of(info: dict[str, Any], dataset: Dataset) -> tuple[Flag, ...]:
-    """Return what a reader has to know of a run, from the settings in its run.json and the recipe's."""
-    flags = []
-    if info["select"] == "paper":
-        flags.append(Flag(code="test-epoch", text="epoch chosen on the test fold"))
-    if info["select"] == "last":
-        flags.append(Flag(code="last-epoch", text="last epoch kept, none chosen"))
-    fraction = info.get("fraction", 1.0)
-    if fraction < 1:
-        flags.append(Flag(code="fraction", text=f"trained on {fraction:.6g} of the training clips"))
-    for key in RECIPE_SETTINGS:
-        usual, here = getattr(dataset.recipe.training, key), info.get(key)
-        if here is not None and here != usual:
-            flags.append(Flag(code="setting", text=f"{key.replace('_', ' ')} {here:g}, the recipe has {usual:g}"))
-    # what only training knows: how it differs from the system's own training, a validation part that shares recordings
-    flags += [Flag(**flag) for flag in info.get("flags", []) if flag["code"] in ("training", "validation")]
-    return tuple(flags)
 
 
 def variant(folder: Path, system: str) -> str:
