@@ -7,10 +7,12 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score
 
+from remixbench.errors import InputError
 from remixbench.systems import build_system
 from remixbench.training.data import ClipTensors, Standardisation
-from remixbench.training.device import Engine, choose_precision, cpu_has_bf16
-from remixbench.training.inference import micro_average_precision, score_clips, score_frames
+from remixbench.training.device import Engine, choose_device, choose_precision, cpu_has_bf16
+from remixbench.training.distributed import TIMEOUT
+from remixbench.training.inference import evaluating, micro_average_precision, score_clips, score_frames
 
 CPU = torch.device("cpu")
 
@@ -41,6 +43,57 @@ def test_auto_follows_the_processor_and_explicit_precisions_are_kept(monkeypatch
     assert [choose_precision(word, CPU) for word in ("auto", "32", "bf16")] == ["bf16", "32", "bf16"]
     monkeypatch.setattr("remixbench.training.device._cpuinfo", lambda: "flags : avx2\n")
     assert choose_precision("auto", CPU) == "32"
+
+
+def machine_with(monkeypatch: pytest.MonkeyPatch, *, gpus: int = 0, apple: bool = False) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: apple)
+
+
+def test_a_device_is_chosen_by_name_without_changing_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "set_device", lambda _: pytest.fail("the current device is the caller's"))
+    machine_with(monkeypatch, gpus=2, apple=True)
+    names = {name: str(choose_device(name)) for name in ("auto", "cpu", "cuda", "cuda:1", "mps")}
+    assert names == {"auto": "cuda:0", "cpu": "cpu", "cuda": "cuda:0", "cuda:1": "cuda:1", "mps": "mps"}
+    assert choose_device("cuda", local_rank=1) == torch.device("cuda:1")
+    machine_with(monkeypatch)
+    assert choose_device("auto") == CPU
+
+
+@pytest.mark.parametrize(
+    ("device", "local_rank", "message"),
+    [
+        ("cuda:2", None, r"--device cuda:2: this machine has 2 GPU\(s\), the last is cuda:1"),
+        ("cuda:1", 0, "torchrun gives each process a GPU of its own; use --device cuda"),
+        ("cuda", 2, "process 3 of this machine has no GPU, there are 2; start fewer"),
+        ("mps", None, "has no Apple GPU; use --device cpu"),
+        ("gpu", None, "'gpu'"),
+    ],
+)
+def test_a_device_that_does_not_exist(
+    monkeypatch: pytest.MonkeyPatch, device: str, local_rank: int | None, message: str
+) -> None:
+    machine_with(monkeypatch, gpus=2)
+    with pytest.raises(InputError, match=message):
+        choose_device(device, local_rank)
+
+
+def test_evaluation_restores_the_mode_after_an_error_too() -> None:
+    network = torch.nn.Dropout()
+
+    def failing() -> None:
+        with evaluating(network):
+            assert not network.training
+            raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        failing()
+    assert network.training
+
+
+def test_processes_that_lost_the_others_fail_within_an_hour() -> None:
+    assert TIMEOUT.total_seconds() <= 3600
 
 
 @pytest.mark.parametrize("system", ["gap", "gmp", "gwrp", "atrous-ap", "2ap-aux"])
