@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,6 +40,31 @@ def _magnitudes(stems: Stems, features: Features, rate: int) -> tuple[NDArray[np
         for channel in (stems.events, stems.scene)
     )
     return events, scene
+
+
+def ideal_class_masks(
+    sources: NDArray[np.float32], rest: NDArray[np.float32], features: Features, rate: int, kind: Literal["IBM", "IRM"]
+) -> NDArray[np.float32]:
+    """Return the ideal masks by which each source is separated from the others and the rest, (sources, frames, n_mels).
+
+    The ideal binary mask (IBM) gives each mel band of a frame to the loudest of all signals; the ideal ratio mask (IRM)
+    gives each its share of the energy, E² / Σ E² of mel magnitudes. With the mask of the rest they sum to 1; all are 0
+    in silence.
+
+    Parameters
+    ----------
+    sources : (sources, samples).
+    rest : (samples,), what belongs to none of them.
+    """
+    magnitudes = np.stack([mel_magnitude(signal, features, rate) for signal in (*sources, rest)])
+    if kind == "IBM":
+        loudest = magnitudes.argmax(axis=0)
+        present = magnitudes.max(axis=0) > 0
+        return np.stack([((loudest == k) & present).astype(np.float32) for k in range(len(sources))])
+    energies = magnitudes[:-1] ** 2
+    total = energies.sum(axis=0) + magnitudes[-1] ** 2
+    masks: NDArray[np.float32] = np.divide(energies, total, out=np.zeros_like(energies), where=total > 0)
+    return masks
 
 
 def class_masks(mask: NDArray[np.bool_], active: NDArray[np.bool_]) -> NDArray[np.bool_]:

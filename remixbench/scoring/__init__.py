@@ -1,7 +1,8 @@
 """Metrics of predictions for sound event data; imports no torch.
 
 One line each on arrays or DCASE tables: `average_precision`, `lwlrap`, `segment_based`, `event_based`,
-`intersection_based`, `psds`. All metrics of a fold at once, with intervals: `score_predictions`.
+`intersection_based`, `psds`, and on waveforms `sdr`, `si_sdr` and improvements in these. All metrics of a fold at once,
+with intervals: `score_predictions`.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from .functional import (
 )
 from .io import read_predictions, read_reference
 from .metrics import METRICS, SCORING_VERSION, Metric, find_metric, metrics_shown, paired_metrics
+from .separation import ca_sdr_improvement, sdr, sdr_improvement, si_sdr, si_sdr_improvement
 from .tf_masks import Masks
 from .types import EventTable, Predictions, Reference, event_table, make_reference
 
@@ -27,6 +28,7 @@ __all__ = [
     "Reference",
     "Scores",
     "average_precision",
+    "ca_sdr_improvement",
     "compare",
     "event_based",
     "event_table",
@@ -40,5 +42,9 @@ __all__ = [
     "read_predictions",
     "read_reference",
     "score_predictions",
+    "sdr",
+    "sdr_improvement",
     "segment_based",
+    "si_sdr",
+    "si_sdr_improvement",
 ]

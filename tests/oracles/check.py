@@ -2,7 +2,7 @@
 
 A case is `classes`, `durations` {clip: seconds}, `reference` and `estimate` [[clip, onset, offset, label]...],
 `edges` [seconds...], `scores` {clip: [[score of each class] of each frame]}, `threshold`. The figures come in
-the order of the cases, each a flat object; NaN is written as null.
+the order of the cases, each a flat object; NaN is written as null. For fast_bss_eval a case is `signals`.
 """
 
 import json
@@ -147,9 +147,24 @@ def by_psds_eval(case):
     return figures
 
 
+def by_fast_bss_eval(case):
+    """Score `signals`, {name: [reference samples, estimate samples]}, by SI-SDR."""
+    from fast_bss_eval.numpy import si_sdr  # the package's own si_sdr needs torch
+
+    return {
+        name: float(si_sdr(np.array([reference]), np.array([estimate]))[0])
+        for name, (reference, estimate) in case["signals"].items()
+    }
+
+
 def main(scorer, cases, figures):
     warnings.simplefilter("ignore")
-    score = {"sed_eval": by_sed_eval, "sed_scores_eval": by_sed_scores_eval, "psds_eval": by_psds_eval}[scorer]
+    score = {
+        "sed_eval": by_sed_eval,
+        "sed_scores_eval": by_sed_scores_eval,
+        "psds_eval": by_psds_eval,
+        "fast_bss_eval": by_fast_bss_eval,
+    }[scorer]
     with open(cases) as file:
         results = [score(case) for case in json.load(file)]
     plain = [

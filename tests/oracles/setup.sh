@@ -9,5 +9,5 @@ dir=${1:-$here/../../.venv-oracles}
 printf '*\n' > "$dir/.gitignore"
 "$dir/bin/python" -m pip install -q "setuptools<82" wheel "cython>=3" "numpy==1.26.4"
 "$dir/bin/python" -m pip install -q --no-build-isolation -r "$here/requirements.txt"
-"$dir/bin/python" -c "import psds_eval, sed_eval, sed_scores_eval"
+"$dir/bin/python" -c "import fast_bss_eval, psds_eval, sed_eval, sed_scores_eval"
 echo "the scorers are ready in $dir"
