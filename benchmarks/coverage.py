@@ -142,6 +142,7 @@ def coverage(design: Design, trials: int, samples: int) -> dict[str, tuple[np.nd
         [f"c{k}" for k in range(classes)],
         event_table([], [], [], []),
         10.0,
+        weak=weak,
         recordings=design.recordings(),
     )
     held = {method: np.zeros(len(METRICS)) for method in ("in use", "version 1")}

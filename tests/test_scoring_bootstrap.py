@@ -76,9 +76,18 @@ def test_samples_are_those_of_a_plain_loop():
         )
         for weights in make_bootstrap(reference, 50, 5).weights.T
     ]
-    expected = values[0] + (np.array(values[1:]) - values[0]) / STEP
+    kept = 1 - 4 / 200  # 4 classes of 200 clips without recordings
+    expected = values[0] + (np.array(values[1:]) - values[0]) / (STEP * kept)
     assert made.samples["macro_ap"] == pytest.approx(expected, abs=1e-9)
     assert made.intervals["macro_ap"] == pytest.approx(np.quantile(expected, [0.025, 0.975]))
+
+
+def test_every_class_occurs_as_often_in_each_sample_as_in_the_fold():
+    rng = np.random.default_rng(0)
+    reference, _ = fold(3, recordings=rng.integers(0, 60, (200, 3)).tolist())
+    totals = reference.weak.T @ make_bootstrap(reference, 50, 0).weights[:, 1:] / GRID
+    # weights are whole numbers, so not quite; weights that are not calibrated are off by 10 % and more
+    assert totals == pytest.approx(np.tile(reference.weak.sum(0)[:, None], totals.shape[1]), rel=0.04)
 
 
 def test_percentiles_and_superiority():

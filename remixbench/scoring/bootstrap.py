@@ -9,6 +9,12 @@ C_j the weights drawn for every set of j recordings, Var = Var(C_1) - Var(C_2) +
 with s recordings in common count s - s(s - 1)/2 + ... = 1 time. The sets of odd size make the bootstrap samples; those
 of even size make further ones, whose variance gives the scale of the deviations of the first.
 
+How often each class occurs is part of the design of a fold, the same whichever recordings are drawn, so the weights are
+calibrated to it (Deville and Särndal 1992): their deviations are made orthogonal to the weak labels, and every class
+has in each sample as many clips as in the fold. A class mean that is taken from the same recordings takes up part of
+their deviations, one part in (recordings / classes); deviations are divided by what is left, as in a jackknife (HC3 of
+MacKinnon and White 1985).
+
 Weights are 1 + STEP · g with g of mean 0 (a rescaling bootstrap, Rao and Wu 1988; Gaussian multipliers), and deviations
 from the metric are divided by STEP. Samples thus never lack a class, and the repetition of clips does not shift the
 metric, so that plain percentiles of the samples are the interval. All metrics use the same weights, and so do all
@@ -37,6 +43,8 @@ GRID = 8
 """Weights are whole numbers with mean GRID, so that counts stay exact in 32-bit floats; no metric minds the scale."""
 CORRECTION = 0.5
 """Samples for the correction, per bootstrap sample."""
+MIN_KEPT = 0.5
+"""The least that `Bootstrap.kept` may be, where there are few recordings per class."""
 
 
 @dataclass
@@ -79,15 +87,17 @@ class Bootstrap:
         those of the correction
     samples : number of bootstrap samples
     smallest : the least scale that the correction may give: that of clips that share nothing but their weights
+    kept : share of a recording's deviation that is left beside the mean of its class
     """
 
     weights: FloatArray
     samples: int
     smallest: float
+    kept: float
 
     def samples_of(self, values: FloatArray, lowest: float = -np.inf, highest: float = np.inf) -> FloatArray:
         """Return the bootstrap samples (samples,) of a metric from its values (columns,), NaN where undefined."""
-        value, deviations = values[0], (values[1:] - values[0]) / STEP
+        value, deviations = values[0], (values[1:] - values[0]) / (STEP * self.kept)
         found, correction = deviations[: self.samples], deviations[self.samples :]
         scale = 1.0
         if len(correction) and np.mean(found**2) > 0:
@@ -107,14 +117,28 @@ def make_bootstrap(reference: Reference, samples: int, seed: int) -> Bootstrap:
     rng = np.random.default_rng([seed, fold])
     clips = len(reference.filenames)
     parts = [np.full((clips, 1), 1.0)]
-    smallest = 1.0
+    smallest = kept = 1.0
     if samples:
         counted, taken_off = _clusters(reference.recordings)
-        parts.append(_weights(counted, samples, rng))
+        classes = _orthonormal(reference.weak.astype(np.float64))
+        parts.append(_weights(counted, classes, samples, rng))
         smallest = float(1 / np.sqrt(counted.clip_variance.mean()))
         if len(taken_off.variance):
-            parts.append(_weights(taken_off, max(2, round(CORRECTION * samples)), rng))
-    return Bootstrap(np.concatenate(parts, axis=1), samples, smallest)
+            parts.append(_weights(taken_off, classes, max(2, round(CORRECTION * samples)), rng))
+        kept = max(1 - classes.shape[1] / _independent(reference.recordings), MIN_KEPT)
+    return Bootstrap(np.concatenate(parts, axis=1), samples, smallest, kept)
+
+
+def _orthonormal(columns: FloatArray) -> FloatArray:
+    """Return an orthonormal basis of the span of columns, (rows, rank)."""
+    basis, sizes, _ = np.linalg.svd(columns, full_matrices=False)
+    found: FloatArray = basis[:, sizes > 1e-9 * max(columns.shape)]
+    return found
+
+
+def _independent(recordings: Sequence[Sequence[int]]) -> int:
+    """Return the number of recordings; a clip without any counts as one."""
+    return len({each for mine in recordings for each in mine}) + sum(not mine for mine in recordings)
 
 
 @dataclass(frozen=True)
@@ -164,10 +188,12 @@ def _clusters(recordings: Sequence[Sequence[int]]) -> tuple[_Clusters, _Clusters
     return parts[0], parts[1]
 
 
-def _weights(clusters: _Clusters, samples: int, rng: np.random.Generator) -> FloatArray:
-    """Return (clips, samples): whole numbers, not below 0, with mean GRID."""
+def _weights(clusters: _Clusters, classes: FloatArray, samples: int, rng: np.random.Generator) -> FloatArray:
+    """Return (clips, samples): whole numbers, not below 0, with mean GRID, their deviations orthogonal to `classes`."""
     drawn = rng.standard_normal((len(clusters.variance), samples)) * np.sqrt(clusters.variance)[:, None]
-    weights: FloatArray = np.maximum(np.rint(GRID * (1 + STEP * (clusters.members @ drawn))), 0.0)
+    deviations = clusters.members @ drawn
+    deviations -= classes @ (classes.T @ deviations)
+    weights: FloatArray = np.maximum(np.rint(GRID * (1 + STEP * deviations)), 0.0)
     return weights
 
 
