@@ -25,7 +25,7 @@ from remixbench.leaderboard.leaderboard import Estimate, Leaderboard, Row, group
 from remixbench.leaderboard.load import load_leaderboard
 from remixbench.leaderboard.published import load_published
 from remixbench.leaderboard.renderers import make_tables
-from remixbench.leaderboard.tables import Table, TableMaker
+from remixbench.leaderboard.tables import Column, Table, TableMaker
 
 
 @pytest.fixture
@@ -412,7 +412,16 @@ def test_detection_figures_have_a_table_for_each_snr(tmp_path: Path, dataset: Da
     assert all(cell.text for cell in gap.cells)
     assert not any(cell.text for cell in gmp.cells)  # clip scores alone cannot express it
     assert any("median" in note and "0.5" in note for note in tables[1].notes)
-    assert any("Kong et al. 2019 report for GWRP at 0 dB" in note for note in tables[1].notes)
+    where = "Published detection results (Kong et al. 2019) are beside the tables of remix2019."
+    assert where in tables[1].notes
+    assert not any("0.398" in note for note in tables[1].notes)
+    there = TableMaker(replace(maker.leaderboard, comparable=True)).details("Detection", 0.0)
+    assert there is not None
+    assert any("report for GWRP at 0 dB" in note and "frame F1 at threshold 0.1 0.398" in note for note in there.notes)
+    assert dict(there.groups)["settings of Kong et al. 2019"] == (
+        Column("macro frame F1", "higher"),
+        Column("macro event F1", "higher"),
+    )
 
 
 def test_the_best_and_those_like_it_are_bold(tmp_path: Path, dataset: Dataset) -> None:

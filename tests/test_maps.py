@@ -21,7 +21,7 @@ from remixbench.errors import InputError
 from remixbench.files import content_digest
 from remixbench.leaderboard.evaluate_run import ideal_masks, read_fold_reference
 from remixbench.leaderboard.record import Record, read_record
-from remixbench.scoring.io import read_maps
+from remixbench.scoring.io_maps import read_maps
 from remixbench.training.inference import load_system
 from remixbench.training.storage import writing_maps
 
@@ -73,6 +73,8 @@ def test_a_run_has_a_map_for_each_class_in_each_clip_of_the_fold(trained: Path) 
         maps = system.forward(np.array(dataset.features(20)[row])).tf_maps
         assert maps is not None
         np.testing.assert_allclose(steps, 255 * maps[0, k].numpy(), atol=0.51)
+        reached = (maps[0] >= 0.1).sum(dim=(1, 2)).tolist()
+        assert stored["active_bins"][stored["filename"].tolist().index(dataset.filenames[row])].tolist() == reached
     assert not (trained / "runs/mini/gwrp/snr_0/fold_4/seed_0/predictions/maps.npz").exists()
 
 
@@ -109,6 +111,14 @@ def test_figures_stand_in_the_leaderboard_and_are_computed_once(workspace: Path)
     expected = f1_score(ideal.ravel(), (stored["maps"] / 255 >= 0.5).ravel())
     assert record.metrics["mask_f1"] == pytest.approx(expected, abs=1e-12)
     assert set(record.provenance.predictions) == {"tags.csv", "frames.npz", "maps.npz"}
+    # Kong et al.: every class of every clip, so that maps of classes that do not occur cost precision
+    labels = [dataset.classes.index(label) for label in stored["label"].tolist()]
+    found, made = stored["maps"] >= 26, []
+    for k in range(len(dataset.classes)):
+        mine = [place for place, label in enumerate(labels) if label == k]
+        tp, n_ref, n_sys = (found[mine] & ideal[mine]).sum(), ideal[mine].sum(), stored["active_bins"][:, k].sum()
+        made.append(2 * tp / (n_ref + n_sys))
+    assert record.metrics["mask_f1_macro[kong]"] == pytest.approx(np.mean(made), abs=1e-12)
     assert (record.settings["mask_threshold"], record.settings["mask_margin_db"]) == (0.5, 5.0)
     table = (workspace / "leaderboard" / "mini.md").read_text()
     at_0, at_20 = (table.split(f"## Detection at {snr} dB")[1].split("##")[0] for snr in (0, 20))
@@ -183,7 +193,7 @@ def test_a_missing_or_foreign_stem_is_reported(workspace: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda a: a.pop("label"), r"no array 'label' \(found clip, maps\)"),
+        (lambda a: a.pop("label"), r"no array 'label' \(found clip, "),
         (lambda a: a.update(maps=a["maps"][:, 1:]), r"'maps' has shape .* expected uint8 or floats of \(pairs, \d+ fr"),
         (lambda a: a.update(maps=a["maps"].astype(np.int16)), r"'maps' has .* type int16"),
         (lambda a: a.update(maps=a["maps"].astype(np.float32)), r"clip '.*', class '.*', frame .*, band .* outside"),
@@ -227,11 +237,14 @@ def test_broken_files_are_refused_or_read(trained: Path, tmp_path: Path, at: flo
 
 def test_maps_are_written_some_at_a_time_the_same_bytes_each_time(tmp_path: Path) -> None:
     maps = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    active_bins, weak = np.arange(10).reshape(5, 2), np.array([[True, False]] * 5)
     for name, sizes in (("a", (5,)), ("b", (2, 0, 3))):
-        with writing_maps(tmp_path / name, list("vwxyz"), ["Bark"] * 5, 7, 3) as write:
-            for part in np.split(maps, np.cumsum(sizes)[:-1]):
-                write(part)
+        with writing_maps(tmp_path / name, list("vwxyz"), ["Bark", "Bell"], weak, 7, 3) as write:
+            for part in (slice(sum(sizes[:i]), sum(sizes[: i + 1])) for i in range(len(sizes))):
+                write(maps[part], active_bins[part])
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     stored = arrays_of(tmp_path / "a")
     np.testing.assert_array_equal(stored["maps"], maps)
-    assert stored["clip"].tolist() == list("vwxyz")
+    assert stored["clip"].tolist() == stored["filename"].tolist() == list("vwxyz")
+    assert stored["label"].tolist() == ["Bark"] * 5
+    np.testing.assert_array_equal(stored["active_bins"], active_bins)

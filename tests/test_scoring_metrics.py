@@ -17,7 +17,8 @@ def everything():
     predictions = Predictions(scores.max(1).astype(np.float64), scores, np.arange(51) / 10)
     clip, label = np.nonzero(reference.weak)
     maps = rng.integers(0, 256, (3, 10, 4)).astype(np.uint8)
-    return score_predictions(reference, predictions, masks=Masks(clip, label, maps, maps > 100), bootstrap=20)
+    masks = Masks(clip, label, maps, maps > 100, np.full((3, 2), 20))
+    return score_predictions(reference, predictions, masks=masks, bootstrap=20)
 
 
 def test_every_metric_is_computed_and_every_computed_one_is_registered():

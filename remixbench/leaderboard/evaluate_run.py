@@ -41,7 +41,7 @@ from remixbench.scoring import (
     read_reference,
     score_predictions,
 )
-from remixbench.scoring.io import MAPS, read_maps
+from remixbench.scoring.io_maps import MAPS, read_active_bins, read_maps
 from remixbench.scoring.metrics import paired_metrics
 from remixbench.scoring.types import BoolArray, MapArray
 
@@ -348,7 +348,7 @@ def read_masks(dataset: Dataset, fold: FoldReference, snr: float, paths: Sequenc
     clips, labels, maps = read_maps(files[0], fold.reference, size)
     add_ideal_masks(dataset, fold, snr)
     ideal = np.unpackbits(fold.ideal_masks[snr], axis=-1, count=size[1]).view(np.bool_)
-    return Masks(clips, labels, maps, ideal)
+    return Masks(clips, labels, maps, ideal, read_active_bins(files[0], fold.reference))
 
 
 def add_ideal_masks(dataset: Dataset, fold: FoldReference, snr: float) -> None:

@@ -126,8 +126,14 @@ class Published(_Frozen):
         results = "; ".join(f"{each.what} {each.value:g}" for each in table.results)
         return (
             f"{self.sources[table.source].name} report for {table.name} at {table.snr:g} dB, on a mixing of their own"
-            f" and as averages over classes: {results}."
+            f" of the same event recordings, as means over all classes: {results}. The columns of their settings are"
+            " computed in the same way."
         )
+
+    def where_detection_is(self) -> str:
+        """Say where the published detection results are, in the tables of other data sets."""
+        name = self.sources[self.detection.source].name
+        return f"Published detection results ({name}) are beside the tables of {self.recipe}."
 
     def tidy(self) -> Iterator[dict[str, Any]]:
         """Yield every published value with name, system, snr, metric, class and source."""

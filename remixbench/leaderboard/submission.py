@@ -24,7 +24,7 @@ from remixbench.leaderboard.discover import check_name
 from remixbench.leaderboard.evaluate_run import References, Task, digests_of, make_record, why_incompatible
 from remixbench.leaderboard.record import Record, files_digest, parse_record, unpack
 from remixbench.progress import SILENT, Progress
-from remixbench.scoring.io import MAPS
+from remixbench.scoring.io_maps import MAPS
 
 FORMAT = "remixbench submission"
 VERSION = 2

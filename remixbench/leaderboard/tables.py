@@ -21,6 +21,8 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
     "Detection": ("detection", "time-frequency", "separation"),
 }
 """The tables of details, and the families of metrics in each."""
+HEADINGS = {"kong": "settings of Kong et al. 2019"}
+"""Headings of groups of metrics that are not those of their post-processing or family."""
 NOT_REPORTED = "not reported"
 
 
@@ -357,8 +359,8 @@ class TableMaker:
         notes = list(self.flag_notes(blocks))
         if family == "Detection":
             notes += detection_notes(rows, snr)
-            if snr == published.detection.snr:
-                notes.append(published.detection_line())
+        if snr == published.detection.snr and any(name.endswith("[kong]") for name in metrics):
+            notes.append(published.detection_line() if board.comparable else published.where_detection_is())
         return Table(
             f"{family} at {decibel(snr)}",
             "system",
@@ -382,7 +384,10 @@ def _grouped(metrics: Sequence[str]) -> Iterator[tuple[str, tuple[Column, ...]]]
         groups.setdefault(how, []).append(name)
     for how, names in groups.items():
         made = columns(names)
-        yield how, tuple(replace(column, title=column.title.removesuffix(f" ({how})")) for column in made)
+        yield (
+            HEADINGS.get(how, how),
+            tuple(replace(column, title=column.title.removesuffix(f" ({how})")) for column in made),
+        )
 
 
 def caption(board: Leaderboard) -> tuple[str, ...]:
@@ -416,7 +421,7 @@ def _parameters(settings: dict[str, Any]) -> Iterator[str]:
     if isinstance(seconds := settings.get("time_resolution"), (int, float)):
         yield f"segments of {seconds:g} s"
     for name, how in (
-        *((key, settings.get(key)) for key in ("collar", "intersection")),
+        *((key, settings.get(key)) for key in ("collar", "intersection", "kong")),
         *_pairs(settings.get("psds")),
     ):
         if given := _listed(how):

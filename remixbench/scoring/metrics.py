@@ -17,6 +17,7 @@ from remixbench.progress import SILENT, Progress
 from remixbench.scoring import detection, psds_exact
 from remixbench.scoring.bootstrap import MetricValues
 from remixbench.scoring.clip_based import TAGGING_THRESHOLD, frame_average_precision, tagging_metrics
+from remixbench.scoring.kong import PERCENTAGE_OF_LENGTH, THRESHOLD, kong_metrics
 from remixbench.scoring.postprocessing import MAIN, POSTPROCESSINGS, detections
 from remixbench.scoring.tf_masks import MASK_THRESHOLD, Masks, mask_metrics
 from remixbench.scoring.types import FloatArray, Predictions, Reference
@@ -37,7 +38,7 @@ class Metric:
     Attributes
     ----------
     name : key in records, CSV and JSON; `name[post-processing]` where the events were detected otherwise than by
-        the main post-processing
+        the main post-processing, `name[kong]` with the settings of Kong et al. 2019
     title : column heading
     family : "tagging", "detection", "time-frequency" or "separation"
     average : "micro" (all counts or pairs pooled), "macro" (mean over the classes that occur) or "none" (of single
@@ -97,6 +98,14 @@ _TIME_FREQUENCY = (
     Metric("mask_ap", "mask AP", "time-frequency", "macro", shown="details"),
 )
 
+_KONG = (
+    Metric("tagging_f1_macro[kong]", "macro tagging F1 (kong)", "tagging", "macro", shown="details"),
+    Metric("frame_f1_macro[kong]", "macro frame F1 (kong)", "detection", "macro", shown="details"),
+    Metric("event_f1_macro[kong]", "macro event F1 (kong)", "detection", "macro", shown="details"),
+    Metric("mask_f1_macro[kong]", "macro mask F1 (kong)", "detection", "macro", shown="details"),
+)
+"""With the settings of Kong et al. 2019 (kong.py)."""
+
 SHOWN_OTHERWISE_DETECTED = {"hysteresis": ("segment_f1", "event_f1", "frame_f1")}
 """Metrics that have columns for a post-processing besides the main one."""
 
@@ -114,6 +123,7 @@ METRICS: dict[str, Metric] = {
         *(_otherwise(metric, how) for how in POSTPROCESSINGS if how != MAIN for metric in _DETECTED),
         *_THRESHOLD_FREE,
         *_TIME_FREQUENCY,
+        *_KONG,
     )
 }
 """Every metric by its name, in the order in which tables show them."""
@@ -174,6 +184,7 @@ def metric_values(
         steps.append(("", psds_exact.psds_metrics(reference, scores, edges)))
     if masks is not None:
         steps.append(("", lambda weights: mask_metrics(reference, masks, weights)))
+    steps.append(("", kong_metrics(reference, predictions, masks)))
     values = MetricValues()
     with progress.bar("Scoring", len(steps), "families") as advance:
         for suffix, compute in steps:
@@ -199,6 +210,12 @@ def settings_of(predictions: Predictions, masks: Masks | None = None) -> dict[st
         settings["intersection"] = {"dtc": detection.DTC, "gtc": detection.GTC}
     if predictions.frame_scores is not None:
         settings["psds"] = {name: asdict(criteria) for name, criteria in psds_exact.PSDS.items()}
+    if predictions.clip_scores is not None or masks is not None:
+        settings["kong"] = {
+            "threshold": THRESHOLD,
+            "collar": detection.COLLAR,
+            "percentage_of_length": PERCENTAGE_OF_LENGTH,
+        }
     if masks is not None:
         settings["mask_threshold"], settings["mask_margin_db"] = MASK_THRESHOLD, KONG_MARGIN_DB
     return settings

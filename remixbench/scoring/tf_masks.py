@@ -33,12 +33,15 @@ class Masks:
     clip, label : (pairs,) row and column in the `Reference`
     maps : (pairs, frames, bands) uint8, the system's maps in steps of 1/255
     ideal : (pairs, frames, bands) bool
+    active_bins : (clips, classes) how many bins of the map of each clip and class reach 0.1, for classes that do not
+        occur in the clip too; None where this is not known
     """
 
     clip: IntArray
     label: IntArray
     maps: MapArray
     ideal: BoolArray
+    active_bins: IntArray | None = None
 
 
 def mask_metrics(reference: Reference, masks: Masks, weights: FloatArray) -> MetricValues:

@@ -20,6 +20,8 @@ from torch import Tensor, nn
 
 from remixbench.dataset.features import logmel
 from remixbench.errors import InputError
+from remixbench.scoring.kong import FIRST_STEP
+from remixbench.scoring.types import MAP_STEPS
 from remixbench.systems.building import frame_seconds_of
 from remixbench.systems.output import Output
 from remixbench.training.audio import prepare
@@ -55,13 +57,14 @@ def score_frames(
     engine: Engine,
     batch_size: int,
     keep: Literal["all", "highest"] = "all",
-    on_maps: Callable[[NDArray[np.uint8]], None] | None = None,
+    on_maps: Callable[[NDArray[np.uint8], NDArray[np.int64]], None] | None = None,
 ) -> tuple[Scores, Scores]:
     """Return clip scores (clips, classes) and frame scores (clips, frames, classes), or of these only the
     `highest` of each clip and class (clips, classes); all in [0, 1].
 
-    `on_maps` is given the maps of the classes that are in the clips, by clip and then class, some clips at a time:
-    (pairs, frames, bands) in steps of 1/255. Leave it out for a system that has none (`has_maps`).
+    `on_maps` is given, some clips at a time, the maps of the classes that are in the clips, by clip and then class,
+    (pairs, frames, n_mels) in steps of 1/255, and how many bins of the map of every class reach the threshold of Kong
+    et al., (clips, classes). Leave it out for a system that has none (`has_maps`).
     """
     tags, frames = [], []
     with evaluating(network):
@@ -70,8 +73,9 @@ def score_frames(
             frame_scores = output.frame_scores.float()
             if on_maps is not None and output.tf_maps is not None:
                 present = torch.nonzero(clips.targets[indices.to(engine.device)], as_tuple=True)
-                steps = (output.tf_maps[present].float().clamp(0, 1) * 255).round()
-                on_maps(steps.to(torch.uint8).cpu().numpy())
+                steps = (output.tf_maps.float().clamp(0, 1) * MAP_STEPS).round()
+                active_bins = (steps >= FIRST_STEP).sum(dim=(2, 3))
+                on_maps(steps[present].to(torch.uint8).cpu().numpy(), active_bins.cpu().numpy())
             tags.append(output.clip_scores.float().cpu().numpy())
             frames.append((frame_scores if keep == "all" else frame_scores.amax(dim=1)).cpu().numpy())
     return np.concatenate(tags).clip(0, 1), np.concatenate(frames).clip(0, 1)

@@ -291,14 +291,12 @@ def _calibrate(network: nn.Module, train: ClipTensors, batch_size: int) -> None:
 
 def _maps_of(
     folder: Path, context: RunContext, config: TrainConfig, test: ClipTensors, filenames: list[str], there: bool
-) -> AbstractContextManager[Callable[[NDArray[np.uint8]], None] | None]:
+) -> AbstractContextManager[Callable[[NDArray[np.uint8], NDArray[np.int64]], None] | None]:
     """Open the file of time-frequency maps where the data set has stems to score them by; None where it has not."""
     dataset = context.dataset
     if not there or float(config.snr) not in dataset.info.stems:
         return nullcontext()
-    clips, labels = np.nonzero(test.weak)
-    names, classes = [filenames[row] for row in clips], [dataset.classes[k] for k in labels]
-    return writing_maps(folder / MAPS, names, classes, *test.shape)
+    return writing_maps(folder / MAPS, filenames, dataset.classes, test.weak, *test.shape)
 
 
 def describe(info: RunInfo) -> str:

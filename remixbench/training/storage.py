@@ -229,25 +229,37 @@ def write_tags(path: Path, filenames: Sequence[str], classes: Sequence[str], tag
 
 @contextmanager
 def writing_maps(
-    path: Path, clip: Sequence[str], label: Sequence[str], frames: int, n_mels: int
-) -> Iterator[Callable[[NDArray[np.uint8]], None]]:
+    path: Path, filenames: Sequence[str], classes: Sequence[str], weak: NDArray[np.bool_], frames: int, n_mels: int
+) -> Iterator[Callable[[NDArray[np.uint8], NDArray[np.int64]], None]]:
     """Write `maps.npz`, some clips at a time, so that the maps are never in memory together.
 
-    It holds, compressed, `clip` and `label` (pairs,) strings and `maps` (pairs, frames, n_mels) uint8.
+    It holds, compressed, `clip` and `label` (pairs,) strings and `maps` (pairs, frames, n_mels) uint8 of the classes
+    that occur in each clip, and `filename` (clips), `classes` and `active_bins` (clips, classes) of all.
 
-    Yields a function that takes the maps in that order, any number at a time. The same maps give the same bytes.
+    Yields a function that takes maps and active bins in the order of the clips, any number at a time. The same maps
+    give the same bytes.
     """
+    rows, columns = (each.tolist() for each in np.nonzero(weak))
+    clip, label = [filenames[row] for row in rows], [classes[column] for column in columns]
+    active_bins: list[NDArray[np.int64]] = []
     with (
         atomic_path(path) as beside,
         zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED, compresslevel=MAPS_COMPRESSION) as archive,
     ):
-        for name, values in (("clip", clip), ("label", label)):
+        for name, values in (("clip", clip), ("label", label), ("filename", filenames), ("classes", classes)):
             with _entry(archive, name) as stream:
                 np.lib.format.write_array(stream, np.array(values), allow_pickle=False)
         with _entry(archive, "maps") as stream:
             header = {"descr": "|u1", "fortran_order": False, "shape": (len(clip), frames, n_mels)}
             np.lib.format.write_array_header_1_0(stream, header)
-            yield lambda maps: stream.write(np.ascontiguousarray(maps).tobytes())
+
+            def write(maps: NDArray[np.uint8], bins: NDArray[np.int64]) -> None:
+                stream.write(np.ascontiguousarray(maps).tobytes())
+                active_bins.append(bins)
+
+            yield write
+        with _entry(archive, "active_bins") as stream:
+            np.lib.format.write_array(stream, np.concatenate([*active_bins, np.zeros((0, len(classes)), np.int64)]))
 
 
 def _entry(archive: zipfile.ZipFile, name: str) -> Any:

@@ -1,0 +1,124 @@
+"""Reader of time-frequency maps (maps.npz): checked, and put in the order of the reference."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from remixbench.errors import InputError, unknown
+from remixbench.scoring.io import load_arrays, strings
+from remixbench.scoring.types import MAP_STEPS, IntArray, MapArray, Reference
+from remixbench.scoring.validate import check_scores, clip_rows, match_classes, match_clips
+
+MAPS = "maps.npz"
+MAP_KEYS = ("clip", "label", "maps")
+BIN_KEYS = ("active_bins", "filename", "classes")
+
+
+def read_maps(path: Path, reference: Reference, size: tuple[int, int]) -> tuple[IntArray, IntArray, MapArray]:
+    """Return clip and class of every pair that the weak labels have, and the maps in steps of 1/255.
+
+    Parameters
+    ----------
+    path : an .npz with `clip` (file names), `label` (classes), and `maps` (pairs, frames, bands), uint8 in steps of
+        1/255 or floats in [0, 1], which are rounded to such steps. Nothing pickled is ever loaded.
+    size : frames and bands of the data set's log-mel.
+
+    Returns
+    -------
+    clip, label, maps : (pairs,), (pairs,) and (pairs, frames, bands), by clip and then class. Maps of classes that
+        do not occur in their clip are passed over.
+
+    Raises
+    ------
+    InputError
+        If an array is missing or of another shape or type, a name is unknown, or a pair comes twice or not at all.
+    """
+    arrays = load_arrays(path, MAP_KEYS, reference.weak.size * math.prod(size) * 8)
+    maps = arrays["maps"]
+    if maps.ndim != 3 or maps.shape[1:] != size or not (maps.dtype == np.uint8 or maps.dtype.kind == "f"):
+        raise InputError(
+            f"{path}: 'maps' has shape {maps.shape} and type {maps.dtype}, expected uint8 or floats of"
+            f" (pairs, {size[0]} frames, {size[1]} bands)"
+        )
+    names, labels = (_names(path, key, arrays[key], len(maps)) for key in MAP_KEYS[:2])
+    column = {label: k for k, label in enumerate(reference.classes)}
+    for row, label in enumerate(labels):
+        if label not in column:
+            raise InputError(f"{path}: 'label': row {row}: {unknown('class', label, column)}")
+    place = np.full(reference.weak.shape, -1)
+    rows = clip_rows(names, reference, f"{path}: 'clip'", [f"row {row}" for row in range(len(names))])
+    for row, (clip, label) in enumerate(zip(rows, labels, strict=True)):
+        before = place[clip, column[label]]
+        if before >= 0:
+            raise InputError(f"{path}: row {row}: '{names[row]}', '{label}' comes twice (before at row {before})")
+        place[clip, column[label]] = row
+    clips, classes = np.nonzero(reference.weak)
+    order = place[clips, classes]
+    missing = np.flatnonzero(order < 0)
+    if len(missing):
+        first = missing[0]
+        raise InputError(
+            f"{path}: {len(missing)} of {len(order)} maps missing, first of class"
+            f" '{reference.classes[classes[first]]}' in clip '{reference.filenames[clips[first]]}'; give one for"
+            " every class of every clip"
+        )
+    return clips, classes, _in_steps(path, maps, names, labels)[order]
+
+
+def read_active_bins(path: Path, reference: Reference) -> IntArray | None:
+    """Return how many bins of each map reach 0.1, (clips, classes), from a maps.npz; None where it does not tell.
+
+    Parameters
+    ----------
+    path : an .npz with `active_bins` (clips, classes), whole numbers, and `filename` and `classes`, their rows and
+        columns.
+
+    Raises
+    ------
+    InputError
+        If an array is missing or of another shape or type, or rows or columns are not those of the reference.
+    """
+    with np.load(path, allow_pickle=False) as archive:
+        if BIN_KEYS[0] not in archive.files:
+            return None
+    arrays = load_arrays(path, BIN_KEYS, max(1 << 20, reference.weak.size * 64))
+    counts = arrays["active_bins"]
+    if counts.ndim != 2 or counts.dtype.kind not in "iu" or (counts.size and counts.min() < 0):
+        raise InputError(
+            f"{path}: 'active_bins' has shape {counts.shape} and type {counts.dtype}, expected whole numbers"
+            " (clips, classes), none below 0"
+        )
+    names = _names(path, "filename", arrays["filename"], counts.shape[0])
+    rows = match_clips(names, reference, f"{path}: 'filename'", [f"row {row}" for row in range(len(names))])
+    columns = match_classes(
+        _names(path, "classes", arrays["classes"], counts.shape[1]), reference, f"{path}: 'classes'"
+    )
+    return counts[np.ix_(rows, columns)].astype(np.int64)
+
+
+def _names(path: Path, key: str, array: npt.NDArray[Any], count: int) -> list[str]:
+    if array.dtype.kind not in "US" or array.shape != (count,):
+        raise InputError(
+            f"{path}: '{key}' has shape {array.shape} and type {array.dtype}, expected {count} strings as in 'maps'"
+        )
+    return strings(array)
+
+
+def _in_steps(path: Path, maps: npt.NDArray[Any], names: list[str], labels: list[str]) -> MapArray:
+    if maps.dtype == np.uint8:
+        return maps
+    where = (
+        [f"clip '{name}', class '{label}'" for name, label in zip(names, labels, strict=True)],
+        [f"frame {i}" for i in range(maps.shape[1])],
+        [f"band {i}" for i in range(maps.shape[2])],
+    )
+    check_scores(maps, f"{path}: 'maps'", where)
+    steps = np.empty(maps.shape, np.uint8)
+    for row, one in enumerate(maps):  # one by one, so that no second array of floats is needed
+        steps[row] = np.rint(one.astype(np.float64) * MAP_STEPS)
+    return steps
