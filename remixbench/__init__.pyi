@@ -15,6 +15,7 @@ from .plots.show import show
 from .recipe import Recipe, load_recipe
 from .sources.download.core import download
 from .sources.download.validate import check_sources
+from .training.data import ClipDataset
 from .training.fresh import FreshMixtures
 from .training.inference import load_system
 from .training.predict import predict
@@ -23,6 +24,7 @@ from .training.train import train
 __version__: str
 
 __all__ = [
+    "ClipDataset",
     "Dataset",
     "FreshMixtures",
     "InputError",

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch.utils.data import DataLoader
 
 import remixbench
 from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.dynamic_mixing import recombine
 from remixbench.errors import InputError
-from remixbench.training.fresh import FreshMixtures
+from remixbench.training.data import Inputs
 
 
 @pytest.fixture(scope="module")
@@ -23,18 +24,30 @@ def mini(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return dataset
 
 
-def test_first_epoch_equals_the_files(mini: Dataset) -> None:
-    fresh = FreshMixtures(mini, Path("nowhere"), snr=10, fold=4)
-    rows = np.flatnonzero(mini.roles(4) == "train")
-    assert len(fresh) == len(rows) == 9
-    for index, row in enumerate(rows):
-        features, weak = fresh[index]
-        np.testing.assert_allclose(features.numpy(), mini.features(10)[row], atol=1e-5)
-        np.testing.assert_array_equal(weak.numpy(), mini.weak[row])
+@pytest.mark.parametrize("inputs", ["logmel", "waveform"])
+def test_the_first_epoch_equals_the_files(mini: Dataset, inputs: Inputs) -> None:
+    options = {"snr": 10, "fold": 4, "role": "train", "inputs": inputs, "targets": "both", "roll": 0.7}
+    fresh = remixbench.FreshMixtures(mini, "nowhere", **options)  # type: ignore[arg-type]
+    files = remixbench.ClipDataset(mini, **options)  # type: ignore[arg-type]
+    assert fresh.filenames == files.filenames
+    assert fresh.frame_seconds == files.frame_seconds
+    for (x, (weak, strong)), (file_x, (file_weak, file_strong)) in zip(fresh, files, strict=True):
+        assert torch.equal(x, file_x)
+        assert torch.equal(weak, file_weak)
+        assert torch.equal(strong, file_strong)
+
+
+def test_persistent_workers_take_the_epoch_that_is_set(mini: Dataset) -> None:
+    fresh = remixbench.FreshMixtures(mini, "nowhere", snr=10, fold=4)
+    loader = DataLoader(fresh, batch_size=2, num_workers=1, persistent_workers=True, multiprocessing_context="spawn")
+    for epoch in (0, 1, 2, 1):
+        fresh.set_epoch(epoch)
+        x = torch.cat([batch for batch, _ in loader])
+        assert torch.equal(x, torch.stack([clip for clip, _ in fresh]))
 
 
 def test_later_epochs_use_the_same_recordings_in_new_combinations(mini: Dataset) -> None:
-    fresh = FreshMixtures(mini, Path("nowhere"), snr=10, fold=4, seed=3)
+    fresh = remixbench.FreshMixtures(mini, "nowhere", snr=10, fold=4, seed=3)
     first = fresh.clips
     fresh.set_epoch(1)
     second = fresh.clips
@@ -61,6 +74,6 @@ def test_recombined_events_of_one_class_do_not_overlap() -> None:
             assert len({event.label for event in clip.events}) == 2
 
 
-def test_a_role_that_no_clip_has_is_named(mini: Dataset) -> None:
-    with pytest.raises(InputError, match="no clip has the role 'validation'; there are: test, train"):
-        FreshMixtures(mini, Path("nowhere"), snr=10, fold=4, role="validation")
+def test_a_role_that_there_is_not_is_named(mini: Dataset) -> None:
+    with pytest.raises(InputError, match=r"unknown role 'tset' \(did you mean 'test'"):
+        remixbench.FreshMixtures(mini, "nowhere", snr=10, fold=4, role="tset")

@@ -149,7 +149,12 @@ class FreshExcerpts:
     """Prepares excerpts when they are asked for, and keeps the last few in memory."""
 
     def __init__(self, recipe: Recipe, reader: Reader, keep: int = 256) -> None:
+        self._arguments = (recipe, reader, keep)
         self._prepare = lru_cache(maxsize=keep)(lambda wanted: prepare(recipe, reader, *wanted))
+
+    def __reduce__(self) -> tuple[type[FreshExcerpts], tuple[Recipe, Reader, int]]:
+        """Pickle without the excerpts kept, so that a worker process gets its own."""
+        return FreshExcerpts, self._arguments
 
     def facts(self, wanted: ExcerptKey) -> Excerpt:
         """Return what is known of an excerpt."""

@@ -28,6 +28,12 @@ def event_seconds(event: Event, available: float, clip_seconds: float) -> float:
     return min(event.max_duration, available, clip_seconds - event.onset)
 
 
+def event_times(event: Event, available: float, clip_seconds: float) -> tuple[float, float]:
+    """Return onset and offset of an event, rounded as the labels have them; arguments as of `event_seconds`."""
+    offset = event.onset + event_seconds(event, available, clip_seconds)
+    return round(event.onset, DECIMALS), round(offset, DECIMALS)
+
+
 def strong(
     recipe: Recipe, clips: Sequence[Clip], filenames: Sequence[str], available: Mapping[ExcerptKey, float]
 ) -> bytes:
@@ -40,9 +46,8 @@ def strong(
         if not clip.events:
             rows.append((name, "", "", ""))
         for event in sorted(clip.events, key=lambda event: (event.onset, event.index)):
-            seconds = event_seconds(event, available[event.file, event.start], recipe.mix.duration)
-            offset = round(event.onset + seconds, DECIMALS)
-            rows.append((name, number(round(event.onset, DECIMALS)), number(offset), event.label))
+            onset, offset = event_times(event, available[event.file, event.start], recipe.mix.duration)
+            rows.append((name, number(onset), number(offset), event.label))
     return format_table(("filename", "onset", "offset", "event_label"), rows, "\t")
 
 

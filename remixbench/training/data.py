@@ -1,25 +1,200 @@
-"""The clips of a run as tensors: standardised once, and cached on the device where they fit."""
+"""The clips of one role: as a torch Dataset, and as the tensors of a run.
+
+`ClipDataset` gives single clips to a training loop of one's own; `FreshMixtures` (fresh.py) is the same with new
+mixtures in every epoch. `ClipTensors` is what `train` uses: all clips of a role, standardised once, and cached on the
+device where they fit.
+"""
 
 from __future__ import annotations
 
+import math
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import Dataset as TorchDataset
 
-from remixbench.dataset.splits import Rows
+from remixbench.dataset.dataset import Dataset, find_dataset
+from remixbench.dataset.splits import Rows, splits
+from remixbench.errors import InputError, unknown
 
+Inputs = Literal["logmel", "waveform"]
+Targets = Literal["weak", "strong", "both"]
+Target = Tensor | tuple[Tensor, Tensor]
+TimedEvent = tuple[float, float, str]
+"""Onset and offset in seconds, and label."""
+
+INPUTS: tuple[Inputs, ...] = ("logmel", "waveform")
+TARGETS: tuple[Targets, ...] = ("weak", "strong", "both")
 MEMINFO, CGROUP, CGROUPS = Path("/proc/meminfo"), Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 CHUNK = 256
 """Clips read at once."""
 MEMORY_PART = 0.5
 """How much of the free memory the clips may take before they are read from disk batch by batch."""
+
+
+class RoleDataset(ABC, TorchDataset[tuple[Tensor, Target]]):
+    """What torch Datasets over the clips of one role have in common: which clips, and the form of input and targets.
+
+    A subclass gives the log-mel, the waveform and the events of a clip. Parameters and attributes are those of
+    `ClipDataset`.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset | str | Path,
+        snr: float,
+        fold: int,
+        role: str,
+        inputs: Inputs = "logmel",
+        targets: Targets = "weak",
+        seed: int = 0,
+        roll: float = 0.0,
+    ) -> None:
+        if inputs not in INPUTS:
+            raise unknown("value of inputs", inputs, INPUTS)
+        if targets not in TARGETS:
+            raise unknown("value of targets", targets, TARGETS)
+        if not math.isfinite(roll):
+            raise InputError(f"roll is {roll}, expected seconds")
+        self.dataset = find_dataset(".", dataset)
+        parts = splits(self.dataset, fold, seed)
+        if role not in parts:
+            raise unknown("role", role, parts)
+        self.rows = parts[role]
+        if not len(self.rows):
+            raise InputError(f"{self.dataset.path}: no clip is for {role} when fold {fold} is tested; make more clips")
+        self.filenames = tuple(self.dataset.filenames[row] for row in self.rows)
+        self.frame_seconds = self.dataset.recipe.frame_seconds
+        self.snr, self.inputs, self.targets = float(snr), inputs, targets
+        self._shift = round(roll / self.frame_seconds)
+        self._column = {label: k for k, label in enumerate(self.dataset.classes)}
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Target]:
+        """Return the input and the targets of a clip, by its place among `rows`."""
+        if self.inputs == "logmel":
+            x = np.roll(np.asarray(self._logmel(index)), self._shift, axis=0)
+        else:
+            x = np.roll(self._waveform(index), self._shift * self.dataset.recipe.features.hop_length)
+        return torch.from_numpy(x), self._target(self._events(index))
+
+    @abstractmethod
+    def _logmel(self, index: int) -> NDArray[np.float32]:
+        """Return (frames, n_mels)."""
+
+    @abstractmethod
+    def _waveform(self, index: int) -> NDArray[np.float32]:
+        """Return (samples,)."""
+
+    @abstractmethod
+    def _events(self, index: int) -> list[TimedEvent]:
+        """Return the events of a clip, before it is rolled."""
+
+    def _target(self, events: list[TimedEvent]) -> Target:
+        weak = torch.zeros(len(self._column))
+        weak[[self._column[label] for _, _, label in events]] = 1.0
+        if self.targets == "weak":
+            return weak
+        strong = torch.from_numpy(self._active(events))
+        return strong if self.targets == "strong" else (weak, strong)
+
+    def _active(self, events: list[TimedEvent]) -> NDArray[np.float32]:
+        """Return 1 where a frame's centre lies in an event of the class, else 0: (frames, classes)."""
+        recipe = self.dataset.recipe
+        active = np.zeros((recipe.frames, len(self._column)), np.float32)
+        places = np.arange(recipe.frames)
+        if self.inputs == "waveform":  # rolled over all samples, of which the frames of the log-mel leave some out
+            length = recipe.mix.samples / recipe.features.hop_length
+            centres = ((places + 0.5 - self._shift) % length) * self.frame_seconds
+        else:
+            centres = ((places - self._shift) % recipe.frames + 0.5) * self.frame_seconds
+        centres = np.round(centres, 6)  # as the scorer has them, so that a centre on an offset is not lost to rounding
+        for onset, offset, label in events:
+            active[(centres >= onset) & (centres < offset), self._column[label]] = 1.0
+        return active
+
+
+class ClipDataset(RoleDataset):
+    """The clips of one role as a torch Dataset of (x, y), for a training loop of one's own.
+
+    The clips of a role are those that `remixbench train` uses (`remixbench.splits`). It can be pickled, and each
+    worker of a DataLoader opens the log-mel for itself.
+
+    Parameters
+    ----------
+    dataset : a data set, or its path.
+    snr : SNR in dB; one that was made.
+    fold : the fold that is tested.
+    role : `train`, `validation` or `test`.
+    inputs : x is the `logmel` as the data set has it, not standardised, float32 (frames, n_mels), or the `waveform`,
+        float32 (samples,) in [-1, 1].
+    targets : y is `weak`, float32 (classes,), 1 for a class that is in the clip; `strong`, float32 (frames, classes),
+        1 where the frame's centre lies in an event of the class; or `both`, a tuple of these.
+    seed : of the choice of validation clips, where the manifest has no validation part.
+    roll : seconds by which clips and strong targets are shifted in time, circularly, rounded to whole frames.
+
+    Attributes
+    ----------
+    rows : rows of the clips in the manifest, ascending.
+    filenames : their names, in the same order.
+    frame_seconds : distance of two frames of log-mel and strong targets; frame i begins at i · `frame_seconds`.
+
+    Raises
+    ------
+    InputError
+        If the data set lacks what is asked for, has no clip of that role, or its log-mel was altered; while reading,
+        if the audio of a clip is missing or was altered.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset | str | Path,
+        *,
+        snr: float,
+        fold: int,
+        role: str,
+        inputs: Inputs = "logmel",
+        targets: Targets = "weak",
+        seed: int = 0,
+        roll: float = 0.0,
+    ) -> None:
+        super().__init__(dataset, snr, fold, role, inputs, targets, seed, roll)
+        self.dataset.require_snr(snr)
+        if inputs == "logmel":
+            self.dataset.verify_features(snr, self.rows)
+        events: dict[str, list[TimedEvent]] = {name: [] for name in self.filenames}
+        for name, onset, offset, label in self.dataset.strong():
+            if name in events:
+                events[name].append((onset, offset, label))
+        self._strong = [events[name] for name in self.filenames]
+        self._features: NDArray[np.float32] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the mapped file, which would be pickled as an array of all clips."""
+        return vars(self) | {"_features": None}
+
+    def _logmel(self, index: int) -> NDArray[np.float32]:
+        if self._features is None:
+            self._features = self.dataset.features(self.snr)
+        clip: NDArray[np.float32] = self._features[self.rows[index]]
+        return clip
+
+    def _waveform(self, index: int) -> NDArray[np.float32]:
+        return self.dataset.audio(self.filenames[index], self.snr)
+
+    def _events(self, index: int) -> list[TimedEvent]:
+        return self._strong[index]
 
 
 @dataclass(frozen=True)
