@@ -1,4 +1,4 @@
-"""The two training loops that `train.py` compares, and what they are measured by."""
+"""The three training loops that `train.py` compares, and what they are measured by."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from remixbench.systems import build_system
 from remixbench.systems.registry import resolve_options, spec
-from remixbench.training.config import TrainConfig
+from remixbench.training.config import RELEASED, TrainConfig
 from remixbench.training.data import ClipTensors, Standardisation
 from remixbench.training.device import Engine, choose_device, choose_precision, exact_float32
 from remixbench.training.losses import loss as loss_of
@@ -50,11 +50,12 @@ def describe(work: Work) -> dict[str, str | int]:
         "torch": torch.__version__,
         "precision": engine.precision,
         "batch_size": batch_size,
+        "has_bf16": choose_precision("auto", engine.device) == "bf16",
     }
 
 
 def speed(role: str, system: str, work: Work) -> float:
-    """Return the clips a second of one more epoch of the loop `role`, `plain` or `ours`; the first is a rehearsal."""
+    """Return the clips per second of one more epoch of `plain`, `defaults` or `ours`; the first is a rehearsal."""
     engine, batch_size = work.begin()
     epoch = _loop(role, system, work)
     start = time.perf_counter()
@@ -93,6 +94,7 @@ def _loop(role: str, system: str, work: Work) -> Callable[[], float]:
     engine, batch_size = work.begin()
     data = _clips(batch_size * work.batches, engine.device)
     make = {"plain": lambda: _plain(system, data, batch_size, engine.device),
+            "defaults": lambda: _defaults(system, data, batch_size, engine.device),
             "ours": lambda: _ours(system, data, batch_size, engine)}  # fmt: skip
     epoch = make[role]()
     epoch()
@@ -121,10 +123,34 @@ def _plain(system: str, data: ClipTensors, batch_size: int, device: torch.device
     return epoch
 
 
+def _defaults(system: str, data: ClipTensors, batch_size: int, device: torch.device) -> Callable[[], float]:
+    """What one writes without thinking of speed: PyTorch's defaults (Adam, TF32), and bfloat16 by autocast."""
+    network = build_system(system, classes=CLASSES, frames=FRAMES, n_mels=BANDS, seed=0).to(device)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    alpha = spec(system).alpha
+
+    def epoch() -> float:
+        network.train()
+        torch.backends.cudnn.allow_tf32 = True  # as torch starts; the process may have run another loop before
+        total = 0.0
+        for start in range(0, len(data), batch_size):
+            x, targets = data.batch(torch.arange(start, min(start + batch_size, len(data))))
+            optimizer.zero_grad()
+            with torch.autocast(device.type, torch.bfloat16):
+                loss = loss_of(network(x), targets, x, alpha)
+            loss.backward()
+            optimizer.step()
+            total += loss.item()
+        return total
+
+    return epoch
+
+
 def _ours(system: str, data: ClipTensors, batch_size: int, engine: Engine) -> Callable[[], float]:
-    """The loop of `remixbench train`."""
+    """The loop of `remixbench train`, with the system's own training: `crnn` has augmentation and weight average."""
     run = _settings(system, batch_size, engine.precision)
-    state = TrainState(engine.place(build_system(system, classes=CLASSES, frames=FRAMES, n_mels=BANDS, seed=0)), run)
+    network = engine.place(build_system(system, classes=CLASSES, frames=FRAMES, n_mels=BANDS, seed=0))
+    state = TrainState(network, run, steps_per_epoch=-(-len(data) // batch_size))
 
     def epoch() -> float:
         with exact_float32():
@@ -135,9 +161,10 @@ def _ours(system: str, data: ClipTensors, batch_size: int, engine: Engine) -> Ca
 
 def _settings(system: str, batch_size: int, precision: str) -> TrainConfig:
     known = spec(system)
+    training = RELEASED | {"epochs": 1, "learning_rate": 1e-3, "width": 1.0} | dict(known.training_defaults)
     return TrainConfig(
-        system, tuple(sorted(resolve_options(system).items())), known.alpha, 1.0, 0.0, 4, 0, 1, batch_size, 1e-3, 1.0,
-        "validation", precision,
+        system=system, options=tuple(sorted(resolve_options(system).items())), alpha=known.alpha, fraction=1.0, snr=0.0,
+        fold=4, seed=0, select="validation", precision=precision, **training | {"batch_size": batch_size},
     )  # fmt: skip
 
 

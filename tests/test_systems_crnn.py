@@ -81,6 +81,13 @@ def test_a_clip_is_scored_alike_alone_and_in_company() -> None:
     torch.testing.assert_close(forward(network, x)[0][1:2], forward(network, x[1:2])[0], atol=1e-6, rtol=0)
 
 
+def test_what_is_stationary_leaves_no_trace() -> None:
+    """The level and colour of a scene: one constant per band over the clip."""
+    network, x = crnn(5), logmel(2, 311, 64)
+    coloured = x + 3 * logmel(2, 1, 64, seed=1)
+    torch.testing.assert_close(forward(network, coloured).frame_scores, forward(network, x).frame_scores)
+
+
 def test_every_weight_learns() -> None:
     for pooling in POOLINGS:
         network = crnn(5, options={"pooling": pooling}).train()
@@ -113,14 +120,13 @@ def test_frames_last_up_to_150_ms(logmel_seconds: float, strides: tuple[int, int
 
 
 def test_frame_scores_are_where_the_sound_is() -> None:
-    """What changes in frames 160 to 167 of the log-mel changes the features around frame score 40 most."""
+    """What changes in frames 160 to 167 of the log-mel changes the features of frame scores 40 and 41 most."""
     encoder, x = Encoder().eval(), logmel(1, 311, 64)
     louder = x.clone()
     louder[:, 160:168] += 3
     with torch.no_grad():
         change = (encoder(louder) - encoder(x)).abs().sum((0, 1, 3))
-    centre = float((change * torch.arange(78)).sum() / change.sum())
-    assert centre == pytest.approx(40.5, abs=0.75)
+    assert sorted(change.topk(2).indices.tolist()) == [40, 41]
 
 
 # Poolings, on frame scores (1, 2, 1): 0.2 and 0.8
@@ -253,7 +259,7 @@ def test_an_interrupted_run_ends_with_the_same_weights(made: Path, tmp_path: Pat
 
 def test_it_learns(tmp_path: Path) -> None:
     fake_dataset(tmp_path)
-    settings = {"width": 0.25, "epochs": 12, "learning_rate": 0.005, "precision": "32"}
+    settings = {"width": 0.25, "epochs": 20, "learning_rate": 0.005, "batch_size": 4, "precision": "32"}
     folder = train(workspace=tmp_path, system="crnn", snr=20, **settings)[0]
     assert float(run_json(folder)["validation_micro_ap"]) > 0.7
 

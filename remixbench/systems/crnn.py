@@ -84,9 +84,11 @@ class Encoder(nn.Module):
     def stages(self, x: Tensor) -> list[Tensor]:
         """Return the feature maps (B, D, T', F') of log-mel (B, T, F) after the stem and after each block.
 
+        The clip's mean of each band is subtracted first, as in cepstral mean normalisation: what is stationary, the
+        level and colour of scene and microphone, leaves no trace, and a network cannot learn the training scenes by it.
         F' is a quarter of F after the stem, rounded up twice, and halved by each block, rounded up.
         """
-        maps = [self.stem(x.unsqueeze(1))]
+        maps = [self.stem((x - x.mean(dim=1, keepdim=True)).unsqueeze(1))]
         for block in self.blocks:
             maps.append(block(maps[-1]))
         return maps
