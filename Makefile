@@ -17,8 +17,9 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/remixbench --workspace $(WORKSPACE) make --recipe mini
 	$(BIN)/remixbench --workspace $(WORKSPACE) train
-	$(BIN)/remixbench --workspace $(WORKSPACE) score
+	$(BIN)/remixbench --workspace $(WORKSPACE) score > $(WORKSPACE)/scores.txt
 	$(BIN)/remixbench --workspace $(WORKSPACE) report
+	@cat $(WORKSPACE)/scores.txt
 
 test: setup
 	$(BIN)/python -m pytest

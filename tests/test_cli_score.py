@@ -78,7 +78,7 @@ def test_submit_and_add(tmp_path: Path, dataset: Dataset, capsys: pytest.Capture
     capsys.readouterr()
     assert run(["--workspace", str(other), "score", "--add", str(file)]) == 0
     out, err = capsys.readouterr()
-    assert "Added from submissions" in out
+    assert [line.split()[:4] for line in out.splitlines() if "gap" in line] == [["0", "dB", "1", "gap"]]
     assert "1 record added, 0 recomputed from predictions" in err
 
 

@@ -76,7 +76,7 @@ def test_an_interrupt_ends_soon_even_when_the_server_hangs(tmp_path: Path) -> No
         _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "Traceback" not in err
-    assert err.splitlines()[-1] == "remixbench: interrupted; run the same command again to go on"
+    assert err.splitlines()[-1] == "remixbench: interrupted; rerun to resume"
     with FaultyServer(dict(ARCHIVES), {path: [Fault("drop", 10)] for path in ARCHIVES}) as server:
         assert (
             run(["--workspace", str(tmp_path), "-q", "download", "--mirror", server.url, "--checksums", str(sums)]) == 0

@@ -81,7 +81,6 @@ def test_score_again_changes_no_byte_and_computes_nothing(
     score(workspace=tmp_path, bootstrap=50, progress=said)
     assert files_of(tmp_path) == before
     assert said.lines[0] == "0 runs scored, 2 up to date"
-    assert said.lines[-1].endswith("nothing changed")
 
 
 def test_two_jobs_write_the_same_bytes_as_one(tmp_path: Path, dataset: Dataset) -> None:
@@ -129,7 +128,7 @@ def test_only_what_changed_is_computed_again(tmp_path: Path, dataset: Dataset) -
     assert (second / "metrics.json").read_bytes() != before[1]
     assert said.lines[0] == "1 run scored, 1 up to date"
     score(workspace=tmp_path, bootstrap=10, progress=said)
-    assert said.lines[2] == "2 runs scored, 0 up to date"
+    assert said.lines[1] == "2 runs scored, 0 up to date"
 
 
 def test_a_flag_that_changed_is_taken_over_without_computing(tmp_path: Path, dataset: Dataset) -> None:

@@ -206,7 +206,7 @@ def test_interrupted_ends_with_130_and_says_how_to_go_on(
     interrupted(monkeypatch, "00003")
     recipe = tiny.write_recipe(tmp_path, tiny.RECIPE)
     assert run(arguments(corpus, recipe, tmp_path / "tiny")) == 130
-    assert capsys.readouterr().err.strip() == "remixbench: interrupted; run the same command again to go on"
+    assert capsys.readouterr().err.strip() == "remixbench: interrupted; rerun to resume"
 
 
 def test_a_finished_data_set_that_cannot_be_written_to_is_left_in_peace(

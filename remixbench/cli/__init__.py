@@ -105,7 +105,7 @@ def run(args: list[str]) -> int:
         _traceback_if_verbose(args)
         return _fail(str(error), error.exit_status)
     except (KeyboardInterrupt, click.Abort):
-        return _fail("interrupted; run the same command again to go on", 130)
+        return _fail("interrupted; rerun to resume", 130)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output went away: nobody is left to tell
         return 1

@@ -18,7 +18,9 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.argument("targets", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN|PREDICTIONS]...")
 @click.option("--dataset", metavar="NAME|DIR", help="Which data set. [default: that of the runs, or the one made last]")
 @click.option("--name", metavar="NAME", help="Name on the leaderboard.")
-@click.option("--snr", type=decibel, metavar="DB", help="SNR of the predictions, or of --compare.")
+@click.option(
+    "--snr", type=decibel, metavar="DB", help="SNR of the predictions; without predictions, the only SNR to show."
+)
 @click.option("--fold", type=click.IntRange(1), metavar="N", help="Fold of the predictions.")
 @click.option("--bootstrap", type=click.IntRange(0, 1_000_000), metavar="N",
               help="Bootstrap samples for the 95 % intervals; 0 for none. [default: 1000]")  # fmt: skip
@@ -26,6 +28,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--submission", type=FILE, metavar="FILE", help="Also write the scored records into one file for others.")
 @click.option("--add", type=FILE, metavar="FILE",
               help="Check such a file and add it; its metrics are recomputed from predictions given.")  # fmt: skip
+@click.option("--details", is_flag=True, help="Print every table: detection, classes, studies, cost.")
 @click.option("--jobs", type=int, default=-1, metavar="N", help="Runs scored in parallel. [default: one per core]")
 @click.option("--format", "style", type=click.Choice(["table", "md", "csv", "json", "latex"]), default="table",
               show_default=True, help="How to print the leaderboard.")  # fmt: skip
@@ -41,27 +44,30 @@ def command(
     compare: tuple[str, str] | None,
     submission: Path | None,
     add: Path | None,
+    details: bool,
     jobs: int,
     style: str,
 ) -> None:
-    """Score runs, or anyone's predictions; print the leaderboard and write it in every format.
+    """Score runs, or anyone's predictions; print a ranked table and write the leaderboard in every format.
 
     Example: remixbench score my_tags.csv --name "My system" --snr 0 --fold 4
     """
     from remixbench.leaderboard.renderers import render, render_comparison
+    from remixbench.leaderboard.renderers.summary import to_summary
     from remixbench.leaderboard.score import score
     from remixbench.leaderboard.significance import compare_rows
 
-    compared = compare is not None and not targets
     leaderboard = score(
-        *targets, workspace=settings.workspace, dataset=dataset, name=name, snr=None if compared else snr, fold=fold,
+        *targets, workspace=settings.workspace, dataset=dataset, name=name, snr=snr if targets else None, fold=fold,
         bootstrap=bootstrap, submission=submission, add=add, jobs=jobs, progress=settings.progress(),
     )  # fmt: skip
-    terminal = sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns
-    if compare is None:
-        text = render(leaderboard, style, width=width, colour=terminal)
-    else:
+    width, colour = shutil.get_terminal_size().columns, sys.stdout.isatty()
+    if compare is not None:
         comparison = compare_rows(leaderboard, *compare, snr=snr)
-        text = render_comparison(comparison, leaderboard, style, width=width, colour=terminal)
+        text = render_comparison(comparison, leaderboard, style, width=width, colour=colour)
+    elif style == "table" and not details:
+        files = str(settings.workspace / "leaderboard" / f"{leaderboard.dataset}.{{csv,md,json,tex}}")
+        text = to_summary(leaderboard, snr=None if targets else snr, files=files, width=width, colour=colour)
+    else:
+        text = render(leaderboard, style, width=width, colour=colour)
     click.echo(text, nl=False)

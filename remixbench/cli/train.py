@@ -77,6 +77,9 @@ def command(settings: Settings, /, option: tuple[str, ...], augment: tuple[str, 
     )
     for folder in done:
         click.echo(folder)
+    if done and not settings.quiet:
+        place = "" if str(settings.workspace) == "." else f" --workspace {settings.workspace}"
+        click.echo(f"Next: remixbench{place} score", err=True)
 
 
 def parse_options(pairs: tuple[str, ...]) -> dict[str, str | float]:

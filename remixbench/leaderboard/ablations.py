@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from remixbench.leaderboard.cost import cost_table
 from remixbench.leaderboard.leaderboard import Row
 from remixbench.leaderboard.tables import KINDS as BLOCK_HEADINGS
 from remixbench.leaderboard.tables import (
@@ -38,6 +39,7 @@ def all_tables(maker: TableMaker) -> tuple[Table, ...]:
         alpha_table(maker),
         fraction_table(maker),
         class_table(maker),
+        cost_table(maker),
         *(maker.details(family, snr) for snr in maker.leaderboard.snrs for family in ("Tagging", "Detection")),
     ]
     return tuple(table for table in tables if table is not None)

@@ -15,7 +15,7 @@ from remixbench.dataset.dataset import Dataset, snr_folder
 from remixbench.errors import InputError
 from remixbench.files import is_sealed, read_json, sha256
 from remixbench.leaderboard.evaluate_run import Task
-from remixbench.leaderboard.record import Flag, SystemInfo
+from remixbench.leaderboard.record import Cost, Flag, SystemInfo
 from remixbench.progress import Progress
 
 RUN_FILE = "run.json"
@@ -106,7 +106,11 @@ def run_task(workspace: Path, folder: Path, dataset: Dataset) -> Task:
         seed=info["seed"],
         flags=tuple(Flag(**flag) for flag in info["flags"]),
     )
-    return Task(system, (folder / "predictions",), folder, folder.relative_to(workspace).as_posix())
+    cost = Cost(
+        parameters=info.get("parameters"), macs=info.get("macs"), seconds=info.get("seconds"),
+        device=info.get("device_name") or None,
+    )  # fmt: skip
+    return Task(system, (folder / "predictions",), folder, folder.relative_to(workspace).as_posix(), cost)
 
 
 def _check_folder(folder: Path, info: dict[str, Any]) -> None:

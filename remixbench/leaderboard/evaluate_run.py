@@ -23,6 +23,7 @@ from remixbench.files import check_regular
 from remixbench.leaderboard.record import (
     METRICS_FILE,
     MIN_DEFINED,
+    Cost,
     Provenance,
     Record,
     SystemInfo,
@@ -58,6 +59,7 @@ class Task:
     predictions: tuple[Path, ...]
     folder: Path
     run: str | None = None
+    cost: Cost = field(default_factory=Cost)
 
 
 @dataclass(frozen=True)
@@ -251,6 +253,7 @@ def make_record(dataset: Dataset, fold: FoldReference, task: Task, resamples: in
         per_class=scores.per_class,
         settings=scores.settings,
         bootstrap_samples={name: pack(scores.samples[name]) for name in paired_metrics() if name in scores.samples},
+        cost=task.cost,
     )
 
 
@@ -289,9 +292,10 @@ def kept_record(
         return None
     if why_incompatible(old, references):
         return None
-    if old.system == system and made.run == task.run:
+    if old.system == system and made.run == task.run and old.cost == task.cost:
         return old
-    record = old.model_copy(update={"system": system, "provenance": made.model_copy(update={"run": task.run})})
+    provenance = made.model_copy(update={"run": task.run})
+    record = old.model_copy(update={"system": system, "provenance": provenance, "cost": task.cost})
     write_record(file, record)
     return record
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError, unknown
 from remixbench.leaderboard.published import Published, load_published
-from remixbench.leaderboard.record import MIN_DEFINED, Flag, Record, Samples
+from remixbench.leaderboard.record import MIN_DEFINED, Cost, Flag, Record, Samples
 from remixbench.scoring import SCORING_VERSION
 from remixbench.scoring.bootstrap import percentile_interval
 from remixbench.scoring.metrics import METRICS, metrics_shown
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
 TIDY_COLUMNS = (
     "kind", "name", "system", "snr", "metric", "class", "value", "low", "high", "std", "folds", "seeds", "clips",
-    "best", "flags", "comparable", "dataset", "manifest_digest", "scoring_version", "source",
+    "best", "flags", "comparable", "dataset", "manifest_digest", "scoring_version", "source", "parameters", "macs",
+    "training_seconds", "device",
 )  # fmt: skip
+INTEGERS = ("clips", "parameters", "macs")
 REPR_ROWS = 20
 
 
@@ -79,6 +81,11 @@ class Condition:
         """How many clips were scored, each once however many seeds."""
         return sum({record.system.fold: record.provenance.clips for record in self.records}.values())
 
+    @property
+    def cost(self) -> Cost:
+        """The cost of one of the runs."""
+        return mean_cost(self.records)
+
 
 @dataclass(frozen=True)
 class Row:
@@ -104,6 +111,11 @@ class Row:
     conditions: dict[float, Condition]
     plain: bool
     submission: str = ""
+
+    @property
+    def cost(self) -> Cost:
+        """The cost of one of the runs, over all SNRs."""
+        return mean_cost([record for condition in self.conditions.values() for record in condition.records])
 
     def estimate(self, snr: float, metric: str) -> Estimate | None:
         """Return a metric at an SNR, or None where the row has none."""
@@ -145,6 +157,19 @@ class Leaderboard:
         """The SNRs that any row has, falling as in the paper."""
         return tuple(sorted({snr for row in self.rows for snr in row.conditions}, reverse=True))
 
+    def require_snr(self, snr: float) -> float:
+        """Return the SNR, or fail saying which SNRs there are.
+
+        Raises
+        ------
+        InputError
+            If no row has it.
+        """
+        if snr not in self.snrs:
+            there = ", ".join(f"{each:g}" for each in self.snrs)
+            raise InputError(f"--snr {snr:g}: no row of the leaderboard is at that SNR; there are rows at {there} dB")
+        return snr
+
     def metrics(self) -> tuple[str, ...]:
         """Return the names of the metrics that any row has, in the registry's order."""
         there = {name for row in self.rows for each in row.conditions.values() for name in each.metrics}
@@ -175,14 +200,16 @@ class Leaderboard:
         Columns: `kind` (run, predictions, added, published), `name`, `system`, `snr` in dB, `metric`, `class` (empty
         for a metric over all classes), `value`, `low` and `high` (95 % interval), `std` (standard deviation over
         runs), `folds`, `seeds`, `clips`, `best` (bold in the tables), `flags`, `comparable`, `dataset`,
-        `manifest_digest`, `scoring_version`, `source` (citation of a published value). Lists are joined with "; ".
+        `manifest_digest`, `scoring_version`, `source` (citation of a published value), and the cost of one run:
+        `parameters`, `macs` per clip, `training_seconds`, `device`. Lists are joined with "; ".
         """
         import pandas as pd
 
         table = pd.DataFrame(list(self._tidy()), columns=list(TIDY_COLUMNS))
-        texts = table.columns.difference(["snr", "value", "low", "high", "std", "clips", "best", "comparable"])
+        numbers = ["snr", "value", "low", "high", "std", "training_seconds"]
+        texts = table.columns.difference([*numbers, *INTEGERS, "best", "comparable"])
         table[texts] = table[texts].astype(object).where(table[texts].notna(), "")
-        table["clips"] = table["clips"].astype("Int64")
+        table = table.astype(dict.fromkeys(INTEGERS, "Int64"))
         table["best"] = table["best"].astype("boolean")
         return table
 
@@ -229,10 +256,13 @@ class Leaderboard:
         }  # fmt: skip
         for row in self.rows:
             for condition in row.conditions.values():
+                cost = condition.cost
                 about = here | {
                     "kind": row.kind, "name": row.name, "system": row.system or "", "snr": condition.snr,
                     "folds": "; ".join(map(str, condition.folds)), "seeds": "; ".join(map(str, condition.seeds)),
                     "clips": condition.clips, "flags": "; ".join(flag.text for flag in row.flags),
+                    "parameters": cost.parameters, "macs": cost.macs, "training_seconds": cost.seconds,
+                    "device": cost.device,
                 }  # fmt: skip
                 for metric, estimate in condition.metrics.items():
                     yield about | {"metric": metric} | estimate.as_dict()
@@ -361,6 +391,21 @@ def _estimate(name: str, records: Sequence[Record]) -> Estimate | None:
         return Estimate(mean, std=std)
     low, high = percentile_interval(samples) or (None, None)
     return Estimate(mean, low, high, std)
+
+
+def mean_cost(records: Sequence[Record]) -> Cost:
+    """Return the mean of what is reported of the records' costs, and every device that was used."""
+    costs = [record.cost for record in records]
+    parameters, macs, seconds = (
+        float(np.mean(known)) if (known := [value for value in values if value is not None]) else None
+        for values in zip(*((each.parameters, each.macs, each.seconds) for each in costs), strict=True)
+    )
+    return Cost(
+        parameters=None if parameters is None else round(parameters),
+        macs=None if macs is None else round(macs),
+        seconds=seconds,
+        device="; ".join(dict.fromkeys(each.device for each in costs if each.device is not None))[:200] or None,
+    )
 
 
 def mean_samples(name: str, records: Sequence[Record]) -> NDArray[np.float64] | None:

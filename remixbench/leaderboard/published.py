@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -115,6 +115,17 @@ class Published(_Frozen):
             if row.system == system and snr in row.scores and metric in self.table1.metrics:
                 return row.scores[snr][self.table1.metrics.index(metric)]
         return None
+
+    def best_line(self, snrs: Sequence[float]) -> str:
+        """Return the best published micro-AP at some SNRs in a sentence; "" where there is none."""
+        place = self.table1.metrics.index("micro_ap")
+        texts = []
+        for snr in dict.fromkeys(snrs):
+            rows = [row for row in self.table1.rows if snr in row.scores]
+            if rows:
+                best = max(rows, key=lambda row: row.scores[snr][place])
+                texts.append(f"{best.scores[snr][place]:.3f} at {snr:g} dB ({best.name})")
+        return f"Best published micro-AP: {', '.join(texts)}" if texts else ""
 
     def cite(self, source: str) -> str:
         """Return the citation of a source with its DOI."""

@@ -111,6 +111,23 @@ class Provenance(_Frozen):
     bootstrap_seed: Annotated[int, Field(ge=0)]
 
 
+class Cost(_Frozen):
+    """What a run cost, as its run.json has it; None where that is not reported.
+
+    Attributes
+    ----------
+    parameters : trainable parameters
+    macs : multiply-accumulate operations of a forward pass on one clip
+    seconds : wall-clock time of training and of predicting the tested clips
+    device : name of the device trained on
+    """
+
+    parameters: Annotated[int, Field(ge=0)] | None = None
+    macs: Annotated[int, Field(ge=0)] | None = None
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    device: Word | None = None
+
+
 class Record(_Frozen):
     """Metrics of one system on one fold, their intervals, and their provenance; None where a metric is undefined."""
 
@@ -122,6 +139,7 @@ class Record(_Frozen):
     per_class: dict[Word, dict[Word, Number | None]]
     settings: dict[str, Any]
     bootstrap_samples: dict[Word, str]
+    cost: Cost = Cost()
 
     @model_validator(mode="after")
     def _in_range(self) -> Record:

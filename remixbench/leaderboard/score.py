@@ -102,9 +102,7 @@ def score(
             digest = write_submission(Path(submission), opened, records)
             progress.say(f"{submission}: {len(records)} records, digest {digest}")
     leaderboard = load_leaderboard(workspace, references.dataset, progress, references=references, known=known)
-    written = write_leaderboard(workspace, leaderboard)
-    where = workspace / "leaderboard" / f"{leaderboard.dataset}.{{csv,md,json,tex}}"
-    progress.say(f"{where}: written" if written else f"{where}: nothing changed")
+    write_leaderboard(workspace, leaderboard)
     return leaderboard
 
 

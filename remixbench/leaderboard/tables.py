@@ -6,7 +6,7 @@ metrics have columns is said by `remixbench.scoring.metrics`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -98,27 +98,24 @@ class Table:
         highest = max((max(each.value, each.high or 0.0) for each in shown if each is not None), default=0.0)
         return 1.0 if 0.5 < highest <= 1 else highest or 1.0
 
-    def split(self) -> tuple[Table, ...]:
-        """Return one table per group of columns, for places too narrow for all; notes stay with the last."""
+    def narrowed(self, spans: Sequence[tuple[int, int]]) -> tuple[Table, ...]:
+        """Return one table per span of columns, for places too narrow for all; notes stay with the last."""
+        headed = [heading for heading, columns in self.groups for _ in columns]
         parts = []
-        start = 0
-        for index, (heading, columns) in enumerate(self.groups):
-            stop = start + len(columns)
+        for start, stop in spans:
+            groups: list[tuple[str, tuple[Column, ...]]] = []
+            for heading, column in zip(headed[start:stop], self.columns[start:stop], strict=True):
+                if groups and groups[-1][0] == heading:
+                    groups[-1] = (heading, (*groups[-1][1], column))
+                else:
+                    groups.append((heading, (column,)))
             blocks = tuple(
                 replace(b, lines=tuple(replace(line, cells=line.cells[start:stop]) for line in b.lines))
                 for b in self.blocks
             )
-            parts.append(
-                replace(
-                    self,
-                    title=self.title if index == 0 else "",
-                    groups=((heading, columns),),
-                    blocks=blocks,
-                    notes=self.notes if index == len(self.groups) - 1 else (),
-                    caption=self.caption if index == 0 else (),
-                )
-            )
-            start = stop
+            parts.append(replace(self, title="", caption=(), notes=(), groups=tuple(groups), blocks=blocks))
+        parts[0] = replace(parts[0], title=self.title, caption=self.caption)
+        parts[-1] = replace(parts[-1], notes=self.notes)
         return tuple(parts)
 
 
@@ -145,7 +142,7 @@ def estimate_cell(estimate: Estimate | None) -> Cell:
     if estimate.std is not None:
         below = f"±{estimate.std:.4f}"
     elif estimate.low is not None and estimate.high is not None:
-        below = f"{_short(estimate.low)}–{_short(estimate.high)}"
+        below = f"{short(estimate.low)}–{short(estimate.high)}"
     return Cell(f"{estimate.value + 0.0:.4f}", below, estimate.best, estimate)
 
 
@@ -154,7 +151,7 @@ def value_cell(value: float | None, digits: int = 4) -> Cell:
     return Cell() if value is None else Cell(f"{value:.{digits}f}", estimate=Estimate(value))
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
     """Return a value with three decimals, without a leading zero."""
     return f"{value + 0.0:.3f}".replace("0.", ".", 1) if 0 <= value < 0.9995 else f"{value:.3f}"
 
@@ -334,7 +331,8 @@ class TableMaker:
         rows = [row for row in board.rows if snr in row.conditions]
         there = {name for row in rows for name in row.conditions[snr].metrics}
         shown = ("main", "details") if with_main else ("details",)
-        metrics = [m.name for each in FAMILIES[family] for m in metrics_shown(each, *shown) if m.name in there]
+        groups = _grouped(m.name for each in FAMILIES[family] for m in metrics_shown(each, *shown) if m.name in there)
+        metrics = [name for names in groups.values() for name in names]
         if not metrics:
             return None
         blocks = self.blocks(
@@ -364,7 +362,7 @@ class TableMaker:
         return Table(
             f"{family} at {decibel(snr)}",
             "system",
-            tuple(_grouped(metrics)),
+            tuple((HEADINGS.get(how, how), _without(columns(names), how)) for how, names in groups.items()),
             tuple(blocks),
             tuple(notes),
             "tested on",
@@ -376,18 +374,18 @@ def columns(metrics: Sequence[str]) -> tuple[Column, ...]:
     return tuple(Column(title(name), METRICS[name].direction if name in METRICS else "higher") for name in metrics)
 
 
-def _grouped(metrics: Sequence[str]) -> Iterator[tuple[str, tuple[Column, ...]]]:
-    """Yield metrics by family, those of another post-processing than the main one apart."""
+def _grouped(metrics: Iterable[str]) -> dict[str, list[str]]:
+    """Return metrics by family, those of another post-processing than the main one apart."""
     groups: dict[str, list[str]] = {}
     for name in metrics:
         how = name.split("[")[1].rstrip("]") if "[" in name else METRICS[name].family
         groups.setdefault(how, []).append(name)
-    for how, names in groups.items():
-        made = columns(names)
-        yield (
-            HEADINGS.get(how, how),
-            tuple(replace(column, title=column.title.removesuffix(f" ({how})")) for column in made),
-        )
+    return groups
+
+
+def _without(columns: Sequence[Column], how: str) -> tuple[Column, ...]:
+    """Return columns without the post-processing in their titles, which the heading above them names."""
+    return tuple(replace(column, title=column.title.removesuffix(f" ({how})")) for column in columns)
 
 
 def caption(board: Leaderboard) -> tuple[str, ...]:

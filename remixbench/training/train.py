@@ -119,6 +119,10 @@ def train(
         opened.features(config.snr)  # what is missing has to be known before the first hour has passed
     with process_group(where) as dist:
         context = RunContext(opened, where, dist, tensorboard, progress if dist.is_main_process else SILENT)
+        count = len(configs[shard[0] - 1 :: shard[1]])
+        context.progress.say(
+            f"Training {count} run{'s' * (count != 1)} on data set {opened.name} ({opened.path}) with {where}"
+        )
         folders = [_train_one(workspace, context, config, rerun) for config in configs[shard[0] - 1 :: shard[1]]]
     return [folder for folder in folders if folder is not None and dist.is_main_process]
 

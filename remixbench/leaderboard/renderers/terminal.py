@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table as RichTable
@@ -33,11 +34,26 @@ def to_terminal(tables: Sequence[Table], *, width: int | None = None, colour: bo
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def _parts(table: Table, console: Console) -> Iterator[Table]:
-    """Yield the table if it fits, else one table per group of columns."""
+def _parts(table: Table, console: Console) -> tuple[Table, ...]:
+    """Return the table if it fits, else one table per group of columns, and of a wide group several."""
+    if _fits(table, console):
+        return (table,)
+    spans: list[tuple[int, int]] = []
+    start = 0
+    for _, columns in table.groups:
+        end = start + len(columns)
+        while start < end:
+            stop = end
+            while stop > start + 1 and not _fits(table.narrowed([(start, stop)])[0], console):
+                stop -= 1
+            spans.append((start, stop))
+            start = stop
+    return table.narrowed(spans)
+
+
+def _fits(table: Table, console: Console) -> bool:
     unbounded = console.options.update(max_width=10_000)
-    narrow = Measurement.get(console, unbounded, _rich(table)).minimum > console.width
-    yield from table.split() if len(table.groups) > 1 and narrow else (table,)
+    return Measurement.get(console, unbounded, _rich(table)).minimum <= console.width
 
 
 def _print(table: Table, console: Console) -> None:
@@ -58,10 +74,13 @@ def _rich(table: Table) -> RichTable:
     made = RichTable(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1), header_style="")
     heads = any(heading for heading, _ in table.groups)
     made.add_column(Text(f"\n{table.head}" if heads else table.head), min_width=NAME_WIDTH, overflow="ellipsis")
-    for heading, columns in table.groups:
-        for column in columns:
-            top = Text(f"{heading} \n" if heads else "", style="bold")
-            made.add_column(top.append(Text(f"{column.title} ", style="")), justify="right", no_wrap=True)
+    headed = [(heading, column) for heading, columns in table.groups for column in columns]
+    for place, (heading, column) in enumerate(headed):
+        top = Text(f"{heading} \n" if heads else "", style="bold")
+        head = top.append(Text(f"{column.title} ", style=""))
+        cells = [_cell(line.cells[place]) for line in table.lines]
+        widest = max(cell_len(line) for text in (head, *cells) for line in text.plain.split("\n"))
+        made.add_column(head, justify="right", no_wrap=True, min_width=widest)
     if table.tested:
         made.add_column(Text(f"\n{table.tested}" if heads else table.tested), overflow="ellipsis")
     for place, block in enumerate(table.blocks):

@@ -1,0 +1,188 @@
+"""The short answer of `score`, and what rows cost."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fake_dataset import fake_dataset
+from fake_runs import fake_run, tags_text
+from rich.cells import cell_len
+
+from remixbench import score
+from remixbench.cli import run
+from remixbench.dataset.dataset import Dataset
+from remixbench.errors import InputError
+from remixbench.leaderboard.cost import duration, quantity
+from remixbench.leaderboard.leaderboard import Leaderboard
+from remixbench.leaderboard.record import Cost
+from remixbench.leaderboard.renderers import render
+from remixbench.leaderboard.renderers.summary import ranked, to_summary
+from remixbench.leaderboard.renderers.terminal import to_terminal
+from remixbench.leaderboard.tables import Block, Cell, Column, Line, Table, TableMaker
+
+SYSTEMS = ("gap", "gmp", "gwrp", "atrous-ap", "atrous-2ap-aux")
+SNRS = (0.0, 10.0, 20.0)
+COST = {"parameters": 4_686_144, "macs": 1_234_567_890, "seconds": 754.0, "device_name": "NVIDIA H100"}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return fake_dataset(tmp_path_factory.mktemp("workspace"), snrs=SNRS)
+
+
+@pytest.fixture(scope="module")
+def workspace(dataset: Dataset) -> Path:
+    return dataset.path.parents[1]
+
+
+@pytest.fixture(scope="module")
+def board(workspace: Path, dataset: Dataset) -> Leaderboard:
+    for system in SYSTEMS:
+        for snr in SNRS:
+            fake_run(workspace, dataset, system, snr=snr, noise=0.6, frames=True, **COST)
+    tags = workspace / "tags.csv"
+    tags.write_text(tags_text(dataset, 4, noise=0.1, seed=1))
+    score(workspace=workspace, bootstrap=20)
+    return score(tags, workspace=workspace, name="Lab X", snr=20, fold=4, bootstrap=20)
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_it_fits_a_screen_at_any_width(board: Leaderboard, width: int) -> None:
+    lines = to_summary(board, width=width, files="leaderboard/fake.{csv,md,json,tex}").splitlines()
+    assert len(lines) <= 25
+    assert max(map(cell_len, lines)) <= min(width, 100)
+    assert lines[0].startswith("Data set fake, ")
+    assert "leaderboard/fake." in "".join(lines)
+
+
+def test_rows_are_ranked_at_every_snr_by_micro_ap(board: Leaderboard) -> None:
+    entries = ranked(board)
+    assert [entry.condition.snr for entry in entries] == [20.0] * 6 + [10.0] * 5 + [0.0] * 5
+    for snr in SNRS:
+        here = [entry for entry in entries if entry.condition.snr == snr]
+        values = [entry.condition.metrics["micro_ap"].value for entry in here]
+        assert [entry.rank for entry in here] == list(range(1, len(here) + 1))
+        assert values == sorted(values, reverse=True)
+    assert entries[0].row.name == "Lab X"
+
+
+def test_at_100_columns_it_has_intervals_and_cost(board: Leaderboard) -> None:
+    lines = to_summary(board, width=100).splitlines()
+    words = next(line for line in lines if "gwrp" in line and line.startswith("20 dB")).split()
+    assert words[-4:] == ["4.69", "M", "1.23", "G"]
+    assert sum("–" in word for word in words) == 2  # intervals of micro-AP and macro-AP
+
+
+def test_where_all_rows_do_not_fit_the_best_of_every_snr_are_shown(board: Leaderboard) -> None:
+    many = replace(board, rows=tuple(replace(row, name=f"{row.name} {k}") for k in range(4) for row in board.rows))
+    lines = to_summary(many, width=100).splitlines()
+    assert len(lines) <= 25
+    shown = [line.split()[0] for line in lines if " dB " in line[:8]]
+    assert len({shown.count(snr) for snr in ("20", "10", "0")}) == 1
+    assert f"{4 * 16 - len(shown)} more rows" in "\n".join(lines)
+
+
+def test_one_snr_alone(board: Leaderboard, workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert {entry.condition.snr for entry in ranked(board, 10.0)} == {10.0}
+    arguments = ["-q", "--workspace", str(workspace), "score", "--bootstrap", "20", "--snr"]
+    assert run([*arguments, "10"]) == 0
+    out = capsys.readouterr().out
+    assert "10 dB" in out
+    assert "20 dB" not in out
+    assert run([*arguments, "5"]) == 2
+    assert "there are rows at 20, 10, 0 dB" in capsys.readouterr().err
+    with pytest.raises(InputError, match="--snr 5"):
+        board.require_snr(5)
+
+
+def test_details_print_every_table(workspace: Path, board: Leaderboard, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["-q", "--workspace", str(workspace), "score", "--bootstrap", "20"]
+    assert run([*arguments, "--details"]) == 0
+    out = capsys.readouterr().out
+    assert [title for title in ("Tagging on fake", "Cost", "Detection at 10 dB") if title not in out] == []
+
+
+def test_details_at_80_columns_cut_no_heading(board: Leaderboard) -> None:
+    text = render(board, width=80)
+    assert max(map(cell_len, text.splitlines())) <= 80
+    assert [line for line in text.splitlines() if "…" in line and not line.startswith("  atrous-2ap-")] == []
+    assert text.count("intersection F1") == len(SNRS)
+
+
+def test_a_wide_group_of_columns_becomes_several_tables() -> None:
+    columns = tuple(Column(f"a long heading {k}") for k in range(6))
+    lines = (Line("gap", tuple(Cell(f"{k}.000") for k in range(6))),)
+    text = to_terminal([Table("T", "system", (("a group", columns),), (Block("", lines),))], width=52)
+    assert max(map(cell_len, text.splitlines())) <= 52
+    assert [text.count(f"a long heading {k}") for k in range(6)] == [1] * 6
+    assert text.count("gap") == 3
+
+
+def test_every_column_of_the_details_has_the_metric_of_its_heading(board: Leaderboard) -> None:
+    table = TableMaker(board).details("Detection", 20.0)
+    assert table is not None
+    (line,) = (line for line in table.lines if line.head == "gwrp")
+    row = board.find_row("gwrp")
+    found = {
+        (group, column.title): cell
+        for (group, column), cell in zip(
+            [(group, column) for group, columns in table.groups for column in columns], line.cells, strict=True
+        )
+    }
+    for place, metric in (
+        (("detection", "frame AP"), "frame_ap"),
+        (("detection", "PSDS 2"), "psds2"),
+        (("hysteresis", "event F1"), "event_f1[hysteresis]"),
+    ):
+        estimate = row.estimate(20.0, metric)
+        assert estimate is not None
+        assert found[place].text == f"{estimate.value:.4f}"
+
+
+def test_cost_is_in_every_format(board: Leaderboard) -> None:
+    row = board.find_row("gwrp")
+    assert row.cost == Cost(parameters=4_686_144, macs=1_234_567_890, seconds=754.0, device="NVIDIA H100")
+    assert board.find_row("Lab X").cost == Cost()
+    value = json.loads(render(board, "json"))
+    made = next(each for each in value["rows"] if each["name"] == "gwrp")
+    assert made["conditions"][0]["cost"] == row.cost.model_dump()
+    frame = board.to_dataframe()
+    ours = frame[(frame["name"] == "gwrp") & (frame["metric"] == "micro_ap")]
+    columns = ["parameters", "macs", "training_seconds", "device"]
+    assert ours[columns].drop_duplicates().to_numpy().tolist() == [[4_686_144, 1_234_567_890, 754.0, "NVIDIA H100"]]
+    assert "4686144,1234567890,754.0,NVIDIA H100" in render(board, "csv")
+    for style in ("md", "latex"):
+        text = render(board, style)
+        assert [word for word in ("4.69 M", "1.23 G", "12.6 min", "NVIDIA H100") if word not in text] == []
+
+
+def test_a_record_from_before_gets_the_cost_that_its_run_reports(tmp_path: Path) -> None:
+    dataset = fake_dataset(tmp_path)
+    fake_run(tmp_path, dataset)
+    assert score(workspace=tmp_path, bootstrap=0).find_row("gap").cost == Cost()
+    fake_run(tmp_path, dataset, **COST)
+    assert score(workspace=tmp_path, bootstrap=0).find_row("gap").cost.parameters == 4_686_144
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, ""),
+        (0, "0"),
+        (999, "999"),
+        (999.6, "1.00 k"),
+        (38_100, "38.1 k"),
+        (4_686_144, "4.69 M"),
+        (2e12, "2.00 T"),
+    ],
+)
+def test_counts_have_three_digits(value: float | None, text: str) -> None:
+    assert quantity(value) == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(None, ""), (8.12, "8.1 s"), (754, "12.6 min"), (7200, "2.0 h")])
+def test_times_are_in_a_unit_that_suits_them(seconds: float | None, text: str) -> None:
+    assert duration(seconds) == text
