@@ -19,6 +19,7 @@ from .training.data import ClipDataset
 from .training.fresh import FreshMixtures
 from .training.inference import load_system
 from .training.predict import predict
+from .training.separate import separate
 from .training.train import train
 
 __version__: str
@@ -44,6 +45,7 @@ __all__ = [
     "report",
     "score",
     "scoring",
+    "separate",
     "show",
     "splits",
     "systems",

@@ -21,6 +21,7 @@ COMMANDS = {
     "export": "Write a data set in the form that other tools read.",
     "train": "Train systems on a data set.",
     "predict": "Predict the tags and events of audio files with a trained system.",
+    "separate": "Separate the classes in audio files with a trained system.",
     "score": "Score runs or anyone's predictions; rewrite the leaderboard.",
     "report": "Make the leaderboard as one self-contained HTML page.",
     "show": "Draw a clip, or the outputs of a trained system for it.",

@@ -2,7 +2,7 @@
 
 click has no such options. A command of class `ManyCommand` rewrites `--snr 0 10 20` to `--snr 0 --snr 10
 --snr 20` before click parses, for each option declared with `many(...)`. Values end at the next option, at
-`--`, and at the end. Commands that use it have no positional arguments, which would be swallowed.
+`--`, and at the end. Positional arguments come before such an option, which would swallow them, or after `--`.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ by `load_system`, serves `predict` and the plots.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from remixbench.dataset.features import logmel
-from remixbench.errors import InputError
+from remixbench.dataset.masking import apply_masks, share
+from remixbench.errors import InputError, unknown
 from remixbench.scoring.kong import FIRST_STEP
 from remixbench.scoring.types import MAP_STEPS
 from remixbench.systems.building import frame_seconds_of
@@ -35,6 +36,8 @@ from remixbench.training.thresholds import Event, events
 Scores = NDArray[np.float32]
 WINDOWS = 16
 """Windows given to the network at once."""
+BACKGROUND = "background"
+"""What `separate` calls the rest of a recording."""
 
 
 def score_clips(
@@ -246,6 +249,68 @@ class TrainedSystem:
             ),
         )
 
+    def separate(
+        self,
+        audio: NDArray[np.floating],
+        rate: int,
+        *,
+        classes: Sequence[str] | None = None,
+        background: bool = False,
+        origin: str = "audio",
+    ) -> dict[str, NDArray[np.float32]]:
+        """Return the waveform of each class in a recording of any rate and length, by the system's maps as masks.
+
+        The detected classes and those in `classes` share each band of a frame by their maps; where these sum to less
+        than 1, the rest is the background's. See `remixbench.dataset.masking` for the way from masks to waveforms.
+
+        Parameters
+        ----------
+        audio, rate, origin : as in `predict`.
+        classes : by default those that `predict` finds.
+        background : also return the recording less the waveforms of these classes, as "background".
+
+        Returns
+        -------
+        {class: (samples,)}, at the recording's own rate, in one channel.
+
+        Raises
+        ------
+        InputError
+            For an unknown class, a system without maps, or audio that `predict` refuses.
+        """
+        self.check_separable(classes, background=background)
+        samples = prepare(audio, rate, rate, origin)
+        recording = self.extract_features(audio, rate, origin=origin)
+        found = self.predict_features(recording).found
+        chosen = found if classes is None else tuple(dict.fromkeys(classes))
+        sharing = [*chosen, *(label for label in found if label not in chosen)]
+        masks = share(self._maps(recording, [self.classes.index(label) for label in sharing]))
+        sources = apply_masks(samples, rate, masks[: len(chosen)], self.features, self.rate)
+        separated = dict(zip(chosen, sources, strict=True))
+        if background:
+            separated[BACKGROUND] = samples - sources.sum(axis=0)
+        return separated
+
+    def check_separable(self, classes: Sequence[str] | None = None, *, background: bool = False) -> None:
+        """Refuse to separate by a system without maps, or classes that it does not know.
+
+        Raises
+        ------
+        InputError
+            Naming the system, or the class and the nearest one.
+        """
+        for label in classes or ():
+            if label not in self.classes:
+                raise unknown("class", label, self.classes)
+        if background and BACKGROUND in self.classes:
+            raise InputError(f"'{BACKGROUND}' is a class of this system; leave --background out")
+        config = self.model.config
+        if self.forward(np.zeros((config.frames, config.n_mels), np.float32)).tf_maps is None:
+            raise InputError(
+                f"the system '{config.system}' has no time-frequency maps to separate by; use a run of one that has"
+                " them, such as gwrp or 2ap"
+            )
+
     def forward(self, logmel: NDArray[np.float32]) -> Output:
         """Return the whole output for one clip of the training clips' length, attention and reconstruction too.
 
@@ -270,6 +335,24 @@ class TrainedSystem:
         with evaluating(self.network), exact_float32():
             output: Output = self.network(x.to(self.device))
         return Output._make(None if field is None else field.float().cpu() for field in output)
+
+    def _maps(self, recording: Recording, labels: list[int]) -> NDArray[np.float32]:
+        """Return the maps (labels, frames, n_mels) of some classes, the mean over the windows that hold a frame."""
+        window = self.model.config.frames
+        x = self.model.standardisation.apply(recording.logmel)
+        starts = recording.starts(window)
+        total = np.zeros((len(labels), *x.shape), np.float32)
+        times = np.zeros((len(x), 1), np.float32)
+        with evaluating(self.network), exact_float32():
+            for first in range(0, len(starts), WINDOWS):
+                part = starts[first : first + WINDOWS]
+                batch = torch.from_numpy(np.stack([x[start : start + window] for start in part]))
+                maps = self.network(batch.to(self.device)).tf_maps[:, labels].float().cpu().numpy()
+                for start, found in zip(part, maps, strict=True):
+                    total[:, start : start + window] += found
+                    times[start : start + window] += 1
+        total /= times
+        return total[:, : recording.own_frames].clip(0, 1)
 
     @property
     def _stride(self) -> float:

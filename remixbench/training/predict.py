@@ -56,8 +56,8 @@ def predict(
     InputError
         If the run is not usable, for the first file that is not, or if a picture is wanted without matplotlib.
     """
-    if out is not None and Path(out).exists() and not Path(out).is_dir():
-        raise InputError(f"{out}: is a file, expected a folder to write into; give another --out")
+    if out is not None:
+        check_out(out)
     if threshold is not None and not 0 < threshold <= 1:
         raise InputError(f"--threshold {threshold:g}: expected a number above 0, at most 1")
     if frames and out is None:
@@ -90,6 +90,12 @@ def predict(
         for name, prediction in zip(output_names(paths, ".tsv"), predictions.values(), strict=True) if frames else ():
             write_bytes(Path(out) / "frames" / name, frames_table(prediction))
     return predictions
+
+
+def check_out(out: str | Path) -> None:
+    """Refuse a file where a folder is to be written into."""
+    if Path(out).exists() and not Path(out).is_dir():
+        raise InputError(f"{out}: is a file, expected a folder to write into; give another --out")
 
 
 def _pictures(paths: Sequence[Path], out: str | Path | None) -> Sequence[Path | None]:

@@ -1,0 +1,53 @@
+"""`remixbench separate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from remixbench.cli.console import Settings
+from remixbench.cli.options import ManyCommand, many
+
+
+@click.command(cls=ManyCommand)
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("audio", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="AUDIO...")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Write NAME/CLASS.wav there."
+)
+@many("--class", "classes", metavar="LABEL...", help="Classes to write, named after the files. [default: the detected]")
+@click.option("--background", is_flag=True, help="Write the rest of each recording, NAME/background.wav.")
+@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps", help="Device.")
+@click.pass_obj
+def command(
+    settings: Settings,
+    /,
+    run: Path,
+    audio: tuple[Path, ...],
+    out: Path,
+    classes: tuple[str, ...],
+    background: bool,
+    device: str,
+) -> None:
+    """Separate the detected classes in AUDIO files with the trained system of a RUN: files of any format, rate, length.
+
+    The system's time-frequency maps are masks on the recording's spectrum; its phase stays. Waveforms have the
+    recording's own rate and length, in one channel. With --background, the waveforms sum to the recording.
+
+    Example: remixbench separate runs/mini/gmp/snr_20/fold_4/seed_0 street.wav --out separated --background
+    """
+    from remixbench.cli.machine import prepare_for_torch
+
+    prepare_for_torch()
+    from remixbench.training.separate import separate
+
+    written = separate(
+        run, audio, out=out, classes=classes or None, background=background, device=device,
+        progress=settings.progress(),
+    )  # fmt: skip
+    for name, sources in written.items():
+        for path in sources.values():
+            click.echo(path)
+        if not sources:
+            settings.progress().say(f"{name}: no class is detected; --class LABEL writes one all the same")
