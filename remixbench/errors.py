@@ -28,8 +28,9 @@ class InputError(RemixbenchError):
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """Return " (did you mean 'x'?)" for the name most like `name`, or "" where none is close."""
-    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
-    return f" (did you mean '{close[0]}'?)" if close else ""
+    folded = {each.casefold(): each for each in names}  # of two that differ in case alone, either is a fair guess
+    close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
+    return f" (did you mean '{folded[close[0]]}'?)" if close else ""
 
 
 def unknown(kind: str, name: str, names: Iterable[str]) -> InputError:

@@ -19,6 +19,7 @@ from remixbench.cli import COMMANDS, main, one_line, run
 from remixbench.cli.options import decibel, share, spread
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
+from remixbench.systems import build_system
 
 NAMES = {"--snr", "--fold"}
 
@@ -116,7 +117,7 @@ def failing(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         ("make --shard 3/2", "'3/2' is not a share of the work"),
         ("make --audio-format mp3", "'mp3' is not one of"),
         ("make --recipe remix2019", "meta.csv: no such file; run `remixbench download tau2019` first"),
-        ("make --recipe mini --manifest nowhere", "nowhere/clips.csv: not readable"),
+        ("make --recipe mini --manifest nowhere", "nowhere/clips.csv: no such file"),
         ("make --recipe mini --manifest x --replan", "--manifest and --replan exclude each other"),
         ("make extra", "unexpected extra argument"),
         ("plan --recipe mini", "missing option '--out'"),
@@ -292,3 +293,30 @@ def test_a_fault_of_our_own_is_one_line_too(
     assert "ZeroDivisionError" in said or "TypeError" in said
     assert run(["-v", "recipes"]) == 1
     assert "Traceback" in capsys.readouterr().err
+
+
+# --- hints
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["train", "--lr", "0.1"], "no such option: --lr (did you mean '--learning-rate'?)"),
+        (["train", "--learningrate", "0.1"], "no such option: --learningrate (did you mean '--learning-rate'?)"),
+        (["train", "--resume"], "no option --resume: rerun the same command to resume"),
+        (["train", "--workspace", "x"], "--workspace goes before the command: remixbench --workspace DIR train ..."),
+        (["score", "-v"], "-v goes before the command: remixbench -v score ..."),
+        (["make", "--output", "x"], "no such option: --output (did you mean '--out'?)"),
+        (["make", "--lr", "1"], "no such option: --lr (see"),
+    ],
+)
+def test_a_misspelt_option_names_the_right_one(
+    arguments: list[str], hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert hint in failing(arguments, capsys)
+
+
+@pytest.mark.parametrize(("name", "meant"), [("2AP", "2ap"), ("2Ap-Aux", "2ap-aux"), ("GWRP", "gwrp")])
+def test_a_system_in_capitals(name: str, meant: str) -> None:
+    with pytest.raises(InputError, match=rf"unknown system '{name}' \(did you mean '{meant}'\?\)"):
+        build_system(name, classes=2, frames=8, n_mels=16)

@@ -97,6 +97,8 @@ def run(args: list[str]) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help() if error.ctx else str(error))
         return 2
+    except click.NoSuchOption as error:
+        return _fail(_no_such_option(error), 2)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "remixbench"
         return _fail(f"{one_line(error.format_message())} (see `{command} --help`)", 2)
@@ -119,6 +121,40 @@ def run(args: list[str]) -> int:
         what = f"{type(error).__name__}: {error}"
         return _fail(f"a fault of remixbench itself ({what}); `remixbench -v ...` shows where, please report it", 1)
     return result if isinstance(result, int) else 0
+
+
+ALIASES = {
+    "--lr": "--learning-rate",
+    "--model": "--system",
+    "--models": "--system",
+    "--bs": "--batch-size",
+    "--wd": "--weight-decay",
+    "--data": "--dataset",
+    "--output": "--out",
+    "--output-dir": "--out",
+    "--workers": "--jobs",
+    "--num-workers": "--jobs",
+    "--scheduler": "--schedule",
+}
+"""Options of other programs that no spelling leads to, and what they are called here."""
+
+
+def _no_such_option(error: click.NoSuchOption) -> str:
+    """Say which option was meant, or where it belongs."""
+    name, ctx = error.option_name, error.ctx
+    command = ctx.command_path if ctx else "remixbench"
+    see = f"(see `{command} --help`)"
+    if ctx is not None and ctx.parent is not None and name in {opt for p in group.params for opt in p.opts}:
+        shown = " DIR" if name == "--workspace" else ""
+        return f"{name} goes before the command: remixbench {name}{shown} {ctx.info_name} ... {see}"
+    names = [opt for p in ctx.command.params for opt in p.opts if opt.startswith("--")] if ctx else []
+    if name == "--resume":
+        return f"no option --resume: rerun the same command to resume {see}"
+    if name in ALIASES:
+        meant = f" (did you mean '{ALIASES[name]}'?)" if ALIASES[name] in names else ""
+    else:
+        meant = nearest(name, names)
+    return f"no such option: {name}{meant} {see}"
 
 
 def _fail(message: str, status: int) -> int:

@@ -1,20 +1,11 @@
-"""What the command line shows while it works: bars on a terminal, plain lines elsewhere. Results go to
-standard output, everything else to standard error."""
+"""What every command gets: the options that stand before it."""
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
-
-from remixbench.progress import SILENT, Advance, Progress
-
-LINE_EVERY_S = 10.0
+from remixbench.progress import SILENT, Progress, reporter
 
 
 @dataclass(frozen=True)
@@ -27,106 +18,4 @@ class Settings:
 
     def progress(self) -> Progress:
         """Return what long work reports to: nothing with `-q`, bars on a terminal, else plain lines."""
-        if self.quiet:
-            return SILENT
-        return Bars() if sys.stderr.isatty() else Lines()
-
-
-def counted(done: float, unit: str) -> str:
-    """Return an amount in its unit: 12 clips, 1.2 GB."""
-    if unit != "B":
-        return f"{done:.3g} {unit}" if isinstance(done, float) else f"{done} {unit}"
-    from rich.filesize import decimal
-
-    return str(decimal(int(done)))
-
-
-PAST = {"Preparing": "Prepared", "Scoring": "Scored", "Predicting": "Predicted", "Checking": "Checked"}
-
-
-def finished(label: str, amount: str, seconds: float) -> str:
-    """Return the last line of a bar: 'Prepared 142 recordings (1.3 s)', 'Mixing at 3 SNRs: 120 clips (9.8 s)'."""
-    lead = f"{PAST[label]} " if label in PAST else f"{label}: "
-    return f"{lead}{amount} ({seconds:.1f} s)"
-
-
-class Lines:
-    """Progress as plain lines, for logs."""
-
-    def say(self, line: str) -> None:
-        """Write the line."""
-        click.echo(line, err=True)
-
-    @contextmanager
-    def _lines(self, label: str, total: int, unit: str) -> Iterator[Advance]:
-        start = last = time.monotonic()
-        done = 0
-
-        def advance(by: int) -> None:
-            nonlocal done, last
-            done += by
-            now = time.monotonic()
-            if now - last >= LINE_EVERY_S and done < total:
-                last = now
-                rate = done / (now - start)
-                left = f", {(total - done) / rate:.0f} s left" if rate else ""
-                self.say(f"{label}: {counted(done, unit)} of {counted(total, unit)}, {counted(rate, unit)}/s{left}")
-
-        yield advance
-        took = time.monotonic() - start
-        self.say(finished(label, counted(done, unit) if done == total else f"{done} of {counted(total, unit)}", took))
-
-    def bar(self, label: str, total: int, unit: str) -> AbstractContextManager[Advance]:
-        """Open a bar that writes a line every ten seconds and one at the end."""
-        return self._lines(label, total, unit)
-
-
-class Bars:
-    """Progress as bars with rate and time left; several may be open at once."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as RichProgress
-
-        self._bars = RichProgress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[amount]}"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-        )
-        self._open = 0
-
-    def say(self, line: str) -> None:
-        """Write the line above the bars."""
-        self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-    @contextmanager
-    def _bar(self, label: str, total: int, unit: str) -> Iterator[Advance]:
-        if self._open == 0:
-            self._bars.start()
-        self._open += 1
-        start = time.monotonic()
-        done = 0
-        task = self._bars.add_task(label, total=total, amount="")
-
-        def advance(by: int) -> None:
-            nonlocal done
-            done += by
-            rate = done / max(time.monotonic() - start, 1e-9)
-            amount = f"{counted(done, unit)} of {counted(total, unit)}, {counted(rate, unit)}/s"
-            self._bars.update(task, advance=by, amount=amount)
-
-        try:
-            yield advance
-        finally:
-            self._open -= 1
-            if unit == "B":  # a download opens dozens
-                self._bars.remove_task(task)
-            if self._open == 0:
-                self._bars.stop()
-
-    def bar(self, label: str, total: int, unit: str) -> AbstractContextManager[Advance]:
-        """Open a bar on the terminal."""
-        return self._bar(label, total, unit)
+        return SILENT if self.quiet else reporter(True)

@@ -16,7 +16,7 @@ from remixbench.dataset.render import RenderJob, render_block
 from remixbench.dataset.spec import DatasetSpec, Target, logmel_file, missing_blocks, read_existing
 from remixbench.files import exclusive_lock
 from remixbench.parallel import Workers
-from remixbench.progress import SILENT, Progress
+from remixbench.progress import Progress, reporter
 from remixbench.recipe import Recipe
 
 
@@ -38,7 +38,7 @@ def make(
     audio_format: AudioFormat = "wav",
     stems: bool | StemKind = False,
     features: bool = True,
-    progress: Progress = SILENT,
+    progress: Progress | bool = False,
 ) -> Dataset | None:
     """Make a data set, resume an unfinished one, add SNRs to one, or restore what was lost of one.
 
@@ -58,7 +58,7 @@ def make(
     audio_format : wav or flac; both hold the same samples
     stems : also write stems: True or "sum" for two channels (events, scene), "events" for one per event and the scene
     features : write log-mel features
-    progress : what to report to
+    progress : True for bars on a terminal and lines elsewhere, or a progress reporter
 
     Returns
     -------
@@ -71,6 +71,7 @@ def make(
     RemixbenchError
         If another process is making the data set.
     """
+    progress = reporter(progress)
     check_options(backend, audio_format, jobs, clips_per_fold, shard, scheduler, stems)
     given = parse_snrs(as_tuple(snr))
     workspace = Path(workspace)

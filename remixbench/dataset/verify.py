@@ -25,7 +25,7 @@ from remixbench.dataset.manifest import Clip, read_manifest
 from remixbench.dataset.mix import exact_mixture, mixture
 from remixbench.dataset.render import place_events, read_scene, render
 from remixbench.errors import InputError
-from remixbench.progress import SILENT, Progress
+from remixbench.progress import Progress, reporter
 from remixbench.sources import load_catalogues
 
 LOGMEL_TOLERANCE = 1e-4  # between machines: the order of a library's float32 sums
@@ -38,7 +38,7 @@ def verify(
     deep: int = 0,
     sources: str | Path | None = None,
     jobs: int = -1,
-    progress: Progress = SILENT,
+    progress: Progress | bool = False,
 ) -> list[str]:
     """Check every file of a data set; with `deep`, also render that many clips again and compare.
 
@@ -51,6 +51,7 @@ def verify(
     InputError
         If there is no such data set, or for `deep`, its sources are not there.
     """
+    progress = reporter(progress)
     import joblib
 
     if deep < 0:

@@ -36,7 +36,7 @@ from remixbench.leaderboard.renderers import write_leaderboard
 from remixbench.leaderboard.submission import add as add_submission
 from remixbench.leaderboard.submission import pieces, read_submission, write_submission
 from remixbench.parallel import Workers, check_jobs
-from remixbench.progress import SILENT, Progress
+from remixbench.progress import Progress, reporter
 
 RESAMPLES = 1000
 
@@ -52,7 +52,7 @@ def score(
     submission: str | Path | None = None,
     add: str | Path | None = None,
     jobs: int = -1,
-    progress: Progress = SILENT,
+    progress: Progress | bool = False,
 ) -> Leaderboard:
     """Score runs, or anyone's predictions, and write the leaderboard of their data set.
 
@@ -71,7 +71,7 @@ def score(
     submission : a file to write the scored records into, for other installations.
     add : a submission to check and add.
     jobs : runs scored in parallel, in processes of their own; -1 for one per core.
-    progress : progress reporter.
+    progress : True for bars on a terminal and lines elsewhere, or a progress reporter.
 
     Returns
     -------
@@ -83,6 +83,7 @@ def score(
     InputError
         Where there is nothing to score, an option is missing, or predictions or a submission are not usable.
     """
+    progress = reporter(progress)
     workspace = Path(workspace)
     resamples = RESAMPLES if bootstrap is None else bootstrap
     check_jobs(jobs)

@@ -10,7 +10,7 @@ import numpy as np
 
 from remixbench.errors import InputError
 from remixbench.files import write_bytes
-from remixbench.progress import SILENT, Progress
+from remixbench.progress import Progress, reporter
 from remixbench.tables import format_table
 from remixbench.training.audio import read_audio
 from remixbench.training.inference import Prediction, load_system
@@ -26,7 +26,7 @@ def predict(
     frames: bool = False,
     figure: bool = False,
     device: str = "auto",
-    progress: Progress = SILENT,
+    progress: Progress | bool = False,
 ) -> dict[str, Prediction]:
     """Detect events with a trained system in audio files of any format, rate and length.
 
@@ -45,7 +45,7 @@ def predict(
         reference. Of a recording longer than the clips of the training it shows the window of their length in which
         most seconds of events are detected.
     device : auto, cpu, cuda, cuda:N or mps.
-    progress : progress reporter.
+    progress : True for bars on a terminal and lines elsewhere, or a progress reporter.
 
     Returns
     -------
@@ -56,6 +56,7 @@ def predict(
     InputError
         If the run is not usable, for the first file that is not, or if a picture is wanted without matplotlib.
     """
+    progress = reporter(progress)
     if out is not None:
         check_out(out)
     if threshold is not None and not 0 < threshold <= 1:

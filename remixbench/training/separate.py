@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from remixbench.errors import InputError
 from remixbench.files import atomic_path
-from remixbench.progress import SILENT, Progress
+from remixbench.progress import Progress, reporter
 from remixbench.training.audio import read_audio
 from remixbench.training.inference import load_system
 from remixbench.training.predict import check_out, file_names, output_names
@@ -24,7 +24,7 @@ def separate(
     classes: str | Sequence[str] | None = None,
     background: bool = False,
     device: str = "auto",
-    progress: Progress = SILENT,
+    progress: Progress | bool = False,
 ) -> dict[str, dict[str, Path]]:
     """Separate the classes in audio files of any format, rate and length, by the time-frequency maps of a system.
 
@@ -37,7 +37,7 @@ def separate(
     classes : the classes to write; by default those that are detected, by the thresholds of `predict`.
     background : also write `background.wav`, the recording less the classes written.
     device : auto, cpu, cuda, cuda:N or mps.
-    progress : progress reporter.
+    progress : True for bars on a terminal and lines elsewhere, or a progress reporter.
 
     Returns
     -------
@@ -49,6 +49,7 @@ def separate(
         If the run is not usable or its system has no maps, for an unknown class, or for the first file that is not
         usable.
     """
+    progress = reporter(progress)
     check_out(out)
     paths = [Path(one) for one in ([audio] if isinstance(audio, str | Path) else audio)]
     if not paths:

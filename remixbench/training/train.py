@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from remixbench.dataset.dataset import find_dataset
 from remixbench.errors import InputError
 from remixbench.files import remove_temp_files
-from remixbench.progress import SILENT, Progress
+from remixbench.progress import SILENT, Progress, reporter
 from remixbench.systems.registry import OptionValue
 from remixbench.training.config import TrainConfig, data_digest, list_configs
 from remixbench.training.device import choose_device, choose_precision
@@ -54,7 +54,7 @@ def train(
     shard: tuple[int, int] = (1, 1),
     rerun: bool = False,
     tensorboard: bool = False,
-    progress: Progress = SILENT,
+    progress: Progress | bool = False,
 ) -> list[Path]:
     """Train systems on a data set: every combination of the values given is a run.
 
@@ -88,7 +88,7 @@ def train(
     shard : (i, n), only every n-th run beginning with the i-th, counted from 1.
     rerun : train again what is done, or was interrupted, from the start.
     tensorboard : also write curves for TensorBoard into each run's folder.
-    progress : progress reporter.
+    progress : True for bars on a terminal and lines elsewhere, or a progress reporter.
 
     Returns
     -------
@@ -102,6 +102,7 @@ def train(
     RemixbenchError
         If a training diverges.
     """
+    progress = reporter(progress)
     workspace = Path(workspace)
     opened = find_dataset(workspace, dataset)
     where = choose_device(device, local_rank())

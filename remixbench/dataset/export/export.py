@@ -14,7 +14,7 @@ from remixbench.dataset.export.lhotse import write_lhotse
 from remixbench.dataset.export.webdataset import write_webdataset
 from remixbench.errors import InputError, unknown
 from remixbench.files import write_bytes
-from remixbench.progress import SILENT, Progress
+from remixbench.progress import Progress, reporter
 
 FORMATS: dict[str, Callable[[Export, dict[float, list[ExportedClip]], Progress], None]] = {
     "audiofolder": write_audiofolder,
@@ -34,7 +34,7 @@ def export(
     fold: int | None = None,
     link: bool = False,
     workspace: str | Path = ".",
-    progress: Progress = SILENT,
+    progress: Progress | bool = False,
 ) -> Path:
     """Write a data set as another tool reads it; the data set itself is not changed.
 
@@ -48,7 +48,7 @@ def export(
     fold : which fold is tested; 4, or the last one, by default
     link : hard-link audio instead of copying it; for lhotse, link it into `out` instead of naming the data set's files
     workspace : where `datasets/` lies
-    progress : what to report to
+    progress : True for bars on a terminal and lines elsewhere, or a progress reporter
 
     Returns
     -------
@@ -59,6 +59,7 @@ def export(
     InputError
         If an argument is not usable, or `out` holds something already.
     """
+    progress = reporter(progress)
     if format not in FORMATS:
         raise unknown("--format", format, FORMATS)
     if link and format not in WITH_LINKS:

@@ -19,7 +19,7 @@ from remixbench.leaderboard.report.clips import explore
 from remixbench.leaderboard.report.html import part, render_page
 from remixbench.leaderboard.report.learning_curves import learning_curves
 from remixbench.leaderboard.tables import FAMILIES, TableMaker, title
-from remixbench.progress import SILENT, Progress
+from remixbench.progress import Progress, reporter
 from remixbench.scoring.metrics import METRICS, metrics_shown
 from remixbench.scoring.postprocessing import POSTPROCESSINGS
 
@@ -33,7 +33,7 @@ def report(
     dataset: str | Path | Dataset | None = None,
     clips: int = CLIPS,
     out: str | Path | None = None,
-    progress: Progress = SILENT,
+    progress: Progress | bool = False,
 ) -> Path:
     """Write the leaderboard of a data set as one self-contained HTML page, and return its path.
 
@@ -43,13 +43,14 @@ def report(
     dataset : name or folder of a data set; by default the one made last.
     clips : number of clips with audio, spectrogram and scores; 0 for none.
     out : where to write; by default `leaderboard/<dataset>.html` in the workspace.
-    progress : progress reporter.
+    progress : True for bars on a terminal and lines elsewhere, or a progress reporter.
 
     Raises
     ------
     InputError
         If nothing was scored on the data set, or files of runs or clips are missing or broken.
     """
+    progress = reporter(progress)
     if not 0 <= clips <= MOST_CLIPS:
         raise InputError(f"--clips {clips}: expected 0 to {MOST_CLIPS}")
     workspace = Path(workspace)

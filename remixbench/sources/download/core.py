@@ -14,7 +14,7 @@ from rich.filesize import decimal as size_text
 
 from remixbench.errors import InputError, RemixbenchError
 from remixbench.files import exclusive_lock, remove_temp_files
-from remixbench.progress import SILENT, Progress
+from remixbench.progress import Progress, reporter
 from remixbench.sources.download.archive import (
     Receipt,
     archive_path,
@@ -79,7 +79,7 @@ def download(
     accept_changed: bool = False,
     jobs: int = 3,
     confirm: Callable[[str], bool] | None = None,
-    progress: Progress = SILENT,
+    progress: Progress | bool = False,
     retry_policy: RetryPolicy | None = None,
 ) -> Downloaded:
     """Fetch, verify and unpack the sources; resumes what an earlier run left.
@@ -115,6 +115,7 @@ def download(
         If another download is running in the folder, the disk is too small, an archive could not be fetched, or
         recordings of the table are missing although all archives are there. All that arrived is kept.
     """
+    progress = reporter(progress)
     if jobs < 1:
         raise InputError(f"--jobs {jobs}: expected at least 1 parallel download")
     folder = Path(workspace) / "sources" if sources is None else Path(sources)

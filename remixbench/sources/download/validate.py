@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from remixbench.errors import InputError, RemixbenchError
-from remixbench.progress import SILENT, Progress
+from remixbench.progress import Progress, reporter
 from remixbench.sources.catalogue import checked_name
 from remixbench.sources.download.archive import Receipt, read_receipt
 from remixbench.sources.download.registry import Source, select
@@ -39,7 +39,7 @@ def check_sources(
     workspace: str | Path = ".",
     sources: str | Path | None = None,
     parts: str | None = None,
-    progress: Progress = SILENT,
+    progress: Progress | bool = False,
 ) -> list[SourceCheck]:
     """Verify the recordings of the sources against their tables.
 
@@ -58,6 +58,7 @@ def check_sources(
     InputError
         If a source or a part is unknown, or a table is missing or cannot be read.
     """
+    progress = reporter(progress)
     folder = Path(workspace) / "sources" if sources is None else Path(sources)
     selected = select(names, parts=parts)
     checks = []

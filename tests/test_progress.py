@@ -1,0 +1,37 @@
+"""How long work reports its progress to callers of the Python API."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fake_dataset import fake_dataset
+from fake_runs import Said, fake_run
+
+from remixbench import score
+from remixbench.progress import SILENT, Bars, Lines, reporter
+
+
+def test_true_is_lines_where_standard_error_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert reporter(False) is SILENT
+    assert isinstance(reporter(True), Lines)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert isinstance(reporter(True), Bars)
+    own = Said()
+    assert reporter(own) is own
+
+
+def test_lines_go_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with Lines().bar("Scoring", 2, "runs") as advance:
+        advance(2)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("Scored 2 runs (")
+
+
+def test_a_function_reports_what_it_does_where_asked_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fake_run(tmp_path, fake_dataset(tmp_path))
+    score(workspace=tmp_path, bootstrap=0)
+    assert capsys.readouterr().err == ""
+    score(workspace=tmp_path, bootstrap=0, progress=True)
+    assert "0 runs scored, 1 up to date" in capsys.readouterr().err
