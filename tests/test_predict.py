@@ -29,7 +29,7 @@ from remixbench.systems import Output
 from remixbench.tables import read_table
 from remixbench.training.inference import load_system, window_starts
 from remixbench.training.predict import predict
-from remixbench.training.thresholds import best_thresholds
+from remixbench.training.thresholds import fit_thresholds
 from remixbench.training.train import train
 
 RATE = 8000
@@ -171,8 +171,22 @@ def test_thresholds_are_those_of_the_validation_clips(trained: Path) -> None:
     looks = [system.forward(dataset.features(20.0)[row]) for row in rows]
     tags = np.stack([look.clip_scores[0].numpy() for look in looks])
     peaks = np.stack([look.frame_scores[0].numpy().max(axis=0) for look in looks])
-    np.testing.assert_allclose(system.model.tag_thresholds, best_thresholds(dataset.weak[rows], tags), rtol=1e-5)
-    np.testing.assert_allclose(system.model.frame_thresholds, best_thresholds(dataset.weak[rows], peaks), rtol=1e-5)
+    np.testing.assert_allclose(system.model.tag_thresholds, fit_thresholds(dataset.weak[rows], tags), rtol=1e-5)
+    np.testing.assert_allclose(system.model.frame_thresholds, fit_thresholds(dataset.weak[rows], peaks), rtol=1e-5)
+
+
+def test_digital_silence_has_no_events(trained: Path) -> None:
+    system = load_system(trained)
+    always = np.full(5, 0.01, np.float32)
+    system.model = replace(system.model, tag_thresholds=always, frame_thresholds=always)
+    for seconds in (0.5, 2.0, 7.0):
+        silence = system.predict(np.zeros(round(seconds * RATE), np.float32), RATE)
+        assert (silence.found, silence.events, silence.tags.max(), silence.frames.max()) == ((), (), 0, 0)
+    # silence after a sound: nothing is detected in it, and what is before keeps its scores
+    sound = clip(3, 4.0)
+    followed = system.predict(np.concatenate([sound, np.zeros(4 * RATE, np.float32)]), RATE)
+    assert followed.events
+    assert max(event.offset for event in followed.events) < 4.0 + 0.3
 
 
 def test_channels_are_averaged(trained: Path) -> None:

@@ -6,12 +6,14 @@ class are closed; events shorter than `min_duration` are dropped. Where a clip t
 clip score reaches it have events.
 
 Three post-processings are scored: "median" (the main one; a threshold of 0.5 on scores filtered over 0.48 s),
-"threshold" (0.5 alone), and "hysteresis", that of Kong et al. 2019, who state it in frames of 32 ms.
+"threshold" (0.5 alone), and "hysteresis", that of Kong et al. 2019, who state it in frames of 32 ms. `predict` uses the
+last one with the thresholds of the run, one per class.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -56,6 +58,21 @@ POSTPROCESSINGS = {
         threshold=0.2, low_threshold=0.1, clip_threshold=0.1, max_gap=0.32, min_duration=0.352
     ),
 }
+
+
+RELEASE = 0.5
+"""Where thresholds are given per class, an event lasts while its score stays above this part of the one that begins it,
+as in Kong et al. (0.2 and 0.1)."""
+
+
+def hysteresis(thresholds: Sequence[float]) -> PostProcessing:
+    """Return the post-processing "hysteresis" with a threshold for each class, and no clip threshold."""
+    return replace(
+        POSTPROCESSINGS["hysteresis"],
+        threshold=tuple(thresholds),
+        low_threshold=tuple(RELEASE * threshold for threshold in thresholds),
+        clip_threshold=None,
+    )
 
 
 def detections(predictions: Predictions) -> dict[str, EventTable]:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -201,7 +202,8 @@ class TrainedSystem:
 
         A recording longer than the training clips is cut into windows of their length that overlap by half; a frame's
         score is the mean over the windows that hold it, a tag the highest of all windows. A shorter one is repeated
-        until a window is full. Levels are not normalised.
+        until a window is full. Levels are not normalised. Frames of digital silence have the score 0, and so have the
+        tags of windows of nothing else.
 
         Parameters
         ----------
@@ -230,7 +232,8 @@ class TrainedSystem:
         """Return the prediction for a recording that `extract_features` returned; `threshold` as in `predict`."""
         window = self.model.config.frames
         x = self.model.standardisation.apply(recording.logmel)
-        tags, frames = self._windows(x, recording.starts(window), window)
+        silent = digital_silence(recording.logmel, self.features.offset)
+        tags, frames = self._windows(x, recording.starts(window), window, silent)
         frames = frames[: math.ceil(recording.own_frames / self._stride - 1e-6)]
         config = self.model.config
         tag_thresholds, frame_thresholds = self.model.tag_thresholds, self.model.frame_thresholds
@@ -360,11 +363,12 @@ class TrainedSystem:
         return self.frame_seconds / self.logmel_frame_seconds
 
     def _windows(
-        self, x: NDArray[np.float32], starts: list[int], window: int
+        self, x: NDArray[np.float32], starts: list[int], window: int, silent: NDArray[np.bool_]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return tags (classes,) and frame scores (frames, classes) of standardised log-mel (frames, n_mels).
 
-        Where a window begins between two frame scores, the nearer one is taken.
+        Where a window begins between two frame scores, the nearer one is taken. `silent` says which frames of the
+        log-mel are digital silence.
         """
         tags = np.zeros(len(self.classes), np.float32)
         total = np.zeros((0, len(self.classes)), np.float32)
@@ -374,14 +378,25 @@ class TrainedSystem:
                 part = starts[first : first + WINDOWS]
                 batch = torch.from_numpy(np.stack([x[start : start + window] for start in part]))
                 output: Output = self.network(batch.to(self.device))
-                tags = np.maximum(tags, output.clip_scores.amax(dim=0).float().cpu().numpy())
+                scored = output.clip_scores.float().cpu().numpy()
+                scored[[bool(silent[start : start + window].all()) for start in part]] = 0
+                tags = np.maximum(tags, scored.max(axis=0))
                 for start, scores in zip(part, output.frame_scores.float().cpu().numpy(), strict=True):
                     place = round(start / self._stride)
                     missing = max(0, place + len(scores) - len(total))
                     total, times = (np.pad(array, ((0, missing), (0, 0))) for array in (total, times))
                     total[place : place + len(scores)] += scores
                     times[place : place + len(scores)] += 1
-        return tags.clip(0, 1), (total / times).clip(0, 1)
+        frames = (total / times).clip(0, 1)
+        edges = np.rint(np.arange(len(frames) + 1) * self._stride).astype(int).clip(max=len(silent))
+        frames[[bool(silent[a:b].all()) and a < b for a, b in pairwise(edges)]] = 0
+        return tags.clip(0, 1), frames
+
+
+def digital_silence(logmel: NDArray[np.float32], offset: float) -> NDArray[np.bool_]:
+    """Return which frames of a log-mel (frames, n_mels) are of samples that are all 0; `offset` is that of the log."""
+    silent: NDArray[np.bool_] = (logmel <= np.log(offset) + 1e-3).all(axis=1)
+    return silent
 
 
 def window_starts(frames: int, window: int) -> list[int]:

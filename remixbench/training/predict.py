@@ -15,6 +15,7 @@ from remixbench.tables import format_table
 from remixbench.training.audio import read_audio
 from remixbench.training.inference import Prediction, load_system
 from remixbench.training.storage import write_tags
+from remixbench.training.thresholds import describe_thresholds
 
 
 def predict(
@@ -71,6 +72,8 @@ def predict(
     if not paths:
         raise InputError("no audio file is given")
     system = load_system(run, device=device)
+    if threshold is None:
+        progress.say(describe_thresholds(system.model.tag_thresholds, system.model.frame_thresholds))
     names = file_names(paths)
     pictures = _pictures(paths, out) if figure else [None] * len(paths)
     predictions = {}

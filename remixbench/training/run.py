@@ -49,7 +49,7 @@ from remixbench.training.storage import (
     writing_maps,
 )
 from remixbench.training.tensorboard import tensorboard_writer
-from remixbench.training.thresholds import best_thresholds
+from remixbench.training.thresholds import describe_thresholds, fit_thresholds
 from remixbench.training.trainer import TrainState, fit
 
 if TYPE_CHECKING:
@@ -217,6 +217,8 @@ def _finish(
     engine = Engine(context.device, "32")
     reference = data.train if data.validation is None else data.validation
     tags, frame_max = score_frames(network, reference, engine, config.batch_size, keep="highest")
+    tag_thresholds, frame_thresholds = (fit_thresholds(reference.weak, each) for each in (tags, frame_max))
+    origin = "training clips" if data.validation is None else "validation clips"
     model = ModelConfig(
         system=config.system,
         options=dict(config.options),
@@ -232,8 +234,8 @@ def _finish(
         model,
         network.state_dict(),
         data.standardisation,
-        best_thresholds(reference.weak, tags),
-        best_thresholds(reference.weak, frame_max),
+        tag_thresholds,
+        frame_thresholds,
     )
     filenames = _names(dataset, data.split.test)
     with _maps_of(folder, context, config, data.test, filenames, has_maps(network, data.test, engine)) as maps:
@@ -253,7 +255,7 @@ def _finish(
             "epochs_trained": len(state.history),
             "validation_micro_ap": best.validation_micro_ap,
             "test_micro_ap": best.test_micro_ap,
-            "thresholds_from": "training clips" if data.validation is None else "validation clips",
+            "thresholds_from": origin,
             "seconds": round(sum(epoch.seconds for epoch in state.history) + time.perf_counter() - start, 3),
             "device": engine.device.type,
             "device_name": engine.name,
@@ -270,6 +272,9 @@ def _finish(
     write_run(folder, done)
     (folder / CHECKPOINT).unlink(missing_ok=True)
     context.progress.say(f"{config.label}: {describe(done)}, in {folder}")
+    context.progress.say(
+        f"{config.label}: {describe_thresholds(tag_thresholds, frame_thresholds)}, from {len(reference)} {origin}"
+    )
 
 
 CALIBRATION_CLIPS = 512

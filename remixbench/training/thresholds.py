@@ -1,4 +1,9 @@
-"""From scores to decisions: thresholds found on weak labels, and events from frame scores."""
+"""From scores to decisions in `predict`: a threshold per class, fitted to weak labels, and events from frame scores.
+
+Thresholds are fitted to the validation clips (to the training clips where there are none). A class with few positives
+says little about its own threshold, so thresholds are shrunk to the one of all classes together, and none is lower than
+`FLOOR`. Events come from the post-processing that `score` uses (scoring/postprocessing.py).
+"""
 
 from __future__ import annotations
 
@@ -7,14 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-RELEASE = 0.5
-"""An event lasts while its score stays above this part of the threshold that begins it (Kong et al.: 0.1 to 0.2)."""
-LONGEST_GAP = 0.32
-"""Seconds; shorter gaps in an event are closed (Kong et al.: 10 frames of 32 ms)."""
-SHORTEST_EVENT = 0.32
-"""Seconds; shorter events are dropped (likewise)."""
-LOWEST = float(np.finfo(np.float32).tiny)
-"""No threshold is lower, so that a score of 0 is never a detection."""
+from remixbench.scoring.postprocessing import detect_events, hysteresis
+
+PRIOR = 5.0
+"""Positives that the threshold of all classes together counts as, beside those of the class."""
+FLOOR = 0.01
+"""The lowest threshold; lower ones rest on the order of scores that are all near 0."""
 
 
 @dataclass(frozen=True)
@@ -27,28 +30,30 @@ class Event:
     score: float
 
 
-def best_thresholds(weak: NDArray[np.bool_], scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return for each class the threshold at or above which the F1 against the weak labels is highest.
+def fit_thresholds(weak: NDArray[np.bool_], scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a threshold for each class, at which the F1 against the weak labels is high.
 
-    It lies half way between the lowest score that is accepted and the next one below, and always above 0: a score of
-    0 is never accepted. A class that is in no clip, or in all, or has no other score than 0, says nothing about its
-    threshold and gets that of all classes together.
+    The best one lies half way between the lowest score that is accepted and the next one below. In logits, the best one
+    of the class is averaged with that of all classes together, weighted by the number of its positives and by `PRIOR`.
+    A class that is in no clip, or in all, or has no other score than 0, gets that of all classes together.
 
     Parameters
     ----------
     weak, scores : (clips, classes)
     """
     together = _best(weak.reshape(-1), scores.reshape(-1))
-    each = [
-        _best(weak[:, k], scores[:, k])
-        if weak[:, k].any() and not weak[:, k].all() and (scores[:, k] > 0).any()
-        else together
-        for k in range(weak.shape[1])
-    ]
-    return np.array(each, dtype=np.float32)
+    found = np.full(weak.shape[1], together)
+    for k in range(weak.shape[1]):
+        mine, positives = weak[:, k], int(weak[:, k].sum())
+        if 0 < positives < len(mine) and (scores[:, k] > 0).any():
+            own = _logit(_best(mine, scores[:, k]))
+            found[k] = _sigmoid((positives * own + PRIOR * _logit(together)) / (positives + PRIOR))
+    fitted: NDArray[np.float32] = np.maximum(found, FLOOR).astype(np.float32)
+    return fitted
 
 
 def _best(weak: NDArray[np.bool_], scores: NDArray[np.float32]) -> float:
+    """Return the threshold of the highest F1; a score of 0 is never accepted."""
     if not weak.any() or not (scores > 0).any():
         return 0.5
     order = np.argsort(-scores, kind="stable")
@@ -57,7 +62,24 @@ def _best(weak: NDArray[np.bool_], scores: NDArray[np.float32]) -> float:
     last_of_its_score = np.append(falling[:-1] != falling[1:], True)
     best = int(np.where(last_of_its_score & (falling > 0), f1, -1).argmax())
     below = falling[best + 1] if best + 1 < len(falling) else 0.0
-    return max(float((falling[best] + below) / 2), LOWEST)
+    return float((falling[best] + below) / 2)
+
+
+def _logit(score: float) -> float:
+    inside = min(max(score, 1e-9), 1 - 1e-9)
+    return float(np.log(inside / (1 - inside)))
+
+
+def _sigmoid(logit: float) -> float:
+    return float(1 / (1 + np.exp(-logit)))
+
+
+def describe_thresholds(tags: NDArray[np.float32], frames: NDArray[np.float32]) -> str:
+    """Return the range of the thresholds of clip and frame scores as text."""
+    ranges = [
+        f"{name} scores {each.min():.3f} to {each.max():.3f}" for name, each in (("clip", tags), ("frame", frames))
+    ]
+    return f"thresholds per class: {', '.join(ranges)}"
 
 
 def events(
@@ -65,37 +87,12 @@ def events(
 ) -> list[Event]:
     """Return the events in frame scores (frames, classes), by onset; frame i lasts from i to i + 1 times
     `frame_seconds`.
-
-    An event begins where the threshold is reached and reaches out to both sides as long as half of it is;
-    then gaps are closed and what is short is dropped.
     """
-    found = []
-    gap, shortest = (round(seconds / frame_seconds) for seconds in (LONGEST_GAP, SHORTEST_EVENT))
-    for k, label in enumerate(classes):
-        sure = frames[:, k] >= thresholds[k]
-        if not sure.any():
-            continue
-        spans = [
-            (start, stop) for start, stop in _spans(frames[:, k] >= RELEASE * thresholds[k]) if sure[start:stop].any()
-        ]
-        for start, stop in _joined(spans, gap):
-            if stop - start >= shortest:
-                score = float(frames[start:stop, k].max())
-                found.append(Event(start * frame_seconds, stop * frame_seconds, label, score))
-    return sorted(found, key=lambda event: (event.onset, event.label))
-
-
-def _spans(active: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Return (first, one past the last) of every run of True."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], active, [False]]).astype(np.int8)))
-    return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
-
-
-def _joined(spans: list[tuple[int, int]], gap: int) -> list[tuple[int, int]]:
-    joined: list[tuple[int, int]] = []
-    for start, stop in spans:
-        if joined and start - joined[-1][1] <= gap:
-            joined[-1] = (joined[-1][0], stop)
-        else:
-            joined.append((start, stop))
-    return joined
+    edges = np.arange(len(frames) + 1, dtype=np.float64) * frame_seconds
+    found = detect_events(frames[None], edges, hysteresis(thresholds.tolist()))
+    first, last = (np.rint(times / frame_seconds).astype(int) for times in (found.onset, found.offset))
+    made = [
+        Event(float(onset), float(offset), classes[k], float(frames[start:stop, k].max()))
+        for k, onset, offset, start, stop in zip(found.label, found.onset, found.offset, first, last, strict=True)
+    ]
+    return sorted(made, key=lambda event: (event.onset, event.label))
