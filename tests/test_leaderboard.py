@@ -417,7 +417,7 @@ def test_detection_figures_have_a_table_for_each_snr(tmp_path: Path, dataset: Da
     there = TableMaker(replace(maker.leaderboard, comparable=True)).details("Detection", 0.0)
     assert there is not None
     assert any("report for GWRP at 0 dB" in note and "frame F1 at threshold 0.1 0.398" in note for note in there.notes)
-    assert dict(there.groups)["settings of Kong et al. 2019"] == (
+    assert dict(there.groups)["Kong et al."] == (
         Column("macro frame F1", "higher"),
         Column("macro event F1", "higher"),
     )

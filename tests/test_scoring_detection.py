@@ -5,7 +5,13 @@ import pytest
 
 from remixbench.scoring import Predictions, event_table, make_reference, score_predictions
 from remixbench.scoring.detection import active_frames, event_counts, intersection_counts, segment_counts
-from remixbench.scoring.postprocessing import POSTPROCESSINGS, PostProcessing, detect_events, detections
+from remixbench.scoring.postprocessing import (
+    POSTPROCESSINGS,
+    PostProcessing,
+    detect_events,
+    detections,
+    median_filtered,
+)
 from remixbench.scoring.psds_exact import detections_of, psds_metrics
 
 
@@ -218,3 +224,26 @@ def test_false_alarms_in_a_class_without_events_cost_micro_but_not_macro():
     assert made.values["event_f1"] == pytest.approx(2 / 3)
     assert made.values["event_f1_macro"] == 1
     assert made.per_class["event_f1"] == {"c0": 1, "c1": None}
+
+
+def test_filtered_scores_are_those_of_scipy_and_decide_as_the_post_processing_does():
+    from scipy.ndimage import median_filter
+
+    rng, edges = np.random.default_rng(0), np.arange(41) * 0.1
+    scores = rng.random((3, 40, 2)).astype(np.float32)
+    filtered = median_filtered(scores, edges, 0.5)
+    assert (filtered == median_filter(scores, size=(1, 5, 1), mode="reflect")).all()
+    how = PostProcessing(threshold=0.5, median_filter=0.5)
+    same, plain = detect_events(filtered, edges, PostProcessing(0.5)), detect_events(scores, edges, how)
+    assert (same.onset.tolist(), same.offset.tolist()) == (plain.onset.tolist(), plain.offset.tolist())
+
+
+def test_psds_of_filtered_scores_is_named_by_the_filter():
+    truth = events((0, 0, 1.0, 3.0))
+    reference, edges = reference_of(truth, classes=1, seconds=5.0), np.arange(51) / 10
+    scores = np.zeros((1, 50, 1), np.float32)
+    scores[0, 10:30, 0] = 0.9
+    scores[0, 20, 0] = 0.1  # a gap of a frame, which the filter closes
+    scores[0, 40, 0] = 0.95  # a click, which it drops
+    values = score_predictions(reference, Predictions(None, scores, edges), bootstrap=0).values
+    assert values["psds1"] < values["psds1[median]"] == 1

@@ -15,6 +15,7 @@ from scoring_cases import THRESHOLD, make_case
 from remixbench.scoring import Predictions, event_table, make_reference
 from remixbench.scoring.detection import event_metrics
 from remixbench.scoring.psds_exact import psds_metrics
+from remixbench.scoring.types import merge_events
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON = Path(os.environ.get("REMIXBENCH_ORACLES", ROOT / ".venv-oracles")) / "bin" / "python"
@@ -91,6 +92,36 @@ def test_segment_and_event_scores_are_those_of_sed_eval(cases, tmp_path):
             assert agree(value, theirs[name]), (seed, name, value, theirs[name])
             compared += 1
     assert compared > 1500
+
+
+def touching_case(seed):
+    """Return a random fold whose estimates of a class touch, overlap, and contain one another, off the frames' grid."""
+    rng = np.random.default_rng(seed)
+    reference, predictions, _ = make_case(2 * seed)  # even seeds: times off the grid, so never exactly on a collar
+    truth, seconds = reference.events, float(reference.durations[0])
+    count = len(truth)
+    cut = np.round(truth.onset + rng.uniform(0.2, 0.8, count) * (truth.offset - truth.onset), 4)
+    shift = np.round(rng.uniform(-0.3, 0.3, count), 4)
+    # each reference event as two halves that touch, and as a whole moved by up to 0.3 s, which overlaps them
+    onset = np.concatenate([truth.onset, cut, np.maximum(truth.onset + shift, 0)])
+    offset = np.concatenate([cut, truth.offset, np.minimum(truth.offset + shift, seconds)])
+    kept = (rng.random(3 * count) < 0.6) & (offset - onset > 1e-3)
+    clip, label = np.tile(truth.clip, 3), np.tile(truth.label, 3)
+    return reference, predictions, event_table(clip[kept], label[kept], onset[kept], offset[kept], merge=False)
+
+
+def test_estimates_that_touch_or_overlap_count_as_in_sed_eval(tmp_path):
+    touching = [touching_case(seed) for seed in range(60)]
+    decided = [events for _, _, events in touching]
+    assert sum(len(merge_events(events)) < len(events) for events in decided) > 40
+    compared = 0
+    for seed, (case, theirs) in enumerate(zip(touching, ask("sed_eval", touching, tmp_path), strict=True)):
+        for name, value in ours_of(case[0], case[2]).items():
+            if name not in theirs or (name == "segment_er" and np.isnan(value)):
+                continue
+            assert agree(value, theirs[name]), (seed, name, value, theirs[name])
+            compared += 1
+    assert compared > 400
 
 
 def test_psds_event_and_intersection_scores_are_those_of_sed_scores_eval(cases, tmp_path):

@@ -21,7 +21,7 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
     "Detection": ("detection", "time-frequency", "separation"),
 }
 """The tables of details, and the families of metrics in each."""
-HEADINGS = {"kong": "settings of Kong et al. 2019"}
+HEADINGS = {"kong": "Kong et al."}
 """Headings of groups of metrics that are not those of their post-processing or family."""
 NOT_REPORTED = "not reported"
 

@@ -18,7 +18,7 @@ from remixbench.scoring import detection, psds_exact
 from remixbench.scoring.bootstrap import MetricValues
 from remixbench.scoring.clip_based import TAGGING_THRESHOLD, frame_average_precision, tagging_metrics
 from remixbench.scoring.kong import PERCENTAGE_OF_LENGTH, THRESHOLD, kong_metrics
-from remixbench.scoring.postprocessing import MAIN, POSTPROCESSINGS, detections
+from remixbench.scoring.postprocessing import MAIN, POSTPROCESSINGS, detections, median_filtered
 from remixbench.scoring.tf_masks import MASK_THRESHOLD, Masks, mask_metrics
 from remixbench.scoring.types import FloatArray, Predictions, Reference
 
@@ -38,7 +38,8 @@ class Metric:
     Attributes
     ----------
     name : key in records, CSV and JSON; `name[post-processing]` where the events were detected otherwise than by
-        the main post-processing, `name[kong]` with the settings of Kong et al. 2019
+        the main post-processing, `psds1[median]` where scores were median-filtered as by that one, `name[kong]` with
+        the settings of Kong et al. 2019
     title : column heading
     family : "tagging", "detection", "time-frequency" or "separation"
     average : "micro" (all counts or pairs pooled), "macro" (mean over the classes that occur) or "none" (of single
@@ -79,8 +80,8 @@ _DETECTED = (
     Metric("segment_er", "segment ER", "detection", "micro", "lower", (0.0, _INF), shown="details"),
     Metric("event_f1_onset", "onset F1", "detection", "micro", shown="details"),
     Metric("event_f1_onset_macro", "macro onset F1", "detection", "macro"),
-    Metric("event_f1", "event F1", "detection", "micro", shown="details", paired=True),
-    Metric("event_f1_macro", "macro event F1", "detection", "macro"),
+    Metric("event_f1", "micro event F1", "detection", "micro", shown="details", paired=True),
+    Metric("event_f1_macro", "macro event F1", "detection", "macro", shown="details"),
     Metric("intersection_f1", "intersection F1", "detection", "micro", shown="details"),
     Metric("intersection_f1_macro", "macro intersection F1", "detection", "macro"),
     Metric("frame_f1", "frame F1", "detection", "micro", shown="details"),
@@ -88,8 +89,10 @@ _DETECTED = (
 )
 _THRESHOLD_FREE = (
     Metric("frame_ap", "frame AP", "detection", "macro", shown="details"),
-    Metric("psds1", "PSDS 1", "detection", "macro", shown="details", paired=True),
-    Metric("psds2", "PSDS 2", "detection", "macro", shown="details", paired=True),
+    Metric("psds1", "PSDS 1 raw", "detection", "macro", shown="details", paired=True),
+    Metric("psds2", "PSDS 2 raw", "detection", "macro", shown="details", paired=True),
+    Metric("psds1[median]", "PSDS 1 (median)", "detection", "macro", shown="details"),
+    Metric("psds2[median]", "PSDS 2 (median)", "detection", "macro", shown="details"),
 )
 _TIME_FREQUENCY = (
     Metric("mask_f1", "mask F1", "time-frequency", "micro", shown="details"),
@@ -106,7 +109,7 @@ _KONG = (
 )
 """With the settings of Kong et al. 2019 (kong.py)."""
 
-SHOWN_OTHERWISE_DETECTED = {"hysteresis": ("segment_f1", "event_f1", "frame_f1")}
+SHOWN_OTHERWISE_DETECTED = {"hysteresis": ("segment_f1", "event_f1", "event_f1_macro", "frame_f1")}
 """Metrics that have columns for a post-processing besides the main one."""
 
 
@@ -182,6 +185,8 @@ def metric_values(
     if scores is not None and edges is not None:
         steps.append(("", frame_average_precision(reference, scores, edges)))
         steps.append(("", psds_exact.psds_metrics(reference, scores, edges)))
+        filtered = median_filtered(scores, edges, POSTPROCESSINGS["median"].median_filter)
+        steps.append(("[median]", psds_exact.psds_metrics(reference, filtered, edges)))
     if masks is not None:
         steps.append(("", lambda weights: mask_metrics(reference, masks, weights)))
     steps.append(("", kong_metrics(reference, predictions, masks)))

@@ -105,7 +105,7 @@ def detect_events(
     """
     frames, classes = frame_scores.shape[1:]
     step = float(np.median(np.diff(frame_edges)))
-    filter_frames = 2 * int(how.median_filter / step / 2 + 1e-6) + 1
+    filter_frames = _filter_frames(how.median_filter, frame_edges)
     max_gap, min_frames = int(how.max_gap / step + 1e-6), int(np.ceil(how.min_duration / step - 1e-6))
     # (clips, classes, frames + 1): the frame added at the end is inactive, so that runs never join two sequences.
     high = _reached(frame_scores, how.threshold, filter_frames)
@@ -128,6 +128,27 @@ def detect_events(
     sequence = first // (frames + 1)
     start, stop = first - sequence * (frames + 1), last - sequence * (frames + 1)
     return event_table(sequence // classes, sequence % classes, frame_edges[start], frame_edges[stop])
+
+
+def median_filtered(frame_scores: Float32Array, frame_edges: FloatArray, seconds: float) -> Float32Array:
+    """Return frame scores (clips, frames, classes) median-filtered along frames, mirrored at the ends.
+
+    Thresholds on these give the decisions that `detect_events` takes with `median_filter=seconds`.
+    """
+    length = _filter_frames(seconds, frame_edges)
+    if length == 1:
+        return frame_scores
+    filtered = np.empty_like(frame_scores)
+    place = mirrored(frame_scores.shape[1], length // 2)
+    for k in range(frame_scores.shape[2]):  # one class at a time, since every window is copied
+        windows = np.lib.stride_tricks.sliding_window_view(frame_scores[:, place, k], length, axis=1)
+        filtered[:, :, k] = np.partition(windows, length // 2, axis=-1)[..., length // 2]
+    return filtered
+
+
+def _filter_frames(seconds: float, frame_edges: FloatArray) -> int:
+    """Return the largest odd number of frames that fits into a filter of `seconds`."""
+    return 2 * int(seconds / float(np.median(np.diff(frame_edges))) / 2 + 1e-6) + 1
 
 
 def runs(active: BoolArray) -> tuple[IntArray, IntArray]:
