@@ -21,7 +21,7 @@ from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
 from remixbench.systems import build_system
 
-NAMES = {"--snr", "--fold"}
+NAMES = dict.fromkeys(("--snr", "--fold"))
 
 
 # --- options of several values
@@ -48,6 +48,18 @@ def test_values_of_an_option_in_one_go(given_: str, spread_out: str) -> None:
     assert spread(given_.split(), NAMES) == spread_out.split()
 
 
+@pytest.mark.parametrize(
+    ("given_", "spread_out"),
+    [
+        ("--probe shift snr run another", "--probe shift --probe snr run another"),
+        ("--probe shift run --probe snr", "--probe shift run --probe snr"),
+        ("--probe shfit run", "--probe shfit run"),
+    ],
+)
+def test_values_that_are_no_choice_are_arguments(given_: str, spread_out: str) -> None:
+    assert spread(given_.split(), {"--probe": ("shift", "snr")}) == spread_out.split()
+
+
 TOKENS = st.sampled_from(
     ["--snr", "--fold", "--jobs", "--snr=1", "--", "-q", "-5", "0", "ten", "", "-", "nan", "--x=1"]
 )
@@ -64,7 +76,7 @@ def test_spreading_adds_only_names_and_changes_nothing_that_is_spread(tokens: li
 def test_any_ratios_come_through(values: list[float]) -> None:
     option = click.Option(["--snr"], multiple=True, type=decibel)
     command = click.Command("x", params=[option], callback=lambda snr: snr)
-    arguments = spread(["--snr", *map(repr, values)], {"--snr"})
+    arguments = spread(["--snr", *map(repr, values)], {"--snr": None})
     assert command.main(arguments, standalone_mode=False) == tuple(value + 0.0 for value in values)
 
 

@@ -2,13 +2,14 @@
 
 click has no such options. A command of class `ManyCommand` rewrites `--snr 0 10 20` to `--snr 0 --snr 10
 --snr 20` before click parses, for each option declared with `many(...)`. Values end at the next option, at
-`--`, and at the end. Positional arguments come before such an option, which would swallow them, or after `--`.
+`--`, and at the end; those of an option with choices also at the first value that is none of them. Positional
+arguments come before such an option, which would swallow them, or after `--`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -28,12 +29,16 @@ class ManyCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Rewrite the values of the options that take several, then parse as click does."""
-        names = {name for p in self.params if isinstance(p, ManyOption) for name in p.opts}
+        options = [p for p in self.params if isinstance(p, ManyOption)]
+        names = {name: p.type.choices if isinstance(p.type, click.Choice) else None for p in options for name in p.opts}
         return super().parse_args(ctx, spread(args, names))
 
 
-def spread(args: list[str], names: set[str]) -> list[str]:
-    """Repeat the option's name before each of its values: --snr 0 -5 becomes --snr 0 --snr -5."""
+def spread(args: list[str], names: Mapping[str, Sequence[str] | None]) -> list[str]:
+    """Repeat the option's name before each of its values: --snr 0 -5 becomes --snr 0 --snr -5.
+
+    `names` are the options' names, each with the only values that it can have, or None.
+    """
     out: list[str] = []
     current: str | None = None
     fresh = False
@@ -43,6 +48,9 @@ def spread(args: list[str], names: set[str]) -> list[str]:
         name = token.split("=", 1)[0]
         if name in names:
             current, fresh = name, token == name
+            out.append(token)
+        elif current is not None and not fresh and token not in (names[current] or (token,)):
+            current = None
             out.append(token)
         elif current is not None and (not token.startswith("-") or _NUMBER.match(token)):
             out += [token] if fresh else [current, token]

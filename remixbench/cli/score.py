@@ -9,12 +9,12 @@ from pathlib import Path
 import click
 
 from remixbench.cli.console import Settings
-from remixbench.cli.options import decibel
+from remixbench.cli.options import ManyCommand, decibel, many
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-@click.command()
+@click.command(cls=ManyCommand)
 @click.argument("targets", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN|PREDICTIONS]...")
 @click.option("--dataset", metavar="NAME|DIR", help="Which data set. [default: that of the runs, or the one made last]")
 @click.option("--name", metavar="NAME", help="Name on the leaderboard.")
@@ -24,6 +24,10 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--fold", type=click.IntRange(1), metavar="N", help="Fold of the predictions.")
 @click.option("--bootstrap", type=click.IntRange(0, 1_000_000), metavar="N",
               help="Bootstrap samples for the 95 % intervals; 0 for none. [default: 1000]")  # fmt: skip
+@many("--probe", type=click.Choice(["shift", "snr"]), metavar="shift|snr...",
+      help="Also test the runs on test clips rolled in time, or at the other SNRs.")  # fmt: skip
+@many("--shifted", type=click.Path(path_type=Path), metavar="FILE...",
+      help="Predictions on rolled clips, each named after its shift, such as shift_0.48.csv.")  # fmt: skip
 @click.option("--compare", type=str, nargs=2, metavar="A B", help="Compare two rows.")
 @click.option("--submission", type=FILE, metavar="FILE", help="Also write the scored records into one file for others.")
 @click.option("--add", type=FILE, metavar="FILE",
@@ -41,6 +45,8 @@ def command(
     snr: float | None,
     fold: int | None,
     bootstrap: int | None,
+    probe: tuple[str, ...],
+    shifted: tuple[Path, ...],
     compare: tuple[str, str] | None,
     submission: Path | None,
     add: Path | None,
@@ -52,14 +58,17 @@ def command(
 
     Example: remixbench score my_tags.csv --name "My system" --snr 0 --fold 4
     """
-    from remixbench.leaderboard.renderers import render, render_comparison
+    from remixbench.leaderboard.probes import probe_tables
+    from remixbench.leaderboard.renderers import render, render_comparison, render_tables
     from remixbench.leaderboard.renderers.summary import to_summary
     from remixbench.leaderboard.score import score
     from remixbench.leaderboard.significance import compare_rows
+    from remixbench.leaderboard.tables import TableMaker
 
     leaderboard = score(
         *targets, workspace=settings.workspace, dataset=dataset, name=name, snr=snr if targets else None, fold=fold,
-        bootstrap=bootstrap, submission=submission, add=add, jobs=jobs, progress=settings.progress(),
+        bootstrap=bootstrap, probe=probe, shifted=shifted, submission=submission, add=add, jobs=jobs,
+        progress=settings.progress(),
     )  # fmt: skip
     width, colour = shutil.get_terminal_size().columns, sys.stdout.isatty()
     if compare is not None:
@@ -68,6 +77,8 @@ def command(
     elif style == "table" and not details:
         files = str(settings.workspace / "leaderboard" / f"{leaderboard.dataset}.{{csv,md,json,tex}}")
         text = to_summary(leaderboard, snr=None if targets else snr, files=files, width=width, colour=colour)
+        if probe or shifted:
+            text += "\n" + render_tables(probe_tables(TableMaker(leaderboard)), style, width=width, colour=colour)
     else:
         text = render(leaderboard, style, width=width, colour=colour)
     click.echo(text, nl=False)

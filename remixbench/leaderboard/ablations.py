@@ -11,6 +11,7 @@ import numpy as np
 
 from remixbench.leaderboard.cost import cost_table
 from remixbench.leaderboard.leaderboard import Row
+from remixbench.leaderboard.probes import probe_tables
 from remixbench.leaderboard.tables import KINDS as BLOCK_HEADINGS
 from remixbench.leaderboard.tables import (
     NOT_REPORTED,
@@ -35,6 +36,7 @@ def all_tables(maker: TableMaker) -> tuple[Table, ...]:
     """Return every table of a leaderboard for which there are values, the main one first."""
     tables = [
         maker.main(),
+        *probe_tables(maker),
         maker.differences(),
         alpha_table(maker),
         fraction_table(maker),

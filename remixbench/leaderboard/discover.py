@@ -15,6 +15,7 @@ from remixbench.dataset.dataset import Dataset, snr_folder
 from remixbench.errors import InputError
 from remixbench.files import is_sealed, read_json, sha256
 from remixbench.leaderboard.evaluate_run import Task
+from remixbench.leaderboard.probe_records import run_probes, shifted_predictions
 from remixbench.leaderboard.record import Cost, Flag, SystemInfo
 from remixbench.progress import Progress
 
@@ -110,7 +111,8 @@ def run_task(workspace: Path, folder: Path, dataset: Dataset) -> Task:
         parameters=info.get("parameters"), macs=info.get("macs"), seconds=info.get("seconds"),
         device=info.get("device_name") or None,
     )  # fmt: skip
-    return Task(system, (folder / "predictions",), folder, folder.relative_to(workspace).as_posix(), cost)
+    place = folder.relative_to(workspace).as_posix()
+    return Task(system, (folder / "predictions",), folder, place, cost, run_probes(folder))
 
 
 def _check_folder(folder: Path, info: dict[str, Any]) -> None:
@@ -136,14 +138,21 @@ def variant(folder: Path, system: str) -> str:
 
 
 def predictions_task(
-    workspace: Path, dataset: Dataset, paths: Sequence[Path], name: str | None, snr: float | None, fold: int | None
+    workspace: Path,
+    dataset: Dataset,
+    paths: Sequence[Path],
+    name: str | None,
+    snr: float | None,
+    fold: int | None,
+    shifted: Sequence[Path] = (),
 ) -> Task:
     """Return what is to be scored of a third party's predictions.
 
     Raises
     ------
     InputError
-        If a file is missing, an option is missing or cannot be, or the name is taken.
+        If a file is missing, an option is missing or cannot be, the name is taken, or predictions on rolled clips are
+        not those of the fold's shifts.
     """
     from remixbench.systems.registry import list_systems
 
@@ -159,7 +168,8 @@ def predictions_task(
     clean = check_name(name, list_systems())
     dataset.require_snr(snr)
     folder = workspace / "runs" / dataset.name / name_folder(clean) / snr_folder(snr) / f"fold_{fold}" / "submitted"
-    return Task(SystemInfo(name=clean, kind="predictions", snr=snr, fold=fold), tuple(paths), folder)
+    probes = shifted_predictions(dataset, fold, shifted) if shifted else None
+    return Task(SystemInfo(name=clean, kind="predictions", snr=snr, fold=fold), tuple(paths), folder, probes=probes)
 
 
 def check_name(name: str, taken: list[str], place: str = "--name") -> str:

@@ -19,7 +19,7 @@ from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.masks import active_frames, class_masks, ideal_binary_mask
 from remixbench.dataset.mix import Stems
 from remixbench.errors import InputError
-from remixbench.files import check_regular
+from remixbench.leaderboard.probe_records import ProbePredictions, probes_scored, score_probes
 from remixbench.leaderboard.record import (
     METRICS_FILE,
     MIN_DEFINED,
@@ -47,19 +47,18 @@ from remixbench.scoring.metrics import paired_metrics
 from remixbench.scoring.types import BoolArray, MapArray
 
 BOOTSTRAP_SEED = 0
-NAMED = 10
-"""Up to so many files of predictions are named in a record; of more (one a clip) there is one digest together."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One set of predictions to score: whose, which files, and the folder that its record belongs in."""
+    """One set of predictions to score: whose, which files, the folder that its record belongs in, and its probes."""
 
     system: SystemInfo
     predictions: tuple[Path, ...]
     folder: Path
     run: str | None = None
     cost: Cost = field(default_factory=Cost)
+    probes: ProbePredictions | None = None
 
 
 @dataclass(frozen=True)
@@ -163,32 +162,6 @@ def reference_digest(reference: Reference) -> str:
     for array in (reference.weak, events.clip, events.label, events.onset, events.offset, reference.durations):
         digest.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
     return digest.hexdigest()
-
-
-def digests_of(paths: Sequence[Path]) -> dict[str, str]:
-    """Return the SHA-256 of every prediction file by its name; of a folder, of the files in it, or of many together.
-
-    Raises
-    ------
-    InputError
-        If a file is missing, unreadable or not a regular file, or two have the same name.
-    """
-    files: dict[str, str] = {}
-    for path in paths:
-        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
-            if file.is_dir() or file.name.startswith("."):
-                continue
-            if file.name in files:
-                raise InputError(f"{file}: two files of that name are given; give each once")
-            try:
-                check_regular(file)
-                with file.open("rb") as stream:
-                    files[file.name] = hashlib.file_digest(stream, "sha256").hexdigest()
-            except OSError as error:
-                raise InputError(f"{file}: not readable ({error.strerror})") from None
-    if not files:
-        raise InputError(f"{paths[0]}: holds no predictions")
-    return files if len(files) <= NAMED else {f"{len(files)} files": files_digest(files)}
 
 
 def read_all(paths: Sequence[Path], reference: Reference) -> Predictions:
@@ -300,9 +273,30 @@ def kept_record(
     return record
 
 
-def evaluate(dataset: Dataset, fold: FoldReference, task: Task, resamples: int, digests: dict[str, str]) -> Record:
-    """Score one set of predictions and write its metrics.json; errors as of `make_record`."""
-    record = make_record(dataset, fold, task, resamples, digests)
+def probes_current(record: Record, task: Task) -> bool:
+    """Say whether a task's record has the scores of its probes.
+
+    A third party's are kept where none are handed in: they need not be given each time.
+    """
+    if task.probes is None and task.run is None:
+        return True
+    return probes_scored(record, task.probes or ProbePredictions())
+
+
+def evaluate(
+    dataset: Dataset, fold: FoldReference, task: Task, resamples: int, digests: dict[str, str], kept: Record | None
+) -> Record:
+    """Score one set of predictions, or of one that has a record its probes, and write its metrics.json.
+
+    Raises
+    ------
+    InputError
+        As `make_record` and `score_probes` do.
+    """
+    record = make_record(dataset, fold, task, resamples, digests) if kept is None else kept
+    probes = task.probes or ProbePredictions()
+    scored = score_probes(fold.reference, probes, resamples, BOOTSTRAP_SEED)
+    record = record.model_copy(update={"shifts": probes.shifts, "probes": scored})
     write_record(task.folder / METRICS_FILE, record)
     return record
 

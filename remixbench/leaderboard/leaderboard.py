@@ -58,13 +58,74 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Probes:
+    """Micro-AP of a row's runs at one SNR under other conditions.
+
+    Attributes
+    ----------
+    shifts : seconds by which the test clips were rolled; empty where no shift keeps every event whole, None where that
+        was not probed
+    shifted : micro-AP by the shift
+    tested : micro-AP by the SNR tested at in dB, other than the row's
+    mean : micro-AP, mean over the shifts
+    difference : `mean` minus the micro-AP of the clips as they are, with its paired interval
+    """
+
+    shifts: tuple[float, ...] | None
+    shifted: dict[float, Estimate]
+    tested: dict[float, Estimate]
+    mean: Estimate | None = None
+    difference: Estimate | None = None
+
+    @property
+    def worst(self) -> tuple[float, Estimate] | None:
+        """The shift with the lowest micro-AP, and that."""
+        return min(self.shifted.items(), key=lambda each: each[1].value, default=None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return both probes as plain values; of a probe that was not made there is nothing."""
+        known: dict[str, Any] = {}
+        if self.shifts is not None:
+            known["shift"] = {
+                "shifts": list(self.shifts),
+                "by_shift": [{"shift": shift} | _bare(each) for shift, each in self.shifted.items()],
+            }
+        if self.worst is not None and self.mean is not None and self.difference is not None:
+            known["shift"] |= {
+                "mean": _bare(self.mean),
+                "worst": {"shift": self.worst[0]} | _bare(self.worst[1]),
+                "difference": _bare(self.difference),
+            }
+        if self.tested:
+            known["snr"] = [{"tested": snr} | _bare(each) for snr, each in self.tested.items()]
+        return known
+
+    def tidy(self) -> Iterator[tuple[str, Estimate]]:
+        """Yield name and value of everything, as `Leaderboard.to_dataframe` names it."""
+        for name, estimate in (
+            ("micro_ap_shifted", self.mean),
+            ("micro_ap_shifted_worst", None if self.worst is None else self.worst[1]),
+            ("micro_ap_shifted_difference", self.difference),
+            *((f"micro_ap[shift {shift:g} s]", each) for shift, each in self.shifted.items()),
+            *((f"micro_ap[tested at {snr:g} dB]", each) for snr, each in self.tested.items()),
+        ):
+            if estimate is not None:
+                yield name, estimate
+
+
+def _bare(estimate: Estimate) -> dict[str, Any]:
+    return {key: value for key, value in estimate.as_dict().items() if key != "best"}
+
+
+@dataclass(frozen=True)
 class Condition:
-    """A row's metrics at one SNR, and the records that they are the mean of."""
+    """A row's metrics at one SNR, the records that they are the mean of, and what the probes of these say."""
 
     snr: float
     metrics: dict[str, Estimate]
     per_class: dict[str, dict[str, float]]
     records: tuple[Record, ...]
+    probes: Probes | None = None
 
     @property
     def folds(self) -> tuple[int, ...]:
@@ -201,7 +262,9 @@ class Leaderboard:
         for a metric over all classes), `value`, `low` and `high` (95 % interval), `std` (standard deviation over
         runs), `folds`, `seeds`, `clips`, `best` (bold in the tables), `flags`, `comparable`, `dataset`,
         `manifest_digest`, `scoring_version`, `source` (citation of a published value), and the cost of one run:
-        `parameters`, `macs` per clip, `training_seconds`, `device`. Lists are joined with "; ".
+        `parameters`, `macs` per clip, `training_seconds`, `device`. Lists are joined with "; ". Metrics of probes are
+        `micro_ap_shifted` (mean over the shifts), `micro_ap_shifted_worst`, `micro_ap_shifted_difference`,
+        `micro_ap[shift 0.48 s]` and `micro_ap[tested at 0 dB]`.
         """
         import pandas as pd
 
@@ -266,6 +329,8 @@ class Leaderboard:
                 }  # fmt: skip
                 for metric, estimate in condition.metrics.items():
                     yield about | {"metric": metric} | estimate.as_dict()
+                for metric, estimate in condition.probes.tidy() if condition.probes is not None else ():
+                    yield about | {"metric": metric} | _bare(estimate)
                 for metric, classes in condition.per_class.items():
                     for label, value in classes.items():
                         yield about | {"metric": metric, "class": label, "value": value}

@@ -12,6 +12,7 @@ from remixbench.errors import InputError
 from remixbench.leaderboard.discover import RUN_FILE, why_unusable
 from remixbench.leaderboard.evaluate_run import References, why_incompatible
 from remixbench.leaderboard.leaderboard import Group, Leaderboard, group_records, make_leaderboard
+from remixbench.leaderboard.probes import with_probes
 from remixbench.leaderboard.record import METRICS_FILE, Record, read_record
 from remixbench.leaderboard.significance import mark_best
 from remixbench.leaderboard.submission import read_submission, submissions_folder
@@ -50,7 +51,7 @@ def load_leaderboard(
             " `remixbench train` makes runs"
         )
     made = make_leaderboard(dataset, group_records(own), added, left_out)
-    return replace(made, rows=mark_best(made.rows))
+    return replace(made, rows=with_probes(mark_best(made.rows)))
 
 
 def _own(workspace: Path, references: References, known: Mapping[Path, Record], left_out: list[str]) -> list[Record]:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,12 +21,14 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from remixbench.errors import InputError
-from remixbench.files import content_digest, read_json, sha256, write_json
+from remixbench.files import check_regular, content_digest, read_json, sha256, write_json
 from remixbench.scoring.metrics import METRICS
 
 METRICS_FILE = "metrics.json"
 ROUNDING = 1e-9
 """How far a metric may lie outside its range by the last bits of its sums."""
+NAMED = 10
+"""Up to so many files of predictions are named in a record; of more (one a clip) there is one digest together."""
 MIN_DEFINED = 0.5
 """The share of bootstrap samples in which a metric must be defined for it to get an interval."""
 
@@ -128,8 +131,26 @@ class Cost(_Frozen):
     device: Word | None = None
 
 
+class ProbeRecord(_Frozen):
+    """Metrics of the same system on the same clips under another condition.
+
+    `value` is the shift in seconds by which the clips were rolled, or the SNR in dB that they had. `bootstrap_samples`
+    are of the same samples as those of the `Record`.
+    """
+
+    probe: Literal["shift", "snr"]
+    value: Number
+    predictions_digest: Digest
+    metrics: dict[Word, Number | None]
+    bootstrap_samples: dict[Word, str]
+
+
 class Record(_Frozen):
-    """Metrics of one system on one fold, their intervals, and their provenance; None where a metric is undefined."""
+    """Metrics of one system on one fold, their intervals, and their provenance; None where a metric is undefined.
+
+    `shifts` are the seconds by which the shift probe rolled the clips: none where no shift keeps every event whole,
+    None where the probe was not made.
+    """
 
     format: Literal[3] = 3
     system: SystemInfo
@@ -140,6 +161,8 @@ class Record(_Frozen):
     settings: dict[str, Any]
     bootstrap_samples: dict[Word, str]
     cost: Cost = Cost()
+    shifts: tuple[Number, ...] | None = None
+    probes: tuple[ProbeRecord, ...] = ()
 
     @model_validator(mode="after")
     def _in_range(self) -> Record:
@@ -163,6 +186,21 @@ class Record(_Frozen):
         for name, text in self.bootstrap_samples.items():
             if name not in self.metrics or len(unpack(text)) != self.provenance.resamples:
                 raise ValueError(f"bootstrap samples of '{name}': expected {self.provenance.resamples} of a metric")
+        return self
+
+    @model_validator(mode="after")
+    def _probes_fit(self) -> Record:
+        conditions = [(each.probe, each.value) for each in self.probes]
+        if len(set(conditions)) < len(conditions):
+            raise ValueError("probes: expected each condition once")
+        if {value for probe, value in conditions if probe == "shift"} != set(self.shifts or ()):
+            raise ValueError("probes: expected one for each of the shifts")
+        for each in self.probes:
+            for name, value in each.metrics.items():
+                _check_range(name, value, f"{name} of probe {each.probe} {each.value:g}")
+            for name, text in each.bootstrap_samples.items():
+                if name not in each.metrics or len(unpack(text)) != self.provenance.resamples:
+                    raise ValueError(f"bootstrap samples of a probe: expected {self.provenance.resamples} of a metric")
         return self
 
     def samples(self, metric: str) -> Samples | None:
@@ -234,3 +272,29 @@ def files_digest(digests: Mapping[str, str]) -> str:
     if len(digests) == 1:
         return next(iter(digests.values()))
     return sha256("".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items())).encode())
+
+
+def digests_of(paths: Sequence[Path]) -> dict[str, str]:
+    """Return the SHA-256 of every prediction file by its name; of a folder, of the files in it, or of many together.
+
+    Raises
+    ------
+    InputError
+        If a file is missing, unreadable or not a regular file, or two have the same name.
+    """
+    files: dict[str, str] = {}
+    for path in paths:
+        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+            if file.is_dir() or file.name.startswith("."):
+                continue
+            if file.name in files:
+                raise InputError(f"{file}: two files of that name are given; give each once")
+            try:
+                check_regular(file)
+                with file.open("rb") as stream:
+                    files[file.name] = hashlib.file_digest(stream, "sha256").hexdigest()
+            except OSError as error:
+                raise InputError(f"{file}: not readable ({error.strerror})") from None
+    if not files:
+        raise InputError(f"{paths[0]}: holds no predictions")
+    return files if len(files) <= NAMED else {f"{len(files)} files": files_digest(files)}

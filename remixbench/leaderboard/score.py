@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from remixbench.dataset.dataset import Dataset, find_dataset
+from remixbench.dataset.probes import Probe, check_probes
 from remixbench.errors import InputError
 from remixbench.files import read_json
 from remixbench.leaderboard.discover import (
@@ -23,15 +24,16 @@ from remixbench.leaderboard.evaluate_run import (
     References,
     Task,
     add_ideal_masks,
-    digests_of,
     evaluate,
     has_stems,
     kept_record,
     map_files,
+    probes_current,
 )
 from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.load import load_leaderboard
-from remixbench.leaderboard.record import METRICS_FILE, Record
+from remixbench.leaderboard.probe_records import run_probes
+from remixbench.leaderboard.record import METRICS_FILE, Record, digests_of
 from remixbench.leaderboard.renderers import write_leaderboard
 from remixbench.leaderboard.submission import add as add_submission
 from remixbench.leaderboard.submission import pieces, read_submission, write_submission
@@ -49,6 +51,8 @@ def score(
     snr: float | None = None,
     fold: int | None = None,
     bootstrap: int | None = None,
+    probe: str | Sequence[str] | None = None,
+    shifted: str | Path | Sequence[str | Path] | None = None,
     submission: str | Path | None = None,
     add: str | Path | None = None,
     jobs: int = -1,
@@ -68,6 +72,10 @@ def score(
     dataset : name or folder of a data set; by default that of the runs given, else the one made last.
     name, snr, fold : name on the leaderboard of predictions, their SNR in dB, and their fold.
     bootstrap : bootstrap samples for the 95 % intervals; 0 for none; by default 1,000.
+    probe : `shift` or `snr` or both: the runs are also tested on their test clips rolled in time, or at every other SNR
+        of the data set. What their networks predict stays with the runs, and is scored with them from then on.
+    shifted : predictions of the same third party's system on rolled clips (`ClipDataset(..., roll=seconds)`), a file
+        or folder for each of `remixbench.probe_shifts`, with the shift in its name: `shift_0.48.csv`.
     submission : a file to write the scored records into, for other installations.
     add : a submission to check and add.
     jobs : runs scored in parallel, in processes of their own; -1 for one per core.
@@ -90,12 +98,17 @@ def score(
     if resamples < 0:
         raise InputError(f"--bootstrap {resamples}: expected 0 for none, or a number of samples such as 1000")
     paths = [Path(target) for target in targets]
+    probes = check_probes(probe)
+    rolled = [Path(each) for each in ([shifted] if isinstance(shifted, str | Path) else shifted or ())]
     known: dict[Path, Record] = {}
     if add is not None:
-        _refuse({"--name": name, "--snr": snr, "--fold": fold, "--submission": submission}, "goes without --add")
+        options = {"--name": name, "--snr": snr, "--fold": fold, "--submission": submission}
+        _refuse(options | {"--probe": probes or None, "--shifted": rolled or None}, "goes without --add")
         references = _add(workspace, dataset, Path(add), paths, progress)
     else:
-        opened, tasks = plan_tasks(paths, workspace, dataset, name, snr, fold, progress)
+        opened, tasks = plan_tasks(paths, workspace, dataset, name, snr, fold, rolled, progress)
+        if probes:
+            tasks = _probe(opened, tasks, probes, bool(paths), progress)
         references = References(opened)
         records = _evaluate(references, tasks, resamples, Workers(jobs), progress)
         known = {task.folder / METRICS_FILE: record for task, record in zip(tasks, records, strict=True)}
@@ -107,7 +120,7 @@ def score(
     return leaderboard
 
 
-def _refuse(options: dict[str, object], why: str) -> None:
+def _refuse(options: Mapping[str, object], why: str) -> None:
     for option, value in options.items():
         if value is not None:
             raise InputError(f"{option}: {why}; leave it out")
@@ -130,6 +143,32 @@ def _add(
     return references
 
 
+def _probe(
+    dataset: Dataset, tasks: Sequence[Task], probes: Sequence[Probe], named: bool, progress: Progress
+) -> list[Task]:
+    """Test the runs of some tasks under other conditions too, as far as that was not done before.
+
+    Raises
+    ------
+    InputError
+        If the tasks are predictions, or a run that was `named` cannot be used; of others it is reported.
+    """
+    if any(task.run is None for task in tasks):
+        raise InputError("--probe: goes with runs; predictions on rolled clips are given with --shifted")
+    from remixbench.training.probes import predict_probes  # torch takes long to import
+
+    probed = []
+    for task in tasks:
+        try:
+            predict_probes(task.folder, dataset=dataset, probe=probes, progress=progress)
+        except InputError as error:
+            if named:
+                raise
+            progress.say(f"not probed: {error}")
+        probed.append(replace(task, probes=run_probes(task.folder)))
+    return probed
+
+
 def plan_tasks(
     paths: Sequence[Path],
     workspace: Path,
@@ -137,6 +176,7 @@ def plan_tasks(
     name: str | None,
     snr: float | None,
     fold: int | None,
+    shifted: Sequence[Path],
     progress: Progress,
 ) -> tuple[Dataset, list[Task]]:
     """Tell runs from predictions, find the data set, and list what is to be scored.
@@ -153,8 +193,9 @@ def plan_tasks(
         if runs:
             raise InputError(f"{files[0]}: is not a run, and runs are given with it; score them separately")
         opened = find_dataset(workspace, dataset)
-        return opened, [predictions_task(workspace, opened, files, name, snr, fold)]
-    _refuse({"--name": name, "--snr": snr, "--fold": fold}, "goes with predictions, and none are given")
+        return opened, [predictions_task(workspace, opened, files, name, snr, fold, shifted)]
+    options = {"--name": name, "--snr": snr, "--fold": fold, "--shifted": shifted or None}
+    _refuse(options, "goes with predictions, and none are given")
     if not paths:
         opened = find_dataset(workspace, dataset)
         return opened, [run_task(workspace, folder, opened) for folder in find_runs(workspace, opened, progress)]
@@ -177,9 +218,12 @@ def plan_tasks(
 def _absolute(dataset: Dataset, task: Task) -> tuple[Dataset, Task]:
     """Return the same with absolute paths: a worker from before may have another current folder."""
     predictions = tuple(path.absolute() for path in task.predictions)
+    probes = task.probes
+    if probes is not None:
+        probes = replace(probes, files={each: path.absolute() for each, path in probes.files.items()})
     return (
         replace(dataset, path=dataset.path.absolute()),
-        replace(task, predictions=predictions, folder=task.folder.absolute()),
+        replace(task, predictions=predictions, folder=task.folder.absolute(), probes=probes),
     )
 
 
@@ -189,19 +233,17 @@ def _evaluate(
     """Bring every task's record up to date, those that are not in parallel."""
     dataset = references.dataset
     records: dict[int, Record] = {}
-    due: dict[int, tuple[Dataset, FoldReference, Task, int, dict[str, str]]] = {}
+    due: dict[int, tuple[Dataset, FoldReference, Task, int, dict[str, str], Record | None]] = {}
     for place, task in enumerate(tasks):
         fold, digests = references.fold(task.system.fold), digests_of(task.predictions)
         record = kept_record(references, task, resamples, digests, progress)
-        if record is None:
-            whole, alone = _absolute(dataset, task)
-            due[place] = whole, fold, alone, resamples, digests
-            if map_files(task.predictions) and has_stems(
-                dataset, task.system.snr
-            ):  # here, so that no worker repeats it
-                add_ideal_masks(dataset, fold, task.system.snr)
-        else:
+        if record is not None and probes_current(record, task):
             records[place] = record
+            continue
+        whole, alone = _absolute(dataset, task)
+        due[place] = whole, fold, alone, resamples, digests, record
+        if record is None and map_files(task.predictions) and has_stems(dataset, task.system.snr):
+            add_ideal_masks(dataset, fold, task.system.snr)  # here, so that no worker repeats it
     if not tasks:
         return []
     with progress.bar("Scoring", len(tasks), "runs") as advance:

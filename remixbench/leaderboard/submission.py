@@ -21,8 +21,9 @@ from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
 from remixbench.files import content_digest, read_json, write_json, write_text
 from remixbench.leaderboard.discover import check_name
-from remixbench.leaderboard.evaluate_run import References, Task, digests_of, make_record, why_incompatible
-from remixbench.leaderboard.record import Record, files_digest, parse_record, unpack
+from remixbench.leaderboard.evaluate_run import References, Task, make_record, why_incompatible
+from remixbench.leaderboard.probe_records import ProbePredictions, run_probes, score_probes
+from remixbench.leaderboard.record import ProbeRecord, Record, digests_of, files_digest, parse_record, unpack
 from remixbench.progress import SILENT, Progress
 from remixbench.scoring.io_maps import MAPS
 
@@ -165,9 +166,13 @@ def check_metrics(
         for record in mine.values():
             progress.say(f"{path}: recomputing the metrics of '{record.system.name}'")
             task = Task(record.system, paths, path)
-            fold = references.fold(record.system.fold)
-            computed = make_record(references.dataset, fold, task, record.provenance.resamples, digests)
+            fold, made = references.fold(record.system.fold), record.provenance
+            computed = make_record(references.dataset, fold, task, made.resamples, digests)
             compare_records(record, computed, file)
+            if record.probes:
+                probes = run_probes(path.parent) or ProbePredictions()
+                found = score_probes(fold.reference, probes, made.resamples, made.bootstrap_seed)
+                compare_probes(record, found, file)
         checked |= mine.keys()
     return checked
 
@@ -212,6 +217,28 @@ def compare_records(claimed: Record, computed: Record, file: Path) -> None:
             raise InputError(f"{file}: '{claimed.system.name}': interval of {name} is not what its predictions give")
     if not _same_samples(claimed, computed):
         raise InputError(f"{file}: '{claimed.system.name}': its bootstrap samples are not what its predictions give")
+
+
+def compare_probes(claimed: Record, computed: Sequence[ProbeRecord], file: Path) -> None:
+    """Fail if a claimed score of a probe is not the computed one; probes without predictions here are not compared.
+
+    Raises
+    ------
+    InputError
+        With the first condition that differs.
+    """
+    claims = {(each.probe, each.value): each for each in claimed.probes}
+    for each in computed:
+        claim = claims.get((each.probe, each.value))
+        if claim is None:
+            continue
+        if claim.metrics.keys() != each.metrics.keys() or not all(
+            _close(value, claim.metrics[name]) for name, value in each.metrics.items()
+        ):
+            raise InputError(
+                f"{file}: '{claimed.system.name}' at {claimed.system.snr:g} dB: probe {each.probe} {each.value:g}"
+                " is not what its predictions give; nothing was added"
+            )
 
 
 def _same_samples(first: Record, second: Record) -> bool:

@@ -59,6 +59,7 @@ def _row(board: Leaderboard, row: Row) -> dict[str, Any]:
                 "metrics": {name: _with_published(board, row, condition, name) for name in condition.metrics},
                 "per_class": condition.per_class,
                 "cost": condition.cost.model_dump(),
+                "probes": {} if condition.probes is None else condition.probes.as_dict(),
                 "provenance": [provenance(record) for record in condition.records],
             }
             for condition in row.conditions.values()

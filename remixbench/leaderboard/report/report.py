@@ -13,6 +13,7 @@ from remixbench.errors import InputError
 from remixbench.files import write_text
 from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.load import load_leaderboard
+from remixbench.leaderboard.probes import probe_tables
 from remixbench.leaderboard.record import FLAGS
 from remixbench.leaderboard.renderers.export import provenance
 from remixbench.leaderboard.report.clips import explore
@@ -152,6 +153,7 @@ def _context(leaderboard: Leaderboard, dataset: Dataset, clips: int) -> dict[str
         "class_count": len(dataset.classes),
         "fold_count": len(dataset.manifest.folds),
         "panels": panels,
+        "probes": probe_tables(maker),
         "postprocessings": list(POSTPROCESSINGS),
         "flags": [(letter, flag.text, FLAGS.get(flag.code, "")) for flag, letter in maker.letters.items()],
         "where_published": maker.where_published(),

@@ -1,0 +1,217 @@
+"""The probes in a leaderboard: micro-AP on rolled clips, and at SNRs other than that of the training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from remixbench.dataset.probes import Probe, no_shift
+from remixbench.leaderboard.leaderboard import Condition, Estimate, Probes, Row
+from remixbench.leaderboard.probe_records import METRIC
+from remixbench.leaderboard.record import MIN_DEFINED, Record, unpack
+from remixbench.leaderboard.tables import (
+    KINDS,
+    Block,
+    Cell,
+    Column,
+    Table,
+    TableMaker,
+    decibel,
+    estimate_cell,
+    signed,
+    title,
+)
+from remixbench.scoring.bootstrap import percentile_interval
+
+Samples = NDArray[np.float64]
+Scored = tuple[float, Samples | None]
+"""A value and its bootstrap samples, (resamples,)."""
+
+
+def with_probes(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Return the rows with what their probes say."""
+    return tuple(
+        replace(
+            row,
+            conditions={
+                snr: replace(condition, probes=summarise(condition)) for snr, condition in row.conditions.items()
+            },
+        )
+        for row in rows
+    )
+
+
+def summarise(condition: Condition) -> Probes | None:
+    """Average the probes of a row's records at one SNR, over the conditions that all of them have; None without any.
+
+    Differences are taken record by record and bootstrap sample by bootstrap sample, so that their intervals are paired.
+    """
+    records = condition.records
+    shifts = _common(records, "shift") if all(record.shifts is not None for record in records) else None
+    tested = _common(records, "snr")
+    if shifts is None and not tested:
+        return None
+    probes = Probes(
+        shifts=shifts,
+        shifted={value: average([_scored(record, "shift", value) for record in records]) for value in shifts or ()},
+        tested={value: average([_scored(record, "snr", value) for record in records]) for value in tested},
+    )
+    if not shifts:
+        return probes
+    means = [_mean([_scored(record, "shift", value) for value in shifts]) for record in records]
+    differences = [_minus(mean, _unmoved(record)) for mean, record in zip(means, records, strict=True)]
+    return replace(probes, mean=average(means), difference=average(differences))
+
+
+def average(scored: Sequence[Scored]) -> Estimate:
+    """Average values over records, with the interval of the mean's bootstrap samples where all have some."""
+    values = [value for value, _ in scored]
+    estimate = Estimate(float(np.mean(values)), std=float(np.std(values, ddof=1)) if len(values) > 1 else None)
+    samples = _mean(scored)[1]
+    if samples is None or np.mean(~np.isnan(samples)) < MIN_DEFINED:
+        return estimate
+    low, high = percentile_interval(samples) or (None, None)
+    return replace(estimate, low=low, high=high)
+
+
+def _common(records: Sequence[Record], probe: Probe) -> tuple[float, ...]:
+    """Return the conditions under which every record has a score, ascending."""
+    values = [
+        {each.value for each in record.probes if each.probe == probe and each.metrics.get(METRIC) is not None}
+        for record in records
+    ]
+    return tuple(sorted(set.intersection(*values))) if values else ()
+
+
+def _scored(record: Record, probe: Probe, value: float) -> Scored:
+    found = next(each for each in record.probes if (each.probe, each.value) == (probe, value))
+    samples = found.bootstrap_samples.get(METRIC)
+    return found.metrics[METRIC] or 0.0, None if samples is None else unpack(samples).astype(np.float64)
+
+
+def _unmoved(record: Record) -> Scored:
+    samples = record.samples(METRIC)
+    return record.metrics[METRIC] or 0.0, None if samples is None else samples.astype(np.float64)
+
+
+def _mean(scored: Sequence[Scored]) -> Scored:
+    samples = [each for _, each in scored if each is not None]
+    paired = len(samples) == len(scored) and len({len(each) for each in samples}) == 1
+    return float(np.mean([value for value, _ in scored])), np.mean(samples, axis=0) if paired else None
+
+
+def _minus(first: Scored, second: Scored) -> Scored:
+    paired = first[1] is not None and second[1] is not None and len(first[1]) == len(second[1])
+    return first[0] - second[0], first[1] - second[1] if paired else None  # type: ignore[operator]  # neither is None
+
+
+def probe_tables(maker: TableMaker) -> tuple[Table, ...]:
+    """Return the tables of the probes that were made."""
+    return tuple(table for table in (shift_table(maker), snr_table(maker)) if table is not None)
+
+
+def shift_table(maker: TableMaker) -> Table | None:
+    """Return micro-AP beside micro-AP on rolled clips: mean and worst over the shifts, and the difference."""
+    board = maker.leaderboard
+    probed = [
+        (row, condition)
+        for row in board.rows
+        for condition in row.conditions.values()
+        if condition.probes is not None and condition.probes.shifts is not None
+    ]
+    if not probed:
+        return None
+    snrs = [snr for snr in board.snrs if any(condition.snr == snr for _, condition in probed)]
+    blocks = maker.blocks(
+        lambda row: (
+            [cell for snr in snrs for cell in _shift_cells(row.conditions.get(snr))]
+            if any(row is each for each, _ in probed)
+            else None
+        ),
+        snrs,
+    )
+    sets = {c.probes.shifts: None for _, c in probed if c.probes is not None and c.probes.shifts}
+    folds = sorted({f for _, c in probed if c.probes is not None and c.probes.shifts == () for f in c.folds})
+    notes = [
+        *maker.flag_notes(blocks),
+        *(
+            f"Rolled by {', '.join(f'{each:g}' for each in shifts or ())} s, which keeps every event whole."
+            for shifts in sets
+        ),
+        *(f"{no_shift(fold)}."[:1].upper() + f"{no_shift(fold)}."[1:] for fold in folds),
+    ]
+    if sets:
+        notes.append(
+            "Difference: mean over the shifts minus unshifted, with its 95 % interval from paired bootstrap samples."
+            " A system that detects events loses little; one that has learned at which times they occur loses much."
+        )
+    columns = ("unshifted", "mean", "worst")
+    return Table(
+        f"{title(METRIC)}, shifted: test clips rolled in time",
+        "system",
+        tuple((decibel(snr), (*(Column(each, "higher") for each in columns), Column("difference"))) for snr in snrs),
+        tuple(blocks),
+        tuple(notes),
+        "tested on",
+    )
+
+
+def _shift_cells(condition: Condition | None) -> list[Cell]:
+    """Return micro-AP unshifted, its mean and worst over the shifts, and the difference of the mean."""
+    probes = None if condition is None else condition.probes
+    if condition is None or probes is None or probes.shifts is None:
+        return [Cell()] * 4
+    unmoved = replace(estimate_cell(condition.metrics.get(METRIC)), bold=False)
+    worst, difference = probes.worst, probes.difference
+    if worst is None or difference is None:
+        return [unmoved, Cell(), Cell(), Cell()]
+    below = ""
+    if difference.low is not None and difference.high is not None:
+        below = f"{signed(difference.low, 3)} to {signed(difference.high, 3)}"
+    return [
+        unmoved,
+        estimate_cell(probes.mean),
+        Cell(f"{worst[1].value:.4f}", f"at {worst[0]:g} s", estimate=worst[1]),
+        Cell(signed(difference.value), below),
+    ]
+
+
+def snr_table(maker: TableMaker) -> Table | None:
+    """Return micro-AP by the SNR trained at (down) and the SNR tested at (across)."""
+    board = maker.leaderboard
+    probed = [
+        (row, c) for row in board.rows for c in row.conditions.values() if c.probes is not None and c.probes.tested
+    ]
+    if not probed:
+        return None
+    tested = sorted({each for _, c in probed for each in _tested(c)}, reverse=True)
+    cells: Callable[[Condition], list[Cell]] = lambda c: [  # noqa: E731
+        replace(estimate_cell(_tested(c).get(snr)), bold=False) for snr in tested
+    ]
+    blocks = []
+    for kind, heading in KINDS.items():
+        lines = tuple(
+            replace(maker.line(row, cells(c), [c.snr]), head=f"{row.name}, trained at {decibel(c.snr)}")
+            for row, c in sorted(probed, key=lambda each: (board.rows.index(each[0]), -each[1].snr))
+            if row.kind == kind
+        )
+        if lines:
+            blocks.append(Block(heading, lines))
+    return Table(
+        f"{title(METRIC)} by the SNR trained at and the SNR tested at",
+        "system",
+        (("tested at", tuple(Column(decibel(snr), "higher") for snr in tested)),),
+        tuple(blocks),
+        (*maker.flag_notes(blocks),),
+        "tested on",
+    )
+
+
+def _tested(condition: Condition) -> dict[float, Estimate]:
+    """Return micro-AP by the SNR tested at, that of the training among them."""
+    tested = {} if condition.probes is None else dict(condition.probes.tested)
+    own = condition.metrics.get(METRIC)
+    return tested if own is None else tested | {condition.snr: own}
