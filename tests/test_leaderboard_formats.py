@@ -160,7 +160,8 @@ def test_the_tidy_table_is_the_csv(board: Leaderboard) -> None:
         (Estimate(0.5067), "0.5067", ""),
         (Estimate(0.5, 0.4, 0.6), "0.5000", ".400–.600"),
         (Estimate(1.2, 0.9996, 1.4), "1.2000", "1.000–1.400"),
-        (Estimate(0.5, 0.4, 0.6, std=0.01), "0.5000", "±0.0100"),
+        (Estimate(0.5, 0.4, 0.6, std=0.01), "0.5000", ".400–.600 ±.010"),
+        (Estimate(0.5, std=0.01), "0.5000", "±.010"),
     ],
 )
 def test_how_figures_are_written(figure: Estimate, text: str, beside: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from remixbench.leaderboard.averages import mean_samples, standard_deviation
 from remixbench.leaderboard.leaderboard import Condition, Estimate, Row
 from remixbench.leaderboard.record import Provenance, Record, SystemInfo, files_digest, pack, unpack
 from remixbench.leaderboard.significance import compare_conditions, mark_best
@@ -18,12 +19,18 @@ SAMPLES = np.linspace(0.3, 0.5, 101)
 
 
 def record(
-    value: float, samples: Sequence[float], *, fold: int = 4, seed: int = 0, reference: str = "1" * 64
+    value: float,
+    samples: Sequence[float],
+    *,
+    fold: int = 4,
+    seed: int = 0,
+    reference: str = "1" * 64,
+    predictions: str = "2" * 64,
 ) -> Record:
     made = Provenance(
         remixbench="0", scoring_version="1", dataset="x", manifest_digest="0" * 64, reference_digest=reference,
-        audio_digest="3" * 64, predictions={"tags.csv": "2" * 64},
-        predictions_digest="2" * 64, clips=10, groups=10, resamples=len(samples),
+        audio_digest="3" * 64, predictions={"tags.csv": predictions},
+        predictions_digest=predictions, clips=10, groups=10, resamples=len(samples),
         bootstrap_seed=0,
     )  # fmt: skip
     return Record(
@@ -76,6 +83,44 @@ def test_turned_round_the_difference_changes_its_sign() -> None:
     assert there.difference == pytest.approx(-back.difference)
     assert (there.low, there.high) == pytest.approx((-back.high, -back.low), abs=1e-9)
     assert there.superiority == pytest.approx(1 - back.superiority)
+
+
+def test_seeds_are_drawn_with_the_recordings() -> None:
+    rng = np.random.default_rng(0)
+    recordings = rng.normal(0, 0.02, 4000)
+    seeds = [record(0.5 + shift, 0.5 + shift + recordings, seed=i) for i, shift in enumerate((-0.03, 0.0, 0.03))]
+    samples = mean_samples("micro_ap", seeds)
+    assert samples is not None
+    # of the mean of three seeds with a variance of 0.03**2: a third of it, beside that of the recordings
+    assert samples.mean() == pytest.approx(0.5, abs=0.002)
+    assert samples.var() == pytest.approx(0.02**2 + 0.03**2 / 3, rel=0.1)
+    alone = mean_samples("micro_ap", seeds[:1])
+    assert alone is not None
+    assert alone.var() == pytest.approx(0.02**2, rel=0.1)
+    # each fold draws its seeds for itself: the mean of two folds has half the variance over seeds
+    again = [
+        record(0.5 + shift, np.full(4000, 0.5 + shift), fold=3, seed=i) for i, shift in enumerate((-0.03, 0.0, 0.03))
+    ]
+    constant = [each.model_copy(update={"system": each.system.model_copy(update={"fold": 4})}) for each in again]
+    both = mean_samples("micro_ap", again + constant)
+    assert both is not None
+    assert both.var() == pytest.approx(0.03**2 / 3 / 2, rel=0.1)
+
+
+def test_a_lead_within_the_spread_of_seeds_is_not_significant() -> None:
+    first = column(record(0.46, SAMPLES + 0.06), record(0.38, SAMPLES - 0.02, seed=1))
+    theirs = [(0.45, SAMPLES + 0.05), (0.35, SAMPLES - 0.05)]
+    second = column(*(record(*each, seed=seed, predictions="3" * 64) for seed, each in enumerate(theirs)))
+    found = compare_conditions(first, second, "micro_ap")
+    assert found is not None
+    assert found.difference == pytest.approx(0.02)
+    assert not found.significant  # with the seeds' mean alone, every sample would agree
+
+
+def test_the_standard_deviation_is_over_seeds_or_else_over_folds() -> None:
+    assert standard_deviation({4: [0.4, 0.6]}) == pytest.approx(np.sqrt(0.02))
+    assert standard_deviation({3: [0.1, 0.3], 4: [0.9, 0.9]}) == pytest.approx(np.sqrt(0.02 / 2))
+    assert standard_deviation({3: [0.1], 4: [0.3]}) == pytest.approx(np.sqrt(0.02))
 
 
 def test_only_common_folds_count_and_seeds_are_averaged() -> None:

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError, unknown
+from remixbench.leaderboard.averages import by_fold, mean_samples, standard_deviation
 from remixbench.leaderboard.published import Published, load_published
-from remixbench.leaderboard.record import MIN_DEFINED, Cost, Flag, Record, Samples
+from remixbench.leaderboard.record import MIN_DEFINED, Cost, Flag, Record
 from remixbench.scoring import SCORING_VERSION
 from remixbench.scoring.bootstrap import percentile_interval
 from remixbench.scoring.metrics import METRICS, metrics_shown
@@ -40,8 +40,8 @@ class Estimate:
     Attributes
     ----------
     value : the mean
-    low, high : 95 % bootstrap interval of the mean
-    std : standard deviation over the runs (n - 1 in the denominator), None for one run
+    low, high : 95 % bootstrap interval of the mean, over recordings and, where there are several, seeds
+    std : standard deviation over seeds within folds, or over folds where there is one seed; None for one run
     best : the best of its column, or not significantly different from the best by a paired bootstrap
     """
 
@@ -450,7 +450,7 @@ def _estimate(name: str, records: Sequence[Record]) -> Estimate | None:
     if len(defined) == 1:
         low, high = records[0].intervals.get(name) or (None, None)
         return Estimate(mean, low, high)
-    std = float(np.std(defined, ddof=1))
+    std = standard_deviation({fold: [r.metrics[name] or 0.0 for r in mine] for fold, mine in by_fold(records).items()})
     samples = mean_samples(name, records)
     if samples is None or np.mean(~np.isnan(samples)) < MIN_DEFINED:
         return Estimate(mean, std=std)
@@ -471,18 +471,3 @@ def mean_cost(records: Sequence[Record]) -> Cost:
         seconds=seconds,
         device="; ".join(dict.fromkeys(each.device for each in costs if each.device is not None))[:200] or None,
     )
-
-
-def mean_samples(name: str, records: Sequence[Record]) -> NDArray[np.float64] | None:
-    """Return the mean over records of every bootstrap sample, (resamples,), or None where one lacks them.
-
-    Folds have different clips; seeds share clips and bootstrap samples, so the mean is taken sample by sample.
-    """
-    kept: list[Samples] = []
-    for record in records:
-        samples = record.samples(name)
-        if samples is None or len(samples) == 0 or (kept and len(samples) != len(kept[0])):
-            return None
-        kept.append(samples)
-    mean: NDArray[np.float64] = np.mean(np.array(kept, np.float64), axis=0)
-    return mean

@@ -1,7 +1,7 @@
 """Is one system better than another? A paired bootstrap: both on the same bootstrap samples of the same clips.
 
 The samples are in the records, so no predictions are needed. Two rows are compared on the folds that both were tested
-on; over seeds the mean is taken first.
+on. Where a row has several seeds, these are drawn in every bootstrap sample too (averages.py).
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from remixbench.errors import InputError
-from remixbench.leaderboard.leaderboard import Condition, Leaderboard, Row, mean_samples
-from remixbench.leaderboard.record import MIN_DEFINED, Record
+from remixbench.leaderboard.averages import by_fold, mean_samples
+from remixbench.leaderboard.leaderboard import Condition, Leaderboard, Row
+from remixbench.leaderboard.record import MIN_DEFINED
 from remixbench.scoring.bootstrap import percentile_interval, superiority
 from remixbench.scoring.metrics import METRICS, paired_metrics
 
@@ -55,7 +56,7 @@ class Comparison:
 
 def compare_conditions(first: Condition, second: Condition, metric: str) -> Difference | None:
     """Compare two rows at one SNR; None where they have no fold, no metric or no bootstrap samples in common."""
-    ours, theirs = _by_fold(first), _by_fold(second)
+    ours, theirs = by_fold(first.records), by_fold(second.records)
     folds = tuple(sorted(ours.keys() & theirs.keys()))
     differences, samples = [], []
     for fold in folds:
@@ -82,13 +83,6 @@ def compare_conditions(first: Condition, second: Condition, metric: str) -> Diff
     if ends is None:
         return None
     return Difference(first.snr, metric, mean, *ends, superiority(change), folds, len(change))
-
-
-def _by_fold(condition: Condition) -> dict[int, list[Record]]:
-    folds: dict[int, list[Record]] = {}
-    for record in condition.records:
-        folds.setdefault(record.system.fold, []).append(record)
-    return folds
 
 
 def mark_best(rows: Sequence[Row]) -> tuple[Row, ...]:

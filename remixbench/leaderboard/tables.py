@@ -135,15 +135,15 @@ def signed(value: float, digits: int = 4) -> str:
 
 
 def estimate_cell(estimate: Estimate | None) -> Cell:
-    """Return a metric with its standard deviation over runs, or where there is one run its 95 % interval."""
+    """Return a metric with its 95 % interval, and where there are several runs their standard deviation."""
     if estimate is None:
         return Cell()
-    below = ""
+    below = []
+    if estimate.low is not None and estimate.high is not None:
+        below.append(f"{short(estimate.low)}–{short(estimate.high)}")
     if estimate.std is not None:
-        below = f"±{estimate.std:.4f}"
-    elif estimate.low is not None and estimate.high is not None:
-        below = f"{short(estimate.low)}–{short(estimate.high)}"
-    return Cell(f"{estimate.value + 0.0:.4f}", below, estimate.best, estimate)
+        below.append(f"±{short(estimate.std)}")
+    return Cell(f"{estimate.value + 0.0:.4f}", " ".join(below), estimate.best, estimate)
 
 
 def value_cell(value: float | None, digits: int = 4) -> Cell:
@@ -279,11 +279,14 @@ class TableMaker:
         if not resamples:
             return [f"Scoring version {board.scoring_version}. No intervals (--bootstrap 0)."]
         counts = sorted({(each.clips, each.groups) for each in made})
+        conditions = [each for row in board.rows for each in row.conditions.values()]
+        several, runs = any(len(each.seeds) > 1 for each in conditions), max(len(each.records) for each in conditions)
         folds = " or ".join(f"{clips} clips of {groups} event recordings" for clips, groups in counts)
         return [
             f"low–high: 95 % percentile interval from {' or '.join(map(str, resamples))} bootstrap samples over event"
-            f" recordings ({folds} per fold). ±: standard deviation over folds and"
-            " seeds, given instead where a value is the mean of several runs.",
+            f" recordings ({folds} per fold){', and over seeds where a row has several' * several}."
+            + " ±: standard deviation over seeds within folds, or over folds where a row has one seed."
+            * (runs > 1),
             "Bold: the best of a column, and those not significantly different from it (paired bootstrap over the same"
             " clips, 95 %).",
             f"Scoring version {board.scoring_version}.",

@@ -1,0 +1,74 @@
+"""Means over folds and seeds: their bootstrap samples and standard deviation.
+
+Folds have different clips, so their bootstrap samples are independent. Seeds of a fold share clips and samples, but
+each is a training of its own: which seeds were drawn is as much chance as which recordings were. So in every bootstrap
+sample the seeds of each fold are drawn again with replacement; the deviations that this adds are multiplied by
+sqrt(n / (n - 1)), since those of n drawn values are too small by that much. With one seed nothing is known of this
+variance, and interval and significance hold for that training only.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from remixbench.leaderboard.record import Record
+
+
+def by_fold(records: Sequence[Record]) -> dict[int, list[Record]]:
+    """Return the records of each fold."""
+    folds: dict[int, list[Record]] = {}
+    for record in records:
+        folds.setdefault(record.system.fold, []).append(record)
+    return folds
+
+
+def standard_deviation(values: Mapping[int, Sequence[float]]) -> float:
+    """Return the standard deviation over seeds within folds, or over folds where each has one seed.
+
+    Parameters
+    ----------
+    values : of every fold, those of its seeds; two or more altogether. Denominators are n - 1.
+    """
+    seeds = [np.var(each, ddof=1) for each in values.values() if len(each) > 1]
+    if seeds:
+        return float(np.sqrt(np.mean(seeds)))
+    return float(np.std([each[0] for each in values.values()], ddof=1))
+
+
+def mean_samples(name: str, records: Sequence[Record]) -> NDArray[np.float64] | None:
+    """Return the bootstrap samples of a metric's mean over records, (resamples,), or None where one lacks them.
+
+    Seeds are drawn in every sample, for each system independently of others.
+    """
+    total: NDArray[np.float64] | None = None
+    for fold, mine in sorted(by_fold(records).items()):
+        samples = [record.samples(name) for record in mine]
+        kept = [each for each in samples if each is not None and len(each)]
+        if len(kept) < len(samples) or len({len(each) for each in kept}) > 1:
+            return None
+        drawn = len(mine) * _with_seeds_drawn(np.array(kept, np.float64), _rng(fold, mine))
+        if total is not None and len(total) != len(drawn):
+            return None
+        total = drawn if total is None else total + drawn
+    return None if total is None else total / len(records)
+
+
+def _with_seeds_drawn(samples: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return the mean over seeds of samples (seeds, resamples) with the seeds drawn anew in each."""
+    seeds, resamples = samples.shape
+    mean: NDArray[np.float64] = samples.mean(axis=0)
+    if seeds == 1:
+        return mean
+    drawn = np.take_along_axis(samples, rng.integers(seeds, size=(seeds, resamples)), axis=0).mean(axis=0)
+    result: NDArray[np.float64] = mean + np.sqrt(seeds / (seeds - 1)) * (drawn - mean)
+    return result
+
+
+def _rng(fold: int, records: Sequence[Record]) -> np.random.Generator:
+    """Return the generator of a system's draws; the same predictions give the same draws."""
+    predictions = "".join(record.provenance.predictions_digest for record in records)
+    return np.random.default_rng([fold, zlib.crc32(predictions.encode())])
