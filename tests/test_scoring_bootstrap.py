@@ -11,7 +11,7 @@ from remixbench.errors import InputError
 from remixbench.scoring import Predictions, compare, event_table, make_reference, score_predictions
 from remixbench.scoring.bootstrap import GRID, STEP, make_bootstrap, percentile_interval, superiority
 
-SIMULATION = runpy.run_path(str(Path(__file__).resolve().parents[1] / "benchmarks" / "coverage.py"))
+SIMULATION = runpy.run_path(str(Path(__file__).resolve().parents[1] / "benchmarks" / "intervals.py"))
 
 
 def fold(seed, clips=200, classes=4, skill=0.5, recordings=None):
@@ -118,7 +118,7 @@ def test_shared_recordings_give_wider_intervals():
 
 
 def test_intervals_hold_the_true_value_about_as_often_as_they_claim():
-    """In small; benchmarks/coverage.py does it at full size."""
+    """In small; benchmarks/intervals.py does it at full size."""
     found = SIMULATION["coverage"](SIMULATION["small_design"](), trials=60, samples=150)
     in_use, before = found["in use"][0], found["version 1"][0]
     assert (in_use >= 0.87).all()

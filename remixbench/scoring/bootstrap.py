@@ -21,7 +21,7 @@ metric, so that plain percentiles of the samples are the interval. All metrics u
 systems that are scored on a fold with the same seed, which makes comparisons paired: interval and probability of
 superiority of a difference come from the differences of the samples.
 
-Coverage of 95 % intervals is measured by benchmarks/coverage.py.
+Coverage of 95 % intervals is measured by benchmarks/intervals.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How often 95 % intervals hold the true value, on the designs of the manifests, with scores that depend on recordings.
 
-    python benchmarks/coverage.py [--trials 400] [--samples 300] [--design remix2019:1 ...]
+    python benchmarks/intervals.py [--trials 400] [--samples 300] [--design remix2019:1 ...]
 
 A trial draws, for the clips of a test fold, how well each event recording is detected and for which other classes it is
 mistaken (random effects, the same in all clips of the recording), and noise per clip and class. The true value is that

@@ -1,0 +1,249 @@
+"""Write docs/results.md: systems trained and tested on the sources of a workspace, at a size that is stated.
+
+    python benchmarks/results.py WORKSPACE [--recipe NAME...] [--clips-per-fold N] [--snr DB...] [--seed N...]
+        [--system NAME...] [--epochs N] [--width X] [--ablation] [--page-only] [--out FILE]
+
+Makes what is missing (data sets with a manifest of their own, runs, the shift probe), as `remixbench make --replan`
+and `remixbench train` do, and writes the page from the files. `--width` is for the published systems, `--ablation`
+also trains `crnn` without each of its training defaults. `--page-only` makes and trains nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import remixbench
+from remixbench.cli.machine import prepare_for_torch
+from remixbench.dataset.dataset import Dataset
+from remixbench.dataset.probes import FOLDER, probe_folder
+from remixbench.leaderboard.evaluate_run import read_fold_reference
+from remixbench.leaderboard.leaderboard import Leaderboard
+from remixbench.leaderboard.report.learning_curves import Run, runs_of
+from remixbench.scoring import average_precision
+from remixbench.scoring.io import read_predictions
+from remixbench.systems.registry import spec
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "results.md"
+PAPER = ("gap", "gmp", "gwrp", "atrous-ap", "2ap-aux")
+"""By micro-AP, the order of the paper's Table 1 at every SNR."""
+SHOWN = {"micro_ap": "micro-AP", "macro_ap": "macro-AP", "frame_ap": "frame AP", "psds1": "PSDS 1", "psds2": "PSDS 2"}
+OFF = (
+    {"augment": ["specaugment", "time-shift"]},
+    {"augment": ["mixup", "time-shift"]},
+    {"augment": ["mixup", "specaugment"]},
+    {"ema": 0.0},
+    {"schedule": "constant"},
+    {"optimizer": "adam"},
+)
+"""The ablation: what is given instead of a training default of `crnn`."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The runs of a row at one SNR.
+
+    Attributes
+    ----------
+    values : metrics of every run
+    shift_loss : per run, the greatest relative loss of micro-AP when the test clips are rolled; empty where no roll
+        keeps every event whole
+    """
+
+    name: str
+    runs: tuple[Run, ...]
+    values: tuple[dict[str, float], ...]
+    shift_loss: tuple[float, ...]
+
+    def mean(self, metric: str) -> float:
+        """Over the runs."""
+        return statistics.fmean(each[metric] for each in self.values)
+
+    @property
+    def published(self) -> bool:
+        """Whether it is one of the paper's systems, as it comes."""
+        return "," not in self.name and spec(self.name).published is not None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("workspace", type=Path)
+    parser.add_argument("--recipe", nargs="+", default=["remix2019", "remix2019-strict"])
+    parser.add_argument("--clips-per-fold", type=int, default=500)
+    parser.add_argument("--snr", type=float, nargs="+", default=[0.0])
+    parser.add_argument("--seed", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--system", nargs="+", default=[*PAPER, "2ap", "crnn"])
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--width", type=float)
+    parser.add_argument("--ablation", action="store_true")
+    parser.add_argument("--page-only", action="store_true")
+    parser.add_argument("--out", type=Path, default=PAGE)
+    arguments = parser.parse_args()
+    prepare_for_torch()
+    parts = []
+    for recipe in arguments.recipe:
+        if not arguments.page_only:
+            make_and_train(recipe, arguments)
+        dataset = remixbench.load_dataset(recipe, workspace=arguments.workspace)
+        board = remixbench.score(workspace=arguments.workspace, dataset=dataset, jobs=1)
+        parts.append(section(dataset, trained(board, dataset, arguments.workspace)))
+    arguments.out.write_text(page(parts), encoding="utf-8")
+
+
+def make_and_train(recipe: str, arguments: argparse.Namespace) -> None:
+    """Make the data set and train what is not there yet."""
+    from remixbench.training.train import train
+
+    dataset = remixbench.make(
+        workspace=arguments.workspace, recipe=recipe, replan=True, clips_per_fold=arguments.clips_per_fold,
+        snr=arguments.snr, jobs=1,
+    )  # fmt: skip
+    settings = {
+        "workspace": arguments.workspace, "dataset": dataset, "snr": arguments.snr, "fold": 4, "seed": arguments.seed,
+        "epochs": arguments.epochs, "precision": "32",
+    }  # fmt: skip
+    for system in arguments.system:
+        train(system=system, width=arguments.width if spec(system).published else None, **settings)
+    for instead in OFF if arguments.ablation else ():
+        train(system="crnn", **settings | instead)
+
+
+def trained(board: Leaderboard, dataset: Dataset, workspace: Path) -> dict[float, list[Trained]]:
+    """Return what was trained by SNR, each in the order of micro-AP."""
+    found: dict[float, list[Trained]] = {}
+    runs = list(runs_of(board, workspace))
+    for index, row in enumerate(board.rows):
+        for snr, condition in row.conditions.items() if row.kind == "run" else ():
+            own = tuple(run for run in runs if (run.row, run.snr) == (index, snr))
+            values = tuple({k: v for k, v in r.metrics.items() if v is not None} for r in condition.records)
+            losses = tuple(loss for run in own for loss in shift_loss(run, dataset, workspace))
+            found.setdefault(snr, []).append(Trained(row.name, own, values, losses))
+    return {snr: sorted(each, key=lambda one: one.mean("micro_ap")) for snr, each in sorted(found.items())}
+
+
+def shift_loss(run: Run, dataset: Dataset, workspace: Path) -> list[float]:
+    """Return the greatest relative loss of micro-AP over the shifts of the probe; nothing where there is no shift."""
+    from remixbench.training.probes import predict_probes
+
+    reference = read_fold_reference(dataset, run.fold).reference
+    shifts = predict_probes(run.folder, workspace=workspace, dataset=dataset, probe="shift").shifts or []
+    places = [run.folder / "predictions", *(run.folder / FOLDER / probe_folder("shift", s) for s in shifts)]
+    still, *rolled = (_micro_ap(reference.weak, read_predictions(place, reference).clip_scores) for place in places)
+    return [max(1 - value / still for value in rolled)] if rolled else []
+
+
+def section(dataset: Dataset, found: dict[float, list[Trained]]) -> str:
+    """Return the part of the page for one data set."""
+    clips = next(iter(found.values()))[0].runs[0].info["clips"]
+    lines = [
+        f"## {dataset.name}",
+        "",
+        f"{len(dataset.clips)} clips, {len(dataset.classes)} classes, manifest {dataset.manifest_digest[:12]};"
+        f" {clips['train']} clips to train on, {clips['validation']} to choose the epoch on, {clips['test']} of fold 4"
+        f" to test on. Not comparable with published scores: {'; '.join(dataset.not_comparable)}.",
+        "",
+    ]
+    for snr, each in found.items():
+        lines += [f"### {dataset.name} at {snr:g} dB", "", *table(each), "", *claims(each), ""]
+    return "\n".join(lines)
+
+
+def table(each: Sequence[Trained]) -> list[str]:
+    """Return the table of one data set and SNR."""
+    heads = ["system", *SHOWN.values(), "loss when rolled", "parameters", "GMAC per clip", "epochs", "minutes", "seeds"]
+    lines = [f"| {' | '.join(heads)} |", f"| --- |{' ---: |' * (len(heads) - 1)}"]
+    for one in each:
+        info = one.runs[0].info
+        cells = [
+            one.name + (f" (width {info['width']:g})" if info["width"] != 1 else ""),
+            *(_spread([values[metric] for values in one.values]) for metric in SHOWN),
+            _spread(one.shift_loss, percent=True),
+            f"{info['parameters']:,}",
+            f"{info['macs'] / 1e9:.3g}",
+            str(info["epochs"]),
+            f"{statistics.fmean(run.info['seconds'] for run in one.runs) / 60:.1f}",
+            ", ".join(str(run.seed) for run in one.runs),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def claims(each: Sequence[Trained]) -> list[str]:
+    """Say what holds of the paper's order, and of `crnn` against the best of the published systems."""
+    published = [one for one in each if one.published]
+    order = [one.name for one in published if one.name in PAPER]
+    lines = []
+    if len(order) == len(PAPER):
+        same = "as in the paper" if tuple(order) == PAPER else "not the paper's order"
+        lines.append(f"- By micro-AP: {' < '.join(order)}: {same}.")
+    else:
+        left = [name for name in PAPER if name not in order]
+        lines.append(f"- Not trained at this size, so that the paper's order is not tested: {', '.join(left)}.")
+    crnn = next((one for one in each if one.name == "crnn"), None)
+    for metric in ("micro_ap", "frame_ap", "psds1") if crnn is not None and published else ():
+        best = max(published, key=lambda one: one.mean(metric))
+        if best.mean(metric) > 0:
+            gain = crnn.mean(metric) / best.mean(metric) - 1
+            lines.append(f"- {SHOWN[metric]} of crnn: {gain:+.0%} against the best published system, {best.name}.")
+    return lines
+
+
+def page(parts: Iterable[str]) -> str:
+    """Return the whole page."""
+    from remixbench.training.device import processor_name
+
+    head = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=PAGE.parent, capture_output=True, text=True, check=True
+    )
+    command = shlex.join(["python", "benchmarks/results.py", "WORKSPACE", *_given()])
+    return "\n".join([
+        "# Results on real recordings, at a small size",
+        "",
+        "Trained and tested on a corpus of real recordings in the layout of the two data sets, with its own manifests.",
+        "**Not the paper's data, size or training length: scores compare systems with one another and nothing else.**",
+        f"Version {remixbench.__version__}, commit {head.stdout.strip()}, on {processor_name()}, {os.cpu_count()} cores"
+        " that other work shared, so minutes are an upper bound. Fold 4 is tested, in the epoch that is best on the"
+        " validation clips; ± is the standard deviation over seeds. Loss when rolled: the greatest relative loss of"
+        " micro-AP when the test clips are rolled in time by shifts that keep every event whole (- where there is no"
+        " such shift).",
+        "",
+        f"```text\n{command}\n```",
+        "",
+        *parts,
+    ])  # fmt: skip
+
+
+def _given() -> list[str]:
+    given = sys.argv[2:]
+    if "--out" in given:
+        del given[given.index("--out") : given.index("--out") + 2]
+    return [argument for argument in given if argument != "--page-only"]
+
+
+def _micro_ap(weak: np.ndarray, scores: np.ndarray | None) -> float:
+    assert scores is not None
+    return float(average_precision(weak, scores, average="micro"))
+
+
+def _spread(values: Sequence[float], *, percent: bool = False) -> str:
+    if not values:
+        return "-"
+    mean = statistics.fmean(values)
+    text = f"{mean:.1%}" if percent else f"{mean:.3f}"
+    if len(values) < 2:
+        return text
+    std = statistics.stdev(values)
+    return f"{text} ± {std:.1%}" if percent else f"{text} ± {std:.3f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""The page of results: what its tables and sentences say, for runs with made-up scores."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+SCRIPT = runpy.run_path(str(Path(__file__).resolve().parents[1] / "benchmarks" / "results.py"))
+PAPER = ["gap", "gmp", "gwrp", "atrous-ap", "2ap-aux"]
+
+
+def trained(name: str, *micro_ap: float, frame_ap: float = 0.1, shift_loss: tuple[float, ...] = ()):
+    info = {"width": 0.25, "parameters": 1234567, "macs": 87_160_320, "epochs": 12, "seconds": 90.0}
+    runs = tuple(SimpleNamespace(seed=seed, info=info) for seed in range(len(micro_ap)))
+    rest = {"macro_ap": 0.5, "frame_ap": frame_ap, "psds1": 0.0, "psds2": 0.0}
+    return SCRIPT["Trained"](name, runs, tuple({"micro_ap": value, **rest} for value in micro_ap), shift_loss)
+
+
+def test_a_line_has_means_and_deviations_over_the_seeds() -> None:
+    *_, line = SCRIPT["table"]([trained("crnn", 0.4, 0.5, shift_loss=(0.01, 0.03))])
+    assert line == (
+        "| crnn (width 0.25) | 0.450 ± 0.071 | 0.500 ± 0.000 | 0.100 ± 0.000 | 0.000 ± 0.000 | 0.000 ± 0.000"
+        " | 2.0% ± 1.4% | 1,234,567 | 0.0872 | 12 | 1.5 | 0, 1 |"
+    )
+
+
+def test_one_seed_has_no_deviation_and_no_shift_is_a_dash() -> None:
+    *_, line = SCRIPT["table"]([trained("crnn", 0.4)])
+    assert line.startswith("| crnn (width 0.25) | 0.400 | 0.500 | 0.100 | 0.000 | 0.000 | - |")
+
+
+@pytest.mark.parametrize(
+    ("order", "verdict"),
+    [(PAPER, "as in the paper"), ([*PAPER[1:], "gap"], "not the paper's order")],
+)
+def test_the_papers_order_is_checked(order: list[str], verdict: str) -> None:
+    lines = SCRIPT["claims"]([trained(name, 0.1 + place / 10) for place, name in enumerate(order)])
+    assert lines == [f"- By micro-AP: {' < '.join(order)}: {verdict}."]
+
+
+def test_crnn_is_compared_with_the_best_of_each_metric() -> None:
+    each = [trained("gap", 0.2, frame_ap=0.2), trained("2ap", 0.4), trained("crnn", 0.5, frame_ap=0.3)]
+    each.append(trained("crnn,ema=0", 0.9))
+    assert SCRIPT["claims"](each) == [
+        "- Not trained at this size, so that the paper's order is not tested: gmp, gwrp, atrous-ap, 2ap-aux.",
+        "- micro-AP of crnn: +25% against the best published system, 2ap.",
+        "- frame AP of crnn: +50% against the best published system, gap.",
+    ]
