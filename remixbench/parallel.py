@@ -2,19 +2,50 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from remixbench.errors import InputError, RemixbenchError
+
+WATCH_EVERY_S = 0.5
+"""Seconds between two checks of a worker process for whether the main process is still there."""
 
 
 def check_jobs(jobs: int) -> None:
     """Refuse a number of processes that means nothing."""
     if jobs == 0:
         raise InputError("--jobs 0: expected a number of processes, or -1 for one per core")
+
+
+def _run_task(owner: int | None, function: Callable[..., Any], task: tuple[Any, ...]) -> Any:
+    """Run a task in a worker process of the process `owner`, or in this one (None)."""
+    if owner is not None:
+        _end_with(owner)
+    return function(*task)
+
+
+@cache
+def _end_with(owner: int) -> None:
+    """Let this worker process end soon after its owner has, however that ended; joblib lets it wait for minutes.
+
+    A thread compares the parent's id, which is portable; Linux's PR_SET_PDEATHSIG would follow the thread that started
+    the worker, not the process.
+    """
+
+    def watch() -> None:
+        while os.getppid() == owner:
+            time.sleep(WATCH_EVERY_S)
+        os._exit(1)
+
+    if os.getppid() == owner:  # it is not where another process starts the workers
+        threading.Thread(target=watch, name="parent watch", daemon=True).start()
 
 
 @dataclass(frozen=True)
@@ -34,9 +65,12 @@ class Workers:
             return
         jobs = min(joblib.effective_n_jobs(self.jobs), count)
         # set here too for threads and for a single job, where tasks share this process
+        owner = os.getpid() if self.backend == "loky" and jobs > 1 else None
         with threadpool_limits(1, "blas"), self._configured(jobs):
             try:
-                yield from joblib.Parallel(return_as="generator")(joblib.delayed(function)(*task) for task in tasks)
+                yield from joblib.Parallel(return_as="generator")(
+                    joblib.delayed(_run_task)(owner, function, task) for task in tasks
+                )
             except BrokenExecutor:
                 raise RemixbenchError(
                     "a worker process was killed, perhaps for want of memory; nothing already made is harmed, run the"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import warnings
 from importlib import import_module
 from pathlib import Path
 
@@ -85,8 +87,20 @@ def group(ctx: click.Context, workspace: Path, verbose: bool, quiet: bool) -> No
     ctx.obj = Settings(workspace, verbose, quiet)
 
 
+class Terminated(BaseException):
+    """SIGTERM was received. Like an interrupt it unwinds the stack, so that files and locks are left in order."""
+
+
+def _terminate(number: int, _: object) -> None:
+    signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
+    raise Terminated
+
+
 def main(args: list[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 could not be done, 2 bad usage or input, 130 interrupted."""
+    """Run the command line and exit: 0 done, 1 could not be done, 2 bad usage or input, 130 or 143 interrupted."""
+    signal.signal(signal.SIGTERM, _terminate)
+    # joblib's remark on an interrupt, of which one line of ours is enough
+    warnings.filterwarnings("ignore", r"\d+ tasks which were still being processed", UserWarning)
     sys.exit(run(sys.argv[1:] if args is None else args))
 
 
@@ -107,6 +121,8 @@ def run(args: list[str]) -> int:
     except RemixbenchError as error:
         _traceback_if_verbose(args)
         return _fail(str(error), error.exit_status)
+    except Terminated:
+        return _fail("terminated; rerun to resume", 143)
     except (KeyboardInterrupt, click.Abort):
         return _fail("interrupted; rerun to resume", 130)
     except BrokenPipeError:

@@ -1,0 +1,55 @@
+"""Processes that are ended from outside: one line, no worker left behind, nothing half-written."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import tiny
+
+SLEEPING = """
+import sys, time
+from remixbench.parallel import Workers
+
+def sleep(number):
+    print(number, flush=True)
+    time.sleep(600)
+
+list(Workers(2).run(sleep, [(k,) for k in range(2)], 2))
+"""
+
+
+@pytest.mark.parametrize(("number", "status", "word"), [(15, 143, "terminated"), (2, 130, "interrupted")])
+def test_a_signal_ends_make_with_one_line_and_all_its_workers(
+    corpus: Path, tmp_path: Path, number: int, status: int, word: str
+) -> None:
+    recipe = tiny.write_recipe(tmp_path, tiny.changed(tiny.RECIPE, plan__clips_per_fold=400))
+    command = [sys.executable, "-m", "remixbench", "--workspace", str(tmp_path), "-q", "make", "--recipe", str(recipe)]
+    process = subprocess.Popen(
+        [*command, "--sources", str(corpus), "--jobs", "2"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    records = tmp_path / "datasets" / "tiny" / ".work" / "records"
+    while process.poll() is None and not (records.is_dir() and any(records.rglob("*.json"))):
+        time.sleep(0.02)
+    process.send_signal(number)
+    output, error = process.communicate(timeout=300)  # ends when the last worker has closed them
+    assert process.returncode == status
+    assert output == ""
+    assert error.strip() == f"remixbench: {word}; rerun to resume"
+    assert not (tmp_path / "datasets" / "tiny" / "dataset.json").exists()
+
+
+def test_workers_end_with_a_main_process_that_was_killed(tmp_path: Path) -> None:
+    script = tmp_path / "sleeping.py"
+    script.write_text(SLEEPING)
+    process = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert sorted(process.stdout.readline() for _ in range(2)) == ["0\n", "1\n"]
+    process.send_signal(signal.SIGKILL)
+    # the workers sleep for 600 s and hold the other end; the bound is generous for busy machines
+    process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL
