@@ -53,7 +53,7 @@ from remixbench.training.audio import read_audio as read_any_audio
 from remixbench.training.export import read_model
 from remixbench.training.storage import read_checkpoint, read_run, write_checkpoint
 
-LIMIT = 10.0
+LIMIT = 30.0
 """Seconds that one small file may take."""
 
 

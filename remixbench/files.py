@@ -99,6 +99,20 @@ def read_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
         raise InputError(f"{path}: not readable ({error.strerror})") from None
 
 
+def check_name(path: Path) -> None:
+    """Check that a file's name is text, as tables and JSON need it.
+
+    Raises
+    ------
+    InputError
+        If its bytes are not UTF-8.
+    """
+    try:
+        path.name.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{str(path)!a}: its name is not UTF-8, which tables cannot hold; rename it") from None
+
+
 def check_regular(path: Path, max_bytes: int | None = None) -> None:
     """Check that a path is a regular file (links are followed) of at most `max_bytes`, if given.
 

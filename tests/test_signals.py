@@ -30,8 +30,9 @@ def test_a_signal_ends_make_with_one_line_and_all_its_workers(
     recipe = tiny.write_recipe(tmp_path, tiny.changed(tiny.RECIPE, plan__clips_per_fold=400))
     command = [sys.executable, "-m", "remixbench", "--workspace", str(tmp_path), "-q", "make", "--recipe", str(recipe)]
     process = subprocess.Popen(
-        [*command, "--sources", str(corpus), "--jobs", "2"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+        [*command, "--sources", str(corpus), "--jobs", "2"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a background job ignores it
+    )  # fmt: skip
     records = tmp_path / "datasets" / "tiny" / ".work" / "records"
     while process.poll() is None and not (records.is_dir() and any(records.rglob("*.json"))):
         time.sleep(0.02)

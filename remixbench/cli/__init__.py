@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 import warnings
@@ -99,8 +100,11 @@ def _terminate(number: int, _: object) -> None:
 def main(args: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 could not be done, 2 bad usage or input, 130 or 143 interrupted."""
     signal.signal(signal.SIGTERM, _terminate)
-    # joblib's remark on an interrupt, of which one line of ours is enough
-    warnings.filterwarnings("ignore", r"\d+ tasks which were still being processed", UserWarning)
+    for stream in (sys.stdout, sys.stderr):  # an encoding may lack a character, a file name may not be UTF-8
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    # what joblib says of an interrupt, for which one line of ours is enough
+    warnings.filterwarnings("ignore", r"\d+ tasks ", UserWarning)
     sys.exit(run(sys.argv[1:] if args is None else args))
 
 
@@ -132,6 +136,12 @@ def run(args: list[str]) -> int:
         _traceback_if_verbose(args)
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{error.strerror or error}; nothing already made is harmed, run the command again", 1)
+    except UnicodeEncodeError as error:
+        _traceback_if_verbose(args)
+        return _fail(f"{error.object[:200]!a}: a name that is not UTF-8, which no file of ours can hold; rename it", 2)
+    except MemoryError as error:
+        _traceback_if_verbose(args)
+        return _fail(f"not enough memory ({error or 'no size is known'}); nothing already made is harmed", 1)
     except Exception as error:
         _traceback_if_verbose(args)
         what = f"{type(error).__name__}: {error}"

@@ -17,6 +17,7 @@ from typing import Protocol
 
 import numpy as np
 
+from remixbench.dataset.features import FRAMES_AT_ONCE
 from remixbench.dataset.manifest import ExcerptKey
 from remixbench.dataset.mix import Signal, level_of, loudest_window, resample
 from remixbench.errors import InputError
@@ -25,6 +26,8 @@ from remixbench.recipe import Recipe
 from remixbench.sources.catalogue import Reader
 
 RECORDINGS_PER_BLOCK = 32
+MAX_BYTES = 16 << 30
+"""The most memory that making a clip, or a block of excerpts, may take."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,29 @@ def require_unchanged(kind: str, file: str, digest: str, expected: str | None) -
 def longest_excerpt(recipe: Recipe) -> int:
     """Return the room for an excerpt in samples: one more than the longest, since both its ends are truncated."""
     return math.ceil(recipe.plan.max_event * recipe.mix.sample_rate) + 1
+
+
+def check_memory(recipe: Recipe) -> None:
+    """Refuse a recipe whose clips, or blocks of excerpts, no machine has the memory for.
+
+    Raises
+    ------
+    InputError
+        Saying how much they need, before any of it is allocated.
+    """
+    samples, features = recipe.mix.samples, recipe.features
+    spectrum = min(recipe.frames, FRAMES_AT_ONCE) * (features.n_fft // 2 + 1) * 16
+    clip = 64 * samples + spectrum + 4 * recipe.frames * features.n_mels  # stems of float64 and their sums
+    excerpts = 8 * RECORDINGS_PER_BLOCK * longest_excerpt(recipe)
+    for need, what, keys in (
+        (clip, "a clip", "mix.duration, mix.sample_rate or features.n_mels, or raise features.hop_length"),
+        (excerpts, f"{RECORDINGS_PER_BLOCK} excerpts of events", "plan.max_event or mix.sample_rate"),
+    ):
+        if need > MAX_BYTES:
+            raise InputError(
+                f"recipe '{recipe.name}': {what} would need {need / 2**30:,.0f} GiB of memory, expected at most"
+                f" {MAX_BYTES / 2**30:.0f} GiB; lower {keys}"
+            )
 
 
 def prepare(recipe: Recipe, reader: Reader, file: str, fixed: float | None) -> tuple[Excerpt, Signal]:

@@ -12,10 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from remixbench.errors import InputError
 from remixbench.files import read_json, sha256, write_json
 from remixbench.recipe import Decibels, Recipe, first_problem
+from remixbench.sources.catalogue import MAX_LABEL, is_label
 
 FORMAT = 2
-NAME = re.compile(r"[^/\\\x00-\x1f\x7f]{1,100}")
-LABEL = re.compile(r"[^,\x00-\x1f\x7f]{1,200}")
+NAME = re.compile(r"[^/\\\x00-\x1f\x7f\ud800-\udfff]{1,100}")
 LABEL_FILES = ("labels/strong.tsv", "labels/weak.tsv", "labels/durations.tsv", "labels/levels.csv")
 FILES = (
     *LABEL_FILES, "ATTRIBUTION.csv", "recordings.csv", "digests.csv", "logmel_digests.csv", "stems_digests.csv"
@@ -25,6 +25,19 @@ FILES = (
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 AudioFormat = Literal["wav", "flac"]
 StemKind = Literal["sum", "events"]
+
+
+def check_dataset_name(name: str) -> str:
+    """Return the name of a data set, which is that of its folder.
+
+    Raises
+    ------
+    ValueError
+        If it is not 1 to 100 characters that can be written and are no separators.
+    """
+    if not NAME.fullmatch(name) or name in (".", ".."):
+        raise ValueError("expected the name of a folder, of 1 to 100 characters")
+    return name
 
 
 class DatasetInfo(BaseModel):
@@ -64,15 +77,15 @@ class DatasetInfo(BaseModel):
     @field_validator("name")
     @classmethod
     def _name_is_a_folder(cls, value: str) -> str:
-        if not NAME.fullmatch(value) or value in (".", ".."):
-            raise ValueError("expected the name of a folder, of 1 to 100 characters")
-        return value
+        return check_dataset_name(value)
 
     @field_validator("classes")
     @classmethod
     def _labels_are_sorted(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if list(value) != sorted(set(value)) or not all(map(LABEL.fullmatch, value)):
-            raise ValueError("expected labels of 1 to 200 characters without commas, sorted, each once")
+        if list(value) != sorted(set(value)) or not all(map(is_label, value)):
+            raise ValueError(
+                f"expected labels of 1 to {MAX_LABEL} printable characters without commas, sorted, each once"
+            )
         return value
 
     @field_validator("snrs", "features", "stems")
@@ -114,7 +127,7 @@ def read_info(folder: Path) -> DatasetInfo:
     except (ValidationError, ValueError) as error:
         problem = first_problem(error, DatasetInfo) if isinstance(error, ValidationError) else str(error)
         raise InputError(f"{file}: {problem}; restore the file, or make the data set again") from None
-    if digest != _digest(content):
+    if digest != info_digest(content):
         raise InputError(
             f"{file}: was edited since it was written (its keys do not fit its 'digest'); restore the file, or make the"
             " data set again"
@@ -125,10 +138,10 @@ def read_info(folder: Path) -> DatasetInfo:
 def write_info(folder: Path, info: DatasetInfo) -> None:
     """Write dataset.json, with a digest over its own keys."""
     content = info.model_dump(mode="json")
-    write_json(folder / "dataset.json", content | {"digest": _digest(content)})
+    write_json(folder / "dataset.json", content | {"digest": info_digest(content)})
 
 
-def _digest(content: dict[str, Any]) -> str:
+def info_digest(content: dict[str, Any]) -> str:
     """Return the digest of the keys but for the times, so that data sets of the same content have the same."""
     timeless = {key: value for key, value in content.items() if key not in ("created", "made")}
     return sha256(json.dumps(timeless, sort_keys=True).encode())

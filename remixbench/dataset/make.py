@@ -7,13 +7,14 @@ from pathlib import Path
 
 from remixbench.dataset.checkpoint import CLIPS_PER_BLOCK, Checkpoint, block_count, waiting_lock
 from remixbench.dataset.dataset import Dataset, as_tuple, snr_folder
-from remixbench.dataset.excerpts import RECORDINGS_PER_BLOCK, make_block
+from remixbench.dataset.excerpts import RECORDINGS_PER_BLOCK, check_memory, make_block
 from remixbench.dataset.finalize import finalize, publish, read_recordings
-from remixbench.dataset.info import AudioFormat, StemKind
+from remixbench.dataset.info import AudioFormat, StemKind, check_dataset_name
 from remixbench.dataset.inputs import check_options, parse_snrs, resolve_inputs
 from remixbench.dataset.manifest import Manifest, write_manifest
 from remixbench.dataset.render import RenderJob, render_block
 from remixbench.dataset.spec import DatasetSpec, Target, logmel_file, missing_blocks, read_existing
+from remixbench.errors import InputError
 from remixbench.files import exclusive_lock
 from remixbench.parallel import Workers
 from remixbench.progress import Progress, reporter
@@ -80,6 +81,11 @@ def make(
     folder = Path(out) if out is not None else workspace / "datasets" / inputs.recipe.name
     kind: StemKind | None = "sum" if stems is True else stems or None
     target = Target(folder.resolve(), inputs.recipe, audio_format, kind, features)
+    try:
+        check_dataset_name(target.folder.name)
+    except ValueError as error:
+        raise InputError(f"--out {folder}: {error}") from None
+    check_memory(inputs.recipe)
     spec = DatasetSpec(target, inputs.manifest, inputs.scenes, inputs.events, inputs.not_comparable)
     snrs = given or parse_snrs(inputs.recipe.mix.nominal_snrs)
     checkpoint = Checkpoint(target.folder / ".work")

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from remixbench.errors import InputError
-from remixbench.files import check_regular, content_digest, read_json, sha256, write_json
+from remixbench.files import check_name, check_regular, content_digest, read_json, sha256, write_json
 from remixbench.scoring.metrics import METRICS
 
 METRICS_FILE = "metrics.json"
@@ -290,6 +290,7 @@ def digests_of(paths: Sequence[Path]) -> dict[str, str]:
             if file.name in files:
                 raise InputError(f"{file}: two files of that name are given; give each once")
             try:
+                check_name(file)
                 check_regular(file)
                 with file.open("rb") as stream:
                     files[file.name] = hashlib.file_digest(stream, "sha256").hexdigest()

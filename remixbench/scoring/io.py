@@ -380,6 +380,10 @@ def stack_frame_tables(
         grid = _grid(place, values)
         if row == 0:
             edges = grid
+            if len(grid) - 1 > MAX_FRAME_RATE * float(reference.durations.max()):
+                raise InputError(
+                    f"{place}: has {len(grid) - 1:,} frames, expected at most {MAX_FRAME_RATE} per second; average them"
+                )
             scores = np.empty((len(names), len(grid) - 1, len(columns)), np.float32)
         elif len(grid) != len(edges) or (grid != edges).any():
             raise InputError(

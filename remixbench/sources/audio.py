@@ -5,6 +5,7 @@ from __future__ import annotations
 import wave
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +13,13 @@ from numpy.typing import NDArray
 from remixbench.errors import InputError
 from remixbench.files import check_regular
 
+if TYPE_CHECKING:
+    import soundfile
+
 MAX_BYTES = 4 << 30
 """The largest recording that is read, in bytes when decoded as float64: 6 hours at 24 kHz, mono."""
+SAMPLE_RATES = (1000, 1_000_000)
+"""The lowest and the highest sample rate of a recording, in Hz."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,27 @@ def read_audio(path: Path) -> tuple[NDArray[np.float64], int]:
     if len(samples) == 0:
         raise InputError(f"{path}: holds no samples; fetch it again or leave it out of the table")
     return samples, rate
+
+
+def check_header(path: Path, file: soundfile.SoundFile) -> None:
+    """Check what libsndfile says of a recording that it opened, before any sample is read.
+
+    Raises
+    ------
+    InputError
+        If the file is truncated, too large to be decoded, or of a sample rate that no recording has.
+    """
+    if "(should be" in file.extra_info and file.format in ("WAV", "WAVEX", "RF64", "W64", "AIFF"):
+        raise InputError(f"{path}: truncated, its header promises more than the file holds; fetch it again")
+    check_rate(path, file.samplerate)
+    _check_memory(path, file.frames, file.channels)
+
+
+def check_rate(path: Path, rate: int) -> None:
+    """Refuse a sample rate that no recording has; resampling from it could need any amount of memory."""
+    low, high = SAMPLE_RATES
+    if not low <= rate <= high:
+        raise InputError(f"{path}: has a sample rate of {rate:,} Hz, expected {low:,} to {high:,}; is it broken?")
 
 
 def _check_memory(path: Path, frames: int, channels: int) -> None:
@@ -78,6 +105,7 @@ def _read_pcm_wav(path: Path) -> tuple[NDArray[np.float64], int] | None:
             )  # fmt: skip
             if width not in (2, 3):
                 return None
+            check_rate(path, rate)
             _check_memory(path, frames, channels)
             data = file.readframes(frames)
     except (wave.Error, EOFError, OSError):
@@ -99,9 +127,7 @@ def _read_any(path: Path) -> tuple[NDArray[np.float64], int]:
 
     try:
         with soundfile.SoundFile(path) as file:
-            if "(should be" in file.extra_info and path.suffix.lower() == ".wav":
-                raise InputError(f"{path}: truncated, its header promises more than the file holds; fetch it again")
-            _check_memory(path, file.frames, file.channels)
+            check_header(path, file)
             samples = file.read(dtype="float64", always_2d=True)
             rate, frames = file.samplerate, file.frames
     except soundfile.LibsndfileError as error:

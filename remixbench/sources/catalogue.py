@@ -20,6 +20,8 @@ from remixbench.tables import Table, read_table
 if TYPE_CHECKING:
     import pandas as pd
 
+MAX_LABEL = 200
+"""The largest number of characters of a label."""
 SCENE_COLUMNS = ("file", "label", "location")
 EVENT_COLUMNS = ("file", "label", "verified", "origin", "licence", "url")
 
@@ -117,6 +119,11 @@ def read_catalogue_table(path: Path, columns: tuple[str, ...], separator: str) -
     return table
 
 
+def is_label(text: str) -> bool:
+    """Say whether label files and records can hold a label: printable, no comma, no blank at an end, not too long."""
+    return 1 <= len(text) <= MAX_LABEL and text.isprintable() and "," not in text and text == text.strip()
+
+
 def checked_label(where: str, label: str) -> str:
     """Return a label of an event if label files can hold it, which join labels by commas in columns by tabs.
 
@@ -125,7 +132,11 @@ def checked_label(where: str, label: str) -> str:
     InputError
         If they cannot.
     """
-    if "," in label or any(ord(c) < 32 for c in label) or label != label.strip():
+    if len(label) > MAX_LABEL:
+        raise InputError(
+            f"{where}: label {label[:20]!r}... has {len(label)} characters, expected at most {MAX_LABEL}; shorten it"
+        )
+    if not is_label(label):
         raise InputError(
             f"{where}: label {label!r} has a comma, a tab or a blank at an end, which label files cannot hold"
         )

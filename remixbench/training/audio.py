@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from remixbench.errors import InputError
+from remixbench.sources.audio import check_header
 
 BLOCK = 1 << 20
 """Samples a channel read at once, so that a long recording of many channels is never held whole."""
@@ -23,7 +24,7 @@ def read_audio(path: Path) -> tuple[NDArray[np.float32], int]:
     Raises
     ------
     InputError
-        If there is no such file, it is no audio, or it has no samples.
+        If there is no such file, it is no audio, truncated or too large, or it has no samples.
     """
     import soundfile
 
@@ -32,7 +33,8 @@ def read_audio(path: Path) -> tuple[NDArray[np.float32], int]:
         raise InputError(f"{path}: {what}")
     try:
         with soundfile.SoundFile(path) as file:
-            rate = int(file.samplerate)
+            check_header(path, file)
+            rate, frames = int(file.samplerate), file.frames
             blocks = []
             while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
                 blocks.append(block.mean(axis=1, dtype=np.float32))
@@ -40,7 +42,10 @@ def read_audio(path: Path) -> tuple[NDArray[np.float32], int]:
         raise InputError(f"{path}: not readable as audio ({error}); convert it to WAV or FLAC") from None
     if not blocks:
         raise InputError(f"{path}: holds no samples; leave it out")
-    return np.concatenate(blocks), rate
+    samples = np.concatenate(blocks)
+    if len(samples) < frames:
+        raise InputError(f"{path}: truncated, {len(samples)} of {frames} samples could be read; restore it")
+    return samples, rate
 
 
 def prepare(audio: NDArray[np.floating], rate: int, wanted: int, origin: str) -> NDArray[np.float32]:

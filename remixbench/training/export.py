@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from remixbench.errors import InputError
-from remixbench.files import atomic_path
+from remixbench.files import write_bytes
 from remixbench.recipe import Features, Mix
 from remixbench.systems.building import build_empty
 from remixbench.training.data import Standardisation
@@ -83,30 +83,28 @@ def write_model(
     frame_thresholds: NDArray[np.float32],
 ) -> None:
     """Write a model, whole or not at all."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     tensors = {NETWORK + name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()}
     extra = {MEAN: standardisation.mean, STD: standardisation.std}
     extra |= {TAG_THRESHOLDS: tag_thresholds, FRAME_THRESHOLDS: frame_thresholds}
     tensors |= {name: torch.from_numpy(np.ascontiguousarray(array, np.float32)) for name, array in extra.items()}
     metadata = {name: json.dumps(value) for name, value in vars(config).items()}
-    with atomic_path(path) as beside:
-        save_file(tensors, beside, metadata)
-        _sort_metadata(beside)
+    # written by ourselves, so that a full disk is an OSError that says so
+    write_bytes(path, _sort_metadata(save(tensors, metadata)))
 
 
-def _sort_metadata(path: Path) -> None:
-    """Put the metadata of a safetensors file in order; the library writes them in another one each time.
+def _sort_metadata(data: bytes) -> bytes:
+    """Return a safetensors file with its metadata in order; the library writes them in another one each time.
 
     So the same training gives the same bytes. The header, JSON, is padded with blanks to a multiple of 8 bytes.
     """
-    data = path.read_bytes()
     end = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:end])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
-    path.write_bytes(len(text).to_bytes(8, "little") + text + data[end:])
+    return len(text).to_bytes(8, "little") + text + data[end:]
 
 
 def read_model(path: Path) -> TrainedModel:

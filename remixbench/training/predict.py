@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from remixbench.errors import InputError
-from remixbench.files import write_bytes
+from remixbench.files import check_name, write_bytes
 from remixbench.progress import Progress, reporter
 from remixbench.tables import format_table
 from remixbench.training.audio import read_audio
@@ -123,8 +123,10 @@ def file_names(paths: Sequence[Path]) -> list[str]:
     Raises
     ------
     InputError
-        If a file is given twice.
+        If a file is given twice, or its name is not UTF-8.
     """
+    for path in paths:
+        check_name(path)
     twice = [str(path) for path, times in Counter(paths).items() if times > 1]
     if twice:
         raise InputError(f"{min(twice)}: given twice; leave one")

@@ -270,8 +270,10 @@ def _entry(archive: zipfile.ZipFile, name: str) -> Any:
 
 def write_checkpoint(folder: Path, digest: str, state: dict[str, Any]) -> None:
     """Write what a training needs to resume."""
+    saved = io.BytesIO()  # torch does not say so when a disk is full
+    torch.save({"digest": digest, **state}, saved)
     with atomic_path(folder / CHECKPOINT) as beside, beside.open("wb") as file:
-        torch.save({"digest": digest, **state}, file)
+        file.write(saved.getbuffer())
         file.flush()
         os.fsync(file.fileno())  # the one before is gone as soon as this one has its name
 

@@ -1,0 +1,159 @@
+"""Full disks, odd names and encodings, and sizes that no machine has: one line each, nothing half-written."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import tiny
+from fake_dataset import fake_dataset
+from fake_runs import fake_run, tags_text
+
+from remixbench.cli import run
+from remixbench.dataset.make import make
+from remixbench.errors import InputError
+from remixbench.leaderboard.score import score
+from remixbench.recipe import parse_recipe
+from remixbench.sources.audio import read_audio
+from remixbench.sources.catalogue import checked_label
+from remixbench.training.audio import read_audio as read_any_audio
+
+ODD = os.fsdecode(b"caf\xe9.csv")  # Latin-1, not UTF-8
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Let no file grow beyond `size` bytes: what a full disk does to a writer, with another errno."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_is_named_when_a_checkpoint_is_written(tmp_path: Path) -> None:
+    import torch
+
+    from remixbench.training.storage import read_checkpoint, write_checkpoint
+
+    write_checkpoint(tmp_path, "0", {"epoch": 1})
+    with largest_file(10_000), pytest.raises(OSError, match="File too large") as caught:
+        write_checkpoint(tmp_path, "0", {"weights": torch.zeros(100_000)})
+    assert caught.value.errno == errno.EFBIG
+    assert read_checkpoint(tmp_path, "0") == {"digest": "0", "epoch": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+def test_a_full_disk_is_named_when_a_model_is_written(tmp_path: Path) -> None:
+    import torch
+
+    from remixbench.training.data import Standardisation
+    from remixbench.training.export import ModelConfig, write_model
+
+    level, even = np.zeros(8, np.float32), np.full(2, 0.5, np.float32)
+    config = ModelConfig(
+        system="gap", options={}, width=1.0, classes=("a", "b"), frames=9, n_mels=8, recipe={}, digest="0"
+    )
+    with largest_file(10_000), pytest.raises(OSError, match="File too large") as caught:
+        write_model(
+            tmp_path / "m.safetensors",
+            config,
+            {"w": torch.zeros(9999)},
+            Standardisation(level, level + 1),
+            even,
+            1 - even,
+        )
+    assert caught.value.errno == errno.EFBIG
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_an_output_encoding_may_lack_a_character(tmp_path: Path, encoding: str) -> None:
+    dataset = fake_dataset(tmp_path)
+    fake_run(tmp_path, dataset)
+    (tmp_path / "mine.csv").write_text(tags_text(dataset, 4, noise=0.1, seed=0))
+    command = [sys.executable, "-m", "remixbench", "--workspace", str(tmp_path), "score", "--bootstrap", "20"]
+    for arguments in (["--format", "md"], [str(tmp_path / "mine.csv"), "--name", "Ж–", "--snr", "0", "--fold", "4"]):
+        done = subprocess.run(
+            [*command, *arguments],
+            env={**os.environ, "PYTHONIOENCODING": encoding, "COLUMNS": "200"},
+            capture_output=True,
+            check=False,
+        )
+        assert (done.returncode, b"Error" in done.stderr) == (0, False)
+        assert b"gap" in done.stdout
+
+
+def test_a_file_name_that_is_not_utf8_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dataset = fake_dataset(tmp_path)
+    (tmp_path / ODD).write_text(tags_text(dataset, 4, noise=0.1, seed=0))
+    with pytest.raises(InputError, match=r"caf\\udce9.csv': its name is not UTF-8, which tables cannot hold; rename"):
+        score(tmp_path / ODD, workspace=tmp_path, name="mine", snr=0, fold=4, bootstrap=0)
+    out = tmp_path / os.fsdecode(b"caf\xe9")
+    assert run(["--workspace", str(tmp_path), "make", "--recipe", "mini", "--out", str(out)]) == 2
+    assert "expected the name of a folder, of 1 to 100 characters" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_long_label_is_refused_where_it_is_read() -> None:
+    assert checked_label("t.csv, line 2", "x" * 200) == "x" * 200
+    with pytest.raises(InputError, match=r"t.csv, line 2: label 'xxx.*'... has 5000 characters, expected at most 200"):
+        checked_label("t.csv, line 2", "x" * 5000)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"plan__max_event": 3600, "mix__sample_rate": 192000, "mix__duration": 300},
+            "32 excerpts of events would need 165 GiB of memory, expected at most 16 GiB; lower plan.max_event",
+        ),
+        (
+            {"mix__sample_rate": 192000, "mix__duration": 3600, "features__hop_length": 1, "features__n_mels": 512},
+            "a clip would need 1,360 GiB of memory, expected at most 16 GiB; lower mix.duration",
+        ),
+    ],
+)
+def test_a_recipe_that_no_machine_has_memory_for_is_refused(
+    corpus: Path, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    recipe = parse_recipe(tiny.changed(tiny.RECIPE, **changes), "big")
+    with pytest.raises(InputError, match=message):
+        make(recipe=recipe, sources=corpus, workspace=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_levels_beyond_100_db_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--workspace", str(tmp_path), "make", "--recipe", "mini", "--snr", "1e308"]) == 2
+    assert "'1e308' is not an SNR in dB" in capsys.readouterr().err
+    with pytest.raises(InputError, match=r"plan.snr_spread.1: found 1e\+308; input should be less"):
+        parse_recipe(tiny.changed(tiny.STRICT, plan__snr_spread=[0, 1e308]), "loud")
+
+
+@pytest.mark.parametrize("suffix", ["wav", "aiff", "mp3"])
+def test_truncated_audio_is_refused_by_predict_as_by_make(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 16000), 16000)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    for read in (read_any_audio, read_audio):
+        with pytest.raises(InputError, match=rf"a.{suffix}: truncated, "):
+            read(path)
+
+
+@pytest.mark.parametrize("rate", [1, 2_000_000_000])
+def test_a_sample_rate_that_no_recording_has_is_refused(tmp_path: Path, rate: int) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(100), rate)
+    for read in (read_any_audio, read_audio):
+        with pytest.raises(InputError, match=rf"a.wav: has a sample rate of {rate:,} Hz, expected 1,000 to 1,000,000"):
+            read(tmp_path / "a.wav")
