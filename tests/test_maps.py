@@ -154,7 +154,9 @@ def test_third_party_maps_in_any_order_and_as_floats(workspace: Path) -> None:
     )
     ours = scored(workspace)
     theirs = scored(workspace, workspace / "maps.npz", name="Lab X", snr=20, fold=4)
-    assert {n for n in theirs.metrics if n != "mask_f1_macro"} == {"mask_f1", "mask_ap", "mask_auc"}
+    assert {n for n in theirs.metrics if n != "mask_f1_macro"} == {
+        "mask_f1", "mask_ap", "mask_auc", "sdr", "sdr_improvement", "si_sdr_improvement",
+    }  # fmt: skip
     assert all(theirs.metrics[name] == ours.metrics[name] for name in theirs.metrics)
     with pytest.raises(InputError, match=r"maps need stems, which .*mini lacks at 0 dB; `remixbench make --stems`"):
         scored(workspace, workspace / "maps.npz", name="Lab X", snr=0, fold=4)
@@ -239,7 +241,9 @@ def test_maps_are_written_some_at_a_time_the_same_bytes_each_time(tmp_path: Path
     maps = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     active_bins, weak = np.arange(10).reshape(5, 2), np.array([[True, False]] * 5)
     for name, sizes in (("a", (5,)), ("b", (2, 0, 3))):
-        with writing_maps(tmp_path / name, list("vwxyz"), ["Bark", "Bell"], weak, 7, 3) as write:
+        with writing_maps(
+            tmp_path / name, list("vwxyz"), ["Bark", "Bell"], np.ones(2, np.float32), weak, 7, 3
+        ) as write:
             for part in (slice(sum(sizes[:i]), sum(sizes[: i + 1])) for i in range(len(sizes))):
                 write(maps[part], active_bins[part])
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()

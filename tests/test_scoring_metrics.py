@@ -6,6 +6,7 @@ import pytest
 from remixbench.errors import InputError
 from remixbench.scoring import Masks, Predictions, event_table, make_reference, score_predictions
 from remixbench.scoring.metrics import METRICS, find_metric, metrics_shown, paired_metrics
+from remixbench.scoring.separation import Separation
 
 
 def everything():
@@ -18,7 +19,8 @@ def everything():
     clip, label = np.nonzero(reference.weak)
     maps = rng.integers(0, 256, (3, 10, 4)).astype(np.uint8)
     masks = Masks(clip, label, maps, maps > 100, np.full((3, 2), 20))
-    return score_predictions(reference, predictions, masks=masks, bootstrap=20)
+    separation = Separation(clip, label, *rng.normal(size=(3, 3)), rng.normal(size=3))
+    return score_predictions(reference, predictions, masks=masks, separation=separation, bootstrap=20)
 
 
 def test_every_metric_is_computed_and_every_computed_one_is_registered():

@@ -9,7 +9,16 @@ import pytest
 from test_scoring_oracles import PYTHON, ROOT
 
 from remixbench.errors import InputError
-from remixbench.scoring import ca_sdr_improvement, sdr, sdr_improvement, si_sdr, si_sdr_improvement
+from remixbench.scoring import (
+    ca_sdr_improvement,
+    event_table,
+    make_reference,
+    sdr,
+    sdr_improvement,
+    si_sdr,
+    si_sdr_improvement,
+)
+from remixbench.scoring.separation import Separation, separation_metrics
 
 EVENT = np.array([3.0, 0.0, 4.0, 0.0])  # energy 25
 OTHER = np.array([0.0, 5.0, 0.0, 0.0])  # energy 25, orthogonal
@@ -66,6 +75,18 @@ def test_class_aware_improvement_takes_silence_for_absence():
         20
     )
     assert ca_sdr_improvement({"Bell": SILENCE}, {"Bell": EVENT}, mixture) == 0  # a false class
+
+
+def test_means_are_over_events_and_leave_out_silent_references():
+    table = event_table([0, 0, 1], [0, 1, 0], [0.0, 1.0, 0.0], [1.0, 2.0, 1.0])
+    reference = make_reference(["a.wav", "b.wav", "c.wav"], ["dog", "door"], table, 5.0)
+    values = np.array([2.0, math.nan, 5.0])
+    separation = Separation(table.clip, table.label, values, values, values, np.array([1.0, 3.0, math.nan]))
+    weights = np.array([[1, 3], [1, 1], [1, 1]], float)
+    found = separation_metrics(reference, separation, weights)
+    assert found.overall["sdr"].tolist() == [3.5, (3 * 2 + 5) / 4]
+    assert found.overall["ca_sdr_improvement"].tolist() == [2, (3 * 1 + 3) / 4]
+    np.testing.assert_array_equal(found.per_class["sdr"], [[3.5, 2.75], [math.nan, math.nan]])
 
 
 def test_signals_of_two_lengths_and_nan_are_refused():

@@ -17,7 +17,7 @@ import numpy as np
 from remixbench import __version__
 from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.masks import active_frames, class_masks, ideal_binary_mask
-from remixbench.dataset.mix import Stems
+from remixbench.dataset.mix import FULL_SCALE, Stems
 from remixbench.errors import InputError
 from remixbench.leaderboard.probe_records import ProbePredictions, probes_scored, score_probes
 from remixbench.leaderboard.record import (
@@ -28,6 +28,7 @@ from remixbench.leaderboard.record import (
     Record,
     SystemInfo,
     files_digest,
+    has_waveforms,
     pack,
     read_record,
     write_record,
@@ -44,6 +45,7 @@ from remixbench.scoring import (
 )
 from remixbench.scoring.io_maps import MAPS, read_active_bins, read_maps
 from remixbench.scoring.metrics import paired_metrics
+from remixbench.scoring.separation import Separation
 from remixbench.scoring.types import BoolArray, MapArray
 
 BOOTSTRAP_SEED = 0
@@ -172,8 +174,13 @@ def read_all(paths: Sequence[Path], reference: Reference) -> Predictions:
     InputError
         If one is broken, or two express the same.
     """
-    rest = [path for path in paths if path.name != MAPS]  # those are read by `read_masks`
+    rest = [path for path in paths if not _needs_stems(path)]
     return reduce(lambda whole, path: _join(whole, read_predictions(path, reference), path), rest, Predictions())
+
+
+def _needs_stems(path: Path) -> bool:
+    """Say whether predictions are maps or waveforms, which are compared with the stems alone."""
+    return path.name == MAPS or has_waveforms(path)
 
 
 def _join(first: Predictions, second: Predictions, path: Path) -> Predictions:
@@ -187,8 +194,17 @@ def _join(first: Predictions, second: Predictions, path: Path) -> Predictions:
     return Predictions(**joined)
 
 
-def make_record(dataset: Dataset, fold: FoldReference, task: Task, resamples: int, digests: dict[str, str]) -> Record:
+def make_record(
+    dataset: Dataset,
+    fold: FoldReference,
+    task: Task,
+    resamples: int,
+    digests: dict[str, str],
+    separation: Separation | None = None,
+) -> Record:
     """Score one set of predictions; a metric that few bootstrap samples define gets no interval.
+
+    `separation` is how well the events were separated, where that was measured.
 
     Raises
     ------
@@ -198,9 +214,11 @@ def make_record(dataset: Dataset, fold: FoldReference, task: Task, resamples: in
     predictions = read_all(task.predictions, fold.reference)
     snr = task.system.snr
     masks = read_masks(dataset, fold, snr, task.predictions)
-    if masks is None and all(path.name == MAPS for path in task.predictions):
+    if masks is None and separation is None and all(_needs_stems(path) for path in task.predictions):
         raise InputError(f"{task.predictions[0]}: {no_stems(dataset, snr)}")
-    scores = score_predictions(fold.reference, predictions, masks=masks, bootstrap=resamples, seed=BOOTSTRAP_SEED)
+    scores = score_predictions(
+        fold.reference, predictions, masks=masks, separation=separation, bootstrap=resamples, seed=BOOTSTRAP_SEED
+    )
     return Record(
         system=task.system,
         provenance=Provenance(
@@ -284,7 +302,13 @@ def probes_current(record: Record, task: Task) -> bool:
 
 
 def evaluate(
-    dataset: Dataset, fold: FoldReference, task: Task, resamples: int, digests: dict[str, str], kept: Record | None
+    dataset: Dataset,
+    fold: FoldReference,
+    task: Task,
+    resamples: int,
+    digests: dict[str, str],
+    kept: Record | None,
+    separation: Separation | None = None,
 ) -> Record:
     """Score one set of predictions, or of one that has a record its probes, and write its metrics.json.
 
@@ -293,7 +317,7 @@ def evaluate(
     InputError
         As `make_record` and `score_probes` do.
     """
-    record = make_record(dataset, fold, task, resamples, digests) if kept is None else kept
+    record = make_record(dataset, fold, task, resamples, digests, separation) if kept is None else kept
     probes = task.probes or ProbePredictions()
     scored = score_probes(fold.reference, probes, resamples, BOOTSTRAP_SEED)
     record = record.model_copy(update={"shifts": probes.shifts, "probes": scored})
@@ -374,19 +398,21 @@ def ideal_masks(dataset: Dataset, reference: Reference, snr: float) -> BoolArray
         mine = np.flatnonzero(events.clip == row)
         times = [(float(events.onset[i]), float(events.offset[i]), int(events.label[i])) for i in mine]
         active = active_frames(times, len(reference.classes), features, rate, frames)
-        stems = read_stems(dataset.stems_path(files[name], snr), rate, recipe.mix.samples)
+        clip = files[name]
+        channels = 1 + (len(clip.events) if dataset.info.stem_kind == "events" else 1)
+        stems = read_stems(dataset.stems_path(clip, snr), rate, (recipe.mix.samples, channels))
         masks[done : done + len(labels)] = class_masks(ideal_binary_mask(stems, features, rate), active[:, labels])
         done += len(labels)
     return masks
 
 
-def read_stems(path: Path, rate: int, samples: int) -> Stems:
-    """Read a clip's stems as they were written.
+def read_stems(path: Path, rate: int, shape: tuple[int, int]) -> Stems:
+    """Read a clip's stems of the shape (samples, channels), the events in one or more channels, the scene in the last.
 
     Raises
     ------
     InputError
-        If the file is missing or does not hold two channels of this rate and length.
+        If the file is missing or of another rate or shape.
     """
     import soundfile
 
@@ -395,6 +421,7 @@ def read_stems(path: Path, rate: int, samples: int) -> Stems:
         found, its_rate = soundfile.read(path, dtype="int16", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:
         raise InputError(f"{path}: not readable as audio ({error}); {remedy}") from None
-    if found.shape != (samples, 2) or its_rate != rate:
-        raise InputError(f"{path}: {found.shape} at {its_rate} Hz, expected ({samples}, 2) at {rate} Hz; {remedy}")
-    return Stems(np.ascontiguousarray(found[:, 0]), np.ascontiguousarray(found[:, 1]))
+    if found.shape != shape or its_rate != rate:
+        raise InputError(f"{path}: {found.shape} at {its_rate} Hz, expected {shape} at {rate} Hz; {remedy}")
+    events = found[:, :-1].sum(axis=1, dtype=np.int32).clip(-FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+    return Stems(events, np.ascontiguousarray(found[:, -1]))

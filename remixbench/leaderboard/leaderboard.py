@@ -155,7 +155,7 @@ class Row:
     Attributes
     ----------
     name : what to call it
-    kind : "run", "predictions", or "added" where its metrics came in a submission
+    kind : "run", "predictions", "added" where its metrics came in a submission, or "ideal" for what stems alone give
     system : the registered system that it is a run of, if any
     settings : what it was trained with
     flags : what a reader has to know before comparing it
@@ -258,8 +258,8 @@ class Leaderboard:
     def to_dataframe(self) -> pd.DataFrame:
         """Return every value as a tidy table, ours first, then the published ones.
 
-        Columns: `kind` (run, predictions, added, published), `name`, `system`, `snr` in dB, `metric`, `class` (empty
-        for a metric over all classes), `value`, `low` and `high` (95 % interval), `std` (standard deviation over
+        Columns: `kind` (run, predictions, added, ideal, published), `name`, `system`, `snr` in dB, `metric`, `class`
+        (empty for a metric over all classes), `value`, `low` and `high` (95 % interval), `std` (standard deviation over
         runs), `folds`, `seeds`, `clips`, `best` (bold in the tables), `flags`, `comparable`, `dataset`,
         `manifest_digest`, `scoring_version`, `source` (citation of a published value), and the cost of one run:
         `parameters`, `macs` per clip, `training_seconds`, `device`. Lists are joined with "; ". Metrics of probes are
@@ -374,7 +374,7 @@ def _order(row: Row, published: Published) -> tuple[int, int, str, str]:
     known = list(published.systems)
     rank = known.index(row.system) if row.system in known else len(known)
     return (
-        {"run": 0, "predictions": 1, "added": 2}[row.kind],
+        {"run": 0, "predictions": 1, "added": 2, "ideal": 3}[row.kind],
         rank,
         row.name,
         json.dumps(row.settings, sort_keys=True),

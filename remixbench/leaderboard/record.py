@@ -27,6 +27,7 @@ from remixbench.scoring.metrics import METRICS
 METRICS_FILE = "metrics.json"
 ROUNDING = 1e-9
 """How far a metric may lie outside its range by the last bits of its sums."""
+WAVEFORM_SUFFIXES = (".wav", ".flac")
 NAMED = 10
 """Up to so many files of predictions are named in a record; of more (one a clip) there is one digest together."""
 MIN_DEFINED = 0.5
@@ -71,12 +72,13 @@ FLAGS = {
 class SystemInfo(_Frozen):
     """Which system was scored, and on what.
 
-    `kind` is "run" for a system trained here and "predictions" for a third party's. `registry_name` is the
+    `kind` is "run" for a system trained here and "predictions" for a third party's, and
+    "ideal" for what stems alone give: ideal masks, and the mixture as it is. `registry_name` is the
     registered name of a run's system; `settings` all that a run was trained with besides SNR, fold and seed.
     """
 
     name: Word
-    kind: Literal["run", "predictions"]
+    kind: Literal["run", "predictions", "ideal"]
     registry_name: Word | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
     snr: Annotated[float, Field(ge=-100, le=100)]
@@ -274,6 +276,11 @@ def files_digest(digests: Mapping[str, str]) -> str:
     return sha256("".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items())).encode())
 
 
+def has_waveforms(path: Path) -> bool:
+    """Say whether a folder holds waveforms, `<clip>/<class>.wav` or .flac."""
+    return path.is_dir() and any(file.suffix.lower() in WAVEFORM_SUFFIXES for file in path.glob("*/*"))
+
+
 def digests_of(paths: Sequence[Path]) -> dict[str, str]:
     """Return the SHA-256 of every prediction file by its name; of a folder, of the files in it, or of many together.
 
@@ -284,16 +291,17 @@ def digests_of(paths: Sequence[Path]) -> dict[str, str]:
     """
     files: dict[str, str] = {}
     for path in paths:
-        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+        for file in sorted(path.glob("*/*") if has_waveforms(path) else path.iterdir()) if path.is_dir() else [path]:
             if file.is_dir() or file.name.startswith("."):
                 continue
-            if file.name in files:
+            name = file.relative_to(path).as_posix() if path.is_dir() else file.name
+            if name in files:
                 raise InputError(f"{file}: two files of that name are given; give each once")
             try:
                 check_name(file)
                 check_regular(file)
                 with file.open("rb") as stream:
-                    files[file.name] = hashlib.file_digest(stream, "sha256").hexdigest()
+                    files[name] = hashlib.file_digest(stream, "sha256").hexdigest()
             except OSError as error:
                 raise InputError(f"{file}: not readable ({error.strerror})") from None
     if not files:

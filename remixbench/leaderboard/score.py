@@ -30,6 +30,12 @@ from remixbench.leaderboard.evaluate_run import (
     map_files,
     probes_current,
 )
+from remixbench.leaderboard.evaluate_separation import (
+    add_ideal_rows,
+    is_separated,
+    separation_of,
+    why_no_separation,
+)
 from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.load import load_leaderboard
 from remixbench.leaderboard.probe_records import run_probes
@@ -39,6 +45,7 @@ from remixbench.leaderboard.submission import add as add_submission
 from remixbench.leaderboard.submission import pieces, read_submission, write_submission
 from remixbench.parallel import Workers, check_jobs
 from remixbench.progress import Progress, reporter
+from remixbench.scoring.separation import Separation
 
 RESAMPLES = 1000
 
@@ -65,7 +72,8 @@ def score(
     Parameters
     ----------
     targets : folders of runs (or folders above runs), or one system's predictions: tags.csv, frames.npz, a folder
-        of both or of one TSV per clip, an event list, maps.npz; several files may express different things of one
+        of both or of one TSV per clip, an event list, maps.npz, a folder of waveforms
+        `<clip>/<class>.wav`; several files may express different things of one
         system. By default all finished runs of the data set. With `add`: predictions that the submission was made
         from, to check it against.
     workspace : folder of data sets, runs and leaderboards.
@@ -110,7 +118,7 @@ def score(
         if probes:
             tasks = _probe(opened, tasks, probes, bool(paths), progress)
         references = References(opened)
-        records = _evaluate(references, tasks, resamples, Workers(jobs), progress)
+        records = _evaluate(workspace, references, tasks, resamples, Workers(jobs), progress)
         known = {task.folder / METRICS_FILE: record for task, record in zip(tasks, records, strict=True)}
         if submission is not None:
             digest = write_submission(Path(submission), opened, records)
@@ -228,22 +236,37 @@ def _absolute(dataset: Dataset, task: Task) -> tuple[Dataset, Task]:
 
 
 def _evaluate(
-    references: References, tasks: Sequence[Task], resamples: int, workers: Workers, progress: Progress
+    workspace: Path,
+    references: References,
+    tasks: Sequence[Task],
+    resamples: int,
+    workers: Workers,
+    progress: Progress,
 ) -> list[Record]:
     """Bring every task's record up to date, those that are not in parallel."""
     dataset = references.dataset
     records: dict[int, Record] = {}
-    due: dict[int, tuple[Dataset, FoldReference, Task, int, dict[str, str], Record | None]] = {}
+    due: dict[int, tuple[Dataset, FoldReference, Task, int, dict[str, str], Record | None, Separation | None]] = {}
+    separated: list[tuple[float, int]] = []
     for place, task in enumerate(tasks):
-        fold, digests = references.fold(task.system.fold), digests_of(task.predictions)
+        snr, fold, digests = task.system.snr, references.fold(task.system.fold), digests_of(task.predictions)
+        can_separate = is_separated(task.predictions) and not why_no_separation(dataset, fold.reference, snr)
         record = kept_record(references, task, resamples, digests, progress)
+        if can_separate:
+            separated.append((snr, task.system.fold))
+            if record is not None and "sdr" not in record.metrics:  # scored before there were stems
+                record = None
         if record is not None and probes_current(record, task):
             records[place] = record
             continue
         whole, alone = _absolute(dataset, task)
-        due[place] = whole, fold, alone, resamples, digests, record
-        if record is None and map_files(task.predictions) and has_stems(dataset, task.system.snr):
-            add_ideal_masks(dataset, fold, task.system.snr)  # here, so that no worker repeats it
+        separation = None
+        if record is None:  # here, so that no worker repeats the masks, and all work on the separation
+            if map_files(task.predictions) and has_stems(dataset, snr):
+                add_ideal_masks(dataset, fold, snr)
+            separation = separation_of(dataset, fold.reference, snr, task.predictions, workers, progress)
+        due[place] = whole, fold, alone, resamples, digests, record, separation
+    add_ideal_rows(workspace, references, separated, resamples, workers, progress)
     if not tasks:
         return []
     with progress.bar("Scoring", len(tasks), "runs") as advance:

@@ -112,7 +112,9 @@ def mark_best(rows: Sequence[Row]) -> tuple[Row, ...]:
 
 def _best(rows: Sequence[Row], snr: float, metric: str) -> list[int]:
     values = {
-        index: estimate.value for index, row in enumerate(rows) if (estimate := row.estimate(snr, metric)) is not None
+        index: estimate.value
+        for index, row in enumerate(rows)
+        if row.kind != "ideal" and (estimate := row.estimate(snr, metric)) is not None
     }
     if len(values) < 2 or not any(values.values()):
         return []

@@ -15,7 +15,12 @@ from remixbench.leaderboard.record import Flag
 from remixbench.leaderboard.significance import Comparison
 from remixbench.scoring.metrics import METRICS, Family, metrics_shown
 
-KINDS = {"run": "Trained here", "predictions": "Submitted", "added": "Added from submissions"}
+KINDS = {
+    "run": "Trained here",
+    "predictions": "Submitted",
+    "added": "Added from submissions",
+    "ideal": "From the stems",
+}
 FAMILIES: dict[str, tuple[Family, ...]] = {
     "Tagging": ("tagging",),
     "Detection": ("detection", "time-frequency", "separation"),
@@ -216,7 +221,9 @@ class TableMaker:
             lines = tuple(
                 self.line(row, cells, snrs)
                 for row in self.leaderboard.rows
-                if row.kind == kind and (cells := cells_of(row)) is not None
+                if row.kind == kind
+                and (cells := cells_of(row)) is not None
+                and (kind != "ideal" or any(cell.text for cell in cells))
             )
             if lines:
                 made.append(Block(heading, lines))

@@ -15,6 +15,7 @@ import numpy as np
 from remixbench.progress import SILENT, Progress
 from remixbench.scoring.bootstrap import make_bootstrap, percentile_interval, superiority
 from remixbench.scoring.metrics import METRICS, SCORING_VERSION, metric_values, settings_of
+from remixbench.scoring.separation import Separation
 from remixbench.scoring.tf_masks import Masks
 from remixbench.scoring.types import FloatArray, Predictions, Reference
 from remixbench.scoring.validate import check_predictions
@@ -63,6 +64,7 @@ def score_predictions(
     predictions: Predictions,
     *,
     masks: Masks | None = None,
+    separation: Separation | None = None,
     bootstrap: int = BOOTSTRAP_SAMPLES,
     seed: int = 0,
     progress: Progress = SILENT,
@@ -72,6 +74,7 @@ def score_predictions(
     Parameters
     ----------
     masks : time-frequency maps and ideal masks, where the data set has stems.
+    separation : how well events were separated, where the data set has stems.
     bootstrap : number of bootstrap samples for the intervals; 0 for none.
     seed : of the bootstrap; the same seed draws the same samples for every system.
 
@@ -82,7 +85,7 @@ def score_predictions(
     """
     check_predictions(predictions, reference)
     drawn = make_bootstrap(reference, bootstrap, seed)
-    computed = metric_values(reference, predictions, drawn.weights, masks, progress)
+    computed = metric_values(reference, predictions, drawn.weights, masks, progress, separation)
     samples = {
         name: drawn.samples_of(values, *METRICS[name].range) for name, values in computed.overall.items() if bootstrap
     }

@@ -11,11 +11,12 @@ import numpy.typing as npt
 
 from remixbench.errors import InputError, unknown
 from remixbench.scoring.io import load_arrays, strings
-from remixbench.scoring.types import MAP_STEPS, IntArray, MapArray, Reference
+from remixbench.scoring.types import MAP_STEPS, FloatArray, IntArray, MapArray, Reference
 from remixbench.scoring.validate import check_scores, clip_rows, match_classes, match_clips
 
 MAPS = "maps.npz"
 MAP_KEYS = ("clip", "label", "maps")
+THRESHOLD_KEYS = ("thresholds", "classes")
 BIN_KEYS = ("active_bins", "filename", "classes")
 
 
@@ -99,6 +100,28 @@ def read_active_bins(path: Path, reference: Reference) -> IntArray | None:
         _names(path, "classes", arrays["classes"], counts.shape[1]), reference, f"{path}: 'classes'"
     )
     return counts[np.ix_(rows, columns)].astype(np.int64)
+
+
+def read_thresholds(path: Path, reference: Reference) -> FloatArray | None:
+    """Return from which clip score on each class is detected, (classes,), from a maps.npz; None where it names none.
+
+    Raises
+    ------
+    InputError
+        If `thresholds` are not numbers in [0, 1], one for each of `classes`, or these are not the reference's.
+    """
+    with np.load(path, allow_pickle=False) as archive:
+        if THRESHOLD_KEYS[0] not in archive.files:
+            return None
+    arrays = load_arrays(path, THRESHOLD_KEYS, max(1 << 20, len(reference.classes) * 64))
+    values = arrays["thresholds"]
+    if values.ndim != 1 or values.dtype.kind != "f":
+        raise InputError(
+            f"{path}: 'thresholds' has shape {values.shape} and type {values.dtype}, expected floats, one per class"
+        )
+    names = _names(path, "classes", arrays["classes"], len(values))
+    check_scores(values, f"{path}: 'thresholds'", [[f"class '{name}'" for name in names]])
+    return values[match_classes(names, reference, f"{path}: 'classes'")].astype(np.float64)
 
 
 def _names(path: Path, key: str, array: npt.NDArray[Any], count: int) -> list[str]:

@@ -19,6 +19,7 @@ from remixbench.scoring.bootstrap import MetricValues
 from remixbench.scoring.clip_based import TAGGING_THRESHOLD, frame_average_precision, tagging_metrics
 from remixbench.scoring.kong import PERCENTAGE_OF_LENGTH, THRESHOLD, kong_metrics
 from remixbench.scoring.postprocessing import MAIN, POSTPROCESSINGS, detections, median_filtered
+from remixbench.scoring.separation import Separation, separation_metrics
 from remixbench.scoring.tf_masks import MASK_THRESHOLD, Masks, mask_metrics
 from remixbench.scoring.types import FloatArray, Predictions, Reference
 
@@ -108,6 +109,16 @@ _KONG = (
     Metric("mask_f1_macro[kong]", "macro mask F1 (kong)", "detection", "macro", shown="details"),
 )
 """With the settings of Kong et al. 2019 (kong.py)."""
+_SEPARATION = (
+    Metric("sdr", "SDR (dB)", "separation", "none", range=(-_INF, _INF), shown="details"),
+    Metric("sdr_improvement", "SDRi (dB)", "separation", "none", range=(-_INF, _INF)),
+    Metric(
+        "si_sdr_improvement", "SI-SDRi (dB)", "separation", "none", range=(-_INF, _INF), shown="details", paired=True
+    ),
+    Metric(
+        "ca_sdr_improvement", "CA-SDRi (dB)", "separation", "none", range=(-_INF, _INF), shown="details", paired=True
+    ),
+)
 
 SHOWN_OTHERWISE_DETECTED = {"hysteresis": ("segment_f1", "event_f1", "event_f1_macro", "frame_f1")}
 """Metrics that have columns for a post-processing besides the main one."""
@@ -126,6 +137,7 @@ METRICS: dict[str, Metric] = {
         *(_otherwise(metric, how) for how in POSTPROCESSINGS if how != MAIN for metric in _DETECTED),
         *_THRESHOLD_FREE,
         *_TIME_FREQUENCY,
+        *_SEPARATION,
         *_KONG,
     )
 }
@@ -165,6 +177,7 @@ def metric_values(
     weights: FloatArray,
     masks: Masks | None = None,
     progress: Progress = SILENT,
+    separation: Separation | None = None,
 ) -> MetricValues:
     """Compute every metric that the predictions can express.
 
@@ -190,6 +203,8 @@ def metric_values(
     if masks is not None:
         steps.append(("", lambda weights: mask_metrics(reference, masks, weights)))
     steps.append(("", kong_metrics(reference, predictions, masks)))
+    if separation is not None:
+        steps.append(("", lambda weights: separation_metrics(reference, separation, weights)))
     values = MetricValues()
     with progress.bar("Scoring", len(steps), "families") as advance:
         for suffix, compute in steps:

@@ -4,6 +4,10 @@
 forgives a filter of 512 taps. SI-SDR (Le Roux et al. 2019) forgives a factor; means are not removed. An improvement
 is the value of the estimate less that of the unprocessed mixture.
 
+In the scores of a system, SDR, SDR improvement and SI-SDR improvement are of single events: in the samples from onset
+to offset, the waveform of the event's class against the stem, and the mean over all events is given, and that of each
+class. The class-aware improvement is of whole clips.
+
 Silence: a silent reference has no ratio (NaN) and is left out of means. A silent estimate is a missed one: its
 improvements are 0 dB, as are those of the mixture, so that nothing is gained by silence.
 """
@@ -11,13 +15,15 @@ improvements are 0 dB, as are those of the mixture, so that nothing is gained by
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from remixbench.errors import InputError
-from remixbench.scoring.types import FloatArray
+from remixbench.scoring.bootstrap import MetricValues, divide
+from remixbench.scoring.types import BoolArray, FloatArray, IntArray, Reference
 
 Signal = npt.NDArray[np.floating]
 LIMIT = 100.0
@@ -105,6 +111,100 @@ def ca_sdr_improvement(references: Mapping[str, Signal], estimates: Mapping[str,
         for label in classes
     ]
     return math.fsum(values) / len(values) if values else math.nan
+
+
+@dataclass(frozen=True)
+class Separation:
+    """How well the events of some clips were separated; in dB, NaN where undefined.
+
+    Attributes
+    ----------
+    clip, label : (events,) row and column in the `Reference`
+    sdr, sdr_improvement, si_sdr_improvement : (events,)
+    ca_sdr_improvement : (clips,) for every clip of the reference, or None where it is not known which classes are
+        detected
+    """
+
+    clip: IntArray
+    label: IntArray
+    sdr: FloatArray
+    sdr_improvement: FloatArray
+    si_sdr_improvement: FloatArray
+    ca_sdr_improvement: FloatArray | None = None
+
+
+@dataclass(frozen=True)
+class ClipSources:
+    """The stems of a clip, by class.
+
+    Attributes
+    ----------
+    labels : the classes that occur in it, ascending
+    signals : (labels, samples), the stem of each, at the level that it has in the mixture
+    mixture : (samples,)
+    events : (place in `labels`, first sample, sample after the last) of each event
+    """
+
+    labels: tuple[int, ...]
+    signals: npt.NDArray[np.float32]
+    mixture: npt.NDArray[np.float32]
+    events: tuple[tuple[int, int, int], ...]
+
+
+def measure_clip(
+    sources: ClipSources, estimates: Mapping[int, Signal], detected: Sequence[int] | None
+) -> tuple[list[tuple[float, float, float]], float]:
+    """Return SDR, SDR improvement and SI-SDR improvement of each event, and the class-aware improvement of the clip.
+
+    Parameters
+    ----------
+    estimates : (samples,) by class; a class without one has a silent estimate.
+    detected : the classes that the system finds in the clip; None where that is unknown, and the last value then NaN.
+    """
+    silence = np.zeros_like(sources.mixture)
+    values = []
+    for place, first, last in sources.events:
+        estimate = estimates.get(sources.labels[place], silence)[first:last]
+        reference, mixture = sources.signals[place, first:last], sources.mixture[first:last]
+        ratio = sdr(reference, estimate)
+        values.append(
+            (
+                ratio if math.isnan(ratio) else _limited(ratio),
+                sdr_improvement(reference, estimate, mixture),
+                si_sdr_improvement(reference, estimate, mixture),
+            )
+        )
+    if detected is None:
+        return values, math.nan
+    references = {str(label): signal for label, signal in zip(sources.labels, sources.signals, strict=True)}
+    # a false class counts 0 whatever its waveform, so that of any other will do
+    found = {str(label): estimates.get(label, sources.mixture) for label in detected}
+    return values, ca_sdr_improvement(references, found, sources.mixture)
+
+
+def separation_metrics(reference: Reference, separation: Separation, weights: FloatArray) -> MetricValues:
+    """Return the means over events, of all and of each class, and over clips, for weights (clips, samples)."""
+    made = MetricValues()
+    for name in ("sdr", "sdr_improvement", "si_sdr_improvement"):
+        values = getattr(separation, name)
+        defined = ~np.isnan(values)
+        total, count = np.zeros((2, *reference.weak.shape))
+        places = (separation.clip[defined], separation.label[defined])
+        np.add.at(total, places, values[defined])
+        np.add.at(count, places, 1)
+        made.overall[name] = _weighted_mean(total.sum(axis=1), count.sum(axis=1), weights)
+        made.per_class[name] = np.stack(
+            [_weighted_mean(total[:, k], count[:, k], weights) for k in range(total.shape[1])]
+        )
+    if separation.ca_sdr_improvement is not None:
+        clips: BoolArray = ~np.isnan(separation.ca_sdr_improvement)
+        values = np.where(clips, separation.ca_sdr_improvement, 0.0)
+        made.overall["ca_sdr_improvement"] = _weighted_mean(values, clips.astype(np.float64), weights)
+    return made
+
+
+def _weighted_mean(total: FloatArray, count: FloatArray, weights: FloatArray) -> FloatArray:
+    return divide(total @ weights, count @ weights)
 
 
 def _signals(reference: Signal, estimate: Signal) -> tuple[FloatArray, FloatArray]:

@@ -238,7 +238,8 @@ def _finish(
         frame_thresholds,
     )
     filenames = _names(dataset, data.split.test)
-    with _maps_of(folder, context, config, data.test, filenames, has_maps(network, data.test, engine)) as maps:
+    there = has_maps(network, data.test, engine)
+    with _maps_of(folder, context, config, data.test, filenames, tag_thresholds, there) as maps:
         test_tags, test_frames = score_frames(network, data.test, engine, config.batch_size, on_maps=maps)
     step = frame_seconds_of(network, info.frame_seconds)
     write_predictions(folder / PREDICTIONS, filenames, dataset.classes, test_tags, test_frames, step)
@@ -295,13 +296,19 @@ def _calibrate(network: nn.Module, train: ClipTensors, batch_size: int) -> None:
 
 
 def _maps_of(
-    folder: Path, context: RunContext, config: TrainConfig, test: ClipTensors, filenames: list[str], there: bool
+    folder: Path,
+    context: RunContext,
+    config: TrainConfig,
+    test: ClipTensors,
+    filenames: list[str],
+    thresholds: NDArray[np.float32],
+    there: bool,
 ) -> AbstractContextManager[Callable[[NDArray[np.uint8], NDArray[np.int64]], None] | None]:
     """Open the file of time-frequency maps where the data set has stems to score them by; None where it has not."""
     dataset = context.dataset
     if not there or float(config.snr) not in dataset.info.stems:
         return nullcontext()
-    return writing_maps(folder / MAPS, filenames, dataset.classes, test.weak, *test.shape)
+    return writing_maps(folder / MAPS, filenames, dataset.classes, thresholds, test.weak, *test.shape)
 
 
 def describe(info: RunInfo) -> str:

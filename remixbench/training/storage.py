@@ -229,12 +229,19 @@ def write_tags(path: Path, filenames: Sequence[str], classes: Sequence[str], tag
 
 @contextmanager
 def writing_maps(
-    path: Path, filenames: Sequence[str], classes: Sequence[str], weak: NDArray[np.bool_], frames: int, n_mels: int
+    path: Path,
+    filenames: Sequence[str],
+    classes: Sequence[str],
+    thresholds: NDArray[np.float32],
+    weak: NDArray[np.bool_],
+    frames: int,
+    n_mels: int,
 ) -> Iterator[Callable[[NDArray[np.uint8], NDArray[np.int64]], None]]:
     """Write `maps.npz`, some clips at a time, so that the maps are never in memory together.
 
     It holds, compressed, `clip` and `label` (pairs,) strings and `maps` (pairs, frames, n_mels) uint8 of the classes
-    that occur in each clip, and `filename` (clips), `classes` and `active_bins` (clips, classes) of all.
+    that occur in each clip, and `filename` (clips), `classes` and `active_bins` (clips, classes) of all;
+    `thresholds` are the clip scores from which on each class is detected.
 
     Yields a function that takes maps and active bins in the order of the clips, any number at a time. The same maps
     give the same bytes.
@@ -246,7 +253,13 @@ def writing_maps(
         atomic_path(path) as beside,
         zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED, compresslevel=MAPS_COMPRESSION) as archive,
     ):
-        for name, values in (("clip", clip), ("label", label), ("filename", filenames), ("classes", classes)):
+        for name, values in (
+            ("clip", clip),
+            ("label", label),
+            ("filename", filenames),
+            ("classes", classes),
+            ("thresholds", thresholds),
+        ):
             with _entry(archive, name) as stream:
                 np.lib.format.write_array(stream, np.array(values), allow_pickle=False)
         with _entry(archive, "maps") as stream:

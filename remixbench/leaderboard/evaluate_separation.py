@@ -1,0 +1,380 @@
+"""Separation of a fold's clips: the stems against a system's maps or waveforms, or against ideal masks.
+
+A clip at a time is read, separated and measured, so that memory does not grow with the number of clips. With maps, the
+classes that are in a clip share each band of a frame, and which of them are detected follows from the clip scores
+handed in with the maps. Waveforms are a folder `<clip>/<class>.wav`; a class without a file is one that was not
+detected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from remixbench.dataset.dataset import Dataset, snr_folder
+from remixbench.dataset.manifest import Clip
+from remixbench.dataset.masking import apply_masks, share
+from remixbench.dataset.masks import ideal_class_masks
+from remixbench.dataset.mix import FULL_SCALE
+from remixbench.errors import InputError, unknown
+from remixbench.files import sha256
+from remixbench.leaderboard.discover import name_folder
+from remixbench.leaderboard.evaluate_run import (
+    BOOTSTRAP_SEED,
+    References,
+    Task,
+    has_stems,
+    make_record,
+    map_files,
+    no_stems,
+    read_all,
+    why_incompatible,
+)
+from remixbench.leaderboard.record import (
+    METRICS_FILE,
+    WAVEFORM_SUFFIXES,
+    SystemInfo,
+    has_waveforms,
+    read_record,
+    write_record,
+)
+from remixbench.parallel import Workers
+from remixbench.progress import SILENT, Progress
+from remixbench.scoring.clip_based import TAGGING_THRESHOLD
+from remixbench.scoring.io_maps import read_maps, read_thresholds
+from remixbench.scoring.separation import ClipSources, Separation, measure_clip
+from remixbench.scoring.types import MAP_STEPS, BoolArray, FloatArray, MapArray, Reference
+from remixbench.scoring.validate import clip_rows
+
+Ideal = Literal["IBM", "IRM", "mixture"]
+IDEAL: dict[Ideal, str] = {
+    "IBM": "ideal binary mask",
+    "IRM": "ideal ratio mask",
+    "mixture": "mixture, not separated",
+}
+"""What is measured beside the systems, and what its rows are called."""
+CHUNK = 16
+"""Clips that a worker measures at once."""
+BACKGROUND = "background"
+"""A waveform that `remixbench separate` may write beside those of the classes; not scored."""
+
+Measured = tuple[list[tuple[float, float, float]], float]
+
+
+@dataclass(frozen=True)
+class ClipJob:
+    """A clip to measure, and one way to separate it.
+
+    Attributes
+    ----------
+    events : (class, onset, offset) of its strong labels
+    maps : (classes in the clip, frames, n_mels), or None
+    waveforms : files by class, or None
+    ideal : the ideal mask to separate with, or None
+    detected : classes that the system detects, or None where that is not known
+    """
+
+    clip: Clip
+    events: tuple[tuple[int, float, float], ...]
+    maps: MapArray | None = None
+    waveforms: dict[int, Path] | None = None
+    ideal: Ideal | None = None
+    detected: tuple[int, ...] | None = None
+
+
+def why_no_separation(dataset: Dataset, reference: Reference, snr: float) -> str:
+    """Say why nothing can be separated against the stems of a data set; empty where it can."""
+    if not has_stems(dataset, snr):
+        return no_stems(dataset, snr)
+    if dataset.info.stem_kind == "sum" and (clip := _overlapping(reference)) is not None:
+        return (
+            f"events overlap in clip {reference.filenames[clip]}, and the stems have one channel for all events;"
+            " `remixbench make --stems events` writes one per event"
+        )
+    return ""
+
+
+def _overlapping(reference: Reference) -> int | None:
+    """Return the first clip in which events of two classes overlap."""
+    events = reference.events
+    order = np.lexsort((events.onset, events.clip))
+    clip, onset, offset = events.clip[order], events.onset[order], events.offset[order]
+    end, before = 0.0, -1
+    for k in range(len(order)):
+        if clip[k] != before:
+            end, before = 0.0, int(clip[k])
+        if onset[k] < end:
+            return before
+        end = max(end, float(offset[k]))
+    return None
+
+
+def is_separated(paths: Sequence[Path]) -> bool:
+    """Say whether predictions hold maps or waveforms."""
+    return bool(map_files(paths)) or any(map(has_waveforms, paths))
+
+
+def separation_of(
+    dataset: Dataset,
+    reference: Reference,
+    snr: float,
+    paths: Sequence[Path],
+    workers: Workers,
+    progress: Progress = SILENT,
+) -> Separation | None:
+    """Measure how well a system's maps or waveforms separate the events of a fold.
+
+    Returns
+    -------
+    None where there are neither, or the data set has no stems to compare with, which is then reported.
+
+    Raises
+    ------
+    InputError
+        If both are given, or either is not usable.
+    """
+    if not is_separated(paths):
+        return None
+    if why := why_no_separation(dataset, reference, snr):
+        progress.say(f"{paths[0]}: separation left blank: {why}")
+        return None
+    maps, folders = map_files(paths), [path for path in paths if has_waveforms(path)]
+    if len(maps) + len(folders) > 1:
+        raise InputError(f"{(*maps, *folders)[1]}: separates, and so does {(*maps, *folders)[0]}; leave one out")
+    plain = jobs_of(dataset, reference)
+    if maps:
+        size = (dataset.recipe.frames, dataset.recipe.features.n_mels)
+        clips, _, found = read_maps(maps[0], reference, size)
+        edges = np.searchsorted(clips, np.arange(len(plain) + 1))
+        detected = _detected(paths, maps[0], reference)
+        jobs = [
+            replace(
+                job,
+                maps=found[edges[row] : edges[row + 1]],
+                detected=None if detected is None else tuple(np.flatnonzero(detected[row]).tolist()),
+            )
+            for row, job in enumerate(plain)
+        ]
+    else:
+        files = find_waveforms(folders[0], dataset, reference)
+        jobs = [replace(job, waveforms=mine, detected=tuple(mine)) for job, mine in zip(plain, files, strict=True)]
+    return measure(dataset, reference, snr, jobs, workers, progress)
+
+
+def ideal_separation(
+    dataset: Dataset, reference: Reference, snr: float, ideal: Ideal, workers: Workers, progress: Progress = SILENT
+) -> Separation:
+    """Measure how well an ideal mask separates the events of a fold, all classes known."""
+    jobs = [
+        replace(job, ideal=ideal, detected=tuple(sorted({label for label, _, _ in job.events})))
+        for job in jobs_of(dataset, reference)
+    ]
+    return measure(dataset, reference, snr, jobs, workers, progress)
+
+
+def add_ideal_rows(
+    workspace: Path,
+    references: References,
+    conditions: Iterable[tuple[float, int]],
+    resamples: int,
+    workers: Workers,
+    progress: Progress = SILENT,
+) -> None:
+    """Write the records of the ideal masks and of the mixture at some (SNR, fold), unless they are there.
+
+    They lie in `<workspace>/runs/<dataset>/<name>/<snr>/<fold>/ideal/`.
+    """
+    dataset = references.dataset
+    for snr, fold in sorted(set(conditions)):
+        chosen = references.fold(fold)
+        for ideal, name in IDEAL.items():
+            above = workspace / "runs" / dataset.name / name_folder(name)
+            folder = above / snr_folder(snr) / f"fold_{fold}" / "ideal"
+            if _is_current(folder / METRICS_FILE, references, resamples):
+                continue
+            task = Task(SystemInfo(name=name, kind="ideal", snr=snr, fold=fold), (), folder)
+            separation = ideal_separation(dataset, chosen.reference, snr, ideal, workers, progress)
+            digests = {name: sha256(f"{ideal} of {dataset.audio_digest}".encode())}
+            write_record(folder / METRICS_FILE, make_record(dataset, chosen, task, resamples, digests, separation))
+
+
+def _is_current(file: Path, references: References, resamples: int) -> bool:
+    try:
+        record = read_record(file)
+    except InputError:  # none yet, or edited
+        return False
+    made = record.provenance
+    same = (made.resamples, made.bootstrap_seed) == (resamples, BOOTSTRAP_SEED)
+    return same and not why_incompatible(record, references)
+
+
+def jobs_of(dataset: Dataset, reference: Reference) -> list[ClipJob]:
+    """Return the clips of a reference and their events."""
+    clips = dict(zip(dataset.filenames, dataset.clips, strict=True))
+    events = reference.events
+    of_clip: list[list[tuple[int, float, float]]] = [[] for _ in reference.filenames]
+    for clip, label, onset, offset in zip(events.clip, events.label, events.onset, events.offset, strict=True):
+        of_clip[clip].append((int(label), float(onset), float(offset)))
+    return [ClipJob(clips[name], tuple(mine)) for name, mine in zip(reference.filenames, of_clip, strict=True)]
+
+
+def measure(
+    dataset: Dataset,
+    reference: Reference,
+    snr: float,
+    jobs: Sequence[ClipJob],
+    workers: Workers,
+    progress: Progress = SILENT,
+) -> Separation:
+    """Separate and measure clips in parallel."""
+    whole = replace(dataset, path=dataset.path.absolute())
+    chunks = [jobs[first : first + CHUNK] for first in range(0, len(jobs), CHUNK)]
+    values: list[tuple[float, float, float]] = []
+    by_clip: list[float] = []
+    with progress.bar("Separating", len(jobs), "clips") as advance:
+        tasks = ((whole, snr, chunk) for chunk in chunks)
+        for chunk, measured in zip(chunks, workers.run(measure_clips, tasks, len(chunks)), strict=True):
+            for of_events, of_clip in measured:
+                values += of_events
+                by_clip.append(of_clip)
+            advance(len(chunk))
+    columns: FloatArray = np.array(values, np.float64).reshape(-1, 3)
+    known = all(job.detected is not None for job in jobs)
+    events = [(row, label) for row, job in enumerate(jobs) for label, _, _ in job.events]
+    places = np.array(events, np.int64).reshape(-1, 2)
+    sdr, sdri, si_sdri = columns.T
+    return Separation(places[:, 0], places[:, 1], sdr, sdri, si_sdri, np.array(by_clip) if known else None)
+
+
+def measure_clips(dataset: Dataset, snr: float, jobs: Sequence[ClipJob]) -> list[Measured]:
+    """Measure some clips, one after another; errors as of `read_sources` and `read_waveform`."""
+    return [_measure(dataset, snr, job) for job in jobs]
+
+
+def _measure(dataset: Dataset, snr: float, job: ClipJob) -> Measured:
+    features, rate = dataset.recipe.features, dataset.recipe.mix.sample_rate
+    sources = read_sources(dataset, snr, job)
+    if job.waveforms is not None:
+        estimates = {label: read_waveform(file, rate, len(sources.mixture)) for label, file in job.waveforms.items()}
+    elif job.ideal == "mixture":
+        estimates = dict.fromkeys(sources.labels, sources.mixture)
+    elif not sources.labels:
+        estimates = {}
+    else:
+        if job.ideal is not None:
+            rest = sources.mixture - sources.signals.sum(axis=0)
+            masks = ideal_class_masks(sources.signals, rest, features, rate, job.ideal)
+        else:
+            assert job.maps is not None
+            masks = share(job.maps.astype(np.float32) / np.float32(MAP_STEPS))
+        waveforms = apply_masks(sources.mixture, rate, masks, features, rate)
+        estimates = dict(zip(sources.labels, waveforms, strict=True))
+    return measure_clip(sources, estimates, job.detected)
+
+
+def read_sources(dataset: Dataset, snr: float, job: ClipJob) -> ClipSources:
+    """Read the stems of a clip by class, at the level that they have in the mixture (half that of the file).
+
+    Where the stems have one channel for all events, a class has it from onset to offset of its events.
+
+    Raises
+    ------
+    InputError
+        If a file is missing, not readable or altered.
+    """
+    rate = dataset.recipe.mix.sample_rate
+    channels = dataset.stems(job.clip, snr).astype(np.float32) * np.float32(0.5 / FULL_SCALE)
+    labels = tuple(sorted({label for label, _, _ in job.events}))
+    events = tuple(
+        (labels.index(label), round(onset * rate), round(offset * rate)) for label, onset, offset in job.events
+    )
+    signals = np.zeros((len(labels), channels.shape[1]), np.float32)
+    if dataset.info.stem_kind == "events":
+        column = {name: k for k, name in enumerate(dataset.classes)}
+        for event, channel in zip(job.clip.events, channels[:-1], strict=True):
+            if column[event.label] in labels:  # an event that is nowhere audible has no strong label
+                signals[labels.index(column[event.label])] += channel
+    else:
+        for place, first, last in events:
+            signals[place, first:last] = channels[0, first:last]
+    return ClipSources(labels, signals, channels.sum(axis=0), events)
+
+
+def find_waveforms(folder: Path, dataset: Dataset, reference: Reference) -> list[dict[int, Path]]:
+    """Return the waveforms of each clip of a reference, by class, from a folder `<clip>/<class>.wav`.
+
+    Raises
+    ------
+    InputError
+        If a folder is no clip of the fold, a clip has none, or a file is named like no class or like one before.
+    """
+    folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    rows = clip_rows([path.name for path in folders], reference, str(folder), [f"folder {p.name}" for p in folders])
+    found: list[dict[int, Path] | None] = [None] * len(reference.filenames)
+    for path, row in zip(folders, rows.tolist(), strict=True):
+        if found[row] is not None:
+            raise InputError(f"{path}: clip '{reference.filenames[row]}' comes twice; leave one")
+        found[row] = dict(_by_class(path, reference))
+    missing = [name for name, mine in zip(reference.filenames, found, strict=True) if mine is None]
+    if missing:
+        raise InputError(
+            f"{folder}: {len(missing)} of the fold's {len(found)} clips missing, first '{missing[0]}'; give every"
+            " clip a folder, an empty one where nothing is detected"
+        )
+    return [mine or {} for mine in found]
+
+
+def _by_class(folder: Path, reference: Reference) -> Iterator[tuple[int, Path]]:
+    seen: set[str] = set()
+    for file in sorted(folder.iterdir()):
+        if file.name.startswith(".") or (file.stem == BACKGROUND and BACKGROUND not in reference.classes):
+            continue
+        if file.suffix.lower() not in WAVEFORM_SUFFIXES:
+            raise InputError(f"{file}: expected <class>.wav or <class>.flac; leave it out")
+        if file.stem not in reference.classes:
+            raise InputError(f"{file}: {unknown('class', file.stem, reference.classes)}")
+        if file.stem in seen:
+            raise InputError(f"{file}: a second file of class '{file.stem}'; leave one")
+        seen.add(file.stem)
+        yield reference.classes.index(file.stem), file
+
+
+def read_waveform(path: Path, rate: int, samples: int) -> NDArray[np.float32]:
+    """Read a separated waveform, (samples,).
+
+    Raises
+    ------
+    InputError
+        If it is no audio, of another rate, length or number of channels than the clip, or holds NaN or infinity.
+    """
+    import soundfile
+
+    try:
+        with soundfile.SoundFile(path) as file:
+            if (file.samplerate, file.frames, file.channels) != (rate, samples, 1):
+                raise InputError(
+                    f"{path}: {file.frames} samples at {file.samplerate} Hz, {file.channels} channel(s); expected"
+                    f" {samples} at {rate} Hz, 1 channel, as the clip has"
+                )
+            waveform: NDArray[np.float32] = file.read(dtype="float32")
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise InputError(f"{path}: not readable as audio ({error}); write it as WAV or FLAC") from None
+    if not np.isfinite(waveform).all():
+        raise InputError(f"{path}: holds NaN or infinite samples; write finite ones, or leave the class out")
+    return waveform
+
+
+def _detected(paths: Sequence[Path], maps: Path, reference: Reference) -> BoolArray | None:
+    """Return which classes are detected in which clip: clip scores that reach the thresholds that maps.npz names, or
+    else 0.5; None without clip scores.
+    """
+    scores = read_all(paths, reference).clip_scores
+    if scores is None:
+        return None
+    thresholds = read_thresholds(maps, reference)
+    return scores >= (TAGGING_THRESHOLD if thresholds is None else thresholds)
