@@ -33,6 +33,9 @@ MAX_BYTES = 1 << 20
 
 Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
 Decibels = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]
+Optimizer = Literal["adam", "adamw"]
+Schedule = Literal["plateau", "cosine", "constant"]
+Augmentation = Literal["mixup", "specaugment", "time-shift", "filter-augment"]
 SnrList = Annotated[tuple[Decibels, ...], Field(min_length=1)]
 
 
@@ -189,12 +192,22 @@ class Features(_Part):
 
 
 class Training(_Part):
-    """What `train` does unless told otherwise; the values are the released code's."""
+    """What `train` does unless told otherwise; the values are the released code's.
+
+    A setting that is None has the released code's value too, unless a system has its own (`TrainConfig`).
+    """
 
     epochs: Annotated[int, Field(ge=1, le=100_000)] = 50
     batch_size: Annotated[int, Field(ge=1, le=65536)] = 24
     learning_rate: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)] = 1e-3
     width: Annotated[float, Field(gt=0, le=8, allow_inf_nan=False)] = 1.0
+    optimizer: Optimizer | None = None
+    weight_decay: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] | None = None
+    schedule: Schedule | None = None
+    augment: tuple[Augmentation, ...] | None = None
+    ema: Annotated[float, Field(ge=0, lt=1)] | None = None
+    early_stopping: Annotated[int, Field(ge=0, le=100_000)] | None = None
+    gradient_clip: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
 
 
 class Recipe(_Part):

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from remixbench.systems import Output, build_system
-from remixbench.training.config import TrainConfig
+from remixbench.training.config import AUGMENTATIONS, TrainConfig
 from remixbench.training.data import ClipTensors, Standardisation
 from remixbench.training.device import Engine
 from remixbench.training.distributed import SINGLE_PROCESS, DistContext, process_group
@@ -32,7 +32,7 @@ class Double(torch.nn.Module):
 
 
 def step(
-    system: str, clips: int, dist: DistContext
+    system: str, clips: int, dist: DistContext, augment: tuple[str, ...] = ()
 ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], float, np.ndarray]:
     """One epoch of one batch; returns gradients, state, loss and scores."""
     draw = np.random.default_rng(0)
@@ -40,7 +40,20 @@ def step(
     features = draw.normal(size=(clips, 31, 16)).astype(np.float32)
     data = ClipTensors(features, draw.random((clips, 5)) < 0.3, np.arange(clips), unit, CPU.device)
     settings = TrainConfig(
-        system, (), 0.1 if system == "2ap-aux" else 0.0, 1.0, 0.0, 4, 0, 1, clips, 1e-3, 0.25, "validation", "32"
+        system,
+        (),
+        0.1 if system == "2ap-aux" else 0.0,
+        1.0,
+        0.0,
+        4,
+        0,
+        1,
+        clips,
+        1e-3,
+        0.25,
+        "validation",
+        "32",
+        augment=augment,
     )
     network = Double(build_system(system, classes=5, frames=31, n_mels=16, width=0.25, seed=0))
     state = TrainState(dist.prepare(CPU.place(network)), settings)
@@ -53,9 +66,10 @@ def main() -> None:
     torch.set_num_threads(1)
     with process_group(torch.device("cpu")) as dist:
         assert dist.world_size == 2
-        for system in ("gmp", "gwrp", "atrous-ap", "2ap-aux"):
+        cases = [(system, ()) for system in ("gmp", "gwrp", "atrous-ap", "2ap-aux")]
+        for system, augment in [*cases, ("gmp", AUGMENTATIONS), ("2ap-aux", AUGMENTATIONS)]:
             for clips in (7, 2, 1):  # of one clip the second process has nothing
-                together, alone = step(system, clips, dist), step(system, clips, SINGLE_PROCESS)
+                together, alone = (step(system, clips, each, augment) for each in (dist, SINGLE_PROCESS))
                 for name, gradient in alone[0].items():
                     error = float((together[0][name] - gradient).norm() / (gradient.norm() + 1e-3))
                     assert error < 1e-5, (system, clips, name, error)

@@ -284,9 +284,16 @@ def test_the_keys_and_columns_of_files_are_explained(workspaces: Workspaces) -> 
 def test_the_example_system_is_small_and_as_shown() -> None:
     example = DOCS / "examples" / "bands-system"
     sources = {path.name: path.read_text(encoding="utf-8") for path in example.iterdir() if path.is_file()}
-    shown = {block.comment[1]: block.text for block in blocks("systems") if block.comment[0] == "writes"}
+    shown = {block.comment[1]: block.text for block in blocks("systems") if "bands-system" in block.comment[1]}
     assert shown == {f"bands-system/{name}": text for name, text in sources.items()}
     assert sum(len(text.splitlines()) for text in sources.values()) < 40
+
+
+@pytest.mark.parametrize(("page", "name"), [("own-loop", "own_loop.py"), ("systems", "mel128.py")])
+def test_the_example_scripts_are_short_and_as_shown(page: str, name: str) -> None:
+    text = (DOCS / "examples" / name).read_text(encoding="utf-8")
+    assert {block.comment[1]: block.text for block in blocks(page)}[name] == text
+    assert len(text.splitlines()) <= 40
 
 
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 import torch
+from test_training import stop_after
 from torch.utils.data import DataLoader
 
 import remixbench
@@ -77,3 +81,32 @@ def test_recombined_events_of_one_class_do_not_overlap() -> None:
 def test_a_role_that_there_is_not_is_named(mini: Dataset) -> None:
     with pytest.raises(InputError, match=r"unknown role 'tset' \(did you mean 'test'"):
         remixbench.FreshMixtures(mini, "nowhere", snr=10, fold=4, role="tset")
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_train_mixes_anew_from_the_second_epoch_on(made: Dataset, corpus: Path, tmp_path: Path) -> None:
+    options = {"dataset": made, "system": "gap", "snr": 10, "epochs": 3, "width": 0.1, "precision": "32"}
+    plain = remixbench.train(workspace=tmp_path / "plain", **options)[0]  # type: ignore[arg-type]
+    ends = []
+    for name in ("whole", "broken"):
+        fresh = options | {"workspace": tmp_path / name, "fresh": True, "sources": corpus}
+        if name == "broken":
+            with pytest.raises(KeyboardInterrupt):
+                remixbench.train(progress=stop_after(20), **fresh)  # type: ignore[arg-type]
+        ends.append(remixbench.train(**fresh)[0])  # type: ignore[arg-type]
+    assert ends[0].parts[-4] == "gap,fresh"
+    flags = json.loads((ends[0] / "run.json").read_text())["flags"]
+    assert {"code": "fresh", "text": "trained on new mixtures in every epoch"} in flags
+    losses = [[line.split(",")[1] for line in (run / "history.csv").read_text().splitlines()] for run in (plain, *ends)]
+    assert losses[0][1] == losses[1][1]
+    assert losses[0][2] != losses[1][2]
+    assert losses[1] == losses[2]
+    assert (ends[0] / "model.safetensors").read_bytes() == (ends[1] / "model.safetensors").read_bytes()
+
+
+def test_sources_of_another_data_set_are_refused(made: Dataset, corpus: Path, tmp_path: Path) -> None:
+    other = tiny.write_corpus(tmp_path / "sources")
+    table = other / tiny.FSD_TABLE
+    table.write_text("\n".join(table.read_text().splitlines()[:-1]) + "\n")
+    with pytest.raises(InputError, match=r"the table of events is not the one that .* was made from"):
+        remixbench.FreshMixtures(made, other, snr=10, fold=4)

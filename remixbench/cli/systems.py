@@ -11,11 +11,19 @@ def command() -> None:
 
     Example: remixbench systems
     """
-    from remixbench.systems import available
+    from remixbench.errors import InputError
+    from remixbench.systems import list_systems, spec
 
-    specs = available()
-    wide = max(map(len, specs))
-    for spec in specs.values():
-        click.echo(f"{spec.name:{wide}}  {spec.description}")
-        for name, option in spec.options.items():
-            click.echo(f"{'':{wide}}    {name}={option.default} ({option.allowed()}): {option.description}")
+    names = list_systems()
+    wide = max(map(len, names))
+    for name in names:
+        try:
+            found = spec(name)
+        except InputError as error:  # a package that cannot be imported does not hide the others
+            click.echo(f"{name:{wide}}  unusable: {error}")
+            continue
+        takes = " (takes the waveform)" if found.inputs == "waveform" else ""
+        click.echo(f"{name:{wide}}  {found.description}{takes}")
+        for key, option in found.options.items():
+            meaning = f": {option.description}" if option.description else ""
+            click.echo(f"{'':{wide}}    {key}={option.default} ({option.allowed()}){meaning}")

@@ -52,6 +52,8 @@ from remixbench.errors import InputError
 @click.option(
     "--precision", default="auto", show_default=True, metavar="32|bf16|auto", help="auto: bf16 where it is fast."
 )
+@click.option("--fresh", is_flag=True, help="Mix the training clips anew in every epoch; a flagged row.")
+@click.option("--sources", metavar="DIR", help="For --fresh: folder of the recordings. [default: WORKSPACE/sources]")
 @shard_option
 @click.option("--rerun", is_flag=True, help="Train again what is done, from the start.")
 @click.option("--tensorboard", is_flag=True, help="Also write logs for TensorBoard.")

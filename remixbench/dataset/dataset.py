@@ -331,6 +331,11 @@ class Dataset:
             self.features(snr)
         return sha256("".join(digests.get(clip.id, "") for clip in self.clips).encode())
 
+    def waveform_digest(self, snr: float) -> str:
+        """Return a SHA-256 over the samples of all clips at `snr` dB, from their digests."""
+        digests = self._digests("digests.csv", snr)
+        return sha256("".join(digests.get(clip.id, "") for clip in self.clips).encode())
+
     def _digests(self, name: str, snr: float) -> dict[str, str]:
         return self._digest_tables(name).get(float(snr), {})
 

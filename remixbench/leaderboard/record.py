@@ -62,6 +62,7 @@ FLAGS = {
     "test-epoch": "The epoch with the best score on the very clips that are reported was kept, so the score is too"
     " high by an unknown amount.",
     "last-epoch": "No epoch was chosen: the network is as it was after the last one.",
+    "fresh": "Trained on new mixtures of the training recordings in every epoch, on more data than the other rows.",
     "fraction": "Trained on a part of the training clips; to be compared with rows of the same part.",
     "setting": "Trained with another setting than the benchmark's; not its standard score.",
     "training": "Trained in another way than the system comes with; not its standard score.",

@@ -47,7 +47,8 @@ def draw_recording(
     scales = Scales.of_frames(config.frames, system.features, system.mix)
     length = f"{recording.seconds:.1f} s"
     if len(recording.logmel) == config.frames:
-        activations = from_output(system.forward(recording.logmel), system.model)
+        clip = recording.logmel if recording.waveform is None else recording.waveform[: config.samples]
+        activations = from_output(system.forward(clip), system.model)
         if recording.seconds < scales.duration - scales.frame_seconds:
             length += f", repeated to fill {scales.duration:g} s"
     else:
@@ -56,5 +57,5 @@ def draw_recording(
     detected = tuple(Bar(event.label, event.onset, event.offset) for event in prediction.events)
     view = RecordingView(recording.logmel, scales, detected)
     with sheet(attention_height(activations, system.classes)) as figure:
-        draw_attention(figure, view, activations, system.classes, f"{config.system}, {name}, {length}")
+        draw_attention(figure, view, activations, system.classes, f"{config.name}, {name}, {length}")
         write_figure(figure, target)

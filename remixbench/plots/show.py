@@ -78,8 +78,9 @@ def _draw_run(folder: Path, info: RunInfo, dataset: Dataset, view: ClipView, tar
             f"{folder}: was trained on classes other than those of data set '{dataset.name}';"
             " name the data set of the run with --dataset"
         )
+    clip = view.logmel if system.inputs == "logmel" else dataset.audio(view.id, view.snr)
     try:
-        activations = from_output(system.forward(view.logmel), system.model)
+        activations = from_output(system.forward(clip), system.model)
     except InputError as error:
         raise InputError(f"{folder}: clip {view.id}: {error}; name the run's data set with --dataset") from None
     role = (

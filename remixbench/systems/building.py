@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from remixbench.systems.output import Output
 
+FRAMES_COVER = 0.9
+"""Part of a clip that frame scores have to cover, as the scorer expects."""
+
 
 def build_system(
     reference: str,
@@ -82,7 +85,7 @@ def build_system(
                 ) from None
             raise InputError(f"system '{found.name}'{found.origin} could not be built: {one_line(error)}") from error
         if not found.bundled:
-            _check_contract(found, network, classes, frames, n_mels, samples)
+            _check_contract(found, network, classes, frames, n_mels, samples, sample_rate)
     made: nn.Module = network.train()
     return made
 
@@ -177,7 +180,13 @@ def _arguments(
 
 
 def _check_contract(
-    found: SystemSpec, network: object, classes: int, frames: int, n_mels: int, samples: int | None
+    found: SystemSpec,
+    network: object,
+    classes: int,
+    frames: int,
+    n_mels: int,
+    samples: int | None,
+    sample_rate: int | None,
 ) -> None:
     """Run a third-party network once, on noise, and check what it returns."""
     import torch
@@ -210,5 +219,13 @@ def _check_contract(
         frames=frames,
         n_mels=n_mels,
         own_frame_rate=own_rate is not None,
+        samples=samples if found.inputs == "waveform" else None,
         system=found.name,
     )
+    if own_rate is not None and samples is not None and sample_rate is not None:
+        count, seconds = output.frame_scores.shape[1], samples / sample_rate
+        if not (count - 1) * own_rate < seconds <= count * own_rate / FRAMES_COVER:
+            raise InputError(
+                f"system '{found.name}': its {count} frame scores, {own_rate:g} s apart, cover {count * own_rate:g} s,"
+                f" expected the {seconds:g} s of a clip: frame i begins at i · frame_seconds"
+            )

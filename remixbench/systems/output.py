@@ -21,7 +21,8 @@ class Output(NamedTuple):
     clip_scores : (batch, classes), the tags.
     frame_scores : (batch, frames, classes), for detection in time.
     tf_maps : (batch, classes, frames, n_mels), for detection in time and frequency.
-    reconstruction : (batch, frames, n_mels), the standardised log-mel as the decoder gives it back.
+    reconstruction : the input as the decoder gives it back: standardised log-mel (batch, frames, n_mels), or the
+        waveform (batch, samples).
     frequency_attention : (batch, classes, frames, n_mels); sums to 1 over the mel bands of a frame.
     time_attention : (batch, classes, frames); sums to 1 over the frames.
     raw_frame_scores : (batch, frames, classes), the first step of two-step attention before it is oriented and gated
@@ -38,7 +39,15 @@ class Output(NamedTuple):
 
 
 def check_output(
-    output: object, *, batch: int, classes: int, frames: int, n_mels: int, own_frame_rate: bool, system: str
+    output: object,
+    *,
+    batch: int,
+    classes: int,
+    frames: int,
+    n_mels: int,
+    own_frame_rate: bool,
+    system: str,
+    samples: int | None = None,
 ) -> Output:
     """Return `output` if it is an `Output` of the right shapes and ranges; for systems that are not bundled.
 
@@ -46,6 +55,7 @@ def check_output(
     ----------
     own_frame_rate : whether the system states its own `frame_seconds`, so that its frame scores may have any number of
         frames.
+    samples : of the waveform, where that is the input.
 
     Raises
     ------
@@ -60,7 +70,7 @@ def check_output(
         "clip_scores": (batch, classes),
         "frame_scores": (batch, frames, classes),
         "tf_maps": (batch, classes, frames, n_mels),
-        "reconstruction": (batch, frames, n_mels),
+        "reconstruction": (batch, frames, n_mels) if samples is None else (batch, samples),
         "frequency_attention": (batch, classes, frames, n_mels),
         "time_attention": (batch, classes, frames),
         "raw_frame_scores": (batch, frames, classes),

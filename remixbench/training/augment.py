@@ -1,4 +1,4 @@
-"""Augmentations of a batch: small pure functions on standardised log-mel, and the random draws that they take.
+"""Augmentations of a batch: small pure functions on its inputs, and the random draws that they take.
 
 | name | what it does | where it comes from |
 | --- | --- | --- |
@@ -6,6 +6,8 @@
 | `time-shift` | rolls each clip in time, circularly | Cakir et al., TASLP 2017; usual in DCASE task 4 |
 | `specaugment` | sets two bands of time and two of frequency to the mean | Park et al., Interspeech 2019 |
 | `filter-augment` | adds a random piecewise linear gain over frequency | Nam et al., ICASSP 2022 |
+
+Inputs are standardised log-mel (batch, frames, n_mels); `mixup` and `time-shift` take waveforms (batch, samples) too.
 
 All draws for a batch come from one seeded generator, for the whole batch, before it is sharded over processes: so an
 augmentation is the same however many processes train together, and after a resume.
@@ -107,10 +109,10 @@ def take(draws: Draws, places: NDArray[np.int64]) -> Draws:
 
 
 def time_shift(x: Tensor, shift: Tensor) -> Tensor:
-    """Roll each clip of (batch, frames, n_mels) by its number of frames (batch,), circularly, as torch.roll does."""
-    frames = x.shape[1]
-    source = (torch.arange(frames, device=x.device) - shift[:, None]) % frames
-    return x.gather(1, source[:, :, None].expand_as(x))
+    """Roll each clip of (batch, time, ...) by its number of steps (batch,), circularly, as torch.roll does."""
+    steps = x.shape[1]
+    source = (torch.arange(steps, device=x.device) - shift[:, None]) % steps
+    return x.gather(1, source.view(*source.shape, *[1] * (x.dim() - 2)).expand_as(x))
 
 
 def mixup(x: Tensor, y: Tensor, other_x: Tensor, other_y: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -118,11 +120,11 @@ def mixup(x: Tensor, y: Tensor, other_x: Tensor, other_y: Tensor, weight: Tensor
 
     Parameters
     ----------
-    x, other_x : (batch, frames, n_mels)
+    x, other_x : (batch, time, ...)
     y, other_y : (batch, classes)
     weight : (batch,) in [0, 1]
     """
-    return torch.lerp(other_x, x, weight[:, None, None]), torch.lerp(other_y, y, weight[:, None])
+    return torch.lerp(other_x, x, weight.view(-1, *[1] * (x.dim() - 1))), torch.lerp(other_y, y, weight[:, None])
 
 
 def spec_augment(x: Tensor, time_masks: Tensor, frequency_masks: Tensor) -> Tensor:

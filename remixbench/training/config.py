@@ -16,11 +16,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import product
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from remixbench.dataset.dataset import as_tuple
 from remixbench.errors import InputError, unknown
 from remixbench.files import sha256
+from remixbench.recipe import Augmentation, Optimizer, Schedule
 from remixbench.systems.registry import OptionValue, resolve_options, source_digest, spec
 
 if TYPE_CHECKING:
@@ -31,9 +32,11 @@ TABLE = ("gap", "gmp", "gwrp", "atrous-ap", "2ap-aux")
 """The systems of the paper's Table 1."""
 SELECT = ("validation", "paper", "last")
 PRECISIONS = ("auto", "32", "bf16")
-OPTIMIZERS = ("adam", "adamw")
-SCHEDULES = ("plateau", "cosine", "constant")
-AUGMENTATIONS = ("mixup", "specaugment", "time-shift", "filter-augment")
+OPTIMIZERS = get_args(Optimizer)
+SCHEDULES = get_args(Schedule)
+AUGMENTATIONS = get_args(Augmentation)
+WAVEFORM_AUGMENTATIONS = ("mixup", "time-shift")
+"""Those that do to a waveform what they do to log-mel."""
 NO_AUGMENTATION = "none"
 RELEASED_FOLD = 4
 """The fold that the released example tests on."""
@@ -63,6 +66,7 @@ class TrainConfig:
     ema : decay per step of the moving average of the weights that is evaluated and kept; 0 for none.
     early_stopping : epochs without a better score after which training ends; 0 for never.
     gradient_clip : largest norm of the gradient; 0 for any.
+    fresh : whether the training clips are mixed anew in every epoch (dynamic mixing).
     """
 
     system: str
@@ -85,6 +89,7 @@ class TrainConfig:
     ema: float = 0.0
     early_stopping: int = 0
     gradient_clip: float = 0.0
+    fresh: bool = False
 
     @property
     def label(self) -> str:
@@ -95,11 +100,13 @@ class TrainConfig:
     def folder(self) -> str:
         """Name of the system's folder: the system, and what differs from its usual form, in a fixed order."""
         known = spec(self.system)
-        parts = [self.system]
+        parts = [known.name]
         if self.alpha != known.alpha:
             parts.append(f"alpha={self.alpha:.12g}")
         if self.fraction != 1:
             parts.append(f"fraction={self.fraction:.12g}")
+        if self.fresh:
+            parts.append("fresh")
         defaults = resolve_options(self.system)
         parts += [f"{name}={_plain(value)}" for name, value in self.options if value != defaults[name]]
         usual = RELEASED | dict(known.training_defaults)
@@ -109,8 +116,15 @@ class TrainConfig:
         return ",".join(parts)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the settings as JSON has them."""
-        return asdict(self) | {"options": dict(self.options), "augment": list(self.augment)}
+        """Return the settings as JSON has them, a system of a file by its name.
+
+        `fresh` is left out where it is not set, so that runs keep the identity that they had before it was a setting.
+        """
+        values = asdict(self) | {"system": spec(self.system).name}
+        values |= {"options": dict(self.options), "augment": list(self.augment)}
+        if not self.fresh:
+            del values["fresh"]
+        return values
 
     def digest(self, data: str) -> str:
         """Return the identity of the run on the data of digest `data`, in hexadecimal.
@@ -134,7 +148,7 @@ def derived_seed(seed: int, purpose: str, *numbers: int) -> int:
 
 def training_defaults(system: str, recipe: Recipe) -> dict[str, Any]:
     """Return the default of every training setting for a system on the data set of a recipe."""
-    defaults = RELEASED | recipe.training.model_dump() | dict(spec(system).training_defaults)
+    defaults = RELEASED | recipe.training.model_dump(exclude_none=True) | dict(spec(system).training_defaults)
     return defaults | {"augment": _as_set(defaults["augment"])}
 
 
@@ -147,6 +161,8 @@ def flags(config: TrainConfig, recipe: Recipe) -> list[dict[str, str]]:
         found.append({"code": "last-epoch", "text": "last epoch kept, none chosen"})
     if config.fraction < 1:
         found.append({"code": "fraction", "text": f"trained on {config.fraction:.6g} of the training clips"})
+    if config.fresh:
+        found.append({"code": "fresh", "text": "trained on new mixtures in every epoch"})
     for name, usual in training_defaults(config.system, recipe).items():
         here = getattr(config, name)
         if here != usual:
@@ -155,16 +171,16 @@ def flags(config: TrainConfig, recipe: Recipe) -> list[dict[str, str]]:
     return found
 
 
-def data_digest(dataset: Dataset, snr: float) -> str:
-    """Return a digest of what of a data set reaches a network at `snr` dB: manifest, classes, settings and log-mel.
+def data_digest(dataset: Dataset, snr: float, inputs: str = "logmel") -> str:
+    """Return a digest of what of a data set reaches a network at `snr` dB: manifest, classes, settings and inputs.
 
     The list of SNRs made is left out: making one more changes nothing for the others.
     """
     mix = dataset.recipe.mix.model_dump(mode="json")
     del mix["snrs"]
     features = dataset.recipe.features.model_dump(mode="json")
-    log_mel = dataset.features_digest(snr)
-    parts = [dataset.manifest_digest, dataset.info.source_digests, dataset.classes, mix, features, log_mel]
+    values = dataset.features_digest(snr) if inputs == "logmel" else dataset.waveform_digest(snr)
+    parts = [dataset.manifest_digest, dataset.info.source_digests, dataset.classes, mix, features, values]
     return sha256(json.dumps(parts, sort_keys=True).encode())
 
 
@@ -180,6 +196,7 @@ def list_configs(
     options: Mapping[str, OptionValue] | None = None,
     select: str = "validation",
     precision: str = "32",
+    fresh: bool = False,
     **training: Any,
 ) -> list[TrainConfig]:
     """Return the runs of the grid, each once, systems slowest.
@@ -193,7 +210,7 @@ def list_configs(
     InputError
         For an impossible value, or one that this data set or these systems do not have.
     """
-    systems = _unique(as_tuple(system)) or TABLE
+    systems = _unique(spec(name).reference for name in as_tuple(system)) or TABLE
     snrs = _unique(float(value) + 0.0 for value in as_tuple(snr)) or dataset.snrs  # -0 is 0
     last = dataset.manifest.folds[-1]
     folds = _unique(_whole("--fold", value, 1) for value in as_tuple(fold)) or (
@@ -214,10 +231,12 @@ def list_configs(
     chosen = _options_by_system(systems, options or {})
     alphas = _alphas_by_system(systems, as_tuple(alpha))
     settings = {name: _checked(training_defaults(name, dataset.recipe) | given) for name in systems}
+    for name in systems:
+        _fits_inputs(name, settings[name]["augment"])
     return [
         TrainConfig(
             name, chosen[name], weight, part, decibel, held_out, number, select=select, precision=precision,
-            **settings[name],
+            fresh=fresh, **settings[name],
         )
         for name in systems
         for weight, part, decibel, held_out, number in product(alphas[name], fractions, snrs, folds, seeds)
@@ -245,6 +264,17 @@ def _checked(settings: dict[str, Any]) -> dict[str, Any]:
         "early_stopping": _whole("--early-stopping", settings["early_stopping"], 0),
         "gradient_clip": _from_zero("--gradient-clip", settings["gradient_clip"]),
     }
+
+
+def _fits_inputs(system: str, augment: Sequence[str]) -> None:
+    """Refuse augmentations of the log-mel for a system that takes the waveform."""
+    known = spec(system)
+    for name in augment:
+        if known.inputs == "waveform" and name not in WAVEFORM_AUGMENTATIONS:
+            raise InputError(
+                f"--augment {name}: alters log-mel, but system '{known.name}' takes the waveform; it can have"
+                f" {', '.join(WAVEFORM_AUGMENTATIONS)}"
+            )
 
 
 def one_of(option: str, value: str, allowed: Sequence[str]) -> str:

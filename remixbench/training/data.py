@@ -58,6 +58,7 @@ class RoleDataset(ABC, TorchDataset[tuple[Tensor, Target]]):
         targets: Targets = "weak",
         seed: int = 0,
         roll: float = 0.0,
+        rows: Rows | None = None,
     ) -> None:
         if inputs not in INPUTS:
             raise unknown("value of inputs", inputs, INPUTS)
@@ -69,7 +70,7 @@ class RoleDataset(ABC, TorchDataset[tuple[Tensor, Target]]):
         parts = splits(self.dataset, fold, seed)
         if role not in parts:
             raise unknown("role", role, parts)
-        self.rows = parts[role]
+        self.rows = parts[role] if rows is None else rows
         if not len(self.rows):
             raise InputError(f"{self.dataset.path}: no clip is for {role} when fold {fold} is tested; make more clips")
         self.filenames = tuple(self.dataset.filenames[row] for row in self.rows)
@@ -229,12 +230,31 @@ def fit_standardisation(features: NDArray[np.float32], rows: Rows) -> Standardis
     return Standardisation((mean + centre).astype(np.float32), np.where(std > 0, std, 1).astype(np.float32))
 
 
+AS_IT_IS = Standardisation(np.zeros(1, np.float32), np.ones(1, np.float32))
+"""The standardisation of waveforms: none."""
+
+
+class Waveforms:
+    """The audio of a data set's clips at one SNR, read when it is indexed with rows: (clips, samples) float32."""
+
+    def __init__(self, dataset: Dataset, snr: float) -> None:
+        dataset.require_snr(snr)
+        self._dataset, self._snr = dataset, snr
+        self.shape = (len(dataset.clips), dataset.recipe.mix.samples)
+
+    def __getitem__(self, rows: Rows) -> NDArray[np.float32]:
+        return np.stack([self._dataset.audio(self._dataset.clips[row], self._snr) for row in rows])
+
+
 class ClipTensors:
-    """Standardised log-mel and weak targets of some clips, by index among these; on the device where they fit."""
+    """Inputs and weak targets of some clips, by index among these; on the device where they fit.
+
+    The inputs are standardised log-mel, (frames, n_mels) each, or waveforms, (samples,) each.
+    """
 
     def __init__(
         self,
-        features: NDArray[np.float32],
+        features: NDArray[np.float32] | Waveforms,
         weak: NDArray[np.bool_],
         rows: Rows,
         standardisation: Standardisation,
@@ -246,9 +266,9 @@ class ClipTensors:
         self.device = device
         self.weak = weak[rows]
         self.targets = torch.from_numpy(self.weak.astype(np.float32)).to(device)
-        self.shape = (int(features.shape[1]), int(features.shape[2]))
+        self.shape = tuple(int(size) for size in features.shape[1:])
         self.std = torch.from_numpy(np.asarray(standardisation.std, np.float32)).to(device)
-        size = len(rows) * features.shape[1] * features.shape[2] * 4
+        size = len(rows) * math.prod(self.shape) * 4
         self.cached = size <= (MEMORY_PART * free_bytes(device) if budget is None else budget)
         self._cached = self._all() if self.cached else None
 
@@ -261,7 +281,7 @@ class ClipTensors:
         return self.device if self._cached is not None else torch.device("cpu")
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (batch, frames, bands) and (batch, classes) on the device, for indices anywhere."""
+        """Return inputs (batch, ...) and targets (batch, classes) on the device, for indices anywhere."""
         there = indices.to(self.device)
         if self._cached is not None:
             return self._cached[there], self.targets[there]
@@ -271,7 +291,7 @@ class ClipTensors:
         return x, self.targets[there]
 
     def _all(self) -> Tensor:
-        kept = torch.empty((len(self._rows), *self._features.shape[1:]), device=self.device)
+        kept = torch.empty((len(self._rows), *self.shape), device=self.device)
         for start in range(0, len(self._rows), CHUNK):
             values = self._standardisation.apply(self._features[self._rows[start : start + CHUNK]])
             kept[start : start + CHUNK] = torch.from_numpy(values)

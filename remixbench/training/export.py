@@ -1,6 +1,6 @@
 """`model.safetensors`: the weights of a trained system and all that is needed to use them.
 
-Nothing in it is executed.
+Nothing in it is executed; of a third-party system its own package, or its own file, is imported.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from remixbench.errors import InputError
 from remixbench.files import write_bytes
 from remixbench.recipe import Features, Mix
 from remixbench.systems.building import build_empty
+from remixbench.systems.registry import source_digest, spec
 from remixbench.training.data import Standardisation
 
 NETWORK = "network."
@@ -35,7 +36,9 @@ class ModelConfig:
     Attributes
     ----------
     recipe : mixing and features of the data set, by which audio becomes input.
+    system : its reference: for one of a file the file's path and the class.
     digest : the run's identity.
+    sources : of a third-party system: a digest of its source files.
     """
 
     system: str
@@ -46,6 +49,17 @@ class ModelConfig:
     n_mels: int
     recipe: dict[str, Any]
     digest: str
+    sources: str = ""
+
+    @property
+    def name(self) -> str:
+        """The system's short name, also where `system` is a class in a file."""
+        return self.system.rpartition(":")[2]
+
+    @property
+    def samples(self) -> int:
+        """Samples of a clip."""
+        return self.mix.samples
 
     @property
     def mix(self) -> Mix:
@@ -60,6 +74,7 @@ class ModelConfig:
 
 _KINDS: dict[str, Any] = {
     "system": str, "options": dict, "width": int | float, "frames": int, "n_mels": int, "recipe": dict, "digest": str,
+    "sources": str,
 }  # fmt: skip
 
 
@@ -116,6 +131,12 @@ def read_model(path: Path) -> TrainedModel:
         If the file is missing or broken, is no model of ours, or its tensors are not those of its system.
     """
     tensors, config = _read(path)
+    known = spec(config.system)
+    if config.sources and config.sources != source_digest(known):
+        raise InputError(
+            f"{path}: the source files of system '{known.name}'{known.origin} changed since it was trained; restore"
+            " them, or train it again"
+        )
     try:
         network = build_empty(
             config.system,
@@ -125,11 +146,14 @@ def read_model(path: Path) -> TrainedModel:
             width=config.width,
             options=config.options,
             frame_seconds=config.features.hop_length / config.mix.sample_rate,
+            samples=config.samples,
+            sample_rate=config.mix.sample_rate,
         )
     except (RuntimeError, MemoryError, TypeError, OverflowError):  # sizes that no tensor can have
         raise InputError(f"{path}: describes a network too large for this machine; is it broken?") from None
     expected = {NETWORK + name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    expected |= {MEAN: (config.n_mels,), STD: (config.n_mels,)}
+    bands = config.n_mels if known.inputs == "logmel" else 1
+    expected |= {MEAN: (bands,), STD: (bands,)}
     expected |= {name: (len(config.classes),) for name in (TAG_THRESHOLDS, FRAME_THRESHOLDS)}
     if DIRECTION in expected and DIRECTION not in tensors:
         raise InputError(
@@ -179,7 +203,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], ModelConfig]:
             f"{path}: not readable as safetensors ({error}); copy it again, or delete it and train again"
         ) from None
     try:
-        values = {name: json.loads(metadata[name]) for name in ModelConfig.__dataclass_fields__}
+        there = [name for name in ModelConfig.__dataclass_fields__ if name != "sources" or name in metadata]
+        values = {name: json.loads(metadata[name]) for name in there}
         values["classes"] = tuple(str(label) for label in values["classes"])
         config = ModelConfig(**values)
         for name, kind in _KINDS.items():

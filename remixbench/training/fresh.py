@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Subset
 
 from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.dynamic_mixing import Mixer, recombine
 from remixbench.dataset.manifest import Clip
+from remixbench.dataset.splits import Rows
 from remixbench.errors import InputError
 from remixbench.sources import load_catalogues
-from remixbench.training.data import Inputs, RoleDataset, Targets, TimedEvent
+from remixbench.systems.registry import spec
+from remixbench.training.config import TrainConfig, derived_seed
+from remixbench.training.data import ClipTensors, Inputs, RoleDataset, Standardisation, Targets, TimedEvent
+from remixbench.training.distributed import DistContext
+
+CLIPS_AT_ONCE = 8
+"""Clips that a worker mixes before it hands them over."""
 
 
 class FreshMixtures(RoleDataset):
@@ -29,6 +39,7 @@ class FreshMixtures(RoleDataset):
     sources : folder of the sources.
     snr : SNR in dB; any, not only those made.
     fold, role, inputs, targets, seed, roll : as of `ClipDataset`; `seed` is of the combinations too.
+    rows : other clips than those of the role, as rows of the manifest.
 
     Attributes
     ----------
@@ -47,10 +58,18 @@ class FreshMixtures(RoleDataset):
         targets: Targets = "weak",
         seed: int = 0,
         roll: float = 0.0,
+        rows: Rows | None = None,
     ) -> None:
-        super().__init__(dataset, snr, fold, role, inputs, targets, seed, roll)
+        super().__init__(dataset, snr, fold, role, inputs, targets, seed, roll, rows)
         recipe = self.dataset.recipe
-        self._mixer = Mixer.of(recipe, *load_catalogues(recipe, Path(sources)))
+        scenes, events = load_catalogues(recipe, Path(sources))
+        for kind, catalogue in (("scenes", scenes), ("events", events)):
+            if self.dataset.info.source_digests.get(kind, catalogue.digest) != catalogue.digest:
+                raise InputError(
+                    f"{sources}: the table of {kind} is not the one that {self.dataset.path} was made from; give the"
+                    " folder of its sources"
+                )
+        self._mixer = Mixer.of(recipe, scenes, events)
         self._seed = seed
         self._frozen = [self.dataset.clips[row] for row in self.rows]
         self._epoch = torch.zeros((), dtype=torch.int64)
@@ -80,3 +99,46 @@ class FreshMixtures(RoleDataset):
 
     def _events(self, index: int) -> list[TimedEvent]:
         return self._mixer.events(self.clips[index])
+
+
+def dynamic_mixing(
+    dataset: Dataset,
+    sources: Path,
+    config: TrainConfig,
+    rows: Rows,
+    standardisation: Standardisation,
+    device: torch.device,
+    dist: DistContext,
+) -> Callable[[int], ClipTensors]:
+    """Return a function that gives the training clips of an epoch by its number; the first, 1, has the data set's own.
+
+    Each process mixes its part of the clips, in as many workers as it has processor cores, and all of them get all.
+    """
+    fresh = FreshMixtures(
+        dataset, sources, snr=config.snr, fold=config.fold, inputs=spec(config.system).inputs, rows=rows,
+        seed=derived_seed(config.seed, "mixtures"),
+    )  # fmt: skip
+    mine = range(dist.rank, len(rows), dist.world_size)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    loader = DataLoader(
+        Subset(fresh, mine),
+        batch_size=CLIPS_AT_ONCE,
+        num_workers=workers,
+        persistent_workers=True,
+        generator=torch.Generator(),  # the global one belongs to the network's dropout
+    )
+
+    def clips(number: int) -> ClipTensors:
+        fresh.set_epoch(number - 1)
+        shape = fresh[0][0].shape
+        x, y = torch.zeros(len(rows), *shape), torch.zeros(len(rows), len(dataset.classes))
+        done = 0
+        for inputs, targets in loader:
+            places = mine[done : done + len(inputs)]
+            x[places], y[places] = inputs, targets
+            done += len(inputs)
+        x, y = dist.all_reduce_sum(x), dist.all_reduce_sum(y)
+        return ClipTensors(x.numpy(), y.numpy() > 0, np.arange(len(rows)), standardisation, device)
+
+    return clips

@@ -26,6 +26,7 @@ from remixbench.scoring.kong import FIRST_STEP
 from remixbench.scoring.types import MAP_STEPS
 from remixbench.systems.building import frame_seconds_of
 from remixbench.systems.output import Output
+from remixbench.systems.registry import spec
 from remixbench.training.audio import prepare
 from remixbench.training.data import ClipTensors
 from remixbench.training.device import Engine, choose_device, exact_float32
@@ -154,15 +155,13 @@ class Recording:
     logmel : (frames, n_mels), not standardised; at least a window long, for which a short recording is repeated.
     own_frames : frames of the recording itself, without what was repeated; at least 1.
     seconds : its length.
+    waveform : (samples,), for systems that take it; at least a clip long.
     """
 
     logmel: NDArray[np.float32]
     own_frames: int
     seconds: float
-
-    def starts(self, window: int) -> list[int]:
-        """Return the frames at which its windows begin."""
-        return window_starts(len(self.logmel), window)
+    waveform: NDArray[np.float32] | None = None
 
 
 class TrainedSystem:
@@ -184,6 +183,11 @@ class TrainedSystem:
     def rate(self) -> int:
         """Samples per second that it was trained on; other rates are resampled."""
         return self.mix.sample_rate
+
+    @property
+    def inputs(self) -> str:
+        """What the network takes: `logmel` or `waveform`."""
+        return spec(self.model.config.system).inputs
 
     @property
     def logmel_frame_seconds(self) -> float:
@@ -226,15 +230,22 @@ class TrainedSystem:
         own_frames = max(1, (len(samples) - self.features.n_fft) // self.features.hop_length + 1)
         whole = (window - 1) * self.features.hop_length + self.features.n_fft
         spectrogram = logmel(samples if len(samples) >= whole else np.resize(samples, whole), self.features, self.rate)
-        return Recording(spectrogram, own_frames, len(samples) / self.rate)
+        clip = self.model.config.samples
+        waveform = None if self.inputs == "logmel" else np.resize(samples, max(len(samples), clip))
+        return Recording(spectrogram, own_frames, len(samples) / self.rate, waveform)
 
     def predict_features(self, recording: Recording, threshold: float | None = None) -> Prediction:
         """Return the prediction for a recording that `extract_features` returned; `threshold` as in `predict`."""
-        window = self.model.config.frames
-        x = self.model.standardisation.apply(recording.logmel)
-        silent = digital_silence(recording.logmel, self.features.offset)
-        tags, frames = self._windows(x, recording.starts(window), window, silent)
-        frames = frames[: math.ceil(recording.own_frames / self._stride - 1e-6)]
+        if recording.waveform is None:
+            x, window = self.model.standardisation.apply(recording.logmel), self.model.config.frames
+            step, own = self.logmel_frame_seconds, recording.own_frames
+            silent = digital_silence(recording.logmel, self.features.offset)
+        else:
+            x, window = recording.waveform, self.model.config.samples
+            step, own = 1 / self.rate, round(recording.seconds * self.rate)
+            silent = x == 0
+        tags, frames = self._windows(x, window, self.frame_seconds / step, silent)
+        frames = frames[: math.ceil(own * step / self.frame_seconds - 1e-6)]
         config = self.model.config
         tag_thresholds, frame_thresholds = self.model.tag_thresholds, self.model.frame_thresholds
         if threshold is not None:
@@ -308,18 +319,21 @@ class TrainedSystem:
         if background and BACKGROUND in self.classes:
             raise InputError(f"'{BACKGROUND}' is a class of this system; leave --background out")
         config = self.model.config
+        if self.inputs == "waveform":
+            raise InputError(f"the system '{config.name}' takes the waveform; separation needs one that takes log-mel")
         if self.forward(np.zeros((config.frames, config.n_mels), np.float32)).tf_maps is None:
             raise InputError(
-                f"the system '{config.system}' has no time-frequency maps to separate by; use a run of one that has"
+                f"the system '{config.name}' has no time-frequency maps to separate by; use a run of one that has"
                 " them, such as gwrp or 2ap"
             )
 
-    def forward(self, logmel: NDArray[np.float32]) -> Output:
+    def forward(self, clip: NDArray[np.float32]) -> Output:
         """Return the whole output for one clip of the training clips' length, attention and reconstruction too.
 
         Parameters
         ----------
-        logmel : (frames, n_mels), not standardised, as a data set has it.
+        clip : log-mel (frames, n_mels), not standardised, as a data set has it, or for a system that takes it the
+            waveform (samples,).
 
         Returns
         -------
@@ -330,11 +344,14 @@ class TrainedSystem:
         InputError
             If it has another shape than the training clips.
         """
-        expected = (self.model.config.frames, self.model.config.n_mels)
-        if logmel.shape != expected:
-            found, wanted = (" × ".join(map(str, shape)) for shape in (logmel.shape, expected))
-            raise InputError(f"log-mel of {found} (frames × bands), but the system was trained on {wanted}")
-        x = torch.from_numpy(self.model.standardisation.apply(np.asarray(logmel, np.float32))).unsqueeze(0)
+        config = self.model.config
+        takes_logmel = self.inputs == "logmel"
+        expected = (config.frames, config.n_mels) if takes_logmel else (config.samples,)
+        if clip.shape != expected:
+            found, wanted = (" × ".join(map(str, shape)) for shape in (clip.shape, expected))
+            what, axes = ("log-mel", "frames × bands") if takes_logmel else ("waveform", "samples")
+            raise InputError(f"{what} of {found} ({axes}), but the system was trained on {wanted}")
+        x = torch.from_numpy(self.model.standardisation.apply(np.asarray(clip, np.float32))).unsqueeze(0)
         with evaluating(self.network), exact_float32():
             output: Output = self.network(x.to(self.device))
         return Output._make(None if field is None else field.float().cpu() for field in output)
@@ -343,7 +360,7 @@ class TrainedSystem:
         """Return the maps (labels, frames, n_mels) of some classes, the mean over the windows that hold a frame."""
         window = self.model.config.frames
         x = self.model.standardisation.apply(recording.logmel)
-        starts = recording.starts(window)
+        starts = window_starts(len(x), window)
         total = np.zeros((len(labels), *x.shape), np.float32)
         times = np.zeros((len(x), 1), np.float32)
         with evaluating(self.network), exact_float32():
@@ -357,19 +374,17 @@ class TrainedSystem:
         total /= times
         return total[:, : recording.own_frames].clip(0, 1)
 
-    @property
-    def _stride(self) -> float:
-        """Frames of the log-mel per frame score."""
-        return self.frame_seconds / self.logmel_frame_seconds
-
     def _windows(
-        self, x: NDArray[np.float32], starts: list[int], window: int, silent: NDArray[np.bool_]
+        self, x: NDArray[np.float32], window: int, stride: float, silent: NDArray[np.bool_]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return tags (classes,) and frame scores (frames, classes) of standardised log-mel (frames, n_mels).
+        """Return tags (classes,) and frame scores (frames, classes) of a recording of any length, (time, ...).
 
-        Where a window begins between two frame scores, the nearer one is taken. `silent` says which frames of the
-        log-mel are digital silence.
+        `window` steps of it are an input of the network; a frame score is of `stride` steps.
+
+        Where a window begins between two frame scores, the nearer one is taken. `silent` says which steps of
+        the recording are digital silence.
         """
+        starts = window_starts(len(x), window)
         tags = np.zeros(len(self.classes), np.float32)
         total = np.zeros((0, len(self.classes)), np.float32)
         times = np.zeros((0, 1), np.float32)
@@ -382,13 +397,13 @@ class TrainedSystem:
                 scored[[bool(silent[start : start + window].all()) for start in part]] = 0
                 tags = np.maximum(tags, scored.max(axis=0))
                 for start, scores in zip(part, output.frame_scores.float().cpu().numpy(), strict=True):
-                    place = round(start / self._stride)
+                    place = round(start / stride)
                     missing = max(0, place + len(scores) - len(total))
                     total, times = (np.pad(array, ((0, missing), (0, 0))) for array in (total, times))
                     total[place : place + len(scores)] += scores
                     times[place : place + len(scores)] += 1
         frames = (total / times).clip(0, 1)
-        edges = np.rint(np.arange(len(frames) + 1) * self._stride).astype(int).clip(max=len(silent))
+        edges = np.rint(np.arange(len(frames) + 1) * stride).astype(int).clip(max=len(silent))
         frames[[bool(silent[a:b].all()) and a < b for a, b in pairwise(edges)]] = 0
         return tags.clip(0, 1), frames
 
@@ -407,6 +422,8 @@ def window_starts(frames: int, window: int) -> list[int]:
 
 def load_system(run: str | Path, *, device: str = "cpu") -> TrainedSystem:
     """Load the system of a run that is done. Nothing in the run's files is executed.
+
+    The package or file of a third-party system has to be as it was in training.
 
     Parameters
     ----------

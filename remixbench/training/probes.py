@@ -29,7 +29,7 @@ from remixbench.dataset.shifts import probe_shifts, roll
 from remixbench.errors import InputError
 from remixbench.files import sha256
 from remixbench.progress import SILENT, Progress
-from remixbench.training.data import ClipTensors
+from remixbench.training.data import ClipTensors, Waveforms
 from remixbench.training.device import Engine, exact_float32
 from remixbench.training.inference import Scores, TrainedSystem, load_system, score_frames
 from remixbench.training.storage import MODEL, RunInfo, read_run, write_predictions
@@ -145,10 +145,13 @@ def _predict_all(
     with progress.bar(f"Probing {folder.parents[2].name} {info.snr:g} dB", len(conditions), "conditions") as advance:
         for probe, value in conditions:
             snr = value if probe == "snr" else info.snr
-            dataset.verify_features(snr, rows)
-            features = np.asarray(dataset.features(snr)[rows])
+            if system.inputs == "waveform":
+                features, step_seconds = Waveforms(dataset, snr)[rows], 1 / dataset.recipe.mix.sample_rate
+            else:
+                dataset.verify_features(snr, rows)
+                features, step_seconds = np.asarray(dataset.features(snr)[rows]), dataset.recipe.frame_seconds
             if probe == "shift":
-                features = roll(features, value, dataset.recipe.frame_seconds, axis=1)
+                features = roll(features, value, step_seconds, axis=1)
             tags, frames = predict_clips(system, features, info.batch_size)
             name = probe_folder(probe, value)
             place = folder / FOLDER / name
@@ -160,7 +163,7 @@ def _predict_all(
 
 
 def predict_clips(system: TrainedSystem, features: Features, batch_size: int) -> tuple[Scores, Scores]:
-    """Return clip scores (clips, classes) and frame scores (clips, frames, classes) of log-mel (clips, frames, n_mels).
+    """Return clip scores (clips, classes) and frame scores (clips, frames, classes) of clips (clips, ...).
 
     They are those that a training leaves, bit by bit: in float32, in batches, in the same memory order.
     """

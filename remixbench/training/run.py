@@ -24,12 +24,13 @@ from remixbench.progress import Progress
 from remixbench.systems import build_system
 from remixbench.systems.building import frame_seconds_of
 from remixbench.systems.cost import count_cost
-from remixbench.systems.registry import spec
+from remixbench.systems.registry import source_digest, spec
 from remixbench.training.config import TrainConfig, derived_seed, flags
-from remixbench.training.data import ClipTensors, Standardisation, fit_standardisation
+from remixbench.training.data import AS_IT_IS, ClipTensors, Standardisation, Waveforms, fit_standardisation
 from remixbench.training.device import Engine, exact_float32
 from remixbench.training.distributed import DistContext
 from remixbench.training.export import ModelConfig, write_model
+from remixbench.training.fresh import dynamic_mixing
 from remixbench.training.inference import has_maps, score_frames
 from remixbench.training.storage import (
     CHECKPOINT,
@@ -58,9 +59,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunContext:
-    """What all runs of a command share."""
+    """What all runs of a command share; `sources` is the folder of recordings that dynamic mixing reads."""
 
     dataset: Dataset
+    sources: Path
     device: torch.device
     dist: DistContext
     tensorboard: bool
@@ -120,9 +122,13 @@ def load_splits(dataset: Dataset, config: TrainConfig, device: torch.device) -> 
             f"{dataset.path}: fold {config.fold} leaves {len(rows.train)} clips to train on, {len(rows.validation)}"
             f" to choose the epoch on and {len(rows.test)} to test on; make a larger data set"
         )
-    features = dataset.features(config.snr)
-    dataset.verify_features(config.snr, np.concatenate([rows.train, rows.validation, rows.test]))
-    standardisation = fit_standardisation(features, rows.train)
+    features: NDArray[np.float32] | Waveforms
+    if spec(config.system).inputs == "waveform":
+        features, standardisation = Waveforms(dataset, config.snr), AS_IT_IS
+    else:
+        features = dataset.features(config.snr)
+        dataset.verify_features(config.snr, np.concatenate([rows.train, rows.validation, rows.test]))
+        standardisation = fit_standardisation(features, rows.train)
     if not (np.isfinite(standardisation.mean).all() and np.isfinite(standardisation.std).all()):
         raise InputError(
             f"{dataset.path}: the log-mel at {config.snr:g} dB holds NaN or infinity; delete logmel.npy, make it again"
@@ -143,7 +149,8 @@ def run_training(folder: Path, info: RunInfo, context: RunContext, config: Train
     network = build_system(
         config.system, classes=len(dataset.classes), frames=info.frames, n_mels=info.n_mels,
         width=config.width, options=dict(config.options), seed=derived_seed(config.seed, "weights"),
-        frame_seconds=info.frame_seconds,
+        frame_seconds=info.frame_seconds, samples=dataset.recipe.mix.samples,
+        sample_rate=dataset.recipe.mix.sample_rate,
     )  # fmt: skip
     steps = -(-len(data.train) // config.batch_size)
     state = TrainState(dist.prepare(engine.place(network)), config, steps)
@@ -173,7 +180,11 @@ def run_training(folder: Path, info: RunInfo, context: RunContext, config: Train
     clips = len(data.train)
     with progress.bar(config.label, config.epochs * clips, "clips") as advance:
         advance(len(state.history) * clips)
-        fit(state, config, engine, data.train, selection, dist=dist, on_epoch=on_epoch, advance=advance)
+        mixed = None
+        if config.fresh:
+            rows, scale = data.split.train, data.standardisation
+            mixed = dynamic_mixing(dataset, context.sources, config, rows, scale, engine.device, dist)
+        fit(state, config, engine, data.train, selection, dist=dist, mixed=mixed, on_epoch=on_epoch, advance=advance)
     if dist.is_main_process:
         with exact_float32():
             _finish(folder, info, context, config, data, state)
@@ -228,6 +239,7 @@ def _finish(
         n_mels=info.n_mels,
         recipe=dataset.recipe.model_dump(mode="json", include={"mix", "features"}),
         digest=info.digest,
+        sources=source_digest(spec(config.system)) or "",
     )
     write_model(
         folder / MODEL,
@@ -243,7 +255,7 @@ def _finish(
         test_tags, test_frames = score_frames(network, data.test, engine, config.batch_size, on_maps=maps)
     step = frame_seconds_of(network, info.frame_seconds)
     write_predictions(folder / PREDICTIONS, filenames, dataset.classes, test_tags, test_frames, step)
-    cost = count_cost(network, info.frames, info.n_mels)
+    cost = count_cost(network, *data.test.shape)
     best = state.history[state.best_epoch - 1]
     standardisation = data.standardisation
     rows = {"train": data.split.train, "validation": data.split.validation, "test": data.split.test}
@@ -308,7 +320,8 @@ def _maps_of(
     dataset = context.dataset
     if not there or float(config.snr) not in dataset.info.stems:
         return nullcontext()
-    return writing_maps(folder / MAPS, filenames, dataset.classes, thresholds, test.weak, *test.shape)
+    size = dataset.recipe.frames, dataset.recipe.features.n_mels
+    return writing_maps(folder / MAPS, filenames, dataset.classes, thresholds, test.weak, *size)
 
 
 def describe(info: RunInfo) -> str:

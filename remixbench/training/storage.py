@@ -111,6 +111,7 @@ class RunInfo(BaseModel):
     ema: float
     early_stopping: int
     gradient_clip: float
+    fresh: bool = False
     flags: list[Flag]
     digest: str
     package: str | None

@@ -14,7 +14,7 @@ from remixbench.dataset.dataset import find_dataset
 from remixbench.errors import InputError
 from remixbench.files import remove_temp_files
 from remixbench.progress import SILENT, Progress, reporter
-from remixbench.systems.registry import OptionValue
+from remixbench.systems.registry import OptionValue, spec
 from remixbench.training.config import TrainConfig, data_digest, list_configs
 from remixbench.training.device import choose_device, choose_precision
 from remixbench.training.distributed import local_rank, process_group
@@ -51,6 +51,8 @@ def train(
     select: str = "validation",
     device: str = "auto",
     precision: str = "auto",
+    fresh: bool = False,
+    sources: str | Path | None = None,
     shard: tuple[int, int] = (1, 1),
     rerun: bool = False,
     tensorboard: bool = False,
@@ -85,6 +87,8 @@ def train(
         the `last`.
     device : auto, cpu, cuda, cuda:N or mps.
     precision : 32, bf16, or auto: bf16 where the hardware has it. Runs of two precisions are two runs.
+    fresh : mix the training clips anew in every epoch after the first (dynamic mixing); a flagged row.
+    sources : folder of the recordings, for `fresh`; by default `sources` in the workspace.
     shard : (i, n), only every n-th run beginning with the i-th, counted from 1.
     rerun : train again what is done, or was interrupted, from the start.
     tensorboard : also write curves for TensorBoard into each run's folder.
@@ -111,15 +115,18 @@ def train(
         select=select, precision=choose_precision(precision, where), epochs=epochs, batch_size=batch_size,
         learning_rate=learning_rate, width=width, optimizer=optimizer, weight_decay=weight_decay, schedule=schedule,
         augment=augment, ema=ema, early_stopping=early_stopping, gradient_clip=gradient_clip,
+        fresh=fresh,
     )  # fmt: skip
     if not 1 <= shard[0] <= shard[1]:
         raise InputError(f"--shard {shard[0]}/{shard[1]}: expected I/N with 1 <= I <= N")
     if tensorboard:
         require_tensorboard()
     for config in configs:
-        opened.features(config.snr)  # what is missing has to be known before the first hour has passed
+        if spec(config.system).inputs == "logmel":
+            opened.features(config.snr)  # what is missing has to be known before the first hour has passed
     with process_group(where) as dist:
-        context = RunContext(opened, where, dist, tensorboard, progress if dist.is_main_process else SILENT)
+        shown = progress if dist.is_main_process else SILENT
+        context = RunContext(opened, Path(sources or workspace / "sources"), where, dist, tensorboard, shown)
         count = len(configs[shard[0] - 1 :: shard[1]])
         context.progress.say(
             f"Training {count} run{'s' * (count != 1)} on data set {opened.name} ({opened.path}) with {where}"
@@ -152,7 +159,7 @@ def _acquire(
     workspace: Path, context: RunContext, config: TrainConfig, held: ExitStack, rerun: bool
 ) -> tuple[Path, RunInfo]:
     """Lock the run while `held` lasts; returns its folder and run.json."""
-    digest = config.digest(data_digest(context.dataset, config.snr))
+    digest = config.digest(data_digest(context.dataset, config.snr, spec(config.system).inputs))
     locks = workspace / "runs" / context.dataset.name / ".locks"
     locks.mkdir(parents=True, exist_ok=True)
     held.enter_context(FileLock(locks / f"{digest[:16]}.lock", timeout=0))

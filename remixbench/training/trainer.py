@@ -126,6 +126,7 @@ def fit(
     selection: ClipTensors | None,
     *,
     dist: DistContext = SINGLE_PROCESS,
+    mixed: Callable[[int], ClipTensors] | None = None,
     on_epoch: Callable[[Epoch], None] = lambda _: None,
     advance: Advance = lambda _: None,
 ) -> None:
@@ -136,6 +137,7 @@ def fit(
     ----------
     selection : clips whose score drives the schedule, early stopping and, unless `config.select` is `last`, the
         choice of the epoch; None where there are none: then the training loss drives them and the last epoch is kept.
+    mixed : gives the training clips of every epoch after the first, by its number, in place of `train`.
 
     Raises
     ------
@@ -150,7 +152,8 @@ def fit(
             start = time.perf_counter()
             # for networks that draw, by dropout for instance
             torch.manual_seed(derived_seed(config.seed, "dropout", number, dist.rank))
-            mean_loss = train_epoch(state, config, engine, train, number, dist=dist, advance=advance)
+            clips = train if mixed is None or number == 1 else mixed(number)
+            mean_loss = train_epoch(state, config, engine, clips, number, dist=dist, advance=advance)
             value = None
             if selection is not None:
                 tags = score_clips(state.evaluated, selection, engine, config.batch_size, dist)
@@ -218,7 +221,7 @@ def _augmented(
     if not config.augment:
         return train.batch(dist.shard_batch(indices))
     generator = np.random.default_rng(derived_seed(config.seed, "augmentation", epoch, step))
-    draws = augment.draw(config.augment, len(indices), *train.shape, generator)
+    draws = augment.draw(config.augment, len(indices), train.shape[0], train.shape[-1], generator)
     places = dist.shard_batch(torch.arange(len(indices))).numpy()
     mine = augment.take(draws, places)
     x, targets = train.batch(dist.shard_batch(indices))

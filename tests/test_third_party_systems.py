@@ -1,0 +1,245 @@
+"""Systems of a file, registered ones and ones that take the waveform: trained, scored, used, and what they do wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fake_dataset import fake_dataset
+from safetensors.torch import load_file
+from test_training import stop_after
+from torch import nn
+
+import remixbench
+from remixbench.cli import run as command
+from remixbench.dataset.dataset import Dataset
+from remixbench.errors import InputError
+from remixbench.systems import Output, build_system, count_cost, register, registry, spec
+from remixbench.training.probes import predict_probes
+
+MEL128 = Path(__file__).resolve().parents[1] / "docs" / "examples" / "mel128.py"
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+FILE = '''
+import torch
+from torch import nn
+from remixbench.systems import Output
+
+
+class Mine(nn.Module):
+    """A linear layer on every frame."""
+
+    def __init__(self, n_mels, classes):
+        super().__init__()
+        self.layer = nn.Linear(n_mels, classes)
+
+    def forward(self, x):
+        frames = torch.sigmoid(self.layer(x))
+        return Output(frames.mean(dim=1), frames)
+
+
+class TooHigh(Mine):
+    def forward(self, x):
+        return Output(2 + 0 * super().forward(x).clip_scores, super().forward(x).frame_scores)
+
+
+class FewFrames(Mine):
+    def forward(self, x):
+        return Output(super().forward(x).clip_scores, super().forward(x).frame_scores[:, ::2])
+
+
+class NoForward(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+
+
+class WrongRate(FewFrames):
+    frame_seconds = 0.064
+
+
+class OwnStep(Mine):
+    """Mean squared error, by its own optimizer."""
+
+    def training_step(self, x, y):
+        return nn.functional.mse_loss(self(nn.functional.dropout(x, 0.2)).clip_scores, y)
+
+    def configure_optimizers(self):
+        optimizer = torch.optim.SGD(self.parameters(), lr=0.5, momentum=0.9)
+        return {"optimizer": optimizer, "lr_scheduler": torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)}
+
+
+class NoLoss(Mine):
+    def training_step(self, x, y):
+        return {"loss": 0.0}
+'''
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "my_file.py"
+    path.write_text(FILE)
+    return path
+
+
+def test_a_system_of_a_file_trains_scores_and_predicts(tmp_path: Path, file: Path) -> None:
+    fake_dataset(tmp_path)
+    status = command(
+        ["--workspace", str(tmp_path), "-q", "train", "--system", f"{file}:Mine", "--snr", "20", "--epochs", "2"]
+    )
+    assert status == 0
+    folder = tmp_path / "runs" / "fake" / "Mine" / "snr_20" / "fold_4" / "seed_0"
+    info = json.loads((folder / "run.json").read_text())
+    assert (info["system"], info["package"], info["status"]) == ("Mine", "my_file.py", "done")
+    assert (info["parameters"], info["macs"]) == (16 * 5 + 5, 31 * 16 * 5)
+    table = remixbench.score(workspace=tmp_path, dataset="fake", bootstrap=0).to_dataframe()
+    assert "Mine" in set(table["name"])
+    assert remixbench.load_system(folder).predict(np.zeros(9000, np.float32), 8000).tags.shape == (5,)
+
+
+def test_a_relative_path_names_the_same_run(tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_dataset(tmp_path)
+    absolute = remixbench.train(workspace=tmp_path, system=f"{file}:Mine", snr=20, epochs=1)
+    monkeypatch.chdir(tmp_path)
+    assert remixbench.train(workspace=tmp_path, system="my_file.py:Mine", snr=20, epochs=1) == absolute
+
+
+def test_a_changed_file_is_another_run_and_does_not_load_the_old_one(tmp_path: Path, file: Path) -> None:
+    fake_dataset(tmp_path)
+    old = remixbench.train(workspace=tmp_path, system=f"{file}:Mine", snr=20, epochs=1)[0]
+    file.write_text(FILE.replace("dim=1", "1"))
+    with pytest.raises(InputError, match=r"the source files of system 'Mine' of my_file\.py changed since"):
+        remixbench.load_system(old)
+    new = remixbench.train(workspace=tmp_path, system=f"{file}:Mine", snr=20, epochs=1)[0]
+    assert new.parent == old.parent
+    assert new.name.startswith("seed_0-")
+    remixbench.load_system(new)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Mien", "has no class 'Mien' (did you mean 'Mine'?)"),
+        ("TooHigh", "system 'TooHigh': its clip_scores range from 2 to 2, expected values in [0, 1]"),
+        ("FewFrames", "its frame_scores are (2, 16, 5), expected (2, 31, 5); a system of another frame rate sets"),
+        ("WrongRate", "its 16 frame scores, 0.064 s apart, cover 1.024 s, expected the 2 s of a clip"),
+        ("NoForward", "system 'NoForward' of my_file.py: its forward fails on input (2, 31, 16) (NotImplementedError"),
+        ("NoLoss", "its training_step returns dict, expected the mean loss, a scalar tensor with a gradient"),
+    ],
+)
+def test_what_a_system_does_wrong_is_one_line(
+    tmp_path: Path, file: Path, capsys: pytest.CaptureFixture[str], name: str, said: str
+) -> None:
+    fake_dataset(tmp_path)
+    arguments = ["--workspace", str(tmp_path), "-q", "train", "--system", f"{file}:{name}", "--snr", "20"]
+    assert command(arguments) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_own_step_and_optimizer_take_part_in_resume(tmp_path: Path, file: Path) -> None:
+    ends = []
+    for name in ("whole", "broken"):
+        fake_dataset(tmp_path / name)
+        options = {"workspace": tmp_path / name, "system": f"{file}:OwnStep", "snr": 20, "epochs": 3, "precision": "32"}
+        if name == "broken":
+            with pytest.raises(KeyboardInterrupt):
+                remixbench.train(progress=stop_after(70), **options)  # type: ignore[arg-type]
+        ends.append(remixbench.train(**options)[0])  # type: ignore[arg-type]
+    whole, broken = (load_file(folder / "model.safetensors") for folder in ends)
+    assert all(torch.equal(whole[name], broken[name]) for name in whole)
+    rates = [line.split(",")[4] for line in (ends[0] / "history.csv").read_text().splitlines()[1:]]
+    assert rates == ["0.5", "0.25", "0.125"]
+
+
+def test_own_step_is_computed_in_bfloat16(tmp_path: Path, file: Path) -> None:
+    fake_dataset(tmp_path)
+    folder = remixbench.train(workspace=tmp_path, system=f"{file}:OwnStep", snr=20, epochs=1, precision="bf16")[0]
+    assert json.loads((folder / "run.json").read_text())["precision"] == "bf16"
+
+
+class Registered(nn.Module):
+    """A recurrent layer."""
+
+    options = {"size": 6}  # noqa: RUF012 - as a user writes it
+
+    def __init__(self, n_mels: int, classes: int, size: float) -> None:
+        super().__init__()
+        self.recurrent = nn.GRU(n_mels, int(size), batch_first=True)
+        self.classify = nn.Linear(int(size), classes)
+
+    def forward(self, x: torch.Tensor) -> Output:
+        frames = torch.sigmoid(self.classify(self.recurrent(x)[0]))
+        return Output(frames.amax(dim=1), frames)
+
+
+def test_a_registered_system_is_listed_counted_and_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(registry, "_registered", {})
+    register("mine", Registered)
+    assert spec("mine").description == "A recurrent layer"
+    assert command(["systems"]) == 0
+    assert "mine            A recurrent layer\n                  size=6.0 (a number)\n" in capsys.readouterr().out
+    network = build_system("mine", classes=5, frames=31, n_mels=16, options={"size": 4})
+    cost = count_cost(network, 31, 16)
+    # a GRU has three gates, each with a weight per input and per state, and two biases
+    assert cost.parameters == 3 * 4 * (16 + 4 + 2) + 4 * 5 + 5
+    assert cost.macs == 31 * (3 * 4 * (16 + 4) + 4 * 5)
+    fake_dataset(tmp_path)
+    assert remixbench.train(workspace=tmp_path, system="mine", snr=20, epochs=1)[0].parts[-4] == "mine"
+    with pytest.raises(InputError, match="system name 'gap' is taken by a bundled system"):
+        register("gap", Registered)
+
+
+@pytest.fixture(scope="module")
+def trained(made: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the example that takes the waveform."""
+    workspace = tmp_path_factory.mktemp("waveform")
+    options = {"snr": 10, "epochs": 2, "precision": "32", "width": 0.25}
+    return remixbench.train(workspace=workspace, dataset=made.path, system=f"{MEL128}:Mel128", **options)[0]  # type: ignore[arg-type]
+
+
+def test_a_system_that_takes_the_waveform_has_its_own_frames(made: Dataset, trained: Path) -> None:
+    system = remixbench.load_system(trained)
+    rows = made.test_rows(4)
+    with np.load(trained / "predictions" / "frames.npz") as frames:
+        assert float(frames["frame_seconds"]) == 0.02
+        assert frames["scores"].shape == (len(rows), 100, 4)
+        outputs = [system.forward(made.audio(made.clips[row], 10)).frame_scores[0] for row in rows]
+        np.testing.assert_allclose(frames["scores"], np.stack(outputs), atol=1e-6)
+
+
+def test_its_scores_are_those_of_predict(made: Dataset, trained: Path) -> None:
+    system = remixbench.load_system(trained)
+    audio = made.audio(made.clips[-1], 10)
+    prediction = system.predict(audio, 8000)
+    assert prediction.frame_seconds == 0.02
+    tags = (trained / "predictions" / "tags.csv").read_text().splitlines()[-1].split(",")
+    np.testing.assert_allclose(prediction.tags, [float(score) for score in tags[1:]], atol=1e-5)
+    long = system.predict(np.concatenate([audio, audio]), 8000)  # windows at 0, 1 and 2 s
+    assert len(long.frames) == 200
+    np.testing.assert_allclose(long.frames[:49], prediction.frames[:49], atol=1e-6)
+
+
+def test_it_is_scored_probed_and_pictured(made: Dataset, trained: Path, tmp_path: Path) -> None:
+    workspace = trained.parents[5]
+    table = remixbench.score(trained, workspace=workspace, dataset=made, bootstrap=0).to_dataframe()
+    assert {"micro_ap", "frame_ap"} <= set(table["metric"])
+    predict_probes(trained, workspace=workspace, dataset=made, probe="snr")
+    picture = remixbench.show(
+        clip=made.clips[-1].id, workspace=workspace, dataset=made, run=trained, out=tmp_path / "clip.png"
+    )
+    assert picture.is_file()
+
+
+def test_it_needs_no_log_mel(corpus: Path, tiny_recipe: remixbench.Recipe, tmp_path: Path) -> None:
+    dataset = remixbench.make(recipe=tiny_recipe, sources=corpus, out=tmp_path / "tiny", jobs=1, snr=10, features=False)
+    options = {"workspace": tmp_path, "dataset": dataset, "snr": 10, "epochs": 1}
+    folder = remixbench.train(system=f"{MEL128}:Mel128", augment="mixup", **options)[0]  # type: ignore[arg-type]
+    assert json.loads((folder / "run.json").read_text())["status"] == "done"
+    with pytest.raises(InputError, match="--augment specaugment: alters log-mel, but system 'Mel128' takes the wavef"):
+        remixbench.train(system=f"{MEL128}:Mel128", augment="specaugment", **options)  # type: ignore[arg-type]
