@@ -22,7 +22,7 @@ from remixbench.plots.scales import Scales
 from remixbench.systems import Output, build_system, count_cost, spec
 from remixbench.systems.crnn import Encoder, TimePooling, time_strides
 from remixbench.training.config import flags, list_configs, training_defaults
-from remixbench.training.inference import load_system
+from remixbench.training.inference import load_system, window_starts
 from remixbench.training.train import train
 
 POOLINGS = spec("crnn").options["pooling"].choices
@@ -297,7 +297,7 @@ def test_windows_of_a_long_recording_are_in_place(run: Path) -> None:
     """
     system = load_system(run)
     recording = system.extract_features(np.random.default_rng(1).normal(0, 0.1, 61 * 512), 8000)
-    assert recording.starts(31) == [0, 15, 30]
+    assert window_starts(len(recording.logmel), 31) == [0, 15, 30]
     whole = system.predict_features(recording).frames
     x = torch.from_numpy(system.model.standardisation.apply(recording.logmel))
     first, second, third = (forward(system.network, x[None, start : start + 31])[1][0] for start in (0, 15, 30))
