@@ -141,7 +141,7 @@ def test_frames_are_the_mean_and_tags_the_highest_of_all_windows(trained: Path) 
     system.network = Marked()
     found = system.predict_features(recording)
     height = 1 / (1 + np.exp(-system.model.standardisation.apply(recording.logmel)[:, 0].astype(np.float64)))
-    assert recording.starts(31) == [0, 15, 30, 40]
+    assert window_starts(len(recording.logmel), 31) == [0, 15, 30, 40]
     for frame in range(71):
         indices = [frame - start for start in (0, 15, 30, 40) if 0 <= frame - start < 31]
         expected = np.mean([height[frame] * (0.5 + 0.5 * place / 30) for place in indices])
