@@ -131,6 +131,24 @@ def test_only_what_changed_is_computed_again(tmp_path: Path, dataset: Dataset) -
     assert said.lines[1] == "2 runs scored, 0 up to date"
 
 
+@pytest.mark.parametrize("key", ["metrics", "intervals", "bootstrap_samples"])
+def test_an_edited_metrics_json_is_noticed_and_scored_again(tmp_path: Path, dataset: Dataset, key: str) -> None:
+    file = fake_run(tmp_path, dataset) / "metrics.json"
+    score(workspace=tmp_path, bootstrap=20)
+    before = file.read_bytes()
+    record = json.loads(before)
+    record[key]["micro_ap"] = {"metrics": 0.999, "intervals": [0.998, 0.999]}.get(key, record[key]["macro_ap"])
+    file.write_text(json.dumps(record))
+    said = Said()
+    board = score(workspace=tmp_path, bootstrap=20, progress=said)
+    assert "metrics.json: was changed after it was written" in said.lines[0]
+    assert "1 run scored, 0 up to date" in said.lines
+    assert file.read_bytes() == before
+    estimate = row(board, "gap").estimate(0.0, "micro_ap")
+    assert estimate is not None
+    assert estimate.value < 0.99
+
+
 def test_a_flag_that_changed_is_taken_over_without_computing(tmp_path: Path, dataset: Dataset) -> None:
     fake_run(tmp_path, dataset)
     score(workspace=tmp_path, bootstrap=0)

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from remixbench import score
+from remixbench.cli import run as command_line
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
 from remixbench.files import content_digest
@@ -188,7 +189,9 @@ def test_other_labels_are_refused(theirs: Path, ours: Path) -> None:
         score(workspace=ours, add=theirs / "lab.json")
 
 
-def test_another_scoring_version_is_refused(theirs: Path, ours: Path, tmp_path: Path) -> None:
+def test_another_scoring_version_is_refused(
+    theirs: Path, ours: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     body = json.loads((theirs / "lab.json").read_text())
     body["records"][0]["provenance"]["scoring_version"] = "0"
     sign(body["records"][0])
@@ -196,6 +199,8 @@ def test_another_scoring_version_is_refused(theirs: Path, ours: Path, tmp_path: 
     (tmp_path / "old.json").write_text(json.dumps(body))
     with pytest.raises(InputError, match="scoring version 0, this is 2"):
         score(workspace=ours, add=tmp_path / "old.json")
+    assert command_line(["-q", "--workspace", str(ours), "score", "--add", str(tmp_path / "old.json")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_a_submission_that_was_changed_in_its_place_is_left_out(theirs: Path, ours: Path) -> None:
