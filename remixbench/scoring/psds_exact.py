@@ -97,7 +97,7 @@ def psds_values(
     each = np.full((classes, weights.shape[1]), np.nan)
     overall = np.full(weights.shape[1], np.nan)
     labels = np.unique(pairs.label)
-    widest = max((curve.found.shape[0] for curve in made), default=1)
+    widest = max((curve.false.shape[0] for curve in made), default=1)
     at_once = max(1, min(128, 8_000_000 // max(1, widest)))
     for start in range(0, weights.shape[1], at_once):
         part = slice(start, start + at_once)
@@ -163,29 +163,29 @@ def _staircase(
 
     Between two changes of what is found only the lowest rate matters, so a step is a run of such points.
     """
-    if not curve.found.shape[0]:
+    if not len(curve.opening):
         return np.zeros((1, weights.shape[1])), np.zeros((weights.shape[1], 1))
-    first = np.diff(curve.found.indptr) > 0
-    first[0] = True
-    opening = np.flatnonzero(first)
     rate = np.cumsum(curve.false @ weights, axis=0) / hours
     if criteria.alpha_ct > 0:
         rate += criteria.alpha_ct * np.cumsum(curve.crossed @ crossing, axis=0) / others
-    lowest = np.minimum.reduceat(rate, opening, axis=0)
-    found = np.cumsum(curve.found[opening] @ weights, axis=0)
+    lowest = np.minimum.reduceat(rate, curve.opening, axis=0)
+    found = np.cumsum(curve.found @ weights, axis=0)
     return found, np.ascontiguousarray(np.maximum(lowest, 0.0).T)
 
 
 @dataclass(frozen=True)
 class Curve:
-    """How counts of one class change as the threshold falls, each change point a row.
+    """How counts of one class change as the threshold falls.
 
     Attributes
     ----------
-    found, false : (points, clips) sparse; change of found events and of false alarms
+    opening : (steps,) the change points at which another number of events is found, and the first of all
+    found : (steps, clips) sparse; change of found events at these
+    false : (points, clips) sparse; change of false alarms at every change point
     crossed : (points, pairs) sparse; change of cross triggers of each other class in each clip (`ReferencePairs`)
     """
 
+    opening: IntArray
     found: sparse.csr_matrix
     false: sparse.csr_matrix
     crossed: sparse.csr_matrix
@@ -288,7 +288,11 @@ def _curve(
         hit = _overlap(pairs, pair, detections, which) >= np.rint(criteria.cttc * length[which])
         crossed = _changes(row, rows, detections, which[hit], pair[hit], len(pairs.clip))
     busy = np.flatnonzero(sum(np.diff(matrix.indptr) for matrix in (false, found, crossed)))
-    return Curve(found[busy], false[busy], crossed[busy])
+    found = found[busy]
+    changing = np.diff(found.indptr) > 0
+    changing[:1] = True
+    opening = np.flatnonzero(changing)
+    return Curve(opening, found[opening], false[busy], crossed[busy])
 
 
 def _overlap(pairs: ReferencePairs, pair: IntArray, detections: Detections, which: IntArray) -> IntArray:
