@@ -139,6 +139,14 @@ def test_whiskers_and_points_are_drawn_for_every_system(opened: webdriver.Chrome
     assert len(forest.find_elements(By.CSS_SELECTOR, "g[data-mark=rule] line")) == rows
 
 
+def test_scores_stand_against_operations(opened: webdriver.Chrome) -> None:
+    figure = opened.find_element(By.ID, "chart-cost")
+    trained = opened.execute_script("return page.data.rows.filter(({macs}) => macs).length")
+    assert len(figure.find_elements(By.CSS_SELECTOR, "g[data-mark=dot] path")) == trained > 0
+    assert "MACs" in figure.find_element(By.TAG_NAME, "figcaption").text
+    assert "4.00 M" in opened.find_element(By.CSS_SELECTOR, "#cost table").text  # of gwrp
+
+
 def test_a_clip_plays_and_the_playhead_moves(opened: webdriver.Chrome) -> None:
     head = "return document.querySelector('.playhead').getBoundingClientRect().left"
     audio = opened.find_element(By.TAG_NAME, "audio")

@@ -12,21 +12,34 @@ from remixbench.cli.console import Settings
 @click.command()
 @click.option("--dataset", metavar="NAME|DIR", help="Which data set. [default: the one made last]")
 @click.option(
+    "--submissions",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Make the page from the submission files in DIR alone, without the data set.",
+)
+@click.option(
     "--clips", type=int, default=6, show_default=True, metavar="N", help="Clips with audio and spectrogram; 0 for none."
 )
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Where to write. [default: leaderboard/<dataset>.html]",
+    help="Where to write. [default: leaderboard/<dataset>.html, or submissions.html]",
 )
 @click.pass_obj
-def command(settings: Settings, dataset: str | None, clips: int, out: Path | None) -> None:
+def command(settings: Settings, dataset: str | None, submissions: Path | None, clips: int, out: Path | None) -> None:
     """Make the leaderboard as one self-contained HTML page, which needs no network and no other file.
 
     Example: remixbench report --clips 12
     """
     from remixbench.leaderboard.report.report import report
 
-    done = report(workspace=settings.workspace, dataset=dataset, clips=clips, out=out, progress=settings.progress())
+    done = report(
+        workspace=settings.workspace,
+        dataset=dataset,
+        submissions=submissions,
+        clips=clips,
+        out=out,
+        progress=settings.progress(),
+    )
     click.echo(done)

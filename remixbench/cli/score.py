@@ -32,6 +32,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--submission", type=FILE, metavar="FILE", help="Also write the scored records into one file for others.")
 @click.option("--add", type=FILE, metavar="FILE",
               help="Check such a file and add it; its metrics are recomputed from predictions given.")  # fmt: skip
+@click.option("--remove", metavar="NAME", help="Remove a row of a third party, or of a submission.")
 @click.option("--details", is_flag=True, help="Print every table: detection, classes, studies, cost.")
 @click.option("--jobs", type=int, default=-1, metavar="N", help="Runs scored in parallel. [default: one per core]")
 @click.option("--format", "style", type=click.Choice(["table", "md", "csv", "json", "latex"]), default="table",
@@ -50,6 +51,7 @@ def command(
     compare: tuple[str, str] | None,
     submission: Path | None,
     add: Path | None,
+    remove: str | None,
     details: bool,
     jobs: int,
     style: str,
@@ -67,11 +69,13 @@ def command(
 
     leaderboard = score(
         *targets, workspace=settings.workspace, dataset=dataset, name=name, snr=snr if targets else None, fold=fold,
-        bootstrap=bootstrap, probe=probe, shifted=shifted, submission=submission, add=add, jobs=jobs,
+        bootstrap=bootstrap, probe=probe, shifted=shifted, submission=submission, add=add, remove=remove, jobs=jobs,
         progress=settings.progress(),
     )  # fmt: skip
     width, colour = shutil.get_terminal_size().columns, sys.stdout.isatty()
-    if compare is not None:
+    if not leaderboard.rows:
+        text = f"no rows are left on data set {leaderboard.dataset}\n"
+    elif compare is not None:
         comparison = compare_rows(leaderboard, *compare, snr=snr)
         text = render_comparison(comparison, leaderboard, style, width=width, colour=colour)
     elif style == "table" and not details:

@@ -162,6 +162,7 @@ class Row:
     conditions : by SNR in dB
     plain : whether it is a system as it comes: all of the training clips, no option changed
     submission : the first digits of the submission's digest, where it came in one
+    recomputed : digests of the predictions from which records of the submission were recomputed
     """
 
     name: str
@@ -172,6 +173,18 @@ class Row:
     conditions: dict[float, Condition]
     plain: bool
     submission: str = ""
+    recomputed: frozenset[str] = frozenset()
+
+    @property
+    def checked(self) -> str:
+        """Whether the metrics of a row that came in a submission were recomputed; "" for one scored here."""
+        records = [record for condition in self.conditions.values() for record in condition.records]
+        done = sum(record.provenance.predictions_digest in self.recomputed for record in records)
+        if not self.submission:
+            return ""
+        if done == len(records):
+            return "recomputed from its predictions"
+        return f"{done} of {len(records)} records recomputed" if done else "not recomputed"
 
     @property
     def cost(self) -> Cost:
@@ -189,6 +202,7 @@ class Group:
 
     submission: str
     records: tuple[Record, ...]
+    recomputed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, repr=False)
@@ -342,17 +356,36 @@ def make_leaderboard(
     dataset: Dataset, own: Sequence[Group], added: Sequence[Group], left_out: Sequence[str] = ()
 ) -> Leaderboard:
     """Make the rows of a data set from this workspace's own records and those added from submissions."""
+    return assemble(
+        dataset=dataset.name, recipe=dataset.recipe.name, manifest_digest=dataset.manifest_digest,
+        classes=dataset.classes, reasons=dataset.not_comparable, groups=[*own, *added], left_out=left_out,
+    )  # fmt: skip
+
+
+def assemble(
+    *,
+    dataset: str,
+    recipe: str,
+    manifest_digest: str,
+    classes: tuple[str, ...],
+    reasons: Sequence[str],
+    groups: Sequence[Group],
+    left_out: Sequence[str] = (),
+) -> Leaderboard:
+    """Make a leaderboard of groups of records; `reasons` say why published rows may not stand beside them."""
     published = load_published()
-    rows = [*_rows(own), *_rows(added)]
-    reasons = dataset.not_comparable
-    if not reasons and dataset.recipe.name != published.recipe:
-        reasons = (f"the published rows are on {published.recipe}, these on {dataset.recipe.name}",)
+    if not reasons and recipe != published.recipe:
+        reasons = (f"the published rows are on {published.recipe}, these on {recipe}",)
+    rows = [
+        *_rows([group for group in groups if not group.submission]),
+        *_rows([group for group in groups if group.submission]),
+    ]
     return Leaderboard(
-        dataset=dataset.name,
-        recipe=dataset.recipe.name,
-        manifest_digest=dataset.manifest_digest,
+        dataset=dataset,
+        recipe=recipe,
+        manifest_digest=manifest_digest,
         scoring_version=SCORING_VERSION,
-        classes=dataset.classes,
+        classes=classes,
         comparable=not reasons,
         why_not_comparable=tuple(reasons),
         rows=tuple(sorted(rows, key=lambda row: _order(row, published))),
@@ -361,13 +394,15 @@ def make_leaderboard(
     )
 
 
-def group_records(records: Sequence[Record], submission: str = "") -> list[Group]:
+def group_records(
+    records: Sequence[Record], submission: str = "", recomputed: frozenset[str] = frozenset()
+) -> list[Group]:
     """Gather records into rows: all that a record says of its system but SNR, fold and seed tells rows apart."""
     gathered: dict[str, list[Record]] = {}
     for record in records:
         system = record.system.model_dump(mode="json", exclude={"snr", "fold", "seed"})
         gathered.setdefault(json.dumps(system, sort_keys=True), []).append(record)
-    return [Group(submission, tuple(group)) for group in gathered.values()]
+    return [Group(submission, tuple(group), recomputed) for group in gathered.values()]
 
 
 def _order(row: Row, published: Published) -> tuple[int, int, str, str]:
@@ -399,6 +434,7 @@ def _rows(groups: Sequence[Group]) -> list[Row]:
                 conditions=conditions,
                 plain=system.name == system.registry_name,
                 submission=group.submission,
+                recomputed=group.recomputed,
             )
         )
     return rows

@@ -15,7 +15,7 @@ from remixbench.leaderboard.leaderboard import Group, Leaderboard, group_records
 from remixbench.leaderboard.probes import with_probes
 from remixbench.leaderboard.record import METRICS_FILE, Record, read_record
 from remixbench.leaderboard.significance import mark_best
-from remixbench.leaderboard.submission import read_submission, submissions_folder
+from remixbench.leaderboard.submission import RECEIPT, read_receipt, read_submission, submissions_folder
 from remixbench.progress import SILENT, Progress
 
 
@@ -54,6 +54,12 @@ def load_leaderboard(
     return replace(made, rows=with_probes(mark_best(made.rows)))
 
 
+def has_records(workspace: Path, dataset: Dataset) -> bool:
+    """Say whether there are records or submissions on a data set in a workspace."""
+    own = (workspace / "runs" / dataset.name).rglob(METRICS_FILE)
+    return any(own) or any(submissions_folder(workspace, dataset.name).glob("*.json"))
+
+
 def _own(workspace: Path, references: References, known: Mapping[Path, Record], left_out: list[str]) -> list[Record]:
     dataset = references.dataset
     kept: dict[str, Record] = {}
@@ -82,6 +88,8 @@ def _added(workspace: Path, references: References, own: Sequence[Record], left_
     here = {_condition(record) for record in own}
     groups: list[Group] = []
     for file in sorted(submissions_folder(workspace, references.dataset.name).glob("*.json")):
+        if file.name.endswith(RECEIPT):
+            continue
         place = file.relative_to(workspace).as_posix()
         kept: dict[str, Record] = {}
         try:
@@ -94,7 +102,7 @@ def _added(workspace: Path, references: References, own: Sequence[Record], left_
                 left_out.append(f"{place}: '{record.system.name}': {why}")
             elif _condition(record) not in here:
                 kept.setdefault(_identity(record), record)
-        groups += group_records(list(kept.values()), submission.digest[:8])
+        groups += group_records(list(kept.values()), submission.digest[:8], read_receipt(file, submission))
         here |= {_condition(record) for record in kept.values()}
     return groups
 

@@ -37,12 +37,13 @@ from remixbench.leaderboard.evaluate_separation import (
     why_no_separation,
 )
 from remixbench.leaderboard.leaderboard import Leaderboard
-from remixbench.leaderboard.load import load_leaderboard
+from remixbench.leaderboard.load import has_records, load_leaderboard
 from remixbench.leaderboard.probe_records import run_probes
 from remixbench.leaderboard.record import METRICS_FILE, Record, digests_of
-from remixbench.leaderboard.renderers import write_leaderboard
+from remixbench.leaderboard.renderers import remove_leaderboard, write_leaderboard
 from remixbench.leaderboard.submission import add as add_submission
 from remixbench.leaderboard.submission import pieces, read_submission, write_submission
+from remixbench.leaderboard.submission import remove as remove_row
 from remixbench.parallel import Workers, check_jobs
 from remixbench.progress import Progress, reporter
 from remixbench.scoring.separation import Separation
@@ -62,6 +63,7 @@ def score(
     shifted: str | Path | Sequence[str | Path] | None = None,
     submission: str | Path | None = None,
     add: str | Path | None = None,
+    remove: str | None = None,
     jobs: int = -1,
     progress: Progress | bool = False,
 ) -> Leaderboard:
@@ -86,6 +88,8 @@ def score(
         or folder for each of `remixbench.probe_shifts`, with the shift in its name: `shift_0.48.csv`.
     submission : a file to write the scored records into, for other installations.
     add : a submission to check and add.
+    remove : name of a row to remove: of a third party's predictions, or one that came in a submission, which is
+        removed with all of its rows.
     jobs : runs scored in parallel, in processes of their own; -1 for one per core.
     progress : True for bars on a terminal and lines elsewhere, or a progress reporter.
 
@@ -109,6 +113,15 @@ def score(
     probes = check_probes(probe)
     rolled = [Path(each) for each in ([shifted] if isinstance(shifted, str | Path) else shifted or ())]
     known: dict[Path, Record] = {}
+    if remove is not None:
+        _refuse(
+            {
+                "--name": name, "--snr": snr, "--fold": fold, "--submission": submission, "--add": add,
+                "--probe": probes or None, "--shifted": rolled or None, "predictions": paths or None,
+            },
+            "goes without --remove",
+        )  # fmt: skip
+        return _remove(workspace, find_dataset(workspace, dataset), remove, progress)
     if add is not None:
         options = {"--name": name, "--snr": snr, "--fold": fold, "--submission": submission}
         _refuse(options | {"--probe": probes or None, "--shifted": rolled or None}, "goes without --add")
@@ -132,6 +145,18 @@ def _refuse(options: Mapping[str, object], why: str) -> None:
     for option, value in options.items():
         if value is not None:
             raise InputError(f"{option}: {why}; leave it out")
+
+
+def _remove(workspace: Path, dataset: Dataset, name: str, progress: Progress) -> Leaderboard:
+    """Remove a row, and write the leaderboard without it; where it was the only one, remove the files."""
+    before = load_leaderboard(workspace, dataset)
+    remove_row(workspace, dataset, before.find_row(name), progress)
+    if not has_records(workspace, dataset):
+        remove_leaderboard(workspace, dataset.name)
+        return replace(before, rows=())
+    leaderboard = load_leaderboard(workspace, dataset, progress)
+    write_leaderboard(workspace, leaderboard)
+    return leaderboard
 
 
 def _add(

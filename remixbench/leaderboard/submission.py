@@ -10,6 +10,7 @@ predictions are available, since their metrics are then computed again.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +21,10 @@ import numpy as np
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
 from remixbench.files import content_digest, read_json, write_json, write_text
-from remixbench.leaderboard.discover import check_name
+from remixbench.leaderboard.discover import check_name, name_folder
 from remixbench.leaderboard.evaluate_run import References, Task, make_record, why_incompatible
 from remixbench.leaderboard.evaluate_separation import separation_of
+from remixbench.leaderboard.leaderboard import Row
 from remixbench.leaderboard.probe_records import ProbePredictions, run_probes, score_probes
 from remixbench.leaderboard.record import ProbeRecord, Record, digests_of, files_digest, parse_record, unpack
 from remixbench.parallel import Workers
@@ -36,7 +38,8 @@ KEYS = ("format", "version", "dataset", "recipe", "manifest_digest", "records", 
 SEPARATION = [metric.name for metric in metrics_shown("separation")]
 TOLERANCE = 1e-9
 SAMPLE_TOLERANCE = 1e-6
-MISSING_SHOWN = 5
+RECEIPT = ".recomputed.json"
+RECEIPT_FORMAT = "remixbench receipt"
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Submission:
     """The content of a submission, checked against its own digest."""
 
     dataset: str
+    recipe: str
     manifest_digest: str
     records: tuple[Record, ...]
     digest: str
@@ -108,7 +112,7 @@ def read_submission(file: Path) -> Submission:
     for place, record in enumerate(records):
         if record.provenance.manifest_digest != body["manifest_digest"]:
             raise InputError(f"{file}: records.{place}: is of another manifest than the submission says")
-    return Submission(str(body["dataset"]), str(body["manifest_digest"]), tuple(records), digest)
+    return Submission(str(body["dataset"]), str(body["recipe"]), str(body["manifest_digest"]), tuple(records), digest)
 
 
 def check_submission(submission: Submission, file: Path, references: References) -> None:
@@ -287,25 +291,80 @@ def add(
     kept = submissions_folder(workspace, references.dataset.name) / f"{submission.digest[:16]}.json"
     if not kept.is_file():
         write_json(kept, read_json(file))
-    progress.say(f"{file}: {added_text(submission, checked)}")
+    write_receipt(kept, submission, checked)
+    for line in added_lines(submission, checked):
+        progress.say(f"{file}: {line}")
     return kept
 
 
-def added_text(submission: Submission, checked: set[int]) -> str:
-    """Say how many records were added, how many were recomputed, and which files the others would need."""
+def write_receipt(kept: Path, submission: Submission, checked: set[int]) -> None:
+    """Write beside a kept submission which of its records were recomputed, now or before."""
+    now = {submission.records[place].provenance.predictions_digest for place in checked}
+    known = read_receipt(kept, submission)
+    if now - known:
+        value = {"format": RECEIPT_FORMAT, "submission": submission.digest, "recomputed": sorted(now | known)}
+        write_json(kept.with_name(kept.stem + RECEIPT), value)
+
+
+def read_receipt(kept: Path, submission: Submission) -> frozenset[str]:
+    """Return the digests of the predictions from which records of a kept submission were recomputed."""
+    file = kept.with_name(kept.stem + RECEIPT)
+    if not file.is_file():
+        return frozenset()
+    value = read_json(file)
+    digests = value.get("recomputed")
+    if (
+        (value.get("format"), value.get("submission")) != (RECEIPT_FORMAT, submission.digest)
+        or not isinstance(digests, list)
+        or not all(isinstance(each, str) for each in digests)
+    ):
+        raise InputError(f"{file}: not the receipt of {kept}; delete it, and add the submission again")
+    return frozenset(digests)
+
+
+def added_lines(submission: Submission, checked: set[int]) -> list[str]:
+    """Say how many records were added and recomputed, and which files each of the others needs to be recomputed."""
     count = len(submission.records)
-    text = f"{count} record{'s' * (count != 1)} added, {len(checked)} recomputed from predictions"
-    missing = [record for place, record in enumerate(submission.records) if place not in checked]
-    if not missing:
-        return text
-    wanted = "; ".join(
-        f"'{each.system.name}' at {each.system.snr:g} dB, fold {each.system.fold}"
-        + (f", seed {each.system.seed}" if each.system.seed is not None else "")
-        + f": {', '.join(f'{name} ({digest[:12]})' for name, digest in each.provenance.predictions.items())}"
-        for each in missing[:MISSING_SHOWN]
-    )
-    more = f"; and {len(missing) - MISSING_SHOWN} more" if len(missing) > MISSING_SHOWN else ""
-    return f"{text}; for a full check also give the predictions of {wanted}{more}"
+    lines = [f"{count} record{'s' * (count != 1)} added, {len(checked)} recomputed from predictions"]
+    for place, record in enumerate(submission.records):
+        if place not in checked:
+            system = record.system
+            seed = "" if system.seed is None else f", seed {system.seed}"
+            files = ", ".join(
+                f"{name} (SHA-256 {digest[:12]})" for name, digest in record.provenance.predictions.items()
+            )
+            lines.append(
+                f"not recomputed: '{system.name}' at {system.snr:g} dB, fold {system.fold}{seed}; needs {files}"
+            )
+    return lines
+
+
+def remove(workspace: Path, dataset: Dataset, row: Row, progress: Progress = SILENT) -> None:
+    """Remove a row from the leaderboard: the submission that it came in, or the record of a third party's predictions.
+
+    Raises
+    ------
+    InputError
+        If the row is of runs that were trained in this workspace.
+    """
+    if row.kind == "run":
+        run = next(iter(row.conditions.values())).records[0].provenance.run or ""
+        raise InputError(
+            f"--remove '{row.name}': was trained in this workspace; delete its folder {Path(run).parents[2]}"
+        )
+    if row.submission:
+        for file in sorted(submissions_folder(workspace, dataset.name).glob("*.json")):
+            if file.name.endswith(RECEIPT) or not read_submission(file).digest.startswith(row.submission):
+                continue
+            names = dict.fromkeys(record.system.name for record in read_submission(file).records)
+            file.unlink()
+            file.with_name(file.stem + RECEIPT).unlink(missing_ok=True)
+            progress.say(f"{file}: removed, with its row{'s' * (len(names) > 1)} {', '.join(names)}")
+        return
+    name = next(iter(row.conditions.values())).records[0].system.name
+    folder = workspace / "runs" / dataset.name / name_folder(name)
+    shutil.rmtree(folder)
+    progress.say(f"{folder}: removed")
 
 
 def own_predictions(workspace: Path, dataset: Dataset) -> dict[str, tuple[Path, ...]]:

@@ -43,12 +43,16 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a table: its head, the letters of its flags, a cell per column, and what it was tested on."""
+    """A line of a table: its head, the letters of its flags, a cell per column, what it was tested on.
+
+    `origin` says of a row that came in a submission whether it was recomputed.
+    """
 
     head: str
     cells: tuple[Cell, ...]
     letters: tuple[str, ...] = ()
     tested: str = ""
+    origin: str = ""
 
 
 @dataclass(frozen=True)
@@ -208,7 +212,7 @@ class TableMaker:
     def line(self, row: Row, cells: Sequence[Cell], snrs: Sequence[float]) -> Line:
         """Return a row's line."""
         conditions = [row.conditions[snr] for snr in snrs if snr in row.conditions]
-        return Line(row.name, tuple(cells), self.letters_of(row.flags), tested_on(conditions))
+        return Line(row.name, tuple(cells), self.letters_of(row.flags), tested_on(conditions), row.checked)
 
     def letters_of(self, flags: Sequence[Flag]) -> tuple[str, ...]:
         """Return the letters of some flags, in order."""

@@ -45,6 +45,12 @@ def write_leaderboard(workspace: Path, leaderboard: Leaderboard) -> list[Path]:
     return written
 
 
+def remove_leaderboard(workspace: Path, dataset: str) -> None:
+    """Remove the leaderboard's files and page."""
+    for suffix in (*WRITERS, "html"):
+        (workspace / "leaderboard" / f"{dataset}.{suffix}").unlink(missing_ok=True)
+
+
 def render(leaderboard: Leaderboard, style: str = "table", *, width: int | None = None, colour: bool = False) -> str:
     """Return the leaderboard as text.
 

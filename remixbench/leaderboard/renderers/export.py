@@ -47,6 +47,7 @@ def _row(board: Leaderboard, row: Row) -> dict[str, Any]:
         "name": row.name,
         "kind": row.kind,
         "submission": row.submission or None,
+        "recomputed": row.checked or None,
         "system": row.system,
         "settings": row.settings,
         "flags": [flag.model_dump() for flag in row.flags],

@@ -11,6 +11,7 @@ from remixbench import __version__
 from remixbench.dataset.dataset import Dataset, find_dataset
 from remixbench.errors import InputError
 from remixbench.files import write_text
+from remixbench.leaderboard.cost import cost_table
 from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.load import load_leaderboard
 from remixbench.leaderboard.probes import probe_tables
@@ -19,6 +20,7 @@ from remixbench.leaderboard.renderers.export import provenance
 from remixbench.leaderboard.report.clips import explore
 from remixbench.leaderboard.report.html import part, render_page
 from remixbench.leaderboard.report.learning_curves import learning_curves
+from remixbench.leaderboard.submitted import submitted_leaderboards
 from remixbench.leaderboard.tables import FAMILIES, TableMaker, title
 from remixbench.progress import Progress, reporter
 from remixbench.scoring.metrics import METRICS, metrics_shown
@@ -32,6 +34,7 @@ def report(
     *,
     workspace: str | Path = ".",
     dataset: str | Path | Dataset | None = None,
+    submissions: str | Path | None = None,
     clips: int = CLIPS,
     out: str | Path | None = None,
     progress: Progress | bool = False,
@@ -42,8 +45,10 @@ def report(
     ----------
     workspace : folder of data sets, runs and leaderboards.
     dataset : name or folder of a data set; by default the one made last.
+    submissions : a folder of submission files: the page is made from these alone, without a data set. Where they are
+        on several manifests, each has a page of its own beside the first, which names the others.
     clips : number of clips with audio, spectrogram and scores; 0 for none.
-    out : where to write; by default `leaderboard/<dataset>.html` in the workspace.
+    out : where to write; by default `leaderboard/<dataset>.html`, or `leaderboard/submissions.html`, in the workspace.
     progress : True for bars on a terminal and lines elsewhere, or a progress reporter.
 
     Raises
@@ -55,13 +60,55 @@ def report(
     if not 0 <= clips <= MOST_CLIPS:
         raise InputError(f"--clips {clips}: expected 0 to {MOST_CLIPS}")
     workspace = Path(workspace)
+    if submissions is not None:
+        if dataset is not None:
+            raise InputError(f"--dataset {dataset}: goes without --submissions, whose files say what they are on")
+        target = workspace / "leaderboard" / "submissions.html" if out is None else Path(out)
+        return _submissions_pages(Path(submissions), target, progress)
     opened = find_dataset(workspace, dataset)
     leaderboard = load_leaderboard(workspace, opened, progress)
     target = workspace / "leaderboard" / f"{opened.name}.html" if out is None else Path(out)
     explored = _explore(leaderboard, opened, workspace, clips, progress) if clips else []
+    facts = [
+        f"{len(opened.clips)} clips of {opened.recipe.mix.duration:g} s in {len(opened.manifest.folds)} folds",
+        f"{len(opened.classes)} classes",
+    ]
+    curves = learning_curves(leaderboard, workspace)
+    _write_page(target, leaderboard, opened.recipe.description, facts, progress, curves=curves, clips=explored)
+    return target
+
+
+def _submissions_pages(folder: Path, target: Path, progress: Progress) -> Path:
+    """Write a page per manifest of a folder of submissions; returns that of the most rows."""
+    boards = submitted_leaderboards(folder, progress)
+    files = [target] + [target.with_stem(f"{target.stem}-{board.manifest_digest[:8]}") for board in boards[1:]]
+    names = [f"{board.dataset} (manifest {board.manifest_digest[:8]})" for board in boards]
+    for place, (board, file) in enumerate(zip(boards, files, strict=True)):
+        submitted = len({row.submission for row in board.rows})
+        facts = [
+            f"{len(board.rows)} row{'s' * (len(board.rows) != 1)} of {submitted} submission{'s' * (submitted != 1)}",
+            f"{len(board.classes)} classes",
+        ]
+        others = [(name, file.name) for k, (name, file) in enumerate(zip(names, files, strict=True)) if k != place]
+        _write_page(file, board, "", facts, progress, others=others)
+    return target
+
+
+def _write_page(
+    target: Path,
+    leaderboard: Leaderboard,
+    lead: str,
+    facts: Sequence[str],
+    progress: Progress,
+    *,
+    curves: Sequence[dict[str, Any]] = (),
+    clips: Sequence[dict[str, Any]] = (),
+    others: Sequence[tuple[str, str]] = (),
+) -> None:
     metrics = shown_metrics(leaderboard)
+    about = {"lead": lead, "facts": facts, "others": others, "curves": bool(curves), "explored": len(clips)}
     page = render_page(
-        _context(leaderboard, opened, len(explored)),
+        about | _context(leaderboard),
         {
             "metrics": [
                 {"name": name, "title": title(name), "lower": METRICS[name].direction == "lower"} for name in metrics
@@ -69,13 +116,12 @@ def report(
             "snrs": list(leaderboard.snrs),
             "rows": chart_rows(leaderboard, metrics),
             "published": chart_published(leaderboard, metrics),
-            "curves": learning_curves(leaderboard, workspace),
-            "clips": explored,
+            "curves": list(curves),
+            "clips": list(clips),
         },
     )
     write_text(target, page)
     progress.say(f"{target}: {len(page.encode('utf-8')) / 1e6:.2f} MB")
-    return target
 
 
 def shown_metrics(leaderboard: Leaderboard) -> list[str]:
@@ -110,6 +156,8 @@ def chart_rows(leaderboard: Leaderboard, metrics: Sequence[str]) -> list[dict[st
             {
                 "name": row.name,
                 "fraction": row.settings.get("fraction"),
+                "parameters": row.cost.parameters,
+                "macs": row.cost.macs,
                 "family": families.setdefault(family, len(families)),
                 "conditions": conditions,
             }
@@ -138,7 +186,7 @@ def _explore(
         raise InputError(f"{error}; --clips 0 makes a page without clips") from None
 
 
-def _context(leaderboard: Leaderboard, dataset: Dataset, clips: int) -> dict[str, Any]:
+def _context(leaderboard: Leaderboard) -> dict[str, Any]:
     maker = TableMaker(leaderboard)
     panels = [
         (snr, [t for family in FAMILIES if (t := maker.details(family, snr, with_main=True)) is not None])
@@ -147,20 +195,16 @@ def _context(leaderboard: Leaderboard, dataset: Dataset, clips: int) -> dict[str
     records = [r for row in leaderboard.rows for each in row.conditions.values() for r in each.records]
     return {
         "board": leaderboard,
-        "recipe": dataset.recipe,
         "version": __version__,
-        "clip_count": len(dataset.clips),
-        "class_count": len(dataset.classes),
-        "fold_count": len(dataset.manifest.folds),
         "panels": panels,
         "probes": probe_tables(maker),
+        "cost": cost_table(maker),
         "postprocessings": list(POSTPROCESSINGS),
         "flags": [(letter, flag.text, FLAGS.get(flag.code, "")) for flag, letter in maker.letters.items()],
         "where_published": maker.where_published(),
         "sources": [leaderboard.published.cite(source) for source in leaderboard.published.sources],
         "resamples": sorted({record.provenance.resamples for record in records}),
         "provenance": provenance,
-        "explored": clips,
         "licences": licences(),
     }
 

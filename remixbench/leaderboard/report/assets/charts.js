@@ -83,6 +83,8 @@ const charts = (() => {
   function series(metric) {
     const ours = data.rows.map((row, at) => ({
       name: row.name,
+      macs: row.macs,
+      parameters: row.parameters,
       ...look(at),
       points: row.conditions.filter(({metrics}) => metrics[metric]).map(({snr, metrics}) => ({snr, ...metrics[metric]})),
     }));
@@ -225,6 +227,30 @@ const charts = (() => {
       tableOf(found, values, "snr", decibels, "The values by noise as a table"));
   }
 
+  // Score against the operations of a forward pass: better is up, cheaper is left.
+  function cost(width, {snr, metric}) {
+    const rows = series(metric).filter(({macs}) => macs).flatMap((each) =>
+      each.points.filter((point) => point.snr === snr).map((point) => ({...each, ...point})));
+    if (!rows.length) return show("chart-cost", `No system that reports its operations has ${title(metric)} at ${decibels(snr)}.`);
+    const count = d3.format(".3s");
+    const extent = d3.extent(rows, ({macs}) => macs);
+    const caption = `${title(metric)} at ${decibels(snr)} against multiply-accumulate operations (MACs) per clip; whiskers are 95 % intervals.`;
+    const chart = plot({
+      width: Math.min(width, 860), height: Math.min(420, Math.max(280, width * 0.5)),
+      marginLeft: 48, marginRight: 28, marginBottom: 40, marginTop: 28, ariaLabel: caption,
+      x: {type: "log", domain: [extent[0] / 1.5, extent[1] * 1.5], label: "MACs per clip", grid: true,
+        ticks: width < 560 ? 3 : 6, tickFormat: d3.format("~s")},
+      y: {label: title(metric), domain: scale(rows, metric), grid: true},
+      symbol: {legend: false},
+      marks: [
+        Plot.ruleX(rows.filter(({low}) => low != null), {x: "macs", y1: "low", y2: "high", stroke: "colour", strokeOpacity: 0.7}),
+        Plot.dot(rows, {x: "macs", y: "value", r: 5, stroke: "colour", fill: "colour", symbol: "symbol", tip: true,
+          title: (row) => `${row.name}\n${number(row.value)}, ${count(row.macs)} MACs, ${count(row.parameters ?? 0)} parameters`}),
+      ],
+    });
+    show("chart-cost", caption, legend(rows), chart);
+  }
+
   function size(width, {snr, metric}) {
     const families = d3.groups(data.rows.filter((row) => row.fraction != null), (row) => row.family);
     const found = families.map(([, rows], at) => ({
@@ -280,7 +306,7 @@ const charts = (() => {
   }
 
   if (data.metrics.length && data.rows.length) {
-    const drawn = {forest, classes, noise, size, learning};
+    const drawn = {forest, cost, classes, noise, size, ...(data.curves.length ? {learning} : {})};
     for (const [name, draw] of Object.entries(drawn)) watch(document.getElementById(`chart-${name}`), draw);
   }
   return {look, sample, plot, colours};
