@@ -395,4 +395,4 @@ def test_loss_wants_a_decoder_for_alpha():
 
 
 def test_the_list_is_complete():
-    assert list_systems()[: len(SYSTEMS) + 1] == [*SYSTEMS, "crnn"]
+    assert list_systems()[: len(SYSTEMS) + 2] == [*SYSTEMS, "crnn", "crnn-sep"]

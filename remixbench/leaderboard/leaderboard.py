@@ -305,15 +305,16 @@ class Leaderboard:
             if metric not in there:
                 raise unknown("metric of the leaderboard", metric, list(there))
         shown = metrics or tuple(each.name for each in metrics_shown(None, "main") if each.name in there)
+        rows = [r for r in self.rows if r.kind != "ideal" or any(r.estimate(s, m) for s in self.snrs for m in shown)]
         columns = pd.MultiIndex.from_product([self.snrs, shown], names=["snr", "metric"])
         values = [
             [
                 estimate.value if (estimate := row.estimate(snr, metric)) is not None else np.nan
                 for snr, metric in columns
             ]
-            for row in self.rows
+            for row in rows
         ]
-        return pd.DataFrame(values, index=pd.Index([row.name for row in self.rows], name="system"), columns=columns)
+        return pd.DataFrame(values, index=pd.Index([row.name for row in rows], name="system"), columns=columns)
 
     def __repr__(self) -> str:
         """Return a summary that fits a screen."""

@@ -1,6 +1,6 @@
 """Separation: signal-to-distortion ratios of waveforms against the stems, in dB.
 
-"SDR" is the plain signal-to-noise ratio of the estimate here, 10·lg(|s|² / |s - ŝ|²), not the SDR of BSS Eval, which
+"SDR" is the plain signal-to-noise ratio of the estimate here, 10·lg(‖s‖² / ‖s - ŝ‖²), not the SDR of BSS Eval, which
 forgives a filter of 512 taps. SI-SDR (Le Roux et al. 2019) forgives a factor; means are not removed. An improvement
 is the value of the estimate less that of the unprocessed mixture.
 
@@ -31,7 +31,7 @@ LIMIT = 100.0
 
 
 def sdr(reference: Signal, estimate: Signal) -> float:
-    """Return the plain signal-to-noise ratio of an estimate, 10·lg(|s|² / |s - ŝ|²), in dB.
+    """Return the plain signal-to-noise ratio of an estimate, 10·lg(‖s‖² / ‖s - ŝ‖²), in dB.
 
     Not the SDR of BSS Eval. 0 dB for a silent estimate, infinite for a perfect one, NaN for a silent reference.
 
@@ -51,7 +51,7 @@ def sdr(reference: Signal, estimate: Signal) -> float:
 def si_sdr(reference: Signal, estimate: Signal) -> float:
     """Return the scale-invariant signal-to-distortion ratio (Le Roux et al. 2019), in dB.
 
-    10·lg(|α·s|² / |ŝ - α·s|²) with α = ⟨ŝ, s⟩ / |s|². Infinite for a perfect estimate, minus infinity for one that
+    10·lg(‖α·s‖² / ‖ŝ - α·s‖²) with α = ⟨ŝ, s⟩ / ‖s‖². Infinite for a perfect estimate, minus infinity for one that
     holds nothing of the reference, as a silent one does; NaN for a silent reference. Arguments and errors as in `sdr`.
     """
     s, e = _signals(reference, estimate)

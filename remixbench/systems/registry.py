@@ -186,6 +186,14 @@ _BUNDLED = {
             options=_POOLING,
             training_defaults=_CRNN_TRAINING,
         ),
+        SystemSpec(
+            "crnn-sep",
+            "the crnn with a mask per class and one for the background, learned from its own classification",
+            "remixbench.systems.crnn_sep:CrnnSep",
+            options=_POOLING
+            | {"separation": Option(1.0, "weight of the classification of separated log-mel", low=0.0, high=100.0)},
+            training_defaults=_CRNN_TRAINING,
+        ),
     )
 }
 _registered: dict[str, Factory] = {}

@@ -90,7 +90,9 @@ def ranked(leaderboard: Leaderboard, snr: float | None = None) -> list[Entry]:
     """Return every row at every SNR (or at one), the highest SNR first, and there the highest micro-AP first."""
     entries = []
     for each in leaderboard.snrs if snr is None else [leaderboard.require_snr(snr)]:
-        here = [(row, row.conditions[each]) for row in leaderboard.rows if each in row.conditions]
+        here = [
+            (row, row.conditions[each]) for row in leaderboard.rows if each in row.conditions and row.kind != "ideal"
+        ]
         scored = [(row, condition) for row, condition in here if RANKED_BY in condition.metrics]
         scored.sort(key=lambda pair: -pair[1].metrics[RANKED_BY].value)
         entries += [Entry(row, condition, place) for place, (row, condition) in enumerate(scored, start=1)]
