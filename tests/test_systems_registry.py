@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from remixbench.cli import run
 from remixbench.errors import InputError
 from remixbench.systems import Option, available, build_system, list_systems, resolve_options, spec
 
@@ -183,6 +184,19 @@ def test_a_broken_package_harms_only_who_asks_for_its_system(install):
     said = message("broken")
     assert "the package brokenpack registers it as brokenpack:net, which cannot be imported" in said
     assert "No module named 'no_such_library_at_all'" in said
+
+
+def test_the_list_has_options_of_packages_and_says_which_is_unusable(install, capsys):
+    install("listedpack", {"tiny": "tiny"})
+    install("brokenpack", {"broken": "net"}, code="import no_such_library_at_all")
+    assert run(["systems"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    place = next(k for k, line in enumerate(lines) if line.startswith("tiny "))
+    assert lines[place].endswith("  one layer")
+    assert lines[place + 1].strip() == "form=plain (plain or fancy)"
+    assert lines[place + 2].strip() == "scale=2.0 (a number above 0, at most 9)"
+    broken = next(line for line in lines if line.startswith("broken "))
+    assert "unusable: system 'broken': the package brokenpack registers it as brokenpack:net" in broken
 
 
 @pytest.mark.parametrize(

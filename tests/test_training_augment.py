@@ -38,6 +38,15 @@ def test_mixup_keeps_the_label_mass() -> None:
     assert torch.equal(mixed_x[1], x[1])
 
 
+def test_time_shift_and_mixup_take_waveforms_too() -> None:
+    x = some_clips(2)[:, :, 0]  # (batch, samples)
+    assert torch.equal(time_shift(x, torch.tensor([5, 0]))[0], torch.roll(x[0], 5))
+    y = torch.eye(2)
+    mixed_x, mixed_y = mixup(x, y, x.flip(0), y.flip(0), torch.tensor([0.5, 0.75]))
+    assert torch.allclose(mixed_x[1], 0.75 * x[1] + 0.25 * x[0])
+    assert torch.allclose(mixed_y, torch.tensor([[0.5, 0.5], [0.25, 0.75]]))
+
+
 def test_spec_augment_hides_exactly_its_masks() -> None:
     x = torch.ones(1, FRAMES, N_MELS)
     out = spec_augment(x, torch.tensor([[[2, 5], [0, 0]]]), torch.tensor([[[10, 12], [3, 3]]]))
