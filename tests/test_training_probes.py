@@ -17,6 +17,7 @@ from remixbench.dataset.dataset import Dataset, load_dataset
 from remixbench.dataset.probes import read_probes
 from remixbench.dataset.shifts import probe_shifts, roll
 from remixbench.errors import InputError
+from remixbench.training.data import ClipDataset
 from remixbench.training.inference import load_system
 from remixbench.training.probes import predict_clips, predict_probes
 from remixbench.training.train import train
@@ -70,6 +71,15 @@ def test_the_predictions_are_those_of_the_rolled_features(workspace: Path) -> No
         folder = run / "predictions" / "probes" / f"shift_{shift}"
         np.testing.assert_array_equal(tags(folder).to_numpy(np.float32), expected)
         np.testing.assert_array_equal(np.load(folder / "frames.npz")["scores"], frames)
+
+
+def test_the_rolled_features_are_those_of_a_rolled_clip_dataset(workspace: Path) -> None:
+    dataset = load_dataset("fake", workspace)
+    for shift in probe_shifts(dataset, 4):
+        clips = ClipDataset(dataset, snr=20, fold=4, role="test", roll=shift)
+        features = dataset.features(20)[clips.rows]
+        expected = roll(np.asarray(features), shift, dataset.recipe.frame_seconds, axis=1)
+        np.testing.assert_array_equal(np.stack([clips[index][0] for index in range(len(clips))]), expected)
 
 
 def test_at_another_snr_the_features_of_that_snr_are_used(workspace: Path) -> None:
