@@ -129,7 +129,7 @@ def test_the_probes_are_in_every_format(tmp_path: Path, dataset: Dataset) -> Non
         assert "micro-AP, shifted" in text
         assert mean in text
         assert worst in text
-        assert "trained at 20 dB" in text
+        assert "2ap, 20 dB" in text
     for title in (
         "micro-AP, shifted: test clips rolled in time",
         "micro-AP by the SNR trained at and the SNR tested at",

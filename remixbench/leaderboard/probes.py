@@ -155,7 +155,6 @@ def shift_table(maker: TableMaker) -> Table | None:
         tuple((decibel(snr), (*(Column(each, "higher") for each in columns), Column("difference"))) for snr in snrs),
         tuple(blocks),
         tuple(notes),
-        "tested on",
     )
 
 
@@ -164,7 +163,7 @@ def _shift_cells(condition: Condition | None) -> list[Cell]:
     probes = None if condition is None else condition.probes
     if condition is None or probes is None or probes.shifts is None:
         return [Cell()] * 4
-    unmoved = replace(estimate_cell(condition.metrics.get(METRIC)), bold=False)
+    unmoved = replace(estimate_cell(condition.metrics.get(METRIC)), bold=False, below="")
     worst, difference = probes.worst, probes.difference
     if worst is None or difference is None:
         return [unmoved, Cell(), Cell(), Cell()]
@@ -194,7 +193,7 @@ def snr_table(maker: TableMaker) -> Table | None:
     blocks = []
     for kind, heading in KINDS.items():
         lines = tuple(
-            replace(maker.line(row, cells(c), [c.snr]), head=f"{row.name}, trained at {decibel(c.snr)}")
+            replace(maker.line(row, cells(c), [c.snr]), head=f"{row.name}, {decibel(c.snr)}")
             for row, c in sorted(probed, key=lambda each: (board.rows.index(each[0]), -each[1].snr))
             if row.kind == kind
         )
@@ -202,7 +201,7 @@ def snr_table(maker: TableMaker) -> Table | None:
             blocks.append(Block(heading, lines))
     return Table(
         f"{title(METRIC)} by the SNR trained at and the SNR tested at",
-        "system",
+        "system, trained at",
         (("tested at", tuple(Column(decibel(snr), "higher") for snr in tested)),),
         tuple(blocks),
         (*maker.flag_notes(blocks),),
