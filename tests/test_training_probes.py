@@ -20,6 +20,7 @@ from remixbench.errors import InputError
 from remixbench.training.data import ClipDataset
 from remixbench.training.inference import load_system
 from remixbench.training.probes import predict_clips, predict_probes
+from remixbench.training.storage import read_run, write_run
 from remixbench.training.train import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -129,8 +130,7 @@ def test_bad_input_takes_one_line(workspace: Path) -> None:
     np.save(file, features)
     with pytest.raises(InputError, match="was altered since it was made; `remixbench verify`"):
         predict_probes(run, workspace=workspace, probe="snr")
-    settings = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps(settings | {"status": "training"}))
+    write_run(run, read_run(run).model_copy(update={"status": "training"}))
     with pytest.raises(InputError, match="the run is not done"):
         predict_probes(run, workspace=workspace, probe="shift")
 
