@@ -59,6 +59,11 @@ def counted(done: float, unit: str) -> str:
     return str(decimal(int(done)))
 
 
+def of_total(done: int, total: int, unit: str) -> str:
+    """Return how much of the total is done: 3 of 12 clips, 1.2 GB of 1.6 GB."""
+    return f"{counted(done, unit) if unit == 'B' else done} of {counted(total, unit)}"
+
+
 PAST = {"Preparing": "Prepared", "Scoring": "Scored", "Predicting": "Predicted", "Checking": "Checked"}
 
 
@@ -88,11 +93,11 @@ class Lines:
                 last = now
                 rate = done / (now - start)
                 left = f", {(total - done) / rate:.0f} s left" if rate else ""
-                self.say(f"{label}: {counted(done, unit)} of {counted(total, unit)}, {counted(rate, unit)}/s{left}")
+                self.say(f"{label}: {of_total(done, total, unit)}, {counted(rate, unit)}/s{left}")
 
         yield advance
         took = time.monotonic() - start
-        self.say(finished(label, counted(done, unit) if done == total else f"{done} of {counted(total, unit)}", took))
+        self.say(finished(label, counted(done, unit) if done == total else of_total(done, total, unit), took))
 
     def bar(self, label: str, total: int, unit: str) -> AbstractContextManager[Advance]:
         """Open a bar that writes a line every ten seconds and one at the end."""
@@ -133,7 +138,7 @@ class Bars:
             nonlocal done
             done += by
             rate = done / max(time.monotonic() - start, 1e-9)
-            amount = f"{counted(done, unit)} of {counted(total, unit)}, {counted(rate, unit)}/s"
+            amount = f"{of_total(done, total, unit)}, {counted(rate, unit)}/s"
             self._bars.update(task, advance=by, amount=amount)
 
         try:

@@ -17,7 +17,7 @@ from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
 from remixbench.leaderboard.cost import duration, quantity
 from remixbench.leaderboard.leaderboard import Leaderboard
-from remixbench.leaderboard.record import Cost
+from remixbench.leaderboard.record import Cost, Flag
 from remixbench.leaderboard.renderers import render
 from remixbench.leaderboard.renderers.summary import ranked, to_summary
 from remixbench.leaderboard.renderers.terminal import to_terminal
@@ -74,6 +74,21 @@ def test_at_100_columns_it_has_intervals_and_cost(board: Leaderboard) -> None:
     words = next(line for line in lines if "gwrp" in line and line.startswith("20 dB")).split()
     assert words[-4:] == ["4.69", "M", "1.23", "G"]
     assert sum("–" in word for word in words) == 2  # intervals of micro-AP and macro-AP
+
+
+def test_the_only_flag_is_named(board: Leaderboard) -> None:
+    assert "†" not in to_summary(board)
+    flagged = [replace(row, flags=(Flag(code="setting", text="epochs 4, the recipe has 30"),)) for row in board.rows]
+    text = to_summary(replace(board, rows=tuple(flagged)), width=100)
+    assert "†: epochs 4, the recipe has 30\n" in text
+    assert "gwrp†" in text
+
+
+def test_published_results_stand_below_where_they_are_on_the_same_data(board: Leaderboard) -> None:
+    assert "published micro-AP" not in to_summary(board)
+    text = to_summary(replace(board, comparable=True, why_not_comparable=()), width=100)
+    best = max(row.scores[20.0][0] for row in board.published.table1.rows)
+    assert f"Best published micro-AP: {best:.3f} at 20 dB (" in text
 
 
 def test_where_all_rows_do_not_fit_the_best_of_every_snr_are_shown(board: Leaderboard) -> None:

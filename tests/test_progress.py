@@ -9,7 +9,7 @@ from fake_dataset import fake_dataset
 from fake_runs import Said, fake_run
 
 from remixbench import score
-from remixbench.progress import SILENT, Bars, Lines, reporter
+from remixbench.progress import SILENT, Bars, Lines, of_total, reporter
 
 
 def test_true_is_lines_where_standard_error_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,3 +35,8 @@ def test_a_function_reports_what_it_does_where_asked_to(tmp_path: Path, capsys: 
     assert capsys.readouterr().err == ""
     score(workspace=tmp_path, bootstrap=0, progress=True)
     assert "0 runs scored, 1 up to date" in capsys.readouterr().err
+
+
+def test_amounts_are_said_once_with_their_unit() -> None:
+    assert of_total(3, 12, "clips") == "3 of 12 clips"
+    assert of_total(1_200_000, 1_600_000, "B") == "1.2 MB of 1.6 MB"

@@ -14,7 +14,7 @@ FORMATS = ["audiofolder", "webdataset", "lhotse", "croissant"]
 
 @click.command(cls=ManyCommand)
 @click.argument("dataset", required=False)
-@click.option("--format", "form", required=True, type=click.Choice(FORMATS), help="Which tool is to read it.")
+@click.option("--format", "form", required=True, type=click.Choice(FORMATS), help="Format to write.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="A new or empty folder.")
 @snr_option("Only these SNRs. [default: all that were made]")
 @click.option("--fold", type=click.IntRange(1), metavar="N", help="The tested fold. [default: 4, or the last]")

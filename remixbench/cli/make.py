@@ -22,8 +22,8 @@ from remixbench.cli.options import ManyCommand, many, shard_option, snr_option
 @click.option("--clips-per-fold", type=click.IntRange(1), metavar="N", help="Only the first N clips of each fold.")
 @click.option("--jobs", type=int, default=-1, metavar="N", help="Parallel processes. [default: one per core]")
 @click.option("--backend", type=click.Choice(["loky", "threading", "dask"]), default="loky", show_default=True,
-              help="Of joblib.")  # fmt: skip
-@click.option("--scheduler", metavar="ADDRESS", help="Of the Dask scheduler, such as tcp://node1:8786.")
+              help="joblib backend of the workers.")  # fmt: skip
+@click.option("--scheduler", metavar="ADDRESS", help="Address of the Dask scheduler, such as tcp://node1:8786.")
 @shard_option
 @click.option("--audio-format", type=click.Choice(["wav", "flac"]), default="wav", show_default=True,
               help="Both hold the same samples.")  # fmt: skip

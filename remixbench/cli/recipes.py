@@ -7,7 +7,7 @@ import click
 
 @click.command()
 def command() -> None:
-    """List the built-in recipes, one a line.
+    """List the built-in recipes, one per line.
 
     Example: remixbench recipes
     """

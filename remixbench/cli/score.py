@@ -29,9 +29,9 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @many("--shifted", type=click.Path(path_type=Path), metavar="FILE...",
       help="Predictions on rolled clips, each named after its shift, such as shift_0.48.csv.")  # fmt: skip
 @click.option("--compare", type=str, nargs=2, metavar="A B", help="Compare two rows.")
-@click.option("--submission", type=FILE, metavar="FILE", help="Also write the scored records into one file for others.")
+@click.option("--submission", type=FILE, metavar="FILE", help="Also write the scored records as a submission.")
 @click.option("--add", type=FILE, metavar="FILE",
-              help="Check such a file and add it; its metrics are recomputed from predictions given.")  # fmt: skip
+              help="Check a submission and add it; its metrics are recomputed from the predictions given.")  # fmt: skip
 @click.option("--remove", metavar="NAME", help="Remove a row of a third party, or of a submission.")
 @click.option("--details", is_flag=True, help="Print every table: detection, classes, studies, cost.")
 @click.option("--jobs", type=int, default=-1, metavar="N", help="Runs scored in parallel. [default: one per core]")

@@ -14,7 +14,7 @@ from remixbench.cli.options import decibel
 @click.argument("clip")
 @click.option("--dataset", metavar="NAME|DIR", help="Which data set. [default: the run's, or the one made last]")
 @click.option("--snr", type=decibel, metavar="DB", help="SNR. [default: the run's, or the highest made]")
-@click.option("--run", metavar="RUN", help="Folder of a run: show what its network attended to.")
+@click.option("--run", metavar="RUN", help="Folder of a run: also draw what its network attended to.")
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),

@@ -136,13 +136,13 @@ def default_recipe(workspace: Path, sources: Path, progress: Progress) -> str:
     Raises
     ------
     InputError
-        Where that would be `mini`, but the workspace has data sets already.
+        Where that would be `mini`, but the workspace has other data sets already.
     """
     if (sources / tau2019.LAYOUT.table).exists() and (sources / fsdkaggle2018.LAYOUT.table).exists():
         progress.say("recipe remix2019: its sources are in the workspace")
         return "remix2019"
     made = sorted(file.parent.name for file in (workspace / "datasets").glob("*/dataset.json"))
-    if made and "mini" not in made:
+    if set(made) - {"mini"}:
         raise InputError(
             f"{workspace / 'datasets'}: has the data sets {', '.join(made)}; say with --recipe which one to make or to"
             " add to (--recipe mini makes the synthesised one)"

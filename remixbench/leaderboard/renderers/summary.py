@@ -36,6 +36,11 @@ class Entry:
         """Return a metric."""
         return self.condition.metrics.get(metric)
 
+    @property
+    def shifted(self) -> Estimate | None:
+        """The micro-AP on rolled test clips, where that was probed."""
+        return None if self.condition.probes is None else self.condition.probes.mean
+
 
 @dataclass(frozen=True)
 class _Column:
@@ -119,8 +124,10 @@ def _columns(entries: list[Entry], level: int) -> list[_Column]:
         _Column("micro-AP", lambda entry: _value(entry.estimate("micro_ap"), interval=True)),
         _Column("macro-AP", lambda entry: _value(entry.estimate("macro_ap"), interval=level < 1)),
         _Column("frame\nAP", lambda entry: _value(entry.estimate("frame_ap"))),
-        _Column("event\nF1", lambda entry: _value(entry.estimate("event_f1"))),
+        _Column("micro\nevent F1", lambda entry: _value(entry.estimate("event_f1"))),
     ]
+    if level < 2:
+        columns.insert(4, _Column("shifted", lambda entry: _value(entry.shifted)))
     if level < 2:
         columns.append(_Column("para-\nmeters", lambda entry: Text(quantity(entry.condition.cost.parameters))))
     if level < 3:
@@ -175,8 +182,11 @@ def _notes(board: Leaderboard, entries: list[Entry], files: str) -> list[str]:
     notes = []
     if any(estimate.low is not None for entry in entries for estimate in entry.condition.metrics.values()):
         notes.append("low–high: 95 % interval; *: the best of its SNR, or not significantly different from it")
-    if any(entry.row.flags for entry in entries):
-        notes.append("†: flagged; --details says why")
+    if any(entry.shifted is not None for entry in entries):
+        notes.append("shifted: mean micro-AP on test clips rolled in time")
+    flags = {flag.text for entry in entries for flag in entry.row.flags}
+    if flags:
+        notes.append(f"†: {flags.pop() if len(flags) == 1 else 'flagged; --details says why'}")
     if board.comparable:
         best = board.published.best_line([entry.condition.snr for entry in entries])
         notes += [best] if best else []
