@@ -90,6 +90,13 @@ def test_every_class_occurs_as_often_in_each_sample_as_in_the_fold():
     assert totals == pytest.approx(np.tile(reference.weak.sum(0)[:, None], totals.shape[1]), rel=0.04)
 
 
+def test_with_as_many_classes_as_clips_there_is_an_interval_still():
+    reference, predictions = fold(0, clips=16, classes=12)
+    scores = score_predictions(reference, predictions, bootstrap=200)
+    low, high = scores.intervals["micro_ap"]
+    assert high - low > 0.05
+
+
 def test_percentiles_and_superiority():
     values = np.arange(1001) / 1000
     assert percentile_interval(values) == pytest.approx((0.025, 0.975))

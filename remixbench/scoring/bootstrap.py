@@ -13,7 +13,8 @@ How often each class occurs is part of the design of a fold, the same whichever 
 calibrated to it (Deville and Särndal 1992): their deviations are made orthogonal to the weak labels, and every class
 has in each sample as many clips as in the fold. A class mean that is taken from the same recordings takes up part of
 their deviations, one part in (recordings / classes); deviations are divided by what is left, as in a jackknife (HC3 of
-MacKinnon and White 1985).
+MacKinnon and White 1985). Where a fold has less than two clips or recordings per class, weights are not calibrated, and
+intervals are wider.
 
 Weights are 1 + STEP · g with g of mean 0 (a rescaling bootstrap, Rao and Wu 1988; Gaussian multipliers), and deviations
 from the metric are divided by STEP. Samples thus never lack a class, and the repetition of clips does not shift the
@@ -44,7 +45,7 @@ GRID = 8
 CORRECTION = 0.5
 """Samples for the correction, per bootstrap sample."""
 MIN_KEPT = 0.5
-"""The least that `Bootstrap.kept` may be, where there are few recordings per class."""
+"""The least that `Bootstrap.kept` may be; where there are fewer recordings per class, weights are not calibrated."""
 
 
 @dataclass
@@ -121,11 +122,13 @@ def make_bootstrap(reference: Reference, samples: int, seed: int) -> Bootstrap:
     if samples:
         counted, taken_off = _clusters(reference.recordings)
         classes = _orthonormal(reference.weak.astype(np.float64))
+        kept = 1 - classes.shape[1] / min(clips, _independent(reference.recordings))
+        if kept < MIN_KEPT:  # as many classes as clips would leave no deviation at all
+            classes, kept = classes[:, :0], 1.0
         parts.append(_weights(counted, classes, samples, rng))
         smallest = float(1 / np.sqrt(counted.clip_variance.mean()))
         if len(taken_off.variance):
             parts.append(_weights(taken_off, classes, max(2, round(CORRECTION * samples)), rng))
-        kept = max(1 - classes.shape[1] / _independent(reference.recordings), MIN_KEPT)
     return Bootstrap(np.concatenate(parts, axis=1), samples, smallest, kept)
 
 
