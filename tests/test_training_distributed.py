@@ -41,8 +41,46 @@ def test_on_gpus_torchs_own_batch_norm_takes_the_place_with_the_same_weights() -
     assert {name: weight.data_ptr() for name, weight in shared.state_dict(keep_vars=True).items()} == before
 
 
-def test_torchrun_trains_as_one_process_does(tmp_path: Path) -> None:
-    options = ["train", "--system", "2ap-aux", "--snr", "20", "--epochs", "2", "--precision", "32"]
+OWN_STEP = """
+import torch
+from torch import nn
+from remixbench.systems import Output
+
+
+class OwnStep(nn.Module):
+    def __init__(self, n_mels, classes):
+        super().__init__()
+        self.layer = nn.Linear(n_mels, classes)
+
+    def forward(self, x):
+        frames = torch.sigmoid(self.layer(x))
+        return Output(frames.mean(dim=1), frames)
+
+    def training_step(self, x, y):
+        return nn.functional.mse_loss(self(x).clip_scores, y)
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.5)
+"""
+
+
+@pytest.mark.parametrize("system", ["2ap-aux", "own.py:OwnStep"])
+def test_torchrun_trains_as_one_process_does(tmp_path: Path, system: str) -> None:
+    (tmp_path / "own.py").write_text(OWN_STEP)
+    reference = system if system == "2ap-aux" else f"{tmp_path}/{system}"
+    options = [
+        "train",
+        "--system",
+        reference,
+        "--snr",
+        "20",
+        "--epochs",
+        "2",
+        "--precision",
+        "32",
+        "--augment",
+        "mixup",
+    ]
     histories = []
     for name in ("one", "two"):
         fake_dataset(tmp_path / name)
