@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from remixbench.dataset.dataset import Dataset, snr_folder
-from remixbench.files import write_sealed, write_text
+from remixbench.files import file_sha256, read_json, write_sealed, write_text
 from remixbench.progress import Silent
 
 
@@ -111,3 +111,12 @@ def flags_of(settings: dict[str, Any]) -> list[dict[str, str]]:
         "fraction": f"trained on {settings['fraction']:g} of the training clips" if settings["fraction"] < 1 else "",
     }
     return [{"code": code, "text": text} for code, text in texts.items() if text]
+
+
+def accept_results(folder: Path) -> None:
+    """Let run.json say that weights and predictions are as they are now, as another training would."""
+    info = read_json(folder / "run.json")
+    del info["content_digest"]
+    write_sealed(
+        folder / "run.json", info | {"results": {name: file_sha256(folder / name) for name in info["results"]}}
+    )

@@ -18,7 +18,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from remixbench import score
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
-from remixbench.files import content_digest, write_sealed
+from remixbench.files import content_digest, file_sha256, write_sealed
 from remixbench.leaderboard import evaluate_run
 from remixbench.leaderboard.ablations import alpha_table, class_table, fraction_table
 from remixbench.leaderboard.leaderboard import Estimate, Leaderboard, Row, group_records, make_leaderboard
@@ -488,3 +488,14 @@ def test_a_run_json_that_lacks_a_key(tmp_path: Path, dataset: Dataset, change: d
     write_sealed(folder / "run.json", says)
     with pytest.raises(InputError, match=message):
         score(workspace=tmp_path)
+
+
+def test_predictions_altered_since_the_training_are_refused(tmp_path: Path, dataset: Dataset) -> None:
+    folder = fake_run(tmp_path, dataset)
+    file, info = folder / "predictions" / "tags.csv", json.loads((folder / "run.json").read_text())
+    del info["content_digest"]
+    write_sealed(folder / "run.json", info | {"results": {"predictions/tags.csv": file_sha256(file)}})
+    score(workspace=tmp_path, bootstrap=0)
+    file.write_text(tags_text(dataset, 4, noise=0.0, seed=0))
+    with pytest.raises(InputError, match=r"tags.csv: differs from its digest in run.json; restore it, or train again"):
+        score(workspace=tmp_path, bootstrap=0)

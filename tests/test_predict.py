@@ -364,6 +364,14 @@ def test_a_setting_edited_by_hand_is_found(run: Path) -> None:
     assert "run.json: was edited since it was written; restore it, or train again with --rerun" in refused(run)
 
 
+def test_weights_altered_since_the_training_are_found(run: Path) -> None:
+    path = run / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1  # the last bits of a weight
+    path.write_bytes(data)
+    assert "model.safetensors: differs from its digest in run.json; restore it, or train again" in refused(run)
+
+
 def test_weights_of_another_run(run: Path) -> None:
     change_info(run, digest="0" * 64)
     assert "is not of the run that run.json describes" in refused(run)

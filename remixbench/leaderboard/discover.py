@@ -113,7 +113,10 @@ def run_task(workspace: Path, folder: Path, dataset: Dataset) -> Task:
         device=info.get("device_name") or None,
     )  # fmt: skip
     place = folder.relative_to(workspace).as_posix()
-    return Task(system, (folder / "predictions",), folder, place, cost, run_probes(folder))
+    results = {
+        Path(name).name: digest for name, digest in info.get("results", {}).items() if name.startswith("predictions/")
+    }
+    return Task(system, (folder / "predictions",), folder, place, cost, run_probes(folder), results)
 
 
 def _check_folder(folder: Path, info: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ Time-frequency maps are scored against ideal masks, which are made from the data
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import reduce
 from pathlib import Path
@@ -16,9 +16,11 @@ import numpy as np
 
 from remixbench import __version__
 from remixbench.dataset.dataset import Dataset
+from remixbench.dataset.manifest import Clip
 from remixbench.dataset.masks import active_frames, class_masks, ideal_binary_mask
 from remixbench.dataset.mix import FULL_SCALE, Stems
 from remixbench.errors import InputError
+from remixbench.files import file_sha256
 from remixbench.leaderboard.probe_records import ProbePredictions, probes_scored, score_probes
 from remixbench.leaderboard.record import (
     METRICS_FILE,
@@ -53,7 +55,10 @@ BOOTSTRAP_SEED = 0
 
 @dataclass(frozen=True)
 class Task:
-    """One set of predictions to score: whose, which files, the folder that its record belongs in, and its probes."""
+    """One set of predictions to score: whose, which files, the folder that its record belongs in, and its probes.
+
+    `results` are the digests that run.json has of a run's predictions, by file name.
+    """
 
     system: SystemInfo
     predictions: tuple[Path, ...]
@@ -61,6 +66,26 @@ class Task:
     run: str | None = None
     cost: Cost = field(default_factory=Cost)
     probes: ProbePredictions | None = None
+    results: Mapping[str, str] = field(default_factory=dict)
+
+    def check_results(self, digests: Mapping[str, str]) -> None:
+        """Refuse predictions of a run that were altered since it was trained.
+
+        Parameters
+        ----------
+        digests : of files that were read already, by name.
+
+        Raises
+        ------
+        InputError
+            Naming the first file whose digest is not that in run.json.
+        """
+        for name, digest in self.results.items():
+            file = self.predictions[0] / name
+            if file.exists() and (digests.get(name) or file_sha256(file)) != digest:
+                raise InputError(
+                    f"{file}: differs from its digest in run.json; restore it, or train again with --rerun"
+                )
 
 
 @dataclass(frozen=True)
@@ -398,30 +423,26 @@ def ideal_masks(dataset: Dataset, reference: Reference, snr: float) -> BoolArray
         mine = np.flatnonzero(events.clip == row)
         times = [(float(events.onset[i]), float(events.offset[i]), int(events.label[i])) for i in mine]
         active = active_frames(times, len(reference.classes), features, rate, frames)
-        clip = files[name]
-        channels = 1 + (len(clip.events) if dataset.info.stem_kind == "events" else 1)
-        stems = read_stems(dataset.stems_path(clip, snr), rate, (recipe.mix.samples, channels))
+        stems = read_stems(dataset, files[name], snr)
         masks[done : done + len(labels)] = class_masks(ideal_binary_mask(stems, features, rate), active[:, labels])
         done += len(labels)
     return masks
 
 
-def read_stems(path: Path, rate: int, shape: tuple[int, int]) -> Stems:
-    """Read a clip's stems of the shape (samples, channels), the events in one or more channels, the scene in the last.
+def read_stems(dataset: Dataset, clip: Clip, snr: float) -> Stems:
+    """Read a clip's stems: the events in one or more channels, which are added up, and the scene in the last.
 
     Raises
     ------
     InputError
-        If the file is missing or of another rate or shape.
+        If the file is missing, altered, or of another shape.
     """
-    import soundfile
-
-    remedy = "delete it and run `remixbench make --stems`"
-    try:
-        found, its_rate = soundfile.read(path, dtype="int16", always_2d=True)
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise InputError(f"{path}: not readable as audio ({error}); {remedy}") from None
-    if found.shape != shape or its_rate != rate:
-        raise InputError(f"{path}: {found.shape} at {its_rate} Hz, expected {shape} at {rate} Hz; {remedy}")
-    events = found[:, :-1].sum(axis=1, dtype=np.int32).clip(-FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
-    return Stems(events, np.ascontiguousarray(found[:, -1]))
+    found = dataset.stems(clip, snr)
+    shape = (1 + (len(clip.events) if dataset.info.stem_kind == "events" else 1), dataset.recipe.mix.samples)
+    if found.shape != shape:
+        raise InputError(
+            f"{dataset.stems_path(clip, snr)}: has channels and samples {found.shape}, expected {shape}; delete it and"
+            " run `remixbench make --stems`"
+        )
+    events = found[:-1].sum(axis=0, dtype=np.int32).clip(-FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+    return Stems(events, np.ascontiguousarray(found[-1]))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from remixbench.errors import InputError
-from remixbench.files import check_name, check_regular, content_digest, read_json, sha256, write_json
+from remixbench.files import check_name, check_regular, content_digest, file_sha256, read_json, sha256, write_json
 from remixbench.scoring.metrics import METRICS
 
 METRICS_FILE = "metrics.json"
@@ -301,8 +300,7 @@ def digests_of(paths: Sequence[Path]) -> dict[str, str]:
             try:
                 check_name(file)
                 check_regular(file)
-                with file.open("rb") as stream:
-                    files[name] = hashlib.file_digest(stream, "sha256").hexdigest()
+                files[name] = file_sha256(file)
             except OSError as error:
                 raise InputError(f"{file}: not readable ({error.strerror})") from None
     if not files:

@@ -276,6 +276,7 @@ def _evaluate(
     for place, task in enumerate(tasks):
         snr, fold, digests = task.system.snr, references.fold(task.system.fold), digests_of(task.predictions)
         can_separate = is_separated(task.predictions) and not why_no_separation(dataset, fold.reference, snr)
+        task.check_results(digests)
         record = kept_record(references, task, resamples, digests, progress)
         if can_separate:
             separated.append((snr, task.system.fold))

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from remixbench.dataset.features import logmel
 from remixbench.dataset.masking import apply_masks, share
 from remixbench.errors import InputError, unknown
+from remixbench.files import file_sha256
 from remixbench.scoring.kong import FIRST_STEP
 from remixbench.scoring.types import MAP_STEPS
 from remixbench.systems.building import frame_seconds_of
@@ -442,4 +443,8 @@ def load_system(run: str | Path, *, device: str = "cpu") -> TrainedSystem:
     model = read_model(folder / MODEL)
     if model.config.digest != info.digest:
         raise InputError(f"{folder / MODEL}: is not of the run that {RUN_FILE} describes; copy both from one run")
+    if info.results is not None and info.results.get(MODEL) != file_sha256(folder / MODEL):
+        raise InputError(
+            f"{folder / MODEL}: differs from its digest in {RUN_FILE}; restore it, or train again with --rerun"
+        )
     return TrainedSystem(model, choose_device(device))

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from remixbench import __version__
 from remixbench.dataset.splits import Rows, Split, split
 from remixbench.errors import InputError
-from remixbench.files import sha256
+from remixbench.files import file_sha256, sha256
 from remixbench.progress import Progress
 from remixbench.systems import build_system
 from remixbench.systems.building import frame_seconds_of
@@ -38,6 +38,7 @@ from remixbench.training.storage import (
     MAPS,
     MODEL,
     PREDICTIONS,
+    RESULTS,
     Epoch,
     Flag,
     RunInfo,
@@ -275,6 +276,7 @@ def _finish(
             "processes": context.dist.world_size,
             "parameters": cost.parameters,
             "macs": cost.macs,
+            "results": {name: file_sha256(folder / name) for name in (*RESULTS, MAPS) if (folder / name).is_file()},
             "standardisation_digest": sha256(standardisation.mean.tobytes() + standardisation.std.tobytes()),
             "clips": {role: len(chosen) for role, chosen in rows.items()},
             "validation_from": data.split.origin,

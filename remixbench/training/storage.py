@@ -79,8 +79,9 @@ class Software(BaseModel):
 class RunInfo(BaseModel):
     """`run.json`: settings and provenance of a run, and what came of it once its status is `done`.
 
-    The settings are those of `TrainConfig`. `frames`, `n_mels` and `frame_seconds` are of the log-mel that the system
-    takes. `epoch` is the one whose weights were kept, `seconds` the time that training and predictions took.
+    The settings are those of `TrainConfig`. `frames`, `n_mels` and `frame_seconds` are of the log-mel that the
+    system takes. `results` are the digests of weights and predictions by their path. `epoch` is the one whose
+    weights were kept, `seconds` the time that training and predictions took.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -135,6 +136,7 @@ class RunInfo(BaseModel):
     parameters: int | None = None
     macs: int | None = None
     standardisation_digest: str | None = None
+    results: dict[str, str] | None = None
     clips: dict[str, int] | None = None
     validation_from: str | None = None
     train_digest: str | None = None
