@@ -15,6 +15,7 @@ from remixbench.cli.options import decibel
 @click.option("--dataset", metavar="NAME|DIR", help="Which data set. [default: the run's, or the one made last]")
 @click.option("--snr", type=decibel, metavar="DB", help="SNR. [default: the run's, or the highest made]")
 @click.option("--run", metavar="RUN", help="Folder of a run: also draw what its network attended to.")
+@click.option("--separated", is_flag=True, help="With --run: draw each class that it separates instead.")
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -23,15 +24,24 @@ from remixbench.cli.options import decibel
 )
 @click.pass_obj
 def command(
-    settings: Settings, clip: str, dataset: str | None, snr: float | None, run: str | None, out: Path | None
+    settings: Settings,
+    clip: str,
+    dataset: str | None,
+    snr: float | None,
+    run: str | None,
+    separated: bool,
+    out: Path | None,
 ) -> None:
     """Draw a clip: waveform, log-mel spectrogram, reference events, levels.
 
     With --run the eight panels of the paper's Figure 2: log-mel, reconstruction, attention over frequency and time,
-    scores by frame and by clip.
+    scores by frame and by clip. With --separated the spectrogram of each class that the run's system separates.
 
     Example: remixbench show 00007 --run runs/mini/2ap-aux/snr_20/fold_4/seed_0 --out figure2.pdf
     """
     from remixbench.plots.show import show
 
-    click.echo(show(clip=clip, workspace=settings.workspace, dataset=dataset, snr=snr, run=run, out=out))
+    picture = show(
+        clip=clip, workspace=settings.workspace, dataset=dataset, snr=snr, run=run, separated=separated, out=out
+    )
+    click.echo(picture)

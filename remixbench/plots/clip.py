@@ -99,11 +99,16 @@ def view_clip(dataset: Dataset, row: int, snr: float) -> ClipView:
         snr=snr,
         rate=rate,
         samples=samples.mean(axis=1),
-        stems=read_audio(stems)[0].T if stems.is_file() else None,
+        stems=_events_and_scene(read_audio(stems)[0].T) if stems.is_file() else None,
         logmel=_logmel(dataset, row, snr, samples.mean(axis=1)),
         bars=_bars(dataset, row, snr),
         scales=Scales.of(dataset.recipe),
     )
+
+
+def _events_and_scene(channels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return stems (channels, samples) as two channels: all events, which may have one each, and the scene."""
+    return np.stack((channels[:-1].sum(axis=0), channels[-1]))
 
 
 def read_audio(path: Path) -> tuple[NDArray[np.float32], int]:

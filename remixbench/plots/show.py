@@ -10,6 +10,7 @@ from remixbench.errors import InputError
 from remixbench.plots.attention import attention_height, draw_attention
 from remixbench.plots.clip import ClipView, find_clip, view_clip
 from remixbench.plots.overview import draw_overview, overview_height
+from remixbench.plots.separated import classes_to_show, draw_separated, separated_height
 from remixbench.plots.style import format_of, require_matplotlib, sheet, write_figure
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def show(
     dataset: str | Path | Dataset | None = None,
     snr: float | None = None,
     run: str | Path | None = None,
+    separated: bool = False,
     out: str | Path | None = None,
 ) -> Path:
     """Write the picture of a clip: waveform, log-mel, reference events, levels; with a run, Figure 2 of the paper.
@@ -35,6 +37,8 @@ def show(
     dataset : name or folder of a data set; by default the run's, else the one made last.
     snr : SNR in dB; by default the run's, else the highest that was made.
     run : folder of a run; the picture then shows what its network attends to.
+    separated : with a run, the spectrogram of each class that it separates, and of the rest, in place of what it
+        attends to; onset and offset of the reference events are marked.
     out : a file ending in .png, .svg or .pdf; by default the clip's id with .png in the current folder.
 
     Returns
@@ -48,6 +52,8 @@ def show(
         matplotlib is not installed.
     """
     require_matplotlib()
+    if separated and run is None:
+        raise InputError("--separated: goes with --run, the run of a system with time-frequency maps")
     if out is not None:
         format_of(Path(out))
     workspace = Path(workspace)
@@ -63,11 +69,11 @@ def show(
             draw_overview(figure, view, f"{opened.name}, {_clip_title(view)}")
             write_figure(figure, target)
         return target
-    _draw_run(folder, info, opened, view, target)
+    _draw_run(folder, info, opened, view, target, separated)
     return target
 
 
-def _draw_run(folder: Path, info: RunInfo, dataset: Dataset, view: ClipView, target: Path) -> None:
+def _draw_run(folder: Path, info: RunInfo, dataset: Dataset, view: ClipView, target: Path, separated: bool) -> None:
     from remixbench.plots.activations import from_output
     from remixbench.training.inference import load_system
 
@@ -78,16 +84,24 @@ def _draw_run(folder: Path, info: RunInfo, dataset: Dataset, view: ClipView, tar
             f"{folder}: was trained on classes other than those of data set '{dataset.name}';"
             " name the data set of the run with --dataset"
         )
-    clip = view.logmel if system.inputs == "logmel" else dataset.audio(view.id, view.snr)
-    try:
-        activations = from_output(system.forward(clip), system.model)
-    except InputError as error:
-        raise InputError(f"{folder}: clip {view.id}: {error}; name the run's data set with --dataset") from None
     role = (
         dataset.roles(info.fold)[view.row] if info.manifest_digest == dataset.manifest_digest else "of another manifest"
     )
     trained = "" if info.snr == view.snr else f" (trained at {info.snr:g} dB)"
     title = f"{info.system}{trained}, {dataset.name}, {_clip_title(view)}, {_ROLES.get(role, role)} clip"
+    if separated:
+        system.check_separable(background=True)
+        detected = system.predict(view.samples, view.rate).found
+        shown = classes_to_show(view.labels, detected)
+        with sheet(separated_height(shown)) as figure:
+            draw_separated(figure, view, system, shown, detected, title)
+            write_figure(figure, target)
+        return
+    clip = view.logmel if system.inputs == "logmel" else dataset.audio(view.id, view.snr)
+    try:
+        activations = from_output(system.forward(clip), system.model)
+    except InputError as error:
+        raise InputError(f"{folder}: clip {view.id}: {error}; name the run's data set with --dataset") from None
     with sheet(attention_height(activations, classes)) as figure:
         draw_attention(figure, view, activations, classes, title)
         write_figure(figure, target)
