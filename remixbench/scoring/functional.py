@@ -131,7 +131,7 @@ def segment_based(reference: Events, estimate: Events, *, time_resolution: float
     Raises
     ------
     InputError
-        Naming the row and column: a column is missing, a time is no number, an offset is not after its onset, or a
+        Naming the row and column: a column is missing, a time is not a number, an offset is not after its onset, or a
         clip of the estimate is not in the reference.
 
     Examples
