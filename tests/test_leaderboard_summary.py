@@ -76,6 +76,15 @@ def test_at_100_columns_it_has_intervals_and_cost(board: Leaderboard) -> None:
     assert sum("–" in word for word in words) == 2  # intervals of micro-AP and macro-AP
 
 
+def test_a_long_name_is_cut_rather_than_the_metrics(board: Leaderboard) -> None:
+    rows = tuple(replace(row, name="A system with a name " * 5) if row.name == "Lab X" else row for row in board.rows)
+    lines = to_summary(replace(board, rows=rows), width=100).splitlines()
+    (line,) = (line for line in lines if "A system with" in line)
+    assert "…" in line
+    short = next(line for line in to_summary(board, width=100).splitlines() if "Lab X" in line)
+    assert line.split("…")[1].split() == short.split("Lab X")[1].split()
+
+
 def test_the_only_flag_is_named(board: Leaderboard) -> None:
     assert "†" not in to_summary(board)
     flagged = [replace(row, flags=(Flag(code="setting", text="epochs 4, the recipe has 30"),)) for row in board.rows]

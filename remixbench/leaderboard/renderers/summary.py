@@ -82,7 +82,8 @@ def to_summary(
     shown = _first(entries, room)
     console.print(Text(head, style="bold"))
     gap = 2 if _fits(columns, shown, console, 2) else 1
-    console.print(_table(columns, shown, gap=gap, spaced=len(shown) + len(leaderboard.snrs) < room))
+    spaced = len(shown) + len(leaderboard.snrs) < room
+    console.print(_table(columns, shown, gap=gap, spaced=spaced, width=console.width))
     if len(shown) < len(entries):
         console.print(Text(f"{len(entries) - len(shown)} more rows: --details shows all, --snr one SNR"))
     for note in notes:
@@ -146,15 +147,19 @@ def _value(estimate: Estimate | None, *, interval: bool = False) -> Text:
     return text
 
 
-def _table(columns: list[_Column], entries: list[Entry], *, gap: int = 1, spaced: bool = False) -> RichTable:
+def _table(
+    columns: list[_Column], entries: list[Entry], *, gap: int = 1, spaced: bool = False, width: int = 10_000
+) -> RichTable:
     made = RichTable(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="")
-    for column in columns:
+    cells = [[column.cell(entry).plain for entry in entries] for column in columns]
+    widest = [max(map(len, [*column.title.split("\n"), *texts])) for column, texts in zip(columns, cells, strict=True)]
+    for column, size in zip(columns, widest, strict=True):
         name = column.title == "system"
-        cells = [column.cell(entry).plain for entry in entries]
-        widest = max(map(len, cells), default=0)
+        room = width - (sum(widest) - size) - gap * (len(columns) - 1)  # rich would cut other columns for a long name
         made.add_column(
             column.title, justify="right" if column.right else "left", vertical="bottom", no_wrap=True,
-            overflow="ellipsis", min_width=min(widest, NAME_WIDTH) if name else widest,
+            overflow="ellipsis", min_width=min(size, NAME_WIDTH) if name else size,
+            max_width=max(NAME_WIDTH, room) if name else None,
         )  # fmt: skip
     for place, entry in enumerate(entries):
         if spaced and place and entry.condition.snr != entries[place - 1].condition.snr:
@@ -165,7 +170,8 @@ def _table(columns: list[_Column], entries: list[Entry], *, gap: int = 1, spaced
 
 def _fits(columns: list[_Column], entries: list[Entry], console: Console, gap: int = 1) -> bool:
     unbounded = console.options.update(max_width=10_000)
-    return Measurement.get(console, unbounded, _table(columns, entries, gap=gap)).minimum <= console.width
+    table = _table(columns, entries, gap=gap, width=console.width)
+    return Measurement.get(console, unbounded, table).minimum <= console.width
 
 
 def _caption(board: Leaderboard, entries: list[Entry]) -> str:
