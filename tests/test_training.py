@@ -126,7 +126,7 @@ def test_a_done_run_is_skipped_and_reported(workspace: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     watcher = Watcher()
     assert train(workspace=workspace, system="gap", snr=20, epochs=2, precision="32", progress=watcher) == [folder]
-    assert "done before" in watcher.lines[0]
+    assert "done before" in watcher.lines[1]
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
@@ -136,7 +136,7 @@ def test_a_done_run_that_lost_a_file_is_trained_again(workspace: Path) -> None:
     (folder / "predictions" / "tags.csv").unlink()
     watcher = Watcher()
     train(workspace=workspace, system="gap", snr=20, epochs=2, precision="32", progress=watcher)
-    assert "predictions/tags.csv is missing" in watcher.lines[0]
+    assert "predictions/tags.csv is missing" in watcher.lines[1]
     assert (folder / "predictions" / "tags.csv").read_bytes() == tags
 
 
@@ -273,7 +273,7 @@ def test_a_run_killed_after_its_last_epoch_only_writes_its_files(
             train(workspace=tmp_path, system="gap", snr=20, epochs=2)
     watcher = Watcher()
     folder = train(workspace=tmp_path, system="gap", snr=20, epochs=2, progress=watcher)[0]
-    assert "resumes after epoch 2" in watcher.lines[0]
+    assert "resumes after epoch 2" in watcher.lines[1]
     assert run_json(folder)["status"] == "done"
 
 

@@ -276,7 +276,11 @@ def _finish(
             "processes": context.dist.world_size,
             "parameters": cost.parameters,
             "macs": cost.macs,
-            "results": {name: file_sha256(folder / name) for name in (*RESULTS, MAPS) if (folder / name).is_file()},
+            "results": {
+                Path(name).as_posix(): file_sha256(folder / name)
+                for name in (*RESULTS, MAPS)
+                if (folder / name).is_file()
+            },
             "standardisation_digest": sha256(standardisation.mean.tobytes() + standardisation.std.tobytes()),
             "clips": {role: len(chosen) for role, chosen in rows.items()},
             "validation_from": data.split.origin,
