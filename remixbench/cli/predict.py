@@ -34,8 +34,8 @@ def command(
     """Detect events in AUDIO files with the trained system of a RUN: files of any format, rate and length.
 
     Prints the events: file name, onset and offset in seconds, label, and score (the highest frame score in the event).
-    A picture shows log-mel, reconstruction, attention and scores as `remixbench show --run` does; of a long recording,
-    the window with the most events.
+    A picture shows log-mel, reconstruction, attention and scores as `remixbench show --run` does; a recording
+    longer than the training clips is shown whole, without attention.
 
     Example: remixbench predict runs/mini/2ap-aux/snr_20/fold_4/seed_0 street.wav --out detected --figure
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -187,9 +187,10 @@ def snr_table(maker: TableMaker) -> Table | None:
     if not probed:
         return None
     tested = sorted({each for _, c in probed for each in _tested(c)}, reverse=True)
-    cells: Callable[[Condition], list[Cell]] = lambda c: [  # noqa: E731
-        replace(estimate_cell(_tested(c).get(snr)), bold=False) for snr in tested
-    ]
+
+    def cells(condition: Condition) -> list[Cell]:
+        return [replace(estimate_cell(_tested(condition).get(snr)), bold=False) for snr in tested]
+
     blocks = []
     for kind, heading in KINDS.items():
         lines = tuple(

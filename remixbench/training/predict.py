@@ -43,8 +43,7 @@ def predict(
         `offset` and one column per class, as sed_scores_eval has them.
     figure : also write a picture of each file into `out`, by default into the current folder: its name with .png for
         the suffix (numbered where files share a name), in it the eight panels of `show` with a run, without a
-        reference. Of a recording longer than the clips of the training it shows the window of their length in which
-        most seconds of events are detected.
+        reference. A recording longer than the clips of the training is shown whole: log-mel, frame and clip scores.
     device : auto, cpu, cuda, cuda:N or mps.
     progress : True for bars on a terminal and lines elsewhere, or a progress reporter.
 
