@@ -25,7 +25,9 @@ def scored_workspace(workspace: Path) -> Dataset:
         (("gap", 1.0), ("gap,fraction=0.5", 0.5), ("gwrp", 1.0), ("2ap-aux", 1.0))
     ):
         for snr in dataset.snrs:
-            write_run(workspace, dataset, system, snr, fraction, quality=0.2 + 0.2 * place + snr / 100)
+            folder = write_run(workspace, dataset, system, snr, fraction, quality=0.2 + 0.2 * place + snr / 100)
+            if system == "gwrp":
+                write_maps(folder, dataset)
     score(workspace=workspace, bootstrap=20)
     tags = workspace / "tags.csv"
     tags.write_text(next((workspace / "runs").rglob("tags.csv")).read_text())
@@ -44,6 +46,18 @@ def write_sounds(dataset: Dataset) -> None:
             for clip in dataset.clips:
                 noise = draw.uniform(-0.3, 0.3, (mix.samples, channels))
                 soundfile.write(folder / f"{clip.id}.wav", noise, mix.sample_rate, subtype="PCM_16")
+
+
+def write_maps(folder: Path, dataset: Dataset) -> None:
+    """Add maps to the predictions of a run: the k-th class of a clip has the k-th share of all bands."""
+    recipe = dataset.recipe
+    clips, labels = np.nonzero(dataset.weak & (dataset.folds == FOLD)[:, None])
+    maps = np.zeros((len(clips), recipe.frames, recipe.features.n_mels), np.uint8)
+    for place, clip in enumerate(clips):
+        k = int((clips[:place] == clip).sum())
+        maps[place, :, 4 * k : 4 * (k + 1)] = 255
+    names = [dataset.filenames[clip] for clip in clips]
+    np.savez(folder / "predictions" / "maps.npz", clip=names, label=np.array(CLASSES)[labels], maps=maps)
 
 
 def write_run(workspace: Path, dataset: Dataset, name: str, snr: float, fraction: float, quality: float) -> Path:

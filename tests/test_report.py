@@ -25,15 +25,19 @@ from fake_leaderboard import FOLD, STRANGER, scored_workspace, write_run
 
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
+from remixbench.leaderboard.evaluate_run import read_fold_reference
 from remixbench.leaderboard.leaderboard import Condition, Leaderboard
 from remixbench.leaderboard.load import load_leaderboard
 from remixbench.leaderboard.record import FLAGS, Record
 from remixbench.leaderboard.report import clips as page_clips
-from remixbench.leaderboard.report.clips import fixed_serial, read_frames
+from remixbench.leaderboard.report.clips import read_frames
+from remixbench.leaderboard.report.encoding import fixed_serial
 from remixbench.leaderboard.report.html import json_for_script
 from remixbench.leaderboard.report.learning_curves import read_history, runs_of
 from remixbench.leaderboard.report.report import report
+from remixbench.leaderboard.report.separated import ClipMaps, separate_view
 from remixbench.leaderboard.tables import TableMaker
+from remixbench.plots.clip import view_clip
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +203,42 @@ def test_frame_scores_in_the_page_are_the_runs(page: str, dataset: Dataset, work
     assert pytest.approx(expected, abs=0.5 / 255 + 1e-6) == found.T / 255
 
 
+def test_the_first_clip_of_each_snr_has_what_maps_take_out_of_it(page: str, dataset: Dataset) -> None:
+    shown = data_of(page)
+    assert [len(clip["separated"]) > 0 for clip in shown["clips"]] == [
+        [other["snr"] for other in shown["clips"]].index(clip["snr"]) == at for at, clip in enumerate(shown["clips"])
+    ]
+    clip = shown["clips"][0]
+    assert [each["label"] for each in clip["separated"]] == sorted({event["label"] for event in clip["events"]})
+    for place, each in enumerate(clip["separated"]):
+        assert each["stem"] is None  # this data set's stems are not in its dataset.json
+        (separated,) = each["systems"]
+        assert shown["rows"][separated["row"]]["name"].startswith("gwrp")
+        samples, rate = soundfile.read(io.BytesIO(base64.b64decode(separated["sound"])))
+        assert (len(samples) / rate, rate) == (pytest.approx(2.0, abs=0.01), 8000)
+        logmel = np.frombuffer(base64.b64decode(separated["logmel"]), np.uint8).reshape(dataset.recipe.frames, 16)
+        inside = np.arange(16) // 4 == place  # the four bands of its map
+        assert logmel[:, inside].mean() > 3 * logmel[:, ~inside].mean()
+
+
+def test_separated_classes_stand_beside_their_stems(made: Dataset) -> None:
+    reference = read_fold_reference(made, FOLD).reference
+    row = int(np.flatnonzero(made.folds == FOLD)[0])
+    view = view_clip(made, row, 0.0)
+    ones = np.full((len(view.labels), made.recipe.frames, made.recipe.features.n_mels), 255, np.uint8)
+    shown = separate_view(made, reference, view, [ClipMaps(3, ones), ClipMaps(5, 0 * ones)])
+    assert [each["label"] for each in shown] == sorted(view.labels)
+    for each in shown:
+        assert [system["row"] for system in each["systems"]] == [3, 5]
+        stem, shared, silent = (np.frombuffer(base64.b64decode(one["logmel"]), np.uint8).reshape(ones[0].shape)
+                                for one in (each["stem"], *each["systems"]))  # fmt: skip
+        assert silent.max() == 0 < min(shared.max(), stem.max())
+        bar = next(bar for bar in view.bars if bar.label == each["label"])
+        centres = view.scales.first_centre + np.arange(len(stem)) * view.scales.frame_seconds
+        inside = (centres > bar.onset) & (centres < bar.offset)
+        assert stem[inside].mean() > 2 * stem[~inside].mean()
+
+
 def test_stems_are_left_out_where_the_page_would_grow_too_large(
     workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,6 +247,8 @@ def test_stems_are_left_out_where_the_page_would_grow_too_large(
     shown = data_of(made.read_text(encoding="utf-8"))["clips"]
     assert {tuple(clip["sounds"]) for clip in shown} == {("mixture",)}
     assert [clip["stems_left_out"] for clip in shown] == [clip["snr"] == 20 for clip in shown]
+    assert not any(clip["separated"] for clip in shown)
+    assert sum(clip["separated_left_out"] for clip in shown) == 2
 
 
 def test_without_clips_there_is_no_explorer(workspace: Path, tmp_path: Path) -> None:

@@ -169,6 +169,20 @@ def test_stems_play_from_the_same_place(opened: webdriver.Chrome) -> None:
     assert until(opened, "return arguments[0].currentTime", audio) == pytest.approx(1, abs=0.1)
 
 
+def test_a_separated_class_plays_with_its_own_spectrogram(opened: webdriver.Chrome) -> None:
+    pixels = "return document.querySelector('svg[aria-label^=Log-mel] image').getAttribute('href')"
+    mixture = opened.execute_script(pixels)
+    choice = opened.find_element(By.CSS_SELECTOR, "#explorer fieldset:nth-of-type(2) input[type=radio]")
+    before = opened.find_element(By.TAG_NAME, "audio").get_attribute("src")
+    choice.click()
+    heading = opened.find_element(By.CSS_SELECTOR, ".stack h3").text
+    assert heading.endswith(" by gwrp")
+    assert opened.execute_script(pixels) != mixture
+    assert opened.find_element(By.TAG_NAME, "audio").get_attribute("src") != before
+    opened.find_element(By.CSS_SELECTOR, "input[value=mixture]").click()
+    assert opened.execute_script(pixels) == mixture
+
+
 def test_choosing_a_clip_and_hiding_a_system_redraws(opened: webdriver.Chrome) -> None:
     buttons = opened.find_elements(By.CSS_SELECTOR, ".clip-list button")
     assert [button.get_attribute("aria-pressed") for button in buttons] == ["true", "false", "false", "false"]

@@ -1,12 +1,10 @@
-"""Clips of the page: audio, spectrogram, reference and frame scores on one time axis.
+"""Clips of the page: audio, spectrogram, reference, frame scores and separated classes on one time axis.
 
 Audio is Ogg Vorbis, arrays bytes (0 to 255) in base64, so that twelve clips fit into a page of 5 MB.
 """
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,15 +16,21 @@ from numpy.typing import NDArray
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
 from remixbench.files import check_regular
+from remixbench.leaderboard.evaluate_run import read_fold_reference
 from remixbench.leaderboard.leaderboard import Leaderboard
+from remixbench.leaderboard.report.encoding import encode_bytes, encode_logmel, encode_sound
 from remixbench.leaderboard.report.learning_curves import runs_of
+from remixbench.leaderboard.report.separated import read_clip_maps, separate_view
 from remixbench.plots.clip import ClipView, view_clip
 from remixbench.plots.panels import SHOWN_DB
 from remixbench.plots.scales import DB_PER_NEPER, Scales
 from remixbench.progress import SILENT, Progress
 
 SOUND_BYTES = 3_500_000
-"""All sounds of a page together, in base64; stems are left out where they would go beyond."""
+"""All sounds of a page together, with the log-mel of those that are separated, in base64; where they would be more,
+separated ones are left out, then stems."""
+SEPARATED_CLIPS = 1
+"""How many clips of each SNR have separated sounds."""
 OTHER_CLASSES = 2
 """How many classes that are not in a clip are shown with it: those with the highest frame scores."""
 DECIMALS = 4
@@ -68,16 +72,22 @@ def explore(
         key=lambda fold: (sum(len(runs) for (_, each), runs in tested.items() if each == fold), fold),
     )
     snrs = sorted({snr for snr, each in tested if each == fold} or set(dataset.snrs), reverse=True)
+    reference = read_fold_reference(dataset, fold).reference
     inside = np.flatnonzero(dataset.folds == fold)
     chosen = inside[np.linspace(0, len(inside) - 1, min(count, len(inside))).round().astype(int)]
     shown = []
     with progress.bar("report", len(chosen), "clips") as advance:
         for place, snr in enumerate(snrs):
             choice = Choice(snr, [int(row) for row in chosen[place :: len(snrs)]])
-            for row, folder in _first_of_each(tested.get((snr, fold), [])):
+            runs = _first_of_each(tested.get((snr, fold), []))
+            for row, folder in runs:
                 choice.scored.append(RunScores(row, read_frames(folder, dataset, choice.rows)))
             for at, row in enumerate(choice.rows):
-                shown.append(_clip(dataset, view_clip(dataset, row, snr), choice.scored, at))
+                view = view_clip(dataset, row, snr)
+                shown.append(_clip(dataset, view, choice.scored, at))
+                if at < SEPARATED_CLIPS:
+                    maps = read_clip_maps(runs, dataset, reference, dataset.filenames[row])
+                    shown[-1]["separated"] = separate_view(dataset, reference, view, maps)
                 advance(1)
     _fit(shown)
     return shown
@@ -119,12 +129,11 @@ def _clip(dataset: Dataset, view: ClipView, scored: Sequence[RunScores], at: int
     scales = view.scales
     places, names = scales.ticks()
     loudest = float(view.logmel.max()) * DB_PER_NEPER
-    shown = np.clip((view.logmel * DB_PER_NEPER - loudest) / SHOWN_DB + 1, 0, 1)
     labels = _labels(dataset.classes, view, [each.scores[at] for each in scored])
     columns = [dataset.classes.index(label) for label in labels]
-    sounds = {"mixture": _ogg(view.samples, view.rate)}
+    sounds = {"mixture": encode_sound(view.samples, view.rate)}
     if view.stems is not None:
-        sounds |= {"events": _ogg(view.stems[0], view.rate), "scene": _ogg(view.stems[1], view.rate)}
+        sounds |= {"events": encode_sound(view.stems[0], view.rate), "scene": encode_sound(view.stems[1], view.rate)}
     return {
         "id": view.id,
         "fold": view.fold,
@@ -139,13 +148,15 @@ def _clip(dataset: Dataset, view: ClipView, scored: Sequence[RunScores], at: int
         "hertz": [[round(float(place), DECIMALS), name] for place, name in zip(places, names, strict=True)],
         "loudest": round(loudest, 1),
         "range": SHOWN_DB,
-        "logmel": _bytes(shown),
+        "logmel": encode_logmel(view.logmel, loudest),
         "events": [
             {"label": bar.label, "onset": bar.onset, "offset": bar.offset, "snr": bar.achieved} for bar in view.bars
         ],
         "labels": labels,
-        "scores": [{"row": each.row, "values": _bytes(each.scores[at][:, columns].T)} for each in scored],
+        "scores": [{"row": each.row, "values": encode_bytes(each.scores[at][:, columns].T)} for each in scored],
         "sounds": sounds,
+        "separated": [],
+        "separated_left_out": False,
         "stems_left_out": False,
     }
 
@@ -160,61 +171,23 @@ def _labels(classes: Sequence[str], view: ClipView, frames: Sequence[NDArray[np.
     return labels
 
 
-def _bytes(values: NDArray[Any]) -> str:
-    """Return values in [0, 1] as one byte each, row after row."""
-    scaled = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
-    return base64.b64encode(np.ascontiguousarray(scaled).tobytes()).decode("ascii")
-
-
-def _ogg(samples: NDArray[np.float32], rate: int) -> str:
-    import soundfile
-
-    made = io.BytesIO()
-    soundfile.write(made, samples, rate, format="OGG", subtype="VORBIS")
-    return base64.b64encode(fixed_serial(made.getvalue())).decode("ascii")
-
-
-def fixed_serial(ogg: bytes) -> bytes:
-    """Return an Ogg stream with serial number 0 in all of its pages, as libsndfile draws a random one.
-
-    A page (RFC 3533) is a header of 27 bytes (serial number at 14, CRC at 22, number of segments at 26), the lengths
-    of its segments, and these. The CRC is over the whole page with its own field zero.
-    """
-    stream, start = bytearray(ogg), 0
-    while start < len(stream):
-        segments = stream[start + 26]
-        stop = start + 27 + segments + sum(stream[start + 27 : start + 27 + segments])
-        stream[start + 14 : start + 18] = bytes(4)
-        stream[start + 22 : start + 26] = bytes(4)
-        stream[start + 22 : start + 26] = _ogg_crc(stream[start:stop]).to_bytes(4, "little")
-        start = stop
-    return bytes(stream)
-
-
-def _ogg_crc(page: bytes | bytearray) -> int:
-    crc = 0
-    for byte in page:
-        crc = ((crc << 8) & 0xFFFFFFFF) ^ _CRC_TABLE[(crc >> 24) ^ byte]
-    return crc
-
-
-def _crc_entry(byte: int) -> int:
-    crc = byte << 24
-    for _ in range(8):
-        crc = ((crc << 1) ^ (CRC_POLYNOMIAL if crc & 0x80000000 else 0)) & 0xFFFFFFFF
-    return crc
-
-
-CRC_POLYNOMIAL = 0x04C11DB7
-_CRC_TABLE = [_crc_entry(byte) for byte in range(256)]
-
-
 def _fit(clips: Sequence[dict[str, Any]]) -> None:
-    """Leave out the stems of the last clips where all sounds together are too large."""
-    total = sum(len(sound) for clip in clips for sound in clip["sounds"].values())
+    """Leave out the separated sounds of the last clips, then their stems, where all sounds together are too large."""
+    total = sum(_size(clip["sounds"]) + _size(clip["separated"]) for clip in clips)
     for clip in reversed(clips):
-        if total <= SOUND_BYTES:
-            return
-        stems = {name: clip["sounds"].pop(name) for name in ("events", "scene") if name in clip["sounds"]}
-        total -= sum(map(len, stems.values()))
-        clip["stems_left_out"] = bool(stems)
+        if total > SOUND_BYTES and clip["separated"]:
+            total -= _size(clip["separated"])
+            clip |= {"separated": [], "separated_left_out": True}
+    for clip in reversed(clips):
+        if total > SOUND_BYTES:
+            stems = {name: clip["sounds"].pop(name) for name in ("events", "scene") if name in clip["sounds"]}
+            total -= _size(stems)
+            clip["stems_left_out"] = bool(stems)
+
+
+def _size(encoded: Any) -> int:
+    """Return the length of all texts in nested lists and dicts."""
+    if isinstance(encoded, str):
+        return len(encoded)
+    inner = encoded.values() if isinstance(encoded, dict) else encoded if isinstance(encoded, list) else ()
+    return sum(map(_size, inner))

@@ -1,20 +1,32 @@
 "use strict";
-// The clip explorer: one clip's sound, spectrogram, reference and frame scores of every system on one axis of time.
+// The clip explorer: one clip's sounds, their spectrogram, reference and frame scores of every system on one axis of
+// time.
 (() => {
   const {data, make, watch, bytes, readable, table} = page;
   const {look, sample, plot, colours} = charts;
   const root = document.getElementById("explorer");
   if (!root || !data.clips.length) return;
   const SOUNDS = {mixture: "Mixture", events: "Events alone", scene: "Scene alone"};
+  // a sound that has no log-mel of its own is shown with that of the mixture
+  const groups = ({sounds, logmel, separated}) => [
+    {title: "Listen to", sounds: Object.keys(SOUNDS).filter((name) => sounds[name]).map((name) =>
+      ({value: name, text: SOUNDS[name], title: "mixture", sound: sounds[name], logmel}))},
+    ...separated.map(({label, stem, systems}) => ({title: readable(label), sounds: [
+      ...(stem ? [{value: `stem ${label}`, text: "Stem", title: `stem of ${readable(label)}`, ...stem}] : []),
+      ...systems.map(({row, ...rest}) => ({value: `${row} ${label}`, text: data.rows[row].name,
+        title: `${readable(label)} by ${data.rows[row].name}`, ...rest})),
+    ]})),
+  ];
   const hidden = new Set();
   let clip = data.clips[0];
+  let chosen = null;
   let address = null;
   let width = 0;
 
   const buttons = data.clips.map((each) => make("button", {type: "button", onclick: () => choose(each)},
     `${each.id}, ${each.snr} dB`));
   const about = make("p", {class: "caption", "aria-live": "polite"});
-  const sounds = make("fieldset", {class: "sounds"});
+  const sounds = make("div", {class: "sounds"});
   const audio = make("audio", {controls: true, preload: "auto", "aria-label": "Sound of the clip"});
   const systems = make("fieldset", {class: "legend"});
   const playhead = make("div", {class: "playhead", "aria-hidden": "true"});
@@ -30,27 +42,32 @@
       `${readable(label)} ${onset.toFixed(1)} to ${offset.toFixed(1)} s${snr == null ? "" : ` (${snr > 0 ? "+" : ""}${snr.toFixed(1)} dB)`}`);
     about.textContent = `Clip ${clip.id} of fold ${clip.fold} at ${clip.snr} dB, scene ${readable(clip.scene)}. `
       + (events.length ? `Reference: ${events.join("; ")}.` : "No events.")
+      + (clip.separated_left_out ? " Its separated sounds are left out to keep the page small." : "")
       + (clip.stems_left_out ? " Its stems are left out to keep the page small." : "");
-    const given = Object.keys(SOUNDS).filter((name) => clip.sounds[name]);
-    sounds.replaceChildren(make("legend", {}, "Listen to"), ...given.map((name) => make("label", {},
-      make("input", {type: "radio", name: "sound", value: name, checked: name === "mixture", onchange: () => listen(name)}),
-      ` ${SOUNDS[name]}`)));
-    sounds.hidden = given.length < 2;
+    const given = groups(clip);
+    sounds.replaceChildren(...given.map((group) => make("fieldset", {}, make("legend", {}, group.title),
+      ...group.sounds.map((each) => make("label", {}, make("input", {type: "radio", name: "sound", value: each.value,
+        checked: each.value === "mixture", onchange: () => {
+          listen(each);
+          draw();
+        }}), ` ${each.text}`)))));
+    sounds.hidden = given.length === 1 && given[0].sounds.length < 2;
     systems.replaceChildren(...(clip.scores.length ? [make("legend", {}, "Systems")] : []), ...clip.scores.map(({row}) =>
       make("label", {}, make("input", {type: "checkbox", checked: !hidden.has(row), onchange: (event) => {
         if (event.target.checked) hidden.delete(row); else hidden.add(row);
         draw();
       }}), sample({...look(row), symbol: "circle"}), data.rows[row].name)));
-    listen("mixture", false);
+    listen(given[0].sounds[0], false);
     draw();
   }
 
   // Another sound of the same clip continues at the same position.
-  function listen(name, goOn = true) {
-    const at = goOn ? audio.currentTime : 0;
-    const playing = goOn && !audio.paused;
+  function listen(next, resume = true) {
+    chosen = next;
+    const at = resume ? audio.currentTime : 0;
+    const playing = resume && !audio.paused;
     if (address) URL.revokeObjectURL(address);
-    address = URL.createObjectURL(new Blob([bytes(clip.sounds[name])], {type: "audio/ogg"}));
+    address = URL.createObjectURL(new Blob([bytes(chosen.sound)], {type: "audio/ogg"}));
     audio.src = address;
     audio.addEventListener("loadedmetadata", () => {
       audio.currentTime = at;
@@ -73,10 +90,10 @@
     };
     const shared = {width, marginLeft, marginRight};
     const time = {domain: [0, clip.duration], label: null};
-    const image = bytes(clip.logmel);
+    const image = bytes(chosen.logmel);
     const spectrogram = plot({
       ...shared, height: 190, marginBottom: 8, marginTop: 8,
-      ariaLabel: `Log-mel spectrogram of clip ${clip.id}`,
+      ariaLabel: `Log-mel spectrogram of clip ${clip.id}: ${chosen.title}`,
       x: {...time, axis: null},
       y: {domain: [-0.5, clip.bands - 0.5], label: "Hz", ticks: clip.hertz.map(([place]) => place),
         tickFormat: (_, at) => clip.hertz[at][1]},
@@ -99,7 +116,7 @@
     const key = colours({scheme: "magma", domain: [clip.loudest - clip.range, clip.loudest], label: "Magnitude (dB)"},
       Math.min(200, width));
     const shown = clip.scores.filter(({row}) => !hidden.has(row));
-    const parts = [make("div", {class: "headed"}, make("h3", {}, "Log-mel spectrogram"), key), spectrogram, make("h3", {}, "Reference"), reference];
+    const parts = [make("div", {class: "headed"}, make("h3", {}, `Log-mel spectrogram: ${chosen.title}`), key), spectrogram, make("h3", {}, "Reference"), reference];
     if (clip.scores.length) parts.push(make("h3", {}, "Frame scores"), scores(shared, time, shown, short));
     stack.replaceChildren(...parts, playhead);
     figures.replaceChildren(...(clip.scores.length ? [highest()] : []));
