@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_dataset import CLASSES, ONSETS, fake_dataset
-from fake_runs import fake_run
+from fake_runs import Said, fake_run
 from sklearn.metrics import average_precision_score
 
 from remixbench import report, score
@@ -213,6 +213,52 @@ def test_third_parties_hand_in_predictions_on_rolled_clips(tmp_path: Path, datas
     assert probes(again, "Mine").shifted == found.shifted
 
 
+def other_snr_file(folder: Path, dataset: Dataset, scores: Any, snr: float = 0) -> Path:
+    """Write a third party's predictions on the clips at another SNR."""
+    rows = dataset.test_rows(FOLD)
+    file = folder / f"snr_{snr:g}.csv"
+    write_tags(file, [dataset.filenames[row] for row in rows], CLASSES, scores(np.asarray(dataset.features(snr)[rows])))
+    return file
+
+
+def test_third_parties_hand_in_predictions_at_other_snrs(tmp_path: Path, dataset: Dataset) -> None:
+    files = shifted_files(tmp_path / "mine", dataset, memory)
+    noisy = other_snr_file(tmp_path / "mine", dataset, memory)
+    about: dict[str, Any] = {"workspace": tmp_path, "name": "Mine", "snr": SNR, "fold": FOLD, "bootstrap": 20}
+    found = probes(score(tmp_path / "mine" / "tags.csv", other_snrs=noisy, **about), "Mine")
+    assert found.shifts is None
+    probed_run(tmp_path, dataset, "2ap", memory, probe_shifts(dataset, FOLD))
+    assert probes(score(workspace=tmp_path, bootstrap=20), "2ap").tested == found.tested
+    both = probes(score(tmp_path / "mine" / "tags.csv", shifted=files, **about), "Mine")
+    assert (both.tested, both.shifts) == (found.tested, probe_shifts(dataset, FOLD))  # what was handed in is kept
+
+
+def test_predictions_of_probes_are_matched_by_their_digest(tmp_path: Path, dataset: Dataset) -> None:
+    """Given with --add they are recomputed; of those that are missing a line says which."""
+    files = shifted_files(tmp_path / "mine", dataset, memory)
+    noisy = other_snr_file(tmp_path / "mine", dataset, memory)
+    tags, mine = tmp_path / "mine" / "tags.csv", tmp_path / "mine.json"
+    about: dict[str, Any] = {"workspace": tmp_path, "name": "Mine", "snr": SNR, "fold": FOLD, "bootstrap": 20}
+    score(tags, shifted=files, other_snrs=noisy, submission=mine, **about)
+    other = tmp_path / "other"
+    fake_dataset(other)
+
+    def lines(*evidence: Path) -> list[str]:
+        said = Said()
+        score(*evidence, workspace=other, add=mine, progress=said)
+        return [line.split(": ", 1)[1] for line in said.lines if line.startswith(f"{mine}: ")]
+
+    assert lines(tags, noisy, *files) == ["1 record added, 1 recomputed from predictions"]
+    assert lines(tags, files[0]) == [
+        "1 record added, 1 recomputed from predictions",
+        "not recomputed: probes of 'Mine' at 20 dB, fold 4; needs their predictions, "
+        + ", ".join([*(shift_folder(shift) for shift in probe_shifts(dataset, FOLD)[1:]), "snr_0"]),
+    ]
+    files[1].write_text(files[1].read_text().replace("0.", "0.1", 1))
+    with pytest.raises(InputError, match=rf"{files[1].name}: no record of .*mine\.json was made from it"):
+        lines(tags, files[1])
+
+
 def fails(capsys: pytest.CaptureFixture[str], workspace: Path, *arguments: str | Path) -> str:
     """Run, expect status 2 and one line, and return it."""
     assert run(["-q", "--workspace", str(workspace), "score", *map(str, arguments)]) == 2
@@ -230,17 +276,25 @@ def test_bad_input_takes_one_line(tmp_path: Path, dataset: Dataset, capsys: pyte
     assert "--shifted: has nothing for -0.192 s" in shifted(*files[1:])
     other = files[0].with_name("shift_0.5.csv")
     other.write_bytes(files[0].read_bytes())
-    assert "is of clips rolled by 0.5 s, expected the shifts of fold 4: -0.192, " in shifted(*files[1:], other)
-    assert "and so is a file before it" in shifted(*files, files[0])
+    assert "its name gives shift_0.5; expected one of the shifts of fold 4: -0.192, " in shifted(*files[1:], other)
+    assert "and so does that of a file before it" in shifted(*files, files[0])
     unnamed = files[0].with_name("rolled.csv")
     unnamed.write_bytes(files[0].read_bytes())
-    assert "name it shift_-0.192.csv for -0.192 s" in shifted(*files[1:], unnamed)
+    assert "its name gives no condition; name it like shift_-0.192.csv, one of the shifts" in shifted(
+        *files[1:], unnamed
+    )
+    noisy = other_snr_file(tmp_path / "mine", dataset, memory)
+    assert "name it like shift_-0.192.csv" in shifted(*files, noisy)
+    own = other_snr_file(tmp_path / "mine", dataset, memory, SNR)
+    expected = "its name gives snr_20; expected one of the other SNRs of data set 'fake': 0 dB"
+    assert expected in fails(capsys, tmp_path, *about, "--other-snrs", own)
     assert "no such file of predictions" in shifted(files[0].with_name("none.csv"))
     files[0].write_text(files[0].read_text().replace(dataset.filenames[dataset.test_rows(FOLD)[0]], "99999.wav"))
     assert "99999.wav" in shifted(*files)
     assert "--probe: goes with runs" in fails(capsys, tmp_path, *about, "--probe", "shift")
     fake_run(tmp_path, dataset)
     assert "--shifted: goes with predictions" in fails(capsys, tmp_path, "--shifted", files[1])
+    assert "--other-snrs: goes with predictions" in fails(capsys, tmp_path, "--other-snrs", noisy)
     assert "is not one of 'shift', 'snr'" in fails(capsys, tmp_path, "--probe", "shfit")
     assert "--probe: goes without --add" in fails(capsys, tmp_path, "--add", files[1], "--probe", "shift")
 

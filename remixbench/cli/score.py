@@ -28,6 +28,8 @@ FILE = click.Path(dir_okay=False, path_type=Path)
       help="Also test the runs on test clips rolled in time, or at the other SNRs.")  # fmt: skip
 @many("--shifted", type=click.Path(path_type=Path), metavar="FILE...",
       help="Predictions on rolled clips, each named after its shift, such as shift_0.48.csv.")  # fmt: skip
+@many("--other-snrs", type=click.Path(path_type=Path), metavar="FILE...",
+      help="Predictions on the clips at other SNRs, each named after its SNR, such as snr_0.csv.")  # fmt: skip
 @click.option("--compare", type=str, nargs=2, metavar="A B", help="Compare two rows.")
 @click.option("--submission", type=FILE, metavar="FILE", help="Also write the scored records as a submission.")
 @click.option("--add", type=FILE, metavar="FILE",
@@ -48,6 +50,7 @@ def command(
     bootstrap: int | None,
     probe: tuple[str, ...],
     shifted: tuple[Path, ...],
+    other_snrs: tuple[Path, ...],
     compare: tuple[str, str] | None,
     submission: Path | None,
     add: Path | None,
@@ -69,8 +72,8 @@ def command(
 
     leaderboard = score(
         *targets, workspace=settings.workspace, dataset=dataset, name=name, snr=snr if targets else None, fold=fold,
-        bootstrap=bootstrap, probe=probe, shifted=shifted, submission=submission, add=add, remove=remove, jobs=jobs,
-        progress=settings.progress(),
+        bootstrap=bootstrap, probe=probe, shifted=shifted, other_snrs=other_snrs, submission=submission, add=add,
+        remove=remove, jobs=jobs, progress=settings.progress(),
     )  # fmt: skip
     width, colour = shutil.get_terminal_size().columns, sys.stdout.isatty()
     if not leaderboard.rows:
@@ -81,7 +84,7 @@ def command(
     elif style == "table" and not details:
         files = str(settings.workspace / "leaderboard" / f"{leaderboard.dataset}.{{csv,md,json,tex}}")
         text = to_summary(leaderboard, snr=None if targets else snr, files=files, width=width, colour=colour)
-        if probe or shifted:
+        if probe or shifted or other_snrs:
             text += "\n" + render_tables(probe_tables(TableMaker(leaderboard)), style, width=width, colour=colour)
     else:
         text = render(leaderboard, style, width=width, colour=colour)

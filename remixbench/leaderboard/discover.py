@@ -15,7 +15,7 @@ from remixbench.dataset.dataset import Dataset, snr_folder
 from remixbench.errors import InputError
 from remixbench.files import is_sealed, read_json, sha256
 from remixbench.leaderboard.evaluate_run import Task
-from remixbench.leaderboard.probe_records import run_probes, shifted_predictions
+from remixbench.leaderboard.probe_records import run_probes, submitted_probes
 from remixbench.leaderboard.record import Cost, Flag, SystemInfo
 from remixbench.progress import Progress
 
@@ -149,14 +149,15 @@ def predictions_task(
     snr: float | None,
     fold: int | None,
     shifted: Sequence[Path] = (),
+    other_snrs: Sequence[Path] = (),
 ) -> Task:
     """Return what is to be scored of a third party's predictions.
 
     Raises
     ------
     InputError
-        If a file is missing, an option is missing or cannot be, the name is taken, or predictions on rolled clips are
-        not those of the fold's shifts.
+        If a file is missing, an option is missing or cannot be, the name is taken, or predictions on rolled clips or
+        at other SNRs are not those of the fold's shifts or the data set's SNRs.
     """
     from remixbench.systems.registry import list_systems
 
@@ -172,7 +173,7 @@ def predictions_task(
     clean = check_name(name, list_systems())
     dataset.require_snr(snr)
     folder = workspace / "runs" / dataset.name / name_folder(clean) / snr_folder(snr) / f"fold_{fold}" / "submitted"
-    probes = shifted_predictions(dataset, fold, shifted) if shifted else None
+    probes = submitted_probes(dataset, fold, snr, shifted, other_snrs)
     return Task(SystemInfo(name=clean, kind="predictions", snr=snr, fold=fold), tuple(paths), folder, probes=probes)
 
 

@@ -19,6 +19,7 @@ from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.manifest import Clip
 from remixbench.dataset.masks import active_frames, class_masks, ideal_binary_mask
 from remixbench.dataset.mix import FULL_SCALE, Stems
+from remixbench.dataset.probes import PROBES
 from remixbench.errors import InputError
 from remixbench.files import file_sha256
 from remixbench.leaderboard.probe_records import ProbePredictions, probes_scored, score_probes
@@ -319,11 +320,10 @@ def kept_record(
 def probes_current(record: Record, task: Task) -> bool:
     """Say whether a task's record has the scores of its probes.
 
-    A third party's are kept where none are handed in: they need not be given each time.
+    Of a third party's, those that are not given again are kept.
     """
-    if task.probes is None and task.run is None:
-        return True
-    return probes_scored(record, task.probes or ProbePredictions())
+    probes = task.probes or ProbePredictions()
+    return probes_scored(record, probes, PROBES if task.run is not None else {probe for probe, _ in probes.files})
 
 
 def evaluate(
@@ -344,8 +344,12 @@ def evaluate(
     """
     record = make_record(dataset, fold, task, resamples, digests, separation) if kept is None else kept
     probes = task.probes or ProbePredictions()
-    scored = score_probes(fold.reference, probes, resamples, BOOTSTRAP_SEED)
-    record = record.model_copy(update={"shifts": probes.shifts, "probes": scored})
+    scored, shifts = score_probes(fold.reference, probes, resamples, BOOTSTRAP_SEED), probes.shifts
+    if kept is not None and task.run is None:
+        given = {each.probe for each in scored}
+        scored = (*scored, *(each for each in kept.probes if each.probe not in given))
+        shifts = kept.shifts if shifts is None else shifts
+    record = record.model_copy(update={"shifts": shifts, "probes": scored})
     write_record(task.folder / METRICS_FILE, record)
     return record
 

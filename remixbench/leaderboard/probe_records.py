@@ -1,21 +1,22 @@
 """The predictions of probes, and their scores as a record keeps them.
 
 Runs have their probes' predictions in `predictions/probes` (see `remixbench.dataset.probes`). Third parties hand in
-those of rolled clips with `--shifted`, in files or folders named after the shift.
+those of rolled clips with `--shifted` and of the clips at other SNRs with `--other-snrs`, in files or folders named
+after the shift or the SNR.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from remixbench.dataset.dataset import Dataset
-from remixbench.dataset.probes import FOLDER, Probe, no_shift, read_probes
-from remixbench.dataset.shifts import probe_shifts, shift_folder
+from remixbench.dataset.probes import FOLDER, PROBES, Probe, no_shift, probe_folder, read_probes
+from remixbench.dataset.shifts import probe_shifts
 from remixbench.errors import InputError
 from remixbench.leaderboard.record import ProbeRecord, Record, digests_of, files_digest, pack
 from remixbench.scoring import Reference, read_predictions
@@ -26,9 +27,9 @@ from remixbench.scoring.types import DECIMALS
 
 METRIC = "micro_ap"
 """The metric of probes that is compared, and so has bootstrap samples."""
-SHIFT_TOLERANCE = 1e-6
-"""How far, in seconds, the shift in a file's name may be from one of the fold's shifts."""
-_SHIFT = re.compile(r"shift_(-?[0-9]+(?:\.[0-9]+)?)")
+CONDITION_TOLERANCE = 1e-6
+"""How far the shift in a file's name, in seconds, or the SNR, in dB, may be from one that is expected."""
+_CONDITION = re.compile(r"(shift|snr)_(-?[0-9]+(?:\.[0-9]+)?)")
 
 
 @dataclass(frozen=True)
@@ -54,53 +55,74 @@ def run_probes(run: Path) -> ProbePredictions | None:
     return ProbePredictions(None if info.shifts is None else tuple(info.shifts), files)
 
 
-def shifted_predictions(dataset: Dataset, fold: int, paths: Sequence[Path]) -> ProbePredictions:
-    """Return a third party's predictions on rolled clips: one file or folder for each shift of the fold.
+def submitted_probes(
+    dataset: Dataset, fold: int, snr: float, shifted: Sequence[Path], other_snrs: Sequence[Path]
+) -> ProbePredictions | None:
+    """Return a third party's predictions under other conditions than those of its row; None where none are given.
 
-    The shift is in the name of the file or of its folder: `shift_0.48.csv`, `shift_0.48/tags.csv`.
+    Parameters
+    ----------
+    shifted : one file or folder for each shift of the fold, with the shift in its name or in that of its folder:
+        `shift_0.48.csv`, `shift_0.48/tags.csv`.
+    other_snrs : one file or folder for each of any of the data set's SNRs but `snr`: `snr_10.csv`, `snr_10/tags.csv`.
 
     Raises
     ------
     InputError
-        If a file is missing, says no shift or another one than the fold's, or a shift is missing or given twice.
+        If a file is missing, its name gives no condition or another one than expected, a condition is given twice, or
+        a shift is missing.
     """
-    shifts = probe_shifts(dataset, fold)
-    if not shifts:
-        raise InputError(f"--shifted: {no_shift(fold)}; leave it out")
-    listed = ", ".join(f"{each:g}" for each in shifts)
+    if not shifted and not other_snrs:
+        return None
+    files: dict[tuple[Probe, float], Path] = {}
+    shifts = probe_shifts(dataset, fold) if shifted else None
+    if shifts is not None:
+        if not shifts:
+            raise InputError(f"--shifted: {no_shift(fold)}; leave it out")
+        choices = f"the shifts of fold {fold}: {', '.join(f'{each:g}' for each in shifts)} s"
+        files = _by_condition("shift", shifts, shifted, f"{choices} (`remixbench.probe_shifts`)")
+        if missing := [each for each in shifts if ("shift", each) not in files]:
+            lacking = ", ".join(f"{each:g}" for each in missing)
+            raise InputError(f"--shifted: has nothing for {lacking} s; give one file for each of {choices}")
+        files = {("shift", each): files["shift", each] for each in shifts}
+    if other_snrs:
+        others = [float(each) for each in dataset.snrs if float(each) != snr]
+        if not others:
+            raise InputError(
+                f"--other-snrs: data set '{dataset.name}' has {snr:g} dB alone; `remixbench make --snr` adds some"
+            )
+        choices = f"the other SNRs of data set '{dataset.name}': {', '.join(f'{each:g}' for each in others)} dB"
+        files |= _by_condition("snr", others, other_snrs, choices)
+    return ProbePredictions(shifts, files)
+
+
+def _by_condition(
+    probe: Probe, expected: Sequence[float], paths: Sequence[Path], choices: str
+) -> dict[tuple[Probe, float], Path]:
+    """Return files of predictions by the condition in their names; `choices` says in errors which are expected."""
     files: dict[tuple[Probe, float], Path] = {}
     for path in paths:
         if not path.exists():
             raise InputError(f"{path}: no such file of predictions")
-        found = _SHIFT.fullmatch(path.stem if path.is_file() else path.name) or _SHIFT.fullmatch(path.parent.name)
+        names = path.stem if path.is_file() else path.name, path.parent.name
+        found = next((match for match in map(_CONDITION.fullmatch, names) if match and match[1] == probe), None)
         if found is None:
-            raise InputError(
-                f"{path}: its name does not say by how much the clips were rolled; name it"
-                f" {shift_folder(shifts[0])}.csv for {shifts[0]:g} s (the shifts of fold {fold}: {listed} s)"
-            )
-        alike = [each for each in shifts if abs(each - float(found[1])) <= SHIFT_TOLERANCE]
-        if not alike:
-            raise InputError(
-                f"{path}: is of clips rolled by {found[1]} s, expected the shifts of fold {fold}: {listed} s"
-                " (`remixbench.probe_shifts`)"
-            )
-        if ("shift", alike[0]) in files:
-            raise InputError(f"{path}: is of clips rolled by {alike[0]:g} s, and so is a file before it; leave one out")
-        files["shift", alike[0]] = path
-    missing = [each for each in shifts if ("shift", each) not in files]
-    if missing:
-        lacking = ", ".join(f"{each:g}" for each in missing)
-        raise InputError(
-            f"--shifted: has nothing for {lacking} s; give one file for each shift of fold {fold}: {listed} s"
-        )
-    return ProbePredictions(shifts, {("shift", each): files["shift", each] for each in shifts})
+            example = probe_folder(probe, expected[0])
+            raise InputError(f"{path}: its name gives no condition; name it like {example}.csv, one of {choices}")
+        value = next((each for each in expected if abs(each - float(found[2])) <= CONDITION_TOLERANCE), None)
+        if value is None:
+            raise InputError(f"{path}: its name gives {found[0]}; expected one of {choices}")
+        if (probe, value) in files:
+            raise InputError(f"{path}: its name gives {found[0]}, and so does that of a file before it; leave one out")
+        files[probe, value] = path
+    return files
 
 
-def probes_scored(record: Record, probes: ProbePredictions) -> bool:
-    """Say whether a record has the scores of these predictions."""
-    kept = {(each.probe, each.value): each.predictions_digest for each in record.probes}
+def probes_scored(record: Record, probes: ProbePredictions, kinds: Collection[Probe] = PROBES) -> bool:
+    """Say whether a record has the scores of these predictions, as far as probes of some kinds go."""
+    kept = {(each.probe, each.value): each.predictions_digest for each in record.probes if each.probe in kinds}
     digests = {condition: files_digest(digests_of([path])) for condition, path in probes.files.items()}
-    return record.shifts == probes.shifts and kept == digests
+    return kept == digests and (record.shifts == probes.shifts or "shift" not in kinds)
 
 
 def score_probes(

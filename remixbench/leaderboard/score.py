@@ -61,6 +61,7 @@ def score(
     bootstrap: int | None = None,
     probe: str | Sequence[str] | None = None,
     shifted: str | Path | Sequence[str | Path] | None = None,
+    other_snrs: str | Path | Sequence[str | Path] | None = None,
     submission: str | Path | None = None,
     add: str | Path | None = None,
     remove: str | None = None,
@@ -86,6 +87,8 @@ def score(
         of the data set. What their networks predict stays with the runs, and is scored with them from then on.
     shifted : predictions of the same third party's system on rolled clips (`ClipDataset(..., roll=seconds)`), a file
         or folder for each of `remixbench.probe_shifts`, with the shift in its name: `shift_0.48.csv`.
+    other_snrs : predictions of the same third party's system, trained at `snr`, on the clips at other SNRs of the data
+        set, with the SNR in the name of each file or folder: `snr_0.csv`.
     submission : a file to write the scored records into, for other installations.
     add : a submission to check and add.
     remove : name of a row to remove: of a third party's predictions, or one that came in a submission, which is
@@ -111,23 +114,25 @@ def score(
         raise InputError(f"--bootstrap {resamples}: expected 0 for none, or a number of samples such as 1000")
     paths = [Path(target) for target in targets]
     probes = check_probes(probe)
-    rolled = [Path(each) for each in ([shifted] if isinstance(shifted, str | Path) else shifted or ())]
+    rolled, others = _paths(shifted), _paths(other_snrs)
     known: dict[Path, Record] = {}
     if remove is not None:
         _refuse(
             {
                 "--name": name, "--snr": snr, "--fold": fold, "--submission": submission, "--add": add,
-                "--probe": probes or None, "--shifted": rolled or None, "predictions": paths or None,
+                "--probe": probes or None, "--shifted": rolled or None, "--other-snrs": others or None,
+                "predictions": paths or None,
             },
             "goes without --remove",
         )  # fmt: skip
         return _remove(workspace, find_dataset(workspace, dataset), remove, progress)
     if add is not None:
-        options = {"--name": name, "--snr": snr, "--fold": fold, "--submission": submission}
-        _refuse(options | {"--probe": probes or None, "--shifted": rolled or None}, "goes without --add")
+        options: dict[str, object] = {"--name": name, "--snr": snr, "--fold": fold, "--submission": submission}
+        options |= {"--probe": probes or None, "--shifted": rolled or None, "--other-snrs": others or None}
+        _refuse(options, "goes without --add")
         references = _add(workspace, dataset, Path(add), paths, progress)
     else:
-        opened, tasks = plan_tasks(paths, workspace, dataset, name, snr, fold, rolled, progress)
+        opened, tasks = plan_tasks(paths, workspace, dataset, name, snr, fold, rolled, others, progress)
         if probes:
             tasks = _probe(opened, tasks, probes, bool(paths), progress)
         references = References(opened)
@@ -139,6 +144,10 @@ def score(
     leaderboard = load_leaderboard(workspace, references.dataset, progress, references=references, known=known)
     write_leaderboard(workspace, leaderboard)
     return leaderboard
+
+
+def _paths(given: str | Path | Sequence[str | Path] | None) -> list[Path]:
+    return [Path(each) for each in ([given] if isinstance(given, str | Path) else given or ())]
 
 
 def _refuse(options: Mapping[str, object], why: str) -> None:
@@ -187,7 +196,9 @@ def _probe(
         If the tasks are predictions, or a run that was `named` cannot be used; of others it is reported.
     """
     if any(task.run is None for task in tasks):
-        raise InputError("--probe: goes with runs; predictions on rolled clips are given with --shifted")
+        raise InputError(
+            "--probe: goes with runs; predictions under other conditions are given with --shifted and --other-snrs"
+        )
     from remixbench.training.probes import predict_probes  # torch takes long to import
 
     probed = []
@@ -210,6 +221,7 @@ def plan_tasks(
     snr: float | None,
     fold: int | None,
     shifted: Sequence[Path],
+    other_snrs: Sequence[Path],
     progress: Progress,
 ) -> tuple[Dataset, list[Task]]:
     """Tell runs from predictions, find the data set, and list what is to be scored.
@@ -226,9 +238,17 @@ def plan_tasks(
         if runs:
             raise InputError(f"{files[0]}: is not a run, and runs are given with it; score them separately")
         opened = find_dataset(workspace, dataset)
-        return opened, [predictions_task(workspace, opened, files, name, snr, fold, shifted)]
-    options = {"--name": name, "--snr": snr, "--fold": fold, "--shifted": shifted or None}
-    _refuse(options, "goes with predictions, and none are given")
+        return opened, [predictions_task(workspace, opened, files, name, snr, fold, shifted, other_snrs)]
+    _refuse(
+        {
+            "--name": name,
+            "--snr": snr,
+            "--fold": fold,
+            "--shifted": shifted or None,
+            "--other-snrs": other_snrs or None,
+        },
+        "goes with predictions, and none are given",
+    )
     if not paths:
         opened = find_dataset(workspace, dataset)
         return opened, [run_task(workspace, folder, opened) for folder in find_runs(workspace, opened, progress)]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from remixbench.dataset.dataset import Dataset
+from remixbench.dataset.probes import Probe, probe_folder
 from remixbench.errors import InputError
 from remixbench.files import content_digest, read_json, write_json, write_text
 from remixbench.leaderboard.discover import check_name, name_folder
@@ -51,6 +52,17 @@ class Submission:
     manifest_digest: str
     records: tuple[Record, ...]
     digest: str
+
+
+Condition = tuple[Probe, float]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What of a submission was recomputed: the places of its records, and of their probes place and condition."""
+
+    records: frozenset[int]
+    probes: frozenset[tuple[int, Condition]]
 
 
 def submissions_folder(workspace: Path, dataset: str) -> Path:
@@ -148,29 +160,25 @@ def check_metrics(
     references: References,
     evidence: Sequence[tuple[Path, ...]],
     progress: Progress = SILENT,
-) -> set[int]:
-    """Compute metrics again where the predictions are available, and compare.
+) -> Checked:
+    """Compute metrics again where the predictions are available, and compare; predictions are matched by their digest.
 
     Parameters
     ----------
-    evidence : files and folders of predictions, together what one record or more was made from.
-
-    Returns
-    -------
-    The places of the records that were found right.
+    evidence : files and folders of predictions, together what one record or more, or the score of a probe, was made
+        from; with the predictions of a run those of its probes are used as well.
 
     Raises
     ------
     InputError
         If a metric is not what the predictions give, or a piece of evidence belongs to no record.
     """
-    checked: set[int] = set()
+    records: set[int] = set()
+    probes: set[tuple[int, Condition]] = set()
     for paths in evidence:
         digests, path = digests_of(paths), paths[0]
         digest = files_digest(digests)
         mine = {k: each for k, each in enumerate(submission.records) if each.provenance.predictions_digest == digest}
-        if not mine:
-            raise InputError(f"{path}: no record of {file} was made from it (digest {digest[:12]})")
         for record in mine.values():
             progress.say(f"{path}: recomputing the metrics of '{record.system.name}'")
             task = Task(record.system, paths, path)
@@ -179,20 +187,46 @@ def check_metrics(
             separation = separation_of(references.dataset, fold.reference, snr, paths, Workers(), progress)
             computed = make_record(references.dataset, fold, task, made.resamples, digests, separation)
             compare_records(record, computed, file)
-            if record.probes:
-                probes = run_probes(path.parent) or ProbePredictions()
-                found = score_probes(fold.reference, probes, made.resamples, made.bootstrap_seed)
-                compare_probes(record, found, file)
-        checked |= mine.keys()
+        records |= mine.keys()
+        matched = _check_probes(submission, file, references, path, digest)
+        if not mine and not matched:
+            raise InputError(f"{path}: no record of {file} was made from it (digest {digest[:12]})")
+        probes |= matched
+        run = run_probes(path.parent) if mine and path.is_dir() else None
+        for each in () if run is None else run.files.values():
+            probes |= _check_probes(submission, file, references, each, files_digest(digests_of([each])))
+    return Checked(frozenset(records), frozenset(probes))
+
+
+def _check_probes(
+    submission: Submission, file: Path, references: References, path: Path, digest: str
+) -> set[tuple[int, Condition]]:
+    """Recompute the probes that were scored from the predictions with a digest; returns their record and condition."""
+    checked = set()
+    for place, record in enumerate(submission.records):
+        made = record.provenance
+        for claim in record.probes:
+            if claim.predictions_digest == digest:
+                condition = claim.probe, claim.value
+                predictions = ProbePredictions(files={condition: path})
+                reference = references.fold(record.system.fold).reference
+                (computed,) = score_probes(reference, predictions, made.resamples, made.bootstrap_seed)
+                compare_probes(record, claim, computed, file)
+                checked.add((place, condition))
     return checked
 
 
 def pieces(submission: Submission, given: Sequence[Path]) -> list[tuple[Path, ...]]:
-    """Return predictions as `check_metrics` takes them: together where a record was made from all, else one by one."""
-    if len({path.name for path in given}) == len(given) > 1:
-        whole = files_digest(digests_of(given))
+    """Return predictions as `check_metrics` takes them.
+
+    Those that are not of a probe together, where a record was made from all of them; else one by one.
+    """
+    of_probes = {probe.predictions_digest for record in submission.records for probe in record.probes}
+    rest = [path for path in given if files_digest(digests_of([path])) not in of_probes]
+    if len({path.name for path in rest}) == len(rest) > 1:
+        whole = files_digest(digests_of(rest))
         if any(record.provenance.predictions_digest == whole for record in submission.records):
-            return [tuple(given)]
+            return [tuple(rest), *((path,) for path in given if path not in rest)]
     return [(path,) for path in given]
 
 
@@ -230,29 +264,25 @@ def compare_records(claimed: Record, computed: Record, file: Path) -> None:
         raise InputError(f"{file}: '{claimed.system.name}': its bootstrap samples are not what its predictions give")
 
 
-def compare_probes(claimed: Record, computed: Sequence[ProbeRecord], file: Path) -> None:
-    """Fail if a claimed score of a probe is not the computed one; probes without predictions here are not compared.
+def compare_probes(record: Record, claimed: ProbeRecord, computed: ProbeRecord, file: Path) -> None:
+    """Fail if a claimed score of a record's probe is not the computed one.
 
     Raises
     ------
     InputError
-        With the first condition that differs.
+        Naming the condition.
     """
-    claims = {(each.probe, each.value): each for each in claimed.probes}
-    for each in computed:
-        claim = claims.get((each.probe, each.value))
-        if claim is None:
-            continue
-        if claim.metrics.keys() != each.metrics.keys() or not all(
-            _close(value, claim.metrics[name]) for name, value in each.metrics.items()
-        ):
-            raise InputError(
-                f"{file}: '{claimed.system.name}' at {claimed.system.snr:g} dB: probe {each.probe} {each.value:g}"
-                " is not what its predictions give; nothing was added"
-            )
+    same = claimed.metrics.keys() == computed.metrics.keys() and all(
+        _close(value, claimed.metrics[name]) for name, value in computed.metrics.items()
+    )
+    if not same or not _same_samples(claimed, computed):
+        raise InputError(
+            f"{file}: '{record.system.name}' at {record.system.snr:g} dB: probe {claimed.probe} {claimed.value:g}"
+            " is not what its predictions give; nothing was added"
+        )
 
 
-def _same_samples(first: Record, second: Record) -> bool:
+def _same_samples(first: Record | ProbeRecord, second: Record | ProbeRecord) -> bool:
     """Compare bootstrap samples to what float32 keeps, as another machine may sum in another order."""
     return first.bootstrap_samples.keys() == second.bootstrap_samples.keys() and all(
         np.allclose(unpack(text), unpack(second.bootstrap_samples[name]), rtol=0, atol=SAMPLE_TOLERANCE, equal_nan=True)
@@ -291,13 +321,13 @@ def add(
     kept = submissions_folder(workspace, references.dataset.name) / f"{submission.digest[:16]}.json"
     if not kept.is_file():
         write_json(kept, read_json(file))
-    write_receipt(kept, submission, checked)
+    write_receipt(kept, submission, checked.records)
     for line in added_lines(submission, checked):
         progress.say(f"{file}: {line}")
     return kept
 
 
-def write_receipt(kept: Path, submission: Submission, checked: set[int]) -> None:
+def write_receipt(kept: Path, submission: Submission, checked: Collection[int]) -> None:
     """Write beside a kept submission which of its records were recomputed, now or before."""
     now = {submission.records[place].provenance.predictions_digest for place in checked}
     known = read_receipt(kept, submission)
@@ -322,20 +352,23 @@ def read_receipt(kept: Path, submission: Submission) -> frozenset[str]:
     return frozenset(digests)
 
 
-def added_lines(submission: Submission, checked: set[int]) -> list[str]:
-    """Say how many records were added and recomputed, and which files each of the others needs to be recomputed."""
+def added_lines(submission: Submission, checked: Checked) -> list[str]:
+    """Say how many records were added and recomputed, and which files the others and their probes would need."""
     count = len(submission.records)
-    lines = [f"{count} record{'s' * (count != 1)} added, {len(checked)} recomputed from predictions"]
+    lines = [f"{count} record{'s' * (count != 1)} added, {len(checked.records)} recomputed from predictions"]
     for place, record in enumerate(submission.records):
-        if place not in checked:
-            system = record.system
-            seed = "" if system.seed is None else f", seed {system.seed}"
+        system = record.system
+        seed = "" if system.seed is None else f", seed {system.seed}"
+        what = f"'{system.name}' at {system.snr:g} dB, fold {system.fold}{seed}"
+        if place not in checked.records:
             files = ", ".join(
                 f"{name} (SHA-256 {digest[:12]})" for name, digest in record.provenance.predictions.items()
             )
-            lines.append(
-                f"not recomputed: '{system.name}' at {system.snr:g} dB, fold {system.fold}{seed}; needs {files}"
-            )
+            lines.append(f"not recomputed: {what}; needs {files}")
+        missing = [each for each in record.probes if (place, (each.probe, each.value)) not in checked.probes]
+        if missing:
+            conditions = ", ".join(probe_folder(each.probe, each.value) for each in missing)
+            lines.append(f"not recomputed: probes of {what}; needs their predictions, {conditions}")
     return lines
 
 

@@ -3,8 +3,8 @@
     python check.py              # all of submissions/; the page is build/site/index.html
 
 A submission is a folder `submissions/<group>/` with `submission.json`, and in `predictions/` the files that its records
-were made from: one file or one folder for each record. The exit status is 1 if a submission is refused; nothing of that
-submission is on the page then.
+were made from: one file or one folder for each record or probe. The exit status is 1 if a submission is refused;
+nothing of that submission is on the page then.
 """
 
 from __future__ import annotations
