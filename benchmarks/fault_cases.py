@@ -243,7 +243,7 @@ def altered(case: Case) -> str:
     elif kind in (3, 4):
         name = draw.choice(LABELS)
         other_field(draw, data / name)
-        command = draw.choice((SCORE, OTHER, PREDICT[:1] and SHOW))
+        command = draw.choice((SCORE, OTHER, SHOW))
     elif kind == 5:
         name = f"manifest/{draw.choice(('clips.csv', 'events.csv', 'roles.csv'))}"
         other_field(draw, data / name)
@@ -290,16 +290,29 @@ def altered(case: Case) -> str:
             shutil.rmtree(data)
             in_process(MAKE, case.folder)
     case.what = f"{name} altered {case.what}: {' '.join(command)[:60]}"
-    before = board(case)
+    before = contents(case.folder)
     done = in_process(command, case.folder)
     wrong = case.judged(done)
-    noticed = done.status != 0 or name in done.output or (command == SCORE and kind == 8 and board(case) == before)
+    noticed = done.status != 0 or name in done.output or is_harmless(case, command, before)
     return wrong or ("" if noticed else "unnoticed")
 
 
-def board(case: Case) -> bytes:
-    """Return the leaderboard."""
-    return case.path("leaderboard/tiny.json").read_bytes()
+def is_harmless(case: Case, command: tuple[str, ...], before: dict[str, bytes]) -> bool:
+    """Say whether a command that succeeded on altered files (`before`) never used them.
+
+    Its results must be those of the undisturbed workspace, and what is still altered must be in the data set, where
+    `verify` finds it.
+    """
+    undisturbed = case.folder.with_name("undisturbed")
+    shutil.rmtree(undisturbed, ignore_errors=True)
+    shutil.copytree(case.base, undisturbed)
+    in_process(command, undisturbed)
+    expected, found = contents(undisturbed), contents(case.folder)
+    different = {name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)}
+    if not different:
+        return True  # made again
+    unused = all(name.startswith("datasets/") and found.get(name) == before.get(name) for name in different)
+    return unused and in_process(VERIFY, case.folder).status == 1
 
 
 # --- malformed metadata

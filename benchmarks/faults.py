@@ -13,8 +13,11 @@ metadata       damaged JSON, CSV, YAML and archives (see damage.py), half of the
 environments   encodings, terminals, odd names, closed and full outputs
 
 After kills and full disks the same command is run again undisturbed, and must leave the bytes of a workspace that was
-never disturbed. An alteration counts as noticed if the command fails, names the file, or leaves the leaderboard as it
-was. Prints what failed on standard error and a tally as JSON; ends with status 1 if anything failed.
+never disturbed. An alteration is noticed if the command fails or names the file. Where the command does not read the
+altered file, its results must equal those of the undisturbed workspace byte for byte, and `verify` must find the
+alteration; an altered record may also be made again. Anything else counts as "unnoticed".
+
+Prints what failed on standard error and a tally as JSON; ends with status 1 if anything failed.
 """
 
 from __future__ import annotations
