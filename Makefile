@@ -21,8 +21,9 @@ demo: setup
 	$(BIN)/remixbench --workspace $(WORKSPACE) report
 	@cat $(WORKSPACE)/scores.txt
 
+# as many files of tests at once as there are cores, each with one thread
 test: setup
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .

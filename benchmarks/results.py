@@ -1,11 +1,10 @@
 """Write docs/results.md: systems trained and tested on the sources of a workspace, at a size that is stated.
 
-    python benchmarks/results.py WORKSPACE [--recipe NAME...] [--clips-per-fold N] [--snr DB...] [--seed N...]
-        [--system NAME...] [--epochs N] [--width X] [--ablation] [--page-only] [--out FILE]
+    python benchmarks/results.py WORKSPACE [--part NAME...] [--recipe NAME...] [--page-only] [--out FILE]
 
-Makes what is missing (data sets with a manifest of their own, runs, the shift probe), as `remixbench make --replan`
-and `remixbench train` do, and writes the page from the files. `--width` is for the published systems, `--ablation`
-also trains `crnn` without each of its training defaults. `--page-only` makes and trains nothing.
+Makes what is missing (data sets with a manifest of their own, runs, the shift probe), as `remixbench make --replan` and
+`remixbench train` do, and writes the page from the files. What is trained for each part of the page stands in `PARTS`
+below. `--page-only` makes and trains nothing.
 """
 
 from __future__ import annotations
@@ -16,9 +15,10 @@ import shlex
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +37,41 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "results.md"
 PAPER = ("gap", "gmp", "gwrp", "atrous-ap", "2ap-aux")
 """By micro-AP, the order of the paper's Table 1 at every SNR."""
 SHOWN = {"micro_ap": "micro-AP", "macro_ap": "macro-AP", "frame_ap": "frame AP", "psds1": "PSDS 1", "psds2": "PSDS 2"}
-OFF = (
+RECIPES = ("remix2019", "remix2019-strict")
+CLIPS_PER_FOLD = 500
+SEEDS = (0, 1, 2)
+SMALL = {"width": 0.25, "epochs": 10}
+"""The size of the published systems that two cores can train."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """Runs that one call of `remixbench.train` makes, for each recipe."""
+
+    system: Sequence[str]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    snr: Sequence[float] = (0.0,)
+    seed: Sequence[int] = (0,)
+    recipes: Sequence[str] = RECIPES
+
+    def includes(self, info: Mapping[str, Any]) -> bool:
+        """Whether the run with this run.json is one of them, whatever its seed and recipe."""
+        wanted = PLAIN | spec(info["system"]).training_defaults | self.settings
+        fractions = wanted.pop("fraction", [1.0])
+        return (
+            info["system"] in self.system
+            and info["snr"] in self.snr
+            and info["fraction"] in fractions
+            and info["epochs"] == wanted["epochs"]
+            and all(info[name] == wanted[name] for name in ("ema", "schedule", "optimizer"))
+            and set(info["augment"]) == set(wanted["augment"])
+        )
+
+
+PLAIN = {"augment": (), "ema": 0.0, "schedule": "plateau", "optimizer": "adam"}
+"""What is used where neither the system nor a call says otherwise."""
+CRNN = {"epochs": 12}
+ABLATION: tuple[dict[str, Any], ...] = (
     {"augment": ["specaugment", "time-shift"]},
     {"augment": ["mixup", "time-shift"]},
     {"augment": ["mixup", "specaugment"]},
@@ -45,7 +79,22 @@ OFF = (
     {"schedule": "constant"},
     {"optimizer": "adam"},
 )
-"""The ablation: what is given instead of a training default of `crnn`."""
+"""What is given instead of a training default of `crnn`."""
+PARTS: dict[str, tuple[Training, ...]] = {
+    "systems": (
+        Training(("crnn",), CRNN, seed=SEEDS),
+        Training(("2ap-aux", "atrous-ap", "gwrp"), SMALL),
+        Training(("gap", "gmp", "2ap"), SMALL, recipes=RECIPES[1:]),
+        Training(("2ap-aux",), SMALL | {"augment": ["mixup", "time-shift"]}, recipes=RECIPES[1:]),
+    ),
+    "snr": (Training(("crnn",), CRNN, snr=(-5.0, 5.0, 10.0, 20.0)),),
+    "size": (Training(("crnn",), CRNN | {"fraction": [0.125, 0.25, 0.5]}, recipes=RECIPES[1:]),),
+    "ablation": tuple(
+        Training(("crnn",), CRNN | {"fraction": [0.5]} | off, seed=SEEDS, recipes=RECIPES[1:])
+        for off in ({}, *ABLATION)
+    ),
+}
+"""By part of the page, what is trained."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +118,12 @@ class Trained:
         return statistics.fmean(each[metric] for each in self.values)
 
     @property
+    def parts(self) -> set[str]:
+        """The parts of the page that it belongs to."""
+        info = self.runs[0].info
+        return {part for part, each in PARTS.items() if any(training.includes(info) for training in each)}
+
+    @property
     def published(self) -> bool:
         """Whether it is one of the paper's systems, as it comes."""
         return "," not in self.name and spec(self.name).published is not None
@@ -77,44 +132,35 @@ class Trained:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("workspace", type=Path)
-    parser.add_argument("--recipe", nargs="+", default=["remix2019", "remix2019-strict"])
-    parser.add_argument("--clips-per-fold", type=int, default=500)
-    parser.add_argument("--snr", type=float, nargs="+", default=[0.0])
-    parser.add_argument("--seed", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--system", nargs="+", default=[*PAPER, "2ap", "crnn"])
-    parser.add_argument("--epochs", type=int)
-    parser.add_argument("--width", type=float)
-    parser.add_argument("--ablation", action="store_true")
+    parser.add_argument("--part", nargs="+", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument("--recipe", nargs="+", choices=RECIPES, default=list(RECIPES))
     parser.add_argument("--page-only", action="store_true")
     parser.add_argument("--out", type=Path, default=PAGE)
     arguments = parser.parse_args()
     prepare_for_torch()
+    for part in () if arguments.page_only else arguments.part:
+        for training in PARTS[part]:
+            for recipe in (each for each in training.recipes if each in arguments.recipe):
+                make_and_train(arguments.workspace, recipe, training)
     parts = []
     for recipe in arguments.recipe:
-        if not arguments.page_only:
-            make_and_train(recipe, arguments)
         dataset = remixbench.load_dataset(recipe, workspace=arguments.workspace)
         board = remixbench.score(workspace=arguments.workspace, dataset=dataset, jobs=1)
         parts.append(section(dataset, trained(board, dataset, arguments.workspace)))
     arguments.out.write_text(page(parts), encoding="utf-8")
 
 
-def make_and_train(recipe: str, arguments: argparse.Namespace) -> None:
+def make_and_train(workspace: Path, recipe: str, training: Training) -> None:
     """Make the data set and train what is not there yet."""
     from remixbench.training.train import train
 
     dataset = remixbench.make(
-        workspace=arguments.workspace, recipe=recipe, replan=True, clips_per_fold=arguments.clips_per_fold,
-        snr=arguments.snr, jobs=1,
+        workspace=workspace, recipe=recipe, replan=True, clips_per_fold=CLIPS_PER_FOLD, snr=training.snr, jobs=1
+    )
+    train(
+        workspace=workspace, dataset=dataset, system=training.system, snr=training.snr, fold=4, seed=training.seed,
+        precision="32", progress=True, **training.settings,
     )  # fmt: skip
-    settings = {
-        "workspace": arguments.workspace, "dataset": dataset, "snr": arguments.snr, "fold": 4, "seed": arguments.seed,
-        "epochs": arguments.epochs, "precision": "32",
-    }  # fmt: skip
-    for system in arguments.system:
-        train(system=system, width=arguments.width if spec(system).published else None, **settings)
-    for instead in OFF if arguments.ablation else ():
-        train(system="crnn", **settings | instead)
 
 
 def trained(board: Leaderboard, dataset: Dataset, workspace: Path) -> dict[float, list[Trained]]:
@@ -152,8 +198,23 @@ def section(dataset: Dataset, found: dict[float, list[Trained]]) -> str:
         f" to test on. Not comparable with published scores: {'; '.join(dataset.not_comparable)}.",
         "",
     ]
-    for snr, each in found.items():
-        lines += [f"### {dataset.name} at {snr:g} dB", "", *table(each), "", *claims(each), ""]
+    rows = [one for each in found.values() for one in each]
+    parts = {
+        "Systems at 0 dB": [one for one in rows if "systems" in one.parts],
+        "crnn at each SNR": [one for one in rows if one.name == "crnn" and one.parts & {"systems", "snr"}],
+        "crnn with a part of the training clips": sorted(
+            (one for one in rows if "size" in one.parts or (one.name == "crnn" and "systems" in one.parts)),
+            key=lambda one: float(one.runs[0].info["fraction"]),
+        ),
+        "crnn without one of its training defaults, with half of the training clips": [
+            one for one in rows if "ablation" in one.parts
+        ],
+    }
+    for title, each in parts.items():
+        if title.startswith("Systems") or len(each) > 1:
+            lines += [f"### {title}, {dataset.name}", "", *table(each), ""]
+        if title.startswith("Systems"):
+            lines += [*claims(each), ""]
     return "\n".join(lines)
 
 

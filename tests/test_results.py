@@ -49,3 +49,32 @@ def test_crnn_is_compared_with_the_best_of_each_metric() -> None:
         "- micro-AP of crnn: +25% against the best published system, 2ap.",
         "- frame AP of crnn: +50% against the best published system, gap.",
     ]
+
+
+def run_json(system: str = "crnn", **changed: object) -> dict[str, object]:
+    """What run.json says of a run of the part "systems"."""
+    crnn = {"ema": 0.995, "schedule": "cosine", "optimizer": "adamw", "augment": ["mixup", "specaugment", "time-shift"]}
+    plain = {"ema": 0.0, "schedule": "plateau", "optimizer": "adam", "augment": []}
+    size = SCRIPT["CRNN"] if system == "crnn" else SCRIPT["SMALL"]
+    return {"system": system, "snr": 0.0, "fraction": 1.0, **(crnn if system == "crnn" else plain), **size, **changed}
+
+
+@pytest.mark.parametrize(
+    ("info", "parts"),
+    [
+        (run_json(), {"systems"}),
+        (run_json("2ap-aux"), {"systems"}),
+        (run_json("2ap-aux", augment=["mixup", "time-shift"]), {"systems"}),
+        (run_json("2ap-aux", augment=["mixup"]), set()),
+        (run_json(snr=10.0), {"snr"}),
+        (run_json(fraction=0.25), {"size"}),
+        (run_json(fraction=0.5), {"size", "ablation"}),
+        (run_json(fraction=0.5, ema=0.0), {"ablation"}),
+        (run_json(epochs=3), set()),
+    ],
+)
+def test_a_run_stands_in_the_parts_of_the_page_that_it_was_trained_for(
+    info: dict[str, object], parts: set[str]
+) -> None:
+    runs = (SimpleNamespace(seed=0, info=info),)
+    assert SCRIPT["Trained"]("some", runs, (), ()).parts == parts
