@@ -17,6 +17,7 @@ from fake_dataset import CLASSES, fake_dataset, write_fake_info
 from filelock import FileLock, Timeout
 from safetensors.torch import load_file
 from sklearn.metrics import average_precision_score
+from torch._dynamo.exc import TorchDynamoException
 
 from remixbench.errors import InputError, RemixbenchError
 from remixbench.files import write_sealed
@@ -391,6 +392,32 @@ def test_every_epoch_goes_through_all_clips_in_an_order_of_its_own() -> None:
     assert orders[0] == orders[1]
     assert len({tuple(order) for order in orders}) == 3
     assert [len(batch) for batch in batches(10, 4, 0, 1)] == [4, 4, 2]
+
+
+def test_a_compiled_network_trains_and_the_run_is_the_same_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_dataset(tmp_path)
+    compiled: list[torch.nn.Module] = []
+
+    def compile_nothing(network: torch.nn.Module) -> torch.nn.Module:
+        compiled.append(network)
+        return torch.nn.Sequential(network)
+
+    monkeypatch.setattr(torch, "compile", compile_nothing)
+    folder = train(workspace=tmp_path, system="gap", snr=20, compiled=True)[0]
+    assert len(compiled) == 1
+    weights = (folder / "model.safetensors").read_bytes()
+    assert train(workspace=tmp_path, system="gap", snr=20, rerun=True) == [folder]
+    assert (folder / "model.safetensors").read_bytes() == weights
+
+
+def test_a_network_that_torch_cannot_compile_ends_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise TorchDynamoException("no compiler")
+
+    fake_dataset(tmp_path)
+    monkeypatch.setattr(torch, "compile", lambda network: refuse)
+    with pytest.raises(RemixbenchError, match=r"torch\.compile failed .*; train without --compile"):
+        train(workspace=tmp_path, system="gap", snr=20, compiled=True)
 
 
 def test_tensorboard_is_asked_for_by_name_where_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,6 +57,7 @@ from remixbench.errors import InputError
 @shard_option
 @click.option("--rerun", is_flag=True, help="Train again what is done, from the start.")
 @click.option("--tensorboard", is_flag=True, help="Also write logs for TensorBoard.")
+@click.option("--compile", "compiled", is_flag=True, help="Compile the network with torch.compile; may pay on a GPU.")
 @click.pass_obj
 def command(settings: Settings, /, option: tuple[str, ...], augment: tuple[str, ...], **values: Any) -> None:
     """Train systems on a data set: every combination of the values given is a run.

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from remixbench import __version__
 from remixbench.dataset.splits import Rows, Split, split
-from remixbench.errors import InputError
+from remixbench.errors import InputError, RemixbenchError, one_line
 from remixbench.files import file_sha256, sha256
 from remixbench.progress import Progress
 from remixbench.systems import build_system
@@ -67,6 +67,7 @@ class RunContext:
     device: torch.device
     dist: DistContext
     tensorboard: bool
+    compiled: bool
     progress: Progress
 
 
@@ -154,7 +155,7 @@ def run_training(folder: Path, info: RunInfo, context: RunContext, config: Train
         sample_rate=dataset.recipe.mix.sample_rate,
     )  # fmt: skip
     steps = -(-len(data.train) // config.batch_size)
-    state = TrainState(dist.prepare(engine.place(network)), config, steps)
+    state = TrainState(dist.prepare(engine.place(network)), config, steps, compiled=context.compiled)
     saved = read_checkpoint(folder, info.digest)
     if saved is not None:
         try:
@@ -185,7 +186,16 @@ def run_training(folder: Path, info: RunInfo, context: RunContext, config: Train
         if config.fresh:
             rows, scale = data.split.train, data.standardisation
             mixed = dynamic_mixing(dataset, context.sources, config, rows, scale, engine.device, dist)
-        fit(state, config, engine, data.train, selection, dist=dist, mixed=mixed, on_epoch=on_epoch, advance=advance)
+        try:
+            fit(
+                state, config, engine, data.train, selection, dist=dist, mixed=mixed, on_epoch=on_epoch, advance=advance
+            )
+        except RuntimeError as error:
+            if not (context.compiled and type(error).__module__.startswith("torch._")):
+                raise
+            raise RemixbenchError(
+                f"{config.label}: torch.compile failed ({one_line(error)}); train without --compile"
+            ) from error
     if dist.is_main_process:
         with exact_float32():
             _finish(folder, info, context, config, data, state)

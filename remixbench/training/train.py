@@ -56,6 +56,7 @@ def train(
     shard: tuple[int, int] = (1, 1),
     rerun: bool = False,
     tensorboard: bool = False,
+    compiled: bool = False,
     progress: Progress | bool = False,
 ) -> list[Path]:
     """Train systems on a data set: every combination of the values given is a run.
@@ -92,6 +93,8 @@ def train(
     shard : (i, n), only every n-th run beginning with the i-th, counted from 1.
     rerun : train again what is done, or was interrupted, from the start.
     tensorboard : also write curves for TensorBoard into each run's folder.
+    compiled : train with the network compiled by torch.compile, which takes a minute or more per run, may pay on a
+        GPU, and rounds differently; the run is the same one with and without it.
     progress : True for bars on a terminal and lines elsewhere, or a progress reporter.
 
     Returns
@@ -126,7 +129,7 @@ def train(
             opened.features(config.snr)  # what is missing has to be known before the first hour has passed
     with process_group(where) as dist:
         shown = progress if dist.is_main_process else SILENT
-        context = RunContext(opened, Path(sources or workspace / "sources"), where, dist, tensorboard, shown)
+        context = RunContext(opened, Path(sources or workspace / "sources"), where, dist, tensorboard, compiled, shown)
         count = len(configs[shard[0] - 1 :: shard[1]])
         context.progress.say(
             f"Training {count} run{'s' * (count != 1)} on data set {opened.name} ({opened.path}) with {where}"

@@ -63,11 +63,15 @@ class WeightAverage:
 class TrainState:
     """A training in progress: network, optimizer, schedule, history, and the best epoch's weights so far.
 
-    `steps_per_epoch` is needed by the schedule `cosine`.
+    `steps_per_epoch` is needed by the schedule `cosine`. `compiled` lets torch.compile make the code of the training
+    steps; evaluation, checkpoints and results use the network as it is.
     """
 
-    def __init__(self, network: nn.Module, config: TrainConfig, steps_per_epoch: int = 1) -> None:
+    def __init__(
+        self, network: nn.Module, config: TrainConfig, steps_per_epoch: int = 1, *, compiled: bool = False
+    ) -> None:
         self.network = network
+        self.trained: Callable[..., Any] = torch.compile(network) if compiled else network
         decoder = getattr(network, "decoder", None)
         if config.alpha == 0 and isinstance(decoder, nn.Module):
             decoder.requires_grad_(False)  # nothing trains it, so it need not be run
@@ -195,7 +199,7 @@ def train_epoch(
     for step, indices in enumerate(batches(len(train), config.batch_size, config.seed, number, train.index_device)):
         x, targets = _augmented(train, config, indices, number, step, dist)
         optimizer.zero_grad(set_to_none=True)
-        loss = _loss(network, config, engine, x, targets, len(indices), train, indices)
+        loss = _loss(state.trained, config, engine, x, targets, len(indices), train, indices)
         loss.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
         dist.all_reduce_gradients(network)
         if config.gradient_clip:
@@ -235,7 +239,7 @@ def _augmented(
 
 
 def _loss(
-    network: nn.Module,
+    network: Callable[..., Any],
     config: TrainConfig,
     engine: Engine,
     x: Tensor,
