@@ -15,7 +15,8 @@ from remixbench.leaderboard.leaderboard import Group, Leaderboard, group_records
 from remixbench.leaderboard.probes import with_probes
 from remixbench.leaderboard.record import METRICS_FILE, Record, read_record
 from remixbench.leaderboard.significance import mark_best
-from remixbench.leaderboard.submission import RECEIPT, read_receipt, read_submission, submissions_folder
+from remixbench.leaderboard.submission import read_submission
+from remixbench.leaderboard.submission_store import RECEIPT, read_receipt, submissions_folder
 from remixbench.progress import SILENT, Progress
 
 

@@ -41,9 +41,10 @@ from remixbench.leaderboard.load import has_records, load_leaderboard
 from remixbench.leaderboard.probe_records import run_probes
 from remixbench.leaderboard.record import METRICS_FILE, Record, digests_of
 from remixbench.leaderboard.renderers import remove_leaderboard, write_leaderboard
-from remixbench.leaderboard.submission import add as add_submission
-from remixbench.leaderboard.submission import pieces, read_submission, write_submission
-from remixbench.leaderboard.submission import remove as remove_row
+from remixbench.leaderboard.submission import read_submission, write_submission
+from remixbench.leaderboard.submission_checks import pieces
+from remixbench.leaderboard.submission_store import add as add_submission
+from remixbench.leaderboard.submission_store import remove as remove_row
 from remixbench.parallel import Workers, check_jobs
 from remixbench.progress import Progress, reporter
 from remixbench.scoring.separation import Separation

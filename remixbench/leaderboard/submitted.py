@@ -18,7 +18,8 @@ from remixbench.leaderboard.probes import with_probes
 from remixbench.leaderboard.published import load_published
 from remixbench.leaderboard.record import Record
 from remixbench.leaderboard.significance import mark_best
-from remixbench.leaderboard.submission import FORMAT, Submission, read_receipt, read_submission
+from remixbench.leaderboard.submission import FORMAT, Submission, read_submission
+from remixbench.leaderboard.submission_store import read_receipt
 from remixbench.progress import SILENT, Progress
 from remixbench.recipe import load_recipe
 from remixbench.scoring import SCORING_VERSION
