@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 import remixbench
-from remixbench.cli.machine import prepare_for_torch
+from remixbench.cli.console import prepare_for_torch
 from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.probes import FOLDER, probe_folder
 from remixbench.leaderboard.evaluate_run import read_fold_reference

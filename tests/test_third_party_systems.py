@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from fake_dataset import fake_dataset
+from own_systems import LINEAR_SYSTEM
 from safetensors.torch import load_file
 from test_training import stop_after
 from torch import nn
@@ -23,23 +24,9 @@ from remixbench.training.probes import predict_probes
 MEL128 = Path(__file__).resolve().parents[1] / "docs" / "examples" / "mel128.py"
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-FILE = '''
-import torch
-from torch import nn
-from remixbench.systems import Output
-
-
-class Mine(nn.Module):
-    """A linear layer on every frame."""
-
-    def __init__(self, n_mels, classes):
-        super().__init__()
-        self.layer = nn.Linear(n_mels, classes)
-
-    def forward(self, x):
-        frames = torch.sigmoid(self.layer(x))
-        return Output(frames.mean(dim=1), frames)
-
+FILE = (
+    LINEAR_SYSTEM
+    + '''
 
 class TooHigh(Mine):
     def forward(self, x):
@@ -75,6 +62,7 @@ class NoLoss(Mine):
     def training_step(self, x, y):
         return {"loss": 0.0}
 '''
+)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from fake_dataset import fake_dataset
+from own_systems import LINEAR_SYSTEM
 from torch import nn
 
 from remixbench.systems import build_system
@@ -41,27 +42,18 @@ def test_on_gpus_torchs_own_batch_norm_takes_the_place_with_the_same_weights() -
     assert {name: weight.data_ptr() for name, weight in shared.state_dict(keep_vars=True).items()} == before
 
 
-OWN_STEP = """
-import torch
-from torch import nn
-from remixbench.systems import Output
+OWN_STEP = (
+    LINEAR_SYSTEM
+    + """
 
-
-class OwnStep(nn.Module):
-    def __init__(self, n_mels, classes):
-        super().__init__()
-        self.layer = nn.Linear(n_mels, classes)
-
-    def forward(self, x):
-        frames = torch.sigmoid(self.layer(x))
-        return Output(frames.mean(dim=1), frames)
-
+class OwnStep(Mine):
     def training_step(self, x, y):
         return nn.functional.mse_loss(self(x).clip_scores, y)
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=0.5)
 """
+)
 
 
 @pytest.mark.parametrize("system", ["2ap-aux", "own.py:OwnStep"])

@@ -20,6 +20,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 _NUMBER = re.compile(r"[-+]?(\d|\.\d)|[-+]?(inf|nan)", re.IGNORECASE)
 
 
+device_option = click.option(
+    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps", help="Device."
+)
+
+
 class ManyOption(click.Option):
     """An option that takes one value or more after its name."""
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from remixbench.cli.console import Settings
+from remixbench.cli.console import Settings, prepare_for_torch
+from remixbench.cli.options import device_option
 
 
 @click.command()
@@ -18,7 +19,7 @@ from remixbench.cli.console import Settings
 @click.option(
     "--figure", is_flag=True, help="Write a picture of each file, NAME.png. [into --out, or the current folder]"
 )
-@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps", help="Device.")
+@device_option
 @click.pass_obj
 def command(
     settings: Settings,
@@ -39,8 +40,6 @@ def command(
 
     Example: remixbench predict runs/mini/2ap-aux/snr_20/fold_4/seed_0 street.wav --out detected --figure
     """
-    from remixbench.cli.machine import prepare_for_torch
-
     prepare_for_torch()
     from remixbench.training.predict import events_table, predict
 

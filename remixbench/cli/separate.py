@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from remixbench.cli.console import Settings
-from remixbench.cli.options import ManyCommand, many
+from remixbench.cli.console import Settings, prepare_for_torch
+from remixbench.cli.options import ManyCommand, device_option, many
 
 
 @click.command(cls=ManyCommand)
@@ -18,7 +18,7 @@ from remixbench.cli.options import ManyCommand, many
 )
 @many("--class", "classes", metavar="LABEL...", help="Classes to write, named after the files. [default: the detected]")
 @click.option("--background", is_flag=True, help="Write the rest of each recording, NAME/background.wav.")
-@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps", help="Device.")
+@device_option
 @click.pass_obj
 def command(
     settings: Settings,
@@ -37,8 +37,6 @@ def command(
 
     Example: remixbench separate runs/mini/gmp/snr_20/fold_4/seed_0 street.wav --out separated --background
     """
-    from remixbench.cli.machine import prepare_for_torch
-
     prepare_for_torch()
     from remixbench.training.separate import separate
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from remixbench.cli.console import Settings
-from remixbench.cli.options import ManyCommand, many, shard_option, snr_option
+from remixbench.cli.console import Settings, prepare_for_torch
+from remixbench.cli.options import ManyCommand, device_option, many, shard_option, snr_option
 from remixbench.errors import InputError
 
 
@@ -48,7 +48,7 @@ from remixbench.errors import InputError
     metavar="paper|validation|last",
     help="The epoch kept: best on the held-out fold, best on a validation part, or last.",
 )
-@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps", help="Device.")
+@device_option
 @click.option(
     "--precision", default="auto", show_default=True, metavar="32|bf16|auto", help="auto: bf16 where it is fast."
 )
@@ -66,8 +66,6 @@ def command(settings: Settings, /, option: tuple[str, ...], augment: tuple[str, 
 
     Example: remixbench train --system gap 2ap-aux --snr 0 20 --epochs 10
     """
-    from remixbench.cli.machine import prepare_for_torch
-
     prepare_for_torch()
     from remixbench.training.train import train
 

@@ -1,7 +1,9 @@
 """The submissions that were added to a workspace: adding one, its receipt of what was recomputed, removing a row.
 
-submissions/<dataset>/<digest>.json                the submission as it was read
-submissions/<dataset>/<digest>.recomputed.json     the receipt: digests of the predictions of recomputed records
+    submissions/<dataset>/<digest>.json                the submission as it was read
+    submissions/<dataset>/<digest>.recomputed.json     the receipt: digests of the predictions of recomputed records
+
+Rows of third parties that were scored here are removed as well.
 """
 
 from __future__ import annotations

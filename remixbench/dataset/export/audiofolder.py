@@ -26,3 +26,15 @@ def write_audiofolder(export: Export, clips: dict[float, list[ExportedClip]], pr
                     advance(1)
                 if lines:
                     write_text(folder / "metadata.jsonl", "\n".join([*lines, ""]))
+
+
+def audiofolder_header(name: str, clips: dict[float, list[ExportedClip]]) -> list[str]:
+    """Return the lines of the card's YAML header: the data set's name, and a config per SNR with its splits."""
+    lines = ["---", "license: other", f"pretty_name: {json.dumps(name)}", "task_categories:",
+             "- audio-classification", "configs:"]  # fmt: skip
+    for snr, mine in clips.items():
+        there = {clip.split for clip in mine}
+        lines += [f"- config_name: {snr_folder(snr)}", "  data_files:"]
+        for split in (split for split in SPLITS if split in there):
+            lines += [f"  - split: {split}", f"    path: {snr_folder(snr)}/{split}/**"]
+    return [*lines, "---"]

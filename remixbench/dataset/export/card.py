@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 
 from remixbench.dataset.dataset import Dataset, snr_folder
+from remixbench.dataset.export.audiofolder import audiofolder_header
 from remixbench.dataset.export.clips import SPLITS, Export, ExportedClip
 from remixbench.files import write_text
 
@@ -45,14 +45,7 @@ def write_card(export: Export, format: str, clips: dict[float, list[ExportedClip
     dataset = export.dataset
     lines = []
     if format == "audiofolder":
-        lines += ["---", "license: other", f"pretty_name: {json.dumps(dataset.name)}", "task_categories:",
-                  "- audio-classification", "configs:"]  # fmt: skip
-        for snr, mine in clips.items():
-            there = {clip.split for clip in mine}
-            lines += [f"- config_name: {snr_folder(snr)}", "  data_files:"]
-            for split in (split for split in SPLITS if split in there):
-                lines += [f"  - split: {split}", f"    path: {snr_folder(snr)}/{split}/**"]
-        lines += ["---", ""]
+        lines += [*audiofolder_header(dataset.name, clips), ""]
     counts = Counter(clip.split for clip in next(iter(clips.values())))
     recipe = dataset.recipe
     config = snr_folder(next(iter(clips)))
