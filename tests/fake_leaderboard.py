@@ -9,7 +9,7 @@ import soundfile
 from fake_dataset import CLASSES, fake_dataset
 
 from remixbench.dataset.dataset import Dataset, snr_folder
-from remixbench.files import write_sealed, write_text
+from remixbench.files import file_sha256, write_sealed, write_text
 from remixbench.leaderboard.score import score
 from remixbench.training.storage import write_predictions
 
@@ -89,6 +89,7 @@ def write_run(workspace: Path, dataset: Dataset, name: str, snr: float, fraction
             "seed": 0, "epochs": 3, "batch_size": 8, "learning_rate": 0.003, "width": 0.25, "select": "validation",
             "precision": "32", "parameters": 1000 * len(name), "macs": 10**6 * len(name), "seconds": 4.5,
             "flags": flags, "epoch": 2,
+            "results": {"history.csv": file_sha256(folder / "history.csv")},
         },
     )  # fmt: skip
     return folder

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -290,6 +291,14 @@ def test_a_broken_history_names_the_file(tmp_path: Path) -> None:
     file.write_text("epoch,loss,validation_micro_ap,test_micro_ap\n1,much,,\n")
     with pytest.raises(InputError, match=r"history\.csv: not a history"):
         read_history(file)
+
+
+def test_an_edited_history_is_refused(workspace: Path, dataset: Dataset, tmp_path: Path) -> None:
+    shutil.copytree(workspace, tmp_path, dirs_exist_ok=True)
+    file = next((tmp_path / "runs").rglob("history.csv"))
+    file.write_text(file.read_text().replace("0.4", "0.9"))
+    with pytest.raises(InputError, match=r"history\.csv: was edited since it was written; restore it"):
+        report(workspace=tmp_path, dataset=dataset)
 
 
 def test_broken_frame_scores_name_the_file(dataset: Dataset, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from sklearn.metrics import average_precision_score
 from torch._dynamo.exc import TorchDynamoException
 
 from remixbench.errors import InputError, RemixbenchError
-from remixbench.files import write_sealed
+from remixbench.files import file_sha256, write_sealed
 from remixbench.training.run import create_run
 from remixbench.training.train import train
 from remixbench.training.trainer import batches
@@ -88,6 +88,7 @@ def test_a_run_has_all_its_files(made: Path) -> None:
     }  # fmt: skip
     info = run_json(folder)
     assert info["status"] == "done"
+    assert info["results"] == {name: file_sha256(folder / name) for name in names - {"run.json"}}
     assert info["classes"] == list(CLASSES)
     assert info["flags"] == [{"code": "setting", "text": "epochs 2, default 3"}]
     assert info["clips"] == {"train": 32, "validation": 4, "test": 12}

@@ -35,6 +35,7 @@ from remixbench.training.inference import has_maps, score_frames
 from remixbench.training.storage import (
     CHECKPOINT,
     FORMAT,
+    HISTORY,
     MAPS,
     MODEL,
     PREDICTIONS,
@@ -288,7 +289,7 @@ def _finish(
             "macs": cost.macs,
             "results": {
                 Path(name).as_posix(): file_sha256(folder / name)
-                for name in (*RESULTS, MAPS)
+                for name in (HISTORY, *RESULTS, MAPS)
                 if (folder / name).is_file()
             },
             "standardisation_digest": sha256(standardisation.mean.tobytes() + standardisation.std.tobytes()),

@@ -35,6 +35,7 @@ FORMAT: Literal[3] = 3
 RUN_FILE = "run.json"
 CHECKPOINT = "checkpoint.pt"
 MODEL = "model.safetensors"
+HISTORY = "history.csv"
 PREDICTIONS = Path("predictions")
 TAGS, FRAMES, MAPS = PREDICTIONS / "tags.csv", PREDICTIONS / "frames.npz", PREDICTIONS / "maps.npz"
 RESULTS = (MODEL, TAGS, FRAMES)
@@ -80,7 +81,7 @@ class RunInfo(BaseModel):
     """`run.json`: settings and provenance of a run, and what came of it once its status is `done`.
 
     The settings are those of `TrainConfig`. `frames`, `n_mels` and `frame_seconds` are of the log-mel that the
-    system takes. `results` are the digests of weights and predictions by their path. `epoch` is the one whose
+    system takes. `results` are the digests of history, weights and predictions by their path. `epoch` is the one whose
     weights were kept, `seconds` the time that training and predictions took.
     """
 
@@ -191,7 +192,7 @@ def write_history(folder: Path, history: Sequence[Epoch]) -> None:
     writer.writerow(HISTORY_COLUMNS)
     for epoch in history:
         writer.writerow(["" if value is None else _shortest(value) for value in asdict(epoch).values()])
-    write_text(folder / "history.csv", text.getvalue())
+    write_text(folder / HISTORY, text.getvalue())
 
 
 def write_predictions(

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from remixbench.errors import InputError
-from remixbench.files import read_json
+from remixbench.files import read_bytes, read_json, sha256
 from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.tables import read_table
 
+HISTORY = "history.csv"
 NUMBERS = ("loss", "validation_micro_ap", "test_micro_ap")
 
 
@@ -49,7 +50,7 @@ def learning_curves(leaderboard: Leaderboard, workspace: Path) -> list[dict[str,
     Raises
     ------
     InputError
-        If a history is broken.
+        If a history is broken, or was edited since its run was finished.
     """
     return [
         {
@@ -58,21 +59,24 @@ def learning_curves(leaderboard: Leaderboard, workspace: Path) -> list[dict[str,
             "fold": run.fold,
             "seed": run.seed,
             "epoch": run.info.get("epoch"),
-            **read_history(run.folder / "history.csv"),
+            **read_history(run.folder / HISTORY, (run.info.get("results") or {}).get(HISTORY)),
         }
         for run in runs_of(leaderboard, workspace)
-        if (run.folder / "history.csv").is_file()
+        if (run.folder / HISTORY).is_file()
     ]
 
 
-def read_history(file: Path) -> dict[str, list[float | None]]:
+def read_history(file: Path, digest: str | None = None) -> dict[str, list[float | None]]:
     """Return epochs, losses and average precisions of a history, None where one was not computed.
 
     Raises
     ------
     InputError
-        If the file lacks a column or holds something else than numbers.
+        If the file does not have the SHA-256 `digest` (None where it is not known), lacks a column, or holds something
+        else than numbers.
     """
+    if digest is not None and sha256(read_bytes(file)) != digest:
+        raise InputError(f"{file}: was edited since it was written; restore it, or train again with --rerun")
     try:
         rows = [row for _, row in read_table(file).records()]
         history: dict[str, list[float | None]] = {"epochs": [int(row["epoch"]) for row in rows]}
