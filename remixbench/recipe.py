@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import reprlib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
 from pydantic import (
@@ -366,8 +367,8 @@ def parse_recipe(content: dict[str, Any], origin: str) -> Recipe:
         raise InputError(f"{origin}: {first_problem(error, Recipe)}") from None
 
 
-# how pydantic's locations name the branches of a union
-BRANCHES = ("int", "tuple", "literal", "constr", "list", "mapping")
+BRANCH = re.compile(r"(int|tuple|literal|constrained-\w+|list|mapping)(\[.*)?")
+"""How pydantic's locations name the branches of a union."""
 
 
 def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
@@ -375,7 +376,7 @@ def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
     problems = error.errors(include_url=False)
     # a key that is misspelt makes the right one missing: name the misspelt one
     first = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
-    key = ".".join(str(part) for part in first["loc"] if not str(part).startswith(BRANCHES))
+    key = ".".join(str(part) for part in first["loc"] if not BRANCH.fullmatch(str(part)))
     if first["type"] == "extra_forbidden":
         parents = [str(part) for part in first["loc"][:-1]]
         known = _keys_below(model, parents)
@@ -397,8 +398,15 @@ def _shortened(value: object) -> str:
 
 
 def _keys_below(model: type[BaseModel], parents: list[str]) -> list[str]:
+    """Return the keys of the model at a location; parents that are no fields are places in a list, or branches."""
     for parent in parents:
-        annotation = SnrRange if parent == "mapping" else model.model_fields[parent].annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            model = annotation
+        if parent in model.model_fields:
+            model = _model_in(model.model_fields[parent].annotation) or model
     return list(model.model_fields)
+
+
+def _model_in(annotation: object) -> type[BaseModel] | None:
+    """Return the model in an annotation such as `Model`, `list[Model]` or `Annotated[Model, ...] | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_in, get_args(annotation))), None)

@@ -156,7 +156,11 @@ def test_every_kind_of_figure_is_checked_against_the_predictions(theirs: Path, o
     def redraw(record: Any) -> None:
         record["bootstrap_samples"]["micro_ap"] = record["bootstrap_samples"]["macro_auc"]
 
+    def turn_into_text(record: Any) -> None:
+        record["intervals"]["micro_ap"] = ["low", 1.0]
+
     for change, message in (
+        (turn_into_text, r"intervals\.micro_ap\.0: found 'low'; input should be a valid number"),
         (raise_class, "ap of Bark"),
         (widen, "interval of micro_ap"),
         (redraw, "its bootstrap samples"),

@@ -20,6 +20,7 @@ from remixbench.dataset.dataset import snr_folder
 from remixbench.dataset.shifts import shift_folder
 from remixbench.errors import InputError, unknown
 from remixbench.files import read_json, write_json
+from remixbench.recipe import first_problem
 
 Probe = Literal["shift", "snr"]
 PROBES: tuple[Probe, ...] = get_args(Probe)
@@ -107,9 +108,7 @@ def read_probes(run: Path) -> ProbesInfo | None:
     try:
         info = ProbesInfo.model_validate(content)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(map(str, first["loc"]))
-        raise InputError(f"{file}: key '{key}': {first['msg'].lower()}; {REMEDY}") from None
+        raise InputError(f"{file}: {first_problem(error, ProbesInfo)}; {REMEDY}") from None
     for name in info.folders().values():
         if not (folder / name).is_dir():
             raise InputError(f"{folder / name}: missing, and {FILE} names it; {REMEDY}")

@@ -21,6 +21,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from remixbench.errors import InputError
 from remixbench.files import check_name, check_regular, content_digest, file_sha256, read_json, sha256, write_json
+from remixbench.recipe import first_problem
 from remixbench.scoring.metrics import METRICS
 
 METRICS_FILE = "metrics.json"
@@ -246,9 +247,7 @@ def parse_record(value: Mapping[str, Any], place: str) -> Record:
         digest = content_digest(value)
         record = Record.model_validate_json(json.dumps({k: v for k, v in value.items() if k != "digest"}))
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "record"
-        raise InputError(f"{place}: {key}: {first['msg']}; score it again") from None
+        raise InputError(f"{place}: {first_problem(error, Record)}; score it again") from None
     except ValueError:
         raise InputError(f"{place}: holds NaN or infinity; score it again") from None
     if value.get("digest") != digest:

@@ -29,6 +29,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from remixbench.dataset.dataset import snr_folder
 from remixbench.errors import InputError
 from remixbench.files import atomic_path, check_regular, is_sealed, read_json, write_sealed, write_text
+from remixbench.recipe import first_problem
 from remixbench.training.config import TrainConfig
 
 FORMAT: Literal[3] = 3
@@ -172,9 +173,7 @@ def read_run(folder: Path) -> RunInfo:
     try:
         run = RunInfo.model_validate(info)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(map(str, first["loc"]))
-        raise InputError(f"{file}: key '{key}': {first['msg'].lower()}; delete it and train again") from None
+        raise InputError(f"{file}: {first_problem(error, RunInfo)}; delete it and train again") from None
     if not intact:
         raise InputError(f"{file}: was edited since it was written; restore it, or train again with --rerun")
     return run
