@@ -29,7 +29,8 @@ class InputError(RemixbenchError):
 def nearest(name: str, names: Iterable[str]) -> str:
     """Return " (did you mean 'x'?)" for the name most like `name`, or "" where none is close."""
     folded = {each.casefold(): each for each in names}  # of two that differ in case alone, either is a fair guess
-    close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)
+    close.sort(key=lambda each: sorted(each) != sorted(name.casefold()))  # transposed letters come first: gpa, gap
     return f" (did you mean '{folded[close[0]]}'?)" if close else ""
 
 

@@ -53,7 +53,11 @@ def reporter(progress: Progress | bool) -> Progress:
 def counted(done: float, unit: str) -> str:
     """Return an amount in its unit: 12 clips, 1.2 GB."""
     if unit != "B":
-        return f"{done:.3g} {unit}" if isinstance(done, float) else f"{done} {unit}"
+        return (
+            f"{done:.3g} {unit}"
+            if isinstance(done, float)
+            else f"{done} {unit.removesuffix('s') if done == 1 else unit}"
+        )
     from rich.filesize import decimal
 
     return str(decimal(int(done)))
@@ -64,7 +68,10 @@ def of_total(done: int, total: int, unit: str) -> str:
     return f"{counted(done, unit) if unit == 'B' else done} of {counted(total, unit)}"
 
 
-PAST = {"Preparing": "Prepared", "Scoring": "Scored", "Predicting": "Predicted", "Checking": "Checked"}
+PAST = {
+    "Preparing": "Prepared", "Scoring": "Scored", "Predicting": "Predicted", "Checking": "Checked",
+    "Separating": "Separated", "Rendering": "Rendered", "Exporting": "Exported", "Drawing": "Drawn",
+}  # fmt: skip
 
 
 def finished(label: str, amount: str, seconds: float) -> str:

@@ -328,7 +328,7 @@ def test_a_misspelt_option_names_the_right_one(
     assert hint in failing(arguments, capsys)
 
 
-@pytest.mark.parametrize(("name", "meant"), [("2AP", "2ap"), ("2Ap-Aux", "2ap-aux"), ("GWRP", "gwrp")])
-def test_a_system_in_capitals(name: str, meant: str) -> None:
+@pytest.mark.parametrize(("name", "meant"), [("2AP", "2ap"), ("2Ap-Aux", "2ap-aux"), ("GWRP", "gwrp"), ("gpa", "gap")])
+def test_a_misspelt_system(name: str, meant: str) -> None:
     with pytest.raises(InputError, match=rf"unknown system '{name}' \(did you mean '{meant}'\?\)"):
         build_system(name, classes=2, frames=8, n_mels=16)

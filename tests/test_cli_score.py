@@ -118,7 +118,7 @@ def test_bad_input(tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixtu
     assert "no such run and no such file" in fails(capsys, tmp_path, "score", "nowhere.csv")
     assert "--name: goes with predictions" in fails(capsys, tmp_path, "score", "--name", "x")
     assert "(did you mean 'fake'?)" in fails(capsys, tmp_path, "score", "--dataset", "fakes")
-    assert "unknown row of the leaderboard 'gmp'" in fails(capsys, tmp_path, "score", "--compare", "gmp", "gap")
+    assert "unknown leaderboard row 'gmp'" in fails(capsys, tmp_path, "score", "--compare", "gmp", "gap")
     assert "both are the row 'gap'" in fails(capsys, tmp_path, "score", "--compare", "gap", "gap")
     assert "no such file" in fails(capsys, tmp_path, "score", "--add", tmp_path / "none.json")
     assert "not a submission" in fails(capsys, tmp_path, "score", "--add", dataset.path / "dataset.json")

@@ -129,7 +129,7 @@ def test_rows_are_removed_by_name(tmp_path: Path, dataset: Dataset, capsys: pyte
     assert remove("gap") == 2
     assert "was trained in this workspace; delete its folder runs/fake/gap" in capsys.readouterr().err
     assert remove("Lab X") == 2
-    assert "unknown row of the leaderboard 'Lab X'" in capsys.readouterr().err
+    assert "unknown leaderboard row 'Lab X'" in capsys.readouterr().err
 
 
 def test_the_last_row_is_removed_as_well(tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:

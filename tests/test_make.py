@@ -197,5 +197,7 @@ def test_the_data_set_made_last_is_found(corpus: Path, tiny_recipe: Recipe, tmp_
     assert find_dataset(tmp_path, "second").name == "second"
     with pytest.raises(InputError, match=r"no data set 'secnd' \(did you mean 'second'\?\)"):
         find_dataset(tmp_path, "secnd")
-    with pytest.raises(InputError, match=r"has no SNR of 5 dB, only 0; .* adds it with --snr 5"):
+    with pytest.raises(
+        InputError, match=r"has no SNR of 5 dB, only 0; repeat its `remixbench make` with --snr 5 to add it"
+    ):
         find_dataset(tmp_path).features(5)

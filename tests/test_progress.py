@@ -9,7 +9,7 @@ from fake_dataset import fake_dataset
 from fake_runs import Said, fake_run
 
 from remixbench import score
-from remixbench.progress import SILENT, Bars, Lines, of_total, reporter
+from remixbench.progress import SILENT, Bars, Lines, counted, finished, of_total, reporter
 
 
 def test_true_is_lines_where_standard_error_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,6 +27,11 @@ def test_lines_go_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("Scored 2 runs (")
+
+
+def test_one_of_a_unit_is_singular() -> None:
+    assert finished("Predicting", counted(1, "files"), 0.25) == "Predicted 1 file (0.2 s)"
+    assert finished("Mixing at 3 SNRs", counted(12, "clips"), 9.84) == "Mixing at 3 SNRs: 12 clips (9.8 s)"
 
 
 def test_a_function_reports_what_it_does_where_asked_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

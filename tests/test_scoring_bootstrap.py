@@ -127,7 +127,7 @@ def test_shared_recordings_give_wider_intervals():
 def test_intervals_hold_the_true_value_about_as_often_as_they_claim():
     """In small; benchmarks/intervals.py does it at full size."""
     found = SIMULATION["coverage"](SIMULATION["small_design"](), trials=60, samples=150)
-    in_use, before = found["in use"][0], found["version 1"][0]
+    in_use, before = found["in-use"][0], found["version-1"][0]
     assert (in_use >= 0.87).all()
     assert (before < in_use - 0.05).all()  # clips resampled as if they were independent
 

@@ -21,7 +21,7 @@ COMMANDS = {
     "plan": "Write a manifest from the sources' own tables.",
     "make": "Make a data set: audio, labels, features.",
     "verify": "Check every file of a data set against its manifest.",
-    "export": "Write a data set in the form that other tools read.",
+    "export": "Write a data set in a format that other tools read.",
     "train": "Train systems on a data set.",
     "predict": "Predict the tags and events of audio files with a trained system.",
     "separate": "Separate the classes in audio files with a trained system.",
@@ -37,7 +37,7 @@ class Commands(click.Group):
     """The group of all commands, each in the module of `remixbench.cli` that has its name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the commands in the order in which one uses them."""
+        """Return the commands in the order of their use."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -72,16 +72,16 @@ class Commands(click.Group):
     envvar="REMIXBENCH_WORKSPACE",
     show_envvar=True,
     metavar="DIR",
-    help="Where sources, data sets, runs and leaderboards lie. [default: .]",
+    help="Folder of sources, data sets, runs and leaderboards. [default: .]",
 )
-@click.option("-v", "--verbose", is_flag=True, help="Print more; show tracebacks.")
+@click.option("-v", "--verbose", is_flag=True, help="Print more, and tracebacks of errors.")
 @click.option("-q", "--quiet", is_flag=True, help="Only results and errors.")
 @click.version_option(__version__, prog_name="remixbench")
 @click.pass_context
 def group(ctx: click.Context, workspace: Path, verbose: bool, quiet: bool) -> None:
     """Weakly supervised sound event detection in noise, from little data: the benchmark.
 
-    Without options the three commands make, train and score, one after another, do all of it.
+    Without options, make, train and score, run in this order, do the whole benchmark.
 
     Example: remixbench make --snr 0 10 20 && remixbench train && remixbench score
     """
@@ -119,7 +119,7 @@ def run(args: list[str]) -> int:
         return _fail(_no_such_option(error), 2)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "remixbench"
-        return _fail(f"{one_line(error.format_message())} (see `{command} --help`)", 2)
+        return _fail(f"{one_line(error.format_message()).rstrip('.')} (see `{command} --help`)", 2)
     except click.ClickException as error:
         return _fail(error.format_message(), error.exit_code)
     except RemixbenchError as error:
@@ -130,18 +130,18 @@ def run(args: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         return _fail("interrupted; rerun to resume", 130)
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output went away: nobody is left to tell
+        sys.stderr.close()  # the reader of our output went away: nothing is left to report to
         return 1
     except OSError as error:
         _traceback_if_verbose(args)
         where = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{where}{error.strerror or error}; nothing already made is harmed, run the command again", 1)
+        return _fail(f"{where}{error.strerror or error}; finished files are intact; rerun the command", 1)
     except UnicodeEncodeError as error:
         _traceback_if_verbose(args)
         return _fail(f"{error.object[:200]!a}: a name that is not UTF-8, which no file of ours can hold; rename it", 2)
     except MemoryError as error:
         _traceback_if_verbose(args)
-        return _fail(f"not enough memory ({error or 'no size is known'}); nothing already made is harmed", 1)
+        return _fail(f"not enough memory ({error or 'no size is known'}); finished files are intact", 1)
     except Exception as error:
         _traceback_if_verbose(args)
         what = f"{type(error).__name__}: {error}"

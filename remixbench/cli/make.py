@@ -14,9 +14,16 @@ from remixbench.cli.options import ManyCommand, many, shard_option, snr_option
 @click.command(cls=ManyCommand)
 @snr_option("Signal-to-noise ratios. [default: the recipe's]")
 @click.option("--recipe", metavar="NAME|FILE", help="Built-in recipe or YAML file. [default: remix2019, else mini]")
-@click.option("--manifest", type=click.Path(path_type=Path), metavar="DIR", help="Use this manifest.")
+@click.option(
+    "--manifest", type=click.Path(path_type=Path), metavar="DIR", help="Use this manifest instead of the recipe's."
+)
 @click.option("--replan", is_flag=True, help="Draw the manifest anew from the sources' tables.")
-@click.option("--sources", type=click.Path(path_type=Path), metavar="DIR", help="Where the sources lie.")
+@click.option(
+    "--sources",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder of the sources. [default: WORKSPACE/sources]",
+)
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the data set.")
 @many("--fold", type=click.IntRange(1), metavar="N...", help="Only these folds.")
 @click.option("--clips-per-fold", type=click.IntRange(1), metavar="N", help="Only the first N clips of each fold.")
@@ -26,7 +33,7 @@ from remixbench.cli.options import ManyCommand, many, shard_option, snr_option
 @click.option("--scheduler", metavar="ADDRESS", help="Address of the Dask scheduler, such as tcp://node1:8786.")
 @shard_option
 @click.option("--audio-format", type=click.Choice(["wav", "flac"]), default="wav", show_default=True,
-              help="Both hold the same samples.")  # fmt: skip
+              help="Audio format; both hold the same samples.")  # fmt: skip
 @click.option("--stems", is_flag=False, flag_value="sum", type=click.Choice(["sum", "events"]), metavar="[events]",
               help="Also write stems: two channels (events, scene), or with `events` one per event.")  # fmt: skip
 @click.option("--no-features", is_flag=True, help="Do not write log-mel features.")

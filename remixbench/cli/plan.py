@@ -12,7 +12,12 @@ from remixbench.cli.console import Settings
 @click.command()
 @click.option("--recipe", required=True, metavar="NAME|FILE", help="Built-in recipe or YAML file.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder of the manifest.")
-@click.option("--sources", type=click.Path(path_type=Path), metavar="DIR", help="Where the sources' tables lie.")
+@click.option(
+    "--sources",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder of the sources' tables. [default: WORKSPACE/sources]",
+)
 @click.option("--report", is_flag=True, help="Print and write (report.json) what the folds share, and the balance.")
 @click.pass_obj
 def command(settings: Settings, recipe: str, out: Path, sources: Path | None, report: bool) -> None:

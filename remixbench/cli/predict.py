@@ -14,7 +14,9 @@ from remixbench.cli.options import device_option
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("audio", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="AUDIO...")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Write tags.csv and events.tsv there.")
-@click.option("--threshold", type=float, metavar="T", help="Of all classes. [default: the run's own, per class]")
+@click.option(
+    "--threshold", type=float, metavar="T", help="Threshold for all classes. [default: the run's own, per class]"
+)
 @click.option("--frames", is_flag=True, help="Write frame scores to --out, frames/NAME.tsv.")
 @click.option(
     "--figure", is_flag=True, help="Write a picture of each file, NAME.png. [into --out, or the current folder]"

@@ -13,5 +13,7 @@ def command() -> None:
     """
     from remixbench.recipe import load_recipe, recipes
 
-    for name in recipes():
-        click.echo(f"{name:<16} {load_recipe(name).description}")
+    names = recipes()
+    wide = max(map(len, names))
+    for name in names:
+        click.echo(f"{name:{wide}}  {load_recipe(name).description}")

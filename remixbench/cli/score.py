@@ -16,10 +16,10 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 
 @click.command(cls=ManyCommand)
 @click.argument("targets", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN|PREDICTIONS]...")
-@click.option("--dataset", metavar="NAME|DIR", help="Which data set. [default: that of the runs, or the one made last]")
+@click.option("--dataset", metavar="NAME|DIR", help="Data set. [default: that of the runs, or the one made last]")
 @click.option("--name", metavar="NAME", help="Name on the leaderboard.")
 @click.option(
-    "--snr", type=decibel, metavar="DB", help="SNR of the predictions; without predictions, the only SNR to show."
+    "--snr", type=decibel, metavar="DB", help="SNR of the predictions; without predictions: show only this SNR."
 )
 @click.option("--fold", type=click.IntRange(1), metavar="N", help="Fold of the predictions.")
 @click.option("--bootstrap", type=click.IntRange(0, 1_000_000), metavar="N",
@@ -35,10 +35,10 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--add", type=FILE, metavar="FILE",
               help="Check a submission and add it; its metrics are recomputed from the predictions given.")  # fmt: skip
 @click.option("--remove", metavar="NAME", help="Remove a row of a third party, or of a submission.")
-@click.option("--details", is_flag=True, help="Print every table: detection, classes, studies, cost.")
+@click.option("--details", is_flag=True, help="Print every table: detection, classes, probes, ablations, cost.")
 @click.option("--jobs", type=int, default=-1, metavar="N", help="Runs scored in parallel. [default: one per core]")
 @click.option("--format", "style", type=click.Choice(["table", "md", "csv", "json", "latex"]), default="table",
-              show_default=True, help="How to print the leaderboard.")  # fmt: skip
+              show_default=True, help="Format of what is printed.")  # fmt: skip
 @click.pass_obj
 def command(
     settings: Settings,

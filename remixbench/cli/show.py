@@ -12,7 +12,7 @@ from remixbench.cli.options import decibel
 
 @click.command()
 @click.argument("clip")
-@click.option("--dataset", metavar="NAME|DIR", help="Which data set. [default: the run's, or the one made last]")
+@click.option("--dataset", metavar="NAME|DIR", help="Data set. [default: the run's, or the one made last]")
 @click.option("--snr", type=decibel, metavar="DB", help="SNR. [default: the run's, or the highest made]")
 @click.option("--run", metavar="RUN", help="Folder of a run: also draw what its network attended to.")
 @click.option("--separated", is_flag=True, help="With --run: draw each class that it separates instead.")

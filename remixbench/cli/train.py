@@ -12,7 +12,7 @@ from remixbench.errors import InputError
 
 
 @click.command(cls=ManyCommand)
-@click.option("--dataset", metavar="NAME|DIR", help="Which data set. [default: the one made last]")
+@click.option("--dataset", metavar="NAME|DIR", help="Data set. [default: the one made last]")
 @many("--system", metavar="NAME...", help="Systems; `remixbench systems` lists them. [default: the paper's five]")
 @snr_option("Signal-to-noise ratios. [default: all that were made]")
 @many("--fold", type=int, metavar="N...", help="Folds to test on. [default: 4, as released]")
@@ -34,12 +34,12 @@ from remixbench.errors import InputError
 )
 @click.option("--ema", type=float, metavar="X", help="Decay of the moving average of the weights; 0 for none.")
 @click.option("--early-stopping", type=int, metavar="N", help="Stop after N epochs without a better score; 0: never.")
-@click.option("--gradient-clip", type=float, metavar="X", help="Largest norm of the gradient; 0 for any.")
+@click.option("--gradient-clip", type=float, metavar="X", help="Clip the gradient to this norm; 0 for no clipping.")
 @click.option(
-    "--width", type=float, metavar="X", help="Factor on the channels. [default: the system's or the recipe's]"
+    "--width", type=float, metavar="X", help="Factor on the number of channels. [default: the system's or the recipe's]"
 )
-@many("--alpha", type=float, metavar="A...", help="Weights of the reconstruction. [default: the system's]")
-@many("--fraction", type=float, metavar="F...", help="Parts of the training clips to learn from. [default: 1]")
+@many("--alpha", type=float, metavar="A...", help="Weights of the reconstruction loss. [default: the system's]")
+@many("--fraction", type=float, metavar="F...", help="Fractions of the training clips to train on. [default: 1]")
 @many("--option", metavar="NAME=VALUE...", help="Options of the systems, such as attention=paper.")
 @click.option(
     "--select",
@@ -50,19 +50,27 @@ from remixbench.errors import InputError
 )
 @device_option
 @click.option(
-    "--precision", default="auto", show_default=True, metavar="32|bf16|auto", help="auto: bf16 where it is fast."
+    "--precision",
+    default="auto",
+    show_default=True,
+    metavar="32|bf16|auto",
+    help="Precision of the training; auto: bf16 where it is fast.",
 )
-@click.option("--fresh", is_flag=True, help="Mix the training clips anew in every epoch; a flagged row.")
+@click.option(
+    "--fresh", is_flag=True, help="Mix the training clips anew in every epoch (dynamic mixing); the row is flagged."
+)
 @click.option("--sources", metavar="DIR", help="For --fresh: folder of the recordings. [default: WORKSPACE/sources]")
 @shard_option
-@click.option("--rerun", is_flag=True, help="Train again what is done, from the start.")
+@click.option("--rerun", is_flag=True, help="Train finished runs again, from scratch.")
 @click.option("--tensorboard", is_flag=True, help="Also write logs for TensorBoard.")
-@click.option("--compile", "compiled", is_flag=True, help="Compile the network with torch.compile; may pay on a GPU.")
+@click.option(
+    "--compile", "compiled", is_flag=True, help="Compile the network with torch.compile; may be faster on a GPU."
+)
 @click.pass_obj
 def command(settings: Settings, /, option: tuple[str, ...], augment: tuple[str, ...], **values: Any) -> None:
     """Train systems on a data set: every combination of the values given is a run.
 
-    Interrupted runs resume, done ones are skipped, and other settings make other runs.
+    Interrupted runs resume, finished runs are skipped, and other settings make a new run.
 
     Example: remixbench train --system gap 2ap-aux --snr 0 20 --epochs 10
     """

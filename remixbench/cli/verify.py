@@ -12,7 +12,12 @@ from remixbench.cli.console import Settings
 @click.command()
 @click.argument("dataset", required=False)
 @click.option("--deep", type=click.IntRange(0), default=0, metavar="N", help="Also render N clips again and compare.")
-@click.option("--sources", type=click.Path(path_type=Path), metavar="DIR", help="For --deep: where the sources lie.")
+@click.option(
+    "--sources",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="For --deep: folder of the sources. [default: WORKSPACE/sources]",
+)
 @click.pass_obj
 def command(settings: Settings, dataset: str | None, deep: int, sources: Path | None) -> int:
     """Check every file of a data set (the one made last, or by name or folder) against manifest and digests.

@@ -209,8 +209,8 @@ class Dataset:
         if float(snr) not in self.snrs:
             there = ", ".join(f"{made:g}" for made in self.snrs)
             raise InputError(
-                f"{self.path}: has no SNR of {snr:g} dB, only {there}; the `remixbench make` that made it adds"
-                f" it with --snr {snr:g}"
+                f"{self.path}: has no SNR of {snr:g} dB, only {there}; repeat its `remixbench make` with --snr"
+                f" {snr:g} to add it"
             )
 
     def audio_path(self, clip: Clip | str, snr: float) -> Path:

@@ -67,7 +67,7 @@ def verify(
     digests = {snr: _digests(there, "digests.csv", snr) for snr in there.snrs}
     stems = {snr: _digests(there, "stems_digests.csv", snr) for snr in there.info.stems}
     tasks = [(snr, clip) for snr in there.snrs for clip in there.clips]
-    with progress.bar("files", len(tasks), "clips") as advance:
+    with progress.bar("Checking", len(tasks), "clips") as advance:
         check = joblib.delayed(_audio)
         found = joblib.Parallel(n_jobs=jobs, backend="threading", return_as="generator")(
             check(there, clip, snr, digests[snr].get(clip.id), stems.get(snr, {}).get(clip.id)) for snr, clip in tasks
@@ -178,7 +178,7 @@ def _rendered_again(
     scenes, events = load_catalogues(there.recipe, sources)
     excerpts = FreshExcerpts(there.recipe, events.reader)
     rows = np.unique(np.linspace(0, len(there.clips) - 1, min(count, len(there.clips))).astype(int))
-    with progress.bar("rendering again", len(rows), "clips") as advance:
+    with progress.bar("Rendering", len(rows), "clips") as advance:
         for row in rows:
             scene, _ = read_scene(there.recipe, scenes.reader, there.clips[row])
             yield from _one_again(there, int(row), scene, excerpts, digests)

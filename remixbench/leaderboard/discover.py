@@ -163,7 +163,7 @@ def predictions_task(
 
     for path in paths:
         if not path.exists():
-            raise InputError(f"{path}: no such run and no such file of predictions")
+            raise InputError(f"{path}: no such run or file of predictions")
     for option, value, example in (("--name", name, "'My system'"), ("--snr", snr, "0"), ("--fold", fold, "4")):
         if value is None:
             raise InputError(f"{paths[0]}: predictions need {option} (such as {option} {example}) to be scored")

@@ -267,7 +267,7 @@ class Leaderboard:
             if chosen:
                 names = ", ".join(f"'{row.name}'" for row in chosen)
                 raise InputError(f"'{name}' could be any of the rows {names}; name one in full")
-        raise unknown("row of the leaderboard", name, [row.name for row in self.rows])
+        raise unknown("leaderboard row", name, [row.name for row in self.rows])
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return every value as a tidy table, ours first, then the published ones.

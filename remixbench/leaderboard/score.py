@@ -46,7 +46,7 @@ from remixbench.leaderboard.submission_checks import pieces
 from remixbench.leaderboard.submission_store import add as add_submission
 from remixbench.leaderboard.submission_store import remove as remove_row
 from remixbench.parallel import Workers, check_jobs
-from remixbench.progress import Progress, reporter
+from remixbench.progress import SILENT, Progress, reporter
 from remixbench.scoring.separation import Separation
 
 RESAMPLES = 1000
@@ -316,8 +316,7 @@ def _evaluate(
     add_ideal_rows(workspace, references, separated, resamples, workers, progress)
     if not tasks:
         return []
-    with progress.bar("Scoring", len(tasks), "runs") as advance:
-        advance(len(records))
+    with (progress if due else SILENT).bar("Scoring", len(due), "runs") as advance:
         for place, record in zip(due, workers.run(evaluate, due.values(), len(due)), strict=True):
             records[place] = record
             advance(1)

@@ -105,20 +105,20 @@ class SystemSpec:
 _TWO_STEP = {
     "attention": Option(
         "released",
-        "sigmoid on the classification as the released code, or inside the attention as the paper",
+        "sigmoid after the classification, as in the released code, or inside the attention, as in the paper",
         ("released", "paper"),
     ),
     "frame_scores": Option(
         "oriented",
-        "frame scores and maps turned so that high means present and gated by the clip score, or as they are",
+        "frame scores and maps oriented (high means present) and gated by the clip score, or raw",
         ("oriented", "raw"),
     ),
 }
 _DECODER = {
     "decoder_input": Option(
-        "features", "what the decoder reads: the encoder's features or the class maps", ("features", "maps")
+        "features", "input of the decoder: the encoder's features or the class maps", ("features", "maps")
     ),
-    "decoder_output": Option("relu", "whether the decoder's last ReLU stays", ("relu", "linear")),
+    "decoder_output": Option("relu", "activation of the decoder's last layer", ("relu", "linear")),
 }
 _DECAY = {"decay": Option(0.9998, "weight of a rank relative to the one before it", low=0.0, high=1.0)}
 _MODELS = "remixbench.systems.models"
@@ -181,7 +181,7 @@ _BUNDLED = {
         ),
         SystemSpec(
             "crnn",
-            "convolutional recurrent network with pooled frame scores, for a small part of the operations",
+            "convolutional recurrent network with pooled frame scores, at a small part of the operations",
             "remixbench.systems.crnn:Crnn",
             options=_POOLING,
             training_defaults=_CRNN_TRAINING,

@@ -76,7 +76,7 @@ def predict(
     names = file_names(paths)
     pictures = _pictures(paths, out) if figure else [None] * len(paths)
     predictions = {}
-    with progress.bar("predict", len(paths), "files") as advance:
+    with progress.bar("Predicting", len(paths), "files") as advance:
         for name, path, picture in zip(names, paths, pictures, strict=True):
             recording = system.extract_features(*read_audio(path), origin=str(path))
             predictions[name] = system.predict_features(recording, threshold)

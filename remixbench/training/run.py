@@ -346,8 +346,8 @@ def describe(info: RunInfo) -> str:
     if info.select == "last":
         return f"epoch {info.epoch}, the last"
     if info.validation_micro_ap is not None:
-        return f"validation micro AP {info.validation_micro_ap:.4f} in epoch {info.epoch}"
-    return f"micro AP {info.test_micro_ap or 0:.4f} in epoch {info.epoch}, chosen on the test fold"
+        return f"validation micro-AP {info.validation_micro_ap:.4f} in epoch {info.epoch}"
+    return f"micro-AP {info.test_micro_ap or 0:.4f} in epoch {info.epoch}, chosen on the test fold"
 
 
 def _names(dataset: Dataset, rows: Rows) -> list[str]:

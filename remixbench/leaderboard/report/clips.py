@@ -76,7 +76,7 @@ def explore(
     inside = np.flatnonzero(dataset.folds == fold)
     chosen = inside[np.linspace(0, len(inside) - 1, min(count, len(inside))).round().astype(int)]
     shown = []
-    with progress.bar("report", len(chosen), "clips") as advance:
+    with progress.bar("Drawing", len(chosen), "clips") as advance:
         for place, snr in enumerate(snrs):
             choice = Choice(snr, [int(row) for row in chosen[place :: len(snrs)]])
             runs = _first_of_each(tested.get((snr, fold), []))
