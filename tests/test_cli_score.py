@@ -115,7 +115,7 @@ def test_bad_input(tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixtu
     assert "has no SNR of 10 dB, only 0, 20" in score_tags(snr="10")
     assert "has no fold 5; it has 1, 2, 3, 4" in score_tags(fold="5")
     assert "expected values such as" in score_tags(snr="nan")
-    assert "no such run and no such file" in fails(capsys, tmp_path, "score", "nowhere.csv")
+    assert "no such run or file of predictions" in fails(capsys, tmp_path, "score", "nowhere.csv")
     assert "--name: goes with predictions" in fails(capsys, tmp_path, "score", "--name", "x")
     assert "(did you mean 'fake'?)" in fails(capsys, tmp_path, "score", "--dataset", "fakes")
     assert "unknown leaderboard row 'gmp'" in fails(capsys, tmp_path, "score", "--compare", "gmp", "gap")
