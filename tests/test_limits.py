@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import shutil
 import subprocess
 import sys
+from collections import namedtuple
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +23,7 @@ from fake_runs import fake_run, tags_text
 
 from remixbench.cli import run
 from remixbench.dataset.make import make
-from remixbench.errors import InputError
+from remixbench.errors import InputError, RemixbenchError
 from remixbench.leaderboard.score import score
 from remixbench.recipe import parse_recipe
 from remixbench.sources.audio import read_audio
@@ -40,6 +42,38 @@ def largest_file(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+Disk = namedtuple("Disk", "total used free")
+
+
+def test_make_refuses_what_the_disk_has_no_room_for(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """24 clips of 2 s at 8 kHz: mixtures and stems of 2 channels at 2 SNRs, log-mel, and the excerpts of events."""
+    recipe = parse_recipe(tiny.RECIPE, "tiny")
+    logmel = 2 * 24 * recipe.frames * 12 * 4
+    audio = 2 * 24 * (44 + 32_000 + 44 + 64_000)
+    out = tmp_path / "datasets" / "tiny"
+
+    def free(size: int) -> None:
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: Disk(10**12, 10**12 - size, size))
+
+    free(audio + logmel)  # the excerpts, which are kept while it is made, do not fit
+    with pytest.raises(
+        RemixbenchError, match=r"datasets/tiny: making it needs about 6\.2 MB of disk, 4\.9 MB are free; "
+    ):
+        make(recipe=recipe, sources=corpus, out=out, stems=True, jobs=1)
+    assert list(tmp_path.iterdir()) == []
+    excerpts = 8 * 4001 * len({file.name for file in (corpus / tiny.FSD_AUDIO).iterdir()})
+    free(audio + logmel + excerpts)
+    made = make(recipe=recipe, sources=corpus, out=out, stems=True, jobs=1)
+    assert made is not None
+    free(0)
+    make(recipe=recipe, sources=corpus, out=out, stems=True, jobs=1)  # all is there
+    made.stems_path("00003", 10).unlink()
+    with pytest.raises(RemixbenchError, match="making it needs about"):
+        make(recipe=recipe, sources=corpus, out=out, stems=True, jobs=1)
 
 
 def test_a_full_disk_is_named_when_a_checkpoint_is_written(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 
 from remixbench.dataset.features import FRAMES_AT_ONCE
-from remixbench.dataset.manifest import ExcerptKey
+from remixbench.dataset.manifest import Clip, ExcerptKey, Manifest
 from remixbench.dataset.mix import Signal, level_of, loudest_window, resample
 from remixbench.errors import InputError
 from remixbench.files import atomic_path, read_json, write_json
@@ -139,6 +139,18 @@ def prepare(recipe: Recipe, reader: Reader, file: str, fixed: float | None) -> t
     return Excerpt(
         file, len(samples) / rate, level, start / mix.sample_rate, len(excerpt), recording_digest(samples)
     ), excerpt
+
+
+def unprepared_excerpts(folder: Path, manifest: Manifest, clips: Iterable[Clip]) -> dict[int, list[ExcerptKey]]:
+    """Return the blocks of excerpts that clips of a manifest use and that are not in `folder` yet, by their number."""
+    wanted = manifest.excerpts
+    position = {key: k for k, key in enumerate(wanted)}
+    used = {position[event.file, event.start] // RECORDINGS_PER_BLOCK for clip in clips for event in clip.events}
+    return {
+        index: list(wanted[index * RECORDINGS_PER_BLOCK : (index + 1) * RECORDINGS_PER_BLOCK])
+        for index in sorted(used)
+        if not (folder / f"{index:05d}.json").exists()
+    }
 
 
 def make_block(

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from remixbench.dataset.checkpoint import CLIPS_PER_BLOCK, Checkpoint, block_count, waiting_lock
 from remixbench.dataset.dataset import Dataset, as_tuple, snr_folder
-from remixbench.dataset.excerpts import RECORDINGS_PER_BLOCK, check_memory, make_block
+from remixbench.dataset.disk_space import check_disk_space
+from remixbench.dataset.excerpts import check_memory, make_block, unprepared_excerpts
 from remixbench.dataset.finalize import finalize, publish, read_recordings
 from remixbench.dataset.info import AudioFormat, StemKind, check_dataset_name
 from remixbench.dataset.inputs import check_options, parse_snrs, resolve_inputs
@@ -70,7 +71,7 @@ def make(
     InputError
         For an argument or a file that is not usable as it is.
     RemixbenchError
-        If another process is making the data set.
+        If another process is making the data set, or the disk has no room for it.
     """
     progress = reporter(progress)
     check_options(backend, audio_format, jobs, clips_per_fold, shard, scheduler, stems)
@@ -90,7 +91,9 @@ def make(
     snrs = given or parse_snrs(inputs.recipe.mix.nominal_snrs)
     checkpoint = Checkpoint(target.folder / ".work")
     info = read_existing(spec)
-    if missing_blocks(spec, info, snrs) or checkpoint.folder.is_dir():
+    missing = missing_blocks(spec, info, snrs)
+    if missing or checkpoint.folder.is_dir():
+        check_disk_space(spec, checkpoint, missing, folder)
         busy = f"{folder}: another `make` is at work on it; wait for it, or choose another --out"
         with exclusive_lock(lock_file(folder, f"make-{shard[0]}-of-{shard[1]}"), busy):
             # no other shard may finish between the check and the start
@@ -195,29 +198,19 @@ def _prepare_excerpts(
     progress: Progress,
 ) -> None:
     """Decode and resample, once, every event recording that the blocks of clips use."""
-    manifest = spec.manifest
-    position = {key: k for k, key in enumerate(manifest.excerpts)}
-    used = {
-        position[event.file, event.start] // RECORDINGS_PER_BLOCK
-        for block in blocks
-        for row in _rows(manifest, block)
-        for event in manifest.clips[row].events
-    }
-    folder = checkpoint.folder / "excerpts"
-    todo = sorted(index for index in used if not (folder / f"{index:05d}.json").exists())
-    if not todo:
+    manifest, folder = spec.manifest, checkpoint.folder / "excerpts"
+    parts = unprepared_excerpts(
+        folder, manifest, (manifest.clips[r] for block in blocks for r in _rows(manifest, block))
+    )
+    if not parts:
         return
-    parts = {
-        index: list(manifest.excerpts[index * RECORDINGS_PER_BLOCK : (index + 1) * RECORDINGS_PER_BLOCK])
-        for index in todo
-    }
     tasks = (
         (spec.target.recipe, spec.events.reader, folder, index, part,
          {file: expected["event", file] for file, _ in part if ("event", file) in expected})
         for index, part in parts.items()
     )  # fmt: skip
     with progress.bar("Preparing", sum(map(len, parts.values())), "recordings") as advance:
-        for _, part in zip(workers.run(make_block, tasks, len(todo)), parts.values(), strict=True):
+        for _, part in zip(workers.run(make_block, tasks, len(parts)), parts.values(), strict=True):
             advance(len(part))
 
 
