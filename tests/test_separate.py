@@ -77,6 +77,24 @@ def test_files_have_the_rate_and_length_of_the_recording(
     assert sorted(file.name for file in (out / "street").iterdir()) == ["Bark.wav", "Bell.wav", "background.wav"]
 
 
+def test_the_folder_of_a_recording_holds_the_last_result_only(runs: dict[str, Path], tmp_path: Path) -> None:
+    path, out = tmp_path / "street.wav", tmp_path / "out"
+    soundfile.write(path, noise(1, 8000), 8000)
+    separate(runs["gwrp"], path, out=out, classes=["Bark", "Bell"], background=True, device="cpu")
+    separate(runs["gwrp"], path, out=out, classes=["Cough"], device="cpu")
+    assert [file.relative_to(out).as_posix() for file in sorted(out.rglob("*"))] == ["street", "street/Cough.wav"]
+
+
+def test_a_folder_with_other_files_is_not_replaced(runs: dict[str, Path], tmp_path: Path) -> None:
+    path, notes = tmp_path / "street.wav", tmp_path / "street" / "notes.txt"
+    soundfile.write(path, noise(1, 8000), 8000)
+    notes.parent.mkdir()
+    notes.write_text("mine")
+    with pytest.raises(InputError, match=r"notes\.txt: is not a class of the run, .*; choose another --out"):
+        separate(runs["gwrp"], path, out=tmp_path, classes=["Bark"], device="cpu")
+    assert [file.name for file in notes.parent.iterdir()] == ["notes.txt"]
+
+
 def test_the_command_prints_the_files(
     runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

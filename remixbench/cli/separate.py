@@ -33,7 +33,8 @@ def command(
     """Separate the detected classes in AUDIO files with the trained system of a RUN: files of any format, rate, length.
 
     The system's time-frequency maps are masks on the recording's spectrum; its phase stays. Waveforms have the
-    recording's own rate and length, in one channel. With --background, the waveforms sum to the recording.
+    recording's own rate and length, in one channel. With --background, the waveforms sum to the recording. The folder
+    of a recording holds its last result only: an earlier one is replaced.
 
     Example: remixbench separate runs/mini/gmp/snr_20/fold_4/seed_0 street.wav --out separated --background
     """
