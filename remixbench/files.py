@@ -16,7 +16,7 @@ from typing import Any
 from remixbench.errors import InputError, RemixbenchError
 
 MAX_BYTES = 1 << 30
-"""The largest file that `read_bytes` reads unless told otherwise."""
+"""The largest file that `read_bytes` reads by default."""
 _SEAL = "content_digest"
 
 

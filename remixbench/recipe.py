@@ -193,7 +193,7 @@ class Features(_Part):
 
 
 class Training(_Part):
-    """What `train` does unless told otherwise; the values are the released code's.
+    """Defaults of `train`; the values are the released code's.
 
     A setting that is None has the released code's value too, unless a system has its own (`TrainConfig`).
     """

@@ -1,7 +1,7 @@
 """What is used of each event recording, decoded and resampled once and kept on disk while a data set is made.
 
 Recordings are kept in blocks: `00007.npy` holds (recordings, samples) float64, a row the excerpt padded with
-zeros, and `00007.json` what is known of each. A block appears whole or not at all, so that any number of
+zeros, and `00007.json` the metadata of each. A block appears whole or not at all, so that any number of
 processes, also on several machines, may share the folder.
 """
 
@@ -177,7 +177,7 @@ class Excerpts(Protocol):
     """Gives excerpts, wherever they are kept."""
 
     def facts(self, wanted: ExcerptKey) -> Excerpt:
-        """Return what is known of an excerpt."""
+        """Return the metadata of an excerpt."""
 
     def samples(self, wanted: ExcerptKey, count: int) -> Signal:
         """Return the first `count` samples of an excerpt, or all if it has fewer."""
@@ -195,7 +195,7 @@ class FreshExcerpts:
         return FreshExcerpts, self._arguments
 
     def facts(self, wanted: ExcerptKey) -> Excerpt:
-        """Return what is known of an excerpt."""
+        """Return the metadata of an excerpt."""
         return self._prepare(wanted)[0]
 
     def samples(self, wanted: ExcerptKey, count: int) -> Signal:
@@ -212,7 +212,7 @@ class StoredExcerpts:
         self._facts: dict[int, list[Excerpt]] = {}
 
     def facts(self, wanted: ExcerptKey) -> Excerpt:
-        """Return what is known of an excerpt."""
+        """Return the metadata of an excerpt."""
         block, row = self._place[wanted]
         if block not in self._facts:
             known = read_json(self._folder / f"{block:05d}.json")["excerpts"]

@@ -52,7 +52,7 @@ class Estimate:
     best: bool = False
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what is known of it."""
+        """Return the values that are defined."""
         known = {"value": self.value, "low": self.low, "high": self.high, "std": self.std}
         return {key: value for key, value in known.items() if value is not None} | {"best": self.best}
 
@@ -83,7 +83,7 @@ class Probes:
         return min(self.shifted.items(), key=lambda each: each[1].value, default=None)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return both probes as plain values; of a probe that was not made there is nothing."""
+        """Return both probes as plain values, without one that was not made."""
         known: dict[str, Any] = {}
         if self.shifts is not None:
             known["shift"] = {
@@ -119,7 +119,7 @@ def _bare(estimate: Estimate) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Condition:
-    """A row's metrics at one SNR, the records that they are the mean of, and what the probes of these say."""
+    """A row's metrics at one SNR, the records that they are the mean of, and their probes."""
 
     snr: float
     metrics: dict[str, Estimate]
@@ -207,7 +207,7 @@ class Group:
 
 @dataclass(frozen=True, repr=False)
 class Leaderboard:
-    """All that is known of systems on one data set.
+    """The scores of all systems on one data set.
 
     Attributes
     ----------
@@ -398,7 +398,7 @@ def assemble(
 def group_records(
     records: Sequence[Record], submission: str = "", recomputed: frozenset[str] = frozenset()
 ) -> list[Group]:
-    """Gather records into rows: all that a record says of its system but SNR, fold and seed tells rows apart."""
+    """Gather records into rows: those whose systems differ in nothing but SNR, fold and seed are one row."""
     gathered: dict[str, list[Record]] = {}
     for record in records:
         system = record.system.model_dump(mode="json", exclude={"snr", "fold", "seed"})
@@ -442,7 +442,7 @@ def _rows(groups: Sequence[Group]) -> list[Row]:
 
 
 def _names(groups: Sequence[Group]) -> list[str]:
-    """Name the rows; where two have one name, say what of their settings or submissions differs."""
+    """Name the rows; where two have one name, add the settings or submissions in which they differ."""
     names = []
     for group in groups:
         system = group.records[0].system
@@ -496,7 +496,7 @@ def _estimate(name: str, records: Sequence[Record]) -> Estimate | None:
 
 
 def mean_cost(records: Sequence[Record]) -> Cost:
-    """Return the mean of what is reported of the records' costs, and every device that was used."""
+    """Return the mean of the records' reported costs, and every device that was used."""
     costs = [record.cost for record in records]
     parameters, macs, seconds = (
         float(np.mean(known)) if (known := [value for value in values if value is not None]) else None

@@ -29,7 +29,7 @@ ROUNDING = 1e-9
 """How far a metric may lie outside its range by the last bits of its sums."""
 WAVEFORM_SUFFIXES = (".wav", ".flac")
 NAMED = 10
-"""Up to so many files of predictions are named in a record; of more (one a clip) there is one digest together."""
+"""Up to so many files of predictions are named in a record; of more (one per clip) there is one digest together."""
 MIN_DEFINED = 0.5
 """The share of bootstrap samples in which a metric must be defined for it to get an interval."""
 

@@ -3,8 +3,8 @@
     {"format": "remixbench submission", "version": 2, "dataset": ..., "recipe": ..., "manifest_digest": ...,
      "records": [the metrics.json of every run], "digest": SHA-256 of all the rest as compact JSON with sorted keys}
 
-The digest finds what was changed by mistake or by hand. Whoever forges the digest as well is found where the
-predictions are available, since their metrics are then computed again.
+The digest reveals any change after writing. A forged digest is found where the predictions are available, since the
+metrics are then recomputed (see submission_checks.py).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Leaderboards from submission files alone, without the data sets that they are on: one per manifest.
 
-What cannot be checked without a data set is not believed, but shown: whether a record was recomputed is read from the
+What cannot be checked without a data set is shown as unchecked: whether a record was recomputed is read from the
 receipts that `remixbench score --add` leaves beside the submissions that it keeps.
 """
 
@@ -126,7 +126,7 @@ def _why_not(record: Record, audio: str, references: dict[int, str]) -> str:
 
 
 def _reasons(submission: Submission) -> tuple[str, ...]:
-    """Say why published results may not stand beside a submission; judged by its manifest, not by what it says."""
+    """Say why published results may not stand beside a submission; by its manifest, whatever the submission states."""
     recipe = load_published().recipe
     frozen = frozen_manifest(load_recipe(recipe))
     if frozen is not None and frozen.digest == submission.manifest_digest:

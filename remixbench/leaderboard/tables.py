@@ -283,7 +283,7 @@ class TableMaker:
         return (f"Published rows ({name}) are in the tables of {board.published.recipe}, the data set they are on.",)
 
     def interval_notes(self) -> list[str]:
-        """Say under the table how intervals and bold type came about."""
+        """Return the notes on intervals and bold type."""
         board = self.leaderboard
         made = [r.provenance for row in board.rows for each in row.conditions.values() for r in each.records]
         resamples = sorted({each.resamples for each in made if each.resamples})
@@ -425,7 +425,7 @@ def detection_notes(rows: Sequence[Row], snr: float) -> list[str]:
 
 
 def _parameters(settings: dict[str, Any]) -> Iterator[str]:
-    """Yield what records say of their thresholds, each in a few words."""
+    """Yield the settings of a record, in short."""
     main = settings.get("main_postprocessing")
     for name, how in _pairs(settings.get("postprocessings")):
         if given := _listed(how):

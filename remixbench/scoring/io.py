@@ -1,4 +1,4 @@
-"""Readers of references and of anyone's predictions: told apart by name and content, checked, put in order."""
+"""Readers of references and predictions: formats are recognised by name and content, checked, and put in order."""
 
 from __future__ import annotations
 

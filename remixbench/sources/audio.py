@@ -84,7 +84,7 @@ def _check_memory(path: Path, frames: int, channels: int) -> None:
 
 
 def _mono(channels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Average (samples, channels); by hand for two, since `np.mean` over a short axis costs more than decoding."""
+    """Average (samples, channels); written out for two, since `np.mean` over a short axis costs more than decoding."""
     if channels.shape[1] == 1:
         return channels[:, 0]
     if channels.shape[1] == 2:

@@ -237,7 +237,7 @@ def list_systems() -> list[str]:
 
 
 def spec(reference: str) -> SystemSpec:
-    """Return what is known of one system; a system of a package or a file is imported for it.
+    """Return the specification of one system; a system of a package or a file is imported for it.
 
     Raises
     ------

@@ -52,7 +52,7 @@ def modal(frequencies: Signal, decays: Signal, amplitudes: Signal, count: int, r
 
 
 def harmonics(pitch: Signal, weights: Signal, rate: int) -> Signal:
-    """Return Σ w_k·sin(kφ), where φ turns with `pitch` (Hz, one a sample).
+    """Return Σ w_k·sin(kφ), where φ turns with `pitch` (Hz, one per sample).
 
     Harmonics that could alias are left out.
     """
