@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from remixbench.files import content_digest
 from remixbench.leaderboard.evaluate_run import ideal_masks, read_fold_reference
 from remixbench.leaderboard.record import Record, read_record
 from remixbench.scoring.io_maps import read_maps
+from remixbench.scoring.types import event_table, make_reference
 from remixbench.training.inference import load_system
 from remixbench.training.storage import writing_maps
 
@@ -219,6 +221,23 @@ def test_maps_that_cannot_be_scored(trained: Path, tmp_path: Path, change: Any, 
     with pytest.raises(InputError, match=message) as error:
         read_maps(tmp_path / "maps.npz", read_fold_reference(dataset, 4).reference, size)
     assert "\n" not in str(error.value)
+
+
+def test_maps_of_floats_are_read_map_by_map(tmp_path: Path) -> None:
+    names, size = [f"{k:02d}.wav" for k in range(60)], (100, 64)
+    weak = np.ones((60, 1), bool)
+    reference = make_reference(names, ["Bark"], event_table([], [], [], []), np.full(60, 10.0), weak=weak)
+    steps = np.random.default_rng(0).integers(0, 256, (60, *size), dtype=np.uint8)
+    arrays = {"clip": np.array(names)[::-1], "label": np.array(["Bark"] * 60)}
+    np.savez_compressed(tmp_path / "maps.npz", **arrays, maps=steps[::-1] / 255)
+    np.savez_compressed(tmp_path / "fortran.npz", **arrays, maps=np.asfortranarray(steps[::-1] / 255))
+    tracemalloc.start()
+    _, _, read = read_maps(tmp_path / "maps.npz", reference, size)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(read, steps)
+    assert peak < steps.nbytes * 8 / 2  # the floats alone are eight times the steps that stay
+    np.testing.assert_array_equal(read_maps(tmp_path / "fortran.npz", reference, size)[2], steps)
 
 
 @given(at=st.floats(0, 1), byte=st.integers(0, 255), cut=st.booleans())

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import warnings
 import zipfile
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.npyio import NpzFile
 
 from remixbench.errors import InputError, nearest, unknown
 from remixbench.files import check_regular, read_bytes
@@ -224,6 +226,19 @@ def load_arrays(path: Path, keys: Sequence[str], max_bytes: int) -> dict[str, np
     InputError
         If the file is not an .npz, or an array is missing or too large.
     """
+    with opened_arrays(path, keys, max_bytes) as archive:
+        return {key: archive[key] for key in keys}
+
+
+@contextmanager
+def opened_arrays(path: Path, keys: Sequence[str], max_bytes: int) -> Iterator[NpzFile]:
+    """Open an .npz that holds the arrays `keys`, none of which has more than `max_bytes`; they are read on demand.
+
+    Raises
+    ------
+    InputError
+        If the file is not an .npz, or an array is missing, too large, or turns out to be broken while it is read.
+    """
     try:
         check_regular(path)
         with np.load(path, allow_pickle=False) as archive:
@@ -232,7 +247,7 @@ def load_arrays(path: Path, keys: Sequence[str], max_bytes: int) -> dict[str, np
                 found = ", ".join(archive.files) or "nothing"
                 raise InputError(f"{path}: no array '{missing[0]}' (found {found}); expected {', '.join(keys)}")
             _check_sizes(path, keys, min(max_bytes, MAX_ARRAY_BYTES))
-            return {key: archive[key] for key in keys}
+            yield archive
     except InputError:
         raise
     except Exception as error:  # a broken archive can raise almost anything: zlib, struct, tokenize, memory...
@@ -245,15 +260,20 @@ def _check_sizes(path: Path, keys: Sequence[str], max_bytes: int) -> None:
     with zipfile.ZipFile(path) as archive:
         for key in keys:
             with archive.open(f"{key}.npy") as member:
-                version = np.lib.format.read_magic(member)
-                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-                shape, _, dtype = read(member)
+                shape, _, dtype = read_array_header(member)
             size = math.prod(shape) * dtype.itemsize
             if size > max_bytes:
                 raise InputError(
                     f"{path}: '{key}' has shape {shape} and needs {size:,} bytes, expected at most"
                     f" {max_bytes:,} for this data set; give the clips of one fold alone, as float32 or uint8"
                 )
+
+
+def read_array_header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Return shape, whether in Fortran order, and type of an .npy, whose content is the rest of the stream."""
+    version = np.lib.format.read_magic(member)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return read(member)
 
 
 def _edges(path: Path, frame_seconds: npt.NDArray[Any], frames: int, duration: float) -> FloatArray:

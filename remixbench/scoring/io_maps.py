@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from remixbench.errors import InputError, unknown
-from remixbench.scoring.io import load_arrays, strings
+from remixbench.scoring.io import load_arrays, opened_arrays, read_array_header, strings
 from remixbench.scoring.types import MAP_STEPS, FloatArray, IntArray, MapArray, Reference
 from remixbench.scoring.validate import check_scores, clip_rows, match_classes, match_clips
 
 MAPS = "maps.npz"
 MAP_KEYS = ("clip", "label", "maps")
+MEMBER = "maps.npy"
 THRESHOLD_KEYS = ("thresholds", "classes")
 BIN_KEYS = ("active_bins", "filename", "classes")
 
@@ -39,14 +42,52 @@ def read_maps(path: Path, reference: Reference, size: tuple[int, int]) -> tuple[
     InputError
         If an array is missing or of another shape or type, a name is unknown, or a pair comes twice or not at all.
     """
-    arrays = load_arrays(path, MAP_KEYS, reference.weak.size * math.prod(size) * 8)
-    maps = arrays["maps"]
-    if maps.ndim != 3 or maps.shape[1:] != size or not (maps.dtype == np.uint8 or maps.dtype.kind == "f"):
-        raise InputError(
-            f"{path}: 'maps' has shape {maps.shape} and type {maps.dtype}, expected uint8 or floats of"
-            f" (pairs, {size[0]} frames, {size[1]} bands)"
-        )
-    names, labels = (_names(path, key, arrays[key], len(maps)) for key in MAP_KEYS[:2])
+    most = reference.weak.size * math.prod(size) * 8
+    with (
+        opened_arrays(path, MAP_KEYS, most) as arrays,
+        zipfile.ZipFile(path) as archive,
+        archive.open(MEMBER) as member,
+    ):
+        shape, fortran_order, dtype = read_array_header(member)
+        if shape[1:] != size or not (dtype == np.uint8 or dtype.kind == "f"):
+            raise InputError(
+                f"{path}: 'maps' has shape {shape} and type {dtype}, expected uint8 or floats of"
+                f" (pairs, {size[0]} frames, {size[1]} bands)"
+            )
+        names, labels = (_names(path, key, arrays[key], shape[0]) for key in MAP_KEYS[:2])
+        clips, classes, order = _rows_of_pairs(path, names, labels, reference)
+        maps = np.empty((len(order), *size), np.uint8)
+        target = dict(zip(order.tolist(), range(len(order)), strict=True))
+        where = ([f"frame {i}" for i in range(size[0])], [f"band {i}" for i in range(size[1])])
+        # in Fortran order a map is spread over the whole member
+        for row, one in enumerate(arrays[MAP_KEYS[2]] if fortran_order else _rows(member, shape, dtype)):
+            at = ([f"clip '{names[row]}', class '{labels[row]}'"], *where)
+            steps = _in_steps(one, f"{path}: 'maps'", at)
+            if row in target:
+                maps[target[row]] = steps
+    return clips, classes, maps
+
+
+def _rows(member: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any]) -> Iterator[npt.NDArray[Any]]:
+    """Yield the map of one pair after the other as the archive is unpacked, (frames, bands) each."""
+    size = math.prod(shape[1:]) * dtype.itemsize
+    for row in range(shape[0]):
+        data = member.read(size)
+        if len(data) < size:
+            raise ValueError(f"'maps' ends in row {row} of {shape[0]}")
+        yield np.frombuffer(data, dtype).reshape(shape[1:])
+
+
+def _rows_of_pairs(
+    path: Path, names: list[str], labels: list[str], reference: Reference
+) -> tuple[IntArray, IntArray, IntArray]:
+    """Return clip and class of every pair that the weak labels have, and its row in the file.
+
+    Raises
+    ------
+    InputError
+        If a name is unknown, or a pair comes twice or not at all.
+    """
     column = {label: k for k, label in enumerate(reference.classes)}
     for row, label in enumerate(labels):
         if label not in column:
@@ -68,7 +109,7 @@ def read_maps(path: Path, reference: Reference, size: tuple[int, int]) -> tuple[
             f" '{reference.classes[classes[first]]}' in clip '{reference.filenames[clips[first]]}'; give one for"
             " every class of every clip"
         )
-    return clips, classes, _in_steps(path, maps, names, labels)[order]
+    return clips, classes, order
 
 
 def read_active_bins(path: Path, reference: Reference) -> IntArray | None:
@@ -132,16 +173,9 @@ def _names(path: Path, key: str, array: npt.NDArray[Any], count: int) -> list[st
     return strings(array)
 
 
-def _in_steps(path: Path, maps: npt.NDArray[Any], names: list[str], labels: list[str]) -> MapArray:
-    if maps.dtype == np.uint8:
-        return maps
-    where = (
-        [f"clip '{name}', class '{label}'" for name, label in zip(names, labels, strict=True)],
-        [f"frame {i}" for i in range(maps.shape[1])],
-        [f"band {i}" for i in range(maps.shape[2])],
-    )
-    check_scores(maps, f"{path}: 'maps'", where)
-    steps = np.empty(maps.shape, np.uint8)
-    for row, one in enumerate(maps):  # one by one, so that no second array of floats is needed
-        steps[row] = np.rint(one.astype(np.float64) * MAP_STEPS)
-    return steps
+def _in_steps(one: npt.NDArray[Any], at: str, where: tuple[list[str], list[str], list[str]]) -> npt.NDArray[np.uint8]:
+    """Return a map in steps of 1/255; InputError where it is of floats outside [0, 1]."""
+    if one.dtype == np.uint8:
+        return one
+    check_scores(one[None], at, where)
+    return np.rint(one.astype(np.float64) * MAP_STEPS).astype(np.uint8)
