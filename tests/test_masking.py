@@ -39,9 +39,21 @@ def test_masks_that_sum_to_a_mask_give_waveforms_that_sum_to_its(rate: int, samp
     np.testing.assert_allclose(parts.sum(axis=0), whole, atol=1e-6)
 
 
-def test_maps_are_divided_by_their_sum_only_where_it_is_above_1() -> None:
-    maps = np.array([0.2, 0.9, 0.3, 0.9], np.float32).reshape(2, 1, 2)
-    np.testing.assert_allclose(share(maps), np.array([0.2, 0.5, 0.3, 0.5]).reshape(2, 1, 2))
+@pytest.mark.parametrize(
+    ("maps", "masks"),
+    [
+        ((0.2, 0.3), (0.2, 0.3)),  # shares as they are
+        ((0.9, 0.9), (0.5, 0.5)),
+        ((0.9, 0.5), (0.9, 0.1)),  # odds of 9 and 1
+        ((1.0, 1.0), (0.5, 0.5)),
+        ((1.0, 0.9), (1.0, 0.0)),
+        ((1.0, 0.0), (1.0, 0.0)),
+    ],
+)
+def test_maps_share_a_cell_by_their_odds_only_where_they_sum_to_more_than_1(
+    maps: tuple[float, ...], masks: tuple[float, ...]
+) -> None:
+    np.testing.assert_allclose(share(np.array(maps, np.float32).reshape(2, 1, 1)).ravel(), masks, atol=1e-4)
 
 
 @pytest.mark.parametrize("rate", [16000, 44100])

@@ -213,6 +213,12 @@ def test_its_scores_are_those_of_predict(made: Dataset, trained: Path) -> None:
     np.testing.assert_allclose(long.frames[:49], prediction.frames[:49], atol=1e-6)
 
 
+def test_it_cannot_separate(trained: Path) -> None:
+    with pytest.raises(InputError) as refused:
+        remixbench.load_system(trained).separate(np.zeros(8000, np.float32), 8000)
+    assert str(refused.value) == "the system 'Mel128' takes the waveform; separation needs one that takes log-mel"
+
+
 def test_it_is_scored_probed_and_pictured(made: Dataset, trained: Path, tmp_path: Path) -> None:
     workspace = trained.parents[5]
     table = remixbench.score(trained, workspace=workspace, dataset=made, bootstrap=0).to_dataframe()

@@ -18,10 +18,15 @@ from numpy.typing import NDArray
 from remixbench.recipe import Features
 
 FRAMES_AT_ONCE = 1024
+LEAST_REST = np.float32(1e-6)
+"""What a map of 1 is taken to leave to others, so that its odds are finite."""
 
 
 def share(maps: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Make masks of maps: where those of several classes sum to more than 1, they are divided by their sum.
+    """Make masks of maps: where those of several classes sum to more than 1, these share the cell by their odds.
+
+    Such maps are no shares, but say of each class by itself how much of the cell it may claim; odds m / (1 - m) keep
+    apart two that are both almost 1. A map of 1 takes all, two of them half each.
 
     Parameters
     ----------
@@ -31,7 +36,9 @@ def share(maps: NDArray[np.float32]) -> NDArray[np.float32]:
     -------
     Masks of the same shape; what they lack to 1 is the mask of the background.
     """
-    masks: NDArray[np.float32] = maps / np.maximum(maps.sum(axis=0), np.float32(1))
+    odds = maps / np.maximum(1 - maps, LEAST_REST)
+    contested = maps.sum(axis=0) > 1
+    masks: NDArray[np.float32] = np.divide(odds, odds.sum(axis=0), out=maps.copy(), where=contested)
     return masks
 
 

@@ -1,10 +1,15 @@
 """`crnn-sep`: the `crnn` with a mask per class and one for the background, trained from weak labels only.
 
-A decoder on the encoder's feature maps, with skip connections as in U-Net (Ronneberger et al. 2015), estimates masks
-that sum to one. They learn from the classifier (Pishdadian, Wichern and Le Roux, TASLP 2020): in the log-mel that a
-class's mask leaves, it is to find this class and no other; in what the background's mask leaves, none.
+Tags are learned as by the `crnn`. Beside them, a decoder on the encoder's feature maps, with skip connections as in
+U-Net (Ronneberger et al. 2015), learns masks, from mixtures of two training clips: how much of each
+cell is of either clip is known, as in mix-and-separate (Zhao et al., ECCV 2018), and so are the classes that may claim
+it. Within a clip, what rises above the stationary part of its band is of its classes, the rest is background.
 
-Shapes: as in `remixbench.systems.crnn`.
+The masks of the classes in a mixture and of its background sum to one in training. Which classes those are is known
+from the labels there; later it is not, so a map says how a class and the background alone share a cell, and
+`remixbench.dataset.masking.share` divides it among the classes that are asked for.
+
+Shapes: as in `remixbench.systems.crnn`; K classes that some clip of a batch has.
 """
 
 from __future__ import annotations
@@ -21,14 +26,18 @@ from remixbench.systems.crnn import FRAME_SECONDS, Crnn, Pooling, time_strides
 from remixbench.systems.models import float32
 from remixbench.systems.output import Output
 
+LOG_STD = 1.25
+"""Standard deviation of a log-mel band, in nats, by which standardised log-mel becomes the logarithm of a power."""
 LEAST = 1e-3
-"""The smallest gain of a mask (-60 dB), and the smallest frame score that masks are weighted by."""
-LOG_STD = 1.5
-"""Standard deviation of a log-mel band, in nats, that turns the logarithm of a mask into standardised log-mel."""
-BACKGROUND_BIAS = 1.0
-"""What the background's logit begins with."""
-SPARSITY = 0.02
-"""Weight of the mean of all classes' masks in the loss: what no class needs is the background's."""
+"""The smallest frame score that masks are weighted by."""
+STATIONARY = 0.5
+"""Quantile of a band over the frames of a clip, the median, that stands for the level of its stationary part."""
+OVERSUBTRACTION = 2.0
+"""How many times the stationary power is taken off the power of a cell; what is left is of the events."""
+EVENT_WEIGHT = 5.0
+"""By how much more a cell of nothing but events counts in the loss than one of nothing but background."""
+FLOOR = -50.0
+"""The least logarithm of a mask in the loss."""
 
 
 class MaskDecoder(nn.Module):
@@ -54,27 +63,30 @@ class MaskDecoder(nn.Module):
             )
             for coarse, fine in pairwise(reversed(channels))
         )
-        self.logits = nn.Conv2d(channels[0], (classes + 1) * cell[0] * cell[1], 3, padding=1)
-        self.background = nn.Parameter(torch.tensor(BACKGROUND_BIAS))
+        self.logits = nn.Conv2d(channels[0], (classes + 1) * cell[0] * cell[1], 1)
 
-    def forward(self, stages: list[Tensor], features: Tensor, size: tuple[int, int]) -> Tensor:
-        """Return logits (B, C + 1, T, F), the background's last.
+    def forward(self, stages: list[Tensor], features: Tensor, size: tuple[int, int], chosen: Tensor) -> Tensor:
+        """Return logits (B, K + 1, T, F) of some classes of each clip, the background's last.
 
         Parameters
         ----------
         stages : feature maps of the encoder, from fine to coarse
         features : (B, T', features) of the sequence, added to the coarsest map
         size : T and F
+        chosen : (B, K) the classes
         """
         y = stages[-1] + self.bottom(features).transpose(1, 2).unsqueeze(3)
         for step, skip in zip(self.steps, reversed(stages[:-1]), strict=True):
             y = step(torch.cat([F.interpolate(y, size=skip.shape[2:]), skip], dim=1))
+        frames, bands = self.cell
         cells = self.logits(y).float()
         batch, _, rows, columns = cells.shape
-        frames, bands = self.cell
+        cells = cells.view(batch, -1, frames * bands, rows, columns)
+        background = chosen.new_full((batch, 1), cells.shape[1] - 1)
+        index = torch.cat([chosen, background], dim=1)[:, :, None, None, None]
+        cells = cells.gather(1, index.expand(-1, -1, *cells.shape[2:]))
         logits = cells.view(batch, -1, frames, bands, rows, columns).permute(0, 1, 4, 2, 5, 3)
-        logits = logits.reshape(batch, -1, rows * frames, columns * bands)[:, :, : size[0], : size[1]]
-        return torch.cat([logits[:, :-1], logits[:, -1:] + self.background], dim=1)
+        return logits.reshape(batch, -1, rows * frames, columns * bands)[:, :, : size[0], : size[1]]
 
 
 class CrnnSep(Crnn):
@@ -82,7 +94,7 @@ class CrnnSep(Crnn):
 
     Parameters
     ----------
-    separation : weight of the classification of separated log-mel in the loss.
+    separation : weight of the loss of the masks. They train the decoder alone, so that tags are those of a `crnn`.
     """
 
     def __init__(
@@ -96,33 +108,46 @@ class CrnnSep(Crnn):
         super().__init__(classes, width, pooling, frame_seconds)
         self.separation = separation
         cell = (time_strides(frame_seconds)[0], 4)
-        self.decoder = MaskDecoder(self.encoder.channels, self.classifier.in_features, classes, cell)
+        self.mask_decoder = MaskDecoder(self.encoder.channels, self.classifier.in_features, classes, cell)
 
     def forward(self, x: Tensor) -> Output:
-        """Map standardised log-mel (B, T, F) to scores; `tf_maps` are the masks of the classes."""
+        """Map standardised log-mel (B, T, F) to scores; a class's map is its mask against the background alone."""
         stages, features, frame_scores, clip_scores = self._classify(x)
-        masks = self._masks(x, stages, features, frame_scores)
-        return Output(clip_scores, frame_scores, masks[:, :-1])
+        everyone = torch.arange(frame_scores.shape[2], device=x.device).expand(len(x), -1)
+        maps = self._log_odds(x, stages, features, frame_scores, everyone).sigmoid()
+        return Output(clip_scores, frame_scores, maps)
 
     def training_step(self, x: Tensor, targets: Tensor) -> Tensor:
-        """Return the loss: of the tags, and of the tags of what two masks leave, those of one class and the background.
+        """Return the loss: cross-entropy of the tags, and that of the masks in mixtures of pairs of clips."""
+        loss = _cross_entropy(self._classify(x)[3], targets.float())
+        half = max(1, len(x) // 2)
+        return loss + self.separation * self._mask_loss(x[:half], x[-half:], targets[:half] > 0, targets[-half:] > 0)
 
-        The class is drawn for each clip from those that it has by its weak labels.
+    def _mask_loss(self, first: Tensor, second: Tensor, in_first: Tensor, in_second: Tensor) -> Tensor:
+        """Return the cross-entropy of the masks in the sums of two clips each, (B, T, F) with classes (B, C).
+
+        A cell belongs to the classes of the first clip, to those of the second, and to the background, each by its
+        share of the power; a class of both may claim the shares of either. Masks are those of the classes that are in
+        the mixture and of the background, and sum to one.
         """
-        stages, features, frame_scores, clip_scores = self._classify(x)
-        labels = targets.float()
-        loss = _cross_entropy(clip_scores, labels)
-        if not self.separation:
-            return loss
-        masks = self._masks(x, stages, features, frame_scores * (labels > 0).float().unsqueeze(1))
-        drawn = torch.multinomial(labels + LEAST * LEAST, 1)
-        clips = torch.arange(len(x), device=x.device)
-        left = torch.cat([masks[clips, drawn[:, 0]], masks[:, -1]])
-        with _fixed_statistics(self.encoder):
-            scores = self._classify(torch.cat([x, x]) + left.clamp_min(LEAST).log() / LOG_STD)[3]
-        alone = torch.zeros_like(labels).scatter(1, drawn, labels.gather(1, drawn))
-        expected = torch.cat([alone, torch.zeros_like(labels)])
-        return loss + self.separation * _cross_entropy(scores, expected) + SPARSITY * masks[:, :-1].sum(dim=1).mean()
+        x = torch.logaddexp(2 * LOG_STD * first, 2 * LOG_STD * second) / (2 * LOG_STD)
+        share = torch.sigmoid(2 * LOG_STD * (first - second))
+        events = torch.stack([event_share(first) * share, event_share(second) * (1 - share)], dim=1)
+        events = events * torch.stack([in_first, in_second], dim=1).any(dim=2)[..., None, None]
+        present = in_first | in_second
+        chosen = present.float().topk(max(1, int(present.sum(dim=1).max())), dim=1).indices
+        with torch.no_grad(), _evaluation(self):
+            stages, features, frame_scores, _ = self._classify(x)
+        odds = self._log_odds(x, stages, features, frame_scores, chosen)
+        odds = odds + torch.where(present.gather(1, chosen), 0.0, 2 * FLOOR)[..., None, None]
+        masks = torch.cat([odds, torch.zeros_like(odds[:, :1])], dim=1).log_softmax(dim=1)
+        claims = torch.stack([in_first, in_second], dim=1).gather(2, chosen.unsqueeze(1).expand(-1, 2, -1))
+        claims = torch.where(claims, 0.0, 2 * FLOOR)[..., None, None]
+        found = (masks[:, None, :-1] + claims).logsumexp(dim=2).clamp_min(FLOOR)
+        background = 1 - events.sum(dim=1)
+        entropy = -(events * found).sum(dim=1) - background * masks[:, -1].clamp_min(FLOOR)
+        weight = 1 + EVENT_WEIGHT * (1 - background)
+        return (weight * entropy).sum() / weight.sum()
 
     def _classify(self, x: Tensor) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
         """Return the encoder's feature maps, features of the sequence, frame scores and clip scores."""
@@ -133,14 +158,28 @@ class CrnnSep(Crnn):
             frame_scores = torch.sigmoid(self.classifier(features))
             return stages, features, frame_scores, self.pool(frame_scores, features)
 
-    def _masks(self, x: Tensor, stages: list[Tensor], features: Tensor, frame_scores: Tensor) -> Tensor:
-        """Return masks (B, C + 1, T, F) that sum to one, the background's last.
+    def _log_odds(
+        self, x: Tensor, stages: list[Tensor], features: Tensor, frame_scores: Tensor, chosen: Tensor
+    ) -> Tensor:
+        """Return the logarithm of how much of a cell is of a class against the background, (B, K, T, F).
 
-        A class's part is weighted by its frame score, so that it is where the class is detected.
+        A class's part is weighted by its frame score, so that it is where the class is detected; the background's falls
+        with the power of a cell above the mean of its band, so that the decoder begins with a Wiener filter.
         """
-        logits = self.decoder(stages, features, x.shape[1:])
-        weights = F.interpolate(frame_scores.detach().transpose(1, 2), size=x.shape[1]).clamp_min(LEAST).log()
-        return torch.cat([logits[:, :-1] + weights.unsqueeze(3), logits[:, -1:]], dim=1).softmax(dim=1)
+        logits = self.mask_decoder(stages, features, x.shape[1:], chosen)
+        index = chosen.unsqueeze(2).expand(-1, -1, frame_scores.shape[1])
+        weights = F.interpolate(frame_scores.detach().transpose(1, 2).gather(1, index), size=x.shape[1])
+        above = 2 * LOG_STD * (x - x.mean(dim=1, keepdim=True)).float()
+        return logits[:, :-1] - logits[:, -1:] + weights.clamp_min(LEAST).log().unsqueeze(3) + above.unsqueeze(1)
+
+
+def event_share(x: Tensor) -> Tensor:
+    """Return by how much each cell rises above the stationary part of its band, as a share of its power, (B, T, F).
+
+    Spectral subtraction (Boll 1979) of standardised log-mel (B, T, F).
+    """
+    stationary = x.float().kthvalue(max(1, round(STATIONARY * x.shape[1])), dim=1, keepdim=True).values
+    return (1 - OVERSUBTRACTION * torch.exp(2 * LOG_STD * (stationary - x))).clamp_min(0)
 
 
 def _cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
@@ -150,13 +189,14 @@ def _cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 @contextmanager
-def _fixed_statistics(module: nn.Module) -> Iterator[None]:
-    """Batch norms inside use the statistics of mixtures, and do not learn those of anything else."""
-    norms = [each for each in module.modules() if isinstance(each, nn.BatchNorm2d) and each.training]
-    for norm in norms:
-        norm.eval()
+def _evaluation(network: Crnn) -> Iterator[None]:
+    """Without dropout, and batch norm by the statistics of training clips, which it does not change."""
+    parts = [network.encoder, network.dropout]
+    modes = [part.training for part in parts]
+    for part in parts:
+        part.eval()
     try:
         yield
     finally:
-        for norm in norms:
-            norm.train()
+        for part, mode in zip(parts, modes, strict=True):
+            part.train(mode)

@@ -73,7 +73,7 @@ class TrainState:
         self.network = network
         self.trained: Callable[..., Any] = torch.compile(network) if compiled else network
         decoder = getattr(network, "decoder", None)
-        if config.alpha == 0 and isinstance(decoder, nn.Module):
+        if config.alpha == 0 and isinstance(decoder, nn.Module) and not hasattr(network, "training_step"):
             decoder.requires_grad_(False)  # nothing trains it, so it need not be run
         self.optimizer, self.schedule, self.schedule_by_step = _optimization(network, config, steps_per_epoch)
         self.average = WeightAverage(network, config.ema) if config.ema else None
