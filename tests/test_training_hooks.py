@@ -23,6 +23,22 @@ from remixbench.training.trainer import WeightAverage, cosine_factor
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
+class WithDecoder(nn.Module):
+    """A linear layer on every frame, and a decoder that its own training step trains."""
+
+    def __init__(self, n_mels: int, classes: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(n_mels, classes)
+        self.decoder = nn.Linear(classes, n_mels)
+
+    def forward(self, x: torch.Tensor) -> Output:
+        frames = torch.sigmoid(self.layer(x))
+        return Output(frames.mean(dim=1), frames)
+
+    def training_step(self, x: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return nn.functional.mse_loss(self.decoder(self.layer(x)), x)
+
+
 class Tiny(nn.Module):
     """A linear layer on every frame."""
 
@@ -43,6 +59,14 @@ def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run_json(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "run.json").read_text())
+
+
+def test_a_decoder_that_a_training_step_uses_is_trained(tmp_path: Path) -> None:
+    register("with-decoder", WithDecoder)
+    fake_dataset(tmp_path)
+    options: dict[str, Any] = {"workspace": tmp_path, "system": "with-decoder", "snr": 20, "precision": "32"}
+    short, longer = (load_file(train(**options, epochs=epochs)[0] / "model.safetensors") for epochs in (1, 2))
+    assert not torch.equal(short["decoder.weight"], longer["decoder.weight"])
 
 
 @pytest.mark.parametrize(
