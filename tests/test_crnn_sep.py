@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from fake_dataset import fake_dataset
 
 from remixbench.dataset.masking import share
 from remixbench.systems import build_system
 from remixbench.systems.crnn_sep import LOG_STD, OVERSUBTRACTION, CrnnSep, event_share
+from remixbench.training.train import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -74,6 +77,16 @@ def test_masks_do_not_alter_what_the_tags_learn() -> None:
     assert list(gradients[0]) == [name for name, _ in build_system("crnn", classes=4, frames=100, n_mels=64,
                                                                    width=0.25).named_parameters()]  # fmt: skip
     torch.testing.assert_close(*gradients)
+
+
+def test_its_run_has_the_tags_of_a_run_of_the_crnn(tmp_path: Path) -> None:
+    """All but the clipping of gradients, which is by the norm of all of them."""
+    fake_dataset(tmp_path)
+    folders = train(
+        workspace=tmp_path, system=["crnn", "crnn-sep"], snr=20, epochs=2, precision="32", width=0.125, gradient_clip=0
+    )
+    tags, separating = ((folder / "predictions" / "tags.csv").read_text() for folder in folders)
+    assert tags == separating
 
 
 def test_a_step_trains_every_weight_and_leaves_the_statistics_to_mixtures() -> None:

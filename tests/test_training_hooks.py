@@ -64,9 +64,9 @@ def run_json(folder: Path) -> dict[str, Any]:
 def test_a_decoder_that_a_training_step_uses_is_trained(tmp_path: Path) -> None:
     register("with-decoder", WithDecoder)
     fake_dataset(tmp_path)
-    options: dict[str, Any] = {"workspace": tmp_path, "system": "with-decoder", "snr": 20, "precision": "32"}
+    options: dict[str, Any] = {"workspace": tmp_path, "system": "with-decoder", "snr": 20, "select": "last"}
     short, longer = (load_file(train(**options, epochs=epochs)[0] / "model.safetensors") for epochs in (1, 2))
-    assert not torch.equal(short["decoder.weight"], longer["decoder.weight"])
+    assert not torch.equal(short["network.decoder.weight"], longer["network.decoder.weight"])
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ class MaskDecoder(nn.Module):
         background = chosen.new_full((batch, 1), cells.shape[1] - 1)
         index = torch.cat([chosen, background], dim=1)[:, :, None, None, None]
         cells = cells.gather(1, index.expand(-1, -1, *cells.shape[2:]))
-        logits = cells.view(batch, -1, frames, bands, rows, columns).permute(0, 1, 4, 2, 5, 3)
+        logits: Tensor = cells.view(batch, -1, frames, bands, rows, columns).permute(0, 1, 4, 2, 5, 3)
         return logits.reshape(batch, -1, rows * frames, columns * bands)[:, :, : size[0], : size[1]]
 
 
@@ -166,7 +166,7 @@ class CrnnSep(Crnn):
         A class's part is weighted by its frame score, so that it is where the class is detected; the background's falls
         with the power of a cell above the mean of its band, so that the decoder begins with a Wiener filter.
         """
-        logits = self.mask_decoder(stages, features, x.shape[1:], chosen)
+        logits: Tensor = self.mask_decoder(stages, features, x.shape[1:], chosen)
         index = chosen.unsqueeze(2).expand(-1, -1, frame_scores.shape[1])
         weights = F.interpolate(frame_scores.detach().transpose(1, 2).gather(1, index), size=x.shape[1])
         above = 2 * LOG_STD * (x - x.mean(dim=1, keepdim=True)).float()

@@ -190,8 +190,7 @@ _BUNDLED = {
             "crnn-sep",
             "the crnn with a mask per class and one for the background, learned from mixtures of clips",
             "remixbench.systems.crnn_sep:CrnnSep",
-            options=_POOLING
-            | {"separation": Option(1.0, "weight of the loss of the masks", low=0.0, high=100.0)},
+            options=_POOLING | {"separation": Option(1.0, "weight of the loss of the masks", low=0.0, high=100.0)},
             training_defaults=_CRNN_TRAINING,
         ),
     )
