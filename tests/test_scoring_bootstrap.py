@@ -76,8 +76,7 @@ def test_samples_are_those_of_a_plain_loop():
         )
         for weights in make_bootstrap(reference, 50, 5).weights.T
     ]
-    kept = 1 - 4 / 200  # 4 classes of 200 clips without recordings
-    expected = values[0] + (np.array(values[1:]) - values[0]) / (STEP * kept)
+    expected = values[0] + (np.array(values[1:]) - values[0]) / STEP
     assert made.samples["macro_ap"] == pytest.approx(expected, abs=1e-9)
     assert made.intervals["macro_ap"] == pytest.approx(np.quantile(expected, [0.025, 0.975]))
 
@@ -88,6 +87,24 @@ def test_every_class_occurs_as_often_in_each_sample_as_in_the_fold():
     totals = reference.weak.T @ make_bootstrap(reference, 50, 0).weights[:, 1:] / GRID
     # weights are whole numbers, so not quite; weights that are not calibrated are off by 10 % and more
     assert totals == pytest.approx(np.tile(reference.weak.sum(0)[:, None], totals.shape[1]), rel=0.04)
+
+
+@pytest.mark.parametrize(
+    "recordings", [[[i] for i in range(12)], [[i // 3] for i in range(12)], [[min(i, 7)] for i in range(12)]]
+)
+def test_what_class_means_take_up_is_given_back_by_leverage(recordings):
+    """The variance of a sum is HC3: Σ over recordings of (Σ of its clips' residuals / (1 − leverage))²."""
+    values = np.random.default_rng(1).normal(size=12)
+    weak = np.ones((12, 1), bool)  # one class, so residuals are deviations from the mean
+    names = [f"{i}.wav" for i in range(12)]
+    reference = make_reference(names, ["c"], event_table([], [], [], []), 10.0, weak=weak, recordings=recordings)
+    drawn = make_bootstrap(reference, 20_000, 0)
+    weights = drawn.weights / np.where(np.arange(drawn.weights.shape[1]) == 0, 1, GRID)
+    of = np.array(recordings)[:, 0]
+    expected = sum(
+        ((values - values.mean())[of == each].sum() / (1 - np.mean(of == each))) ** 2 for each in np.unique(of)
+    )
+    assert drawn.samples_of(values @ weights).var() == pytest.approx(expected, rel=0.1)
 
 
 def test_with_as_many_classes_as_clips_there_is_an_interval_still():

@@ -11,10 +11,11 @@ of even size make further ones, whose variance gives the scale of the deviations
 
 How often each class occurs is part of the design of a fold, the same whichever recordings are drawn, so the weights are
 calibrated to it (Deville and Särndal 1992): their deviations are made orthogonal to the weak labels, and every class
-has in each sample as many clips as in the fold. A class mean that is taken from the same recordings takes up part of
-their deviations, one part in (recordings / classes); deviations are divided by what is left, as in a jackknife (HC3 of
-MacKinnon and White 1985). Where a fold has less than two clips or recordings per class, weights are not calibrated, and
-intervals are wider.
+has in each sample as many clips as in the fold. The class means that are subtracted in this way contain the recordings
+themselves, and so take up a part of each recording's deviation: its leverage, the part of the indicator of its clips
+that the weak labels explain. What is drawn for a recording is divided by the part that is left, as in a jackknife over
+clusters (HC3 of MacKinnon and White 1985; CR3 of Bell and McCaffrey 2002). Where a fold has less than two clips or
+recordings per class, weights are not calibrated, and intervals are wider.
 
 Weights are 1 + STEP · g with g of mean 0 (a rescaling bootstrap, Rao and Wu 1988; Gaussian multipliers), and deviations
 from the metric are divided by STEP. Samples thus never lack a class, and the repetition of clips does not shift the
@@ -45,7 +46,7 @@ GRID = 8
 CORRECTION = 0.5
 """Samples for the correction, per bootstrap sample."""
 MIN_KEPT = 0.5
-"""The least that `Bootstrap.kept` may be; where there are fewer recordings per class, weights are not calibrated."""
+"""The least part of a deviation that calibration may leave; with fewer clips or recordings per class there is none."""
 
 
 @dataclass
@@ -88,17 +89,15 @@ class Bootstrap:
         those of the correction
     samples : number of bootstrap samples
     smallest : the least scale that the correction may give: that of clips that share nothing but their weights
-    kept : share of a recording's deviation that is left beside the mean of its class
     """
 
     weights: FloatArray
     samples: int
     smallest: float
-    kept: float
 
     def samples_of(self, values: FloatArray, lowest: float = -np.inf, highest: float = np.inf) -> FloatArray:
         """Return the bootstrap samples (samples,) of a metric from its values (columns,), NaN where undefined."""
-        value, deviations = values[0], (values[1:] - values[0]) / (STEP * self.kept)
+        value, deviations = values[0], (values[1:] - values[0]) / STEP
         found, correction = deviations[: self.samples], deviations[self.samples :]
         scale = 1.0
         if len(correction) and np.mean(found**2) > 0:
@@ -118,18 +117,17 @@ def make_bootstrap(reference: Reference, samples: int, seed: int) -> Bootstrap:
     rng = np.random.default_rng([seed, fold])
     clips = len(reference.filenames)
     parts = [np.full((clips, 1), 1.0)]
-    smallest = kept = 1.0
+    smallest = 1.0
     if samples:
         counted, taken_off = _clusters(reference.recordings)
         classes = _orthonormal(reference.weak.astype(np.float64))
-        kept = 1 - classes.shape[1] / min(clips, _independent(reference.recordings))
-        if kept < MIN_KEPT:  # as many classes as clips would leave no deviation at all
-            classes, kept = classes[:, :0], 1.0
+        if 1 - classes.shape[1] / min(clips, _independent(reference.recordings)) < MIN_KEPT:
+            classes = classes[:, :0]  # as many classes as clips would leave no deviation at all
         parts.append(_weights(counted, classes, samples, rng))
         smallest = float(1 / np.sqrt(counted.clip_variance.mean()))
         if len(taken_off.variance):
             parts.append(_weights(taken_off, classes, max(2, round(CORRECTION * samples)), rng))
-    return Bootstrap(np.concatenate(parts, axis=1), samples, smallest, kept)
+    return Bootstrap(np.concatenate(parts, axis=1), samples, smallest)
 
 
 def _orthonormal(columns: FloatArray) -> FloatArray:
@@ -193,7 +191,10 @@ def _clusters(recordings: Sequence[Sequence[int]]) -> tuple[_Clusters, _Clusters
 
 def _weights(clusters: _Clusters, classes: FloatArray, samples: int, rng: np.random.Generator) -> FloatArray:
     """Return (clips, samples): whole numbers, not below 0, with mean GRID, their deviations orthogonal to `classes`."""
-    drawn = rng.standard_normal((len(clusters.variance), samples)) * np.sqrt(clusters.variance)[:, None]
+    explained = np.square(clusters.members.T @ classes).sum(axis=1)
+    kept = np.maximum(1 - explained / np.asarray(clusters.members.sum(axis=0)).ravel(), MIN_KEPT)
+    scale = np.sqrt(clusters.variance) / kept
+    drawn = rng.standard_normal((len(clusters.variance), samples)) * scale[:, None]
     deviations = clusters.members @ drawn
     deviations -= classes @ (classes.T @ deviations)
     weights: FloatArray = np.maximum(np.rint(GRID * (1 + STEP * deviations)), 0.0)
