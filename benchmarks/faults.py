@@ -17,7 +17,8 @@ never disturbed. An alteration is noticed if the command fails or names the file
 altered file, its results must equal those of the undisturbed workspace byte for byte, and `verify` must find the
 alteration; an altered record may also be made again. Anything else counts as "unnoticed".
 
-Prints what failed on standard error and a tally as JSON; ends with status 1 if anything failed.
+Prints each failure on standard error when it is found, and a tally as JSON at the end; ends with status 1 if anything
+failed.
 """
 
 from __future__ import annotations
@@ -48,12 +49,11 @@ FAMILIES: dict[str, tuple[int, Callable[[Case], str]]] = {
 FAULTS = ("traceback", "own fault", "hang", "more than one line", "unnoticed", "lost")
 
 
-def campaign(cases: int, seed: int, folder: Path, families: list[str]) -> tuple[dict[str, Counter[str]], list[str]]:
-    """Run `cases` cases; returns the tally of every family, and one text per failure."""
+def campaign(cases: int, seed: int, folder: Path, families: list[str]) -> dict[str, Counter[str]]:
+    """Run `cases` cases and print each failure as it is found; returns the tally of every family."""
     base = make_workspace(folder / "base")
     shares = [name for name in families for _ in range(FAMILIES[name][0])]
     tally: dict[str, Counter[str]] = {name: Counter() for name in families}
-    failures = []
     for number in range(cases):
         draw = random.Random(f"{seed} {number}")
         family = shares[number % len(shares)]
@@ -61,8 +61,8 @@ def campaign(cases: int, seed: int, folder: Path, families: list[str]) -> tuple[
         wrong = FAMILIES[family][1](case)
         tally[family].update(["cases", *(["refused"] if case.refused else []), *([wrong] if wrong else [])])
         if wrong:
-            failures.append(f"case {number} ({family}): {wrong}: {case.what}\n{case.shown}")
-    return tally, failures
+            print(f"case {number} ({family}): {wrong}: {case.what}\n{case.shown}", file=sys.stderr, flush=True)
+    return tally
 
 
 def main() -> int:
@@ -74,9 +74,7 @@ def main() -> int:
     chosen = parser.parse_args()
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        tally, failures = campaign(chosen.cases, chosen.seed, Path(folder), chosen.family)
-    for failure in failures:
-        print(failure, file=sys.stderr)
+        tally = campaign(chosen.cases, chosen.seed, Path(folder), chosen.family)
     total: Counter[str] = sum(tally.values(), Counter())
     counts = {what: total[what] for what in ("cases", "refused", *FAULTS)}
     print(
@@ -84,7 +82,7 @@ def main() -> int:
             {"seed": chosen.seed, **counts, "seconds": round(time.monotonic() - start), "families": tally}, indent=1
         )
     )
-    return 1 if failures else 0
+    return 1 if any(total[what] for what in FAULTS) else 0
 
 
 if __name__ == "__main__":
