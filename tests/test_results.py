@@ -64,7 +64,8 @@ def run_json(system: str = "crnn", **changed: object) -> dict[str, object]:
     [
         (run_json(), {"systems"}),
         (run_json("2ap-aux"), {"systems"}),
-        (run_json("2ap-aux", augment=["mixup", "time-shift"]), {"systems"}),
+        (run_json("2ap-aux", augment=["mixup", "time-shift"]), {"published"}),
+        (run_json("gap"), {"published"}),
         (run_json("2ap-aux", augment=["mixup"]), set()),
         (run_json(snr=10.0), {"snr"}),
         (run_json(fraction=0.25), {"size"}),
