@@ -191,7 +191,8 @@ def shift_loss(run: Run, dataset: Dataset, workspace: Path) -> list[float]:
 
 def section(dataset: Dataset, found: dict[float, list[Trained]]) -> str:
     """Return the part of the page for one data set."""
-    clips = next(iter(found.values()))[0].runs[0].info["clips"]
+    rows = [one for each in found.values() for one in each]
+    clips = next(one.runs[0].info["clips"] for one in rows if one.runs[0].info["fraction"] == 1)
     lines = [
         f"## {dataset.name}",
         "",
@@ -200,7 +201,6 @@ def section(dataset: Dataset, found: dict[float, list[Trained]]) -> str:
         f" to test on. Not comparable with published scores: {'; '.join(dataset.not_comparable)}.",
         "",
     ]
-    rows = [one for each in found.values() for one in each]
     parts = {
         "Systems at 0 dB": [one for one in rows if one.parts & {"systems", "published"}],
         "crnn at each SNR": [one for one in rows if one.name == "crnn" and one.parts & {"systems", "snr"}],
@@ -217,6 +217,8 @@ def section(dataset: Dataset, found: dict[float, list[Trained]]) -> str:
             lines += [f"### {title}, {dataset.name}", "", *table(each), ""]
         if title.startswith("Systems"):
             lines += [*claims(each), ""]
+        if title.startswith("crnn with") and len(each) > 1:
+            lines += ["The epochs are as many, so that fewer clips are also fewer steps.", ""]
     return "\n".join(lines)
 
 
