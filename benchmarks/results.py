@@ -89,7 +89,7 @@ PARTS: dict[str, tuple[Training, ...]] = {
         Training(("gap", "gmp", "gwrp", "atrous-ap", "2ap"), SMALL),
         Training(("2ap-aux",), SMALL | {"augment": ["mixup", "time-shift"]}),
     ),
-    "snr": (Training(("crnn",), CRNN, snr=(-5.0, 5.0, 10.0, 20.0)),),
+    "snr": (Training(("crnn",), CRNN, snr=(-5.0, 5.0, 10.0, 20.0), recipes=RECIPES[1:]),),
     "size": (Training(("crnn",), CRNN | {"fraction": [0.125, 0.25, 0.5]}, recipes=RECIPES[1:]),),
     "ablation": tuple(
         Training(("crnn",), CRNN | {"fraction": [0.5]} | off, seed=SEEDS, recipes=RECIPES[1:])
