@@ -223,13 +223,16 @@ def section(dataset: Dataset, found: dict[float, list[Trained]]) -> str:
 
 
 def table(each: Sequence[Trained]) -> list[str]:
-    """Return the table of one data set and SNR."""
+    """Return the table of some rows of a data set; it names the SNR of each where there are several."""
+    several = len({one.runs[0].info.get("snr") for one in each}) > 1
     heads = ["system", *SHOWN.values(), "loss when rolled", "parameters", "GMAC per clip", "epochs", "minutes", "seeds"]
     lines = [f"| {' | '.join(heads)} |", f"| --- |{' ---: |' * (len(heads) - 1)}"]
     for one in each:
         info = one.runs[0].info
         cells = [
-            one.name + (f" (width {info['width']:g})" if info["width"] != 1 else ""),
+            one.name
+            + (f" (width {info['width']:g})" if info["width"] != 1 else "")
+            + (f" at {info['snr']:g} dB" if several else ""),
             *(_spread([values[metric] for values in one.values]) for metric in SHOWN),
             _spread(one.shift_loss, percent=True),
             f"{info['parameters']:,}",

@@ -32,6 +32,17 @@ def test_one_seed_has_no_deviation_and_no_shift_is_a_dash() -> None:
     assert line.startswith("| crnn (width 0.25) | 0.400 | 0.500 | 0.100 | 0.000 | 0.000 | - |")
 
 
+def test_rows_of_several_snrs_name_theirs() -> None:
+    each = [trained("crnn", 0.4), trained("crnn", 0.5)]
+    for one, snr in zip(each, (0.0, -5.0), strict=True):
+        one.runs[0].info = one.runs[0].info | {"snr": snr}
+    first, second = SCRIPT["table"](each)[2:]
+    assert (first.split(" | ")[0], second.split(" | ")[0]) == (
+        "| crnn (width 0.25) at 0 dB",
+        "| crnn (width 0.25) at -5 dB",
+    )
+
+
 @pytest.mark.parametrize(
     ("order", "verdict"),
     [(PAPER, "as in the paper"), ([*PAPER[1:], "gap"], "not the paper's order")],
