@@ -261,7 +261,10 @@ def claims(each: Sequence[Trained]) -> list[str]:
         best = max(published, key=lambda one: one.mean(metric))
         if best.mean(metric) > 0:
             gain = crnn.mean(metric) / best.mean(metric) - 1
-            lines.append(f"- {SHOWN[metric]} of crnn: {gain:+.0%} against the best published system, {best.name}.")
+            lines.append(
+                f"- {SHOWN[metric]} of crnn: {gain:+.0%} against the best published system at the size above,"
+                f" {best.name}."
+            )
     return lines
 
 

@@ -57,8 +57,8 @@ def test_crnn_is_compared_with_the_best_of_each_metric() -> None:
     each.append(trained("crnn,ema=0", 0.9))
     assert SCRIPT["claims"](each) == [
         "- Not trained at this size, so that the paper's order is not tested: gmp, gwrp, atrous-ap, 2ap-aux.",
-        "- micro-AP of crnn: +25% against the best published system, 2ap.",
-        "- frame AP of crnn: +50% against the best published system, gap.",
+        "- micro-AP of crnn: +25% against the best published system at the size above, 2ap.",
+        "- frame AP of crnn: +50% against the best published system at the size above, gap.",
     ]
 
 
