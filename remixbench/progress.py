@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Protocol
+from typing import Protocol, TextIO
 
 LINE_EVERY_S = 10.0
 
@@ -47,7 +47,12 @@ def reporter(progress: Progress | bool) -> Progress:
         return progress
     if not progress:
         return SILENT
-    return Bars() if sys.stderr.isatty() else Lines()
+    return Bars() if is_terminal(sys.stderr) else Lines()
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Say whether a standard stream is a terminal; one that was closed before the start is None."""
+    return stream is not None and stream.isatty()
 
 
 def counted(done: float, unit: str) -> str:

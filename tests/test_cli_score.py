@@ -33,6 +33,13 @@ def test_score_prints_the_leaderboard_and_writes_it_in_every_format(
         assert capsys.readouterr().out == (tmp_path / "leaderboard" / f"fake.{suffix}").read_text()
 
 
+def test_score_with_standard_output_closed(tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_run(tmp_path, dataset)
+    monkeypatch.setattr("sys.stdout", None)  # as `>&-` leaves it
+    assert run(["-q", "--workspace", str(tmp_path), "score", "--bootstrap", "0"]) == 0
+    assert (tmp_path / "leaderboard" / "fake.json").exists()
+
+
 def test_one_run_or_a_name_folder_runs(tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     first, second = (fake_run(tmp_path, dataset, "gap", snr=snr) for snr in (0.0, 20.0))
     third = fake_run(tmp_path, dataset, "gmp")

@@ -395,6 +395,15 @@ def test_every_epoch_goes_through_all_clips_in_an_order_of_its_own() -> None:
     assert [len(batch) for batch in batches(10, 4, 0, 1)] == [4, 4, 2]
 
 
+def test_a_checkpoint_left_by_a_kill_at_the_very_end_is_removed(tmp_path: Path) -> None:
+    fake_dataset(tmp_path)
+    folder = train(workspace=tmp_path, system="gap", snr=20)[0]
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    (folder / "checkpoint.pt").write_bytes(b"of the last epoch")
+    assert train(workspace=tmp_path, system="gap", snr=20) == [folder]
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+
 def test_a_compiled_network_trains_and_the_run_is_the_same_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_dataset(tmp_path)
     compiled: list[torch.nn.Module] = []

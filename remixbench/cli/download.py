@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from remixbench.cli.console import Settings
+from remixbench.progress import is_terminal
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -69,7 +70,7 @@ def command(
         raise_if_invalid(checks)
         return
     confirm: Callable[[str], bool] | None = None
-    if not yes and sys.stdin.isatty() and sys.stderr.isatty():
+    if not yes and is_terminal(sys.stdin) and is_terminal(sys.stderr):
         confirm = _confirm
     done = download(
         *names,

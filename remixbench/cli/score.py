@@ -10,6 +10,7 @@ import click
 
 from remixbench.cli.console import Settings
 from remixbench.cli.options import ManyCommand, decibel, many
+from remixbench.progress import is_terminal
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -75,7 +76,7 @@ def command(
         bootstrap=bootstrap, probe=probe, shifted=shifted, other_snrs=other_snrs, submission=submission, add=add,
         remove=remove, jobs=jobs, progress=settings.progress(),
     )  # fmt: skip
-    width, colour = shutil.get_terminal_size().columns, sys.stdout.isatty()
+    width, colour = shutil.get_terminal_size().columns, is_terminal(sys.stdout)
     if not leaderboard.rows:
         text = f"no rows are left on data set {leaderboard.dataset}\n"
     elif compare is not None:

@@ -180,6 +180,8 @@ def _acquire(
         info = read_run(folder)
         for place in (folder, folder / "predictions"):
             remove_temp_files(place)
+        if info.status == "done":  # but killed before it was removed
+            (folder / CHECKPOINT).unlink(missing_ok=True)
         lost = [name for name in RESULTS if info.status == "done" and not (folder / name).exists()]
         if lost:
             context.progress.say(f"{config.label}: done before, but {lost[0]} is missing, so it is trained again")
