@@ -120,13 +120,19 @@ def test_frames_last_up_to_150_ms(logmel_seconds: float, strides: tuple[int, int
 
 
 def test_frame_scores_are_where_the_sound_is() -> None:
-    """What changes in frames 160 to 167 of the log-mel changes the features of frame scores 40 and 41 most."""
-    encoder, x = Encoder().eval(), logmel(1, 311, 64)
+    """What changes in frames 160 to 167 of the log-mel changes the features round frame scores 40 and 41."""
+    x = logmel(1, 311, 64)
     louder = x.clone()
     louder[:, 160:168] += 3
-    with torch.no_grad():
-        change = (encoder(louder) - encoder(x)).abs().sum((0, 1, 3))
-    assert sorted(change.topk(2).indices.tolist()) == [40, 41]
+    centres = []
+    for seed in range(8):
+        torch.manual_seed(seed)
+        encoder = Encoder().eval()
+        with torch.no_grad():
+            change = (encoder(louder) - encoder(x)).abs().sum((0, 1, 3))
+        change = (change - change.median()).clamp_min(0)  # the clip's mean changes everywhere
+        centres.append(float((change * torch.arange(78)).sum() / change.sum()))
+    assert np.mean(centres) == pytest.approx(40.5, abs=0.25)
 
 
 # Poolings, on frame scores (1, 2, 1): 0.2 and 0.8
