@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import stat
+import tokenize
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Any
 
 from remixbench.errors import InputError, RemixbenchError
 
+NUMPY_ERRORS = (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError)
+"""What `numpy.load` raises where an .npy is broken; its header is parsed as Python."""
 MAX_BYTES = 1 << 30
 """The largest file that `read_bytes` reads by default."""
 _SEAL = "content_digest"

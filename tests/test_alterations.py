@@ -162,6 +162,15 @@ def test_a_pipe_in_place_of_log_mel_is_made_again(
     assert differing(tree(made.path), tree(copied.path)) == []
 
 
+def test_log_mel_with_a_broken_header_is_made_again(
+    made: Dataset, copied: Dataset, corpus: Path, tiny_recipe: Recipe
+) -> None:
+    path = copied.path / "snr_10" / "logmel.npy"
+    path.write_bytes(path.read_bytes().replace(b"'shape': (24", b"'shape': ((4"))
+    make(recipe=tiny_recipe, sources=corpus, out=copied.path, jobs=1, stems=True)
+    assert differing(tree(made.path), tree(copied.path)) == []
+
+
 def test_results_on_old_audio_do_not_pass_for_results_on_new_audio(
     corpus: Path, tiny_recipe: Recipe, tmp_path: Path
 ) -> None:

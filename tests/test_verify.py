@@ -155,6 +155,14 @@ def test_a_truncated_log_mel(copied: Dataset, kept: int) -> None:
     assert line.startswith("snr_10/logmel.npy: ")
 
 
+def test_a_log_mel_with_a_broken_header(copied: Dataset) -> None:
+    path = copied.path / "snr_10" / "logmel.npy"
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"'shape': (24", b"'shape': ((4"))  # never closed: read as Python, no expression
+    (line,) = found(copied)
+    assert line.startswith("snr_10/logmel.npy: ")
+
+
 def test_a_log_mel_of_another_shape_or_type(copied: Dataset) -> None:
     path = copied.path / "snr_10" / "logmel.npy"
     values = np.load(path)

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from remixbench.dataset.info import DatasetInfo, read_info
 from remixbench.dataset.manifest import Clip, Manifest, read_manifest
-from remixbench.errors import InputError, nearest
-from remixbench.files import check_regular, read_json, sha256
+from remixbench.errors import InputError, nearest, one_line
+from remixbench.files import NUMPY_ERRORS, check_regular, read_json, sha256
 from remixbench.recipe import Recipe
 from remixbench.tables import read_table
 
@@ -289,9 +289,9 @@ class Dataset:
             array: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
         except FileNotFoundError:
             raise InputError(f"{path}: not there; run `remixbench make` without --no-features") from None
-        except (OSError, ValueError, EOFError) as error:
+        except NUMPY_ERRORS as error:
             raise InputError(
-                f"{path}: not a log-mel file ({error}); delete it and run `remixbench make` again"
+                f"{path}: not a log-mel file ({one_line(error)}); delete it and run `remixbench make` again"
             ) from None
         expected = (len(self.clips), self.recipe.frames, self.recipe.features.n_mels)
         if array.shape != expected or array.dtype != np.float32:

@@ -16,7 +16,7 @@ from remixbench.dataset.dataset import altered_files, logmel_digest, read_digest
 from remixbench.dataset.info import AudioFormat, DatasetInfo, StemKind, read_info
 from remixbench.dataset.manifest import Manifest
 from remixbench.errors import InputError
-from remixbench.files import check_regular, sha256
+from remixbench.files import NUMPY_ERRORS, check_regular, sha256
 from remixbench.recipe import Recipe
 from remixbench.sources.catalogue import Catalogue
 
@@ -150,7 +150,7 @@ def altered_rows(spec: DatasetSpec, snr: float) -> Sequence[int]:
     try:
         check_regular(logmel_file(spec, snr))
         logmel = np.load(logmel_file(spec, snr), mmap_mode="r", allow_pickle=False)
-    except (InputError, OSError, ValueError, EOFError):
+    except (InputError, *NUMPY_ERRORS):
         return everything
     if logmel.shape != spec.logmel_shape or logmel.dtype != np.float32:
         return everything

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
-from remixbench.files import check_regular
+from remixbench.files import NUMPY_ERRORS, check_regular
 from remixbench.leaderboard.evaluate_run import read_fold_reference
 from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.report.encoding import encode_bytes, encode_logmel, encode_sound
@@ -120,7 +120,7 @@ def read_frames(folder: Path, dataset: Dataset, rows: Sequence[int]) -> NDArray[
             step = float(saved["frame_seconds"])
             if not (step > 0 and scores.shape[1]):
                 raise ValueError(f"{scores.shape[1]} frames, {step:g} s apart")
-    except (OSError, KeyError, ValueError, IndexError) as error:
+    except (KeyError, IndexError, *NUMPY_ERRORS) as error:
         raise InputError(f"{file}: not frame scores of '{dataset.name}' ({error}); train the run again") from None
     return Scales.of(dataset.recipe).hold(scores, step)
 
