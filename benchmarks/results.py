@@ -30,6 +30,7 @@ from remixbench.leaderboard.evaluate_run import read_fold_reference
 from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.report.learning_curves import Run, runs_of
 from remixbench.scoring import average_precision
+from remixbench.scoring.detection import active_frames
 from remixbench.scoring.io import read_predictions
 from remixbench.systems.registry import spec
 
@@ -37,6 +38,9 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "results.md"
 PAPER = ("gap", "gmp", "gwrp", "atrous-ap", "2ap-aux")
 """By micro-AP, the order of the paper's Table 1 at every SNR."""
 SHOWN = {"micro_ap": "micro-AP", "macro_ap": "macro-AP", "frame_ap": "frame AP", "psds1": "PSDS 1", "psds2": "PSDS 2"}
+CHANCE = "chance, the same score for all"
+HARDLY = 1.1
+"""A system whose micro-AP is less than so many times that of chance has hardly learned anything."""
 RECIPES = ("remix2019", "remix2019-strict")
 CLIPS_PER_FOLD = 500
 SEEDS = (0, 1, 2)
@@ -212,14 +216,39 @@ def section(dataset: Dataset, found: dict[float, list[Trained]]) -> str:
             one for one in rows if "ablation" in one.parts
         ],
     }
+    chance = chance_values(dataset, rows[0].runs[0].fold)
     for title, each in parts.items():
         if title.startswith("Systems") or len(each) > 1:
-            lines += [f"### {title}, {dataset.name}", "", *table(each), ""]
+            lines += [f"### {title}, {dataset.name}", "", *table(each), chance_line(chance), ""]
+            lines += hardly_above_chance(each, chance["micro_ap"])
         if title.startswith("Systems"):
             lines += [*claims(each), ""]
         if title.startswith("crnn with") and len(each) > 1:
             lines += ["The epochs are as many, so that fewer clips are also fewer steps.", ""]
     return "\n".join(lines)
+
+
+def chance_values(dataset: Dataset, fold: int) -> dict[str, float]:
+    """Return the average precisions of a system that gives the same score to all: the part that is positive."""
+    reference, step = read_fold_reference(dataset, fold).reference, dataset.recipe.frame_seconds
+    edges = np.arange(dataset.recipe.frames + 1) * step
+    active = active_frames(reference.events, edges, len(reference.filenames), len(reference.classes))
+    found = {"micro_ap": reference.weak, "macro_ap": reference.weak, "frame_ap": active}
+    return {metric: float(positive.mean()) for metric, positive in found.items()}
+
+
+def chance_line(chance: dict[str, float]) -> str:
+    """Return the last line of a table: what chance has of the metrics shown."""
+    cells = [f"{chance[metric]:.3f}" if metric in chance else "-" for metric in SHOWN]
+    return f"| {' | '.join([f'*{CHANCE}*', *cells, *['-'] * 6])} |"
+
+
+def hardly_above_chance(each: Sequence[Trained], chance: float) -> list[str]:
+    """Name the rows that have hardly learned anything, so that nobody compares them."""
+    names = [one.name for one in each if one.mean("micro_ap") < HARDLY * chance]
+    if not names:
+        return []
+    return [f"**Hardly above chance at this size, so that its scores say little: {', '.join(names)}.**", ""]
 
 
 def table(each: Sequence[Trained]) -> list[str]:

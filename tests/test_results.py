@@ -32,6 +32,19 @@ def test_one_seed_has_no_deviation_and_no_shift_is_a_dash() -> None:
     assert line.startswith("| crnn (width 0.25) | 0.400 | 0.500 | 0.100 | 0.000 | 0.000 | - |")
 
 
+def test_rows_that_are_hardly_above_chance_are_named() -> None:
+    each = [trained("gap", 0.16), trained("crnn", 0.2)]
+    assert SCRIPT["hardly_above_chance"](each, 0.15)[0].endswith("say little: gap.**")
+    assert SCRIPT["hardly_above_chance"](each, 0.1) == []
+
+
+def test_the_line_of_chance_has_a_cell_for_each_column() -> None:
+    heading, *_ = SCRIPT["table"]([trained("crnn", 0.4)])
+    line = SCRIPT["chance_line"]({"micro_ap": 0.15, "macro_ap": 0.15, "frame_ap": 0.03})
+    assert line.startswith("| *chance, the same score for all* | 0.150 | 0.150 | 0.030 | - | - | - |")
+    assert line.count("|") == heading.count("|")
+
+
 def test_rows_of_several_snrs_name_theirs() -> None:
     each = [trained("crnn", 0.4), trained("crnn", 0.5)]
     for one, snr in zip(each, (0.0, -5.0), strict=True):
