@@ -178,9 +178,14 @@ class Crnn(nn.Module):
 
     def forward(self, x: Tensor) -> Output:
         """Map standardised log-mel (B, T, F) to scores; `frame_scores` are (B, T', C)."""
-        maps = self.encoder(x)
+        *_, frame_scores, clip_scores = self.classify(x)
+        return Output(clip_scores, frame_scores)
+
+    def classify(self, x: Tensor) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
+        """Return the encoder's feature maps, features of the sequence, frame scores and clip scores."""
+        stages = self.encoder.stages(x)
         with float32(x):  # the recurrence and the poolings accumulate over many frames
-            sequence = self.dropout(maps.float().mean(dim=3).transpose(1, 2))
+            sequence = self.dropout(stages[-1].float().mean(dim=3).transpose(1, 2))
             features = self.dropout(self.recurrent(sequence)[0])
             frame_scores = torch.sigmoid(self.classifier(features))
-            return Output(self.pool(frame_scores, features), frame_scores)
+            return stages, features, frame_scores, self.pool(frame_scores, features)

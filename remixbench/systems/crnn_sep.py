@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from remixbench.systems.crnn import FRAME_SECONDS, Crnn, Pooling, time_strides
-from remixbench.systems.models import float32
 from remixbench.systems.output import Output
 
 LOG_STD = 1.25
@@ -112,14 +111,14 @@ class CrnnSep(Crnn):
 
     def forward(self, x: Tensor) -> Output:
         """Map standardised log-mel (B, T, F) to scores; a class's map is its mask against the background alone."""
-        stages, features, frame_scores, clip_scores = self._classify(x)
+        stages, features, frame_scores, clip_scores = self.classify(x)
         everyone = torch.arange(frame_scores.shape[2], device=x.device).expand(len(x), -1)
         maps = self._log_odds(x, stages, features, frame_scores, everyone).sigmoid()
         return Output(clip_scores, frame_scores, maps)
 
     def training_step(self, x: Tensor, targets: Tensor) -> Tensor:
         """Return the loss: cross-entropy of the tags, and that of the masks in mixtures of pairs of clips."""
-        loss = _cross_entropy(self._classify(x)[3], targets.float())
+        loss = _cross_entropy(self.classify(x)[3], targets.float())
         half = max(1, len(x) // 2)
         return loss + self.separation * self._mask_loss(x[:half], x[-half:], targets[:half] > 0, targets[-half:] > 0)
 
@@ -137,7 +136,7 @@ class CrnnSep(Crnn):
         present = in_first | in_second
         chosen = present.float().topk(max(1, int(present.sum(dim=1).max())), dim=1).indices
         with torch.no_grad(), _evaluation(self):
-            stages, features, frame_scores, _ = self._classify(x)
+            stages, features, frame_scores, _ = self.classify(x)
         odds = self._log_odds(x, stages, features, frame_scores, chosen)
         odds = odds + torch.where(present.gather(1, chosen), 0.0, 2 * FLOOR)[..., None, None]
         masks = torch.cat([odds, torch.zeros_like(odds[:, :1])], dim=1).log_softmax(dim=1)
@@ -148,15 +147,6 @@ class CrnnSep(Crnn):
         entropy = -(events * found).sum(dim=1) - background * masks[:, -1].clamp_min(FLOOR)
         weight = 1 + EVENT_WEIGHT * (1 - background)
         return (weight * entropy).sum() / weight.sum()
-
-    def _classify(self, x: Tensor) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
-        """Return the encoder's feature maps, features of the sequence, frame scores and clip scores."""
-        stages = self.encoder.stages(x)
-        with float32(x):
-            sequence = self.dropout(stages[-1].float().mean(dim=3).transpose(1, 2))
-            features = self.dropout(self.recurrent(sequence)[0])
-            frame_scores = torch.sigmoid(self.classifier(features))
-            return stages, features, frame_scores, self.pool(frame_scores, features)
 
     def _log_odds(
         self, x: Tensor, stages: list[Tensor], features: Tensor, frame_scores: Tensor, chosen: Tensor
