@@ -62,7 +62,7 @@ def separate(
     folders = [Path(out) / name for name in output_names(paths, "")]
     for folder in folders:
         check_replaceable(folder, system.classes)
-    with progress.bar("separate", len(paths), "files") as advance:
+    with progress.bar("Separating", len(paths), "files") as advance:
         for name, path, folder in zip(file_names(paths), paths, folders, strict=True):
             samples, rate = read_audio(path)
             sources = system.separate(samples, rate, classes=wanted, background=background, origin=str(path))
