@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 import time
@@ -16,6 +17,9 @@ from remixbench.errors import InputError, RemixbenchError
 
 WATCH_EVERY_S = 0.5
 """Seconds between two checks of a worker process for whether the main process is still there."""
+
+FEEDER_TIMEOUT_S = 2.0
+"""Seconds to wait at exit for a thread that may be stuck in a full pipe that no worker reads any more."""
 
 
 def check_jobs(jobs: int) -> None:
@@ -48,6 +52,22 @@ def _end_with(owner: int) -> None:
         threading.Thread(target=watch, name="parent watch", daemon=True).start()
 
 
+@cache
+def _join_feeders_at_exit() -> None:
+    """Let the threads that feed loky's queues end before the interpreter does; registers once.
+
+    They are daemons that nobody joins. One that is stopped while it takes a semaphore back leaves the rest to loky's
+    resource tracker, which reports it as leaked.
+    """
+
+    def join() -> None:
+        for thread in threading.enumerate():
+            if thread.name == "QueueFeederThread":
+                thread.join(timeout=FEEDER_TIMEOUT_S)
+
+    atexit.register(join)  # runs after loky has told them to end
+
+
 @dataclass(frozen=True)
 class Workers:
     """How tasks run in parallel: `jobs` processes (-1: one per core) or threads, or the workers of a scheduler."""
@@ -66,6 +86,8 @@ class Workers:
         jobs = min(joblib.effective_n_jobs(self.jobs), count)
         # set here too for threads and for a single job, where tasks share this process
         owner = os.getpid() if self.backend == "loky" and jobs > 1 else None
+        if owner is not None:
+            _join_feeders_at_exit()
         with threadpool_limits(1, "blas"), self._configured(jobs):
             try:
                 yield from joblib.Parallel(return_as="generator")(

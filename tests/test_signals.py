@@ -22,6 +22,38 @@ def sleep(number):
 list(Workers(2).run(sleep, [(k,) for k in range(2)], 2))
 """
 
+LATE_FEEDER = """
+import atexit, importlib, threading, time, warnings
+from remixbench.parallel import Workers
+import joblib.externals.loky.process_executor
+
+queues, synchronize, tracker = (
+    importlib.import_module(f"joblib.externals.loky.backend.{name}")
+    for name in ("queues", "synchronize", "resource_tracker")
+)
+feed, exiting = queues.Queue._feed, threading.Event()
+
+def late_feed(*arguments):  # ends when the process does, and only then drops its semaphores
+    feed(*arguments)
+    exiting.wait()
+
+def slow_cleanup(name):
+    synchronize.sem_unlink(name)
+    time.sleep(0.5)
+    tracker.unregister(name, "semlock")
+
+def begin_exit():
+    exiting.set()
+    time.sleep(0.1)
+
+queues.Queue._feed, synchronize.SemLock._cleanup = staticmethod(late_feed), staticmethod(slow_cleanup)
+results = Workers(2).run(divmod, [(7, 2)] * 1000, 1000)
+print(next(results))
+warnings.simplefilter("ignore")  # what joblib says of unfinished tasks
+results.close()  # as an interrupt does
+atexit.register(begin_exit)
+"""
+
 
 @pytest.mark.parametrize(("number", "status", "word"), [(15, 143, "terminated"), (2, 130, "interrupted")])
 def test_a_signal_ends_make_with_one_line_and_all_its_workers(
@@ -54,3 +86,9 @@ def test_workers_end_with_a_main_process_that_was_killed(tmp_path: Path) -> None
     # the workers sleep for 600 s and hold the other end; the bound is generous for busy machines
     process.communicate(timeout=120)
     assert process.returncode == -signal.SIGKILL
+
+
+def test_workers_leave_no_semaphore_to_report_at_exit() -> None:
+    done = subprocess.run([sys.executable, "-c", LATE_FEEDER], capture_output=True, text=True, check=True)
+    assert done.stdout == "(3, 1)\n"
+    assert done.stderr == ""
