@@ -20,6 +20,8 @@ NUMPY_ERRORS = (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError)
 """What `numpy.load` raises where an .npy is broken; its header is parsed as Python."""
 MAX_BYTES = 1 << 30
 """The largest file that `read_bytes` reads by default."""
+MAX_RESULT_BYTES = 16 << 30
+"""The largest file of predictions or weights: four of the largest arrays that are read."""
 _SEAL = "content_digest"
 
 
@@ -199,7 +201,16 @@ def is_sealed(value: Mapping[str, Any]) -> bool:
 
 
 def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal, without holding it in memory."""
+    """Return the SHA-256 of a file of predictions or weights in hexadecimal, without holding it in memory.
+
+    Raises
+    ------
+    InputError
+        If it is no regular file, or larger than any such file can be, so that hashing it would seem to hang.
+    OSError
+        If it cannot be read.
+    """
+    check_regular(path, MAX_RESULT_BYTES)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

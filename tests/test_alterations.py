@@ -152,6 +152,15 @@ def test_pipes_in_place_of_files_are_refused_and_not_waited_for(copied: Dataset,
             read()
 
 
+def test_predictions_of_a_terabyte_are_refused_before_they_are_hashed(tmp_path: Path) -> None:
+    from remixbench.leaderboard.record import digests_of
+
+    with (tmp_path / "frames.npz").open("wb") as file:
+        file.truncate(1 << 40)  # sparse
+    with pytest.raises(InputError, match=r"frames.npz: has 1,099,511,627,776 bytes, expected at most 17,179,869,184"):
+        digests_of([tmp_path])
+
+
 def test_a_pipe_in_place_of_log_mel_is_made_again(
     made: Dataset, copied: Dataset, corpus: Path, tiny_recipe: Recipe
 ) -> None:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from remixbench.errors import InputError
-from remixbench.files import check_name, check_regular, content_digest, file_sha256, read_json, sha256, write_json
+from remixbench.files import check_name, content_digest, file_sha256, read_json, sha256, write_json
 from remixbench.recipe import first_problem
 from remixbench.scoring.metrics import METRICS
 
@@ -298,7 +298,6 @@ def digests_of(paths: Sequence[Path]) -> dict[str, str]:
                 raise InputError(f"{file}: two files of that name are given; give each once")
             try:
                 check_name(file)
-                check_regular(file)
                 files[name] = file_sha256(file)
             except OSError as error:
                 raise InputError(f"{file}: not readable ({error.strerror})") from None
