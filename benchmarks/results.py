@@ -3,8 +3,8 @@
     python benchmarks/results.py WORKSPACE [--part NAME...] [--recipe NAME...] [--page-only] [--out FILE]
 
 Makes what is missing (data sets with a manifest of their own, runs, the shift probe), as `remixbench make --replan` and
-`remixbench train` do, and writes the page from the files. What is trained for each part of the page stands in `PARTS`
-below. `--page-only` makes and trains nothing.
+`remixbench train` do, and writes the page and its figure from the files. What is trained for each part of the page
+stands in `PARTS` below. `--page-only` makes and trains nothing.
 """
 
 from __future__ import annotations
@@ -148,12 +148,16 @@ def main() -> None:
         for training in PARTS[part]:
             for recipe in (each for each in training.recipes if each in arguments.recipe):
                 make_and_train(arguments.workspace, recipe, training)
-    parts = []
+    parts, rows = [], {}
     for recipe in arguments.recipe:
         dataset = remixbench.load_dataset(recipe, workspace=arguments.workspace)
         board = remixbench.score(workspace=arguments.workspace, dataset=dataset, jobs=1)
-        parts.append(section(dataset, trained(board, dataset, arguments.workspace)))
-    arguments.out.write_text(page(parts), encoding="utf-8")
+        found = trained(board, dataset, arguments.workspace)
+        parts.append(section(dataset, found))
+        rows[dataset.name] = [one for each in found.values() for one in each]
+    figure = arguments.out.parent / "figures" / "results.svg"
+    draw(rows, figure)
+    arguments.out.write_text(page(parts, figure.relative_to(arguments.out.parent).as_posix()), encoding="utf-8")
 
 
 def make_and_train(workspace: Path, recipe: str, training: Training) -> None:
@@ -207,11 +211,8 @@ def section(dataset: Dataset, found: dict[float, list[Trained]]) -> str:
     ]
     parts = {
         "Systems at 0 dB": [one for one in rows if one.parts & {"systems", "published"}],
-        "crnn at each SNR": [one for one in rows if one.name == "crnn" and one.parts & {"systems", "snr"}],
-        "crnn with a part of the training clips": sorted(
-            (one for one in rows if "size" in one.parts or (one.name == "crnn" and "systems" in one.parts)),
-            key=lambda one: float(one.runs[0].info["fraction"]),
-        ),
+        "crnn at each SNR": by_snr(rows),
+        "crnn with a part of the training clips": by_size(rows),
         "crnn without one of its training defaults, with half of the training clips": [
             one for one in rows if "ablation" in one.parts
         ],
@@ -226,6 +227,58 @@ def section(dataset: Dataset, found: dict[float, list[Trained]]) -> str:
         if title.startswith("crnn with") and len(each) > 1:
             lines += ["The epochs are as many, so that fewer clips are also fewer steps.", ""]
     return "\n".join(lines)
+
+
+def by_snr(rows: Iterable[Trained]) -> list[Trained]:
+    """Return `crnn` at every SNR."""
+    return [one for one in rows if one.name == "crnn" and one.parts & {"systems", "snr"}]
+
+
+def by_size(rows: Iterable[Trained]) -> list[Trained]:
+    """Return `crnn` at 0 dB with a part of the training clips, and with all of them."""
+    chosen = [one for one in rows if "size" in one.parts or (one.name == "crnn" and "systems" in one.parts)]
+    return sorted(chosen, key=lambda one: float(one.runs[0].info["fraction"]))
+
+
+def draw(rows: Mapping[str, list[Trained]], path: Path) -> None:
+    """Draw micro-AP against operations per clip, SNR and training clips, for each data set."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot as plt
+
+    plt.rcParams["svg.hashsalt"] = "remixbench"  # the same bytes each time
+    figure, (cost, level, size) = plt.subplots(1, 3, figsize=(9.6, 3.2), sharey=True, layout="constrained")
+    for color, (name, each) in zip(("#33658a", "#f26419"), rows.items(), strict=False):
+
+        def plot(axes: Any, chosen: Sequence[Trained], x: Sequence[float], line: str, label: str, c: str) -> None:
+            spread = [float(np.std([v["micro_ap"] for v in one.values], ddof=len(one.values) > 1)) for one in chosen]
+            y = [one.mean("micro_ap") for one in chosen]
+            axes.errorbar(x, y, spread, fmt=line, color=c, markersize=4, capsize=2, label=label)
+
+        systems = [one for one in each if one.parts & {"systems", "published"} and one.runs[0].info["snr"] == 0]
+        macs = [one.runs[0].info["macs"] / 1e9 for one in systems]
+        plot(cost, systems, macs, "o", name, color)
+        for one, x in zip(systems, macs, strict=True):
+            cost.annotate(one.name, (x, one.mean("micro_ap")), (4, 2), textcoords="offset points", fontsize=6)
+        if len(snrs := by_snr(each)) > 1:
+            plot(level, snrs, [one.runs[0].info["snr"] for one in snrs], "o-", name, color)
+        if len(sizes := by_size(each)) > 1:
+            plot(size, sizes, [one.runs[0].info["clips"]["train"] for one in sizes], "o-", name, color)
+    cost.set_xscale("log")
+    cost.margins(x=0.3)
+    cost.set_ylabel("micro-AP")
+    cost.legend(fontsize=7, frameon=False)
+    titles = {
+        cost: "multiply-accumulates per clip (10⁹), 0 dB",
+        level: "SNR (dB), crnn",
+        size: "training clips, crnn, 0 dB",
+    }
+    for axes, title in titles.items():
+        axes.set_xlabel(title, fontsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+    path.parent.mkdir(exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})
 
 
 def chance_values(dataset: Dataset, fold: int) -> dict[str, float]:
@@ -297,8 +350,8 @@ def claims(each: Sequence[Trained]) -> list[str]:
     return lines
 
 
-def page(parts: Iterable[str]) -> str:
-    """Return the whole page."""
+def page(parts: Iterable[str], figure: str) -> str:
+    """Return the whole page, with its figure at the path `figure` from there."""
     from remixbench.training.device import processor_name
 
     head = subprocess.run(
@@ -317,6 +370,8 @@ def page(parts: Iterable[str]) -> str:
         " such shift).",
         "",
         f"```text\n{command}\n```",
+        "",
+        f"![micro-AP against operations per clip, SNR and training clips]({figure})",
         "",
         *parts,
     ])  # fmt: skip
