@@ -74,7 +74,7 @@ class Training:
 
 PLAIN = {"augment": (), "ema": 0.0, "schedule": "plateau", "optimizer": "adam"}
 """What is used where neither the system nor a call says otherwise."""
-CRNN = {"epochs": 12}
+CRNN = {"epochs": 16}
 ABLATION: tuple[dict[str, Any], ...] = (
     {"augment": ["specaugment", "time-shift"]},
     {"augment": ["mixup", "time-shift"]},

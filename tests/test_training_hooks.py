@@ -156,7 +156,7 @@ def test_a_recipe_may_name_the_training(tmp_path: Path) -> None:
     flags = [run_json(folder[0])["flags"] for folder in folders]
     assert flags == [[], [{"code": "training", "text": "ema 0, default 0.5"}]]
     # a system that names its own keeps them
-    assert list_configs(dataset, system="crnn", snr=20)[0].ema == 0.995
+    assert list_configs(dataset, system="crnn", snr=20)[0].ema == 0.998
 
 
 @pytest.mark.parametrize(

@@ -130,13 +130,14 @@ _POOLING = {
     )
 }
 _CRNN_TRAINING = {
+    "batch_size": 8,
     "learning_rate": 0.001,
     "width": 1.0,
     "optimizer": "adamw",
     "weight_decay": 0.01,
     "schedule": "cosine",
     "augment": ("mixup", "specaugment", "time-shift"),
-    "ema": 0.995,
+    "ema": 0.998,
     "gradient_clip": 5.0,
 }
 
