@@ -44,7 +44,7 @@ HARDLY = 1.1
 RECIPES = ("remix2019", "remix2019-strict")
 CLIPS_PER_FOLD = 500
 SEEDS = (0, 1, 2)
-SMALL = {"width": 0.125, "epochs": 8}
+SMALL = {"width": 0.125, "epochs": 8, "batch_size": 8}
 """The size of the published systems that two cores can train."""
 
 
@@ -67,12 +67,12 @@ class Training:
             and info["snr"] in self.snr
             and info["fraction"] in fractions
             and info["epochs"] == wanted["epochs"]
-            and all(info[name] == wanted[name] for name in ("ema", "schedule", "optimizer"))
+            and all(info[name] == wanted[name] for name in ("batch_size", "ema", "schedule", "optimizer"))
             and set(info["augment"]) == set(wanted["augment"])
         )
 
 
-PLAIN = {"augment": (), "ema": 0.0, "schedule": "plateau", "optimizer": "adam"}
+PLAIN = {"batch_size": 24, "augment": (), "ema": 0.0, "schedule": "plateau", "optimizer": "adam"}
 """What is used where neither the system nor a call says otherwise."""
 CRNN = {"epochs": 16}
 ABLATION: tuple[dict[str, Any], ...] = (
@@ -293,7 +293,7 @@ def chance_values(dataset: Dataset, fold: int) -> dict[str, float]:
 def chance_line(chance: dict[str, float]) -> str:
     """Return the last line of a table: what chance has of the metrics shown."""
     cells = [f"{chance[metric]:.3f}" if metric in chance else "-" for metric in SHOWN]
-    return f"| {' | '.join([f'*{CHANCE}*', *cells, *['-'] * 6])} |"
+    return f"| {' | '.join([f'*{CHANCE}*', *cells, *['-'] * 7])} |"
 
 
 def hardly_above_chance(each: Sequence[Trained], chance: float) -> list[str]:
@@ -307,7 +307,8 @@ def hardly_above_chance(each: Sequence[Trained], chance: float) -> list[str]:
 def table(each: Sequence[Trained]) -> list[str]:
     """Return the table of some rows of a data set; it names the SNR of each where there are several."""
     several = len({one.runs[0].info.get("snr") for one in each}) > 1
-    heads = ["system", *SHOWN.values(), "loss when rolled", "parameters", "GMAC per clip", "epochs", "minutes", "seeds"]
+    heads = ["system", *SHOWN.values(), "loss when rolled", "parameters", "GMAC per clip"]
+    heads += ["epochs", "batch", "minutes", "seeds"]
     lines = [f"| {' | '.join(heads)} |", f"| --- |{' ---: |' * (len(heads) - 1)}"]
     for one in each:
         info = one.runs[0].info
@@ -320,6 +321,7 @@ def table(each: Sequence[Trained]) -> list[str]:
             f"{info['parameters']:,}",
             f"{info['macs'] / 1e9:.3g}",
             str(info["epochs"]),
+            str(info["batch_size"]),
             f"{statistics.fmean(run.info['seconds'] for run in one.runs) / 60:.1f}",
             ", ".join(str(run.seed) for run in one.runs),
         ]

@@ -13,7 +13,7 @@ PAPER = ["gap", "gmp", "gwrp", "atrous-ap", "2ap-aux"]
 
 
 def trained(name: str, *micro_ap: float, frame_ap: float = 0.1, shift_loss: tuple[float, ...] = ()):
-    info = {"width": 0.25, "parameters": 1234567, "macs": 87_160_320, "epochs": 12, "seconds": 90.0}
+    info = {"width": 0.25, "parameters": 1234567, "macs": 87_160_320, "epochs": 12, "batch_size": 8, "seconds": 90.0}
     runs = tuple(SimpleNamespace(seed=seed, info=info) for seed in range(len(micro_ap)))
     rest = {"macro_ap": 0.5, "frame_ap": frame_ap, "psds1": 0.0, "psds2": 0.0}
     return SCRIPT["Trained"](name, runs, tuple({"micro_ap": value, **rest} for value in micro_ap), shift_loss)
@@ -23,7 +23,7 @@ def test_a_line_has_means_and_deviations_over_the_seeds() -> None:
     *_, line = SCRIPT["table"]([trained("crnn", 0.4, 0.5, shift_loss=(0.01, 0.03))])
     assert line == (
         "| crnn (width 0.25) | 0.450 ± 0.071 | 0.500 ± 0.000 | 0.100 ± 0.000 | 0.000 ± 0.000 | 0.000 ± 0.000"
-        " | 2.0% ± 1.4% | 1,234,567 | 0.0872 | 12 | 1.5 | 0, 1 |"
+        " | 2.0% ± 1.4% | 1,234,567 | 0.0872 | 12 | 8 | 1.5 | 0, 1 |"
     )
 
 
@@ -77,7 +77,8 @@ def test_crnn_is_compared_with_the_best_of_each_metric() -> None:
 
 def run_json(system: str = "crnn", **changed: object) -> dict[str, object]:
     """What run.json says of a run of the part "systems"."""
-    crnn = {"ema": 0.998, "schedule": "cosine", "optimizer": "adamw", "augment": ["mixup", "specaugment", "time-shift"]}
+    crnn = {"batch_size": 8, "ema": 0.998, "schedule": "cosine", "optimizer": "adamw"}
+    crnn |= {"augment": ["mixup", "specaugment", "time-shift"]}
     plain = {"ema": 0.0, "schedule": "plateau", "optimizer": "adam", "augment": []}
     size = SCRIPT["CRNN"] if system == "crnn" else SCRIPT["SMALL"]
     return {"system": system, "snr": 0.0, "fraction": 1.0, **(crnn if system == "crnn" else plain), **size, **changed}
@@ -103,3 +104,16 @@ def test_a_run_stands_in_the_parts_of_the_page_that_it_was_trained_for(
 ) -> None:
     runs = (SimpleNamespace(seed=0, info=info),)
     assert SCRIPT["Trained"]("some", runs, (), ()).parts == parts
+
+
+def test_the_figure_names_the_systems_and_is_the_same_bytes_each_time(tmp_path: Path) -> None:
+    each = [trained("gap", 0.2), trained("crnn", 0.4, 0.5), trained("crnn", 0.5)]
+    for one, system, snr in zip(each, ("gap", "crnn", "crnn"), (0.0, 0.0, 10.0), strict=True):
+        one.runs[0].info = run_json(system, snr=snr, macs=1e9, clips={"train": 1350})
+    for path in (tmp_path / "one.svg", tmp_path / "two.svg"):
+        SCRIPT["draw"]({"remix2019": each}, path)
+    assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
+    comments = (tmp_path / "one.svg").read_text()  # text is drawn as paths, with the text in a comment
+    assert "<!-- gap -->" in comments
+    assert "<!-- crnn -->" in comments
+    assert "<!-- remix2019 -->" in comments
