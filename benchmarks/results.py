@@ -75,6 +75,8 @@ class Training:
 PLAIN = {"batch_size": 24, "augment": (), "ema": 0.0, "schedule": "plateau", "optimizer": "adam"}
 """What is used where neither the system nor a call says otherwise."""
 CRNN = {"epochs": 16}
+HALF = {"epochs": 12, "fraction": [0.5]}
+"""The size of the ablation."""
 ABLATION: tuple[dict[str, Any], ...] = (
     {"augment": ["specaugment", "time-shift"]},
     {"augment": ["mixup", "time-shift"]},
@@ -82,6 +84,7 @@ ABLATION: tuple[dict[str, Any], ...] = (
     {"ema": 0.0},
     {"schedule": "constant"},
     {"optimizer": "adam"},
+    {"batch_size": 24},
 )
 """What is given instead of a training default of `crnn`."""
 PARTS: dict[str, tuple[Training, ...]] = {
@@ -95,10 +98,7 @@ PARTS: dict[str, tuple[Training, ...]] = {
     ),
     "snr": (Training(("crnn",), CRNN, snr=(-5.0, 5.0, 10.0, 20.0), recipes=RECIPES[1:]),),
     "size": (Training(("crnn",), CRNN | {"fraction": [0.125, 0.25, 0.5]}, recipes=RECIPES[1:]),),
-    "ablation": tuple(
-        Training(("crnn",), CRNN | {"fraction": [0.5]} | off, seed=SEEDS, recipes=RECIPES[1:])
-        for off in ({}, *ABLATION)
-    ),
+    "ablation": tuple(Training(("crnn",), HALF | off, seed=SEEDS, recipes=RECIPES[1:]) for off in ({}, *ABLATION)),
 }
 """By part of the page, what is trained."""
 

@@ -94,8 +94,10 @@ def run_json(system: str = "crnn", **changed: object) -> dict[str, object]:
         (run_json("2ap-aux", augment=["mixup"]), set()),
         (run_json(snr=10.0), {"snr"}),
         (run_json(fraction=0.25), {"size"}),
-        (run_json(fraction=0.5), {"size", "ablation"}),
-        (run_json(fraction=0.5, ema=0.0), {"ablation"}),
+        (run_json(fraction=0.5), {"size"}),
+        (run_json(fraction=0.5, epochs=12), {"ablation"}),
+        (run_json(fraction=0.5, epochs=12, ema=0.0), {"ablation"}),
+        (run_json(fraction=0.5, epochs=12, batch_size=24), {"ablation"}),
         (run_json(epochs=3), set()),
     ],
 )
