@@ -33,7 +33,7 @@ STATIONARY = 0.5
 """Quantile of a band over the frames of a clip, the median, that stands for the level of its stationary part."""
 OVERSUBTRACTION = 2.0
 """How many times the stationary power is taken off the power of a cell; what is left is of the events."""
-EVENT_WEIGHT = 5.0
+EVENT_WEIGHT = 1.0
 """By how much more a cell of nothing but events counts in the loss than one of nothing but background."""
 FLOOR = -50.0
 """The least logarithm of a mask in the loss."""
