@@ -67,12 +67,16 @@ class Training:
             and info["snr"] in self.snr
             and info["fraction"] in fractions
             and info["epochs"] == wanted["epochs"]
-            and all(info[name] == wanted[name] for name in ("batch_size", "ema", "schedule", "optimizer"))
+            and all(info[name] == wanted[name] for name in SETTINGS)
             and set(info["augment"]) == set(wanted["augment"])
         )
 
 
-PLAIN = {"batch_size": 24, "augment": (), "ema": 0.0, "schedule": "plateau", "optimizer": "adam"}
+SETTINGS = ("batch_size", "ema", "schedule", "optimizer", "weight_decay")
+"""By what, besides augmentation and epochs, runs of one system are told apart here."""
+PLAIN = {
+    "batch_size": 24, "augment": (), "ema": 0.0, "schedule": "plateau", "optimizer": "adam", "weight_decay": 0.0
+}  # fmt: skip
 """What is used where neither the system nor a call says otherwise."""
 CRNN = {"epochs": 16}
 HALF = {"epochs": 12, "fraction": [0.5]}
@@ -83,7 +87,7 @@ ABLATION: tuple[dict[str, Any], ...] = (
     {"augment": ["mixup", "specaugment"]},
     {"ema": 0.0},
     {"schedule": "constant"},
-    {"optimizer": "adam"},
+    {"optimizer": "adam", "weight_decay": 0.0},
     {"batch_size": 24},
 )
 """What is given instead of a training default of `crnn`."""

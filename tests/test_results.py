@@ -77,9 +77,9 @@ def test_crnn_is_compared_with_the_best_of_each_metric() -> None:
 
 def run_json(system: str = "crnn", **changed: object) -> dict[str, object]:
     """What run.json says of a run of the part "systems"."""
-    crnn = {"batch_size": 8, "ema": 0.998, "schedule": "cosine", "optimizer": "adamw"}
+    crnn = {"batch_size": 8, "ema": 0.998, "schedule": "cosine", "optimizer": "adamw", "weight_decay": 0.01}
     crnn |= {"augment": ["mixup", "specaugment", "time-shift"]}
-    plain = {"ema": 0.0, "schedule": "plateau", "optimizer": "adam", "augment": []}
+    plain = {"ema": 0.0, "schedule": "plateau", "optimizer": "adam", "weight_decay": 0.0, "augment": []}
     size = SCRIPT["CRNN"] if system == "crnn" else SCRIPT["SMALL"]
     return {"system": system, "snr": 0.0, "fraction": 1.0, **(crnn if system == "crnn" else plain), **size, **changed}
 
