@@ -62,7 +62,7 @@ def test_the_loss_of_masks_is_lowest_where_each_clips_classes_have_its_share() -
         return float(network._mask_loss(first, second, labels[:1], labels[1:2]))
 
     assert loss(1, 6) < 0.2
-    assert min(loss(6, 1), loss(1, 1), loss(3, 6), loss()) > 2 * loss(1, 6)
+    assert min(loss(6, 1), loss(1, 1), loss(3, 6), loss()) > 1
 
 
 def test_masks_do_not_alter_what_the_tags_learn() -> None:
@@ -122,7 +122,7 @@ def test_masks_learn_from_weak_labels_where_each_class_is() -> None:
             x[:, 6:14, band] += 3 * targets[:, label, None, None]
         return x, targets
 
-    for _ in range(300):
+    for _ in range(200):
         optimizer.zero_grad()
         network.training_step(*clips(16)).backward()
         optimizer.step()
