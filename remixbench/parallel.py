@@ -52,20 +52,16 @@ def _end_with(owner: int) -> None:
         threading.Thread(target=watch, name="parent watch", daemon=True).start()
 
 
-@cache
-def _join_feeders_at_exit() -> None:
-    """Let the threads that feed loky's queues end before the interpreter does; registers once.
+@atexit.register  # runs after loky has told them to end
+def _join_feeders() -> None:
+    """Let the threads that feed loky's queues end before the interpreter does.
 
     They are daemons that nobody joins. One that is stopped while it takes a semaphore back leaves the rest to loky's
     resource tracker, which reports it as leaked.
     """
-
-    def join() -> None:
-        for thread in threading.enumerate():
-            if thread.name == "QueueFeederThread":
-                thread.join(timeout=FEEDER_TIMEOUT_S)
-
-    atexit.register(join)  # runs after loky has told them to end
+    for thread in threading.enumerate():
+        if thread.name == "QueueFeederThread":
+            thread.join(timeout=FEEDER_TIMEOUT_S)
 
 
 @dataclass(frozen=True)
@@ -86,8 +82,6 @@ class Workers:
         jobs = min(joblib.effective_n_jobs(self.jobs), count)
         # set here too for threads and for a single job, where tasks share this process
         owner = os.getpid() if self.backend == "loky" and jobs > 1 else None
-        if owner is not None:
-            _join_feeders_at_exit()
         with threadpool_limits(1, "blas"), self._configured(jobs):
             try:
                 yield from joblib.Parallel(return_as="generator")(
