@@ -105,7 +105,7 @@ def killed(case: Case) -> str:
         else:
             number, before = case.draw.randrange(1, 30), case.draw.random() < 0.5
             case.what += f"{command[0]} killed {'before' if before else 'after'} rename {number}; "
-            in_process(command, case.folder, lambda n=number, b=before: _die_at_rename(n, b))  # type: ignore[misc]
+            in_process(command, case.folder, lambda n=number, b=before: _die_at_rename(n, b))  # type: ignore[misc]  # types of defaults
     return recovered(case, command, folders)
 
 
@@ -121,7 +121,7 @@ def _die_at_rename(number: int, before: bool) -> None:
         if count == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    os.replace = counting  # type: ignore[assignment]
+    os.replace = counting  # type: ignore[assignment]  # replaced on purpose
 
 
 def full_disk(case: Case) -> str:
