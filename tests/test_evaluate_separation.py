@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from fake_runs import tags_text
 
 from remixbench.dataset.dataset import Dataset, read_info
 from remixbench.dataset.info import write_info
 from remixbench.dataset.make import make
 from remixbench.dataset.masks import ideal_class_masks
 from remixbench.errors import InputError
-from remixbench.leaderboard.evaluate_run import read_fold_reference
+from remixbench.leaderboard.evaluate_run import Task, make_record, read_fold_reference
 from remixbench.leaderboard.evaluate_separation import (
     ideal_separation,
     jobs_of,
@@ -23,6 +24,7 @@ from remixbench.leaderboard.evaluate_separation import (
     why_no_separation,
 )
 from remixbench.leaderboard.leaderboard import Leaderboard
+from remixbench.leaderboard.record import SystemInfo, digests_of
 from remixbench.leaderboard.score import score
 from remixbench.parallel import Workers
 from remixbench.recipe import Recipe
@@ -200,19 +202,45 @@ def test_without_stems_a_line_says_what_to_run(workspace: Path) -> None:
     folder = write_waveforms(opened(workspace), workspace / "x", lambda _, mixture: mixture)
     path = workspace / "datasets" / "tiny"
     write_info(path, read_info(path).model_copy(update={"stems": ()}))
-    with pytest.raises(InputError, match=r"need stems, which .*tiny lacks at 0 dB; `remixbench make --stems`"):
+    with pytest.raises(
+        InputError, match=r"maps and waveforms need stems, which .*tiny lacks at 0 dB; `remixbench make --stems`"
+    ):
         scored(workspace, folder)
+
+
+def test_tags_beside_waveforms_are_scored_with_them(workspace: Path) -> None:
+    """As `predict --out X` and `separate --out X` leave them."""
+    dataset = opened(workspace)
+    folder = write_waveforms(dataset, workspace / "x", lambda stem, mixture: (stem + mixture) / 2)
+    alone = digests_of([folder])
+    (folder / "tags.csv").write_text(tags_text(dataset, FOLD, noise=0.1, seed=0))
+    assert digests_of([folder]).keys() != alone.keys()
+    found = scored(workspace, folder).find_row("Lab X").conditions[SNR].metrics
+    assert {"micro_ap", "si_sdr_improvement"} <= found.keys()
+    path = workspace / "datasets" / "tiny"
+    write_info(path, read_info(path).model_copy(update={"stems": ()}))
+    shutil.rmtree(workspace / "runs")
+    found = scored(workspace, folder).find_row("Lab X").conditions[SNR].metrics
+    assert "micro_ap" in found
+    assert "si_sdr_improvement" not in found
 
 
 def test_overlapping_events_need_stems_of_single_events(corpus: Path, strict_recipe: Recipe, tmp_path: Path) -> None:
     plan = strict_recipe.plan.model_copy(update={"max_event": 0.6})
     recipe = strict_recipe.model_copy(update={"plan": plan})
     messages = []
+    waveforms = tmp_path / "waveforms"
+    (waveforms / "00000").mkdir(parents=True)
+    (waveforms / "00000" / "Bark.wav").touch()
     for kind in ("sum", "events"):
         dataset = make(recipe=recipe, sources=corpus, out=tmp_path / kind, snr=[0], jobs=1, stems=kind)
         assert dataset is not None
         reference = read_fold_reference(dataset, 1).reference
         messages.append(why_no_separation(dataset, reference, 0.0))
+        if kind == "sum":
+            task = Task(SystemInfo(name="Lab X", kind="predictions", snr=0.0, fold=1), (waveforms,), tmp_path)
+            with pytest.raises(InputError, match=r"one channel for all events; `remixbench make --stems events`"):
+                make_record(dataset, read_fold_reference(dataset, 1), task, 0, {})
         if kind == "events":
             found = ideal_separation(dataset, reference, 0.0, "IRM", Workers(1))
             assert np.nanmean(found.si_sdr_improvement) > 3

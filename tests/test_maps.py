@@ -162,7 +162,9 @@ def test_third_party_maps_in_any_order_and_as_floats(workspace: Path) -> None:
         "mask_f1", "mask_ap", "mask_auc", "sdr", "sdr_improvement", "si_sdr_improvement",
     }  # fmt: skip
     assert all(theirs.metrics[name] == ours.metrics[name] for name in theirs.metrics)
-    with pytest.raises(InputError, match=r"maps need stems, which .*mini lacks at 0 dB; `remixbench make --stems`"):
+    with pytest.raises(
+        InputError, match=r"waveforms need stems, which .*mini lacks at 0 dB; `remixbench make --stems`"
+    ):
         scored(workspace, workspace / "maps.npz", name="Lab X", snr=0, fold=4)
 
 

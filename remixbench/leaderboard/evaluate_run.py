@@ -46,6 +46,7 @@ from remixbench.scoring import (
     read_reference,
     score_predictions,
 )
+from remixbench.scoring.io import holds_scores
 from remixbench.scoring.io_maps import MAPS, read_active_bins, read_maps
 from remixbench.scoring.metrics import paired_metrics
 from remixbench.scoring.separation import Separation
@@ -205,8 +206,10 @@ def read_all(paths: Sequence[Path], reference: Reference) -> Predictions:
 
 
 def _needs_stems(path: Path) -> bool:
-    """Say whether predictions are maps or waveforms, which are compared with the stems alone."""
-    return path.name == MAPS or has_waveforms(path)
+    """Say whether predictions are maps or waveforms and nothing else: these are compared with the stems alone."""
+    if path.is_dir():
+        return (has_waveforms(path) or (path / MAPS).is_file()) and not holds_scores(path)
+    return path.name == MAPS
 
 
 def _join(first: Predictions, second: Predictions, path: Path) -> Predictions:
@@ -235,13 +238,13 @@ def make_record(
     Raises
     ------
     InputError
-        If they are not usable, or are maps alone and the data set has no stems to score them by.
+        If they are not usable, or are maps or waveforms alone and the data set has no stems to score them by.
     """
     predictions = read_all(task.predictions, fold.reference)
     snr = task.system.snr
     masks = read_masks(dataset, fold, snr, task.predictions)
     if masks is None and separation is None and all(_needs_stems(path) for path in task.predictions):
-        raise InputError(f"{task.predictions[0]}: {no_stems(dataset, snr)}")
+        raise InputError(f"{task.predictions[0]}: {_why_not_compared(dataset, snr)}")
     scores = score_predictions(
         fold.reference, predictions, masks=masks, separation=separation, bootstrap=resamples, seed=BOOTSTRAP_SEED
     )
@@ -275,8 +278,21 @@ def make_record(
 
 
 def no_stems(dataset: Dataset, snr: float) -> str:
-    """Say why maps cannot be scored on a data set."""
-    return f"maps need stems, which {dataset.path} lacks at {snr:g} dB; `remixbench make --stems` writes them"
+    """Say why maps and waveforms cannot be scored on a data set."""
+    return (
+        f"maps and waveforms need stems, which {dataset.path} lacks at {snr:g} dB; `remixbench make --stems` writes"
+        " them"
+    )
+
+
+def _why_not_compared(dataset: Dataset, snr: float) -> str:
+    """Say why maps or waveforms were not compared with stems."""
+    if not has_stems(dataset, snr):
+        return no_stems(dataset, snr)
+    return (
+        f"waveforms need stems of single events where events overlap, and those of {dataset.path} have one channel for"
+        " all events; `remixbench make --stems events` writes them"
+    )
 
 
 def kept_record(

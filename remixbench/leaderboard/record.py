@@ -198,6 +198,8 @@ class Record(_Frozen):
             raise ValueError("probes: expected each condition once")
         if {value for probe, value in conditions if probe == "shift"} != set(self.shifts or ()):
             raise ValueError("probes: expected one for each of the shifts")
+        if conditions and "micro_ap" not in self.metrics:
+            raise ValueError("probes: are scored by micro_ap, which is not among the metrics")
         for each in self.probes:
             for name, value in each.metrics.items():
                 _check_range(name, value, f"{name} of probe {each.probe} {each.value:g}")
@@ -290,7 +292,9 @@ def digests_of(paths: Sequence[Path]) -> dict[str, str]:
     """
     files: dict[str, str] = {}
     for path in paths:
-        for file in sorted(path.glob("*/*") if has_waveforms(path) else path.iterdir()) if path.is_dir() else [path]:
+        # waveforms lie one level below, and tags or frame scores may lie beside their folders
+        inside = [*path.iterdir(), *(path.glob("*/*") if has_waveforms(path) else ())] if path.is_dir() else [path]
+        for file in sorted(inside):
             if file.is_dir() or file.name.startswith("."):
                 continue
             name = file.relative_to(path).as_posix() if path.is_dir() else file.name

@@ -143,13 +143,18 @@ def _read(path: Path, reference: Reference) -> Predictions:
     return Predictions(read_tags(table, reference))
 
 
+def holds_scores(folder: Path) -> bool:
+    """Say whether a folder holds a file that `read_predictions` reads."""
+    return (folder / "tags.csv").is_file() or (folder / "frames.npz").is_file() or bool(_frame_paths(folder))
+
+
 def _read_folder(folder: Path, reference: Reference) -> Predictions:
     tags, frames = folder / "tags.csv", folder / "frames.npz"
     if tags.is_file() or frames.is_file():
         clip_scores = read_tags(read_table(tags, lenient=True), reference) if tags.is_file() else None
         scores, edges = read_frames(frames, reference) if frames.is_file() else (None, None)
         return Predictions(clip_scores, scores, edges)
-    if any(folder.glob("*.tsv")):
+    if _frame_paths(folder):
         return Predictions(None, *read_frame_tables(folder, reference))
     raise InputError(f"{folder}: holds no tags.csv, frames.npz or .tsv; expected {FORMS}")
 
