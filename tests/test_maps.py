@@ -156,8 +156,10 @@ def test_third_party_maps_in_any_order_and_as_floats(workspace: Path) -> None:
         label=stored["label"][order],
         maps=(stored["maps"][order] / 255).astype(np.float32),
     )
+    (workspace / "alone").mkdir()
+    shutil.copy(workspace / "maps.npz", workspace / "alone")
     ours = scored(workspace)
-    theirs = scored(workspace, workspace / "maps.npz", name="Lab X", snr=20, fold=4)
+    theirs = scored(workspace, workspace / "alone", name="Lab X", snr=20, fold=4)
     assert {n for n in theirs.metrics if n != "mask_f1_macro"} == {
         "mask_f1", "mask_ap", "mask_auc", "sdr", "sdr_improvement", "si_sdr_improvement",
     }  # fmt: skip

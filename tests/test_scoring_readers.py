@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from remixbench.errors import InputError
-from remixbench.scoring import event_table, make_reference, read_predictions, read_reference
+from remixbench.scoring import event_table, make_reference, read_predictions, read_reference, score_predictions
 
 NAMES = ("00000.wav", "00001.wav", "00002.wav")
 CLASSES = ("Bark", "Bus", "Hi-hat")
@@ -160,6 +160,45 @@ def test_a_run_folder_gives_both(tmp_path, reference):
     read = read_predictions(tmp_path, reference)
     assert (read.clip_scores == SCORES).all()
     assert (read.frame_scores == frames()).all()
+
+
+def test_a_folder_as_predict_writes_it_gives_tags_and_events(tmp_path, reference):
+    (tmp_path / "tags.csv").write_text(tags_text())
+    (tmp_path / "events.tsv").write_text(
+        "filename\tonset\toffset\tevent_label\tscore\n00000.wav\t0.5\t2.5\tBus\t0.9\n00001.wav\t\t\t\t\n"
+    )
+    read = read_predictions(tmp_path, reference)
+    assert (read.clip_scores == SCORES).all()
+    assert (read.events.onset.tolist(), read.events.offset.tolist()) == ([0.5], [2.5])
+    assert "event_f1" in score_predictions(reference, read, bootstrap=0).values
+    (tmp_path / "tags.csv").unlink()
+    assert len(read_predictions(tmp_path, reference).events) == 1
+
+
+def test_tags_and_events_beside_frame_tables(tmp_path, reference):
+    frame_tables(tmp_path, frames(count=40))
+    (tmp_path / "tags.csv").write_text(tags_text())
+    (tmp_path / "events.tsv").write_text(EVENTS)
+    read = read_predictions(tmp_path, reference)
+    assert (read.clip_scores == SCORES).all()
+    assert (read.frame_scores == frames(count=40)).all()
+    assert len(read.events) == 2
+    save(tmp_path / "frames.npz", frames())
+    assert "00000.tsv: frames.npz beside it gives frame scores already" in refused(tmp_path, reference)
+
+
+def test_a_clip_may_be_called_events(tmp_path, reference):
+    names = ("a.wav", "events.wav", "z.wav")
+    frame_tables(tmp_path, frames(count=40), names=names)
+    read = read_predictions(tmp_path, make_reference(names, CLASSES, reference.events, 10.0))
+    assert (read.frame_scores == frames(count=40)).all()
+    assert read.events is None
+
+
+def test_a_file_of_maps_under_another_name(tmp_path, reference):
+    np.savez(tmp_path / "my_maps.npz", clip=np.array(NAMES), label=np.array(CLASSES), maps=np.zeros((3, 5, 8)))
+    message = refused(tmp_path / "my_maps.npz", reference)
+    assert message.endswith("a file of time-frequency maps must be called maps.npz")
 
 
 def frame_tables(folder, scores, step=0.25, names=NAMES, separator="\t"):

@@ -7,7 +7,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import IO, Any
 
 import numpy as np
@@ -36,7 +36,12 @@ MAX_ARRAY_BYTES = 4 << 30
 MAX_FRAME_RATE = 1000
 """Frames per second that frame scores may have at most."""
 EVENT_COLUMNS = ("filename", "onset", "offset", "event_label")
-FORMS = "tags.csv, frames.npz, a folder of one TSV per clip, or an event list"
+EVENT_FILE = "events.tsv"
+"""The event list in a folder of predictions, as `remixbench predict` writes it."""
+FORMS = (
+    "tags.csv, frames.npz, a folder of one TSV per clip, an event list (events.tsv in a folder), maps.npz, or a folder"
+    " of waveforms <clip>/<class>.wav"
+)
 OVERHANG = 0.1
 """Seconds that an event may stand over the end of its clip, as the last frame of a padded transform does; cut off."""
 
@@ -109,8 +114,9 @@ def read_predictions(path: Path, reference: Reference) -> Predictions:
     """Read predictions in any of the accepted forms, aligned with `reference`.
 
     A table with one column a class is read as clip scores, one with an `event_label` column as an event list,
-    an .npz as frame scores. A folder holds tags.csv, frames.npz or both, or else one TSV of frame scores a
-    clip.
+    an .npz as frame scores. A folder holds tags.csv, frame scores (frames.npz or one TSV per clip) and events.tsv,
+    or some of these; where a clip is named `events`, that file has its frame scores. Maps and waveforms, which say
+    nothing without the data set's stems, are passed over beside others.
 
     Raises
     ------
@@ -149,14 +155,23 @@ def holds_scores(folder: Path) -> bool:
 
 
 def _read_folder(folder: Path, reference: Reference) -> Predictions:
-    tags, frames = folder / "tags.csv", folder / "frames.npz"
-    if tags.is_file() or frames.is_file():
-        clip_scores = read_tags(read_table(tags, lenient=True), reference) if tags.is_file() else None
-        scores, edges = read_frames(frames, reference) if frames.is_file() else (None, None)
-        return Predictions(clip_scores, scores, edges)
-    if _frame_paths(folder):
-        return Predictions(None, *read_frame_tables(folder, reference))
-    raise InputError(f"{folder}: holds no tags.csv, frames.npz or .tsv; expected {FORMS}")
+    if not holds_scores(folder):
+        raise InputError(f"{folder}: holds no tags.csv, frames.npz or .tsv; expected {FORMS}")
+    tags, frames, events = folder / "tags.csv", folder / "frames.npz", folder / EVENT_FILE
+    tables = _frame_paths(folder)
+    listed = events in tables and not any(PurePath(name).stem == events.stem for name in reference.filenames)
+    if listed:
+        tables.remove(events)
+    if tables and frames.is_file():
+        raise InputError(f"{tables[0]}: {frames.name} beside it gives frame scores already; leave one of them out")
+    clip_scores = read_tags(read_table(tags, lenient=True), reference) if tags.is_file() else None
+    scores, edges = None, None
+    if frames.is_file():
+        scores, edges = read_frames(frames, reference)
+    elif tables:
+        scores, edges = _read_frame_tables(tables, reference, str(folder))
+    found = read_events(read_table(events, lenient=True), reference) if listed else None
+    return Predictions(clip_scores, scores, edges, found)
 
 
 def read_tags(table: Table, reference: Reference) -> FloatArray:
@@ -250,7 +265,9 @@ def opened_arrays(path: Path, keys: Sequence[str], max_bytes: int) -> Iterator[N
             missing = [key for key in keys if key not in archive.files]
             if missing:
                 found = ", ".join(archive.files) or "nothing"
-                raise InputError(f"{path}: no array '{missing[0]}' (found {found}); expected {', '.join(keys)}")
+                maps = "scores" in missing and "maps" in archive.files
+                hint = "; a file of time-frequency maps must be called maps.npz" if maps else ""
+                raise InputError(f"{path}: no array '{missing[0]}' (found {found}); expected {', '.join(keys)}{hint}")
             _check_sizes(path, keys, min(max_bytes, MAX_ARRAY_BYTES))
             yield archive
     except InputError:
@@ -350,13 +367,16 @@ def read_frame_tables(folder: Path, reference: Reference) -> tuple[Float32Array,
         If a clip has no file or two, a file belongs to no clip, or a file's columns, times or scores are
         wrong: frames must follow each other without gaps and be the same in every file.
     """
-    paths = _frame_paths(folder)
+    return _read_frame_tables(_frame_paths(folder), reference, str(folder))
+
+
+def _read_frame_tables(paths: Sequence[Path], reference: Reference, where: str) -> tuple[Float32Array, FloatArray]:
     return stack_frame_tables(
         [str(path) for path in paths],
         [path.stem for path in paths],
         lambda i: _read_numbers(paths[i]),
         reference,
-        str(folder),
+        where,
     )
 
 
