@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from fake_dataset import CLASSES, ONSETS, fake_dataset
-from fake_runs import Said, fake_run
+from fake_runs import Said, fake_run, write_frames
 from sklearn.metrics import average_precision_score
 
 from remixbench import report, score
@@ -21,6 +22,7 @@ from remixbench.dataset.shifts import probe_shifts, roll, shift_folder
 from remixbench.errors import InputError
 from remixbench.files import content_digest
 from remixbench.leaderboard.leaderboard import Leaderboard, Probes
+from remixbench.leaderboard.probes import summarise
 from remixbench.leaderboard.renderers import make_tables, render
 from remixbench.training.storage import write_tags
 
@@ -257,6 +259,48 @@ def test_predictions_of_probes_are_matched_by_their_digest(tmp_path: Path, datas
     files[1].write_text(files[1].read_text().replace("0.", "0.1", 1))
     with pytest.raises(InputError, match=rf"{files[1].name}: no record of .*mine\.json was made from it"):
         lines(tags, files[1])
+
+
+@pytest.mark.parametrize("form", ["frames", "events"])
+def test_probes_of_predictions_without_clip_scores_are_refused(
+    tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    files = shifted_files(tmp_path / "mine", dataset, memory)
+    mine = tmp_path / "mine" / {"frames": "frames.npz", "events": "events.tsv"}[form]
+    write_frames(dataset, FOLD, mine, seed=1) if form == "frames" else mine.write_text(
+        "filename\tonset\toffset\tevent_label\n"
+    )
+    about = (mine, "--name", "Mine", "--snr", "20", "--fold", "4", "--bootstrap", "20")
+    for probe in (["--shifted", *files], ["--other-snrs", other_snr_file(tmp_path / "mine", dataset, memory)]):
+        assert f"{mine}: holds no clip scores, which --shifted and" in fails(capsys, tmp_path, *about, *probe)
+    assert not (tmp_path / "runs").exists()
+    given = (*about[:1], tmp_path / "mine" / "tags.csv", *about[1:])
+    assert run(["-q", "--workspace", str(tmp_path), "score", *map(str, given), "--shifted", *map(str, files)]) == 0
+
+
+def test_a_submission_with_probes_but_without_micro_ap_is_refused(tmp_path: Path, dataset: Dataset) -> None:
+    probed_run(tmp_path, dataset, "2ap", memory, (0.064,))
+    score(workspace=tmp_path, bootstrap=0, submission=tmp_path / "ours.json")
+    content = json.loads((tmp_path / "ours.json").read_text())
+    (record,) = content["records"]
+    del record["metrics"]["micro_ap"]
+    record["digest"] = content_digest(record)
+    content["digest"] = content_digest(content)
+    (tmp_path / "ours.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"probes: are scored by micro_ap, which is not among the metrics"):
+        score(workspace=tmp_path, add=tmp_path / "ours.json")
+
+
+def test_without_the_unshifted_score_there_is_no_difference(tmp_path: Path, dataset: Dataset) -> None:
+    probed_run(tmp_path, dataset, "2ap", memory, (0.064,))
+    board = score(workspace=tmp_path, bootstrap=20)
+    condition = board.rows[0].conditions[SNR]
+    undefined = [each.model_copy(update={"metrics": each.metrics | {"micro_ap": None}}) for each in condition.records]
+    found = summarise(replace(condition, records=tuple(undefined)))
+    assert found is not None
+    assert found.difference is None
+    assert found.mean == probes(board, "2ap").mean
+    assert found.as_dict()["shift"].keys() == {"shifts", "by_shift", "mean", "worst"}
 
 
 def fails(capsys: pytest.CaptureFixture[str], workspace: Path, *arguments: str | Path) -> str:

@@ -68,7 +68,8 @@ class Probes:
     shifted : micro-AP by the shift
     tested : micro-AP by the SNR tested at in dB, other than the row's
     mean : micro-AP, mean over the shifts
-    difference : `mean` minus the micro-AP of the clips as they are, with its paired interval
+    difference : `mean` minus the micro-AP of the clips as they are, with its paired interval; None where that is
+        undefined
     """
 
     shifts: tuple[float, ...] | None
@@ -90,12 +91,12 @@ class Probes:
                 "shifts": list(self.shifts),
                 "by_shift": [{"shift": shift} | _bare(each) for shift, each in self.shifted.items()],
             }
-        if self.worst is not None and self.mean is not None and self.difference is not None:
-            known["shift"] |= {
-                "mean": _bare(self.mean),
-                "worst": {"shift": self.worst[0]} | _bare(self.worst[1]),
-                "difference": _bare(self.difference),
-            }
+        if self.mean is not None:
+            known["shift"]["mean"] = _bare(self.mean)
+        if self.worst is not None:
+            known["shift"]["worst"] = {"shift": self.worst[0]} | _bare(self.worst[1])
+        if self.difference is not None:
+            known["shift"]["difference"] = _bare(self.difference)
         if self.tested:
             known["snr"] = [{"tested": snr} | _bare(each) for snr, each in self.tested.items()]
         return known

@@ -62,8 +62,11 @@ def summarise(condition: Condition) -> Probes | None:
     if not shifts:
         return probes
     means = [_mean([_scored(record, "shift", value) for value in shifts]) for record in records]
+    probes = replace(probes, mean=average(means))
+    if any(record.metrics.get(METRIC) is None for record in records):
+        return probes
     differences = [_minus(mean, _unmoved(record)) for mean, record in zip(means, records, strict=True)]
-    return replace(probes, mean=average(means), difference=average(differences))
+    return replace(probes, difference=average(differences))
 
 
 def average(scored: Sequence[Scored]) -> Estimate:
@@ -164,18 +167,22 @@ def _shift_cells(condition: Condition | None) -> list[Cell]:
     if condition is None or probes is None or probes.shifts is None:
         return [Cell()] * 4
     unmoved = replace(estimate_cell(condition.metrics.get(METRIC)), bold=False, below="")
-    worst, difference = probes.worst, probes.difference
-    if worst is None or difference is None:
-        return [unmoved, Cell(), Cell(), Cell()]
-    below = ""
-    if difference.low is not None and difference.high is not None:
-        below = f"{signed(difference.low, 3)} to {signed(difference.high, 3)}"
+    worst = probes.worst
     return [
         unmoved,
         estimate_cell(probes.mean),
-        Cell(f"{worst[1].value:.4f}", f"at {worst[0]:g} s", estimate=worst[1]),
-        Cell(signed(difference.value), below),
+        Cell() if worst is None else Cell(f"{worst[1].value:.4f}", f"at {worst[0]:g} s", estimate=worst[1]),
+        _difference_cell(probes.difference),
     ]
+
+
+def _difference_cell(difference: Estimate | None) -> Cell:
+    if difference is None:
+        return Cell()
+    below = ""
+    if difference.low is not None and difference.high is not None:
+        below = f"{signed(difference.low, 3)} to {signed(difference.high, 3)}"
+    return Cell(signed(difference.value), below)
 
 
 def snr_table(maker: TableMaker) -> Table | None:

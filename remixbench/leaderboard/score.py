@@ -29,6 +29,7 @@ from remixbench.leaderboard.evaluate_run import (
     kept_record,
     map_files,
     probes_current,
+    read_all,
 )
 from remixbench.leaderboard.evaluate_separation import (
     add_ideal_rows,
@@ -281,6 +282,16 @@ def _absolute(dataset: Dataset, task: Task) -> tuple[Dataset, Task]:
     )
 
 
+def _check_probes_fit(task: Task, fold: FoldReference) -> None:
+    """Refuse a third party's predictions under other conditions where those that they are compared with lack scores."""
+    given = task.run is None and task.probes is not None and task.probes.files
+    if given and read_all(task.predictions, fold.reference).clip_scores is None:
+        raise InputError(
+            f"{task.predictions[0]}: holds no clip scores, which --shifted and --other-snrs are compared with; give"
+            " tags.csv too, or leave them out"
+        )
+
+
 def _evaluate(
     workspace: Path,
     references: References,
@@ -298,6 +309,7 @@ def _evaluate(
         snr, fold, digests = task.system.snr, references.fold(task.system.fold), digests_of(task.predictions)
         can_separate = is_separated(task.predictions) and not why_no_separation(dataset, fold.reference, snr)
         task.check_results(digests)
+        _check_probes_fit(task, fold)
         record = kept_record(references, task, resamples, digests, progress)
         if can_separate:
             separated.append((snr, task.system.fold))
