@@ -136,6 +136,19 @@ def test_every_main_metric_of_the_leaderboard_is_there(page: str, board: Leaderb
                 assert str(condition.metrics[metric].value) in cells
 
 
+def test_no_two_columns_of_a_table_have_one_heading(page: str) -> None:
+    tables = re.findall(r"<table.*?</table>", page, re.DOTALL)
+    heads = [
+        [
+            " ".join(re.sub(r"<[^>]*>", "", head).split())
+            for head in re.findall(r'<th scope="col".*?</th>', table, re.DOTALL)
+        ]
+        for table in tables
+    ]
+    assert all(len(set(each)) == len(each) for each in heads)
+    assert any({"macro event F1", "macro event F1 (Kong et al.)"} <= set(each) for each in heads)
+
+
 def test_published_rows_are_only_in_tables_of_their_data_set(page: str, board: Leaderboard) -> None:
     assert "VGGish, GAP" not in page
     assert "are in the tables of remix2019, the data set they are on" in page

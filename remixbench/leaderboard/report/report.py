@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from remixbench import __version__
 from remixbench.dataset.dataset import Dataset, find_dataset
@@ -23,8 +23,7 @@ from remixbench.leaderboard.report.learning_curves import learning_curves
 from remixbench.leaderboard.submitted import submitted_leaderboards
 from remixbench.leaderboard.tables import FAMILIES, TableMaker, title
 from remixbench.progress import Progress, reporter
-from remixbench.scoring.metrics import METRICS, metrics_shown
-from remixbench.scoring.postprocessing import POSTPROCESSINGS
+from remixbench.scoring.metrics import METRICS, Family, metrics_shown
 
 CLIPS = 6
 MOST_CLIPS = 40
@@ -200,7 +199,7 @@ def _context(leaderboard: Leaderboard) -> dict[str, Any]:
         "panels": panels,
         "probes": probe_tables(maker),
         "cost": cost_table(maker),
-        "postprocessings": list(POSTPROCESSINGS),
+        "families": get_args(Family),
         "flags": [(letter, flag.text, FLAGS.get(flag.code, "")) for flag, letter in maker.letters.items()],
         "where_published": maker.where_published(),
         "sources": [leaderboard.published.cite(source) for source in leaderboard.published.sources],
