@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from remixbench.leaderboard.averages import mean_samples, standard_deviation
-from remixbench.leaderboard.leaderboard import Condition, Estimate, Row
+from remixbench.leaderboard.leaderboard import Condition, Estimate, Row, make_condition
 from remixbench.leaderboard.record import Provenance, Record, SystemInfo, files_digest, pack, unpack
 from remixbench.leaderboard.significance import compare_conditions, mark_best
 
@@ -38,7 +38,7 @@ def record(
         provenance=made,
         metrics={"micro_ap": value},
         intervals={},
-        per_class={},
+        per_class={"ap": {"Bark": value}},
         settings={},
         bootstrap_samples={"micro_ap": pack(np.array(samples, np.float64))},
     )
@@ -132,6 +132,25 @@ def test_only_common_folds_count_and_seeds_are_averaged() -> None:
     assert found is not None
     assert found.folds == (4,)
     assert found.difference == pytest.approx(0.15)
+
+
+def test_a_fold_counts_once_however_many_seeds_it_has() -> None:
+    uneven = [
+        *(record(0.2, SAMPLES - 0.2, fold=1, seed=seed) for seed in range(3)),
+        record(0.8, SAMPLES + 0.4, fold=4),
+    ]
+    even = [record(0.3, SAMPLES - 0.1, fold=1), record(0.6, SAMPLES + 0.2, fold=4)]
+    boards = [make_condition(0.0, records) for records in (uneven, even)]
+    estimates = [board.metrics["micro_ap"] for board in boards]
+    assert [each.value for each in estimates] == pytest.approx([0.5, 0.45])
+    assert [(each.low, each.high) for each in estimates] == [
+        pytest.approx((0.405, 0.595)),
+        pytest.approx((0.355, 0.545)),
+    ]
+    assert [board.per_class["ap"]["Bark"] for board in boards] == pytest.approx([0.5, 0.45])
+    found = compare_conditions(*boards, "micro_ap")
+    assert found is not None
+    assert found.difference == pytest.approx(estimates[0].value - estimates[1].value)
 
 
 @pytest.mark.parametrize(

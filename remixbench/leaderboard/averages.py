@@ -1,5 +1,7 @@
 """Means over folds and seeds: their bootstrap samples and standard deviation.
 
+A mean is over folds, of the mean over each fold's seeds: a fold counts once, however many seeds it was trained with.
+
 Folds have different clips, so their bootstrap samples are independent. Seeds of a fold share clips and samples, but
 each is a training of its own: which seeds were drawn is as much chance as which recordings were. So in every bootstrap
 sample the seeds of each fold are drawn again with replacement; the deviations that this adds are multiplied by
@@ -26,6 +28,16 @@ def by_fold(records: Sequence[Record]) -> dict[int, list[Record]]:
     return folds
 
 
+def mean_over_folds(values: Mapping[int, Sequence[float]]) -> float:
+    """Return the mean over folds of the mean over each fold's seeds.
+
+    Parameters
+    ----------
+    values : of every fold, those of its seeds.
+    """
+    return float(np.mean([np.mean(each) for each in values.values()]))
+
+
 def standard_deviation(values: Mapping[int, Sequence[float]]) -> float:
     """Return the standard deviation over seeds within folds, or over folds where each has one seed.
 
@@ -40,21 +52,21 @@ def standard_deviation(values: Mapping[int, Sequence[float]]) -> float:
 
 
 def mean_samples(name: str, records: Sequence[Record]) -> NDArray[np.float64] | None:
-    """Return the bootstrap samples of a metric's mean over records, (resamples,), or None where one lacks them.
+    """Return the bootstrap samples of a metric's mean over folds, (resamples,), or None where a record lacks them.
 
     Seeds are drawn in every sample, for each system independently of others.
     """
-    total: NDArray[np.float64] | None = None
+    means: list[NDArray[np.float64]] = []
     for fold, mine in sorted(by_fold(records).items()):
         samples = [record.samples(name) for record in mine]
         kept = [each for each in samples if each is not None and len(each)]
         if len(kept) < len(samples) or len({len(each) for each in kept}) > 1:
             return None
-        drawn = len(mine) * _with_seeds_drawn(np.array(kept, np.float64), _rng(fold, mine))
-        if total is not None and len(total) != len(drawn):
-            return None
-        total = drawn if total is None else total + drawn
-    return None if total is None else total / len(records)
+        means.append(_with_seeds_drawn(np.array(kept, np.float64), _rng(fold, mine)))
+    if len({len(each) for each in means}) != 1:
+        return None
+    mean: NDArray[np.float64] = np.mean(means, axis=0)
+    return mean
 
 
 def _with_seeds_drawn(samples: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:

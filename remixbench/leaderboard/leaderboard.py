@@ -14,7 +14,7 @@ import numpy as np
 
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError, unknown
-from remixbench.leaderboard.averages import by_fold, mean_samples, standard_deviation
+from remixbench.leaderboard.averages import by_fold, mean_over_folds, mean_samples, standard_deviation
 from remixbench.leaderboard.published import Published, load_published
 from remixbench.leaderboard.record import MIN_DEFINED, Cost, Flag, Record
 from remixbench.scoring import SCORING_VERSION
@@ -39,7 +39,7 @@ class Estimate:
 
     Attributes
     ----------
-    value : the mean
+    value : the mean over folds of the mean over each fold's seeds
     low, high : 95 % bootstrap interval of the mean, over recordings and, where there are several, seeds
     std : standard deviation over seeds within folds, or over folds where there is one seed; None for one run
     best : the best of its column, or not significantly different from the best by a paired bootstrap
@@ -425,7 +425,7 @@ def _rows(groups: Sequence[Group]) -> list[Row]:
         conditions = {}
         for snr in sorted({record.system.snr for record in group.records}):
             here = [record for record in group.records if record.system.snr == snr]
-            conditions[snr] = _condition(snr, sorted(here, key=lambda r: (r.system.fold, r.system.seed or 0)))
+            conditions[snr] = make_condition(snr, sorted(here, key=lambda r: (r.system.fold, r.system.seed or 0)))
         rows.append(
             Row(
                 name=name,
@@ -464,31 +464,34 @@ def _shown(value: Any) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text[:40])
 
 
-def _condition(snr: float, records: Sequence[Record]) -> Condition:
+def make_condition(snr: float, records: Sequence[Record]) -> Condition:
+    """Average the records of one row at one SNR."""
     names = dict.fromkeys(name for record in records for name in record.metrics)
     metrics = {name: estimate for name in names if (estimate := _estimate(name, records)) is not None}
     per_class: dict[str, dict[str, float]] = {}
     for name in dict.fromkeys(name for record in records for name in record.per_class):
-        values: dict[str, list[float]] = {}
+        values: dict[str, dict[int, list[float]]] = {}
         for record in records:
             for label, value in record.per_class.get(name, {}).items():
                 if value is not None:
-                    values.setdefault(label, []).append(value)
-        per_class[name] = {label: float(np.mean(each)) for label, each in values.items()}
+                    values.setdefault(label, {}).setdefault(record.system.fold, []).append(value)
+        per_class[name] = {label: mean_over_folds(each) for label, each in values.items()}
     return Condition(snr, metrics, per_class, tuple(records))
 
 
 def _estimate(name: str, records: Sequence[Record]) -> Estimate | None:
     """Average a metric over records; None unless every one of them has it."""
-    values = [record.metrics.get(name) for record in records]
-    defined = [value for value in values if value is not None]
-    if len(defined) < len(values):
+    values = {
+        fold: [value for record in mine if (value := record.metrics.get(name)) is not None]
+        for fold, mine in by_fold(records).items()
+    }
+    if sum(map(len, values.values())) < len(records):
         return None
-    mean = float(np.mean(defined))
-    if len(defined) == 1:
+    mean = mean_over_folds(values)
+    if len(records) == 1:
         low, high = records[0].intervals.get(name) or (None, None)
         return Estimate(mean, low, high)
-    std = standard_deviation({fold: [r.metrics[name] or 0.0 for r in mine] for fold, mine in by_fold(records).items()})
+    std = standard_deviation(values)
     samples = mean_samples(name, records)
     if samples is None or np.mean(~np.isnan(samples)) < MIN_DEFINED:
         return Estimate(mean, std=std)
