@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from remixbench.leaderboard.averages import mean_samples, standard_deviation
 from remixbench.leaderboard.leaderboard import Condition, Estimate, Row, make_condition
-from remixbench.leaderboard.record import Provenance, Record, SystemInfo, files_digest, pack, unpack
+from remixbench.leaderboard.probes import summarise
+from remixbench.leaderboard.record import ProbeRecord, Provenance, Record, SystemInfo, files_digest, pack, unpack
 from remixbench.leaderboard.significance import compare_conditions, mark_best
 
 SAMPLES = np.linspace(0.3, 0.5, 101)
@@ -151,6 +152,35 @@ def test_a_fold_counts_once_however_many_seeds_it_has() -> None:
     found = compare_conditions(*boards, "micro_ap")
     assert found is not None
     assert found.difference == pytest.approx(estimates[0].value - estimates[1].value)
+
+
+def with_probe(each: Record, shift: float, loss: float) -> Record:
+    """A record whose micro-AP, and all of its bootstrap samples, are lower by `loss` on clips rolled by `shift`."""
+    samples = each.samples("micro_ap")
+    assert samples is not None
+    probe = ProbeRecord(
+        probe="shift", value=shift, predictions_digest="4" * 64,
+        metrics={"micro_ap": (each.metrics["micro_ap"] or 0.0) - loss},
+        bootstrap_samples={"micro_ap": pack(samples.astype(np.float64) - loss)},
+    )  # fmt: skip
+    return each.model_copy(update={"shifts": (*(each.shifts or ()), shift), "probes": (*each.probes, probe)})
+
+
+def test_probes_are_averaged_as_metrics_are() -> None:
+    runs = [
+        *(record(0.3 + shift, SAMPLES - 0.1 + shift, fold=1, seed=seed) for seed, shift in enumerate((-0.1, 0.1))),
+        record(0.8, SAMPLES + 0.4, fold=4),
+    ]
+    condition = make_condition(0.0, runs)
+    unmoved = condition.metrics["micro_ap"]
+    found = summarise(make_condition(0.0, [with_probe(each, 0.5, 0.0) for each in runs]))
+    assert found is not None
+    assert found.difference is not None
+    assert (found.difference.value, found.difference.low, found.difference.high) == (0, 0, 0)  # the same seeds drawn
+    for each in (found.mean, found.shifted[0.5]):
+        assert each is not None
+        assert (each.value, each.std) == pytest.approx((0.55, np.sqrt(0.02)))
+        assert (each.value, each.low, each.high, each.std) == (unmoved.value, unmoved.low, unmoved.high, unmoved.std)
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,14 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from remixbench.leaderboard.record import Record
+
+Samples = NDArray[np.float64]
 
 
 def by_fold(records: Sequence[Record]) -> dict[int, list[Record]]:
@@ -51,32 +54,45 @@ def standard_deviation(values: Mapping[int, Sequence[float]]) -> float:
     return float(np.std([each[0] for each in values.values()], ddof=1))
 
 
-def mean_samples(name: str, records: Sequence[Record]) -> NDArray[np.float64] | None:
-    """Return the bootstrap samples of a metric's mean over folds, (resamples,), or None where a record lacks them.
+def mean_samples(name: str, records: Sequence[Record]) -> Samples | None:
+    """Return the bootstrap samples of a metric's mean over folds, (resamples,), or None where a record lacks them."""
+    return drawn_mean(records, [record.samples(name) for record in records])
 
-    Seeds are drawn in every sample, for each system independently of others.
+
+def drawn_mean(records: Sequence[Record], samples: Sequence[NDArray[np.floating[Any]] | None]) -> Samples | None:
+    """Return the bootstrap samples of a value's mean over folds, (resamples,), or None where a record has none.
+
+    Seeds are drawn in every sample, for each system independently of others. The draws are those of the records: the
+    means of two values of the same records are paired.
+
+    Parameters
+    ----------
+    samples : the value's samples of each record, (resamples,).
     """
-    means: list[NDArray[np.float64]] = []
-    for fold, mine in sorted(by_fold(records).items()):
-        samples = [record.samples(name) for record in mine]
-        kept = [each for each in samples if each is not None and len(each)]
-        if len(kept) < len(samples) or len({len(each) for each in kept}) > 1:
-            return None
-        means.append(_with_seeds_drawn(np.array(kept, np.float64), _rng(fold, mine)))
-    if len({len(each) for each in means}) != 1:
+    kept = [each for each in samples if each is not None and len(each)]
+    if len(kept) < len(records) or len({len(each) for each in kept}) != 1:
         return None
-    mean: NDArray[np.float64] = np.mean(means, axis=0)
+    folds: dict[int, list[int]] = {}
+    for place, record in enumerate(records):
+        folds.setdefault(record.system.fold, []).append(place)
+    means = [
+        _with_seeds_drawn(
+            np.array([kept[place] for place in mine], np.float64), _rng(fold, [records[place] for place in mine])
+        )
+        for fold, mine in sorted(folds.items())
+    ]
+    mean: Samples = np.mean(means, axis=0)
     return mean
 
 
-def _with_seeds_drawn(samples: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+def _with_seeds_drawn(samples: Samples, rng: np.random.Generator) -> Samples:
     """Return the mean over seeds of samples (seeds, resamples) with the seeds drawn anew in each."""
     seeds, resamples = samples.shape
-    mean: NDArray[np.float64] = samples.mean(axis=0)
+    mean: Samples = samples.mean(axis=0)
     if seeds == 1:
         return mean
     drawn = np.take_along_axis(samples, rng.integers(seeds, size=(seeds, resamples)), axis=0).mean(axis=0)
-    result: NDArray[np.float64] = mean + np.sqrt(seeds / (seeds - 1)) * (drawn - mean)
+    result: Samples = mean + np.sqrt(seeds / (seeds - 1)) * (drawn - mean)
     return result
 
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from remixbench.dataset.probes import Probe, no_shift
+from remixbench.leaderboard.averages import Samples, drawn_mean, mean_over_folds, standard_deviation
 from remixbench.leaderboard.leaderboard import Condition, Estimate, Probes, Row
 from remixbench.leaderboard.probe_records import METRIC
-from remixbench.leaderboard.record import MIN_DEFINED, Record, unpack
+from remixbench.leaderboard.record import Record, unpack
 from remixbench.leaderboard.tables import (
     KINDS,
     Block,
@@ -26,7 +26,6 @@ from remixbench.leaderboard.tables import (
 )
 from remixbench.scoring.bootstrap import percentile_interval
 
-Samples = NDArray[np.float64]
 Scored = tuple[float, Samples | None]
 """A value and its bootstrap samples, (resamples,)."""
 
@@ -56,28 +55,30 @@ def summarise(condition: Condition) -> Probes | None:
         return None
     probes = Probes(
         shifts=shifts,
-        shifted={value: average([_scored(record, "shift", value) for record in records]) for value in shifts or ()},
-        tested={value: average([_scored(record, "snr", value) for record in records]) for value in tested},
+        shifted={
+            value: average(records, [_scored(record, "shift", value) for record in records]) for value in shifts or ()
+        },
+        tested={value: average(records, [_scored(record, "snr", value) for record in records]) for value in tested},
     )
     if not shifts:
         return probes
     means = [_mean([_scored(record, "shift", value) for value in shifts]) for record in records]
-    probes = replace(probes, mean=average(means))
+    probes = replace(probes, mean=average(records, means))
     if any(record.metrics.get(METRIC) is None for record in records):
         return probes
     differences = [_minus(mean, _unmoved(record)) for mean, record in zip(means, records, strict=True)]
-    return replace(probes, difference=average(differences))
+    return replace(probes, difference=average(records, differences))
 
 
-def average(scored: Sequence[Scored]) -> Estimate:
-    """Average values over records, with the interval of the mean's bootstrap samples where all have some."""
-    values = [value for value, _ in scored]
-    estimate = Estimate(float(np.mean(values)), std=float(np.std(values, ddof=1)) if len(values) > 1 else None)
-    samples = _mean(scored)[1]
-    if samples is None or np.mean(~np.isnan(samples)) < MIN_DEFINED:
-        return estimate
-    low, high = percentile_interval(samples) or (None, None)
-    return replace(estimate, low=low, high=high)
+def average(records: Sequence[Record], scored: Sequence[Scored]) -> Estimate:
+    """Average values of records as the other tables do: over seeds, then over folds, with the mean's interval."""
+    values: dict[int, list[float]] = {}
+    for record, (value, _) in zip(records, scored, strict=True):
+        values.setdefault(record.system.fold, []).append(value)
+    std = standard_deviation(values) if len(records) > 1 else None
+    samples = drawn_mean(records, [samples for _, samples in scored])
+    low, high = (None if samples is None else percentile_interval(samples)) or (None, None)
+    return Estimate(mean_over_folds(values), low, high, std)
 
 
 def _common(records: Sequence[Record], probe: Probe) -> tuple[float, ...]:
