@@ -81,7 +81,7 @@ class Commands(click.Group):
 def group(ctx: click.Context, workspace: Path, verbose: bool, quiet: bool) -> None:
     """Weakly supervised sound event detection in noise, from little data: the benchmark.
 
-    Without options, make, train and score, run in this order, do the whole benchmark.
+    Run make, train and score in this order, without options, for the whole benchmark.
 
     Example: remixbench make --snr 0 10 20 && remixbench train && remixbench score
     """

@@ -51,7 +51,7 @@ def command(
 ) -> None:
     """Fetch, verify and unpack the sources of the published benchmark (about 40 GB), by default both.
 
-    If interrupted, rerun to resume. Archives that were fetched by other means are found in sources/archives/.
+    If interrupted, rerun to resume. Archives that you downloaded yourself are picked up from sources/archives/.
 
     Example: remixbench download --parts 1-3
     """

@@ -82,7 +82,7 @@ def decibel(value: str) -> float:
 
 
 def share(value: str | tuple[int, int]) -> tuple[int, int]:
-    """Return I/N as (I, N): the I-th of N equal shares of the work, counted from 1; the type of an option."""
+    """Return I/N as (I, N): the I-th of N equal parts of the work, counted from 1; the type of an option."""
     if isinstance(value, tuple):
         return value
     match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", value)
@@ -99,7 +99,7 @@ def shard_option(function: F) -> F:
         default=(1, 1),
         show_default="1/1",
         metavar="I/N",
-        help="The I-th of N shares of the work.",
+        help="The I-th of N equal parts of the work.",
     )(function)
 
 

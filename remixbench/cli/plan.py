@@ -21,7 +21,7 @@ from remixbench.cli.console import Settings
 @click.option("--report", is_flag=True, help="Print and write (report.json) what the folds share, and the balance.")
 @click.pass_obj
 def command(settings: Settings, recipe: str, out: Path, sources: Path | None, report: bool) -> None:
-    """Write a manifest from the sources' own tables; needs no audio.
+    """Write a manifest from the sources' own tables; needs no audio, unless the recipe draws `scene_start`.
 
     Example: remixbench plan --recipe remix2019 --out my-manifest --report
     """

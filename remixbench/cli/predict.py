@@ -34,7 +34,9 @@ def command(
     figure: bool,
     device: str,
 ) -> None:
-    """Detect events in AUDIO files with the trained system of a RUN: files of any format, rate and length.
+    """Detect events in AUDIO files with the trained system of a RUN.
+
+    Files may have any format that libsndfile reads (WAV, FLAC, OGG, MP3), any rate and length.
 
     Prints the events: file name, onset and offset in seconds, label, and score (the highest frame score in the event).
     A picture shows log-mel, reconstruction, attention and scores as `remixbench show --run` does; a recording

@@ -16,7 +16,9 @@ from remixbench.cli.options import ManyCommand, device_option, many
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Write NAME/CLASS.wav there."
 )
-@many("--class", "classes", metavar="LABEL...", help="Classes to write, named after the files. [default: the detected]")
+@many(
+    "--class", "classes", metavar="LABEL...", help="Classes to write, named after the files. [default: those detected]"
+)
 @click.option("--background", is_flag=True, help="Write the rest of each recording, NAME/background.wav.")
 @device_option
 @click.pass_obj
@@ -30,13 +32,14 @@ def command(
     background: bool,
     device: str,
 ) -> None:
-    """Separate the detected classes in AUDIO files with the trained system of a RUN: files of any format, rate, length.
+    """Separate the detected classes in AUDIO files with the trained system of a RUN.
 
-    The system's time-frequency maps are masks on the recording's spectrum; its phase stays. Waveforms have the
-    recording's own rate and length, in one channel. With --background, the waveforms sum to the recording. The folder
-    of a recording holds its last result only: an earlier one is replaced.
+    Files may have any format that libsndfile reads (WAV, FLAC, OGG, MP3), any rate and length. The system's
+    time-frequency maps are masks on the recording's spectrum; the phase is kept. Waveforms are mono, at the
+    recording's own rate and length. With --background, they sum to the recording. The folder of a recording holds its
+    last result only: an earlier one is replaced.
 
-    Example: remixbench separate runs/mini/gmp/snr_20/fold_4/seed_0 street.wav --out separated --background
+    Example: remixbench separate runs/mini/crnn-sep/snr_20/fold_4/seed_0 street.wav --out separated --background
     """
     prepare_for_torch()
     from remixbench.training.separate import separate

@@ -39,14 +39,16 @@ from remixbench.errors import InputError
     "--width", type=float, metavar="X", help="Factor on the number of channels. [default: the system's or the recipe's]"
 )
 @many("--alpha", type=float, metavar="A...", help="Weights of the reconstruction loss. [default: the system's]")
-@many("--fraction", type=float, metavar="F...", help="Fractions of the training clips to train on. [default: 1]")
+@many(
+    "--fraction", type=float, metavar="F...", help="Fractions of the training and validation clips to use. [default: 1]"
+)
 @many("--option", metavar="NAME=VALUE...", help="Options of the systems, such as attention=paper.")
 @click.option(
     "--select",
     default="validation",
     show_default=True,
     metavar="paper|validation|last",
-    help="The epoch kept: best on the held-out fold, best on a validation part, or last.",
+    help="The epoch kept: best on the test fold (paper), best on a validation part, or last.",
 )
 @device_option
 @click.option(
