@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -49,6 +50,31 @@ def test_one_run_or_a_name_folder_runs(tmp_path: Path, dataset: Dataset, capsys:
     assert run([*score, str(tmp_path / "runs" / "fake" / "gap")]) == 0
     assert [(each / "metrics.json").exists() for each in (first, second, third)] == [True, True, False]
     capsys.readouterr()
+
+
+@pytest.mark.parametrize("options", ["", "--details", "--format md", "--format csv", "--format json", "--format latex"])
+def test_one_snr_in_every_format(
+    tmp_path: Path, dataset: Dataset, options: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_0, _ = (fake_run(tmp_path, dataset, "gap", snr=snr) for snr in (0.0, 20.0))
+    score = ["-q", "--workspace", str(tmp_path), "score", "--bootstrap", "0"]
+    assert run(score) == 0
+    files = [tmp_path / "leaderboard" / f"fake.{suffix}" for suffix in ("csv", "md", "json", "tex")]
+    whole = [file.read_bytes() for file in files]
+    capsys.readouterr()
+    for target in ([], [str(run_0)]):
+        assert run([*score, *target, *options.split(), "--snr", "0"]) == 0
+        out = capsys.readouterr().out
+        if "json" in options:
+            assert {each["snr"] for row in json.loads(out)["rows"] for each in row["conditions"]} == {0.0}
+            assert {line["snr"] for line in json.loads(out)["published"]} == {0.0}
+        elif "csv" in options:
+            assert {line["snr"] for line in csv.DictReader(out.splitlines())} == {"0.0"}
+        else:
+            assert "20 dB" not in out
+            assert "20\\,dB" not in out
+    assert [file.read_bytes() for file in files] == whole  # only what is printed is of one SNR
+    assert "no row of the leaderboard is at that SNR" in fails(capsys, *score[2:], *options.split(), "--snr", "7")
 
 
 def test_third_party_predictions(tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:

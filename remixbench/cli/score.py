@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from remixbench.cli.console import Settings
 from remixbench.cli.options import ManyCommand, decibel, many
 from remixbench.progress import is_terminal
+
+if TYPE_CHECKING:
+    from remixbench.leaderboard.leaderboard import Leaderboard
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -20,7 +26,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--dataset", metavar="NAME|DIR", help="Data set. [default: that of the runs, or the one made last]")
 @click.option("--name", metavar="NAME", help="Name on the leaderboard.")
 @click.option(
-    "--snr", type=decibel, metavar="DB", help="SNR of the predictions; without predictions: show only this SNR."
+    "--snr", type=decibel, metavar="DB", help="SNR of the predictions; without predictions: print only this SNR."
 )
 @click.option("--fold", type=click.IntRange(1), metavar="N", help="Fold of the predictions.")
 @click.option("--bootstrap", type=click.IntRange(0, 1_000_000), metavar="N",
@@ -64,6 +70,7 @@ def command(
 
     Example: remixbench score my_tags.csv --name "My system" --snr 0 --fold 4
     """
+    from remixbench.leaderboard.discover import run_folders
     from remixbench.leaderboard.probes import probe_tables
     from remixbench.leaderboard.renderers import render, render_comparison, render_tables
     from remixbench.leaderboard.renderers.summary import to_summary
@@ -71,8 +78,9 @@ def command(
     from remixbench.leaderboard.significance import compare_rows
     from remixbench.leaderboard.tables import TableMaker
 
+    predictions = not all(map(run_folders, targets))
     leaderboard = score(
-        *targets, workspace=settings.workspace, dataset=dataset, name=name, snr=snr if targets else None, fold=fold,
+        *targets, workspace=settings.workspace, dataset=dataset, name=name, snr=snr if predictions else None, fold=fold,
         bootstrap=bootstrap, probe=probe, shifted=shifted, other_snrs=other_snrs, submission=submission, add=add,
         remove=remove, jobs=jobs, progress=settings.progress(),
     )  # fmt: skip
@@ -82,11 +90,33 @@ def command(
     elif compare is not None:
         comparison = compare_rows(leaderboard, *compare, snr=snr)
         text = render_comparison(comparison, leaderboard, style, width=width, colour=colour)
-    elif style == "table" and not details:
-        files = str(settings.workspace / "leaderboard" / f"{leaderboard.dataset}.{{csv,md,json,tex}}")
-        text = to_summary(leaderboard, snr=None if targets else snr, files=files, width=width, colour=colour)
-        if probe or shifted or other_snrs:
-            text += "\n" + render_tables(probe_tables(TableMaker(leaderboard)), style, width=width, colour=colour)
     else:
-        text = render(leaderboard, style, width=width, colour=colour)
+        shown = leaderboard if snr is None or predictions else _at_snr(leaderboard, snr)
+        if style == "table" and not details:
+            files = str(settings.workspace / "leaderboard" / f"{leaderboard.dataset}.{{csv,md,json,tex}}")
+            text = to_summary(shown, files=files, width=width, colour=colour)
+            if probe or shifted or other_snrs:
+                text += "\n" + render_tables(probe_tables(TableMaker(shown)), style, width=width, colour=colour)
+        else:
+            text = render(shown, style, width=width, colour=colour)
     click.echo(text, nl=False)
+
+
+def _at_snr(leaderboard: Leaderboard, snr: float) -> Leaderboard:
+    """Return what a leaderboard and the results published beside it have at one SNR; InputError where it has none."""
+    leaderboard.require_snr(snr)
+    rows = [replace(row, conditions={snr: row.conditions[snr]}) for row in leaderboard.rows if snr in row.conditions]
+    whole = leaderboard.published
+    tables: dict[str, Any] = {
+        "table1": whole.table1.model_copy(update={"rows": _rows_at(whole.table1.rows, snr)}),
+        "table2": whole.table2.model_copy(update={"rows": _rows_at(whole.table2.rows, snr)}),
+    }
+    if whole.table3.snr != snr:
+        tables["table3"] = whole.table3.model_copy(update={"rows": ()})
+    if whole.detection.snr != snr:
+        tables["detection"] = whole.detection.model_copy(update={"results": ()})
+    return replace(leaderboard, rows=tuple(rows), published=whole.model_copy(update=tables))
+
+
+def _rows_at(rows: Sequence[Any], snr: float) -> tuple[Any, ...]:
+    return tuple(row.model_copy(update={"scores": {snr: row.scores[snr]}}) for row in rows if snr in row.scores)
