@@ -11,10 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from remixbench.leaderboard.averages import mean_samples, standard_deviation
-from remixbench.leaderboard.leaderboard import Condition, Estimate, Row, make_condition
-from remixbench.leaderboard.probes import summarise
+from remixbench.leaderboard.leaderboard import (
+    Condition,
+    Estimate,
+    Leaderboard,
+    Row,
+    assemble,
+    group_records,
+    make_condition,
+)
+from remixbench.leaderboard.probes import shift_table, summarise, with_probes
 from remixbench.leaderboard.record import ProbeRecord, Provenance, Record, SystemInfo, files_digest, pack, unpack
 from remixbench.leaderboard.significance import compare_conditions, mark_best
+from remixbench.leaderboard.tables import TableMaker
 
 SAMPLES = np.linspace(0.3, 0.5, 101)
 
@@ -181,6 +190,47 @@ def test_probes_are_averaged_as_metrics_are() -> None:
         assert each is not None
         assert (each.value, each.std) == pytest.approx((0.55, np.sqrt(0.02)))
         assert (each.value, each.low, each.high, each.std) == (unmoved.value, unmoved.low, unmoved.high, unmoved.std)
+
+
+def test_folds_with_different_shifts_are_averaged_over_their_own() -> None:
+    first = with_probe(with_probe(record(0.5, SAMPLES + 0.1, fold=1), 0.48, 0.1), 0.96, 0.3)
+    second = with_probe(record(0.4, SAMPLES, fold=2), 0.32, 0.1)
+    found = summarise(make_condition(0.0, [first, second]))
+    assert found is not None
+    assert (found.shifts, found.shifted, found.worst) == ((0.32, 0.48, 0.96), {}, None)
+    assert found.mean is not None
+    assert found.difference is not None
+    assert found.mean.value == pytest.approx((0.3 + 0.3) / 2)
+    assert (found.difference.value, found.difference.low, found.difference.high) == pytest.approx((-0.15,) * 3)
+    table = shift_table(TableMaker(board_of(first, second)))
+    assert table is not None
+    assert [cell.text for cell in table.lines[0].cells] == ["0.4500", "0.3000", "", "-0.1500"]
+    assert table.notes[:3] == (
+        "Rolled by 0.48, 0.96 s in fold 1, which keeps every event whole.",
+        "Rolled by 0.32 s in fold 2, which keeps every event whole.",
+        "Mean: over each fold's own shifts. Worst: of the shifts that all folds of a row have, if any.",
+    )
+
+
+def test_where_a_fold_has_no_shift_only_that_fold_is_named() -> None:
+    first = with_probe(record(0.5, SAMPLES + 0.1, fold=1), 0.48, 0.1)
+    second = record(0.4, SAMPLES, fold=2).model_copy(update={"shifts": ()})
+    table = shift_table(TableMaker(board_of(first, second)))
+    assert table is not None
+    assert [cell.text for cell in table.lines[0].cells] == ["0.4500", "", "", ""]
+    assert table.notes[:2] == (
+        "Rolled by 0.48 s in fold 1, which keeps every event whole.",
+        "No shift in time keeps every event of the test clips of fold 2 whole, so there is no shift probe.",
+    )
+
+
+def board_of(*records: Record) -> Leaderboard:
+    """A leaderboard of some records."""
+    board = assemble(
+        dataset="x", recipe="x", manifest_digest="0" * 64, classes=(), reasons=("made up",),
+        groups=group_records(records),
+    )  # fmt: skip
+    return replace(board, rows=with_probes(board.rows))
 
 
 @pytest.mark.parametrize(

@@ -63,11 +63,11 @@ class Probes:
 
     Attributes
     ----------
-    shifts : seconds by which the test clips were rolled; empty where no shift keeps every event whole, None where that
-        was not probed
-    shifted : micro-AP by the shift
+    shifts : seconds by which the test clips of any fold were rolled; empty where no shift keeps every event whole, None
+        where that was not probed
+    shifted : micro-AP by the shifts that all folds have
     tested : micro-AP by the SNR tested at in dB, other than the row's
-    mean : micro-AP, mean over the shifts
+    mean : micro-AP, mean over each fold's shifts; None where a fold has none
     difference : `mean` minus the micro-AP of the clips as they are, with its paired interval; None where that is
         undefined
     """

@@ -21,6 +21,7 @@ from remixbench.leaderboard.tables import (
     TableMaker,
     decibel,
     estimate_cell,
+    numbered,
     signed,
     title,
 )
@@ -46,23 +47,29 @@ def with_probes(rows: Sequence[Row]) -> tuple[Row, ...]:
 def summarise(condition: Condition) -> Probes | None:
     """Average the probes of a row's records at one SNR, over the conditions that all of them have; None without any.
 
-    Differences are taken record by record and bootstrap sample by bootstrap sample, so that their intervals are paired.
+    The mean over the shifts is that of each record's own, since folds can have different ones. Differences are taken
+    record by record and bootstrap sample by bootstrap sample, so that their intervals are paired.
     """
     records = condition.records
-    shifts = _common(records, "shift") if all(record.shifts is not None for record in records) else None
+    shifts = None
+    if all(record.shifts is not None for record in records):
+        shifts = tuple(sorted({value for record in records for value in record.shifts or ()}))
     tested = _common(records, "snr")
     if shifts is None and not tested:
         return None
+    common = () if shifts is None else _common(records, "shift")
     probes = Probes(
         shifts=shifts,
-        shifted={
-            value: average(records, [_scored(record, "shift", value) for record in records]) for value in shifts or ()
-        },
+        shifted={value: average(records, [_scored(record, "shift", value) for record in records]) for value in common},
         tested={value: average(records, [_scored(record, "snr", value) for record in records]) for value in tested},
     )
-    if not shifts:
+    own = [sorted(_defined(record, "shift")) for record in records]
+    if not shifts or not all(own):
         return probes
-    means = [_mean([_scored(record, "shift", value) for value in shifts]) for record in records]
+    means = [
+        _mean([_scored(record, "shift", value) for value in values])
+        for record, values in zip(records, own, strict=True)
+    ]
     probes = replace(probes, mean=average(records, means))
     if any(record.metrics.get(METRIC) is None for record in records):
         return probes
@@ -83,11 +90,13 @@ def average(records: Sequence[Record], scored: Sequence[Scored]) -> Estimate:
 
 def _common(records: Sequence[Record], probe: Probe) -> tuple[float, ...]:
     """Return the conditions under which every record has a score, ascending."""
-    values = [
-        {each.value for each in record.probes if each.probe == probe and each.metrics.get(METRIC) is not None}
-        for record in records
-    ]
+    values = [_defined(record, probe) for record in records]
     return tuple(sorted(set.intersection(*values))) if values else ()
+
+
+def _defined(record: Record, probe: Probe) -> set[float]:
+    """Return the conditions under which a record has a score."""
+    return {each.value for each in record.probes if each.probe == probe and each.metrics.get(METRIC) is not None}
 
 
 def _scored(record: Record, probe: Probe, value: float) -> Scored:
@@ -137,21 +146,7 @@ def shift_table(maker: TableMaker) -> Table | None:
         ),
         snrs,
     )
-    sets = {c.probes.shifts: None for _, c in probed if c.probes is not None and c.probes.shifts}
-    folds = sorted({f for _, c in probed if c.probes is not None and c.probes.shifts == () for f in c.folds})
-    notes = [
-        *maker.flag_notes(blocks),
-        *(
-            f"Rolled by {', '.join(f'{each:g}' for each in shifts or ())} s, which keeps every event whole."
-            for shifts in sets
-        ),
-        *(f"{no_shift(fold)}."[:1].upper() + f"{no_shift(fold)}."[1:] for fold in folds),
-    ]
-    if sets:
-        notes.append(
-            "Difference: mean over the shifts minus unshifted, with its 95 % interval from paired bootstrap samples."
-            " A system that detects events loses little; one that has learned at which times they occur loses much."
-        )
+    notes = [*maker.flag_notes(blocks), *_shift_notes([condition for _, condition in probed])]
     columns = ("unshifted", "mean", "worst")
     return Table(
         f"{title(METRIC)}, shifted: test clips rolled in time",
@@ -160,6 +155,28 @@ def shift_table(maker: TableMaker) -> Table | None:
         tuple(blocks),
         tuple(notes),
     )
+
+
+def _shift_notes(conditions: Sequence[Condition]) -> list[str]:
+    """Say by how much the clips of each fold were rolled, and what the columns are."""
+    folds: dict[tuple[float, ...], set[int]] = {}
+    for record in (record for condition in conditions for record in condition.records):
+        folds.setdefault(record.shifts or (), set()).add(record.system.fold)
+    without = sorted(folds.pop((), ()))
+    notes = []
+    for shifts, mine in folds.items():
+        where = f" in {numbered(sorted(mine), 'fold')}" if without or len(folds) > 1 else ""
+        seconds = ", ".join(f"{each:g}" for each in shifts)
+        notes.append(f"Rolled by {seconds} s{where}, which keeps every event whole.")
+    notes += [f"{no_shift(fold)[:1].upper()}{no_shift(fold)[1:]}." for fold in without]
+    if len(folds) > 1:
+        notes.append("Mean: over each fold's own shifts. Worst: of the shifts that all folds of a row have, if any.")
+    if folds:
+        notes.append(
+            "Difference: mean over the shifts minus unshifted, with its 95 % interval from paired bootstrap samples."
+            " A system that detects events loses little; one that has learned at which times they occur loses much."
+        )
+    return notes
 
 
 def _shift_cells(condition: Condition | None) -> list[Cell]:
