@@ -21,7 +21,7 @@ from remixbench.leaderboard.leaderboard import (
     make_condition,
 )
 from remixbench.leaderboard.probes import shift_table, summarise, with_probes
-from remixbench.leaderboard.record import ProbeRecord, Provenance, Record, SystemInfo, files_digest, pack, unpack
+from remixbench.leaderboard.record import Flag, ProbeRecord, Provenance, Record, SystemInfo, files_digest, pack, unpack
 from remixbench.leaderboard.significance import compare_conditions, mark_best
 from remixbench.leaderboard.tables import TableMaker
 
@@ -222,6 +222,13 @@ def test_where_a_fold_has_no_shift_only_that_fold_is_named() -> None:
         "Rolled by 0.48 s in fold 1, which keeps every event whole.",
         "No shift in time keeps every event of the test clips of fold 2 whole, so there is no shift probe.",
     )
+
+
+def test_no_two_rows_have_one_name() -> None:
+    flagged = record(0.5, SAMPLES)
+    flag = Flag(code="setting", text="epochs 4")
+    flagged = flagged.model_copy(update={"system": flagged.system.model_copy(update={"flags": (flag,)})})
+    assert [row.name for row in board_of(record(0.5, SAMPLES), flagged).rows] == ["gap #1", "gap #2"]
 
 
 def board_of(*records: Record) -> Leaderboard:

@@ -23,6 +23,7 @@ from remixbench.files import content_digest
 from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.load import load_leaderboard
 from remixbench.leaderboard.renderers import FORMATS, render
+from remixbench.leaderboard.significance import compare_rows
 from remixbench.leaderboard.submission import read_submission
 
 
@@ -120,6 +121,16 @@ def test_two_submissions_with_one_name_are_two_rows(theirs: Path, ours: Path, tm
     board = score(workspace=ours, add=tmp_path / "other.json")
     digests = sorted(read_submission(f).digest[:8] for f in (theirs / "runs.json", tmp_path / "other.json"))
     assert sorted(row.name for row in board.rows) == sorted(f"gap ({digest})" for digest in digests)
+
+
+def test_a_row_that_came_in_a_submission_can_be_told_from_an_own_of_its_name(theirs: Path, ours: Path) -> None:
+    fake_run(ours, Dataset.open(ours / "datasets" / "fake"), noise=0.7)
+    score(workspace=ours, bootstrap=50)
+    board = score(workspace=ours, add=theirs / "runs.json")
+    added = f"gap ({read_submission(theirs / 'runs.json').digest[:8]})"
+    assert names(board) == [("run", "gap"), ("added", added)]
+    assert compare_rows(board, "gap", added).differences
+    assert names(score(workspace=ours, remove=added)) == [("run", "gap")]
 
 
 def test_a_changed_figure_does_not_fit_the_digest(theirs: Path, ours: Path, tmp_path: Path) -> None:

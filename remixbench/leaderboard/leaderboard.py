@@ -378,10 +378,7 @@ def assemble(
     published = load_published()
     if not reasons and recipe != published.recipe:
         reasons = (f"the published rows are on {published.recipe}, these on {recipe}",)
-    rows = [
-        *_rows([group for group in groups if not group.submission]),
-        *_rows([group for group in groups if group.submission]),
-    ]
+    rows = _rows(groups)
     return Leaderboard(
         dataset=dataset,
         recipe=recipe,
@@ -443,20 +440,28 @@ def _rows(groups: Sequence[Group]) -> list[Row]:
 
 
 def _names(groups: Sequence[Group]) -> list[str]:
-    """Name the rows; where two have one name, add the settings or submissions in which they differ."""
+    """Name the rows, each otherwise, so that it can be compared and removed by its name.
+
+    Where two have one name, the settings in which they differ are added. A row that came in a submission gets the
+    submission's digest where others have its name, so that none of this workspace's own rows is renamed.
+    """
     names = []
     for group in groups:
         system = group.records[0].system
         alike = [other for other in groups if other.records[0].system.name == system.name]
+        beside = [other for other in alike if bool(other.submission) == bool(group.submission)]
         differing = [
             f"{key.replace('_', ' ')} {_shown(value)}"
             for key, value in system.settings.items()
-            if any(other.records[0].system.settings.get(key) != value for other in alike)
+            if any(other.records[0].system.settings.get(key) != value for other in beside)
         ]
         if group.submission and len({other.submission for other in alike}) > 1:
             differing.append(group.submission)
         names.append(f"{system.name} ({', '.join(differing)})" if differing else system.name)
-    return names
+    return [
+        name if names.count(name) == 1 else f"{name} #{names[: place + 1].count(name)}"
+        for place, name in enumerate(names)
+    ]
 
 
 def _shown(value: Any) -> str:
