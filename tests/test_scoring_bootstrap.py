@@ -2,6 +2,7 @@
 
 import json
 import runpy
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from remixbench.errors import InputError
 from remixbench.scoring import Predictions, compare, event_table, make_reference, score_predictions
-from remixbench.scoring.bootstrap import GRID, STEP, make_bootstrap, percentile_interval, superiority
+from remixbench.scoring.bootstrap import GRID, STEP, _clusters, make_bootstrap, percentile_interval, superiority
 
 SIMULATION = runpy.run_path(str(Path(__file__).resolve().parents[1] / "benchmarks" / "intervals.py"))
 
@@ -51,6 +52,41 @@ def total(recordings, clip_values, samples=20_000):
 def test_the_variance_of_a_sum_counts_clips_that_share_a_recording_together_once(recordings, pairs):
     # Σ over clips of 1, and over ordered pairs of clips that share a recording of 1.
     assert total(recordings, np.ones(len(recordings))) == pytest.approx(len(recordings) + 2 * pairs, rel=0.1)
+
+
+def clusters_of_all_sets(recordings):
+    """Return {clips: count} by the definition, in the order in which weights are drawn."""
+    clips_with = {}
+    for clip, mine in enumerate(recordings):
+        for size in range(1, len(mine) + 1):
+            for each in combinations(mine, size):
+                clips_with.setdefault(each, []).append(clip)
+    count = {(clip,): 1 for clip, mine in enumerate(recordings) if not mine}
+    for each, clips in clips_with.items():
+        count[tuple(clips)] = count.get(tuple(clips), 0) + (1 if len(each) % 2 else -1)
+    return count
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_clusters_are_those_of_all_sets_of_recordings(seed):
+    rng = np.random.default_rng(seed)
+    pool, most = rng.integers(1, 20), rng.integers(1, 7)
+    recordings = [sorted({*rng.integers(0, pool, rng.integers(0, most + 1)).tolist()}) for _ in range(20)]
+    expected = clusters_of_all_sets(recordings)
+    for sign, found in zip((1, -1), _clusters(recordings), strict=True):
+        columns = found.members.tocsc()
+        members = [tuple(columns.indices[columns.indptr[k] : columns.indptr[k + 1]]) for k in range(columns.shape[1])]
+        kept = {clips: sign * times for clips, times in expected.items() if sign * times > 0}
+        assert list(zip(members, found.variance, strict=True)) == list(kept.items())
+
+
+def test_twenty_events_per_clip_take_no_time_for_their_million_sets():
+    rng = np.random.default_rng(0)
+    recordings = [sorted(rng.choice(2000, 20, replace=False).tolist()) for _ in range(200)]
+    counted, taken_off = _clusters(recordings)
+    assert len(counted.variance) + len(taken_off.variance) < 10_000
+    sets_of_a_clip = counted.clip_variance - taken_off.clip_variance
+    assert sets_of_a_clip.tolist() == [1.0] * 200
 
 
 def test_a_seed_gives_the_same_weights_and_folds_differ():

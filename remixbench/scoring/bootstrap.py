@@ -166,19 +166,28 @@ def _clusters(recordings: Sequence[Sequence[int]]) -> tuple[_Clusters, _Clusters
     """Return the clusters that count and those that are taken off again, by inclusion and exclusion.
 
     The clips that contain a set of recordings are a cluster, counted for sets of odd size and taken off for even ones;
-    sets with the same clips cancel.
+    sets with the same clips cancel. Only sets that two clips share are enumerated: the counts of all sets of a clip
+    sum to 1, so what the clip's cluster with itself alone counts is the rest.
     """
-    clips_with: dict[tuple[int, ...], list[int]] = {}
-    count: dict[tuple[int, ...], int] = {}
+    shared = _shared_sets(recordings)
+    first_in: list[list[tuple[int, ...]]] = [[] for _ in recordings]
+    for each, clips in shared.items():
+        first_in[clips[0]].append(each)
+    # the order of the clusters is that in which all sets of one clip after the other first name them
+    count: dict[tuple[int, ...], int] = {(clip,): 1 for clip, mine in enumerate(recordings) if not mine}
     for clip, mine in enumerate(recordings):
-        if not mine:
-            count[(clip,)] = 1  # shares nothing: its own weight
-        for size in range(1, len(mine) + 1):
-            for each in combinations(mine, size):
-                clips_with.setdefault(each, []).append(clip)
-    for each, clips in clips_with.items():
-        members = tuple(clips)
-        count[members] = count.get(members, 0) + (1 if len(each) % 2 else -1)
+        own = next(
+            (each for size in range(1, len(mine) + 1) for each in combinations(mine, size) if each not in shared), None
+        )
+        for each in sorted([*first_in[clip], *([] if own is None else [own])], key=lambda each: (len(each), each)):
+            members = (clip,) if each == own else tuple(shared[each])
+            count[members] = count.get(members, 0) + (1 if len(each) % 2 else -1)
+    rest = [1] * len(recordings)
+    for members, times in count.items():
+        if len(members) > 1:
+            for clip in members:
+                rest[clip] -= times
+    count.update({members: rest[members[0]] for members in count if len(members) == 1})
     parts = []
     for sign in (1, -1):
         kept = {members: sign * times for members, times in count.items() if sign * times > 0}
@@ -187,6 +196,27 @@ def _clusters(recordings: Sequence[Sequence[int]]) -> tuple[_Clusters, _Clusters
         matrix = sparse.csr_matrix((np.ones(len(row)), (row, column)), shape=(len(recordings), len(kept)))
         parts.append(_Clusters(matrix, np.array(list(kept.values()), np.float64)))
     return parts[0], parts[1]
+
+
+def _shared_sets(recordings: Sequence[Sequence[int]]) -> dict[tuple[int, ...], list[int]]:
+    """Return every set of recordings that two clips or more contain, and these clips, ascending."""
+    shared: dict[tuple[int, ...], list[int]] = {}
+    grown = [[()] for _ in recordings]
+    while any(grown):
+        # a set is shared only where its subsets are: those of one size grow from those of the size before
+        clips_with: dict[tuple[int, ...], list[int]] = {}
+        for clip, mine in enumerate(recordings):
+            for each in grown[clip]:
+                for recording in mine:
+                    if not each or (recording > each[-1] and (*each[1:], recording) in shared):
+                        clips_with.setdefault((*each, recording), []).append(clip)
+        found = {each: clips for each, clips in clips_with.items() if len(clips) > 1}
+        grown = [[] for _ in recordings]
+        for each, clips in found.items():
+            for clip in clips:
+                grown[clip].append(each)
+        shared |= found
+    return shared
 
 
 def _weights(clusters: _Clusters, classes: FloatArray, samples: int, rng: np.random.Generator) -> FloatArray:
