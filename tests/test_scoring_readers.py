@@ -308,6 +308,38 @@ def test_the_reference_comes_from_label_files(tmp_path):
         read_reference(tmp_path, ["00001.wav"], CLASSES)
 
 
+@pytest.mark.parametrize(
+    ("name", "old", "new", "expected"),
+    [
+        ("strong.tsv", "0.5\t2.5", "3.0\t1.0", "line 2, column 'offset': 1 is not after the onset 3"),
+        ("strong.tsv", "0.5\t2.5", "-5\t2.5", "line 2, column 'onset': -5 is before the start of the clip"),
+        ("strong.tsv", "0.5\t2.5", "0.5\t99", "line 2, column 'offset': 99 is after the end of the clip, 10 s"),
+        ("durations.tsv", "00001.wav\t9", "00000.wav\t9", "line 3: clip '00000.wav' comes twice; leave one"),
+        ("durations.tsv", "00001.wav\t9", "00001.wav\t0", "line 3, column 'duration': 0, expected seconds above 0"),
+        ("weak.tsv", "00001.wav\t", "00002.wav\tBus", "line 4: clip '00002.wav' comes twice; leave one"),
+    ],
+)
+def test_broken_labels_are_refused(tmp_path, name, old, new, expected):
+    texts = {
+        "strong.tsv": EVENTS,
+        "weak.tsv": "filename\tevent_labels\n00002.wav\tBark\n00000.wav\tBus\n00001.wav\t\n",
+        "durations.tsv": "filename\tduration\n00000.wav\t10.0\n00001.wav\t9\n00002.wav\t10.0\n",
+    }
+    assert old in texts[name]
+    for file, text in texts.items():
+        (tmp_path / file).write_text(text.replace(old, new) if file == name else text)
+    with pytest.raises(InputError) as error:
+        read_reference(tmp_path, NAMES, CLASSES)
+    assert f"{tmp_path / name}: {expected}" in str(error.value)
+
+
+def test_a_label_of_no_length_is_no_event(tmp_path):
+    (tmp_path / "strong.tsv").write_text("filename\tonset\toffset\tevent_label\n0.wav\t1.0\t1.0\tBus\n")
+    (tmp_path / "weak.tsv").write_text("filename\tevent_labels\n0.wav\t\n")
+    (tmp_path / "durations.tsv").write_text("filename\tduration\n0.wav\t10.0\n")
+    assert len(read_reference(tmp_path, ["0.wav"], CLASSES).events) == 0
+
+
 def test_an_array_that_asks_for_too_much_memory_is_refused_before_it_is_read(tmp_path, reference):
     path = save(tmp_path / "f.npz", frames(count=310))
     with zipfile.ZipFile(path) as archive:

@@ -60,35 +60,36 @@ def read_reference(
     Raises
     ------
     InputError
-        If a file or column is missing, a label is unknown, a time is broken, or a clip has no row.
+        If a file or column is missing, a label is unknown, a time is broken, or a clip has no row, or two in
+        durations.tsv or weak.tsv.
     """
     row = {name: index for index, name in enumerate(filenames)}
     column = {name: index for index, name in enumerate(classes)}
 
-    durations = np.full(len(row), np.nan)
+    durations = np.zeros(len(row))
     table = _select(labels / "durations.tsv", ("filename", "duration"))
-    for (name, seconds), line in zip(table.rows, table.lines, strict=True):
-        if name in row:
-            durations[row[name]] = number(seconds, table.path, line, "duration")
-    _all_named(table, durations, filenames)
+    for name, (seconds, line) in _once(table, filenames).items():
+        durations[row[name]] = number(seconds, table.path, line, "duration")
+        if durations[row[name]] <= 0:
+            raise InputError(f"{table.path}: line {line}, column 'duration': {seconds}, expected seconds above 0")
 
-    weak = np.full((len(row), len(column)), np.nan)
+    weak = np.zeros((len(row), len(column)), bool)
     table = _select(labels / "weak.tsv", ("filename", "event_labels"))
-    for name, joined in table.rows:
-        if name in row:
-            weak[row[name]] = 0
-            for label in filter(None, joined.split(",")):
-                weak[row[name], _class(label, column, table)] = 1
-    _all_named(table, weak[:, 0], filenames)
+    for name, (joined, _) in _once(table, filenames).items():
+        for label in filter(None, joined.split(",")):
+            weak[row[name], _class(label, column, table)] = True
 
     table = _select(labels / "strong.tsv", ("filename", "onset", "offset", "event_label"))
     found: list[tuple[int, int, float, float]] = []
     for (name, onset, offset, label), line in zip(table.rows, table.lines, strict=True):
         if name in row and (onset or offset or label):
             times = (number(onset, table.path, line, "onset"), number(offset, table.path, line, "offset"))
+            if times[0] == times[1]:  # of a recording that ends where its excerpt begins: nothing to detect
+                continue
+            _check_times(f"{table.path}: line {line}", *times, float(durations[row[name]]))
             found.append((row[name], _class(label, column, table), *times))
     events = event_table(*(list(zip(*found, strict=True)) or ([], [], [], [])))
-    return make_reference(filenames, classes, events, durations, weak=weak == 1, recordings=recordings)
+    return make_reference(filenames, classes, events, durations, weak=weak, recordings=recordings)
 
 
 def _select(path: Path, names: tuple[str, ...]) -> Table:
@@ -105,9 +106,18 @@ def _class(label: str, column: dict[str, int], table: Table) -> int:
     return column[label]
 
 
-def _all_named(table: Table, values: FloatArray, filenames: Sequence[str]) -> None:
-    if np.isnan(values).any():
-        raise InputError(f"{table.path}: has no row for clip '{filenames[int(np.isnan(values).argmax())]}'")
+def _once(table: Table, filenames: Sequence[str]) -> dict[str, tuple[str, int]]:
+    """Return the second column and the line of every clip of `filenames`; InputError for one without a row, or two."""
+    found: dict[str, tuple[str, int]] = {}
+    wanted = set(filenames)
+    for (name, value), line in zip(table.rows, table.lines, strict=True):
+        if name in found:
+            raise InputError(f"{table.path}: line {line}: clip '{name}' comes twice; leave one")
+        if name in wanted:
+            found[name] = value, line
+    if missing := [name for name in filenames if name not in found]:
+        raise InputError(f"{table.path}: has no row for clip '{missing[0]}'")
+    return found
 
 
 def read_predictions(path: Path, reference: Reference) -> Predictions:
