@@ -333,13 +333,13 @@ class _EventRows:
 
     def table(self, rows: Mapping[str, int], classes: Sequence[str], *, merge: bool) -> EventTable:
         """Return the events with the rows of their clips and the columns of their classes."""
-        for kind, names, known in (("clip", self.clips, list(rows)), ("class", self.labels, classes)):
-            unknown = next((name for name in names if name not in set(known)), None)
+        columns = {label: column for column, label in enumerate(classes)}
+        for kind, names, known in (("clip", self.clips, rows), ("class", self.labels, columns)):
+            unknown = next((name for name in names if name not in known), None)
             if unknown is not None:
                 raise InputError(
                     f"{self.place}: {kind} '{unknown}' is not among the {len(known)}{nearest(unknown, known)}"
                 )
-        columns = {label: column for column, label in enumerate(classes)}
         return event_table(
             [rows[name] for name in self.filenames],
             [columns[label] for label in self.labels],
