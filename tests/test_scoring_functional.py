@@ -147,6 +147,46 @@ def test_what_is_wrong_with_scores_is_named(tmp_path: Path):
         scoring.average_precision([[1]], [[np.nan]])
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: scoring.segment_based(table(), table(), time_resolution=0), "time_resolution 0: .* above 0"),
+        (lambda: scoring.event_based(table(), table(), collar=np.nan), "collar nan: expected a number of 0 or more"),
+        (lambda: scoring.event_based(table(), table(), collar=-1), "collar -1: expected a number of 0 or more"),
+        (lambda: scoring.event_based(table(), table(), collar="0.2"), "collar 0.2: expected a number of 0 or more"),
+        (
+            lambda: scoring.event_based(table(), table(), percentage_of_length=20),
+            "percentage_of_length 20: expected a number from 0 to 1",
+        ),
+        (lambda: scoring.intersection_based(table(), table(), dtc=50), "dtc 50: expected a number from 0 to 1"),
+        (lambda: scoring.intersection_based(table(), table(), gtc=np.nan), "gtc nan: expected a number from 0 to 1"),
+        (lambda: psds_of(FRAMES, max_efpr=0), "max_efpr 0: expected a number above 0"),
+        (lambda: psds_of(FRAMES, alpha_ct=-1), "alpha_ct -1: expected a number from 0 to 1"),
+        (lambda: psds_of(FRAMES.assign(dog="loud")), "scores of 'a.wav', column 'dog': not an array of numbers"),
+        (lambda: psds_of(FRAMES.to_numpy()), "scores of 'a.wav': found ndarray, expected a DataFrame with onset"),
+        (lambda: psds_of(FRAMES[["onset", "offset", "dog", "dog"]]), "'a.wav': two columns are named 'dog'; leave one"),
+        (lambda: scoring.psds(table(), FRAMES, SECONDS), "scores: found DataFrame, expected a DataFrame per clip"),
+        (
+            lambda: scoring.event_based(table()[[*COLUMNS, "onset"]], table()),
+            "reference: two columns are named 'onset'; leave one",
+        ),
+        (lambda: scoring.average_precision([[1, 0], [1]], [[0.1, 0.2], [0.3]]), "the reference: not an array of numb"),
+        (lambda: scoring.lwlrap([[1, 0]], [["high", "low"]]), "the scores: not an array of numbers"),
+    ],
+)
+def test_arguments_that_mean_nothing_are_refused(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
+
+
+FRAMES = pd.DataFrame({"onset": [0.0], "offset": [2.0], "dog": [0.9]})
+SECONDS = pd.DataFrame({"filename": ["a.wav"], "duration": [2.0]})
+
+
+def psds_of(frames, **parameters):
+    return scoring.psds(table(), {"a.wav": frames}, SECONDS, **parameters)
+
+
 def test_twenty_thousand_clips_take_seconds():
     events = pd.concat([table()] * 20_000).assign(filename=[f"{i}.wav" for i in range(20_000)])
     before = time.process_time()

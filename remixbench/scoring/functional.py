@@ -145,8 +145,7 @@ def segment_based(reference: Events, estimate: Events, *, time_resolution: float
     >>> found.f1, found.f1_macro, found.error_rate
     (0.6666666666666666, 0.4, 0.6666666666666666)
     """
-    if not time_resolution > 0:
-        raise InputError(f"time_resolution {time_resolution:g}: expected seconds above 0")
+    _require("time_resolution", time_resolution, above=0)
     names, classes, truth, found = _pair(reference, estimate)
     ends = np.zeros(len(names))
     for events in (truth, found):
@@ -192,6 +191,8 @@ def event_based(
     >>> scoring.event_based(reference, estimate).per_class
     {'dog': 1.0, 'door': 0.0}
     """
+    _require("collar", collar)
+    _require("percentage_of_length", percentage_of_length, high=1)
     names, classes, truth, found = _pair(reference, estimate)
     counts = detection.event_counts(
         truth,
@@ -229,6 +230,8 @@ def intersection_based(reference: Events, estimate: Events, *, dtc: float = 0.5,
     >>> scoring.intersection_based(reference, estimate).f1
     0.6666666666666666
     """
+    _require("dtc", dtc, high=1)
+    _require("gtc", gtc, high=1)
     names, classes, truth, found = _pair(reference, estimate)
     return _scores(detection.intersection_counts(truth, found, len(names), len(classes), dtc=dtc, gtc=gtc), classes)
 
@@ -279,12 +282,18 @@ def psds(
     >>> scoring.psds(reference, {"a.wav": frames}, pd.DataFrame({"filename": ["a.wav"], "duration": [3.0]}))
     1.0
     """
+    for name, value in (("dtc", dtc), ("gtc", gtc), ("cttc", cttc), ("alpha_ct", alpha_ct)):
+        _require(name, value, high=1)
+    _require("alpha_st", alpha_st)
+    _require("max_efpr", max_efpr, above=0)
     seconds = _read_durations(durations)
     if isinstance(scores, Mapping):
-        tables = [(str(name), *_frame_table(table)) for name, table in scores.items()]
-        header = tables[0][1] if tables else ()
-    else:
+        tables = [_frame_table(table, f"scores of '{name}'") for name, table in scores.items()]
+        header = tables[0][0] if tables else ()
+    elif isinstance(scores, str | Path):
         header = first_header(Path(scores))
+    else:
+        raise InputError(f"scores: found {_kind(scores)}, expected a DataFrame per clip, or a folder of tables")
     classes = [label for label in header if label not in ("onset", "offset")]
     if not (seconds and classes):
         raise InputError(f"psds: {len(seconds)} durations and {len(classes)} classes of scores, expected some of both")
@@ -293,7 +302,7 @@ def psds(
     whole = make_reference(list(seconds), classes, truth, list(seconds.values()))
     if isinstance(scores, Mapping):
         found, edges = stack_frame_tables(
-            [f"scores of '{name}'" for name in scores], list(scores), lambda i: tables[i][1:], whole, "scores"
+            [f"scores of '{name}'" for name in scores], list(map(str, scores)), lambda i: tables[i], whole, "scores"
         )
     else:
         found, edges = read_frame_tables(Path(scores), whole)
@@ -304,9 +313,29 @@ def psds(
     return float(psds_exact.psds_values("psds", criteria, whole, pairs, made, once).overall["psds"][0])
 
 
+def _require(name: str, value: float, *, above: float | None = None, high: float = np.inf) -> None:
+    """Refuse a parameter that is not a finite number above `above`, or of 0 and more, and at most `high`."""
+    number = isinstance(value, int | float | np.number) and bool(np.isfinite(value))
+    if not (number and (value >= 0 if above is None else value > above) and value <= high):
+        least = "of 0 or more" if above is None else f"above {above:g}"
+        raise InputError(f"{name} {value}: expected a number {least if np.isinf(high) else f'from 0 to {high:g}'}")
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__
+
+
+def _floats(values: Any, place: str) -> FloatArray:
+    """Return numbers as an array; InputError where they are none, or lie in rows of several lengths."""
+    try:
+        return np.asarray(values, np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"{place}: not an array of numbers; give one number for every row and column") from None
+
+
 def _tags(reference: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[BoolArray, FloatArray]:
     """Return reference and scores as (clips, classes) arrays, checked."""
-    truth, values = np.asarray(reference), np.asarray(scores, np.float64)
+    truth, values = _floats(reference, "the reference"), _floats(scores, "the scores")
     if truth.shape != values.shape or truth.ndim not in (1, 2):
         raise InputError(
             f"the reference has shape {truth.shape} and the scores {values.shape}, expected (clips, classes) for both"
@@ -399,6 +428,7 @@ def _read(source: pd.DataFrame | str | Path, name: str, columns: Sequence[str]) 
     missing = [column for column in columns if column not in getattr(source, "columns", ())]
     if missing:
         raise InputError(f"{name}: no column '{missing[0]}'; expected a DataFrame or path with {', '.join(columns)}")
+    _refuse_twice(source, name)
     return name, source
 
 
@@ -408,8 +438,19 @@ def _numbers(place: str, column: pd.Series[Any]) -> FloatArray:
     )
 
 
-def _frame_table(table: pd.DataFrame) -> tuple[tuple[str, ...], FloatArray]:
-    return tuple(map(str, table.columns)), table.to_numpy(np.float64)
+def _refuse_twice(table: pd.DataFrame, place: str) -> None:
+    twice = table.columns[table.columns.duplicated()]
+    if len(twice):
+        raise InputError(f"{place}: two columns are named '{twice[0]}'; leave one")
+
+
+def _frame_table(table: pd.DataFrame, place: str) -> tuple[tuple[str, ...], FloatArray]:
+    """Return the columns of a table of frame scores, and its numbers (frames, columns)."""
+    if not hasattr(table, "columns"):
+        raise InputError(f"{place}: found {_kind(table)}, expected a DataFrame with onset, offset and the classes")
+    _refuse_twice(table, place)
+    numbers = [_floats(table[name], f"{place}, column '{name}'") for name in table.columns]
+    return tuple(map(str, table.columns)), np.stack(numbers, axis=1) if numbers else np.zeros((0, 0))
 
 
 def _scores(counts: detection.Counts, classes: Sequence[str], error_rate: float | None = None) -> DetectionScores:
