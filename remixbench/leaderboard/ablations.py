@@ -21,6 +21,7 @@ from remixbench.leaderboard.tables import (
     Line,
     Table,
     TableMaker,
+    caption,
     decibel,
     estimate_cell,
     value_cell,
@@ -33,7 +34,10 @@ WITHOUT_RECONSTRUCTION = {"2ap": "2ap-aux"}
 
 
 def all_tables(maker: TableMaker) -> tuple[Table, ...]:
-    """Return every table of a leaderboard for which there are values, the main one first."""
+    """Return every table of a leaderboard for which there are values, the main one first.
+
+    The first says what all of them are of.
+    """
     tables = [
         maker.main(),
         *probe_tables(maker),
@@ -44,7 +48,11 @@ def all_tables(maker: TableMaker) -> tuple[Table, ...]:
         cost_table(maker),
         *(maker.details(family, snr) for snr in maker.leaderboard.snrs for family in ("Tagging", "Detection")),
     ]
-    return tuple(table for table in tables if table is not None)
+    made = [table for table in tables if table is not None]
+    if made:
+        notes = (*made[0].notes, *maker.interval_notes(), *maker.where_published())
+        made[0] = replace(made[0], notes=notes, caption=caption(maker.leaderboard))
+    return tuple(made)
 
 
 def alpha_table(maker: TableMaker) -> Table | None:

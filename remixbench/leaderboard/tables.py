@@ -244,12 +244,14 @@ class TableMaker:
             return []
         return [Block(f"Published: {self.leaderboard.published.sources[source].name}", tuple(lines))]
 
-    def main(self) -> Table:
-        """Return the paper's Table 1: systems down, SNRs across, each with the main metrics."""
+    def main(self) -> Table | None:
+        """Return the paper's Table 1: systems down, SNRs across, each with the main metrics; None without any."""
         board = self.leaderboard
         snrs, published = board.snrs, board.published
         there = board.metrics()
         metrics = [each.name for each in metrics_shown("tagging", "main") if each.name in there]
+        if not metrics:
+            return None
         blocks = self.blocks(
             lambda row: [estimate_cell(row.estimate(snr, metric)) for snr in snrs for metric in metrics], snrs
         )
@@ -269,9 +271,8 @@ class TableMaker:
             "system",
             tuple((decibel(snr), columns(metrics)) for snr in snrs),
             tuple(blocks),
-            (*self.flag_notes(blocks), *self.interval_notes(), *self.where_published()),
+            self.flag_notes(blocks),
             "tested on",
-            caption(board),
         )
 
     def where_published(self) -> tuple[str, ...]:
