@@ -12,6 +12,7 @@ from fake_runs import fake_run, tags_text
 
 from remixbench.cli import run
 from remixbench.dataset.dataset import Dataset
+from remixbench.leaderboard import submission_checks
 
 
 @pytest.fixture
@@ -113,6 +114,23 @@ def test_submit_and_add(tmp_path: Path, dataset: Dataset, capsys: pytest.Capture
     out, err = capsys.readouterr()
     assert [line.split()[:4] for line in out.splitlines() if "gap" in line] == [["0", "dB", "1", "gap"]]
     assert "1 record added, 0 recomputed from predictions" in err
+
+
+def test_what_is_added_is_recomputed_with_the_jobs_given_and_its_own_bootstrap(
+    tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = fake_run(tmp_path, dataset)
+    file = tmp_path / "out.json"
+    assert run(["--workspace", str(tmp_path), "score", "--bootstrap", "10", "--submission", str(file)]) == 0
+    jobs = []
+    monkeypatch.setattr(submission_checks, "separation_of", lambda *given: jobs.append(given[-2].jobs))
+    assert run(["--workspace", str(tmp_path), "score", "--add", str(file), str(folder), "--jobs", "1"]) == 0
+    assert set(jobs) == {1}
+    capsys.readouterr()
+    line = fails(capsys, tmp_path, "score", "--add", file, "--bootstrap", "20")
+    assert "--bootstrap: goes without --add; leave it out" in line
+    line = fails(capsys, tmp_path, "score", "--remove", "gap", "--bootstrap", "20")
+    assert "--bootstrap: goes without --remove; leave it out" in line
 
 
 def fails(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:

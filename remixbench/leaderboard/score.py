@@ -123,7 +123,7 @@ def score(
             {
                 "--name": name, "--snr": snr, "--fold": fold, "--submission": submission, "--add": add,
                 "--probe": probes or None, "--shifted": rolled or None, "--other-snrs": others or None,
-                "predictions": paths or None,
+                "--bootstrap": bootstrap, "predictions": paths or None,
             },
             "goes without --remove",
         )  # fmt: skip
@@ -131,8 +131,9 @@ def score(
     if add is not None:
         options: dict[str, object] = {"--name": name, "--snr": snr, "--fold": fold, "--submission": submission}
         options |= {"--probe": probes or None, "--shifted": rolled or None, "--other-snrs": others or None}
+        options |= {"--bootstrap": bootstrap}  # metrics are computed again with the submission's own
         _refuse(options, "goes without --add")
-        references = _add(workspace, dataset, Path(add), paths, progress)
+        references = _add(workspace, dataset, Path(add), paths, Workers(jobs), progress)
     else:
         opened, tasks = plan_tasks(paths, workspace, dataset, name, snr, fold, rolled, others, progress)
         if probes:
@@ -171,7 +172,12 @@ def _remove(workspace: Path, dataset: Dataset, name: str, progress: Progress) ->
 
 
 def _add(
-    workspace: Path, dataset: str | Path | Dataset | None, file: Path, paths: Sequence[Path], progress: Progress
+    workspace: Path,
+    dataset: str | Path | Dataset | None,
+    file: Path,
+    paths: Sequence[Path],
+    workers: Workers,
+    progress: Progress,
 ) -> References:
     """Add a submission to the data set given, or the one of its manifest; returns that data set's references."""
     wanted = read_submission(file)
@@ -183,7 +189,7 @@ def _add(
     folders = {path: run_folders(path) for path in paths}
     files = [path for path, found in folders.items() if not found]
     evidence = [(run / "predictions",) for found in folders.values() for run in found] + pieces(wanted, files)
-    add_submission(workspace, references, wanted, file, evidence, progress)
+    add_submission(workspace, references, wanted, file, evidence, workers, progress)
     return references
 
 

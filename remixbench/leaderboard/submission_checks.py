@@ -72,6 +72,7 @@ def check_metrics(
     file: Path,
     references: References,
     evidence: Sequence[tuple[Path, ...]],
+    workers: Workers,
     progress: Progress = SILENT,
 ) -> Checked:
     """Compute metrics again where the predictions are available, and compare; predictions are matched by their digest.
@@ -97,7 +98,7 @@ def check_metrics(
             task = Task(record.system, paths, path)
             fold, made = references.fold(record.system.fold), record.provenance
             snr = record.system.snr
-            separation = separation_of(references.dataset, fold.reference, snr, paths, Workers(), progress)
+            separation = separation_of(references.dataset, fold.reference, snr, paths, workers, progress)
             computed = make_record(references.dataset, fold, task, made.resamples, digests, separation)
             compare_records(record, computed, file)
         records |= mine.keys()

@@ -22,6 +22,7 @@ from remixbench.leaderboard.leaderboard import Row
 from remixbench.leaderboard.record import digests_of, files_digest
 from remixbench.leaderboard.submission import Submission, read_submission
 from remixbench.leaderboard.submission_checks import Checked, check_metrics, check_submission
+from remixbench.parallel import Workers
 from remixbench.progress import SILENT, Progress
 
 RECEIPT = ".recomputed.json"
@@ -39,6 +40,7 @@ def add(
     submission: Submission,
     file: Path,
     evidence: Sequence[tuple[Path, ...]],
+    workers: Workers,
     progress: Progress = SILENT,
 ) -> Path:
     """Check a submission and put it with those whose rows are in the leaderboard; returns its place.
@@ -50,7 +52,7 @@ def add(
     own = own_predictions(workspace, references.dataset)
     digests = {record.provenance.predictions_digest for record in submission.records}
     found = [paths for digest, paths in own.items() if digest in digests]
-    checked = check_metrics(submission, file, references, [*evidence, *found], progress)
+    checked = check_metrics(submission, file, references, [*evidence, *found], workers, progress)
     kept = submissions_folder(workspace, references.dataset.name) / f"{submission.digest[:16]}.json"
     if not kept.is_file():
         write_json(kept, read_json(file))
