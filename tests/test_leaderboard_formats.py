@@ -132,6 +132,24 @@ def test_columns_stand_in_line_with_wide_letters() -> None:
     assert len({cell_len(line.rstrip()) for line in rows}) == 1
 
 
+@pytest.mark.parametrize(
+    ("estimates", "places"),
+    [
+        ([Estimate(0.3, 0.2, 0.4)], [(0.5, 0.75, 1.0)]),
+        ([Estimate(0.6, 0.5, 0.8)], [(0.5, 0.6, 0.8)]),
+        ([Estimate(1.0, 0.5, 2.0)], [(0.25, 0.5, 1.0)]),
+        ([Estimate(-5, -6, -4), Estimate(-3, -3.5, -2)], [(0.0, 0.25, 0.5), (0.625, 0.75, 1.0)]),
+        ([Estimate(0.5, -1, 0.75)], [(0.0, 6 / 7, 1.0)]),
+        ([Estimate(0.0, 0.0, 0.0)], [(0.0, 0.0, 0.0)]),
+    ],
+)
+def test_where_whiskers_lie(estimates: list[Estimate], places: list[tuple[float, float, float]]) -> None:
+    lines = tuple(Line("x", (estimate_cell(each),)) for each in estimates)
+    table = Table("T", "system", (("", (Column("a"),)),), (Block("", lines),))
+    found = [tuple(table.place(0, end) for end in (each.low, each.value, each.high)) for each in estimates]  # type: ignore[arg-type]  # all have ends
+    assert found == [pytest.approx(each) for each in places]
+
+
 def test_an_unknown_format_names_the_nearest(board: Leaderboard) -> None:
     with pytest.raises(InputError, match=r"unknown format 'latx' \(did you mean 'latex'\?\)"):
         render(board, "latx")

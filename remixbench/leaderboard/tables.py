@@ -101,11 +101,18 @@ class Table:
         """The lines of all blocks."""
         return tuple(line for block in self.blocks for line in block.lines)
 
-    def top(self, column: int) -> float:
-        """Return the value at the right end of a column's whiskers: 1, or the highest end below 0.5 or above 1."""
-        shown = [line.cells[column].estimate for line in self.lines]
-        highest = max((max(each.value, each.high or 0.0) for each in shown if each is not None), default=0.0)
-        return 1.0 if 0.5 < highest <= 1 else highest or 1.0
+    def place(self, column: int, value: float) -> float:
+        """Return where a value lies on a column's whiskers, from 0 (left) to 1 (right).
+
+        They are drawn from 0 to 1, or to the highest end where that is below 0.5 or above 1; in a column with negative
+        values from the lowest end to the highest.
+        """
+        shown = [each for line in self.lines if (each := line.cells[column].estimate) is not None]
+        ends = [end for each in shown for end in (each.value, each.low, each.high) if end is not None]
+        left, right = min(0.0, *ends), max(ends)
+        if left == 0 and 0.5 < right <= 1:
+            right = 1.0
+        return (value - left) / (right - left) if right > left else 0.0
 
     def narrowed(self, spans: Sequence[tuple[int, int]]) -> tuple[Table, ...]:
         """Return one table per span of columns, for places too narrow for all; notes stay with the last."""
