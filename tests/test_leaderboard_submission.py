@@ -25,6 +25,7 @@ from remixbench.leaderboard.load import load_leaderboard
 from remixbench.leaderboard.renderers import FORMATS, render
 from remixbench.leaderboard.significance import compare_rows
 from remixbench.leaderboard.submission import read_submission
+from remixbench.leaderboard.submitted import submitted_leaderboards
 
 
 @pytest.fixture(scope="module")
@@ -226,6 +227,29 @@ def test_a_submission_that_was_changed_in_its_place_is_left_out(theirs: Path, ou
     board = score(workspace=ours)
     assert names(board) == [("added", "gap")]
     assert "was changed after it was written" in board.left_out[0]
+
+
+def test_broken_files_beside_a_submission_do_not_keep_its_rows(theirs: Path, ours: Path) -> None:
+    for name in ("runs.json", "lab.json"):
+        score(workspace=ours, add=theirs / name)
+    (ours / "submissions" / "fake" / "0.json").write_text("{")
+    said = Said()
+    assert names(score(workspace=ours, remove="gap", progress=said)) == [("added", "Lab X")]
+    assert any(line.startswith("left out: submissions/fake/0.json: ") for line in said.lines)
+    assert names(score(workspace=ours, remove="Lab X")) == []
+    assert not list((ours / "leaderboard").iterdir())
+
+
+def test_without_its_receipt_a_submission_was_not_recomputed(theirs: Path, ours: Path) -> None:
+    (row,) = score(theirs / "tags.csv", workspace=ours, add=theirs / "lab.json").rows
+    assert row.checked == "recomputed from its predictions"
+    (receipt,) = (ours / "submissions" / "fake").glob("*.recomputed.json")
+    for text in ("{", "{}"):
+        receipt.write_text(text)
+        for board in (score(workspace=ours), *submitted_leaderboards(ours / "submissions" / "fake")):
+            assert [row.checked for row in board.rows] == ["not recomputed"]
+            (line,) = board.left_out
+            assert receipt.name in line
 
 
 @pytest.mark.parametrize("name", ["gap", "GAP, better", "2ap-aux (ours)"])

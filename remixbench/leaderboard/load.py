@@ -16,7 +16,7 @@ from remixbench.leaderboard.probes import with_probes
 from remixbench.leaderboard.record import METRICS_FILE, Record, read_record
 from remixbench.leaderboard.significance import mark_best
 from remixbench.leaderboard.submission import read_submission
-from remixbench.leaderboard.submission_store import RECEIPT, read_receipt, submissions_folder
+from remixbench.leaderboard.submission_store import kept_submissions, usable_receipt
 from remixbench.progress import SILENT, Progress
 
 
@@ -28,6 +28,30 @@ def load_leaderboard(
     references: References | None = None,
     known: Mapping[Path, Record] | None = None,
 ) -> Leaderboard:
+    """Return what `find_leaderboard` does.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to show.
+    """
+    found = find_leaderboard(workspace, dataset, progress, references=references, known=known)
+    if found is None:
+        raise InputError(
+            f"{workspace / 'runs' / dataset.name}: nothing is scored on data set '{dataset.name}' yet;"
+            " `remixbench train` makes runs"
+        )
+    return found
+
+
+def find_leaderboard(
+    workspace: Path,
+    dataset: Dataset,
+    progress: Progress = SILENT,
+    *,
+    references: References | None = None,
+    known: Mapping[Path, Record] | None = None,
+) -> Leaderboard | None:
     """Make the leaderboard of a data set from all records in the workspace; what is left out is reported.
 
     Parameters
@@ -35,10 +59,9 @@ def load_leaderboard(
     references : of the data set, where some were read already.
     known : records that were read or made already, by their files.
 
-    Raises
-    ------
-    InputError
-        If there is nothing to show.
+    Returns
+    -------
+    None where there is nothing to show.
     """
     left_out: list[str] = []
     references = references or References(dataset)
@@ -47,18 +70,9 @@ def load_leaderboard(
     for line in left_out:
         progress.say(f"left out: {line}")
     if not own and not added:
-        raise InputError(
-            f"{workspace / 'runs' / dataset.name}: nothing is scored on data set '{dataset.name}' yet;"
-            " `remixbench train` makes runs"
-        )
+        return None
     made = make_leaderboard(dataset, group_records(own), added, left_out)
     return replace(made, rows=with_probes(mark_best(made.rows)))
-
-
-def has_records(workspace: Path, dataset: Dataset) -> bool:
-    """Say whether there are records or submissions on a data set in a workspace."""
-    own = (workspace / "runs" / dataset.name).rglob(METRICS_FILE)
-    return any(own) or any(submissions_folder(workspace, dataset.name).glob("*.json"))
 
 
 def _own(workspace: Path, references: References, known: Mapping[Path, Record], left_out: list[str]) -> list[Record]:
@@ -88,9 +102,7 @@ def _added(workspace: Path, references: References, own: Sequence[Record], left_
     """Read the submissions that were added; this workspace's own records are in the table already."""
     here = {_condition(record) for record in own}
     groups: list[Group] = []
-    for file in sorted(submissions_folder(workspace, references.dataset.name).glob("*.json")):
-        if file.name.endswith(RECEIPT):
-            continue
+    for file in kept_submissions(workspace, references.dataset.name):
         place = file.relative_to(workspace).as_posix()
         kept: dict[str, Record] = {}
         try:
@@ -103,7 +115,8 @@ def _added(workspace: Path, references: References, own: Sequence[Record], left_
                 left_out.append(f"{place}: '{record.system.name}': {why}")
             elif _condition(record) not in here:
                 kept.setdefault(_identity(record), record)
-        groups += group_records(list(kept.values()), submission.digest[:8], read_receipt(file, submission))
+        recomputed = usable_receipt(file, submission, workspace, left_out)
+        groups += group_records(list(kept.values()), submission.digest[:8], recomputed)
         here |= {_condition(record) for record in kept.values()}
     return groups
 

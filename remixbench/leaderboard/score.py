@@ -38,7 +38,7 @@ from remixbench.leaderboard.evaluate_separation import (
     why_no_separation,
 )
 from remixbench.leaderboard.leaderboard import Leaderboard
-from remixbench.leaderboard.load import has_records, load_leaderboard
+from remixbench.leaderboard.load import find_leaderboard, load_leaderboard
 from remixbench.leaderboard.probe_records import run_probes
 from remixbench.leaderboard.record import METRICS_FILE, Record, digests_of
 from remixbench.leaderboard.renderers import remove_leaderboard, write_leaderboard
@@ -163,10 +163,10 @@ def _remove(workspace: Path, dataset: Dataset, name: str, progress: Progress) ->
     """Remove a row, and write the leaderboard without it; where it was the only one, remove the files."""
     before = load_leaderboard(workspace, dataset)
     remove_row(workspace, dataset, before.find_row(name), progress)
-    if not has_records(workspace, dataset):
+    leaderboard = find_leaderboard(workspace, dataset, progress)
+    if leaderboard is None:
         remove_leaderboard(workspace, dataset.name)
         return replace(before, rows=())
-    leaderboard = load_leaderboard(workspace, dataset, progress)
     write_leaderboard(workspace, leaderboard)
     return leaderboard
 

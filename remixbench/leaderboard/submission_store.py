@@ -34,6 +34,12 @@ def submissions_folder(workspace: Path, dataset: str) -> Path:
     return workspace / "submissions" / dataset
 
 
+def kept_submissions(workspace: Path, dataset: str) -> list[Path]:
+    """Return the submissions on a data set that were added, without their receipts."""
+    files = sorted(submissions_folder(workspace, dataset).glob("*.json"))
+    return [file for file in files if not file.name.endswith(RECEIPT)]
+
+
 def add(
     workspace: Path,
     references: References,
@@ -72,7 +78,13 @@ def write_receipt(kept: Path, submission: Submission, checked: Collection[int]) 
 
 
 def read_receipt(kept: Path, submission: Submission) -> frozenset[str]:
-    """Return the digests of the predictions from which records of a kept submission were recomputed."""
+    """Return the digests of the predictions from which records of a kept submission were recomputed.
+
+    Raises
+    ------
+    InputError
+        If the receipt is broken, or that of another submission.
+    """
     file = kept.with_name(kept.stem + RECEIPT)
     if not file.is_file():
         return frozenset()
@@ -83,8 +95,23 @@ def read_receipt(kept: Path, submission: Submission) -> frozenset[str]:
         or not isinstance(digests, list)
         or not all(isinstance(each, str) for each in digests)
     ):
-        raise InputError(f"{file}: not the receipt of {kept}; delete it, and add the submission again")
+        raise InputError(f"{file}: not the receipt of {kept.name}; delete it, and add the submission again")
     return frozenset(digests)
+
+
+def usable_receipt(kept: Path, submission: Submission, above: Path, left_out: list[str]) -> frozenset[str]:
+    """Return what `read_receipt` does, or nothing where the receipt cannot be used, which is added to `left_out`.
+
+    Parameters
+    ----------
+    above : the folder from which the receipt's path is given.
+    """
+    try:
+        return read_receipt(kept, submission)
+    except InputError as error:
+        file = kept.with_name(kept.stem + RECEIPT)
+        left_out.append(str(error).replace(str(file), file.relative_to(above).as_posix(), 1))
+        return frozenset()
 
 
 def added_lines(submission: Submission, checked: Checked) -> list[str]:
@@ -121,10 +148,14 @@ def remove(workspace: Path, dataset: Dataset, row: Row, progress: Progress = SIL
             f"--remove '{row.name}': was trained in this workspace; delete its folder {Path(run).parents[2]}"
         )
     if row.submission:
-        for file in sorted(submissions_folder(workspace, dataset.name).glob("*.json")):
-            if file.name.endswith(RECEIPT) or not read_submission(file).digest.startswith(row.submission):
+        for file in kept_submissions(workspace, dataset.name):
+            try:
+                submission = read_submission(file)
+            except InputError:  # has no rows, which is said with the leaderboard that is left
                 continue
-            names = dict.fromkeys(record.system.name for record in read_submission(file).records)
+            if not submission.digest.startswith(row.submission):
+                continue
+            names = dict.fromkeys(record.system.name for record in submission.records)
             file.unlink()
             file.with_name(file.stem + RECEIPT).unlink(missing_ok=True)
             progress.say(f"{file}: removed, with its row{'s' * (len(names) > 1)} {', '.join(names)}")

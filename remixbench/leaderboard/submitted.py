@@ -19,7 +19,7 @@ from remixbench.leaderboard.published import load_published
 from remixbench.leaderboard.record import Record
 from remixbench.leaderboard.significance import mark_best
 from remixbench.leaderboard.submission import FORMAT, Submission, read_submission
-from remixbench.leaderboard.submission_store import read_receipt
+from remixbench.leaderboard.submission_store import RECEIPT, usable_receipt
 from remixbench.progress import SILENT, Progress
 from remixbench.recipe import load_recipe
 from remixbench.scoring import SCORING_VERSION
@@ -40,6 +40,8 @@ def read_submissions(folder: Path, progress: Progress = SILENT) -> tuple[list[tu
     found: dict[str, tuple[Path, Submission]] = {}
     left_out = []
     for file in sorted(folder.rglob("*.json")):
+        if file.name.endswith(RECEIPT):
+            continue
         try:
             if read_json(file).get("format") == FORMAT:
                 submission = read_submission(file)
@@ -98,7 +100,11 @@ def _leaderboard(
             elif condition not in shown:
                 shown.add(condition)
                 kept.append(record)
-        groups += group_records(kept, submission.digest[:8], read_receipt(file, submission))
+        unusable: list[str] = []
+        groups += group_records(kept, submission.digest[:8], usable_receipt(file, submission, folder, unusable))
+        for line in unusable:
+            progress.say(f"left out: {line}")
+        left_out += unusable
     first = submissions[0][1]
     labels = {label for record in records for classes in record.per_class.values() for label in classes}
     board = assemble(
