@@ -134,6 +134,23 @@ def test_a_row_that_came_in_a_submission_can_be_told_from_an_own_of_its_name(the
     assert names(score(workspace=ours, remove=added)) == [("run", "gap")]
 
 
+def test_the_same_predictions_stand_once_under_each_name(theirs: Path, ours: Path, tmp_path: Path) -> None:
+    """With and without the data set."""
+    other = tmp_path / "other"
+    dataset = fake_dataset(other)
+    first, second = (fake_run(other, dataset, "gmp", seed=seed) for seed in (0, 1))
+    shutil.copy(*(run / "predictions" / "tags.csv" for run in (first, second)))
+    score(workspace=other, bootstrap=50, submission=tmp_path / "runs.json")
+    about: dict[str, Any] = {"workspace": other, "snr": 0, "fold": 4, "bootstrap": 50}
+    for name in ("Lab X", "Lab Y"):
+        score(theirs / "tags.csv", name=name, submission=tmp_path / f"{name}.json", **about)
+    for file in (theirs / "lab.json", *(tmp_path / f"{name}.json" for name in ("runs", "Lab X", "Lab Y"))):
+        board = score(workspace=ours, add=file)
+    (alone,) = submitted_leaderboards(ours / "submissions")
+    for rows in (board.rows, alone.rows):
+        assert {row.name: row.conditions[0.0].seeds for row in rows} == {"gmp": (0, 1), "Lab X": (), "Lab Y": ()}
+
+
 def test_a_changed_figure_does_not_fit_the_digest(theirs: Path, ours: Path, tmp_path: Path) -> None:
     text = (theirs / "lab.json").read_text()
     figure = json.loads(text)["records"][0]["metrics"]["micro_ap"]

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,9 @@ TIDY_COLUMNS = (
 )  # fmt: skip
 INTEGERS = ("clips", "parameters", "macs")
 REPR_ROWS = 20
+
+Shown = tuple[str, str, float, int, int | None]
+"""A record's predictions (digest), name, SNR, fold and seed."""
 
 
 @dataclass(frozen=True)
@@ -402,6 +405,31 @@ def group_records(
         system = record.system.model_dump(mode="json", exclude={"snr", "fold", "seed"})
         gathered.setdefault(json.dumps(system, sort_keys=True), []).append(record)
     return [Group(submission, tuple(group), recomputed) for group in gathered.values()]
+
+
+def new_records(records: Iterable[Record], shown: set[Shown]) -> list[Record]:
+    """Return the records of a submission that no row shows yet, and add them to those shown.
+
+    The same predictions stand once under one name, wherever they come from. Under two names they are two rows, so that
+    nobody can take the place of a row with its predictions.
+    """
+    kept: dict[str, Record] = {}
+    for record in records:
+        if shown_as(record) not in shown:
+            kept.setdefault(identity(record), record)
+    shown |= {shown_as(record) for record in kept.values()}
+    return list(kept.values())
+
+
+def shown_as(record: Record) -> Shown:
+    """Return what a record is known by, however its settings are written."""
+    system = record.system
+    return record.provenance.predictions_digest, system.name, system.snr, system.fold, system.seed
+
+
+def identity(record: Record) -> str:
+    """Return the whole description of a record's system, with SNR, fold and seed."""
+    return json.dumps(record.system.model_dump(mode="json"), sort_keys=True)
 
 
 def _order(row: Row, published: Published) -> tuple[int, int, str, str]:

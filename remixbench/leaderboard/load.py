@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,15 @@ from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
 from remixbench.leaderboard.discover import RUN_FILE, why_unusable
 from remixbench.leaderboard.evaluate_run import References, why_incompatible
-from remixbench.leaderboard.leaderboard import Group, Leaderboard, group_records, make_leaderboard
+from remixbench.leaderboard.leaderboard import (
+    Group,
+    Leaderboard,
+    group_records,
+    identity,
+    make_leaderboard,
+    new_records,
+    shown_as,
+)
 from remixbench.leaderboard.probes import with_probes
 from remixbench.leaderboard.record import METRICS_FILE, Record, read_record
 from remixbench.leaderboard.significance import mark_best
@@ -88,7 +95,7 @@ def _own(workspace: Path, references: References, known: Mapping[Path, Record], 
         except InputError as error:
             left_out.append(str(error).replace(str(file), place))
             continue
-        key = _identity(record)
+        key = identity(record)
         if not why and key in kept:
             why = f"has the settings, SNR, fold and seed of {kept[key].provenance.run}, which is in the table"
         if why:
@@ -100,30 +107,21 @@ def _own(workspace: Path, references: References, known: Mapping[Path, Record], 
 
 def _added(workspace: Path, references: References, own: Sequence[Record], left_out: list[str]) -> list[Group]:
     """Read the submissions that were added; this workspace's own records are in the table already."""
-    here = {_condition(record) for record in own}
+    shown = {shown_as(record) for record in own}
     groups: list[Group] = []
     for file in kept_submissions(workspace, references.dataset.name):
         place = file.relative_to(workspace).as_posix()
-        kept: dict[str, Record] = {}
         try:
             submission = read_submission(file)
         except InputError as error:
             left_out.append(str(error).replace(str(file), place))
             continue
+        kept = []
         for record in submission.records:
             if why := why_incompatible(record, references):
                 left_out.append(f"{place}: '{record.system.name}': {why}")
-            elif _condition(record) not in here:
-                kept.setdefault(_identity(record), record)
+            else:
+                kept.append(record)
         recomputed = usable_receipt(file, submission, workspace, left_out)
-        groups += group_records(list(kept.values()), submission.digest[:8], recomputed)
-        here |= {_condition(record) for record in kept.values()}
+        groups += group_records(new_records(kept, shown), submission.digest[:8], recomputed)
     return groups
-
-
-def _condition(record: Record) -> tuple[str, float, int]:
-    return record.provenance.predictions_digest, record.system.snr, record.system.fold
-
-
-def _identity(record: Record) -> str:
-    return json.dumps(record.system.model_dump(mode="json"), sort_keys=True)

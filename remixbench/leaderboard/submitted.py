@@ -13,7 +13,7 @@ from pathlib import Path
 from remixbench.dataset.inputs import frozen_manifest
 from remixbench.errors import InputError
 from remixbench.files import read_json
-from remixbench.leaderboard.leaderboard import Leaderboard, assemble, group_records
+from remixbench.leaderboard.leaderboard import Group, Leaderboard, Shown, assemble, group_records, new_records
 from remixbench.leaderboard.probes import with_probes
 from remixbench.leaderboard.published import load_published
 from remixbench.leaderboard.record import Record
@@ -87,21 +87,21 @@ def _leaderboard(
     for fold in sorted({record.system.fold for record in records}):
         here = Counter(r.provenance.reference_digest for r in records if r.system.fold == fold)
         references[fold] = here.most_common(1)[0][0]
-    groups, shown = [], set()
+    groups: list[Group] = []
+    shown: set[Shown] = set()
     left_out = list(unread)
     for file, submission in submissions:
         kept = []
         for record in submission.records:
-            made, system = record.provenance, record.system
-            condition = made.predictions_digest, system.snr, system.fold, system.name
             if why := _why_not(record, audio, references):
-                left_out.append(f"{file.relative_to(folder).as_posix()}: '{system.name}': {why}")
+                left_out.append(f"{file.relative_to(folder).as_posix()}: '{record.system.name}': {why}")
                 progress.say(f"left out: {left_out[-1]}")
-            elif condition not in shown:
-                shown.add(condition)
+            else:
                 kept.append(record)
         unusable: list[str] = []
-        groups += group_records(kept, submission.digest[:8], usable_receipt(file, submission, folder, unusable))
+        groups += group_records(
+            new_records(kept, shown), submission.digest[:8], usable_receipt(file, submission, folder, unusable)
+        )
         for line in unusable:
             progress.say(f"left out: {line}")
         left_out += unusable
