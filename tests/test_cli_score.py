@@ -86,6 +86,17 @@ def test_third_party_predictions(tmp_path: Path, dataset: Dataset, capsys: pytes
     assert "My [system]" in capsys.readouterr().out
 
 
+def test_replaced_is_said_once_it_is_done(tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "tags.csv"
+    call = ["--workspace", str(tmp_path), "score", str(file), "--name", "mine", "--snr", "0", "--fold", "4"]
+    said = {}
+    for seed, spoil in ((1, ""), (2, "7"), (3, "")):
+        file.write_text(tags_text(dataset, 4, noise=0.3, seed=seed).replace("0.", f"{spoil}0.", 1))
+        assert run([*call, "--bootstrap", "0"]) == (2 if spoil else 0)
+        said[seed] = "'mine' at 0 dB, fold 4: other predictions than before; replaced" in capsys.readouterr().err
+    assert said == {1: False, 2: False, 3: True}
+
+
 def test_compare(tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     fake_run(tmp_path, dataset, "gap", noise=0.05)
     fake_run(tmp_path, dataset, "gmp", noise=3.0)

@@ -314,10 +314,6 @@ def kept_record(
         return None
     made = old.provenance
     if made.predictions_digest != digest:
-        if task.run is None:
-            progress.say(
-                f"'{system.name}' at {system.snr:g} dB, fold {system.fold}: other predictions than before; replaced"
-            )
         return None
     # of the system only what cannot change a metric may differ
     same_condition = (old.system.snr, old.system.fold) == (system.snr, system.fold)
@@ -331,6 +327,12 @@ def kept_record(
     record = old.model_copy(update={"system": system, "provenance": provenance, "cost": task.cost})
     write_record(file, record)
     return record
+
+
+def replaces_others(task: Task, digests: Mapping[str, str]) -> bool:
+    """Say whether a third party's predictions take the place of others that have a record under the same name."""
+    old = _readable(task.folder / METRICS_FILE, SILENT) if task.run is None else None
+    return old is not None and old.provenance.predictions_digest != files_digest(digests)
 
 
 def probes_current(record: Record, task: Task) -> bool:

@@ -30,6 +30,7 @@ from remixbench.leaderboard.evaluate_run import (
     map_files,
     probes_current,
     read_all,
+    replaces_others,
 )
 from remixbench.leaderboard.evaluate_separation import (
     add_ideal_rows,
@@ -40,7 +41,7 @@ from remixbench.leaderboard.evaluate_separation import (
 from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.load import find_leaderboard, load_leaderboard
 from remixbench.leaderboard.probe_records import run_probes
-from remixbench.leaderboard.record import METRICS_FILE, Record, digests_of
+from remixbench.leaderboard.record import METRICS_FILE, Record, SystemInfo, digests_of
 from remixbench.leaderboard.renderers import remove_leaderboard, write_leaderboard
 from remixbench.leaderboard.submission import read_submission, write_submission
 from remixbench.leaderboard.submission_checks import pieces
@@ -311,6 +312,7 @@ def _evaluate(
     records: dict[int, Record] = {}
     due: dict[int, tuple[Dataset, FoldReference, Task, int, dict[str, str], Record | None, Separation | None]] = {}
     separated: list[tuple[float, int]] = []
+    replaced: list[SystemInfo] = []
     for place, task in enumerate(tasks):
         snr, fold, digests = task.system.snr, references.fold(task.system.fold), digests_of(task.predictions)
         can_separate = is_separated(task.predictions) and not why_no_separation(dataset, fold.reference, snr)
@@ -324,6 +326,8 @@ def _evaluate(
         if record is not None and probes_current(record, task):
             records[place] = record
             continue
+        if replaces_others(task, digests):
+            replaced.append(task.system)
         whole, alone = _absolute(dataset, task)
         separation = None
         if record is None:  # here, so that no worker repeats the masks, and all work on the separation
@@ -338,5 +342,9 @@ def _evaluate(
         for place, record in zip(due, workers.run(evaluate, due.values(), len(due)), strict=True):
             records[place] = record
             advance(1)
+    for system in replaced:
+        progress.say(
+            f"'{system.name}' at {system.snr:g} dB, fold {system.fold}: other predictions than before; replaced"
+        )
     progress.say(f"{len(due)} run{'s' * (len(due) != 1)} scored, {len(tasks) - len(due)} up to date")
     return [records[place] for place in range(len(tasks))]
