@@ -40,6 +40,7 @@ def unknown(kind: str, name: str, names: Iterable[str]) -> InputError:
     return InputError(f"unknown {kind} '{name}'{nearest(name, known)}; there are: {', '.join(known)}")
 
 
-def one_line(error: BaseException) -> str:
-    """Return type and message of an error in one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
+def one_line(what: BaseException | str) -> str:
+    """Return a message, or type and message of an error, in one line, without what a terminal would obey."""
+    text = what if isinstance(what, str) else f"{type(what).__name__}: {what}"
+    return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))

@@ -15,10 +15,10 @@ import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remixbench.cli import COMMANDS, main, one_line, run
+from remixbench.cli import COMMANDS, main, run
 from remixbench.cli.options import decibel, share, spread
 from remixbench.dataset.dataset import Dataset
-from remixbench.errors import InputError
+from remixbench.errors import InputError, one_line
 from remixbench.systems import build_system
 
 NAMES = dict.fromkeys(("--snr", "--fold"))
@@ -227,11 +227,17 @@ def test_a_folder_that_cannot_be_written_is_one_line(
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_verbose_shows_the_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["-v", "--workspace", str(tmp_path), "verify", "x"]) == 2
+@pytest.mark.parametrize("flags", [["-v"], ["--verbose"], ["-vq"], ["-q", "-v"]])
+def test_verbose_shows_the_traceback(flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*flags, "--workspace", str(tmp_path), "verify", "x"]) == 2
     error = capsys.readouterr().err
     assert "Traceback (most recent call last)" in error
     assert error.splitlines()[-1].startswith("remixbench: no data set 'x'")
+
+
+def test_a_value_that_reads_like_the_flag_is_not_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--workspace", str(tmp_path), "score", "--name", "-v"]) == 2
+    assert "Traceback" not in capsys.readouterr().err
 
 
 @given(st.text(max_size=60))

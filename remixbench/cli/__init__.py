@@ -13,7 +13,7 @@ import click
 
 from remixbench import __version__
 from remixbench.cli.console import Settings
-from remixbench.errors import RemixbenchError, nearest
+from remixbench.errors import RemixbenchError, nearest, one_line
 
 # command: what `remixbench --help` says of it, so that help needs no import
 COMMANDS = {
@@ -64,6 +64,11 @@ class Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
+def _note_verbose(ctx: click.Context, _: click.Parameter, verbose: bool) -> None:
+    """Keep the flag where `run` finds it when the command line has failed."""
+    ctx.ensure_object(dict)["verbose"] = verbose
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option(
     "--workspace",
@@ -74,18 +79,21 @@ class Commands(click.Group):
     metavar="DIR",
     help="Folder of sources, data sets, runs and leaderboards. [default: .]",
 )
-@click.option("-v", "--verbose", is_flag=True, help="Print more, and tracebacks of errors.")
+@click.option(
+    "-v", "--verbose", is_flag=True, is_eager=True, expose_value=False, callback=_note_verbose,
+    help="Print tracebacks of errors.",
+)  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="Only results and errors.")
 @click.version_option(__version__, prog_name="remixbench")
 @click.pass_context
-def group(ctx: click.Context, workspace: Path, verbose: bool, quiet: bool) -> None:
+def group(ctx: click.Context, workspace: Path, quiet: bool) -> None:
     """Weakly supervised sound event detection in noise, from little data: the benchmark.
 
     Run make, train and score in this order, without options, for the whole benchmark.
 
     Example: remixbench make --snr 0 10 20 && remixbench train && remixbench score
     """
-    ctx.obj = Settings(workspace, verbose, quiet)
+    ctx.obj = Settings(workspace, quiet)
 
 
 class Terminated(BaseException):
@@ -110,8 +118,9 @@ def main(args: list[str] | None = None) -> None:
 
 def run(args: list[str]) -> int:
     """Run the command line with `args`; returns the exit status. Every error is one line on standard error."""
+    options: dict[str, bool] = {}
     try:
-        result = group.main(args=args, prog_name="remixbench", standalone_mode=False)
+        result = group.main(args=args, prog_name="remixbench", standalone_mode=False, obj=options)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help() if error.ctx else str(error))
         return 2
@@ -123,7 +132,7 @@ def run(args: list[str]) -> int:
     except click.ClickException as error:
         return _fail(error.format_message(), error.exit_code)
     except RemixbenchError as error:
-        _traceback_if_verbose(args)
+        _print_traceback(options)
         return _fail(str(error), error.exit_status)
     except Terminated:
         return _fail("terminated; rerun to resume", 143)
@@ -133,17 +142,17 @@ def run(args: list[str]) -> int:
         sys.stderr.close()  # the reader of our output went away: nothing is left to report to
         return 1
     except OSError as error:
-        _traceback_if_verbose(args)
+        _print_traceback(options)
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{error.strerror or error}; finished files are intact; rerun the command", 1)
     except UnicodeEncodeError as error:
-        _traceback_if_verbose(args)
+        _print_traceback(options)
         return _fail(f"{error.object[:200]!a}: a name that is not UTF-8, which no file of ours can hold; rename it", 2)
     except MemoryError as error:
-        _traceback_if_verbose(args)
+        _print_traceback(options)
         return _fail(f"not enough memory ({error or 'no size is known'}); finished files are intact", 1)
     except Exception as error:
-        _traceback_if_verbose(args)
+        _print_traceback(options)
         what = f"{type(error).__name__}: {error}"
         return _fail(f"a fault of remixbench itself ({what}); `remixbench -v ...` shows where, please report it", 1)
     return result if isinstance(result, int) else 0
@@ -188,13 +197,8 @@ def _fail(message: str, status: int) -> int:
     return status
 
 
-def _traceback_if_verbose(args: list[str]) -> None:
+def _print_traceback(options: dict[str, bool]) -> None:
     import traceback
 
-    if {"-v", "--verbose"} & set(args):
+    if options.get("verbose"):
         traceback.print_exc()
-
-
-def one_line(text: str) -> str:
-    """Fold a message to one line and drop what a terminal would obey."""
-    return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))

@@ -19,7 +19,6 @@ class Settings:
     """The options that stand before the command."""
 
     workspace: Path
-    verbose: bool
     quiet: bool
 
     def progress(self) -> Progress:

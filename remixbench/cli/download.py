@@ -15,7 +15,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-@click.command(short_help="Fetch, verify and unpack the sources.")
+@click.command()
 @click.argument("names", nargs=-1, metavar="[tau2019] [fsdkaggle2018]")
 @click.option("--sources", type=FOLDER, metavar="DIR", help="Destination. [default: sources/ of the workspace]")
 @click.option("--mirror", metavar="URL", help="A copy of the records, with files at URL/records/<id>/files/<name>.")
