@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from remixbench.errors import InputError
-from remixbench.scoring import Predictions, compare, event_table, make_reference, score_predictions
+from remixbench.scoring import Predictions, Scores, compare, event_table, make_reference, score_predictions
 from remixbench.scoring.bootstrap import GRID, STEP, _clusters, make_bootstrap, percentile_interval, superiority
 
+SETTINGS = dict.fromkeys(("scoring_version", "clips", "recordings", "bootstrap_samples", "bootstrap_seed"), 2)
 SIMULATION = runpy.run_path(str(Path(__file__).resolve().parents[1] / "benchmarks" / "intervals.py"))
 
 
@@ -211,6 +212,24 @@ def test_scores_on_other_bootstrap_samples_are_not_compared():
     first = score_predictions(reference, predictions, bootstrap=10, seed=0)
     with pytest.raises(ValueError, match="same bootstrap samples"):
         compare(first, score_predictions(reference, predictions, bootstrap=10, seed=1))
+
+
+def test_scores_of_different_folds_are_not_compared():
+    scores = []
+    for seed in (1, 2):  # of as many clips and recordings, with other labels
+        reference, predictions = fold(seed)
+        scores.append(score_predictions(reference, predictions, bootstrap=10))
+    with pytest.raises(ValueError, match="same bootstrap samples"):
+        compare(*scores)
+
+
+def test_samples_in_which_a_metric_is_undefined_are_not_counted_against_it():
+    first, second = (Scores({"f1": v}, {}, {}, SETTINGS, {"f1": np.array([v, np.nan])}) for v in (0.6, 0.4))
+    found = compare(first, second)["f1"]
+    assert found.interval is None
+    assert found.superiority == 1
+    undefined = Scores({"f1": 0.4}, {}, {}, SETTINGS, {"f1": np.array([np.nan, np.nan])})
+    assert np.isnan(compare(first, undefined)["f1"].superiority)
 
 
 def test_all_but_the_samples_can_be_written_as_json():

@@ -6,7 +6,6 @@ Time-frequency maps are scored against ideal masks, which are made from the data
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import reduce
@@ -50,7 +49,7 @@ from remixbench.scoring.io import holds_scores
 from remixbench.scoring.io_maps import MAPS, read_active_bins, read_maps
 from remixbench.scoring.metrics import paired_metrics
 from remixbench.scoring.separation import Separation
-from remixbench.scoring.types import BoolArray, MapArray
+from remixbench.scoring.types import BoolArray, MapArray, reference_digest
 
 BOOTSTRAP_SEED = 0
 
@@ -173,24 +172,6 @@ def why_incompatible(record: Record, references: References) -> str:
             f"was scored against other labels of fold {record.system.fold} than those of {dataset.path}; score it again"
         )
     return ""
-
-
-def reference_digest(reference: Reference) -> str:
-    """Return a digest of everything that scores depend on besides the predictions.
-
-    Names are taken without their suffix, so that the same clips as WAV and as FLAC have the same digest.
-    """
-    events = reference.events
-    digest = hashlib.sha256()
-    for name in reference.filenames:
-        digest.update(Path(name).stem.encode() + b"\0")
-    for label in reference.classes:
-        digest.update(label.encode() + b"\0")
-    for numbers in reference.recordings:
-        digest.update(" ".join(map(str, numbers)).encode() + b"\0")
-    for array in (reference.weak, events.clip, events.label, events.onset, events.offset, reference.durations):
-        digest.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
-    return digest.hexdigest()
 
 
 def read_all(paths: Sequence[Path], reference: Reference) -> Predictions:

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from remixbench.files import sha256
 from remixbench.progress import SILENT, Progress
 from remixbench.scoring.bootstrap import make_bootstrap, percentile_interval, superiority
 from remixbench.scoring.metrics import METRICS, SCORING_VERSION, metric_values, settings_of
 from remixbench.scoring.separation import Separation
 from remixbench.scoring.tf_masks import Masks
-from remixbench.scoring.types import FloatArray, Predictions, Reference
+from remixbench.scoring.types import FloatArray, Predictions, Reference, reference_digest
 from remixbench.scoring.validate import check_predictions
 
 BOOTSTRAP_SAMPLES = 1000
@@ -34,6 +35,7 @@ class Scores:
     intervals : {metric: (low, high)}, 95 %, empty without bootstrap
     settings : how they were computed: scoring version, thresholds, post-processings, bootstrap, counts
     samples : {metric: (samples,)}, the bootstrap samples, NaN where undefined
+    reference_digest : of the reference that all of this is against, names in full, which the samples are drawn by
     """
 
     values: dict[str, float | None]
@@ -41,6 +43,7 @@ class Scores:
     intervals: dict[str, tuple[float, float] | None]
     settings: dict[str, Any]
     samples: dict[str, FloatArray]
+    reference_digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,8 @@ class Difference:
     ----------
     difference : value of the first minus that of the second
     interval : 95 %, paired: both systems are scored on the same bootstrap samples
-    superiority : share of bootstrap samples in which the first value is larger, ties counted half
+    superiority : share of bootstrap samples in which the first value is larger, ties counted half; of those samples
+        in which both are defined, NaN where there are none
     """
 
     difference: float
@@ -108,6 +112,7 @@ def score_predictions(
             **settings_of(predictions, masks),
         },
         samples=samples,
+        reference_digest=sha256("\0".join((reference_digest(reference), *reference.filenames)).encode()),
     )
 
 
@@ -122,7 +127,8 @@ def compare(first: Scores, second: Scores) -> dict[str, Difference | None]:
         If the two do not have the same bootstrap samples, so that they cannot be paired.
     """
     alike = ("scoring_version", "clips", "recordings", "bootstrap_samples", "bootstrap_seed")
-    if any(first.settings[key] != second.settings[key] for key in alike):
+    same_clips = first.reference_digest == second.reference_digest
+    if not same_clips or any(first.settings[key] != second.settings[key] for key in alike):
         raise ValueError("the two systems were not scored on the same bootstrap samples")
     return {
         name: _difference(first.values[name], second.values[name], samples, second.samples[name])
@@ -134,7 +140,11 @@ def compare(first: Scores, second: Scores) -> dict[str, Difference | None]:
 def _difference(first: float | None, second: float | None, ours: FloatArray, theirs: FloatArray) -> Difference | None:
     if first is None or second is None:
         return None
-    return Difference(first - second, percentile_interval(ours - theirs), superiority(ours - theirs))
+    differences = ours - theirs
+    defined = differences[~np.isnan(differences)]
+    return Difference(
+        first - second, percentile_interval(differences), superiority(defined) if len(defined) else float("nan")
+    )
 
 
 def _defined(value: float) -> float | None:

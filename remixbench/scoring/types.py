@@ -7,8 +7,10 @@ lost to the last bit of a float.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 
 import numpy as np
 import numpy.typing as npt
@@ -197,3 +199,21 @@ def number_recordings(recordings: Iterable[Iterable[Hashable]]) -> tuple[tuple[i
     """Number the recordings of clips in the order in which they first occur."""
     numbers: dict[Hashable, int] = {}
     return tuple(tuple(sorted({numbers.setdefault(each, len(numbers)) for each in mine})) for mine in recordings)
+
+
+def reference_digest(reference: Reference) -> str:
+    """Return a digest of everything that scores depend on besides the predictions.
+
+    Names are taken without their suffix, so that the same clips as WAV and as FLAC have the same digest.
+    """
+    events = reference.events
+    digest = hashlib.sha256()
+    for name in reference.filenames:
+        digest.update(PurePath(name).stem.encode() + b"\0")
+    for label in reference.classes:
+        digest.update(label.encode() + b"\0")
+    for numbers in reference.recordings:
+        digest.update(" ".join(map(str, numbers)).encode() + b"\0")
+    for array in (reference.weak, events.clip, events.label, events.onset, events.offset, reference.durations):
+        digest.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
+    return digest.hexdigest()
