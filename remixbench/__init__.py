@@ -1,6 +1,7 @@
 """remixbench: weakly supervised sound event detection in noise, from little data, as a benchmark.
 
-Every command of the command line is a function here, imported when it is first used::
+Every command of the command line but the lists `recipes` and `systems` is a function here, imported when it is first
+used::
 
     import remixbench
 
