@@ -54,6 +54,25 @@ def test_audiofolder_has_a_config_per_snr_and_a_folder_per_split(made: Dataset, 
     assert (folder / "ATTRIBUTION.csv").read_bytes() == (made.path / "ATTRIBUTION.csv").read_bytes()
 
 
+@pytest.mark.parametrize("form", ["audiofolder", "webdataset", "croissant"])
+def test_an_interrupted_export_leaves_nothing_behind(
+    form: str, made: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+
+    def interrupt(*_: object) -> None:
+        assert any(out.iterdir())
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("remixbench.dataset.export.export.write_card", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            export(made, format=form, out=out, snr=0)
+    assert list(out.iterdir()) == []
+    export(made, format=form, out=out, snr=0)  # which takes a new or empty folder only
+    assert any(out.iterdir())
+
+
 def test_webdataset_shards_are_the_same_bytes_every_time(made: Dataset, tmp_path: Path) -> None:
     one, two = (export(made, format="webdataset", out=tmp_path / name, snr=0) for name in ("one", "two"))
     shards = sorted(path.relative_to(one) for path in one.rglob("*.tar"))

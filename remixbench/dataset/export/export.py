@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def export(
 
     Returns
     -------
-    The folder `out`.
+    The folder `out`. If the export fails or is interrupted, it is left empty.
 
     Raises
     ------
@@ -76,7 +77,19 @@ def export(
     request = Export(opened, folder, tested, link)
     clips = {value: exported_clips(opened, value, tested) for value in snrs}
     folder.mkdir(parents=True, exist_ok=True)
-    FORMATS[format](request, clips, progress)
-    write_bytes(folder / "ATTRIBUTION.csv", (opened.path / "ATTRIBUTION.csv").read_bytes())
-    write_card(request, format, clips)
+    try:
+        FORMATS[format](request, clips, progress)
+        write_bytes(folder / "ATTRIBUTION.csv", (opened.path / "ATTRIBUTION.csv").read_bytes())
+        write_card(request, format, clips)
+    except BaseException:  # an interrupt too: `out` is empty again, and the same call can be made again
+        _empty(folder)
+        raise
     return folder
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
