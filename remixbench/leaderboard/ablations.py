@@ -12,8 +12,8 @@ import numpy as np
 from remixbench.leaderboard.cost import cost_table
 from remixbench.leaderboard.leaderboard import Row
 from remixbench.leaderboard.probes import probe_tables
-from remixbench.leaderboard.tables import KINDS as BLOCK_HEADINGS
 from remixbench.leaderboard.tables import (
+    FAMILIES,
     NOT_REPORTED,
     Block,
     Cell,
@@ -22,10 +22,11 @@ from remixbench.leaderboard.tables import (
     Table,
     TableMaker,
     caption,
-    decibel,
     estimate_cell,
+    format_snr,
     value_cell,
 )
+from remixbench.leaderboard.tables import KINDS as BLOCK_HEADINGS
 
 EXTREMES = 3
 """How many of the best and of the worst classes are shown beside the paper's four."""
@@ -46,7 +47,7 @@ def all_tables(maker: TableMaker) -> tuple[Table, ...]:
         fraction_table(maker),
         class_table(maker),
         cost_table(maker),
-        *(maker.details(family, snr) for snr in maker.leaderboard.snrs for family in ("Tagging", "Detection")),
+        *(maker.details(family, snr) for snr in maker.leaderboard.snrs for family in FAMILIES),
     ]
     made = [table for table in tables if table is not None]
     if made:
@@ -136,7 +137,7 @@ def class_table(maker: TableMaker) -> Table | None:
         ]
         blocks += maker.published_block(table.source, lines)
     return Table(
-        f"Average precision of single classes at {decibel(snr)}",
+        f"Average precision of single classes at {format_snr(snr)}",
         "system",
         tuple((name, tuple(Column(label, "higher") for label in chosen)) for name, chosen in groups),
         tuple(blocks),
@@ -175,4 +176,4 @@ def _percent(row: Row) -> str:
 
 
 def _snr_groups(snrs: Sequence[float]) -> tuple[tuple[str, tuple[Column, ...]], ...]:
-    return (("", tuple(Column(decibel(snr), "higher") for snr in snrs)),)
+    return (("", tuple(Column(format_snr(snr), "higher") for snr in snrs)),)

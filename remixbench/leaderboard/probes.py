@@ -19,8 +19,8 @@ from remixbench.leaderboard.tables import (
     Column,
     Table,
     TableMaker,
-    decibel,
     estimate_cell,
+    format_snr,
     numbered,
     signed,
     title,
@@ -151,7 +151,7 @@ def shift_table(maker: TableMaker) -> Table | None:
     return Table(
         f"{title(METRIC)}, shifted: test clips rolled in time",
         "system",
-        tuple((decibel(snr), (*(Column(each, "higher") for each in columns), Column("difference"))) for snr in snrs),
+        tuple((format_snr(snr), (*(Column(each, "higher") for each in columns), Column("difference"))) for snr in snrs),
         tuple(blocks),
         tuple(notes),
     )
@@ -219,7 +219,7 @@ def snr_table(maker: TableMaker) -> Table | None:
     blocks = []
     for kind, heading in KINDS.items():
         lines = tuple(
-            replace(maker.line(row, cells(c), [c.snr]), head=f"{row.name}, {decibel(c.snr)}")
+            replace(maker.line(row, cells(c), [c.snr]), head=f"{row.name}, {format_snr(c.snr)}")
             for row, c in sorted(probed, key=lambda each: (board.rows.index(each[0]), -each[1].snr))
             if row.kind == kind
         )
@@ -228,7 +228,7 @@ def snr_table(maker: TableMaker) -> Table | None:
     return Table(
         f"{title(METRIC)} by the SNR trained at and the SNR tested at",
         "system, trained at",
-        (("tested at", tuple(Column(decibel(snr), "higher") for snr in tested)),),
+        (("tested at", tuple(Column(format_snr(snr), "higher") for snr in tested)),),
         tuple(blocks),
         (*maker.flag_notes(blocks),),
         "tested on",

@@ -29,7 +29,7 @@ SEPARATION = [metric.name for metric in metrics_shown("separation")]
 TOLERANCE = 1e-9
 SAMPLE_TOLERANCE = 1e-6
 
-Condition = tuple[Probe, float]
+ProbeCondition = tuple[Probe, float]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Checked:
     """What of a submission was recomputed: the places of its records, and of their probes place and condition."""
 
     records: frozenset[int]
-    probes: frozenset[tuple[int, Condition]]
+    probes: frozenset[tuple[int, ProbeCondition]]
 
 
 def check_submission(submission: Submission, file: Path, references: References) -> None:
@@ -88,7 +88,7 @@ def check_metrics(
         If a metric is not what the predictions give, or a piece of evidence belongs to no record.
     """
     records: set[int] = set()
-    probes: set[tuple[int, Condition]] = set()
+    probes: set[tuple[int, ProbeCondition]] = set()
     for paths in evidence:
         digests, path = digests_of(paths), paths[0]
         digest = files_digest(digests)
@@ -114,7 +114,7 @@ def check_metrics(
 
 def _check_probes(
     submission: Submission, file: Path, references: References, path: Path, digest: str
-) -> set[tuple[int, Condition]]:
+) -> set[tuple[int, ProbeCondition]]:
     """Recompute the probes that were scored from the predictions with a digest; returns their record and condition."""
     checked = set()
     for place, record in enumerate(submission.records):

@@ -140,8 +140,8 @@ def title(metric: str) -> str:
     return METRICS[metric].title if metric in METRICS else metric.replace("_", " ")
 
 
-def decibel(snr: float) -> str:
-    """Return an SNR with its unit."""
+def format_snr(snr: float) -> str:
+    """Return an SNR with its unit, as text."""
     return f"{snr:g} dB"
 
 
@@ -194,7 +194,7 @@ def tested_on(conditions: Sequence[Condition]) -> str:
     if len(set(texts)) == 1:
         return texts[0]
     pairs = zip(conditions, texts, strict=True)
-    return "; ".join(f"{decibel(condition.snr)}: {text}" for condition, text in pairs)
+    return "; ".join(f"{format_snr(condition.snr)}: {text}" for condition, text in pairs)
 
 
 def flag_letters(leaderboard: Leaderboard) -> dict[Flag, str]:
@@ -276,7 +276,7 @@ class TableMaker:
         return Table(
             f"Tagging on {board.dataset}",
             "system",
-            tuple((decibel(snr), columns(metrics)) for snr in snrs),
+            tuple((format_snr(snr), columns(metrics)) for snr in snrs),
             tuple(blocks),
             self.flag_notes(blocks),
             "tested on",
@@ -329,7 +329,7 @@ class TableMaker:
         return Table(
             "Difference to the published values",
             "system",
-            tuple((decibel(snr), columns(metrics)) for snr in snrs),
+            tuple((format_snr(snr), columns(metrics)) for snr in snrs),
             tuple(blocks),
             (
                 "Ours minus published, and the 95 % interval that our value's own leaves for it. Of which folds and"
@@ -382,7 +382,7 @@ class TableMaker:
         if snr == published.detection.snr and any(name.endswith("[kong]") for name in metrics):
             notes.append(published.detection_line() if board.comparable else published.where_detection_is())
         return Table(
-            f"{family} at {decibel(snr)}",
+            f"{family} at {format_snr(snr)}",
             "system",
             tuple((HEADINGS.get(how, how), _without(columns(names), how)) for how, names in groups.items()),
             tuple(blocks),
@@ -481,7 +481,7 @@ def comparison_table(comparison: Comparison, board: Leaderboard) -> Table:
     return Table(
         f"{comparison.first} minus {comparison.second} on {board.dataset}",
         "metric",
-        (("", tuple(Column(decibel(snr)) for snr in snrs)),),
+        (("", tuple(Column(format_snr(snr)) for snr in snrs)),),
         (Block("", tuple(lines)),),
         (
             f"Under each difference its 95 % interval from {' or '.join(map(str, resamples))} paired bootstrap"

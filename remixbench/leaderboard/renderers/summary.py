@@ -13,7 +13,7 @@ from rich.text import Text
 
 from remixbench.leaderboard.cost import quantity
 from remixbench.leaderboard.leaderboard import Condition, Estimate, Leaderboard, Row
-from remixbench.leaderboard.tables import decibel, short, tested_on
+from remixbench.leaderboard.tables import format_snr, short, tested_on
 
 MAX_LINES = 25
 MAX_WIDTH = 100
@@ -119,7 +119,7 @@ def _first(entries: list[Entry], count: int) -> list[Entry]:
 def _columns(entries: list[Entry], level: int) -> list[_Column]:
     """Return the columns for which there are values; the higher the level, the fewer and narrower."""
     columns = [
-        _Column("SNR", lambda entry: Text(decibel(entry.condition.snr))),
+        _Column("SNR", lambda entry: Text(format_snr(entry.condition.snr))),
         _Column("#", lambda entry: Text("" if entry.rank is None else str(entry.rank))),
         _Column("system", lambda entry: Text(entry.row.name + ("†" if entry.row.flags else "")), right=False),
         _Column("micro-AP", lambda entry: _value(entry.estimate("micro_ap"), interval=True)),
@@ -198,5 +198,5 @@ def _notes(board: Leaderboard, entries: list[Entry], files: str) -> list[str]:
         notes += [best] if best else []
     else:
         notes.append(f"Not comparable with published results: {'; '.join(board.why_not_comparable)}")
-    notes.append("All metrics, classes, probes, studies and cost: --details" + (f" or {files}" if files else ""))
+    notes.append("All metrics, classes, probes, ablations and cost: --details" + (f" or {files}" if files else ""))
     return notes
