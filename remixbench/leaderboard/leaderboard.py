@@ -16,7 +16,7 @@ from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError, unknown
 from remixbench.leaderboard.averages import by_fold, mean_over_folds, mean_samples, standard_deviation
 from remixbench.leaderboard.published import Published, load_published
-from remixbench.leaderboard.record import MIN_DEFINED, Cost, Flag, Record
+from remixbench.leaderboard.record import Cost, Flag, Record
 from remixbench.scoring import SCORING_VERSION
 from remixbench.scoring.bootstrap import percentile_interval
 from remixbench.scoring.metrics import METRICS, metrics_shown
@@ -526,9 +526,7 @@ def _estimate(name: str, records: Sequence[Record]) -> Estimate | None:
         return Estimate(mean, low, high)
     std = standard_deviation(values)
     samples = mean_samples(name, records)
-    if samples is None or np.mean(~np.isnan(samples)) < MIN_DEFINED:
-        return Estimate(mean, std=std)
-    low, high = percentile_interval(samples) or (None, None)
+    low, high = (None if samples is None else percentile_interval(samples)) or (None, None)
     return Estimate(mean, low, high, std)
 
 

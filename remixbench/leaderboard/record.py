@@ -31,7 +31,7 @@ WAVEFORM_SUFFIXES = (".wav", ".flac")
 NAMED = 10
 """Up to so many files of predictions are named in a record; of more (one per clip) there is one digest together."""
 MIN_DEFINED = 0.5
-"""The share of bootstrap samples in which a metric must be defined for it to get an interval."""
+"""The least share of bootstrap samples in which a difference of two systems must be defined to be reported."""
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
