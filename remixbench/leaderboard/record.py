@@ -99,7 +99,8 @@ class SystemInfo(_Frozen):
 class Provenance(_Frozen):
     """What the metrics were computed from and with.
 
-    `audio_digest` is that of `Dataset.audio_digest`: of all that the audio under the predictions is made from.
+    `audio_digest` is that of `Dataset.audio_digest`: of all that the audio under the predictions is made from; `groups`
+    is the number of event recordings in the clips, which the bootstrap draws.
     """
 
     remixbench: Word
