@@ -170,6 +170,13 @@ def test_a_system_of_another_package_is_listed_unimported_and_built(install):
     assert "expected plain or fancy" in message("tiny", form="odd")
 
 
+def test_a_whole_number_stays_whole_where_the_default_is_one():
+    layers, gain = Option(2), Option(2.0)
+    assert [type(layers.parse(value)) for value in ("3", 3.0, "3.5")] == [int, int, float]
+    assert type(gain.parse(3)) is float
+    assert layers.parse("inf") is layers.parse("many") is None
+
+
 def test_an_option_of_a_package_may_be_a_plain_number(install):
     install("numberpack", {"number": "number"})
     assert resolve_options("number") == {"steps": 3.0}

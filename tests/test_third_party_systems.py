@@ -19,13 +19,16 @@ from remixbench.cli import run as command
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
 from remixbench.systems import Output, build_system, count_cost, register, registry, spec
+from remixbench.systems.registry import source_digest
+from remixbench.systems.third_party import load_from_file
 from remixbench.training.probes import predict_probes
 
 MEL128 = Path(__file__).resolve().parents[1] / "docs" / "examples" / "mel128.py"
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 FILE = (
-    LINEAR_SYSTEM
+    "import numpy as np\n"
+    + LINEAR_SYSTEM
     + '''
 
 class TooHigh(Mine):
@@ -61,6 +64,88 @@ class OwnStep(Mine):
 class NoLoss(Mine):
     def training_step(self, x, y):
         return {"loss": 0.0}
+
+
+class StepFails(Mine):
+    def training_step(self, x, y):
+        return self.no_such_layer(x)
+
+
+class LightningStep(Mine):
+    def training_step(self, batch, batch_idx):
+        return self(batch[0]).clip_scores.sum()
+
+
+class NoGradient(Mine):
+    def forward(self, x):
+        return Output(super().forward(x).clip_scores.detach(), super().forward(x).frame_scores)
+
+
+class OtherInTraining(Mine):
+    def forward(self, x):
+        return super().forward(x)[0] if self.training else super().forward(x)
+
+
+class NothingToTrain(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.classes = classes
+
+    def forward(self, x):
+        frames = torch.full((*x.shape[:2], self.classes), 0.5)
+        return Output(frames.mean(dim=1), frames)
+
+
+class ConfigureFails(Mine):
+    def configure_optimizers(self):
+        return {}["x"]
+
+
+class Pair(Mine):
+    def configure_optimizers(self):
+        optimizer = torch.optim.SGD(self.parameters())
+        return optimizer, torch.optim.lr_scheduler.StepLR(optimizer, 1)
+
+
+class Closure(Mine):
+    def configure_optimizers(self):
+        return torch.optim.LBFGS(self.parameters())
+
+
+class Downwards(Mine):
+    def configure_optimizers(self):
+        optimizer = torch.optim.SGD(self.parameters())
+        schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "monitor": "val_loss"}}
+
+
+class Unreadable(Mine):
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=np.float64(0.1))
+
+
+class NoSuchDefault(Mine):
+    training_defaults = {"lerning_rate": 0.1}
+
+
+class WrongDefault(Mine):
+    training_defaults = {"schedule": "Cosine"}
+
+
+class TextForANumber(Mine):
+    training_defaults = {"ema": "0.9"}
+
+
+class Path(Mine):
+    options = {"pretrained": ("none", "a/b")}
+
+
+class TakenOption(Mine):
+    options = {"width": ("small", "large")}
+
+
+class gap(Mine):
+    pass
 '''
 )
 
@@ -115,6 +200,22 @@ def test_a_changed_file_is_another_run_and_does_not_load_the_old_one(tmp_path: P
         ("WrongRate", "its 16 frame scores, 0.064 s apart, cover 1.024 s, expected the 2 s of a clip"),
         ("NoForward", "system 'NoForward' of my_file.py: its forward fails on input (2, 31, 16) (NotImplementedError"),
         ("NoLoss", "its training_step returns dict, expected the mean loss, a scalar tensor with a gradient"),
+        ("StepFails", "system 'StepFails' of my_file.py: its training step fails (AttributeError: 'StepFails' object"),
+        ("LightningStep", "its training_step takes a batch and batch_idx; expected training_step(x, y) with inputs"),
+        ("NoGradient", "its training step fails (RuntimeError: element 0 of tensors does not require grad"),
+        ("OtherInTraining", "in training mode its forward returns Tensor, expected remixbench.systems.Output"),
+        ("NothingToTrain", "it has no parameters to train"),
+        ("ConfigureFails", "its configure_optimizers fails (KeyError: 'x')"),
+        ("Pair", "its configure_optimizers returns tuple of another form; expected an optimizer, or {'optimizer'"),
+        ("Closure", "its training step fails (TypeError"),
+        ("Downwards", "leave monitor and frequency out, and make a ReduceLROnPlateau with mode='max'"),
+        ("Unreadable", "its checkpoint could not be read to resume from"),
+        ("NoSuchDefault", "training default 'lerning_rate' (did you mean 'learning_rate'?)"),
+        ("WrongDefault", "its training_defaults: unknown value of --schedule 'Cosine' (did you mean 'cosine'?)"),
+        ("TextForANumber", "its training_defaults: --ema 0.9: expected a number"),
+        ("Path", "'a/b' cannot be part of a folder's name"),
+        ("TakenOption", "option 'width': expected a name of a parameter other than classes, frames, n_mels, width"),
+        ("gap", "'gap' is the name of a bundled system; rename yours"),
     ],
 )
 def test_what_a_system_does_wrong_is_one_line(
@@ -126,6 +227,75 @@ def test_what_a_system_does_wrong_is_one_line(
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+
+
+def test_an_option_of_the_optimizer_is_refused_where_the_system_brings_its_own(tmp_path: Path, file: Path) -> None:
+    fake_dataset(tmp_path)
+    with pytest.raises(InputError, match=r"--learning-rate 0\.5: system 'OwnStep' has an optimizer of its own"):
+        remixbench.train(workspace=tmp_path, system=f"{file}:OwnStep", learning_rate=0.5)
+
+
+def test_defaults_in_other_forms_are_no_deviation(tmp_path: Path, file: Path) -> None:
+    fake_dataset(tmp_path)
+    file.write_text(FILE + '\n\nclass Mixed(Mine):\n    training_defaults = {"augment": "mixup", "learning_rate": 1}\n')
+    folder = remixbench.train(workspace=tmp_path, system=f"{file}:Mixed", snr=20, epochs=3)[0]
+    assert json.loads((folder / "run.json").read_text())["flags"] == []
+    assert folder.parts[-4] == "Mixed"
+
+
+def test_a_part_called_decoder_is_trained_like_any_other(tmp_path: Path, file: Path) -> None:
+    fake_dataset(tmp_path)
+    file.write_text(LINEAR_SYSTEM.replace("self.layer", "self.decoder"))
+    options = {"workspace": tmp_path, "system": f"{file}:Mine", "snr": 20, "select": "last"}
+    short, longer = (remixbench.train(**options, epochs=epochs)[0] for epochs in (1, 2))
+    weights = [load_file(folder / "model.safetensors")["network.decoder.weight"] for folder in (short, longer)]
+    assert not torch.equal(*weights)
+
+
+def test_each_file_imports_the_modules_of_its_own_folder(tmp_path: Path) -> None:
+    for folder, value in (("one", 1), ("two", 2)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "sizes.py").write_text(f"SIZE = {value}\n")
+        (tmp_path / folder / "net.py").write_text("import sizes\n\n\ndef net():\n    return sizes.SIZE\n")
+    assert [load_from_file(f"{tmp_path}/{folder}/net.py:net")[0]() for folder in ("one", "two", "one")] == [1, 2, 1]
+    (tmp_path / "one" / "sizes.py").write_text("SIZE = 3\n")
+    assert load_from_file(f"{tmp_path}/one/net.py:net")[0]() == 3
+
+
+def test_a_change_in_any_module_that_the_file_imports_changes_its_digest(tmp_path: Path) -> None:
+    blocks = tmp_path / "blocks"
+    blocks.mkdir()
+    (blocks / "__init__.py").write_text("from .layers import Layer\n")
+    (blocks / "layers.py").write_text("from blocks import sizes\n\n\nclass Layer:\n    size = sizes.SIZE\n")
+    (blocks / "sizes.py").write_text("SIZE = 1\n")
+    (tmp_path / "net.py").write_text("import functools\nfrom blocks import Layer\nNet = functools.partial(Layer)\n")
+    digests = []
+    for size in (1, 2, 1):
+        (blocks / "sizes.py").write_text(f"SIZE = {size}\n")
+        assert load_from_file(f"{tmp_path}/net.py:Net")[0]().size == size
+        digests.append(source_digest(spec(f"{tmp_path}/net.py:Net")))
+    assert digests[0] == digests[2] != digests[1]
+
+
+def test_what_was_typed_at_a_prompt_is_told_apart_by_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_registered", {})
+    digests = []
+    for number, source in enumerate((LINEAR_SYSTEM, LINEAR_SYSTEM.replace("dim=1", "1"), f"\n\n{LINEAR_SYSTEM}")):
+        typed: dict[str, type] = {}
+        exec(compile(source, "<cell>", "exec"), typed)
+        register(f"typed-{number}", typed["Mine"])
+        digests.append(source_digest(spec(f"typed-{number}")))
+    assert digests[0] == digests[2] != digests[1]
+
+
+def test_an_edit_during_the_training_does_not_pass_for_what_was_trained(tmp_path: Path, file: Path) -> None:
+    fake_dataset(tmp_path)
+    file.write_text(FILE.replace(
+        "frames = torch", "open(__file__, 'a').write('# edited\\n') if self.training else None\n        frames = torch"
+    ))  # fmt: skip
+    folder = remixbench.train(workspace=tmp_path, system=f"{file}:Mine", snr=20, epochs=1)[0]
+    with pytest.raises(InputError, match="changed since"):
+        remixbench.load_system(folder)
 
 
 def test_own_step_and_optimizer_take_part_in_resume(tmp_path: Path, file: Path) -> None:
@@ -171,7 +341,7 @@ def test_a_registered_system_is_listed_counted_and_trained(
     register("mine", Registered)
     assert spec("mine").description == "A recurrent layer"
     assert command(["systems"]) == 0
-    assert "mine            A recurrent layer\n                  size=6.0 (a number)\n" in capsys.readouterr().out
+    assert "mine            A recurrent layer\n                  size=6 (a number)\n" in capsys.readouterr().out
     network = build_system("mine", classes=5, frames=31, n_mels=16, options={"size": 4})
     cost = count_cost(network, 31, 16)
     # a GRU has three gates, each with a weight per input and per state, and two biases

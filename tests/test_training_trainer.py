@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from remixbench.systems.registry import resolve_options, spec
 from remixbench.training.config import TrainConfig
 from remixbench.training.data import ClipTensors, Standardisation
 from remixbench.training.device import Engine
-from remixbench.training.trainer import TrainState, fit
+from remixbench.training.trainer import TrainState, cosine_factor, fit
 
 CPU = torch.device("cpu")
 CLASSES, FRAMES, BANDS = 3, 8, 6
@@ -113,6 +114,14 @@ def test_scores_that_are_no_numbers_end_the_run_in_one_line(score: float) -> Non
     state = TrainState(Wrong(score), run)
     with pytest.raises(RemixbenchError, match=r"gap.*: the loss is nan in epoch 1; a lower --learning-rate"):
         trained(run, state)
+
+
+def test_the_history_has_the_learning_rate_of_the_last_step_of_each_epoch() -> None:
+    run = replace(settings(epochs=2), schedule="cosine")
+    state = trained(run, TrainState(network(), run, steps_per_epoch=3))  # 10 clips in batches of 4
+    assert [epoch.learning_rate for epoch in state.history] == pytest.approx(
+        [0.01 * cosine_factor(step, 6) for step in (2, 5)]
+    )
 
 
 def test_a_score_above_1_by_rounding_is_no_fault() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from remixbench.errors import InputError, one_line
 from remixbench.systems.registry import (
+    SIZES,
     Factory,
     OptionValue,
     SystemSpec,
@@ -69,7 +70,7 @@ def build_system(
     sizes |= {"sample_rate": sample_rate, "frame_seconds": frame_seconds}
     arguments = _arguments(found, factory, sizes, options)
     # layers draw their first weights from the global generator: seed it, restore it afterwards
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         try:
             network = factory(**arguments)
@@ -168,7 +169,7 @@ def _arguments(
         if parameter.name not in given and parameter.default is parameter.empty:
             raise InputError(
                 f"system '{found.name}'{found.origin}: its parameter '{parameter.name}' is unknown; it may take"
-                f" {', '.join(sizes)} and the options that it declares"
+                f" {', '.join(SIZES)} and the options that it declares"
             )
     names = {parameter.name for parameter in parameters}
     if undeclared := [name for name in chosen if name not in names]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -21,20 +22,17 @@ def count_cost(network: nn.Module, *shape: int) -> Cost:
     """Count a network's parameters and the MACs of its forward pass on one clip.
 
     Convolutions and matrix products are counted, as the operators of torch.utils.flop_counter (a MAC is two of its
-    operations), and recurrent layers; normalisation, activations and sums are not, as is usual.
+    operations), and recurrent layers; normalisation, activations and sums are not, as is usual. A copy on the CPU is
+    counted: on a GPU a recurrent layer is one operator that torch does not count.
 
     Parameters
     ----------
-    network : left in the mode that it was in.
+    network : left as it is.
     shape : of one clip's input: frames and mel bands, or samples.
     """
-    was_training = network.training
+    copied = copy.deepcopy(network).cpu().eval()
     counter = FlopCounterMode(display=False)
-    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
-    try:
-        with torch.no_grad(), counter:
-            network.eval()(torch.zeros(1, *shape, device=device))
-    finally:
-        network.train(was_training)
+    with torch.no_grad(), counter:
+        copied(torch.zeros(1, *shape))
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return Cost(parameters, counter.get_total_flops() // 2)

@@ -143,9 +143,8 @@ def rank_pooling(maps: Tensor, decay: float) -> Tensor:
     (Kolesnikov and Lampert 2016; Kong et al. 2019). 0 < decay <= 1; 1 is the mean.
     """
     values = maps.flatten(2).sort(dim=2, descending=True).values  # (B, C, T·F)
-    ranks = torch.arange(values.shape[2], device=values.device, dtype=torch.float64)
-    weights = torch.pow(decay, ranks)
-    return values @ (weights / weights.sum()).to(values.dtype)
+    weights = torch.pow(decay, torch.arange(values.shape[2], dtype=torch.float64))  # Apple's GPUs have no float64
+    return values @ (weights / weights.sum()).to(values.dtype).to(values.device)
 
 
 class AttentionPooling(nn.Module):

@@ -21,13 +21,23 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, Literal
 
-from remixbench.errors import InputError, one_line, unknown
+from remixbench.errors import InputError, nearest, one_line, unknown
 
-OptionValue = str | float
+OptionValue = str | float  # int where the default is one and the value is whole
 Factory = Callable[..., Any]
 GROUP = "remixbench.systems"
+SIZES = ("classes", "frames", "n_mels", "width", "samples", "sample_rate", "frame_seconds")
+"""What a factory may take besides its own options."""
+TRAINING_DEFAULTS = (
+    "epochs", "batch_size", "learning_rate", "width", "optimizer", "weight_decay", "schedule", "augment", "ema",
+    "early_stopping", "gradient_clip",
+)  # fmt: skip
+"""The settings of a training whose defaults a system may name."""
+_NOT_IN_A_FOLDER = set("/\\:,=\0\n")
+"""Choices of options are part of the name of a run's folder."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +59,17 @@ class Option:
         return f"a number above {self.low:g}, at most {self.high:g}"
 
     def parse(self, value: OptionValue) -> OptionValue | None:
-        """Return the value as one of the choices or a float, or None where it is not allowed."""
+        """Return the value as one of the choices or a number, or None where it is not allowed."""
         if self.choices:
             return value if value in self.choices else None
         try:
             number = float(value)
-        except ValueError:
+        except (ValueError, TypeError):
             return None
-        return number if self.low < number <= self.high else None
+        if not (self.low < number <= self.high and math.isfinite(number)):
+            return None
+        # a whole number may be a count, which torch takes as int alone
+        return int(number) if isinstance(self.default, int) and number.is_integer() else number
 
 
 @dataclass(frozen=True)
@@ -205,7 +218,8 @@ def register(name: str, factory: Factory) -> None:
     Raises
     ------
     InputError
-        For a name that a folder cannot have, or that a bundled system or an installed package has.
+        For a name that a folder cannot have, or that a bundled system or an installed package has, and for attributes
+        that break the contract.
     """
     if not name or not all(letter.isalnum() or letter in "-_." for letter in name) or name.startswith("."):
         raise InputError(f"system name '{name}': expected letters, digits, '-', '_' and '.'")
@@ -213,6 +227,7 @@ def register(name: str, factory: Factory) -> None:
         raise InputError(f"system name '{name}' is taken by {_taken_by(name)}; choose another name")
     if not callable(factory):
         raise InputError(f"system '{name}': expected a class or a function, found a {type(factory).__name__}")
+    _described(SystemSpec(name, "registered", factory, package=factory.__module__))
     _registered[name] = factory
 
 
@@ -250,6 +265,8 @@ def spec(reference: str) -> SystemSpec:
 
         factory, file = load_from_file(reference)
         name = reference.rpartition(":")[2]
+        if name in _BUNDLED:
+            raise InputError(f"system '{reference}': '{name}' is the name of a bundled system; rename yours")
         return _described(SystemSpec(name, f"of {file.name}", factory, f"{file}:{name}", package=file.name))
     found = available().get(reference)
     if found is None:
@@ -307,9 +324,11 @@ def _described(found: SystemSpec) -> SystemSpec:
             description=_first_line(factory) or found.description,
             alpha=alpha,
             decoder=bool(getattr(factory, "decoder", alpha > 0)),
-            options={key: _option(given) for key, given in dict(getattr(factory, "options", {})).items()},
+            options={_option_name(key): _option(given) for key, given in dict(getattr(factory, "options", {})).items()},
             inputs="waveform" if inputs == "waveform" else "logmel",
-            training_defaults=dict(getattr(factory, "training_defaults", {})),
+            training_defaults={
+                _training_default(key): value for key, value in dict(getattr(factory, "training_defaults", {})).items()
+            },
         )
     except (TypeError, ValueError) as error:
         raise InputError(
@@ -328,11 +347,26 @@ def _first_line(factory: object) -> str:
 def _option(given: object) -> Option:
     if isinstance(given, Option):
         return given
-    if isinstance(given, int | float):
-        return Option(float(given))
-    if isinstance(given, tuple | list) and given and all(isinstance(choice, str) for choice in given):
+    if isinstance(given, int | float) and not isinstance(given, bool):
+        return Option(given)
+    if isinstance(given, tuple | list) and given and all(isinstance(choice, str) and choice for choice in given):
+        for choice in given:
+            if set(choice) & _NOT_IN_A_FOLDER:
+                raise ValueError(f"option {given!r}: '{choice}' cannot be part of a folder's name")
         return Option(given[0], choices=tuple(given))
     raise ValueError(f"option {given!r}")
+
+
+def _option_name(name: object) -> str:
+    if not (isinstance(name, str) and name.isidentifier()) or name in SIZES:
+        raise ValueError(f"option {name!r}: expected a name of a parameter other than {', '.join(SIZES)}")
+    return name
+
+
+def _training_default(name: str) -> str:
+    if name not in TRAINING_DEFAULTS:
+        raise ValueError(f"training default {name!r}{nearest(str(name), TRAINING_DEFAULTS)}")
+    return name
 
 
 def load_factory(found: SystemSpec) -> Factory:
@@ -356,13 +390,15 @@ def load_factory(found: SystemSpec) -> Factory:
 
 
 def source_digest(found: SystemSpec) -> str | None:
-    """Return a digest of the source files of a third-party system, part of the identity of its runs.
-
-    None for a bundled system, for which the version of remixbench stands.
+    """Return a digest of the source files of a third-party system, part of the identity of its runs; None for a bundled
+    one.
     """
+    if found.bundled:
+        return None
     from remixbench.systems.third_party import digest_of_sources
 
-    return None if found.bundled else digest_of_sources(load_factory(found))
+    file = found.reference.rpartition(":")[0] if is_file_reference(found.reference) else None
+    return digest_of_sources(load_factory(found), None if file is None else Path(file))
 
 
 def _taken_by(name: str) -> str:

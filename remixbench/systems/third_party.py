@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import inspect
 import sys
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from remixbench.errors import InputError, nearest, one_line
+from remixbench.files import sha256
+
+_MODULE = "remixbench_system_"
+"""What the names of the modules of files begin with."""
+_OURS = "__imported_by_a_remixbench_system__"
+"""Attribute of the modules that such a file imported from its folder."""
 
 
 def load_from_file(reference: str) -> tuple[Callable[..., Any], Path]:
     """Import the class or function that `FILE.py:NAME` names; returns it and the file's absolute path.
 
-    The file may import modules of its own folder. It is executed once per content and process.
+    The file may import modules of its own folder. It is executed once per content and process: where it, or a module
+    that it imports, has changed since, it is imported anew.
 
     Raises
     ------
@@ -43,30 +51,58 @@ def load_from_file(reference: str) -> tuple[Callable[..., Any], Path]:
 
 
 def _import(file: Path, reference: str) -> ModuleType:
-    digest = _digest(sorted({file, *_local_imports(file)}))
-    name = f"remixbench_system_{file.stem}_{digest[:16]}"  # a changed file is another module
+    imports = _local_imports(file)
+    digest = _digest(sorted({file, *imports}))
+    folder = hashlib.sha256(bytes(file.parent)).hexdigest()
+    name = f"{_MODULE}{file.stem}_{folder[:8]}_{digest[:16]}"  # a changed file is another module
     if name in sys.modules:
         return sys.modules[name]
     found = spec_from_file_location(name, file)
     assert found is not None  # it ends in .py
     assert found.loader is not None
     module = module_from_spec(found)
+    tops = {path.relative_to(file.parent).parts[0].removesuffix(".py") for path in imports}
+    replaced = _forget(tops, file.parent)
+    there = set(sys.modules)
     sys.modules[name] = module  # as import does: dataclasses and pickle need it there
     sys.path.insert(0, str(file.parent))
     try:
         found.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script without a main guard may exit
         del sys.modules[name]
         raise InputError(f"system '{reference}': {file} cannot be imported ({one_line(error)})") from error
     finally:
         sys.path.remove(str(file.parent))
+        for key in sys.modules.keys() - there:
+            if key.partition(".")[0] in tops:
+                setattr(sys.modules[key], _OURS, True)
+        sys.modules.update(replaced)
     return module
 
 
-def digest_of_sources(factory: Callable[..., Any]) -> str | None:
-    """Return a digest of the source files by which a factory's network is defined; None where there are none."""
-    files = list(source_files(factory))
-    return _digest(files) if files else None
+def _forget(names: set[str], folder: Path) -> dict[str, ModuleType]:
+    """Drop modules of these names that would be taken for those of a folder: others, and what a system imported before.
+
+    Returns the others, to be put back afterwards.
+    """
+    others = {}
+    for key in [key for key in sys.modules if key.partition(".")[0] in names]:
+        module = sys.modules[key]
+        if hasattr(module, _OURS):
+            del sys.modules[key]
+        elif folder not in Path(getattr(module, "__file__", None) or "/").parents:
+            others[key] = sys.modules.pop(key)
+    return others
+
+
+def digest_of_sources(factory: Callable[..., Any], file: Path | None = None) -> str:
+    """Return a digest of the source files by which a factory's network is defined.
+
+    `file`, the one that names the factory, and what it imports are among them, wherever the factory is from. Of what
+    was typed at a prompt, which no file holds, it is a digest of the compiled code.
+    """
+    files = {*source_files(factory), *({file, *_local_imports(file)} if file is not None else ())}
+    return _digest(sorted(files)) if files else sha256(_code(factory))
 
 
 def source_files(factory: Callable[..., Any]) -> Iterator[Path]:
@@ -95,21 +131,53 @@ def _local_imports(file: Path) -> set[Path]:
     found: set[Path] = set()
     waiting = [file]
     while waiting:
+        here = waiting.pop()
         try:
-            tree = ast.parse(waiting.pop().read_bytes())
+            tree = ast.parse(here.read_bytes())
         except (SyntaxError, ValueError):  # importing it says so
             continue
         for node in ast.walk(tree):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom) and node.module:
-                names = [node.module]
-            for name in names:
-                base = file.parent.joinpath(*name.split("."))
-                for path in (base.with_suffix(".py"), base / "__init__.py"):
+            for module in _imported(node, here, file.parent):
+                for path in (module.with_suffix(".py"), module / "__init__.py"):
                     if path.is_file() and path not in found and path != file:
                         found.add(path)
                         waiting.append(path)
     return found
+
+
+def _imported(node: ast.AST, here: Path, folder: Path) -> Iterator[Path]:
+    """Yield where in `folder` the modules that an import statement of the file `here` names may lie, without suffix."""
+    if isinstance(node, ast.Import):
+        places = [(folder, alias.name.split(".")) for alias in node.names]
+    elif isinstance(node, ast.ImportFrom):
+        base = here.parents[node.level - 1] if node.level else folder
+        module = node.module.split(".") if node.module else []
+        places = [(base, [*module, alias.name]) for alias in node.names]  # a name may be a module of a package
+    else:
+        return
+    for base, parts in places:
+        if parts[0] == "remixbench":  # its version stands for it
+            continue
+        for count in range(1, len(parts) + 1):  # each package of a.b.c is imported
+            yield base.joinpath(*parts[:count])
+        if base != folder and folder in base.parents:
+            yield base / "__init__"
+
+
+def _code(factory: object) -> bytes:
+    """Return the compiled code of a function, or of the methods of a class, and the constants in it."""
+    if isinstance(factory, functools.partial):
+        return _code(factory.func) + repr((factory.args, sorted(factory.keywords.items()))).encode()
+    if isinstance(factory, type):
+        own = [base for base in factory.__mro__ if base.__module__ == factory.__module__]
+        return b"".join(key.encode() + _code(value) for base in own for key, value in sorted(vars(base).items()))
+    code = getattr(getattr(factory, "__func__", factory), "__code__", None)
+    return _code_of(code) if isinstance(code, CodeType) else b""
+
+
+def _code_of(code: CodeType) -> bytes:
+    constants = [_code_of(each) if isinstance(each, CodeType) else repr(each).encode() for each in code.co_consts]
+    return b"".join([code.co_code, " ".join(code.co_names).encode(), *constants])
 
 
 def _digest(files: list[Path]) -> str:

@@ -13,16 +13,23 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from itertools import product
-from numbers import Integral
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, get_args
 
 from remixbench.dataset.dataset import as_tuple
 from remixbench.errors import InputError, unknown
 from remixbench.files import sha256
 from remixbench.recipe import Augmentation, Optimizer, Schedule
-from remixbench.systems.registry import OptionValue, resolve_options, source_digest, spec
+from remixbench.systems.registry import (
+    TRAINING_DEFAULTS,
+    OptionValue,
+    SystemSpec,
+    resolve_options,
+    source_digest,
+    spec,
+)
 
 if TYPE_CHECKING:
     from remixbench.dataset.dataset import Dataset
@@ -109,10 +116,8 @@ class TrainConfig:
             parts.append("fresh")
         defaults = resolve_options(self.system)
         parts += [f"{name}={_plain(value)}" for name, value in self.options if value != defaults[name]]
-        usual = RELEASED | dict(known.training_defaults)
-        parts += [
-            f"{name}={_plain(getattr(self, name))}" for name in RELEASED if getattr(self, name) != _as_set(usual[name])
-        ]
+        usual = RELEASED | _own_defaults(known)
+        parts += [f"{name}={_plain(getattr(self, name))}" for name in RELEASED if getattr(self, name) != usual[name]]
         return ",".join(parts)
 
     def to_json(self) -> dict[str, Any]:
@@ -148,8 +153,14 @@ def derived_seed(seed: int, purpose: str, *numbers: int) -> int:
 
 def training_defaults(system: str, recipe: Recipe) -> dict[str, Any]:
     """Return the default of every training setting for a system on the data set of a recipe."""
-    defaults = RELEASED | recipe.training.model_dump(exclude_none=True) | dict(spec(system).training_defaults)
-    return defaults | {"augment": _as_set(defaults["augment"])}
+    defaults = RELEASED | recipe.training.model_dump(exclude_none=True) | _own_defaults(spec(system))
+    return defaults | {"augment": _augmentations(defaults["augment"])}
+
+
+def _own_defaults(system: SystemSpec) -> dict[str, Any]:
+    """Return the training defaults that a system names, in the form in which a `TrainConfig` has them."""
+    own = dict(system.training_defaults)
+    return own | ({"augment": _augmentations(own["augment"])} if "augment" in own else {})
 
 
 def flags(config: TrainConfig, recipe: Recipe) -> list[dict[str, str]]:
@@ -211,13 +222,13 @@ def list_configs(
         For an impossible value, or one that this data set or these systems do not have.
     """
     systems = _unique(spec(name).reference for name in as_tuple(system)) or TABLE
-    snrs = _unique(float(value) + 0.0 for value in as_tuple(snr)) or dataset.snrs  # -0 is 0
+    snrs = _unique(_number("--snr", value) + 0.0 for value in as_tuple(snr)) or dataset.snrs  # -0 is 0
     last = dataset.manifest.folds[-1]
     folds = _unique(_whole("--fold", value, 1) for value in as_tuple(fold)) or (
         RELEASED_FOLD if RELEASED_FOLD in dataset.manifest.folds else last,
     )
     seeds = _unique(_whole("--seed", value, 0) for value in as_tuple(seed)) or (0,)
-    fractions = _unique(float(value) for value in as_tuple(fraction)) or (1.0,)
+    fractions = _unique(_number("--fraction", value) for value in as_tuple(fraction)) or (1.0,)
     one_of("--select", select, SELECT)
     one_of("--precision", precision, ("32", "bf16"))  # `auto` is resolved before: what is used is part of the identity
     given = {name: value for name, value in training.items() if value is not None}
@@ -230,9 +241,10 @@ def list_configs(
             raise InputError(f"--fraction {value:g}: expected a number above 0, at most 1")
     chosen = _options_by_system(systems, options or {})
     alphas = _alphas_by_system(systems, as_tuple(alpha))
-    settings = {name: _checked(training_defaults(name, dataset.recipe) | given) for name in systems}
+    settings = {name: _settings(name, dataset.recipe, given) for name in systems}
     for name in systems:
         _fits_inputs(name, settings[name]["augment"])
+        _fits_optimizer(name, given)
     return [
         TrainConfig(
             name, chosen[name], weight, part, decibel, held_out, number, select=select, precision=precision,
@@ -243,14 +255,28 @@ def list_configs(
     ]  # fmt: skip
 
 
-def _checked(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings that are the same for all runs of a system, each of its type and in its range."""
-    unexpected = settings.keys() - {field.name for field in fields(TrainConfig)}
+def _settings(system: str, recipe: Recipe, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that are the same for all runs of a system: the given ones, else its defaults."""
+    unexpected = given.keys() - set(TRAINING_DEFAULTS)
     if unexpected:
-        raise unknown("training setting", min(unexpected), [field.name for field in fields(TrainConfig)])
-    augment = tuple(name for name in as_tuple(settings["augment"]) if name != NO_AUGMENTATION)
-    for name in augment:
+        raise unknown("training setting", min(unexpected), TRAINING_DEFAULTS)
+    known = spec(system)
+    try:
+        defaults = _checked(training_defaults(system, recipe))
+    except InputError as error:
+        if not known.training_defaults:
+            raise
+        raise InputError(f"system '{known.name}'{known.origin}: its training_defaults: {error}") from None
+    return _checked(defaults | given)
+
+
+def _checked(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings, each of its type and in its range."""
+    names = as_tuple(settings["augment"])
+    for name in names:
         one_of("--augment", name, (*AUGMENTATIONS, NO_AUGMENTATION))
+    if NO_AUGMENTATION in names and len(set(names)) > 1:
+        raise InputError(f"--augment {' '.join(names)}: {NO_AUGMENTATION} goes alone")
     return {
         "epochs": _whole("--epochs", settings["epochs"], 1),
         "batch_size": _whole("--batch-size", settings["batch_size"], 1),
@@ -259,7 +285,7 @@ def _checked(settings: dict[str, Any]) -> dict[str, Any]:
         "optimizer": one_of("--optimizer", settings["optimizer"], OPTIMIZERS),
         "weight_decay": _from_zero("--weight-decay", settings["weight_decay"]),
         "schedule": one_of("--schedule", settings["schedule"], SCHEDULES),
-        "augment": _as_set(augment),
+        "augment": _augmentations(names),
         "ema": _from_zero("--ema", settings["ema"], below=1.0),
         "early_stopping": _whole("--early-stopping", settings["early_stopping"], 0),
         "gradient_clip": _from_zero("--gradient-clip", settings["gradient_clip"]),
@@ -274,6 +300,17 @@ def _fits_inputs(system: str, augment: Sequence[str]) -> None:
             raise InputError(
                 f"--augment {name}: alters log-mel, but system '{known.name}' takes the waveform; it can have"
                 f" {', '.join(WAVEFORM_AUGMENTATIONS)}"
+            )
+
+
+def _fits_optimizer(system: str, given: Mapping[str, Any]) -> None:
+    """Refuse settings of the optimizer for a system whose class brings its own."""
+    known = spec(system)
+    for name in ("optimizer", "learning_rate", "weight_decay", "schedule"):
+        if name in given and hasattr(known.factory, "configure_optimizers"):
+            raise InputError(
+                f"--{name.replace('_', '-')} {_plain(given[name])}: system '{known.name}' has an optimizer of its own"
+                " (configure_optimizers); leave it out"
             )
 
 
@@ -303,10 +340,7 @@ def _options_by_system(
 
 def _alphas_by_system(systems: Sequence[str], alphas: Sequence[float]) -> dict[str, tuple[float, ...]]:
     """A weight of the reconstruction goes to the systems that reconstruct; the others are trained once."""
-    for value in alphas:
-        if not (math.isfinite(value) and value >= 0):
-            raise InputError(f"--alpha {value:g}: expected a number from 0 up, such as 0.001")
-    wanted = tuple(float(value) + 0.0 for value in dict.fromkeys(alphas))
+    wanted = _unique(_from_zero("--alpha", value) + 0.0 for value in alphas)
     decoders = [name for name in systems if spec(name).decoder]
     if any(wanted) and not decoders:
         raise InputError(
@@ -325,23 +359,32 @@ def _whole(option: str, value: int, low: int) -> int:
     return int(value)
 
 
-def _positive(option: str, value: float) -> float:
-    if not (math.isfinite(value) and value > 0):
-        raise InputError(f"{option} {value:g}: expected a number above 0")
+def _number(option: str, value: Any) -> float:
+    """Return a finite number as a float, or fail naming the option."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        raise InputError(f"{option} {value}: expected a number")
     return float(value)
 
 
-def _from_zero(option: str, value: float, below: float = math.inf) -> float:
-    if not (math.isfinite(value) and 0 <= value < below):
+def _positive(option: str, value: Any) -> float:
+    number = _number(option, value)
+    if number <= 0:
+        raise InputError(f"{option} {value:g}: expected a number above 0")
+    return number
+
+
+def _from_zero(option: str, value: Any, below: float = math.inf) -> float:
+    number = _number(option, value)
+    if not 0 <= number < below:
         raise InputError(
             f"{option} {value:g}: expected a number from 0 up" + ("" if below == math.inf else ", below 1")
         )
-    return float(value)
+    return number
 
 
-def _as_set(value: Any) -> Any:
-    """Return several names sorted, each once, since their order means nothing; anything else as it is."""
-    return tuple(sorted(set(value))) if isinstance(value, list | tuple) else value
+def _augmentations(names: Any) -> tuple[str, ...]:
+    """Return names of augmentations sorted, each once, since their order means nothing; `none` of them is empty."""
+    return tuple(sorted(set(as_tuple(names)) - {NO_AUGMENTATION}))
 
 
 def _plain(value: object) -> str:

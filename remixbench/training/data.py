@@ -288,7 +288,7 @@ class ClipTensors:
         x = torch.from_numpy(self._standardisation.apply(self._features[self._rows[indices.cpu().numpy()]]))
         if self.device.type == "cuda":  # from pinned memory the copy does not wait for what the GPU is at
             return x.pin_memory().to(self.device, non_blocking=True), self.targets[there]
-        return x, self.targets[there]
+        return x.to(self.device), self.targets[there]
 
     def _all(self) -> Tensor:
         kept = torch.empty((len(self._rows), *self.shape), device=self.device)

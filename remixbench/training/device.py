@@ -31,8 +31,11 @@ class Engine:
 
     def place(self, network: nn.Module) -> nn.Module:
         """Move a network to the device, in the memory order in which its convolutions are fastest."""
-        placed: nn.Module = network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # stub lacks it
-        return placed
+        network.to(self.device)
+        for tensor in (*network.parameters(), *network.buffers()):
+            if tensor.dim() == 4:  # Module.to(memory_format=...) refuses networks that have tensors of five dimensions
+                tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+        return network
 
     def synchronise(self) -> None:
         """Wait for the device, so that a clock can be read."""

@@ -94,7 +94,8 @@ def process_group(device: torch.device) -> Iterator[DistContext]:
     if device.type == "cuda":
         torch.cuda.set_device(device)  # NCCL exchanges objects through the current device
     try:
-        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
+        # gloo as well, for tensors on the CPU
+        distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
     except (ValueError, RuntimeError) as error:
         reason = (str(error).splitlines() or ["no reason given"])[0]
         raise InputError(

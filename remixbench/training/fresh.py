@@ -15,7 +15,7 @@ from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.dynamic_mixing import Mixer, recombine
 from remixbench.dataset.manifest import Clip
 from remixbench.dataset.splits import Rows
-from remixbench.errors import InputError
+from remixbench.errors import InputError, RemixbenchError
 from remixbench.sources import load_catalogues
 from remixbench.systems.registry import spec
 from remixbench.training.config import TrainConfig, derived_seed
@@ -129,15 +129,19 @@ def dynamic_mixing(
         generator=torch.Generator(),  # the global one belongs to the network's dropout
     )
 
+    shape = fresh[0][0].shape
+
     def clips(number: int) -> ClipTensors:
         fresh.set_epoch(number - 1)
-        shape = fresh[0][0].shape
         x, y = torch.zeros(len(rows), *shape), torch.zeros(len(rows), len(dataset.classes))
         done = 0
-        for inputs, targets in loader:
-            places = mine[done : done + len(inputs)]
-            x[places], y[places] = inputs, targets
-            done += len(inputs)
+        try:
+            for inputs, targets in loader:
+                places = mine[done : done + len(inputs)]
+                x[places], y[places] = inputs, targets
+                done += len(inputs)
+        except RemixbenchError as error:  # the loader puts a worker's traceback before its message
+            raise type(error)(str(error).rpartition(f"{type(error).__name__}: ")[2].strip()) from None
         x, y = dist.all_reduce_sum(x), dist.all_reduce_sum(y)
         return ClipTensors(x.numpy(), y.numpy() > 0, np.arange(len(rows)), standardisation, device)
 

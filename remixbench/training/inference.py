@@ -325,7 +325,7 @@ class TrainedSystem:
         if self.forward(np.zeros((config.frames, config.n_mels), np.float32)).tf_maps is None:
             raise InputError(
                 f"the system '{config.name}' has no time-frequency maps to separate by; use a run of one that has"
-                " them, such as gwrp or 2ap"
+                " them, such as crnn-sep or gwrp"
             )
 
     def forward(self, clip: NDArray[np.float32]) -> Output:

@@ -24,7 +24,7 @@ from remixbench.progress import Progress
 from remixbench.systems import build_system
 from remixbench.systems.building import frame_seconds_of
 from remixbench.systems.cost import count_cost
-from remixbench.systems.registry import source_digest, spec
+from remixbench.systems.registry import SystemSpec, source_digest, spec
 from remixbench.training.config import TrainConfig, derived_seed, flags
 from remixbench.training.data import AS_IT_IS, ClipTensors, Standardisation, Waveforms, fit_standardisation
 from remixbench.training.device import Engine, exact_float32
@@ -148,6 +148,9 @@ def run_training(folder: Path, info: RunInfo, context: RunContext, config: Train
     """Start or resume the training of a run and write all its files; run.json says `done` last."""
     dataset, dist, progress = context.dataset, context.dist, context.progress
     engine = Engine(context.device, config.precision)
+    # asked once: the file of a third-party system may be edited while it is trained
+    known, label, versions = spec(config.system), config.label, _versions(config)
+    sources = source_digest(known) or ""
     data = load_splits(dataset, config, engine.device)
     network = build_system(
         config.system, classes=len(dataset.classes), frames=info.frames, n_mels=info.n_mels,
@@ -166,22 +169,24 @@ def run_training(folder: Path, info: RunInfo, context: RunContext, config: Train
             raise InputError(
                 f"{folder / CHECKPOINT}: does not fit the run ({reason}); delete it to start the run again"
             ) from None
-        progress.say(f"{config.label}: resumes after epoch {len(state.history)}")
-        info = _resumed(folder, info, context, config, len(state.history))
+        progress.say(f"{label}: resumes after epoch {len(state.history)}")
+        info = _resumed(folder, info, context, label, versions, len(state.history))
     log = tensorboard_writer(folder, len(state.history)) if context.tensorboard and dist.is_main_process else None
 
     def on_epoch(epoch: Epoch) -> None:
         if dist.is_main_process:
             write_checkpoint(folder, info.digest, state.state_dict())
+            if len(state.history) == 1 and not known.bundled:
+                _check_resumable(folder, info.digest, known)
             write_history(folder, state.history)
         if log is not None:
             log(epoch)
 
     if not data.train.cached:
-        progress.say(f"{config.label}: the clips do not fit into memory and are read again in every epoch")
+        progress.say(f"{label}: the clips do not fit into memory and are read again in every epoch")
     selection = data.test if config.select == "paper" else data.validation
     clips = len(data.train)
-    with progress.bar(config.label, config.epochs * clips, "clips") as advance:
+    with progress.bar(label, config.epochs * clips, "clips") as advance:
         advance(len(state.history) * clips)
         mixed = None
         if config.fresh:
@@ -195,20 +200,34 @@ def run_training(folder: Path, info: RunInfo, context: RunContext, config: Train
             if not (context.compiled and type(error).__module__.startswith("torch._")):
                 raise
             raise RemixbenchError(
-                f"{config.label}: torch.compile failed ({one_line(error)}); train without --compile"
+                f"{label}: torch.compile failed ({one_line(error)}); train without --compile"
             ) from error
     if dist.is_main_process:
         with exact_float32():
-            _finish(folder, info, context, config, data, state)
+            _finish(folder, info, context, config, data, state, label=label, sources=sources)
 
 
-def _resumed(folder: Path, info: RunInfo, context: RunContext, config: TrainConfig, epochs: int) -> RunInfo:
+def _check_resumable(folder: Path, digest: str, system: SystemSpec) -> None:
+    """Refuse a third-party system whose checkpoint cannot be read, while little is lost."""
+    try:
+        read_checkpoint(folder, digest)
+    except InputError as error:
+        (folder / CHECKPOINT).unlink()
+        raise InputError(
+            f"system '{system.name}'{system.origin}: its checkpoint could not be read to resume from ({error});"
+            " expected the optimizer and lr_scheduler of its configure_optimizers to keep plain numbers and tensors"
+        ) from error
+
+
+def _resumed(
+    folder: Path, info: RunInfo, context: RunContext, label: str, versions: dict[str, str], epochs: int
+) -> RunInfo:
     """Return run.json with a note, and write it, where a run resumes with other software or on another device."""
-    device, versions = context.device.type, _versions(config)
+    device = context.device.type
     before = info.resumed[-1] if info.resumed else info
     if (before.device, before.versions) == (device, versions):
         return info
-    context.progress.say(f"{config.label}: started with other software or on another device; run.json says so")
+    context.progress.say(f"{label}: started with other software or on another device; run.json says so")
     here = Software(after_epoch=epochs, device=device, versions=versions)
     info = info.model_copy(update={"resumed": [*info.resumed, here]})
     if context.dist.is_main_process:
@@ -229,7 +248,15 @@ def _versions(config: TrainConfig) -> dict[str, str]:
 
 
 def _finish(
-    folder: Path, info: RunInfo, context: RunContext, config: TrainConfig, data: DataSplits, state: TrainState
+    folder: Path,
+    info: RunInfo,
+    context: RunContext,
+    config: TrainConfig,
+    data: DataSplits,
+    state: TrainState,
+    *,
+    label: str,
+    sources: str,
 ) -> None:
     """Write weights and predictions of the chosen epoch, in float32, and then that the run is done."""
     start = time.perf_counter()
@@ -251,7 +278,7 @@ def _finish(
         n_mels=info.n_mels,
         recipe=dataset.recipe.model_dump(mode="json", include={"mix", "features"}),
         digest=info.digest,
-        sources=source_digest(spec(config.system)) or "",
+        sources=sources,
     )
     write_model(
         folder / MODEL,
@@ -301,9 +328,9 @@ def _finish(
     )
     write_run(folder, done)
     (folder / CHECKPOINT).unlink(missing_ok=True)
-    context.progress.say(f"{config.label}: {describe(done)}, in {folder}")
+    context.progress.say(f"{label}: {describe(done)}, in {folder}")
     context.progress.say(
-        f"{config.label}: {describe_thresholds(tag_thresholds, frame_thresholds)}, from {len(reference)} {origin}"
+        f"{label}: {describe_thresholds(tag_thresholds, frame_thresholds)}, from {len(reference)} {origin}"
     )
 
 

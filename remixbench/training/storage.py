@@ -46,7 +46,10 @@ MAPS_COMPRESSION = 1
 
 @dataclass(frozen=True)
 class Epoch:
-    """One line of `history.csv`; an average precision is None where it was not computed."""
+    """One line of `history.csv`; an average precision is None where it was not computed.
+
+    `learning_rate` is that of the epoch's last step.
+    """
 
     epoch: int
     loss: float

@@ -11,9 +11,11 @@ A network may bring `configure_optimizers()` and `training_step(x, y)`, as in Li
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -22,8 +24,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
-from remixbench.errors import InputError, RemixbenchError
+from remixbench.errors import InputError, RemixbenchError, one_line
 from remixbench.progress import Advance
+from remixbench.systems.output import Output
+from remixbench.systems.registry import SystemSpec, spec
 from remixbench.training import augment
 from remixbench.training.config import TrainConfig, derived_seed
 from remixbench.training.data import ClipTensors
@@ -65,17 +69,37 @@ class TrainState:
 
     `steps_per_epoch` is needed by the schedule `cosine`. `compiled` lets torch.compile make the code of the training
     steps; evaluation, checkpoints and results use the network as it is.
+
+    Raises
+    ------
+    InputError
+        If a third-party network has nothing to train, or its `configure_optimizers` or `training_step` is not as
+        docs/systems.md has them.
     """
 
     def __init__(
         self, network: nn.Module, config: TrainConfig, steps_per_epoch: int = 1, *, compiled: bool = False
     ) -> None:
         self.network = network
-        self.trained: Callable[..., Any] = torch.compile(network) if compiled else network
+        self.system = spec(config.system)
+        self.compiled = compiled
+        if next(network.parameters(), None) is None:
+            raise InputError(f"system '{self.system.name}'{self.system.origin}: it has no parameters to train")
+        self.training_step = _training_step(network, self.system)
+        if compiled and self.training_step is None:
+            self.trained: Callable[..., Any] = torch.compile(network)
+        else:
+            self.trained = network
+        if compiled and self.training_step is not None:
+            self.training_step = torch.compile(self.training_step)
         decoder = getattr(network, "decoder", None)
-        if config.alpha == 0 and isinstance(decoder, nn.Module) and not hasattr(network, "training_step"):
+        # of a third-party system nobody knows what its `decoder` is for
+        if self.system.bundled and config.alpha == 0 and isinstance(decoder, nn.Module) and self.training_step is None:
             decoder.requires_grad_(False)  # nothing trains it, so it need not be run
-        self.optimizer, self.schedule, self.schedule_by_step = _optimization(network, config, steps_per_epoch)
+        self.optimizer, self.schedule, self.schedule_by_step = _optimization(
+            network, self.system, config, steps_per_epoch
+        )
+        self.learning_rate = 0.0
         self.average = WeightAverage(network, config.ema) if config.ema else None
         self.steps = 0
         self.history: list[Epoch] = []
@@ -164,13 +188,12 @@ def fit(
                 if not np.isfinite(tags).all():
                     raise _diverged(config, number, math.nan)
                 value = micro_average_precision(selection.weak, tags)
-            rate = float(state.optimizer.param_groups[0]["lr"])
             if isinstance(state.schedule, ReduceLROnPlateau):
                 state.schedule.step(-mean_loss if value is None else value)
             elif state.schedule is not None and not state.schedule_by_step:
                 state.schedule.step()
             validation, test = (None, value) if config.select == "paper" else (value, None)
-            epoch = Epoch(number, mean_loss, validation, test, rate, time.perf_counter() - start)
+            epoch = Epoch(number, mean_loss, validation, test, state.learning_rate, time.perf_counter() - start)
             state.history.append(epoch)
             if value is None or config.select == "last" or value > state.best_value:
                 state.update_best(-mean_loss if value is None else value)
@@ -199,12 +222,15 @@ def train_epoch(
     for step, indices in enumerate(batches(len(train), config.batch_size, config.seed, number, train.index_device)):
         x, targets = _augmented(train, config, indices, number, step, dist)
         optimizer.zero_grad(set_to_none=True)
-        loss = _loss(state.trained, config, engine, x, targets, len(indices), train, indices)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
+        with _third_party_errors(state):
+            loss = _loss(state, config, engine, x, targets, len(indices), train, indices)
+            loss.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
         dist.all_reduce_gradients(network)
         if config.gradient_clip:
             nn.utils.clip_grad_norm_(network.parameters(), config.gradient_clip)
-        optimizer.step()
+        state.learning_rate = float(optimizer.param_groups[0]["lr"])
+        with _third_party_errors(state):
+            optimizer.step()
         state.steps += 1
         if state.average is not None:
             state.average.update(network, state.steps)
@@ -238,8 +264,39 @@ def _augmented(
     return augment.mask(mine, x), targets
 
 
+@contextmanager
+def _third_party_errors(state: TrainState) -> Iterator[None]:
+    """Make any error of a third-party system one line that names it."""
+    try:
+        yield
+    except RemixbenchError:
+        raise
+    except Exception as error:
+        of_compiler = state.compiled and type(error).__module__.startswith("torch._")
+        if state.system.bundled or of_compiler:
+            raise
+        raise _breaks("its training step fails", state.system, error) from error
+
+
+def _breaks(what: str, system: SystemSpec, error: Exception) -> InputError:
+    return InputError(
+        f"system '{system.name}'{system.origin}: {what} ({one_line(error)}); `remixbench -v ...` shows where"
+    )
+
+
+def _training_step(network: nn.Module, system: SystemSpec) -> Callable[[Tensor, Tensor], Any] | None:
+    """Return the network's own training step, if it has one."""
+    step: Callable[[Tensor, Tensor], Any] | None = getattr(network, "training_step", None)
+    if step is not None and "batch_idx" in inspect.signature(step).parameters:
+        raise InputError(
+            f"system '{system.name}'{system.origin}: its training_step takes a batch and batch_idx; expected"
+            " training_step(x, y) with inputs and targets"
+        )
+    return step
+
+
 def _loss(
-    network: Callable[..., Any],
+    state: TrainState,
     config: TrainConfig,
     engine: Engine,
     x: Tensor,
@@ -249,32 +306,40 @@ def _loss(
     indices: Tensor,
 ) -> Tensor:
     """Return what the clips `x` of this process add to the mean loss over a batch of `batch` clips."""
-    training_step = getattr(network, "training_step", None)
-    if training_step is None:
+    if state.training_step is None:
         with engine.autocast():
-            output = network(x)
+            output = state.trained(x)
+        if not isinstance(output, Output):
+            raise InputError(
+                f"system '{state.system.name}'{state.system.origin}: in training mode its forward returns"
+                f" {type(output).__name__}, expected remixbench.systems.Output"
+            )
         return shard_of_loss(output, targets, x, config.alpha, batch)
     part = len(x) / batch
     if not len(x):  # of a batch smaller than the processes; a loss of no clips may be NaN, so one clip counts nothing
         x, targets = train.batch(indices[:1])
     with engine.autocast():
-        loss = training_step(x, targets)
+        loss = state.training_step(x, targets)
     if not (isinstance(loss, Tensor) and loss.dim() == 0 and loss.requires_grad):
         found = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
         raise InputError(
-            f"system '{config.system}': its training_step returns {found}, expected the mean loss, a scalar tensor"
+            f"system '{state.system.name}': its training_step returns {found}, expected the mean loss, a scalar tensor"
             " with a gradient"
         )
     return loss.float() * part
 
 
 def _optimization(
-    network: nn.Module, config: TrainConfig, steps_per_epoch: int
+    network: nn.Module, system: SystemSpec, config: TrainConfig, steps_per_epoch: int
 ) -> tuple[torch.optim.Optimizer, LRScheduler | ReduceLROnPlateau | None, bool]:
     """Return optimizer, schedule, and whether the schedule counts steps rather than epochs."""
     configure = getattr(network, "configure_optimizers", None)
     if configure is not None:
-        return _configured(configure(), config.system)
+        try:
+            found = configure()
+        except Exception as error:
+            raise _breaks("its configure_optimizers fails", system, error) from error
+        return _configured(found, system)
     parameters: Any = network.parameters()
     if config.weight_decay:
         named = [p for p in network.parameters() if p.requires_grad]
@@ -303,23 +368,33 @@ def cosine_factor(step: int, total: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, total - warm_up)))
 
 
-def _configured(found: Any, system: str) -> tuple[torch.optim.Optimizer, LRScheduler | ReduceLROnPlateau | None, bool]:
+def _configured(
+    found: Any, system: SystemSpec
+) -> tuple[torch.optim.Optimizer, LRScheduler | ReduceLROnPlateau | None, bool]:
     """Return optimizer and schedule in any form of Lightning's that holds one of each."""
     optimizer, schedule = found, None
     if isinstance(found, dict):
         optimizer, schedule = found.get("optimizer"), found.get("lr_scheduler")
-    elif isinstance(found, tuple) and len(found) == 2:
+    elif isinstance(found, tuple) and len(found) == 2 and all(isinstance(each, list | tuple) for each in found):
         optimizers, schedules = found
         if len(optimizers) == 1 and len(schedules) <= 1:
             optimizer, schedule = optimizers[0], schedules[0] if schedules else None
-    interval = "epoch"
+    interval, frequency, monitor = "epoch", 1, None
     if isinstance(schedule, dict):
-        interval, schedule = schedule.get("interval", "epoch"), schedule.get("scheduler")
+        interval, frequency = schedule.get("interval", "epoch"), schedule.get("frequency", 1)
+        monitor, schedule = schedule.get("monitor"), schedule.get("scheduler")
     fits = schedule is None or isinstance(schedule, LRScheduler | ReduceLROnPlateau)
     if not (isinstance(optimizer, torch.optim.Optimizer) and fits and interval in ("epoch", "step")):
         raise InputError(
-            f"system '{system}': its configure_optimizers returns {type(found).__name__} of another form; expected an"
-            " optimizer, or {'optimizer': ..., 'lr_scheduler': ...}"
+            f"system '{system.name}'{system.origin}: its configure_optimizers returns {type(found).__name__} of another"
+            " form; expected an optimizer, or {'optimizer': ..., 'lr_scheduler': ...}"
+        )
+    downwards = isinstance(schedule, ReduceLROnPlateau) and (schedule.mode != "max" or interval == "step")
+    if frequency != 1 or monitor is not None or downwards:
+        raise InputError(
+            f"system '{system.name}'{system.origin}: the lr_scheduler of its configure_optimizers is stepped after"
+            " every epoch or step, a ReduceLROnPlateau with the validation micro-AP after every epoch; leave monitor"
+            " and frequency out, and make a ReduceLROnPlateau with mode='max'"
         )
     return optimizer, schedule, interval == "step"
 
