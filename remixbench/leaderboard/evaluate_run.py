@@ -24,7 +24,6 @@ from remixbench.files import file_sha256
 from remixbench.leaderboard.probe_records import ProbePredictions, probes_scored, score_probes
 from remixbench.leaderboard.record import (
     METRICS_FILE,
-    MIN_DEFINED,
     Cost,
     Provenance,
     Record,
@@ -99,7 +98,7 @@ class FoldReference:
 
 
 def read_fold_reference(dataset: Dataset, fold: int) -> FoldReference:
-    """Read the reference of the clips that are tested in `fold`; clips of the same recordings form a group.
+    """Read the reference of the clips that are tested in `fold`.
 
     Raises
     ------
@@ -212,7 +211,7 @@ def make_record(
     digests: dict[str, str],
     separation: Separation | None = None,
 ) -> Record:
-    """Score one set of predictions; a metric that few bootstrap samples define gets no interval.
+    """Score one set of predictions; a metric that some bootstrap sample leaves undefined gets no interval.
 
     `separation` is how well the events were separated, where that was measured.
 
@@ -247,10 +246,7 @@ def make_record(
             bootstrap_seed=BOOTSTRAP_SEED,
         ),
         metrics=scores.values,
-        intervals={
-            name: ends if ends and np.mean(~np.isnan(scores.samples[name])) >= MIN_DEFINED else None
-            for name, ends in scores.intervals.items()
-        },
+        intervals=scores.intervals,
         per_class=scores.per_class,
         settings=scores.settings,
         bootstrap_samples={name: pack(scores.samples[name]) for name in paired_metrics() if name in scores.samples},

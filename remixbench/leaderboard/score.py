@@ -49,9 +49,8 @@ from remixbench.leaderboard.submission_store import add as add_submission
 from remixbench.leaderboard.submission_store import remove as remove_row
 from remixbench.parallel import Workers, check_jobs
 from remixbench.progress import SILENT, Progress, reporter
+from remixbench.scoring.evaluate import BOOTSTRAP_SAMPLES
 from remixbench.scoring.separation import Separation
-
-RESAMPLES = 1000
 
 
 def score(
@@ -111,7 +110,7 @@ def score(
     """
     progress = reporter(progress)
     workspace = Path(workspace)
-    resamples = RESAMPLES if bootstrap is None else bootstrap
+    resamples = BOOTSTRAP_SAMPLES if bootstrap is None else bootstrap
     check_jobs(jobs)
     if resamples < 0:
         raise InputError(f"--bootstrap {resamples}: expected 0 for none, or a number of samples such as 1000")

@@ -201,7 +201,7 @@ def _clusters(recordings: Sequence[Sequence[int]]) -> tuple[_Clusters, _Clusters
 def _shared_sets(recordings: Sequence[Sequence[int]]) -> dict[tuple[int, ...], list[int]]:
     """Return every set of recordings that two clips or more contain, and these clips, ascending."""
     shared: dict[tuple[int, ...], list[int]] = {}
-    grown = [[()] for _ in recordings]
+    grown: list[list[tuple[int, ...]]] = [[()] for _ in recordings]
     while any(grown):
         # a set is shared only where its subsets are: those of one size grow from those of the size before
         clips_with: dict[tuple[int, ...], list[int]] = {}
@@ -232,7 +232,7 @@ def _weights(clusters: _Clusters, classes: FloatArray, samples: int, rng: np.ran
 
 
 def percentile_interval(samples: FloatArray) -> tuple[float, float] | None:
-    """Return the 2.5th and 97.5th percentile of bootstrap samples, or None where the metric is undefined."""
+    """Return the 2.5th and 97.5th percentile of bootstrap samples, or None where the metric is undefined in any."""
     if not len(samples) or np.isnan(samples).any():
         return None
     low, high = np.quantile(samples, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) + 0.0

@@ -22,6 +22,7 @@ from remixbench.scoring.types import FloatArray, Predictions, Reference, referen
 from remixbench.scoring.validate import check_predictions
 
 BOOTSTRAP_SAMPLES = 1000
+"""Bootstrap samples for the intervals, by default."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The one registry of every metric: what it is called, what it measures, and where it is shown.
 
 To add a metric, add its `Metric` here and compute it in the module of its family (`clip_based`, `detection`,
-`psds`, `tf_masks`, `separation`), under the same name. Every table, file and check of the leaderboard reads
+`psds_exact`, `tf_masks`, `separation`), under the same name. Every table, file and check of the leaderboard reads
 this registry, so nothing else has to change.
 """
 
