@@ -189,6 +189,10 @@ def test_a_changed_file_is_another_run_and_does_not_load_the_old_one(tmp_path: P
     assert new.parent == old.parent
     assert new.name.startswith("seed_0-")
     remixbench.load_system(new)
+    board = remixbench.score(workspace=tmp_path, bootstrap=20)
+    assert {row.name for row in board.rows if row.kind == "run"} == {
+        f"Mine (sources {json.loads((folder / 'run.json').read_text())['sources']})" for folder in (old, new)
+    }
 
 
 @pytest.mark.parametrize(

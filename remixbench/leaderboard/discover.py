@@ -23,7 +23,7 @@ RUN_FILE = "run.json"
 MAX_NAME = 100
 SETTINGS = ("options", "alpha", "fraction", "epochs", "batch_size", "learning_rate", "width", "select", "precision",
             "optimizer", "weight_decay", "schedule", "augment", "ema", "early_stopping", "gradient_clip",
-            "fresh")  # fmt: skip
+            "fresh", "sources")  # fmt: skip
 """What of run.json tells two rows of one system apart; SNR, fold and seed are what a row is averaged over."""
 
 
@@ -102,7 +102,7 @@ def run_task(workspace: Path, folder: Path, dataset: Dataset) -> Task:
         name=variant(folder, info["system"]),
         kind="run",
         registry_name=info["system"],
-        settings={key: info[key] for key in SETTINGS if key in info},
+        settings={key: info[key] for key in SETTINGS if info.get(key) is not None},
         snr=float(info["snr"]),
         fold=info["fold"],
         seed=info["seed"],

@@ -86,6 +86,7 @@ class DataSplits:
 def create_run(folder: Path, context: RunContext, config: TrainConfig, digest: str) -> RunInfo:
     """Write the run.json of a run that begins."""
     dataset, recipe = context.dataset, context.dataset.recipe
+    known = spec(config.system)
     info = RunInfo(
         format=FORMAT,
         status="training",
@@ -96,7 +97,8 @@ def create_run(folder: Path, context: RunContext, config: TrainConfig, digest: s
         **config.to_json(),
         flags=[Flag(**flag) for flag in flags(config, recipe)],
         digest=digest,
-        package=spec(config.system).package,
+        package=known.package,
+        sources=None if known.bundled else (source_digest(known) or "")[:12],
         started=_now(),
         device=context.device.type,
         versions=_versions(config),

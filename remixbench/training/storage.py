@@ -85,8 +85,9 @@ class RunInfo(BaseModel):
     """`run.json`: settings and provenance of a run, and what came of it once its status is `done`.
 
     The settings are those of `TrainConfig`. `frames`, `n_mels` and `frame_seconds` are of the log-mel that the
-    system takes. `results` are the digests of history, weights and predictions by their path. `epoch` is the one whose
-    weights were kept, `seconds` the time that training and predictions took.
+    system takes. `sources` are the first digits of the digest of a third-party system's source files. `results` are the
+    digests of history, weights and predictions by their path. `epoch` is the one whose weights were kept, `seconds` the
+    time that training and predictions took.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -121,6 +122,7 @@ class RunInfo(BaseModel):
     flags: list[Flag]
     digest: str
     package: str | None
+    sources: str | None = None
     started: str
     device: str
     versions: dict[str, str]
