@@ -85,6 +85,6 @@ def main(workspace: Path, system: str = "2ap-aux") -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in (2, 3):
+    if len(sys.argv) not in (2, 3) or sys.argv[1].startswith("-"):
         raise SystemExit(__doc__)
     main(Path(sys.argv[1]), *sys.argv[2:])
