@@ -12,7 +12,7 @@ from typing import Any
 import click
 import pytest
 import tiny
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from remixbench.cli import COMMANDS, main, run
@@ -65,6 +65,7 @@ TOKENS = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(TOKENS, max_size=12))
 def test_spreading_adds_only_names_and_changes_nothing_that_is_spread(tokens: list[str]) -> None:
     once = spread(tokens, NAMES)
@@ -72,6 +73,7 @@ def test_spreading_adds_only_names_and_changes_nothing_that_is_spread(tokens: li
     assert spread(once, NAMES) == once
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-100, 100), min_size=1, max_size=5))
 def test_any_ratios_come_through(values: list[float]) -> None:
     option = click.Option(["--snr"], multiple=True, type=decibel)
@@ -240,6 +242,7 @@ def test_a_value_that_reads_like_the_flag_is_not_it(tmp_path: Path, capsys: pyte
     assert "Traceback" not in capsys.readouterr().err
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_a_message_is_one_printable_line(text: str) -> None:
     assert one_line(text).isprintable()
