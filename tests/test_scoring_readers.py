@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from remixbench.errors import InputError
+from remixbench.leaderboard.record import digests_of
 from remixbench.scoring import event_table, make_reference, read_predictions, read_reference, score_predictions
 
 NAMES = ("00000.wav", "00001.wav", "00002.wav")
@@ -173,6 +174,12 @@ def test_a_folder_as_predict_writes_it_gives_tags_and_events(tmp_path, reference
     assert "event_f1" in score_predictions(reference, read, bootstrap=0).values
     (tmp_path / "tags.csv").unlink()
     assert len(read_predictions(tmp_path, reference).events) == 1
+    (tmp_path / "frames").mkdir()  # by --frames
+    frame_tables(tmp_path / "frames", frames(count=40))
+    read = read_predictions(tmp_path, reference)
+    assert (read.frame_scores == frames(count=40)).all()
+    assert len(read.events) == 1
+    assert {"events.tsv", "frames/00000.tsv"} <= digests_of([tmp_path]).keys()
 
 
 def test_tags_and_events_beside_frame_tables(tmp_path, reference):

@@ -22,6 +22,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from remixbench.errors import InputError
 from remixbench.files import check_name, content_digest, file_sha256, read_json, sha256, write_json
 from remixbench.recipe import first_problem
+from remixbench.scoring.io import FRAME_FOLDER
 from remixbench.scoring.metrics import METRICS
 
 METRICS_FILE = "metrics.json"
@@ -293,8 +294,9 @@ def digests_of(paths: Sequence[Path]) -> dict[str, str]:
     """
     files: dict[str, str] = {}
     for path in paths:
-        # waveforms lie one level below, and tags or frame scores may lie beside their folders
-        inside = [*path.iterdir(), *(path.glob("*/*") if has_waveforms(path) else ())] if path.is_dir() else [path]
+        # waveforms and tables of frame scores lie one level below, and tags or events beside their folders
+        below = "*/*" if has_waveforms(path) else f"{FRAME_FOLDER}/*.tsv"
+        inside = [*path.iterdir(), *path.glob(below)] if path.is_dir() else [path]
         for file in sorted(inside):
             if file.is_dir() or file.name.startswith("."):
                 continue

@@ -38,6 +38,8 @@ MAX_FRAME_RATE = 1000
 EVENT_COLUMNS = ("filename", "onset", "offset", "event_label")
 EVENT_FILE = "events.tsv"
 """The event list in a folder of predictions, as `remixbench predict` writes it."""
+FRAME_FOLDER = "frames"
+"""The folder of frame scores in it, one TSV per clip, as `remixbench predict --frames` writes it."""
 FORMS = (
     "tags.csv, frames.npz, a folder of one TSV per clip, an event list (events.tsv in a folder), maps.npz, or a folder"
     " of waveforms <clip>/<class>.wav"
@@ -123,10 +125,11 @@ def _once(table: Table, filenames: Sequence[str]) -> dict[str, tuple[str, int]]:
 def read_predictions(path: Path, reference: Reference) -> Predictions:
     """Read predictions in any of the accepted forms, aligned with `reference`.
 
-    A table with one column a class is read as clip scores, one with an `event_label` column as an event list,
-    an .npz as frame scores. A folder holds tags.csv, frame scores (frames.npz or one TSV per clip) and events.tsv,
-    or some of these; where a clip is named `events`, that file has its frame scores. Maps and waveforms, which say
-    nothing without the data set's stems, are passed over beside others.
+    A table with one column per class is read as clip scores, one with an `event_label` column as an event list, an .npz
+    as frame scores. A folder holds tags.csv, frame scores (frames.npz, or one TSV per clip in it or in its folder
+    `frames`) and events.tsv, or some of these, as `remixbench predict --out` writes them; where a clip is named
+    `events`, that file has its frame scores. Maps and waveforms, which say nothing without the data set's stems, are
+    passed over beside others.
 
     Raises
     ------
@@ -399,7 +402,10 @@ def first_header(folder: Path) -> tuple[str, ...]:
 
 
 def _frame_paths(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix == ".tsv" and not path.name.startswith("."))
+    """Return the TSV files of a folder, and those of `frames` in it."""
+    below = folder / FRAME_FOLDER
+    files = [*folder.iterdir(), *(below.iterdir() if below.is_dir() else ())]
+    return sorted(path for path in files if path.suffix == ".tsv" and not path.name.startswith("."))
 
 
 def stack_frame_tables(
