@@ -65,7 +65,7 @@ class Source(_Part):
 
     source: Literal["tau2019", "fsdkaggle2018", "synthetic", "folder"]
     folder: str | None = Field(None, description="for `folder`: its path, relative to the sources directory")
-    table: str | None = Field(None, description="for `folder`: a CSV or TSV in it; without, one sub-folder a class")
+    table: str | None = Field(None, description="for `folder`: a CSV or TSV in it; without, one sub-folder per class")
     columns: Columns = Columns()
     verified_only: bool = False
     per_class: Annotated[int, Field(ge=1, le=9999)] = 12

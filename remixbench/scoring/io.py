@@ -188,7 +188,7 @@ def _read_folder(folder: Path, reference: Reference) -> Predictions:
 
 
 def read_tags(table: Table, reference: Reference) -> FloatArray:
-    """Return (clips, classes) from a table of `filename` and one column a class."""
+    """Return (clips, classes) from a table of `filename` and one column per class."""
     header = table.header
     if "filename" not in header:
         raise InputError(
@@ -460,7 +460,7 @@ def stack_frame_tables(
 def _columns(place: str, header: tuple[str, ...], reference: Reference) -> IntArray:
     if header[:2] != ("onset", "offset"):
         raise InputError(
-            f"{place}: begins with columns {', '.join(header[:2])}; expected onset, offset and one column a class"
+            f"{place}: begins with columns {', '.join(header[:2])}; expected onset, offset and one column per class"
         )
     return match_classes(header[2:], reference, place)
 
