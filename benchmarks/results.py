@@ -10,6 +10,7 @@ stands in `PARTS` below. `--page-only` makes and trains nothing.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import shlex
 import statistics
@@ -40,6 +41,11 @@ FIGURE = "figures/results.svg"
 """Of the page, beside it."""
 PAPER = ("gap", "gmp", "gwrp", "atrous-ap", "2ap-aux")
 """By micro-AP, the order of the paper's Table 1 at every SNR."""
+AGAINST_2AP_AUX = {
+    "2ap": "The paper's auxiliary task",
+    "2ap-aux,augment=mixup+time-shift": "Mixup and time shift for 2ap-aux",
+}
+"""By name of the row that 2ap-aux is compared with, what makes the difference."""
 SHOWN = {"micro_ap": "micro-AP", "macro_ap": "macro-AP", "frame_ap": "frame AP", "psds1": "PSDS 1", "psds2": "PSDS 2"}
 CHANCE = "chance, the same score for all"
 HARDLY = 1.1
@@ -356,29 +362,58 @@ def table(each: Sequence[Trained], names: Sequence[str | None] = ()) -> list[str
 
 
 def claims(each: Sequence[Trained], chance: float = 0.0) -> list[str]:
-    """Say what holds of the paper's order, and of `crnn` against the best of the published systems.
+    """Say what holds of the paper's claims, and of `crnn` against the best of the published systems."""
+    published = [one for one in each if one.published]
+    crnn = next((one for one in each if one.name == "crnn"), None)
+    lines = paper_claims(each, published, chance)
+    return lines + (comparison(crnn, published) if crnn is not None and published else [])
+
+
+def paper_claims(each: Sequence[Trained], published: Sequence[Trained], chance: float) -> list[str]:
+    """Say what holds of the paper's order and of its auxiliary task.
 
     Systems whose micro-AP is hardly above `chance` have no order.
     """
-    published = [one for one in each if one.published]
     order = [one.name for one in published if one.name in PAPER]
-    lines = []
-    if len(order) == len(PAPER) and any(one.mean("micro_ap") < HARDLY * chance for one in published):
-        lines.append("- Some are hardly above chance, so that the paper's order is not tested.")
-    elif len(order) == len(PAPER):
-        same = "as in the paper" if tuple(order) == PAPER else "not the paper's order"
-        lines.append(f"- By micro-AP: {' < '.join(order)}: {same}.")
-    else:
+    if len(order) < len(PAPER):
         left = [name for name in PAPER if name not in order]
-        lines.append(f"- Not trained at this size, so that the paper's order is not tested: {', '.join(left)}.")
-    crnn = next((one for one in each if one.name == "crnn"), None)
-    if crnn is not None and published:
-        lines.append(
-            f"- These are not matched trainings: {size(crnn)}, settings chosen on fold 3 of this corpus; the"
-            f" published systems have {', '.join(sorted({size(one) for one in published}))}, and their own settings but"
-            " for these."
-        )
-    for metric in ("micro_ap", "frame_ap", "psds1") if crnn is not None and published else ():
+        lines = [f"- Not trained at this size, so that the paper's order is not tested: {', '.join(left)}."]
+    elif any(one.mean("micro_ap") < HARDLY * chance for one in published):
+        best = max(published, key=lambda one: one.mean("micro_ap")).name
+        lines = [
+            "- Some are hardly above chance, so that the paper's order is not tested. The best published system is"
+            f" {best}{', as in the paper' if best == PAPER[-1] else f', in the paper {PAPER[-1]}'}."
+        ]
+    else:
+        same = "as in the paper" if tuple(order) == PAPER else "not the paper's order"
+        lines = [f"- By micro-AP: {' < '.join(order)}: {same}."]
+    named = {one.name: one for one in each}
+    with_task = named.get("2ap-aux")
+    for name, what in AGAINST_2AP_AUX.items():
+        if with_task is not None and name in named:
+            lines.append(f"- {what}: micro-AP {difference(*(with_task, named[name])[:: -1 if ',' in name else 1])}.")
+    return lines
+
+
+def difference(one: Trained, other: Trained) -> str:
+    """Say by how much the micro-AP of two rows differs, and whether that is more than the spread over seeds."""
+    values = [[each["micro_ap"] for each in row.values] for row in (one, other)]
+    text = f"{_spread(values[0])} with, {_spread(values[1])} without"
+    if min(map(len, values)) < 2:
+        return f"{text}, of one seed"
+    apart = abs(one.mean("micro_ap") - other.mean("micro_ap"))
+    spread = math.hypot(one.deviation("micro_ap"), other.deviation("micro_ap"))
+    return f"{text}, {'more than' if apart > 2 * spread else 'within'} twice the spread over seeds"
+
+
+def comparison(crnn: Trained, published: Sequence[Trained]) -> list[str]:
+    """Compare `crnn` with the best of the published systems by each metric."""
+    sizes = ", ".join(sorted({size(one) for one in published}))
+    lines = [
+        f"- These are not matched trainings: {size(crnn)}, settings chosen on fold 3 of this corpus; the published"
+        f" systems have {sizes}, and their own settings but for these."
+    ]
+    for metric in ("micro_ap", "frame_ap", "psds1"):
         best = max(published, key=lambda one: one.mean(metric))
         if best.mean(metric) > 0:
             gain = crnn.mean(metric) / best.mean(metric) - 1
@@ -386,12 +421,13 @@ def claims(each: Sequence[Trained], chance: float = 0.0) -> list[str]:
                 f"- {SHOWN[metric]} of crnn: {gain:+.0%} against the best published system at the size above,"
                 f" {best.name}."
             )
-    if crnn is not None and published:
-        best = max(published, key=lambda one: one.mean("micro_ap"))
-        lines.append(f"- crnn trained in {crnn.minutes / best.minutes:.0%} of the time of {best.name} at that size.")
-        total = sum(run.info["seconds"] for one in published for run in one.runs) / 3600
-        lines.append(f"- The published systems took {total:.1f} hours of one core together.")
-    return lines
+    best = max(published, key=lambda one: one.mean("micro_ap"))
+    hours = sum(run.info["seconds"] for one in published for run in one.runs) / 3600
+    return [
+        *lines,
+        f"- crnn trained in {crnn.minutes / best.minutes:.0%} of the time of {best.name} at that size.",
+        f"- The published systems took {hours:.1f} hours of one core together.",
+    ]
 
 
 def size(one: Trained) -> str:
