@@ -276,16 +276,21 @@ def draw(rows: Mapping[str, list[Trained]], path: Path) -> None:
 
     plt.rcParams["svg.hashsalt"] = "remixbench"  # the same bytes each time
     figure, (cost, level, size) = plt.subplots(1, 3, figsize=(9.6, 3.2), sharey=True, layout="constrained")
+    labels: dict[float, dict[str, float]] = {}
     for color, (name, each) in zip(("#33658a", "#f26419"), rows.items(), strict=False):
-        systems = [one for one in each if one.parts & {"systems", "published"}]
+        systems = [one for one in each if one.parts & {"systems", "published"} and "," not in one.name]
         _plot(cost, systems, [one.runs[0].info["macs"] / 1e9 for one in systems], fmt="o", color=color, label=name)
         for one in systems:
-            place = (one.runs[0].info["macs"] / 1e9, one.mean("micro_ap"))
-            cost.annotate(one.name, place, (4, 2), textcoords="offset points", fontsize=6)
+            here = labels.setdefault(one.runs[0].info["macs"] / 1e9, {})
+            top = one.mean("micro_ap") + one.deviation("micro_ap")
+            here[one.name] = max(top, here.get(one.name, 0.0))
         if len(snrs := by_snr(each)) > 1:
             _plot(level, snrs, [one.runs[0].info["snr"] for one in snrs], fmt="o-", color=color)
         if len(sizes := by_size(each)) > 1:
             _plot(size, sizes, [one.runs[0].info["clips"]["train"] for one in sizes], fmt="o-", color=color)
+    for macs, tops in labels.items():  # systems of one cost share a label, above the highest of them
+        place = (macs, max(tops.values()))
+        cost.annotate(", ".join(sorted(tops)), place, (0, 4), textcoords="offset points", fontsize=6, ha="center")
     cost.set_xscale("log")
     cost.margins(x=0.3)
     cost.set_ylabel("micro-AP")

@@ -151,7 +151,7 @@ def test_a_run_stands_in_the_parts_of_the_page_that_it_was_trained_for(
 def test_the_figure_names_the_systems_and_is_the_same_bytes_each_time(tmp_path: Path) -> None:
     each = [trained("gap", 0.2), trained("crnn", 0.4, 0.5), trained("crnn", 0.5)]
     for one, system, snr in zip(each, ("gap", "crnn", "crnn"), (0.0, 0.0, 10.0), strict=True):
-        one.runs[0].info = run_json(system, snr=snr, macs=1e9, clips={"train": 1350})
+        one.runs[0].info = run_json(system, snr=snr, macs=1e9 * len(system), clips={"train": 1350})
     for path in (tmp_path / "one.svg", tmp_path / "two.svg"):
         SCRIPT["draw"]({"remix2019": each}, path)
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
