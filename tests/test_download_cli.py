@@ -58,6 +58,8 @@ def test_an_interrupt_ends_soon_even_when_the_server_hangs(tmp_path: Path) -> No
     command = [
         sys.executable,
         "-c",
+        # a suite that was started in the background has the signal ignored
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
         "from remixbench.cli import main; main()",
         "--workspace",
         str(tmp_path),
