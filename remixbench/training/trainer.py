@@ -85,13 +85,10 @@ class TrainState:
         self.compiled = compiled
         if next(network.parameters(), None) is None:
             raise InputError(f"system '{self.system.name}'{self.system.origin}: it has no parameters to train")
-        self.training_step = _training_step(network, self.system)
-        if compiled and self.training_step is None:
-            self.trained: Callable[..., Any] = torch.compile(network)
-        else:
-            self.trained = network
-        if compiled and self.training_step is not None:
-            self.training_step = torch.compile(self.training_step)
+        step = _training_step(network, self.system)
+        # torch compiles on the first call, so what is never called costs nothing
+        self.trained: Callable[..., Any] = torch.compile(network) if compiled else network
+        self.training_step = torch.compile(step) if compiled and step is not None else step
         decoder = getattr(network, "decoder", None)
         # of a third-party system nobody knows what its `decoder` is for
         if self.system.bundled and config.alpha == 0 and isinstance(decoder, nn.Module) and self.training_step is None:
