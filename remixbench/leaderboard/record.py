@@ -31,8 +31,6 @@ ROUNDING = 1e-9
 WAVEFORM_SUFFIXES = (".wav", ".flac")
 NAMED = 10
 """Up to so many files of predictions are named in a record; of more (one per clip) there is one digest together."""
-MIN_DEFINED = 0.5
-"""The least share of bootstrap samples in which a difference of two systems must be defined to be reported."""
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

@@ -14,9 +14,11 @@ import numpy as np
 from remixbench.errors import InputError
 from remixbench.leaderboard.averages import by_fold, mean_samples
 from remixbench.leaderboard.leaderboard import Condition, Leaderboard, Row
-from remixbench.leaderboard.record import MIN_DEFINED
 from remixbench.scoring.bootstrap import percentile_interval, superiority
 from remixbench.scoring.metrics import METRICS, paired_metrics
+
+MIN_DEFINED = 0.5
+"""The least share of bootstrap samples in which a difference of two systems must be defined to be reported."""
 
 
 @dataclass(frozen=True)

@@ -167,16 +167,13 @@ def _arguments(
         return dict(given)
     for parameter in parameters:
         if parameter.name not in given and parameter.default is parameter.empty:
-            raise InputError(
-                f"system '{found.name}'{found.origin}: its parameter '{parameter.name}' is unknown; it may take"
+            raise found.error(
+                f"its parameter '{parameter.name}' is unknown; it may take"
                 f" {', '.join(SIZES)} and the options that it declares"
             )
     names = {parameter.name for parameter in parameters}
     if undeclared := [name for name in chosen if name not in names]:
-        raise InputError(
-            f"system '{found.name}'{found.origin}: it declares the option '{undeclared[0]}', but has no parameter of"
-            " that name"
-        )
+        raise found.error(f"it declares the option '{undeclared[0]}', but has no parameter of that name")
     return {name: value for name, value in given.items() if name in names}
 
 
@@ -210,9 +207,7 @@ def _check_contract(
         with torch.no_grad():
             output: Output = network(torch.randn(shape, generator=torch.Generator().manual_seed(0)))
     except Exception as error:
-        raise InputError(
-            f"system '{found.name}'{found.origin}: its forward fails on input {shape} ({one_line(error)})"
-        ) from error
+        raise found.error(f"its forward fails on input {shape} ({one_line(error)})") from error
     check_output(
         output,
         batch=2,

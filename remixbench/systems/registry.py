@@ -114,6 +114,10 @@ class SystemSpec:
         """Say where the system comes from, for messages."""
         return "" if self.bundled else f" of {self.package}"
 
+    def error(self, what: str) -> InputError:
+        """Make the error for something that is wrong with the system."""
+        return InputError(f"system '{self.name}'{self.origin}: {what}")
+
 
 _TWO_STEP = {
     "attention": Option(
@@ -331,8 +335,8 @@ def _described(found: SystemSpec) -> SystemSpec:
             },
         )
     except (TypeError, ValueError) as error:
-        raise InputError(
-            f"system '{found.name}'{found.origin}: its attributes cannot be read ({one_line(error)}); expected"
+        raise found.error(
+            f"its attributes cannot be read ({one_line(error)}); expected"
             " alpha: a number, inputs: 'logmel' or 'waveform', training_defaults: a dict, options: a dict from name to"
             " a tuple of choices, a number or an Option"
         ) from error

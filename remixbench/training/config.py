@@ -266,7 +266,7 @@ def _settings(system: str, recipe: Recipe, given: dict[str, Any]) -> dict[str, A
     except InputError as error:
         if not known.training_defaults:
             raise
-        raise InputError(f"system '{known.name}'{known.origin}: its training_defaults: {error}") from None
+        raise known.error(f"its training_defaults: {error}") from None
     return _checked(defaults | given)
 
 

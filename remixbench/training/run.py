@@ -215,8 +215,8 @@ def _check_resumable(folder: Path, digest: str, system: SystemSpec) -> None:
         read_checkpoint(folder, digest)
     except InputError as error:
         (folder / CHECKPOINT).unlink()
-        raise InputError(
-            f"system '{system.name}'{system.origin}: its checkpoint could not be read to resume from ({error});"
+        raise system.error(
+            f"its checkpoint could not be read to resume from ({error});"
             " expected the optimizer and lr_scheduler of its configure_optimizers to keep plain numbers and tensors"
         ) from error
 

@@ -84,7 +84,7 @@ class TrainState:
         self.system = spec(config.system)
         self.compiled = compiled
         if next(network.parameters(), None) is None:
-            raise InputError(f"system '{self.system.name}'{self.system.origin}: it has no parameters to train")
+            raise self.system.error("it has no parameters to train")
         step = _training_step(network, self.system)
         # torch compiles on the first call, so what is never called costs nothing
         self.trained: Callable[..., Any] = torch.compile(network) if compiled else network
@@ -276,18 +276,15 @@ def _third_party_errors(state: TrainState) -> Iterator[None]:
 
 
 def _breaks(what: str, system: SystemSpec, error: Exception) -> InputError:
-    return InputError(
-        f"system '{system.name}'{system.origin}: {what} ({one_line(error)}); `remixbench -v ...` shows where"
-    )
+    return system.error(f"{what} ({one_line(error)}); `remixbench -v ...` shows where")
 
 
 def _training_step(network: nn.Module, system: SystemSpec) -> Callable[[Tensor, Tensor], Any] | None:
     """Return the network's own training step, if it has one."""
     step: Callable[[Tensor, Tensor], Any] | None = getattr(network, "training_step", None)
     if step is not None and "batch_idx" in inspect.signature(step).parameters:
-        raise InputError(
-            f"system '{system.name}'{system.origin}: its training_step takes a batch and batch_idx; expected"
-            " training_step(x, y) with inputs and targets"
+        raise system.error(
+            "its training_step takes a batch and batch_idx; expected training_step(x, y) with inputs and targets"
         )
     return step
 
@@ -307,9 +304,8 @@ def _loss(
         with engine.autocast():
             output = state.trained(x)
         if not isinstance(output, Output):
-            raise InputError(
-                f"system '{state.system.name}'{state.system.origin}: in training mode its forward returns"
-                f" {type(output).__name__}, expected remixbench.systems.Output"
+            raise state.system.error(
+                f"in training mode its forward returns {type(output).__name__}, expected remixbench.systems.Output"
             )
         return shard_of_loss(output, targets, x, config.alpha, batch)
     part = len(x) / batch
@@ -382,14 +378,14 @@ def _configured(
         monitor, schedule = schedule.get("monitor"), schedule.get("scheduler")
     fits = schedule is None or isinstance(schedule, LRScheduler | ReduceLROnPlateau)
     if not (isinstance(optimizer, torch.optim.Optimizer) and fits and interval in ("epoch", "step")):
-        raise InputError(
-            f"system '{system.name}'{system.origin}: its configure_optimizers returns {type(found).__name__} of another"
+        raise system.error(
+            f"its configure_optimizers returns {type(found).__name__} of another"
             " form; expected an optimizer, or {'optimizer': ..., 'lr_scheduler': ...}"
         )
     downwards = isinstance(schedule, ReduceLROnPlateau) and (schedule.mode != "max" or interval == "step")
     if frequency != 1 or monitor is not None or downwards:
-        raise InputError(
-            f"system '{system.name}'{system.origin}: the lr_scheduler of its configure_optimizers is stepped after"
+        raise system.error(
+            "the lr_scheduler of its configure_optimizers is stepped after"
             " every epoch or step, a ReduceLROnPlateau with the validation micro-AP after every epoch; leave monitor"
             " and frequency out, and make a ReduceLROnPlateau with mode='max'"
         )
