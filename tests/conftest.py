@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 import tiny
+from paths import SHARED
 
 from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.make import make
 from remixbench.recipe import Recipe, parse_recipe
-
-SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 @pytest.fixture(scope="session")

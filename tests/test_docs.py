@@ -31,12 +31,12 @@ from pathlib import Path
 
 import click
 import pytest
+from paths import ROOT
 
 import remixbench
 from remixbench.cli import group, run
 from remixbench.recipe import Columns, Features, Mix, Plan, Recipe, Source, Training
 
-ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = {path.stem: path for path in sorted(DOCS.glob("*.md"))}
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -12,11 +12,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 
 import remixbench
 from remixbench.recipe import recipes
 
-ROOT = Path(__file__).resolve().parents[1]
 pytest.importorskip("hatchling", reason="the package is built by hatchling, which is not here")
 
 

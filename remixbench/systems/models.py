@@ -3,7 +3,7 @@
 `gap`, `gmp`, `gwrp`, `atrous-ap`, `2ap` and `2ap-aux` are those of Deshmukh, Raj and Singh, "Improving weakly
 supervised sound event detection with self-supervised auxiliary tasks", Interspeech 2021, as in their released code;
 encoder and rank pooling come from Kong et al., "Sound event detection and time-frequency segmentation from weakly
-labelled data", TASLP 2019. `tests/test_systems_golden.py` holds them to the released networks' outputs.
+labelled data", TASLP 2019. `tests/systems/test_golden.py` holds them to the released networks' outputs.
 
 Shapes: B clips, C classes, T frames, F mel bands, D channels. Input is standardised log-mel (B, T, F).
 Poolings are computed in float32 whatever the precision of the convolutions: sums over 20,000 bins, saturated

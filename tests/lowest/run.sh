@@ -8,12 +8,12 @@ cd "$root"
 dir=${1:-.venv-lowest}
 [ $# -gt 0 ] && shift
 if [ $# -eq 0 ]; then
-    set -- tests/test_recipe.py tests/test_manifest.py tests/test_sources.py tests/test_plan.py tests/test_make.py \
-        tests/test_shards.py tests/test_verify.py tests/test_mix.py tests/test_features.py tests/test_labels.py \
-        tests/test_scoring_tagging.py tests/test_scoring_detection.py tests/test_scoring_readers.py \
-        tests/test_leaderboard.py tests/test_cli_score.py tests/test_systems.py tests/test_training.py \
-        tests/test_predict.py tests/test_plots.py tests/test_report.py tests/test_download.py tests/test_package.py \
-        tests/test_cli_frame.py tests/test_maps.py tests/test_parts.py tests/test_fuzz.py
+    set -- tests/test_recipe.py tests/dataset/test_manifest.py tests/sources/test_sources.py tests/dataset/test_plan.py tests/dataset/test_make.py \
+        tests/dataset/test_shards.py tests/dataset/test_verify.py tests/dataset/test_mix.py tests/dataset/test_features.py tests/dataset/test_labels.py \
+        tests/scoring/test_clip_based.py tests/scoring/test_detection.py tests/scoring/test_io.py \
+        tests/leaderboard/test_leaderboard.py tests/cli/test_cli_score.py tests/systems/test_models.py tests/training/test_run.py \
+        tests/inference/test_predict.py tests/plots/test_plots.py tests/leaderboard/test_report.py tests/sources/download/test_download.py tests/test_package.py \
+        tests/cli/test_cli.py tests/leaderboard/test_maps.py tests/dataset/test_parts.py tests/campaigns/test_fuzz.py
 fi
 if [ ! -x "$dir/bin/python" ]; then
     "${PYTHON:-python3.11}" -m venv "$dir"

@@ -1,4 +1,4 @@
-"""Started by torchrun from test_training_distributed.py: a training step of all processes against one alone."""
+"""Started by torchrun from training/test_distributed.py: a training step of all processes against one alone."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from fake_dataset import CLASSES, fake_dataset
 from safetensors.torch import load_file
-from test_training import run_json, stop_after
+from watcher import run_json, stop_after
 
 import remixbench
 from remixbench.dataset.dataset import Dataset, find_dataset

@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from paths import EXPORTS_PYTHON as PYTHON
+from paths import ROOT
 
 from remixbench.cli import run
 from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.export.export import export
 from remixbench.dataset.splits import splits
 from remixbench.errors import InputError
-
-ROOT = Path(__file__).resolve().parents[1]
-PYTHON = Path(os.environ.get("REMIXBENCH_EXPORTS", ROOT / ".venv-exports")) / "bin" / "python"
 
 
 def expected(dataset: Dataset) -> dict[str, dict[str, dict[str, Any]]]:

@@ -6,7 +6,8 @@ import subprocess
 
 import numpy as np
 import pytest
-from test_scoring_oracles import PYTHON, ROOT
+from paths import ORACLES_PYTHON as PYTHON
+from paths import ROOT
 
 from remixbench.errors import InputError
 from remixbench.scoring import (

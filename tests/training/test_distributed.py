@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from fake_dataset import fake_dataset
 from own_systems import LINEAR_SYSTEM
+from paths import ROOT
 from torch import nn
 
 from remixbench.systems import build_system
 from remixbench.training.distributed import CudaSyncBatchNorm, convert_sync_batchnorm
 
-ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.slow
 
 
@@ -29,7 +29,7 @@ def torchrun(*arguments: str | Path, **environment: str) -> subprocess.Completed
 
 
 def test_a_step_of_two_processes_is_that_of_one() -> None:
-    done = torchrun(ROOT / "tests" / "distributed_script.py", PYTHONPATH=str(ROOT))
+    done = torchrun(ROOT / "tests" / "helpers" / "distributed_script.py", PYTHONPATH=str(ROOT))
     assert done.stdout == "agreed\n", done.stderr[-3000:]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from fake_dataset import fake_dataset
 from fake_runs import Said, fake_run, tags_text
+from paths import ROOT
 
 from remixbench import report, score
 from remixbench.cli import run
@@ -19,7 +20,7 @@ from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
 from remixbench.leaderboard.submitted import submitted_leaderboards
 
-REPOSITORY = Path(__file__).resolve().parents[1] / "docs" / "examples" / "leaderboard-repository"
+REPOSITORY = ROOT / "docs" / "examples" / "leaderboard-repository"
 
 
 def submit(workspace: Path, dataset: Dataset, name: str, file: Path, *, noise: float = 0.3) -> Path:
@@ -157,7 +158,7 @@ def test_the_example_repository(tmp_path: Path, dataset: Dataset) -> None:
             shutil.copy(tags, group / "predictions")
 
     def check() -> subprocess.CompletedProcess[str]:
-        environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
         command = [sys.executable, "check.py"]
         return subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True, check=False)
 

@@ -10,9 +10,10 @@ import pytest
 import torch
 from fake_dataset import fake_dataset
 from own_systems import LINEAR_SYSTEM
+from paths import ROOT
 from safetensors.torch import load_file
-from test_training import stop_after
 from torch import nn
+from watcher import stop_after
 
 import remixbench
 from remixbench.cli import run as command
@@ -23,7 +24,7 @@ from remixbench.systems.registry import source_digest
 from remixbench.systems.third_party import load_from_file
 from remixbench.training.probes import predict_probes
 
-MEL128 = Path(__file__).resolve().parents[1] / "docs" / "examples" / "mel128.py"
+MEL128 = ROOT / "docs" / "examples" / "mel128.py"
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 FILE = (

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import tiny
+from paths import ROOT
 from tiny import differing, tree
 
 from remixbench.cli import run
@@ -25,7 +26,7 @@ from remixbench.errors import InputError, RemixbenchError
 from remixbench.recipe import Recipe
 from remixbench.sources.audio import FileReader
 
-KILLED = Path(__file__).with_name("killed.py")
+KILLED = ROOT / "tests" / "helpers" / "killed.py"
 
 
 def of_one_name(folder: Path) -> dict[str, bytes]:

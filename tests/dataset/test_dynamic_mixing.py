@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from test_training import stop_after
 from torch.utils.data import DataLoader
+from watcher import stop_after
 
 import remixbench
 from remixbench.dataset.dataset import Dataset

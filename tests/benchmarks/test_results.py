@@ -7,8 +7,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from paths import ROOT
 
-SCRIPT = runpy.run_path(str(Path(__file__).resolve().parents[1] / "benchmarks" / "results.py"))
+SCRIPT = runpy.run_path(str(ROOT / "benchmarks" / "results.py"))
 PAPER = ["gap", "gmp", "gwrp", "atrous-ap", "2ap-aux"]
 
 

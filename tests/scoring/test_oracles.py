@@ -4,12 +4,12 @@ They need older libraries than we do, so they run in an environment of their own
 """
 
 import json
-import os
 import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
+from paths import ORACLES_PYTHON as PYTHON
+from paths import ROOT
 from scoring_cases import THRESHOLD, make_case
 
 from remixbench.scoring import Predictions, event_table, make_reference
@@ -17,8 +17,6 @@ from remixbench.scoring.detection import event_metrics
 from remixbench.scoring.psds_exact import psds_metrics
 from remixbench.scoring.types import merge_events
 
-ROOT = Path(__file__).resolve().parents[1]
-PYTHON = Path(os.environ.get("REMIXBENCH_ORACLES", ROOT / ".venv-oracles")) / "bin" / "python"
 CASES = 200
 
 pytestmark = pytest.mark.skipif(

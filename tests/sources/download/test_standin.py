@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 from download_tools import FSD, TAU, on_disk
+from paths import SHARED
 
 from remixbench.sources.download import check_sources, download
 
-EXPAND = Path(__file__).resolve().parents[2] / "shared" / "standin" / "expand"
+EXPAND = SHARED / "standin" / "expand"
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not EXPAND.exists(), reason="the stand-in corpus (../shared/standin) is not here"),

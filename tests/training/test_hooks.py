@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,8 @@ import pytest
 import torch
 from fake_dataset import fake_dataset
 from safetensors.torch import load_file
-from test_training import stop_after
 from torch import nn
+from watcher import run_json, stop_after
 
 from remixbench.errors import InputError
 from remixbench.recipe import parse_recipe
@@ -55,10 +54,6 @@ class Tiny(nn.Module):
 def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_registered", {})
     register("tiny", Tiny)
-
-
-def run_json(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "run.json").read_text())
 
 
 def test_a_decoder_that_a_training_step_uses_is_trained(tmp_path: Path) -> None:

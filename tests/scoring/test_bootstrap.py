@@ -3,17 +3,17 @@
 import json
 import runpy
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pytest
+from paths import ROOT
 
 from remixbench.errors import InputError
 from remixbench.scoring import Predictions, Scores, compare, event_table, make_reference, score_predictions
 from remixbench.scoring.bootstrap import GRID, STEP, _clusters, make_bootstrap, percentile_interval, superiority
 
 SETTINGS = dict.fromkeys(("scoring_version", "clips", "recordings", "bootstrap_samples", "bootstrap_seed"), 2)
-SIMULATION = runpy.run_path(str(Path(__file__).resolve().parents[1] / "benchmarks" / "intervals.py"))
+SIMULATION = runpy.run_path(str(ROOT / "benchmarks" / "intervals.py"))
 
 
 def fold(seed, clips=200, classes=4, skill=0.5, recordings=None):

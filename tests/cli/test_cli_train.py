@@ -14,14 +14,12 @@ from pathlib import Path
 import pytest
 import torch
 from fake_dataset import fake_dataset
+from paths import ROOT
 from safetensors.torch import load_file
 
 from remixbench.cli import run
 from remixbench.training.inference import load_system
 from remixbench.training.train import train
-
-ROOT = Path(__file__).resolve().parents[1]
-
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

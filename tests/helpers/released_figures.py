@@ -5,12 +5,12 @@ The figures are in data/golden/released_outputs.json: the released networks as p
 """
 
 import json
-from pathlib import Path
 
 import numpy as np
 import torch
+from paths import ROOT
 
-FIGURES = json.loads((Path(__file__).parent / "data" / "golden" / "released_outputs.json").read_text())
+FIGURES = json.loads((ROOT / "tests" / "data" / "golden" / "released_outputs.json").read_text())
 
 
 def released_weights(system: str) -> dict[str, torch.Tensor]:

@@ -6,8 +6,6 @@ import csv
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +16,7 @@ from filelock import FileLock, Timeout
 from safetensors.torch import load_file
 from sklearn.metrics import average_precision_score
 from torch._dynamo.exc import TorchDynamoException
+from watcher import Watcher, run_json, stop_after
 
 from remixbench.errors import InputError, RemixbenchError
 from remixbench.files import file_sha256, write_sealed
@@ -43,41 +42,9 @@ def workspace(made: Path, tmp_path: Path) -> Path:
     return tmp_path / "w"
 
 
-def run_json(folder: Path) -> dict[str, object]:
-    return json.loads((folder / "run.json").read_text())
-
-
 def history(folder: Path) -> list[dict[str, str]]:
     with (folder / "history.csv").open(newline="") as file:
         return list(csv.DictReader(file))
-
-
-class Watcher:
-    """Keeps what is said; calls a function with the clips done so far."""
-
-    def __init__(self, at: Callable[[int], None] = lambda _: None) -> None:
-        self.lines: list[str] = []
-        self.done = 0
-        self.at = at
-
-    def say(self, line: str) -> None:
-        self.lines.append(line)
-
-    @contextmanager
-    def bar(self, label: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
-        def advance(by: int) -> None:
-            self.done += by
-            self.at(self.done)
-
-        yield advance
-
-
-def stop_after(clips: int) -> Watcher:
-    def at(done: int) -> None:
-        if done >= clips:
-            raise KeyboardInterrupt
-
-    return Watcher(at)
 
 
 def test_a_run_has_all_its_files(made: Path) -> None:

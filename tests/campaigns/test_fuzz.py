@@ -10,10 +10,11 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from paths import ROOT
 
 from remixbench.errors import InputError, RemixbenchError
 
-SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "fuzz.py"
+SCRIPT = ROOT / "benchmarks" / "fuzz.py"
 INPUTS = round(20_000 * float(os.environ.get("REMIXBENCH_FUZZ", "0.1")))
 
 
