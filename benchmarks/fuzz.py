@@ -39,6 +39,8 @@ from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.manifest import read_manifest
 from remixbench.errors import RemixbenchError
 from remixbench.files import content_digest
+from remixbench.inference.audio import prepare
+from remixbench.inference.audio import read_audio as read_any_audio
 from remixbench.leaderboard.evaluate_run import References
 from remixbench.leaderboard.record import read_record
 from remixbench.leaderboard.submission import read_submission
@@ -49,9 +51,7 @@ from remixbench.scoring.io_maps import MAPS, read_maps
 from remixbench.sources import load_catalogues
 from remixbench.sources.audio import read_audio
 from remixbench.sources.download import list_urls
-from remixbench.training.audio import prepare
-from remixbench.training.audio import read_audio as read_any_audio
-from remixbench.training.export import read_model
+from remixbench.training.model_file import read_model
 from remixbench.training.storage import read_checkpoint, read_run, write_checkpoint
 
 LIMIT = 30.0

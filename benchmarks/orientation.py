@@ -20,7 +20,7 @@ from sklearn.metrics import average_precision_score
 
 import remixbench
 from remixbench.systems.models import TwoStepNetwork
-from remixbench.training.export import read_model
+from remixbench.training.model_file import read_model
 
 TRAINING_CLIPS = 96
 Array = NDArray[np.float32]

@@ -15,10 +15,11 @@ import numpy as np
 
 from remixbench.dataset.dataset import Dataset, find_dataset
 from remixbench.dataset.shifts import roll
+from remixbench.inference.probes import predict_clips
+from remixbench.inference.system import load_system
 from remixbench.leaderboard.discover import find_runs
 from remixbench.progress import SILENT
-from remixbench.training.inference import load_system, micro_average_precision
-from remixbench.training.probes import predict_clips
+from remixbench.training.evaluate import micro_average_precision
 from remixbench.training.storage import read_run
 
 

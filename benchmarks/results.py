@@ -213,7 +213,7 @@ def trained(board: Leaderboard, dataset: Dataset, workspace: Path) -> list[Train
 
 def shift_loss(run: Run, dataset: Dataset, workspace: Path) -> list[float]:
     """Return the greatest relative loss of micro-AP over the shifts of the probe; nothing where there is no shift."""
-    from remixbench.training.probes import predict_probes
+    from remixbench.inference.probes import predict_probes
 
     reference = read_fold_reference(dataset, run.fold).reference
     shifts = predict_probes(run.folder, workspace=workspace, dataset=dataset, probe="shift").shifts or []

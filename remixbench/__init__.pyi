@@ -9,6 +9,8 @@ from .dataset.shifts import probe_shifts
 from .dataset.splits import splits
 from .dataset.verify import verify
 from .errors import InputError, RemixbenchError
+from .inference.recordings import predict, separate
+from .inference.system import load_system
 from .leaderboard.report.report import report
 from .leaderboard.score import score
 from .plots.show import show
@@ -17,9 +19,6 @@ from .sources.download.core import download
 from .sources.download.validate import check_sources
 from .training.data import ClipDataset
 from .training.fresh import FreshMixtures
-from .training.inference import load_system
-from .training.predict import predict
-from .training.separate import separate
 from .training.train import train
 
 __version__: str

@@ -24,11 +24,11 @@ from fake_runs import fake_run, tags_text
 from remixbench.cli import run
 from remixbench.dataset.make import make
 from remixbench.errors import InputError, RemixbenchError
+from remixbench.inference.audio import read_audio as read_any_audio
 from remixbench.leaderboard.score import score
 from remixbench.recipe import parse_recipe
 from remixbench.sources.audio import read_audio
 from remixbench.sources.catalogue import checked_label
-from remixbench.training.audio import read_audio as read_any_audio
 
 ODD = os.fsdecode(b"caf\xe9.csv")  # Latin-1, not UTF-8
 
@@ -93,7 +93,7 @@ def test_a_full_disk_is_named_when_a_model_is_written(tmp_path: Path) -> None:
     import torch
 
     from remixbench.training.data import Standardisation
-    from remixbench.training.export import ModelConfig, write_model
+    from remixbench.training.model_file import ModelConfig, write_model
 
     level, even = np.zeros(8, np.float32), np.full(2, 0.5, np.float32)
     config = ModelConfig(

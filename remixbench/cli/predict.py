@@ -45,7 +45,7 @@ def command(
     Example: remixbench predict runs/mini/2ap-aux/snr_20/fold_4/seed_0 street.wav --out detected --figure
     """
     prepare_for_torch()
-    from remixbench.training.predict import events_table, predict
+    from remixbench.inference.recordings import events_table, predict
 
     predictions = predict(
         run, audio, out=out, threshold=threshold, frames=frames, figure=figure, device=device,

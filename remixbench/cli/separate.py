@@ -42,7 +42,7 @@ def command(
     Example: remixbench separate runs/mini/crnn-sep/snr_20/fold_4/seed_0 street.wav --out separated --background
     """
     prepare_for_torch()
-    from remixbench.training.separate import separate
+    from remixbench.inference.recordings import separate
 
     written = separate(
         run, audio, out=out, classes=classes or None, background=background, device=device,

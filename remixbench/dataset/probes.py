@@ -5,7 +5,7 @@
         shift_0.48/{tags.csv,frames.npz}         the test clips rolled by 0.48 s (see shifts.py)
         snr_0/{tags.csv,frames.npz}              the test clips at 0 dB
 
-`remixbench.training.probes` writes these, the leaderboard reads them; neither needs the other.
+`remixbench.inference.probes` writes these, the leaderboard reads them; neither needs the other.
 """
 
 from __future__ import annotations

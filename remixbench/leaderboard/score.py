@@ -207,7 +207,7 @@ def _probe(
         raise InputError(
             "--probe: goes with runs; predictions under other conditions are given with --shifted and --other-snrs"
         )
-    from remixbench.training.probes import predict_probes  # torch takes long to import
+    from remixbench.inference.probes import predict_probes  # torch takes long to import
 
     probed = []
     for task in tasks:

@@ -13,7 +13,7 @@ from remixbench.systems.building import frame_seconds_of
 
 if TYPE_CHECKING:
     from remixbench.systems.output import Output
-    from remixbench.training.export import TrainedModel
+    from remixbench.training.model_file import TrainedModel
 
 
 Array = NDArray[np.float32]

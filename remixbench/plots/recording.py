@@ -18,7 +18,7 @@ from remixbench.plots.scales import Scales
 from remixbench.plots.style import sheet, write_figure
 
 if TYPE_CHECKING:
-    from remixbench.training.inference import Prediction, Recording, TrainedSystem
+    from remixbench.inference.system import Prediction, Recording, TrainedSystem
 
 
 @dataclass(frozen=True)

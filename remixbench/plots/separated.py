@@ -13,7 +13,7 @@ from remixbench.plots.scales import DB_PER_NEPER
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from remixbench.training.inference import TrainedSystem
+    from remixbench.inference.system import TrainedSystem
 
 PANEL = 1.15
 """Height of a panel in inches."""

@@ -74,8 +74,8 @@ def show(
 
 
 def _draw_run(folder: Path, info: RunInfo, dataset: Dataset, view: ClipView, target: Path, separated: bool) -> None:
+    from remixbench.inference.system import load_system
     from remixbench.plots.activations import from_output
-    from remixbench.training.inference import load_system
 
     system = load_system(folder)
     classes = system.classes

@@ -1,1 +1,1 @@
-"""Data loading, the loop, runs on disk, prediction."""
+"""Data loading, the loop, runs on disk."""

@@ -29,9 +29,9 @@ from remixbench.training.config import TrainConfig, derived_seed, flags
 from remixbench.training.data import AS_IT_IS, ClipTensors, Standardisation, Waveforms, fit_standardisation
 from remixbench.training.device import Engine, exact_float32
 from remixbench.training.distributed import DistContext
-from remixbench.training.export import ModelConfig, write_model
+from remixbench.training.evaluate import has_maps, score_frames
 from remixbench.training.fresh import dynamic_mixing
-from remixbench.training.inference import has_maps, score_frames
+from remixbench.training.model_file import ModelConfig, write_model
 from remixbench.training.storage import (
     CHECKPOINT,
     FORMAT,

@@ -1,7 +1,7 @@
 """A run's folder: where it is, what `run.json` holds, and how its files are written and read.
 
     <workspace>/runs/<dataset>/<system>/snr_20/fold_4/seed_0/
-        run.json  history.csv  model.safetensors (see export.py)  checkpoint.pt (to resume, until it is done)
+        run.json  history.csv  model.safetensors (see model_file.py)  checkpoint.pt (to resume, until it is done)
         predictions/{tags.csv,frames.npz} and, where the data set has stems, maps.npz
 
 The first run of a place gets the plain name. One of other settings, or on other data of the same name, gets

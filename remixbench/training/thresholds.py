@@ -1,33 +1,19 @@
-"""From scores to decisions in `predict`: a threshold per class, fitted to weak labels, and events from frame scores.
+"""From scores to decisions: a threshold per class, fitted to weak labels.
 
 Thresholds are fitted to the validation clips (to the training clips where there are none). A class with few positives
 says little about its own threshold, so thresholds are shrunk to the one of all classes together, and none is lower than
-`FLOOR`. Events come from the post-processing that `score` uses (scoring/postprocessing.py).
+`FLOOR`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
-
-from remixbench.scoring.postprocessing import detect_events, hysteresis
 
 PRIOR = 5.0
 """Positives that the threshold of all classes together counts as, beside those of the class."""
 FLOOR = 0.01
 """The lowest threshold; lower ones rest on the order of scores that are all near 0."""
-
-
-@dataclass(frozen=True)
-class Event:
-    """A detected event: onset and offset in seconds, label, and score, the highest frame score in it, in [0, 1]."""
-
-    onset: float
-    offset: float
-    label: str
-    score: float
 
 
 def fit_thresholds(weak: NDArray[np.bool_], scores: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -80,19 +66,3 @@ def describe_thresholds(tags: NDArray[np.float32], frames: NDArray[np.float32]) 
         f"{name} scores {each.min():.3f} to {each.max():.3f}" for name, each in (("clip", tags), ("frame", frames))
     ]
     return f"thresholds per class: {', '.join(ranges)}"
-
-
-def events(
-    frames: NDArray[np.float32], thresholds: NDArray[np.float32], classes: tuple[str, ...], frame_seconds: float
-) -> list[Event]:
-    """Return the events in frame scores (frames, classes), by onset; frame i lasts from i to i + 1 times
-    `frame_seconds`.
-    """
-    edges = np.arange(len(frames) + 1, dtype=np.float64) * frame_seconds
-    found = detect_events(frames[None], edges, hysteresis(thresholds.tolist()))
-    first, last = (np.rint(times / frame_seconds).astype(int) for times in (found.onset, found.offset))
-    made = [
-        Event(float(onset), float(offset), classes[k], float(frames[start:stop, k].max()))
-        for k, onset, offset, start, stop in zip(found.label, found.onset, found.offset, first, last, strict=True)
-    ]
-    return sorted(made, key=lambda event: (event.onset, event.label))

@@ -33,7 +33,7 @@ from remixbench.training.config import TrainConfig, derived_seed
 from remixbench.training.data import ClipTensors
 from remixbench.training.device import Engine, exact_float32
 from remixbench.training.distributed import SINGLE_PROCESS, DistContext
-from remixbench.training.inference import micro_average_precision, score_clips
+from remixbench.training.evaluate import micro_average_precision, score_clips
 from remixbench.training.losses import shard_of_loss
 from remixbench.training.storage import Epoch
 

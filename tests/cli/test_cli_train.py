@@ -18,7 +18,7 @@ from paths import ROOT
 from safetensors.torch import load_file
 
 from remixbench.cli import run
-from remixbench.training.inference import load_system
+from remixbench.inference.system import load_system
 from remixbench.training.train import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -12,7 +12,7 @@ from remixbench.training.config import AUGMENTATIONS, TrainConfig
 from remixbench.training.data import ClipTensors, Standardisation
 from remixbench.training.device import Engine
 from remixbench.training.distributed import SINGLE_PROCESS, DistContext, process_group
-from remixbench.training.inference import score_clips
+from remixbench.training.evaluate import score_clips
 from remixbench.training.trainer import TrainState, train_epoch
 
 CPU = Engine(torch.device("cpu"), "32")

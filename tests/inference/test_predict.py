@@ -25,10 +25,10 @@ from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.features import logmel
 from remixbench.errors import InputError
 from remixbench.files import write_sealed
+from remixbench.inference.recordings import predict
+from remixbench.inference.system import load_system, window_starts
 from remixbench.systems import Output
 from remixbench.tables import read_table
-from remixbench.training.inference import load_system, window_starts
-from remixbench.training.predict import predict
 from remixbench.training.thresholds import fit_thresholds
 from remixbench.training.train import train
 
@@ -291,7 +291,7 @@ def test_a_picture_shows_the_whole_recording_and_claims_no_reference(trained: Pa
 
 
 def test_pictures_of_files_of_one_name_are_numbered() -> None:
-    from remixbench.training.predict import output_names
+    from remixbench.inference.recordings import output_names
 
     assert output_names([Path("x/a.wav"), Path("b.c.flac")], ".png") == ["a.png", "b.c.png"]
     assert output_names([Path("x/a.wav"), Path("y/A.flac"), Path("b.wav")], ".png") == ["1-a.png", "2-A.png", "3-b.png"]

@@ -17,9 +17,9 @@ from remixbench.dataset.dataset import Dataset, load_dataset
 from remixbench.dataset.probes import read_probes
 from remixbench.dataset.shifts import probe_shifts, roll
 from remixbench.errors import InputError
+from remixbench.inference.probes import predict_clips, predict_probes
+from remixbench.inference.system import load_system
 from remixbench.training.data import ClipDataset
-from remixbench.training.inference import load_system
-from remixbench.training.probes import predict_clips, predict_probes
 from remixbench.training.storage import read_run, write_run
 from remixbench.training.train import train
 

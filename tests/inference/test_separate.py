@@ -11,8 +11,8 @@ from fake_dataset import CLASSES, fake_dataset
 
 from remixbench.cli import run as command_line
 from remixbench.errors import InputError
-from remixbench.training.inference import load_system
-from remixbench.training.separate import separate
+from remixbench.inference.recordings import separate
+from remixbench.inference.system import load_system
 from remixbench.training.train import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remixbench.training.thresholds import FLOOR, PRIOR, Event, events, fit_thresholds
+from remixbench.inference.system import Event, events
+from remixbench.training.thresholds import FLOOR, PRIOR, fit_thresholds
 
 
 def f1(weak: np.ndarray, decided: np.ndarray) -> float:

@@ -21,11 +21,11 @@ from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.info import read_info, write_info
 from remixbench.errors import InputError
 from remixbench.files import content_digest
+from remixbench.inference.system import load_system
 from remixbench.leaderboard.evaluate_run import ideal_masks, read_fold_reference
 from remixbench.leaderboard.record import Record, read_record
 from remixbench.scoring.io_maps import read_maps
 from remixbench.scoring.types import event_table, make_reference
-from remixbench.training.inference import load_system
 from remixbench.training.storage import writing_maps
 
 RUN = Path("runs/mini/gwrp/snr_20/fold_4/seed_0")

@@ -219,7 +219,7 @@ def untrained_run(dataset: Dataset, system: str) -> Path:
     """Write a run as `train` leaves it, with the network's first weights."""
     from remixbench.systems import build_system, resolve_options
     from remixbench.training.data import Standardisation
-    from remixbench.training.export import ModelConfig, write_model
+    from remixbench.training.model_file import ModelConfig, write_model
 
     recipe = dataset.recipe
     sizes = {"frames": recipe.frames, "bands": recipe.features.n_mels}

@@ -19,10 +19,10 @@ import remixbench
 from remixbench.cli import run as command
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
+from remixbench.inference.probes import predict_probes
 from remixbench.systems import Output, build_system, count_cost, register, registry, spec
 from remixbench.systems.registry import source_digest
 from remixbench.systems.third_party import load_from_file
-from remixbench.training.probes import predict_probes
 
 MEL128 = ROOT / "docs" / "examples" / "mel128.py"
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -13,12 +13,12 @@ import torch
 from fake_dataset import fake_dataset
 
 from remixbench.errors import RemixbenchError
+from remixbench.inference.system import load_system
 from remixbench.systems import build_system, list_systems
 from remixbench.systems.registry import resolve_options, spec
 from remixbench.training.config import TrainConfig
 from remixbench.training.data import ClipTensors, Standardisation
 from remixbench.training.device import Engine, exact_float32
-from remixbench.training.inference import load_system
 from remixbench.training.train import train
 from remixbench.training.trainer import TrainState, train_epoch
 

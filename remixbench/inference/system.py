@@ -1,129 +1,45 @@
-"""The one way to run a trained network: on the clips of a run, on recordings of any length, and for pictures.
-
-`score_clips` and `score_frames` serve training (the choice of the epoch, the final predictions); `TrainedSystem`, made
-by `load_system`, serves `predict` and the plots.
-"""
+"""A trained network applied: to recordings of any length, to separate what is in them, and for pictures."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from remixbench.dataset.features import logmel
 from remixbench.dataset.masking import apply_masks, share
 from remixbench.errors import InputError, unknown
 from remixbench.files import file_sha256
-from remixbench.scoring.kong import FIRST_STEP
-from remixbench.scoring.types import MAP_STEPS
+from remixbench.inference.audio import prepare
+from remixbench.scoring.postprocessing import detect_events, hysteresis
 from remixbench.systems.building import frame_seconds_of
 from remixbench.systems.output import Output
 from remixbench.systems.registry import spec
-from remixbench.training.audio import prepare
-from remixbench.training.data import ClipTensors
-from remixbench.training.device import Engine, choose_device, exact_float32
-from remixbench.training.distributed import SINGLE_PROCESS, DistContext
-from remixbench.training.export import TrainedModel, read_model
+from remixbench.training.device import choose_device, exact_float32
+from remixbench.training.evaluate import evaluating
+from remixbench.training.model_file import TrainedModel, read_model
 from remixbench.training.storage import MODEL, RUN_FILE, read_run
-from remixbench.training.thresholds import Event, events
 
-Scores = NDArray[np.float32]
 WINDOWS = 16
 """Windows given to the network at once."""
 BACKGROUND = "background"
 """What `separate` calls the rest of a recording."""
 
 
-def score_clips(
-    network: nn.Module, clips: ClipTensors, engine: Engine, batch_size: int, dist: DistContext = SINGLE_PROCESS
-) -> Scores:
-    """Return clip scores (clips, classes) in [0, 1], in every process."""
-    tags = torch.zeros(clips.weak.shape, device=engine.device)
-    with evaluating(network):
-        for indices in _batches(clips, batch_size):
-            mine = dist.shard_batch(indices)
-            if len(mine):
-                tags[mine] = _forward(network, clips, mine, engine).clip_scores.float()
-    scores: Scores = dist.all_reduce_sum(tags).cpu().numpy().clip(0, 1)
-    return scores
+@dataclass(frozen=True)
+class Event:
+    """A detected event: onset and offset in seconds, label, and score, the highest frame score in it, in [0, 1]."""
 
-
-def score_frames(
-    network: nn.Module,
-    clips: ClipTensors,
-    engine: Engine,
-    batch_size: int,
-    keep: Literal["all", "highest"] = "all",
-    on_maps: Callable[[NDArray[np.uint8], NDArray[np.int64]], None] | None = None,
-) -> tuple[Scores, Scores]:
-    """Return clip scores (clips, classes) and frame scores (clips, frames, classes), or of these only the
-    `highest` of each clip and class (clips, classes); all in [0, 1].
-
-    `on_maps` is given, some clips at a time, the maps of the classes that are in the clips, by clip and then class,
-    (pairs, frames, n_mels) in steps of 1/255, and how many bins of the map of every class reach the threshold of Kong
-    et al., (clips, classes). Leave it out for a system that has none (`has_maps`).
-    """
-    tags, frames = [], []
-    with evaluating(network):
-        for indices in _batches(clips, batch_size):
-            output = _forward(network, clips, indices, engine)
-            frame_scores = output.frame_scores.float()
-            if on_maps is not None and output.tf_maps is not None:
-                present = torch.nonzero(clips.targets[indices.to(engine.device)], as_tuple=True)
-                steps = (output.tf_maps.float().clamp(0, 1) * MAP_STEPS).round()
-                active_bins = (steps >= FIRST_STEP).sum(dim=(2, 3))
-                on_maps(steps[present].to(torch.uint8).cpu().numpy(), active_bins.cpu().numpy())
-            tags.append(output.clip_scores.float().cpu().numpy())
-            frames.append((frame_scores if keep == "all" else frame_scores.amax(dim=1)).cpu().numpy())
-    return np.concatenate(tags).clip(0, 1), np.concatenate(frames).clip(0, 1)
-
-
-def has_maps(network: nn.Module, clips: ClipTensors, engine: Engine) -> bool:
-    """Say whether a network gives time-frequency maps, by a forward pass of one clip."""
-    with evaluating(network):
-        return _forward(network, clips, torch.zeros(1, dtype=torch.long), engine).tf_maps is not None
-
-
-def micro_average_precision(weak: NDArray[np.bool_], tags: Scores) -> float:
-    """Return the average precision of all (clip, class) pairs together: the paper's micro-P.
-
-    0 where nothing is true.
-    """
-    from sklearn.metrics import average_precision_score
-
-    return float(average_precision_score(weak.reshape(-1), tags.reshape(-1))) if weak.any() else 0.0
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode and no gradients inside; the mode is restored afterwards, also after an error."""
-    was_training = network.training
-    network.eval()
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        network.train(was_training)
-
-
-def _batches(clips: ClipTensors, batch_size: int) -> tuple[Tensor, ...]:
-    return torch.split(torch.arange(len(clips), device=clips.index_device), batch_size)
-
-
-def _forward(network: nn.Module, clips: ClipTensors, indices: Tensor, engine: Engine) -> Output:
-    x, _ = clips.batch(indices)
-    with engine.autocast():
-        output: Output = network(x)
-    return output
+    onset: float
+    offset: float
+    label: str
+    score: float
 
 
 @dataclass(frozen=True)
@@ -407,6 +323,22 @@ class TrainedSystem:
         edges = np.rint(np.arange(len(frames) + 1) * stride).astype(int).clip(max=len(silent))
         frames[[bool(silent[a:b].all()) and a < b for a, b in pairwise(edges)]] = 0
         return tags.clip(0, 1), frames
+
+
+def events(
+    frames: NDArray[np.float32], thresholds: NDArray[np.float32], classes: tuple[str, ...], frame_seconds: float
+) -> list[Event]:
+    """Return the events in frame scores (frames, classes), by onset; frame i lasts from i to i + 1 times
+    `frame_seconds`.
+    """
+    edges = np.arange(len(frames) + 1, dtype=np.float64) * frame_seconds
+    found = detect_events(frames[None], edges, hysteresis(thresholds.tolist()))
+    first, last = (np.rint(times / frame_seconds).astype(int) for times in (found.onset, found.offset))
+    made = [
+        Event(float(onset), float(offset), classes[k], float(frames[start:stop, k].max()))
+        for k, onset, offset, start, stop in zip(found.label, found.onset, found.offset, first, last, strict=True)
+    ]
+    return sorted(made, key=lambda event: (event.onset, event.label))
 
 
 def digital_silence(logmel: NDArray[np.float32], offset: float) -> NDArray[np.bool_]:

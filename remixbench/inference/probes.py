@@ -28,10 +28,11 @@ from remixbench.dataset.probes import (
 from remixbench.dataset.shifts import probe_shifts, roll
 from remixbench.errors import InputError
 from remixbench.files import sha256
+from remixbench.inference.system import TrainedSystem, load_system
 from remixbench.progress import SILENT, Progress
 from remixbench.training.data import ClipTensors, Waveforms
 from remixbench.training.device import Engine, exact_float32
-from remixbench.training.inference import Scores, TrainedSystem, load_system, score_frames
+from remixbench.training.evaluate import Scores, score_frames
 from remixbench.training.storage import MODEL, RunInfo, read_run, write_predictions
 
 if TYPE_CHECKING:
