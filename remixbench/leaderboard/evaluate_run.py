@@ -45,7 +45,7 @@ from remixbench.scoring import (
     score_predictions,
 )
 from remixbench.scoring.io import holds_scores
-from remixbench.scoring.io_maps import MAPS, read_active_bins, read_maps
+from remixbench.scoring.io_maps import MAPS, read_maps
 from remixbench.scoring.metrics import paired_metrics
 from remixbench.scoring.separation import Separation
 from remixbench.scoring.types import BoolArray, MapArray, reference_digest
@@ -391,10 +391,10 @@ def read_masks(dataset: Dataset, fold: FoldReference, snr: float, paths: Sequenc
     if len(files) > 1:
         raise InputError(f"{files[1]}: gives maps, and so does a file before it; leave one out")
     size = (dataset.recipe.frames, dataset.recipe.features.n_mels)
-    clips, labels, maps = read_maps(files[0], fold.reference, size)
+    maps = read_maps(files[0], fold.reference, size)
     add_ideal_masks(dataset, fold, snr)
     ideal = np.unpackbits(fold.ideal_masks[snr], axis=-1, count=size[1]).view(np.bool_)
-    return Masks(clips, labels, maps, ideal, read_active_bins(files[0], fold.reference))
+    return Masks(maps.clip, maps.label, maps.maps, ideal, maps.active_bins)
 
 
 def add_ideal_masks(dataset: Dataset, fold: FoldReference, snr: float) -> None:

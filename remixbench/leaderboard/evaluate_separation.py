@@ -46,7 +46,7 @@ from remixbench.leaderboard.record import (
 from remixbench.parallel import Workers
 from remixbench.progress import SILENT, Progress
 from remixbench.scoring.clip_based import TAGGING_THRESHOLD
-from remixbench.scoring.io_maps import read_maps, read_thresholds
+from remixbench.scoring.io_maps import read_maps
 from remixbench.scoring.separation import ClipSources, Separation, measure_clip
 from remixbench.scoring.types import MAP_STEPS, BoolArray, FloatArray, MapArray, Reference
 from remixbench.scoring.validate import clip_rows
@@ -149,13 +149,13 @@ def separation_of(
     plain = jobs_of(dataset, reference)
     if maps:
         size = (dataset.recipe.frames, dataset.recipe.features.n_mels)
-        clips, _, found = read_maps(maps[0], reference, size)
-        edges = np.searchsorted(clips, np.arange(len(plain) + 1))
-        detected = _detected(paths, maps[0], reference)
+        masks = read_maps(maps[0], reference, size)
+        edges = np.searchsorted(masks.clip, np.arange(len(plain) + 1))
+        detected = _detected(paths, masks.thresholds, reference)
         jobs = [
             replace(
                 job,
-                maps=found[edges[row] : edges[row + 1]],
+                maps=masks.maps[edges[row] : edges[row + 1]],
                 detected=None if detected is None else tuple(np.flatnonzero(detected[row]).tolist()),
             )
             for row, job in enumerate(plain)
@@ -369,12 +369,11 @@ def read_waveform(path: Path, rate: int, samples: int) -> NDArray[np.float32]:
     return waveform
 
 
-def _detected(paths: Sequence[Path], maps: Path, reference: Reference) -> BoolArray | None:
-    """Return which classes are detected in which clip: clip scores that reach the thresholds that maps.npz names, or
-    else 0.5; None without clip scores.
+def _detected(paths: Sequence[Path], thresholds: FloatArray | None, reference: Reference) -> BoolArray | None:
+    """Return which classes are detected in which clip: clip scores that reach the class's threshold, or 0.5 without
+    thresholds; None without clip scores.
     """
     scores = read_all(paths, reference).clip_scores
     if scores is None:
         return None
-    thresholds = read_thresholds(maps, reference)
     return scores >= (TAGGING_THRESHOLD if thresholds is None else thresholds)

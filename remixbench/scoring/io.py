@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 import warnings
-import zipfile
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path, PurePath
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.npyio import NpzFile
 
 from remixbench.errors import InputError, nearest, unknown
 from remixbench.files import check_regular, read_bytes
+from remixbench.scoring.npz import CHUNK, name_bytes, read_npz, strings
 from remixbench.scoring.types import (
     DECIMALS,
     EventTable,
@@ -31,8 +29,7 @@ from remixbench.scoring.validate import check_scores, clip_rows, fit_edges, matc
 from remixbench.tables import Table, decode, number, parse_table, read_table
 
 FRAME_KEYS = ("scores", "filename", "classes", "frame_seconds")
-MAX_ARRAY_BYTES = 4 << 30
-"""The largest array that is read: frame scores at 500 frames per second of 2,000 clips of 10 s and 41 classes fit."""
+MAPS_HINT = "a file of time-frequency maps must be called maps.npz"
 MAX_FRAME_RATE = 1000
 """Frames per second that frame scores may have at most."""
 EVENT_COLUMNS = ("filename", "onset", "offset", "event_label")
@@ -215,8 +212,10 @@ def read_frames(path: Path, reference: Reference) -> tuple[Float32Array, FloatAr
     Keys: `scores` (clips, frames, classes), `filename`, `classes`, `frame_seconds`. Frame i lasts from
     i · frame_seconds to (i + 1) · frame_seconds. Nothing pickled is ever loaded.
     """
+    clips, classes = reference.weak.shape
     frames = math.ceil(MAX_FRAME_RATE * float(reference.durations.max()))
-    arrays = load_arrays(path, FRAME_KEYS, reference.weak.size * frames * 8)
+    sizes = (clips * frames * classes * 8, name_bytes(clips), name_bytes(classes), CHUNK)
+    arrays = read_npz(path, dict(zip(FRAME_KEYS, sizes, strict=True)), hint=f"; {MAPS_HINT}")
     scores, names, labels = arrays["scores"], arrays["filename"], arrays["classes"]
     if scores.ndim != 3 or scores.dtype.kind != "f":
         raise InputError(
@@ -244,71 +243,6 @@ def read_frames(path: Path, reference: Reference) -> tuple[Float32Array, FloatAr
     if (columns != np.arange(len(columns))).any():
         scores = scores[:, :, columns]
     return np.ascontiguousarray(scores, np.float32), edges
-
-
-def strings(array: npt.NDArray[Any]) -> list[str]:
-    """Return an array of names as text; bytes are UTF-8."""
-    return [name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in array.tolist()]
-
-
-def load_arrays(path: Path, keys: Sequence[str], max_bytes: int) -> dict[str, npt.NDArray[Any]]:
-    """Return the arrays `keys` of an .npz, none of which may need more than `max_bytes` of memory.
-
-    Raises
-    ------
-    InputError
-        If the file is not an .npz, or an array is missing or too large.
-    """
-    with opened_arrays(path, keys, max_bytes) as archive:
-        return {key: archive[key] for key in keys}
-
-
-@contextmanager
-def opened_arrays(path: Path, keys: Sequence[str], max_bytes: int) -> Iterator[NpzFile]:
-    """Open an .npz that holds the arrays `keys`, none of which has more than `max_bytes`; they are read on demand.
-
-    Raises
-    ------
-    InputError
-        If the file is not an .npz, or an array is missing, too large, or turns out to be broken while it is read.
-    """
-    try:
-        check_regular(path)
-        with np.load(path, allow_pickle=False) as archive:
-            missing = [key for key in keys if key not in archive.files]
-            if missing:
-                found = ", ".join(archive.files) or "nothing"
-                maps = "scores" in missing and "maps" in archive.files
-                hint = "; a file of time-frequency maps must be called maps.npz" if maps else ""
-                raise InputError(f"{path}: no array '{missing[0]}' (found {found}); expected {', '.join(keys)}{hint}")
-            _check_sizes(path, keys, min(max_bytes, MAX_ARRAY_BYTES))
-            yield archive
-    except InputError:
-        raise
-    except Exception as error:  # a broken archive can raise almost anything: zlib, struct, tokenize, memory...
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path}: not readable as an .npz without pickled objects ({reason})") from None
-
-
-def _check_sizes(path: Path, keys: Sequence[str], max_bytes: int) -> None:
-    """Refuse arrays whose headers ask for more memory than the data set needs, before they are allocated."""
-    with zipfile.ZipFile(path) as archive:
-        for key in keys:
-            with archive.open(f"{key}.npy") as member:
-                shape, _, dtype = read_array_header(member)
-            size = math.prod(shape) * dtype.itemsize
-            if size > max_bytes:
-                raise InputError(
-                    f"{path}: '{key}' has shape {shape} and needs {size:,} bytes, expected at most"
-                    f" {max_bytes:,} for this data set; give the clips of one fold alone, as float32 or uint8"
-                )
-
-
-def read_array_header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Return shape, whether in Fortran order, and type of an .npy, whose content is the rest of the stream."""
-    version = np.lib.format.read_magic(member)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    return read(member)
 
 
 def _edges(path: Path, frame_seconds: npt.NDArray[Any], frames: int, duration: float) -> FloatArray:

@@ -236,12 +236,12 @@ def test_maps_of_floats_are_read_map_by_map(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "maps.npz", **arrays, maps=steps[::-1] / 255)
     np.savez_compressed(tmp_path / "fortran.npz", **arrays, maps=np.asfortranarray(steps[::-1] / 255))
     tracemalloc.start()
-    _, _, read = read_maps(tmp_path / "maps.npz", reference, size)
+    read = read_maps(tmp_path / "maps.npz", reference, size).maps
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     np.testing.assert_array_equal(read, steps)
     assert peak < steps.nbytes * 8 / 2  # the floats alone are eight times the steps that stay
-    np.testing.assert_array_equal(read_maps(tmp_path / "fortran.npz", reference, size)[2], steps)
+    np.testing.assert_array_equal(read_maps(tmp_path / "fortran.npz", reference, size).maps, steps)
 
 
 @given(at=st.floats(0, 1), byte=st.integers(0, 255), cut=st.booleans())
@@ -254,12 +254,12 @@ def test_broken_files_are_refused_or_read(trained: Path, tmp_path: Path, at: flo
     (tmp_path / "maps.npz").write_bytes(data[:place] if cut else data)
     whole = arrays_of(file)["maps"]
     try:
-        clips, labels, maps = read_maps(tmp_path / "maps.npz", reference, whole.shape[1:])
+        read = read_maps(tmp_path / "maps.npz", reference, whole.shape[1:])
     except InputError:
         pass
     else:
-        assert (len(clips), len(labels)) == (len(whole), len(whole))
-        np.testing.assert_array_equal(maps, whole)
+        assert (len(read.clip), len(read.label)) == (len(whole), len(whole))
+        np.testing.assert_array_equal(read.maps, whole)
 
 
 def test_maps_are_written_some_at_a_time_the_same_bytes_each_time(tmp_path: Path) -> None:

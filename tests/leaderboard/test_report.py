@@ -317,7 +317,7 @@ def test_an_edited_history_is_refused(workspace: Path, dataset: Dataset, tmp_pat
 def test_broken_frame_scores_name_the_file(dataset: Dataset, tmp_path: Path) -> None:
     (tmp_path / "predictions").mkdir()
     (tmp_path / "predictions" / "frames.npz").write_bytes(b"nonsense")
-    with pytest.raises(InputError, match=r"frames\.npz: not frame scores of 'fake'"):
+    with pytest.raises(InputError, match=r"frames\.npz: not readable as an \.npz"):
         read_frames(tmp_path, dataset, [0])
 
 

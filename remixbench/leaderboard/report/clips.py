@@ -5,6 +5,7 @@ Audio is Ogg Vorbis, arrays bytes (0 to 255) in base64, so that twelve clips fit
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,6 @@ from numpy.typing import NDArray
 
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
-from remixbench.files import NUMPY_ERRORS, check_regular
 from remixbench.leaderboard.evaluate_run import read_fold_reference
 from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.report.encoding import encode_bytes, encode_logmel, encode_sound
@@ -25,6 +25,8 @@ from remixbench.plots.clip import ClipView, view_clip
 from remixbench.plots.panels import SHOWN_DB
 from remixbench.plots.scales import DB_PER_NEPER, Scales
 from remixbench.progress import SILENT, Progress
+from remixbench.scoring.io import MAX_FRAME_RATE
+from remixbench.scoring.npz import name_bytes, read_npz, strings
 
 SOUND_BYTES = 3_500_000
 """All sounds of a page together, with the log-mel of those that are separated, in base64; where they would be more,
@@ -110,17 +112,19 @@ def read_frames(folder: Path, dataset: Dataset, rows: Sequence[int]) -> NDArray[
         If they are missing or not of this data set.
     """
     file = folder / "predictions" / "frames.npz"
+    clips, classes = dataset.weak.shape
+    scores_bytes = math.ceil(clips * classes * dataset.recipe.mix.duration * MAX_FRAME_RATE * 8)
+    sizes = {"scores": scores_bytes, "filename": name_bytes(clips), "classes": name_bytes(classes), "frame_seconds": 64}
     try:
-        check_regular(file)
-        with np.load(file, allow_pickle=False) as saved:
-            names, classes = [str(name) for name in saved["filename"]], tuple(str(name) for name in saved["classes"])
-            if classes != dataset.classes:
-                raise ValueError("its classes are not the data set's")
-            scores: NDArray[np.float32] = saved["scores"][[names.index(dataset.filenames[row]) for row in rows]]
-            step = float(saved["frame_seconds"])
-            if not (step > 0 and scores.shape[1]):
-                raise ValueError(f"{scores.shape[1]} frames, {step:g} s apart")
-    except (KeyError, IndexError, *NUMPY_ERRORS) as error:
+        saved = read_npz(file, sizes)
+        names, labels = strings(saved["filename"]), tuple(strings(saved["classes"]))
+        if labels != dataset.classes:
+            raise ValueError("its classes are not the data set's")
+        scores: NDArray[np.float32] = saved["scores"][[names.index(dataset.filenames[row]) for row in rows]]
+        step = float(saved["frame_seconds"])
+        if not (step > 0 and scores.shape[1]):
+            raise ValueError(f"{scores.shape[1]} frames, {step:g} s apart")
+    except (IndexError, TypeError, ValueError) as error:
         raise InputError(f"{file}: not frame scores of '{dataset.name}' ({error}); train the run again") from None
     return Scales.of(dataset.recipe).hold(scores, step)
 

@@ -51,8 +51,8 @@ def read_clip_maps(
     found = []
     for row, folder in runs:
         for file in map_files([folder / "predictions"]):
-            clips, _, maps = read_maps(file, reference, size)
-            found.append(ClipMaps(row, maps[clips == clip].copy()))  # a view would keep the maps of all clips
+            read = read_maps(file, reference, size)
+            found.append(ClipMaps(row, read.maps[read.clip == clip].copy()))  # a view would keep the maps of all clips
     return found
 
 
