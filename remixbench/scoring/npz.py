@@ -181,9 +181,7 @@ def _check_members(
 
 def _check_header(path: Path, key: str, header: ArrayHeader, max_bytes: int) -> None:
     if header.dtype.hasobject:
-        raise InputError(
-            f"{path}: not readable as an .npz without pickled objects, which '{key}' holds; give numbers or text"
-        )
+        raise InputError(f"{path}: not readable as an .npz without pickled objects ('{key}' holds some)")
     if header.dtype.kind not in _KINDS or header.dtype.shape:
         raise InputError(f"{path}: '{key}' is of type {header.dtype}, expected numbers or text")
     if any(size < 0 for size in header.shape):
