@@ -82,7 +82,7 @@ def predict(
             recording = system.extract_features(*read_audio(path), origin=str(path))
             predictions[name] = system.predict_features(recording, threshold)
             if picture is not None:
-                from remixbench.plots.recording import draw_recording
+                from remixbench.plots.figures import draw_recording
 
                 draw_recording(system, recording, predictions[name], path.name, picture)
                 progress.say(f"{picture}: written")

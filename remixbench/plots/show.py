@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 
 from remixbench.dataset.dataset import find_dataset
 from remixbench.errors import InputError
-from remixbench.plots.attention import attention_height, draw_attention
-from remixbench.plots.clip import ClipView, find_clip, view_clip
-from remixbench.plots.overview import draw_overview, overview_height
-from remixbench.plots.separated import classes_to_show, draw_separated, separated_height
-from remixbench.plots.style import format_of, require_matplotlib, sheet, write_figure
+from remixbench.plots.figures import draw_activations, draw_clip, draw_separated
+from remixbench.plots.style import format_of, require_matplotlib
+from remixbench.plots.view import ClipView, find_clip, from_output, view_clip
 
 if TYPE_CHECKING:
     from remixbench.dataset.dataset import Dataset
@@ -28,7 +26,7 @@ def show(
     separated: bool = False,
     out: str | Path | None = None,
 ) -> Path:
-    """Write the picture of a clip: waveform, log-mel, reference events, levels; with a run, Figure 2 of the paper.
+    """Write the figure of a clip: waveform, log-mel, reference events, levels; with a run, Figure 2 of the paper.
 
     Parameters
     ----------
@@ -65,9 +63,7 @@ def show(
     view = view_clip(opened, row, snr_db)
     target = Path(f"{view.id}.png") if out is None else Path(out)
     if folder is None or info is None:
-        with sheet(overview_height(view)) as figure:
-            draw_overview(figure, view, f"{opened.name}, {_clip_title(view)}")
-            write_figure(figure, target)
+        draw_clip(view, f"{opened.name}, {_clip_title(view)}", target)
         return target
     _draw_run(folder, info, opened, view, target, separated)
     return target
@@ -75,7 +71,6 @@ def show(
 
 def _draw_run(folder: Path, info: RunInfo, dataset: Dataset, view: ClipView, target: Path, separated: bool) -> None:
     from remixbench.inference.system import load_system
-    from remixbench.plots.activations import from_output
 
     system = load_system(folder)
     classes = system.classes
@@ -91,20 +86,14 @@ def _draw_run(folder: Path, info: RunInfo, dataset: Dataset, view: ClipView, tar
     title = f"{info.system}{trained}, {dataset.name}, {_clip_title(view)}, {_ROLES.get(role, role)} clip"
     if separated:
         system.check_separable(background=True)
-        detected = system.predict(view.samples, view.rate).found
-        shown = classes_to_show(view.labels, detected)
-        with sheet(separated_height(shown)) as figure:
-            draw_separated(figure, view, system, shown, detected, title)
-            write_figure(figure, target)
+        draw_separated(view, system, title, target)
         return
     clip = view.logmel if system.inputs == "logmel" else dataset.audio(view.id, view.snr)
     try:
         activations = from_output(system.forward(clip), system.model)
     except InputError as error:
         raise InputError(f"{folder}: clip {view.id}: {error}; name the run's data set with --dataset") from None
-    with sheet(attention_height(activations, classes)) as figure:
-        draw_attention(figure, view, activations, classes, title)
-        write_figure(figure, target)
+    draw_activations(view, activations, classes, title, target)
 
 
 _ROLES = {"train": "training", "validation": "validation", "test": "test"}
@@ -132,5 +121,5 @@ def _read_run(folder: Path) -> RunInfo:
 
 def _dataset_of(workspace: Path, info: RunInfo) -> Path | str:
     """Return the data set of a run: of its name in the workspace."""
-    there = workspace / "datasets" / info.dataset
-    return there if there.is_dir() else info.dataset
+    folder = workspace / "datasets" / info.dataset
+    return folder if folder.is_dir() else info.dataset

@@ -268,7 +268,7 @@ def test_a_picture_without_matplotlib_is_refused_before_any_work(
 
 def test_a_picture_shows_the_whole_recording_and_claims_no_reference(trained: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="pictures need matplotlib")
-    from remixbench.plots.recording import draw_recording
+    from remixbench.plots.figures import draw_recording
 
     system = load_system(trained)
     texts = {}
@@ -282,9 +282,8 @@ def test_a_picture_shows_the_whole_recording_and_claims_no_reference(trained: Pa
     assert "2ap-aux, street.wav, 7.0 s" in texts[7.0]
     for seconds, text in texts.items():
         # attention belongs to one window, so a recording of several has none
-        assert [letter for letter in "abcdefgh" if f"({letter}) " in text] == list(
-            "abcdefgh" if seconds <= 2 else "afh"
-        )
+        letters = [letter for letter in "abcdefghi" if f"({letter}) " in text]
+        assert letters == list("abcdefghi" if seconds <= 2 else "abc")
         assert "detected event" in text
         assert "in the clip" not in text
         assert "reference" not in text

@@ -38,7 +38,7 @@ from remixbench.leaderboard.report.learning_curves import read_history, runs_of
 from remixbench.leaderboard.report.report import report
 from remixbench.leaderboard.report.separated import ClipMaps, separate_view
 from remixbench.leaderboard.tables import TableMaker
-from remixbench.plots.clip import view_clip
+from remixbench.plots.view import view_clip
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,9 @@ from fake_dataset import fake_dataset
 from remixbench.cli import run as command_line
 from remixbench.dataset.dataset import find_dataset
 from remixbench.errors import InputError
-from remixbench.plots.clip import view_clip
-from remixbench.plots.separated import classes_to_show
+from remixbench.plots.figures import separated_classes
 from remixbench.plots.show import show
+from remixbench.plots.view import view_clip
 from remixbench.training.train import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -47,7 +47,7 @@ def test_each_class_of_the_clip_and_the_rest_have_a_panel(runs: dict[str, Path],
 
 
 def test_classes_of_the_clip_come_first() -> None:
-    assert classes_to_show(["Bell", "Bark"], ["Cough", "Bell"]) == ("Bell", "Bark", "Cough")
+    assert separated_classes(["Bell", "Bark"], ["Cough", "Bell"]) == ("Bell", "Bark", "Cough")
 
 
 def test_what_cannot_be_drawn_is_one_line(runs: dict[str, Path], tmp_path: Path) -> None:

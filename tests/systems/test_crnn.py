@@ -18,8 +18,8 @@ from remixbench.dataset.dataset import Dataset, find_dataset
 from remixbench.errors import InputError
 from remixbench.inference.system import load_system, window_starts
 from remixbench.leaderboard.report.clips import read_frames
-from remixbench.plots.recording import draw_recording
-from remixbench.plots.scales import Scales
+from remixbench.plots.axes import Scales
+from remixbench.plots.figures import draw_recording
 from remixbench.systems import Output, build_system, count_cost, spec
 from remixbench.systems.crnn import Encoder, TimePooling, time_strides
 from remixbench.training.config import flags, list_configs, training_defaults

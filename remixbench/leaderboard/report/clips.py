@@ -21,9 +21,8 @@ from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.report.encoding import encode_bytes, encode_logmel, encode_sound
 from remixbench.leaderboard.report.learning_curves import runs_of
 from remixbench.leaderboard.report.separated import read_clip_maps, separate_view
-from remixbench.plots.clip import ClipView, view_clip
-from remixbench.plots.panels import SHOWN_DB
-from remixbench.plots.scales import DB_PER_NEPER, Scales
+from remixbench.plots.axes import DB_PER_NEPER, SHOWN_DB, Scales
+from remixbench.plots.view import ClipView, view_clip
 from remixbench.progress import SILENT, Progress
 from remixbench.scoring.io import MAX_FRAME_RATE
 from remixbench.scoring.npz import name_bytes, read_npz, strings

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from remixbench.plots.panels import SHOWN_DB
-from remixbench.plots.scales import DB_PER_NEPER
+from remixbench.plots.axes import DB_PER_NEPER, SHOWN_DB
 
 
 def encode_bytes(values: NDArray[Any]) -> str:

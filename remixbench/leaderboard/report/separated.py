@@ -15,8 +15,8 @@ from remixbench.dataset.masking import apply_masks, share
 from remixbench.leaderboard.evaluate_run import map_files
 from remixbench.leaderboard.evaluate_separation import ClipJob, jobs_of, read_sources, why_no_separation
 from remixbench.leaderboard.report.encoding import encode_logmel, encode_sound
-from remixbench.plots.clip import ClipView
-from remixbench.plots.scales import DB_PER_NEPER
+from remixbench.plots.axes import DB_PER_NEPER
+from remixbench.plots.view import ClipView
 from remixbench.scoring.io_maps import read_maps
 from remixbench.scoring.separation import Signal
 from remixbench.scoring.types import MAP_STEPS, MapArray, Reference

@@ -1,17 +1,25 @@
-"""One clip of a data set, read for a picture: waveform, stems, log-mel, reference events and SNRs."""
+"""What a picture is drawn from, as arrays: a clip of a data set, a recording of one's own, the outputs of a network."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError, nearest
-from remixbench.plots.scales import Scales
+from remixbench.plots.axes import Scales
 from remixbench.tables import read_table
+
+if TYPE_CHECKING:
+    from remixbench.dataset.dataset import Dataset
+    from remixbench.systems.output import Output
+    from remixbench.training.model_file import TrainedModel
+
+Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -46,9 +54,9 @@ class ClipView:
     scene: str
     snr: float
     rate: int
-    samples: NDArray[np.float32]
-    stems: NDArray[np.float32] | None
-    logmel: NDArray[np.float32]
+    samples: Array
+    stems: Array | None
+    logmel: Array
     bars: tuple[Bar, ...]
     scales: Scales
 
@@ -58,6 +66,41 @@ class ClipView:
     def labels(self) -> tuple[str, ...]:
         """The classes of the clip, each once, by first onset."""
         return tuple(dict.fromkeys(bar.label for bar in self.bars))
+
+
+class View(Protocol):
+    """What the panels need to know of a sound: a `ClipView` has it, and so does a `RecordingView`."""
+
+    @property
+    def logmel(self) -> Array:
+        """(frames, n_mels), natural logarithm."""
+
+    @property
+    def scales(self) -> Scales:
+        """The axes of the log-mel."""
+
+    @property
+    def bars(self) -> Sequence[Bar] | None:
+        """The reference, by onset; None where there is none."""
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """The classes of the reference, each once."""
+
+    @property
+    def detected(self) -> Sequence[Bar]:
+        """Detected events, to be outlined where there is no reference."""
+
+
+@dataclass(frozen=True)
+class RecordingView:
+    """A recording without a reference; `detected` are the events to outline."""
+
+    logmel: Array
+    scales: Scales
+    detected: tuple[Bar, ...]
+    bars: None = None
+    labels: tuple[str, ...] = ()
 
 
 def find_clip(dataset: Dataset, name: str) -> int:
@@ -106,12 +149,12 @@ def view_clip(dataset: Dataset, row: int, snr: float) -> ClipView:
     )
 
 
-def _events_and_scene(channels: NDArray[np.float32]) -> NDArray[np.float32]:
+def _events_and_scene(channels: Array) -> Array:
     """Return stems (channels, samples) as two channels: all events, which may have one each, and the scene."""
     return np.stack((channels[:-1].sum(axis=0), channels[-1]))
 
 
-def read_audio(path: Path) -> tuple[NDArray[np.float32], int]:
+def read_audio(path: Path) -> tuple[Array, int]:
     """Read an audio file as (samples, channels) in [-1, 1], and its sample rate.
 
     Raises
@@ -130,7 +173,7 @@ def read_audio(path: Path) -> tuple[NDArray[np.float32], int]:
     return samples, int(rate)
 
 
-def _logmel(dataset: Dataset, row: int, snr: float, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+def _logmel(dataset: Dataset, row: int, snr: float, samples: Array) -> Array:
     """Return a clip's log-mel as it was made, or from its audio in a data set without features."""
     recipe = dataset.recipe
     if snr in dataset.info.features:
@@ -170,3 +213,49 @@ def _levels(path: Path, clip: str, snr: float) -> dict[int, tuple[float | None, 
 
 def _number(text: str) -> float | None:
     return float(text) if text else None
+
+
+@dataclass(frozen=True)
+class Activations:
+    """Outputs of a network for one clip; None where the system has no such output.
+
+    Attributes
+    ----------
+    clip_scores : (classes,)
+    frame_scores : (frames, classes)
+    tf_maps : (classes, frames, n_mels)
+    reconstruction : (frames, n_mels), natural logarithm as the log-mel
+    frequency_attention : (classes, frames, n_mels), sums to 1 over the mel bands
+    time_attention : (classes, frames), sums to 1 over the frames
+    raw_frame_scores : (frames, classes), output of the first attention step before orientation and gating
+    """
+
+    clip_scores: Array
+    frame_scores: Array
+    tf_maps: Array | None = None
+    reconstruction: Array | None = None
+    frequency_attention: Array | None = None
+    time_attention: Array | None = None
+    raw_frame_scores: Array | None = None
+
+
+def from_output(output: Output, model: TrainedModel) -> Activations:
+    """Return the first clip of a forward pass as arrays, its reconstruction as log-mel.
+
+    Frame scores of another rate than the log-mel's are held over its frames.
+    """
+    from remixbench.systems.building import frame_seconds_of
+
+    arrays: dict[str, Any] = {
+        name: None if value is None else value[0].float().numpy() for name, value in output._asdict().items()
+    }
+    scales = Scales.of_frames(model.config.frames, model.config.features, model.config.mix)
+    step = frame_seconds_of(model.network, scales.frame_seconds)
+    for name in ("frame_scores", "raw_frame_scores"):
+        if arrays[name] is not None:
+            arrays[name] = scales.hold(arrays[name], step)
+    activations = Activations(**arrays)
+    if activations.reconstruction is None:
+        return activations
+    scale = model.standardisation
+    return replace(activations, reconstruction=activations.reconstruction * scale.std + scale.mean)

@@ -1,21 +1,29 @@
-"""The panels of which the pictures consist; each draws into one pair of axes."""
+"""Physical axes of a log-mel spectrogram, and the panels that are drawn on them.
+
+`Scales` gives frames in seconds, mel bands in hertz and values in decibels; each function below draws into one pair of
+axes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from remixbench.plots.clip import Bar, ClipView
-from remixbench.plots.scales import DB_PER_NEPER, Scales
 from remixbench.plots.style import ACCENT, FAINT, INK, SECOND, SPECTRUM
+from remixbench.recipe import Features, Mix, Recipe
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.image import AxesImage
 
+    from remixbench.plots.view import Bar, ClipView
+
+DB_PER_NEPER = 20 / np.log(10)
+"""Log-mel is the natural logarithm of a magnitude; times this it is decibels."""
 LEVEL_SECONDS = 0.1
 """Levels are RMS values over intervals of this length."""
 QUIETEST_DB = -90.0
@@ -23,6 +31,91 @@ COLUMNS = 1200
 """A waveform is drawn as the lowest and highest sample of this many intervals, about the resolution of print."""
 SHOWN_DB = 80.0
 """Dynamic range of a spectrogram: dB below its loudest bin."""
+_ROUND_HERTZ = (50, 100, 200, 500, 1000, 2000, 4000, 8000, 16000, 32000)
+
+
+@dataclass(frozen=True)
+class Scales:
+    """The axes of a recipe's log-mel.
+
+    Attributes
+    ----------
+    duration : seconds of a clip
+    frame_seconds : distance of two frames
+    first_centre : seconds from the clip's start to the middle of the first frame's window
+    frames, n_mels : size of a spectrogram
+    fmin, fmax : hertz, lower edge of the lowest band and upper edge of the highest
+    start : second of the recording at which the clip begins; the axis of time counts in the recording
+    """
+
+    duration: float
+    frame_seconds: float
+    first_centre: float
+    frames: int
+    n_mels: int
+    fmin: float
+    fmax: float
+    start: float = 0.0
+
+    @staticmethod
+    def of(recipe: Recipe) -> Scales:
+        """Return the axes of a recipe."""
+        return Scales.of_frames(recipe.frames, recipe.features, recipe.mix)
+
+    @staticmethod
+    def of_frames(frames: int, features: Features, mix: Mix, start: float = 0.0) -> Scales:
+        """Return the axes of a clip of so many frames that begins `start` seconds after its recording."""
+        return Scales(
+            duration=mix.samples / mix.sample_rate,
+            frame_seconds=features.hop_length / mix.sample_rate,
+            first_centre=features.n_fft / 2 / mix.sample_rate,
+            frames=frames,
+            n_mels=features.n_mels,
+            fmin=features.fmin,
+            fmax=features.fmax,
+            start=start,
+        )
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """Seconds from the left edge of the first frame to the right edge of the last.
+
+        A frame is drawn around the middle of its window, one hop wide: frame i's window covers the samples from
+        i · hop to i · hop + window, so drawing it from i · hop on would show everything half a window too early.
+        """
+        left = self.start + self.first_centre - self.frame_seconds / 2
+        return left, left + self.frames * self.frame_seconds
+
+    def centres(self) -> NDArray[np.float64]:
+        """Return the second at the middle of every frame's window, (frames,)."""
+        return self.start + self.first_centre + self.frame_seconds * np.arange(self.frames, dtype=np.float64)
+
+    def hold(self, frame_scores: NDArray[np.float32], frame_seconds: float) -> NDArray[np.float32]:
+        """Return frame scores (..., frames, classes) that are `frame_seconds` apart on the frames of these axes.
+
+        Each is held until the next begins, the last until the end.
+        """
+        starts = np.arange(self.frames) * self.frame_seconds
+        places = np.floor(starts / frame_seconds + 1e-6).astype(np.intp)
+        scores: NDArray[np.float32] = frame_scores[..., np.minimum(places, frame_scores.shape[-2] - 1), :]
+        return scores
+
+    def band_of(self, hertz: ArrayLike) -> NDArray[np.float64]:
+        """Return where frequencies lie on the axis of bands; a whole number k is the centre of band k.
+
+        The bands' centres divide the range from fmin to fmax, in mel (Slaney), into bands + 1 equal steps.
+        """
+        import librosa
+
+        low, high = librosa.hz_to_mel(self.fmin), librosa.hz_to_mel(self.fmax)
+        at = (librosa.hz_to_mel(np.asarray(hertz, dtype=float)) - low) / (high - low)
+        return np.asarray(at * (self.n_mels + 1) - 1, dtype=np.float64)
+
+    def ticks(self) -> tuple[NDArray[np.float64], list[str]]:
+        """Return round frequencies that lie on the axis: places, and names such as '500' and '2k'."""
+        hertz = [f for f in _ROUND_HERTZ if -0.5 <= self.band_of(f) <= self.n_mels - 0.5]
+        apart = [f for f in hertz if f != 200]  # so low the mel scale is linear, and 100, 200 would touch
+        return self.band_of(apart), [f"{f / 1000:g}k" if f >= 1000 else str(f) for f in apart]
 
 
 def readable(label: str) -> str:
@@ -75,8 +168,8 @@ def short_levels(samples: NDArray[np.float32], size: int) -> NDArray[np.float64]
 
     NaN where it lies under -90 dB: silence is a gap in the curve.
     """
-    whole = samples[: len(samples) // size * size].astype(np.float64).reshape(-1, size)
-    power = np.mean(whole**2, axis=1)
+    stretches = samples[: len(samples) // size * size].astype(np.float64).reshape(-1, size)
+    power = np.mean(stretches**2, axis=1)
     level: NDArray[np.float64] = 10 * np.log10(np.maximum(power, 1e-30))
     return np.where(level < QUIETEST_DB, np.nan, level)
 
