@@ -18,6 +18,7 @@ from .recipe import Recipe, load_recipe
 from .sources.download.core import download
 from .sources.download.validate import check_sources
 from .training.data import ClipDataset
+from .training.embeddings import embed
 from .training.fresh import FreshMixtures
 from .training.train import train
 
@@ -32,6 +33,7 @@ __all__ = [
     "RemixbenchError",
     "check_sources",
     "download",
+    "embed",
     "export",
     "find_dataset",
     "load_dataset",

@@ -22,6 +22,7 @@ COMMANDS = {
     "make": "Make a data set: audio, labels, features.",
     "verify": "Check every file of a data set against its manifest.",
     "export": "Write a data set in a format that other tools read.",
+    "embed": "Compute the embeddings of every clip by frozen pretrained encoders.",
     "train": "Train systems on a data set.",
     "predict": "Predict the tags and events of audio files with a trained system.",
     "separate": "Separate the classes in audio files with a trained system.",

@@ -18,6 +18,7 @@ from remixbench.dataset.dataset import (
     read_digests,
     snr_folder,
 )
+from remixbench.dataset.embeddings import FOLDER, altered_embeddings
 from remixbench.dataset.excerpts import FreshExcerpts
 from remixbench.dataset.features import logmel
 from remixbench.dataset.info import read_info
@@ -77,6 +78,8 @@ def verify(
             advance(1)
     for snr in there.info.features:
         differences += _features(there, float(snr))
+    for snr in there.snrs:
+        differences += altered_embeddings(there, float(snr))
     if deep:
         root = Path(workspace) / "sources" if sources is None else Path(sources)
         differences += _rendered_again(there, root, deep, digests, progress)
@@ -111,7 +114,10 @@ def _stray_files(there: Dataset) -> Iterator[str]:
             expected |= {f"{place}/stems/{name}" for name in there.filenames}
         if snr in there.info.features:
             expected.add(f"{place}/logmel.npy")
+    embeddings = {there.path / snr_folder(snr) / FOLDER for snr in there.snrs}  # altered_embeddings checks them
     for path in sorted(there.path.rglob("*")):
+        if not embeddings.isdisjoint(path.parents):
+            continue
         if path.is_file() and path.relative_to(there.path).as_posix() not in expected:
             yield f"{path}: not a file of this data set"
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from remixbench.systems.building import build_system
     from remixbench.systems.cost import count_cost
+    from remixbench.systems.encoders import Encoder, list_encoders, load_encoder, register_encoder
     from remixbench.systems.output import Output
     from remixbench.systems.registry import (
         Option,
@@ -24,29 +25,37 @@ if TYPE_CHECKING:
     from remixbench.systems.released import load_released
 
 _MODULES = {
+    "Encoder": "encoders",
     "Option": "registry",
     "Output": "output",
     "SystemSpec": "registry",
     "available": "registry",
     "build_system": "building",
     "count_cost": "cost",
+    "list_encoders": "encoders",
     "list_systems": "registry",
+    "load_encoder": "encoders",
     "load_released": "released",
     "register": "registry",
+    "register_encoder": "encoders",
     "resolve_options": "registry",
     "spec": "registry",
 }
 
 __all__ = [
+    "Encoder",
     "Option",
     "Output",
     "SystemSpec",
     "available",
     "build_system",
     "count_cost",
+    "list_encoders",
     "list_systems",
+    "load_encoder",
     "load_released",
     "register",
+    "register_encoder",
     "resolve_options",
     "spec",
 ]

@@ -22,8 +22,10 @@ _OURS = "__imported_by_a_remixbench_system__"
 """Attribute of the modules that such a file imported from its folder."""
 
 
-def load_from_file(reference: str) -> tuple[Callable[..., Any], Path]:
+def load_from_file(reference: str, kind: str = "system") -> tuple[Callable[..., Any], Path]:
     """Import the class or function that `FILE.py:NAME` names; returns it and the file's absolute path.
+
+    `kind` is what error messages call it: a system or an encoder.
 
     The file may import modules of its own folder. It is executed once per content and process: where it, or a module
     that it imports, has changed since, it is imported anew.
@@ -35,22 +37,22 @@ def load_from_file(reference: str) -> tuple[Callable[..., Any], Path]:
     """
     path, _, name = reference.rpartition(":")
     if not path.endswith(".py") or not name:
-        raise InputError(f"system '{reference}': expected FILE.py:NAME, the name of a class or function in that file")
+        raise InputError(f"{kind} '{reference}': expected FILE.py:NAME, the name of a class or function in that file")
     file = Path(path).expanduser().absolute()
     if not file.is_file():
-        raise InputError(f"system '{reference}': no such file: {file}")
-    module = _import(file, reference)
+        raise InputError(f"{kind} '{reference}': no such file: {file}")
+    module = _import(file, reference, kind)
     factory = getattr(module, name, None)
     if not callable(factory):
         made_here = sorted(
             key for key, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__
         )
         there = f"; there are: {', '.join(made_here)}" if made_here else ""
-        raise InputError(f"system '{reference}': {file} has no class '{name}'{nearest(name, made_here)}{there}")
+        raise InputError(f"{kind} '{reference}': {file} has no class '{name}'{nearest(name, made_here)}{there}")
     return factory, file
 
 
-def _import(file: Path, reference: str) -> ModuleType:
+def _import(file: Path, reference: str, kind: str) -> ModuleType:
     imports = _local_imports(file)
     digest = _digest(sorted({file, *imports}))
     folder = hashlib.sha256(bytes(file.parent)).hexdigest()
@@ -70,7 +72,7 @@ def _import(file: Path, reference: str) -> ModuleType:
         found.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # a script without a main guard may exit
         del sys.modules[name]
-        raise InputError(f"system '{reference}': {file} cannot be imported ({one_line(error)})") from error
+        raise InputError(f"{kind} '{reference}': {file} cannot be imported ({one_line(error)})") from error
     finally:
         sys.path.remove(str(file.parent))
         for key in sys.modules.keys() - there:

@@ -1,0 +1,33 @@
+"""`remixbench embed`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from remixbench.cli.console import Settings, prepare_for_torch
+from remixbench.cli.options import ManyCommand, device_option, snr_option
+
+
+@click.command(cls=ManyCommand)
+@click.argument("encoder", nargs=-1, required=True, metavar="ENCODER...")
+@click.option("--dataset", metavar="NAME|DIR", help="Data set. [default: the one made last]")
+@snr_option("Signal-to-noise ratios. [default: all that were made]")
+@click.option("--jobs", type=int, default=-1, show_default="one per core", metavar="N", help="Threads on a CPU.")
+@device_option
+@click.pass_obj
+def command(settings: Settings, /, **values: Any) -> None:
+    """Compute the embeddings of every clip by frozen pretrained encoders.
+
+    ENCODER is a name or FILE.py:NAME; NAME@FILE gives an encoder the file of its weights. The embeddings are kept with
+    the data set and are computed once: train uses them, and computes those that are missing. If interrupted, rerun to
+    resume.
+
+    Example: remixbench embed my_encoder.py:MyEncoder --snr 0
+    """
+    prepare_for_torch()
+    from remixbench.training.embeddings import embed
+
+    for path in embed(workspace=settings.workspace, progress=settings.progress(), **values):
+        click.echo(path)

@@ -1,0 +1,294 @@
+"""The embeddings of a data set's clips by a frozen encoder, on disk.
+
+    snr_20/embeddings/<encoder>-<digest>.npy     (clips, frames, dimensions), float16 or float32
+    snr_20/embeddings/<encoder>-<digest>.json    which encoder, of which audio, and the digest of every clip's rows
+    snr_20/embeddings/.<encoder>-<digest>/       unfinished work: a file per block of clips
+
+`<digest>` are the first digits of the encoder's digest. `remixbench.inference.embeddings` computes them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from remixbench.dataset.dataset import Dataset, snr_folder
+from remixbench.errors import InputError, RemixbenchError, one_line
+from remixbench.files import (
+    NUMPY_ERRORS,
+    atomic_path,
+    check_regular,
+    exclusive_lock,
+    is_sealed,
+    read_json,
+    write_json,
+    write_sealed,
+)
+from remixbench.recipe import first_problem
+
+FORMAT: Literal[1] = 1
+FOLDER = "embeddings"
+CLIPS_PER_BLOCK = 16
+"""Clips that the encoder gets at once; so their embeddings do not depend on the number of jobs or on interruptions."""
+DIGITS = 12
+"""Digits of an encoder's digest in file names."""
+REMEDY = "delete it; `remixbench embed` makes it again"
+
+
+class EmbeddingsInfo(BaseModel):
+    """What lies beside an array of embeddings.
+
+    Attributes
+    ----------
+    encoder, encoder_digest : name of the encoder, and the digest of its code and weights.
+    audio : digest of the clips' samples that were embedded (`Dataset.waveform_digest`).
+    dtype : float16 or float32.
+    clips : SHA-256 of each clip's rows, in the order of the manifest.
+    device : type of the device that computed them.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    format: Literal[1] = FORMAT
+    encoder: str
+    encoder_digest: str
+    pretrained_on: list[str]
+    audio: str
+    snr: float
+    frames: int
+    dimensions: int
+    frame_seconds: float
+    dtype: Literal["float16", "float32"]
+    device: str
+    clips: list[str]
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Embeddings of all clips at one SNR: (clips, frames, dimensions), mapped from disk."""
+
+    path: Path
+    info: EmbeddingsInfo
+    values: NDArray[np.floating[Any]]
+
+    def verify(self, dataset: Dataset, rows: Iterable[int]) -> None:
+        """Check the embeddings of the clips `rows` against their digests.
+
+        Raises
+        ------
+        InputError
+            Naming the first clip whose embeddings were altered.
+        """
+        for row in rows:
+            if clip_digest(self.values[row]) != self.info.clips[row]:
+                raise InputError(
+                    f"{self.path}: the embeddings of clip {dataset.clips[row].id} were altered since they were"
+                    f" computed; {REMEDY}"
+                )
+
+
+def embeddings_path(dataset: Dataset, snr: float, encoder: str, digest: str) -> Path:
+    """Return where the embeddings of an encoder lie."""
+    return dataset.path / snr_folder(snr) / FOLDER / f"{encoder}-{digest[:DIGITS]}.npy"
+
+
+def clip_digest(frames: NDArray[np.floating[Any]]) -> str:
+    """Return the SHA-256 of the embeddings of a clip, (frames, dimensions), little endian."""
+    return hashlib.sha256(np.ascontiguousarray(frames, frames.dtype.newbyteorder("<")).data).hexdigest()
+
+
+def open_embeddings(dataset: Dataset, snr: float, encoder: str, digest: str) -> Embeddings | None:
+    """Open the embeddings of an encoder at `snr` dB; None where there are none of the clips as they are now.
+
+    Raises
+    ------
+    InputError
+        If the array or the file beside it is broken or was edited.
+    """
+    path = embeddings_path(dataset, snr, encoder, digest)
+    if not path.with_suffix(".json").is_file() or not path.is_file():
+        return None
+    info = read_embeddings_info(path.with_suffix(".json"))
+    if info.encoder_digest != digest or info.audio != dataset.waveform_digest(snr):
+        return None
+    expected = (len(dataset.clips), info.frames, info.dimensions)
+    try:
+        check_regular(path)
+        values: NDArray[np.floating[Any]] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except NUMPY_ERRORS as error:
+        raise InputError(f"{path}: not an array of embeddings ({one_line(error)}); {REMEDY}") from None
+    if values.shape != expected or values.dtype.name != info.dtype or len(info.clips) != expected[0]:
+        raise InputError(
+            f"{path}: found {values.dtype} {values.shape} and {len(info.clips)} digests, expected {info.dtype}"
+            f" {expected}; {REMEDY}"
+        )
+    return Embeddings(path, info, values)
+
+
+def read_embeddings_info(path: Path) -> EmbeddingsInfo:
+    """Read the file beside an array of embeddings.
+
+    Raises
+    ------
+    InputError
+        If it is broken, of another format, or was edited.
+    """
+    content = read_json(path)
+    intact = is_sealed(content)
+    content.pop("content_digest", None)
+    if content.get("format") != FORMAT:
+        raise InputError(f"{path}: format {content.get('format')!r}, this version reads format {FORMAT}; {REMEDY}")
+    try:
+        info = EmbeddingsInfo.model_validate(content)
+    except ValidationError as error:
+        raise InputError(f"{path}: {first_problem(error, EmbeddingsInfo)}; {REMEDY}") from None
+    if not intact:
+        raise InputError(f"{path}: was edited since it was written; {REMEDY}")
+    return info
+
+
+def altered_embeddings(dataset: Dataset, snr: float) -> Iterator[str]:
+    """Yield a line for everything that is wrong with the embeddings at one SNR; unfinished ones are left alone."""
+    folder = dataset.path / snr_folder(snr) / FOLDER
+    for path in sorted(folder.glob("*")):
+        if path.name.startswith("."):
+            continue
+        if path.suffix not in (".npy", ".json") or not path.is_file():
+            yield f"{path}: not a file of this data set"
+        elif not path.with_suffix(".json").is_file() or not path.with_suffix(".npy").is_file():
+            yield f"{path}: one of the array and the file beside it is missing; {REMEDY}"
+        elif path.suffix == ".json":
+            yield from _altered_array(dataset, snr, path)
+
+
+def _altered_array(dataset: Dataset, snr: float, path: Path) -> Iterator[str]:
+    try:
+        info = read_embeddings_info(path)
+        embeddings = open_embeddings(dataset, snr, info.encoder, info.encoder_digest)
+    except InputError as error:
+        yield str(error)
+        return
+    if embeddings is None or embeddings.path != path.with_suffix(".npy"):
+        yield f"{path}: the embeddings are of other audio than the clips have now; {REMEDY}"
+        return
+    for clip, values, digest in zip(dataset.clips, embeddings.values, info.clips, strict=True):
+        if clip_digest(values) != digest:
+            yield f"{embeddings.path}: the embeddings of clip {clip.id} differ from their digest; {REMEDY}"
+
+
+class BlockStore:
+    """Embeddings in the making: a file per block of clips, joined when all are there.
+
+    Parameters
+    ----------
+    path : where the array is to lie.
+    job : what the blocks are of; blocks of another job are dropped.
+    """
+
+    def __init__(self, path: Path, job: dict[str, Any], clips: int) -> None:
+        self.path, self.job, self.clips = path, job, clips
+        self.folder = path.parent / f".{path.stem}"
+        self.blocks = -(-clips // CLIPS_PER_BLOCK)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Let one process at a time work on these embeddings.
+
+        Raises
+        ------
+        RemixbenchError
+            If another one does.
+        """
+        with exclusive_lock(
+            self.path.parent / f".{self.path.stem}.lock",
+            f"{self.path}: another process is computing these embeddings; wait for it",
+        ):
+            yield
+
+    def open(self) -> None:
+        """Make the folder of blocks, empty unless those there are of this job."""
+        file = self.folder / "job.json"
+        try:
+            same = read_json(file) == self.job
+        except InputError:
+            same = False
+        if not same:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir(parents=True)
+            write_json(file, self.job)
+
+    def rows(self, block: int) -> range:
+        """Return the rows of the clips of a block."""
+        return range(block * CLIPS_PER_BLOCK, min(self.clips, (block + 1) * CLIPS_PER_BLOCK))
+
+    def file(self, block: int) -> Path:
+        """Return the file of a block."""
+        return self.folder / f"{block:06d}.npy"
+
+    def missing(self, frames: int, dimensions: int, dtype: str) -> list[int]:
+        """Return the blocks that are not there, or not whole; of each file only the header is read."""
+        missing = []
+        for block in range(self.blocks):
+            try:
+                values = np.load(self.file(block), mmap_mode="r", allow_pickle=False)
+            except NUMPY_ERRORS:
+                missing.append(block)
+                continue
+            if values.shape != (len(self.rows(block)), frames, dimensions) or values.dtype.name != dtype:
+                missing.append(block)
+        return missing
+
+    def keep(self, block: int, values: NDArray[np.floating[Any]]) -> None:
+        """Write a block, whole or not at all."""
+        with atomic_path(self.file(block)) as beside:
+            np.save(beside, values)
+
+    def join(self, info: EmbeddingsInfo) -> EmbeddingsInfo:
+        """Write the array and the file beside it from all blocks, and drop these; one block is in memory at a time."""
+        dtype = np.dtype(info.dtype).newbyteorder("<")
+        digests: list[str] = []
+        with atomic_path(self.path) as beside, beside.open("wb") as file:
+            header = {
+                "descr": dtype.str,
+                "fortran_order": False,
+                "shape": (self.clips, info.frames, info.dimensions),
+            }
+            np.lib.format.write_array_header_1_0(file, header)
+            for block in range(self.blocks):
+                values = np.load(self.file(block), allow_pickle=False)
+                digests += [clip_digest(frames) for frames in values]
+                file.write(np.ascontiguousarray(values, dtype).tobytes())
+        info = info.model_copy(update={"clips": digests})
+        write_sealed(self.path.with_suffix(".json"), info.model_dump(mode="json"))
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return info
+
+
+def check_room(path: Path, need: int) -> None:
+    """Refuse to begin embeddings that the disk has no room for.
+
+    Raises
+    ------
+    RemixbenchError
+        Saying how many bytes are needed and how many are free.
+    """
+    from remixbench.progress import counted
+
+    place = path.parent
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if need > free:
+        raise RemixbenchError(
+            f"{path}: the embeddings need about {counted(need, 'B')} of disk, {counted(free, 'B')} are free; free some"
+            " space, or embed fewer --snr"
+        )

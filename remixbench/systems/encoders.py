@@ -1,0 +1,423 @@
+"""Frozen pretrained encoders: what one is, how it is named, and how it is loaded and checked.
+
+An encoder is a callable that maps waveforms (batch, samples) to embeddings (batch, frames, dimensions), with the
+attributes of `Encoder`. A reference names one:
+
+* a bundled encoder;
+* an entry point of the group `remixbench.encoders` of an installed package,
+
+      [project.entry-points."remixbench.encoders"]
+      my-encoder = "my_package:MyEncoder"
+
+* a class, function or object in a file, `my_file.py:MyEncoder`;
+* a name given to `register_encoder`.
+
+A class, and a function without the attributes of an encoder, is called to make the encoder. `@FILE` after the
+reference gives it the file of its weights: `yamnet@yamnet.tflite`. docs/encoders.md is the contract for users.
+
+Imports no torch, so that names can be listed at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from remixbench.errors import InputError, RemixbenchError, one_line, unknown
+from remixbench.files import file_sha256, sha256
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+GROUP = "remixbench.encoders"
+BUNDLED: dict[str, str] = {}
+REQUIRED = ("sample_rate", "frame_seconds", "dimensions", "pretrained_on")
+"""The attributes that every encoder has."""
+FRAMES_COVER = 0.9
+"""Part of a clip that the embeddings have to cover."""
+LARGEST_DIMENSIONS = 65_536
+REPEATABLE = 1e-3
+"""By how much the embeddings of a waveform may differ between two calls, relative to the largest value."""
+DEPTH = 3
+"""How deep weights are looked for: in an encoder's attributes, in theirs, and in what these hold."""
+
+_registered: dict[str, Any] = {}
+
+
+class Encoder(Protocol):
+    """What an encoder is.
+
+    Attributes
+    ----------
+    sample_rate : samples per second that it takes; remixbench resamples.
+    frame_seconds : distance of two frames; frame i stands for the time from i · `frame_seconds` on.
+    dimensions : of an embedding.
+    pretrained_on : names of the data sets that it was trained on; empty for an untrained one.
+
+    `description`, `citation` and `licence` (text) are optional.
+    """
+
+    sample_rate: int
+    frame_seconds: float
+    dimensions: int
+    pretrained_on: Sequence[str]
+
+    def __call__(self, waveforms: Tensor) -> Tensor:
+        """Map float32 waveforms (batch, samples) in [-1, 1] to embeddings (batch, frames, dimensions)."""
+
+
+@dataclass(frozen=True)
+class PretrainedEncoder:
+    """An encoder that was loaded: its weights frozen, its description read, its code and weights digested.
+
+    Attributes
+    ----------
+    name : short name, as folders and tables have it.
+    reference : what `load_encoder` finds it by, with absolute paths.
+    digest : SHA-256 over code and weights; two encoders of one digest give the same embeddings.
+    call : the encoder itself.
+    parameters : number of its weights.
+    modules : the torch modules that it consists of.
+    """
+
+    name: str
+    reference: str
+    digest: str
+    sample_rate: int
+    frame_seconds: float
+    dimensions: int
+    pretrained_on: tuple[str, ...]
+    description: str
+    citation: str
+    licence: str
+    call: Callable[[Tensor], Tensor]
+    parameters: int
+    modules: tuple[torch.nn.Module, ...]
+
+    @property
+    def parallel(self) -> bool:
+        """Whether several threads may call it at once: torch modules in evaluation mode keep nothing of a call."""
+        return bool(getattr(self.call, "thread_safe", bool(self.modules)))
+
+    def error(self, problem: str) -> InputError:
+        """Make the error for something that is wrong with the encoder."""
+        return InputError(f"encoder '{self.name}': {problem}")
+
+    def to(self, device: torch.device) -> None:
+        """Move the encoder's modules to a device."""
+        for module in self.modules:
+            module.to(device)
+
+    def encode(self, waveforms: Tensor) -> Tensor:
+        """Return the embeddings (batch, frames, dimensions), float32, of waveforms (batch, samples) at `sample_rate`.
+
+        Raises
+        ------
+        InputError
+            If the encoder fails, or returns something else than finite values of this shape.
+        RemixbenchError
+            If the memory does not suffice.
+        """
+        import torch
+
+        shape = tuple(waveforms.shape)
+        try:
+            with torch.inference_mode():
+                embeddings = self.call(waveforms)
+        except Exception as error:
+            if isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error):
+                raise RemixbenchError(
+                    f"encoder '{self.name}': {shape[0]} clips at once do not fit into the memory of"
+                    f" {waveforms.device.type}; use --jobs 1, another --device or a machine with more memory"
+                ) from None
+            raise self.error(f"fails on waveforms {shape} at {self.sample_rate} Hz ({one_line(error)})") from error
+        if not isinstance(embeddings, torch.Tensor):
+            raise self.error(f"returns {type(embeddings).__name__}, expected a tensor (batch, frames, dimensions)")
+        if embeddings.dim() != 3 or (embeddings.shape[0], embeddings.shape[2]) != (shape[0], self.dimensions):
+            raise self.error(
+                f"returns {tuple(embeddings.shape)} for waveforms {shape}, expected (batch, frames, dimensions) ="
+                f" ({shape[0]}, frames, {self.dimensions})"
+            )
+        if not bool(torch.isfinite(embeddings).all()):
+            raise self.error("its embeddings hold NaN or infinity")
+        return embeddings.float()
+
+
+def register_encoder(name: str, encoder: Any) -> None:
+    """Make an encoder known under a name, in this process: the encoder, or a class or function that makes it.
+
+    Raises
+    ------
+    InputError
+        For a name that a file cannot have, or that a bundled encoder or an installed package has.
+    """
+    if not name or not all(letter.isalnum() or letter in "-_." for letter in name) or name.startswith("."):
+        raise InputError(f"encoder name '{name}': expected letters, digits, '-', '_' and '.'")
+    if name in BUNDLED or any(point.name == name for point in _entry_points()):
+        raise InputError(f"encoder name '{name}' is taken; choose another name")
+    if not callable(encoder):
+        raise InputError(f"encoder '{name}': expected a callable, found a {type(encoder).__name__}")
+    _registered[name] = encoder
+
+
+def list_encoders() -> list[str]:
+    """Return the names of the bundled encoders, the registered ones and those of installed packages."""
+    return list(dict.fromkeys([*BUNDLED, *_registered, *(point.name for point in _entry_points())]))
+
+
+def split_reference(reference: str) -> tuple[str, Path | None]:
+    """Return what names the encoder, and the file of its weights where `@FILE` gives one."""
+    name, at, weights = reference.partition("@")
+    if at and not weights:
+        raise InputError(f"encoder '{reference}': expected the file of its weights after '@'")
+    return name, Path(weights).expanduser().absolute() if at else None
+
+
+def short_name(reference: str) -> str:
+    """Return the name of an encoder as folders and tables have it: of `my_file.py:MyEncoder@w.pt` it is `MyEncoder`."""
+    return split_reference(reference)[0].rpartition(":")[2]
+
+
+def load_encoder(reference: str) -> PretrainedEncoder:
+    """Load an encoder on the CPU, freeze its weights, and read what it says of itself.
+
+    Raises
+    ------
+    InputError
+        For an unknown name, a file or package that cannot be imported, weights that cannot be loaded, or attributes
+        that break the contract.
+    """
+    named, weights = split_reference(reference)
+    if weights is not None and not weights.is_file():
+        raise InputError(f"encoder '{reference}': no such file of weights: {weights}")
+    source, code, place = _source(named)
+    name = short_name(reference)
+    encoder = _make(source, weights, name, named)
+    values = _attributes(encoder, name)
+    modules, tensors = _parts(encoder)
+    for module in modules:
+        module.eval().requires_grad_(False)
+    digest = sha256("\n".join([code, _tensor_digest(tensors), file_sha256(weights) if weights else ""]).encode())
+    full_reference = place if weights is None else f"{place}@{weights}"
+    return PretrainedEncoder(
+        name=name,
+        reference=full_reference,
+        digest=digest,
+        **values,
+        call=encoder,
+        parameters=_count(modules, tensors, encoder),
+        modules=modules,
+    )
+
+
+def check_encoder(encoder: PretrainedEncoder, samples: int, device: torch.device) -> tuple[int, Tensor]:
+    """Run an encoder on noise and on digital silence; returns its frames and the embeddings (2, frames, dimensions).
+
+    Parameters
+    ----------
+    samples : of a clip, at the encoder's rate.
+    device : on which it computes; the encoder has to be there.
+
+    Raises
+    ------
+    InputError
+        If the embeddings do not cover the clip, differ between two calls (dropout), or depend on the other clips of the
+        batch (batch norm in training mode).
+    """
+    import torch
+
+    noise = 0.1 * torch.randn(samples, generator=torch.Generator().manual_seed(0))
+    waveforms = torch.stack([noise, torch.zeros(samples)]).to(device)
+    embeddings = encoder.encode(waveforms)
+    frames, seconds = embeddings.shape[1], samples / encoder.sample_rate
+    step = encoder.frame_seconds
+    if not (frames - 1) * step < seconds <= frames * step / FRAMES_COVER:
+        raise encoder.error(
+            f"its {frames} frames, {step:g} s apart, cover {frames * step:g} s, expected the {seconds:g} s of a clip:"
+            " frame i begins at i · frame_seconds"
+        )
+    scale = float(embeddings.abs().max()) or 1.0
+    for other, reason in (
+        (encoder.encode(waveforms), "differ between two calls; switch off dropout and other random draws"),
+        (encoder.encode(waveforms[:1]), "depend on the other clips of a batch; each clip has to be encoded for itself"),
+    ):
+        if not torch.allclose(other, embeddings[: len(other)], rtol=0, atol=REPEATABLE * scale):
+            raise encoder.error(f"its embeddings of the same waveform {reason}")
+    return frames, embeddings
+
+
+def _source(named: str) -> tuple[Any, str, str]:
+    """Return what makes the encoder of a name or of `FILE.py:NAME`, a digest of its code, and its full reference."""
+    from remixbench.systems.registry import is_file_reference
+    from remixbench.systems.third_party import digest_of_sources, load_from_file
+
+    if is_file_reference(named):
+        source, file = load_from_file(named, "encoder")
+        if short_name(named) in BUNDLED:
+            raise InputError(f"encoder '{named}': '{short_name(named)}' is the name of a bundled encoder; rename yours")
+        return source, digest_of_sources(_defining(source), file), f"{file}:{short_name(named)}"
+    if named in BUNDLED:
+        source = EntryPoint(named, BUNDLED[named], GROUP).load()
+        return source, f"{named} {source.version}", named
+    if named in _registered:
+        source = _registered[named]
+        return source, digest_of_sources(_defining(source)), named
+    points = [point for point in _entry_points() if point.name == named]
+    if not points:
+        raise unknown("encoder", named, list_encoders())
+    packages = [point.dist.name if point.dist is not None else point.value for point in points]
+    if len(points) > 1:
+        raise InputError(f"encoder '{named}': the packages {' and '.join(packages)} both register it; uninstall one")
+    try:
+        source = points[0].load()
+    except Exception as error:
+        raise InputError(
+            f"encoder '{named}': the package {packages[0]} registers it as {points[0].value}, which cannot be imported"
+            f" ({one_line(error)}); repair or uninstall {packages[0]}"
+        ) from error
+    return source, digest_of_sources(_defining(source)), named
+
+
+def _defining(source: Any) -> Any:
+    """Return the class or function whose source files define an encoder."""
+    if isinstance(source, type) or hasattr(source, "__code__"):
+        return source
+    return source.func if isinstance(source, partial) else type(source)
+
+
+def _make(source: Any, weights: Path | None, name: str, named: str) -> Any:
+    """Return the encoder itself: the object, or what the class or function returns."""
+    is_encoder = not isinstance(source, type) and all(hasattr(source, attribute) for attribute in REQUIRED)
+    if is_encoder:
+        if weights is not None:
+            raise InputError(f"encoder '{named}': takes no file of weights; leave '@{weights}' out")
+        return source
+    try:
+        return source() if weights is None else source(weights)
+    except InputError:
+        raise
+    except Exception as error:
+        takes = "" if weights is None else f" from {weights}"
+        raise InputError(f"encoder '{name}': could not be loaded{takes} ({one_line(error)})") from error
+
+
+def _attributes(encoder: Any, name: str) -> dict[str, Any]:
+    """Return the attributes of an encoder, each of its type and in its range."""
+    if not callable(encoder):
+        raise InputError(f"encoder '{name}': made a {type(encoder).__name__}, expected a callable")
+    missing = [attribute for attribute in REQUIRED if not hasattr(encoder, attribute)]
+    if missing:
+        raise InputError(f"encoder '{name}': has no attribute '{missing[0]}'; expected {', '.join(REQUIRED)}")
+    rate, step, dimensions = encoder.sample_rate, encoder.frame_seconds, encoder.dimensions
+    if not (_is_whole(rate) and 1000 <= rate <= 768_000):
+        raise InputError(f"encoder '{name}': its sample_rate is {rate!r}, expected whole Hz from 1,000 to 768,000")
+    if not (isinstance(step, int | float) and not isinstance(step, bool) and 0 < step < math.inf):
+        raise InputError(f"encoder '{name}': its frame_seconds is {step!r}, expected seconds above 0")
+    if not (_is_whole(dimensions) and 1 <= dimensions <= LARGEST_DIMENSIONS):
+        raise InputError(f"encoder '{name}': its dimensions are {dimensions!r}, expected a whole number from 1 up")
+    corpora = encoder.pretrained_on
+    if isinstance(corpora, str) or not all(isinstance(corpus, str) and corpus.strip() for corpus in corpora):
+        raise InputError(f"encoder '{name}': its pretrained_on is {corpora!r}, expected a list of names of data sets")
+    texts = {key: one_line(str(getattr(encoder, key, "") or "")) for key in ("description", "citation", "licence")}
+    names = tuple(one_line(corpus) for corpus in corpora)
+    return {"sample_rate": int(rate), "frame_seconds": float(step), "dimensions": int(dimensions)} | {
+        "pretrained_on": names,
+        **texts,
+    }
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _parts(encoder: Any) -> tuple[tuple[torch.nn.Module, ...], dict[str, Any]]:
+    """Return the torch modules that an encoder consists of, and its weights by name: tensors and numpy arrays.
+
+    They are looked for in the encoder, its attributes, and for a function in what it closes over and the globals that
+    its code names.
+    """
+    import numpy as np
+    import torch
+
+    modules: list[torch.nn.Module] = []
+    tensors: dict[str, Any] = {}
+    seen: set[int] = set()
+
+    def visit(name: str, value: Any, depth: int) -> None:
+        if id(value) in seen:
+            return
+        seen.add(id(value))
+        if isinstance(value, torch.nn.Module):
+            modules.append(value)
+            for key, tensor in (*value.named_parameters(), *value.named_buffers()):
+                tensors[f"{name}.{key}"] = tensor
+        elif isinstance(value, torch.Tensor | np.ndarray):
+            tensors[name] = value
+        if depth < DEPTH:
+            for key, part in _members(value):
+                visit(f"{name}.{key}", part, depth + 1)
+
+    visit("encoder", encoder, 0)
+    return tuple(modules), tensors
+
+
+def _members(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what an object refers to, by name."""
+    import torch
+
+    if isinstance(value, partial):
+        yield from (("func", value.func), ("args", value.args), ("keywords", value.keywords))
+    elif isinstance(value, Mapping):
+        yield from ((str(key), value[key]) for key in value)
+    elif isinstance(value, list | tuple):
+        yield from ((str(number), part) for number, part in enumerate(value))
+    elif hasattr(value, "__self__") and not isinstance(value.__self__, type(hashlib)):
+        yield "self", value.__self__
+    elif hasattr(value, "__code__"):
+        cells = zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
+        yield from ((key, cell.cell_contents) for key, cell in cells)
+        yield from ((key, value.__globals__[key]) for key in value.__code__.co_names if key in value.__globals__)
+    elif isinstance(value, torch.nn.Module):  # what it keeps besides its parameters, buffers and modules
+        own = {"_parameters", "_buffers", "_modules"}
+        yield from ((key, part) for key, part in vars(value).items() if key not in own and not key.endswith("_hooks"))
+    elif hasattr(value, "__dict__") and not isinstance(value, type | type(hashlib)):
+        yield from vars(value).items()
+
+
+def _tensor_digest(tensors: Mapping[str, Any]) -> str:
+    """Return the SHA-256 over the names, types, shapes and values of tensors and arrays."""
+    import numpy as np
+    import torch
+
+    total = hashlib.sha256()
+    for name, value in sorted(tensors.items()):
+        if isinstance(value, torch.Tensor):
+            plain = value.detach().cpu()
+            plain = plain.dequantize() if plain.is_quantized else plain
+            raw = plain.contiguous().reshape(-1).view(torch.uint8).numpy()
+        else:
+            raw = np.frombuffer(np.ascontiguousarray(value).tobytes(), np.uint8)
+        total.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode() + raw.tobytes())
+    return total.hexdigest()
+
+
+def _count(modules: Sequence[torch.nn.Module], tensors: Mapping[str, Any], encoder: Any) -> int:
+    """Return how many weights an encoder has: as it says, or its parameters, or else all its floating values."""
+    stated: Any = getattr(encoder, "parameter_count", None)
+    if _is_whole(stated):
+        return int(stated)
+    parameters = {id(weight): weight.numel() for module in modules for weight in module.parameters()}
+    if parameters:
+        return sum(parameters.values())
+    return sum(math.prod(value.shape) for value in tensors.values() if "float" in str(value.dtype))
+
+
+def _entry_points() -> list[EntryPoint]:
+    return sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value))

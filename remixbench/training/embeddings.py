@@ -1,0 +1,273 @@
+"""`embed`: the embeddings of a data set's clips by a frozen encoder, computed once and kept with the data set.
+
+Clips are encoded in blocks of a fixed size, each by one thread, and each block is a file of its own until all are
+there: so the result is the same, byte for byte, for any number of jobs and however often the work was interrupted, and
+memory does not grow with the number of clips. What is found again is told by the digest of the encoder's code and
+weights, and by the digest of the audio.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from remixbench.dataset.dataset import as_tuple, find_dataset
+from remixbench.dataset.embeddings import (
+    CLIPS_PER_BLOCK,
+    BlockStore,
+    Embeddings,
+    EmbeddingsInfo,
+    check_room,
+    embeddings_path,
+    open_embeddings,
+)
+from remixbench.errors import InputError, RemixbenchError
+from remixbench.parallel import Workers, check_jobs
+from remixbench.progress import SILENT, Progress, counted, reporter
+from remixbench.systems.encoders import PretrainedEncoder, check_encoder, load_encoder
+from remixbench.training.data import free_bytes
+from remixbench.training.device import choose_device, exact_float32
+
+if TYPE_CHECKING:
+    from remixbench.dataset.dataset import Dataset
+
+HALF_ERROR = 1e-4
+"""Largest mean square error of float16, relative to the variance of a dimension, at which embeddings are kept in it."""
+HALF_MAXIMUM = float(np.finfo(np.float16).max)
+
+
+def embed(
+    encoder: str | Sequence[str],
+    *,
+    workspace: str | Path = ".",
+    dataset: str | Path | Dataset | None = None,
+    snr: float | Sequence[float] | None = None,
+    jobs: int = -1,
+    device: str = "auto",
+    progress: Progress | bool = False,
+) -> list[Path]:
+    """Compute the embeddings of every clip of a data set by frozen pretrained encoders, once.
+
+    What was computed before is kept; what was interrupted is resumed. `train` does the same for the SNRs that it needs.
+
+    Parameters
+    ----------
+    encoder : names or `FILE.py:NAME`, with `@FILE` for an encoder that takes the file of its weights; see
+        `remixbench.systems.list_encoders`.
+    workspace, dataset : where data sets are, and the name or folder of one; by default the one made last.
+    snr : signal-to-noise ratios in dB; by default all that were made.
+    jobs : threads on a CPU; -1 for one per core, fewer where the memory does not suffice for so many.
+    device : auto, cpu, cuda, cuda:N or mps.
+    progress : True for bars on a terminal and lines elsewhere, or a progress reporter.
+
+    Returns
+    -------
+    The arrays, (clips, frames, dimensions) each, with a file of the same name in .json beside each.
+
+    Raises
+    ------
+    InputError
+        For an unknown encoder or SNR, an encoder that breaks the contract, or broken or altered files.
+    RemixbenchError
+        If memory or disk do not suffice, or another process computes the same embeddings.
+    """
+    progress = reporter(progress)
+    check_jobs(jobs)
+    opened = find_dataset(workspace, dataset)
+    snrs = tuple(float(value) for value in as_tuple(snr)) or opened.snrs
+    for value in snrs:
+        opened.require_snr(value)
+    references = as_tuple(encoder)
+    if not references:
+        raise InputError("no encoder is given")
+    where = choose_device(device)
+    encoders = [load_encoder(reference) for reference in references]
+    return [
+        compute_embeddings(opened, loaded, value, jobs=jobs, device=where, progress=progress).path
+        for loaded in encoders
+        for value in snrs
+    ]
+
+
+def compute_embeddings(
+    dataset: Dataset,
+    encoder: PretrainedEncoder,
+    snr: float,
+    *,
+    jobs: int = -1,
+    device: torch.device | None = None,
+    progress: Progress = SILENT,
+) -> Embeddings:
+    """Return the embeddings of a data set's clips at one SNR; computed where there are none. Errors as of `embed`."""
+    ready = open_embeddings(dataset, snr, encoder.name, encoder.digest)
+    if ready is not None:
+        progress.say(f"{ready.path}: done before")
+        return ready
+    path = embeddings_path(dataset, snr, encoder.name, encoder.digest)
+    store = BlockStore(path, {"encoder": encoder.digest, "audio": dataset.waveform_digest(snr)}, len(dataset.clips))
+    with store.locked():
+        ready = open_embeddings(dataset, snr, encoder.name, encoder.digest)
+        if ready is None:
+            _compute(dataset, encoder, snr, store, jobs, device or torch.device("cpu"), progress)
+    ready = open_embeddings(dataset, snr, encoder.name, encoder.digest)
+    if ready is None:
+        raise RemixbenchError(f"{path}: was replaced while it was written; run the command again")
+    return ready
+
+
+@dataclass(frozen=True)
+class _BlockEncoder:
+    """Encodes blocks of clips: what they have in common."""
+
+    dataset: Dataset
+    encoder: PretrainedEncoder
+    snr: float
+    store: BlockStore
+    device: torch.device
+    lock: threading.Lock | None
+
+    def encode(self, block: int) -> NDArray[np.float32]:
+        """Return the embeddings (clips, frames, dimensions) of a block."""
+        clips = [self.dataset.clips[row] for row in self.store.rows(block)]
+        rate = self.dataset.recipe.mix.sample_rate
+        waveforms = torch.from_numpy(
+            np.stack([resample(self.dataset.audio(clip, self.snr), rate, self.encoder.sample_rate) for clip in clips])
+        )
+        try:
+            with self.lock or nullcontext(), exact_float32() if self.device.type == "cuda" else nullcontext():
+                return self.encoder.encode(waveforms.to(self.device)).cpu().numpy()
+        except InputError as error:
+            raise InputError(f"{error} (clips {clips[0].id} to {clips[-1].id} at {self.snr:g} dB)") from error
+
+    def keep(self, block: int, frames: int, dtype: str) -> int:
+        """Encode a block and write it; returns its number of clips."""
+        values = self.encode(block)
+        if values.shape[1] != frames:
+            raise self.encoder.error(f"returns {values.shape[1]} frames for a clip, and {frames} for the first one")
+        if dtype == "float16" and float(np.abs(values).max()) > HALF_MAXIMUM:
+            raise self.encoder.error(
+                f"its embeddings reach {float(np.abs(values).max()):g}, too much for float16; scale them down"
+            )
+        self.store.keep(block, values.astype(dtype))
+        return len(values)
+
+
+def _compute(
+    dataset: Dataset,
+    encoder: PretrainedEncoder,
+    snr: float,
+    store: BlockStore,
+    jobs: int,
+    device: torch.device,
+    progress: Progress,
+) -> None:
+    """Encode the blocks that are missing, and join them."""
+    encoder.to(device)
+    on_cpu = device.type == "cpu"
+    lock = None if encoder.parallel and on_cpu else threading.Lock()
+    work = _BlockEncoder(dataset, encoder, snr, store, device, lock)
+    with _single_threaded() if on_cpu else nullcontext():
+        samples = len(
+            resample(dataset.audio(dataset.clips[0], snr), dataset.recipe.mix.sample_rate, encoder.sample_rate)
+        )
+        check_encoder(encoder, samples, device)
+        before = _peak_bytes()
+        first = work.encode(0)
+        need = _peak_bytes() - before
+        frames, dimensions = first.shape[1:]
+        dtype = storage_dtype(first)
+        check_room(store.path, 2 * len(dataset.clips) * frames * dimensions * np.dtype(dtype).itemsize)
+        store.open()
+        missing = store.missing(frames, dimensions, dtype)
+        total = len(dataset.clips)
+        label = f"Embedding with {encoder.name} at {snr:g} dB"
+        if len(missing) < store.blocks:
+            progress.say(f"{label}: resumes after {total - sum(len(store.rows(block)) for block in missing)} clips")
+        threads = _affordable_jobs(jobs, need, device, progress)
+        with progress.bar(label, total, "clips") as advance:
+            advance(total - sum(len(store.rows(block)) for block in missing))
+            tasks = ((block, frames, dtype) for block in missing)
+            for count in Workers(threads, "threading").run(work.keep, tasks, len(missing)):
+                advance(count)
+    store.join(
+        EmbeddingsInfo(
+            encoder=encoder.name,
+            encoder_digest=encoder.digest,
+            pretrained_on=list(encoder.pretrained_on),
+            audio=dataset.waveform_digest(snr),
+            snr=float(snr),
+            frames=frames,
+            dimensions=dimensions,
+            frame_seconds=encoder.frame_seconds,
+            dtype=dtype,
+            device=device.type,
+            clips=[],
+        )
+    )
+
+
+def resample(samples: NDArray[np.float32], rate: int, wanted: int) -> NDArray[np.float32]:
+    """Return samples (samples,) at another rate, by soxr HQ."""
+    if rate == wanted:
+        return samples
+    import soxr
+
+    resampled: NDArray[np.float32] = soxr.resample(samples, rate, wanted, quality="HQ")
+    return resampled
+
+
+def storage_dtype(values: NDArray[np.float32]) -> Literal["float16", "float32"]:
+    """Return the type in which embeddings (clips, frames, dimensions) are kept: float16 where its rounding is small
+    beside their spread, else float32.
+    """
+    if float(np.abs(values).max()) > HALF_MAXIMUM / 4:  # other clips may reach higher
+        return "float32"
+    plain = values.reshape(-1, values.shape[-1]).astype(np.float64)
+    error = ((plain - plain.astype(np.float16)) ** 2).mean(axis=0)
+    variance = plain.var(axis=0)
+    spread = variance > 0
+    return "float16" if not spread.any() or (error[spread] / variance[spread]).mean() <= HALF_ERROR else "float32"
+
+
+@contextmanager
+def _single_threaded() -> Iterator[None]:
+    """Let torch compute each block by one thread: so sums do not depend on the number of jobs or cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _affordable_jobs(jobs: int, need: int, device: torch.device, progress: Progress) -> int:
+    """Return how many blocks of `need` bytes each are encoded side by side; the first one was."""
+    import joblib
+
+    wanted = int(joblib.effective_n_jobs(jobs))
+    affordable = max(1, int(0.8 * free_bytes(device) / max(need, 1)) if device.type == "cpu" else wanted)
+    if affordable < wanted:
+        progress.say(
+            f"{CLIPS_PER_BLOCK} clips take {counted(need, 'B')} of memory: {affordable} of {wanted} jobs run at once"
+        )
+    return min(wanted, affordable)
+
+
+def _peak_bytes() -> int:
+    """Return the largest memory that this process has had; 0 where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
