@@ -12,7 +12,9 @@ import numpy as np
 from remixbench.leaderboard.cost import cost_table
 from remixbench.leaderboard.leaderboard import Row
 from remixbench.leaderboard.probes import probe_tables
+from remixbench.leaderboard.record import class_values
 from remixbench.leaderboard.tables import (
+    EVIDENCE,
     FAMILIES,
     NOT_REPORTED,
     Block,
@@ -80,7 +82,7 @@ def alpha_table(maker: TableMaker) -> Table | None:
     blocks += maker.published_block(table.source, lines)
     return Table(
         "Weight of the reconstruction (α), micro-AP", "weight", _snr_groups(snrs), tuple(blocks),
-        maker.flag_notes(blocks), "tested on",
+        maker.flag_notes(blocks), "tested on", evidence=EVIDENCE,
     )  # fmt: skip
 
 
@@ -101,7 +103,7 @@ def fraction_table(maker: TableMaker) -> Table | None:
     ]
     return Table(
         "Size of the training data, micro-AP", "trained on", _snr_groups(maker.leaderboard.snrs), tuple(blocks), (),
-        "tested on",
+        "tested on", evidence=EVIDENCE,
     )  # fmt: skip
 
 
@@ -126,7 +128,8 @@ def class_table(maker: TableMaker) -> Table | None:
 
     def cells_of(row: Row) -> list[Cell] | None:
         found = row.conditions[snr].per_class.get("ap") if snr in row.conditions else None
-        return [value_cell(found.get(label), 3) for label in shown] if found else None
+        verified = snr in row.conditions and row.conditions[snr].verified(class_values("ap"))
+        return [value_cell(found.get(label), 3, verified=verified) for label in shown] if found else None
 
     blocks = maker.blocks(cells_of, [snr])
     if snr == table.snr and paper:
@@ -147,6 +150,7 @@ def class_table(maker: TableMaker) -> Table | None:
             " left out.",
         ),
         "tested on",
+        evidence=EVIDENCE,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from remixbench.leaderboard.leaderboard import Row
 from remixbench.leaderboard.record import Cost
-from remixbench.leaderboard.tables import NOT_REPORTED, Cell, Column, Table, TableMaker
+from remixbench.leaderboard.tables import EVIDENCE, NOT_REPORTED, Cell, Column, Table, TableMaker, marked
 
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -41,7 +41,7 @@ def cost_table(maker: TableMaker) -> Table | None:
     def cells_of(row: Row) -> list[Cell]:
         cost = row.cost
         texts = quantity(cost.parameters), quantity(cost.macs), duration(cost.seconds), cost.device or ""
-        return [Cell(text or NOT_REPORTED) for text in texts]
+        return [Cell(marked(text, not row.submission) if text else NOT_REPORTED) for text in texts]
 
     return Table(
         "Cost",
@@ -53,4 +53,5 @@ def cost_table(maker: TableMaker) -> Table | None:
             " over SNRs, folds and seeds, with the predictions of the tested clips.",
         ),
         "tested on",
+        evidence=EVIDENCE,
     )

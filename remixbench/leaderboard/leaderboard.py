@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError, unknown
 from remixbench.leaderboard.averages import by_fold, mean_over_folds, mean_samples, standard_deviation
 from remixbench.leaderboard.published import Published, load_published
-from remixbench.leaderboard.record import Cost, Flag, Record
+from remixbench.leaderboard.record import OURS, Cost, Evidence, Flag, Record, State, class_values, probe_value, weakest
 from remixbench.scoring import SCORING_VERSION
 from remixbench.scoring.bootstrap import percentile_interval
 from remixbench.scoring.metrics import METRICS, metrics_shown
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TIDY_COLUMNS = (
-    "kind", "name", "system", "snr", "metric", "class", "value", "low", "high", "std", "folds", "seeds", "clips",
-    "best", "flags", "comparable", "dataset", "manifest_digest", "scoring_version", "source", "parameters", "macs",
-    "training_seconds", "device",
+    "kind", "name", "evidence", "system", "snr", "metric", "class", "value", "low", "high", "std", "folds", "seeds",
+    "clips", "best", "flags", "comparable", "dataset", "manifest_digest", "scoring_version", "source", "parameters",
+    "macs", "training_seconds", "device",
 )  # fmt: skip
 INTEGERS = ("clips", "parameters", "macs")
 REPR_ROWS = 20
@@ -46,6 +46,7 @@ class Estimate:
     low, high : 95 % bootstrap interval of the mean, over recordings and, where there are several, seeds
     std : standard deviation over seeds within folds, or over folds where there is one seed; None for one run
     best : the best of its column, or not significantly different from the best by a paired bootstrap
+    verified : whether it was computed in this workspace, in every run; False for what a submission merely says
     """
 
     value: float
@@ -53,6 +54,7 @@ class Estimate:
     high: float | None = None
     std: float | None = None
     best: bool = False
+    verified: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """Return the values that are defined."""
@@ -110,8 +112,8 @@ class Probes:
             ("micro_ap_shifted", self.mean),
             ("micro_ap_shifted_worst", None if self.worst is None else self.worst[1]),
             ("micro_ap_shifted_difference", self.difference),
-            *((f"micro_ap[shift {shift:g} s]", each) for shift, each in self.shifted.items()),
-            *((f"micro_ap[tested at {snr:g} dB]", each) for snr, each in self.tested.items()),
+            *((probe_value("shift", shift, "micro_ap"), each) for shift, each in self.shifted.items()),
+            *((probe_value("snr", snr, "micro_ap"), each) for snr, each in self.tested.items()),
         ):
             if estimate is not None:
                 yield name, estimate
@@ -123,13 +125,32 @@ def _bare(estimate: Estimate) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Condition:
-    """A row's metrics at one SNR, the records that they are the mean of, and their probes."""
+    """A row's metrics at one SNR, the records that they are the mean of, and their probes.
+
+    `evidence` is that of each record, or empty where all are this workspace's own.
+    """
 
     snr: float
     metrics: dict[str, Estimate]
     per_class: dict[str, dict[str, float]]
     records: tuple[Record, ...]
     probes: Probes | None = None
+    evidence: tuple[Evidence, ...] = ()
+
+    @property
+    def state(self) -> State:
+        """What its metrics are: "ours", "recomputed" or "self-reported"; the weakest of its records."""
+        return weakest(self.evidence)
+
+    def verified(self, value: str) -> bool:
+        """Say whether a value was computed in this workspace for every record; names are those of `Evidence`."""
+        return all(evidence.covers(value) for evidence in self.evidence)
+
+    @property
+    def not_verified(self) -> tuple[str, ...]:
+        """The names of the values that were not computed in this workspace, sorted."""
+        names = {name for record in self.records for name in record.value_names}
+        return tuple(sorted(name for name in names if not self.verified(name)))
 
     @property
     def folds(self) -> tuple[int, ...]:
@@ -166,7 +187,6 @@ class Row:
     conditions : by SNR in dB
     plain : whether it is a system as it comes: all of the training clips, no option changed
     submission : the first digits of the submission's digest, where it came in one
-    recomputed : digests of the predictions from which records of the submission were recomputed
     """
 
     name: str
@@ -177,18 +197,14 @@ class Row:
     conditions: dict[float, Condition]
     plain: bool
     submission: str = ""
-    recomputed: frozenset[str] = frozenset()
 
     @property
-    def checked(self) -> str:
-        """Whether the metrics of a row that came in a submission were recomputed; "" for one scored here."""
-        records = [record for condition in self.conditions.values() for record in condition.records]
-        done = sum(record.provenance.predictions_digest in self.recomputed for record in records)
-        if not self.submission:
-            return ""
-        if done == len(records):
-            return "recomputed from its predictions"
-        return f"{done} of {len(records)} records recomputed" if done else "not recomputed"
+    def evidence(self) -> State:
+        """What its metrics are: "ours", "recomputed" or "self-reported"; the weakest of its SNRs.
+
+        Names, settings, flags and cost of a row that came in a submission are what it says, in any state.
+        """
+        return weakest(each for condition in self.conditions.values() for each in condition.evidence)
 
     @property
     def cost(self) -> Cost:
@@ -202,11 +218,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Group:
-    """The records of one row; `submission` names the submission that they came in, "" for this workspace's own."""
+    """The records of one row and their evidence, one each.
+
+    `submission` names the submission that they came in, "" for this workspace's own.
+    """
 
     submission: str
     records: tuple[Record, ...]
-    recomputed: frozenset[str] = frozenset()
+    evidence: tuple[Evidence, ...]
 
 
 @dataclass(frozen=True, repr=False)
@@ -276,9 +295,10 @@ class Leaderboard:
     def to_dataframe(self) -> pd.DataFrame:
         """Return every value as a tidy table, ours first, then the published ones.
 
-        Columns: `kind` (run, predictions, added, ideal, published), `name`, `system`, `snr` in dB, `metric`, `class`
-        (empty for a metric over all classes), `value`, `low` and `high` (95 % interval), `std` (standard deviation over
-        runs), `folds`, `seeds`, `clips`, `best` (bold in the tables), `flags`, `comparable`, `dataset`,
+        Columns: `kind` (run, predictions, added, ideal, published), `name`, `evidence` of the value (ours, recomputed,
+        self-reported; empty for published ones), `system`, `snr` in dB, `metric`, `class` (empty for a metric over all
+        classes), `value`, `low` and `high` (95 % interval), `std` (standard deviation over runs), `folds`, `seeds`,
+        `clips`, `best` (bold in the tables), `flags`, `comparable`, `dataset`,
         `manifest_digest`, `scoring_version`, `source` (citation of a published value), and the cost of one run:
         `parameters`, `macs` per clip, `training_seconds`, `device`. Lists are joined with "; ". Metrics of probes are
         `micro_ap_shifted` (mean over the shifts), `micro_ap_shifted_worst`, `micro_ap_shifted_difference`,
@@ -322,14 +342,22 @@ class Leaderboard:
 
     def __repr__(self) -> str:
         """Return a summary that fits a screen."""
-        shown = self.table().head(REPR_ROWS).round(4).to_string(na_rep="", max_cols=9)
+        shown = self._with_evidence().head(REPR_ROWS).round(4).to_string(na_rep="", max_cols=9)
         more = f"\n... {len(self.rows) - REPR_ROWS} more rows" if len(self.rows) > REPR_ROWS else ""
         return f"<Leaderboard of {self.dataset}: {len(self.rows)} rows>\n{shown}{more}"
 
     def _repr_html_(self) -> str:
         """Return the wide table as a notebook shows it."""
-        html: str = self.table().to_html(float_format="{:.4f}".format, na_rep="", border=0)
+        html: str = self._with_evidence().to_html(float_format="{:.4f}".format, na_rep="", border=0)
         return html
+
+    def _with_evidence(self) -> pd.DataFrame:
+        """Return the wide table with a column of evidence before the others, where not all rows are ours."""
+        table = self.table()
+        states = {row.name: row.evidence for row in self.rows}
+        if {*states.values()} - {"ours"}:
+            table.insert(0, ("", "evidence"), [states[name] for name in table.index])
+        return table
 
     def _tidy(self) -> Iterator[dict[str, Any]]:
         here = {
@@ -347,14 +375,24 @@ class Leaderboard:
                     "device": cost.device,
                 }  # fmt: skip
                 for metric, estimate in condition.metrics.items():
-                    yield about | {"metric": metric} | estimate.as_dict()
+                    state = value_state(condition, estimate.verified)
+                    yield about | {"metric": metric, "evidence": state} | estimate.as_dict()
                 for metric, estimate in condition.probes.tidy() if condition.probes is not None else ():
-                    yield about | {"metric": metric} | _bare(estimate)
+                    state = value_state(condition, estimate.verified)
+                    yield about | {"metric": metric, "evidence": state} | _bare(estimate)
                 for metric, classes in condition.per_class.items():
+                    state = value_state(condition, condition.verified(class_values(metric)))
                     for label, value in classes.items():
-                        yield about | {"metric": metric, "class": label, "value": value}
+                        yield about | {"metric": metric, "evidence": state, "class": label, "value": value}
         for line in self.published.tidy():
             yield {"comparable": self.comparable} | line
+
+
+def value_state(condition: Condition, verified: bool) -> State:
+    """Return what a single value of a row at one SNR is."""
+    if not verified:
+        return "self-reported"
+    return "ours" if condition.state == "ours" else "recomputed"
 
 
 def make_leaderboard(
@@ -397,28 +435,36 @@ def assemble(
 
 
 def group_records(
-    records: Sequence[Record], submission: str = "", recomputed: frozenset[str] = frozenset()
+    records: Sequence[Record], submission: str = "", evidence: Sequence[Evidence] | None = None
 ) -> list[Group]:
-    """Gather records into rows: those whose systems differ in nothing but SNR, fold and seed are one row."""
-    gathered: dict[str, list[Record]] = {}
-    for record in records:
-        system = record.system.model_dump(mode="json", exclude={"snr", "fold", "seed"})
-        gathered.setdefault(json.dumps(system, sort_keys=True), []).append(record)
-    return [Group(submission, tuple(group), recomputed) for group in gathered.values()]
+    """Gather records into rows: those whose systems differ in nothing but SNR, fold and seed are one row.
+
+    `evidence` is that of each record; by default all are this workspace's own.
+    """
+    gathered: dict[str, list[tuple[Record, Evidence]]] = {}
+    for pair in zip(records, [OURS] * len(records) if evidence is None else evidence, strict=True):
+        system = pair[0].system.model_dump(mode="json", exclude={"snr", "fold", "seed"})
+        gathered.setdefault(json.dumps(system, sort_keys=True), []).append(pair)
+    return [
+        Group(submission, tuple(record for record, _ in pairs), tuple(state for _, state in pairs))
+        for pairs in gathered.values()
+    ]
 
 
-def new_records(records: Iterable[Record], shown: set[Shown]) -> list[Record]:
-    """Return the records of a submission that no row shows yet, and add them to those shown.
+def new_records(
+    records: Sequence[Record], shown: set[Shown], evidence: Sequence[Evidence]
+) -> tuple[list[Record], list[Evidence]]:
+    """Return the records of a submission that no row shows yet, with their evidence, and add them to those shown.
 
     The same predictions stand once under one name, wherever they come from. Under two names they are two rows, so that
     nobody can take the place of a row with its predictions.
     """
-    kept: dict[str, Record] = {}
-    for record in records:
+    kept: dict[str, tuple[Record, Evidence]] = {}
+    for record, state in zip(records, evidence, strict=True):
         if shown_as(record) not in shown:
-            kept.setdefault(identity(record), record)
-    shown |= {shown_as(record) for record in kept.values()}
-    return list(kept.values())
+            kept.setdefault(identity(record), (record, state))
+    shown |= {shown_as(record) for record, _ in kept.values()}
+    return [record for record, _ in kept.values()], [state for _, state in kept.values()]
 
 
 def shown_as(record: Record) -> Shown:
@@ -448,9 +494,13 @@ def _rows(groups: Sequence[Group]) -> list[Row]:
     for name, group in zip(_names(groups), groups, strict=True):
         system = group.records[0].system
         conditions = {}
+        pairs = sorted(
+            zip(group.records, group.evidence, strict=True),
+            key=lambda pair: (pair[0].system.fold, pair[0].system.seed or 0),
+        )
         for snr in sorted({record.system.snr for record in group.records}):
-            here = [record for record in group.records if record.system.snr == snr]
-            conditions[snr] = make_condition(snr, sorted(here, key=lambda r: (r.system.fold, r.system.seed or 0)))
+            here = [pair for pair in pairs if pair[0].system.snr == snr]
+            conditions[snr] = make_condition(snr, [record for record, _ in here], [state for _, state in here])
         rows.append(
             Row(
                 name=name,
@@ -461,7 +511,6 @@ def _rows(groups: Sequence[Group]) -> list[Row]:
                 conditions=conditions,
                 plain=system.name == system.registry_name,
                 submission=group.submission,
-                recomputed=group.recomputed,
             )
         )
     return rows
@@ -497,10 +546,13 @@ def _shown(value: Any) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text[:40])
 
 
-def make_condition(snr: float, records: Sequence[Record]) -> Condition:
-    """Average the records of one row at one SNR."""
-    names = dict.fromkeys(name for record in records for name in record.metrics)
-    metrics = {name: estimate for name in names if (estimate := _estimate(name, records)) is not None}
+def make_condition(snr: float, records: Sequence[Record], evidence: Sequence[Evidence] = ()) -> Condition:
+    """Average the records of one row at one SNR; `evidence` is that of each, or empty where all are our own."""
+    metrics = {}
+    for name in dict.fromkeys(name for record in records for name in record.metrics):
+        estimate = _estimate(name, records)
+        if estimate is not None:
+            metrics[name] = replace(estimate, verified=all(each.covers(name) for each in evidence))
     per_class: dict[str, dict[str, float]] = {}
     for name in dict.fromkeys(name for record in records for name in record.per_class):
         values: dict[str, dict[int, list[float]]] = {}
@@ -509,7 +561,7 @@ def make_condition(snr: float, records: Sequence[Record]) -> Condition:
                 if value is not None:
                     values.setdefault(label, {}).setdefault(record.system.fold, []).append(value)
         per_class[name] = {label: mean_over_folds(each) for label, each in values.items()}
-    return Condition(snr, metrics, per_class, tuple(records))
+    return Condition(snr, metrics, per_class, tuple(records), evidence=tuple(evidence))
 
 
 def _estimate(name: str, records: Sequence[Record]) -> Estimate | None:

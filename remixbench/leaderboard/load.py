@@ -23,7 +23,7 @@ from remixbench.leaderboard.probes import with_probes
 from remixbench.leaderboard.record import METRICS_FILE, Record, read_record
 from remixbench.leaderboard.significance import mark_best
 from remixbench.leaderboard.submission import read_submission
-from remixbench.leaderboard.submission_store import kept_submissions, usable_receipt
+from remixbench.leaderboard.submission_store import evidence_of, kept_submissions, usable_receipt
 from remixbench.progress import SILENT, Progress
 
 
@@ -123,5 +123,7 @@ def _added(workspace: Path, references: References, own: Sequence[Record], left_
             else:
                 kept.append(record)
         recomputed = usable_receipt(file, submission, workspace, left_out)
-        groups += group_records(new_records(kept, shown), submission.digest[:8], recomputed)
+        evidence = [evidence_of(record, recomputed) for record in kept]
+        new, states = new_records(kept, shown, evidence)
+        groups += group_records(new, submission.digest[:8], states)
     return groups

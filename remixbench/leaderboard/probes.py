@@ -11,8 +11,9 @@ from remixbench.dataset.probes import Probe, no_shift
 from remixbench.leaderboard.averages import Samples, drawn_mean, mean_over_folds, standard_deviation
 from remixbench.leaderboard.leaderboard import Condition, Estimate, Probes, Row
 from remixbench.leaderboard.probe_records import METRIC
-from remixbench.leaderboard.record import Record, unpack
+from remixbench.leaderboard.record import Record, probe_value, unpack
 from remixbench.leaderboard.tables import (
+    EVIDENCE,
     KINDS,
     Block,
     Cell,
@@ -21,6 +22,7 @@ from remixbench.leaderboard.tables import (
     TableMaker,
     estimate_cell,
     format_snr,
+    marked,
     numbered,
     signed,
     title,
@@ -58,10 +60,15 @@ def summarise(condition: Condition) -> Probes | None:
     if shifts is None and not tested:
         return None
     common = () if shifts is None else _common(records, "shift")
+
+    def at(probe: Probe, value: float) -> Estimate:
+        estimate = average(records, [_scored(record, probe, value) for record in records])
+        return replace(estimate, verified=condition.verified(probe_value(probe, value, METRIC)))
+
     probes = Probes(
         shifts=shifts,
-        shifted={value: average(records, [_scored(record, "shift", value) for record in records]) for value in common},
-        tested={value: average(records, [_scored(record, "snr", value) for record in records]) for value in tested},
+        shifted={value: at("shift", value) for value in common},
+        tested={value: at("snr", value) for value in tested},
     )
     own = [sorted(_defined(record, "shift")) for record in records]
     if not shifts or not all(own):
@@ -70,11 +77,16 @@ def summarise(condition: Condition) -> Probes | None:
         _mean([_scored(record, "shift", value) for value in values])
         for record, values in zip(records, own, strict=True)
     ]
-    probes = replace(probes, mean=average(records, means))
+    verified = all(
+        condition.verified(probe_value("shift", value, METRIC))
+        for value in {value for values in own for value in values}
+    )
+    probes = replace(probes, mean=replace(average(records, means), verified=verified))
     if any(record.metrics.get(METRIC) is None for record in records):
         return probes
     differences = [_minus(mean, _unmoved(record)) for mean, record in zip(means, records, strict=True)]
-    return replace(probes, difference=average(records, differences))
+    verified = verified and condition.verified(METRIC)
+    return replace(probes, difference=replace(average(records, differences), verified=verified))
 
 
 def average(records: Sequence[Record], scored: Sequence[Scored]) -> Estimate:
@@ -154,6 +166,7 @@ def shift_table(maker: TableMaker) -> Table | None:
         tuple((format_snr(snr), (*(Column(each, "higher") for each in columns), Column("difference"))) for snr in snrs),
         tuple(blocks),
         tuple(notes),
+        evidence=EVIDENCE,
     )
 
 
@@ -189,7 +202,7 @@ def _shift_cells(condition: Condition | None) -> list[Cell]:
     return [
         unmoved,
         estimate_cell(probes.mean),
-        Cell() if worst is None else Cell(f"{worst[1].value:.4f}", f"at {worst[0]:g} s", estimate=worst[1]),
+        Cell() if worst is None else replace(estimate_cell(worst[1]), below=f"at {worst[0]:g} s", bold=False),
         _difference_cell(probes.difference),
     ]
 
@@ -200,7 +213,7 @@ def _difference_cell(difference: Estimate | None) -> Cell:
     below = ""
     if difference.low is not None and difference.high is not None:
         below = f"{signed(difference.low, 3)} to {signed(difference.high, 3)}"
-    return Cell(signed(difference.value), below)
+    return Cell(marked(signed(difference.value), difference.verified), below)
 
 
 def snr_table(maker: TableMaker) -> Table | None:
@@ -232,6 +245,7 @@ def snr_table(maker: TableMaker) -> Table | None:
         tuple(blocks),
         (*maker.flag_notes(blocks),),
         "tested on",
+        evidence=EVIDENCE,
     )
 
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -216,6 +217,58 @@ class Record(_Frozen):
         """Return the record as plain JSON values, in the order of the fields, with its digest."""
         value = self.model_dump(mode="json")
         return value | {"digest": content_digest(value)}
+
+    @property
+    def value_names(self) -> frozenset[str]:
+        """The names of everything in it that is computed from predictions and labels, as `Evidence` has them."""
+        probes = (probe_value(each.probe, each.value, name) for each in self.probes for name in each.metrics)
+        return frozenset((*self.metrics, *map(class_values, self.per_class), *probes, SCORING_SETTINGS))
+
+
+State = Literal["ours", "recomputed", "self-reported"]
+STATES: tuple[State, ...] = ("self-reported", "recomputed", "ours")
+"""What the evidence of a row is called in every format, the weakest first."""
+SCORING_SETTINGS = "scoring settings"
+"""The thresholds and post-processings in a record's `settings`."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Which values of a record were computed in this workspace.
+
+    Attributes
+    ----------
+    state : "ours" where all of it was, from predictions that lie or were given here; "recomputed" where it came in a
+        submission and was computed again from its predictions; else "self-reported"
+    verified : names of the values that were computed here: metrics, `class_values`, `probe_value` and
+        `SCORING_SETTINGS`; None for all of them
+    """
+
+    state: State
+    verified: frozenset[str] | None = None
+
+    def covers(self, value: str) -> bool:
+        """Say whether a value was computed here."""
+        return self.verified is None or value in self.verified
+
+
+OURS = Evidence("ours")
+SELF_REPORTED = Evidence("self-reported", frozenset())
+
+
+def weakest(evidence: Iterable[Evidence]) -> State:
+    """Return the weakest of some states; "ours" where there are none."""
+    return min((each.state for each in evidence), key=STATES.index, default="ours")
+
+
+def class_values(metric: str) -> str:
+    """Return what the values of a metric for single classes are called as evidence."""
+    return f"{metric} of classes"
+
+
+def probe_value(probe: str, value: float, metric: str) -> str:
+    """Return what the value of a metric under the condition of a probe is called: `micro_ap[shift 0.48 s]`."""
+    return f"{metric}[shift {value:g} s]" if probe == "shift" else f"{metric}[tested at {value:g} dB]"
 
 
 def _check_range(name: str, value: float | None, what: str) -> None:

@@ -30,6 +30,7 @@ class Difference:
     difference : mean of the first minus that of the second, over the common folds
     low, high : 95 % interval of the difference
     superiority : share of the bootstrap samples in which the first is better, ties counted half
+    verified : whether both values were computed in this workspace
     """
 
     snr: float
@@ -40,6 +41,7 @@ class Difference:
     superiority: float
     folds: tuple[int, ...]
     resamples: int
+    verified: bool = True
 
     @property
     def significant(self) -> bool:
@@ -84,13 +86,14 @@ def compare_conditions(first: Condition, second: Condition, metric: str) -> Diff
     ends = percentile_interval(change)
     if ends is None:
         return None
-    return Difference(first.snr, metric, mean, *ends, superiority(change), folds, len(change))
+    verified = first.verified(metric) and second.verified(metric)
+    return Difference(first.snr, metric, mean, *ends, superiority(change), folds, len(change), verified)
 
 
 def mark_best(rows: Sequence[Row]) -> tuple[Row, ...]:
     """Return the rows with the best value of each column marked, and those not significantly different from it.
 
-    Only metrics with bootstrap samples are marked, and only where two rows or more have one.
+    Only metrics with bootstrap samples are marked, only what was verified, and only where two rows or more have that.
     """
     best: set[tuple[int, float, str]] = set()
     for snr in {snr for row in rows for snr in row.conditions}:
@@ -116,7 +119,7 @@ def _best(rows: Sequence[Row], snr: float, metric: str) -> list[int]:
     values = {
         index: estimate.value
         for index, row in enumerate(rows)
-        if row.kind != "ideal" and (estimate := row.estimate(snr, metric)) is not None
+        if row.kind != "ideal" and (estimate := row.estimate(snr, metric)) is not None and estimate.verified
     }
     if len(values) < 2 or not any(values.values()):
         return []

@@ -19,7 +19,7 @@ from remixbench.files import read_json, write_json
 from remixbench.leaderboard.discover import name_folder
 from remixbench.leaderboard.evaluate_run import References
 from remixbench.leaderboard.leaderboard import Row
-from remixbench.leaderboard.record import digests_of, files_digest
+from remixbench.leaderboard.record import SELF_REPORTED, Evidence, Record, digests_of, files_digest
 from remixbench.leaderboard.submission import Submission, read_submission
 from remixbench.leaderboard.submission_checks import Checked, check_metrics, check_submission
 from remixbench.parallel import Workers
@@ -112,6 +112,13 @@ def usable_receipt(kept: Path, submission: Submission, above: Path, left_out: li
         file = kept.with_name(kept.stem + RECEIPT)
         left_out.append(str(error).replace(str(file), file.relative_to(above).as_posix(), 1))
         return frozenset()
+
+
+def evidence_of(record: Record, recomputed: frozenset[str]) -> Evidence:
+    """Return the evidence of a record of a submission, from the digests that its receipt holds."""
+    if record.provenance.predictions_digest not in recomputed:
+        return SELF_REPORTED
+    return Evidence("recomputed", record.value_names)
 
 
 def added_lines(submission: Submission, checked: Checked) -> list[str]:

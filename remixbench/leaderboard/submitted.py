@@ -19,7 +19,7 @@ from remixbench.leaderboard.published import load_published
 from remixbench.leaderboard.record import Record
 from remixbench.leaderboard.significance import mark_best
 from remixbench.leaderboard.submission import FORMAT, Submission, read_submission
-from remixbench.leaderboard.submission_store import RECEIPT, usable_receipt
+from remixbench.leaderboard.submission_store import RECEIPT, evidence_of, usable_receipt
 from remixbench.progress import SILENT, Progress
 from remixbench.recipe import load_recipe
 from remixbench.scoring import SCORING_VERSION
@@ -99,9 +99,9 @@ def _leaderboard(
             else:
                 kept.append(record)
         unusable: list[str] = []
-        groups += group_records(
-            new_records(kept, shown), submission.digest[:8], usable_receipt(file, submission, folder, unusable)
-        )
+        recomputed = usable_receipt(file, submission, folder, unusable)
+        new, states = new_records(kept, shown, [evidence_of(record, recomputed) for record in kept])
+        groups += group_records(new, submission.digest[:8], states)
         for line in unusable:
             progress.say(f"left out: {line}")
         left_out += unusable

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from remixbench.leaderboard.leaderboard import Condition, Estimate, Leaderboard, Row
-from remixbench.leaderboard.record import Flag
+from remixbench.leaderboard.record import SCORING_SETTINGS, Flag, weakest
 from remixbench.leaderboard.significance import Comparison
 from remixbench.scoring.metrics import METRICS, Family, metrics_shown
 
@@ -29,6 +29,11 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
 HEADINGS = {"kong": "Kong et al."}
 """Headings of groups of metrics that are not those of their post-processing or family."""
 NOT_REPORTED = "not reported"
+EVIDENCE = "evidence"
+"""Heading of the column that says what a row's values are: ours, recomputed or self-reported."""
+NOT_VERIFIED = "?"
+"""Stands after a value that a submission says and that was not computed here."""
+UNVERIFIED_DIFFERENCE = f"{NOT_VERIFIED}: not verified, a submission alone says what one row or both score."
 
 
 @dataclass(frozen=True)
@@ -45,14 +50,14 @@ class Cell:
 class Line:
     """A line of a table: its head, the letters of its flags, a cell per column, what it was tested on.
 
-    `origin` says of a row that came in a submission whether it was recomputed.
+    `evidence` says what a row's values are: "ours", "recomputed" or "self-reported"; "" for a published line.
     """
 
     head: str
     cells: tuple[Cell, ...]
     letters: tuple[str, ...] = ()
     tested: str = ""
-    origin: str = ""
+    evidence: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,7 @@ class Table:
     groups : (heading, columns under it), from left to right
     tested : heading of the column that says which folds and seeds a line is the mean of, or "" for no such column
     caption : what stands above the table
+    evidence : heading of the column with the lines' evidence, or "" for no such column
     """
 
     title: str
@@ -90,6 +96,7 @@ class Table:
     notes: tuple[str, ...] = ()
     tested: str = ""
     caption: tuple[str, ...] = ()
+    evidence: str = ""
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -159,12 +166,24 @@ def estimate_cell(estimate: Estimate | None) -> Cell:
         below.append(f"{short(estimate.low)}–{short(estimate.high)}")
     if estimate.std is not None:
         below.append(f"±{short(estimate.std)}")
-    return Cell(f"{estimate.value + 0.0:.4f}", " ".join(below), estimate.best, estimate)
+    return Cell(
+        marked(f"{estimate.value + 0.0:.4f}", estimate.verified),
+        " ".join(below),
+        estimate.best and estimate.verified,
+        estimate,
+    )
 
 
-def value_cell(value: float | None, digits: int = 4) -> Cell:
+def value_cell(value: float | None, digits: int = 4, *, verified: bool = True) -> Cell:
     """Return a value without interval, or a blank where there is none."""
-    return Cell() if value is None else Cell(f"{value:.{digits}f}", estimate=Estimate(value))
+    if value is None:
+        return Cell()
+    return Cell(marked(f"{value:.{digits}f}", verified), estimate=Estimate(value, verified=verified))
+
+
+def marked(text: str, verified: bool) -> str:
+    """Return the text of a value, with a mark where it was not computed here."""
+    return text if verified else text + NOT_VERIFIED
 
 
 def short(value: float) -> str:
@@ -219,7 +238,8 @@ class TableMaker:
     def line(self, row: Row, cells: Sequence[Cell], snrs: Sequence[float]) -> Line:
         """Return a row's line."""
         conditions = [row.conditions[snr] for snr in snrs if snr in row.conditions]
-        return Line(row.name, tuple(cells), self.letters_of(row.flags), tested_on(conditions), row.checked)
+        state = weakest(evidence for condition in conditions for evidence in condition.evidence)
+        return Line(row.name, tuple(cells), self.letters_of(row.flags), tested_on(conditions), state)
 
     def letters_of(self, flags: Sequence[Flag]) -> tuple[str, ...]:
         """Return the letters of some flags, in order."""
@@ -280,6 +300,7 @@ class TableMaker:
             tuple(blocks),
             self.flag_notes(blocks),
             "tested on",
+            evidence=EVIDENCE,
         )
 
     def where_published(self) -> tuple[str, ...]:
@@ -296,7 +317,7 @@ class TableMaker:
         made = [r.provenance for row in board.rows for each in row.conditions.values() for r in each.records]
         resamples = sorted({each.resamples for each in made if each.resamples})
         if not resamples:
-            return [f"Scoring version {board.scoring_version}. No intervals (--bootstrap 0)."]
+            return [f"Scoring version {board.scoring_version}. No intervals (--bootstrap 0).", *evidence_notes(board)]
         counts = sorted({(each.clips, each.groups) for each in made})
         conditions = [each for row in board.rows for each in row.conditions.values()]
         several, runs = any(len(each.seeds) > 1 for each in conditions), max(len(each.records) for each in conditions)
@@ -309,6 +330,7 @@ class TableMaker:
             "Bold: the best of a column, and those not significantly different from it (paired bootstrap over the same"
             " clips, 95 %).",
             f"Scoring version {board.scoring_version}.",
+            *evidence_notes(board),
         ]
 
     def differences(self) -> Table | None:
@@ -335,6 +357,7 @@ class TableMaker:
                 "Ours minus published, and the 95 % interval that our value's own leaves for it. Of which folds and"
                 " seeds the published values are the mean is not reported.",
             ),
+            evidence=EVIDENCE,
         )
 
     def _difference(self, row: Row, snr: float, metric: str) -> Cell:
@@ -345,7 +368,7 @@ class TableMaker:
         below = ""
         if ours.low is not None and ours.high is not None:
             below = f"{signed(ours.low - published, 3)} to {signed(ours.high - published, 3)}"
-        return Cell(signed(ours.value - published), below)
+        return Cell(marked(signed(ours.value - published), ours.verified), below)
 
     def details(self, family: str, snr: float, *, with_main: bool = False) -> Table | None:
         """Return the metrics of `FAMILIES[family]` at one SNR that the main table lacks, or all `with_main`."""
@@ -388,6 +411,7 @@ class TableMaker:
             tuple(blocks),
             tuple(notes),
             "tested on",
+            evidence=EVIDENCE,
         )
 
 
@@ -410,6 +434,19 @@ def _without(columns: Sequence[Column], how: str) -> tuple[Column, ...]:
     return tuple(replace(column, title=column.title.removesuffix(f" ({how})")) for column in columns)
 
 
+def evidence_notes(board: Leaderboard) -> list[str]:
+    """Say what the words of the column of evidence and the mark of single values mean, where some rows need it."""
+    if all(row.evidence == "ours" for row in board.rows) and not any(
+        condition.not_verified for row in board.rows for condition in row.conditions.values()
+    ):
+        return []
+    return [
+        "Evidence: ours, scored here; recomputed, submitted and computed again here from its predictions;"
+        f" self-reported, as submitted. {NOT_VERIFIED}: not verified, the submission alone says so; never bold. Names,"
+        " settings, flags and cost of submitted rows are always self-reported."
+    ]
+
+
 def caption(board: Leaderboard) -> tuple[str, ...]:
     """Say above the table which data set it is on, and why it may not be compared with published results if so."""
     lines = [f"Data set {board.dataset}, recipe {board.recipe}, manifest {board.manifest_digest[:12]}."]
@@ -419,12 +456,20 @@ def caption(board: Leaderboard) -> tuple[str, ...]:
 
 
 def detection_notes(rows: Sequence[Row], snr: float) -> list[str]:
-    """Say with which thresholds and tolerances the metrics were computed, as the records have them."""
-    found: dict[str, None] = {}
+    """Say with which thresholds and tolerances the metrics were computed, as the records have them.
+
+    What a submission merely says of its own is a sentence of its own.
+    """
+    verified: dict[str, None] = {}
+    claimed: dict[str, None] = {}
     for row in rows:
-        for record in row.conditions[snr].records:
-            found |= dict.fromkeys(_parameters(record.settings))
-    lines = [f"{'; '.join(found)}."] if found else []
+        condition = row.conditions[snr]
+        settings = verified if condition.verified(SCORING_SETTINGS) else claimed
+        for record in condition.records:
+            settings |= dict.fromkeys(_parameters(record.settings))
+    claimed = {text: None for text in claimed if text not in verified}
+    lines = [f"{'; '.join(verified)}."] if verified else []
+    lines += [f"Self-reported: {'; '.join(claimed)}."] if claimed else []
     return [
         *lines,
         "Detected events are those of an event list, or of the main post-processing of frame scores. ER: error rate,"
@@ -474,7 +519,8 @@ def comparison_table(comparison: Comparison, board: Leaderboard) -> Table:
                 cells.append(Cell())
             else:
                 below = f"{signed(each.low, 3)} to {signed(each.high, 3)}, P {each.superiority:.3f}"
-                cells.append(Cell(signed(each.difference), below, each.significant))
+                bold = each.significant and each.verified
+                cells.append(Cell(marked(signed(each.difference), each.verified), below, bold))
         folds = sorted({fold for each in comparison.differences if each.metric == metric for fold in each.folds})
         lines.append(Line(title(metric), tuple(cells), (), numbered(folds, "fold")))
     resamples = sorted({each.resamples for each in comparison.differences})
@@ -488,6 +534,7 @@ def comparison_table(comparison: Comparison, board: Leaderboard) -> Table:
             " samples over event recordings (the same for both systems), and P,"
             f" the share of samples in which {comparison.first} is higher. Bold: significant (the"
             " interval excludes zero, and P is at least 0.975 or at most 0.025).",
+            *([] if all(each.verified for each in comparison.differences) else [UNVERIFIED_DIFFERENCE]),
         ),
         "tested on",
         caption(board),

@@ -59,14 +59,14 @@ def test_there_is_one_leaderboard_per_manifest(received: Path) -> None:
         ("other", ["Lab Z"]),
     ]
     assert not any(board.comparable for board in boards)
-    assert boards[0].rows[1].conditions[0.0].metrics["micro_ap"].best
+    assert not any(row.conditions[0.0].metrics["micro_ap"].best for row in boards[0].rows)
 
 
 def test_the_page_needs_no_data_set(received: Path, tmp_path: Path, dataset: Dataset) -> None:
     shutil.rmtree(tmp_path / "theirs")
     page = report(submissions=received, out=tmp_path / "site" / "index.html")
     text = page.read_text(encoding="utf-8")
-    assert [word for word in ("Lab X", "Lab Y", "not recomputed", "as submitted") if word not in text] == []
+    assert [word for word in ("Lab X", "Lab Y", "self-reported") if word not in text] == []
     assert "Lab Z" not in text
     second = page.with_name(f"index-{submitted_leaderboards(received)[1].manifest_digest[:8]}.html")
     assert f'<a href="{second.name}">' in text
@@ -100,14 +100,14 @@ def test_a_row_says_whether_it_was_recomputed(tmp_path: Path, dataset: Dataset) 
     ours = tmp_path / "ours"
     fake_dataset(ours)
     said = Said()
-    assert score(workspace=ours, add=file, progress=said).find_row("Lab X").checked == "not recomputed"
+    assert score(workspace=ours, add=file, progress=said).find_row("Lab X").evidence == "self-reported"
     digest = json.loads(file.read_text())["records"][0]["provenance"]["predictions_digest"][:12]
     assert f"{file}: not recomputed: 'Lab X' at 0 dB, fold 4; needs Lab X tags.csv (SHA-256 {digest})" in said.lines
-    assert score(tags, workspace=ours, add=file).find_row("Lab X").checked == "recomputed from its predictions"
+    assert score(tags, workspace=ours, add=file).find_row("Lab X").evidence == "recomputed"
     # it stays so, and without the data set too
-    assert score(workspace=ours, add=file).find_row("Lab X").checked == "recomputed from its predictions"
+    assert score(workspace=ours, add=file).find_row("Lab X").evidence == "recomputed"
     (board,) = submitted_leaderboards(ours / "submissions")
-    assert board.find_row("Lab X").checked == "recomputed from its predictions"
+    assert board.find_row("Lab X").evidence == "recomputed"
 
 
 def test_rows_are_removed_by_name(tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
@@ -165,8 +165,8 @@ def test_the_example_repository(tmp_path: Path, dataset: Dataset) -> None:
     done = check()
     assert done.returncode == 0, done.stderr
     page = (repository / "build" / "site" / "index.html").read_text(encoding="utf-8")
-    assert "recomputed from its predictions" in page
-    assert "not recomputed" in page
+    assert "<td>recomputed</td>" in page
+    assert "<td>self-reported</td>" in page
 
     shutil.copytree(good, forged)
     (forged / "predictions" / "Lab X tags.csv").write_text(tags_text(dataset, 4, noise=0.3, seed=99))

@@ -6,6 +6,7 @@ import copy
 import json
 import shutil
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,10 @@ def test_a_submission_is_added_and_stays(theirs: Path, ours: Path) -> None:
     there = load_leaderboard(theirs, Dataset.open(theirs / "datasets" / "fake"))
     for row in board.rows:
         (same,) = (each for each in there.rows if each.name == row.name)
-        assert row.conditions[0.0].metrics == same.conditions[0.0].metrics
+        expected = same.conditions[0.0].metrics
+        assert row.conditions[0.0].metrics == {
+            name: replace(estimate, best=False, verified=False) for name, estimate in expected.items()
+        }
     assert names(score(workspace=ours)) == [("added", "gap"), ("added", "Lab X")]
 
 
@@ -259,12 +263,12 @@ def test_broken_files_beside_a_submission_do_not_keep_its_rows(theirs: Path, our
 
 def test_without_its_receipt_a_submission_was_not_recomputed(theirs: Path, ours: Path) -> None:
     (row,) = score(theirs / "tags.csv", workspace=ours, add=theirs / "lab.json").rows
-    assert row.checked == "recomputed from its predictions"
+    assert row.evidence == "recomputed"
     (receipt,) = (ours / "submissions" / "fake").glob("*.recomputed.json")
     for text in ("{", "{}"):
         receipt.write_text(text)
         for board in (score(workspace=ours), *submitted_leaderboards(ours / "submissions" / "fake")):
-            assert [row.checked for row in board.rows] == ["not recomputed"]
+            assert [row.evidence for row in board.rows] == ["self-reported"]
             (line,) = board.left_out
             assert receipt.name in line
 

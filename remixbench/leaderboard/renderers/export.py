@@ -10,7 +10,7 @@ from remixbench.leaderboard.leaderboard import Condition, Leaderboard, Row
 from remixbench.leaderboard.record import Record
 from remixbench.leaderboard.significance import Comparison
 
-FORMAT = 2
+FORMAT = 3
 
 
 def to_csv(leaderboard: Leaderboard) -> str:
@@ -46,8 +46,8 @@ def _row(board: Leaderboard, row: Row) -> dict[str, Any]:
     return {
         "name": row.name,
         "kind": row.kind,
+        "evidence": row.evidence,
         "submission": row.submission or None,
-        "recomputed": row.checked or None,
         "system": row.system,
         "settings": row.settings,
         "flags": [flag.model_dump() for flag in row.flags],
@@ -57,6 +57,8 @@ def _row(board: Leaderboard, row: Row) -> dict[str, Any]:
                 "folds": list(condition.folds),
                 "seeds": list(condition.seeds),
                 "clips": condition.clips,
+                "evidence": condition.state,
+                "not_verified": list(condition.not_verified),
                 "metrics": {name: _with_published(board, row, condition, name) for name in condition.metrics},
                 "per_class": condition.per_class,
                 "cost": condition.cost.model_dump(),

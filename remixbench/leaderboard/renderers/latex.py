@@ -47,16 +47,17 @@ def _letter(letter: str) -> str:
 
 def _table(table: Table) -> str:
     noted = any(line.letters for line in table.lines)
-    width = 1 + len(table.columns) + bool(table.tested)
+    texts = [heading for heading in (table.tested, table.evidence) if heading]
+    width = 1 + len(table.columns) + len(texts)
     lines = [
         r"\begin{table}[p]",
         r"\centering",
         rf"\caption{{{escape(' '.join([table.title + '.', *table.caption]))}}}",
         r"\scriptsize",
         r"\setlength{\tabcolsep}{3pt}",
-        rf"\begin{{tabular}}{{l{'r' * len(table.columns)}{'l' if table.tested else ''}}}",
+        rf"\begin{{tabular}}{{l{'r' * len(table.columns)}{'l' * len(texts)}}}",
         r"\toprule",
-        *_heads(table),
+        *_heads(table, texts),
         r"\midrule",
     ]
     for place, block in enumerate(table.blocks):
@@ -65,7 +66,8 @@ def _table(table: Table) -> str:
         if block.heading:
             lines.append(rf"\multicolumn{{{width}}}{{l}}{{\textit{{{escape(block.heading)}}}}} \\")
         for line in block.lines:
-            lines += _line(line, noted, bool(table.tested))
+            shown = [line.tested] * bool(table.tested) + [line.evidence] * bool(table.evidence)
+            lines += _line(line, noted, shown)
     lines += [r"\bottomrule", r"\end{tabular}"]
     if table.notes:
         lines.append(r"\par\smallskip\begin{minipage}{0.95\linewidth}\tiny\raggedright")
@@ -74,8 +76,9 @@ def _table(table: Table) -> str:
     return "\n".join([*lines, r"\end{table}", ""])
 
 
-def _heads(table: Table) -> list[str]:
-    last = [escape(table.tested)] if table.tested else []
+def _heads(table: Table, texts: Sequence[str]) -> list[str]:
+    """Return the rows of headings; `texts` are those of the columns after the metrics."""
+    last = [escape(text) for text in texts]
     lines = []
     if any(heading for heading, _ in table.groups):
         spans, rules, start = [], [], 2
@@ -87,13 +90,14 @@ def _heads(table: Table) -> list[str]:
     return [*lines, _row([escape(table.head), *(escape(column.title) for column in table.columns), *last])]
 
 
-def _line(line: Line, noted: bool, with_tested: bool) -> list[str]:
+def _line(line: Line, noted: bool, texts: Sequence[str]) -> list[str]:
+    """Return the rows of a line; `texts` are its columns after the metrics."""
     marks = rf"\textsuperscript{{{escape(' '.join(line.letters))}}}" if noted and line.letters else ""
-    tested = [escape(line.tested)] if with_tested else []
-    rows = [_row([escape(line.head) + marks, *map(_value, line.cells), *tested])]
+    last = [escape(text) for text in texts]
+    rows = [_row([escape(line.head) + marks, *map(_value, line.cells), *last])]
     if any(cell.below for cell in line.cells):
         below = [rf"{{\tiny {escape(cell.below)}}}" if cell.below else "" for cell in line.cells]
-        rows.append(_row(["", *below, *[""] * len(tested)]))
+        rows.append(_row(["", *below, *[""] * len(last)]))
     return rows
 
 

@@ -29,9 +29,9 @@ def _table(table: Table) -> str:
         for heading, columns in table.groups
         for column in columns
     ]
-    heads += [table.tested] if table.tested else []
+    heads += [heading for heading in (table.tested, table.evidence) if heading]
     left = 2 if noted else 1
-    rule = ["---"] * left + ["---:"] * len(table.columns) + (["---"] if table.tested else [])
+    rule = ["---"] * left + ["---:"] * len(table.columns) + ["---"] * (bool(table.tested) + bool(table.evidence))
     lines = [f"## {escape(table.title)}", ""]
     for text in table.caption:
         lines += [escape(text), ""]
@@ -42,7 +42,8 @@ def _table(table: Table) -> str:
         for line in block.lines:
             letters = [f"<sup>{escape(' '.join(line.letters))}</sup>" if line.letters else ""] if noted else []
             tested = [escape(line.tested)] if table.tested else []
-            lines.append(_row([escape(line.head), *letters, *map(_cell, line.cells), *tested]))
+            evidence = [escape(line.evidence)] if table.evidence else []
+            lines.append(_row([escape(line.head), *letters, *map(_cell, line.cells), *tested, *evidence]))
     lines.append("")
     lines += [f"- {escape(note)}" for note in table.notes]
     return "\n".join([*lines, ""]) if table.notes else "\n".join(lines)

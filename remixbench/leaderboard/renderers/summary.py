@@ -13,7 +13,7 @@ from rich.text import Text
 
 from remixbench.leaderboard.cost import quantity
 from remixbench.leaderboard.leaderboard import Condition, Estimate, Leaderboard, Row
-from remixbench.leaderboard.tables import format_snr, short, tested_on
+from remixbench.leaderboard.tables import NOT_VERIFIED, format_snr, short, tested_on
 
 MAX_LINES = 25
 MAX_WIDTH = 100
@@ -93,14 +93,17 @@ def to_summary(
 
 
 def ranked(leaderboard: Leaderboard, snr: float | None = None) -> list[Entry]:
-    """Return every row at every SNR (or at one), the highest SNR first, and there the highest micro-AP first."""
+    """Return every row at every SNR (or at one), the highest SNR first, and there the highest micro-AP first.
+
+    What was not verified is ranked below what was.
+    """
     entries = []
     for each in leaderboard.snrs if snr is None else [leaderboard.require_snr(snr)]:
         here = [
             (row, row.conditions[each]) for row in leaderboard.rows if each in row.conditions and row.kind != "ideal"
         ]
         scored = [(row, condition) for row, condition in here if RANKED_BY in condition.metrics]
-        scored.sort(key=lambda pair: -pair[1].metrics[RANKED_BY].value)
+        scored.sort(key=lambda pair: (not pair[1].metrics[RANKED_BY].verified, -pair[1].metrics[RANKED_BY].value))
         entries += [Entry(row, condition, place) for place, (row, condition) in enumerate(scored, start=1)]
         entries += [Entry(row, condition, None) for row, condition in here if RANKED_BY not in condition.metrics]
     return entries
@@ -133,6 +136,8 @@ def _columns(entries: list[Entry], level: int) -> list[_Column]:
         columns.append(_Column("para-\nmeters", lambda entry: Text(quantity(entry.condition.cost.parameters))))
     if level < 3:
         columns.append(_Column("MACs\nper clip", lambda entry: Text(quantity(entry.condition.cost.macs))))
+    if any(entry.condition.state != "ours" for entry in entries):
+        columns.append(_Column("evidence", lambda entry: Text(entry.condition.state), right=False))
     if level < NARROWEST and len({tested_on([entry.condition]) for entry in entries}) > 1:
         columns.append(_Column("tested on", lambda entry: Text(tested_on([entry.condition])), right=False))
     return [column for column in columns if any(column.cell(entry).plain for entry in entries)]
@@ -141,7 +146,9 @@ def _columns(entries: list[Entry], level: int) -> list[_Column]:
 def _value(estimate: Estimate | None, *, interval: bool = False) -> Text:
     if estimate is None:
         return Text("")
-    text = Text(f"{estimate.value + 0.0:.3f}{'*' if estimate.best else ' '}", style="bold" if estimate.best else "")
+    best = estimate.best and estimate.verified
+    mark = "*" if best else " " if estimate.verified else NOT_VERIFIED
+    text = Text(f"{estimate.value + 0.0:.3f}{mark}", style="bold" if best else "")
     if interval and estimate.low is not None and estimate.high is not None:
         text.append(f" {short(estimate.low)}–{short(estimate.high)}", style="not bold dim")
     return text
@@ -190,6 +197,8 @@ def _notes(board: Leaderboard, entries: list[Entry], files: str) -> list[str]:
         notes.append("low–high: 95 % interval; *: the best of its SNR, or not significantly different from it")
     if any(entry.shifted is not None for entry in entries):
         notes.append("shifted: mean micro-AP on test clips rolled in time")
+    if not all(estimate.verified for entry in entries for estimate in entry.condition.metrics.values()):
+        notes.append(f"{NOT_VERIFIED}: not verified, the submission alone says so; ranked below what was verified")
     flags = {flag.text for entry in entries for flag in entry.row.flags}
     if flags:
         notes.append(f"†: {flags.pop() if len(flags) == 1 else 'flagged; --details says why'}")

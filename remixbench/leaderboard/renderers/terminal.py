@@ -83,13 +83,17 @@ def _rich(table: Table) -> RichTable:
         made.add_column(head, justify="right", no_wrap=True, min_width=widest)
     if table.tested:
         made.add_column(Text(f"\n{table.tested}" if heads else table.tested), overflow="ellipsis")
+    evidence = table.evidence if any(line.evidence not in ("", "ours") for line in table.lines) else ""
+    if evidence:  # left out where all rows are ours, as columns are dear
+        made.add_column(Text(f"\n{evidence}" if heads else evidence), no_wrap=True)
     for place, block in enumerate(table.blocks):
         if block.heading and (len(table.blocks) > 1 or block.heading != "Trained here"):
             if place:
                 made.add_section()
             made.add_row(Text(block.heading, style="italic"))
         for line in block.lines:
-            made.add_row(_head(line), *map(_cell, line.cells), *([Text(line.tested)] if table.tested else []))
+            texts = [line.tested] * bool(table.tested) + [line.evidence] * bool(evidence)
+            made.add_row(_head(line), *map(_cell, line.cells), *map(Text, texts))
     return made
 
 

@@ -21,7 +21,7 @@ from remixbench.leaderboard.report.clips import explore
 from remixbench.leaderboard.report.html import part, render_page
 from remixbench.leaderboard.report.learning_curves import learning_curves
 from remixbench.leaderboard.submitted import submitted_leaderboards
-from remixbench.leaderboard.tables import FAMILIES, TableMaker, title
+from remixbench.leaderboard.tables import FAMILIES, TableMaker, evidence_notes, title
 from remixbench.progress import Progress, reporter
 from remixbench.scoring.metrics import METRICS, Family, metrics_shown
 
@@ -154,7 +154,7 @@ def chart_rows(leaderboard: Leaderboard, metrics: Sequence[str]) -> list[dict[st
         ]
         rows.append(
             {
-                "name": row.name,
+                "name": row.name if row.evidence != "self-reported" else f"{row.name} (self-reported)",
                 "fraction": row.settings.get("fraction"),
                 "parameters": row.cost.parameters,
                 "macs": row.cost.macs,
@@ -201,6 +201,7 @@ def _context(leaderboard: Leaderboard) -> dict[str, Any]:
         "cost": cost_table(maker),
         "families": get_args(Family),
         "flags": [(letter, flag.text, FLAGS.get(flag.code, "")) for flag, letter in maker.letters.items()],
+        "evidence": evidence_notes(leaderboard),
         "where_published": maker.where_published(),
         "sources": [leaderboard.published.cite(source) for source in leaderboard.published.sources],
         "resamples": sorted({record.provenance.resamples for record in records}),
