@@ -93,7 +93,7 @@ class Plan(_Part):
     onsets: Annotated[tuple[Seconds, ...] | Literal["drawn"], BeforeValidator(_listed)] = (0.5, 3.0, 5.5)
     max_event: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 2.0
     overlap: bool = True
-    origin_gap: Annotated[int, Field(ge=1)] = 100
+    origin_gap: Annotated[int, Field(ge=0)] | None = None
     scene_start: Literal["zero", "drawn"] = "zero"
     validation: Annotated[float, Field(ge=0, lt=0.9)] = 0.0
     snr_spread: tuple[Decibels, Decibels] | None = None

@@ -28,7 +28,8 @@ def command(settings: Settings, recipe: str, out: Path, sources: Path | None, re
     from remixbench.dataset.leakage import leakage_lines
     from remixbench.dataset.plan import plan
 
-    manifest, found = plan(recipe=recipe, out=out, workspace=settings.workspace, sources=sources, report=report)
+    manifest, found = plan(recipe=recipe, out=out, workspace=settings.workspace, sources=sources, report=report,
+                           progress=settings.progress())  # fmt: skip
     for line in leakage_lines(found) if found else ():
         click.echo(line)
     click.echo(f"{out}: {len(manifest.clips)} clips in {len(manifest.folds)} folds, digest {manifest.digest}")

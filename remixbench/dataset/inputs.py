@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from remixbench.dataset.leakage import coverage_lines
 from remixbench.dataset.manifest import Manifest, read_manifest
 from remixbench.dataset.plan import draw_manifest
 from remixbench.errors import InputError, unknown
@@ -105,7 +106,7 @@ def resolve_inputs(
     if manifest is not None:
         whole = read_manifest(Path(manifest))
     elif frozen is None or replan:
-        whole = draw_manifest(loaded, scenes, events)
+        whole = draw_manifest(loaded, scenes, events, progress)
     else:
         whole = frozen
     reasons = _reasons(loaded, whole, frozen, folds, clips_per_fold)
@@ -125,6 +126,8 @@ def resolve_inputs(
                 f"clip {clip.id}: max_duration {long[0].max_duration:g} s is above the recipe's plan.max_event"
                 f" {loaded.plan.max_event:g} s; raise that"
             )
+    for line in coverage_lines(cut, events.labels):
+        progress.say(line)
     if reasons:
         progress.say(f"not comparable with published numbers: {'; '.join(reasons)}")
     return Inputs(loaded, cut, scenes, events, reasons)

@@ -1,47 +1,72 @@
 """What a manifest shares between its training, validation and test clips, and how balanced it is.
 
 A leak is a recording place, an event's origin or a file that clips of two roles have in common when a fold is
-tested. remix2019 has many (they are the released data set's), remix2019-strict has none.
+tested. remix2019 has many (they are the released data set's), remix2019-strict has none. Everything is counted from the
+columns of the sources' tables and the clips of the manifest, not from what the plan made of them.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from remixbench.dataset.manifest import Clip, Manifest
-from remixbench.dataset.plan_grouped import origins
+from remixbench.dataset.groups import MAX_DIGITS, connected, origin_gap
+from remixbench.dataset.manifest import ROLES, Clip, Manifest
 from remixbench.recipe import Recipe
 from remixbench.sources.catalogue import Catalogue
 
 PLACES, EVENT_ORIGINS = "places", "event origins"
+MOST_NAMED = 8
+"""How many labels or recordings a line names at most."""
 
 
-def leakage_report(recipe: Recipe, manifest: Manifest, events: Catalogue) -> dict[str, Any]:
+def leakage_report(recipe: Recipe, manifest: Manifest, scenes: Catalogue, events: Catalogue) -> dict[str, Any]:
     """Count what the roles of each tested fold share, the balance of classes and the coverage of onsets.
 
     Returns
     -------
     A JSON-able dict: `folds`, one entry a tested fold; `clips_by_number_of_classes`; `classes`, clips with each label
-    in each fold; `onsets`.
+    in each fold; `classes without clips`, labels that a role lacks, with the tested folds; `onsets`.
     """
-    named = origins(list(events.table["label"]), list(events.table["origin"]), recipe.plan.origin_gap)
-    origin = dict(zip(events.table["file"], named, strict=True))
+    gap = origin_gap(recipe, events)
+    table = scenes.table
+    place = dict(zip(table["file"], table["location"], strict=True))
+    origin = _origins(events, gap)
     unknown = unknown_groups(recipe)
-    rule = f"recordings of one label whose origin numbers lie closer than {recipe.plan.origin_gap}"
+    rule = "recordings with the same value in the source's table"
+    if gap:
+        rule += f", and recordings of one label whose origin numbers lie closer than {gap}"
     return {
         "manifest_digest": manifest.digest,
         "origin_rule": f"unknown: {EVENT_ORIGINS} are not in the source's table" if EVENT_ORIGINS in unknown else rule,
-        "folds": [_fold(manifest, fold, origin, unknown) for fold in manifest.folds],
+        "folds": [_fold(manifest, fold, place, origin, unknown) for fold in manifest.folds],
         "clips_by_number_of_classes": dict(
             sorted(Counter(len({e.label for e in clip.events}) for clip in manifest.clips).items())
         ),
-        "classes": _classes(manifest),
+        "classes": _classes(manifest, events.labels),
+        "classes without clips": classes_without_clips(manifest, events.labels),
         "onsets": _onsets(recipe, manifest),
     }
+
+
+def _origins(events: Catalogue, gap: int) -> dict[str, object]:
+    """Return the origin of each recording: as its table says or, with a gap, the upload that its number belongs to."""
+    table = events.table[["file", "label", "origin"]].reset_index(drop=True)
+    if not gap:
+        return dict(zip(table["file"], table["origin"], strict=True))
+    numbered = table[table["origin"].str.fullmatch(rf"[0-9]{{1,{MAX_DIGITS}}}")]
+    numbered = numbered.assign(number=numbered["origin"].astype("int64")).sort_values(["label", "number"])
+    # an upload begins with another label, or with a number that is not close to the one before
+    begins = (numbered["label"] != numbered["label"].shift()) | (numbered["number"].diff() >= gap)
+    upload = begins.cumsum().reindex(table.index, fill_value=0)
+    groups = connected(
+        [[origin, *([number] if number else [])] for origin, number in zip(table["origin"], upload, strict=True)]
+    )
+    return dict(zip(table["file"], groups, strict=True))
 
 
 def unknown_groups(recipe: Recipe) -> set[str]:
@@ -54,33 +79,111 @@ def unknown_groups(recipe: Recipe) -> set[str]:
     return unknown
 
 
-def _things(clips: list[Clip], origin: dict[str, str]) -> dict[str, set[str]]:
+def by_role(manifest: Manifest, fold: int) -> dict[str, list[Clip]]:
+    """Return the clips of each role when `fold` is tested."""
+    clips: dict[str, list[Clip]] = {role: [] for role in ROLES}
+    for clip in manifest.clips:
+        clips[clip.roles[fold - 1] if clip.roles else "test" if clip.fold == fold else "train"].append(clip)
+    return clips
+
+
+def classes_without_clips(manifest: Manifest, labels: Sequence[str]) -> dict[str, dict[str, list[int]]]:
+    """Return which labels no clip of a role has: {role: {label: tested folds}}.
+
+    A role that has no clips at all, such as validation where the manifest has no such part, is left out.
+    """
+    absent: dict[str, dict[str, list[int]]] = {role: defaultdict(list) for role in ROLES}
+    for fold in manifest.folds:
+        for role, clips in by_role(manifest, fold).items():
+            present = {event.label for clip in clips for event in clip.events}
+            for label in labels if clips else ():
+                if label not in present:
+                    absent[role][label].append(fold)
+    return {role: dict(by_label) for role, by_label in absent.items() if by_label}
+
+
+def shortened(names: Sequence[str]) -> str:
+    """Return names separated by commas, the first few of many."""
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
+
+
+def coverage_lines(manifest: Manifest, labels: Sequence[str]) -> list[str]:
+    """Return a line for each role that lacks classes: which, and when which folds are tested."""
+    consequence = {
+        "train": ("training", "no system can learn them, so their scores there mean nothing"),
+        "validation": ("validation", "they have no say in the choice of the epoch"),
+        "test": ("test", "they are left out of means over classes"),
+    }
+    lines = []
+    for role, by_label in classes_without_clips(manifest, labels).items():
+        named = [f"{label} (fold {', '.join(map(str, folds))})" for label, folds in by_label.items()]
+        clips, meaning = consequence[role]
+        lines.append(f"classes without {clips} clips: {shortened(named)}; {meaning}")
+    return lines
+
+
+def identical_lines(manifest: Manifest, digests: Mapping[tuple[str, str], str]) -> list[str]:
+    """Return a line for each set of recordings with the same samples under several names that clips of two roles have.
+
+    `digests` are those of the decoded recordings, by kind (scene or event) and file.
+    """
+    names: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for (kind, file), digest in sorted(digests.items()):
+        names[kind, digest].append(file)
+    lines = []
+    for (kind, _), files in names.items():
+        if len(files) == 1:
+            continue
+        folds = [fold for fold in manifest.folds if _roles_with(manifest, fold, kind, set(files)) > 1]
+        if folds:
+            lines.append(
+                f"{kind} recordings with the same samples are in clips of two roles (fold {', '.join(map(str, folds))}"
+                f" tested): {shortened(files)}; give them one {'place' if kind == 'scene' else 'origin'},"
+                " or leave all but one out of the table"
+            )
+    return lines
+
+
+def _roles_with(manifest: Manifest, fold: int, kind: str, files: set[str]) -> int:
+    """Return how many roles have one of some recordings in their clips."""
+    return sum(
+        any(
+            clip.scene_file in files if kind == "scene" else any(event.file in files for event in clip.events)
+            for clip in clips
+        )
+        for clips in by_role(manifest, fold).values()
+    )
+
+
+def _contents(clips: list[Clip], place: Mapping[str, object], origin: Mapping[str, object]) -> dict[str, set[object]]:
+    """Return what clips are made of: names of recordings, and of the groups that these belong to."""
     events = [event for clip in clips for event in clip.events]
     return {
-        PLACES: {clip.scene_location for clip in clips},
+        PLACES: {place.get(clip.scene_file, clip.scene_location) for clip in clips},
         "scene files": {clip.scene_file for clip in clips},
         "event files": {event.file for event in events},
         EVENT_ORIGINS: {origin.get(event.file, event.file) for event in events},
     }
 
 
-def _fold(manifest: Manifest, fold: int, origin: dict[str, str], unknown: set[str]) -> dict[str, Any]:
-    by_role: dict[str, list[Clip]] = {"train": [], "validation": [], "test": []}
-    for clip in manifest.clips:
-        role = clip.roles[fold - 1] if clip.roles else ("test" if clip.fold == fold else "train")
-        by_role[role].append(clip)
-    things = {role: _things(clips, origin) for role, clips in by_role.items()}
+def _fold(
+    manifest: Manifest, fold: int, place: Mapping[str, object], origin: Mapping[str, object], unknown: set[str]
+) -> dict[str, Any]:
+    clips_of = by_role(manifest, fold)
+    contents = {role: _contents(clips, place, origin) for role, clips in clips_of.items()}
 
     def shared(one: str, other: str) -> dict[str, int | None]:
         return {
-            what: None if what in unknown else len(found & things[other][what]) for what, found in things[one].items()
+            what: None if what in unknown else len(values & contents[other][what])
+            for what, values in contents[one].items()
         }
 
-    combinations = {tuple(sorted(event.file for event in clip.events)) for clip in by_role["test"]}
+    combinations = {tuple(sorted(event.file for event in clip.events)) for clip in clips_of["test"]}
     return {
         "fold": fold,
-        "clips": {role: len(clips) for role, clips in by_role.items()},
-        "test has": {what: None if what in unknown else len(found) for what, found in things["test"].items()},
+        "clips": {role: len(clips) for role, clips in clips_of.items()},
+        "test has": {what: None if what in unknown else len(values) for what, values in contents["test"].items()},
         "shared by test and train": shared("test", "train"),
         "shared by test and validation": shared("test", "validation"),
         "shared by validation and train": shared("validation", "train"),
@@ -88,9 +191,8 @@ def _fold(manifest: Manifest, fold: int, origin: dict[str, str], unknown: set[st
     }
 
 
-def _classes(manifest: Manifest) -> dict[str, list[int]]:
+def _classes(manifest: Manifest, labels: Sequence[str]) -> dict[str, list[int]]:
     counts = Counter((label, clip.fold) for clip in manifest.clips for label in {event.label for event in clip.events})
-    labels = sorted({label for label, _ in counts})
     return {label: [counts[label, fold] for fold in manifest.folds] for label in labels}
 
 

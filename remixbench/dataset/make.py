@@ -10,8 +10,9 @@ from remixbench.dataset.dataset import Dataset, as_tuple, snr_folder
 from remixbench.dataset.disk_space import check_disk_space
 from remixbench.dataset.excerpts import check_memory, make_block, unprepared_excerpts
 from remixbench.dataset.finalize import finalize, publish, read_recordings
-from remixbench.dataset.info import AudioFormat, StemKind, check_dataset_name
+from remixbench.dataset.info import AudioFormat, StemKind, check_dataset_name, read_info
 from remixbench.dataset.inputs import check_options, parse_snrs, resolve_inputs
+from remixbench.dataset.leakage import identical_lines
 from remixbench.dataset.manifest import Manifest, write_manifest
 from remixbench.dataset.render import RenderJob, render_block
 from remixbench.dataset.spec import DatasetSpec, Target, logmel_file, missing_blocks, read_existing
@@ -174,6 +175,8 @@ def _make(
             )
             return None
         finalize(spec, info, checkpoint, snrs)
+    for line in identical_lines(manifest, read_recordings(folder, read_info(folder))):
+        progress.say(line)
     dataset = Dataset.open(shown)
     progress.say(f"{shown}: {_ready(dataset, dataset.snrs)}")
     return dataset

@@ -12,15 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from remixbench.dataset.leakage import leakage_report
+from remixbench.dataset.leakage import MOST_NAMED, coverage_lines, leakage_report, shortened
 from remixbench.dataset.manifest import Clip, Event, Manifest, write_manifest
 from remixbench.dataset.plan_grouped import grouped_plan
 from remixbench.errors import InputError
 from remixbench.files import write_json
-from remixbench.recipe import Recipe, SnrRange, load_recipe
+from remixbench.progress import SILENT, Progress, reporter
+from remixbench.recipe import Recipe, SnrRange, Source, load_recipe
 from remixbench.sources import load_catalogues
 from remixbench.sources.audio import FileReader
 from remixbench.sources.catalogue import Catalogue
+from remixbench.sources.identical import identical_recordings
 
 SCENE_STARTS, CLIP_SNRS = 1, 2
 """Draws with a generator of their own, so that the others stay as they are with and without them."""
@@ -33,40 +35,77 @@ def plan(
     workspace: str | Path = ".",
     sources: str | Path | None = None,
     report: bool = False,
+    progress: Progress | bool = False,
 ) -> tuple[Manifest, dict[str, Any] | None]:
     """Draw the manifest of a recipe and write it to the folder `out`; with `report`, also its report.json.
 
     Returns the manifest, and what is in the report: leakage between roles, balance of classes, coverage of onsets.
+    Classes that a role lacks, and recordings that are there under two names, are said to `progress`.
 
     Raises
     ------
     InputError
         If the recipe or a table is missing or malformed.
     """
+    progress = reporter(progress)
     loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     folder = Path(workspace) / "sources" if sources is None else Path(sources)
     scenes, events = load_catalogues(loaded, folder)
-    manifest = draw_manifest(loaded, scenes, events)
+    manifest = draw_manifest(loaded, scenes, events, progress)
+    for line in coverage_lines(manifest, events.labels):
+        progress.say(line)
     write_manifest(manifest, Path(out))
     if not report:
         return manifest, None
-    found = leakage_report(loaded, manifest, events)
-    write_json(Path(out) / "report.json", found)
-    return manifest, found
+    content = leakage_report(loaded, manifest, scenes, events)
+    write_json(Path(out) / "report.json", content)
+    return manifest, content
 
 
-def draw_manifest(recipe: Recipe, scenes: Catalogue, events: Catalogue) -> Manifest:
+def draw_manifest(recipe: Recipe, scenes: Catalogue, events: Catalogue, progress: Progress = SILENT) -> Manifest:
     """Draw the manifest of a recipe from the tables of its sources.
 
-    The same recipe and tables always give the same manifest.
+    The same recipe and tables always give the same manifest. For folders of one's own the `grouped` draws also look for
+    recordings that are there under two names, which count as one place or origin.
 
     Raises
     ------
     InputError
         If a fold has no events to draw from.
     """
-    method = released_plan if recipe.plan.method == "released" else grouped_plan
-    return _with_snrs(recipe, _with_scene_starts(recipe, method(recipe, scenes, events), scenes))
+    if recipe.plan.method == "released":
+        manifest = released_plan(recipe, scenes, events)
+    else:
+        same_scenes = _identical(recipe.scenes, scenes, "scenes", "place", progress)
+        same_events = _identical(recipe.events, events, "events", "origin", progress)
+        manifest = grouped_plan(recipe, scenes, events, same_scenes, same_events)
+    return _with_snrs(recipe, _with_scene_starts(recipe, manifest, scenes))
+
+
+def _identical(
+    source: Source, catalogue: Catalogue, kind: str, group: str, progress: Progress
+) -> list[tuple[str, ...]]:
+    """Return and name the recordings of a folder that have the same samples; published tables are taken as they are.
+
+    Where a label has only one recording under several names, these stay apart: it could not be learned otherwise.
+    """
+    if source.source != "folder":
+        return []
+    files_of = catalogue.table.groupby("label")["file"].agg(set)
+    joined, lines = [], []
+    for files in identical_recordings(catalogue):
+        alone = [label for label, names in files_of.items() if len(names) > 1 and names <= set(files)]
+        if alone:
+            outcome = f"and are all that '{alone[0]}' has: they may be in training and test clips"
+        else:
+            outcome = f"and count as one {group}"
+            joined.append(files)
+        lines.append(f"{kind}: {shortened(files)} have the same samples {outcome}")
+    for line in lines[:MOST_NAMED]:
+        progress.say(line)
+    if len(lines) > MOST_NAMED:
+        progress.say(f"{kind}: {len(lines) - MOST_NAMED} more sets of recordings have the same samples")
+    return joined
 
 
 def _with_scene_starts(recipe: Recipe, manifest: Manifest, scenes: Catalogue) -> Manifest:

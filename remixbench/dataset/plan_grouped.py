@@ -1,9 +1,8 @@
 """The draws of recipes with `method: grouped`, such as remix2019-strict.
 
 Recordings are dealt to folds by groups, so that nothing of one group is in two folds: the place of a scene, the
-origin of an event. Recordings of one label whose origin numbers (Freesound ids) lie closer than `origin_gap`
-count as one origin: the tables name no uploader, and sounds uploaded together have neighbouring ids. Each
-fold keeps a validation part with groups of its own, so that no choice is ever made on the test fold.
+origin of an event (`groups.py`), each over all labels. Each fold keeps a validation part with groups of its own, so
+that no choice is ever made on the test fold.
 Legacy `RandomState` streams are frozen by numpy, so a plan stays the same over its versions.
 """
 
@@ -11,11 +10,11 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Hashable, Iterator, Sequence
 
 import numpy as np
 
+from remixbench.dataset.groups import connected, origin_gap, origins
 from remixbench.dataset.manifest import Clip, Event, Manifest
 from remixbench.errors import InputError
 from remixbench.recipe import Plan, Recipe
@@ -26,8 +25,14 @@ STEPS_PER_SECOND = 10_000  # onsets are whole steps of 0.1 ms
 TRIES = 1000
 
 
-def grouped_plan(recipe: Recipe, scenes: Catalogue, events: Catalogue) -> Manifest:
-    """Draw the manifest of a recipe with `method: grouped`.
+def grouped_plan(
+    recipe: Recipe,
+    scenes: Catalogue,
+    events: Catalogue,
+    same_scenes: Sequence[Sequence[str]] = (),
+    same_events: Sequence[Sequence[str]] = (),
+) -> Manifest:
+    """Draw the manifest of a recipe with `method: grouped`; recordings with the same samples are named in sets.
 
     Raises
     ------
@@ -37,11 +42,14 @@ def grouped_plan(recipe: Recipe, scenes: Catalogue, events: Catalogue) -> Manife
     plan = recipe.plan
     generator = np.random.RandomState(plan.seed)
     parts = _parts(plan)
-    scene_groups = list(scenes.table["location"])
+    scene_groups = _places(scenes, same_scenes)
     scene_bins = _deal(list(scenes.table["label"]), scene_groups, parts, generator, "recording places of scenes")
     usable = np.flatnonzero(events.table["verified"].to_numpy(dtype=bool) | (not recipe.events.verified_only))
     # over the whole table: an unusable recording may join two usable ones
-    all_groups = origins(list(events.table["label"]), list(events.table["origin"]), plan.origin_gap)
+    all_groups = origins(
+        list(events.table["label"]), list(events.table["origin"]), origin_gap(recipe, events),
+        _rows_of(events, same_events),
+    )  # fmt: skip
     groups = [all_groups[row] for row in usable]
     table = events.table.iloc[usable]
     labels, files = list(table["label"]), list(table["file"])
@@ -70,22 +78,20 @@ def grouped_plan(recipe: Recipe, scenes: Catalogue, events: Catalogue) -> Manife
     return Manifest(tuple(clips))
 
 
-def origins(labels: Sequence[str], ids: Sequence[str], gap: int) -> list[str]:
-    """Return the origin of each recording: numbers of one label closer than `gap` to a neighbour are one.
+def _rows_of(catalogue: Catalogue, sets: Sequence[Sequence[str]]) -> list[list[int]]:
+    row = {file: number for number, file in enumerate(catalogue.table["file"])}
+    return [[row[file] for file in files] for files in sets]
 
-    Origins that are not numbers are taken as they are, within their label.
-    """
-    by_label: dict[str, list[int]] = defaultdict(list)
-    named = [f"{label}/{origin}" for label, origin in zip(labels, ids, strict=True)]
-    for row, (label, origin) in enumerate(zip(labels, ids, strict=True)):
-        if origin.isascii() and origin.isdigit():
-            by_label[label].append(row)
-    for rows in by_label.values():
-        rows.sort(key=lambda row: int(ids[row]))
-        for before, after in pairwise(rows):
-            if int(ids[after]) - int(ids[before]) < gap:
-                named[after] = named[before]
-    return named
+
+def _places(scenes: Catalogue, same_samples: Sequence[Sequence[str]]) -> list[str]:
+    """Return the place of each scene; places that have a recording in common are one, by the name of the first."""
+    locations = list(scenes.table["location"])
+    keys: list[list[Hashable]] = [[("place", location)] for location in locations]
+    for number, rows in enumerate(_rows_of(scenes, same_samples)):
+        for row in rows:
+            keys[row].append(("samples", number))
+    name: dict[int, str] = {}
+    return [name.setdefault(group, place) for group, place in zip(connected(keys), locations, strict=True)]
 
 
 def _parts(plan: Plan) -> dict[tuple[int, int], float]:
@@ -103,49 +109,56 @@ def _deal(
     generator: np.random.RandomState,
     what: str,
 ) -> dict[tuple[int, int], list[int]]:
-    """Deal rows to bins by whole groups, each label on its own, the largest group first to the emptiest bin.
+    """Deal rows to bins by whole groups, label by label, the largest group first to the emptiest bin.
 
-    Of a label with more groups than folds, the smallest go to the validation parts first, one each: dealt by size
-    alone, a label of few groups would be in no validation part.
+    A group that appears under two labels stays where it was put first; where there are such groups, labels of few
+    groups come first, since they have the least choice. Of a label with more groups than folds, the smallest go to the
+    validation parts first, one each: dealt by size alone, a label of few groups would be in no validation part.
     """
     members: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-    home: dict[str, tuple[int, int]] = {}
     for row, (label, group) in enumerate(zip(labels, groups, strict=True)):
         members[label][group].append(row)
+    order = sorted(members)
+    if sum(map(len, members.values())) > len(set(groups)):
+        order.sort(key=lambda label: len(members[label]))
+    home: dict[str, tuple[int, int]] = {}
     dealt: dict[tuple[int, int], dict[str, list[int]]] = {key: {} for key in shares}
-    for label in sorted(members):
+    for label in order:
         names = sorted(members[label])
         names = [names[k] for k in generator.permutation(len(names))]
         names.sort(key=lambda name: -len(members[label][name]))
         total = sum(len(rows) for rows in members[label].values())
         keys = [list(shares)[k] for k in generator.permutation(len(shares))]
         missing = {key: shares[key] * total for key in keys}
-        validation = [key for key in keys if key[1] == VALIDATION]
-        spare = names[len(keys) - len(validation) :][::-1]
+        free = [name for name in names if name not in home]
+        for name in (name for name in names if name in home):
+            missing[home[name]] -= len(members[label][name])
+            dealt[home[name]][name] += members[label][name]
+        empty = [key for key in keys if not any(home.get(name) == key for name in names)]
+        validation = [key for key in empty if key[1] == VALIDATION]
+        spare = free[len(empty) - len(validation) :][::-1]
         reserved = dict(zip(spare, validation, strict=False))
-        for name in names:
-            rows = members[label][name]
-            # a place that appears under two labels stays where it was put first
-            key = home.setdefault(name, reserved.get(name) or max(keys, key=lambda key: missing[key]))
-            missing[key] -= len(rows)
-            dealt[key].setdefault(name, []).extend(rows)
+        for name in free:
+            home[name] = reserved.get(name) or max(keys, key=lambda key: missing[key])
+            missing[home[name]] -= len(members[label][name])
+            dealt[home[name]][name] = list(members[label][name])
     _fill_empty(dealt, what)
     return {key: sorted(row for rows in bins.values() for row in rows) for key, bins in dealt.items()}
 
 
 def _fill_empty(dealt: dict[tuple[int, int], dict[str, list[int]]], what: str) -> None:
     """Give every empty bin the smallest group of the bin with the most groups; small collections need it."""
-    for key, mine in dealt.items():
-        if mine:
+    for key, groups in dealt.items():
+        if groups:
             continue
         fullest = max(dealt.values(), key=len)
         if len(fullest) < 2:
             raise InputError(
-                f"there are only {sum(len(groups) for groups in dealt.values())} {what} for {len(dealt)} parts of"
+                f"there are only {sum(map(len, dealt.values()))} {what} for {len(dealt)} parts of"
                 f" folds (part {key} stays empty); use fewer folds or more recordings"
             )
         smallest = min(fullest, key=lambda name: len(fullest[name]))
-        mine[smallest] = fullest.pop(smallest)
+        groups[smallest] = fullest.pop(smallest)
 
 
 def _deck(rows: Sequence[int], generator: np.random.RandomState) -> Iterator[int]:
@@ -164,18 +177,14 @@ def _take(deck: Iterator[int], count: int, size: int) -> list[int]:
     return chosen
 
 
-def _onsets(recipe: Recipe, labels: Sequence[str], generator: np.random.RandomState) -> list[float]:
+def _onsets(recipe: Recipe, labels: list[str], generator: np.random.RandomState) -> list[float]:
     """Return an onset for each event; two of one class never overlap, and none do where `overlap` is false."""
     plan = recipe.plan
     if plan.onsets != "drawn":
         return list(plan.onsets[: len(labels)])
     latest = recipe.mix.duration - plan.max_event
     if not plan.overlap:
-        # in whole steps, so that rounding brings no two events closer than the longest lasts
-        step = math.ceil(plan.max_event * STEPS_PER_SECOND - 1e-6)
-        room = max(0, math.floor(latest * STEPS_PER_SECOND + 1e-6) - (len(labels) - 1) * step)
-        slack = np.sort(generator.uniform(0, room, len(labels))).astype(int)
-        return [int(start) / STEPS_PER_SECOND for start in slack + step * np.arange(len(labels))]
+        return _apart(len(labels), latest, plan.max_event, generator)
     for _ in range(TRIES):
         onsets = [
             math.floor(onset * STEPS_PER_SECOND) / STEPS_PER_SECOND
@@ -188,10 +197,27 @@ def _onsets(recipe: Recipe, labels: Sequence[str], generator: np.random.RandomSt
         )
         if all(apart):
             return onsets
-    raise InputError(
-        f"recipe {recipe.name}: {len(labels)} events of {plan.max_event:g} s do not fit into {recipe.mix.duration:g} s"
-        " without two of one class overlapping; lower polyphony or max_event"
-    )
+    # so many events of one class that hardly any draw suits: they are drawn with their distances
+    distance = plan.max_event + 1 / STEPS_PER_SECOND  # where they touch, scoring takes them for one
+    drawn: dict[str, list[float]] = {}
+    for label in sorted(set(labels)):
+        count = labels.count(label)
+        if (count - 1) * distance > latest:
+            raise InputError(
+                f"recipe {recipe.name}: {count} events of {plan.max_event:g} s do not fit into {recipe.mix.duration:g}"
+                " s without two of one class overlapping or touching; lower polyphony or max_event"
+            )
+        drawn[label] = _apart(count, latest, distance, generator)
+    return [drawn[label].pop() for label in labels]
+
+
+def _apart(count: int, latest: float, distance: float, generator: np.random.RandomState) -> list[float]:
+    """Return ascending onsets from 0 to `latest` seconds, at least `distance` apart, all such being equally likely."""
+    # in whole steps, so that rounding brings no two events closer than the longest lasts
+    step = math.ceil(distance * STEPS_PER_SECOND - 1e-6)
+    room = max(0, math.floor(latest * STEPS_PER_SECOND + 1e-6) - (count - 1) * step)
+    slack = np.sort(generator.uniform(0, room, count)).astype(int)
+    return [int(start) / STEPS_PER_SECOND for start in slack + step * np.arange(count)]
 
 
 def _offset(plan: Plan, generator: np.random.RandomState) -> float:

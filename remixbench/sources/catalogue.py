@@ -49,12 +49,14 @@ class Catalogue:
     table : one row a recording; columns as in the module's docstring
     digest : SHA-256 of the published table, to tell whether two catalogues are the same
     reader : reads the recordings
+    origin_gap : origins of one label that are numbers closer than this are taken for one; 0 where numbers are names
     """
 
     source: str
     table: pd.DataFrame
     digest: str
     reader: Reader
+    origin_gap: int = 0
 
     @property
     def labels(self) -> tuple[str, ...]:

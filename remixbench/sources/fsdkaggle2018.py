@@ -10,6 +10,8 @@ from remixbench.sources.catalogue import EVENT_COLUMNS, Catalogue, SourceLayout,
 
 FOLDER = Path("FSDKaggle2018")
 AUDIO = FOLDER / "FSDKaggle2018.audio_train"
+ORIGIN_GAP = 100
+"""Freesound numbers uploads in order, so sounds of one label with ids closer than this may be of one uploader."""
 LAYOUT = SourceLayout(
     "fsdkaggle2018", FOLDER / "FSDKaggle2018.meta" / "train_post_competition.csv", ",", "fname", AUDIO,
     sample_rate=44_100, channels=1, min_seconds=0.3, max_seconds=30.0,
@@ -42,4 +44,5 @@ def events(sources: Path) -> Catalogue:
         licence=table["license"],
         url="https://freesound.org/s/" + table["freesound_id"],
     )
-    return Catalogue(LAYOUT.name, table[list(EVENT_COLUMNS)], published.digest, FileReader((sources / AUDIO).resolve()))
+    reader = FileReader((sources / AUDIO).resolve())
+    return Catalogue(LAYOUT.name, table[list(EVENT_COLUMNS)], published.digest, reader, ORIGIN_GAP)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
+from paths import ROOT
 
 from remixbench.cli import run
 from remixbench.dataset.plan import plan
@@ -64,3 +70,93 @@ def test_the_command_prints_the_report(corpus: Path, tmp_path: Path, capsys: pyt
     assert lines[-1].startswith(f"{out}: 8000 clips in 4 folds, digest ")
     assert [line for line in lines if line.startswith("fold 4 tested (6000 train, 2000 test; ")]
     assert (out / "report.json").exists()
+
+
+# --- every recipe of the documentation, its report against a count of our own from the tables alone
+
+DOCS_RECIPES = (ROOT / "docs" / "recipes.md").read_text()
+WRITTEN = dict(re.findall(r"<!-- writes: (\S+) -->\n```\w+\n(.*?)^```$", DOCS_RECIPES, re.MULTILINE | re.DOTALL))
+EXAMPLES = [name for name in WRITTEN if name.endswith(".yaml")]
+
+
+def roles_of(folder: Path, fold: int) -> dict[str, str]:
+    """Return the role of each clip of a manifest when `fold` is tested."""
+    if (folder / "roles.csv").exists():
+        with (folder / "roles.csv").open() as file:
+            return {row["clip_id"]: row[f"fold_{fold}"] for row in csv.DictReader(file)}
+    with (folder / "clips.csv").open() as file:
+        return {row["clip_id"]: "test" if row["fold"] == str(fold) else "train" for row in csv.DictReader(file)}
+
+
+def shared_values(folder: Path, fold: int, column: dict[str, str], pair: str) -> int:
+    """Count the values of a column of the event table that clips of two roles have in common."""
+    roles = roles_of(folder, fold)
+    values: dict[str, set[str]] = {}
+    with (folder / "events.csv").open() as file:
+        for row in csv.DictReader(file):
+            values.setdefault(roles[row["clip_id"]], set()).add(column[row["event_file"]])
+    one, other = pair.split(" and ")
+    return len(values.get(one, set()) & values.get(other, set()))
+
+
+@pytest.fixture
+def page_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A workspace with all files that docs/recipes.md writes, and the sounds that its script makes."""
+    for name, text in WRITTEN.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    subprocess.run([sys.executable, "make_sounds.py"], check=True)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_no_example_of_the_documentation_leaks(name: str, page_workspace: Path) -> None:
+    _, report = plan(recipe=page_workspace / name, out=page_workspace / "m", report=True)
+    assert report is not None
+    for fold in report["folds"]:
+        for pair in PAIRS:
+            assert set(fold[f"shared by {pair}"].values()) <= {0, None}
+    assert name != "birds.yaml" or "train" not in report["classes without clips"]
+
+
+def test_the_report_on_birds_is_what_the_table_says(page_workspace: Path) -> None:
+    _, report = plan(recipe=page_workspace / "birds.yaml", out=page_workspace / "m", report=True)
+    assert report is not None
+    with (page_workspace / "sources" / "calls" / "calls.csv").open() as file:
+        who = {row["path"]: row["who"] for row in csv.DictReader(file)}
+    for fold in report["folds"]:
+        for pair in PAIRS:
+            assert shared_values(page_workspace / "m", fold["fold"], who, pair) == 0
+        tested = {clip for clip, role in roles_of(page_workspace / "m", fold["fold"]).items() if role == "test"}
+        with (page_workspace / "m" / "events.csv").open() as file:
+            recordists = {who[row["event_file"]] for row in csv.DictReader(file) if row["clip_id"] in tested}
+        assert fold["test has"]["event origins"] == len(recordists)
+
+
+def test_the_report_counts_the_column_whatever_the_plan_did(page_workspace: Path) -> None:
+    text = (page_workspace / "birds.yaml").read_text()
+    leaking = text.replace("method: grouped ", "method: released ").replace("validation: 0.2", "")
+    leaking = leaking.replace("onsets: drawn", "onsets: [0.5, 2.0]").replace("name: birds", "name: leaking")
+    (page_workspace / "leaking.yaml").write_text(leaking)
+    _, report = plan(recipe=page_workspace / "leaking.yaml", out=page_workspace / "m", report=True)
+    assert report is not None
+    with (page_workspace / "sources" / "calls" / "calls.csv").open() as file:
+        who = {row["path"]: row["who"] for row in csv.DictReader(file)}
+    counts = [fold["shared by test and train"]["event origins"] for fold in report["folds"]]
+    assert counts == [shared_values(page_workspace / "m", fold, who, "test and train") for fold in (1, 2)]
+    assert max(counts) > 0
+
+
+def test_the_uploads_of_numbered_origins_are_counted_apart_from_the_plan(published: Path, tmp_path: Path) -> None:
+    _, report = plan(recipe="remix2019", out=tmp_path / "m", sources=published, report=True)
+    assert report is not None
+    with (published / tiny.FSD_TABLE).open() as file:
+        rows = sorted((row["label"], int(row["freesound_id"]), row["fname"]) for row in csv.DictReader(file))
+    upload: dict[str, str] = {}
+    for number, (label, freesound_id, file_name) in enumerate(rows):
+        before = rows[number - 1]
+        close = number and before[0] == label and freesound_id - before[1] < 100
+        upload[file_name] = upload[before[2]] if close else file_name
+    for fold in report["folds"]:
+        counted = shared_values(tmp_path / "m", fold["fold"], upload, "test and train")
+        assert fold["shared by test and train"]["event origins"] == counted

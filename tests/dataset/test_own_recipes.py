@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+import yaml
 
+from remixbench.cli import run
 from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.leakage import leakage_lines
 from remixbench.dataset.make import make
+from remixbench.dataset.manifest import read_manifest
 from remixbench.dataset.plan import plan
 from remixbench.errors import InputError
 from remixbench.recipe import parse_recipe
@@ -30,8 +34,8 @@ def sources(tmp_path: Path) -> Path:
     """Scenes of 5 s in one flat folder, events in a sub-folder per class."""
     for k in range(8):
         write_noise(tmp_path / "sources" / "street" / f"scene{k}.wav", 5.0, k)
-        for label in ("Bark", "Bell"):
-            write_noise(tmp_path / "sources" / "animals" / label / f"{k}.wav", 0.3, 100 + k)
+        for label, seed in (("Bark", 100), ("Bell", 200)):
+            write_noise(tmp_path / "sources" / "animals" / label / f"{k}.wav", 0.3, seed + k)
     return tmp_path / "sources"
 
 
@@ -107,6 +111,57 @@ def test_unknown_origins_are_reported_as_unknown(sources: Path, tmp_path: Path) 
         "places": None, "scene files": 0, "event files": 0, "event origins": None
     }  # fmt: skip
     assert "unknown event origins" in "\n".join(leakage_lines(report))
+
+
+def test_the_same_samples_under_two_names_are_in_one_fold_and_named(
+    sources: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    samples, rate = soundfile.read(sources / "animals" / "Bark" / "3.wav", dtype="int16")
+    for copy in ("copy.flac", "stereo.wav"):
+        channels = samples if copy.endswith("flac") else np.stack((samples, samples), axis=1)
+        soundfile.write(sources / "animals" / "Bark" / copy, channels, rate, subtype="PCM_16")
+    soundfile.write(sources / "street" / "again.flac", *soundfile.read(sources / "street" / "scene2.wav"))
+    own = tmp_path / "own.yaml"
+    for seed in range(4):
+        content = recipe(plan={"seed": seed, "folds": 2, "clips_per_fold": 12, "onsets": "drawn", "max_event": 0.5})
+        own.write_text(yaml.safe_dump(content))
+        assert run(["plan", "--recipe", str(own), "--sources", str(sources), "--out", str(tmp_path / "m")]) == 0
+        manifest = read_manifest(tmp_path / "m")
+        for names in ({"Bark/3.wav", "Bark/copy.flac", "Bark/stereo.wav"}, {"scene2.wav", "again.flac"}):
+            folds = {
+                clip.fold
+                for clip in manifest.clips
+                if clip.scene_file in names or any(event.file in names for event in clip.events)
+            }
+            assert len(folds) == 1
+    said = capsys.readouterr().err
+    assert "events: Bark/3.wav, Bark/copy.flac, Bark/stereo.wav have the same samples and count as one origin" in said
+    assert "scenes: again.flac, scene2.wav have the same samples and count as one place" in said
+
+
+def test_a_class_of_one_recording_under_many_names_is_in_every_fold_and_named(
+    sources: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for k in range(1, 8):
+        shutil.copy(sources / "animals" / "Bark" / "0.wav", sources / "animals" / "Bark" / f"{k}.wav")
+    own = tmp_path / "own.yaml"
+    own.write_text(yaml.safe_dump(recipe()))
+    assert run(["plan", "--recipe", str(own), "--sources", str(sources), "--out", str(tmp_path / "m")]) == 0
+    said = capsys.readouterr().err
+    assert "Bark/7.wav have the same samples and are all that 'Bark' has: they may be in training and test" in said
+    barking = [clip.fold for clip in read_manifest(tmp_path / "m").clips if clip.events[0].label == "Bark"]
+    assert set(barking) == {1, 2}
+
+
+def test_the_same_samples_in_two_roles_are_named_where_the_plan_does_not_prevent_it(
+    sources: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for k in range(8):  # every recording twice, so that the released draws must put some in both folds
+        shutil.copy(sources / "animals" / "Bark" / f"{k}.wav", sources / "animals" / "Bark" / f"again{k}.wav")
+    released = {"method": "released", "onsets": 0.5, "max_event": 0.5, "polyphony": 1, "folds": 2, "clips_per_fold": 24}
+    made(sources, recipe(plan=released), progress=True)
+    said = capsys.readouterr().err
+    assert "event recordings with the same samples are in clips of two roles (fold 1, 2 tested): Bark/" in said
 
 
 def test_a_data_set_of_another_recipe_in_the_way_is_refused_with_what_differs(sources: Path) -> None:

@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from remixbench.cli import run
+from remixbench.dataset.groups import origins
+from remixbench.dataset.leakage import classes_without_clips, coverage_lines
 from remixbench.dataset.manifest import Manifest, read_manifest
 from remixbench.dataset.plan import draw_manifest
-from remixbench.dataset.plan_grouped import origins
 from remixbench.errors import InputError
 from remixbench.recipe import data_folder, parse_recipe
 from remixbench.sources.audio import FileReader
@@ -112,8 +113,8 @@ def test_strict_uses_every_verified_recording_and_no_other(strict: Manifest, pub
 # --- recipes of one's own
 
 
-def catalogue(rows: list[tuple[str, str, str]]) -> Catalogue:
-    """Return a catalogue of (label, place, origin) rows, as scenes and events at once."""
+def catalogue(rows: list[tuple[str, str, str]], gap: int = 0) -> Catalogue:
+    """Return a catalogue of (label, place, origin) rows: of scenes where there are places, else of events."""
     table = pd.DataFrame(
         [
             {"file": f"{k}.wav", "label": label, "location": place, "origin": origin, "verified": True,
@@ -123,7 +124,7 @@ def catalogue(rows: list[tuple[str, str, str]]) -> Catalogue:
     )  # fmt: skip
     scenes = table[["file", "label", "location"]]
     events = table[["file", "label", "verified", "origin", "licence", "url"]]
-    return Catalogue("made up", scenes if rows[0][1] else events, "", FileReader(Path()))
+    return Catalogue("made up", scenes if rows[0][1] else events, "", FileReader(Path()), gap)
 
 
 SCENES = catalogue([(f"scene{k % 3}", f"place{k}", "") for k in range(24)])
@@ -177,41 +178,93 @@ def test_validation_parts_are_spread_over_the_fold() -> None:
     st.lists(st.tuples(st.sampled_from("XYZ"), st.integers(0, 2000)), min_size=1, max_size=40),
     st.sampled_from([0.0, 0.34]),
     st.integers(0, 1000),
+    st.sampled_from([0, 100]),
 )
 def test_no_plan_shares_a_place_or_an_origin_between_roles(
-    scenes: list[tuple[str, int]], events: list[tuple[str, int]], validation: float, seed: int
+    scenes: list[tuple[str, int]], events: list[tuple[str, int]], validation: float, seed: int, gap: int
 ) -> None:
     recipe = parse_recipe(tiny.changed(tiny.STRICT, plan__seed=seed, plan__folds=2, plan__validation=validation), "x")
     try:
         manifest = draw_manifest(
             recipe,
             catalogue([(label, f"place{place}", "") for label, place in scenes]),
-            catalogue([(label, "", str(number)) for label, number in events]),
+            catalogue([(label, "", str(number)) for label, number in events], gap),
         )
     except InputError as error:
         assume("use fewer folds or more recordings" not in str(error) and "do not fit" not in str(error))
         raise
-    named = origins([label for label, _ in events], [str(number) for _, number in events], 100)
     for fold in (0, 1):
-        roles: dict[str, set[str]] = {}
+        roles: dict[object, set[str]] = {}
         for clip in manifest.clips:
             role = clip.roles[fold] if clip.roles else str(clip.fold)
             roles.setdefault(clip.scene_location, set()).add(role)
             for event in clip.events:
-                roles.setdefault(named[int(event.file.removesuffix(".wav"))], set()).add(role)
-        assert {len(found) for found in roles.values()} == {1}, roles
+                label, number = events[int(event.file.removesuffix(".wav"))]
+                roles.setdefault(number, set()).add(role)
+                for other, neighbour in events:
+                    if other == label and abs(neighbour - number) < gap:
+                        roles.setdefault((min(number, neighbour), max(number, neighbour), label), set()).add(role)
+        assert {len(shared) for shared in roles.values()} == {1}, roles
 
 
 def test_origins_are_chains_of_neighbouring_numbers_of_one_label() -> None:
-    ids = ["100", "150", "249", "349", "1000", "abc", "abc", "150"]
-    labels = ["a", "a", "a", "a", "a", "a", "a", "b"]
+    ids = ["100", "150", "249", "349", "1000", "abc", "abc", "151", "9" * 5000]
+    labels = ["a", "a", "a", "a", "a", "a", "a", "b", "a"]
     named = origins(labels, ids, 100)
     assert named[0] == named[1] == named[2]  # 50 and 99 apart
     assert named[3] != named[2]  # 100 apart
     assert named[4] not in named[:4]
     assert named[5] == named[6]
     assert named[7] not in named[:7]  # another label
+    assert named[8] not in named[:8]
     assert origins(labels[::-1], ids[::-1], 100) == named[::-1]
+
+
+def test_an_origin_is_one_over_all_labels_and_numbers_are_names_without_a_gap() -> None:
+    labels, ids = ["a", "b", "a", "b", "c"], ["1", "1", "2", "2", "3"]
+    assert len(set(origins(labels, ids))) == 3
+    named = origins(labels, ids)
+    assert named[0] == named[1] != named[2] == named[3]
+    # 1 and 2 are neighbours under label a, and so are one under label b as well
+    assert len(set(origins(labels, ids, 100))) == 2
+    # the same samples under two names join what they belong to
+    assert len(set(origins(labels, ids, 0, [[0, 4]]))) == 2
+
+
+def test_people_with_all_classes_are_in_one_fold_each_and_every_class_in_every_fold() -> None:
+    people = [(label, "", who) for who in ("1", "2", "3", "4") for label in ("cough", "knock", "laugh") for _ in "xy"]
+    for seed in range(5):
+        recipe = parse_recipe(tiny.changed(tiny.STRICT, plan__seed=seed, plan__folds=2, plan__validation=0.0), "x")
+        manifest = draw_manifest(recipe, SCENES, catalogue(people))
+        folds_of: dict[str, set[int]] = {}
+        for clip in manifest.clips:
+            for event in clip.events:
+                folds_of.setdefault(people[int(event.file.removesuffix(".wav"))][2], set()).add(clip.fold)
+        assert {len(folds) for folds in folds_of.values()} == {1}
+        assert classes_without_clips(manifest, ("cough", "knock", "laugh")) == {}
+
+
+def test_a_class_of_two_people_is_in_two_folds_although_they_have_other_classes_too() -> None:
+    people = [("common", "", str(k)) for k in range(8)] + [("rare", "", "0"), ("rare", "", "1")]
+    for seed in range(10):
+        recipe = parse_recipe(tiny.changed(tiny.STRICT, plan__seed=seed, plan__folds=2, plan__validation=0.0,
+                                           plan__clips_per_fold=40), "x")  # fmt: skip
+        manifest = draw_manifest(recipe, SCENES, catalogue(people))
+        assert classes_without_clips(manifest, ("common", "rare")) == {}
+
+
+def test_classes_that_a_role_lacks_are_named() -> None:
+    people = [("common", "", str(k)) for k in range(8)] + [("rare", "", "0")]
+    recipe = parse_recipe(tiny.changed(tiny.STRICT, plan__folds=2, plan__clips_per_fold=40), "x")
+    manifest = draw_manifest(recipe, SCENES, catalogue(people))
+    fold = next(clip.fold for clip in manifest.clips for event in clip.events if event.label == "rare")
+    absent = classes_without_clips(manifest, ("common", "rare"))
+    assert absent["train"] == {"rare": [fold]}
+    assert absent["test"] == {"rare": [3 - fold]}
+    assert absent["validation"]["rare"]
+    lines = coverage_lines(manifest, ("common", "rare"))
+    assert lines[0].startswith(f"classes without training clips: rare (fold {fold}); no system can learn them")
+    assert len(lines) == 3
 
 
 def test_scenes_are_dealt_again_when_there_are_fewer_than_clips() -> None:
@@ -232,5 +285,18 @@ def test_a_fold_without_events_is_bad_input() -> None:
 
 def test_too_many_events_of_one_class_are_bad_input() -> None:
     same = Catalogue("made up", EVENTS.table.assign(label="one"), "", EVENTS.reader)
-    with pytest.raises(InputError, match="do not fit into 2 s without two of one class overlapping"):
+    with pytest.raises(InputError, match="do not fit into 2 s without two of one class overlapping or touching"):
         draw_manifest(parse_recipe(tiny.changed(tiny.STRICT, plan__polyphony=4), "x"), SCENES, same)
+
+
+def test_events_of_one_class_that_fit_are_placed() -> None:
+    same = Catalogue("made up", EVENTS.table.assign(label="one"), "", EVENTS.reader)
+    for seed in range(3):
+        changes = {"plan__seed": seed, "plan__polyphony": 4, "plan__max_event": 0.49, "plan__clips_per_fold": 40}
+        manifest = draw_manifest(parse_recipe(tiny.changed(tiny.STRICT, **changes), "x"), SCENES, same)
+        check_onsets(manifest, 0.4901, 2.0, overlap=True)
+        assert {len(clip.events) for clip in manifest.clips} == {4}
+    # of two classes, which may overlap, each as many as fit
+    two = Catalogue("made up", EVENTS.table.assign(label=["x", "y"] * 30), "", EVENTS.reader)
+    changes = {"plan__polyphony": 5, "plan__max_event": 0.39, "plan__clips_per_fold": 40}
+    check_onsets(draw_manifest(parse_recipe(tiny.changed(tiny.STRICT, **changes), "x"), SCENES, two), 0.39, 2.0, True)

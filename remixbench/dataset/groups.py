@@ -1,0 +1,71 @@
+"""Recordings that belong together, so that they must not be in clips of two roles.
+
+Two recordings are of one origin where the source's table names the same one for both, whatever their labels, and where
+the origins are numbers of one label that lie closer than a gap: Freesound numbers uploads in order, and its tables name
+no uploader. Recordings with the same samples are of one origin as well.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from remixbench.recipe import Recipe
+from remixbench.sources.catalogue import Catalogue
+
+MAX_DIGITS = 18
+"""Origins with more digits than this are names, not numbers."""
+
+
+def origin_gap(recipe: Recipe, events: Catalogue) -> int:
+    """Return how close the numbers of two origins must be to count as one: as the recipe says, or else the source."""
+    return events.origin_gap if recipe.plan.origin_gap is None else recipe.plan.origin_gap
+
+
+def connected(keys: Sequence[Iterable[Hashable]]) -> list[int]:
+    """Return the number of each item's group: items that share a key, directly or through others, are one group."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    columns: dict[Hashable, int] = {}
+    edges = [(row, columns.setdefault(key, len(columns))) for row, own in enumerate(keys) for key in own]
+    size = len(keys) + len(columns)
+    rows, others = np.array(edges, dtype=np.int64).reshape(-1, 2).T
+    graph = coo_array((np.ones(len(rows), dtype=bool), (rows, others + len(keys))), shape=(size, size))
+    groups: list[int] = connected_components(graph, directed=False)[1][: len(keys)].tolist()
+    return groups
+
+
+def origins(
+    labels: Sequence[str], ids: Sequence[str], gap: int = 0, identical: Sequence[Sequence[int]] = ()
+) -> list[str]:
+    """Return the origin of each recording, named by its first label and origin in the table.
+
+    Parameters
+    ----------
+    labels, ids : label and origin of each recording, as the table has them
+    gap : origins of one label that are numbers closer than this to a neighbour are one; 0 where numbers are names
+    identical : groups of recordings (their places) that have the same samples
+    """
+    keys: list[list[Hashable]] = [[("origin", origin)] for origin in ids]
+    numbers: dict[str, list[int]] = defaultdict(list)
+    for row, (label, origin) in enumerate(zip(labels, ids, strict=True)):
+        if gap and origin.isascii() and origin.isdigit() and len(origin) <= MAX_DIGITS:
+            numbers[label].append(row)
+    for rows in numbers.values():
+        for before, after in pairwise(sorted(rows, key=lambda row: int(ids[row]))):
+            if int(ids[after]) - int(ids[before]) < gap:
+                keys[after].append(("neighbour", before))
+                keys[before].append(("neighbour", before))
+    for number, same in enumerate(identical):
+        for row in same:
+            keys[row].append(("samples", number))
+    groups = connected(keys)
+    first: dict[int, int] = {}
+    # numbers in their order, which is that of their length first
+    for row in sorted(range(len(ids)), key=lambda row: (labels[row], len(ids[row]), ids[row])):
+        first.setdefault(groups[row], row)
+    return [f"{labels[first[group]]}/{ids[first[group]]}" for group in groups]
