@@ -18,6 +18,10 @@ from remixbench.errors import InputError
 @many("--fold", type=int, metavar="N...", help="Folds to test on. [default: 4, as released]")
 @many("--seed", type=int, metavar="N...", help="Seeds. [default: 0]")
 @click.option("--epochs", type=int, metavar="N", help="Epochs. [default: the system's or the recipe's]")
+@click.option(
+    "--min-steps", type=int, metavar="N",
+    help="At least N optimizer steps, in more epochs where clips are few. [default: the system's; 0 with --epochs]",
+)  # fmt: skip
 @click.option("--batch-size", type=int, metavar="N", help="Clips per batch. [default: the system's or the recipe's]")
 @click.option("--learning-rate", type=float, metavar="X", help="Learning rate. [default: the system's or the recipe's]")
 @click.option("--optimizer", metavar="adam|adamw", help="Optimizer. [default: the system's, or adam]")

@@ -23,7 +23,7 @@ RUN_FILE = "run.json"
 MAX_NAME = 100
 SETTINGS = ("options", "alpha", "fraction", "epochs", "batch_size", "learning_rate", "width", "select", "precision",
             "optimizer", "weight_decay", "schedule", "augment", "ema", "early_stopping", "gradient_clip",
-            "fresh", "sources")  # fmt: skip
+            "fresh", "min_steps", "sources")  # fmt: skip
 """What of run.json tells two rows of one system apart; SNR, fold and seed are what a row is averaged over."""
 
 

@@ -17,7 +17,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from remixbench.systems.models import float32, scaled
+from remixbench.systems.models import float32, scaled, set_bias
 from remixbench.systems.output import Output
 
 Pooling = Literal["linear", "mean", "max", "attention", "auto", "power"]
@@ -158,6 +158,7 @@ class Crnn(nn.Module):
     Parameters
     ----------
     frame_seconds : distance of two frames of the log-mel.
+    bias : of the classifier at the start: the log odds of the `prior`, or small and `random` as torch draws it.
 
     Attributes
     ----------
@@ -165,9 +166,15 @@ class Crnn(nn.Module):
     """
 
     def __init__(
-        self, classes: int, width: float = 1.0, pooling: Pooling = "linear", frame_seconds: float = FRAME_SECONDS
+        self,
+        classes: int,
+        width: float = 1.0,
+        pooling: Pooling = "linear",
+        frame_seconds: float = FRAME_SECONDS,
+        bias: str = "random",
     ) -> None:
         super().__init__()
+        self.bias = bias
         units = scaled(UNITS, width)
         self.encoder = Encoder(time_strides(frame_seconds), width=width)
         self.frame_seconds = self.encoder.time_stride * frame_seconds
@@ -175,6 +182,11 @@ class Crnn(nn.Module):
         self.recurrent = nn.GRU(self.encoder.channels[-1], units, batch_first=True, bidirectional=True)
         self.classifier = nn.Linear(2 * units, classes)
         self.pool = TimePooling(pooling, classes, 2 * units)
+
+    def set_prior(self, prior: Tensor) -> None:
+        """With `bias="prior"`, let the frame scores begin near the mean labels `prior` (C,) instead of 0.5."""
+        if self.bias == "prior":
+            set_bias(self.classifier.bias, prior)
 
     def forward(self, x: Tensor) -> Output:
         """Map standardised log-mel (B, T, F) to scores; `frame_scores` are (B, T', C)."""

@@ -106,8 +106,9 @@ class CrnnSep(Crnn):
         pooling: Pooling = "linear",
         frame_seconds: float = FRAME_SECONDS,
         separation: float = 1.0,
+        bias: str = "random",
     ) -> None:
-        super().__init__(classes, width, pooling, frame_seconds)
+        super().__init__(classes, width, pooling, frame_seconds, bias)
         self.separation = separation
         cell = (time_strides(frame_seconds)[0], 4)
         self.mask_decoder = MaskDecoder(self.encoder.channels, self.classifier.in_features, classes, cell)

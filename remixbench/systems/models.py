@@ -309,8 +309,9 @@ class MapNetwork(nn.Module):
     A frame score is the mean of the map over frequency (Kong et al.).
     """
 
-    def __init__(self, classes: int, width: float, pool: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, classes: int, width: float, pool: Callable[[Tensor], Tensor], bias: str = "released") -> None:
         super().__init__()
+        self.bias = bias
         self.encoder = VggEncoder((32, 64, 128, 128), width, average=False)
         self.class_maps = nn.Conv2d(self.encoder.channels, classes, 1)
         self.pool = pool
@@ -318,6 +319,11 @@ class MapNetwork(nn.Module):
     def initialise(self, generator: torch.Generator) -> None:
         """Draw the first weights as released; see `initialise_as_released`."""
         initialise_as_released(self, generator)
+
+    def set_prior(self, prior: Tensor) -> None:
+        """With `bias="prior"`, let the maps begin near the mean labels `prior` (C,) instead of 0.5."""
+        if self.bias == "prior":
+            set_bias(self.class_maps.bias, prior)
 
     def forward(self, x: Tensor) -> Output:
         """Map standardised log-mel (B, T, F) to an `Output`."""
@@ -330,8 +336,9 @@ class MapNetwork(nn.Module):
 class AtrousNetwork(nn.Module):
     """`atrous-ap`: dilated encoder, attention pooling over time and frequency at once."""
 
-    def __init__(self, classes: int, width: float) -> None:
+    def __init__(self, classes: int, width: float, bias: str = "released") -> None:
         super().__init__()
+        self.bias = bias
         self.encoder = DilatedEncoder(width)
         self.pooling = AttentionPooling(self.encoder.channels, classes)
 
@@ -339,6 +346,14 @@ class AtrousNetwork(nn.Module):
         """Draw the first weights as released; the attention starts equal for all bins."""
         initialise_as_released(self, generator)
         nn.init.zeros_(self.pooling.attention.weight)
+
+    def set_prior(self, prior: Tensor) -> None:
+        """With `bias="prior"`, let the softmax over the classes begin with the odds of the mean labels `prior` (C,).
+
+        Clip scores begin at about 1 / C whatever the bias, since the softmax divides 1 among the classes.
+        """
+        if self.bias == "prior":
+            set_bias(self.pooling.classification.bias, prior)
 
     def forward(self, x: Tensor) -> Output:
         """Map standardised log-mel (B, T, F) to an `Output`."""
@@ -361,8 +376,10 @@ class TwoStepNetwork(nn.Module):
         width: float,
         decoder_input: str | None = None,
         decoder_output: str = "relu",
+        bias: str = "released",
     ) -> None:
         super().__init__()
+        self.bias = bias
         self.encoder = encoder
         self.class_maps = nn.Conv2d(encoder.channels, classes, 1)
         self.attention = attention
@@ -375,6 +392,14 @@ class TwoStepNetwork(nn.Module):
     def initialise(self, generator: torch.Generator) -> None:
         """Draw the first weights as released; see `initialise_as_released`."""
         initialise_as_released(self, generator)
+
+    def set_prior(self, prior: Tensor) -> None:
+        """With `bias="prior"`, let the clip scores begin near the mean of the labels `prior` (C,) instead of 0.5.
+
+        The last layer before them, the classification over time, is the same for all classes, and so is its bias.
+        """
+        if self.bias == "prior":
+            set_bias(self.attention.time_classification.bias, prior.mean())
 
     def calibrate(self, batches: Iterable[Tensor]) -> None:
         """Orient frame scores and maps, from training clips, after the training; see `find_direction`."""
@@ -431,6 +456,13 @@ def initialise_as_released(network: nn.Module, generator: torch.Generator) -> No
             module.reset_parameters()
 
 
+def set_bias(bias: Tensor | None, prior: Tensor) -> None:
+    """Fill a layer's bias with the log odds of `prior`, in (0, 1), so that its sigmoid begins there."""
+    if bias is not None:
+        with torch.no_grad():
+            bias.copy_(torch.logit(prior))
+
+
 def _uniform(weight: Tensor, bound: float, generator: torch.Generator) -> None:
     with torch.no_grad():
         weight.uniform_(-bound, bound, generator=generator)
@@ -439,31 +471,33 @@ def _uniform(weight: Tensor, bound: float, generator: torch.Generator) -> None:
 # Systems: what registry.py names -------------------------------------------------------------------------------------
 
 
-def gap(classes: int, width: float) -> nn.Module:
+def gap(classes: int, width: float, bias: str) -> nn.Module:
     """Global average pooling."""
-    return MapNetwork(classes, width, mean_pooling)
+    return MapNetwork(classes, width, mean_pooling, bias)
 
 
-def gmp(classes: int, width: float) -> nn.Module:
+def gmp(classes: int, width: float, bias: str) -> nn.Module:
     """Global max pooling."""
-    return MapNetwork(classes, width, max_pooling)
+    return MapNetwork(classes, width, max_pooling, bias)
 
 
-def gwrp(classes: int, width: float, decay: float) -> nn.Module:
+def gwrp(classes: int, width: float, decay: float, bias: str) -> nn.Module:
     """Global weighted rank pooling."""
-    return MapNetwork(classes, width, lambda maps: rank_pooling(maps, decay))
+    return MapNetwork(classes, width, lambda maps: rank_pooling(maps, decay), bias)
 
 
-def atrous_ap(classes: int, width: float) -> nn.Module:
+def atrous_ap(classes: int, width: float, bias: str) -> nn.Module:
     """Dilated encoder, attention pooling."""
-    return AtrousNetwork(classes, width)
+    return AtrousNetwork(classes, width, bias)
 
 
-def two_step(classes: int, frames: int, n_mels: int, width: float, attention: str, frame_scores: str) -> nn.Module:
+def two_step(
+    classes: int, frames: int, n_mels: int, width: float, attention: str, frame_scores: str, bias: str
+) -> nn.Module:
     """Two-step attention pooling without the auxiliary task."""
     encoder = VggEncoder((32, 64, 128, 256), width, average=True)
     pooling = TwoStepAttention(frames, n_mels, form=attention, oriented=frame_scores == "oriented")
-    return TwoStepNetwork(encoder, pooling, classes, width)
+    return TwoStepNetwork(encoder, pooling, classes, width, bias=bias)
 
 
 def two_step_aux(
@@ -475,11 +509,12 @@ def two_step_aux(
     frame_scores: str,
     decoder_input: str,
     decoder_output: str,
+    bias: str,
 ) -> nn.Module:
     """Two-step attention pooling with reconstruction as auxiliary task."""
     encoder = VggEncoder((32, 64, 128, 256), width, average=True)
     pooling = TwoStepAttention(frames, n_mels, form=attention, oriented=frame_scores == "oriented")
-    return TwoStepNetwork(encoder, pooling, classes, width, decoder_input, decoder_output)
+    return TwoStepNetwork(encoder, pooling, classes, width, decoder_input, decoder_output, bias)
 
 
 def atrous_two_step_aux(
@@ -491,7 +526,8 @@ def atrous_two_step_aux(
     frame_scores: str,
     decoder_input: str,
     decoder_output: str,
+    bias: str,
 ) -> nn.Module:
     """Dilated encoder in place of the VGG-like one of `two_step_aux`."""
     pooling = TwoStepAttention(frames, n_mels, form=attention, oriented=frame_scores == "oriented")
-    return TwoStepNetwork(DilatedEncoder(width), pooling, classes, width, decoder_input, decoder_output)
+    return TwoStepNetwork(DilatedEncoder(width), pooling, classes, width, decoder_input, decoder_output, bias)

@@ -32,8 +32,8 @@ GROUP = "remixbench.systems"
 SIZES = ("classes", "frames", "n_mels", "width", "samples", "sample_rate", "frame_seconds")
 """What a factory may take besides its own options."""
 TRAINING_DEFAULTS = (
-    "epochs", "batch_size", "learning_rate", "width", "optimizer", "weight_decay", "schedule", "augment", "ema",
-    "early_stopping", "gradient_clip",
+    "epochs", "min_steps", "batch_size", "learning_rate", "width", "optimizer", "weight_decay", "schedule", "augment",
+    "ema", "early_stopping", "gradient_clip",
 )  # fmt: skip
 """The settings of a training whose defaults a system may name."""
 _NOT_IN_A_FOLDER = set("/\\:,=\0\n")
@@ -49,6 +49,8 @@ class Option:
     choices: tuple[str, ...] = ()
     low: float = -math.inf
     high: float = math.inf
+    added_later: bool = False
+    """Whether its default is left out of a run's identity, so that runs keep the one that they had before."""
 
     def allowed(self) -> str:
         """Describe the values allowed."""
@@ -119,7 +121,15 @@ class SystemSpec:
         return InputError(f"system '{self.name}'{self.origin}: {what}")
 
 
-_TWO_STEP = {
+_BIAS = {
+    "bias": Option(
+        "released",
+        "first bias before the last sigmoid: as released, or the log odds of the mean label",
+        ("released", "prior"),
+        added_later=True,
+    )
+}
+_TWO_STEP = _BIAS | {
     "attention": Option(
         "released",
         "sigmoid after the classification, as in the released code, or inside the attention, as in the paper",
@@ -137,14 +147,20 @@ _DECODER = {
     ),
     "decoder_output": Option("relu", "activation of the decoder's last layer", ("relu", "linear")),
 }
-_DECAY = {"decay": Option(0.9998, "weight of a rank relative to the one before it", low=0.0, high=1.0)}
+_DECAY = _BIAS | {"decay": Option(0.9998, "weight of a rank relative to the one before it", low=0.0, high=1.0)}
 _MODELS = "remixbench.systems.models"
-_POOLING = {
+_CRNN = {
+    "bias": Option(
+        "random",
+        "first bias of the classifier: small and random, or the log odds of the mean label",
+        ("random", "prior"),
+        added_later=True,
+    ),
     "pooling": Option(
         "linear",
         "how frame scores become clip scores",
         ("linear", "mean", "max", "attention", "auto", "power"),
-    )
+    ),
 }
 _CRNN_TRAINING = {
     "batch_size": 8,
@@ -161,8 +177,16 @@ _CRNN_TRAINING = {
 _BUNDLED = {
     spec.name: spec
     for spec in (
-        SystemSpec("gap", "VGG-like encoder, global average pooling", f"{_MODELS}:gap", published="VGGish, GAP"),
-        SystemSpec("gmp", "VGG-like encoder, global max pooling", f"{_MODELS}:gmp", published="VGGish, GMP"),
+        SystemSpec(
+            "gap",
+            "VGG-like encoder, global average pooling",
+            f"{_MODELS}:gap",
+            options=_BIAS,
+            published="VGGish, GAP",
+        ),
+        SystemSpec(
+            "gmp", "VGG-like encoder, global max pooling", f"{_MODELS}:gmp", options=_BIAS, published="VGGish, GMP"
+        ),
         SystemSpec(
             "gwrp",
             "VGG-like encoder, global weighted rank pooling",
@@ -171,7 +195,11 @@ _BUNDLED = {
             published="VGGish, GWRP",
         ),
         SystemSpec(
-            "atrous-ap", "dilated encoder, attention pooling", f"{_MODELS}:atrous_ap", published="VGGish (dil.), AP"
+            "atrous-ap",
+            "dilated encoder, attention pooling",
+            f"{_MODELS}:atrous_ap",
+            options=_BIAS,
+            published="VGGish (dil.), AP",
         ),
         SystemSpec(
             "2ap",
@@ -201,14 +229,14 @@ _BUNDLED = {
             "crnn",
             "convolutional recurrent network with pooled frame scores, at a small part of the operations",
             "remixbench.systems.crnn:Crnn",
-            options=_POOLING,
+            options=_CRNN,
             training_defaults=_CRNN_TRAINING,
         ),
         SystemSpec(
             "crnn-sep",
             "the crnn with a mask per class and one for the background, learned from mixtures of clips",
             "remixbench.systems.crnn_sep:CrnnSep",
-            options=_POOLING | {"separation": Option(1.0, "weight of the loss of the masks", low=0.0, high=100.0)},
+            options=_CRNN | {"separation": Option(1.0, "weight of the loss of the masks", low=0.0, high=100.0)},
             training_defaults=_CRNN_TRAINING,
         ),
     )

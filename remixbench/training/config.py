@@ -74,6 +74,7 @@ class TrainConfig:
     early_stopping : epochs without a better score after which training ends; 0 for never.
     gradient_clip : largest norm of the gradient; 0 for any.
     fresh : whether the training clips are mixed anew in every epoch (dynamic mixing).
+    min_steps : the least number of optimizer steps; a training of few clips gets more than `epochs` epochs for it.
     """
 
     system: str
@@ -97,6 +98,11 @@ class TrainConfig:
     early_stopping: int = 0
     gradient_clip: float = 0.0
     fresh: bool = False
+    min_steps: int = 0
+
+    def epochs_of(self, steps_per_epoch: int) -> int:
+        """Return how many epochs are trained at most: `epochs`, or as many as `min_steps` takes."""
+        return max(self.epochs, -(-self.min_steps // steps_per_epoch))
 
     @property
     def label(self) -> str:
@@ -123,12 +129,16 @@ class TrainConfig:
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON has them, a system of a file by its name.
 
-        `fresh` is left out where it is not set, so that runs keep the identity that they had before it was a setting.
+        `fresh` and `min_steps` are left out where they are not set, and so are the defaults of options that were
+        added later, so that runs keep the identity that they had before.
         """
-        values = asdict(self) | {"system": spec(self.system).name}
-        values |= {"options": dict(self.options), "augment": list(self.augment)}
-        if not self.fresh:
-            del values["fresh"]
+        system = spec(self.system)
+        later = {name: option.default for name, option in system.options.items() if option.added_later}
+        options = {name: value for name, value in self.options if value != later.get(name)}
+        values = asdict(self) | {"system": system.name, "options": options, "augment": list(self.augment)}
+        for name in ("fresh", "min_steps"):
+            if not values[name]:
+                del values[name]
         return values
 
     def digest(self, data: str) -> str:
@@ -153,7 +163,7 @@ def derived_seed(seed: int, purpose: str, *numbers: int) -> int:
 
 def training_defaults(system: str, recipe: Recipe) -> dict[str, Any]:
     """Return the default of every training setting for a system on the data set of a recipe."""
-    defaults = RELEASED | recipe.training.model_dump(exclude_none=True) | _own_defaults(spec(system))
+    defaults = {"min_steps": 0} | RELEASED | recipe.training.model_dump(exclude_none=True) | _own_defaults(spec(system))
     return defaults | {"augment": _augmentations(defaults["augment"])}
 
 
@@ -212,9 +222,9 @@ def list_configs(
 ) -> list[TrainConfig]:
     """Return the runs of the grid, each once, systems slowest.
 
-    `training` holds settings that are the same for all runs: `epochs`, `batch_size`, `learning_rate`, `width`,
-    `optimizer`, `weight_decay`, `schedule`, `augment`, `ema`, `early_stopping`, `gradient_clip`. One that is None or
-    left out has each system's own default.
+    `training` holds settings that are the same for all runs: `epochs`, `min_steps`, `batch_size`, `learning_rate`,
+    `width`, `optimizer`, `weight_decay`, `schedule`, `augment`, `ema`, `early_stopping`, `gradient_clip`. One that is
+    None or left out has each system's own default; where `epochs` alone is given, there is no least number of steps.
 
     Raises
     ------
@@ -267,6 +277,8 @@ def _settings(system: str, recipe: Recipe, given: dict[str, Any]) -> dict[str, A
         if not known.training_defaults:
             raise
         raise known.error(f"its training_defaults: {error}") from None
+    if "epochs" in given:  # whoever asks for 12 epochs gets 12
+        defaults |= {"min_steps": 0}
     return _checked(defaults | given)
 
 
@@ -279,6 +291,7 @@ def _checked(settings: dict[str, Any]) -> dict[str, Any]:
         raise InputError(f"--augment {' '.join(names)}: {NO_AUGMENTATION} goes alone")
     return {
         "epochs": _whole("--epochs", settings["epochs"], 1),
+        "min_steps": _whole("--min-steps", settings["min_steps"], 0),
         "batch_size": _whole("--batch-size", settings["batch_size"], 1),
         "learning_rate": _positive("--learning-rate", settings["learning_rate"]),
         "width": _positive("--width", settings["width"]),

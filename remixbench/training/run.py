@@ -53,7 +53,7 @@ from remixbench.training.storage import (
 )
 from remixbench.training.tensorboard import tensorboard_writer
 from remixbench.training.thresholds import describe_thresholds, fit_thresholds
-from remixbench.training.trainer import TrainState, fit
+from remixbench.training.trainer import TrainState, fit, third_party_errors
 
 if TYPE_CHECKING:
     from remixbench.dataset.dataset import Dataset
@@ -161,6 +161,7 @@ def run_training(folder: Path, info: RunInfo, context: RunContext, config: Train
         sample_rate=dataset.recipe.mix.sample_rate,
     )  # fmt: skip
     steps = -(-len(data.train) // config.batch_size)
+    _set_prior(network, data.train.weak, known)
     state = TrainState(dist.prepare(engine.place(network)), config, steps, compiled=context.compiled)
     saved = read_checkpoint(folder, info.digest)
     if saved is not None:
@@ -188,7 +189,7 @@ def run_training(folder: Path, info: RunInfo, context: RunContext, config: Train
         progress.say(f"{label}: the clips do not fit into memory and are read again in every epoch")
     selection = data.test if config.select == "paper" else data.validation
     clips = len(data.train)
-    with progress.bar(label, config.epochs * clips, "clips") as advance:
+    with progress.bar(label, state.epochs * clips, "clips") as advance:
         advance(len(state.history) * clips)
         mixed = None
         if config.fresh:
@@ -273,7 +274,7 @@ def _finish(
     origin = "training clips" if data.validation is None else "validation clips"
     model = ModelConfig(
         system=config.system,
-        options=dict(config.options),
+        options=config.to_json()["options"],
         width=config.width,
         classes=dataset.classes,
         frames=info.frames,
@@ -334,6 +335,19 @@ def _finish(
     context.progress.say(
         f"{label}: {describe_thresholds(tag_thresholds, frame_thresholds)}, from {len(reference)} {origin}"
     )
+
+
+def _set_prior(network: nn.Module, weak: NDArray[np.bool_], system: SystemSpec) -> None:
+    """Tell a network with `set_prior` the mean label of each class in the training clips, before it is trained.
+
+    A mean of 0 or 1, whose log odds are infinite, counts as half a clip.
+    """
+    set_prior: Callable[[Tensor], None] | None = getattr(network, "set_prior", None)
+    if set_prior is None:
+        return
+    half = 0.5 / len(weak)
+    with third_party_errors(system, "its set_prior fails"):
+        set_prior(torch.from_numpy(weak.mean(axis=0).clip(half, 1 - half).astype(np.float32)))
 
 
 CALIBRATION_CLIPS = 512

@@ -119,6 +119,7 @@ class RunInfo(BaseModel):
     early_stopping: int
     gradient_clip: float
     fresh: bool = False
+    min_steps: int = 0
     flags: list[Flag]
     digest: str
     package: str | None

@@ -35,6 +35,7 @@ def train(
     fold: int | Sequence[int] | None = None,
     seed: int | Sequence[int] | None = None,
     epochs: int | None = None,
+    min_steps: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
     optimizer: str | None = None,
@@ -72,7 +73,10 @@ def train(
     snr : signal-to-noise ratios in dB; by default all that were made.
     fold : folds to test on; by default 4, as the released example.
     seed : seeds of weights, order, augmentation and choice of clips; by default 0.
-    epochs, batch_size, learning_rate, width : by default the system's, or else the data set recipe's.
+    epochs : by default the system's, or else the data set recipe's. So too for the next settings.
+    min_steps : the least number of optimizer steps: where clips are few, more epochs are trained for it; by default the
+        system's, or 0 where `epochs` is given.
+    batch_size, learning_rate, width : by default the system's, or else the data set recipe's.
     optimizer : adam or adamw; by default the system's, or else adam. So too for the settings below.
     weight_decay : of all weights but biases and norms; by default 0.
     schedule : plateau (default), cosine or constant; see `remixbench.training.config.TrainConfig`.
@@ -115,10 +119,10 @@ def train(
     where = choose_device(device, local_rank())
     configs = list_configs(
         opened, system=system, snr=snr, fold=fold, seed=seed, alpha=alpha, fraction=fraction, options=options,
-        select=select, precision=choose_precision(precision, where), epochs=epochs, batch_size=batch_size,
-        learning_rate=learning_rate, width=width, optimizer=optimizer, weight_decay=weight_decay, schedule=schedule,
-        augment=augment, ema=ema, early_stopping=early_stopping, gradient_clip=gradient_clip,
-        fresh=fresh,
+        select=select, precision=choose_precision(precision, where), epochs=epochs, min_steps=min_steps,
+        batch_size=batch_size, learning_rate=learning_rate, width=width, optimizer=optimizer,
+        weight_decay=weight_decay, schedule=schedule, augment=augment, ema=ema, early_stopping=early_stopping,
+        gradient_clip=gradient_clip, fresh=fresh,
     )  # fmt: skip
     if not 1 <= shard[0] <= shard[1]:
         raise InputError(f"--shard {shard[0]}/{shard[1]}: expected I/N with 1 <= I <= N")

@@ -67,8 +67,8 @@ class WeightAverage:
 class TrainState:
     """A training in progress: network, optimizer, schedule, history, and the best epoch's weights so far.
 
-    `steps_per_epoch` is needed by the schedule `cosine`. `compiled` lets torch.compile make the code of the training
-    steps; evaluation, checkpoints and results use the network as it is.
+    `steps_per_epoch` decides how many epochs are trained (`min_steps`), and the schedule `cosine`. `compiled` lets
+    torch.compile make the code of the training steps; evaluation, checkpoints and results use the network as it is.
 
     Raises
     ------
@@ -96,6 +96,7 @@ class TrainState:
         self.optimizer, self.schedule, self.schedule_by_step = _optimization(
             network, self.system, config, steps_per_epoch
         )
+        self.epochs = config.epochs_of(steps_per_epoch)
         self.learning_rate = 0.0
         self.average = WeightAverage(network, config.ema) if config.ema else None
         self.steps = 0
@@ -155,7 +156,7 @@ def fit(
     on_epoch: Callable[[Epoch], None] = lambda _: None,
     advance: Advance = lambda _: None,
 ) -> None:
-    """Train until `config.epochs` epochs are done, or early stopping ends it; `on_epoch` is called after each, with
+    """Train until `state.epochs` epochs are done, or early stopping ends it; `on_epoch` is called after each, with
     the state up to date.
 
     Parameters
@@ -171,7 +172,7 @@ def fit(
     """
     devices = [engine.device] if engine.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices), exact_float32():
-        for number in range(len(state.history) + 1, config.epochs + 1):
+        for number in range(len(state.history) + 1, state.epochs + 1):
             if _stops_early(state, config):
                 return
             start = time.perf_counter()
@@ -219,14 +220,14 @@ def train_epoch(
     for step, indices in enumerate(batches(len(train), config.batch_size, config.seed, number, train.index_device)):
         x, targets = _augmented(train, config, indices, number, step, dist)
         optimizer.zero_grad(set_to_none=True)
-        with _third_party_errors(state):
+        with third_party_errors(state.system, "its training step fails", compiled=state.compiled):
             loss = _loss(state, config, engine, x, targets, len(indices), train, indices)
             loss.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
         dist.all_reduce_gradients(network)
         if config.gradient_clip:
             nn.utils.clip_grad_norm_(network.parameters(), config.gradient_clip)
         state.learning_rate = float(optimizer.param_groups[0]["lr"])
-        with _third_party_errors(state):
+        with third_party_errors(state.system, "its training step fails", compiled=state.compiled):
             optimizer.step()
         state.steps += 1
         if state.average is not None:
@@ -262,17 +263,17 @@ def _augmented(
 
 
 @contextmanager
-def _third_party_errors(state: TrainState) -> Iterator[None]:
-    """Make any error of a third-party system one line that names it."""
+def third_party_errors(system: SystemSpec, what: str, *, compiled: bool = False) -> Iterator[None]:
+    """Make any error of a third-party system, but not of the compiler, one line that names it and says `what`."""
     try:
         yield
     except RemixbenchError:
         raise
     except Exception as error:
-        of_compiler = state.compiled and type(error).__module__.startswith("torch._")
-        if state.system.bundled or of_compiler:
+        of_compiler = compiled and type(error).__module__.startswith("torch._")
+        if system.bundled or of_compiler:
             raise
-        raise _breaks("its training step fails", state.system, error) from error
+        raise _breaks(what, system, error) from error
 
 
 def _breaks(what: str, system: SystemSpec, error: Exception) -> InputError:
@@ -347,7 +348,7 @@ def _optimization(
         return optimizer, ReduceLROnPlateau(optimizer, mode="max", patience=PATIENCE), False
     if config.schedule == "constant":
         return optimizer, None, False
-    total = config.epochs * steps_per_epoch
+    total = config.epochs_of(steps_per_epoch) * steps_per_epoch
     return optimizer, LambdaLR(optimizer, lambda step: cosine_factor(step, total)), True
 
 

@@ -396,3 +396,37 @@ def test_loss_wants_a_decoder_for_alpha():
 
 def test_the_list_is_complete():
     assert list_systems()[: len(SYSTEMS) + 2] == [*SYSTEMS, "crnn", "crnn-sep"]
+
+
+# The first bias
+
+
+@pytest.mark.parametrize("system", ["gap", "gwrp", "2ap", "2ap-aux", "atrous-2ap-aux", "crnn", "crnn-sep"])
+def test_with_the_prior_clip_scores_begin_at_the_mean_label(system):
+    prior = torch.full((CLASSES,), 0.05)
+
+    def first_scores(**options: str) -> float:
+        network = small(system, **options)
+        network.set_prior(prior)
+        with torch.no_grad():
+            return float(network.eval()(clips(8)).clip_scores.mean())
+
+    assert first_scores() > 0.3  # as released, and with torch's own bias: a long way from the mean label
+    assert first_scores(bias="prior") == pytest.approx(0.05, abs=0.03)
+
+
+def test_with_the_prior_rare_classes_begin_lower_where_each_class_has_a_bias():
+    prior = torch.tensor([0.01, 0.02, 0.1, 0.2, 0.4])
+    for system in ("gap", "gmp", "gwrp", "atrous-ap", "crnn"):
+        network = small(system, bias="prior")
+        network.set_prior(prior)
+        with torch.no_grad():
+            scores = network.eval()(clips(16)).clip_scores.mean(dim=0)
+        assert scores[-1] > 2 * scores[0], system
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_as_released_the_prior_changes_nothing(system):
+    network, told = small(system), small(system)
+    told.set_prior(torch.full((CLASSES,), 0.01))
+    assert all(torch.equal(one, two) for one, two in zip(network.parameters(), told.parameters(), strict=True))

@@ -109,9 +109,10 @@ def test_published_rows_are_those_of_the_papers_tables():
 
 
 def test_options_are_filled_up_and_numbers_read():
-    assert resolve_options("gap") == {}
-    assert resolve_options("gwrp", {"decay": "0.5"}) == {"decay": 0.5}
+    assert resolve_options("gap") == {"bias": "released"}
+    assert resolve_options("gwrp", {"decay": "0.5"}) == {"bias": "released", "decay": 0.5}
     assert resolve_options("2ap-aux", {"attention": "paper"}) == {
+        "bias": "released",
         "attention": "paper",
         "frame_scores": "oriented",
         "decoder_input": "features",
@@ -123,7 +124,7 @@ def test_options_are_filled_up_and_numbers_read():
     ("name", "options", "said"),
     [
         ("2ap-auxx", {}, "unknown system '2ap-auxx' (did you mean '2ap-aux'?); there are: 2ap, "),
-        ("gap", {"decay": 0.5}, "system 'gap' has no options, but 'decay' was given"),
+        ("gap", {"decay": 0.5}, "unknown option of system 'gap' 'decay'; there are: bias"),
         ("gwrp", {"decai": 0.5}, "unknown option of system 'gwrp' 'decai' (did you mean 'decay'?)"),
         ("gwrp", {"decay": 0.0}, "option decay is '0.0', expected a number above 0, at most 1"),
         ("gwrp", {"decay": "nan"}, "option decay is 'nan', expected a number above 0, at most 1"),

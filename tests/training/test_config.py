@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_dataset import fake_dataset
 
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
-from remixbench.training.config import data_digest, list_configs
+from remixbench.systems import registry
+from remixbench.training.config import data_digest, flags, list_configs
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +60,57 @@ def test_every_setting_makes_another_identity(dataset: Dataset) -> None:
         for change in (
             {"system": "2ap"}, {"options": ()}, {"alpha": 0.0}, {"fraction": 0.5}, {"snr": 0.0}, {"fold": 1},
             {"seed": 1}, {"epochs": 9}, {"batch_size": 9}, {"learning_rate": 0.1}, {"width": 0.5}, {"select": "last"},
-            {"precision": "bf16"},
+            {"precision": "bf16"}, {"min_steps": 100},
         )
     ]  # fmt: skip
     digests = {other.digest(data) for other in others} | {run.digest(data), run.digest("other data")}
     assert len(digests) == len(others) + 2
+
+
+IDENTITIES = {
+    "gap": "3afe0f5eb21fdc1f",
+    "gwrp": "fe1a0a8f3a1ab923",
+    "atrous-ap": "22a0653575c0b569",
+    "2ap": "9692db4ad7975eee",
+    "2ap-aux": "dd750ed5cb73125f",
+    "crnn": "a73ac46990c5d621",
+    "crnn-sep": "bf38decb766e91d1",
+    "gwrp,fresh,decay=0.9": "7e144a00dd97795c",
+    "2ap-aux,alpha=0,fraction=0.1,optimizer=adamw,weight_decay=0.1,schedule=cosine,augment=mixup+time-shift"
+    ",ema=0.9,early_stopping=3,gradient_clip=1": "920a954eb89b8777",
+}
+"""Of runs on data of digest "data", by folder, as they were before options and settings were added."""
+
+
+def test_runs_keep_the_identity_that_they_had(dataset: Dataset) -> None:
+    many = {
+        "alpha": 0, "fraction": 0.1, "augment": ["mixup", "time-shift"], "ema": 0.9, "schedule": "cosine",
+        "optimizer": "adamw", "weight_decay": 0.1, "early_stopping": 3, "gradient_clip": 1.0, "select": "paper",
+        "precision": "bf16",
+    }  # fmt: skip
+    grids: list[dict[str, Any]] = [
+        {"system": ["gap", "gwrp", "atrous-ap", "2ap", "2ap-aux", "crnn", "crnn-sep"]},
+        {"system": "gwrp", "options": {"decay": 0.9}, "fresh": True},
+        {"system": "2ap-aux", **many},
+    ]
+    runs = [run for grid in grids for run in list_configs(dataset, snr=0, **grid)]
+    assert {run.folder: run.digest("data")[:16] for run in runs} == IDENTITIES
+
+
+def test_a_least_number_of_steps_gives_few_clips_more_epochs(dataset: Dataset) -> None:
+    run = list_configs(dataset, system="gap", snr=0, epochs=3, min_steps=100)[0]
+    assert [run.epochs_of(steps) for steps in (1, 3, 33, 34, 50, 1000)] == [100, 34, 4, 3, 3, 3]
+    assert "min steps 100, default 0" in [flag["text"] for flag in flags(run, dataset.recipe)]
+
+
+def test_whoever_asks_for_epochs_gets_as_many(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = replace(registry._BUNDLED["crnn"], training_defaults={"min_steps": 500})
+    monkeypatch.setitem(registry._BUNDLED, "crnn", own)
+    steps = [
+        list_configs(dataset, system="crnn", snr=0, **asked)[0].min_steps
+        for asked in ({}, {"epochs": 2}, {"epochs": 2, "min_steps": 40}, {"min_steps": 0})
+    ]
+    assert steps == [500, 0, 40, 0]
 
 
 def test_another_ratio_made_does_not_change_the_data_but_other_clips_do(tmp_path: Path) -> None:
@@ -84,6 +132,8 @@ def test_another_ratio_made_does_not_change_the_data_but_other_clips_do(tmp_path
         ({"fraction": 1.5}, "--fraction 1.5"),
         ({"fraction": math.nan}, "--fraction nan"),
         ({"epochs": 0}, "--epochs 0: expected a whole number from 1 up"),
+        ({"min_steps": -1}, "--min-steps -1: expected a whole number from 0 up"),
+        ({"min_steps": 1.5}, "--min-steps 1.5: expected a whole number from 0 up"),
         ({"batch_size": 0}, "--batch-size 0"),
         ({"learning_rate": 0.0}, "--learning-rate 0: expected a number above 0"),
         ({"learning_rate": math.inf}, "--learning-rate inf"),
@@ -102,7 +152,7 @@ def test_another_ratio_made_does_not_change_the_data_but_other_clips_do(tmp_path
         ({"precision": "16"}, "unknown value of --precision '16'"),
         ({"options": {"atention": "paper"}, "system": "2ap"}, "(did you mean 'attention'?)"),
         ({"options": {"attention": "papers"}, "system": "2ap"}, "expected released or paper"),
-        ({"options": {"attention": "paper"}, "system": "gap"}, "--option attention: none of gap has an option"),
+        ({"options": {"attention": "paper"}, "system": "gap"}, "unknown option of gap 'attention'"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(dataset: Dataset, asked: dict[str, object], message: str) -> None:

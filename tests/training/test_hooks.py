@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 from fake_dataset import fake_dataset
@@ -12,6 +13,7 @@ from safetensors.torch import load_file
 from torch import nn
 from watcher import run_json, stop_after
 
+from remixbench.dataset.splits import splits
 from remixbench.errors import InputError
 from remixbench.recipe import parse_recipe
 from remixbench.systems import Output, register, registry
@@ -50,10 +52,57 @@ class Tiny(nn.Module):
         return Output(frames.mean(dim=1), frames)
 
 
+class ToldThePrior(Tiny):
+    """Keeps the prior that it is told where the test reads it."""
+
+    told: ClassVar[list[torch.Tensor]] = []
+
+    def set_prior(self, prior: torch.Tensor) -> None:
+        self.told.append(prior)
+        with torch.no_grad():
+            self.layer.bias.copy_(torch.logit(prior))
+
+
+class RefusesThePrior(Tiny):
+    def set_prior(self, prior: torch.Tensor) -> None:
+        raise ValueError(f"{len(prior)} classes are too many")
+
+
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_registered", {})
     register("tiny", Tiny)
+
+
+def test_a_network_is_told_the_mean_labels_of_the_training_clips(tmp_path: Path) -> None:
+    register("told", ToldThePrior)
+    dataset = fake_dataset(tmp_path, recordings=4)  # so that the fifth class is in no clip
+    train(workspace=tmp_path, dataset=dataset, system="told", snr=20, epochs=1)
+    weak = dataset.weak[splits(dataset, 4)["train"]]
+    expected = weak.mean(axis=0)
+    assert expected[-1] == 0
+    expected[-1] = 0.5 / len(weak)
+    (prior,) = ToldThePrior.told
+    np.testing.assert_allclose(prior.numpy(), expected, rtol=1e-6)
+
+
+def test_a_network_that_refuses_the_prior_is_named(tmp_path: Path) -> None:
+    register("refuses", RefusesThePrior)
+    with pytest.raises(InputError, match=r"system 'refuses'.*set_prior fails \(ValueError: 5 classes are too many\)"):
+        train(workspace=tmp_path, dataset=fake_dataset(tmp_path), system="refuses", snr=20, epochs=1)
+
+
+def test_few_clips_are_trained_for_the_least_number_of_steps_also_after_a_resume(tmp_path: Path) -> None:
+    dataset = fake_dataset(tmp_path, clips_per_fold=6)
+    asked: dict[str, Any] = {"system": "tiny", "snr": 20, "min_steps": 20, "batch_size": 4, "schedule": "cosine"}
+    asked["dataset"] = dataset
+    (whole,) = train(workspace=tmp_path / "a", **asked)
+    clips = run_json(whole)["clips"]["train"]
+    assert run_json(whole)["epochs_trained"] == -(-20 // -(-clips // 4)) > run_json(whole)["epochs"] == 3
+    with pytest.raises(KeyboardInterrupt):
+        train(workspace=tmp_path / "b", progress=stop_after(3 * clips + 1), **asked)
+    (resumed,) = train(workspace=tmp_path / "b", **asked)
+    assert (resumed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
 
 
 def test_a_decoder_that_a_training_step_uses_is_trained(tmp_path: Path) -> None:
