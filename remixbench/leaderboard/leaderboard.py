@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError, unknown
-from remixbench.leaderboard.averages import by_fold, mean_over_folds, mean_samples, standard_deviation
+from remixbench.leaderboard.averages import by_fold, mean_interval, mean_over_folds, metric_runs, standard_deviation
+from remixbench.leaderboard.chance import Chance
 from remixbench.leaderboard.published import Published, load_published
 from remixbench.leaderboard.record import OURS, Cost, Evidence, Flag, Record, State, class_values, probe_value, weakest
 from remixbench.scoring import SCORING_VERSION
-from remixbench.scoring.bootstrap import percentile_interval
-from remixbench.scoring.metrics import METRICS, metrics_shown
+from remixbench.scoring.metrics import METRICS, metric_range, metrics_shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +36,10 @@ Shown = tuple[str, str, float, int, int | None]
 """A record's predictions (digest), name, SNR, fold and seed."""
 
 
+Tested = tuple[tuple[int, ...], int]
+"""Folds tested on, and the number of their clips."""
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A metric averaged over runs.
@@ -43,9 +47,10 @@ class Estimate:
     Attributes
     ----------
     value : the mean over folds of the mean over each fold's seeds
-    low, high : 95 % bootstrap interval of the mean, over recordings and, where there are several, seeds
+    low, high : 95 % interval of the mean, over recordings and, where there are several, seeds
     std : standard deviation over seeds within folds, or over folds where there is one seed; None for one run
-    best : the best of its column, or not significantly different from the best by a paired bootstrap
+    best : whether no row that was tested on the same clips is significantly better
+    at_chance : whether the value is not above chance: its interval, where there is one, begins there or below
     verified : whether it was computed in this workspace, in every run; False for what a submission merely says
     """
 
@@ -55,6 +60,7 @@ class Estimate:
     std: float | None = None
     best: bool = False
     verified: bool = True
+    at_chance: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return the values that are defined."""
@@ -168,6 +174,16 @@ class Condition:
         return sum({record.system.fold: record.provenance.clips for record in self.records}.values())
 
     @property
+    def tested(self) -> Tested:
+        """What the metrics are on: rows are ranked and compared only where this is the same."""
+        return self.folds, self.clips
+
+    @property
+    def one_training(self) -> bool:
+        """Whether every fold has one training, so that nothing is known of how much another would differ."""
+        return len(self.records) == len(self.folds)
+
+    @property
     def cost(self) -> Cost:
         """The cost of one of the runs."""
         return mean_cost(self.records)
@@ -237,6 +253,7 @@ class Leaderboard:
     comparable : whether published rows may stand beside these
     why_not_comparable : the reasons where not
     left_out : records that could not be shown, a line each
+    chance : what a constant score gives on the folds tested on
     """
 
     dataset: str
@@ -249,6 +266,7 @@ class Leaderboard:
     rows: tuple[Row, ...]
     published: Published
     left_out: tuple[str, ...] = ()
+    chance: Chance = field(default_factory=Chance)
 
     @property
     def snrs(self) -> tuple[float, ...]:
@@ -576,10 +594,10 @@ def _estimate(name: str, records: Sequence[Record]) -> Estimate | None:
     if len(records) == 1:
         low, high = records[0].intervals.get(name) or (None, None)
         return Estimate(mean, low, high)
-    std = standard_deviation(values)
-    samples = mean_samples(name, records)
-    low, high = (None if samples is None else percentile_interval(samples)) or (None, None)
-    return Estimate(mean, low, high, std)
+    runs = metric_runs(name, records)
+    interval = None if runs is None else mean_interval(runs)
+    low, high = (None, None) if interval is None else np.clip(interval.ends, *metric_range(name)).tolist()
+    return Estimate(mean, low, high, standard_deviation(values))
 
 
 def mean_cost(records: Sequence[Record]) -> Cost:

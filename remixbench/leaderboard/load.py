@@ -8,6 +8,7 @@ from pathlib import Path
 
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
+from remixbench.leaderboard.chance import chance_of
 from remixbench.leaderboard.discover import RUN_FILE, why_unusable
 from remixbench.leaderboard.evaluate_run import References, why_incompatible
 from remixbench.leaderboard.leaderboard import (
@@ -21,7 +22,7 @@ from remixbench.leaderboard.leaderboard import (
 )
 from remixbench.leaderboard.probes import with_probes
 from remixbench.leaderboard.record import METRICS_FILE, Record, read_record
-from remixbench.leaderboard.significance import mark_best
+from remixbench.leaderboard.significance import mark_best, mark_chance
 from remixbench.leaderboard.submission import read_submission
 from remixbench.leaderboard.submission_store import evidence_of, kept_submissions, usable_receipt
 from remixbench.progress import SILENT, Progress
@@ -79,7 +80,9 @@ def find_leaderboard(
     if not own and not added:
         return None
     made = make_leaderboard(dataset, group_records(own), added, left_out)
-    return replace(made, rows=with_probes(mark_best(made.rows)))
+    folds = {fold for row in made.rows for condition in row.conditions.values() for fold in condition.folds}
+    chance = chance_of(references, folds)
+    return replace(made, chance=chance, rows=with_probes(mark_best(mark_chance(made.rows, chance))))
 
 
 def _own(workspace: Path, references: References, known: Mapping[Path, Record], left_out: list[str]) -> list[Record]:

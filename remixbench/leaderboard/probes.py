@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from remixbench.dataset.probes import Probe, no_shift
-from remixbench.leaderboard.averages import Samples, drawn_mean, mean_over_folds, standard_deviation
+from remixbench.leaderboard.averages import mean_interval, mean_over_folds, runs_of, standard_deviation
 from remixbench.leaderboard.leaderboard import Condition, Estimate, Probes, Row
 from remixbench.leaderboard.probe_records import METRIC
 from remixbench.leaderboard.record import Record, probe_value, unpack
@@ -27,10 +27,12 @@ from remixbench.leaderboard.tables import (
     signed,
     title,
 )
-from remixbench.scoring.bootstrap import percentile_interval
+from remixbench.scoring.metrics import METRICS
+from remixbench.scoring.types import FloatArray
 
-Scored = tuple[float, Samples | None]
+Scored = tuple[float, FloatArray | None]
 """A value and its bootstrap samples, (resamples,)."""
+RANGE = METRICS[METRIC].range
 
 
 def with_probes(rows: Sequence[Row]) -> tuple[Row, ...]:
@@ -62,7 +64,7 @@ def summarise(condition: Condition) -> Probes | None:
     common = () if shifts is None else _common(records, "shift")
 
     def at(probe: Probe, value: float) -> Estimate:
-        estimate = average(records, [_scored(record, probe, value) for record in records])
+        estimate = average(records, [_scored(record, probe, value) for record in records], *RANGE)
         return replace(estimate, verified=condition.verified(probe_value(probe, value, METRIC)))
 
     probes = Probes(
@@ -81,7 +83,7 @@ def summarise(condition: Condition) -> Probes | None:
         condition.verified(probe_value("shift", value, METRIC))
         for value in {value for values in own for value in values}
     )
-    probes = replace(probes, mean=replace(average(records, means), verified=verified))
+    probes = replace(probes, mean=replace(average(records, means, *RANGE), verified=verified))
     if any(record.metrics.get(METRIC) is None for record in records):
         return probes
     differences = [_minus(mean, _unmoved(record)) for mean, record in zip(means, records, strict=True)]
@@ -89,14 +91,22 @@ def summarise(condition: Condition) -> Probes | None:
     return replace(probes, difference=replace(average(records, differences), verified=verified))
 
 
-def average(records: Sequence[Record], scored: Sequence[Scored]) -> Estimate:
-    """Average values of records as the other tables do: over seeds, then over folds, with the mean's interval."""
+def average(
+    records: Sequence[Record], scored: Sequence[Scored], lowest: float = -np.inf, highest: float = np.inf
+) -> Estimate:
+    """Average values of records as the other tables do: over seeds, then over folds, with the mean's interval.
+
+    Parameters
+    ----------
+    lowest, highest : possible values; the interval ends there.
+    """
     values: dict[int, list[float]] = {}
     for record, (value, _) in zip(records, scored, strict=True):
         values.setdefault(record.system.fold, []).append(value)
     std = standard_deviation(values) if len(records) > 1 else None
-    samples = drawn_mean(records, [samples for _, samples in scored])
-    low, high = (None if samples is None else percentile_interval(samples)) or (None, None)
+    runs = runs_of(records, [value for value, _ in scored], [samples for _, samples in scored])
+    interval = None if runs is None else mean_interval(runs)
+    low, high = (None, None) if interval is None else np.clip(interval.ends, lowest, highest).tolist()
     return Estimate(mean_over_folds(values), low, high, std)
 
 

@@ -24,7 +24,7 @@ from remixbench.errors import InputError
 from remixbench.files import check_name, content_digest, file_sha256, read_json, sha256, write_json
 from remixbench.recipe import first_problem
 from remixbench.scoring.io import FRAME_FOLDER
-from remixbench.scoring.metrics import METRICS
+from remixbench.scoring.metrics import metric_range
 
 METRICS_FILE = "metrics.json"
 ROUNDING = 1e-9
@@ -272,7 +272,7 @@ def probe_value(probe: str, value: float, metric: str) -> str:
 
 
 def _check_range(name: str, value: float | None, what: str) -> None:
-    low, high = METRICS[name].range if name in METRICS else (0.0, 1.0)
+    low, high = metric_range(name)
     if value is not None and not low - ROUNDING <= value <= high + ROUNDING:
         raise ValueError(f"'{what}' is {value:g}, expected a value in [{low:g}, {high:g}]")
 

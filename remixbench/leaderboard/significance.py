@@ -1,7 +1,7 @@
-"""Is one system better than another? A paired bootstrap: both on the same bootstrap samples of the same clips.
+"""Is one system better than another? Both on the same bootstrap samples of the same clips, which are in the records.
 
-The samples are in the records, so no predictions are needed. Two rows are compared on the folds that both were tested
-on. Where a row has several seeds, these are drawn in every bootstrap sample too (averages.py).
+Only rows that were tested on the same folds and as many clips are ranked, marked as best, and compared. A pair that
+cannot be compared is neither better nor worse.
 """
 
 from __future__ import annotations
@@ -12,13 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from remixbench.errors import InputError
-from remixbench.leaderboard.averages import by_fold, mean_samples
-from remixbench.leaderboard.leaderboard import Condition, Leaderboard, Row
-from remixbench.scoring.bootstrap import percentile_interval, superiority
+from remixbench.leaderboard.averages import FoldRuns, Interval, mean_interval, metric_runs
+from remixbench.leaderboard.chance import CHANCE, Chance
+from remixbench.leaderboard.leaderboard import Condition, Leaderboard, Row, Tested
 from remixbench.scoring.metrics import METRICS, paired_metrics
-
-MIN_DEFINED = 0.5
-"""The least share of bootstrap samples in which a difference of two systems must be defined to be reported."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +24,11 @@ class Difference:
 
     Attributes
     ----------
-    difference : mean of the first minus that of the second, over the common folds
+    difference : mean of the first minus that of the second, over the folds of both
     low, high : 95 % interval of the difference
-    superiority : share of the bootstrap samples in which the first is better, ties counted half
+    superiority : probability that the first is higher
+    significant : whether the interval excludes zero, and not both rows are at chance
+    one_training : whether a row has one training per fold, so that the interval holds for that training only
     verified : whether both values were computed in this workspace
     """
 
@@ -39,14 +38,11 @@ class Difference:
     low: float
     high: float
     superiority: float
+    significant: bool
+    one_training: bool
     folds: tuple[int, ...]
     resamples: int
     verified: bool = True
-
-    @property
-    def significant(self) -> bool:
-        """Whether the interval excludes zero, and all but 2.5 % of the samples agree on which is better."""
-        return (self.low > 0 and self.superiority >= 0.975) or (self.high < 0 and self.superiority <= 0.025)
 
 
 @dataclass(frozen=True)
@@ -59,39 +55,71 @@ class Comparison:
 
 
 def compare_conditions(first: Condition, second: Condition, metric: str) -> Difference | None:
-    """Compare two rows at one SNR; None where they have no fold, no metric or no bootstrap samples in common."""
-    ours, theirs = by_fold(first.records), by_fold(second.records)
-    folds = tuple(sorted(ours.keys() & theirs.keys()))
-    differences, samples = [], []
-    for fold in folds:
-        pair = (ours[fold], theirs[fold])
-        alike = {
-            (r.provenance.reference_digest, r.provenance.resamples, r.provenance.bootstrap_seed)
-            for records in pair
-            for r in records
-        }
-        means = [mean_samples(metric, records) for records in pair]
-        values = [[record.metrics.get(metric) for record in records] for records in pair]
-        if len(alike) > 1 or means[0] is None or means[1] is None or any(None in each for each in values):
-            return None
-        differences.append(np.mean(values[0]) - np.mean(values[1]))  # type: ignore[arg-type]  # no None is left
-        samples.append(means[0] - means[1])
-    if not folds:
+    """Compare two rows at one SNR.
+
+    None where they were not tested on the same clips or lack the metric or common bootstrap samples.
+    """
+    if first.tested != second.tested or not _same_samples(first, second):
         return None
-    every = np.mean(samples, axis=0)
-    change = every[~np.isnan(every)]
-    if len(change) < MIN_DEFINED * len(every):
+    runs = metric_runs(metric, first.records), metric_runs(metric, second.records)
+    if runs[0] is None or runs[1] is None:
         return None
-    mean = float(np.mean(differences))
-    ends = percentile_interval(change)
-    if ends is None:
+    pair = first.metrics.get(metric), second.metrics.get(metric)
+    difference = _as_difference(first, metric, mean_interval(runs[0], runs[1]))
+    if difference is None:
         return None
-    verified = first.verified(metric) and second.verified(metric)
-    return Difference(first.snr, metric, mean, *ends, superiority(change), folds, len(change), verified)
+    return replace(
+        difference,
+        significant=difference.significant and not all(each is not None and each.at_chance for each in pair),
+        one_training=first.one_training or second.one_training,
+        verified=first.verified(metric) and second.verified(metric),
+    )
+
+
+def compare_with_chance(condition: Condition, chance: Chance, metric: str, *, turned: bool) -> Difference | None:
+    """Compare a row with chance at one SNR, or chance with the row (`turned`); None where either lacks the metric."""
+    level = chance.metrics(condition.folds).get(metric)
+    runs = metric_runs(metric, condition.records)
+    if level is None or runs is None:
+        return None
+    constant = {
+        fold: FoldRuns(np.array([level]), np.full((1, each.samples.shape[1]), level), each.recordings)
+        for fold, each in runs.items()
+    }
+    interval = mean_interval(constant, runs) if turned else mean_interval(runs, constant)
+    return _as_difference(condition, metric, interval)
+
+
+def _as_difference(condition: Condition, metric: str, interval: Interval | None) -> Difference | None:
+    if interval is None:
+        return None
+    low, high = interval.ends
+    return Difference(
+        snr=condition.snr,
+        metric=metric,
+        difference=interval.value,
+        low=low,
+        high=high,
+        superiority=interval.superiority,
+        significant=low > 0 or high < 0,
+        one_training=condition.one_training,
+        folds=condition.folds,
+        resamples=interval.resamples,
+        verified=condition.verified(metric),
+    )
+
+
+def _same_samples(first: Condition, second: Condition) -> bool:
+    """Say whether both rows have on every fold the bootstrap samples of the same labels."""
+    drawn: dict[int, set[tuple[str, int, int]]] = {}
+    for record in (*first.records, *second.records):
+        made = record.provenance
+        drawn.setdefault(record.system.fold, set()).add((made.reference_digest, made.resamples, made.bootstrap_seed))
+    return all(len(of_fold) == 1 for of_fold in drawn.values())
 
 
 def mark_best(rows: Sequence[Row]) -> tuple[Row, ...]:
-    """Return the rows with the best value of each column marked, and those not significantly different from it.
+    """Return the rows with the values marked to which no row tested on the same clips is significantly better.
 
     Only metrics with bootstrap samples are marked, only what was verified, and only where two rows or more have that.
     """
@@ -116,50 +144,105 @@ def mark_best(rows: Sequence[Row]) -> tuple[Row, ...]:
 
 
 def _best(rows: Sequence[Row], snr: float, metric: str) -> list[int]:
-    values = {
-        index: estimate.value
-        for index, row in enumerate(rows)
-        if row.kind != "ideal" and (estimate := row.estimate(snr, metric)) is not None and estimate.verified
-    }
-    if len(values) < 2 or not any(values.values()):
-        return []
-    choose = max if METRICS[metric].direction == "higher" else min
-    top = choose(values, key=lambda index: values[index])
-    found = [top]
-    for index in values:
-        if index != top:
-            pair = compare_conditions(rows[top].conditions[snr], rows[index].conditions[snr], metric)
-            if pair is not None and not pair.significant:
-                found.append(index)
-    return found
+    """Return the rows above chance that no row tested on the same clips is significantly better than in a metric."""
+    groups: dict[Tested, list[int]] = {}
+    for index, row in enumerate(rows):
+        estimate = row.estimate(snr, metric)
+        if row.kind != "ideal" and estimate is not None and estimate.verified:
+            condition = row.conditions[snr]
+            if any(record.samples(metric) is not None for record in condition.records):
+                groups.setdefault(condition.tested, []).append(index)
+    best = []
+    for group in groups.values():
+        conditions = {index: rows[index].conditions[snr] for index in group}
+        sign = 1 if METRICS[metric].direction == "higher" else -1
+        values = {index: sign * conditions[index].metrics[metric].value for index in group}
+        ranked = sorted(group, key=lambda index: -values[index])
+        if len(group) < 2 or not any(values.values()):
+            continue
+        for place, index in enumerate(ranked):
+            pairs = (compare_conditions(conditions[other], conditions[index], metric) for other in ranked[:place])
+            beaten = any(pair is not None and pair.significant for pair in pairs)
+            if not beaten and not conditions[index].metrics[metric].at_chance:
+                best.append(index)
+    return best
+
+
+def mark_chance(rows: Sequence[Row], chance: Chance) -> tuple[Row, ...]:
+    """Return the rows with the values marked that are not above chance."""
+
+    def marked(condition: Condition) -> Condition:
+        levels = chance.metrics(condition.folds)
+        metrics = {
+            name: replace(
+                estimate,
+                at_chance=name in levels and (estimate.value if estimate.low is None else estimate.low) <= levels[name],
+            )
+            for name, estimate in condition.metrics.items()
+        }
+        return replace(condition, metrics=metrics)
+
+    return tuple(
+        replace(row, conditions={snr: marked(condition) for snr, condition in row.conditions.items()}) for row in rows
+    )
 
 
 def compare_rows(leaderboard: Leaderboard, first: str, second: str, snr: float | None = None) -> Comparison:
-    """Compare two rows of a leaderboard by their names, metric by metric at every SNR that both have (or at one).
+    """Compare two rows of a leaderboard, or a row and chance, by their names.
+
+    They are compared by every metric, at each SNR that both have (or at one).
 
     Raises
     ------
     InputError
-        If a name is unknown or that of several rows, the two are one, or they have no clips or samples in common.
+        If a name is unknown or that of several rows, the two are one, or they were not tested on the same clips or have
+        no bootstrap samples in common.
     """
-    rows = [leaderboard.find_row(first), leaderboard.find_row(second)]
-    if rows[0] is rows[1]:
-        raise InputError(f"--compare {first} {second}: both are the row '{rows[0].name}'; name two")
-    common = [each for each in leaderboard.snrs if all(each in row.conditions for row in rows)]
+    rows = [None if _is_chance(leaderboard, name) else leaderboard.find_row(name) for name in (first, second)]
+    given = [row for row in rows if row is not None]
+    if not given or rows[0] is rows[1]:
+        name = CHANCE if rows[0] is None else rows[0].name
+        raise InputError(f"--compare {first} {second}: both are the row '{name}'; name two")
+    common = [each for each in leaderboard.snrs if all(each in row.conditions for row in given)]
     if snr is not None:
         if snr not in common:
-            there = ", ".join(f"{each:g}" for each in common) or "none"
-            raise InputError(f"--compare {first} {second}: --snr {snr:g} is not an SNR of both rows (common: {there})")
+            snrs = ", ".join(f"{each:g}" for each in common) or "none"
+            raise InputError(f"--compare {first} {second}: --snr {snr:g} is not an SNR of both rows (common: {snrs})")
         common = [snr]
-    made = [
+    differences = [
         difference
         for each in common
         for metric in paired_metrics()
-        if (difference := compare_conditions(rows[0].conditions[each], rows[1].conditions[each], metric)) is not None
+        if (difference := _difference(leaderboard.chance, rows[0], rows[1], each, metric)) is not None
     ]
-    if not made:
-        raise InputError(
-            f"--compare {first} {second}: no fold, SNR and metric in common with the same bootstrap samples;"
-            " score both with the same --bootstrap above 0"
-        )
-    return Comparison(rows[0].name, rows[1].name, tuple(made))
+    if not differences:
+        raise InputError(f"--compare {first} {second}: {_why_not_compared(given, common)}")
+    names = [CHANCE if row is None else row.name for row in rows]
+    return Comparison(names[0], names[1], tuple(differences))
+
+
+def _is_chance(leaderboard: Leaderboard, name: str) -> bool:
+    return name == CHANCE and bool(leaderboard.chance.by_fold) and all(row.name != name for row in leaderboard.rows)
+
+
+def _difference(chance: Chance, first: Row | None, second: Row | None, snr: float, metric: str) -> Difference | None:
+    """Compare two rows at one SNR, of which None stands for chance; None for what cannot be compared."""
+    if first is None:
+        return None if second is None else compare_with_chance(second.conditions[snr], chance, metric, turned=True)
+    if second is None:
+        return compare_with_chance(first.conditions[snr], chance, metric, turned=False)
+    return compare_conditions(first.conditions[snr], second.conditions[snr], metric)
+
+
+def _why_not_compared(rows: Sequence[Row], common: Sequence[float]) -> str:
+    """Say why two rows have no difference."""
+    if not common:
+        return "they have no SNR in common"
+    conditions = [row.conditions[common[0]] for row in rows]
+    if len({condition.tested for condition in conditions}) > 1:
+        texts = [
+            f"'{row.name}' on {', '.join(map(str, condition.folds))} ({condition.clips} clips)"
+            for row, condition in zip(rows, conditions, strict=True)
+        ]
+        return f"they were tested on other folds ({'; '.join(texts)}); test both on the same folds"
+    return "they have no metric with the same bootstrap samples; score both with the same --bootstrap above 0"

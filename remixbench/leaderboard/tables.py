@@ -323,12 +323,12 @@ class TableMaker:
         several, runs = any(len(each.seeds) > 1 for each in conditions), max(len(each.records) for each in conditions)
         folds = " or ".join(f"{clips} clips of {groups} event recordings" for clips, groups in counts)
         return [
-            f"low–high: 95 % percentile interval from {' or '.join(map(str, resamples))} bootstrap samples over event"
-            f" recordings ({folds} per fold){', and over seeds where a row has several' * several}."
+            f"low–high: 95 % interval from {' or '.join(map(str, resamples))} bootstrap samples over event recordings"
+            f" ({folds} per fold){', and by Student’s t over seeds where a row has several' * several}."
             + " ±: standard deviation over seeds within folds, or over folds where a row has one seed."
             * (runs > 1),
-            "Bold: the best of a column, and those not significantly different from it (paired bootstrap over the same"
-            " clips, 95 %).",
+            "Bold: no row tested on the same folds is significantly better (paired, 95 %), and the value is above"
+            " chance.",
             f"Scoring version {board.scoring_version}.",
             *evidence_notes(board),
         ]
@@ -531,9 +531,9 @@ def comparison_table(comparison: Comparison, board: Leaderboard) -> Table:
         (Block("", tuple(lines)),),
         (
             f"Under each difference its 95 % interval from {' or '.join(map(str, resamples))} paired bootstrap"
-            " samples over event recordings (the same for both systems), and P,"
-            f" the share of samples in which {comparison.first} is higher. Bold: significant (the"
-            " interval excludes zero, and P is at least 0.975 or at most 0.025).",
+            " samples over event recordings (the same for both systems) and from the spread over seeds, and P, the"
+            f" probability that {comparison.first} is higher. Bold: significant (the interval excludes zero, and not"
+            " both are at chance).",
             *([] if all(each.verified for each in comparison.differences) else [UNVERIFIED_DIFFERENCE]),
         ),
         "tested on",

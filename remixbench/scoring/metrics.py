@@ -157,6 +157,11 @@ def find_metric(name: str) -> Metric:
     return METRICS[name]
 
 
+def metric_range(name: str) -> tuple[float, float]:
+    """Return the smallest and largest possible value of a metric; of one that is unknown, 0 and 1."""
+    return METRICS[name].range if name in METRICS else (0.0, 1.0)
+
+
 def metrics_shown(family: Family | None = None, *shown: str) -> tuple[Metric, ...]:
     """Return the metrics of a family (of all where None) shown in any of the places `shown`, in table order."""
     return tuple(

@@ -107,7 +107,7 @@ def test_compare(tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture
     assert "P 1.000" in out
     assert run([*arguments, "--format", "json"]) == 0
     micro = json.loads(capsys.readouterr().out)["differences"][0]
-    assert (micro["metric"], micro["superiority"]) == ("micro_ap", 1.0)
+    assert (micro["metric"], micro["superiority"]) == ("micro_ap", pytest.approx(1.0, abs=1e-6))
     assert 0 < micro["low"] <= micro["difference"] <= micro["high"]
     for style in ("md", "csv", "latex"):
         assert run([*arguments, "--format", style]) == 0

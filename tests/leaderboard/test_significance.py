@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,8 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from paths import ROOT
+from scipy import stats
 
-from remixbench.leaderboard.averages import mean_samples, standard_deviation
+from remixbench.leaderboard.averages import mean_interval, metric_runs, standard_deviation
+from remixbench.leaderboard.chance import Chance
 from remixbench.leaderboard.leaderboard import (
     Condition,
     Estimate,
@@ -22,9 +26,10 @@ from remixbench.leaderboard.leaderboard import (
 )
 from remixbench.leaderboard.probes import shift_table, summarise, with_probes
 from remixbench.leaderboard.record import Flag, ProbeRecord, Provenance, Record, SystemInfo, files_digest, pack, unpack
-from remixbench.leaderboard.significance import compare_conditions, mark_best
+from remixbench.leaderboard.significance import compare_conditions, compare_rows, mark_best, mark_chance
 from remixbench.leaderboard.tables import TableMaker
 
+SIMULATION = runpy.run_path(str(ROOT / "benchmarks" / "seeds.py"))
 SAMPLES = np.linspace(0.3, 0.5, 101)
 
 
@@ -36,11 +41,12 @@ def record(
     seed: int = 0,
     reference: str = "1" * 64,
     predictions: str = "2" * 64,
+    groups: int = 1000,
 ) -> Record:
     made = Provenance(
         remixbench="0", scoring_version="1", dataset="x", manifest_digest="0" * 64, reference_digest=reference,
         audio_digest="3" * 64, predictions={"tags.csv": predictions},
-        predictions_digest=predictions, clips=10, groups=10, resamples=len(samples),
+        predictions_digest=predictions, clips=10, groups=groups, resamples=len(samples),
         bootstrap_seed=0,
     )  # fmt: skip
     return Record(
@@ -95,26 +101,74 @@ def test_turned_round_the_difference_changes_its_sign() -> None:
     assert there.superiority == pytest.approx(1 - back.superiority)
 
 
-def test_seeds_are_drawn_with_the_recordings() -> None:
+def test_the_interval_of_few_seeds_allows_for_seeds_and_recordings() -> None:
     rng = np.random.default_rng(0)
     recordings = rng.normal(0, 0.02, 4000)
-    seeds = [record(0.5 + shift, 0.5 + shift + recordings, seed=i) for i, shift in enumerate((-0.03, 0.0, 0.03))]
-    samples = mean_samples("micro_ap", seeds)
-    assert samples is not None
-    # of the mean of three seeds with a variance of 0.03**2: a third of it, beside that of the recordings
-    assert samples.mean() == pytest.approx(0.5, abs=0.002)
-    assert samples.var() == pytest.approx(0.02**2 + 0.03**2 / 3, rel=0.1)
-    alone = mean_samples("micro_ap", seeds[:1])
-    assert alone is not None
-    assert alone.var() == pytest.approx(0.02**2, rel=0.1)
-    # each fold draws its seeds for itself: the mean of two folds has half the variance over seeds
-    again = [
-        record(0.5 + shift, np.full(4000, 0.5 + shift), fold=3, seed=i) for i, shift in enumerate((-0.03, 0.0, 0.03))
+    # recordings that suit one seed's network more than another's
+    suited = rng.normal(0, 0.01, (3, 4000))
+    seeds = [
+        record(0.5 + shift, 0.5 + shift + recordings + suited[i], seed=i, groups=5000)
+        for i, shift in enumerate((-0.03, 0.0, 0.03))
     ]
-    constant = [each.model_copy(update={"system": each.system.model_copy(update={"fold": 4})}) for each in again]
-    both = mean_samples("micro_ap", again + constant)
+    runs = metric_runs("micro_ap", seeds)
+    assert runs is not None
+    interval = mean_interval(runs)
+    assert interval is not None
+    # of the mean of three seeds whose values have a variance of 0.03**2, which holds how recordings suit the seeds
+    assert interval.variances == pytest.approx((0.02**2, 0.03**2 / 3), rel=0.1)
+    assert interval.freedoms == (3999, 2)
+    z, t = 1.960, 4.303  # 97.5 % points of the normal distribution, and of Student's t with 2 degrees of freedom
+    common, own = interval.variances
+    half = (common * z + own * t) / (common + own) * np.sqrt(common + own)
+    assert interval.ends == pytest.approx((0.5 - half, 0.5 + half), rel=1e-3)
+    # each fold has trainings of its own: the mean of two folds has half the variance over seeds, known better
+    again = [each.model_copy(update={"system": each.system.model_copy(update={"fold": 3})}) for each in seeds]
+    runs = metric_runs("micro_ap", seeds + again)
+    assert runs is not None
+    both = mean_interval(runs)
     assert both is not None
-    assert both.var() == pytest.approx(0.03**2 / 3 / 2, rel=0.1)
+    assert both.variances[1] == pytest.approx(0.03**2 / 3 / 2, rel=0.1)
+    assert both.freedoms[1] == 4
+
+
+def test_with_one_seed_the_interval_is_of_the_recordings() -> None:
+    samples = np.random.default_rng(0).normal(0.5, 0.02, 4000)
+    runs = metric_runs("micro_ap", [record(0.5, samples, groups=5000)])
+    assert runs is not None
+    interval = mean_interval(runs)
+    assert interval is not None
+    assert interval.ends == pytest.approx((0.5 - 1.96 * 0.02, 0.5 + 1.96 * 0.02), abs=0.001)
+
+
+def test_degrees_of_freedom_of_a_difference_are_those_of_welch() -> None:
+    rng = np.random.default_rng(0)
+    systems = [
+        [record(value, np.full(200, value), seed=i) for i, value in enumerate(rng.normal(0.5, spread, n))]
+        for spread, n in ((0.01, 3), (0.05, 5))
+    ]
+    runs = [metric_runs("micro_ap", records) for records in systems]
+    assert runs[0] is not None
+    assert runs[1] is not None
+    interval = mean_interval(runs[0], runs[1])
+    assert interval is not None
+    values = [[each.metrics["micro_ap"] for each in records] for records in systems]
+    expected = stats.ttest_ind(*values, equal_var=False)
+    assert interval.freedoms[1] == pytest.approx(expected.df)
+    ends = expected.confidence_interval(0.95)
+    assert interval.ends == pytest.approx((ends.low, ends.high), abs=1e-6)
+    above = stats.ttest_ind(*values, equal_var=False, alternative="greater").pvalue
+    assert interval.superiority == pytest.approx(1 - above, abs=1e-6)
+
+
+@pytest.mark.parametrize(("seeds", "folds"), [(2, 1), (3, 1), (5, 1), (2, 4)])
+def test_few_seeds_cover_the_true_value_and_equal_systems_rarely_differ(seeds: int, folds: int) -> None:
+    """In small; benchmarks/seeds.py does it at full size."""
+    shares = []
+    for share in (0.5, 1.0):
+        case = SIMULATION["Case"](seeds=seeds, folds=folds, share=share, own=1.0)
+        shares += SIMULATION["shares"](case, trials=500, samples=60)
+    assert min(shares) >= 0.92  # the intervals before had 81 % with two seeds
+    assert max(shares) <= 0.995
 
 
 def test_a_lead_within_the_spread_of_seeds_is_not_significant() -> None:
@@ -133,15 +187,19 @@ def test_the_standard_deviation_is_over_seeds_or_else_over_folds() -> None:
     assert standard_deviation({3: [0.1], 4: [0.3]}) == pytest.approx(np.sqrt(0.02))
 
 
-def test_only_common_folds_count_and_seeds_are_averaged() -> None:
-    first = column(
-        record(0.9, SAMPLES + 0.5, fold=1), record(0.5, SAMPLES + 0.1, seed=0), record(0.6, SAMPLES + 0.2, seed=1)
+def test_rows_tested_on_other_folds_are_neither_better_nor_worse() -> None:
+    """A is high on an easy fold alone; B is better there, and lower on the mean of four."""
+    first = make_condition(0.0, [record(0.6, SAMPLES + 0.2)])
+    second = make_condition(
+        0.0, [record(0.5 + 0.2 * (fold == 4), SAMPLES + 0.1 + 0.2 * (fold == 4), fold=fold) for fold in (1, 2, 3, 4)]
     )
-    second = column(record(0.4, SAMPLES))
-    found = compare_conditions(first, second, "micro_ap")
-    assert found is not None
-    assert found.folds == (4,)
-    assert found.difference == pytest.approx(0.15)
+    assert compare_conditions(first, second, "micro_ap") is None
+    third = make_condition(0.0, [record(0.58, SAMPLES + 0.1)])
+    marked = mark_best(rows(first, second, third))
+    assert best(marked) == [True, False, False]  # the best of its own two
+    fewer = third.records[0].provenance.model_copy(update={"clips": 9})
+    fewer_clips = make_condition(0.0, [third.records[0].model_copy(update={"provenance": fewer})])
+    assert compare_conditions(first, fewer_clips, "micro_ap") is None
 
 
 def test_a_fold_counts_once_however_many_seeds_it_has() -> None:
@@ -153,9 +211,10 @@ def test_a_fold_counts_once_however_many_seeds_it_has() -> None:
     boards = [make_condition(0.0, records) for records in (uneven, even)]
     estimates = [board.metrics["micro_ap"] for board in boards]
     assert [each.value for each in estimates] == pytest.approx([0.5, 0.45])
+    half = stats.t(100).ppf(0.975) * SAMPLES.std(ddof=1)
     assert [(each.low, each.high) for each in estimates] == [
-        pytest.approx((0.405, 0.595)),
-        pytest.approx((0.355, 0.545)),
+        pytest.approx((0.5 - half, 0.5 + half), abs=1e-6),
+        pytest.approx((0.45 - half, 0.45 + half), abs=1e-6),
     ]
     assert [board.per_class["ap"]["Bark"] for board in boards] == pytest.approx([0.5, 0.45])
     found = compare_conditions(*boards, "micro_ap")
@@ -277,9 +336,46 @@ def test_the_best_and_what_is_like_it() -> None:
     assert best(marked) == [False, True, True]
 
 
-def test_without_samples_only_the_best_itself() -> None:
+def test_without_samples_nothing_is_best() -> None:
     bare = [replace(each, records=()) for each in (column(record(0.4, SAMPLES)), column(record(0.3, SAMPLES)))]
-    assert best(mark_best(rows(*bare))) == [True, False]
+    assert best(mark_best(rows(*bare))) == [False, False]
+
+
+def test_a_pair_on_other_samples_is_neither_better_nor_worse() -> None:
+    others = column(record(0.3, np.linspace(0.2, 0.4, 51)))
+    marked = mark_best(rows(column(record(0.4, SAMPLES)), column(record(0.2, SAMPLES - 0.2)), others))
+    assert best(marked) == [True, False, True]
+
+
+def test_rows_at_chance_are_marked_and_do_not_differ() -> None:
+    chance = Chance({4: {"micro_ap": 0.35}})
+    noisy = SAMPLES[::-1]
+    columns = [record(0.45, SAMPLES), record(0.4, noisy), record(0.34, noisy - 0.06), record(0.8, SAMPLES + 0.4)]
+    columns = [each.model_copy(update={"intervals": {"micro_ap": interval(each)}}) for each in columns]
+    marked = mark_best(mark_chance(rows(*(make_condition(0.0, [each]) for each in columns)), chance))
+    assert [row.conditions[0.0].metrics["micro_ap"].at_chance for row in marked] == [True, True, True, False]
+    first, second, third, fourth = (row.conditions[0.0] for row in marked)
+    found = compare_conditions(second, third, "micro_ap")
+    assert found is not None
+    assert found.low > 0  # by far: without chance it is certain
+    assert not found.significant
+    found = compare_conditions(fourth, first, "micro_ap")
+    assert found is not None
+    assert found.significant
+    assert best(marked) == [False, False, False, True]
+    assert best(mark_best(mark_chance(rows(second, third), chance))) == [False, False]
+    board = replace(board_of(*columns[:1]), chance=chance)
+    (found,) = compare_rows(board, "gap", "chance").differences
+    assert (found.difference, found.significant) == (pytest.approx(0.1), False)
+    (back,) = compare_rows(board, "chance", "gap").differences
+    assert (back.difference, back.low, back.high) == pytest.approx((-found.difference, -found.high, -found.low))
+
+
+def interval(each: Record) -> tuple[float, float]:
+    samples = each.samples("micro_ap")
+    assert samples is not None
+    low, high = np.quantile(samples, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def test_nothing_is_best_where_all_are_zero() -> None:

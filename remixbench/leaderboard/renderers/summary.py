@@ -194,7 +194,7 @@ def _caption(board: Leaderboard, entries: list[Entry]) -> str:
 def _notes(board: Leaderboard, entries: list[Entry], files: str) -> list[str]:
     notes = []
     if any(estimate.low is not None for entry in entries for estimate in entry.condition.metrics.values()):
-        notes.append("low–high: 95 % interval; *: the best of its SNR, or not significantly different from it")
+        notes.append("low–high: 95 % interval; *: no row tested on the same folds is significantly better")
     if any(entry.shifted is not None for entry in entries):
         notes.append("shifted: mean micro-AP on test clips rolled in time")
     if not all(estimate.verified for entry in entries for estimate in entry.condition.metrics.values()):
