@@ -17,18 +17,18 @@ from remixbench.errors import RemixbenchError, nearest, one_line
 
 # command: what `remixbench --help` says of it, so that help needs no import
 COMMANDS = {
-    "download": "Fetch, check and unpack the sources.",
-    "plan": "Write a manifest from the sources' own tables.",
-    "make": "Make a data set: audio, labels, features.",
-    "verify": "Check every file of a data set against its manifest.",
-    "export": "Write a data set in a format that other tools read.",
-    "embed": "Compute the embeddings of every clip by frozen pretrained encoders.",
+    "download": "Download, verify and unpack the sources.",
+    "plan": "Draw a manifest from the tables of the sources.",
+    "make": "Make a data set: audio, labels and features.",
+    "verify": "Check a data set against its manifest and digests.",
+    "export": "Export a data set for other tools.",
+    "embed": "Compute embeddings of every clip with a frozen pretrained encoder.",
     "train": "Train systems on a data set.",
-    "predict": "Predict the tags and events of audio files with a trained system.",
-    "separate": "Separate the classes in audio files with a trained system.",
-    "score": "Score runs or anyone's predictions; rewrite the leaderboard.",
-    "report": "Make the leaderboard as one self-contained HTML page.",
-    "show": "Draw a clip, or the outputs of a trained system for it.",
+    "predict": "Detect events in audio files with a trained system.",
+    "separate": "Separate audio files into classes with a trained system.",
+    "score": "Score runs or anyone's predictions, and update the leaderboard.",
+    "report": "Write the leaderboard as one self-contained HTML page.",
+    "show": "Draw a clip, or what a trained system computes from it.",
     "recipes": "List the built-in recipes.",
     "systems": "List the systems that can be trained.",
 }
@@ -78,19 +78,19 @@ def _note_verbose(ctx: click.Context, _: click.Parameter, verbose: bool) -> None
     envvar="REMIXBENCH_WORKSPACE",
     show_envvar=True,
     metavar="DIR",
-    help="Folder of sources, data sets, runs and leaderboards. [default: .]",
+    help="Folder of sources, data sets, runs and leaderboards. [default: current folder]",
 )
 @click.option(
     "-v", "--verbose", is_flag=True, is_eager=True, expose_value=False, callback=_note_verbose,
-    help="Print tracebacks of errors.",
+    help="Show the traceback of an error.",
 )  # fmt: skip
-@click.option("-q", "--quiet", is_flag=True, help="Only results and errors.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only results and errors.")
 @click.version_option(__version__, prog_name="remixbench")
 @click.pass_context
 def group(ctx: click.Context, workspace: Path, quiet: bool) -> None:
-    """Weakly supervised sound event detection in noise, from little data: the benchmark.
+    """A benchmark for weakly supervised sound event detection in noise, from little data.
 
-    Run make, train and score in this order, without options, for the whole benchmark.
+    Without options, make, train and score run the whole benchmark.
 
     Example: remixbench make --snr 0 10 20 && remixbench train && remixbench score
     """

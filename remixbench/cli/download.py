@@ -17,7 +17,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[tau2019] [fsdkaggle2018]")
-@click.option("--sources", type=FOLDER, metavar="DIR", help="Destination. [default: sources/ of the workspace]")
+@click.option("--sources", type=FOLDER, metavar="DIR", help="Folder to download to. [default: WORKSPACE/sources]")
 @click.option("--mirror", metavar="URL", help="A copy of the records, with files at URL/records/<id>/files/<name>.")
 @click.option(
     "--checksums",
@@ -25,14 +25,19 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     metavar="FILE",
     help="The files of the mirror, in md5sum format; files that it does not list are not fetched.",
 )
-@click.option("--parts", metavar="LIST", help="Only some of the scene archives, such as 1-3,5. [default: all 21]")
-@click.option("--keep-archives", is_flag=True, help="Keep the archives once they are unpacked.")
-@click.option("--accept-changed", is_flag=True, help="Accept archives whose record lists a new MD5.")
+@click.option("--parts", metavar="LIST", help="Scene archives to download, such as 1-3,5. [default: all 21]")
+@click.option("--keep-archives", is_flag=True, help="Keep the archives after unpacking.")
+@click.option("--accept-changed", is_flag=True, help="Accept archives for which the record lists a new MD5.")
 @click.option(
-    "--jobs", type=click.IntRange(1, 16), default=3, show_default=True, metavar="N", help="Parallel downloads."
+    "--jobs",
+    type=click.IntRange(1, 16),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="Number of parallel downloads.",
 )
-@click.option("--yes", is_flag=True, help="Start without asking (it asks on a terminal only).")
-@click.option("--print-urls", is_flag=True, help="Print the addresses, for aria2 or wget, and exit.")
+@click.option("--yes", is_flag=True, help="Do not ask before starting (it asks only on a terminal).")
+@click.option("--print-urls", is_flag=True, help="Print the URLs, for aria2 or wget, and exit.")
 @click.option("--check", is_flag=True, help="Verify the recordings on disk against the tables, and exit.")
 @click.pass_context
 def command(
@@ -49,7 +54,7 @@ def command(
     print_urls: bool,
     check: bool,
 ) -> None:
-    """Fetch, verify and unpack the sources of the published benchmark (about 40 GB), by default both.
+    """Download, verify and unpack the sources of the published benchmark (about 40 GB); both by default.
 
     If interrupted, rerun to resume. Archives that you downloaded yourself are picked up from sources/archives/.
 

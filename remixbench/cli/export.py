@@ -15,15 +15,17 @@ FORMATS = ["audiofolder", "webdataset", "lhotse", "croissant"]
 @click.command(cls=ManyCommand)
 @click.argument("dataset", required=False)
 @click.option("--format", "form", required=True, type=click.Choice(FORMATS), help="Format to write.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="A new or empty folder.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="A new or empty folder to write to."
+)
 @snr_option("Only these SNRs. [default: all that were made]")
-@click.option("--fold", type=click.IntRange(1), metavar="N", help="The tested fold. [default: 4, or the last]")
+@click.option("--fold", type=click.IntRange(1), metavar="N", help="Test fold. [default: 4, or the last fold]")
 @click.option("--link", is_flag=True, help="Hard-link audio instead of copying it.")
 @click.pass_obj
 def command(
     settings: Settings, dataset: str | None, form: str, out: Path, snr: tuple[float, ...], fold: int | None, link: bool
 ) -> None:
-    """Write a data set (the one made last, or by name or folder) in the form that another tool reads.
+    """Export DATASET, by name or folder (default: the most recent one), in a format that other tools read.
 
     Example: remixbench export remix2019 --format audiofolder --snr 20 --out remix2019-20dB --link
     """

@@ -21,7 +21,7 @@ _NUMBER = re.compile(r"[-+]?(\d|\.\d)|[-+]?(inf|nan)", re.IGNORECASE)
 
 
 device_option = click.option(
-    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps", help="Device."
+    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps", help="Where to compute."
 )
 
 
@@ -97,9 +97,8 @@ def shard_option(function: F) -> F:
         "--shard",
         type=share,
         default=(1, 1),
-        show_default="1/1",
         metavar="I/N",
-        help="The I-th of N equal parts of the work.",
+        help="Do only the I-th of N equal parts of the work. [default: 1/1]",
     )(function)
 
 

@@ -11,17 +11,21 @@ from remixbench.cli.console import Settings
 
 @click.command()
 @click.option("--recipe", required=True, metavar="NAME|FILE", help="Built-in recipe or YAML file.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder of the manifest.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder to write the manifest to."
+)
 @click.option(
     "--sources",
     type=click.Path(path_type=Path),
     metavar="DIR",
     help="Folder of the sources' tables. [default: WORKSPACE/sources]",
 )
-@click.option("--report", is_flag=True, help="Print and write (report.json) what the folds share, and the balance.")
+@click.option(
+    "--report", is_flag=True, help="Print what the folds share and how classes are balanced, and write report.json."
+)
 @click.pass_obj
 def command(settings: Settings, recipe: str, out: Path, sources: Path | None, report: bool) -> None:
-    """Write a manifest from the sources' own tables; needs no audio, unless the recipe draws `scene_start`.
+    """Draw a manifest from the tables of the sources; needs no audio unless the recipe draws `scene_start`.
 
     Example: remixbench plan --recipe remix2019 --out my-manifest --report
     """

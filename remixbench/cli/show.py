@@ -12,15 +12,15 @@ from remixbench.cli.options import decibel
 
 @click.command()
 @click.argument("clip")
-@click.option("--dataset", metavar="NAME|DIR", help="Data set. [default: the run's, or the one made last]")
-@click.option("--snr", type=decibel, metavar="DB", help="SNR. [default: the run's, or the highest made]")
-@click.option("--run", metavar="RUN", help="Folder of a run: also draw what its network attended to.")
-@click.option("--separated", is_flag=True, help="With --run: draw each class that it separates instead.")
+@click.option("--dataset", metavar="NAME|DIR", help="Data set. [default: the run's, otherwise the most recent one]")
+@click.option("--snr", type=decibel, metavar="DB", help="SNR. [default: the run's, otherwise the highest]")
+@click.option("--run", metavar="RUN", help="Folder of a run: draw what its network computes from the clip.")
+@click.option("--separated", is_flag=True, help="With --run: draw each class that the system separates.")
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="PNG, SVG or PDF. [default: CLIP.png]",
+    help="PNG, SVG or PDF file to write. [default: CLIP.png]",
 )
 @click.pass_obj
 def command(
@@ -32,10 +32,10 @@ def command(
     separated: bool,
     out: Path | None,
 ) -> None:
-    """Draw a clip: waveform, log-mel spectrogram, reference events, levels.
+    """Draw a clip: waveform, log-mel spectrogram, reference events and levels.
 
-    With --run the eight panels of the paper's Figure 2: log-mel, reconstruction, attention over frequency and time,
-    scores by frame and by clip. With --separated the spectrogram of each class that the run's system separates.
+    With --run, draw the panels of the paper's Figure 2: log-mel, reconstruction, attention over frequency and time,
+    frame scores and clip scores. With --separated, draw the spectrogram of each class that the system separates.
 
     Example: remixbench show 00007 --run runs/mini/2ap-aux/snr_20/fold_4/seed_0 --out figure2.pdf
     """

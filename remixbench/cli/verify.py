@@ -11,7 +11,13 @@ from remixbench.cli.console import Settings
 
 @click.command()
 @click.argument("dataset", required=False)
-@click.option("--deep", type=click.IntRange(0), default=0, metavar="N", help="Also render N clips again and compare.")
+@click.option(
+    "--deep",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="Also render N clips again and compare their samples.",
+)
 @click.option(
     "--sources",
     type=click.Path(path_type=Path),
@@ -20,7 +26,7 @@ from remixbench.cli.console import Settings
 )
 @click.pass_obj
 def command(settings: Settings, dataset: str | None, deep: int, sources: Path | None) -> int:
-    """Check every file of a data set (the one made last, or by name or folder) against manifest and digests.
+    """Check every file of DATASET, by name or folder (default: the most recent one), against manifest and digests.
 
     Prints each difference; ends with status 1 if there is one.
 
