@@ -40,7 +40,6 @@ from remixbench.dataset.manifest import read_manifest
 from remixbench.errors import RemixbenchError
 from remixbench.files import content_digest
 from remixbench.inference.audio import prepare
-from remixbench.inference.audio import read_audio as read_any_audio
 from remixbench.leaderboard.evaluate_run import References
 from remixbench.leaderboard.record import read_record
 from remixbench.leaderboard.submission import read_submission
@@ -200,12 +199,8 @@ def _input_targets(workspace: Path) -> list[Target]:
 
     def read_all_audio(folder: Path) -> None:
         (path,) = folder.iterdir()
-        try:
-            read_audio(path)
-        finally:
-            samples, rate = read_any_audio(path)
-            if rate < 10**6:  # what it takes to resample from a rate of gigahertz is another matter
-                prepare(samples, rate, 16000, str(path))
+        samples, rate = read_audio(path)
+        prepare(samples, rate, 16000, str(path))
 
     tau, fsd = (
         "TAU-urban-acoustic-scenes-2019-development/meta.csv",

@@ -24,7 +24,6 @@ from fake_runs import fake_run, tags_text
 from remixbench.cli import run
 from remixbench.dataset.make import make
 from remixbench.errors import InputError, RemixbenchError
-from remixbench.inference.audio import read_audio as read_any_audio
 from remixbench.leaderboard.score import score
 from remixbench.recipe import parse_recipe
 from remixbench.sources.audio import read_audio
@@ -180,14 +179,12 @@ def test_truncated_audio_is_refused_by_predict_as_by_make(tmp_path: Path, suffix
     path = tmp_path / f"a.{suffix}"
     soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 16000), 16000)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    for read in (read_any_audio, read_audio):
-        with pytest.raises(InputError, match=rf"a.{suffix}: truncated, "):
-            read(path)
+    with pytest.raises(InputError, match=rf"a.{suffix}: truncated, "):
+        read_audio(path)
 
 
 @pytest.mark.parametrize("rate", [1, 2_000_000_000])
 def test_a_sample_rate_that_no_recording_has_is_refused(tmp_path: Path, rate: int) -> None:
     soundfile.write(tmp_path / "a.wav", np.zeros(100), rate)
-    for read in (read_any_audio, read_audio):
-        with pytest.raises(InputError, match=rf"a.wav: has a sample rate of {rate:,} Hz, expected 1,000 to 1,000,000"):
-            read(tmp_path / "a.wav")
+    with pytest.raises(InputError, match=rf"a.wav: has a sample rate of {rate:,} Hz, expected 1,000 to 1,000,000"):
+        read_audio(tmp_path / "a.wav")

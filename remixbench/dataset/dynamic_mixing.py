@@ -36,7 +36,7 @@ class Mixer:
 
     def stems(self, clip: Clip, snr: float) -> Stems:
         """Return the two channels of a clip at `snr` dB, the same samples as in the data set's files."""
-        scene, _ = read_scene(self.recipe, self.scenes, clip)
+        scene = read_scene(self.recipe, self.scenes, clip).samples
         return render(self.recipe, scene, place_events(self.recipe, clip, self.excerpts), snr).stems
 
     def logmel(self, clip: Clip, snr: float) -> NDArray[np.float32]:

@@ -7,7 +7,6 @@ processes, also on several machines, may share the folder.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -23,6 +22,7 @@ from remixbench.dataset.mix import Signal, level_of, loudest_window, resample
 from remixbench.errors import InputError
 from remixbench.files import atomic_path, read_json, write_json
 from remixbench.recipe import Recipe
+from remixbench.sources.audio import recording_digest
 from remixbench.sources.catalogue import Reader
 
 RECORDINGS_PER_BLOCK = 32
@@ -55,11 +55,6 @@ class Excerpt:
     def available(self) -> float:
         """Seconds from where the excerpt starts to the end of the recording."""
         return self.seconds - self.start
-
-
-def recording_digest(samples: Signal) -> str:
-    """Return the SHA-256 of a decoded recording, as float32: 24 bits, which is what recordings have."""
-    return hashlib.sha256(np.ascontiguousarray(samples, dtype="<f4").data).hexdigest()
 
 
 def require_unchanged(kind: str, file: str, digest: str, expected: str | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -29,6 +29,8 @@ STAGED = "final"
 
 Record = dict[str, Any]
 Row = tuple[object, ...]
+RecordingKey = tuple[str, str, float | None]
+"""What was decoded: scene or event, its file, and for part of a scene the second from which on a clip has it."""
 
 
 def finalize(spec: DatasetSpec, info: DatasetInfo | None, checkpoint: Checkpoint, snrs: Sequence[float]) -> Dataset:
@@ -54,7 +56,7 @@ def finalize(spec: DatasetSpec, info: DatasetInfo | None, checkpoint: Checkpoint
     if recordings is not None:
         available = {key: excerpts.facts(key).available for key in spec.manifest.excerpts}
         write_bytes(staged / "labels" / "strong.tsv", labels.strong(target.recipe, clips, spec.filenames, available))
-        write_bytes(staged / RECORDINGS, format_table(("kind", "file", "sha256"), recordings))
+        write_bytes(staged / RECORDINGS, _recordings_table(recordings))
     write_bytes(staged / "labels" / "weak.tsv", labels.weak(clips, spec.filenames))
     write_bytes(staged / "labels" / "durations.tsv", labels.durations(target.recipe, spec.filenames))
     write_bytes(staged / "ATTRIBUTION.csv", labels.attribution(spec.manifest, spec.scenes, spec.events))
@@ -92,32 +94,50 @@ def publish(checkpoint: Checkpoint, folder: Path) -> bool:
     return True
 
 
-def read_recordings(folder: Path, info: DatasetInfo | None) -> dict[tuple[str, str], str]:
-    """Return the digest of every recording that a data set was made from, by (kind, file); {} where they were lost."""
+def read_recordings(folder: Path, info: DatasetInfo | None) -> dict[RecordingKey, str]:
+    """Return the digest of every recording that a data set was made from; {} where they were lost."""
     path = folder / RECORDINGS
     if info is None or not path.is_file() or sha256(path.read_bytes()) != info.files.get(RECORDINGS):
         return {}
-    return {(kind, file): digest for kind, file, digest in read_table(path).rows}
+    return {
+        (row["kind"], row["file"], float(row["start"]) if row.get("start") else None): row["sha256"]
+        for _, row in read_table(path).records()
+    }
+
+
+def _recordings_table(recordings: Mapping[RecordingKey, str]) -> bytes:
+    """Return recordings.csv: kind, file, (start,) sha256; `start` where a scene was decoded in part."""
+    keys = sorted(recordings, key=lambda key: (key[0], key[1], -1.0 if key[2] is None else key[2]))
+    if all(start is None for _, _, start in keys):
+        return format_table(
+            ("kind", "file", "sha256"), [(kind, file, recordings[kind, file, None]) for kind, file, _ in keys]
+        )
+    rows = [(*key[:2], "" if key[2] is None else number(key[2]), recordings[key]) for key in keys]
+    return format_table(("kind", "file", "start", "sha256"), rows)
 
 
 def _recordings(
     spec: DatasetSpec, excerpts: StoredExcerpts, records: dict[float, list[Record]]
-) -> list[tuple[str, str, str]] | None:
-    """Return (kind, file, digest) of every recording used; None where only some clips were made again."""
+) -> dict[RecordingKey, str] | None:
+    """Return the digest of every recording used; None where only some clips were made again."""
     scene_of = {clip.id: clip.scene_file for clip in spec.manifest.clips}
-    whole = [mine for mine in records.values() if len(mine) == len(scene_of)]
-    if not whole:
+    complete = [records_at for records_at in records.values() if len(records_at) == len(scene_of)]
+    if not complete:
         return None
-    found: dict[tuple[str, str], str] = {}
-    used = [(("scene", scene_of[record["clip_id"]]), record["scene"]) for mine in whole for record in mine]
-    used += [(("event", key[0]), excerpts.facts(key).digest) for key in spec.manifest.excerpts]
+    used: list[tuple[RecordingKey, str]] = [
+        (("scene", scene_of[record["clip_id"]], record.get("scene_start")), record["scene"])
+        for records_at in complete
+        for record in records_at
+    ]
+    used += [(("event", key[0], None), excerpts.facts(key).digest) for key in spec.manifest.excerpts]
+    digests: dict[RecordingKey, str] = {}
     for key, digest in used:
-        if found.setdefault(key, digest) != digest:
+        if digests.setdefault(key, digest) != digest:
             raise InputError(
                 f"{key[1]}: the {key[0]} recording changed while the data set was made; restore it, delete"
                 f" {spec.target.folder / '.work'} and make the data set again"
             )
-    return [(*key, digest) for key, digest in sorted(found.items())]
+    return digests
 
 
 def _check_unchanged(folder: Path, info: DatasetInfo | None, records: dict[float, list[Record]]) -> None:

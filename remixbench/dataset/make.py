@@ -9,7 +9,7 @@ from remixbench.dataset.checkpoint import CLIPS_PER_BLOCK, Checkpoint, block_cou
 from remixbench.dataset.dataset import Dataset, as_tuple, snr_folder
 from remixbench.dataset.disk_space import check_disk_space
 from remixbench.dataset.excerpts import check_memory, make_block, unprepared_excerpts
-from remixbench.dataset.finalize import finalize, publish, read_recordings
+from remixbench.dataset.finalize import RecordingKey, finalize, publish, read_recordings
 from remixbench.dataset.info import AudioFormat, StemKind, check_dataset_name, read_info
 from remixbench.dataset.inputs import check_options, parse_snrs, resolve_inputs
 from remixbench.dataset.leakage import identical_lines
@@ -196,7 +196,7 @@ def _prepare_excerpts(
     spec: DatasetSpec,
     checkpoint: Checkpoint,
     blocks: Sequence[int],
-    expected: Mapping[tuple[str, str], str],
+    expected: Mapping[RecordingKey, str],
     workers: Workers,
     progress: Progress,
 ) -> None:
@@ -209,7 +209,7 @@ def _prepare_excerpts(
         return
     tasks = (
         (spec.target.recipe, spec.events.reader, folder, index, part,
-         {file: expected["event", file] for file, _ in part if ("event", file) in expected})
+         {file: expected["event", file, None] for file, _ in part if ("event", file, None) in expected})
         for index, part in parts.items()
     )  # fmt: skip
     with progress.bar("Preparing", sum(map(len, parts.values())), "recordings") as advance:
@@ -222,7 +222,7 @@ def _render_blocks(
     checkpoint: Checkpoint,
     manifest: Manifest,
     blocks: Sequence[int],
-    expected: Mapping[tuple[str, str], str],
+    expected: Mapping[RecordingKey, str],
     workers: Workers,
     progress: Progress,
 ) -> None:
@@ -230,7 +230,8 @@ def _render_blocks(
     clips = [[manifest.clips[row] for row in _rows(manifest, block)] for block in blocks]
     tasks = (
         (job, _rows(manifest, block), part,
-         {c.scene_file: expected["scene", c.scene_file] for c in part if ("scene", c.scene_file) in expected})
+         {(c.scene_file, start): expected["scene", c.scene_file, start] for c in part
+          for start in (None, c.scene_start) if ("scene", c.scene_file, start) in expected})
         for block, part in zip(blocks, clips, strict=True)
     )  # fmt: skip
     label = f"Mixing at {len(job.snrs)} SNR{'s' * (len(job.snrs) > 1)}"

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from remixbench.dataset.dataset import logmel_digest, pcm_digest, snr_folder
-from remixbench.dataset.excerpts import Excerpts, StoredExcerpts, recording_digest, require_unchanged
+from remixbench.dataset.excerpts import Excerpts, StoredExcerpts, require_unchanged
 from remixbench.dataset.features import logmel
 from remixbench.dataset.labels import event_seconds
 from remixbench.dataset.manifest import Clip, ExcerptKey
@@ -43,7 +43,11 @@ from remixbench.dataset.mix import (
 from remixbench.dataset.spec import Target
 from remixbench.errors import InputError
 from remixbench.recipe import Recipe
+from remixbench.sources.audio import recording_digest
 from remixbench.sources.catalogue import Reader
+
+SceneKey = tuple[str, float | None]
+"""What is decoded of a scene: its file, and the second from which on a clip has it where that is not all."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +83,24 @@ class Rendered:
         return np.concatenate((self.event_stems(), self.stems.scene[None])).T
 
 
-def read_scene(recipe: Recipe, reader: Reader, clip: Clip) -> tuple[Signal, str]:
-    """Return the scene of a clip at the recipe's sample rate, cut to the length of a clip, at level 1; and its digest.
+@dataclass(frozen=True)
+class Scene:
+    """The scene of a clip.
+
+    Attributes
+    ----------
+    samples : at the recipe's sample rate, as long as a clip, at level 1
+    digest : SHA-256 of what was decoded of its recording
+    start : second of the recording from which on the clip has it, None where the recording was decoded whole
+    """
+
+    samples: Signal
+    digest: str
+    start: float | None
+
+
+def read_scene(recipe: Recipe, reader: Reader, clip: Clip) -> Scene:
+    """Return the scene of a clip; of a long recording only the stretch that is used is decoded.
 
     Raises
     ------
@@ -88,25 +108,27 @@ def read_scene(recipe: Recipe, reader: Reader, clip: Clip) -> tuple[Signal, str]
         If it cannot be read, is too short, or is silent.
     """
     mix, file = recipe.mix, clip.scene_file
-    samples, rate = reader.read(file)
-    digest = recording_digest(samples)
-    whole = resample(samples, rate, mix.sample_rate)
-    start = int(clip.scene_start * mix.sample_rate)
-    if mix.short_scenes == "loop" and len(whole) < start + mix.samples:
-        whole = np.resize(whole, start + mix.samples)
-    if len(whole) < start + mix.samples:
+    stretch = reader.read_stretch(file, clip.scene_start, clip.scene_start + mix.duration)
+    signal = resample(stretch.samples, stretch.rate, mix.sample_rate)
+    start = int(clip.scene_start * mix.sample_rate) - stretch.first // stretch.rate * mix.sample_rate
+    if mix.short_scenes == "loop" and len(signal) < start + mix.samples:
+        signal = np.resize(signal, start + mix.samples)
+    if len(signal) < start + mix.samples:
         raise InputError(
-            f"{file}: the scene lasts {len(samples) / rate:.2f} s, a clip of this recipe {mix.duration:g} s"
+            f"{file}: the scene lasts {len(stretch.samples) / stretch.rate:.2f} s, a clip of this recipe"
+            f" {mix.duration:g} s"
             + (f" from {clip.scene_start:g} s on" if start else "")
             + "; leave it out of the table, fetch it again, or set mix.short_scenes to loop"
         )
     # the released code takes the level over the whole recording, which for its scenes is the clip
-    scene = whole[start : start + mix.samples]
+    scene = signal[start : start + mix.samples]
     if not np.any(scene):
         raise InputError(f"{file}: the scene is silent, so it has no level to mix at; leave it out of the table")
     # the released definition is by RMS; an excerpt's level is taken against the scene under it, at any scale
     measure = mix.level if mix.snr_reference == "recording" else "rms"
-    return np.divide(scene, level_of(scene, mix.sample_rate, measure)), digest
+    level = level_of(scene, mix.sample_rate, measure)
+    digest = recording_digest(stretch.samples)
+    return Scene(np.divide(scene, level), digest, None if stretch.whole else clip.scene_start)
 
 
 def place_events(recipe: Recipe, clip: Clip, excerpts: Excerpts) -> list[Placed]:
@@ -152,7 +174,9 @@ def render(recipe: Recipe, scene: Signal, events: list[Placed], snr: float) -> R
     )
 
 
-def render_block(job: RenderJob, rows: list[int], clips: list[Clip], expected: dict[str, str]) -> list[dict[str, Any]]:
+def render_block(
+    job: RenderJob, rows: list[int], clips: list[Clip], expected: dict[SceneKey, str]
+) -> list[dict[str, Any]]:
     """Make the files of some clips.
 
     `rows` are their rows in the feature arrays, `expected` the digests of their scenes where known. Returns a record
@@ -164,28 +188,29 @@ def render_block(job: RenderJob, rows: list[int], clips: list[Clip], expected: d
         return [
             record
             for row, clip in zip(rows, clips, strict=True)
-            for record in _render_clip(job, row, clip, excerpts, expected.get(clip.scene_file))
+            for record in _render_clip(job, row, clip, excerpts, expected)
         ]
 
 
 def _render_clip(
-    job: RenderJob, row: int, clip: Clip, excerpts: Excerpts, expected: str | None
+    job: RenderJob, row: int, clip: Clip, excerpts: Excerpts, expected: dict[SceneKey, str]
 ) -> list[dict[str, Any]]:
     target, recipe = job.target, job.target.recipe
     rate = recipe.mix.sample_rate
-    scene, scene_digest = read_scene(recipe, job.scenes, clip)
-    require_unchanged("scene", clip.scene_file, scene_digest, expected)
+    scene = read_scene(recipe, job.scenes, clip)
+    require_unchanged("scene", clip.scene_file, scene.digest, expected.get((clip.scene_file, scene.start)))
     events = place_events(recipe, clip, excerpts)
     records = []
     for snr in job.snrs:
-        rendered = render(recipe, scene, events, snr)
+        rendered = render(recipe, scene.samples, events, snr)
         place = target.folder / snr_folder(snr)
         mono = mixture(rendered.stems)
         name = f"{clip.id}.{target.audio_format}"
         write_audio(place / "audio" / name, mono, rate, job.checkpoint / "tmp")
         achieved = [None if math.isnan(value) else value for value in rendered.achieved]  # JSON has no NaN
         record = {
-            "clip_id": clip.id, "snr": snr, "scene": scene_digest, "pcm": pcm_digest(mono), "achieved": achieved
+            "clip_id": clip.id, "snr": snr, "scene": scene.digest, "scene_start": scene.start,
+            "pcm": pcm_digest(mono), "achieved": achieved,
         }  # fmt: skip
         if target.stems:
             channels = rendered.stems.interleaved() if target.stems == "sum" else rendered.interleaved_events()

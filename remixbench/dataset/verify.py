@@ -186,7 +186,7 @@ def _rendered_again(
     rows = np.unique(np.linspace(0, len(there.clips) - 1, min(count, len(there.clips))).astype(int))
     with progress.bar("Rendering", len(rows), "clips") as advance:
         for row in rows:
-            scene, _ = read_scene(there.recipe, scenes.reader, there.clips[row])
+            scene = read_scene(there.recipe, scenes.reader, there.clips[row]).samples
             yield from _one_again(there, int(row), scene, excerpts, digests)
             advance(1)
 

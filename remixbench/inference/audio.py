@@ -1,51 +1,16 @@
-"""Any audio file as one channel of samples at the rate that a system knows."""
+"""Samples of any rate and number of channels as one channel at the rate that a system knows."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from remixbench.errors import InputError
-from remixbench.sources.audio import check_header
 
-BLOCK = 1 << 20
-"""Samples a channel read at once, so that a long recording of many channels is never held whole."""
 MANY_CHANNELS = 64
 """More channels than this, and than samples, are samples."""
 LOUDEST = 100.0
 """Float recordings may reach over 1 here and there; samples above this were never scaled."""
-
-
-def read_audio(path: Path) -> tuple[NDArray[np.float32], int]:
-    """Read a file of any format that libsndfile knows; returns (samples,), the mean of its channels, and its rate.
-
-    Raises
-    ------
-    InputError
-        If there is no such file, it is no audio, truncated or too large, or it has no samples.
-    """
-    import soundfile
-
-    if not path.is_file():
-        what = "is a folder; give the files in it" if path.is_dir() else "no such audio file"
-        raise InputError(f"{path}: {what}")
-    try:
-        with soundfile.SoundFile(path) as file:
-            check_header(path, file)
-            rate, frames = int(file.samplerate), file.frames
-            blocks = []
-            while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
-                blocks.append(block.mean(axis=1, dtype=np.float32))
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise InputError(f"{path}: not readable as audio ({error}); convert it to WAV or FLAC") from None
-    if not blocks:
-        raise InputError(f"{path}: holds no samples; leave it out")
-    samples = np.concatenate(blocks)
-    if len(samples) < frames:
-        raise InputError(f"{path}: truncated, {len(samples)} of {frames} samples could be read; restore it")
-    return samples, rate
 
 
 def prepare(audio: NDArray[np.floating], rate: int, wanted: int, origin: str) -> NDArray[np.float32]:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from remixbench.errors import InputError
 from remixbench.files import check_name, replaced_folder, write_bytes
-from remixbench.inference.audio import read_audio
 from remixbench.inference.system import BACKGROUND, Prediction, load_system
 from remixbench.progress import Progress, reporter
+from remixbench.sources.audio import read_audio
 from remixbench.tables import format_table
 from remixbench.training.storage import write_tags
 from remixbench.training.thresholds import describe_thresholds
@@ -75,11 +75,12 @@ def predict(
     if threshold is None:
         progress.say(describe_thresholds(system.model.tag_thresholds, system.model.frame_thresholds))
     names = file_names(paths)
+    check_files(paths)
     pictures = _pictures(paths, out) if figure else [None] * len(paths)
     predictions = {}
     with progress.bar("Predicting", len(paths), "files") as advance:
         for name, path, picture in zip(names, paths, pictures, strict=True):
-            recording = system.extract_features(*read_audio(path), origin=str(path))
+            recording = system.extract_features(*read_audio(path, np.float32), origin=str(path))
             predictions[name] = system.predict_features(recording, threshold)
             if picture is not None:
                 from remixbench.plots.figures import draw_recording
@@ -138,13 +139,14 @@ def separate(
     wanted = [classes] if isinstance(classes, str) else classes
     system = load_system(run, device=device)
     system.check_separable(wanted, background=background)
+    check_files(paths)
     written: dict[str, dict[str, Path]] = {}
     folders = [Path(out) / name for name in output_names(paths, "")]
     for folder in folders:
         check_replaceable(folder, system.classes)
     with progress.bar("Separating", len(paths), "files") as advance:
         for name, path, folder in zip(file_names(paths), paths, folders, strict=True):
-            samples, rate = read_audio(path)
+            samples, rate = read_audio(path, np.float32)
             sources = system.separate(samples, rate, classes=wanted, background=background, origin=str(path))
             written[name] = write_sources(folder, sources, rate)
             advance(1)
@@ -177,6 +179,20 @@ def write_sources(folder: Path, sources: Mapping[str, NDArray[np.float32]], rate
         for label, samples in sources.items():
             soundfile.write(beside / f"{label}.wav", samples, rate, subtype="FLOAT")
     return {label: folder / f"{label}.wav" for label in sources}
+
+
+def check_files(paths: Sequence[Path]) -> None:
+    """Refuse recordings that are not there before any is read.
+
+    Raises
+    ------
+    InputError
+        Naming the first.
+    """
+    for path in paths:
+        if not path.exists() or path.is_dir():
+            what = "is a folder; give the files in it" if path.is_dir() else "no such audio file"
+            raise InputError(f"{path}: {what}")
 
 
 def check_out(out: str | Path) -> None:

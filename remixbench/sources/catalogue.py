@@ -26,6 +26,24 @@ SCENE_COLUMNS = ("file", "label", "location")
 EVENT_COLUMNS = ("file", "label", "verified", "origin", "licence", "url")
 
 
+@dataclass(frozen=True)
+class Stretch:
+    """Part of a recording, or all of it.
+
+    Attributes
+    ----------
+    samples : (n,), the mean of the channels
+    rate : sample rate in Hz
+    first : index in the recording of the first sample, a multiple of `rate`
+    whole : whether it is the whole recording
+    """
+
+    samples: NDArray[np.float64]
+    rate: int
+    first: int
+    whole: bool
+
+
 class Reader(Protocol):
     """Reads recordings of one source by the name they have in its table. Must be picklable."""
 
@@ -36,6 +54,18 @@ class Reader(Protocol):
         ------
         InputError
             If the recording is missing, truncated, empty, or not audio.
+        """
+
+    def read_stretch(self, file: str, start: float, stop: float) -> Stretch:
+        """Return at least what lies between two times of a recording, in seconds.
+
+        It begins at a whole second and has room around it, so that resampled it has the samples of the whole recording
+        resampled.
+
+        Raises
+        ------
+        InputError
+            As `read`.
         """
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from remixbench.errors import InputError
 from remixbench.files import sha256
-from remixbench.sources.catalogue import EVENT_COLUMNS, SCENE_COLUMNS, Catalogue
+from remixbench.sources.catalogue import EVENT_COLUMNS, SCENE_COLUMNS, Catalogue, Stretch
 from remixbench.sources.synthetic.render import event_labels, scene_labels, synthesise_event, synthesise_scene
 
 SEED = 2019
@@ -43,6 +43,11 @@ class SynthesisReader:
                 raise InputError(f"{file}: not a recording of the synthetic source; use the recipe's own manifest")
             samples = synthesise_scene(label, int(place), int(piece), self.rate, SCENE_SECONDS, SEED)
         return samples.astype(np.float64), self.rate
+
+    def read_stretch(self, file: str, start: float, stop: float) -> Stretch:
+        """Return the whole recording; see `Reader.read_stretch`."""
+        samples, rate = self.read(file)
+        return Stretch(samples, rate, 0, True)
 
 
 def events(per_class: int, rate: int) -> Catalogue:

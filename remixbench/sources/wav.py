@@ -1,0 +1,197 @@
+"""WAV files: where their samples lie, and how plain ones become floats.
+
+Many programs write headers, and some write them wrongly: chunks of odd size without their pad byte, sizes that were not
+known when the file was begun (a pipe), 24-bit samples in 4 bytes. `read_layout` finds the samples all the same, or says
+why it cannot; `decode` turns PCM and IEEE floats into the values that libsndfile gives, several times faster.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from dataclasses import dataclass
+from typing import BinaryIO, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+PCM, IEEE_FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
+UNKNOWN_SIZE = 0x7FFFF000
+"""From this size on, in bytes, a data chunk that is shorter was streamed: its size was not known when it was begun."""
+GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
+MAX_CHUNKS = 10_000
+
+
+class WavError(ValueError):
+    """A WAV file whose samples cannot be found or are not all there; the message says why."""
+
+
+@dataclass(frozen=True)
+class WavLayout:
+    """Where the samples of a WAV file lie.
+
+    Attributes
+    ----------
+    coding : pcm, float, or other for what only libsndfile decodes
+    width : bytes per sample of one channel as stored
+    bits : significant bits per sample; 24 of 32 where 24-bit samples lie in 4 bytes
+    channels, rate : number of channels, sample rate in Hz
+    fmt : the content of the `fmt ` chunk
+    offset, size : where the data begin in the file, and how many bytes they are
+    """
+
+    coding: Literal["pcm", "float", "other"]
+    width: int
+    bits: int
+    channels: int
+    rate: int
+    fmt: bytes
+    offset: int
+    size: int
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one sample of all channels."""
+        return self.width * self.channels
+
+    @property
+    def frames(self) -> int:
+        """Number of whole samples per channel."""
+        return self.size // self.frame_bytes
+
+
+def read_layout(file: BinaryIO) -> WavLayout | None:
+    """Find the samples of an open file; None where it is not RIFF/WAVE, or of a form that is left to libsndfile.
+
+    Raises
+    ------
+    WavError
+        If it is a WAV file without its samples, or with fewer than its header says.
+    """
+    length = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    head = file.read(12)
+    if head[:4] != b"RIFF" or head[8:] != b"WAVE":
+        return None
+    position, fmt = 12, b""
+    for _ in range(MAX_CHUNKS):
+        name, size = _chunk(file, position)
+        if name == b"data":
+            if not fmt:
+                return None
+            size = _data_size(file, position + 8, size, length)
+            _refuse_second_recording(file, position + 8 + size)
+            return _layout(fmt, position + 8, size)
+        if name == b"fmt ":
+            fmt = file.read(min(size, 64))
+        position += 8 + size
+        # odd chunks have a pad byte, except where a program forgot it
+        padded = size % 2 and (_is_chunk(file, position + 1, length) or not _is_chunk(file, position, length))
+        position += 1 if padded else 0
+        if position > length - 8:
+            raise WavError(
+                f"not readable as audio, its chunk {name.decode('latin-1')!r} reaches to the end of the file"
+            )
+    raise WavError(f"not readable as audio, it has more than {MAX_CHUNKS:,} chunks before its samples")
+
+
+def _chunk(file: BinaryIO, position: int) -> tuple[bytes, int]:
+    file.seek(position)
+    head = file.read(8)
+    if len(head) < 8:
+        raise WavError("truncated, it ends within its header")
+    return head[:4], struct.unpack("<I", head[4:])[0]
+
+
+def _is_chunk(file: BinaryIO, position: int, length: int) -> bool:
+    """Say whether a chunk may begin at `position`: four printable characters."""
+    if position + 8 > length:
+        return False
+    file.seek(position)
+    return all(32 <= byte < 127 for byte in file.read(4))
+
+
+def _data_size(file: BinaryIO, offset: int, size: int, length: int) -> int:
+    """Return how many bytes of samples there are, where the header says `size`."""
+    available = length - offset
+    if size > available:
+        if size < UNKNOWN_SIZE:
+            raise WavError(f"truncated, its header promises {size:,} bytes of samples, {available:,} are there")
+        return available
+    if size == 0 and available and not _is_chunk(file, offset, length):
+        return available  # the writer was ended before it could fill in the size
+    return size
+
+
+def _refuse_second_recording(file: BinaryIO, end: int) -> None:
+    file.seek(end)
+    if file.read(4) == b"RIFF":
+        raise WavError("holds a second recording after the first; split it into two files")
+
+
+def _layout(fmt: bytes, offset: int, size: int) -> WavLayout:
+    if len(fmt) < 14:
+        raise WavError("not readable as audio, its chunk 'fmt ' is too short")
+    code, channels, rate, _, align = struct.unpack("<HHIIH", fmt[:14])
+    bits = struct.unpack("<H", fmt[14:16])[0] if len(fmt) >= 16 else 8 * align // max(channels, 1)
+    if code == EXTENSIBLE and len(fmt) >= 40 and fmt[26:40] == GUID_TAIL:
+        code = struct.unpack("<H", fmt[24:26])[0]
+    if channels == 0:
+        raise WavError("not readable as audio, its header says that it has no channels")
+    width = -(-bits // 8)
+    if code == PCM and width in (1, 2, 3, 4):
+        coding: Literal["pcm", "float", "other"] = "pcm"
+    elif code == IEEE_FLOAT and bits in (32, 64):
+        coding = "float"
+    else:
+        return WavLayout("other", 1, bits, channels, rate, fmt, offset, size)
+    bits = 8 * width
+    if align == 4 * channels and width == 3:
+        width = 4
+    elif align > width * channels:
+        raise WavError(
+            f"not readable as audio, its header says {channels} channel(s) of {bits} bits in blocks of {align} bytes"
+        )
+    return WavLayout(coding, width, bits, channels, rate, fmt, offset, size)
+
+
+def decode(data: bytes, layout: WavLayout) -> NDArray[np.float64]:
+    """Return samples as float64 (frames, channels), equal to libsndfile's: integers over half their range.
+
+    Raises
+    ------
+    WavError
+        If 24-bit samples in 4 bytes are at neither end of them.
+    """
+    count = len(data) // layout.width
+    if layout.coding == "float":
+        values: NDArray[np.float64] = np.frombuffer(data, f"<f{layout.width}", count).astype(np.float64)
+    elif layout.width == 1:
+        values = np.frombuffer(data, np.uint8, count).astype(np.float64) / 128.0 - 1.0
+    elif layout.width == 3:
+        # every sample as the upper three bytes of an overlapping 32-bit word
+        words = np.ndarray((count,), dtype="<i4", buffer=b"\0" + data, strides=(3,))
+        values = (words >> 8) / float(1 << 23)
+    else:
+        integers: NDArray[np.int32] = np.frombuffer(data, f"<i{layout.width}", count)
+        if layout.bits == 24:
+            integers = _of_24_bits(integers)
+        values = integers / float(1 << (layout.bits - 1))
+    return values.reshape(-1, layout.channels)
+
+
+def _of_24_bits(words: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return 24-bit samples that lie in 4 bytes, whether in the upper three or, sign-extended, in the lower three."""
+    upper = words >> 8
+    if not np.any(words & 0xFF):
+        return upper
+    if np.array_equal((words << 8) >> 8, words):
+        return words
+    raise WavError("its 24-bit samples in 4 bytes are in neither the upper nor the lower three of them")
+
+
+def plain_header(layout: WavLayout) -> bytes:
+    """Return a header for the data alone, without the chunks of the file that libsndfile might not get past."""
+    fmt = layout.fmt + b"\0" * (len(layout.fmt) % 2)
+    rest = b"WAVEfmt " + struct.pack("<I", len(layout.fmt)) + fmt + b"data" + struct.pack("<I", layout.size)
+    return b"RIFF" + struct.pack("<I", len(rest) + layout.size) + rest
