@@ -123,13 +123,13 @@ def coverage_lines(manifest: Manifest, labels: Sequence[str]) -> list[str]:
     return lines
 
 
-def identical_lines(manifest: Manifest, digests: Mapping[tuple[str, str], str]) -> list[str]:
+def identical_lines(manifest: Manifest, digests: Mapping[tuple[str, str, float | None], str]) -> list[str]:
     """Return a line for each set of recordings with the same samples under several names that clips of two roles have.
 
-    `digests` are those of the decoded recordings, by kind (scene or event) and file.
+    `digests` are those of what was decoded, by kind (scene or event), file, and the start of a part of a scene.
     """
     names: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for (kind, file), digest in sorted(digests.items()):
+    for (kind, file, _), digest in sorted(digests.items(), key=lambda entry: entry[0][:2]):
         names[kind, digest].append(file)
     lines = []
     for (kind, _), files in names.items():
