@@ -79,10 +79,11 @@ def alpha_table(maker: TableMaker) -> Table | None:
         Line(f"α = {row.alpha:g}", tuple(value_cell(row.scores.get(snr)) for snr in snrs), (), NOT_REPORTED)
         for row in table.rows
     ]
+    blocks += maker.common_chance([row for group in series for row in group], snrs, ["micro_ap"] * len(snrs))
     blocks += maker.published_block(table.source, lines)
     return Table(
         "Weight of the reconstruction (α), micro-AP", "weight", _snr_groups(snrs), tuple(blocks),
-        maker.flag_notes(blocks), "tested on", evidence=EVIDENCE,
+        maker.line_notes(blocks), "tested on", evidence=EVIDENCE,
     )  # fmt: skip
 
 
@@ -101,9 +102,11 @@ def fraction_table(maker: TableMaker) -> Table | None:
         )
         for group in series
     ]
+    snrs = maker.leaderboard.snrs
+    blocks += maker.common_chance([row for group in series for row in group], snrs, ["micro_ap"] * len(snrs))
     return Table(
-        "Size of the training data, micro-AP", "trained on", _snr_groups(maker.leaderboard.snrs), tuple(blocks), (),
-        "tested on", evidence=EVIDENCE,
+        "Size of the training data, micro-AP", "trained on", _snr_groups(snrs), tuple(blocks),
+        maker.line_notes(blocks), "tested on", evidence=EVIDENCE,
     )  # fmt: skip
 
 
@@ -131,7 +134,11 @@ def class_table(maker: TableMaker) -> Table | None:
         verified = snr in row.conditions and row.conditions[snr].verified(class_values("ap"))
         return [value_cell(found.get(label), 3, verified=verified) for label in shown] if found else None
 
-    blocks = maker.blocks(cells_of, [snr])
+    def chance_cells(folds: tuple[int, ...]) -> list[Cell]:
+        values = board.chance.classes(folds)
+        return [value_cell(values.get(label), 3) for label in shown]
+
+    blocks = maker.blocks(cells_of, [snr], chance_cells)
     if snr == table.snr and paper:
         published = [dict(zip(table.classes, row.scores, strict=True)) for row in table.rows]
         lines = [
@@ -145,7 +152,7 @@ def class_table(maker: TableMaker) -> Table | None:
         tuple((name, tuple(Column(label, "higher") for label in chosen)) for name, chosen in groups),
         tuple(blocks),
         (
-            *maker.flag_notes(blocks),
+            *maker.line_notes(blocks),
             "Worst and best by the mean over the rows of this data set. Classes that do not occur in the fold are"
             " left out.",
         ),

@@ -15,7 +15,7 @@ import numpy as np
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError, unknown
 from remixbench.leaderboard.averages import by_fold, mean_interval, mean_over_folds, metric_runs, standard_deviation
-from remixbench.leaderboard.chance import Chance
+from remixbench.leaderboard.chance import CHANCE, Chance
 from remixbench.leaderboard.published import Published, load_published
 from remixbench.leaderboard.record import OURS, Cost, Evidence, Flag, Record, State, class_values, probe_value, weakest
 from remixbench.scoring import SCORING_VERSION
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
 TIDY_COLUMNS = (
     "kind", "name", "evidence", "system", "snr", "metric", "class", "value", "low", "high", "std", "folds", "seeds",
-    "clips", "best", "flags", "comparable", "dataset", "manifest_digest", "scoring_version", "source", "parameters",
-    "macs", "training_seconds", "device",
+    "one_training", "clips", "best", "at_chance", "flags", "comparable", "dataset", "manifest_digest",
+    "scoring_version", "source", "parameters", "macs", "training_seconds", "device",
 )  # fmt: skip
+TRUTHS = ("best", "at_chance", "one_training")
 INTEGERS = ("clips", "parameters", "macs")
 REPR_ROWS = 20
 
@@ -65,7 +66,8 @@ class Estimate:
     def as_dict(self) -> dict[str, Any]:
         """Return the values that are defined."""
         known = {"value": self.value, "low": self.low, "high": self.high, "std": self.std}
-        return {key: value for key, value in known.items() if value is not None} | {"best": self.best}
+        defined = {key: value for key, value in known.items() if value is not None}
+        return defined | {"best": self.best, "at_chance": self.at_chance}
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ class Probes:
 
 
 def _bare(estimate: Estimate) -> dict[str, Any]:
-    return {key: value for key, value in estimate.as_dict().items() if key != "best"}
+    return {key: value for key, value in estimate.as_dict().items() if key not in ("best", "at_chance")}
 
 
 @dataclass(frozen=True)
@@ -273,6 +275,10 @@ class Leaderboard:
         """The SNRs that any row has, falling as in the paper."""
         return tuple(sorted({snr for row in self.rows for snr in row.conditions}, reverse=True))
 
+    def tested(self, snr: float) -> list[Tested]:
+        """Return what rows were tested on at an SNR, that of most rows first."""
+        return [tested[0] for tested, _ in tested_alike(self.rows, [snr])]
+
     def require_snr(self, snr: float) -> float:
         """Return the SNR, or fail saying which SNRs there are.
 
@@ -313,23 +319,24 @@ class Leaderboard:
     def to_dataframe(self) -> pd.DataFrame:
         """Return every value as a tidy table, ours first, then the published ones.
 
-        Columns: `kind` (run, predictions, added, ideal, published), `name`, `evidence` of the value (ours, recomputed,
-        self-reported; empty for published ones), `system`, `snr` in dB, `metric`, `class` (empty for a metric over all
-        classes), `value`, `low` and `high` (95 % interval), `std` (standard deviation over runs), `folds`, `seeds`,
-        `clips`, `best` (bold in the tables), `flags`, `comparable`, `dataset`,
-        `manifest_digest`, `scoring_version`, `source` (citation of a published value), and the cost of one run:
-        `parameters`, `macs` per clip, `training_seconds`, `device`. Lists are joined with "; ". Metrics of probes are
-        `micro_ap_shifted` (mean over the shifts), `micro_ap_shifted_worst`, `micro_ap_shifted_difference`,
-        `micro_ap[shift 0.48 s]` and `micro_ap[tested at 0 dB]`.
+        Columns: `kind` (run, predictions, added, ideal, chance, published), `name`, `evidence` of the value (ours,
+        recomputed, self-reported; empty for chance and published ones), `system`, `snr` in dB, `metric`, `class` (empty
+        for a metric over all classes), `value`, `low` and `high` (95 % interval), `std` (standard deviation over runs),
+        `folds`, `seeds`, `one_training` (per fold), `clips`, `best` (bold in the tables), `at_chance` (not above
+        chance), `flags`, `comparable`, `dataset`, `manifest_digest`, `scoring_version`, `source` (citation of a
+        published value), and the cost of one run: `parameters`, `macs` per clip, `training_seconds`, `device`. Lists
+        are joined with "; ". Metrics of probes are `micro_ap_shifted` (mean over the shifts), `micro_ap_shifted_worst`,
+        `micro_ap_shifted_difference`, `micro_ap[shift 0.48 s]` and `micro_ap[tested at 0 dB]`.
         """
         import pandas as pd
 
         table = pd.DataFrame(list(self._tidy()), columns=list(TIDY_COLUMNS))
         numbers = ["snr", "value", "low", "high", "std", "training_seconds"]
-        texts = table.columns.difference([*numbers, *INTEGERS, "best", "comparable"])
+        texts = table.columns.difference([*numbers, *INTEGERS, *TRUTHS, "comparable"])
         table[texts] = table[texts].astype(object).where(table[texts].notna(), "")
         table = table.astype(dict.fromkeys(INTEGERS, "Int64"))
-        table["best"] = table["best"].astype("boolean")
+        for name in TRUTHS:
+            table[name] = table[name].astype("boolean")
         return table
 
     def table(self, *metrics: str) -> pd.DataFrame:
@@ -388,7 +395,8 @@ class Leaderboard:
                 about = here | {
                     "kind": row.kind, "name": row.name, "system": row.system or "", "snr": condition.snr,
                     "folds": "; ".join(map(str, condition.folds)), "seeds": "; ".join(map(str, condition.seeds)),
-                    "clips": condition.clips, "flags": "; ".join(flag.text for flag in row.flags),
+                    "one_training": condition.one_training, "clips": condition.clips,
+                    "flags": "; ".join(flag.text for flag in row.flags),
                     "parameters": cost.parameters, "macs": cost.macs, "training_seconds": cost.seconds,
                     "device": cost.device,
                 }  # fmt: skip
@@ -402,6 +410,15 @@ class Leaderboard:
                     state = value_state(condition, condition.verified(class_values(metric)))
                     for label, value in classes.items():
                         yield about | {"metric": metric, "evidence": state, "class": label, "value": value}
+        for snr in self.snrs:
+            for folds, clips in self.tested(snr):
+                about = here | {
+                    "kind": CHANCE, "name": CHANCE, "snr": snr, "folds": "; ".join(map(str, folds)), "clips": clips,
+                }  # fmt: skip
+                for metric, value in self.chance.metrics(folds).items():
+                    yield about | {"metric": metric, "value": value}
+                for label, value in self.chance.classes(folds).items():
+                    yield about | {"metric": "ap", "class": label, "value": value}
         for line in self.published.tidy():
             yield {"comparable": self.comparable} | line
 
@@ -494,6 +511,25 @@ def shown_as(record: Record) -> Shown:
 def identity(record: Record) -> str:
     """Return the whole description of a record's system, with SNR, fold and seed."""
     return json.dumps(record.system.model_dump(mode="json"), sort_keys=True)
+
+
+def tested_alike(rows: Sequence[Row], snrs: Sequence[float]) -> list[tuple[tuple[Tested, ...], list[Row]]]:
+    """Return the rows by what they were tested on at some SNRs, the group of most rows first.
+
+    Rows without a condition at these SNRs are left out. Where a row was tested on different clips at different SNRs,
+    it is with those of the same.
+    """
+    groups: dict[tuple[Tested, ...], list[Row]] = {}
+    for row in rows:
+        tested = {row.conditions[snr].tested for snr in snrs if snr in row.conditions}
+        if tested:
+            groups.setdefault(tuple(sorted(tested)), []).append(row)
+
+    def order(group: tuple[tuple[Tested, ...], list[Row]]) -> tuple[int, int]:
+        tested, rows = group
+        return -sum(row.kind != "ideal" for row in rows), -max(clips for _, clips in tested)
+
+    return sorted(groups.items(), key=order)
 
 
 def _order(row: Row, published: Published) -> tuple[int, int, str, str]:

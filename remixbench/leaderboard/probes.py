@@ -167,8 +167,9 @@ def shift_table(maker: TableMaker) -> Table | None:
             else None
         ),
         snrs,
+        lambda folds: [*maker.chance_cells(folds, [METRIC] * 3), Cell()] * len(snrs),  # rolled clips have their labels
     )
-    notes = [*maker.flag_notes(blocks), *_shift_notes([condition for _, condition in probed])]
+    notes = [*maker.line_notes(blocks), *_shift_notes([condition for _, condition in probed])]
     columns = ("unshifted", "mean", "worst")
     return Table(
         f"{title(METRIC)}, shifted: test clips rolled in time",
@@ -248,12 +249,13 @@ def snr_table(maker: TableMaker) -> Table | None:
         )
         if lines:
             blocks.append(Block(heading, lines))
+    blocks += maker.common_chance([row for row, _ in probed], board.snrs, [METRIC] * len(tested))
     return Table(
         f"{title(METRIC)} by the SNR trained at and the SNR tested at",
         "system, trained at",
         (("tested at", tuple(Column(format_snr(snr), "higher") for snr in tested)),),
         tuple(blocks),
-        (*maker.flag_notes(blocks),),
+        (*maker.line_notes(blocks),),
         "tested on",
         evidence=EVIDENCE,
     )

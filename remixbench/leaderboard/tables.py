@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from remixbench.leaderboard.leaderboard import Condition, Estimate, Leaderboard, Row
+from remixbench.leaderboard.chance import CHANCE
+from remixbench.leaderboard.leaderboard import Condition, Estimate, Leaderboard, Row, Tested, tested_alike
 from remixbench.leaderboard.record import SCORING_SETTINGS, Flag, weakest
 from remixbench.leaderboard.significance import Comparison
 from remixbench.scoring.metrics import METRICS, Family, metrics_shown
@@ -33,6 +34,9 @@ EVIDENCE = "evidence"
 """Heading of the column that says what a row's values are: ours, recomputed or self-reported."""
 NOT_VERIFIED = "?"
 """Stands after a value that a submission says and that was not computed here."""
+AT_CHANCE = "≈"
+"""Stands after a value that is not above chance."""
+CHANCE_NOTE = f"chance: a system that gives every clip and frame the same score; {AT_CHANCE}: not above chance."
 UNVERIFIED_DIFFERENCE = f"{NOT_VERIFIED}: not verified, a submission alone says what one row or both score."
 
 
@@ -167,7 +171,7 @@ def estimate_cell(estimate: Estimate | None) -> Cell:
     if estimate.std is not None:
         below.append(f"±{short(estimate.std)}")
     return Cell(
-        marked(f"{estimate.value + 0.0:.4f}", estimate.verified),
+        marked(f"{estimate.value + 0.0:.4f}", estimate.verified) + AT_CHANCE * estimate.at_chance,
         " ".join(below),
         estimate.best and estimate.verified,
         estimate,
@@ -209,11 +213,23 @@ def tested_on(conditions: Sequence[Condition]) -> str:
             text += f", {numbered(condition.seeds, 'seed')}"
         if len(condition.records) < len(condition.folds) * max(1, len(condition.seeds)):
             text += f" ({len(condition.records)} runs)"
+        if condition.one_training:
+            text += f", {training_only(len(condition.folds))}"
         texts.append(text)
     if len(set(texts)) == 1:
         return texts[0]
     pairs = zip(conditions, texts, strict=True)
     return "; ".join(f"{format_snr(condition.snr)}: {text}" for condition, text in pairs)
+
+
+def training_only(folds: int) -> str:
+    """Say that nothing is known of how much other trainings than one per fold would differ."""
+    return "this training only" if folds == 1 else "these trainings only"
+
+
+def folds_of(tested: Sequence[Tested]) -> str:
+    """Return "folds 1-4 (8000 clips)", or several of these."""
+    return " or ".join(f"{numbered(folds, 'fold')} ({clips} clips)" for folds, clips in tested)
 
 
 def flag_letters(leaderboard: Leaderboard) -> dict[Flag, str]:
@@ -245,25 +261,63 @@ class TableMaker:
         """Return the letters of some flags, in order."""
         return tuple(sorted({self.letters[flag] for flag in flags}, key=lambda letter: (len(letter), letter)))
 
-    def blocks(self, cells_of: Callable[[Row], Sequence[Cell] | None], snrs: Sequence[float]) -> list[Block]:
-        """Return the lines of all rows that have cells, under the headings of their kinds."""
-        made = []
-        for kind, heading in KINDS.items():
-            lines = tuple(
-                self.line(row, cells, snrs)
-                for row in self.leaderboard.rows
-                if row.kind == kind
-                and (cells := cells_of(row)) is not None
-                and (kind != "ideal" or any(cell.text for cell in cells))
-            )
-            if lines:
-                made.append(Block(heading, lines))
+    def blocks(
+        self,
+        cells_of: Callable[[Row], Sequence[Cell] | None],
+        snrs: Sequence[float],
+        chance: Callable[[tuple[int, ...]], Sequence[Cell]] | None = None,
+    ) -> list[Block]:
+        """Return the lines of all rows that have cells, under the headings of their kinds.
+
+        Rows that were not tested on the clips of most rows stand below, under headings that say so.
+
+        Parameters
+        ----------
+        chance : the cells of chance on some folds.
+        """
+        made: list[Block] = []
+        for place, (tested, rows) in enumerate(tested_alike(self.leaderboard.rows, snrs)):
+            blocks = []
+            for kind, heading in KINDS.items():
+                lines = tuple(
+                    self.line(row, cells, snrs)
+                    for row in rows
+                    if row.kind == kind
+                    and (cells := cells_of(row)) is not None
+                    and (kind != "ideal" or any(cell.text for cell in cells))
+                )
+                if lines:
+                    blocks.append(Block(f"{heading}, tested on {folds_of(tested)}" if place else heading, lines))
+            if blocks and chance is not None and len(tested) == 1:
+                blocks += self.chance_block(tested[0][0], chance(tested[0][0]))
+            made += blocks
         return made
 
-    def flag_notes(self, blocks: Sequence[Block]) -> tuple[str, ...]:
-        """Return the flags that lines carry, each after its letter."""
-        used = {letter for block in blocks for line in block.lines for letter in line.letters}
-        return tuple(f"{letter}: {flag.text}" for flag, letter in self.letters.items() if letter in used)
+    def chance_block(self, folds: tuple[int, ...], cells: Sequence[Cell]) -> list[Block]:
+        """Return the line of chance, without a heading; none where no cell has a value."""
+        if not any(cell.text for cell in cells):
+            return []
+        return [Block("", (Line(CHANCE, tuple(cells), (), numbered(folds, "fold")),))]
+
+    def common_chance(self, rows: Sequence[Row], snrs: Sequence[float], metrics: Sequence[str]) -> list[Block]:
+        """Return the line of chance of rows that were all tested on the same clips; none where they were not."""
+        groups = tested_alike(rows, snrs)
+        if len(groups) != 1 or len(groups[0][0]) != 1:
+            return []
+        folds, _ = groups[0][0][0]
+        return self.chance_block(folds, self.chance_cells(folds, metrics))
+
+    def chance_cells(self, folds: Sequence[int], metrics: Sequence[str]) -> list[Cell]:
+        """Return some metrics of chance on some folds."""
+        values = self.leaderboard.chance.metrics(folds)
+        return [value_cell(values.get(metric)) for metric in metrics]
+
+    def line_notes(self, blocks: Sequence[Block]) -> tuple[str, ...]:
+        """Return what chance is where it has a line, and the flags that lines carry, each after its letter."""
+        lines = [line for block in blocks for line in block.lines]
+        used = {letter for line in lines for letter in line.letters}
+        chance = [CHANCE_NOTE] if any(line.head == CHANCE and not line.evidence for line in lines) else []
+        return (*chance, *(f"{letter}: {flag.text}" for flag, letter in self.letters.items() if letter in used))
 
     def published_block(self, source: str, lines: Sequence[Line]) -> list[Block]:
         """Return a block of published lines; none where the data set is not the one that they are on."""
@@ -280,7 +334,9 @@ class TableMaker:
         if not metrics:
             return None
         blocks = self.blocks(
-            lambda row: [estimate_cell(row.estimate(snr, metric)) for snr in snrs for metric in metrics], snrs
+            lambda row: [estimate_cell(row.estimate(snr, metric)) for snr in snrs for metric in metrics],
+            snrs,
+            lambda folds: self.chance_cells(folds, metrics * len(snrs)),
         )
         lines = [
             Line(
@@ -298,7 +354,7 @@ class TableMaker:
             "system",
             tuple((format_snr(snr), columns(metrics)) for snr in snrs),
             tuple(blocks),
-            self.flag_notes(blocks),
+            self.line_notes(blocks),
             "tested on",
             evidence=EVIDENCE,
         )
@@ -385,6 +441,7 @@ class TableMaker:
                 [estimate_cell(row.estimate(snr, metric)) for metric in metrics] if snr in row.conditions else None
             ),
             [snr],
+            lambda folds: self.chance_cells(folds, metrics),
         )
         published = board.published
         if family == "Tagging" and with_main:
@@ -399,7 +456,7 @@ class TableMaker:
                 if snr in row.scores
             ]
             blocks += self.published_block(published.table1.source, lines)
-        notes = list(self.flag_notes(blocks))
+        notes = list(self.line_notes(blocks))
         if family == "Detection":
             notes += detection_notes(rows, snr)
         if snr == published.detection.snr and any(name.endswith("[kong]") for name in metrics):
@@ -521,8 +578,12 @@ def comparison_table(comparison: Comparison, board: Leaderboard) -> Table:
                 below = f"{signed(each.low, 3)} to {signed(each.high, 3)}, P {each.superiority:.3f}"
                 bold = each.significant and each.verified
                 cells.append(Cell(marked(signed(each.difference), each.verified), below, bold))
-        folds = sorted({fold for each in comparison.differences if each.metric == metric for fold in each.folds})
-        lines.append(Line(title(metric), tuple(cells), (), numbered(folds, "fold")))
+        here = [each for each in comparison.differences if each.metric == metric]
+        folds = sorted({fold for each in here for fold in each.folds})
+        tested = numbered(folds, "fold")
+        if any(each.one_training for each in here):
+            tested += f", {training_only(len(folds))}"
+        lines.append(Line(title(metric), tuple(cells), (), tested))
     resamples = sorted({each.resamples for each in comparison.differences})
     return Table(
         f"{comparison.first} minus {comparison.second} on {board.dataset}",

@@ -89,7 +89,7 @@ _DETECTED = (
     Metric("frame_f1_macro", "macro frame F1", "detection", "macro"),
 )
 _THRESHOLD_FREE = (
-    Metric("frame_ap", "frame AP", "detection", "macro", shown="details"),
+    Metric("frame_ap", "frame AP", "detection", "macro", shown="details", paired=True),
     Metric("psds1", "PSDS 1 raw", "detection", "macro", shown="details", paired=True),
     Metric("psds2", "PSDS 2 raw", "detection", "macro", shown="details", paired=True),
     Metric("psds1[median]", "PSDS 1 (median)", "detection", "macro", shown="details"),

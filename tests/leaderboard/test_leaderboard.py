@@ -195,7 +195,7 @@ def test_rows_of_other_settings_are_kept_apart_and_marked(tmp_path: Path, datase
     }
     table = main_table(board)
     assert [line.letters for line in table.blocks[0].lines] == [("a",), (), ("b",)]
-    assert table.notes[:2] == ("a: epoch chosen on the test fold", "b: last epoch kept, none chosen")
+    assert table.notes[1:3] == ("a: epoch chosen on the test fold", "b: last epoch kept, none chosen")
 
 
 def test_the_same_run_twice_stands_once(tmp_path: Path, dataset: Dataset) -> None:
@@ -354,7 +354,7 @@ def test_differences_to_published_figures_only_on_the_published_data(tmp_path: P
     assert not board.comparable
     assert board.why_not_comparable == ("made up for a test",)
     assert TableMaker(board).differences() is None
-    assert [block.heading for block in main_table(board).blocks] == ["Trained here"]
+    assert [block.heading for block in main_table(board).blocks] == ["Trained here", ""]
     assert any("are in the tables of remix2019" in note for note in main_table(board).notes)
     assert "made up for a test" in main_table(board).caption[1]
 
@@ -400,7 +400,8 @@ def test_the_weight_of_the_reconstruction_has_a_table(tmp_path: Path, dataset: D
     table = alpha_table(TableMaker(replace(score(workspace=tmp_path, bootstrap=0), comparable=True)))
     assert table is not None
     assert [line.head for line in table.blocks[0].lines] == ["α = 0", "α = 0.001", "α = 0.1"]
-    assert [line.cells[0].text for line in table.blocks[1].lines] == ["0.6937", "0.6986", "0.6792"]
+    assert [line.head for line in table.blocks[1].lines] == ["chance"]
+    assert [line.cells[0].text for line in table.blocks[2].lines] == ["0.6937", "0.6986", "0.6792"]
 
 
 def test_the_size_of_the_training_data_has_a_table(tmp_path: Path, dataset: Dataset) -> None:
@@ -410,7 +411,8 @@ def test_the_size_of_the_training_data_has_a_table(tmp_path: Path, dataset: Data
     fake_run(tmp_path, dataset, "gmp")
     table = fraction_table(TableMaker(score(workspace=tmp_path, bootstrap=0)))
     assert table is not None
-    ((first, second),) = (block.lines for block in table.blocks)
+    (first, second), (chance,) = (block.lines for block in table.blocks)
+    assert chance.head == "chance"
     assert (first.head, second.head) == ("12.5 % of the training clips", "100 % of the training clips")
 
 

@@ -18,9 +18,10 @@ from remixbench.errors import InputError
 from remixbench.leaderboard.cost import duration, quantity
 from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.record import Cost, Flag
-from remixbench.leaderboard.renderers import render
+from remixbench.leaderboard.renderers import render, render_comparison
 from remixbench.leaderboard.renderers.summary import ranked, to_summary
 from remixbench.leaderboard.renderers.terminal import to_terminal
+from remixbench.leaderboard.significance import compare_rows
 from remixbench.leaderboard.tables import Block, Cell, Column, Line, Table, TableMaker
 
 SYSTEMS = ("gap", "gmp", "gwrp", "atrous-ap", "atrous-2ap-aux")
@@ -50,27 +51,34 @@ def board(workspace: Path, dataset: Dataset) -> Leaderboard:
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 200])
-def test_it_fits_a_screen_at_any_width(board: Leaderboard, width: int) -> None:
-    lines = to_summary(board, width=width, files="leaderboard/fake.{csv,md,json,tex}").splitlines()
-    assert len(lines) <= 25
+@pytest.mark.parametrize("snr", [None, 20.0])
+def test_it_fits_a_screen_at_any_width_and_no_column_is_cut(board: Leaderboard, width: int, snr: float | None) -> None:
+    lines = to_summary(board, width=width, snr=snr, files="leaderboard/fake.{csv,md,json,tex}").splitlines()
+    assert len(lines) <= 30
     assert max(map(cell_len, lines)) <= min(width, 100)
     assert lines[0].startswith("Data set fake, ")
     assert "leaderboard/fake." in "".join(lines)
+    assert [line for line in lines if "…" in line] == []
+    for system in SYSTEMS:
+        shown = [line for line in lines if f" {system} " in f" {line}"]
+        assert len(shown) in (1, len(SNRS))
+        assert all(line.endswith(("1 × 1‡", "1.23 G")) for line in shown)
 
 
 def test_rows_are_ranked_at_every_snr_by_micro_ap(board: Leaderboard) -> None:
     entries = ranked(board)
-    assert [entry.condition.snr for entry in entries] == [20.0] * 6 + [10.0] * 5 + [0.0] * 5
+    assert [entry.condition.snr for entry in entries] == [20.0] * 7 + [10.0] * 6 + [0.0] * 6
     for snr in SNRS:
         here = [entry for entry in entries if entry.condition.snr == snr]
         values = [entry.condition.metrics["micro_ap"].value for entry in here]
-        assert [entry.rank for entry in here] == list(range(1, len(here) + 1))
+        assert [entry.rank for entry in here if entry.row.name != "chance"] == list(range(1, len(here)))
+        assert [entry.rank for entry in here if entry.row.name == "chance"] == [None]
         assert values == sorted(values, reverse=True)
     assert entries[0].row.name == "Lab X"
 
 
 def test_at_100_columns_it_has_intervals_and_cost(board: Leaderboard) -> None:
-    lines = to_summary(board, width=100).splitlines()
+    lines = to_summary(board, width=100, snr=20.0).splitlines()
     words = next(line for line in lines if "gwrp" in line and line.startswith("20 dB")).split()
     assert words[-4:] == ["4.69", "M", "1.23", "G"]
     assert sum("–" in word for word in words) == 2  # intervals of micro-AP and macro-AP
@@ -82,7 +90,8 @@ def test_a_long_name_is_cut_rather_than_the_metrics(board: Leaderboard) -> None:
     (line,) = (line for line in lines if "A system with" in line)
     assert "…" in line
     short = next(line for line in to_summary(board, width=100).splitlines() if "Lab X" in line)
-    assert line.split("…")[1].split() == short.split("Lab X")[1].split()
+    words, expected = line.split("…")[1].split(), short.split("Lab X")[1].split()
+    assert (words[:2], words[-3:]) == (expected[:2], expected[-3:])
 
 
 def test_the_only_flag_is_named(board: Leaderboard) -> None:
@@ -100,13 +109,48 @@ def test_published_results_stand_below_where_they_are_on_the_same_data(board: Le
     assert f"Best published micro-AP: {best:.3f} at 20 dB (" in text
 
 
-def test_where_all_rows_do_not_fit_the_best_of_every_snr_are_shown(board: Leaderboard) -> None:
-    many = replace(board, rows=tuple(replace(row, name=f"{row.name} {k}") for k in range(4) for row in board.rows))
-    lines = to_summary(many, width=100).splitlines()
-    assert len(lines) <= 25
-    shown = [line.split()[0] for line in lines if " dB " in line[:8]]
-    assert len({shown.count(snr) for snr in ("20", "10", "0")}) == 1
-    assert f"{4 * 16 - len(shown)} more rows" in "\n".join(lines)
+def test_where_all_rows_do_not_fit_each_has_a_line(board: Leaderboard) -> None:
+    many = replace(board, rows=tuple(replace(row, name=f"{row.name} {k}") for k in range(8) for row in board.rows))
+    for width in (80, 100):
+        lines = to_summary(many, width=width).splitlines()
+        assert "in order of its mean over SNRs" in lines[0]
+        shown = [line for line in lines if "1 × 1‡" in line]
+        assert len(shown) == 8 * 6
+        values = [float(line.split()[3].rstrip("*≈")) for line in shown if line.startswith("Lab X")]
+        assert values == [board.find_row("Lab X").conditions[20.0].metrics["micro_ap"].value] * 8
+        (chance,) = (line for line in lines if line.startswith("chance"))
+        assert chance.split()[1:] == ["0.400"] * 3
+
+
+def test_rows_tested_on_other_folds_stand_below_and_are_ranked_apart(tmp_path: Path) -> None:
+    dataset = fake_dataset(tmp_path)
+    fake_run(tmp_path, dataset, "gap", noise=0.2)
+    fake_run(tmp_path, dataset, "gmp", noise=0.3)
+    for fold in (1, 2, 3, 4):
+        for seed in (0, 1):
+            fake_run(tmp_path, dataset, "gwrp", fold=fold, seed=seed, noise=0.01)
+    board = score(workspace=tmp_path, bootstrap=50)
+    entries = {entry.row.name: entry for entry in ranked(board) if entry.row.name != "chance"}
+    assert {name: entry.rank for name, entry in entries.items()} == {"gap": 1, "gmp": 2, "gwrp": 1}
+    lines = to_summary(board, width=80).splitlines()
+    heading = lines.index("Tested on folds 1-4 (48 clips), not ranked with those above:")
+    assert [i > heading for i, line in enumerate(lines) if " gwrp " in line] == [True]
+    assert [i > heading for i, line in enumerate(lines) if " chance " in line] == [False, True]
+    assert next(line for line in lines if " gwrp " in line).endswith("4 × 2")
+    assert "of this training only" in "".join(lines)
+    table = TableMaker(board).main()
+    assert table is not None
+    headings = [block.heading for block in table.blocks]
+    assert headings == ["Trained here", "", "Trained here, tested on folds 1-4 (48 clips)", ""]
+    assert [line.tested for line in table.lines] == [
+        "fold 4, this training only", "fold 4, this training only", "fold 4", "folds 1-4, seeds 0-1", "folds 1-4",
+    ]  # fmt: skip
+    for style in ("md", "latex", "csv", "json"):
+        assert "chance" in render(board, style)
+    with pytest.raises(InputError, match=r"tested on other folds \('gap' on 4 \(12 clips\); 'gwrp' on 1, 2, 3, 4"):
+        compare_rows(board, "gap", "gwrp")
+    text = render_comparison(compare_rows(board, "gap", "chance"), board)
+    assert "this training only" in " ".join(text.split())
 
 
 def test_one_snr_alone(board: Leaderboard, workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -132,7 +176,7 @@ def test_details_print_every_table(workspace: Path, board: Leaderboard, capsys: 
 def test_details_at_80_columns_cut_no_heading(board: Leaderboard) -> None:
     text = render(board, width=80)
     assert max(map(cell_len, text.splitlines())) <= 80
-    assert [line for line in text.splitlines() if "…" in line and not line.startswith("  atrous-2ap")] == []
+    assert [line for line in text.splitlines() if "…" in line and not line.startswith("  atrous-2")] == []
     assert text.count("intersection F1") == len(SNRS)
 
 

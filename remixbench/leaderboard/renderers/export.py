@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from remixbench.leaderboard.leaderboard import Condition, Leaderboard, Row
+from remixbench.leaderboard.leaderboard import TRUTHS, Condition, Leaderboard, Row
 from remixbench.leaderboard.record import Record
 from remixbench.leaderboard.significance import Comparison
 
@@ -16,7 +16,7 @@ FORMAT = 3
 def to_csv(leaderboard: Leaderboard) -> str:
     r"""Return every value as a line of CSV, with `\n` line ends."""
     table = leaderboard.to_dataframe()
-    for name in ("best", "comparable"):
+    for name in (*TRUTHS, "comparable"):
         table[name] = table[name].map({True: "true", False: "false"})
     text: str = table.to_csv(index=False, lineterminator="\n")
     return text
@@ -36,6 +36,15 @@ def to_json(leaderboard: Leaderboard) -> str:
         },
         "scoring_version": board.scoring_version,
         "rows": [_row(board, row) for row in board.rows],
+        "chance": [
+            {
+                "folds": list(folds),
+                "clips": clips,
+                "metrics": board.chance.metrics(folds),
+                "per_class": {"ap": board.chance.classes(folds)},
+            }
+            for folds, clips in sorted({tested for snr in board.snrs for tested in board.tested(snr)})
+        ],
         "published": list(board.published.tidy()),
         "left_out": list(board.left_out),
     }
@@ -56,6 +65,7 @@ def _row(board: Leaderboard, row: Row) -> dict[str, Any]:
                 "snr": condition.snr,
                 "folds": list(condition.folds),
                 "seeds": list(condition.seeds),
+                "one_training": condition.one_training,
                 "clips": condition.clips,
                 "evidence": condition.state,
                 "not_verified": list(condition.not_verified),

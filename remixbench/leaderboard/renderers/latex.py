@@ -11,7 +11,7 @@ _ESCAPES = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", '"': r"\textquotedbl{}", "`": r"\textasciigrave{}",
     "[": "{[}", "]": "{]}", "±": r"$\pm$", "α": r"$\alpha$", "−": "$-$", "–": r"\textendash{}", "×": r"$\times$",
-    "·": r"$\cdot$", "’": "'", "…": r"\ldots{}",
+    "·": r"$\cdot$", "’": "'", "≈": r"$\approx$", "…": r"\ldots{}",
 }  # fmt: skip
 _LAST_OF_T1 = 0x17F
 """Up to here (Latin-1 and Latin Extended-A) pdflatex has the letters; others are written by their number."""

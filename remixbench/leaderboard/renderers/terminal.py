@@ -86,8 +86,9 @@ def _rich(table: Table) -> RichTable:
     evidence = table.evidence if any(line.evidence not in ("", "ours") for line in table.lines) else ""
     if evidence:  # left out where all rows are ours, as columns are dear
         made.add_column(Text(f"\n{evidence}" if heads else evidence), no_wrap=True)
+    headings = sum(bool(block.heading) for block in table.blocks)
     for place, block in enumerate(table.blocks):
-        if block.heading and (len(table.blocks) > 1 or block.heading != "Trained here"):
+        if block.heading and (headings > 1 or block.heading != "Trained here"):
             if place:
                 made.add_section()
             made.add_row(Text(block.heading, style="italic"))
