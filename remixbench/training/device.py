@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
-from remixbench.errors import InputError
+from remixbench.errors import InputError, RemixbenchError
 from remixbench.training.config import PRECISIONS, one_of
 
 CPUINFO = Path("/proc/cpuinfo")
@@ -115,16 +116,58 @@ def _cpuinfo() -> str:
         return ""
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether an error means that memory ran out: of a GPU, of torch on a CPU, or of numpy."""
+    of_cpu = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    return of_cpu or isinstance(error, torch.OutOfMemoryError | MemoryError)
+
+
+@contextmanager
+def enough_memory(what: str, device: torch.device, remedy: str) -> Iterator[None]:
+    """Make running out of memory inside one line that says `what` needs it and the `remedy`.
+
+    Raises
+    ------
+    RemixbenchError
+        In place of torch's and numpy's errors.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        where = "this machine" if device.type == "cpu" else f"the device {device}"
+        raise RemixbenchError(f"{what}: the memory of {where} is not enough; {remedy}") from error
+
+
 @contextmanager
 def exact_float32() -> Iterator[None]:
-    """Let float32 mean float32 on GPUs, and let cuDNN try which algorithm is fastest.
+    """Let float32 mean float32 on every device, and let cuDNN try which algorithm is fastest.
 
-    Afterwards all is as before.
+    Afterwards everything is as before. Only torch's current switches are used: it refuses to mix them with the older
+    ones (`allow_tf32`, `set_float32_matmul_precision`), which a caller may have used.
     """
-    products = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
+    cudnn: Any = torch.backends.cudnn  # torch's types lack some of its switches
+    mkldnn: Any = torch.backends.mkldnn
+    general: tuple[Any, ...] = (torch.backends, cudnn, mkldnn)
+    operators: tuple[Any, ...] = (
+        torch.backends.cuda.matmul,
+        cudnn.conv,
+        cudnn.rnn,
+        mkldnn.matmul,
+        mkldnn.conv,
+        mkldnn.rnn,
+    )
+    before: list[tuple[Any, str]] = []
+    # the general ones first: an operator that has no value of its own shows theirs
+    for switches, value in ((general, "none"), (operators, "ieee")):
+        for switch in switches:
+            before.append((switch, switch.fp32_precision))
+            switch.fp32_precision = value
+    benchmark, cudnn.benchmark = cudnn.benchmark, True
     try:
-        with torch.backends.cudnn.flags(enabled=True, benchmark=True, deterministic=False, allow_tf32=False):
-            yield
+        yield
     finally:
-        torch.set_float32_matmul_precision(products)
+        cudnn.benchmark = benchmark
+        for switch, value in reversed(before):
+            switch.fp32_precision = value

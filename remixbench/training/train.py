@@ -16,7 +16,7 @@ from remixbench.files import remove_temp_files
 from remixbench.progress import SILENT, Progress, reporter
 from remixbench.systems.registry import OptionValue, spec
 from remixbench.training.config import TrainConfig, data_digest, list_configs
-from remixbench.training.device import choose_device, choose_precision
+from remixbench.training.device import choose_device, choose_precision, enough_memory
 from remixbench.training.distributed import local_rank, process_group
 from remixbench.training.run import RunContext, create_run, describe, run_training
 from remixbench.training.storage import CHECKPOINT, MODEL, RESULTS, RUN_FILE, RunInfo, read_run, run_folder, write_run
@@ -111,7 +111,7 @@ def train(
     InputError
         For an impossible value, a data set that lacks what is asked for, or broken files.
     RemixbenchError
-        If a training diverges.
+        If a training diverges, or memory runs out.
     """
     progress = reporter(progress)
     workspace = Path(workspace)
@@ -158,7 +158,9 @@ def _train_one(workspace: Path, context: RunContext, config: TrainConfig, rerun:
         if info.status == "done":
             context.progress.say(f"{config.label}: done before ({describe(info)}), in {folder}")
         else:
-            run_training(folder, info, context, config)
+            smaller = f"a smaller --batch-size than {config.batch_size} or --width than {config.width:g} needs less"
+            with enough_memory(config.label, context.device, smaller):
+                run_training(folder, info, context, config)
         return folder
 
 

@@ -31,7 +31,7 @@ from remixbench.systems.registry import SystemSpec, spec
 from remixbench.training import augment
 from remixbench.training.config import TrainConfig, derived_seed
 from remixbench.training.data import ClipTensors
-from remixbench.training.device import Engine, exact_float32
+from remixbench.training.device import Engine, exact_float32, is_out_of_memory
 from remixbench.training.distributed import SINGLE_PROCESS, DistContext
 from remixbench.training.evaluate import micro_average_precision, score_clips
 from remixbench.training.losses import shard_of_loss
@@ -271,7 +271,7 @@ def third_party_errors(system: SystemSpec, what: str, *, compiled: bool = False)
         raise
     except Exception as error:
         of_compiler = compiled and type(error).__module__.startswith("torch._")
-        if system.bundled or of_compiler:
+        if system.bundled or of_compiler or is_out_of_memory(error):
             raise
         raise _breaks(what, system, error) from error
 
