@@ -26,7 +26,7 @@ from remixbench.systems.crnn import FRAME_SECONDS, Crnn, Pooling, time_strides
 from remixbench.systems.output import Output
 
 LOG_STD = 1.25
-"""Standard deviation of a log-mel band, in nats, by which standardised log-mel becomes the logarithm of a power."""
+"""Standard deviation of a log-mel band, in nats, until `set_std` tells that of the training clips."""
 LEAST = 1e-3
 """The smallest frame score that masks are weighted by."""
 STATIONARY = 0.5
@@ -94,10 +94,18 @@ class MaskDecoder(nn.Module):
 class CrnnSep(Crnn):
     """The `crnn` and a decoder of masks; parameters as of `Crnn`.
 
+    The masks are learned from pairs: clip i of the first half of a batch with clip i of its second half. Where several
+    processes train together, `paired` says that a batch is sharded by such pairs.
+
+    `log_std` is the standard deviation of log-mel, by which standardised log-mel becomes the logarithm of a magnitude.
+
     Parameters
     ----------
     separation : weight of the loss of the masks. They train the decoder alone, so that tags are those of a `crnn`.
     """
+
+    paired = True
+    log_std: Tensor
 
     def __init__(
         self,
@@ -110,6 +118,7 @@ class CrnnSep(Crnn):
     ) -> None:
         super().__init__(classes, width, pooling, frame_seconds, bias)
         self.separation = separation
+        self.register_buffer("log_std", torch.tensor(LOG_STD))
         cell = (time_strides(frame_seconds)[0], 4)
         self.mask_decoder = MaskDecoder(self.encoder.channels, self.classifier.in_features, classes, cell)
 
@@ -120,25 +129,40 @@ class CrnnSep(Crnn):
         maps = (self._log_odds(x, stages, features, frame_scores, everyone) + BIAS).sigmoid()
         return Output(clip_scores, frame_scores, maps)
 
+    def set_std(self, std: Tensor) -> None:
+        """Take the mean of the standard deviations (F,) that the log-mel was divided by."""
+        self.log_std.copy_(std.mean())
+
     def training_step(self, x: Tensor, targets: Tensor) -> Tensor:
-        """Return the loss: cross-entropy of the tags, and that of the masks in mixtures of pairs of clips."""
+        """Return the loss: cross-entropy of the tags, and that of the masks in mixtures of pairs of clips.
+
+        Each pair counts as its two clips; the clip in the middle of an odd number has no partner and no masks.
+        """
         loss = _cross_entropy(self.classify(x)[3], targets.float())
-        half = max(1, len(x) // 2)
-        return loss + self.separation * self._mask_loss(x[:half], x[-half:], targets[:half] > 0, targets[-half:] > 0)
+        half = len(x) // 2
+        if not half:
+            return loss + sum(parameter.sum() for parameter in self.mask_decoder.parameters()) * 0
+        masks = self._mask_loss(x[:half], x[-half:], targets[:half] > 0, targets[-half:] > 0)
+        return loss + self.separation * masks * (2 * half / len(x))
 
     def _mask_loss(self, first: Tensor, second: Tensor, in_first: Tensor, in_second: Tensor) -> Tensor:
-        """Return the cross-entropy of the masks in the sums of two clips each, (B, T, F) with classes (B, C).
+        """Return the cross-entropy of the masks in the sums of two clips each, (B, T, F) with classes (B, C), the mean
+        over the pairs.
 
         A cell belongs to the classes of the first clip, to those of the second, and to the background, each by its
         share of the power; a class of both may claim the shares of either. Masks are those of the classes that are in
         the mixture and of the background, and sum to one.
         """
-        x = torch.logaddexp(2 * LOG_STD * first, 2 * LOG_STD * second) / (2 * LOG_STD)
-        share = torch.sigmoid(2 * LOG_STD * (first - second))
-        events = torch.stack([event_share(first) * share, event_share(second) * (1 - share)], dim=1)
+        to_power = 2 * self.log_std
+        x = torch.logaddexp(to_power * first, to_power * second) / to_power
+        share = torch.sigmoid(to_power * (first - second))
+        shares = [event_share(first, self.log_std) * share, event_share(second, self.log_std) * (1 - share)]
+        events = torch.stack(shares, dim=1)
         events = events * torch.stack([in_first, in_second], dim=1).any(dim=2)[..., None, None]
         present = in_first | in_second
-        chosen = present.float().topk(max(1, int(present.sum(dim=1).max())), dim=1).indices
+        # on a GPU all classes: to read how many there are would let the processor wait for it in every step
+        most = present.shape[1] if x.device.type != "cpu" else max(1, int(present.sum(dim=1).max()))
+        chosen = present.float().topk(most, dim=1).indices
         with torch.no_grad(), _evaluation(self):
             stages, features, frame_scores, _ = self.classify(x)
         odds = self._log_odds(x, stages, features, frame_scores, chosen)
@@ -150,7 +174,7 @@ class CrnnSep(Crnn):
         background = 1 - events.sum(dim=1)
         entropy = -(events * found).sum(dim=1) - background * masks[:, -1].clamp_min(FLOOR)
         weight = 1 + EVENT_WEIGHT * (1 - background)
-        return (weight * entropy).sum() / weight.sum()
+        return ((weight * entropy).sum(dim=(1, 2)) / weight.sum(dim=(1, 2))).mean()
 
     def _log_odds(
         self, x: Tensor, stages: list[Tensor], features: Tensor, frame_scores: Tensor, chosen: Tensor
@@ -163,17 +187,17 @@ class CrnnSep(Crnn):
         logits: Tensor = self.mask_decoder(stages, features, x.shape[1:], chosen)
         index = chosen.unsqueeze(2).expand(-1, -1, frame_scores.shape[1])
         weights = F.interpolate(frame_scores.detach().transpose(1, 2).gather(1, index), size=x.shape[1])
-        above = 2 * LOG_STD * (x - x.mean(dim=1, keepdim=True)).float()
+        above = 2 * self.log_std * (x - x.mean(dim=1, keepdim=True)).float()
         return logits[:, :-1] - logits[:, -1:] + weights.clamp_min(LEAST).log().unsqueeze(3) + above.unsqueeze(1)
 
 
-def event_share(x: Tensor) -> Tensor:
+def event_share(x: Tensor, log_std: Tensor | float = LOG_STD) -> Tensor:
     """Return by how much each cell rises above the stationary part of its band, as a share of its power, (B, T, F).
 
     Spectral subtraction (Boll 1979) of standardised log-mel (B, T, F).
     """
     stationary = x.float().kthvalue(max(1, round(STATIONARY * x.shape[1])), dim=1, keepdim=True).values
-    return (1 - OVERSUBTRACTION * torch.exp(2 * LOG_STD * (stationary - x))).clamp_min(0)
+    return (1 - OVERSUBTRACTION * torch.exp(2 * log_std * (stationary - x))).clamp_min(0)
 
 
 def _cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:

@@ -1,36 +1,34 @@
-"""Augmentations of a batch: small pure functions on its inputs, and the random draws that they take.
+"""Augmentations of a batch: functions of its inputs and targets and a seeded generator, by name in `AUGMENTATIONS`.
 
 | name | what it does | where it comes from |
 | --- | --- | --- |
-| `mixup` | mixes each clip and its labels with another of the batch | Zhang et al., ICLR 2018 |
 | `time-shift` | rolls each clip in time, circularly | Cakir et al., TASLP 2017; usual in DCASE task 4 |
-| `specaugment` | sets two bands of time and two of frequency to the mean | Park et al., Interspeech 2019 |
 | `filter-augment` | adds a random piecewise linear gain over frequency | Nam et al., ICASSP 2022 |
+| `mixup` | mixes each clip and its labels with another of the batch | Zhang et al., ICLR 2018 |
+| `specaugment` | sets two bands of time and two of frequency to the mean | Park et al., Interspeech 2019 |
 
-Inputs are standardised log-mel (batch, frames, n_mels); `mixup` and `time-shift` take waveforms (batch, samples) too.
+They are applied in this order. Inputs x are standardised log-mel (batch, frames, n_mels) on any device; `time-shift`
+and `mixup` take waveforms (batch, samples) too. Targets y are (batch, classes); `std` (n_mels,) is what the log-mel was
+divided by. Draws come from a generator on the device of x, so that nothing is copied and the processor never waits for
+a GPU. A GPU draws other numbers than a CPU from the same seed.
 
-All draws for a batch come from one seeded generator, for the whole batch, before it is sharded over processes: so an
-augmentation is the same however many processes train together, and after a resume.
+To add one, write its function, add it to `AUGMENTATIONS`, and its name to `Augmentation` in `remixbench/recipe.py`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from torch import Generator, Tensor
 
-MIXUP_ALPHA = 0.5
-"""Both parameters of the Beta distribution of mixup's weights."""
 MASKS = 2
 """Masks per axis of SpecAugment ("LD" policy: two of each)."""
 TIME_MASK, FREQUENCY_MASK = 1 / 15, 1 / 8
 """The longest mask, as a part of the frames and of the mel bands: 20 of 311 and 8 of 64."""
-FILTER_BANDS = (3, 6)
+FILTER_POINTS = (3, 6)
 """The fewest and the most points between which a filter is linear."""
 FILTER_DB = 6.0
 """The largest gain of a filter, and the largest loss."""
@@ -38,128 +36,92 @@ LOG_PER_DB = math.log(10) / 20
 """Natural logarithm of magnitude per dB: log-mel is the logarithm of a magnitude."""
 
 
-@dataclass(frozen=True)
-class Draws:
-    """What is drawn for each clip of a batch; None for an augmentation that is off.
-
-    Attributes
-    ----------
-    partner, weight : (batch,) the clip that each is mixed with, by its place in the batch, and its own weight
-        in [0.5, 1].
-    shift : (batch,) frames to roll by.
-    time_masks, frequency_masks : (batch, masks, 2) first frame or band, and one past the last.
-    gain : (batch, n_mels) dB.
-    """
-
-    partner: NDArray[np.int64] | None = None
-    weight: NDArray[np.float32] | None = None
-    shift: NDArray[np.int64] | None = None
-    time_masks: NDArray[np.int64] | None = None
-    frequency_masks: NDArray[np.int64] | None = None
-    gain: NDArray[np.float32] | None = None
-
-
-def draw(names: Collection[str], batch: int, frames: int, n_mels: int, generator: np.random.Generator) -> Draws:
-    """Draw what the augmentations of these names need for a batch of clips.
-
-    The order of the names does not matter. Each augmentation has a generator of its own, so that leaving one out does
-    not change the others.
-    """
-    by_name = dict(zip(("time-shift", "mixup", "specaugment", "filter-augment"), generator.spawn(4), strict=True))
-    drawn = Draws()
-    values = dict(vars(drawn))
-    if "time-shift" in names:
-        values["shift"] = by_name["time-shift"].integers(frames, size=batch)
-    if "mixup" in names:
-        values["partner"] = by_name["mixup"].permutation(batch)
-        weight = by_name["mixup"].beta(MIXUP_ALPHA, MIXUP_ALPHA, batch)
-        values["weight"] = np.maximum(weight, 1 - weight).astype(np.float32)
-    if "specaugment" in names:
-        rng = by_name["specaugment"]
-        values["time_masks"] = _masks(frames, max(1, round(frames * TIME_MASK)), batch, rng)
-        values["frequency_masks"] = _masks(n_mels, max(1, round(n_mels * FREQUENCY_MASK)), batch, rng)
-    if "filter-augment" in names:
-        rng = by_name["filter-augment"]
-        values["gain"] = np.stack([_filter(n_mels, rng) for _ in range(batch)]).astype(np.float32)
-    return Draws(**values)
-
-
-def apply(draws: Draws, x: Tensor, std: Tensor) -> Tensor:
-    """Apply all but mixup to standardised log-mel (batch, frames, n_mels) of the clips that were drawn for.
-
-    `std` (n_mels,) is what the log-mel was divided by.
-    """
-    if draws.shift is not None:
-        x = time_shift(x, _on(draws.shift, x))
-    if draws.gain is not None:
-        x = filter_augment(x, _on(draws.gain, x), std)
-    return x
-
-
-def mask(draws: Draws, x: Tensor) -> Tensor:
-    """Apply the masks of SpecAugment, where they were drawn; after mixup, so that no partner fills them."""
-    if draws.time_masks is None or draws.frequency_masks is None:
-        return x
-    return spec_augment(x, _on(draws.time_masks, x), _on(draws.frequency_masks, x))
-
-
-def take(draws: Draws, places: NDArray[np.int64]) -> Draws:
-    """Return the draws for some clips of the batch; `partner` keeps counting over the whole batch."""
-    return Draws(**{name: None if values is None else values[places] for name, values in vars(draws).items()})
-
-
-def time_shift(x: Tensor, shift: Tensor) -> Tensor:
-    """Roll each clip of (batch, time, ...) by its number of steps (batch,), circularly, as torch.roll does."""
+def time_shift(x: Tensor, y: Tensor, generator: Generator, std: Tensor) -> tuple[Tensor, Tensor]:
+    """Roll each clip by a number of steps of its own, circularly, as torch.roll does."""
     steps = x.shape[1]
-    source = (torch.arange(steps, device=x.device) - shift[:, None]) % steps
-    return x.gather(1, source.view(*source.shape, *[1] * (x.dim() - 2)).expand_as(x))
+    shift = torch.randint(steps, (len(x), 1), generator=generator, device=x.device)
+    source = (torch.arange(steps, device=x.device) - shift) % steps
+    return x.gather(1, source.view(*source.shape, *[1] * (x.dim() - 2)).expand_as(x)), y
 
 
-def mixup(x: Tensor, y: Tensor, other_x: Tensor, other_y: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Mix clips and labels linearly: weight · (x, y) + (1 - weight) · (other_x, other_y).
+def filter_augment(x: Tensor, y: Tensor, generator: Generator, std: Tensor) -> tuple[Tensor, Tensor]:
+    """Add to each clip a gain over frequency, linear between 3 to 6 points of up to 6 dB.
 
-    Parameters
-    ----------
-    x, other_x : (batch, time, ...)
-    y, other_y : (batch, classes)
-    weight : (batch,) in [0, 1]
+    The outer points lie on the lowest and the highest band, the others anywhere between.
     """
-    return torch.lerp(other_x, x, weight.view(-1, *[1] * (x.dim() - 1))), torch.lerp(other_y, y, weight[:, None])
+    batch, last, most = len(x), x.shape[-1] - 1, FILTER_POINTS[1]
+    uniform = torch.rand(batch, 2 * most, generator=generator, device=x.device)
+    count = torch.randint(FILTER_POINTS[0], most + 1, (batch, 1), generator=generator, device=x.device)
+    number = torch.arange(most, device=x.device)
+    # points beyond the number drawn are the last one once more
+    between = (number > 0) & (number < count - 1)
+    points = torch.where(between, uniform[:, :most] * last, (number > 0) * float(last)).sort(dim=1)[0]
+    gains = ((2 * uniform[:, most:] - 1) * FILTER_DB).gather(1, number.minimum(count - 1))
+    bands = torch.arange(last + 1, device=x.device, dtype=x.dtype).expand(batch, -1).contiguous()
+    right = torch.searchsorted(points, bands, right=True).clamp(1, most - 1)
+    left = right - 1
+    width = (points.gather(1, right) - points.gather(1, left)).clamp_min(1e-6)
+    part = ((bands - points.gather(1, left)) / width).clamp(0, 1)
+    gain = torch.lerp(gains.gather(1, left), gains.gather(1, right), part)
+    return x + (gain * LOG_PER_DB / std)[:, None, :], y
 
 
-def spec_augment(x: Tensor, time_masks: Tensor, frequency_masks: Tensor) -> Tensor:
-    """Set bands of time and of frequency of (batch, frames, n_mels) to 0, the mean of standardised log-mel.
+def mixup(x: Tensor, y: Tensor, generator: Generator, std: Tensor) -> tuple[Tensor, Tensor]:
+    """Mix each clip and its labels linearly with a partner's: weight · (x, y) + (1 - weight) · (partner).
 
-    Parameters
-    ----------
-    time_masks, frequency_masks : (batch, masks, 2) first frame or band, and one past the last.
+    The weight has a Beta(1/2, 1/2) distribution, folded to [1/2, 1]: the cos² of an angle that is uniform up to 45°.
     """
-    hidden = _hidden(x.shape[1], time_masks)[:, :, None] | _hidden(x.shape[2], frequency_masks)[:, None, :]
-    return x.masked_fill(hidden, 0.0)
+    partner = torch.rand(len(x), generator=generator, device=x.device).argsort()
+    angle = torch.rand(len(x), generator=generator, device=x.device) * (math.pi / 4)
+    weight = angle.cos().square()
+    mixed = torch.lerp(x[partner], x, weight.view(-1, *[1] * (x.dim() - 1)))
+    return mixed, torch.lerp(y[partner], y, weight[:, None])
 
 
-def filter_augment(x: Tensor, gain: Tensor, std: Tensor) -> Tensor:
-    """Add each clip's gain (batch, n_mels) in dB to standardised log-mel (batch, frames, n_mels) of deviation `std`."""
-    return x + (gain * LOG_PER_DB / std)[:, None, :]
+def spec_augment(x: Tensor, y: Tensor, generator: Generator, std: Tensor) -> tuple[Tensor, Tensor]:
+    """Set two bands of time and two of frequency to 0, the mean of standardised log-mel."""
+    frames = _hidden(len(x), x.shape[1], TIME_MASK, generator)
+    bands = _hidden(len(x), x.shape[2], FREQUENCY_MASK, generator)
+    return x.masked_fill(frames[:, :, None] | bands[:, None, :], 0.0), y
 
 
-def _masks(size: int, longest: int, batch: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    length = rng.integers(min(longest, size) + 1, size=(batch, MASKS))
-    first = rng.integers(size - length + 1)
-    return np.stack([first, first + length], axis=-1)
+def _hidden(batch: int, size: int, largest: float, generator: Generator) -> Tensor:
+    """Return which of `size` steps the masks of an axis cover, (batch, size)."""
+    longest = min(size, max(1, round(size * largest)))
+    device = generator.device
+    length = torch.randint(longest + 1, (batch, MASKS, 1), generator=generator, device=device)
+    place = torch.rand(batch, MASKS, 1, generator=generator, device=device)
+    first = (place * (size - length + 1)).long().minimum(size - length)
+    steps = torch.arange(size, device=device)
+    return ((steps >= first) & (steps < first + length)).any(dim=1)
 
 
-def _filter(n_mels: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    points = int(rng.integers(FILTER_BANDS[0], FILTER_BANDS[1] + 1))
-    inner = np.sort(rng.uniform(0, n_mels - 1, points - 2))
-    gains = rng.uniform(-FILTER_DB, FILTER_DB, points)
-    return np.interp(np.arange(n_mels), np.concatenate([[0], inner, [n_mels - 1]]), gains)
+@dataclass(frozen=True)
+class Augmentation:
+    """A function from (x, y, generator, std) to (x, y), and whether x may be a waveform."""
+
+    apply: Callable[[Tensor, Tensor, Generator, Tensor], tuple[Tensor, Tensor]]
+    waveform: bool = False
 
 
-def _hidden(size: int, masks: Tensor) -> Tensor:
-    place = torch.arange(size, device=masks.device)
-    return ((place >= masks[..., :1]) & (place < masks[..., 1:])).any(dim=1)
+AUGMENTATIONS = {
+    "time-shift": Augmentation(time_shift, waveform=True),
+    "filter-augment": Augmentation(filter_augment),
+    "mixup": Augmentation(mixup, waveform=True),
+    "specaugment": Augmentation(spec_augment),  # after mixup, so that no partner fills the masks
+}
+"""In the order in which they are applied."""
 
 
-def _on(values: NDArray[np.int64] | NDArray[np.float32], x: Tensor) -> Tensor:
-    return torch.from_numpy(values).to(x.device, non_blocking=True)
+def augment(
+    x: Tensor, y: Tensor, std: Tensor, names: Collection[str], seed_of: Callable[[str], int]
+) -> tuple[Tensor, Tensor]:
+    """Apply the augmentations of these names to a batch, whatever the order of the names.
+
+    Each has draws of its own, seeded by `seed_of` its name, so that leaving one out does not change the others.
+    """
+    generator = Generator(x.device)
+    for name, augmentation in AUGMENTATIONS.items():
+        if name in names:
+            x, y = augmentation.apply(x, y, generator.manual_seed(seed_of(name)), std)
+    return x, y

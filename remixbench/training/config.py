@@ -42,8 +42,6 @@ PRECISIONS = ("auto", "32", "bf16")
 OPTIMIZERS = get_args(Optimizer)
 SCHEDULES = get_args(Schedule)
 AUGMENTATIONS = get_args(Augmentation)
-WAVEFORM_AUGMENTATIONS = ("mixup", "time-shift")
-"""Those that do to a waveform what they do to log-mel."""
 NO_AUGMENTATION = "none"
 RELEASED_FOLD = 4
 """The fold that the released example tests on."""
@@ -307,12 +305,15 @@ def _checked(settings: dict[str, Any]) -> dict[str, Any]:
 
 def _fits_inputs(system: str, augment: Sequence[str]) -> None:
     """Refuse augmentations of the log-mel for a system that takes the waveform."""
+    from remixbench.training.augment import AUGMENTATIONS  # with torch, which this module does without
+
     known = spec(system)
+    of_waveforms = sorted(name for name, augmentation in AUGMENTATIONS.items() if augmentation.waveform)
     for name in augment:
-        if known.inputs == "waveform" and name not in WAVEFORM_AUGMENTATIONS:
+        if known.inputs == "waveform" and name not in of_waveforms:
             raise InputError(
                 f"--augment {name}: alters log-mel, but system '{known.name}' takes the waveform; it can have"
-                f" {', '.join(WAVEFORM_AUGMENTATIONS)}"
+                f" {', '.join(of_waveforms)}"
             )
 
 

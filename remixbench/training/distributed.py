@@ -36,9 +36,21 @@ class DistContext:
         """Whether this process writes files and reports progress."""
         return self.rank == 0
 
-    def shard_batch(self, indices: Tensor) -> Tensor:
-        """Return this process's part of a batch; it may be empty."""
-        return indices if self.world_size == 1 else indices[self.rank :: self.world_size]
+    def shard_batch(self, indices: Tensor, paired: bool = False) -> Tensor:
+        """Return this process's part of a batch; it may be empty.
+
+        With `paired` clip i of the first half of a batch and of its second half come to the same process, as its clips
+        i of the first and of the second half; the clip in the middle of an odd number stays in the middle.
+        """
+        if self.world_size == 1:
+            return indices
+        if not paired:
+            return indices[self.rank :: self.world_size]
+        half = len(indices) // 2
+        first, middle, second = indices[:half], indices[half : len(indices) - half], indices[len(indices) - half :]
+        has_middle = half % self.world_size == self.rank
+        parts = [part[self.rank :: self.world_size] for part in (first, second)]
+        return torch.cat([parts[0], middle if has_middle else middle[:0], parts[1]])
 
     def prepare(self, network: nn.Module) -> nn.Module:
         """Return the network with batch norm over the batches of all processes; its weights stay the same objects."""

@@ -161,7 +161,7 @@ def run_training(folder: Path, info: RunInfo, context: RunContext, config: Train
         sample_rate=dataset.recipe.mix.sample_rate,
     )  # fmt: skip
     steps = -(-len(data.train) // config.batch_size)
-    _set_prior(network, data.train.weak, known)
+    _tell(network, data, known)
     state = TrainState(dist.prepare(engine.place(network)), config, steps, compiled=context.compiled)
     saved = read_checkpoint(folder, info.digest)
     if saved is not None:
@@ -337,17 +337,19 @@ def _finish(
     )
 
 
-def _set_prior(network: nn.Module, weak: NDArray[np.bool_], system: SystemSpec) -> None:
-    """Tell a network with `set_prior` the mean label of each class in the training clips, before it is trained.
+def _tell(network: nn.Module, data: DataSplits, system: SystemSpec) -> None:
+    """Tell a network that has `set_prior` or `set_std`, before it is trained, what these take of the training clips.
 
-    A mean of 0 or 1, whose log odds are infinite, counts as half a clip.
+    `set_prior` takes the mean label of each class, where 0 and 1, whose log odds are infinite, are half a clip away;
+    `set_std` the standard deviation of each band of the log-mel.
     """
-    set_prior: Callable[[Tensor], None] | None = getattr(network, "set_prior", None)
-    if set_prior is None:
-        return
-    half = 0.5 / len(weak)
-    with third_party_errors(system, "its set_prior fails"):
-        set_prior(torch.from_numpy(weak.mean(axis=0).clip(half, 1 - half).astype(np.float32)))
+    half = 0.5 / len(data.train)
+    prior = data.train.weak.mean(axis=0).clip(half, 1 - half).astype(np.float32)
+    for name, values in (("set_prior", prior), ("set_std", data.standardisation.std)):
+        hook: Callable[[Tensor], None] | None = getattr(network, name, None)
+        if hook is not None:
+            with third_party_errors(system, f"its {name} fails"):
+                hook(torch.from_numpy(values.copy()))
 
 
 CALIBRATION_CLIPS = 512

@@ -23,12 +23,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from remixbench.errors import InputError, RemixbenchError, one_line
 from remixbench.progress import Advance
 from remixbench.systems.output import Output
 from remixbench.systems.registry import SystemSpec, spec
-from remixbench.training import augment
+from remixbench.training.augment import augment
 from remixbench.training.config import TrainConfig, derived_seed
 from remixbench.training.data import ClipTensors
 from remixbench.training.device import Engine, exact_float32, is_out_of_memory
@@ -47,7 +48,8 @@ class WeightAverage:
     """Exponential moving average of a network's weights; running statistics of norms are copied.
 
     The decay rises with the steps as (1 + n) / (10 + n) up to its final value, so that short trainings do not keep
-    their first weights (as in TensorFlow's ExponentialMovingAverage).
+    their first weights (as in TensorFlow's ExponentialMovingAverage). torch's own `AveragedModel` counts the steps in a
+    tensor that it reads back from the GPU after each.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -57,9 +59,9 @@ class WeightAverage:
     @torch.no_grad()
     def update(self, network: nn.Module, step: int) -> None:
         """Move towards the weights of `network` after its optimizer step number `step`, counted from 1."""
-        weight = 1 - min(self.decay, (1 + step) / (10 + step))
-        for average, parameter in zip(self.network.parameters(), network.parameters(), strict=True):
-            average.lerp_(parameter, weight)
+        decay = min(self.decay, (1 + step) / (10 + step))
+        averages, weights = list(self.network.parameters()), list(network.parameters())
+        get_ema_multi_avg_fn(decay)(averages, weights, step)  # type: ignore[no-untyped-call]  # torch gives it no types
         for kept, buffer in zip(self.network.buffers(), network.buffers(), strict=True):
             kept.copy_(buffer)
 
@@ -89,6 +91,7 @@ class TrainState:
         # torch compiles on the first call, so what is never called costs nothing
         self.trained: Callable[..., Any] = torch.compile(network) if compiled else network
         self.training_step = torch.compile(step) if compiled and step is not None else step
+        self.paired = bool(getattr(network, "paired", False))
         decoder = getattr(network, "decoder", None)
         # of a third-party system nobody knows what its `decoder` is for
         if self.system.bundled and config.alpha == 0 and isinstance(decoder, nn.Module) and self.training_step is None:
@@ -218,7 +221,7 @@ def train_epoch(
     # Apple's GPUs have no float64
     total = torch.zeros((), dtype=torch.float32 if engine.device.type == "mps" else torch.float64, device=engine.device)
     for step, indices in enumerate(batches(len(train), config.batch_size, config.seed, number, train.index_device)):
-        x, targets = _augmented(train, config, indices, number, step, dist)
+        x, targets = _augmented(train, config, indices, number, step, dist, state.paired)
         optimizer.zero_grad(set_to_none=True)
         with third_party_errors(state.system, "its training step fails", compiled=state.compiled):
             loss = _loss(state, config, engine, x, targets, len(indices), train, indices)
@@ -243,23 +246,17 @@ def train_epoch(
 
 
 def _augmented(
-    train: ClipTensors, config: TrainConfig, indices: Tensor, epoch: int, step: int, dist: DistContext
+    train: ClipTensors, config: TrainConfig, indices: Tensor, epoch: int, step: int, dist: DistContext, paired: bool
 ) -> tuple[Tensor, Tensor]:
-    """Return this process's clips of a batch and their targets, augmented by draws for the whole batch."""
+    """Return this process's clips of a batch and their targets, augmented as in the whole batch."""
     if not config.augment:
-        return train.batch(dist.shard_batch(indices))
-    generator = np.random.default_rng(derived_seed(config.seed, "augmentation", epoch, step))
-    draws = augment.draw(config.augment, len(indices), train.shape[0], train.shape[-1], generator)
-    places = dist.shard_batch(torch.arange(len(indices))).numpy()
-    mine = augment.take(draws, places)
-    x, targets = train.batch(dist.shard_batch(indices))
-    x = augment.apply(mine, x, train.std)
-    if mine.partner is not None and mine.weight is not None:
-        partner = torch.from_numpy(mine.partner)
-        other, other_targets = train.batch(indices[partner.to(indices.device)])
-        other = augment.apply(augment.take(draws, mine.partner), other, train.std)
-        x, targets = augment.mixup(x, targets, other, other_targets, torch.from_numpy(mine.weight).to(x.device))
-    return augment.mask(mine, x), targets
+        return train.batch(dist.shard_batch(indices, paired))
+    x, y = train.batch(indices)
+    x, y = augment(x, y, train.std, config.augment, lambda name: derived_seed(config.seed, name, epoch, step))
+    if dist.world_size == 1:
+        return x, y
+    shard = dist.shard_batch(torch.arange(len(x), device=x.device), paired)
+    return x[shard], y[shard]
 
 
 @contextmanager

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 from fake_dataset import fake_dataset
+from safetensors.torch import load_file
 
 from remixbench.dataset.masking import share
 from remixbench.systems import build_system
 from remixbench.systems.crnn_sep import LOG_STD, OVERSUBTRACTION, CrnnSep, event_share
+from remixbench.training.distributed import DistContext
 from remixbench.training.train import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -63,6 +65,48 @@ def test_the_loss_of_masks_is_lowest_where_each_clips_classes_have_its_share() -
 
     assert loss(1, 6) < 0.2
     assert min(loss(6, 1), loss(1, 1), loss(3, 6), loss()) > 1
+
+
+@pytest.mark.parametrize("batch", [2, 3, 5, 8])
+def test_the_shards_of_a_batch_add_up_to_its_loss_and_no_clip_is_mixed_with_itself(
+    monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    torch.manual_seed(0)
+    x, targets = torch.randn(batch, 100, 64), (torch.rand(batch, 4) < 0.4).float()
+    network = CrnnSep(classes=4, width=0.25).eval()  # batch norm by constants, as if all processes shared it
+    pairs: list[tuple[bytes, bytes]] = []
+    mask_loss = CrnnSep._mask_loss
+
+    def noting(self: CrnnSep, first: torch.Tensor, second: torch.Tensor, *labels: torch.Tensor) -> torch.Tensor:
+        pairs.extend((a.numpy().tobytes(), b.numpy().tobytes()) for a, b in zip(first, second, strict=True))
+        return mask_loss(self, first, second, *labels)
+
+    monkeypatch.setattr(CrnnSep, "_mask_loss", noting)
+    whole = network.training_step(x, targets)
+    alone = pairs.copy()
+    pairs.clear()
+    shards = [DistContext(rank, 2).shard_batch(torch.arange(batch), paired=True) for rank in (0, 1)]
+    assert sorted(torch.cat(shards).tolist()) == list(range(batch))
+    sharded = sum(network.training_step(x[i], targets[i]) * len(i) / batch for i in shards if len(i))
+    torch.testing.assert_close(sharded, whole)
+    assert sorted(pairs) == sorted(alone)
+    assert all(first != second for first, second in alone)
+
+
+def test_a_single_clip_trains_the_tags_alone() -> None:
+    network = CrnnSep(classes=4, width=0.25)
+    network.training_step(torch.randn(1, 100, 64), torch.eye(4)[:1]).backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None  # several processes exchange the gradients of the same parameters
+        assert bool(parameter.grad.any()) != name.startswith("mask_decoder."), name
+
+
+def test_the_scale_of_the_log_mel_is_that_of_the_training_clips(tmp_path: Path) -> None:
+    dataset = fake_dataset(tmp_path)
+    (run,) = train(workspace=tmp_path, dataset=dataset, system="crnn-sep", snr=20, epochs=1, width=0.1)
+    weights = load_file(run / "model.safetensors")
+    assert float(weights["network.log_std"]) == pytest.approx(float(weights["standardisation.std"].mean()))
+    assert float(weights["network.log_std"]) != pytest.approx(LOG_STD, rel=0.01)
 
 
 def test_masks_do_not_alter_what_the_tags_learn() -> None:

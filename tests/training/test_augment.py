@@ -2,88 +2,127 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import get_args
 
-import numpy as np
 import pytest
 import torch
 from fake_dataset import fake_dataset
 
 from remixbench.errors import InputError
 from remixbench.files import read_json
-from remixbench.training.augment import apply, draw, filter_augment, mask, mixup, spec_augment, take, time_shift
+from remixbench.recipe import Augmentation
+from remixbench.training.augment import AUGMENTATIONS, augment, filter_augment, mixup, spec_augment, time_shift
+from remixbench.training.config import derived_seed
 from remixbench.training.train import train
 
 NAMES = ("mixup", "specaugment", "time-shift", "filter-augment")
 FRAMES, N_MELS = 30, 16
+STD = torch.ones(N_MELS)
 
 
 def some_clips(batch: int = 4) -> torch.Tensor:
     return torch.randn(batch, FRAMES, N_MELS, generator=torch.Generator().manual_seed(1))
 
 
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def augmented(
+    x: torch.Tensor, y: torch.Tensor, names: tuple[str, ...], std: torch.Tensor | None = None, seed: int = 3
+) -> tuple[torch.Tensor, torch.Tensor]:
+    std = torch.ones(x.shape[-1]) if std is None else std
+    return augment(x, y, std, names, lambda name: derived_seed(seed, name))
+
+
+def test_every_name_of_the_recipes_has_a_function_and_the_other_way_round() -> None:
+    assert set(AUGMENTATIONS) == set(get_args(Augmentation))
+
+
 def test_time_shift_rolls_each_clip_as_torch_does() -> None:
-    x = some_clips(2)
-    shifted = time_shift(x, torch.tensor([3, 29]))
-    assert torch.equal(shifted[0], torch.roll(x[0], 3, 0))
-    assert torch.equal(shifted[1], torch.roll(x[1], 29, 0))
+    x, y = some_clips(64), torch.zeros(64, 2)
+    shifted, _ = time_shift(x, y, seeded(), STD)
+    shifts = set()
+    for clip, rolled in zip(x, shifted, strict=True):
+        equal = [shift for shift in range(FRAMES) if torch.equal(torch.roll(clip, shift, 0), rolled)]
+        assert len(equal) == 1
+        shifts.add(equal[0])
+    assert len(shifts) > FRAMES / 2
 
 
-def test_mixup_keeps_the_label_mass() -> None:
-    x, y = some_clips(2), torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
-    weight = torch.tensor([0.75, 1.0])
-    mixed_x, mixed_y = mixup(x, y, x.flip(0), y.flip(0), weight)
-    assert torch.allclose(mixed_y, torch.tensor([[0.75, 0.25, 0.75], [0.0, 1.0, 0.0]]))
-    assert torch.allclose(mixed_x[0], 0.75 * x[0] + 0.25 * x[1])
-    assert torch.equal(mixed_x[1], x[1])
+def test_mixup_mixes_clips_and_labels_by_the_same_weight() -> None:
+    batch = 2000
+    x, y = torch.eye(batch)[:, :, None], torch.eye(batch)  # so that clip and labels tell who was mixed, and how much
+    mixed, labels = mixup(x, y, seeded(), STD)
+    torch.testing.assert_close(mixed[:, :, 0], labels)
+    torch.testing.assert_close(labels.sum(dim=1), torch.ones(batch))
+    torch.testing.assert_close((labels > 0).sum(dim=0) <= 2, torch.ones(batch, dtype=torch.bool))  # a permutation
+    weight = labels.diagonal()
+    assert 0.5 <= float(weight.min()) <= float(weight.max()) <= 1
+    # of Beta(1/2, 1/2) folded at 1/2: P(weight < w) = 1 - 4 arcsin(√(1 - w)) / π
+    for bound in (0.6, 0.75, 0.9, 0.99):
+        expected = 1 - 4 * math.asin(math.sqrt(1 - bound)) / math.pi
+        assert float((weight < bound).float().mean()) == pytest.approx(expected, abs=0.04)
 
 
 def test_time_shift_and_mixup_take_waveforms_too() -> None:
-    x = some_clips(2)[:, :, 0]  # (batch, samples)
-    assert torch.equal(time_shift(x, torch.tensor([5, 0]))[0], torch.roll(x[0], 5))
-    y = torch.eye(2)
-    mixed_x, mixed_y = mixup(x, y, x.flip(0), y.flip(0), torch.tensor([0.5, 0.75]))
-    assert torch.allclose(mixed_x[1], 0.75 * x[1] + 0.25 * x[0])
-    assert torch.allclose(mixed_y, torch.tensor([[0.5, 0.5], [0.25, 0.75]]))
+    x, y = torch.randn(4, 100, generator=seeded(1)), torch.eye(4)
+    shifted, _ = time_shift(x, y, seeded(), torch.ones(1))
+    assert any(torch.equal(shifted[0], torch.roll(x[0], shift)) for shift in range(100))
+    mixed, labels = mixup(x, y, seeded(), torch.ones(1))
+    torch.testing.assert_close(mixed, labels @ x)
 
 
-def test_spec_augment_hides_exactly_its_masks() -> None:
-    x = torch.ones(1, FRAMES, N_MELS)
-    out = spec_augment(x, torch.tensor([[[2, 5], [0, 0]]]), torch.tensor([[[10, 12], [3, 3]]]))
-    hidden = out == 0
-    assert hidden[0, 2:5].all()
-    assert hidden[0, :, 10:12].all()
-    assert hidden.sum() == 3 * N_MELS + 2 * (FRAMES - 3)
+def test_spec_augment_hides_two_bands_of_time_and_two_of_frequency_up_to_their_lengths() -> None:
+    frames, bands, batch = 300, 64, 400
+    hidden = spec_augment(torch.ones(batch, frames, bands), torch.zeros(batch, 1), seeded(), STD)[0] == 0
+    in_time, in_frequency = hidden.all(dim=2), hidden.all(dim=1)
+    torch.testing.assert_close(hidden, in_time[:, :, None] | in_frequency[:, None, :])
+    for covered, longest in ((in_time, 20), (in_frequency, 8)):
+        edges = torch.nn.functional.pad(covered.int(), (1, 1)).diff(dim=1)
+        assert int((edges == 1).sum(dim=1).max()) == 2
+        runs = [int(length) for length in (edges == -1).nonzero()[:, 1] - (edges == 1).nonzero()[:, 1]]
+        assert longest in runs  # a single mask of the greatest length
+        assert int(covered.sum(dim=1).max()) <= 2 * longest
+        assert bool(covered[:, 0].any())
+        assert bool(covered[:, -1].any())  # masks reach both ends
 
 
-def test_a_filter_of_20_db_is_a_factor_of_ten_in_magnitude() -> None:
-    std = torch.full((N_MELS,), 2.0)
-    x = torch.zeros(1, FRAMES, N_MELS)
-    out = filter_augment(x, torch.full((1, N_MELS), 20.0), std)
-    assert torch.allclose(out * std, torch.full_like(x, np.log(10)))
+def test_filters_are_constant_in_time_bounded_and_piecewise_linear() -> None:
+    batch, bands = 200, 64
+    std = torch.full((bands,), 2.0)
+    out, _ = filter_augment(torch.zeros(batch, FRAMES, bands), torch.zeros(batch, 1), seeded(), std)
+    assert torch.equal(out, out[:, :1].expand_as(out))
+    decibels = out[:, 0] * std / math.log(10) * 20  # log-mel is the logarithm of a magnitude
+    assert 5.5 < float(decibels.abs().max()) <= 6.0001
+    bends = (decibels.diff(n=2, dim=1).abs() > 1e-3).sum(dim=1)  # an inner point bends at most at two bands
+    assert int(bends.max()) <= 8
+    assert int(bends.min()) <= 2
+    assert len({int(number) for number in bends}) > 3
 
 
-def test_draws_are_seeded_bounded_and_independent_of_each_other() -> None:
-    one, again = (draw(NAMES, 8, FRAMES, N_MELS, np.random.default_rng(3)) for _ in range(2))
-    other = draw(NAMES, 8, FRAMES, N_MELS, np.random.default_rng(4))
-    alone = draw(["time-shift"], 8, FRAMES, N_MELS, np.random.default_rng(3))
-    for name, values in vars(one).items():
-        assert np.array_equal(values, getattr(again, name)), name
-    assert not np.array_equal(one.gain, other.gain)
-    assert np.array_equal(one.shift, alone.shift)
-    assert alone.partner is None
-    assert ((one.weight >= 0.5) & (one.weight <= 1)).all()
-    assert sorted(one.partner) == list(range(8))
-    assert ((one.shift >= 0) & (one.shift < FRAMES)).all()
+def test_draws_are_seeded_and_independent_of_each_other() -> None:
+    x, y = some_clips(8), torch.eye(8)
+    for name in NAMES:
+        one, again = (augmented(x, y, (name,)) for _ in range(2))
+        assert torch.equal(one[0], again[0])
+        assert not torch.equal(one[0], augmented(x, y, (name,), seed=4)[0])
+        assert not torch.equal(one[0], x)
+    both = augmented(x, y, ("mixup", "time-shift"))
+    one_by_one = augmented(*augmented(x, y, ("time-shift",)), ("mixup",))
+    assert torch.equal(both[0], one_by_one[0])
+    assert torch.equal(both[1], one_by_one[1])
+    assert torch.equal(augmented(x, y, NAMES)[0], augmented(x, y, NAMES[::-1])[0])
 
 
-def test_a_process_that_takes_its_share_augments_as_one_process_does() -> None:
-    x, std = some_clips(6), torch.ones(N_MELS)
-    draws = draw(["time-shift", "specaugment", "filter-augment"], 6, FRAMES, N_MELS, np.random.default_rng(0))
-    whole = mask(draws, apply(draws, x, std))
-    mine = np.array([1, 4])
-    share = take(draws, mine)
-    assert torch.equal(mask(share, apply(share, x[mine], std)), whole[mine])
+def test_the_clips_themselves_stay_as_they_are() -> None:
+    x, y = some_clips(8), torch.eye(8)
+    kept = x.clone()
+    augmented(x, y, NAMES)
+    assert torch.equal(x, kept)
+    assert torch.equal(y, torch.eye(8))
 
 
 @pytest.mark.usefixtures("one_thread")
