@@ -42,8 +42,7 @@ from remixbench.files import content_digest
 from remixbench.inference.audio import prepare
 from remixbench.leaderboard.evaluate_run import References
 from remixbench.leaderboard.record import read_record
-from remixbench.leaderboard.submission import read_submission
-from remixbench.leaderboard.submission_checks import check_submission
+from remixbench.leaderboard.submission import check_submission, read_submission
 from remixbench.recipe import load_recipe, parse_recipe, recipes
 from remixbench.scoring import read_predictions, read_reference, score_predictions
 from remixbench.scoring.io_maps import MAPS, read_maps

@@ -9,8 +9,8 @@ import secrets
 import shutil
 import stat
 import tokenize
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,28 @@ def exclusive_lock(path: Path, if_held: str) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         raise RemixbenchError(if_held) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def waited_lock(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold a lock file, waiting for others to let go of it; `waiting` is called once where that is necessary.
+
+    On a file system without locks nothing is held.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    with suppress(OSError, NotImplementedError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            waiting()
+            lock.acquire()
     try:
         yield
     finally:

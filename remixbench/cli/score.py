@@ -13,6 +13,7 @@ import click
 
 from remixbench.cli.console import Settings
 from remixbench.cli.options import ManyCommand, decibel, many
+from remixbench.errors import RemixbenchError
 from remixbench.progress import is_terminal
 
 if TYPE_CHECKING:
@@ -41,6 +42,10 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--submission", type=FILE, metavar="FILE", help="Also write the scored records as a submission.")
 @click.option("--add", type=FILE, metavar="FILE",
               help="Check a submission and add it; its metrics are recomputed from the predictions given.")  # fmt: skip
+@click.option("--require-predictions", is_flag=True,
+              help="With --add: refuse a submission unless every record is recomputed.")  # fmt: skip
+@click.option("--verify", metavar="ROW",
+              help="Compute a submitted row again from its predictions; print which values agree.")  # fmt: skip
 @click.option("--remove", metavar="NAME", help="Remove a row of a third party, or of a submission.")
 @click.option("--details", is_flag=True, help="Print every table: detection, classes, probes, ablations, cost.")
 @click.option("--jobs", type=int, default=-1, metavar="N", help="Runs scored in parallel. [default: one per core]")
@@ -61,6 +66,8 @@ def command(
     compare: tuple[str, str] | None,
     submission: Path | None,
     add: Path | None,
+    require_predictions: bool,
+    verify: str | None,
     remove: str | None,
     details: bool,
     jobs: int,
@@ -72,19 +79,27 @@ def command(
     """
     from remixbench.leaderboard.discover import run_folders
     from remixbench.leaderboard.probes import probe_tables
-    from remixbench.leaderboard.renderers import render, render_comparison, render_tables
+    from remixbench.leaderboard.renderers import render, render_comparison, render_tables, render_verification
     from remixbench.leaderboard.renderers.summary import to_summary
-    from remixbench.leaderboard.score import score
+    from remixbench.leaderboard.score import score, verify_row
     from remixbench.leaderboard.significance import compare_rows
     from remixbench.leaderboard.tables import TableMaker
 
+    width, colour = shutil.get_terminal_size().columns, is_terminal(sys.stdout)
+    if verify is not None:
+        verification = verify_row(
+            verify, *targets, workspace=settings.workspace, dataset=dataset, jobs=jobs, progress=settings.progress()
+        )
+        click.echo(render_verification(verification, style, width=width, colour=colour), nl=False)
+        if not verification.agrees:
+            raise RemixbenchError(f"--verify '{verification.row}': does not agree with its predictions")
+        return
     predictions = not all(map(run_folders, targets))
     leaderboard = score(
         *targets, workspace=settings.workspace, dataset=dataset, name=name, snr=snr if predictions else None, fold=fold,
         bootstrap=bootstrap, probe=probe, shifted=shifted, other_snrs=other_snrs, submission=submission, add=add,
-        remove=remove, jobs=jobs, progress=settings.progress(),
+        require_predictions=require_predictions, remove=remove, jobs=jobs, progress=settings.progress(),
     )  # fmt: skip
-    width, colour = shutil.get_terminal_size().columns, is_terminal(sys.stdout)
     if not leaderboard.rows:
         text = f"no rows are left on data set {leaderboard.dataset}\n"
     elif compare is not None:

@@ -181,11 +181,11 @@ def read_all(paths: Sequence[Path], reference: Reference) -> Predictions:
     InputError
         If one is broken, or two express the same.
     """
-    rest = [path for path in paths if not _needs_stems(path)]
+    rest = [path for path in paths if not stems_alone(path)]
     return reduce(lambda whole, path: _join(whole, read_predictions(path, reference), path), rest, Predictions())
 
 
-def _needs_stems(path: Path) -> bool:
+def stems_alone(path: Path) -> bool:
     """Say whether predictions are maps or waveforms and nothing else: these are compared with the stems alone."""
     if path.is_dir():
         return (has_waveforms(path) or (path / MAPS).is_file()) and not holds_scores(path)
@@ -223,7 +223,7 @@ def make_record(
     predictions = read_all(task.predictions, fold.reference)
     snr = task.system.snr
     masks = read_masks(dataset, fold, snr, task.predictions)
-    if masks is None and separation is None and all(_needs_stems(path) for path in task.predictions):
+    if masks is None and separation is None and all(map(stems_alone, task.predictions)):
         raise InputError(f"{task.predictions[0]}: {_why_not_compared(dataset, snr)}")
     scores = score_predictions(
         fold.reference, predictions, masks=masks, separation=separation, bootstrap=resamples, seed=BOOTSTRAP_SEED

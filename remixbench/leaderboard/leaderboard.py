@@ -256,6 +256,7 @@ class Leaderboard:
     why_not_comparable : the reasons where not
     left_out : records that could not be shown, a line each
     chance : what a constant score gives on the folds tested on
+    caveat : what a reader has to know of the whole table, a sentence, or ""
     """
 
     dataset: str
@@ -269,6 +270,7 @@ class Leaderboard:
     published: Published
     left_out: tuple[str, ...] = ()
     chance: Chance = field(default_factory=Chance)
+    caveat: str = ""
 
     @property
     def snrs(self) -> tuple[float, ...]:

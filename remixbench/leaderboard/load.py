@@ -11,6 +11,7 @@ from remixbench.errors import InputError
 from remixbench.leaderboard.chance import chance_of
 from remixbench.leaderboard.discover import RUN_FILE, why_unusable
 from remixbench.leaderboard.evaluate_run import References, why_incompatible
+from remixbench.leaderboard.hosting import kept_evidence, read_submissions
 from remixbench.leaderboard.leaderboard import (
     Group,
     Leaderboard,
@@ -21,11 +22,12 @@ from remixbench.leaderboard.leaderboard import (
     shown_as,
 )
 from remixbench.leaderboard.probes import with_probes
-from remixbench.leaderboard.record import METRICS_FILE, Record, read_record
+from remixbench.leaderboard.record import METRICS_FILE, Evidence, Record, own_evidence, read_record
 from remixbench.leaderboard.significance import mark_best, mark_chance
-from remixbench.leaderboard.submission import read_submission
-from remixbench.leaderboard.submission_store import evidence_of, kept_submissions, usable_receipt
+from remixbench.leaderboard.submission import Submission, why_unfit
 from remixbench.progress import SILENT, Progress
+
+Candidate = tuple[Submission, Sequence[Evidence]]
 
 
 def load_leaderboard(
@@ -35,6 +37,7 @@ def load_leaderboard(
     *,
     references: References | None = None,
     known: Mapping[Path, Record] | None = None,
+    candidate: Candidate | None = None,
 ) -> Leaderboard:
     """Return what `find_leaderboard` does.
 
@@ -43,7 +46,7 @@ def load_leaderboard(
     InputError
         If there is nothing to show.
     """
-    found = find_leaderboard(workspace, dataset, progress, references=references, known=known)
+    found = find_leaderboard(workspace, dataset, progress, references=references, known=known, candidate=candidate)
     if found is None:
         raise InputError(
             f"{workspace / 'runs' / dataset.name}: nothing is scored on data set '{dataset.name}' yet;"
@@ -59,6 +62,7 @@ def find_leaderboard(
     *,
     references: References | None = None,
     known: Mapping[Path, Record] | None = None,
+    candidate: Candidate | None = None,
 ) -> Leaderboard | None:
     """Make the leaderboard of a data set from all records in the workspace; what is left out is reported.
 
@@ -66,6 +70,7 @@ def find_leaderboard(
     ----------
     references : of the data set, where some were read already.
     known : records that were read or made already, by their files.
+    candidate : a submission that was not added yet, and the evidence of its records.
 
     Returns
     -------
@@ -74,12 +79,13 @@ def find_leaderboard(
     left_out: list[str] = []
     references = references or References(dataset)
     own = _own(workspace, references, known or {}, left_out)
-    added = _added(workspace, references, own, left_out)
+    added = _added(workspace, references, own, candidate, left_out)
     for line in left_out:
         progress.say(f"left out: {line}")
     if not own and not added:
         return None
-    made = make_leaderboard(dataset, group_records(own), added, left_out)
+    groups = group_records(own, evidence=list(map(own_evidence, own)))
+    made = make_leaderboard(dataset, groups, added, left_out)
     folds = {fold for row in made.rows for condition in row.conditions.values() for fold in condition.folds}
     chance = chance_of(references, folds)
     return replace(made, chance=chance, rows=with_probes(mark_best(mark_chance(made.rows, chance))))
@@ -108,25 +114,31 @@ def _own(workspace: Path, references: References, known: Mapping[Path, Record], 
     return list(kept.values())
 
 
-def _added(workspace: Path, references: References, own: Sequence[Record], left_out: list[str]) -> list[Group]:
+def _added(
+    workspace: Path,
+    references: References,
+    own: Sequence[Record],
+    candidate: Candidate | None,
+    left_out: list[str],
+) -> list[Group]:
     """Read the submissions that were added; this workspace's own records are in the table already."""
     shown = {shown_as(record) for record in own}
+    submissions: dict[str, tuple[str, Submission, Sequence[Evidence]]] = {}
+    folder = workspace / "submissions" / references.dataset.name
+    for file, submission in read_submissions(folder, workspace, left_out):
+        if candidate is None or candidate[0].digest != submission.digest:
+            place, states = file.relative_to(workspace).as_posix(), kept_evidence(workspace, submission, left_out)
+            submissions[submission.digest] = place, submission, states
+    if candidate is not None:
+        submissions[candidate[0].digest] = candidate[0].dataset, *candidate
     groups: list[Group] = []
-    for file in kept_submissions(workspace, references.dataset.name):
-        place = file.relative_to(workspace).as_posix()
-        try:
-            submission = read_submission(file)
-        except InputError as error:
-            left_out.append(str(error).replace(str(file), place))
-            continue
-        kept = []
-        for record in submission.records:
-            if why := why_incompatible(record, references):
+    for digest, (place, submission, evidence) in sorted(submissions.items()):
+        kept: list[tuple[Record, Evidence]] = []
+        for record, state in zip(submission.records, evidence, strict=True):
+            if why := why_unfit(record, references):
                 left_out.append(f"{place}: '{record.system.name}': {why}")
             else:
-                kept.append(record)
-        recomputed = usable_receipt(file, submission, workspace, left_out)
-        evidence = [evidence_of(record, recomputed) for record in kept]
-        new, states = new_records(kept, shown, evidence)
-        groups += group_records(new, submission.digest[:8], states)
+                kept.append((record, state))
+        records, shown_evidence = new_records([pair[0] for pair in kept], shown, [pair[1] for pair in kept])
+        groups += group_records(records, digest[:8], shown_evidence)
     return groups

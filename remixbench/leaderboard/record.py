@@ -1,9 +1,10 @@
 """One scored set of predictions, as it stands in metrics.json and in a submission: metrics and their provenance.
 
 A record is one system on one fold at one SNR with one seed. Records are read from files that third parties hand
-in, so every field is checked and unknown ones are refused. `bootstrap_samples` are the metrics of every bootstrap
-sample (float32, little-endian, base64), kept so that two systems can be compared sample by sample without their
-predictions. `digest` is over all the rest, so that a record that was edited is found and scored again.
+in, so every field is checked, every number and length is bounded, and unknown fields are refused.
+`bootstrap_samples` are the metrics of every bootstrap sample (float32, little-endian, base64), kept so that two
+systems can be compared sample by sample without their predictions. `digest` is over all the rest, so that a record
+that was edited is found and scored again.
 """
 
 from __future__ import annotations
@@ -33,7 +34,20 @@ WAVEFORM_SUFFIXES = (".wav", ".flac")
 NAMED = 10
 """Up to so many files of predictions are named in a record; of more (one per clip) there is one digest together."""
 
-Number = Annotated[float, Field(allow_inf_nan=False)]
+LARGEST = 1e6
+"""The largest size of a metric whose range has no end: an error rate, or dB."""
+LARGEST_INTEGER = 10**18
+"""The largest count or seed: it fits a 64-bit integer."""
+LARGEST_SETTING = 1e15
+SAMPLE_ROUNDING = 1e-6
+"""How far a bootstrap sample may lie outside the range of its metric: float32 keeps no more."""
+FORMULA = "=+-@"
+"""What no name starts with, since spreadsheets take a cell that does for a formula."""
+
+Number = Annotated[
+    float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False), AfterValidator(lambda value: value + 0.0)
+]
+Integer = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Samples = NDArray[np.float32]
 
@@ -44,14 +58,44 @@ def _printable(text: str) -> str:
     return text
 
 
+def _name(text: str) -> str:
+    if text != text.strip() or text[0] in FORMULA:
+        raise ValueError(f"starts or ends with a blank, or starts with one of {' '.join(FORMULA)}, as a formula does")
+    return text
+
+
+def _setting(value: Any, depth: int = 0) -> Any:
+    """Check that a value is plain: nested at most four levels, texts printable, numbers and lengths bounded."""
+    if isinstance(value, dict | list) and (depth > 3 or len(value) > 100):
+        raise ValueError("expected at most 100 values, nested at most 4 levels deep")
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _setting(key, depth)
+            _setting(inner, depth + 1)
+    elif isinstance(value, list):
+        for inner in value:
+            _setting(inner, depth + 1)
+    elif isinstance(value, str):
+        if len(value) > 500 or not all(letter.isprintable() or letter in "\n\t" for letter in value):
+            raise ValueError("expected texts of at most 500 printable characters")
+    elif isinstance(value, int | float) and not abs(value) <= LARGEST_SETTING:
+        raise ValueError(f"expected numbers of at most {LARGEST_SETTING:g}")
+    return value
+
+
 Word = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
+Name = Annotated[Word, AfterValidator(_name)]
+MetricName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,59}(\[[a-z0-9_ .-]{1,40}\])?$")]
+Settings = Annotated[dict[str, Any], AfterValidator(_setting)]
 
 
-class _Frozen(BaseModel):
+class Frozen(BaseModel):
+    """A model that cannot be changed, and takes no unknown keys and no value of another type."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Flag(_Frozen):
+class Flag(Frozen):
     """What a reader has to know before comparing a row: a code of `FLAGS`, and the text for this row."""
 
     code: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
@@ -70,7 +114,7 @@ FLAGS = {
 """What a flag means for a reader, by its code; the text of a flag of another code says it all."""
 
 
-class SystemInfo(_Frozen):
+class SystemInfo(Frozen):
     """Which system was scored, and on what.
 
     `kind` is "run" for a system trained here and "predictions" for a third party's, and
@@ -78,14 +122,14 @@ class SystemInfo(_Frozen):
     registered name of a run's system; `settings` all that a run was trained with besides SNR, fold and seed.
     """
 
-    name: Word
+    name: Name
     kind: Literal["run", "predictions", "ideal"]
-    registry_name: Word | None = None
-    settings: dict[str, Any] = Field(default_factory=dict)
-    snr: Annotated[float, Field(ge=-100, le=100)]
-    fold: Annotated[int, Field(ge=1)]
-    seed: Annotated[int, Field(ge=0)] | None = None
-    flags: tuple[Flag, ...] = ()
+    registry_name: Name | None = None
+    settings: Settings = Field(default_factory=dict)
+    snr: Annotated[Number, Field(ge=-100, le=100)]
+    fold: Annotated[int, Field(ge=1, le=10**6)]
+    seed: Integer | None = None
+    flags: Annotated[tuple[Flag, ...], Field(max_length=20)] = ()
 
     @model_validator(mode="after")
     def _named_after_its_system(self) -> SystemInfo:
@@ -96,7 +140,7 @@ class SystemInfo(_Frozen):
         return self
 
 
-class Provenance(_Frozen):
+class Provenance(Frozen):
     """What the metrics were computed from and with.
 
     `audio_digest` is that of `Dataset.audio_digest`: of all that the audio under the predictions is made from; `groups`
@@ -110,15 +154,21 @@ class Provenance(_Frozen):
     reference_digest: Digest
     audio_digest: Digest
     run: Word | None = None
-    predictions: dict[str, Digest]
+    predictions: Annotated[dict[Word, Digest], Field(min_length=1, max_length=NAMED)]
     predictions_digest: Digest
-    clips: Annotated[int, Field(ge=1)]
-    groups: Annotated[int, Field(ge=1)]
+    clips: Annotated[Integer, Field(ge=1)]
+    groups: Annotated[Integer, Field(ge=1)]
     resamples: Annotated[int, Field(ge=0, le=1_000_000)]
-    bootstrap_seed: Annotated[int, Field(ge=0)]
+    bootstrap_seed: Integer
+
+    @model_validator(mode="after")
+    def _digest_fits(self) -> Provenance:
+        if files_digest(self.predictions) != self.predictions_digest:
+            raise ValueError("predictions_digest is not that of the predictions")
+        return self
 
 
-class Cost(_Frozen):
+class Cost(Frozen):
     """What a run cost, as its run.json has it; None where that is not reported.
 
     Attributes
@@ -129,13 +179,13 @@ class Cost(_Frozen):
     device : name of the device trained on
     """
 
-    parameters: Annotated[int, Field(ge=0)] | None = None
-    macs: Annotated[int, Field(ge=0)] | None = None
-    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    parameters: Integer | None = None
+    macs: Integer | None = None
+    seconds: Annotated[float, Field(ge=0, le=1e10, allow_inf_nan=False)] | None = None
     device: Word | None = None
 
 
-class ProbeRecord(_Frozen):
+class ProbeRecord(Frozen):
     """Metrics of the same system on the same clips under another condition.
 
     `value` is the shift in seconds by which the clips were rolled, or the SNR in dB that they had. `bootstrap_samples`
@@ -145,11 +195,11 @@ class ProbeRecord(_Frozen):
     probe: Literal["shift", "snr"]
     value: Number
     predictions_digest: Digest
-    metrics: dict[Word, Number | None]
-    bootstrap_samples: dict[Word, str]
+    metrics: Annotated[dict[MetricName, Number | None], Field(max_length=100)]
+    bootstrap_samples: dict[MetricName, str]
 
 
-class Record(_Frozen):
+class Record(Frozen):
     """Metrics of one system on one fold, their intervals, and their provenance; None where a metric is undefined.
 
     `shifts` are the seconds by which the shift probe rolled the clips: none where no shift keeps every event whole,
@@ -159,14 +209,14 @@ class Record(_Frozen):
     format: Literal[3] = 3
     system: SystemInfo
     provenance: Provenance
-    metrics: dict[Word, Number | None]
-    intervals: dict[Word, tuple[Number, Number] | None]
-    per_class: dict[Word, dict[Word, Number | None]]
-    settings: dict[str, Any]
-    bootstrap_samples: dict[Word, str]
+    metrics: Annotated[dict[MetricName, Number | None], Field(max_length=1000)]
+    intervals: dict[MetricName, tuple[Number, Number] | None]
+    per_class: Annotated[dict[MetricName, dict[Word, Number | None]], Field(max_length=1000)]
+    settings: Settings
+    bootstrap_samples: dict[MetricName, str]
     cost: Cost = Cost()
-    shifts: tuple[Number, ...] | None = None
-    probes: tuple[ProbeRecord, ...] = ()
+    shifts: Annotated[tuple[Number, ...], Field(max_length=100)] | None = None
+    probes: Annotated[tuple[ProbeRecord, ...], Field(max_length=200)] = ()
 
     @model_validator(mode="after")
     def _in_range(self) -> Record:
@@ -188,8 +238,9 @@ class Record(_Frozen):
     @model_validator(mode="after")
     def _samples_fit(self) -> Record:
         for name, text in self.bootstrap_samples.items():
-            if name not in self.metrics or len(unpack(text)) != self.provenance.resamples:
-                raise ValueError(f"bootstrap samples of '{name}': expected {self.provenance.resamples} of a metric")
+            if name not in self.metrics:
+                raise ValueError(f"bootstrap samples of '{name}', which is not among the metrics")
+            _check_samples(name, text, self.provenance.resamples)
         return self
 
     @model_validator(mode="after")
@@ -205,8 +256,9 @@ class Record(_Frozen):
             for name, value in each.metrics.items():
                 _check_range(name, value, f"{name} of probe {each.probe} {each.value:g}")
             for name, text in each.bootstrap_samples.items():
-                if name not in each.metrics or len(unpack(text)) != self.provenance.resamples:
-                    raise ValueError(f"bootstrap samples of a probe: expected {self.provenance.resamples} of a metric")
+                if name not in each.metrics:
+                    raise ValueError(f"bootstrap samples of '{name}', which is not among the metrics of its probe")
+                _check_samples(name, text, self.provenance.resamples)
         return self
 
     def samples(self, metric: str) -> Samples | None:
@@ -230,6 +282,10 @@ STATES: tuple[State, ...] = ("self-reported", "recomputed", "ours")
 """What the evidence of a row is called in every format, the weakest first."""
 SCORING_SETTINGS = "scoring settings"
 """The thresholds and post-processings in a record's `settings`."""
+
+
+DECLARED = frozenset({"mask_f1_macro[kong]"})
+"""Metrics that are computed from counts which the sender of maps.npz declares; verified in a run of our own alone."""
 
 
 @dataclass(frozen=True)
@@ -256,6 +312,13 @@ OURS = Evidence("ours")
 SELF_REPORTED = Evidence("self-reported", frozenset())
 
 
+def own_evidence(record: Record) -> Evidence:
+    """Return the evidence of a record that was made in this workspace, of a run or of what somebody handed in."""
+    if record.system.kind == "predictions" and record.metrics.keys() & DECLARED:
+        return Evidence("ours", record.value_names - DECLARED)
+    return OURS
+
+
 def weakest(evidence: Iterable[Evidence]) -> State:
     """Return the weakest of some states; "ours" where there are none."""
     return min((each.state for each in evidence), key=STATES.index, default="ours")
@@ -275,6 +338,16 @@ def _check_range(name: str, value: float | None, what: str) -> None:
     low, high = metric_range(name)
     if value is not None and not low - ROUNDING <= value <= high + ROUNDING:
         raise ValueError(f"'{what}' is {value:g}, expected a value in [{low:g}, {high:g}]")
+
+
+def _check_samples(name: str, text: str, resamples: int) -> None:
+    if len(text) != 4 * -(-4 * resamples // 3):  # before so many are decoded
+        raise ValueError(f"bootstrap samples of '{name}': expected {resamples}")
+    low, high = metric_range(name)
+    low, high = max(low, -LARGEST) - SAMPLE_ROUNDING, min(high, LARGEST) + SAMPLE_ROUNDING
+    samples = unpack(text)
+    if len(samples) != resamples or not np.all(np.isnan(samples) | ((samples >= low) & (samples <= high))):
+        raise ValueError(f"bootstrap samples of '{name}': expected {resamples} in the range of the metric, or NaN")
 
 
 def pack(samples: NDArray[np.float64]) -> str:
@@ -303,8 +376,8 @@ def parse_record(value: Mapping[str, Any], place: str) -> Record:
         record = Record.model_validate_json(json.dumps({k: v for k, v in value.items() if k != "digest"}))
     except ValidationError as error:
         raise InputError(f"{place}: {first_problem(error, Record)}; score it again") from None
-    except ValueError:
-        raise InputError(f"{place}: holds NaN or infinity; score it again") from None
+    except (ValueError, RecursionError):
+        raise InputError(f"{place}: holds NaN or infinity, or is nested too deeply; score it again") from None
     if value.get("digest") != digest:
         raise InputError(
             f"{place}: was changed after it was written (digest {digest[:12]}, it says"

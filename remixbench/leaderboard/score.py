@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from remixbench.dataset.dataset import Dataset, find_dataset
 from remixbench.dataset.probes import Probe, check_probes
-from remixbench.errors import InputError
-from remixbench.files import read_json
+from remixbench.errors import InputError, RemixbenchError, one_line
+from remixbench.files import read_json, waited_lock
 from remixbench.leaderboard.discover import (
     RUN_FILE,
     find_runs,
@@ -38,15 +39,35 @@ from remixbench.leaderboard.evaluate_separation import (
     separation_of,
     why_no_separation,
 )
-from remixbench.leaderboard.leaderboard import Leaderboard
+from remixbench.leaderboard.hosting import (
+    Verified,
+    added_lines,
+    evidence_of,
+    merged,
+    own_predictions,
+    read_receipt,
+    record_name,
+    remove_row,
+    store_submission,
+    submissions_of,
+    write_receipt,
+)
+from remixbench.leaderboard.leaderboard import Leaderboard, identity
 from remixbench.leaderboard.load import find_leaderboard, load_leaderboard
 from remixbench.leaderboard.probe_records import run_probes
 from remixbench.leaderboard.record import METRICS_FILE, Record, SystemInfo, digests_of
-from remixbench.leaderboard.renderers import remove_leaderboard, write_leaderboard
-from remixbench.leaderboard.submission import read_submission, write_submission
-from remixbench.leaderboard.submission_checks import pieces
-from remixbench.leaderboard.submission_store import add as add_submission
-from remixbench.leaderboard.submission_store import remove as remove_row
+from remixbench.leaderboard.renderers import leaderboard_texts, remove_leaderboard, write_leaderboard
+from remixbench.leaderboard.submission import (
+    Submission,
+    Verification,
+    check_submission,
+    pieces,
+    read_submission,
+    require_agreement,
+    verified_values,
+    verify_submission,
+    write_submission,
+)
 from remixbench.parallel import Workers, check_jobs
 from remixbench.progress import SILENT, Progress, reporter
 from remixbench.scoring.evaluate import BOOTSTRAP_SAMPLES
@@ -66,6 +87,8 @@ def score(
     other_snrs: str | Path | Sequence[str | Path] | None = None,
     submission: str | Path | None = None,
     add: str | Path | None = None,
+    require_predictions: bool = False,
+    verify: str | None = None,
     remove: str | None = None,
     jobs: int = -1,
     progress: Progress | bool = False,
@@ -93,6 +116,9 @@ def score(
         set, with the SNR in the name of each file or folder: `snr_0.csv`.
     submission : a file to write the scored records into, for other installations.
     add : a submission to check and add.
+    require_predictions : refuse a submission some record of which is not recomputed from predictions.
+    verify : name of a row that came in a submission, to compute again from the predictions given; what does not agree
+        is an error.
     remove : name of a row to remove: of a third party's predictions, or one that came in a submission, which is
         removed with all of its rows.
     jobs : runs scored in parallel, in processes of their own; -1 for one per core.
@@ -117,36 +143,51 @@ def score(
     paths = [Path(target) for target in targets]
     probes = check_probes(probe)
     rolled, others = _paths(shifted), _paths(other_snrs)
-    known: dict[Path, Record] = {}
-    if remove is not None:
-        _refuse(
-            {
-                "--name": name, "--snr": snr, "--fold": fold, "--submission": submission, "--add": add,
-                "--probe": probes or None, "--shifted": rolled or None, "--other-snrs": others or None,
-                "--bootstrap": bootstrap, "predictions": paths or None,
-            },
-            "goes without --remove",
-        )  # fmt: skip
-        return _remove(workspace, find_dataset(workspace, dataset), remove, progress)
-    if add is not None:
-        options: dict[str, object] = {"--name": name, "--snr": snr, "--fold": fold, "--submission": submission}
-        options |= {"--probe": probes or None, "--shifted": rolled or None, "--other-snrs": others or None}
-        options |= {"--bootstrap": bootstrap}  # metrics are computed again with the submission's own
-        _refuse(options, "goes without --add")
-        references = _add(workspace, dataset, Path(add), paths, Workers(jobs), progress)
-    else:
+    about_predictions: dict[str, object] = {
+        "--name": name, "--snr": snr, "--fold": fold, "--submission": submission, "--probe": probes or None,
+        "--shifted": rolled or None, "--other-snrs": others or None,
+        "--bootstrap": bootstrap,  # what is computed again is computed with the submission's own
+    }  # fmt: skip
+    alone = {"--add": add, "--verify": verify, "--remove": remove}
+    for option, value in alone.items():
+        if value is not None:
+            _refuse(about_predictions | {k: v for k, v in alone.items() if k != option}, f"goes without {option}")
+    if require_predictions and add is None:
+        raise InputError("--require-predictions: goes with --add; leave it out")
+    workers = Workers(jobs)
+    if verify is not None:
+        verification = verify_row(verify, *paths, workspace=workspace, dataset=dataset, jobs=jobs, progress=progress)
+        for checked in verification.values:
+            if checked.verdict == "differs":
+                where = verification.records[checked.record]
+                raise RemixbenchError(f"--verify '{verification.row}': {where}: {checked.why}")
+        return load_leaderboard(workspace, find_dataset(workspace, dataset), progress)
+    with scoring_lock(workspace, progress):
+        if remove is not None:
+            _refuse({"predictions": paths or None}, "goes without --remove")
+            return _remove(workspace, find_dataset(workspace, dataset), remove, progress)
+        if add is not None:
+            return _add(workspace, dataset, Path(add), paths, require_predictions, workers, progress)
         opened, tasks = plan_tasks(paths, workspace, dataset, name, snr, fold, rolled, others, progress)
         if probes:
             tasks = _probe(opened, tasks, probes, bool(paths), progress)
         references = References(opened)
-        records = _evaluate(workspace, references, tasks, resamples, Workers(jobs), progress)
+        records = _evaluate(workspace, references, tasks, resamples, workers, progress)
         known = {task.folder / METRICS_FILE: record for task, record in zip(tasks, records, strict=True)}
         if submission is not None:
             digest = write_submission(Path(submission), opened, records)
             progress.say(f"{submission}: {len(records)} records, digest {digest}")
-    leaderboard = load_leaderboard(workspace, references.dataset, progress, references=references, known=known)
-    write_leaderboard(workspace, leaderboard)
-    return leaderboard
+        leaderboard = load_leaderboard(workspace, opened, progress, references=references, known=known)
+        write_leaderboard(workspace, leaderboard)
+        return leaderboard
+
+
+@contextmanager
+def scoring_lock(workspace: Path, progress: Progress) -> Iterator[None]:
+    """Let one process at a time read the records of a workspace, change them and write its leaderboard."""
+    waiting = f"{workspace}: another `remixbench score` is at work; waiting for it to end"
+    with waited_lock(workspace / ".score.lock", lambda: progress.say(waiting)):
+        yield
 
 
 def _paths(given: str | Path | Sequence[str | Path] | None) -> list[Path]:
@@ -176,21 +217,119 @@ def _add(
     dataset: str | Path | Dataset | None,
     file: Path,
     paths: Sequence[Path],
+    require_predictions: bool,
     workers: Workers,
     progress: Progress,
-) -> References:
-    """Add a submission to the data set given, or the one of its manifest; returns that data set's references."""
-    wanted = read_submission(file)
+) -> Leaderboard:
+    """Check a submission, add it to the data set given, or the one of its manifest, and write the leaderboard.
+
+    Metrics are recomputed from the predictions given; those of this workspace that records were made from are found
+    by their digest and used as well. Nothing is kept unless it can be shown.
+    """
+    submission = read_submission(file)
+    references = References(_dataset_of(workspace, dataset, submission))
+    check_submission(submission, file, references)
+    digests = {record.provenance.predictions_digest for record in submission.records}
+    evidence = [*_evidence(submission, paths), *own_predictions(workspace, references.dataset, digests)]
+    values = verify_submission(submission, file, references, evidence, workers, progress)
+    require_agreement(submission, file, values)
+    now = verified_values(submission, values)
+    verified: Verified = now
+    with suppress(InputError):  # a receipt that cannot be used says nothing, and is written again
+        verified = merged(now, read_receipt(workspace, submission))
+    states = evidence_of(submission, verified)
+    missing = [record for record, state in zip(submission.records, states, strict=True) if state.state != "recomputed"]
+    if require_predictions and missing:
+        raise InputError(
+            f"{file}: {record_name(missing[0])} was not recomputed; give the predictions of every record, or leave out"
+            " --require-predictions"
+        )
+    try:
+        leaderboard = load_leaderboard(
+            workspace, references.dataset, progress, references=references, candidate=(submission, states)
+        )
+        texts = leaderboard_texts(leaderboard)
+    except RemixbenchError:
+        raise
+    except Exception as error:  # whatever a value that nobody thought of does to a table, it is not kept
+        raise InputError(f"{file}: cannot be shown in a table ({one_line(error)}); nothing was added") from error
+    store_submission(workspace, references.dataset.name, file, submission, verified)
+    for line in added_lines(submission, now):
+        progress.say(f"{file}: {line}")
+    write_leaderboard(workspace, leaderboard, texts)
+    return leaderboard
+
+
+def _dataset_of(workspace: Path, dataset: str | Path | Dataset | None, submission: Submission) -> Dataset:
+    """Return the data set given, or else the one on a submission's manifest, or the one made last."""
     if dataset is None:
-        made = sorted((workspace / "datasets").glob("*/dataset.json"))
-        alike = [each.parent for each in made if read_json(each).get("manifest_digest") == wanted.manifest_digest]
+        alike = [
+            file.parent
+            for file in sorted((workspace / "datasets").glob("*/dataset.json"))
+            if read_json(file).get("manifest_digest") == submission.manifest_digest
+        ]
         dataset = alike[0] if alike else None
-    references = References(find_dataset(workspace, dataset))
-    folders = {path: run_folders(path) for path in paths}
-    files = [path for path, found in folders.items() if not found]
-    evidence = [(run / "predictions",) for found in folders.values() for run in found] + pieces(wanted, files)
-    add_submission(workspace, references, wanted, file, evidence, workers, progress)
-    return references
+    return find_dataset(workspace, dataset)
+
+
+def _evidence(submission: Submission, paths: Sequence[Path]) -> list[tuple[Path, ...]]:
+    """Return predictions, and those of runs, as `verify` takes them."""
+    runs = {path: run_folders(path) for path in paths}
+    files = [path for path, folders in runs.items() if not folders]
+    return [(run / "predictions",) for folders in runs.values() for run in folders] + pieces(submission, files)
+
+
+def verify_row(
+    row: str,
+    *predictions: str | Path,
+    workspace: str | Path = ".",
+    dataset: str | Path | Dataset | None = None,
+    jobs: int = -1,
+    progress: Progress | bool = False,
+) -> Verification:
+    """Compute a row that came in a submission again, and say of every value whether it agrees.
+
+    Where all that can be computed agrees, the row is `recomputed` from then on.
+
+    Parameters
+    ----------
+    row : its name on the leaderboard.
+    predictions : the files and folders that it was made from, or runs.
+    workspace, dataset, jobs, progress : as of `score`.
+
+    Raises
+    ------
+    InputError
+        If there is no such row, it came in no submission, or no predictions of it are given.
+    """
+    workspace, progress = Path(workspace), reporter(progress)
+    check_jobs(jobs)
+    if not predictions:
+        raise InputError(f"--verify '{row}': give the predictions that it was made from")
+    opened = find_dataset(workspace, dataset)
+    with scoring_lock(workspace, progress):
+        leaderboard = load_leaderboard(workspace, opened)
+        chosen = leaderboard.find_row(row)
+        origins = submissions_of(workspace, opened, chosen)
+        if not origins:
+            raise InputError(f"--verify '{chosen.name}': came in no submission; it was scored here")
+        file, submission = origins[0]
+        shown = {identity(record) for condition in chosen.conditions.values() for record in condition.records}
+        places = [place for place, record in enumerate(submission.records) if identity(record) in shown]
+        references = References(opened)
+        evidence = _evidence(submission, [Path(path) for path in predictions])
+        values = verify_submission(submission, file, references, evidence, Workers(jobs), progress)
+        if all(value.verdict != "differs" for value in values):
+            verified: Verified = verified_values(submission, values)
+            with suppress(InputError):
+                verified = merged(verified, read_receipt(workspace, submission))
+            write_receipt(workspace, submission, verified)
+            write_leaderboard(workspace, load_leaderboard(workspace, opened, references=references))
+    return Verification(
+        chosen.name,
+        {place: record_name(submission.records[place]) for place in places},
+        tuple(value for value in values if value.record in places),
+    )
 
 
 def _probe(

@@ -1,28 +1,87 @@
-"""Scored records as one small file that another installation checks and adds to its leaderboard.
+"""Scored records as one small file that another installation checks, and computes again from the predictions.
 
     {"format": "remixbench submission", "version": 2, "dataset": ..., "recipe": ..., "manifest_digest": ...,
      "records": [the metrics.json of every run], "digest": SHA-256 of all the rest as compact JSON with sorted keys}
 
-The digest reveals any change after writing. A forged digest is found where the predictions are available, since the
-metrics are then recomputed (see submission_checks.py).
+The digest reveals any change after writing, not a forgery. So nothing in a submission is believed: a value is verified
+once it was computed again from the predictions, which are matched to records and probes by their digest. A record is
+never checked against another record.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import AfterValidator, Field, ValidationError
 
 from remixbench.dataset.dataset import Dataset
+from remixbench.dataset.info import check_dataset_name
 from remixbench.errors import InputError
 from remixbench.files import content_digest, read_json, write_text
-from remixbench.leaderboard.record import Record, parse_record
+from remixbench.leaderboard.discover import check_name
+from remixbench.leaderboard.evaluate_run import (
+    FoldReference,
+    References,
+    Task,
+    has_stems,
+    make_record,
+    map_files,
+    no_stems,
+    stems_alone,
+    why_incompatible,
+)
+from remixbench.leaderboard.evaluate_separation import is_separated, separation_of, why_no_separation
+from remixbench.leaderboard.probe_records import ProbePredictions, run_probes, score_probes
+from remixbench.leaderboard.record import (
+    DECLARED,
+    SCORING_SETTINGS,
+    Digest,
+    Frozen,
+    Name,
+    ProbeRecord,
+    Record,
+    class_values,
+    digests_of,
+    files_digest,
+    parse_record,
+    probe_value,
+    unpack,
+)
+from remixbench.parallel import Workers
+from remixbench.progress import SILENT, Progress
+from remixbench.recipe import first_problem
+from remixbench.scoring.metrics import METRICS
 
 FORMAT = "remixbench submission"
-VERSION = 2
-KEYS = ("format", "version", "dataset", "recipe", "manifest_digest", "records", "digest")
+MAX_RECORDS = 10_000
+MAX_BOOTSTRAP = 10_000
+"""The most bootstrap samples of a record, so that it can be computed again wherever it is sent."""
+TOLERANCE = 1e-9
+SAMPLE_TOLERANCE = 1e-6
+
+
+class OtherFormatError(InputError):
+    """A JSON file is something else than a submission."""
+
+
+Verdict = Literal["agrees", "differs", "not computed"]
+
+
+class _File(Frozen):
+    """What a submission holds, its records unread."""
+
+    format: Literal["remixbench submission"]
+    version: Literal[2]
+    dataset: Annotated[Name, AfterValidator(check_dataset_name)]
+    recipe: Name
+    manifest_digest: Digest
+    records: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MAX_RECORDS)]
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -36,16 +95,68 @@ class Submission:
     digest: str
 
 
+@dataclass(frozen=True)
+class Value:
+    """A value of a record, as submitted and as computed again here.
+
+    Attributes
+    ----------
+    record : place of the record in its submission
+    name : of the value, as in `Evidence`
+    submitted, computed : the value where it is one number
+    verdict : whether the two agree, or it could not be computed here
+    why : what differs, or why it was not computed
+    """
+
+    record: int
+    name: str
+    submitted: float | None
+    computed: float | None
+    verdict: Verdict
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """A row that came in a submission, computed again: what agrees, value by value.
+
+    Attributes
+    ----------
+    row : its name
+    records : what each of the records is of, by its place in the submission
+    values : every value of them that was submitted or could be computed
+    """
+
+    row: str
+    records: Mapping[int, str]
+    values: tuple[Value, ...]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether no value differs from what the predictions give."""
+        return all(value.verdict != "differs" for value in self.values)
+
+
 def write_submission(file: Path, dataset: Dataset, records: Sequence[Record]) -> str:
-    """Write records as a submission; returns its digest."""
+    """Write records as a submission; returns its digest.
+
+    Raises
+    ------
+    InputError
+        If there are none, or one has more bootstrap samples than a submission may have.
+    """
     if not records:
         raise InputError(f"{file}: nothing to submit; score a run or predictions first")
+    if max(record.provenance.resamples for record in records) > MAX_BOOTSTRAP:
+        raise InputError(
+            f"{file}: records have too many bootstrap samples; score with --bootstrap {MAX_BOOTSTRAP} or less"
+        )
     ordered = sorted(
         records, key=lambda r: (r.system.name, r.system.snr, r.system.fold, r.system.seed or 0, r.provenance.run or "")
     )
     body: dict[str, Any] = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": 2,
         "dataset": dataset.name,
         "recipe": dataset.recipe.name,
         "manifest_digest": dataset.manifest_digest,
@@ -63,31 +174,314 @@ def read_submission(file: Path) -> Submission:
     Raises
     ------
     InputError
-        If it is none, was changed after it was written, or contradicts itself.
+        If it is none (`OtherFormatError`), was changed after it was written, contradicts itself, or names a third
+        party's predictions like a system.
     """
+    from remixbench.systems.registry import list_systems
+
     body = read_json(file)
-    if body.get("format") != FORMAT or body.get("version") != VERSION:
-        raise InputError(
-            f"{file}: not a submission of version {VERSION} (format {body.get('format')!r}, version"
-            f" {body.get('version')!r}); `remixbench score --submission FILE` writes one"
+    if body.get("format") != FORMAT or body.get("version") != 2:
+        kind = InputError if body.get("format") == FORMAT else OtherFormatError
+        raise kind(
+            f"{file}: not a submission of version 2 (format {_short(body.get('format'))}, version"
+            f" {_short(body.get('version'))}); `remixbench score --submission FILE` writes one"
         )
-    if set(body) != set(KEYS) or not isinstance(body["records"], list) or not body["records"]:
-        raise InputError(f"{file}: expected the keys {', '.join(KEYS)} and one record or more; ask for the file again")
     try:
+        content = _File.model_validate(body)
         digest = content_digest(body)
-    except ValueError:
-        digest = "none: it holds NaN or infinity"
-    if body["digest"] != digest:
+    except ValidationError as error:
+        raise InputError(f"{file}: {first_problem(error, _File)}; ask for the file again") from None
+    except (ValueError, RecursionError):
+        raise InputError(f"{file}: holds NaN or infinity, or is nested too deeply; ask for the file again") from None
+    if content.digest != digest:
         raise InputError(
-            f"{file}: was changed after it was written (digest {digest[:12]}, it says {str(body['digest'])[:12]});"
+            f"{file}: was changed after it was written (digest {digest[:12]}, it says {content.digest[:12]});"
             " ask for the file again"
         )
-    records = []
-    for place, value in enumerate(body["records"]):
-        if not isinstance(value, dict):
-            raise InputError(f"{file}: records.{place}: expected an object; ask for the file again")
-        records.append(parse_record(value, f"{file}: records.{place}"))
+    records = tuple(parse_record(value, f"{file}: records.{k}") for k, value in enumerate(content.records))
+    taken = list_systems()
+    references: dict[int, str] = {}
     for place, record in enumerate(records):
-        if record.provenance.manifest_digest != body["manifest_digest"]:
-            raise InputError(f"{file}: records.{place}: is of another manifest than the submission says")
-    return Submission(str(body["dataset"]), str(body["recipe"]), str(body["manifest_digest"]), tuple(records), digest)
+        where, system, made = f"{file}: records.{place}", record.system, record.provenance
+        if system.kind == "ideal":
+            raise InputError(f"{where}: '{system.name}' is an ideal mask, which every workspace makes for itself")
+        if system.kind == "predictions":
+            check_name(system.name, taken, where)
+        if made.manifest_digest != content.manifest_digest:
+            raise InputError(f"{where}: is of another manifest than the submission says")
+        if made.audio_digest != records[0].provenance.audio_digest:
+            raise InputError(f"{where}: is of other audio than the records before it; a submission is on one data set")
+        if references.setdefault(system.fold, made.reference_digest) != made.reference_digest:
+            raise InputError(f"{where}: is on other labels of fold {system.fold} than a record before it")
+        if made.resamples > MAX_BOOTSTRAP:
+            raise InputError(f"{where}: has {made.resamples} bootstrap samples, expected at most {MAX_BOOTSTRAP}")
+    return Submission(content.dataset, content.recipe, content.manifest_digest, records, digest)
+
+
+def _short(value: Any) -> str:
+    return repr(value)[:40]
+
+
+def check_submission(submission: Submission, file: Path, references: References) -> None:
+    """Check that a submission's metrics are on the clips and labels of a data set here.
+
+    Raises
+    ------
+    InputError
+        If they are on another manifest, SNR or other labels, or of another scoring version.
+    """
+    dataset = references.dataset
+    if submission.manifest_digest != dataset.manifest_digest:
+        raise InputError(
+            f"{file}: is on another manifest ({submission.dataset}, {submission.manifest_digest[:12]}) than the data"
+            f" set '{dataset.name}' ({dataset.manifest_digest[:12]}); choose the data set with --dataset"
+        )
+    for place, record in enumerate(submission.records):
+        if why := why_unfit(record, references):
+            raise InputError(
+                f"{file}: records.{place}: '{record.system.name}'"
+                f" {why.replace('score it again', 'ask for a submission that fits')}"
+            )
+
+
+def why_unfit(record: Record, references: References) -> str:
+    """Say why a submitted record may not stand in the table of a data set; empty where it may."""
+    if why := why_incompatible(record, references):
+        return why
+    dataset, fold = references.dataset, record.system.fold
+    clips = len(references.fold(fold).reference.filenames)
+    if record.provenance.clips != clips:
+        return f"is of {record.provenance.clips} clips, and fold {fold} has {clips}"
+    for classes in record.per_class.values():
+        if other := sorted(classes.keys() - {*dataset.classes}):
+            return f"has values of '{other[0]}', which is no class of the data set"
+    for probe in record.probes:
+        if probe.probe == "snr" and probe.value not in dataset.snrs:
+            return f"was tested at {probe.value:g} dB, which the data set does not have"
+        if probe.probe == "shift" and abs(probe.value) >= dataset.recipe.mix.duration:
+            return f"was tested on clips rolled by {probe.value:g} s, which is no shift of clips of that length"
+    return ""
+
+
+def verify_submission(
+    submission: Submission,
+    file: Path,
+    references: References,
+    evidence: Sequence[tuple[Path, ...]],
+    workers: Workers,
+    progress: Progress = SILENT,
+) -> list[Value]:
+    """Compute what of a submission can be computed again, and compare value by value.
+
+    Parameters
+    ----------
+    evidence : files and folders of predictions, together what one record or more, or the score of a probe, was made
+        from; with the predictions of a run those of its probes are used as well.
+
+    Returns
+    -------
+    One value for each that a record with evidence has, or that its predictions give; none of a record without.
+
+    Raises
+    ------
+    InputError
+        If a piece of evidence is broken, or belongs to no record.
+    """
+    values: list[Value] = []
+    for paths in evidence:
+        digests, path = digests_of(paths), paths[0]
+        digest = files_digest(digests)
+        places = [
+            place for place, record in enumerate(submission.records) if record.provenance.predictions_digest == digest
+        ]
+        for place in places:
+            record = submission.records[place]
+            fold, snr = references.fold(record.system.fold), record.system.snr
+            if why := _why_not_scored(references.dataset, fold, snr, paths):
+                progress.say(f"{path}: not computed again: {why}")
+                continue
+            progress.say(f"{path}: recomputing the metrics of '{record.system.name}'")
+            separation = separation_of(references.dataset, fold.reference, snr, paths, workers, progress)
+            task, resamples = Task(record.system, paths, path), record.provenance.resamples
+            computed = make_record(references.dataset, fold, task, resamples, digests, separation)
+            values += compare_records(place, record, computed, of_maps=is_separated(paths))
+        of_probes = list(_verify_probes(submission, references, path, digest))
+        if not places and not of_probes:
+            raise InputError(f"{path}: no record of {file} was made from it (digest {digest[:12]})")
+        values += of_probes
+        run = run_probes(path.parent) if places and path.is_dir() else None
+        for probe_path in () if run is None else run.files.values():
+            probe_digest = files_digest(digests_of([probe_path]))
+            values += _verify_probes(submission, references, probe_path, probe_digest)
+    return values
+
+
+def _why_not_scored(dataset: Dataset, fold: FoldReference, snr: float, paths: Sequence[Path]) -> str:
+    """Say why nothing can be computed from predictions: they need stems that are not here; empty where it can."""
+    if not all(map(stems_alone, paths)):
+        return ""
+    if map_files(paths):
+        return "" if has_stems(dataset, snr) else no_stems(dataset, snr)
+    return why_no_separation(dataset, fold.reference, snr)
+
+
+def _verify_probes(submission: Submission, references: References, path: Path, digest: str) -> Iterator[Value]:
+    """Compute again the probes that were scored from the predictions with a digest."""
+    for place, record in enumerate(submission.records):
+        for claimed in record.probes:
+            if claimed.predictions_digest == digest:
+                predictions = ProbePredictions(files={(claimed.probe, claimed.value): path})
+                reference, made = references.fold(record.system.fold).reference, record.provenance
+                (computed,) = score_probes(reference, predictions, made.resamples, made.bootstrap_seed)
+                yield from compare_probes(place, claimed, computed)
+
+
+def verified_values(submission: Submission, values: Sequence[Value]) -> tuple[frozenset[str], ...]:
+    """Return of every record the names of the values that were computed again and agree."""
+    agreed: list[set[str]] = [set() for _ in submission.records]
+    for value in values:
+        if value.verdict == "agrees":
+            agreed[value.record].add(value.name)
+    return tuple(map(frozenset, agreed))
+
+
+def require_agreement(submission: Submission, file: Path, values: Sequence[Value]) -> None:
+    """Fail where a value is not what the predictions give.
+
+    Raises
+    ------
+    InputError
+        With the first value that differs.
+    """
+    for value in values:
+        if value.verdict == "differs":
+            system = submission.records[value.record].system
+            raise InputError(f"{file}: '{system.name}' at {system.snr:g} dB: {value.why}; nothing was added")
+
+
+def pieces(submission: Submission, given: Sequence[Path]) -> list[tuple[Path, ...]]:
+    """Return predictions as `verify_submission` takes them.
+
+    Those that are not of a probe together, where a record was made from all of them; else one by one.
+    """
+    of_probes = {probe.predictions_digest for record in submission.records for probe in record.probes}
+    rest = [path for path in given if files_digest(digests_of([path])) not in of_probes]
+    if len({path.name for path in rest}) == len(rest) > 1:
+        together = files_digest(digests_of(rest))
+        if any(record.provenance.predictions_digest == together for record in submission.records):
+            return [tuple(rest), *((path,) for path in given if path not in rest)]
+    return [(path,) for path in given]
+
+
+def compare_records(place: int, claimed: Record, computed: Record, *, of_maps: bool) -> list[Value]:
+    """Compare a record with what its predictions give, every value that either has.
+
+    Parameters
+    ----------
+    of_maps : whether the predictions hold maps or waveforms, some metrics of which need stems that may not be here.
+    """
+    values = []
+    for name in dict.fromkeys([*claimed.metrics, *computed.metrics]):
+        submitted, here = claimed.metrics.get(name), computed.metrics.get(name)
+        verdict, why = _compare_metric(name, claimed, computed, of_maps=of_maps)
+        values.append(Value(place, name, submitted, here, verdict, why))
+    for name in dict.fromkeys([*claimed.per_class, *computed.per_class]):
+        if name not in computed.per_class and _may_be_missing(name, of_maps=of_maps):
+            values.append(Value(place, class_values(name), None, None, "not computed", NOT_HERE))
+            continue
+        ours, theirs = computed.per_class.get(name, {}), claimed.per_class.get(name, {})
+        labels = dict.fromkeys([*theirs, *ours])
+        wrong = [k for k in labels if (k in ours) != (k in theirs) or not _close(theirs.get(k), ours.get(k))]
+        why = f"{name} of {wrong[0]} is not what its predictions give" if wrong else ""
+        values.append(Value(place, class_values(name), None, None, "differs" if wrong else "agrees", why))
+    values.append(_compare_settings(place, claimed, computed, of_maps=of_maps))
+    return values
+
+
+NOT_HERE = "cannot be computed with what is here"
+
+
+def _may_be_missing(name: str, *, of_maps: bool) -> bool:
+    """Say whether an honest record can have a metric that is not computed here: one of stems, or of another version."""
+    return name not in METRICS or (of_maps and needs_stems(name))
+
+
+def needs_stems(metric: str) -> bool:
+    """Say whether a metric is computed from a data set's stems."""
+    return METRICS[metric].family in ("time-frequency", "separation")
+
+
+def _compare_metric(name: str, claimed: Record, computed: Record, *, of_maps: bool) -> tuple[Verdict, str]:
+    """Return whether a metric, its interval and its bootstrap samples are those computed here, and why not."""
+    if name not in computed.metrics and _may_be_missing(name, of_maps=of_maps):
+        return "not computed", NOT_HERE
+    submitted, here = claimed.metrics.get(name), computed.metrics.get(name)
+    if (name in claimed.metrics) != (name in computed.metrics) or not _close(submitted, here):
+        shown = [
+            f"{record.metrics[name]:.6g}" if record.metrics.get(name) is not None else "missing"
+            for record in (claimed, computed)
+        ]
+        return "differs", f"{name} is {shown[0]}, but its predictions give {shown[1]}"
+    ends = [record.intervals.get(name) for record in (claimed, computed)]
+    if (name in claimed.intervals) != (name in computed.intervals) or not _close_intervals(*ends):
+        return "differs", f"interval of {name} is not what its predictions give"
+    if not _same_samples(name, claimed.bootstrap_samples, computed.bootstrap_samples):
+        return "differs", f"its bootstrap samples of {name} are not what its predictions give"
+    if name in DECLARED:
+        return "not computed", "is computed from counts that its maps.npz declares"
+    return "agrees", ""
+
+
+def _compare_settings(place: int, claimed: Record, computed: Record, *, of_maps: bool) -> Value:
+    """Compare how the metrics were computed, and on how many clips and recordings."""
+    ours = json.loads(json.dumps(computed.settings))
+    keys = dict.fromkeys([*claimed.settings, *ours])
+    wrong = [
+        key for key in keys if claimed.settings.get(key) != ours.get(key) or (key in ours) != (key in claimed.settings)
+    ]
+    counts = [
+        key for key in ("clips", "groups") if getattr(claimed.provenance, key) != getattr(computed.provenance, key)
+    ]
+    if of_maps and not counts and all(key not in ours for key in wrong):
+        verdict: Verdict = "not computed" if wrong else "agrees"
+        return Value(place, SCORING_SETTINGS, None, None, verdict, NOT_HERE if wrong else "")
+    if named := [*wrong, *counts]:
+        why = f"'{named[0]}' of its settings is not what its predictions are scored with"
+        return Value(place, SCORING_SETTINGS, None, None, "differs", why)
+    return Value(place, SCORING_SETTINGS, None, None, "agrees")
+
+
+def compare_probes(place: int, claimed: ProbeRecord, computed: ProbeRecord) -> Iterator[Value]:
+    """Compare the score of a probe with what its predictions give, every metric that either has."""
+    for name in dict.fromkeys([*claimed.metrics, *computed.metrics]):
+        submitted, here = claimed.metrics.get(name), computed.metrics.get(name)
+        same = (
+            (name in claimed.metrics) == (name in computed.metrics)
+            and _close(submitted, here)
+            and _same_samples(name, claimed.bootstrap_samples, computed.bootstrap_samples)
+        )
+        why = "" if same else f"probe {claimed.probe} {claimed.value:g} is not what its predictions give"
+        value_name = probe_value(claimed.probe, claimed.value, name)
+        yield Value(place, value_name, submitted, here, "agrees" if same else "differs", why)
+
+
+def _same_samples(name: str, first: Mapping[str, str], second: Mapping[str, str]) -> bool:
+    """Compare bootstrap samples to what float32 keeps, as another machine may sum in another order."""
+    if name not in first or name not in second:
+        return (name in first) == (name in second)
+    ours, theirs = unpack(first[name]), unpack(second[name])
+    return ours.shape == theirs.shape and np.allclose(
+        ours, theirs, rtol=SAMPLE_TOLERANCE, atol=SAMPLE_TOLERANCE, equal_nan=True
+    )
+
+
+def _close_intervals(first: tuple[float, float] | None, second: tuple[float, float] | None) -> bool:
+    if first is None or second is None:
+        return first is second
+    return all(map(_close, first, second))
+
+
+def _close(first: float | None, second: float | None) -> bool:
+    if first is None or second is None:
+        return first is second
+    return abs(first - second) <= TOLERANCE * max(1.0, abs(second))

@@ -6,6 +6,7 @@ metrics have columns is said by `remixbench.scoring.metrics`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +15,7 @@ from remixbench.leaderboard.chance import CHANCE
 from remixbench.leaderboard.leaderboard import Condition, Estimate, Leaderboard, Row, Tested, tested_alike
 from remixbench.leaderboard.record import SCORING_SETTINGS, Flag, weakest
 from remixbench.leaderboard.significance import Comparison
+from remixbench.leaderboard.submission import Verification
 from remixbench.scoring.metrics import METRICS, Family, metrics_shown
 
 KINDS = {
@@ -599,4 +601,38 @@ def comparison_table(comparison: Comparison, board: Leaderboard) -> Table:
         ),
         "tested on",
         caption(board),
+    )
+
+
+def verification_table(verification: Verification) -> Table:
+    """Return what of a submitted row agrees with what its predictions give, a value per line, record by record."""
+
+    def number(value: float | None) -> Cell:
+        return Cell("" if value is None else f"{value:.6g}")
+
+    blocks = [
+        Block(
+            name,
+            tuple(
+                Line(
+                    value.name,
+                    (number(value.submitted), number(value.computed), Cell(value.verdict), Cell(value.why)),
+                )
+                for value in verification.values
+                if value.record == place
+            ),
+        )
+        for place, name in verification.records.items()
+    ]
+    verdicts = Counter(value.verdict for value in verification.values)
+    empty = [block.heading for block in blocks if not block.lines]
+    return Table(
+        f"{verification.row}, as submitted and as its predictions give",
+        "value",
+        (("", tuple(Column(title) for title in ("submitted", "computed", "", "reason"))),),
+        tuple(block for block in blocks if block.lines),
+        (
+            f"{'; '.join(f'{count} {verdict}' for verdict, count in verdicts.items())}.",
+            *([f"No predictions were given of {', '.join(empty)}."] if empty else []),
+        ),
     )

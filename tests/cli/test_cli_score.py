@@ -12,7 +12,7 @@ from fake_runs import fake_run, tags_text
 
 from remixbench.cli import run
 from remixbench.dataset.dataset import Dataset
-from remixbench.leaderboard import submission_checks
+from remixbench.leaderboard import submission
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_what_is_added_is_recomputed_with_the_jobs_given_and_its_own_bootstrap(
     file = tmp_path / "out.json"
     assert run(["--workspace", str(tmp_path), "score", "--bootstrap", "10", "--submission", str(file)]) == 0
     jobs = []
-    monkeypatch.setattr(submission_checks, "separation_of", lambda *given: jobs.append(given[-2].jobs))
+    monkeypatch.setattr(submission, "separation_of", lambda *given: jobs.append(given[-2].jobs))
     assert run(["--workspace", str(tmp_path), "score", "--add", str(file), str(folder), "--jobs", "1"]) == 0
     assert set(jobs) == {1}
     capsys.readouterr()

@@ -18,7 +18,7 @@ from remixbench import report, score
 from remixbench.cli import run
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
-from remixbench.leaderboard.submitted import submitted_leaderboards
+from remixbench.leaderboard.hosting import submitted_leaderboards
 
 REPOSITORY = ROOT / "docs" / "examples" / "leaderboard-repository"
 
@@ -90,8 +90,8 @@ def test_bad_input_is_one_line(received: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no submission in it; `remixbench score --submission FILE`"):
         report(submissions=tmp_path / "empty")
-    with pytest.raises(InputError, match="--dataset fake: goes without --submissions"):
-        report(submissions=received, dataset="fake")
+    with pytest.raises(InputError, match="--require-predictions: goes with --submissions"):
+        report(workspace=tmp_path / "theirs", require_predictions=True)
 
 
 def test_a_row_says_whether_it_was_recomputed(tmp_path: Path, dataset: Dataset) -> None:
@@ -104,10 +104,11 @@ def test_a_row_says_whether_it_was_recomputed(tmp_path: Path, dataset: Dataset) 
     digest = json.loads(file.read_text())["records"][0]["provenance"]["predictions_digest"][:12]
     assert f"{file}: not recomputed: 'Lab X' at 0 dB, fold 4; needs Lab X tags.csv (SHA-256 {digest})" in said.lines
     assert score(tags, workspace=ours, add=file).find_row("Lab X").evidence == "recomputed"
-    # it stays so, and without the data set too
+    # it stays so, also for the page of submissions alone, in that workspace and nowhere else
     assert score(workspace=ours, add=file).find_row("Lab X").evidence == "recomputed"
-    (board,) = submitted_leaderboards(ours / "submissions")
-    assert board.find_row("Lab X").evidence == "recomputed"
+    for workspace, evidence in ((ours, "recomputed"), (tmp_path / "elsewhere", "self-reported")):
+        (board,) = submitted_leaderboards(ours / "submissions", workspace=workspace)
+        assert board.find_row("Lab X").evidence == evidence
 
 
 def test_rows_are_removed_by_name(tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:

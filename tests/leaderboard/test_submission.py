@@ -21,12 +21,12 @@ from remixbench.cli import run as command_line
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
 from remixbench.files import content_digest
+from remixbench.leaderboard.hosting import submitted_leaderboards
 from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.load import load_leaderboard
 from remixbench.leaderboard.renderers import FORMATS, render
 from remixbench.leaderboard.significance import compare_rows
 from remixbench.leaderboard.submission import read_submission
-from remixbench.leaderboard.submitted import submitted_leaderboards
 
 
 @pytest.fixture(scope="module")
@@ -264,10 +264,10 @@ def test_broken_files_beside_a_submission_do_not_keep_its_rows(theirs: Path, our
 def test_without_its_receipt_a_submission_was_not_recomputed(theirs: Path, ours: Path) -> None:
     (row,) = score(theirs / "tags.csv", workspace=ours, add=theirs / "lab.json").rows
     assert row.evidence == "recomputed"
-    (receipt,) = (ours / "submissions" / "fake").glob("*.recomputed.json")
+    (receipt,) = (ours / "receipts").glob("*.json")
     for text in ("{", "{}"):
         receipt.write_text(text)
-        for board in (score(workspace=ours), *submitted_leaderboards(ours / "submissions" / "fake")):
+        for board in (score(workspace=ours), *submitted_leaderboards(ours / "submissions" / "fake", workspace=ours)):
             assert [row.evidence for row in board.rows] == ["self-reported"]
             (line,) = board.left_out
             assert receipt.name in line

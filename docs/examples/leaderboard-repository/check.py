@@ -1,14 +1,17 @@
 """Check every submission of this repository, recompute it from its predictions, and rebuild the page.
 
-    python check.py              # all of submissions/; the page is build/site/index.html
+    python check.py                          # all of submissions/; the page is build/site/index.html
+    python check.py --require-predictions    # refuse a submission some record of which is not recomputed
 
 A submission is a folder `submissions/<group>/` with `submission.json`, and in `predictions/` the files that its records
-were made from: one file or one folder for each record or probe. The exit status is 1 if a submission is refused;
-nothing of that submission is on the page then.
+were made from: one file or one folder for each record or probe. What it has to be on is decided by `datasets/`, and
+what was recomputed by the workspace in build/, which always starts empty. The exit status is 1 if a submission is
+refused; nothing of that submission is on the page then.
 """
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import sys
 from pathlib import Path
@@ -19,29 +22,43 @@ HERE = Path(__file__).resolve().parent
 BUILD = HERE / "build"
 
 
-def check(group: Path) -> str:
+def check(group: Path, require_predictions: bool) -> str:
     """Add a group's submission to the workspace in build/; returns why it is refused, or ""."""
     predictions = group / "predictions"
-    evidence = sorted(predictions.iterdir()) if predictions.is_dir() else []
+    evidence = sorted(path for path in predictions.iterdir() if path.name[0] != ".") if predictions.is_dir() else []
+    submission = group / "submission.json"
     try:
-        remixbench.score(*evidence, workspace=BUILD, add=group / "submission.json", progress=True)
+        remixbench.score(
+            *evidence, workspace=BUILD, add=submission, require_predictions=require_predictions, progress=True
+        )
     except remixbench.RemixbenchError as error:
         return str(error)
+    except Exception as error:  # one submission must not keep the others from being checked
+        return " ".join(f"{type(error).__name__}: {error}".split())
     return ""
 
 
 def main() -> int:
     """Check all submissions and make the page; returns the exit status."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--require-predictions", action="store_true")
+    require_predictions = parser.parse_args().require_predictions
     shutil.rmtree(BUILD, ignore_errors=True)
     shutil.copytree(HERE / "datasets", BUILD / "datasets")
     refused = {}
     for group in sorted(path for path in (HERE / "submissions").iterdir() if path.is_dir()):
-        if why := check(group):
+        if why := check(group, require_predictions):
             refused[group.name] = why
     for name, why in refused.items():
         print(f"refused: {name}: {why}", file=sys.stderr)
     if (BUILD / "submissions").is_dir():
-        print(remixbench.report(submissions=BUILD / "submissions", out=BUILD / "site" / "index.html"))
+        page = remixbench.report(
+            workspace=BUILD,
+            submissions=BUILD / "submissions",
+            require_predictions=require_predictions,
+            out=BUILD / "site" / "index.html",
+        )
+        print(page)
     return 1 if refused else 0
 
 

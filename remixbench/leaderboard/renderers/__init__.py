@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from remixbench.errors import unknown
 from remixbench.files import write_text
 from remixbench.leaderboard.ablations import all_tables
 from remixbench.leaderboard.leaderboard import Leaderboard
-from remixbench.leaderboard.renderers.export import comparison_to_csv, comparison_to_json, to_csv, to_json
+from remixbench.leaderboard.renderers.export import (
+    comparison_to_csv,
+    comparison_to_json,
+    to_csv,
+    to_json,
+    verification_to_csv,
+    verification_to_json,
+)
 from remixbench.leaderboard.renderers.latex import to_latex
 from remixbench.leaderboard.renderers.md import to_markdown
 from remixbench.leaderboard.renderers.terminal import to_terminal
 from remixbench.leaderboard.significance import Comparison
-from remixbench.leaderboard.tables import Table, TableMaker, comparison_table
+from remixbench.leaderboard.submission import Verification
+from remixbench.leaderboard.tables import Table, TableMaker, comparison_table, verification_table
 
 FORMATS = ("table", "md", "csv", "json", "latex")
 
@@ -33,12 +41,19 @@ WRITERS: dict[str, Callable[[Leaderboard], str]] = {
 """Suffix of the leaderboard's files, and what writes each."""
 
 
-def write_leaderboard(workspace: Path, leaderboard: Leaderboard) -> list[Path]:
-    """Write the leaderboard's files where they differ from what is there; returns those written."""
+def leaderboard_texts(leaderboard: Leaderboard) -> dict[str, str]:
+    """Return the content of the leaderboard's files by their suffixes."""
+    return {suffix: writer(leaderboard) for suffix, writer in WRITERS.items()}
+
+
+def write_leaderboard(workspace: Path, leaderboard: Leaderboard, texts: Mapping[str, str] | None = None) -> list[Path]:
+    """Write the leaderboard's files where they differ from what is there; returns those written.
+
+    `texts` is what `leaderboard_texts` returned, where that was called before.
+    """
     written = []
-    for suffix, writer in WRITERS.items():
+    for suffix, text in (texts or leaderboard_texts(leaderboard)).items():
         file = workspace / "leaderboard" / f"{leaderboard.dataset}.{suffix}"
-        text = writer(leaderboard)
         if not (file.is_file() and file.read_bytes() == text.encode("utf-8")):
             write_text(file, text)
             written.append(file)
@@ -81,6 +96,17 @@ def render_comparison(
     if style == "json":
         return comparison_to_json(comparison)
     return render_tables([comparison_table(comparison, leaderboard)], style, width=width, colour=colour)
+
+
+def render_verification(
+    verification: Verification, style: str = "table", *, width: int | None = None, colour: bool = False
+) -> str:
+    """Return what of a submitted row agrees with its predictions as text; parameters and errors as of `render`."""
+    if style == "csv":
+        return verification_to_csv(verification)
+    if style == "json":
+        return verification_to_json(verification)
+    return render_tables([verification_table(verification)], style, width=width, colour=colour)
 
 
 def render_tables(

@@ -7,8 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from remixbench.leaderboard.leaderboard import TRUTHS, Condition, Leaderboard, Row
-from remixbench.leaderboard.record import Record
+from remixbench.leaderboard.record import FORMULA, Record
 from remixbench.leaderboard.significance import Comparison
+from remixbench.leaderboard.submission import Value, Verification
 
 FORMAT = 3
 
@@ -16,10 +17,17 @@ FORMAT = 3
 def to_csv(leaderboard: Leaderboard) -> str:
     r"""Return every value as a line of CSV, with `\n` line ends."""
     table = leaderboard.to_dataframe()
+    texts = table.select_dtypes("object").columns
+    table[texts] = table[texts].map(plain_text)
     for name in (*TRUTHS, "comparable"):
         table[name] = table[name].map({True: "true", False: "false"})
     text: str = table.to_csv(index=False, lineterminator="\n")
     return text
+
+
+def plain_text(text: Any) -> Any:
+    """Return a text behind an apostrophe if a spreadsheet took it for a formula otherwise."""
+    return f"'{text}" if isinstance(text, str) and text[:1] in ("\t", "\r", *FORMULA) else text
 
 
 def to_json(leaderboard: Leaderboard) -> str:
@@ -105,6 +113,30 @@ def comparison_to_csv(comparison: Comparison) -> str:
     lines = [asdict(each) | {"folds": "; ".join(map(str, each.folds))} for each in comparison.differences]
     text: str = pd.DataFrame(lines).to_csv(index=False, lineterminator="\n")
     return text
+
+
+def verification_to_json(verification: Verification) -> str:
+    """Return what of a submitted row agrees as JSON."""
+    return _dumps(
+        {
+            "row": verification.row,
+            "agrees": verification.agrees,
+            "values": [_value(verification, value) for value in verification.values],
+        }
+    )
+
+
+def verification_to_csv(verification: Verification) -> str:
+    """Return what of a submitted row agrees as CSV, a value per line."""
+    import pandas as pd
+
+    lines = [_value(verification, value) for value in verification.values]
+    text: str = pd.DataFrame(lines).to_csv(index=False, lineterminator="\n")
+    return text
+
+
+def _value(verification: Verification, value: Value) -> dict[str, Any]:
+    return asdict(value) | {"record": verification.records[value.record]}
 
 
 def _dumps(value: Any) -> str:

@@ -12,6 +12,7 @@ from remixbench.dataset.dataset import Dataset, find_dataset
 from remixbench.errors import InputError
 from remixbench.files import write_text
 from remixbench.leaderboard.cost import cost_table
+from remixbench.leaderboard.hosting import submitted_leaderboards
 from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.load import load_leaderboard
 from remixbench.leaderboard.probes import probe_tables
@@ -20,7 +21,6 @@ from remixbench.leaderboard.renderers.export import provenance
 from remixbench.leaderboard.report.clips import explore
 from remixbench.leaderboard.report.html import part, render_page
 from remixbench.leaderboard.report.learning_curves import learning_curves
-from remixbench.leaderboard.submitted import submitted_leaderboards
 from remixbench.leaderboard.tables import FAMILIES, TableMaker, evidence_notes, title
 from remixbench.progress import Progress, reporter
 from remixbench.scoring.metrics import METRICS, Family, metrics_shown
@@ -34,6 +34,7 @@ def report(
     workspace: str | Path = ".",
     dataset: str | Path | Dataset | None = None,
     submissions: str | Path | None = None,
+    require_predictions: bool = False,
     clips: int = CLIPS,
     out: str | Path | None = None,
     progress: Progress | bool = False,
@@ -43,9 +44,11 @@ def report(
     Parameters
     ----------
     workspace : folder of data sets, runs and leaderboards.
-    dataset : name or folder of a data set; by default the one made last.
-    submissions : a folder of submission files: the page is made from these alone, without a data set. Where they are
-        on several manifests, each has a page of its own beside the first, which names the others.
+    dataset : name or folder of a data set; by default the one made last. With `submissions`: the only one to make a
+        page of, which decides what submissions have to be on; by default every data set of the workspace does.
+    submissions : a folder of submission files: the page is made from these and the receipts of the workspace, without
+        runs. Where they are on several manifests, each has a page of its own beside the first, which names the others.
+    require_predictions : with `submissions`: leave out records that were not recomputed in this workspace.
     clips : number of clips with audio, spectrogram and scores; 0 for none.
     out : where to write; by default `leaderboard/<dataset>.html`, or `leaderboard/submissions.html`, in the workspace.
     progress : True for bars on a terminal and lines elsewhere, or a progress reporter.
@@ -60,10 +63,13 @@ def report(
         raise InputError(f"--clips {clips}: expected 0 to {MOST_CLIPS}")
     workspace = Path(workspace)
     if submissions is not None:
-        if dataset is not None:
-            raise InputError(f"--dataset {dataset}: goes without --submissions, whose files say what they are on")
         target = workspace / "leaderboard" / "submissions.html" if out is None else Path(out)
-        return _submissions_pages(Path(submissions), target, progress)
+        boards = submitted_leaderboards(
+            Path(submissions), progress, workspace=workspace, dataset=dataset, require_predictions=require_predictions
+        )
+        return _submissions_pages(boards, target, progress)
+    if require_predictions:
+        raise InputError("--require-predictions: goes with --submissions; leave it out")
     opened = find_dataset(workspace, dataset)
     leaderboard = load_leaderboard(workspace, opened, progress)
     target = workspace / "leaderboard" / f"{opened.name}.html" if out is None else Path(out)
@@ -77,10 +83,11 @@ def report(
     return target
 
 
-def _submissions_pages(folder: Path, target: Path, progress: Progress) -> Path:
-    """Write a page per manifest of a folder of submissions; returns that of the most rows."""
-    boards = submitted_leaderboards(folder, progress)
-    files = [target] + [target.with_stem(f"{target.stem}-{board.manifest_digest[:8]}") for board in boards[1:]]
+def _submissions_pages(boards: Sequence[Leaderboard], target: Path, progress: Progress) -> Path:
+    """Write a page per leaderboard of submissions; returns that of the first."""
+    stems = [target.stem, *(f"{target.stem}-{board.manifest_digest[:8]}" for board in boards[1:])]
+    stems = [stem if stem not in stems[:k] else f"{stem}-{k}" for k, stem in enumerate(stems)]
+    files = [target.with_stem(stem) for stem in stems]
     names = [f"{board.dataset} (manifest {board.manifest_digest[:8]})" for board in boards]
     for place, (board, file) in enumerate(zip(boards, files, strict=True)):
         submitted = len({row.submission for row in board.rows})
