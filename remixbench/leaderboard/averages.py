@@ -20,19 +20,14 @@ With one seed per fold the variance over seeds is unknown, and intervals hold fo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.special import stdtrit
 
 from remixbench.leaderboard.record import Record
-from remixbench.scoring.bootstrap import LEVEL
-
-MIN_DEFINED = 0.5
-"""The least share of bootstrap samples in which a value must be defined to have an interval."""
-FloatArray = NDArray[np.float64]
+from remixbench.scoring.bootstrap import Interval, interval_of
+from remixbench.scoring.types import FloatArray
 
 
 @dataclass(frozen=True)
@@ -53,49 +48,6 @@ class FoldRuns:
 
 Runs = Mapping[int, FoldRuns]
 """A metric of one system, by fold."""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean, or a difference of two, and how certain it is.
-
-    Attributes
-    ----------
-    value : the mean or difference
-    variances : its variance over recordings, and over seeds
-    freedoms : the degrees of freedom of either
-    resamples : number of bootstrap samples in which it is defined
-    """
-
-    value: float
-    variances: tuple[float, float]
-    freedoms: tuple[float, float]
-    resamples: int
-
-    @property
-    def ends(self) -> tuple[float, float]:
-        """The 95 % interval."""
-        half = self._quantile((1 + LEVEL) / 2) * self._deviation
-        return self.value - half, self.value + half
-
-    @property
-    def superiority(self) -> float:
-        """The probability that the value is above zero: the level at which a one-sided interval would end there."""
-        if self._deviation == 0:
-            return 0.5 + 0.5 * float(np.sign(self.value))
-        ratio = abs(self.value) / self._deviation
-        last = 1 - 1e-12
-        level = 1.0 if ratio >= self._quantile(last) else brentq(lambda p: self._quantile(p) - ratio, 0.5, last)
-        return float(level if self.value > 0 else 1 - level)
-
-    @property
-    def _deviation(self) -> float:
-        return float(np.sqrt(sum(self.variances)))
-
-    def _quantile(self, level: float) -> float:
-        if not sum(self.variances):
-            return 0.0
-        return float(np.average([stdtrit(freedom, level) for freedom in self.freedoms], weights=self.variances))
 
 
 def by_fold(records: Sequence[Record]) -> dict[int, list[Record]]:
@@ -171,19 +123,18 @@ def mean_interval(first: Runs, second: Runs | None = None) -> Interval | None:
     means = [np.mean([runs.samples.mean(axis=0) for runs in system.values()], axis=0) for system in systems]
     values = [mean_over_folds({fold: runs.values.tolist() for fold, runs in system.items()}) for system in systems]
     samples = means[0] if second is None else means[0] - means[1]
-    defined = ~np.isnan(samples)
-    if defined.sum() < max(2, MIN_DEFINED * len(samples)):
+    value = values[0] if second is None else values[0] - values[1]
+    interval = interval_of(value, samples, sum(runs.recordings for runs in first.values()))
+    if interval is None:
         return None
-    seeds = [_between_seeds(system, defined) for system in systems]
-    variance = float(np.var(samples[defined], ddof=1)) - sum(part.counted_twice for part in seeds)
-    recordings = min(int(defined.sum()), sum(runs.recordings for runs in first.values()))
+    seeds = [_between_seeds(system, ~np.isnan(samples)) for system in systems]
+    over_recordings = interval.variances[0] - sum(part.counted_twice for part in seeds)
     over_seeds = sum(part.variance for part in seeds)
     squares = sum(part.variance**2 / part.freedom for part in seeds if part.freedom)
-    return Interval(
-        value=values[0] if second is None else values[0] - values[1],
-        variances=(max(variance, 0.0), over_seeds),
-        freedoms=(max(recordings - 1.0, 1.0), over_seeds**2 / squares if squares else 1.0),
-        resamples=int(defined.sum()),
+    return replace(
+        interval,
+        variances=(max(over_recordings, 0.0), over_seeds),
+        freedoms=(interval.freedoms[0], over_seeds**2 / squares if squares else 1.0),
     )
 
 

@@ -19,6 +19,7 @@ from remixbench.leaderboard.chance import CHANCE, Chance
 from remixbench.leaderboard.published import Published, load_published
 from remixbench.leaderboard.record import OURS, Cost, Evidence, Flag, Record, State, class_values, probe_value, weakest
 from remixbench.scoring import SCORING_VERSION
+from remixbench.scoring.bootstrap import limited
 from remixbench.scoring.metrics import METRICS, metric_range, metrics_shown
 
 if TYPE_CHECKING:
@@ -634,7 +635,7 @@ def _estimate(name: str, records: Sequence[Record]) -> Estimate | None:
         return Estimate(mean, low, high)
     runs = metric_runs(name, records)
     interval = None if runs is None else mean_interval(runs)
-    low, high = (None, None) if interval is None else np.clip(interval.ends, *metric_range(name)).tolist()
+    low, high = (None, None) if interval is None else limited(interval.ends, *metric_range(name))
     return Estimate(mean, low, high, standard_deviation(values))
 
 

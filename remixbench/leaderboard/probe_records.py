@@ -22,7 +22,6 @@ from remixbench.leaderboard.record import ProbeRecord, Record, digests_of, files
 from remixbench.scoring import Reference, read_predictions
 from remixbench.scoring.bootstrap import make_bootstrap
 from remixbench.scoring.clip_based import frame_average_precision, rank_pairs, ranked_average_precision
-from remixbench.scoring.metrics import METRICS
 from remixbench.scoring.types import DECIMALS
 
 METRIC = "micro_ap"
@@ -153,14 +152,14 @@ def score_probes(
             compute = frame_average_precision(moved, predictions.frame_scores, predictions.frame_edges)
             frame_ap = float(compute(np.ones((len(reference.filenames), 1))).overall["frame_ap"][0])
             metrics["frame_ap"] = None if np.isnan(frame_ap) else frame_ap
-        samples = weights.samples_of(values, *METRICS[METRIC].range) if resamples else values[:0]
+        samples = weights.samples_of(values)
         made.append(
             ProbeRecord(
                 probe=probe,
                 value=value,
                 predictions_digest=files_digest(digests_of([path])),
                 metrics=metrics,
-                bootstrap_samples={METRIC: pack(samples)} if resamples else {},
+                bootstrap_samples={METRIC: pack(samples)} if weights.samples else {},
             )
         )
     return tuple(made)

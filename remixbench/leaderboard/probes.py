@@ -27,6 +27,7 @@ from remixbench.leaderboard.tables import (
     signed,
     title,
 )
+from remixbench.scoring.bootstrap import limited
 from remixbench.scoring.metrics import METRICS
 from remixbench.scoring.types import FloatArray
 
@@ -106,7 +107,7 @@ def average(
     std = standard_deviation(values) if len(records) > 1 else None
     runs = runs_of(records, [value for value, _ in scored], [samples for _, samples in scored])
     interval = None if runs is None else mean_interval(runs)
-    low, high = (None, None) if interval is None else np.clip(interval.ends, lowest, highest).tolist()
+    low, high = (None, None) if interval is None else limited(interval.ends, lowest, highest)
     return Estimate(mean_over_folds(values), low, high, std)
 
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from remixbench.errors import InputError
-from remixbench.leaderboard.averages import FoldRuns, Interval, mean_interval, metric_runs
+from remixbench.leaderboard.averages import FoldRuns, mean_interval, metric_runs
 from remixbench.leaderboard.chance import CHANCE, Chance
 from remixbench.leaderboard.leaderboard import Condition, Leaderboard, Row, Tested
+from remixbench.scoring.bootstrap import Interval
 from remixbench.scoring.metrics import METRICS, paired_metrics
 
 

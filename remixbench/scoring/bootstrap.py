@@ -1,4 +1,4 @@
-"""How sure a metric is: percentile intervals from a bootstrap over event recordings.
+"""How sure a metric is: intervals from a bootstrap over event recordings.
 
 Clips that share an event recording are not independent: a recording that a system detects well is detected well in each
 of its clips. So weights are drawn for recordings, not for clips, and a clip's weight is made of those of its
@@ -19,9 +19,9 @@ recordings per class, weights are not calibrated, and intervals are wider.
 
 Weights are 1 + STEP · g with g of mean 0 (a rescaling bootstrap, Rao and Wu 1988; Gaussian multipliers), and deviations
 from the metric are divided by STEP. Samples thus never lack a class, and the repetition of clips does not shift the
-metric, so that plain percentiles of the samples are the interval. All metrics use the same weights, and so do all
-systems that are scored on a fold with the same seed, which makes comparisons paired: interval and probability of
-superiority of a difference come from the differences of the samples.
+metric, so that their standard deviation about the metric, times the quantile of Student's t, is the interval. All
+metrics use the same weights, and so do all systems that are scored on a fold with the same seed, which makes
+comparisons paired: the interval of a difference comes from the differences of the samples.
 
 Coverage of 95 % intervals is measured by benchmarks/intervals.py.
 """
@@ -35,10 +35,14 @@ from itertools import combinations
 
 import numpy as np
 from scipy import sparse
+from scipy.optimize import brentq
+from scipy.special import stdtrit
 
 from remixbench.scoring.types import FloatArray, Reference
 
 LEVEL = 0.95
+MIN_DEFINED = 0.5
+"""The least share of bootstrap samples in which a value must be defined to have an interval."""
 STEP = 0.25
 """How far weights stray from 1, as a part of the standard deviation of the full bootstrap."""
 GRID = 8
@@ -89,20 +93,25 @@ class Bootstrap:
         those of the correction
     samples : number of bootstrap samples
     smallest : the least scale that the correction may give: that of clips that share nothing but their weights
+    recordings : number of event recordings; a clip without any counts as one
     """
 
     weights: FloatArray
     samples: int
     smallest: float
+    recordings: int
 
-    def samples_of(self, values: FloatArray, lowest: float = -np.inf, highest: float = np.inf) -> FloatArray:
-        """Return the bootstrap samples (samples,) of a metric from its values (columns,), NaN where undefined."""
+    def samples_of(self, values: FloatArray) -> FloatArray:
+        """Return the bootstrap samples (samples,) of a metric from its values (columns,), NaN where undefined.
+
+        They may lie outside the range of the metric, so that their variance is not cut.
+        """
         value, deviations = values[0], (values[1:] - values[0]) / STEP
         found, correction = deviations[: self.samples], deviations[self.samples :]
         scale = 1.0
         if len(correction) and np.mean(found**2) > 0:
             scale = float(np.sqrt(max(1 - np.mean(correction**2) / np.mean(found**2), self.smallest**2)))
-        samples: FloatArray = np.clip(value + scale * found, lowest, highest)
+        samples: FloatArray = value + scale * found
         return samples
 
 
@@ -111,23 +120,26 @@ def make_bootstrap(reference: Reference, samples: int, seed: int) -> Bootstrap:
 
     Parameters
     ----------
-    samples : number of bootstrap samples; 0 for none.
+    samples : number of bootstrap samples; 0 for none. There are none where all clips share one recording.
     """
     fold = zlib.crc32("\0".join(reference.filenames).encode())
     rng = np.random.default_rng([seed, fold])
     clips = len(reference.filenames)
     parts = [np.full((clips, 1), 1.0)]
     smallest = 1.0
+    recordings = _independent(reference.recordings)
+    if recordings < 2:
+        samples = 0
     if samples:
         counted, taken_off = _clusters(reference.recordings)
         classes = _orthonormal(reference.weak.astype(np.float64))
-        if 1 - classes.shape[1] / min(clips, _independent(reference.recordings)) < MIN_KEPT:
+        if 1 - classes.shape[1] / min(clips, recordings) < MIN_KEPT:
             classes = classes[:, :0]  # as many classes as clips would leave no deviation at all
         parts.append(_weights(counted, classes, samples, rng))
         smallest = float(1 / np.sqrt(counted.clip_variance.mean()))
         if len(taken_off.variance):
             parts.append(_weights(taken_off, classes, max(2, round(CORRECTION * samples)), rng))
-    return Bootstrap(np.concatenate(parts, axis=1), samples, smallest)
+    return Bootstrap(np.concatenate(parts, axis=1), samples, smallest, recordings)
 
 
 def _orthonormal(columns: FloatArray) -> FloatArray:
@@ -231,17 +243,82 @@ def _weights(clusters: _Clusters, classes: FloatArray, samples: int, rng: np.ran
     return weights
 
 
-def percentile_interval(samples: FloatArray) -> tuple[float, float] | None:
-    """Return the 2.5th and 97.5th percentile of bootstrap samples, or None where the metric is undefined in any."""
-    if not len(samples) or np.isnan(samples).any():
+@dataclass(frozen=True)
+class Interval:
+    """A value, or a difference of two, and how certain it is.
+
+    Attributes
+    ----------
+    value : the value or difference
+    variances : its variance over recordings, and over trainings (0 where nothing is known of it)
+    freedoms : the degrees of freedom of either
+    resamples : number of bootstrap samples in which it is defined
+    """
+
+    value: float
+    variances: tuple[float, float]
+    freedoms: tuple[float, float]
+    resamples: int
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The 95 % interval."""
+        half = self._quantile((1 + LEVEL) / 2) * self._deviation
+        return self.value - half, self.value + half
+
+    @property
+    def superiority(self) -> float:
+        """The probability that the value is above zero: the level at which a one-sided interval would end there."""
+        if self._deviation == 0:
+            return 0.5 + 0.5 * float(np.sign(self.value))
+        ratio = abs(self.value) / self._deviation
+        last = 1 - 1e-12
+        level = 1.0 if ratio >= self._quantile(last) else brentq(lambda p: self._quantile(p) - ratio, 0.5, last)
+        return float(level if self.value > 0 else 1 - level)
+
+    @property
+    def _deviation(self) -> float:
+        return float(np.sqrt(sum(self.variances)))
+
+    def _quantile(self, level: float) -> float:
+        """Return the quantile of Student's t, the mean of those for either variance weighted by these."""
+        if not sum(self.variances):
+            return 0.0
+        return float(np.average([stdtrit(freedom, level) for freedom in self.freedoms], weights=self.variances))
+
+
+def interval_of(value: float, samples: FloatArray, recordings: int) -> Interval | None:
+    """Return how certain a value is by its bootstrap samples (samples,), or None where most are undefined.
+
+    Parameters
+    ----------
+    recordings : number of event recordings that the samples weigh.
+    """
+    defined = samples[~np.isnan(samples)]
+    if len(defined) < max(2, MIN_DEFINED * len(samples)):
         return None
-    low, high = np.quantile(samples, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) + 0.0
+    freedom = max(min(len(defined), recordings) - 1.0, 1.0)
+    return Interval(value, (float(np.var(defined, ddof=1)), 0.0), (freedom, 1.0), len(defined))
+
+
+def bootstrap_interval(
+    bootstrap: Bootstrap, values: FloatArray, lowest: float = -np.inf, highest: float = np.inf
+) -> tuple[float, float] | None:
+    """Return the 95 % interval of a metric, or None where there are no samples or most are undefined.
+
+    Parameters
+    ----------
+    values : (columns,), the metric under the weights of `bootstrap`.
+    lowest, highest : possible values; the interval ends there.
+    """
+    interval = interval_of(float(values[0]), bootstrap.samples_of(values), bootstrap.recordings)
+    return None if interval is None else limited(interval.ends, lowest, highest)
+
+
+def limited(ends: tuple[float, float], lowest: float, highest: float) -> tuple[float, float]:
+    """Return the ends of an interval within the possible values."""
+    low, high = np.clip(ends, lowest, highest) + 0.0
     return float(low), float(high)
-
-
-def superiority(differences: FloatArray) -> float:
-    """Return the share of bootstrap samples in which the first of two systems has the larger value, ties half."""
-    return float(np.mean((differences > 0) + 0.5 * (differences == 0)))
 
 
 def mean_defined(values: FloatArray, axis: int = 0) -> FloatArray:

@@ -14,7 +14,7 @@ import numpy as np
 
 from remixbench.files import sha256
 from remixbench.progress import SILENT, Progress
-from remixbench.scoring.bootstrap import make_bootstrap, percentile_interval, superiority
+from remixbench.scoring.bootstrap import bootstrap_interval, interval_of, make_bootstrap
 from remixbench.scoring.metrics import METRICS, SCORING_VERSION, metric_values, settings_of
 from remixbench.scoring.separation import Separation
 from remixbench.scoring.tf_masks import Masks
@@ -33,7 +33,8 @@ class Scores:
     ----------
     values : {metric: value}
     per_class : {metric: {label: value}}
-    intervals : {metric: (low, high)}, 95 %, empty without bootstrap
+    intervals : {metric: (low, high)}, 95 %; none without bootstrap, where all clips share one recording, and of a
+        metric whose threshold is fitted on these clips
     settings : how they were computed: scoring version, thresholds, post-processings, bootstrap, counts
     samples : {metric: (samples,)}, the bootstrap samples, NaN where undefined
     reference_digest : of the reference that all of this is against, names in full, which the samples are drawn by
@@ -55,8 +56,7 @@ class Difference:
     ----------
     difference : value of the first minus that of the second
     interval : 95 %, paired: both systems are scored on the same bootstrap samples
-    superiority : share of bootstrap samples in which the first value is larger, ties counted half; of those samples
-        in which both are defined, NaN where there are none
+    superiority : probability that the first value is larger; NaN where most samples leave it undefined
     """
 
     difference: float
@@ -91,9 +91,7 @@ def score_predictions(
     check_predictions(predictions, reference)
     drawn = make_bootstrap(reference, bootstrap, seed)
     computed = metric_values(reference, predictions, drawn.weights, masks, progress, separation)
-    samples = {
-        name: drawn.samples_of(values, *METRICS[name].range) for name, values in computed.overall.items() if bootstrap
-    }
+    sampled = {name: each for name, each in computed.overall.items() if drawn.samples and not METRICS[name].fitted}
     values = {name: float(values[0]) for name, values in computed.overall.items()}
     return Scores(
         values={name: _defined(value) for name, value in values.items()},
@@ -101,7 +99,7 @@ def score_predictions(
             name: {label: _defined(value) for label, value in zip(reference.classes, each[:, 0], strict=True)}
             for name, each in computed.per_class.items()
         },
-        intervals={name: percentile_interval(each) for name, each in samples.items()},
+        intervals={name: bootstrap_interval(drawn, each, *METRICS[name].range) for name, each in sampled.items()},
         settings={
             "scoring_version": SCORING_VERSION,
             "clips": len(reference.filenames),
@@ -112,7 +110,7 @@ def score_predictions(
             "bootstrap_seed": seed,
             **settings_of(predictions, masks),
         },
-        samples=samples,
+        samples={name: drawn.samples_of(each) for name, each in sampled.items()},
         reference_digest=sha256("\0".join((reference_digest(reference), *reference.filenames)).encode()),
     )
 
@@ -131,21 +129,21 @@ def compare(first: Scores, second: Scores) -> dict[str, Difference | None]:
     same_clips = first.reference_digest == second.reference_digest
     if not same_clips or any(first.settings[key] != second.settings[key] for key in alike):
         raise ValueError("the two systems were not scored on the same bootstrap samples")
+    recordings = first.settings["recordings"] or first.settings["clips"]
     return {
-        name: _difference(first.values[name], second.values[name], samples, second.samples[name])
+        name: _difference(first.values[name], second.values[name], samples - second.samples[name], recordings)
         for name, samples in first.samples.items()
         if name in second.samples
     }
 
 
-def _difference(first: float | None, second: float | None, ours: FloatArray, theirs: FloatArray) -> Difference | None:
+def _difference(first: float | None, second: float | None, samples: FloatArray, recordings: int) -> Difference | None:
     if first is None or second is None:
         return None
-    differences = ours - theirs
-    defined = differences[~np.isnan(differences)]
-    return Difference(
-        first - second, percentile_interval(differences), superiority(defined) if len(defined) else float("nan")
-    )
+    interval = interval_of(first - second, samples, recordings)
+    if interval is None:
+        return Difference(first - second, None, float("nan"))
+    return Difference(first - second, interval.ends, interval.superiority)
 
 
 def _defined(value: float) -> float | None:

@@ -49,6 +49,7 @@ class Metric:
     range : smallest and largest possible value
     shown : "main" (in the main table), "details" (in the tables of its family) or "files" (in CSV and JSON alone)
     paired : whether bootstrap samples are kept, so that two systems can be compared by it
+    fitted : whether its threshold is fitted on the test clips; such a metric has no interval
     """
 
     name: str
@@ -59,6 +60,7 @@ class Metric:
     range: tuple[float, float] = (0.0, 1.0)
     shown: Literal["main", "details", "files"] = "files"
     paired: bool = False
+    fitted: bool = False
 
 
 _INF = float("inf")
@@ -70,8 +72,8 @@ _TAGGING = (
     Metric("lwlrap", "lwlrap", "tagging", "none", shown="details"),
     Metric("tagging_f1", "tagging F1 @0.5", "tagging", "micro"),
     Metric("tagging_f1_macro", "macro tagging F1 @0.5", "tagging", "macro"),
-    Metric("tagging_f1_oracle", "oracle tagging F1", "tagging", "micro"),
-    Metric("tagging_f1_oracle_threshold", "oracle tagging threshold", "tagging", "none"),
+    Metric("tagging_f1_oracle", "oracle tagging F1", "tagging", "micro", fitted=True),
+    Metric("tagging_f1_oracle_threshold", "oracle tagging threshold", "tagging", "none", fitted=True),
     Metric("ap", "AP", "tagging", "none"),
     Metric("auc", "AUC of a class", "tagging", "none"),
 )
