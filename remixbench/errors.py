@@ -7,7 +7,7 @@ line prints it as it is and ends with `exit_status`; it never shows a traceback 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class RemixbenchError(Exception):
@@ -44,3 +44,9 @@ def one_line(what: BaseException | str) -> str:
     """Return a message, or type and message of an error, in one line, without what a terminal would obey."""
     text = what if isinstance(what, str) else f"{type(what).__name__}: {what}"
     return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
+
+
+def shortened(names: Sequence[str], most: int = 8) -> str:
+    """Return names separated by commas, the first few of many."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
 import tokenize
-from collections.abc import Callable, Iterator, Mapping
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,9 @@ MAX_BYTES = 1 << 30
 MAX_RESULT_BYTES = 16 << 30
 """The largest file of predictions or weights: four of the largest arrays that are read."""
 _SEAL = "content_digest"
+_UNSAFE = re.compile('^[.~-]|[. ]$|^ |[\x00-\x1f\x7f-\x9f/\\\\:*?"<>|%\u2028\u2029\ud800-\udfff]')
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?|", re.IGNORECASE)
+_MAX_NAME_BYTES = 200
 
 
 @contextmanager
@@ -144,6 +150,34 @@ def read_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
         raise InputError(f"{path}: no such file") from None
     except OSError as error:
         raise InputError(f"{path}: not readable ({error.strerror})") from None
+
+
+def safe_names(texts: Iterable[str]) -> dict[str, str]:
+    """Return for each text, such as a class label, the name of a file that stands for it, without suffix.
+
+    That is the text itself where every file system takes it. Characters that would make it a path, hide it or are
+    reserved somewhere are percent-encoded; a name that is too long is cut, and one that differs from another in case or
+    in the composition of accents alone is told apart, both by a digest of the text. Their order makes no difference.
+
+    >>> safe_names(["Hi-hat", "../up", "a/b"])
+    {'Hi-hat': 'Hi-hat', '../up': '%2E.%2Fup', 'a/b': 'a%2Fb'}
+    """
+    names = {text: _UNSAFE.sub(_percent_encoded, text) for text in texts}
+    folded = Counter(map(_folded, names.values()))
+    for text, name in names.items():
+        long = len(name.encode()) > _MAX_NAME_BYTES
+        if long or folded[_folded(name)] > 1 or _RESERVED.fullmatch(name):
+            start = name.encode()[: _MAX_NAME_BYTES - 9].decode("utf-8", "ignore")
+            names[text] = f"{start}~{sha256(text.encode('utf-8', 'surrogatepass'))[:8]}"
+    return names
+
+
+def _percent_encoded(match: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in match[0].encode("utf-8", "surrogatepass"))
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def check_name(path: Path) -> None:

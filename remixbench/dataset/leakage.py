@@ -16,6 +16,7 @@ import numpy as np
 
 from remixbench.dataset.groups import MAX_DIGITS, connected, origin_gap
 from remixbench.dataset.manifest import ROLES, Clip, Manifest
+from remixbench.errors import shortened
 from remixbench.recipe import Recipe
 from remixbench.sources.catalogue import Catalogue
 
@@ -100,12 +101,6 @@ def classes_without_clips(manifest: Manifest, labels: Sequence[str]) -> dict[str
                 if label not in present:
                     absent[role][label].append(fold)
     return {role: dict(by_label) for role, by_label in absent.items() if by_label}
-
-
-def shortened(names: Sequence[str]) -> str:
-    """Return names separated by commas, the first few of many."""
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(names[:MOST_NAMED]) + more
 
 
 def coverage_lines(manifest: Manifest, labels: Sequence[str]) -> list[str]:

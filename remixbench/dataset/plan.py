@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from remixbench.dataset.leakage import MOST_NAMED, coverage_lines, leakage_report, shortened
+from remixbench.dataset.leakage import MOST_NAMED, coverage_lines, leakage_report
 from remixbench.dataset.manifest import Clip, Event, Manifest, write_manifest
 from remixbench.dataset.plan_grouped import grouped_plan
-from remixbench.errors import InputError
+from remixbench.errors import InputError, shortened
 from remixbench.files import write_json
 from remixbench.progress import SILENT, Progress, reporter
 from remixbench.recipe import Recipe, SnrRange, Source, load_recipe

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from remixbench.errors import InputError
-from remixbench.files import check_name, replaced_folder, write_bytes
+from remixbench.files import check_name, replaced_folder, safe_names, write_bytes
 from remixbench.inference.system import BACKGROUND, Prediction, load_system
 from remixbench.progress import Progress, reporter
 from remixbench.sources.audio import read_audio
@@ -148,7 +148,7 @@ def separate(
         for name, path, folder in zip(file_names(paths), paths, folders, strict=True):
             samples, rate = read_audio(path, np.float32)
             sources = system.separate(samples, rate, classes=wanted, background=background, origin=str(path))
-            written[name] = write_sources(folder, sources, rate)
+            written[name] = write_sources(folder, sources, rate, system.classes)
             advance(1)
     return written
 
@@ -163,7 +163,7 @@ def check_replaceable(folder: Path, classes: Sequence[str]) -> None:
     """
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise InputError(f"{folder}: is a link or a file, expected a folder; choose another --out")
-    results = {f"{label}.wav" for label in (*classes, BACKGROUND)}
+    results = {f"{name}.wav" for name in safe_names((*classes, BACKGROUND)).values()}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.name not in results or path.is_dir():
             raise InputError(
@@ -171,14 +171,20 @@ def check_replaceable(folder: Path, classes: Sequence[str]) -> None:
             )
 
 
-def write_sources(folder: Path, sources: Mapping[str, NDArray[np.float32]], rate: int) -> dict[str, Path]:
-    """Write waveforms as WAV of 32-bit floats in place of an earlier result; returns their paths by class."""
+def write_sources(
+    folder: Path, sources: Mapping[str, NDArray[np.float32]], rate: int, classes: Sequence[str]
+) -> dict[str, Path]:
+    """Write waveforms as WAV of 32-bit floats in place of an earlier result; returns their paths by class.
+
+    A class that cannot be the name of a file, of all `classes` of the system, gets one that stands for it.
+    """
     import soundfile
 
+    names = safe_names((*classes, BACKGROUND))
     with replaced_folder(folder) as beside:
         for label, samples in sources.items():
-            soundfile.write(beside / f"{label}.wav", samples, rate, subtype="FLOAT")
-    return {label: folder / f"{label}.wav" for label in sources}
+            soundfile.write(beside / f"{names[label]}.wav", samples, rate, subtype="FLOAT")
+    return {label: folder / f"{names[label]}.wav" for label in sources}
 
 
 def check_files(paths: Sequence[Path]) -> None:
@@ -210,7 +216,8 @@ def output_names(paths: Sequence[Path], suffix: str) -> list[str]:
 
     Where two would be the same (whatever their case), all are numbered in the order given.
     """
-    stems = [path.stem for path in paths]
+    # a name such as "..wav" has the stem ".", which as a folder would be the one that the results go into
+    stems = [path.name if path.stem in (".", "..") else path.stem for path in paths]
     if len({stem.casefold() for stem in stems}) < len(stems):
         stems = [f"{number}-{stem}" for number, stem in enumerate(stems, start=1)]
     return [f"{stem}{suffix}" for stem in stems]

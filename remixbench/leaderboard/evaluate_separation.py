@@ -22,7 +22,7 @@ from remixbench.dataset.masking import apply_masks, share
 from remixbench.dataset.masks import ideal_class_masks
 from remixbench.dataset.mix import FULL_SCALE
 from remixbench.errors import InputError, unknown
-from remixbench.files import sha256
+from remixbench.files import safe_names, sha256
 from remixbench.leaderboard.discover import name_folder
 from remixbench.leaderboard.evaluate_run import (
     BOOTSTRAP_SEED,
@@ -330,18 +330,20 @@ def find_waveforms(folder: Path, dataset: Dataset, reference: Reference) -> list
 
 
 def _by_class(folder: Path, reference: Reference) -> Iterator[tuple[int, Path]]:
+    labels = {name: label for label, name in safe_names((*reference.classes, BACKGROUND)).items()}
     seen: set[str] = set()
     for file in sorted(folder.iterdir()):
-        if file.name.startswith(".") or (file.stem == BACKGROUND and BACKGROUND not in reference.classes):
+        label = labels.get(file.stem, file.stem)
+        if file.name.startswith(".") or (label == BACKGROUND and BACKGROUND not in reference.classes):
             continue
         if file.suffix.lower() not in WAVEFORM_SUFFIXES:
             raise InputError(f"{file}: expected <class>.wav or <class>.flac; leave it out")
-        if file.stem not in reference.classes:
-            raise InputError(f"{file}: {unknown('class', file.stem, reference.classes)}")
-        if file.stem in seen:
-            raise InputError(f"{file}: a second file of class '{file.stem}'; leave one")
-        seen.add(file.stem)
-        yield reference.classes.index(file.stem), file
+        if label not in reference.classes:
+            raise InputError(f"{file}: {unknown('class', label, reference.classes)}")
+        if label in seen:
+            raise InputError(f"{file}: a second file of class '{label}'; leave one")
+        seen.add(label)
+        yield reference.classes.index(label), file
 
 
 def read_waveform(path: Path, rate: int, samples: int) -> NDArray[np.float32]:

@@ -1,18 +1,20 @@
 """A user's own recordings: a folder with one sub-folder per class, or with a table whose columns the recipe names.
 
-wav, flac, ogg or mp3, at any sample rate and number of channels. Without a table the label is the sub-folder's
-name, each file is a location and an origin of its own, and the licence is unknown.
+Recordings of any format that libsndfile reads, at any sample rate and number of channels; links are followed. Without a
+table the label is the sub-folder's name, each file is a location and an origin of its own, and the licence is unknown.
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from remixbench.errors import InputError
+from remixbench.errors import InputError, shortened
 from remixbench.files import sha256
 from remixbench.recipe import Source
-from remixbench.sources.audio import FileReader
+from remixbench.sources.audio import AUDIO_SUFFIXES, UNREAD_SUFFIXES, FileReader
 from remixbench.sources.catalogue import (
     EVENT_COLUMNS,
     SCENE_COLUMNS,
@@ -25,7 +27,6 @@ from remixbench.sources.catalogue import (
 if TYPE_CHECKING:
     import pandas as pd
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 UNKNOWN_LICENCE = "unknown"
 
 
@@ -51,18 +52,27 @@ def catalogue(source: Source, sources: Path, kind: Literal["scenes", "events"]) 
 def _from_folders(root: Path, kind: Literal["scenes", "events"]) -> tuple[pd.DataFrame, str]:
     import pandas as pd
 
-    found = (path.relative_to(root) for path in root.glob("*/**/*") if path.suffix.lower() in AUDIO_SUFFIXES)
-    visible = (path for path in found if not any(part.startswith(".") for part in path.parts))
-    files = sorted(path.as_posix() for path in visible if (root / path).is_file())
+    paths = sorted(_files(root))
+    unread = [path for path in paths if Path(path).suffix.lower() in UNREAD_SUFFIXES]
+    if unread:
+        raise InputError(
+            f"{root}: {shortened(unread)}: libsndfile does not read {Path(unread[0]).suffix} files; convert them to WAV"
+            " or FLAC, or take them out of the folder"
+        )
+    paths = [path for path in paths if Path(path).suffix.lower() in AUDIO_SUFFIXES]
+    files = [path for path in paths if "/" in path]
     flat = not files and kind == "scenes"
     if flat:  # a folder of scenes without sub-folders is one class
-        files = sorted(
-            path.name for path in root.iterdir()
-            if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file() and not path.name.startswith(".")
-        )  # fmt: skip
+        files = paths
     if not files:
         raise InputError(
-            f"{root}: no {', '.join(AUDIO_SUFFIXES)} file in any sub-folder; expected one sub-folder per class"
+            f"{root}: no .wav, .flac, .ogg, .mp3 file in any sub-folder, nor one of another kind that libsndfile reads;"
+            " expected one sub-folder per class"
+        )
+    irregular = [file for file in files if not (root / file).is_file()]
+    if irregular:
+        raise InputError(
+            f"{root}: {shortened(irregular)}: expected a file, found a link to nothing, a pipe or a device"
         )
     for file in files:
         if "\\" in file or any(ord(c) < 32 or "\ud800" <= c <= "\udfff" for c in file):
@@ -73,6 +83,28 @@ def _from_folders(root: Path, kind: Literal["scenes", "events"]) -> tuple[pd.Dat
         location=files, verified=True, origin=files, licence=UNKNOWN_LICENCE, url="",
     )  # fmt: skip
     return table, sha256("\n".join(files).encode())
+
+
+def _files(root: Path) -> Iterator[str]:
+    """Yield the files below a folder, also in folders that are linked, as paths relative to it; hidden ones left out.
+
+    Raises
+    ------
+    InputError
+        If a folder cannot be read, or is linked from within itself.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise InputError(f"{error.filename}: not readable ({error.strerror}); give access to it or take it away")
+
+    for place, folders, files in os.walk(root, onerror=refuse, followlinks=True):
+        folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
+        above = [os.path.realpath(place), *map(str, Path(os.path.realpath(place)).parents)]
+        for folder in folders:
+            if os.path.islink(path := os.path.join(place, folder)) and os.path.realpath(path) in above:
+                raise InputError(f"{path}: is a link to a folder that it lies in; take it away")
+        below = Path(place).relative_to(root)
+        yield from ((below / file).as_posix() for file in files if not file.startswith("."))
 
 
 def _from_table(root: Path, source: Source) -> tuple[pd.DataFrame, str]:

@@ -330,6 +330,45 @@ def test_sub_folders_are_classes(tmp_path: Path) -> None:
     assert set(events.table["licence"]) == {"unknown"}
 
 
+def test_every_format_and_linked_folders_are_read(tmp_path: Path) -> None:
+    tone(tmp_path / "sounds" / "a" / "0.wav", 1, 8000)
+    for suffix in ("aiff", "AIF", "au", "caf", "oga", "opus", "rf64", "w64"):
+        data, format = np.ones(8000) * 0.1, {"AIF": "AIFF", "oga": "OGG", "opus": "OGG"}.get(suffix, suffix.upper())
+        soundfile.write(tmp_path / "sounds" / "a" / f"1.{suffix}", data, 8000, format=format,
+                        subtype="OPUS" if suffix == "opus" else None)  # fmt: skip
+    tone(tmp_path / "elsewhere" / "deep" / "2.wav", 1, 8000)
+    (tmp_path / "sounds" / "b").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "sounds" / "a" / "linked.wav").symlink_to(tmp_path / "elsewhere" / "deep" / "2.wav")
+    events = folder.catalogue(Source(source="folder", folder="sounds"), tmp_path, "events")
+    assert events.labels == ("a", "b")
+    assert "b/deep/2.wav" in set(events.table["file"])
+    assert len(events.table) == 11
+    for file in events.table["file"]:
+        assert len(events.reader.read(file)[0])
+
+
+def test_no_recording_vanishes_without_a_word(tmp_path: Path) -> None:
+    def refused() -> str:
+        with pytest.raises(InputError) as caught:
+            folder.catalogue(Source(source="folder", folder="sounds"), tmp_path, "events")
+        return str(caught.value)
+
+    tone(tmp_path / "sounds" / "a" / "0.wav", 1, 8000)
+    for name in ("1.m4a", "2.m4a", "3.WMA"):
+        (tmp_path / "sounds" / "b").mkdir(exist_ok=True)
+        (tmp_path / "sounds" / "b" / name).write_bytes(b"x")
+    assert "b/1.m4a, b/2.m4a, b/3.WMA: libsndfile does not read .m4a files; convert them" in refused()
+    shutil.rmtree(tmp_path / "sounds" / "b")
+    (tmp_path / "sounds" / "a" / "gone.wav").symlink_to(tmp_path / "nowhere.wav")
+    assert "a/gone.wav: expected a file, found a link to nothing, a pipe or a device" in refused()
+    (tmp_path / "sounds" / "a" / "gone.wav").unlink()
+    os.mkfifo(tmp_path / "sounds" / "a" / "pipe.wav")
+    assert "a/pipe.wav: expected a file" in refused()
+    (tmp_path / "sounds" / "a" / "pipe.wav").unlink()
+    (tmp_path / "sounds" / "a" / "round").symlink_to(tmp_path / "sounds")
+    assert "a/round: is a link to a folder that it lies in; take it away" in refused()
+
+
 def test_a_recipe_with_folders_is_made_end_to_end(tmp_path: Path) -> None:
     own(tmp_path / "sources")
     path = tiny.write_recipe(tmp_path, OWN)

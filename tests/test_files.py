@@ -1,0 +1,54 @@
+"""Names of files for texts of any kind."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from remixbench.files import safe_names
+
+TEXTS = st.text(max_size=12) | st.text(st.sampled_from("./\\~-:aA%\u0301é \x00\n"), max_size=12) | st.text(min_size=150)
+
+
+@given(st.lists(TEXTS, unique=True, max_size=6))
+def test_any_texts_have_distinct_names_of_files(texts: list[str]) -> None:
+    names = safe_names(texts)
+    assert list(names) == texts
+    for name in names.values():
+        assert name
+        assert len(f"{name}.wav".encode()) < 255
+        assert name.isprintable() or all(c.isprintable() or unicodedata.category(c)[0] in "CZ" for c in name)
+        assert PurePosixPath(f"{name}.wav").parts == (f"{name}.wav",)
+        assert PureWindowsPath(f"{name}.wav").parts == (f"{name}.wav",)
+        assert not name.startswith((".", "-"))
+    folded = [unicodedata.normalize("NFC", name).casefold() for name in names.values()]
+    assert len(set(folded)) == len(texts)
+    assert safe_names(reversed(texts)) == names
+
+
+@pytest.mark.parametrize(
+    "label", ["Hi-hat", "Bass drum", "Acoustic_guitar", "Möwe", "犬", "a.b", "(x) [y] #1 & co."[:-1]]
+)
+def test_usual_labels_are_their_own_names(label: str) -> None:
+    assert safe_names([label]) == {label: label}
+
+
+@pytest.mark.parametrize(
+    ("label", "name"),
+    [
+        ("..", "%2E%2E"), ("/etc/passwd", "%2Fetc%2Fpasswd"), ("..\\x", "%2E.%5Cx"), ("C:x", "C%3Ax"),
+        ("a\0b", "a%00b"), (".hidden", "%2Ehidden"), ("end.", "end%2E"), ("100%", "100%25"),
+    ],
+)  # fmt: skip
+def test_what_would_be_a_path_is_encoded(label: str, name: str) -> None:
+    assert safe_names([label]) == {label: name}
+
+
+def test_names_that_differ_in_case_alone_or_that_are_reserved_are_told_apart(tmp_path: Path) -> None:
+    names = safe_names(["Dog", "dog", "cat", "nul", "e\u0301", "\u00e9"])
+    assert names["cat"] == "cat"
+    assert all(names[label].startswith(f"{label}~") for label in ("Dog", "dog", "nul", "e\u0301", "\u00e9"))
