@@ -48,7 +48,7 @@ from remixbench.progress import SILENT, Progress
 from remixbench.scoring.clip_based import TAGGING_THRESHOLD
 from remixbench.scoring.io_maps import read_maps
 from remixbench.scoring.separation import ClipSources, Separation, measure_clip
-from remixbench.scoring.types import MAP_STEPS, BoolArray, FloatArray, MapArray, Reference
+from remixbench.scoring.types import MAP_STEPS, BoolArray, FloatArray, MapArray, Reference, merge_events
 from remixbench.scoring.validate import clip_rows
 
 Ideal = Literal["IBM", "IRM", "mixture"]
@@ -101,7 +101,7 @@ def why_no_separation(dataset: Dataset, reference: Reference, snr: float) -> str
 
 def _overlapping(reference: Reference) -> int | None:
     """Return the first clip in which events of two classes overlap."""
-    events = reference.events
+    events = merge_events(reference.events)
     order = np.lexsort((events.onset, events.clip))
     clip, onset, offset = events.clip[order], events.onset[order], events.offset[order]
     end, before = 0.0, -1
@@ -214,9 +214,9 @@ def _is_current(file: Path, references: References, resamples: int) -> bool:
 
 
 def jobs_of(dataset: Dataset, reference: Reference) -> list[ClipJob]:
-    """Return the clips of a reference and their events."""
+    """Return the clips of a reference and their events; those of a class that touch, which share a stem, are one."""
     clips = dict(zip(dataset.filenames, dataset.clips, strict=True))
-    events = reference.events
+    events = merge_events(reference.events)
     of_clip: list[list[tuple[int, float, float]]] = [[] for _ in reference.filenames]
     for clip, label, onset, offset in zip(events.clip, events.label, events.onset, events.offset, strict=True):
         of_clip[clip].append((int(label), float(onset), float(offset)))
@@ -314,7 +314,8 @@ def find_waveforms(folder: Path, dataset: Dataset, reference: Reference) -> list
         If a folder is no clip of the fold, a clip has none, or a file is named like no class or like one before.
     """
     folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    rows = clip_rows([path.name for path in folders], reference, str(folder), [f"folder {p.name}" for p in folders])
+    places = [f"folder {path.name}" for path in folders]
+    rows = clip_rows([path.name for path in folders], reference.filenames, str(folder), places)
     found: list[dict[int, Path] | None] = [None] * len(reference.filenames)
     for path, row in zip(folders, rows.tolist(), strict=True):
         if found[row] is not None:

@@ -22,7 +22,7 @@ from scipy import sparse
 
 from remixbench.scoring.bootstrap import MetricFunction, MetricValues, divide, mean_defined
 from remixbench.scoring.detection import Counts, active_frames, f1_values
-from remixbench.scoring.types import BoolArray, Float32Array, FloatArray, IntArray, Reference
+from remixbench.scoring.types import BoolArray, FloatArray, IntArray, Reference, ScoreArray
 
 TAGGING_THRESHOLD = 0.5
 
@@ -85,7 +85,7 @@ def tagging_metrics(reference: Reference, scores: FloatArray) -> MetricFunction:
     return compute
 
 
-def frame_average_precision(reference: Reference, scores: Float32Array, frame_edges: FloatArray) -> MetricFunction:
+def frame_average_precision(reference: Reference, scores: ScoreArray, frame_edges: FloatArray) -> MetricFunction:
     """Return the average precision of frames: its mean over classes, and that of each class.
 
     One class is sorted at a time, so memory is that of one class.

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from remixbench.errors import InputError
 from remixbench.files import sha256
 from remixbench.progress import SILENT, Progress
 from remixbench.scoring.bootstrap import bootstrap_interval, interval_of, make_bootstrap
@@ -86,9 +87,12 @@ def score_predictions(
     Raises
     ------
     InputError
-        If the predictions, or the masks, were not made for this reference.
+        If there is nothing to score, or the predictions or the masks were not made for this reference.
     """
-    check_predictions(predictions, reference)
+    if bootstrap < 0:
+        raise InputError(f"bootstrap {bootstrap}: expected a number of bootstrap samples, or 0 for none")
+    if not predictions.is_empty or (masks is None and separation is None):
+        check_predictions(predictions, reference)
     drawn = make_bootstrap(reference, bootstrap, seed)
     computed = metric_values(reference, predictions, drawn.weights, masks, progress, separation)
     sampled = {name: each for name, each in computed.overall.items() if drawn.samples and not METRICS[name].fitted}

@@ -16,18 +16,22 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from remixbench.errors import InputError, nearest
+from remixbench.errors import InputError
 from remixbench.scoring import detection, psds_exact
 from remixbench.scoring.bootstrap import divide, mean_defined
 from remixbench.scoring.clip_based import label_precisions, rank_classes, rank_pairs, ranked_average_precision
-from remixbench.scoring.io import EVENT_COLUMNS, first_header, read_frame_tables, stack_frame_tables
-from remixbench.scoring.types import BoolArray, EventTable, FloatArray, event_table, make_reference
-from remixbench.tables import parse_number, read_table
+from remixbench.scoring.events import read_durations, read_event_list, refuse_doubles
+from remixbench.scoring.io import first_header, frame_tables, load_frame_tables
+from remixbench.scoring.types import BoolArray, EventTable, FloatArray, make_reference
+from remixbench.scoring.validate import clip_rows, fit_edges
 
 if TYPE_CHECKING:
     import pandas as pd
 
     Events = pd.DataFrame | str | Path
+
+
+_NAME_ALONE = "; a reference clip without events has a row with its name alone"
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,11 @@ def lwlrap(reference: npt.ArrayLike, scores: npt.ArrayLike) -> float:
 
 
 def segment_based(reference: Events, estimate: Events, *, time_resolution: float = 1.0) -> DetectionScores:
-    """Return segment-based F1 and error rate (Mesaros, Heittola, Virtanen 2016), as sed_eval computes them.
+    """Return segment-based F1 and error rate (Mesaros, Heittola, Virtanen 2016), as sed_eval computes them but for one.
+
+    The one is `f1_macro` where a class of the reference is never detected: its F1 is 0 here, while sed_eval by default
+    leaves it out of the mean. In the example below sed_eval gives a macro F1 of 0.8, and 0.4 as here with its option
+    `empty_system_output_handling="zero_score"`.
 
     Parameters
     ----------
@@ -162,14 +170,18 @@ def event_based(
     percentage_of_length: float = 0.2,
     evaluate_offset: bool = True,
 ) -> DetectionScores:
-    """Return event-based F1 (Mesaros, Heittola, Virtanen 2016), as sed_eval computes it.
+    """Return event-based F1 (Mesaros, Heittola, Virtanen 2016), as sed_eval computes it but for two cases.
+
+    A class of the reference that is never detected has F1 0, which sed_eval by default leaves out of the macro mean (see
+    `segment_based`). And an event exactly on a collar is found, such as an onset at 3.2 s for one at 3.0 s, which
+    sed_eval compares as floats and misses.
 
     An event is found if its onset lies within the collar, and its offset within the collar or a percentage of the
     reference event's length, whichever is more. The defaults are DCASE's; sed_eval's own `percentage_of_length` is 0.5.
 
     Parameters
     ----------
-    reference, estimate : events; DataFrames or paths. Reference events of a class that touch or overlap are merged.
+    reference, estimate : events; DataFrames or paths. Events that touch or overlap stay as they are.
     collar : seconds.
     percentage_of_length : share of the length in [0, 1].
     evaluate_offset : whether the offset has to be right too.
@@ -250,14 +262,15 @@ def psds(
 ) -> float:
     """Return the PSDS of frame scores, exact over all thresholds (Ebbers et al. 2022).
 
-    The defaults are PSDS 1 of DCASE; PSDS 2 has `dtc=0.1, gtc=0.1, cttc=0.3, alpha_ct=0.5`.
+    The defaults are PSDS 1 of DCASE; PSDS 2 has `dtc=0.1, gtc=0.1, cttc=0.3, alpha_ct=0.5`. `alpha_st=0` leaves out the
+    penalty for spread over classes.
 
     Parameters
     ----------
-    reference : events; a DataFrame or path.
+    reference : events; a DataFrame or path. Events of a class that touch or overlap are merged.
     scores : frame scores by clip, as sed_scores_eval has them: DataFrames with the columns `onset`, `offset` (seconds;
         frames follow each other without gaps) and one per class, scores in [0, 1]; or a folder of such tables, one TSV
-        per clip.
+        per clip. Clips may differ in length and in their frames. Scores are ranked as doubles.
     durations : table with the columns `filename` and `duration` (seconds) of all clips; a DataFrame or path.
     dtc, gtc, cttc : detection, ground truth and cross-trigger tolerance criterion.
     alpha_ct, alpha_st : weight of cross triggers and of the standard deviation over classes.
@@ -286,7 +299,7 @@ def psds(
         _require(name, value, high=1)
     _require("alpha_st", alpha_st)
     _require("max_efpr", max_efpr, above=0)
-    seconds = _read_durations(durations)
+    seconds = read_durations(durations)
     if isinstance(scores, Mapping):
         tables = [_frame_table(table, f"scores of '{name}'") for name, table in scores.items()]
         header = tables[0][0] if tables else ()
@@ -297,20 +310,25 @@ def psds(
     classes = [label for label in header if label not in ("onset", "offset")]
     if not (seconds and classes):
         raise InputError(f"psds: {len(seconds)} durations and {len(classes)} classes of scores, expected some of both")
-    events = _read_events(reference, "reference")
-    truth = events.table({name: row for row, name in enumerate(seconds)}, classes, merge=True)
-    whole = make_reference(list(seconds), classes, truth, list(seconds.values()))
+    listed = read_event_list(reference, "reference")
+    clips = clip_rows(listed.filenames, list(seconds), listed.place, listed.rows, clips_of="the durations")
+    truth = make_reference(
+        list(seconds), classes, listed.table(clips, classes, classes_of="the scores"), list(seconds.values())
+    )
     if isinstance(scores, Mapping):
-        found, edges = stack_frame_tables(
-            [f"scores of '{name}'" for name in scores], list(map(str, scores)), lambda i: tables[i], whole, "scores"
-        )
+        names = list(map(str, scores))
+        loaded = frame_tables([f"scores of '{name}'" for name in names], names, tables.__getitem__, truth, "scores")
     else:
-        found, edges = read_frame_tables(Path(scores), whole)
+        loaded = load_frame_tables(Path(scores), truth)
+    frames, edges = psds_exact.padded(
+        [
+            (fit_edges(grid, duration, place), values)
+            for (place, grid, values), duration in zip(loaded, truth.durations.tolist(), strict=True)
+        ]
+    )
     criteria = psds_exact.Criteria(dtc, gtc, cttc, alpha_ct, alpha_st, max_efpr)
-    pairs = psds_exact.reference_pairs(whole, edges)
-    (made,) = psds_exact.curves(whole, pairs, found, edges, [criteria])
     once = np.ones((len(seconds), 1))
-    return float(psds_exact.psds_values("psds", criteria, whole, pairs, made, once).overall["psds"][0])
+    return float(psds_exact.psds_metrics(truth, frames, edges, {"psds": criteria})(once).overall["psds"][0])
 
 
 def _require(name: str, value: float, *, above: float | None = None, high: float = np.inf) -> None:
@@ -349,106 +367,26 @@ def _tags(reference: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[BoolArray, F
     return truth.astype(bool), values
 
 
-@dataclass(frozen=True)
-class _EventRows:
-    """The rows of an event list, and the clips that it names with or without events."""
-
-    place: str
-    clips: list[str]
-    filenames: list[str]
-    labels: list[str]
-    onsets: FloatArray
-    offsets: FloatArray
-
-    def table(self, rows: Mapping[str, int], classes: Sequence[str], *, merge: bool) -> EventTable:
-        """Return the events with the rows of their clips and the columns of their classes."""
-        columns = {label: column for column, label in enumerate(classes)}
-        for kind, names, known in (("clip", self.clips, rows), ("class", self.labels, columns)):
-            unknown = next((name for name in names if name not in known), None)
-            if unknown is not None:
-                raise InputError(
-                    f"{self.place}: {kind} '{unknown}' is not among the {len(known)}{nearest(unknown, known)}"
-                )
-        return event_table(
-            [rows[name] for name in self.filenames],
-            [columns[label] for label in self.labels],
-            self.onsets,
-            self.offsets,
-            merge=merge,
-        )
-
-
 def _pair(reference: Events, estimate: Events) -> tuple[list[str], list[str], EventTable, EventTable]:
-    """Return clips, classes, and the events of both tables."""
-    truth, found = _read_events(reference, "reference"), _read_events(estimate, "estimate")
-    names = sorted(set(truth.clips))
-    rows = {name: row for row, name in enumerate(names)}
-    for name in found.clips:
-        if name not in rows:
-            raise InputError(
-                f"{found.place}: clip '{name}' is not in the reference{nearest(name, names)}; a reference clip without"
-                " events has a row with its name alone"
-            )
+    """Return clips, classes, and the events of both lists as handed in."""
+    listed, estimated = read_event_list(reference, "reference"), read_event_list(estimate, "estimate")
+    names = sorted(set(listed.filenames))
     if not names:
-        raise InputError(f"{truth.place}: has no rows")
-    classes = sorted({*truth.labels, *found.labels})
-    return names, classes, truth.table(rows, classes, merge=True), found.table(rows, classes, merge=False)
-
-
-def _read_events(events: Events, name: str) -> _EventRows:
-    """Read an event list; `name` is what messages call a DataFrame."""
-    place, table = _read(events, name, EVENT_COLUMNS)
-    rows = table[list(EVENT_COLUMNS)].astype(object)
-    rows = rows.where(rows.notna(), "").astype(str)
-    there = (rows[["onset", "offset", "event_label"]] != "").any(axis=1)
-    clips, rows = rows["filename"].tolist(), rows[there]
-    onsets, offsets = (_numbers(place, rows[column]) for column in ("onset", "offset"))
-    for row, label, onset, offset in zip(rows.index, rows["event_label"], onsets, offsets, strict=True):
-        if not label:
-            raise InputError(f"{place}, row {row}: no event_label")
-        if onset < 0 or offset <= onset:
-            raise InputError(f"{place}, row {row}: {onset:g} to {offset:g} s, expected 0 <= onset < offset")
-    return _EventRows(place, clips, rows["filename"].tolist(), rows["event_label"].tolist(), onsets, offsets)
-
-
-def _read_durations(durations: pd.DataFrame | str | Path) -> dict[str, float]:
-    place, table = _read(durations, "durations", ("filename", "duration"))
-    names, seconds = table["filename"].astype(str).tolist(), _numbers(place, table["duration"])
-    found = dict(zip(names, seconds.tolist(), strict=True))
-    if len(found) < len(names):
-        raise InputError(f"{place}: clip '{max(names, key=names.count)}' comes twice; leave one")
-    return found
-
-
-def _read(source: pd.DataFrame | str | Path, name: str, columns: Sequence[str]) -> tuple[str, pd.DataFrame]:
-    """Return what messages call a table, and the table; the index of one from a file counts its lines."""
-    if isinstance(source, (str, Path)):
-        read = read_table(Path(source), columns, lenient=True)
-        return str(source), read.frame(columns)
-    missing = [column for column in columns if column not in getattr(source, "columns", ())]
-    if missing:
-        raise InputError(f"{name}: no column '{missing[0]}'; expected a DataFrame or path with {', '.join(columns)}")
-    _refuse_twice(source, name)
-    return name, source
-
-
-def _numbers(place: str, column: pd.Series[Any]) -> FloatArray:
-    return np.array(
-        [parse_number(str(text), f"{place}, row {row}, column '{column.name}'") for row, text in column.items()]
+        raise InputError(f"{listed.place}: has no rows")
+    row = {name: index for index, name in enumerate(names)}
+    clips = np.array([row[name] for name in listed.filenames], np.int64)
+    estimated_clips = clip_rows(
+        estimated.filenames, names, estimated.place, estimated.rows, clips_of="the reference", remedy=_NAME_ALONE
     )
-
-
-def _refuse_twice(table: pd.DataFrame, place: str) -> None:
-    twice = table.columns[table.columns.duplicated()]
-    if len(twice):
-        raise InputError(f"{place}: two columns are named '{twice[0]}'; leave one")
+    classes = sorted({*listed.labels, *estimated.labels})
+    return names, classes, listed.table(clips, classes), estimated.table(estimated_clips, classes)
 
 
 def _frame_table(table: pd.DataFrame, place: str) -> tuple[tuple[str, ...], FloatArray]:
     """Return the columns of a table of frame scores, and its numbers (frames, columns)."""
     if not hasattr(table, "columns"):
         raise InputError(f"{place}: found {_kind(table)}, expected a DataFrame with onset, offset and the classes")
-    _refuse_twice(table, place)
+    refuse_doubles(list(table.columns), place)
     numbers = [_floats(table[name], f"{place}, column '{name}'") for name in table.columns]
     return tuple(map(str, table.columns)), np.stack(numbers, axis=1) if numbers else np.zeros((0, 0))
 

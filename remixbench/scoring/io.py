@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -13,26 +14,25 @@ import numpy.typing as npt
 
 from remixbench.errors import InputError, nearest, unknown
 from remixbench.files import check_regular, read_bytes
+from remixbench.scoring.events import EVENT_COLUMNS, event_list_of, read_durations
 from remixbench.scoring.npz import CHUNK, name_bytes, read_npz, strings
 from remixbench.scoring.types import (
     DECIMALS,
     EventTable,
-    Float32Array,
     FloatArray,
     IntArray,
     Predictions,
     Reference,
-    event_table,
+    ScoreArray,
     make_reference,
 )
 from remixbench.scoring.validate import check_scores, clip_rows, fit_edges, match_classes, match_clips
 from remixbench.tables import Table, decode, number, parse_table, read_table
 
 FRAME_KEYS = ("scores", "filename", "classes", "frame_seconds")
-MAPS_HINT = "a file of time-frequency maps must be called maps.npz"
+OTHER_ARRAYS = {"maps": "a file of time-frequency maps must be called maps.npz"}
 MAX_FRAME_RATE = 1000
 """Frames per second that frame scores may have at most."""
-EVENT_COLUMNS = ("filename", "onset", "offset", "event_label")
 EVENT_FILE = "events.tsv"
 """The event list in a folder of predictions, as `remixbench predict` writes it."""
 FRAME_FOLDER = "frames"
@@ -41,8 +41,6 @@ FORMS = (
     "tags.csv, frames.npz, a folder of one TSV per clip, an event list (events.tsv in a folder), maps.npz, or a folder"
     " of waveforms <clip>/<class>.wav"
 )
-OVERHANG = 0.1
-"""Seconds that an event may stand over the end of its clip, as the last frame of a padded transform does; cut off."""
 
 
 def read_reference(
@@ -65,58 +63,36 @@ def read_reference(
     row = {name: index for index, name in enumerate(filenames)}
     column = {name: index for index, name in enumerate(classes)}
 
-    durations = np.zeros(len(row))
-    table = _select(labels / "durations.tsv", ("filename", "duration"))
-    for name, (seconds, line) in _once(table, filenames).items():
-        durations[row[name]] = number(seconds, table.path, line, "duration")
-        if durations[row[name]] <= 0:
-            raise InputError(f"{table.path}: line {line}, column 'duration': {seconds}, expected seconds above 0")
+    seconds = read_durations(labels / "durations.tsv")
+    _require_rows(labels / "durations.tsv", seconds, filenames)
+    durations = np.array([seconds[name] for name in filenames])
 
+    table = read_table(labels / "weak.tsv", ("filename", "event_labels"), lenient=True)
     weak = np.zeros((len(row), len(column)), bool)
-    table = _select(labels / "weak.tsv", ("filename", "event_labels"))
-    for name, (joined, _) in _once(table, filenames).items():
-        for label in filter(None, joined.split(",")):
-            weak[row[name], _class(label, column, table)] = True
+    named: set[str] = set()
+    for name, joined, line in zip(table.column("filename"), table.column("event_labels"), table.lines, strict=True):
+        if name in row:
+            if name in named:
+                raise InputError(f"{table.path}: line {line}: clip '{name}' comes twice; leave one")
+            named.add(name)
+            for label in filter(None, joined.split(",")):
+                if label not in column:
+                    raise InputError(f"{table.path}: line {line}: {unknown('class', label, column)}")
+                weak[row[name], column[label]] = True
+    _require_rows(table.path, named, filenames)
 
-    table = _select(labels / "strong.tsv", ("filename", "onset", "offset", "event_label"))
-    found: list[tuple[int, int, float, float]] = []
-    for (name, onset, offset, label), line in zip(table.rows, table.lines, strict=True):
-        if name in row and (onset or offset or label):
-            times = (number(onset, table.path, line, "onset"), number(offset, table.path, line, "offset"))
-            if times[0] == times[1]:  # of a recording that ends where its excerpt begins: nothing to detect
-                continue
-            _check_times(f"{table.path}: line {line}", *times, float(durations[row[name]]))
-            found.append((row[name], _class(label, column, table), *times))
-    events = event_table(*(list(zip(*found, strict=True)) or ([], [], [], [])))
+    table = read_table(labels / "strong.tsv", EVENT_COLUMNS, lenient=True)
+    mine = [index for index, name in enumerate(table.column("filename")) if name in row]
+    table = replace(table, rows=[table.rows[index] for index in mine], lines=[table.lines[index] for index in mine])
+    listed = event_list_of(table, skip_empty=True)
+    clips = np.array([row[name] for name in listed.filenames], np.int64)
+    events = listed.table(clips, classes, durations)
     return make_reference(filenames, classes, events, durations, weak=weak, recordings=recordings)
 
 
-def _select(path: Path, names: tuple[str, ...]) -> Table:
-    table = read_table(path, lenient=True)
-    if set(names) - set(table.header):
-        raise InputError(f"{path}: has columns {', '.join(table.header)}; expected {', '.join(names)}")
-    order = [table.header.index(name) for name in names]
-    return Table(path, names, [[row[index] for index in order] for row in table.rows], table.lines, table.digest)
-
-
-def _class(label: str, column: dict[str, int], table: Table) -> int:
-    if label not in column:
-        raise InputError(f"{table.path}: {unknown('class', label, column)}")
-    return column[label]
-
-
-def _once(table: Table, filenames: Sequence[str]) -> dict[str, tuple[str, int]]:
-    """Return the second column and the line of every clip of `filenames`; InputError for one without a row, or two."""
-    found: dict[str, tuple[str, int]] = {}
-    wanted = set(filenames)
-    for (name, value), line in zip(table.rows, table.lines, strict=True):
-        if name in found:
-            raise InputError(f"{table.path}: line {line}: clip '{name}' comes twice; leave one")
-        if name in wanted:
-            found[name] = value, line
-    if missing := [name for name in filenames if name not in found]:
-        raise InputError(f"{table.path}: has no row for clip '{missing[0]}'")
-    return found
+def _require_rows(path: Path, named: Container[str], filenames: Sequence[str]) -> None:
+    if missing := [name for name in filenames if name not in named]:
+        raise InputError(f"{path}: has no row for clip '{missing[0]}'")
 
 
 def read_predictions(path: Path, reference: Reference) -> Predictions:
@@ -206,7 +182,7 @@ def read_tags(table: Table, reference: Reference) -> FloatArray:
     return values[np.ix_(at, columns)]
 
 
-def read_frames(path: Path, reference: Reference) -> tuple[Float32Array, FloatArray]:
+def read_frames(path: Path, reference: Reference) -> tuple[ScoreArray, FloatArray]:
     """Return (clips, frames, classes) and the frames' edges in seconds from an .npz.
 
     Keys: `scores` (clips, frames, classes), `filename`, `classes`, `frame_seconds`. Frame i lasts from
@@ -215,7 +191,7 @@ def read_frames(path: Path, reference: Reference) -> tuple[Float32Array, FloatAr
     clips, classes = reference.weak.shape
     frames = math.ceil(MAX_FRAME_RATE * float(reference.durations.max()))
     sizes = (clips * frames * classes * 8, name_bytes(clips), name_bytes(classes), CHUNK)
-    arrays = read_npz(path, dict(zip(FRAME_KEYS, sizes, strict=True)), hint=f"; {MAPS_HINT}")
+    arrays = read_npz(path, dict(zip(FRAME_KEYS, sizes, strict=True)), hints=OTHER_ARRAYS)
     scores, names, labels = arrays["scores"], arrays["filename"], arrays["classes"]
     if scores.ndim != 3 or scores.dtype.kind != "f":
         raise InputError(
@@ -242,7 +218,8 @@ def read_frames(path: Path, reference: Reference) -> tuple[Float32Array, FloatAr
         scores = scores[at]
     if (columns != np.arange(len(columns))).any():
         scores = scores[:, :, columns]
-    return np.ascontiguousarray(scores, np.float32), edges
+    # in the precision of the file, as rounding could move a score over a threshold, or make two scores one
+    return np.ascontiguousarray(scores, np.float32 if scores.dtype.itemsize <= 4 else np.float64), edges
 
 
 def _edges(path: Path, frame_seconds: npt.NDArray[Any], frames: int, duration: float) -> FloatArray:
@@ -265,47 +242,12 @@ def read_events(table: Table, reference: Reference) -> EventTable:
         Names file, line and column: unknown clip or class, times that are not numbers, not in order, not
         within the clip, or in milliseconds.
     """
-    for name in table.header:
-        if name not in (*EVENT_COLUMNS, "score"):
-            raise InputError(
-                f"{table.path}: column '{name}' is not one of {', '.join(EVENT_COLUMNS)}{nearest(name, EVENT_COLUMNS)}"
-            )
-    missing = [name for name in EVENT_COLUMNS if name not in table.header]
-    if missing:
-        raise InputError(f"{table.path}: no column '{missing[0]}'; an event list has {', '.join(EVENT_COLUMNS)}")
-    order = [table.header.index(name) for name in EVENT_COLUMNS]
-    rows = [[row[i] for i in order] for row in table.rows]
-    clips = clip_rows([row[0] for row in rows], reference, str(table.path), [f"line {line}" for line in table.lines])
-    labels = {name: k for k, name in enumerate(reference.classes)}
-    found: list[tuple[int, int, float, float]] = []
-    for (_, onset, offset, label), clip, line in zip(rows, clips.tolist(), table.lines, strict=True):
-        if not (onset or offset or label):
-            continue
-        start = number(onset, table.path, line, "onset")
-        stop = number(offset, table.path, line, "offset")
-        _check_times(f"{table.path}: line {line}", start, stop, float(reference.durations[clip]))
-        if label not in labels:
-            raise InputError(
-                f"{table.path}: line {line}, column 'event_label': '{label}' is no class of this data set"
-                f"{nearest(label, labels)}"
-            )
-        found.append((clip, labels[label], start, min(stop, float(reference.durations[clip]))))
-    columns = np.array(found, np.float64).reshape(-1, 4).T
-    return event_table(columns[0], columns[1], columns[2], columns[3], merge=False)
+    listed = event_list_of(table)
+    clips = clip_rows(listed.filenames, reference.filenames, listed.place, listed.rows)
+    return listed.table(clips, reference.classes, reference.durations)
 
 
-def _check_times(at: str, onset: float, offset: float, duration: float) -> None:
-    if onset < 0:
-        raise InputError(f"{at}, column 'onset': {onset:g} is before the start of the clip")
-    if offset <= onset:
-        raise InputError(f"{at}, column 'offset': {offset:g} is not after the onset {onset:g}")
-    if onset >= duration or offset > duration + OVERHANG:
-        name, value = ("onset", onset) if onset >= duration else ("offset", offset)
-        remedy = "milliseconds? divide them by 1000" if offset / 1000 <= duration + OVERHANG else "give seconds"
-        raise InputError(f"{at}, column '{name}': {value:g} is after the end of the clip, {duration:g} s ({remedy})")
-
-
-def read_frame_tables(folder: Path, reference: Reference) -> tuple[Float32Array, FloatArray]:
+def read_frame_tables(folder: Path, reference: Reference) -> tuple[ScoreArray, FloatArray]:
     """Return (clips, frames, classes) and the frames' edges in seconds from the .tsv files of a folder.
 
     Raises
@@ -317,14 +259,33 @@ def read_frame_tables(folder: Path, reference: Reference) -> tuple[Float32Array,
     return _read_frame_tables(_frame_paths(folder), reference, str(folder))
 
 
-def _read_frame_tables(paths: Sequence[Path], reference: Reference, where: str) -> tuple[Float32Array, FloatArray]:
-    return stack_frame_tables(
-        [str(path) for path in paths],
-        [path.stem for path in paths],
-        lambda i: _read_numbers(paths[i]),
-        reference,
-        where,
-    )
+def _read_frame_tables(paths: Sequence[Path], reference: Reference, where: str) -> tuple[ScoreArray, FloatArray]:
+    first = ""
+    edges: FloatArray = np.zeros(0)
+    scores: FloatArray = np.zeros((0, 0, 0))
+    for row, (place, grid, values) in enumerate(_load_frame_tables(paths, reference, where)):
+        if row == 0:
+            first, edges = place, grid
+            scores = np.empty((len(paths), *values.shape))
+        elif len(grid) != len(edges) or (grid != edges).any():
+            raise InputError(
+                f"{place}: its {len(grid) - 1} frames up to {grid[-1]:g} s are not those of"
+                f" {Path(first).name}, {len(edges) - 1} up to {edges[-1]:g} s; give every clip the same frames"
+            )
+        scores[row] = values
+    return scores, fit_edges(edges, float(reference.durations.max()), where)
+
+
+def load_frame_tables(folder: Path, reference: Reference) -> Iterator[tuple[str, FloatArray, FloatArray]]:
+    """Yield the frame scores of one clip of a folder after the other, as `frame_tables` does."""
+    return _load_frame_tables(_frame_paths(folder), reference, str(folder))
+
+
+def _load_frame_tables(
+    paths: Sequence[Path], reference: Reference, where: str
+) -> Iterator[tuple[str, FloatArray, FloatArray]]:
+    places, names = [str(path) for path in paths], [path.stem for path in paths]
+    return frame_tables(places, names, lambda i: _read_numbers(paths[i]), reference, where)
 
 
 def first_header(folder: Path) -> tuple[str, ...]:
@@ -342,14 +303,16 @@ def _frame_paths(folder: Path) -> list[Path]:
     return sorted(path for path in files if path.suffix == ".tsv" and not path.name.startswith("."))
 
 
-def stack_frame_tables(
+def frame_tables(
     places: Sequence[str],
     names: Sequence[str],
     load: Callable[[int], tuple[tuple[str, ...], FloatArray]],
     reference: Reference,
     where: str,
-) -> tuple[Float32Array, FloatArray]:
-    """Return (clips, frames, classes) and the frames' edges in seconds from one table of frame scores per clip.
+) -> Iterator[tuple[str, FloatArray, FloatArray]]:
+    """Yield what messages call each clip's table of frame scores, edges in seconds, and scores (frames, classes).
+
+    Clips and classes come in the order of the reference; clips may have frames of their own.
 
     Parameters
     ----------
@@ -362,33 +325,21 @@ def stack_frame_tables(
     InputError
         As of `read_frame_tables`.
     """
-    at = match_clips(names, reference, where, places)
     header: tuple[str, ...] = ()
     columns: IntArray = np.zeros(0, np.int64)
-    edges: FloatArray = np.zeros(0)
-    scores: Float32Array = np.zeros((0, 0, 0), np.float32)
-    for row, index in enumerate(at):
+    for row, index in enumerate(match_clips(names, reference, where, places)):
         place = places[index]
-        found, values = load(int(index))
-        if found != header:
-            columns, header = _columns(place, found, reference), found
+        named, values = load(int(index))
+        if named != header:
+            columns, header = _columns(place, named, reference), named
         grid = _grid(place, values)
-        if row == 0:
-            edges = grid
-            if len(grid) - 1 > MAX_FRAME_RATE * float(reference.durations.max()):
-                raise InputError(
-                    f"{place}: has {len(grid) - 1:,} frames, expected at most {MAX_FRAME_RATE} per second; average them"
-                )
-            scores = np.empty((len(names), len(grid) - 1, len(columns)), np.float32)
-        elif len(grid) != len(edges) or (grid != edges).any():
+        if len(grid) - 1 > max(1.0, MAX_FRAME_RATE * float(reference.durations[row])):
             raise InputError(
-                f"{place}: its {len(grid) - 1} frames up to {grid[-1]:g} s are not those of"
-                f" {Path(places[at[0]]).name}, {len(edges) - 1} up to {edges[-1]:g} s; give every clip the same frames"
+                f"{place}: has {len(grid) - 1:,} frames, expected at most {MAX_FRAME_RATE} per second; average them"
             )
-        lines = ([f"line {line + 2}" for line in range(len(values))], [f"column '{name}'" for name in found[2:]])
+        lines = ([f"line {line + 2}" for line in range(len(values))], [f"column '{name}'" for name in named[2:]])
         check_scores(values[:, 2:], place, lines)
-        scores[row] = values[:, 2:][:, columns]
-    return scores, fit_edges(edges, float(reference.durations.max()), where)
+        yield place, grid, values[:, 2:][:, columns]
 
 
 def _columns(place: str, header: tuple[str, ...], reference: Reference) -> IntArray:

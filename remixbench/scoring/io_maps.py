@@ -99,7 +99,7 @@ def _rows_of_pairs(
         if label not in column:
             raise InputError(f"{path}: 'label': row {row}: {unknown('class', label, column)}")
     place = np.full(reference.weak.shape, -1)
-    rows = clip_rows(names, reference, f"{path}: 'clip'", [f"row {row}" for row in range(len(names))])
+    rows = clip_rows(names, reference.filenames, f"{path}: 'clip'", [f"row {row}" for row in range(len(names))])
     for row, (clip, label) in enumerate(zip(rows, labels, strict=True)):
         before = place[clip, column[label]]
         if before >= 0:

@@ -42,7 +42,7 @@ def kong_metrics(reference: Reference, predictions: Predictions, masks: Masks | 
         counts["tagging_f1_macro"] = Counts(*(part.astype(np.float64) for part in (tagged & weak, weak, tagged)))
         if scores is not None and edges is not None:
             shape = weak.shape
-            detected = (scores >= np.float32(THRESHOLD)) & tagged[:, None]
+            detected = (scores >= scores.dtype.type(THRESHOLD)) & tagged[:, None]
             counts["frame_f1_macro"] = frame_counts(active_frames(reference.events, edges, *shape), detected)
             events = detect_events(scores, edges, POSTPROCESSINGS["hysteresis"], tags)
             counts["event_f1_macro"] = event_counts(

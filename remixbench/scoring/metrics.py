@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+import numpy as np
+
 from remixbench.dataset.masks import KONG_MARGIN_DB
 from remixbench.errors import unknown
 from remixbench.progress import SILENT, Progress
@@ -18,12 +20,12 @@ from remixbench.scoring import detection, psds_exact
 from remixbench.scoring.bootstrap import MetricValues
 from remixbench.scoring.clip_based import TAGGING_THRESHOLD, frame_average_precision, tagging_metrics
 from remixbench.scoring.kong import PERCENTAGE_OF_LENGTH, THRESHOLD, kong_metrics
-from remixbench.scoring.postprocessing import MAIN, POSTPROCESSINGS, detections, median_filtered
+from remixbench.scoring.postprocessing import MAIN, POSTPROCESSINGS, detections, filter_frames, median_filtered
 from remixbench.scoring.separation import Separation, separation_metrics
 from remixbench.scoring.tf_masks import MASK_THRESHOLD, Masks, mask_metrics
-from remixbench.scoring.types import FloatArray, Predictions, Reference
+from remixbench.scoring.types import DECIMALS, FloatArray, Predictions, Reference
 
-SCORING_VERSION = "2"
+SCORING_VERSION = "3"
 """Raised whenever a value could come out differently; rows of different versions are not compared."""
 EVENT_LIST = "events"
 """Events as handed in, without post-processing."""
@@ -94,9 +96,18 @@ _THRESHOLD_FREE = (
     Metric("frame_ap", "frame AP", "detection", "macro", shown="details", paired=True),
     Metric("psds1", "PSDS 1 raw", "detection", "macro", shown="details", paired=True),
     Metric("psds2", "PSDS 2 raw", "detection", "macro", shown="details", paired=True),
+    Metric("psds1[alpha_st=0]", "PSDS 1 raw (α_ST = 0)", "detection", "macro", shown="details", paired=True),
+    Metric("psds2[alpha_st=0]", "PSDS 2 raw (α_ST = 0)", "detection", "macro", shown="details", paired=True),
     Metric("psds1[median]", "PSDS 1 (median)", "detection", "macro", shown="details"),
     Metric("psds2[median]", "PSDS 2 (median)", "detection", "macro", shown="details"),
+    Metric("psds1[median, alpha_st=0]", "PSDS 1 (median, α_ST = 0)", "detection", "macro"),
+    Metric("psds2[median, alpha_st=0]", "PSDS 2 (median, α_ST = 0)", "detection", "macro"),
 )
+_MEDIAN_PSDS = {
+    name.replace("[", "[median, ") if "[" in name else f"{name}[median]": criteria
+    for name, criteria in psds_exact.PSDS.items()
+}
+"""PSDS of scores that were median-filtered as by the main post-processing."""
 _TIME_FREQUENCY = (
     Metric("mask_f1", "mask F1", "time-frequency", "micro", shown="details"),
     Metric("mask_f1_macro", "macro mask F1", "time-frequency", "macro"),
@@ -206,7 +217,7 @@ def metric_values(
         steps.append(("", frame_average_precision(reference, scores, edges)))
         steps.append(("", psds_exact.psds_metrics(reference, scores, edges)))
         filtered = median_filtered(scores, edges, POSTPROCESSINGS["median"].median_filter)
-        steps.append(("[median]", psds_exact.psds_metrics(reference, filtered, edges)))
+        steps.append(("", psds_exact.psds_metrics(reference, filtered, edges, _MEDIAN_PSDS)))
     if masks is not None:
         steps.append(("", lambda weights: mask_metrics(reference, masks, weights)))
     steps.append(("", kong_metrics(reference, predictions, masks)))
@@ -235,7 +246,10 @@ def settings_of(predictions: Predictions, masks: Masks | None = None) -> dict[st
             "percentage_of_length": detection.PERCENTAGE_OF_LENGTH,
         }
         settings["intersection"] = {"dtc": detection.DTC, "gtc": detection.GTC}
-    if predictions.frame_scores is not None:
+    if predictions.frame_scores is not None and predictions.frame_edges is not None:
+        frames = filter_frames(POSTPROCESSINGS["median"].median_filter, predictions.frame_edges)
+        seconds = float(np.round(frames * np.median(np.diff(predictions.frame_edges)), DECIMALS))
+        settings["median_filter"] = {"frames": frames, "seconds": seconds}
         settings["psds"] = {name: asdict(criteria) for name, criteria in psds_exact.PSDS.items()}
     if predictions.clip_scores is not None or masks is not None:
         settings["kong"] = {

@@ -99,14 +99,18 @@ class NpzReader:
 
 @contextmanager
 def open_npz(
-    path: Path, required: Mapping[str, int], optional: Mapping[str, int] | None = None, *, hint: str = ""
+    path: Path,
+    required: Mapping[str, int],
+    optional: Mapping[str, int] | None = None,
+    *,
+    hints: Mapping[str, str] | None = None,
 ) -> Iterator[NpzReader]:
     """Open an .npz that holds the arrays `required`, may hold those of `optional`, and holds nothing else.
 
     Parameters
     ----------
     required, optional : the largest size of each array in bytes.
-    hint : added to the message where a required array is missing and another is there.
+    hints : for arrays of other files, what to do with a file that has them in place of the required ones.
 
     Raises
     ------
@@ -122,7 +126,7 @@ def open_npz(
         with _broken_as_input_error(path):
             archive = zipfile.ZipFile(file)
         with archive:
-            _check_members(path, archive.infolist(), list(required), list(optional), hint)
+            _check_members(path, archive.infolist(), list(required), list(optional), hints or {})
             headers = {}
             limits = {**required, **optional}
             for info in archive.infolist():
@@ -134,10 +138,14 @@ def open_npz(
 
 
 def read_npz(
-    path: Path, required: Mapping[str, int], optional: Mapping[str, int] | None = None, *, hint: str = ""
+    path: Path,
+    required: Mapping[str, int],
+    optional: Mapping[str, int] | None = None,
+    *,
+    hints: Mapping[str, str] | None = None,
 ) -> dict[str, npt.NDArray[Any]]:
     """Return the arrays of an .npz; arguments and errors as of `open_npz` and `NpzReader.read`."""
-    with open_npz(path, required, optional, hint=hint) as arrays:
+    with open_npz(path, required, optional, hints=hints) as arrays:
         return {key: arrays.read(key) for key in arrays.headers}
 
 
@@ -159,13 +167,18 @@ class _BoundedReader(io.BufferedReader):
 
 
 def _check_members(
-    path: Path, members: Sequence[zipfile.ZipInfo], required: Sequence[str], optional: Sequence[str], hint: str
+    path: Path,
+    members: Sequence[zipfile.ZipInfo],
+    required: Sequence[str],
+    optional: Sequence[str],
+    hints: Mapping[str, str],
 ) -> None:
     names = [info.filename for info in members]
     keys = [name.removesuffix(SUFFIX) for name in names]
     expected = ", ".join([*required, *(f"{key} (optional)" for key in optional)])
     missing = [key for key in required if key + SUFFIX not in names]
     if missing:
+        hint = next((f"; {hints[key]}" for key in keys if key in hints), "")
         raise InputError(
             f"{path}: no array '{missing[0]}' (found {', '.join(keys) or 'nothing'}); expected {expected}{hint}"
         )

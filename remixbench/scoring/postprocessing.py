@@ -20,10 +20,10 @@ import numpy as np
 from remixbench.scoring.types import (
     BoolArray,
     EventTable,
-    Float32Array,
     FloatArray,
     IntArray,
     Predictions,
+    ScoreArray,
     event_table,
 )
 
@@ -37,7 +37,7 @@ class PostProcessing:
     threshold, low_threshold : an event is a run of frames that reach `low_threshold`, one of which reaches
         `threshold`; one value, or one per class. `low_threshold` is by default `threshold`.
     clip_threshold : what the clip score must reach; None asks for no clip score
-    median_filter : seconds; the filter covers the largest odd number of frames that fits
+    median_filter : seconds; the filter covers the nearest odd number of frames (`filter_frames`)
     max_gap : seconds; longer gaps within an event are not closed
     min_duration : seconds; shorter events are dropped
     """
@@ -88,7 +88,7 @@ def detections(predictions: Predictions) -> dict[str, EventTable]:
 
 
 def detect_events(
-    frame_scores: Float32Array, frame_edges: FloatArray, how: PostProcessing, clip_scores: FloatArray | None = None
+    frame_scores: ScoreArray, frame_edges: FloatArray, how: PostProcessing, clip_scores: FloatArray | None = None
 ) -> EventTable:
     """Return the events in frame scores.
 
@@ -105,11 +105,11 @@ def detect_events(
     """
     frames, classes = frame_scores.shape[1:]
     step = float(np.median(np.diff(frame_edges)))
-    filter_frames = _filter_frames(how.median_filter, frame_edges)
+    filter_length = filter_frames(how.median_filter, frame_edges)
     max_gap, min_frames = int(how.max_gap / step + 1e-6), int(np.ceil(how.min_duration / step - 1e-6))
     # (clips, classes, frames + 1): the frame added at the end is inactive, so that runs never join two sequences.
-    high = _reached(frame_scores, how.threshold, filter_frames)
-    low = high if how.low_threshold is None else _reached(frame_scores, how.low_threshold, filter_frames)
+    high = _reached(frame_scores, how.threshold, filter_length)
+    low = high if how.low_threshold is None else _reached(frame_scores, how.low_threshold, filter_length)
     if how.clip_threshold is not None:
         if clip_scores is None:
             raise ValueError("this post-processing needs clip scores")
@@ -130,12 +130,12 @@ def detect_events(
     return event_table(sequence // classes, sequence % classes, frame_edges[start], frame_edges[stop])
 
 
-def median_filtered(frame_scores: Float32Array, frame_edges: FloatArray, seconds: float) -> Float32Array:
+def median_filtered(frame_scores: ScoreArray, frame_edges: FloatArray, seconds: float) -> ScoreArray:
     """Return frame scores (clips, frames, classes) median-filtered along frames, mirrored at the ends.
 
     Thresholds on these give the decisions that `detect_events` takes with `median_filter=seconds`.
     """
-    length = _filter_frames(seconds, frame_edges)
+    length = filter_frames(seconds, frame_edges)
     if length == 1:
         return frame_scores
     filtered = np.empty_like(frame_scores)
@@ -146,8 +146,11 @@ def median_filtered(frame_scores: Float32Array, frame_edges: FloatArray, seconds
     return filtered
 
 
-def _filter_frames(seconds: float, frame_edges: FloatArray) -> int:
-    """Return the largest odd number of frames that fits into a filter of `seconds`."""
+def filter_frames(seconds: float, frame_edges: FloatArray) -> int:
+    """Return the odd number of frames nearest to a median filter of `seconds`; halfway, the larger one.
+
+    A filter has a middle frame. 0.48 s are 15 frames of 32 ms, and 5 frames of 0.12 s, which last 0.6 s.
+    """
     return 2 * int(seconds / float(np.median(np.diff(frame_edges))) / 2 + 1e-6) + 1
 
 
@@ -161,8 +164,8 @@ def runs(active: BoolArray) -> tuple[IntArray, IntArray]:
     return change[0::2], change[1::2]
 
 
-def _reached(scores: Float32Array, threshold: float | tuple[float, ...], filter_frames: int) -> BoolArray:
-    active = _filtered(scores >= np.asarray(threshold, np.float32), filter_frames)
+def _reached(scores: ScoreArray, threshold: float | tuple[float, ...], filter_length: int) -> BoolArray:
+    active = _filtered(scores >= np.asarray(threshold, scores.dtype), filter_length)
     clips, frames, classes = active.shape
     padded = np.zeros((clips, classes, frames + 1), bool)
     padded[:, :, :frames] = active.transpose(0, 2, 1)

@@ -24,7 +24,8 @@ they could matter only if a sample held less than half of the false alarms. The 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -32,11 +33,12 @@ from scipy import sparse
 
 from remixbench.scoring.bootstrap import MetricFunction, MetricValues, divide
 from remixbench.scoring.types import (
-    Float32Array,
     FloatArray,
     IntArray,
     Reference,
+    ScoreArray,
     expand,
+    merge_events,
     microseconds,
     select_class,
 )
@@ -61,59 +63,119 @@ class Criteria:
     max_efpr: float = 100.0
 
 
-PSDS = {
+_SCENARIOS = {
     "psds1": Criteria(dtc=0.7, gtc=0.7, cttc=0.3, alpha_ct=0.0, alpha_st=1.0),
     "psds2": Criteria(dtc=0.1, gtc=0.1, cttc=0.3, alpha_ct=0.5, alpha_st=1.0),
 }
+NO_SPREAD = "alpha_st=0"
+PSDS = _SCENARIOS | {f"{name}[{NO_SPREAD}]": replace(scenario, alpha_st=0.0) for name, scenario in _SCENARIOS.items()}
+"""The two scenarios of DCASE Task 4, each with and without the penalty for spread over classes.
+
+Where systems find some classes and not others, the penalty exceeds the mean, and PSDS is 0 for all of them.
+"""
+DetectionsOfClass = Callable[[int], "Detections"]
 
 
-def psds_metrics(reference: Reference, scores: Float32Array, frame_edges: FloatArray) -> MetricFunction:
-    """Return PSDS 1 and 2 of frame scores (clips, frames, classes), and the area under the staircase of each class."""
+def psds_metrics(
+    reference: Reference, scores: ScoreArray, frame_edges: FloatArray, criteria: Mapping[str, Criteria] = PSDS
+) -> MetricFunction:
+    """Return PSDS of frame scores by several criteria, and the area under the staircase of each class.
+
+    Parameters
+    ----------
+    scores : (clips, frames, classes)
+    frame_edges : (frames + 1,) seconds, or (clips, frames + 1) where clips have frames of their own; see `padded`.
+    criteria : by the name of the metric.
+    """
+    return psds_of_detections(
+        reference,
+        lambda label: detections_of(np.ascontiguousarray(scores[:, :, label].T)),
+        frame_edges,
+        criteria,
+    )
+
+
+def psds_of_detections(
+    reference: Reference, detections: DetectionsOfClass, edges: FloatArray, criteria: Mapping[str, Criteria]
+) -> MetricFunction:
+    """Return PSDS of the detections of each class, of which one class at a time is in memory.
+
+    Parameters
+    ----------
+    detections : returns those of a class, by its column in the reference.
+    edges, criteria : as of `psds_metrics`; detections begin and end at these edges.
+    """
+    merged = replace(reference, events=merge_events(reference.events))
+    # criteria that differ in the weight of the spread over classes alone share their staircases
+    names: dict[Criteria, list[str]] = {}
+    for name, parameters in criteria.items():
+        names.setdefault(replace(parameters, alpha_st=0.0), []).append(name)
 
     def compute(weights: FloatArray) -> MetricValues:
-        pairs = reference_pairs(reference, frame_edges)
-        made = curves(reference, pairs, scores, frame_edges, list(PSDS.values()))
-        values = MetricValues()
-        for (name, criteria), each in zip(PSDS.items(), made, strict=True):
-            values.update(psds_values(name, criteria, reference, pairs, each, weights))
-        return values
+        pairs = reference_pairs(merged, edges)
+        computed = MetricValues()
+        for (shared, alike), staircases in zip(
+            names.items(), curves(merged, pairs, detections, edges, list(names)), strict=True
+        ):
+            alphas = {name: criteria[name].alpha_st for name in alike}
+            computed.update(_values(shared, alphas, merged, pairs, staircases, weights))
+        return computed
 
     return compute
 
 
-def psds_values(
-    name: str,
+def padded(clips: Sequence[tuple[FloatArray, FloatArray]]) -> tuple[FloatArray, FloatArray]:
+    """Return scores (clips, frames, classes) and edges (clips, frames + 1) of clips with frames of their own.
+
+    Each of `clips` has its edges (frames + 1,) and scores (frames, classes). Shorter clips get frames of no length
+    whose score is below all others, which add no time to any detection.
+    """
+    frames = max(len(scores) for _, scores in clips)
+    edges = np.stack([np.pad(grid, (0, frames + 1 - len(grid)), mode="edge") for grid, _ in clips])
+    scores = np.stack(
+        [np.pad(scores, ((0, frames - len(scores)), (0, 0)), constant_values=-1.0) for _, scores in clips]
+    )
+    return scores, edges
+
+
+def _values(
     criteria: Criteria,
+    alphas: Mapping[str, float],
     reference: Reference,
     pairs: ReferencePairs,
-    made: list[Curve],
+    staircases: list[Curve],
     weights: FloatArray,
 ) -> MetricValues:
-    """Return PSDS `name` and the area under the staircase of each class, for weights (clips, samples).
+    """Return PSDS and the area under the staircase of each class, for weights (clips, samples).
 
-    Undefined (NaN) for a class, or a bootstrap sample, without reference events.
+    Undefined (NaN) for a class, or a bootstrap sample, without reference events. `alphas` has the weight of the spread
+    over classes for each metric.
     """
-    classes = len(reference.classes)
-    each = np.full((classes, weights.shape[1]), np.nan)
-    overall = np.full(weights.shape[1], np.nan)
+    samples = weights.shape[1]
+    by_class = np.full((len(reference.classes), samples), np.nan)
+    overall = {name: np.full(samples, np.nan) for name in alphas}
     labels = np.unique(pairs.label)
-    widest = max((curve.false.shape[0] for curve in made), default=1)
+    widest = max((curve.false.shape[0] for curve in staircases), default=1)
     at_once = max(1, min(128, 8_000_000 // max(1, widest)))
-    for start in range(0, weights.shape[1], at_once):
+    for start in range(0, samples, at_once):
         part = slice(start, start + at_once)
-        if made:
-            each[labels, part], overall[part] = _areas(criteria, reference, pairs, labels, made, weights[:, part])
-    return MetricValues({name: overall}, {name: each})
+        if staircases:
+            areas, values = _areas(criteria, alphas, reference, pairs, labels, staircases, weights[:, part])
+            by_class[labels, part] = areas
+            for name, value in values.items():
+                overall[name][part] = value
+    return MetricValues(overall, dict.fromkeys(alphas, by_class))
 
 
 def _areas(
     criteria: Criteria,
+    alphas: Mapping[str, float],
     reference: Reference,
     pairs: ReferencePairs,
     labels: IntArray,
-    made: list[Curve],
+    staircases: list[Curve],
     weights: FloatArray,
-) -> tuple[FloatArray, FloatArray]:
+) -> tuple[FloatArray, dict[str, FloatArray]]:
     weights = np.ascontiguousarray(weights)
     hours = reference.durations @ weights / 3600
     by_class = sparse.csr_matrix((np.ones(len(pairs.label)), (pairs.label, np.arange(len(pairs.label)))))
@@ -127,7 +189,7 @@ def _areas(
     rates: list[FloatArray] = []
     rises: list[FloatArray] = []
     squares: list[FloatArray] = []
-    for k, (label, curve) in enumerate(zip(labels, made, strict=True)):
+    for k, (label, curve) in enumerate(zip(labels, staircases, strict=True)):
         share, rate = _staircase(curve, criteria, weights, crossing, hours, np.maximum(classes - 1, 1))
         share = np.where(taking_part[k], divide(share, np.broadcast_to(events[label], share.shape)), 0.0)
         order = np.argsort(rate, axis=1)
@@ -146,9 +208,12 @@ def _areas(
     variance = np.cumsum(np.take_along_axis(square, order, 1), axis=1) / number - mean**2
     # Shares are fractions of whole events, so a variance this small is rounding of zero.
     spread = np.sqrt(np.where(variance > 1e-13, variance, 0.0))
-    height = np.maximum(mean - criteria.alpha_st * spread, 0.0)
-    area = (height * np.diff(rate, axis=1, append=criteria.max_efpr)).sum(1) / criteria.max_efpr
-    return areas, np.where(classes > 0, area, np.nan)
+    width = np.diff(rate, axis=1, append=criteria.max_efpr)
+    overall = {}
+    for name, alpha_st in alphas.items():
+        height = np.maximum(mean - alpha_st * spread, 0.0)
+        overall[name] = np.where(classes > 0, (height * width).sum(1) / criteria.max_efpr, np.nan)
+    return areas, overall
 
 
 def _staircase(
@@ -213,35 +278,43 @@ class ReferencePairs:
 
 
 def reference_pairs(reference: Reference, edges: FloatArray) -> ReferencePairs:
-    """Return the reference events by pairs of clip and class, on a grid of frame edges in seconds."""
+    """Return the reference events by pairs of clip and class, on a grid of frame edges in seconds.
+
+    Events of one class in one clip must not overlap; `edges` as of `psds_metrics`.
+    """
     events = reference.events
     clips, classes = reference.weak.shape
     keys, pair = np.unique(events.clip * classes + events.label, return_inverse=True)
-    onset, offset, grid = microseconds(events.onset), microseconds(events.offset), microseconds(edges)
-    cover = np.zeros((len(keys), len(grid)), np.int64)
-    np.add.at(cover, pair, np.clip(grid - onset[:, None], 0, (offset - onset)[:, None]))
+    onset, offset = microseconds(events.onset), microseconds(events.offset)
+    grid = _grid(edges, clips)
+    cover = np.zeros((len(keys), grid.shape[1]), np.int64)
+    np.add.at(cover, pair, np.clip(grid[events.clip] - onset[:, None], 0, (offset - onset)[:, None]))
     clip = keys // classes
     length = np.bincount(pair, weights=events.offset - events.onset, minlength=len(keys)).astype(np.float64)
     number = np.bincount(pair, minlength=len(keys)).astype(np.float64)
     return ReferencePairs(clip, keys % classes, length, number, cover, np.searchsorted(clip, np.arange(clips + 1)))
 
 
-def curves(
-    reference: Reference, pairs: ReferencePairs, scores: Float32Array, edges: FloatArray, criteria: list[Criteria]
-) -> list[list[Curve]]:
-    """Return for each of the criteria the curves of the classes that have events, in order of class.
+def _grid(edges: FloatArray, clips: int) -> IntArray:
+    """Return the frame edges of each clip in microseconds, (clips, frames + 1)."""
+    return np.broadcast_to(microseconds(edges), (clips, edges.shape[-1]))
 
-    Parameters
-    ----------
-    scores : (clips, frames, classes)
-    edges : (frames + 1,) seconds
-    """
-    limit = 2 * max(each.max_efpr for each in criteria) * reference.durations.sum() / 3600 + 10
+
+def curves(
+    reference: Reference,
+    pairs: ReferencePairs,
+    detections: DetectionsOfClass,
+    edges: FloatArray,
+    criteria: Sequence[Criteria],
+) -> list[list[Curve]]:
+    """Return for each of the criteria the curves of the classes that have events, in order of class."""
+    limit = 2 * max(parameters.max_efpr for parameters in criteria) * reference.durations.sum() / 3600 + 10
+    grid = _grid(edges, len(reference.filenames))
     result: list[list[Curve]] = [[] for _ in criteria]
-    for label in np.unique(pairs.label):
-        detections = detections_of(np.ascontiguousarray(scores[:, :, label].T))
-        for made, each in zip(result, criteria, strict=True):
-            made.append(_curve(reference, pairs, detections, microseconds(edges), int(label), each, limit))
+    for label in np.unique(pairs.label).tolist():
+        of_class = detections(label)
+        for staircases, parameters in zip(result, criteria, strict=True):
+            staircases.append(_curve(reference, pairs, of_class, grid, label, parameters, limit))
     return result
 
 
@@ -255,7 +328,7 @@ def _curve(
     limit: float,
 ) -> Curve:
     clips, levels = len(reference.filenames), len(detections.scores)
-    length = grid[detections.stop] - grid[detections.start]
+    length = grid[detections.clip, detections.stop] - grid[detections.clip, detections.start]
     pair_of = np.full(clips, -1)
     mine = np.flatnonzero(pairs.label == label)
     pair_of[pairs.clip[mine]] = mine
@@ -336,8 +409,9 @@ def _found(
     clip = detections.clip[relevant]
     which, event = expand(np.searchsorted(events.clip, clip), np.searchsorted(events.clip, clip, "right"))
     which = relevant[which]
-    overlap = np.minimum(grid[detections.stop[which]], offset[event])
-    overlap -= np.maximum(grid[detections.start[which]], onset[event])
+    clip = detections.clip[which]
+    overlap = np.minimum(grid[clip, detections.stop[which]], offset[event])
+    overlap -= np.maximum(grid[clip, detections.start[which]], onset[event])
     touching = overlap > 0
     which, event, overlap = which[touching], event[touching], overlap[touching]
 
@@ -376,7 +450,7 @@ class Detections:
         death is the number of levels where that never happens
     """
 
-    scores: Float32Array
+    scores: ScoreArray
     clip: IntArray
     start: Indices
     stop: Indices
@@ -384,7 +458,7 @@ class Detections:
     death: IntArray
 
 
-def detections_of(scores: Float32Array) -> Detections:
+def detections_of(scores: ScoreArray) -> Detections:
     """Return the detections at all thresholds of scores (frames, clips) of one class."""
     frames, clips = scores.shape
     before, after, kept = _bounds(scores)
@@ -398,7 +472,7 @@ def detections_of(scores: Float32Array) -> Detections:
     return Detections(distinct[::-1], clip, left, right - 1, birth, death)
 
 
-def _bounds(scores: Float32Array) -> tuple[Indices, Indices, npt.NDArray[np.bool_]]:
+def _bounds(scores: ScoreArray) -> tuple[Indices, Indices, npt.NDArray[np.bool_]]:
     """Return for each frame the nearest lower one before and after it, and whether it stands for its detection.
 
     Frames are numbered from 1; 0 and frames + 1 stand for the ends. Of frames with one score in one detection
@@ -406,7 +480,7 @@ def _bounds(scores: Float32Array) -> tuple[Indices, Indices, npt.NDArray[np.bool
     side.
     """
     frames, clips = scores.shape
-    values = np.concatenate((np.full((1, clips), -np.inf, np.float32), scores)).reshape(-1)
+    values = np.concatenate((np.full((1, clips), -np.inf, scores.dtype), scores)).reshape(-1)
     before = np.zeros((frames + 1) * clips, np.int32)
     after = np.full((frames + 1) * clips, frames + 1, np.int32)
     kept = np.ones((frames + 1) * clips, bool)

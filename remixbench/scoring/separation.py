@@ -8,8 +8,13 @@ In the scores of a system, SDR, SDR improvement and SI-SDR improvement are of si
 to offset, the waveform of the event's class against the stem, and the mean over all events is given, and that of each
 class. The class-aware improvement is of whole clips.
 
-Silence: a silent reference has no ratio (NaN) and is left out of means. A silent estimate is a missed one: its
-improvements are 0 dB, as are those of the mixture, so that nothing is gained by silence.
+Silence: a reference of zeros has no ratio (NaN) and is left out of means. An estimate of zeros is a missed one: its
+improvements are 0 dB, as those of the mixture are. In SDR and the class-aware improvement so is an estimate whose
+energy is `SILENCE` dB below the mixture's, or further: where the mixture has -14 dB, next to nothing, whose SDR is
+0 dB, would otherwise gain 14 dB. SI-SDR takes an estimate at any level for what it holds.
+
+DCASE 2025 Task 4 defines the class-aware improvement without that rule and without `LIMIT`: there a detected class
+whose waveform is silent counts as the mixture's SDR with the sign changed, which is a gain below 0 dB.
 """
 
 from __future__ import annotations
@@ -28,6 +33,8 @@ from remixbench.scoring.types import BoolArray, FloatArray, IntArray, Reference
 Signal = npt.NDArray[np.floating]
 LIMIT = 100.0
 """dB; what is beyond, as the ratio of a perfect estimate, counts as this, so that means exist."""
+SILENCE = -50.0
+"""dB; an estimate whose energy relative to the mixture's is no more than this is silent."""
 
 
 def sdr(reference: Signal, estimate: Signal) -> float:
@@ -66,24 +73,33 @@ def si_sdr(reference: Signal, estimate: Signal) -> float:
 def sdr_improvement(reference: Signal, estimate: Signal, mixture: Signal) -> float:
     """Return by how many dB the `sdr` of an estimate is above that of the mixture.
 
-    0 for a silent estimate, NaN for a silent reference. Either ratio is limited to ±`LIMIT`. Arguments and errors as in
-    `sdr`.
+    0 for an estimate that is silent next to the mixture (`SILENCE`), NaN for a silent reference. Either ratio is
+    limited to ±`LIMIT`. Arguments and errors as in `sdr`.
     """
-    return _improvement(sdr, reference, estimate, mixture)
+    return _improvement(sdr, reference, estimate, mixture, is_silent(estimate, mixture))
 
 
 def si_sdr_improvement(reference: Signal, estimate: Signal, mixture: Signal) -> float:
-    """Return by how many dB the `si_sdr` of an estimate is above that of the mixture; see `sdr_improvement`."""
-    return _improvement(si_sdr, reference, estimate, mixture)
+    """Return by how many dB the `si_sdr` of an estimate is above that of the mixture.
+
+    0 for an estimate of zeros, however quiet another one is; the rest as of `sdr_improvement`.
+    """
+    return _improvement(si_sdr, reference, estimate, mixture, not np.any(estimate))
 
 
 def _improvement(
-    ratio: Callable[[Signal, Signal], float], reference: Signal, estimate: Signal, mixture: Signal
+    ratio: Callable[[Signal, Signal], float], reference: Signal, estimate: Signal, mixture: Signal, silent: bool
 ) -> float:
     before, after = ratio(reference, mixture), ratio(reference, estimate)
     if math.isnan(before):
         return math.nan
-    return _limited(after) - _limited(before) if np.any(estimate) else 0.0
+    return 0.0 if silent else _limited(after) - _limited(before)
+
+
+def is_silent(estimate: Signal, mixture: Signal) -> bool:
+    """Say whether an estimate has next to no energy compared with the mixture (`SILENCE`)."""
+    e, m = np.asarray(estimate, np.float64), np.asarray(mixture, np.float64)
+    return bool(e @ e <= 10 ** (SILENCE / 10) * (m @ m))
 
 
 def _limited(decibels: float) -> float:
@@ -95,7 +111,8 @@ def ca_sdr_improvement(references: Mapping[str, Signal], estimates: Mapping[str,
 
     The mean over the classes that are in the clip or in the estimates: the improvement in `sdr` of a class that is in
     both, 0 for one that is missed and for one that is not in the clip. NaN where there is no class at all. A class
-    whose reference is silent counts as one that is not in the clip, a silent estimate as a class that is missed.
+    whose reference is silent counts as one that is not in the clip, a class whose estimate is silent (`SILENCE`) as one
+    that is not among the estimates.
 
     Parameters
     ----------
@@ -103,7 +120,7 @@ def ca_sdr_improvement(references: Mapping[str, Signal], estimates: Mapping[str,
     mixture : (samples,).
     """
     present = {label for label, signal in references.items() if np.any(signal)}
-    classes = sorted(present | {label for label, signal in estimates.items() if np.any(signal)})
+    classes = sorted(present | {label for label, signal in estimates.items() if not is_silent(signal, mixture)})
     values = [
         sdr_improvement(references[label], estimates[label], mixture)
         if label in present and label in estimates

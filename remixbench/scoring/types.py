@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,8 @@ import numpy.typing as npt
 from remixbench.errors import InputError
 
 IntArray = npt.NDArray[np.int64]
-Float32Array = npt.NDArray[np.float32]
+ScoreArray = npt.NDArray[np.floating[Any]]
+"""Frame scores, float32 or float64 as they were handed in; thresholds and ranks are those of this precision."""
 MapArray = npt.NDArray[np.uint8]
 
 FloatArray = npt.NDArray[np.float64]
@@ -38,8 +40,7 @@ class EventTable:
     clip, label : (events,) int
         Row of the clip and column of the class in the `Reference` that the table belongs to.
     onset, offset : (events,) float
-        Seconds, rounded to 6 decimals; onset < offset. In a reference, events of one class in one clip neither touch
-        nor overlap.
+        Seconds, rounded to 6 decimals; onset < offset. Events of one class in one clip may touch or overlap.
     """
 
     clip: IntArray
@@ -56,7 +57,7 @@ def event_table(
 ) -> EventTable:
     """Make an event table from four columns of equal length: rounded and ordered, events of no length dropped.
 
-    With `merge`, as references need it, events of one class in one clip that touch or overlap become one.
+    With `merge`, events of one class in one clip that touch or overlap become one.
     """
     clips, labels = np.asarray(clip, np.int64).reshape(-1), np.asarray(label, np.int64).reshape(-1)
     onsets = np.round(np.asarray(onset, np.float64).reshape(-1), DECIMALS)
@@ -67,6 +68,33 @@ def event_table(
     clips, labels, onsets, offsets = clips[order], labels[order], onsets[order], offsets[order]
     table = EventTable(clips, labels, onsets, offsets)
     return merge_events(table) if merge else table
+
+
+def check_events(events: EventTable, clips: int, classes: int, place: str) -> None:
+    """Refuse a table that `event_table` would not make, or whose events are not of these clips and classes.
+
+    Raises
+    ------
+    InputError
+        Naming the first event that is wrong, or saying that the columns or their order are.
+    """
+    if not len(events.clip) == len(events.label) == len(events.onset) == len(events.offset):
+        raise InputError(f"{place} have columns of several lengths; make the table with event_table")
+    for name, values, count in (("clip", events.clip, clips), ("class", events.label, classes)):
+        outside = np.flatnonzero((values < 0) | (values >= count))
+        if len(outside):
+            raise InputError(
+                f"{place}: event {outside[0]} is of {name} {values[outside[0]]}, expected one from 0 to {count - 1}"
+            )
+    times = (events.onset >= 0) & (events.offset > events.onset) & np.isfinite(events.offset)
+    if not times.all():
+        first = int(times.argmin())
+        raise InputError(
+            f"{place}: event {first} lasts from {events.onset[first]:g} to {events.offset[first]:g} s, expected"
+            " 0 <= onset < offset"
+        )
+    if (np.lexsort((events.onset, events.label, events.clip)) != np.arange(len(events.clip))).any():
+        raise InputError(f"{place} are not in the order of clip, class and onset; make the table with event_table")
 
 
 def merge_events(events: EventTable) -> EventTable:
@@ -122,15 +150,20 @@ class Predictions:
     Attributes
     ----------
     clip_scores : (clips, classes) float64 in [0, 1]
-    frame_scores : (clips, frames, classes) float32 in [0, 1]
+    frame_scores : (clips, frames, classes) float32 or float64 in [0, 1]
     frame_edges : (frames + 1,) seconds, where each frame begins and ends
     events : events as handed in; those of one class may touch or overlap
     """
 
     clip_scores: FloatArray | None = None
-    frame_scores: Float32Array | None = None
+    frame_scores: ScoreArray | None = None
     frame_edges: FloatArray | None = None
     events: EventTable | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to score."""
+        return self.clip_scores is None and self.frame_scores is None and self.events is None
 
 
 @dataclass(frozen=True)
@@ -142,7 +175,7 @@ class Reference:
     filenames : names such as '06000.wav', each once
     classes : labels in the order of the data set
     weak : (clips, classes) bool, whether the class occurs in the clip
-    events : the strong labels, same-class events that touch merged
+    events : the strong labels; intersection-based metrics and PSDS take events of one class that touch as one
     durations : (clips,) seconds
     recordings : for each clip the numbers of the event recordings in it, ascending, each once; the bootstrap draws
         weights for recordings, since clips that share one are not independent
@@ -172,7 +205,8 @@ def make_reference(
     Raises
     ------
     InputError
-        If names repeat, shapes do not agree, a duration is not above zero, or there is no clip or class.
+        If names repeat, shapes do not agree, a duration is not above zero, an event is not of these clips and classes,
+        or there is no clip or class.
     """
     names, labels = tuple(filenames), tuple(classes)
     shape = (len(names), len(labels))
@@ -185,6 +219,7 @@ def make_reference(
     seconds = np.broadcast_to(np.asarray(durations, np.float64), shape[:1]).copy()
     if not (np.isfinite(seconds) & (seconds > 0)).all():
         raise InputError("the reference has a clip whose duration is not above zero")
+    check_events(events, *shape, "the reference's events")
     tags = weak_labels_of(events, *shape) if weak is None else np.asarray(weak, bool)
     numbered = ((),) * len(names) if recordings is None else number_recordings(recordings)
     if tags.shape != shape or len(numbered) != len(names):

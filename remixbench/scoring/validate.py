@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from remixbench.errors import InputError, nearest
-from remixbench.scoring.types import FloatArray, IntArray, Predictions, Reference
+from remixbench.scoring.types import FloatArray, IntArray, Predictions, Reference, check_events
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".aif", ".aiff")
 
@@ -21,14 +21,18 @@ def check_predictions(predictions: Predictions, reference: Reference) -> None:
     Raises
     ------
     InputError
-        If there is nothing to score, a shape does not fit, or a score is not a number in [0, 1].
+        If there is nothing to score, a shape does not fit, a score is not a float in [0, 1], or an event lies outside
+        the clips and classes of the reference.
     """
     clips, classes = reference.weak.shape
     tags, frames, edges = predictions.clip_scores, predictions.frame_scores, predictions.frame_edges
     where: list[Sequence[str]] = [reference.filenames, reference.classes]
+    if predictions.is_empty:
+        raise InputError("the predictions hold neither clip scores, frame scores nor events; give one of them")
     if tags is not None:
         if tags.shape != (clips, classes):
             raise InputError(f"clip scores have shape {tags.shape}, expected ({clips}, {classes}): clips, classes")
+        _check_type(tags, "clip scores")
         check_scores(tags, "clip scores", where)
     if frames is not None:
         if frames.ndim != 3 or frames.shape[::2] != (clips, classes) or edges is None:
@@ -38,10 +42,15 @@ def check_predictions(predictions: Predictions, reference: Reference) -> None:
             )
         if edges.shape != (frames.shape[1] + 1,) or not (np.diff(edges) > 0).all():
             raise InputError(f"there are {len(edges)} frame edges, expected {frames.shape[1] + 1} that rise")
+        _check_type(frames, "frame scores")
         check_scores(frames, "frame scores", [where[0], [f"frame {i}" for i in range(frames.shape[1])], where[1]])
-    events = predictions.events
-    if events is not None and len(events) and (events.clip.max() >= clips or events.label.max() >= classes):
-        raise InputError(f"an event names a clip or class beyond the {clips} clips and {classes} classes there are")
+    if predictions.events is not None:
+        check_events(predictions.events, clips, classes, "the predicted events")
+
+
+def _check_type(scores: npt.NDArray[Any], place: str) -> None:
+    if scores.dtype not in (np.float32, np.float64):
+        raise InputError(f"{place} are of type {scores.dtype}, expected float32 or float64")
 
 
 def check_scores(scores: npt.NDArray[Any], place: str, where: Sequence[Sequence[str]]) -> None:
@@ -91,7 +100,7 @@ def match_clips(names: Sequence[str], reference: Reference, place: str, where: S
         If a name is unknown or ambiguous, or a clip comes twice or not at all. `where[i]` says where name i
         stands.
     """
-    rows = clip_rows(names, reference, place, where)
+    rows = clip_rows(names, reference.filenames, place, where)
     at = np.full(len(reference.filenames), -1)
     for index, row in enumerate(rows):
         if at[row] >= 0:
@@ -109,19 +118,31 @@ def match_clips(names: Sequence[str], reference: Reference, place: str, where: S
     return at
 
 
-def clip_rows(names: Sequence[str], reference: Reference, place: str, where: Sequence[str]) -> IntArray:
-    """Return for each of `names` the row of the reference; InputError for one unknown or ambiguous."""
-    exact = {name: row for row, name in enumerate(reference.filenames)}
+def clip_rows(
+    names: Sequence[str],
+    filenames: Sequence[str],
+    place: str,
+    where: Sequence[str],
+    *,
+    clips_of: str = "this fold",
+    remedy: str = "",
+) -> IntArray:
+    """Return for each of `names` its row in `filenames`; InputError for one that is unknown or ambiguous.
+
+    A name may come with or without a leading folder and an audio suffix. In messages, `clips_of` is what has the clips,
+    and `remedy` the advice where a clip is not in it.
+    """
+    exact = {name: row for row, name in enumerate(filenames)}
     bare: dict[str, list[int]] = {}
-    for row, name in enumerate(reference.filenames):
+    for row, name in enumerate(filenames):
         bare.setdefault(_bare(name), []).append(row)
-    found = np.empty(len(names), np.int64)
+    result = np.empty(len(names), np.int64)
     for index, name in enumerate(names):
         rows = [exact[name]] if name in exact else bare.get(_bare(name), [])
         if len(rows) != 1:
-            raise _no_such_clip(name, rows, reference, bare, f"{place}: {where[index]}")
-        found[index] = rows[0]
-    return found
+            raise _no_such_clip(name, rows, filenames, bare, f"{place}: {where[index]}", clips_of, remedy)
+        result[index] = rows[0]
+    return result
 
 
 def _bare(name: str) -> str:
@@ -129,17 +150,25 @@ def _bare(name: str) -> str:
     return last[: last.rindex(".")] if last.lower().endswith(AUDIO_SUFFIXES) else last
 
 
-def _no_such_clip(name: str, rows: list[int], reference: Reference, bare: Mapping[str, object], at: str) -> InputError:
-    names = reference.filenames
+def _no_such_clip(
+    name: str,
+    rows: list[int],
+    filenames: Sequence[str],
+    bare: Mapping[str, object],
+    at: str,
+    clips_of: str,
+    remedy: str,
+) -> InputError:
     if rows:
         return InputError(
-            f"{at}: '{name}' could be any of {len(rows)} clips, such as '{names[rows[0]]}'; name it in full"
+            f"{at}: '{name}' could be any of {len(rows)} clips, such as '{filenames[rows[0]]}'; name it in full"
         )
     padded = [key for key in bare if key.lstrip("0") == _bare(name).lstrip("0")]
     if len(padded) == 1:
-        return InputError(f"{at}: no clip '{name}' in this fold; leading zeros lost? '{padded[0]}' is there")
+        return InputError(f"{at}: no clip '{name}' in {clips_of}; leading zeros lost? '{padded[0]}' is there")
     return InputError(
-        f"{at}: no clip '{name}' in this fold{nearest(name, names)}; it has {len(names)}, '{names[0]}' to '{names[-1]}'"
+        f"{at}: no clip '{name}' in {clips_of}{nearest(name, filenames)}; it has {len(filenames)}, '{filenames[0]}' to"
+        f" '{filenames[-1]}'{remedy}"
     )
 
 
@@ -171,12 +200,13 @@ def fit_edges(edges: FloatArray, duration: float, at: str) -> FloatArray:
     Raises
     ------
     InputError
-        If more than a frame stands over, or less than 90 % is covered: the times are then not seconds.
+        If more than a frame stands over, or more than a frame and 10 % of the clip are not covered.
     """
     if len(edges) < 2 or not (np.diff(edges) > 0).all():
         raise InputError(f"{at}: expected one frame or more, each ending after it begins")
-    if edges[-2] >= duration or edges[-1] < 0.9 * duration:
-        hint = " (milliseconds? divide by 1000)" if edges[-1] / 1000 <= 1.1 * duration < edges[-1] else ""
+    next_edge = 2 * edges[-1] - edges[-2]
+    if edges[-2] >= duration or (edges[-1] < 0.9 * duration and next_edge <= duration):
+        hint = " (milliseconds? divide by 1000)" if 0.9 * duration <= edges[-1] / 1000 <= 1.1 * duration else ""
         raise InputError(
             f"{at}: {len(edges) - 1} frames end at {edges[-1]:g} s but the clips last {duration:g} s{hint}"
         )

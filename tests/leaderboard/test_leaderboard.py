@@ -26,6 +26,7 @@ from remixbench.leaderboard.load import load_leaderboard
 from remixbench.leaderboard.published import load_published
 from remixbench.leaderboard.renderers import make_tables, render
 from remixbench.leaderboard.tables import Column, Table, TableMaker
+from remixbench.scoring import SCORING_VERSION
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def test_every_record_names_what_it_was_made_from(tmp_path: Path, dataset: Datas
     made = json.loads((folder / "metrics.json").read_text())["provenance"]
     assert made["manifest_digest"] == dataset.manifest_digest
     assert made["run"] == "runs/fake/gap/snr_0/fold_4/seed_0"
-    assert (made["clips"], made["resamples"], made["scoring_version"]) == (12, 20, "2")
+    assert (made["clips"], made["resamples"], made["scoring_version"]) == (12, 20, SCORING_VERSION)
     board = json.loads((tmp_path / "leaderboard" / "fake.json").read_text())
     origin = board["rows"][0]["conditions"][0]["provenance"][0]
     assert origin["predictions"].keys() == {"tags.csv"}
@@ -222,7 +223,7 @@ def test_runs_that_cannot_be_ranked_are_left_out_and_reported(tmp_path: Path, da
     broken.write_text("{")
     board = score(tmp_path / "runs" / "fake" / "gap", workspace=tmp_path, bootstrap=0, progress=said)
     assert [row.name for row in board.rows] == ["gap"]
-    assert "scoring version 0, this is 2; score it again" in board.left_out[0]
+    assert f"scoring version 0, this is {SCORING_VERSION}; score it again" in board.left_out[0]
     assert "not readable as JSON" in board.left_out[1]
     score(workspace=tmp_path, bootstrap=0, progress=said)  # without targets the old one is scored again
     assert any("gmp" in line and "is not finished" in line for line in said.lines)

@@ -27,6 +27,7 @@ from remixbench.leaderboard.load import load_leaderboard
 from remixbench.leaderboard.renderers import FORMATS, render
 from remixbench.leaderboard.significance import compare_rows
 from remixbench.leaderboard.submission import read_submission
+from remixbench.scoring import SCORING_VERSION
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +235,7 @@ def test_another_scoring_version_is_refused(
     sign(body["records"][0])
     body["digest"] = content_digest(body)
     (tmp_path / "old.json").write_text(json.dumps(body))
-    with pytest.raises(InputError, match="scoring version 0, this is 2"):
+    with pytest.raises(InputError, match=f"scoring version 0, this is {SCORING_VERSION}"):
         score(workspace=ours, add=tmp_path / "old.json")
     assert command_line(["-q", "--workspace", str(ours), "score", "--add", str(tmp_path / "old.json")]) == 2
     assert capsys.readouterr().err.count("\n") == 1

@@ -1,8 +1,9 @@
 """Score cases with one of the field's scorers: check.py SCORER CASES.json FIGURES.json, in their environment.
 
 A case is `classes`, `durations` {clip: seconds}, `reference` and `estimate` [[clip, onset, offset, label]...],
-`edges` [seconds...], `scores` {clip: [[score of each class] of each frame]}, `threshold`. The figures come in
-the order of the cases, each a flat object; NaN is written as null. For fast_bss_eval a case is `signals`.
+`edges` [seconds...] or {clip: [seconds...]}, `scores` {clip: [[score of each class] of each frame]}, `threshold`. The
+figures come in the order of the cases, each a flat object; NaN is written as null. For fast_bss_eval a case is
+`signals`.
 """
 
 import json
@@ -60,9 +61,12 @@ def by_sed_scores_eval(case):
     import sed_scores_eval as other
     from sed_scores_eval.base_modules.scores import create_score_dataframe
 
-    edges = np.array(case["edges"])
+    edges = case["edges"]
     scores = {
-        clip: create_score_dataframe(np.array(rows), edges, case["classes"]) for clip, rows in case["scores"].items()
+        clip: create_score_dataframe(
+            np.array(rows), np.array(edges[clip] if isinstance(edges, dict) else edges), case["classes"]
+        )
+        for clip, rows in case["scores"].items()
     }
     truth = {clip: [] for clip in case["durations"]}
     for clip, onset, offset, label in case["reference"]:
@@ -78,11 +82,12 @@ def by_sed_scores_eval(case):
     for name, options in PSDS.items():
         if options["alpha_ct"] and len(case["classes"]) == 1:
             continue  # it fails where there is no other class to be triggered
-        value, each, *_ = timed(
-            name, other.intersection_based.psds, audio_durations=case["durations"], alpha_st=1.0, **options
-        )
-        figures[name] = value
-        figures.update({f"{name} {label}": area for label, area in each.items()})
+        for suffix, alpha_st in (("[alpha_st=0]", 0.0), ("", 1.0)):
+            value, each, *_ = timed(
+                name, other.intersection_based.psds, audio_durations=case["durations"], alpha_st=alpha_st, **options
+            )
+            figures[f"{name}{suffix}"] = value
+            figures.update({f"{name}{suffix} {label}": area for label, area in each.items()})
     threshold = case["threshold"]
     fs = {
         "intersection_f1": timed(

@@ -277,7 +277,10 @@ def test_all_but_the_samples_can_be_written_as_json():
         (lambda p: Predictions(p.clip_scores * np.nan), "nan is not finite"),
         (lambda p: Predictions(None, np.zeros((200, 5, 4), np.float32)), "expected .* and their edges"),
         (lambda p: Predictions(None, np.zeros((200, 5, 4), np.float32), np.arange(5.0)), "5 frame edges, expected 6"),
-        (lambda p: Predictions(events=event_table([200], [0], [0.0], [1.0])), "beyond the 200 clips"),
+        (
+            lambda p: Predictions(events=event_table([200], [0], [0.0], [1.0])),
+            "is of clip 200, expected one",
+        ),
     ],
 )
 def test_predictions_for_another_reference_are_refused(change, expected):

@@ -86,6 +86,115 @@ def test_one_line_and_all_metrics_at_once_are_the_same(seed, tmp_path):
     assert scoring.psds(tmp_path / "strong.txt", tmp_path, durations, **two) == pytest.approx(psds["psds2"], abs=1e-12)
 
 
+def frame(*rows):
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+TOUCHING = {
+    "touching": [("a", 0, 1, "x"), ("a", 1, 2, "x")],
+    "overlapping": [("a", 0, 2, "x"), ("a", 1, 3, "x")],
+    "nested": [("a", 0, 3, "x"), ("a", 1, 2, "x")],
+    "twice the same": [("a", 0, 2, "x"), ("a", 0, 2, "x")],
+    "touching within rounding": [("a", 0, 1.0000004, "x"), ("a", 0.9999996, 2, "x")],
+    "in two clips": [("a", 0, 1, "x"), ("b", 1, 2, "x"), ("a", 1, 2, "y")],
+}
+
+
+@pytest.mark.parametrize("rows", TOUCHING.values(), ids=TOUCHING)
+def test_the_reference_itself_scores_one(rows, tmp_path):
+    events = frame(*rows)
+    events.to_csv(tmp_path / "events.tsv", sep="\t", index=False)
+    for estimate in (events, tmp_path / "events.tsv", events.iloc[::-1]):
+        for metric in (scoring.event_based, scoring.segment_based, scoring.intersection_based):
+            scores = metric(events, estimate)
+            assert (scores.f1, scores.f1_macro, scores.precision, scores.recall) == (1, 1, 1, 1)
+        assert scoring.event_based(events, estimate, evaluate_offset=False).f1 == 1
+
+
+@pytest.mark.parametrize(
+    ("labels", "others"),
+    [
+        ([0, 1], [0, 1, np.nan]),  # pandas turns the integers into floats
+        ([0, 1], ["0", "1", None]),
+        ([0, 1], pd.array([0, 1, None], dtype="Int64")),
+        ([0.0, 1.0], np.array([0, 1, None], object)),
+        ([True, False], ["True", "False", ""]),
+        (["a", "b"], pd.Categorical(["a", "b", None])),
+        (["a", "b"], pd.array(["a ", " b", pd.NA], dtype="string")),
+        ([1, 2], np.array([1, 2, np.nan], np.float32)),
+    ],
+)
+def test_labels_are_compared_as_text_whatever_their_type(labels, others):
+    times = {"onset": [0.0, 1.0], "offset": [1.0, 3.0]}
+    reference = pd.DataFrame({"filename": ["a", "b"], **times, "event_label": labels})
+    estimate = pd.DataFrame({"filename": ["a", "b", "a"], "event_label": others})
+    estimate["onset"], estimate["offset"] = [0.0, 1.0, np.nan], [1.0, 3.0, np.nan]
+    for metric in (scoring.event_based, scoring.segment_based, scoring.intersection_based):
+        assert metric(reference, estimate).f1_macro == metric(reference, estimate).f1 == 1
+    assert metric(estimate, reference).f1 == 1
+
+
+def test_names_of_clips_are_matched_as_in_files(tmp_path):
+    reference = frame(("00000.wav", 0, 1, "x"), ("00001.wav", 1, 2, "x"))
+    for names in (["00000", "00001"], ["audio/00000.flac", "audio/00001.wav"]):
+        assert scoring.event_based(reference, reference.assign(filename=names)).f1 == 1
+    numbers = frame((1, 0, 1, "x"), (2, 1, 2, "x"))
+    assert scoring.event_based(numbers.assign(filename=[1.0, 2.0]), numbers).f1 == 1
+    with pytest.raises(InputError, match="estimate: row 0: no clip '0' in the reference"):
+        scoring.event_based(reference, reference.assign(filename=[0, 1]))
+
+
+def psds_case(scores, dtype=float):
+    """Return the arguments of `psds`: three clips, the class active in frames 2 and 3 of the first."""
+    names = ["a", "b", "c"]
+    tables = {
+        name: pd.DataFrame({"onset": range(10), "offset": range(1, 11), "x": np.asarray(values, dtype)})
+        for name, values in zip(names, scores, strict=True)
+    }
+    return frame(("a", 2, 4, "x")), tables, pd.DataFrame({"filename": names, "duration": 10.0})
+
+
+def test_scores_that_differ_in_the_last_bits_of_a_double_are_ranked(tmp_path):
+    high, low = 1 - 1e-9, 1 - 2e-9
+    assert np.float32(high) == np.float32(low)
+    scores = [[low] * 2 + [high] * 2 + [low] * 6, [low] * 10, [low] * 10]
+    reference, tables, durations = psds_case(scores)
+    assert scoring.psds(reference, tables, durations) == 1
+    assert scoring.psds(*psds_case(scores, np.float32)) == 0
+    for name, table in tables.items():
+        table.to_csv(tmp_path / f"{name}.tsv", sep="\t", index=False)
+    assert scoring.psds(reference, tmp_path, durations) == 1
+
+
+def test_clips_may_differ_in_length_and_in_frames():
+    """A folder of DESED, say: clips of 1 to 10 s, and one made at another frame rate."""
+    rng = np.random.default_rng(0)
+    seconds = {"a": 10.0, "b": 4.5, "c": 1.03, "d": 7.3}
+    tables = {}
+    for name, step in zip(seconds, (0.1, 0.1, 0.1, 0.025), strict=True):
+        edges = np.minimum(np.round(np.arange(np.ceil(seconds[name] / step) + 1) * step, 6), seconds[name])
+        scores = rng.random((len(edges) - 1, 2))
+        tables[name] = pd.DataFrame({"onset": edges[:-1], "offset": edges[1:], "x": scores[:, 0], "y": scores[:, 1]})
+    events = frame(("a", 8.0, 9.5, "x"), ("b", 0.0, 1.0, "x"), ("c", 0.5, 1.03, "y"), ("d", 2.0, 7.3, "y"))
+    for _, clip, onset, offset, label in events.itertuples():
+        inside = (tables[clip].onset >= onset - 1e-6) & (tables[clip].offset <= offset + 1e-6)
+        tables[clip].loc[inside, label] = 1.0
+    durations = pd.DataFrame({"filename": list(seconds), "duration": list(seconds.values())})
+    assert scoring.psds(events, tables, durations) == 1
+    tables["c"].loc[0, "x"] = 1.0  # one false alarm in 22.83 s, beyond the end of the axis
+    assert scoring.psds(events, tables, durations, max_efpr=200, alpha_st=0) == pytest.approx(
+        (1 + (200 - 3600 / 22.83) / 200) / 2
+    )
+
+
+def test_a_short_clip_may_lack_part_of_its_last_frame():
+    frames = pd.DataFrame({"onset": [0.0, 0.064], "offset": [0.064, 0.128], "x": [0.1, 0.9]})
+    durations = pd.DataFrame({"filename": ["a"], "duration": [0.17]})
+    assert scoring.psds(frame(("a", 0.064, 0.128, "x")), {"a": frames}, durations) == 1
+    with pytest.raises(InputError, match=r"scores of 'a': 2 frames end at 0\.128 s but the clips last 0\.3 s$"):
+        scoring.psds(frame(("a", 0.064, 0.128, "x")), {"a": frames}, durations.assign(duration=0.3))
+
+
 def test_tolerances_and_units():
     truth = pd.DataFrame([["a", 1.0, 2.0, "dog"]], columns=COLUMNS)
     late = pd.DataFrame([["a", 1.3, 2.5, "dog"]], columns=COLUMNS)
@@ -105,11 +214,14 @@ def table(**changed):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"onset": "half"}, r"estimate, row 0, column 'onset': 'half' is not a number"),
-        ({"offset": 0.5}, r"estimate, row 0: 0\.5 to 0\.5 s, expected 0 <= onset < offset"),
-        ({"onset": np.nan}, r"estimate, row 0, column 'onset': empty"),
-        ({"event_label": ""}, r"estimate, row 0: no event_label"),
-        ({"filename": "b.wav"}, r"estimate: clip 'b.wav' is not in the reference \(did you mean 'a.wav'\?\)"),
+        ({"onset": "half"}, r"estimate: row 0, column 'onset': 'half' is not a number"),
+        ({"offset": 0.5}, r"estimate: row 0, column 'offset': 0\.5 is not after the onset 0\.5"),
+        ({"onset": np.nan}, r"estimate: row 0, column 'onset': empty"),
+        ({"event_label": ""}, r"estimate: row 0, column 'event_label': empty"),
+        (
+            {"filename": "b.wav"},
+            r"estimate: row 0: no clip 'b.wav' in the reference \(did you mean 'a.wav'\?\)",
+        ),
     ],
 )
 def test_what_is_wrong_with_events_is_named(change, message):
@@ -120,7 +232,7 @@ def test_what_is_wrong_with_events_is_named(change, message):
 def test_files_are_named_with_line_and_column(tmp_path: Path):
     file = tmp_path / "events.tsv"
     file.write_text("filename\tonset\toffset\tevent_label\n\na.wav\t0.5\t1,5\tdog\n")
-    with pytest.raises(InputError, match=r"events\.tsv, row 3, column 'offset': '1,5' has a decimal comma"):
+    with pytest.raises(InputError, match=r"events\.tsv: line 3, column 'offset': '1,5' has a decimal comma"):
         scoring.segment_based(table(), file)
     with pytest.raises(InputError, match=r"estimate: no column 'event_label'"):
         scoring.segment_based(table(), table().drop(columns="event_label"))
@@ -133,7 +245,7 @@ def test_what_is_wrong_with_scores_is_named(tmp_path: Path):
     seconds = pd.DataFrame({"filename": ["a.wav"], "duration": [2.0]})
     with pytest.raises(InputError, match="no clip 'b' in this fold"):
         scoring.psds(table(), {"b": frames}, seconds)
-    with pytest.raises(InputError, match="class 'dog' is not among the 1"):
+    with pytest.raises(InputError, match="column 'event_label': 'dog' is no class of the scores"):
         scoring.psds(table(), {"a": frames.rename(columns={"dog": "cat"})}, seconds)
     with pytest.raises(InputError, match="these look like logits"):
         scoring.psds(table(), {"a": frames.assign(dog=-3.0)}, seconds)

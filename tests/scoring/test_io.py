@@ -11,6 +11,7 @@ import pytest
 from remixbench.errors import InputError
 from remixbench.leaderboard.record import digests_of
 from remixbench.scoring import event_table, make_reference, read_predictions, read_reference, score_predictions
+from remixbench.scoring.postprocessing import POSTPROCESSINGS, detect_events
 
 NAMES = ("00000.wav", "00001.wav", "00002.wav")
 CLASSES = ("Bark", "Bus", "Hi-hat")
@@ -290,6 +291,61 @@ def test_events_that_touch_or_overlap_are_read_unchanged(tmp_path, reference):
 def test_what_is_wrong_with_an_event_list_is_named(tmp_path, reference, old, new, expected):
     (tmp_path / "e.tsv").write_text(EVENTS.replace(old, new, 1))
     assert expected in refused(tmp_path / "e.tsv", reference)
+
+
+@pytest.mark.parametrize(
+    ("onset", "offset", "milliseconds"),
+    [
+        (4.0, 5.5, False),  # half a second too long, in a clip of 5 s
+        (5.5, 6.0, False),
+        (40.0, 55.0, False),  # of a longer recording
+        (99.0, 99.9, False),
+        (500.0, 2500.0, True),
+        (0.0, 4900.0, True),
+        (500.0, 5500.0, False),
+        (1000.0, 60000.0, False),
+    ],
+)
+def test_times_are_said_to_be_milliseconds_only_where_they_then_fit(tmp_path, onset, offset, milliseconds):
+    reference = make_reference(NAMES, CLASSES, event_table([], [], [], []), 5.0)
+    (tmp_path / "e.tsv").write_text(f"filename\tonset\toffset\tevent_label\n00000.wav\t{onset}\t{offset}\tBus\n")
+    assert ("milliseconds" in refused(tmp_path / "e.tsv", reference)) == milliseconds
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_frame_scores_keep_their_precision(tmp_path, reference, save):
+    scores = np.full((3, 40, 3), 0.5 - 1e-8)
+    scores[0, 2:4, 1] = 0.5
+    save(tmp_path / "f.npz", scores=scores, filename=NAMES, classes=CLASSES, frame_seconds=0.25)
+    (tmp_path / "tables").mkdir()
+    frame_tables(tmp_path / "tables", scores)
+    for path in (tmp_path / "f.npz", tmp_path / "tables"):
+        read = read_predictions(path, reference)
+        assert read.frame_scores.dtype == np.float64
+        assert (read.frame_scores == scores).all()
+        events = detect_events(read.frame_scores, read.frame_edges, POSTPROCESSINGS["threshold"])
+        assert (events.onset.tolist(), events.offset.tolist()) == ([0.5], [1.0])
+        values = score_predictions(reference, read, bootstrap=0).values
+        assert values["frame_ap"] is not None
+    save(tmp_path / "f.npz", scores=scores.astype(np.float32), filename=NAMES, classes=CLASSES, frame_seconds=0.25)
+    assert read_predictions(tmp_path / "f.npz", reference).frame_scores.dtype == np.float32
+
+
+def test_labels_are_read_as_given_and_a_list_of_them_scores_one(tmp_path):
+    """Events of one class that touch are two in the labels, and so they are in the list of them handed in."""
+    strong = "filename\tonset\toffset\tevent_label\n0.wav\t1.0\t2.0\tBus\n0.wav\t2.0\t3.5\tBus\n"
+    (tmp_path / "strong.tsv").write_text(strong)
+    (tmp_path / "weak.tsv").write_text("filename\tevent_labels\n0.wav\tBus\n")
+    (tmp_path / "durations.tsv").write_text("filename\tduration\n0.wav\t10.0\n")
+    reference = read_reference(tmp_path, ["0.wav"], CLASSES)
+    assert len(reference.events) == 2
+    values = score_predictions(reference, read_predictions(tmp_path / "strong.tsv", reference), bootstrap=0).values
+    assert {name: values[name] for name in ("event_f1", "event_f1_macro", "segment_f1", "intersection_f1")} == {
+        "event_f1": 1,
+        "event_f1_macro": 1,
+        "segment_f1": 1,
+        "intersection_f1": 1,
+    }
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,13 @@ import json
 import subprocess
 
 import numpy as np
+import pandas as pd
 import pytest
 from paths import ORACLES_PYTHON as PYTHON
 from paths import ROOT
 from scoring_cases import THRESHOLD, make_case
 
+from remixbench import scoring
 from remixbench.scoring import Predictions, event_table, make_reference
 from remixbench.scoring.detection import event_metrics
 from remixbench.scoring.psds_exact import psds_metrics
@@ -50,7 +52,11 @@ def cases():
 
 
 def ask(scorer, cases, folder):
-    (folder / "cases.json").write_text(json.dumps([as_json(*case) for case in cases]))
+    return ask_json(scorer, [as_json(*case) for case in cases], folder)
+
+
+def ask_json(scorer, cases, folder):
+    (folder / "cases.json").write_text(json.dumps(cases))
     command = [
         PYTHON,
         ROOT / "tests" / "oracles" / "check.py",
@@ -120,6 +126,82 @@ def test_estimates_that_touch_or_overlap_count_as_in_sed_eval(tmp_path):
             assert agree(value, theirs[name]), (seed, name, value, theirs[name])
             compared += 1
     assert compared > 400
+
+
+def as_frame(case):
+    """Return reference and estimate of a case for the oracles as DCASE tables; the estimate names every clip."""
+    columns = ["filename", "onset", "offset", "event_label"]
+    empty = [[clip, np.nan, np.nan, np.nan] for clip in case["durations"]]
+    return (pd.DataFrame([*case[key], *empty], columns=columns) for key in ("reference", "estimate"))
+
+
+def test_event_and_segment_scores_in_one_line_are_those_of_sed_eval_whatever_touches_or_overlaps(tmp_path):
+    asked = []
+    for seed in range(60):
+        reference, predictions, estimate = touching_case(seed)
+        case = as_json(reference, predictions, estimate)
+        # references that touch and overlap too: the same events, and halves of them
+        halves = [[clip, onset, (onset + offset) / 2, label] for clip, onset, offset, label in case["reference"][::2]]
+        wholes = case["reference"] if seed % 2 else case["estimate"]
+        case["reference"] = wholes + [[c, round(a, 4), round(b, 4), k] for c, a, b, k in halves]
+        asked.append(case)
+    compared = 0
+    for seed, (case, theirs) in enumerate(zip(asked, ask_json("sed_eval", asked, tmp_path), strict=True)):
+        reference, estimate = as_frame(case)
+        for name, scores in {
+            "event_f1": scoring.event_based(reference, estimate),
+            "event_f1_onset": scoring.event_based(reference, estimate, evaluate_offset=False),
+            "segment_f1": scoring.segment_based(reference, estimate),
+        }.items():
+            if case["reference"]:
+                assert agree(scores.f1, theirs[name]), (seed, name, scores.f1, theirs[name])
+                compared += 1
+            for label, value in scores.per_class.items():
+                if not np.isnan(value) and value > 0:  # theirs is NaN where nothing was detected
+                    assert agree(value, theirs[f"{name} {label}"]), (seed, name, label)
+                    compared += 1
+    assert compared > 300
+
+
+def test_psds_in_one_line_is_that_of_sed_scores_eval_for_clips_of_any_length(tmp_path):
+    asked = []
+    for seed in range(25):
+        rng = np.random.default_rng(seed)
+        classes = ["x", "y", "z"][: rng.integers(2, 4)]
+        case = {"classes": classes, "durations": {}, "reference": [], "estimate": [], "edges": {}, "scores": {}}
+        for k in range(int(rng.integers(2, 7))):
+            step, frames = rng.choice([0.064, 0.1, 0.25]), int(rng.integers(1, 60))
+            edges = np.round(np.arange(frames + 1) * step, 6)
+            case["durations"][f"c{k}"] = float(edges[-1])
+            case["edges"][f"c{k}"] = edges.tolist()
+            scores = 0.3 * rng.random((frames, len(classes)))
+            for column, label in enumerate(classes):
+                if rng.random() < 0.6 or k == 0:
+                    onset = float(np.round(rng.uniform(0, edges[-1] * 0.6), 4))
+                    offset = float(np.round(onset + rng.uniform(0.1, 0.99) * (edges[-1] - onset), 4))
+                    case["reference"].append([f"c{k}", onset, offset, label])
+                    scores[(edges[1:] > onset) & (edges[:-1] < offset), column] += rng.uniform(0, 0.7)
+            if seed % 3 == 0:
+                scores = 1 - 1e-9 * np.round(scores * 100)  # differences that float32 does not have
+            case["scores"][f"c{k}"] = scores.tolist()
+        case["threshold"] = 0.5
+        asked.append(case)
+    compared = 0
+    for seed, (case, theirs) in enumerate(zip(asked, ask_json("sed_scores_eval", asked, tmp_path), strict=True)):
+        reference, _ = as_frame(case)
+        durations = pd.DataFrame(case["durations"].items(), columns=["filename", "duration"])
+        tables = {}
+        for clip, scores in case["scores"].items():
+            edges = np.array(case["edges"][clip])
+            tables[clip] = pd.DataFrame(np.array(scores), columns=case["classes"]).assign(
+                onset=edges[:-1], offset=edges[1:]
+            )[["onset", "offset", *case["classes"]]]
+        for name, options in (("psds1", {}), ("psds2", {"dtc": 0.1, "gtc": 0.1, "cttc": 0.3, "alpha_ct": 0.5})):
+            for suffix, alpha_st in (("", 1.0), ("[alpha_st=0]", 0.0)):
+                value = scoring.psds(reference, tables, durations, alpha_st=alpha_st, **options)
+                assert agree(value, theirs[f"{name}{suffix}"]), (seed, name, suffix, value, theirs[f"{name}{suffix}"])
+                compared += value > 0
+    assert compared > 60
 
 
 def test_psds_event_and_intersection_scores_are_those_of_sed_scores_eval(cases, tmp_path):

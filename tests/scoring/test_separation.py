@@ -58,6 +58,35 @@ def test_improvement_is_over_the_mixture_and_0_for_the_mixture_and_for_silence()
         assert metric(EVENT, EVENT, mixture) == pytest.approx(100)  # the limit
 
 
+LSB = np.full(len(EVENT), 2.0**-15)
+
+
+@pytest.mark.parametrize("estimate", [LSB, -LSB, 2 * LSB, 1e-3 * EVENT, 1e-3 * OTHER, SILENCE])
+def test_next_to_nothing_is_silence_and_gains_nothing(estimate):
+    mixture = EVENT + 5 * OTHER  # -14 dB
+    assert sdr(EVENT, mixture) == pytest.approx(-14, abs=0.1)
+    assert sdr(EVENT, estimate) == pytest.approx(0, abs=0.01)  # 14 dB above the mixture
+    assert sdr_improvement(EVENT, estimate, mixture) == 0
+    references = {"Bark": EVENT, "Bell": 5 * OTHER}
+    good = {"Bell": 5 * OTHER + EVENT / 2}
+    assert ca_sdr_improvement(references, {**good, "Bark": estimate}, mixture) == ca_sdr_improvement(
+        references, good, mixture
+    )
+    found = {"Bark": EVENT + OTHER, "Bell": estimate}  # Bell is not in the clip, nor heard in its estimate
+    assert ca_sdr_improvement({"Bark": EVENT}, found, mixture) == pytest.approx(14, abs=0.1)
+
+
+def test_si_sdr_improvement_does_not_depend_on_the_gain_however_small():
+    mixture = EVENT + OTHER
+    for gain in (1, 1e-2, 1e-4, 1e-6):
+        assert si_sdr_improvement(EVENT, gain * (EVENT + OTHER / 10), mixture) == pytest.approx(20)
+
+
+def test_a_quiet_estimate_of_a_quiet_event_is_no_silence():
+    mixture = EVENT / 100 + OTHER  # -40 dB
+    assert sdr_improvement(EVENT / 100, EVENT / 100 + OTHER / 1000, mixture) == pytest.approx(60)
+
+
 def test_class_aware_improvement_counts_false_and_missed_classes_as_zero():
     mixture = EVENT + OTHER
     references = {"Bark": EVENT, "Bell": OTHER}

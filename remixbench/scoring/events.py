@@ -1,0 +1,232 @@
+"""The one reader of event lists: labels of a data set, predictions, and DCASE tables handed to a metric.
+
+A list has the columns `filename`, `onset`, `offset` and `event_label`; others are passed over. Times are seconds. A
+clip without events has no row, or one row with its name alone. Names and labels are compared as text: the integer 1,
+and 1.0 in a column that a missing value turned into floats, are "1".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from remixbench.errors import InputError, nearest
+from remixbench.scoring.types import EventTable, FloatArray, IntArray, event_table
+from remixbench.tables import Table, parse_number, read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+EVENT_COLUMNS = ("filename", "onset", "offset", "event_label")
+OVERHANG = 0.1
+"""Seconds that an event may stand over the end of its clip, as the last frame of a padded transform does; cut off."""
+MILLISECONDS = 20
+"""Times beyond so many lengths of the clip are taken for milliseconds, if that puts them into the clip."""
+
+
+@dataclass(frozen=True)
+class EventList:
+    """The rows of an event list as text and numbers.
+
+    Attributes
+    ----------
+    place : what messages call the list
+    rows : (rows,) what messages call each row: "line 3" of a file, "row 3" of a DataFrame
+    filenames : (rows,) of rows with and without an event
+    event : (events,) the rows that have an event
+    labels : (events,)
+    onset, offset : (events,) seconds, 0 <= onset < offset
+    """
+
+    place: str
+    rows: Sequence[str]
+    filenames: Sequence[str]
+    event: IntArray
+    labels: Sequence[str]
+    onset: FloatArray
+    offset: FloatArray
+
+    def table(
+        self,
+        clips: IntArray,
+        classes: Sequence[str],
+        durations: FloatArray | None = None,
+        *,
+        classes_of: str = "this data set",
+    ) -> EventTable:
+        """Return the events of the list, as handed in, with rows of clips and columns of classes.
+
+        Parameters
+        ----------
+        clips : (rows,) the row of each row's clip in the reference.
+        durations : seconds of the clips in the reference; events that stand over the end by `OVERHANG` are cut there.
+        classes_of : what messages call that which has the classes.
+
+        Raises
+        ------
+        InputError
+            If a label is not among the classes, or an event lies beyond the end of its clip.
+        """
+        column = {label: k for k, label in enumerate(classes)}
+        for index, label in enumerate(self.labels):
+            if label not in column:
+                raise InputError(
+                    f"{self._at(index)}, column 'event_label': '{label}' is no class of {classes_of}"
+                    f"{nearest(label, column)}"
+                )
+        clip, offset = clips[self.event], self.offset
+        if durations is not None:
+            self._check_ends(durations[clip])
+            offset = np.minimum(offset, durations[clip])
+        labels = [column[label] for label in self.labels]
+        return event_table(clip, labels, self.onset, offset, merge=False)
+
+    def _check_ends(self, durations: FloatArray) -> None:
+        """Refuse events beyond the ends of their clips, which last `durations` (events,) seconds."""
+        beyond = (self.onset >= durations) | (self.offset > durations + OVERHANG)
+        if not beyond.any():
+            return
+        index = int(beyond.argmax())
+        duration, onset, offset = durations[index], self.onset[index], self.offset[index]
+        name, value = ("onset", onset) if onset >= duration else ("offset", offset)
+        in_milliseconds = offset >= MILLISECONDS * duration and offset / 1000 <= duration + OVERHANG
+        remedy = "milliseconds? divide them by 1000" if in_milliseconds else "give seconds from the start of the clip"
+        raise InputError(
+            f"{self._at(index)}, column '{name}': {value:g} is after the end of the clip, {duration:g} s ({remedy})"
+        )
+
+    def _at(self, index: int) -> str:
+        return f"{self.place}: {self.rows[self.event[index]]}"
+
+
+def read_event_list(source: pd.DataFrame | str | Path, name: str) -> EventList:
+    """Read an event list; `name` is what messages call a DataFrame.
+
+    Raises
+    ------
+    InputError
+        Naming the row and column: a column is missing, a time is not a number, or an offset is not after its onset.
+    """
+    place, rows, columns = read_columns(source, name, EVENT_COLUMNS)
+    return _parse(place, rows, columns)
+
+
+def event_list_of(table: Table, *, skip_empty: bool = False) -> EventList:
+    """Return the event list in a table that was read; errors as of `read_event_list`.
+
+    With `skip_empty`, events that end where they begin are passed over: labels of recordings that end where their
+    excerpt begins.
+    """
+    _require(EVENT_COLUMNS, table.header, str(table.path))
+    columns = [table.column(name) for name in EVENT_COLUMNS]
+    return _parse(str(table.path), [f"line {line}" for line in table.lines], columns, skip_empty=skip_empty)
+
+
+def read_columns(
+    source: pd.DataFrame | str | Path, name: str, columns: Sequence[str]
+) -> tuple[str, list[str], list[list[str]]]:
+    """Return what messages call a table, what they call each row, and some columns as text.
+
+    Raises
+    ------
+    InputError
+        If the table cannot be read, or has no such column, or two.
+    """
+    if isinstance(source, str | Path):
+        table = read_table(Path(source), lenient=True)
+        _require(columns, table.header, str(source))
+        return str(source), [f"line {line}" for line in table.lines], [table.column(column) for column in columns]
+    header = list(getattr(source, "columns", ()))
+    if not hasattr(source, "columns"):
+        raise InputError(f"{name}: found {type(source).__name__}, expected a DataFrame or path")
+    _require(columns, list(map(str, header)), name)
+    refuse_doubles(header, name)
+    return name, [f"row {row}" for row in source.index], [_texts(source[column]) for column in columns]
+
+
+def refuse_doubles(header: Sequence[Any], place: str) -> None:
+    """Raise InputError where two columns have one name."""
+    for index, name in enumerate(header):
+        if name in header[:index]:
+            raise InputError(f"{place}: two columns are named '{name}'; leave one")
+
+
+def _require(columns: Sequence[str], header: Sequence[str], place: str) -> None:
+    missing = [name for name in columns if name not in header]
+    strange = [name for name in header if name not in (*EVENT_COLUMNS, *columns, "score")]
+    if missing and strange:
+        raise InputError(
+            f"{place}: column '{strange[0]}' is not one of {', '.join(columns)}{nearest(strange[0], columns)}"
+        )
+    if missing:
+        raise InputError(f"{place}: no column '{missing[0]}'; expected {', '.join(columns)}")
+
+
+def _texts(column: pd.Series[Any]) -> list[str]:
+    """Return the values of a column as text: "" where missing, whole floats without their ".0"."""
+    values = []
+    for value, missing in zip(column.tolist(), column.isna().tolist(), strict=True):
+        if missing:
+            values.append("")
+        elif isinstance(value, float) and value.is_integer():
+            values.append(str(int(value)))
+        else:
+            values.append(str(value).strip())
+    return values
+
+
+def _parse(place: str, rows: Sequence[str], columns: Sequence[Sequence[str]], *, skip_empty: bool = False) -> EventList:
+    filenames, onsets, offsets, labels = columns
+    event, times = [], []
+    for row, (onset, offset, label) in enumerate(zip(onsets, offsets, labels, strict=True)):
+        if not (onset or offset or label):
+            continue
+        at = f"{place}: {rows[row]}"
+        start, stop = (
+            parse_number(text, f"{at}, column '{name}'") for text, name in ((onset, "onset"), (offset, "offset"))
+        )
+        if not label:
+            raise InputError(f"{at}, column 'event_label': empty, expected a class")
+        if start < 0:
+            raise InputError(f"{at}, column 'onset': {start:g} is before the start of the clip")
+        if skip_empty and start == stop:
+            continue
+        if stop <= start:
+            raise InputError(f"{at}, column 'offset': {stop:g} is not after the onset {start:g}")
+        event.append(row)
+        times.append((start, stop))
+    seconds = np.array(times, np.float64).reshape(-1, 2)
+    return EventList(
+        place,
+        rows,
+        filenames,
+        np.array(event, np.int64),
+        [labels[row] for row in event],
+        seconds[:, 0],
+        seconds[:, 1],
+    )
+
+
+def read_durations(source: pd.DataFrame | str | Path, name: str = "durations") -> dict[str, float]:
+    """Return the seconds of each clip from a table of `filename` and `duration`.
+
+    Raises
+    ------
+    InputError
+        If a column is missing, a duration is not above 0, or a clip comes twice.
+    """
+    place, rows, (names, texts) = read_columns(source, name, ("filename", "duration"))
+    durations: dict[str, float] = {}
+    for clip, text, row in zip(names, texts, rows, strict=True):
+        at = f"{place}: {row}"
+        seconds = parse_number(text, f"{at}, column 'duration'")
+        if seconds <= 0:
+            raise InputError(f"{at}, column 'duration': {text}, expected seconds above 0")
+        if clip in durations:
+            raise InputError(f"{at}: clip '{clip}' comes twice; leave one")
+        durations[clip] = seconds
+    return durations

@@ -1,0 +1,70 @@
+"""What was not made for a reference is refused, whichever way it came into memory."""
+
+import numpy as np
+import pytest
+
+from remixbench.errors import InputError
+from remixbench.scoring import EventTable, Predictions, event_table, make_reference, score_predictions
+from remixbench.scoring.validate import fit_edges
+
+ONE = event_table([0], [0], [1.0], [2.0])
+REFERENCE = make_reference(["a.wav", "b.wav"], ["x", "y"], ONE, 10.0)
+
+
+def events(clip=0, label=0, onset=1.0, offset=2.0):
+    return EventTable(*(np.array([value]) for value in (clip, label, onset, offset)))
+
+
+WRONG_EVENTS = [
+    (events(label=-1), "event 0 is of class -1, expected one from 0 to 1"),
+    (events(label=2), "event 0 is of class 2, expected one from 0 to 1"),
+    (events(clip=-1), "event 0 is of clip -1, expected one from 0 to 1"),
+    (events(clip=2), "event 0 is of clip 2, expected one from 0 to 1"),
+    (events(onset=-0.5), "event 0 lasts from -0.5 to 2 s, expected 0 <= onset < offset"),
+    (events(offset=1.0), "event 0 lasts from 1 to 1 s"),
+    (events(offset=np.nan), "event 0 lasts from 1 to nan s"),
+    (events(offset=np.inf), "event 0 lasts from 1 to inf s"),
+    (EventTable(np.array([1, 0]), np.array([0, 0]), np.zeros(2), np.ones(2)), "not in the order of clip, class and on"),
+    (EventTable(np.array([0, 0]), np.array([0]), np.zeros(2), np.ones(2)), "columns of several lengths"),
+]
+
+
+@pytest.mark.parametrize(("table", "message"), WRONG_EVENTS, ids=[message for _, message in WRONG_EVENTS])
+def test_events_of_other_clips_or_classes_or_out_of_order_are_refused(table, message):
+    with pytest.raises(InputError, match=f"the predicted events.*{message}"):
+        score_predictions(REFERENCE, Predictions(events=table), bootstrap=0)
+    with pytest.raises(InputError, match=f"the reference's events.*{message}"):
+        make_reference(["a.wav", "b.wav"], ["x", "y"], table, 10.0)
+
+
+@pytest.mark.parametrize(
+    ("predictions", "message"),
+    [
+        (Predictions(), "hold neither clip scores, frame scores nor events"),
+        (Predictions(frame_edges=np.arange(3.0)), "hold neither clip scores, frame scores nor events"),
+        (Predictions(np.ones((2, 2), bool)), "clip scores are of type bool, expected float32 or float64"),
+        (Predictions(np.ones((2, 2), np.uint8)), "clip scores are of type uint8"),
+        (Predictions(None, np.ones((2, 3, 2), np.int64), np.arange(4.0)), "frame scores are of type int64"),
+        (Predictions(None, np.ones((2, 3, 2), np.float16), np.arange(4.0)), "frame scores are of type float16"),
+        (Predictions(None, np.ones((2, 3, 2)), None), "and their edges in seconds"),
+        (Predictions(np.full((2, 2), np.nan)), "nan is not finite"),
+    ],
+)
+def test_predictions_that_cannot_be_scored_are_refused(predictions, message):
+    with pytest.raises(InputError, match=message):
+        score_predictions(REFERENCE, predictions, bootstrap=0)
+
+
+def test_a_negative_number_of_bootstrap_samples_is_refused():
+    with pytest.raises(InputError, match="bootstrap -1: expected a number"):
+        score_predictions(REFERENCE, Predictions(events=ONE), bootstrap=-1)
+
+
+@pytest.mark.parametrize(
+    ("end", "duration", "milliseconds"),
+    [(5.6, 5.0, False), (56.0, 5.0, False), (5000.0, 5.0, True), (9920.0, 10.0, True), (500.0, 5.0, False)],
+)
+def test_frames_are_said_to_be_in_milliseconds_only_where_they_then_fit(end, duration, milliseconds):
+    with pytest.raises(InputError) as error:
+        fit_edges(np.linspace(0, end, 400), duration, "scores")
+    assert ("milliseconds" in str(error.value)) == milliseconds
