@@ -6,11 +6,11 @@ segments of the reference; it may exceed 1. Equal to sed_eval's with the clip's 
 
 Event-based (the same): an event is found if its onset lies within a collar, and its offset within the collar or a
 percentage of the reference event's length, whichever is more. Each event is matched once, by a largest matching, as
-sed_eval does by default; those that touch or overlap stay as they are. Times are compared as whole microseconds; values equal those of sed_scores_eval to 1e-9.
-sed_eval compares floats and misses events exactly on the collar, such as the frame edge 3.2 s for the onset 3.0 s: on
-the noisy scores of benchmarks/score.py its onset F1 is 0.1927 where ours is 0.1946, with offsets 0.0122 where ours is
-0.0134. Where no event lies exactly on the collar the two are equal. Its `percentage_of_length` is 0.5 by default;
-DCASE's is 0.2.
+sed_eval does by default; those that touch or overlap stay as they are. Times are compared as whole microseconds; values
+equal those of sed_scores_eval to 1e-9. sed_eval compares floats and misses events exactly on the collar, such as the
+frame edge 3.2 s for the onset 3.0 s: on the noisy scores of benchmarks/score.py its onset F1 is 0.1927 where ours is
+0.1946, with offsets 0.0122 where ours is 0.0134. Where no event lies exactly on the collar the two are equal. Its
+`percentage_of_length` is 0.5 by default; DCASE's is 0.2.
 
 Intersection-based (Bilen et al. 2020): a detection is relevant if at least `dtc` of it lies on reference events of its
 class, otherwise a false alarm; a reference event is found if relevant detections cover at least `gtc` of it. Events of

@@ -172,9 +172,9 @@ def event_based(
 ) -> DetectionScores:
     """Return event-based F1 (Mesaros, Heittola, Virtanen 2016), as sed_eval computes it but for two cases.
 
-    A class of the reference that is never detected has F1 0, which sed_eval by default leaves out of the macro mean (see
-    `segment_based`). And an event exactly on a collar is found, such as an onset at 3.2 s for one at 3.0 s, which
-    sed_eval compares as floats and misses.
+    A class of the reference that is never detected has F1 0; sed_eval by default leaves it out of the macro mean (see
+    `segment_based`). And an event exactly on a collar is found, such as an onset at 3.2 s for one at 3.0 s; sed_eval
+    compares floats and misses it.
 
     An event is found if its onset lies within the collar, and its offset within the collar or a percentage of the
     reference event's length, whichever is more. The defaults are DCASE's; sed_eval's own `percentage_of_length` is 0.5.

@@ -103,11 +103,6 @@ _THRESHOLD_FREE = (
     Metric("psds1[median, alpha_st=0]", "PSDS 1 (median, α_ST = 0)", "detection", "macro"),
     Metric("psds2[median, alpha_st=0]", "PSDS 2 (median, α_ST = 0)", "detection", "macro"),
 )
-_MEDIAN_PSDS = {
-    name.replace("[", "[median, ") if "[" in name else f"{name}[median]": criteria
-    for name, criteria in psds_exact.PSDS.items()
-}
-"""PSDS of scores that were median-filtered as by the main post-processing."""
 _TIME_FREQUENCY = (
     Metric("mask_f1", "mask F1", "time-frequency", "micro", shown="details"),
     Metric("mask_f1_macro", "macro mask F1", "time-frequency", "macro"),
@@ -217,7 +212,7 @@ def metric_values(
         steps.append(("", frame_average_precision(reference, scores, edges)))
         steps.append(("", psds_exact.psds_metrics(reference, scores, edges)))
         filtered = median_filtered(scores, edges, POSTPROCESSINGS["median"].median_filter)
-        steps.append(("", psds_exact.psds_metrics(reference, filtered, edges, _MEDIAN_PSDS)))
+        steps.append(("", psds_exact.psds_metrics(reference, filtered, edges, psds_exact.MEDIAN_PSDS)))
     if masks is not None:
         steps.append(("", lambda weights: mask_metrics(reference, masks, weights)))
     steps.append(("", kong_metrics(reference, predictions, masks)))

@@ -73,6 +73,10 @@ PSDS = _SCENARIOS | {f"{name}[{NO_SPREAD}]": replace(scenario, alpha_st=0.0) for
 
 Where systems find some classes and not others, the penalty exceeds the mean, and PSDS is 0 for all of them.
 """
+MEDIAN_PSDS = {
+    name.replace("[", "[median, ") if "[" in name else f"{name}[median]": criteria for name, criteria in PSDS.items()
+}
+"""The same of median-filtered scores."""
 DetectionsOfClass = Callable[[int], "Detections"]
 
 
