@@ -96,12 +96,12 @@ _THRESHOLD_FREE = (
     Metric("frame_ap", "frame AP", "detection", "macro", shown="details", paired=True),
     Metric("psds1", "PSDS 1 raw", "detection", "macro", shown="details", paired=True),
     Metric("psds2", "PSDS 2 raw", "detection", "macro", shown="details", paired=True),
-    Metric("psds1[alpha_st=0]", "PSDS 1 raw (α_ST = 0)", "detection", "macro", shown="details", paired=True),
-    Metric("psds2[alpha_st=0]", "PSDS 2 raw (α_ST = 0)", "detection", "macro", shown="details", paired=True),
+    Metric("psds1[alpha_st 0]", "PSDS 1 raw (α_ST = 0)", "detection", "macro", shown="details", paired=True),
+    Metric("psds2[alpha_st 0]", "PSDS 2 raw (α_ST = 0)", "detection", "macro", shown="details", paired=True),
     Metric("psds1[median]", "PSDS 1 (median)", "detection", "macro", shown="details"),
     Metric("psds2[median]", "PSDS 2 (median)", "detection", "macro", shown="details"),
-    Metric("psds1[median, alpha_st=0]", "PSDS 1 (median, α_ST = 0)", "detection", "macro"),
-    Metric("psds2[median, alpha_st=0]", "PSDS 2 (median, α_ST = 0)", "detection", "macro"),
+    Metric("psds1[median alpha_st 0]", "PSDS 1 (median, α_ST = 0)", "detection", "macro"),
+    Metric("psds2[median alpha_st 0]", "PSDS 2 (median, α_ST = 0)", "detection", "macro"),
 )
 _TIME_FREQUENCY = (
     Metric("mask_f1", "mask F1", "time-frequency", "micro", shown="details"),

@@ -67,14 +67,14 @@ _SCENARIOS = {
     "psds1": Criteria(dtc=0.7, gtc=0.7, cttc=0.3, alpha_ct=0.0, alpha_st=1.0),
     "psds2": Criteria(dtc=0.1, gtc=0.1, cttc=0.3, alpha_ct=0.5, alpha_st=1.0),
 }
-NO_SPREAD = "alpha_st=0"
+NO_SPREAD = "alpha_st 0"
 PSDS = _SCENARIOS | {f"{name}[{NO_SPREAD}]": replace(scenario, alpha_st=0.0) for name, scenario in _SCENARIOS.items()}
 """The two scenarios of DCASE Task 4, each with and without the penalty for spread over classes.
 
 Where systems find some classes and not others, the penalty exceeds the mean, and PSDS is 0 for all of them.
 """
 MEDIAN_PSDS = {
-    name.replace("[", "[median, ") if "[" in name else f"{name}[median]": criteria for name, criteria in PSDS.items()
+    name.replace("[", "[median ") if "[" in name else f"{name}[median]": criteria for name, criteria in PSDS.items()
 }
 """The same of median-filtered scores."""
 DetectionsOfClass = Callable[[int], "Detections"]

@@ -82,7 +82,7 @@ def by_sed_scores_eval(case):
     for name, options in PSDS.items():
         if options["alpha_ct"] and len(case["classes"]) == 1:
             continue  # it fails where there is no other class to be triggered
-        for suffix, alpha_st in (("[alpha_st=0]", 0.0), ("", 1.0)):
+        for suffix, alpha_st in (("[alpha_st 0]", 0.0), ("", 1.0)):
             value, each, *_ = timed(
                 name, other.intersection_based.psds, audio_durations=case["durations"], alpha_st=alpha_st, **options
             )

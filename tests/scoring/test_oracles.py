@@ -197,7 +197,7 @@ def test_psds_in_one_line_is_that_of_sed_scores_eval_for_clips_of_any_length(tmp
                 onset=edges[:-1], offset=edges[1:]
             )[["onset", "offset", *case["classes"]]]
         for name, options in (("psds1", {}), ("psds2", {"dtc": 0.1, "gtc": 0.1, "cttc": 0.3, "alpha_ct": 0.5})):
-            for suffix, alpha_st in (("", 1.0), ("[alpha_st=0]", 0.0)):
+            for suffix, alpha_st in (("", 1.0), ("[alpha_st 0]", 0.0)):
                 value = scoring.psds(reference, tables, durations, alpha_st=alpha_st, **options)
                 assert agree(value, theirs[f"{name}{suffix}"]), (seed, name, suffix, value, theirs[f"{name}{suffix}"])
                 compared += value > 0
