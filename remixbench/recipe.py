@@ -10,6 +10,7 @@ import math
 import os
 import re
 import reprlib
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -31,6 +32,9 @@ from remixbench.files import read_bytes
 
 MAX_BYTES = 1 << 20
 """The largest recipe that is read."""
+
+SNR_DECIMALS = 6
+"""A folder is named after its SNR: two that differ by less are one."""
 
 Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
 Decibels = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]
@@ -131,6 +135,18 @@ class Plan(_Part):
             raise ValueError(f"polyphony {self.most_events} needs as many onsets, found {len(self.onsets)}")
         return self
 
+    @model_validator(mode="after")
+    def _fixed_onsets_are_apart(self) -> Self:
+        """Refuse a grid on which events meet: two of one class would be one event to every scorer."""
+        used = () if self.onsets == "drawn" else sorted(self.onsets[: self.most_events])
+        for before, after in pairwise(used):
+            if after - before < self.max_event - 1e-9:
+                raise ValueError(
+                    f"onsets {before:g} and {after:g} s are closer than max_event {self.max_event:g} s, so events would"
+                    " overlap; lower max_event, move the onsets apart, or set onsets to drawn with method grouped"
+                )
+        return self
+
     @property
     def fewest_events(self) -> int:
         """The smallest number of events in a clip."""
@@ -180,6 +196,11 @@ class Mix(_Part):
         """Length of a clip in samples."""
         return round(self.sample_rate * self.duration)
 
+    @property
+    def seconds(self) -> float:
+        """Length of a clip in seconds: `duration` to the nearest sample."""
+        return self.samples / self.sample_rate
+
 
 class Features(_Part):
     """Log-mel spectrogram: `n_fft`, `hop_length` in samples, `fmin`, `fmax` in hertz, `offset` in the logarithm."""
@@ -215,7 +236,7 @@ class Recipe(_Part):
     """A benchmark in full."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-    description: str
+    description: Annotated[str, Field(min_length=1, max_length=1000)]
     not_comparable: str | None = Field(None, description="why no figure may stand beside published ones, if so")
     scenes: Source
     events: Source
@@ -230,9 +251,14 @@ class Recipe(_Part):
         """Fill in `fmax`, half the sample rate; for `folder` sources the grouped plan and drawn scene starts."""
         if not isinstance(content, dict):
             return content
-        sections = {key: content.get(key, {}) for key in ("scenes", "events", "plan", "mix", "features")}
+        # a section may also be an object made in Python, of which only what was set there counts as given
+        given = {
+            key: section.model_dump(exclude_unset=True) if isinstance(section, _Part) else section
+            for key, section in content.items()
+        }
+        sections = {key: given.get(key, {}) for key in ("scenes", "events", "plan", "mix", "features")}
         if not all(isinstance(section, dict) for section in sections.values()):
-            return content
+            return given
         plan, features = dict(sections["plan"]), dict(sections["features"])
         rate = sections["mix"].get("sample_rate")
         if isinstance(rate, int) and "fmax" not in features:
@@ -243,7 +269,7 @@ class Recipe(_Part):
         if "scenes" in folders and plan["method"] == "grouped":
             plan.setdefault("scene_start", "drawn")
         filled = {"plan": plan, "features": features}
-        return content | {key: section for key, section in filled.items() if section or key in content}
+        return given | {key: section for key, section in filled.items() if section or key in given}
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:
@@ -290,7 +316,7 @@ def parse_snr(value: object) -> float:
         number = math.nan
     if not abs(number) <= 100:
         raise InputError(f"--snr {value}: '{value}' is not an SNR in dB; expected values such as 0 10 20")
-    return number + 0.0  # -0 becomes 0
+    return round(number, SNR_DECIMALS) + 0.0  # -0 becomes 0
 
 
 class _UniqueKeys(yaml.SafeLoader):

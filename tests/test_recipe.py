@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from remixbench.cli import run
 from remixbench.errors import InputError
-from remixbench.recipe import Recipe, load_recipe, parse_recipe, recipes
+from remixbench.recipe import Features, Mix, Plan, Recipe, Source, load_recipe, parse_recipe, parse_snr, recipes
 
 
 def test_the_built_in_recipes() -> None:
@@ -38,6 +38,28 @@ def test_frames_and_their_distance() -> None:
 def test_a_recipe_is_immutable() -> None:
     with pytest.raises(ValidationError):
         load_recipe("mini").mix.sample_rate = 1  # type: ignore[misc]
+
+
+def test_sections_made_in_python_have_the_defaults_of_yaml() -> None:
+    content: dict[str, Any] = {"name": "own", "description": "mine"}
+    scenes = {"source": "folder", "folder": "street"}
+    events = {"source": "folder", "folder": "animals"}
+    from_yaml = Recipe.model_validate(content | {"scenes": scenes, "events": events, "mix": {"sample_rate": 8000}})
+    as_objects = Recipe(
+        **content, scenes=Source.model_validate(scenes), events=Source.model_validate(events),
+        mix=Mix(sample_rate=8000),
+    )  # fmt: skip
+    assert as_objects == from_yaml
+    assert (as_objects.plan.method, as_objects.plan.scene_start, as_objects.features.fmax) == ("grouped", "drawn", 4000)
+    chosen = Recipe(
+        **content, scenes=Source.model_validate(scenes), events=Source.model_validate(events), mix=Mix(),
+        plan=Plan(method="released"), features=Features(fmax=3000),
+    )  # fmt: skip
+    assert (chosen.plan.method, chosen.features.fmax) == ("released", 3000)
+
+
+def test_an_snr_next_to_zero_is_zero() -> None:
+    assert [str(parse_snr(value)) for value in ("-1e-7", "-0", 1e-9, "0.1234567")] == ["0.0", "0.0", "0.0", "0.123457"]
 
 
 def test_a_recipe_written_out_is_read_as_the_same(tiny_recipe: Recipe, tmp_path: Path) -> None:
@@ -80,6 +102,12 @@ def test_a_recipe_that_is_not_there(name: str, message: str) -> None:
         ({"plan": [1, 2]}, r"plan: found \[1, 2\]; input should be a valid dictionary"),
         ({"plan__polyphony": [3, 1]}, r"plan.polyphony: found .*expected a range of 0 to 20 such as \[1, 4\]"),
         ({"plan__polyphony": 4}, "plan: .*polyphony 4 needs as many onsets, found 3"),
+        ({"plan__onsets": [0.1, 0.5, 1.3]}, "plan: .*onsets 0.1 and 0.5 s are closer than max_event 0.5 s, so events"),
+        ({"plan__onsets": [1.3, 0.1, 1.7]}, "plan: .*onsets 1.3 and 1.7 s are closer than max_event 0.5 s"),
+        (
+            {"plan__method": "grouped", "plan__overlap": False, "plan__onsets": [0, 0, 1]},
+            "plan: .*onsets 0 and 0 s are closer than max_event",
+        ),
         ({"plan__onsets": [0.1, 0.7, 2.0]}, "an onset of 2 s lies beyond the clip of 2 s"),
         ({"plan__onsets": [0.1, -0.7, 1.0]}, "plan.onsets.*found -0.7; "),
         ({"plan__snr_spread": [5, -5], "plan__method": "grouped"}, "plan.snr_spread: .*expected the lower bound first"),
@@ -95,6 +123,7 @@ def test_a_recipe_that_is_not_there(name: str, message: str) -> None:
         ({"name": "a/b"}, "name: found 'a/b'; "),
         ({"name": ""}, "name: found ''; "),
         ({"description": 3}, "description: found 3; "),
+        ({"description": ""}, "description: found ''; "),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

@@ -52,7 +52,7 @@ class Mixer:
 
     def events(self, clip: Clip) -> list[tuple[float, float, str]]:
         """Return the strong labels of a clip: onset and offset in seconds, and label."""
-        seconds = self.recipe.mix.duration
+        seconds = self.recipe.mix.seconds
         available = [self.excerpts.facts((event.file, event.start)).available for event in clip.events]
         return [
             (*event_times(event, length, seconds), event.label)

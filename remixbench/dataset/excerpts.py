@@ -125,7 +125,9 @@ def prepare(recipe: Recipe, reader: Reader, file: str, fixed: float | None) -> t
     else:
         start = 0
     excerpt = whole[start : start + room]
-    if not np.any(excerpt):  # said here, so that an excerpt that can be replaced is never kept
+    # where the level is that of the whole recording, an excerpt may begin before the sound does, as released
+    # said here, so that an excerpt that can be replaced is never kept
+    if mix.snr_reference == "excerpt" and not np.any(excerpt):
         raise InputError(
             f"{file}: it is silent in the clip, its {room / mix.sample_rate:.3g} s from {start / mix.sample_rate:.3g} s"
             " on are silent; leave it out of the table"

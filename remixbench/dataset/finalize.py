@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -16,10 +16,12 @@ from remixbench.dataset.checkpoint import Checkpoint, block_count
 from remixbench.dataset.dataset import Dataset, read_digests
 from remixbench.dataset.excerpts import StoredExcerpts
 from remixbench.dataset.info import FILES, DatasetInfo, write_info
-from remixbench.dataset.manifest import number
+from remixbench.dataset.leakage import shortened
+from remixbench.dataset.manifest import Clip, number
 from remixbench.dataset.spec import DatasetSpec, logmel_file
 from remixbench.errors import InputError
 from remixbench.files import remove_temp_files, sha256, write_bytes
+from remixbench.progress import Progress
 from remixbench.tables import format_table, read_table
 
 LIBRARIES = ("numpy", "scipy", "librosa", "soxr", "soundfile", "pyloudnorm", "joblib")
@@ -33,7 +35,9 @@ RecordingKey = tuple[str, str, float | None]
 """What was decoded: scene or event, its file, and for part of a scene the second from which on a clip has it."""
 
 
-def finalize(spec: DatasetSpec, info: DatasetInfo | None, checkpoint: Checkpoint, snrs: Sequence[float]) -> Dataset:
+def finalize(
+    spec: DatasetSpec, info: DatasetInfo | None, checkpoint: Checkpoint, snrs: Sequence[float], progress: Progress
+) -> Dataset:
     """Write what is written once per data set, and dataset.json last.
 
     Parameters
@@ -74,6 +78,8 @@ def finalize(spec: DatasetSpec, info: DatasetInfo | None, checkpoint: Checkpoint
     write_info(staged, _info(spec, info, snrs, staged))
     publish(checkpoint, folder)
     checkpoint.close(snrs)
+    for line in silent_lines(records, clips):
+        progress.say(line)
     return Dataset.open(folder)
 
 
@@ -169,6 +175,23 @@ def _levels(spec: DatasetSpec, records: dict[float, list[Record]]) -> Iterable[R
                 measured = "" if achieved is None else number(round(achieved, LEVEL_DECIMALS))
                 target = number(round(snr + event.snr_offset, 6))
                 yield record["clip_id"], f"{snr:.12g}", str(event.index), event.label, target, measured, definition
+
+
+def silent_lines(records: Mapping[float, Sequence[Record]], clips: Sequence[Clip]) -> Iterator[str]:
+    """Yield a line for each SNR at which labelled events have no level, since they or the scene are silent."""
+    files = {clip.id: [event.file for event in clip.events] for clip in clips}
+    for snr, made in records.items():
+        silent = [
+            f"{file} in clip {record['clip_id']}"
+            for record in made
+            for file, achieved in zip(files[record["clip_id"]], record["achieved"], strict=True)
+            if achieved is None
+        ]
+        if silent:
+            yield (
+                f"{len(silent)} of {sum(len(record['achieved']) for record in made)} events have no measured SNR at"
+                f" {snr:g} dB, since they or the scene under them are silent: {shortened(silent)}"
+            )
 
 
 def _digests(records: dict[float, list[Record]], key: str) -> Iterable[Row]:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from remixbench.errors import InputError
 from remixbench.files import read_json, sha256, write_json
 from remixbench.recipe import Decibels, Recipe, first_problem
-from remixbench.sources.catalogue import MAX_LABEL, is_label
+from remixbench.sources.catalogue import MAX_LABEL, label_problem
 
 FORMAT = 2
 NAME = re.compile(r"[^/\\\x00-\x1f\x7f\ud800-\udfff]{1,100}")
@@ -82,10 +82,11 @@ class DatasetInfo(BaseModel):
     @field_validator("classes")
     @classmethod
     def _labels_are_sorted(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if list(value) != sorted(set(value)) or not all(map(is_label, value)):
-            raise ValueError(
-                f"expected labels of 1 to {MAX_LABEL} printable characters without commas, sorted, each once"
-            )
+        if list(value) != sorted(set(value)):
+            raise ValueError("expected labels in order, each once")
+        for label in value:
+            if problem := label_problem(label):
+                raise ValueError(f"label {label[:MAX_LABEL]!r} {problem}")
         return value
 
     @field_validator("snrs", "features", "stems")

@@ -22,7 +22,6 @@ from remixbench.sources.download.archive import downloaded_parts
 
 BACKENDS = ("loky", "threading", "dask")
 FORMATS = ("wav", "flac")
-SNR_DECIMALS = 6  # a folder is named after its SNR: two that differ by less are one
 
 
 def check_options(
@@ -64,7 +63,7 @@ def parse_snrs(values: Sequence[Any]) -> tuple[float, ...]:
     InputError
         If one is not a finite value of at most 100 dB either way.
     """
-    return tuple(sorted({round(parse_snr(value), SNR_DECIMALS) for value in values}))
+    return tuple(sorted({parse_snr(value) for value in values}))
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ def resolve_inputs(
     _check_tables(cut, scenes, events, sources, remedy)
     _check_files(cut, scenes, events)
     for clip in cut.clips:
-        if late := [event for event in clip.events if event.onset >= loaded.mix.duration]:
+        if late := [event for event in clip.events if event.onset >= loaded.mix.seconds]:
             raise InputError(
                 f"clip {clip.id}: onset {late[0].onset:g} s lies beyond the clip of {loaded.mix.duration:g} s"
             )

@@ -5,6 +5,7 @@ All times are seconds. They are the same at every signal-to-noise ratio.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from remixbench.dataset.manifest import Clip, Event, ExcerptKey, Manifest, number
@@ -31,7 +32,8 @@ def event_seconds(event: Event, available: float, clip_seconds: float) -> float:
 def event_times(event: Event, available: float, clip_seconds: float) -> tuple[float, float]:
     """Return onset and offset of an event, rounded as the labels have them; arguments as of `event_seconds`."""
     offset = event.onset + event_seconds(event, available, clip_seconds)
-    return round(event.onset, DECIMALS), round(offset, DECIMALS)
+    end = math.floor(clip_seconds * 10**DECIMALS) / 10**DECIMALS  # rounding must not lead beyond the clip
+    return round(event.onset, DECIMALS), min(round(offset, DECIMALS), end)
 
 
 def strong(
@@ -46,7 +48,7 @@ def strong(
         if not clip.events:
             rows.append((name, "", "", ""))
         for event in sorted(clip.events, key=lambda event: (event.onset, event.index)):
-            onset, offset = event_times(event, available[event.file, event.start], recipe.mix.duration)
+            onset, offset = event_times(event, available[event.file, event.start], recipe.mix.seconds)
             rows.append((name, number(onset), number(offset), event.label))
     return format_table(("filename", "onset", "offset", "event_label"), rows, "\t")
 
@@ -57,18 +59,13 @@ def weak(clips: Sequence[Clip], filenames: Sequence[str]) -> bytes:
         (name, ",".join(sorted({event.label for event in clip.events})))
         for clip, name in zip(clips, filenames, strict=True)
     ]
-    return _tsv(("filename", "event_labels"), rows)
+    return format_table(("filename", "event_labels"), rows, "\t")
 
 
 def durations(recipe: Recipe, filenames: Sequence[str]) -> bytes:
     """Return durations.tsv: filename, duration."""
-    seconds = number(recipe.mix.samples / recipe.mix.sample_rate)
-    return _tsv(("filename", "duration"), [(name, seconds) for name in filenames])
-
-
-def _tsv(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bytes:
-    """Return tab-separated lines without quoting: labels are joined by commas, which nobody expects quoted."""
-    return "".join("\t".join(row) + "\n" for row in (header, *rows)).encode("utf-8")
+    seconds = number(recipe.mix.seconds)
+    return format_table(("filename", "duration"), [(name, seconds) for name in filenames], "\t")
 
 
 def attribution(manifest: Manifest, scenes: Catalogue, events: Catalogue) -> bytes:

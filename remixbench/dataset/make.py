@@ -174,7 +174,7 @@ def _make(
                 f"{shown}: shard {shard[0]} of {shard[1]} is finished; {len(left)} blocks of other shards are not"
             )
             return None
-        finalize(spec, info, checkpoint, snrs)
+        finalize(spec, info, checkpoint, snrs, progress)
     for line in identical_lines(manifest, read_recordings(folder, read_info(folder))):
         progress.say(line)
     dataset = Dataset.open(shown)

@@ -23,6 +23,8 @@ EVENT_COLUMNS = ("clip_id", "event_index", "event_file", "event_label", "onset",
 OPTIONAL_EVENT_COLUMNS = ("event_start", "snr_offset")
 ROLES = ("train", "validation", "test")
 OUTSIDE = re.compile(r"^/|\\|(^|/)\.\.(/|$)|[\x00-\x1f]")  # file names that would leave their folder
+MANIFEST_FILES = ("clips.csv", "events.csv", "roles.csv")
+SUM = re.compile(r"([0-9a-fA-F]{64}) [ *](?:\./)?(.+)")  # a line of `sha256sum`, in text or binary mode
 CLIP_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -161,7 +163,7 @@ def read_manifest(folder: Path) -> Manifest:
         Naming the file, the line, what was found and what was expected.
     """
     contents = {}
-    for name in ("clips.csv", "events.csv", "roles.csv"):
+    for name in MANIFEST_FILES:
         path = folder / name
         if path.exists() or name != "roles.csv":
             contents[name] = read_bytes(path)
@@ -202,17 +204,26 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _check_sums(folder: Path, contents: dict[str, bytes]) -> None:
+    """Check that SHA256SUMS, where there is one, has the digest of each file of the manifest, and that none is lost."""
     path = folder / "SHA256SUMS"
     if not path.exists():
         return
-    lines = [line.split(maxsplit=1) for line in read_bytes(path).decode("utf-8", "replace").splitlines()]
-    sums = {line[1]: line[0] for line in lines if len(line) == 2}
-    for name, data in contents.items():
-        if sums.get(name) != sha256(data):
-            raise InputError(
-                f"{folder / name}: differs from its digest in SHA256SUMS; restore it, or remove SHA256SUMS"
-                " if the change is meant"
-            )
+    remedy = "restore it, or remove SHA256SUMS if the change is meant"
+    sums: dict[str, str] = {}
+    for number, line in enumerate(read_bytes(path).decode("utf-8", "replace").splitlines(), start=1):
+        if not line.strip():
+            continue
+        entry = SUM.fullmatch(line)
+        if entry is None:
+            raise InputError(f"{path}, line {number}: found {line[:80]!r}, expected a line as `sha256sum` writes it")
+        sums[entry[2]] = entry[1].lower()
+    for name in MANIFEST_FILES:
+        if name in sums and name not in contents:
+            raise InputError(f"{folder / name}: missing, although SHA256SUMS has it; {remedy}")
+        if name in contents and name not in sums:
+            raise InputError(f"{path}: has no digest of {name}; restore it, or remove it if the change is meant")
+        if name in contents and sums[name] != sha256(contents[name]):
+            raise InputError(f"{folder / name}: differs from its digest in SHA256SUMS; {remedy}")
 
 
 def _event(where: str, row: dict[str, str], index: int) -> Event:

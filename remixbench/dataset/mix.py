@@ -21,11 +21,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from remixbench.errors import InputError
+
 Signal = NDArray[np.float64]
 Quantisation = Literal["floor", "round"]
 FULL_SCALE = 32768
 Level = Literal["rms", "lufs"]
-GATE_SECONDS = 0.4  # the block of ITU-R BS.1770, below which loudness has no standard definition
+GATE_SECONDS, GATE_STEP = 0.4, 0.25  # the block of ITU-R BS.1770, and the step from one to the next as a part of it
 
 
 @dataclass(frozen=True)
@@ -96,12 +98,14 @@ class Placed:
     samples : (n,), the excerpt, cut to what fits into the clip
     level : amplitude of what the SNR is defined on (whole recording or excerpt), linear, for `recording`
     offset_db : added to the nominal SNR
+    name : what it is and where, for messages
     """
 
     first: int
     samples: Signal
     level: float
     offset_db: float = 0.0
+    name: str = "an event"
 
     @property
     def part(self) -> slice:
@@ -130,19 +134,23 @@ def rms(samples: Signal) -> float:
 def loudness(samples: Signal, rate: int) -> float:
     """Return the loudness as a linear amplitude: 10^(LUFS/20) by pyloudnorm (ITU-R BS.1770-4).
 
-    Under 400 ms, where BS.1770 has no gating block, the whole signal is one block: K-weighted, ungated. The
-    signal is measured at peak 1, so that a faint one does not fall under the -70 LUFS gate.
+    The gating blocks of 400 ms, three quarters of which overlap, are stretched or shrunk a little so that a whole
+    number of steps covers the whole signal: BS.1770 leaves out what follows the last complete block, in which a short
+    excerpt may have its loudest part. Under 450 ms the whole signal is one block: K-weighted, ungated. The signal is
+    measured at peak 1, so that a faint one does not fall under the -70 LUFS gate.
     """
     import pyloudnorm
 
     peak = float(np.abs(samples).max())
     if peak == 0:
         return 0.0
-    seconds = len(samples) / rate
-    # pyloudnorm wants more samples than one block has
-    block = GATE_SECONDS if seconds > GATE_SECONDS else (len(samples) - 1) / rate
-    lufs = float(pyloudnorm.Meter(rate, block_size=block).integrated_loudness(samples / peak))
-    return float(peak * 10 ** (lufs / 20))
+    steps = max(0, round((len(samples) / rate - GATE_SECONDS) / (GATE_SECONDS * GATE_STEP)))
+    # pyloudnorm wants more samples than one block has, and counts the zero that this takes as part of each block
+    covered = len(samples) + 1 - 1e-6
+    block = covered / rate / (1 + steps * GATE_STEP)
+    padded = np.append(samples / peak, 0.0)
+    lufs = float(pyloudnorm.Meter(rate, block_size=block).integrated_loudness(padded))
+    return float(peak * 10 ** (lufs / 20) * math.sqrt(covered / len(samples)))
 
 
 def level_of(samples: Signal, rate: int, measure: Level) -> float:
@@ -166,12 +174,24 @@ def event_gains(
     measure: Level,
     definition: Literal["recording", "excerpt"],
 ) -> list[float]:
-    """Return the factor for each event at `snr` dB over a scene of level 1."""
+    """Return the factor for each event at `snr` dB over a scene of level 1.
+
+    Raises
+    ------
+    InputError
+        By `excerpt`, if the scene is silent under an event, which then has no level to be mixed at.
+    """
     gains = []
     for event in events:
         gain = 10 ** ((snr + event.offset_db) / 20) / event.level
         if definition == "excerpt":
-            gain *= level_of(scene[event.part], rate, measure)
+            below = level_of(scene[event.part], rate, measure)
+            if below == 0:
+                raise InputError(
+                    f"{event.name}: the scene is silent under it, from {event.first / rate:.2f} to"
+                    f" {event.part.stop / rate:.2f} s, so there is no level to mix at; leave the scene out of the table"
+                )
+            gain *= below
         gains.append(gain)
     return gains
 
@@ -182,14 +202,11 @@ def overlapping(events: Sequence[Placed]) -> bool:
     return any(before[1] > after[0] for before, after in pairwise(parts))
 
 
-def sum_events(events: Sequence[Placed], gains: Sequence[float], length: int, overwrite: bool) -> Signal:
-    """Put events into an empty clip of `length` samples: later ones overwrite (as released) or add."""
+def sum_events(events: Sequence[Placed], gains: Sequence[float], length: int) -> Signal:
+    """Add events in an empty clip of `length` samples."""
     signal = np.zeros(length)
     for event, gain in zip(events, gains, strict=True):
-        if overwrite:
-            np.multiply(event.samples, gain, out=signal[event.part])
-        else:
-            signal[event.part] += event.samples * gain
+        signal[event.part] += event.samples * gain
     return signal
 
 
@@ -198,7 +215,6 @@ def mix(
     events: Sequence[Placed],
     gains: Sequence[float],
     rule: Quantisation,
-    overwrite: bool,
 ) -> tuple[Stems, float]:
     """Put scaled events and a scene on two 16-bit channels, and return them with their common peak.
 
@@ -206,7 +222,7 @@ def mix(
     """
     scene_peak = peak_of(scene)
     if overlapping(events):
-        summed = sum_events(events, gains, len(scene), overwrite)
+        summed = sum_events(events, gains, len(scene))
         peak = max(scene_peak, peak_of(summed))
         return Stems(to_int16(summed, peak, rule), to_int16(scene, peak, rule)), peak
     # most of the events' channel is silent: scale and quantise only where it is not
@@ -224,7 +240,6 @@ def event_stems(
     gains: Sequence[float],
     peak: float,
     rule: Quantisation,
-    overwrite: bool,
 ) -> NDArray[np.int16]:
     """Return each event on a channel of its own, quantised at the clip's `peak`: (events, samples).
 
@@ -234,8 +249,6 @@ def event_stems(
     channels = np.zeros((len(events), len(stems.scene)), dtype=np.int16)
     for k, (event, gain) in enumerate(zip(events, gains, strict=True)):
         channels[k, event.part] = to_int16(event.samples * gain, peak, rule)
-        if overwrite:
-            channels[:k, event.part] = 0
     return channels
 
 
@@ -246,15 +259,13 @@ def achieved_snr(
     scale: float,
     rate: int,
     measure: Level,
-    overwrite: bool,
 ) -> list[float]:
     """Measure back, from the stems as written, each event's level over the scene under it, in dB.
 
     `scale` is the factor from the signals before quantising to 16-bit steps. Where events overlap, the part of
     the others is taken out of the events' channel first. NaN where either side is silent after quantisation.
     """
-    add = not overwrite and overlapping(events)
-    summed = sum_events(events, gains, len(stems.scene), overwrite) if add else None
+    summed = sum_events(events, gains, len(stems.scene)) if overlapping(events) else None
     ratios = []
     for event, gain in zip(events, gains, strict=True):
         own = stems.events[event.part].astype(np.float64)

@@ -137,18 +137,19 @@ def place_events(recipe: Recipe, clip: Clip, excerpts: Excerpts) -> list[Placed]
     Raises
     ------
     InputError
-        If an excerpt is silent, or so short that nothing of it is in the clip.
+        If an excerpt is so short that nothing of it is in the clip, or, where it is what the SNR is set on, silent.
     """
     mix = recipe.mix
     placed = []
     for event in clip.events:
         key = (event.file, event.start)
         facts = excerpts.facts(key)
-        seconds = event_seconds(event, facts.available, mix.duration)
+        seconds = event_seconds(event, facts.available, mix.seconds)
         first = int(event.onset * mix.sample_rate)
         count = min(int((event.onset + seconds) * mix.sample_rate) - first, facts.samples, mix.samples - first)
         samples = excerpts.samples(key, max(count, 0))
-        if not np.any(samples):
+        # where the level is that of the whole recording, an excerpt may begin before the sound does, as released
+        if len(samples) == 0 or (mix.snr_reference == "excerpt" and not np.any(samples)):
             raise InputError(
                 f"{event.file}: clip {clip.id} has nothing of it (silent or shorter than a sample);"
                 " leave it out of the table"
@@ -156,22 +157,33 @@ def place_events(recipe: Recipe, clip: Clip, excerpts: Excerpts) -> list[Placed]
         level = facts.level if mix.snr_reference == "recording" else level_of(samples, mix.sample_rate, mix.level)
         if level <= 0 or not math.isfinite(level):
             raise InputError(f"{event.file}: has no level by {mix.level.upper()}; leave it out of the table")
-        placed.append(Placed(first, samples, level, event.snr_offset))
+        name = f"clip {clip.id}, event {event.file} over scene {clip.scene_file}"
+        placed.append(Placed(first, samples, level, event.snr_offset, name))
     return placed
 
 
 def render(recipe: Recipe, scene: Signal, events: list[Placed], snr: float) -> Rendered:
-    """Mix one clip at `snr` dB."""
+    """Mix one clip at `snr` dB.
+
+    Raises
+    ------
+    InputError
+        If the SNR is that of the excerpt, and the scene under an event is silent, or so faint that nothing of either is
+        left in 16 bits.
+    """
     how = recipe.mix
-    # the released code overwrites, on a grid where events never meet; grouped plans may draw events that do
-    overwrite = how.snr_reference == "recording" and recipe.plan.method == "released"
     gains = event_gains(scene, events, snr, how.sample_rate, how.level, how.snr_reference)
-    stems, peak = mix(scene, events, gains, how.quantisation, overwrite)
+    stems, peak = mix(scene, events, gains, how.quantisation)
     scale = full_scale(how.quantisation) / peak
-    achieved = achieved_snr(stems, events, gains, scale, how.sample_rate, how.level, overwrite)
-    return Rendered(
-        stems, tuple(achieved), partial(event_stems, stems, events, gains, peak, how.quantisation, overwrite)
-    )
+    achieved = achieved_snr(stems, events, gains, scale, how.sample_rate, how.level)
+    for event in events if how.snr_reference == "excerpt" else ():
+        if not np.any(stems.events[event.part]) and not np.any(stems.scene[event.part]):
+            raise InputError(
+                f"{event.name}: the scene is so faint under it, from {event.first / how.sample_rate:.2f} to"
+                f" {event.part.stop / how.sample_rate:.2f} s, that nothing of either is left in 16 bits; leave the"
+                " scene out of the table"
+            )
+    return Rendered(stems, tuple(achieved), partial(event_stems, stems, events, gains, peak, how.quantisation))
 
 
 def render_block(

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 MAX_LABEL = 200
 """The largest number of characters of a label."""
+RESERVED = ("filename", "onset", "offset", "event_label", "event_labels")
+"""Names of columns of label files and predictions, which no label may have."""
+FORMULA_SIGNS = ("=", "+", "-", "@")
 SCENE_COLUMNS = ("file", "label", "location")
 EVENT_COLUMNS = ("file", "label", "verified", "origin", "licence", "url")
 
@@ -151,27 +154,34 @@ def read_catalogue_table(path: Path, columns: tuple[str, ...], separator: str) -
     return table
 
 
-def is_label(text: str) -> bool:
-    """Say whether label files and records can hold a label: printable, no comma, no blank at an end, not too long."""
-    return 1 <= len(text) <= MAX_LABEL and text.isprintable() and "," not in text and text == text.strip()
+def label_problem(text: str) -> str:
+    """Say why label files, tables of predictions or records cannot hold a label; empty where they can.
+
+    Weak labels are joined by commas in a column, a table of tags has a column per label beside that of the file names,
+    and a spreadsheet runs what begins with a sign of its formulas.
+    """
+    if not 1 <= len(text) <= MAX_LABEL:
+        return f"has {len(text)} characters, expected 1 to {MAX_LABEL}"
+    if text in RESERVED:
+        return "is the name of a column of label files"
+    if not text.isprintable() or text != text.strip() or any(mark in text for mark in ',"'):
+        return "has a comma, a double quote, a character that cannot be printed or a blank at an end"
+    if text[0] in FORMULA_SIGNS:
+        return f"begins with one of {' '.join(FORMULA_SIGNS)}, which a spreadsheet takes for a formula"
+    return ""
 
 
 def checked_label(where: str, label: str) -> str:
-    """Return a label of an event if label files can hold it, which join labels by commas in columns by tabs.
+    """Return a label of a scene or event if label files can hold it.
 
     Raises
     ------
     InputError
         If they cannot.
     """
-    if len(label) > MAX_LABEL:
-        raise InputError(
-            f"{where}: label {label[:20]!r}... has {len(label)} characters, expected at most {MAX_LABEL}; shorten it"
-        )
-    if not is_label(label):
-        raise InputError(
-            f"{where}: label {label!r} has a comma, a tab or a blank at an end, which label files cannot hold"
-        )
+    if problem := label_problem(label):
+        shown = repr(label) if len(label) <= MAX_LABEL else f"{label[:20]!r}..."
+        raise InputError(f"{where}: label {shown} {problem}; rename it")
     return label
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from remixbench.sources.audio import FileReader
-from remixbench.sources.catalogue import SCENE_COLUMNS, Catalogue, SourceLayout, checked_name
+from remixbench.sources.catalogue import SCENE_COLUMNS, Catalogue, SourceLayout, checked_label, checked_name
 
 FOLDER = Path("TAU-urban-acoustic-scenes-2019-development")
 LAYOUT = SourceLayout(
@@ -25,6 +25,8 @@ def scenes(sources: Path) -> Catalogue:
     """
     published = LAYOUT.read_table(sources, ("scene_label", "identifier"))
     table = published.frame(("filename", "scene_label", "identifier"))
+    for line, label in table["scene_label"].items():
+        checked_label(f"{published.path}, line {line}", label)
     names = [checked_name(f"{published.path}, line {line}", name) for line, name in table["filename"].items()]
     table = table.assign(file=[name.rsplit("/", 1)[-1] for name in names])
     table = table.rename(columns={"scene_label": "label", "identifier": "location"})

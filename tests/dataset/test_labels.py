@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 import soundfile
 import tiny
 
@@ -43,6 +44,18 @@ def test_strong_labels_end_with_the_recording_the_longest_event_or_the_clip() ->
         "00001.wav\t\t\t",
         "00002.wav\t0.1\t0.85\tHi-hat",
     ]
+
+
+@pytest.mark.parametrize(("rate", "seconds"), [(22050, 3.3333), (44100, 1 / 3), (8000, 2.00007), (16000, 7.7777)])
+def test_no_label_ends_after_the_clip_where_it_is_no_whole_number_of_samples(rate: int, seconds: float) -> None:
+    mix = {"sample_rate": rate, "duration": seconds, "snrs": 0}
+    content = {"plan": {"onsets": 0.1, "polyphony": 1, "max_event": 2.0}, "mix": mix, "features": {"n_fft": 256}}
+    recipe = parse_recipe(tiny.RECIPE | content, "odd")
+    clips = [Clip("00000", 1, "a.wav", "park", "town-1", (Event(0, "x.wav", "Knock", 0.1, 60.0),))]
+    strong = labels.strong(recipe, clips, NAMES[:1], AVAILABLE).decode().splitlines()[1].split("\t")
+    duration = labels.durations(recipe, NAMES[:1]).decode().splitlines()[1].split("\t")[1]
+    assert float(duration) == round(rate * seconds) / rate
+    assert float(duration) - 1e-6 <= float(strong[2]) <= float(duration)
 
 
 def test_weak_labels_are_sorted_unique_and_joined_by_commas() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,13 @@ MANIFEST = Manifest(
         Clip("00001", 2, "b.wav", "bus", "town-2", (Event(0, "x.wav", "Knock", 0.25, 1.5),)),
     )
 )  # fmt: skip
+
+WITH_ROLES = Manifest(
+    tuple(
+        replace(clip, roles=roles)
+        for clip, roles in zip(MANIFEST.clips, (("test", "train"), ("train", "test")), strict=True)
+    )
+)
 
 
 def written(folder: Path, clips: bytes = CLIPS, events: bytes = EVENTS, roles: bytes | None = None) -> Path:
@@ -181,6 +189,35 @@ def test_a_file_that_was_changed_after_its_digest_was_written(tmp_path: Path) ->
         read_manifest(tmp_path)
     (tmp_path / "SHA256SUMS").unlink()
     assert read_manifest(tmp_path).clips[0].events[0].onset == 0.6
+
+
+def test_sums_are_complete_or_refused(tmp_path: Path) -> None:
+    write_manifest(WITH_ROLES, tmp_path)
+    sums = (tmp_path / "SHA256SUMS").read_text()
+    roles = (tmp_path / "roles.csv").read_bytes()
+    (tmp_path / "roles.csv").unlink()
+    with pytest.raises(InputError, match=r"roles.csv: missing, although SHA256SUMS has it; restore it"):
+        read_manifest(tmp_path)
+    (tmp_path / "roles.csv").write_bytes(roles)
+    for name in ("clips.csv", "events.csv", "roles.csv"):
+        kept = [line for line in sums.splitlines(keepends=True) if name not in line]
+        (tmp_path / "SHA256SUMS").write_text("".join(kept))
+        with pytest.raises(InputError, match=rf"SHA256SUMS: has no digest of {name}"):
+            read_manifest(tmp_path)
+    for broken in ("zz" + sums[2:], sums.replace("  clips.csv", ""), "not a sum\n"):
+        (tmp_path / "SHA256SUMS").write_text(broken)
+        with pytest.raises(InputError, match=r"SHA256SUMS, line 1: found .* as `sha256sum` writes it"):
+            read_manifest(tmp_path)
+
+
+def test_sums_in_the_forms_of_sha256sum(tmp_path: Path) -> None:
+    write_manifest(WITH_ROLES, tmp_path)
+    sums = (tmp_path / "SHA256SUMS").read_text()
+    others = sums + "0" * 64 + "  report.json\n"
+    for form in (sums.replace("  ", " *"), sums.replace("  ", "  ./"), sums.upper().replace("CSV", "csv"), others):
+        names = form.replace("CLIPS", "clips").replace("EVENTS", "events").replace("ROLES", "roles")
+        (tmp_path / "SHA256SUMS").write_text(names)
+        assert read_manifest(tmp_path) == WITH_ROLES
 
 
 def test_the_first_clips_of_folds() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,12 @@ import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
+from remixbench.dataset import mix as mixing
 from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.make import make
 from remixbench.dataset.manifest import Clip, Event
 from remixbench.dataset.mix import Stems, exact_mixture, mixture, to_int16
+from remixbench.errors import InputError
 from remixbench.recipe import parse_recipe
 
 RATE = 8000
@@ -164,15 +168,33 @@ def test_levels_by_loudness_are_exact_also_under_400_ms(corpus: Path, tmp_path: 
 
 
 def loudness(samples: np.ndarray) -> float:
-    """BS.1770 in LUFS, gated at peak 1; the whole as one ungated block where it is shorter than one."""
+    """BS.1770 in LUFS, gated at peak 1, in blocks of about 400 ms that cover the whole signal."""
     peak = np.abs(samples).max()
     samples = samples / peak
-    meter = pyloudnorm.Meter(RATE)
-    if len(samples) > 0.4 * RATE:
-        return float(meter.integrated_loudness(samples) + 20 * np.log10(peak))
-    for stage in meter._filters.values():
+    for stage in pyloudnorm.Meter(RATE)._filters.values():
         samples = scipy.signal.lfilter(stage.b, stage.a, samples)
-    return float(-0.691 + 10 * np.log10(np.mean(samples**2)) + 20 * np.log10(peak))
+    steps = max(0, round((len(samples) / RATE - 0.4) / 0.1))
+    edges = np.linspace(0, len(samples), steps + 5).astype(int)
+    power = np.array([np.mean(samples[a:b] ** 2) for a, b in zip(edges[:-4], edges[4:], strict=True)])
+    power = power[power >= 10 ** ((-70 + 0.691) / 10)]
+    power = power[power > power.mean() / 10]
+    return float(-0.691 + 10 * np.log10(power.mean()) + 20 * np.log10(peak))
+
+
+@pytest.mark.parametrize(
+    "seconds", [1 / RATE, 2 / RATE, 0.01, 0.399, 0.4, 0.41, 0.44, 0.451, 0.5, 0.77, 1.234, 2.0, 10.0]
+)
+def test_loudness_is_of_the_whole_signal(seconds: float) -> None:
+    samples = np.random.default_rng(3).normal(0, 1e-3, round(seconds * RATE))
+    samples[-max(1, min(len(samples), RATE // 33)) :] *= 300  # a click in the last 30 ms
+    assert 20 * np.log10(mixing.loudness(samples, RATE)) == pytest.approx(loudness(samples), abs=0.05)
+
+
+def test_where_blocks_are_complete_loudness_is_that_of_the_standard() -> None:
+    samples = np.random.default_rng(3).normal(0, 0.1, 2 * RATE) * np.linspace(0, 1, 2 * RATE)
+    standard = pyloudnorm.Meter(RATE).integrated_loudness(samples / np.abs(samples).max())
+    found = 20 * np.log10(mixing.loudness(samples, RATE) / np.abs(samples).max())
+    assert found == pytest.approx(standard, abs=1e-3)
 
 
 def test_levels_of_the_released_definition_are_reported_as_measured(made: Dataset, corpus: Path) -> None:
@@ -254,3 +276,57 @@ def test_an_snr_at_which_the_scene_vanishes_is_nan(corpus: Path, tmp_path: Path)
     assert "" in achieved
     assert "nan" not in achieved
     assert np.isfinite(dataset.features(100)).all()
+
+
+def corpus_with_scenes(corpus: Path, folder: Path, change: Callable[[np.ndarray], np.ndarray]) -> Path:
+    """Copy a corpus, with every scene changed."""
+    shutil.copytree(corpus, folder)
+    for path in (folder / tiny.TAU / "audio").iterdir():
+        samples, rate = soundfile.read(path)
+        soundfile.write(path, change(samples), rate, subtype="PCM_24")
+    return folder
+
+
+def middle_times(factor: float) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a change of a scene: half a second in its middle, scaled."""
+
+    def change(samples: np.ndarray) -> np.ndarray:
+        middle = len(samples) // 2
+        samples[middle - tiny.SCENE_RATE // 4 : middle + tiny.SCENE_RATE // 4] *= factor
+        return samples
+
+    return change
+
+
+@pytest.mark.parametrize(("factor", "words"), [(0.0, "the scene is silent under it"), (4e-6, "the scene is so faint")])
+def test_an_event_over_a_silent_stretch_of_a_scene_is_refused_by_name(
+    factor: float, words: str, corpus: Path, tmp_path: Path
+) -> None:
+    sources = corpus_with_scenes(corpus, tmp_path / "sources", middle_times(factor))
+    # events of at most 0.2 s with onsets in the middle: all of each lies over the stretch
+    recipe = parse_recipe(
+        tiny.changed(tiny.STRICT, plan__onsets=[0.9], plan__polyphony=1, plan__max_event=0.2, mix__snrs=[0]), "faint"
+    )
+    with pytest.raises(
+        InputError, match=rf"^clip 000\d\d, event \w+\.wav over scene \S+\.wav: {words}.* from 0\.90 to"
+    ):
+        make(recipe=recipe, sources=sources, out=tmp_path / "d", jobs=1)
+    assert not (tmp_path / "d" / "dataset.json").exists()
+
+
+def test_a_recording_that_begins_silent_is_mixed_as_released_and_said_to_be_inaudible(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(corpus, tmp_path / "sources")
+    for path in (tmp_path / "sources" / tiny.FSD_AUDIO).iterdir():
+        samples, rate = soundfile.read(path)
+        soundfile.write(path, np.concatenate([np.zeros(rate), samples]), rate, subtype="PCM_16")
+    dataset = make(
+        recipe=parse_recipe(tiny.RECIPE, "tiny"), sources=tmp_path / "sources", out=tmp_path / "d", jobs=1, stems=True,
+        progress=True,
+    )  # fmt: skip
+    assert dataset is not None
+    assert not dataset.stems("00000", 0)[0].any()
+    assert "72 of 72 events have no measured SNR at 0 dB" in capsys.readouterr().err
+    with (dataset.path / "labels" / "levels.csv").open() as file:
+        assert {row["achieved_db"] for row in csv.DictReader(file)} == {""}

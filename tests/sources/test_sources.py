@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from remixbench.errors import InputError
 from remixbench.recipe import Source, parse_recipe
 from remixbench.sources import folder, fsdkaggle2018, load_catalogues, tau2019
 from remixbench.sources.audio import read_audio
+from remixbench.sources.catalogue import label_problem
+from remixbench.tables import format_table
 
 TAU_ROWS = (
     "filename\tscene_label\tidentifier\tsource_label\n"
@@ -272,8 +275,9 @@ def test_silence_and_short_scenes_are_named(sources: Path) -> None:
     with pytest.raises(InputError, match=r"00000000.wav: the event recording is silent.*leave it out of the table"):
         made_from(sources)
     soundfile.write(event, np.concatenate([np.zeros(9000), np.ones(500)]), tiny.EVENT_RATE)
+    of_excerpt = parse_recipe(tiny.changed(tiny.RECIPE, mix__snr_reference="excerpt"), "of excerpts")
     with pytest.raises(InputError, match=r"00000000.wav: it is silent in the clip, its 0.5 s from 0 s on are silent"):
-        made_from(sources)
+        make(recipe=of_excerpt, sources=sources, out=sources.parent / "e", jobs=1)
     event.write_bytes(kept[0])
     soundfile.write(scene, np.zeros((24_000, 2)), tiny.SCENE_RATE)
     with pytest.raises(InputError, match=rf"{scene.name}: the scene is silent"):
@@ -410,7 +414,9 @@ def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"mine: no .wav, .flac, .ogg, .mp3 file in any sub-folder"):
         folder.catalogue(source, tmp_path, "events")
     tone(tmp_path / "mine" / "rain, heavy" / "x.wav", 1, 8000)
-    with pytest.raises(InputError, match="has a comma, a tab or a blank at an end"):
+    with pytest.raises(
+        InputError, match="has a comma, a double quote, a character that cannot be printed or a blank at an end"
+    ):
         folder.catalogue(source, tmp_path, "events")
 
 
@@ -430,3 +436,35 @@ def test_workers_that_began_in_another_folder_find_the_recordings(
     monkeypatch.chdir("/")
     for catalogue in (scenes, events):
         assert len(catalogue.reader.read(catalogue.table["file"].iloc[0])[0])
+
+
+@pytest.mark.parametrize(
+    ("label", "problem"),
+    [
+        ('"q"', "has a comma, a double quote"),
+        ('q"', "has a comma, a double quote"),
+        ("a,b", "has a comma"),
+        ("a\tb", "a character that cannot be printed"),
+        ("a\u202eb", "a character that cannot be printed"),
+        ("filename", "is the name of a column of label files"),
+        ("event_label", "is the name of a column of label files"),
+        ("onset", "is the name of a column of label files"),
+        ("=HYPERLINK(1)", "begins with one of = + - @, which a spreadsheet takes for a formula"),
+        ("-cmd", "begins with one of = + - @"),
+    ],
+)
+def test_labels_that_could_not_be_read_back_are_refused(label: str, problem: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(format_table(("file", "label"), [("a.wav", label)]).decode(), encoding="utf-8")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "t.csv").rename(tmp_path / "mine" / "t.csv")
+    for kind in ("scenes", "events"):
+        with pytest.raises(InputError, match=re.escape(problem)) as caught:
+            folder.catalogue(Source(source="folder", folder="mine", table="t.csv"), tmp_path, kind)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "label", ["NA", "None", "nan", "1", "1.0", "true", "AC/DC", "R&B", "<b>", "it's", "50%", "_x_", "#1"]
+)
+def test_labels_that_can_be_read_back_are_taken(label: str) -> None:
+    assert label_problem(label) == ""
