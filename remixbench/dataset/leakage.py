@@ -125,7 +125,8 @@ def identical_lines(manifest: Manifest, digests: Mapping[tuple[str, str, float |
     """
     names: dict[tuple[str, str], list[str]] = defaultdict(list)
     for (kind, file, _), digest in sorted(digests.items(), key=lambda entry: entry[0][:2]):
-        names[kind, digest].append(file)
+        if file not in names[kind, digest]:
+            names[kind, digest].append(file)
     lines = []
     for (kind, _), files in names.items():
         if len(files) == 1:

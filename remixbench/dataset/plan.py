@@ -20,7 +20,7 @@ from remixbench.files import write_json
 from remixbench.progress import SILENT, Progress, reporter
 from remixbench.recipe import Recipe, SnrRange, Source, load_recipe
 from remixbench.sources import load_catalogues
-from remixbench.sources.audio import FileReader
+from remixbench.sources.audio import FileReader, open_audio
 from remixbench.sources.catalogue import Catalogue
 from remixbench.sources.identical import identical_recordings
 
@@ -125,16 +125,11 @@ def _with_scene_starts(recipe: Recipe, manifest: Manifest, scenes: Catalogue) ->
 
 
 def _recording_seconds(catalogue: Catalogue, file: str) -> float:
-    """Return the length of a recording in seconds, from its header where it is a file."""
-    import soundfile
-
+    """Return the length of a recording in seconds, from its header where it is a file that says so."""
     if isinstance(catalogue.reader, FileReader):
-        try:
-            seconds: float = soundfile.info(catalogue.reader.root / file).duration
-        except soundfile.LibsndfileError:
-            pass  # reading it says what is wrong with it
-        else:
-            return seconds
+        with open_audio(catalogue.reader.root / file) as audio:
+            if audio.frames is not None:
+                return audio.frames / audio.rate
     samples, rate = catalogue.reader.read(file)
     return len(samples) / rate
 

@@ -8,8 +8,7 @@ from collections.abc import Hashable, Iterable
 import numpy as np
 
 from remixbench.errors import InputError
-from remixbench.files import sha256
-from remixbench.sources.audio import FileReader
+from remixbench.sources.audio import FileReader, open_audio, recording_digest
 from remixbench.sources.catalogue import Catalogue
 
 PROBE_SAMPLES = 1024
@@ -42,24 +41,19 @@ def _groups(keyed: Iterable[tuple[Hashable, str]]) -> list[tuple[str, ...]]:
 
 def _probe(reader: FileReader, file: str) -> Hashable:
     """Return length, sample rate and a few samples of a recording: cheap, and enough to tell most apart."""
-    import soundfile
-
     try:
-        with soundfile.SoundFile(reader.root / file) as sound:
-            sound.seek(max(0, (sound.frames - PROBE_SAMPLES) // 2))
-            samples = sound.read(PROBE_SAMPLES, dtype="float64", always_2d=True)
-            return sound.frames, sound.samplerate, _exact(samples.mean(axis=1))
-    except (soundfile.LibsndfileError, RuntimeError, OSError):
+        with open_audio(reader.root / file) as audio:
+            if audio.frames is None:  # only decoding tells
+                return audio.rate
+            first = max(0, (audio.frames - PROBE_SAMPLES) // 2)
+            middle = [block.mean(axis=1) for block in audio.blocks(first, min(PROBE_SAMPLES, audio.frames))]
+            return audio.frames, audio.rate, recording_digest(np.concatenate(middle))
+    except InputError:
         return None
 
 
 def _digest(reader: FileReader, file: str) -> str | None:
     try:
-        return _exact(reader.read(file)[0])
+        return recording_digest(reader.read(file)[0])
     except InputError:
         return None
-
-
-def _exact(samples: np.ndarray[tuple[int], np.dtype[np.float64]]) -> str:
-    """Return a digest of samples to 24 bits, which is what recordings have; -0 is 0."""
-    return sha256((np.asarray(samples, dtype="<f4") + np.float32(0)).tobytes())
