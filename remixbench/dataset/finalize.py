@@ -16,10 +16,9 @@ from remixbench.dataset.checkpoint import Checkpoint, block_count
 from remixbench.dataset.dataset import Dataset, read_digests
 from remixbench.dataset.excerpts import StoredExcerpts
 from remixbench.dataset.info import FILES, DatasetInfo, write_info
-from remixbench.dataset.leakage import shortened
 from remixbench.dataset.manifest import Clip, number
 from remixbench.dataset.spec import DatasetSpec, logmel_file
-from remixbench.errors import InputError
+from remixbench.errors import InputError, shortened
 from remixbench.files import remove_temp_files, sha256, write_bytes
 from remixbench.progress import Progress
 from remixbench.tables import format_table, read_table
