@@ -6,6 +6,7 @@ Rows of `weak`, `features` and `roles` are in the order of the manifest's clips.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -229,11 +230,18 @@ class Dataset:
         InputError
             If there is no such clip or SNR, or its file is missing or not readable.
         """
+        return self._checked_audio(clip, snr)[1].astype(np.float32) / np.float32(32768)
+
+    def audio_bytes(self, clip: Clip | str, snr: float) -> bytes:
+        """Return the file of a clip's mixture at `snr` dB, whose samples were checked; errors as of `audio`."""
+        return self._checked_audio(clip, snr)[0]
+
+    def _checked_audio(self, clip: Clip | str, snr: float) -> tuple[bytes, NDArray[np.int16]]:
         path = self.audio_path(clip, snr)
-        samples = _read_pcm(path)
+        data, samples = _read_pcm(path)
         if self._digests("digests.csv", snr).get(path.stem, "") != pcm_digest(samples):
             raise InputError(f"{path}: its samples differ from digests.csv; delete it, and run `remixbench make` again")
-        return samples.astype(np.float32) / np.float32(32768)
+        return data, samples
 
     def stems(self, clip: Clip | str, snr: float) -> NDArray[np.int16]:
         """Return the stems of a clip at `snr` dB, (channels, samples): events first, the scene last.
@@ -249,7 +257,7 @@ class Dataset:
         if snr not in self.info.stems:
             raise InputError(f"{self.path}: has no stems at {snr:g} dB; `remixbench make --stems` adds them")
         path = self.stems_path(clip, snr)
-        samples = _read_pcm(path)
+        _, samples = _read_pcm(path)
         if self._digests("stems_digests.csv", snr).get(path.stem, "") != pcm_digest(samples):
             raise InputError(
                 f"{path}: its samples differ from stems_digests.csv; delete it, and run `remixbench make` again"
@@ -372,16 +380,20 @@ def read_digests(path: Path) -> dict[float, dict[str, str]]:
     return tables
 
 
-def _read_pcm(path: Path) -> NDArray[np.int16]:
-    """Read a file of ours as its 16-bit samples, (samples,) or (samples, channels)."""
+def _read_pcm(path: Path) -> tuple[bytes, NDArray[np.int16]]:
+    """Read a file of ours: its bytes, and its 16-bit samples, (samples,) or (samples, channels)."""
     import soundfile
 
     try:
-        samples: NDArray[np.int16] = soundfile.read(path, dtype="int16")[0]
+        check_regular(path)
+        data = path.read_bytes()
+        samples: NDArray[np.int16] = soundfile.read(io.BytesIO(data), dtype="int16")[0]
     except soundfile.LibsndfileError as error:
-        reason = f"not readable ({error.error_string})" if path.exists() else "missing"
+        raise InputError(f"{path}: not readable ({error.error_string}); {REMEDY}") from None
+    except OSError as error:
+        reason = "missing" if isinstance(error, FileNotFoundError) else f"not readable ({error.strerror})"
         raise InputError(f"{path}: {reason}; {REMEDY}") from None
-    return samples
+    return data, samples
 
 
 def find_folder(workspace: Path, dataset: str | Path | None = None) -> Path:

@@ -25,7 +25,7 @@ from remixbench.tables import format_table, read_table
 
 LIBRARIES = ("numpy", "scipy", "librosa", "soxr", "soundfile", "pyloudnorm", "joblib")
 LEVEL_DECIMALS = 3
-RECORDINGS = "recordings.csv"
+RECORDINGS, NOTICES = "recordings.csv", "NOTICE.txt"
 STAGED = "final"
 
 Record = dict[str, Any]
@@ -63,6 +63,9 @@ def finalize(
     write_bytes(staged / "labels" / "weak.tsv", labels.weak(clips, spec.filenames))
     write_bytes(staged / "labels" / "durations.tsv", labels.durations(target.recipe, spec.filenames))
     write_bytes(staged / "ATTRIBUTION.csv", labels.attribution(spec.manifest, spec.scenes, spec.events))
+    notices = "\n".join(dict.fromkeys(filter(None, (spec.scenes.notice, spec.events.notice))))
+    if notices:
+        write_bytes(staged / NOTICES, notices.encode("utf-8"))
     keep = () if info is None else info.snrs
     merge = partial(_merge, spec, staged, keep)
     merge("labels/levels.csv", LEVEL_COLUMNS, _levels(spec, records))
@@ -223,7 +226,8 @@ def _info(spec: DatasetSpec, before: DatasetInfo | None, snrs: Sequence[float], 
     now = datetime.now(UTC).isoformat(timespec="microseconds")
     features = set(snrs if target.features else ()) | set(before.features if before else ())
     stems = set(snrs if target.stems else ()) | set(before.stems if before else ())
-    absent = {"logmel_digests.csv": not features, "stems_digests.csv": not stems}
+    absent = {NOTICES: not (staged / NOTICES).exists() and not (before and NOTICES in before.files)}
+    absent |= {"logmel_digests.csv": not features, "stems_digests.csv": not stems}
     newest = {name: staged / name if (staged / name).exists() else target.folder / name for name in FILES}
     files = {name: sha256(path.read_bytes()) for name, path in newest.items() if not absent.get(name, False)}
     return DatasetInfo(

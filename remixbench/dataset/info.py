@@ -18,9 +18,11 @@ FORMAT = 2
 NAME = re.compile(r"[^/\\\x00-\x1f\x7f\ud800-\udfff]{1,100}")
 LABEL_FILES = ("labels/strong.tsv", "labels/weak.tsv", "labels/durations.tsv", "labels/levels.csv")
 FILES = (
-    *LABEL_FILES, "ATTRIBUTION.csv", "recordings.csv", "digests.csv", "logmel_digests.csv", "stems_digests.csv"
+    *LABEL_FILES, "ATTRIBUTION.csv", "NOTICE.txt", "recordings.csv", "digests.csv", "logmel_digests.csv",
+    "stems_digests.csv",
 )  # fmt: skip
-"""The small files whose digests dataset.json holds; the last two are there with features and with stems."""
+"""The small files whose digests dataset.json holds; NOTICE.txt where a source asks for one, the last two with features
+and with stems."""
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 AudioFormat = Literal["wav", "flac"]

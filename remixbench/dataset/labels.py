@@ -11,13 +11,10 @@ from collections.abc import Mapping, Sequence
 from remixbench.dataset.manifest import Clip, Event, ExcerptKey, Manifest, number
 from remixbench.recipe import Recipe
 from remixbench.sources.catalogue import Catalogue
+from remixbench.sources.licences import terms_of
 from remixbench.tables import format_table
 
-# where scenes come from and on which terms, as their records say
-SCENE_TERMS = {
-    "tau2019": ("Tampere University licence, non-commercial use only", "https://doi.org/10.5281/zenodo.2589280"),
-    "synthetic": ("Creative Commons 0", ""),
-}
+ATTRIBUTION_COLUMNS = ("kind", "file", "label", "source_url", "licence", "terms")
 DECIMALS = 6  # of seconds: below a sample, above the rounding of sums
 
 
@@ -69,11 +66,18 @@ def durations(recipe: Recipe, filenames: Sequence[str]) -> bytes:
 
 
 def attribution(manifest: Manifest, scenes: Catalogue, events: Catalogue) -> bytes:
-    """Return ATTRIBUTION.csv: every recording used, with where it comes from and its licence; events, then scenes."""
-    used = set(manifest.event_files)
-    table = events.table[events.table["file"].isin(used)].sort_values("file")
-    rows = [("event", row.file, row.label, row.url or row.origin, row.licence) for row in table.itertuples(index=False)]
-    licence, url = SCENE_TERMS.get(scenes.source, ("unknown", ""))
-    named = sorted({(clip.scene_file, clip.scene_label) for clip in manifest.clips})
-    rows += [("scene", file, label, url or scenes.source, licence) for file, label in named]
-    return format_table(("kind", "file", "label", "source_url", "licence"), rows)
+    """Return ATTRIBUTION.csv: every recording used, with where it comes from, its licence, and what that asks of clips.
+
+    Events first, then scenes, each sorted by file.
+    """
+    rows: list[tuple[str, ...]] = []
+    for kind, catalogue, used in (
+        ("event", events, set(manifest.event_files)),
+        ("scene", scenes, {clip.scene_file for clip in manifest.clips}),
+    ):
+        table = catalogue.table[catalogue.table["file"].isin(used)].sort_values("file")
+        origin = table["origin"] if kind == "event" else [catalogue.source] * len(table)
+        columns = (table["file"], table["label"], table["url"], origin, table["licence"])
+        for file, label, url, source, licence in zip(*columns, strict=True):
+            rows.append((kind, file, label, url or source, licence, str(terms_of(licence))))
+    return format_table(ATTRIBUTION_COLUMNS, rows)

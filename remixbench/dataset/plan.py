@@ -162,7 +162,7 @@ def released_plan(recipe: Recipe, scenes: Catalogue, events: Catalogue) -> Manif
     files, labels = events.table["file"].tolist(), events.table["label"].tolist()
 
     generator = np.random.RandomState(plan.seed)
-    scene_rows = list(scenes.table.itertuples(index=False, name=None))
+    scene_rows = list(scenes.table[["file", "label", "location"]].itertuples(index=False, name=None))
     order = np.arange(len(scene_rows))
     generator.shuffle(order)
 

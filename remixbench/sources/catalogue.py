@@ -1,6 +1,6 @@
 """The common form of every source: a table of recordings, and a way to read one of them.
 
-A catalogue of scenes has the columns `file`, `label`, `location`; one of events has `file`, `label`,
+A catalogue of scenes has the columns `file`, `label`, `location`, `licence`, `url`; one of events has `file`, `label`,
 `verified`, `origin`, `licence`, `url`. Rows keep the order of the published table, because the released
 draws depend on it.
 """
@@ -25,7 +25,7 @@ MAX_LABEL = 200
 RESERVED = ("filename", "onset", "offset", "event_label", "event_labels")
 """Names of columns of label files and predictions, which no label may have."""
 FORMULA_SIGNS = ("=", "+", "-", "@")
-SCENE_COLUMNS = ("file", "label", "location")
+SCENE_COLUMNS = ("file", "label", "location", "licence", "url")
 EVENT_COLUMNS = ("file", "label", "verified", "origin", "licence", "url")
 
 
@@ -83,6 +83,7 @@ class Catalogue:
     digest : SHA-256 of the published table, to tell whether two catalogues are the same
     reader : reads the recordings
     origin_gap : origins of one label that are numbers closer than this are taken for one; 0 where numbers are names
+    notice : what must accompany every copy of the recordings, empty where nothing must
     """
 
     source: str
@@ -90,6 +91,7 @@ class Catalogue:
     digest: str
     reader: Reader
     origin_gap: int = 0
+    notice: str = ""
 
     @property
     def labels(self) -> tuple[str, ...]:

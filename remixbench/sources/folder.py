@@ -23,11 +23,11 @@ from remixbench.sources.catalogue import (
     checked_name,
     read_catalogue_table,
 )
+from remixbench.sources.licences import UNKNOWN, read_notices
 
 if TYPE_CHECKING:
     import pandas as pd
 
-UNKNOWN_LICENCE = "unknown"
 
 
 def catalogue(source: Source, sources: Path, kind: Literal["scenes", "events"]) -> Catalogue:
@@ -46,7 +46,8 @@ def catalogue(source: Source, sources: Path, kind: Literal["scenes", "events"]) 
     for label in table["label"]:
         checked_label(str(root), label)
     columns = SCENE_COLUMNS if kind == "scenes" else EVENT_COLUMNS
-    return Catalogue(f"folder {source.folder}", table[list(columns)], digest, FileReader(root.resolve()))
+    notice = read_notices(root)
+    return Catalogue(f"folder {source.folder}", table[list(columns)], digest, FileReader(root.resolve()), notice=notice)
 
 
 def _from_folders(root: Path, kind: Literal["scenes", "events"]) -> tuple[pd.DataFrame, str]:
@@ -80,7 +81,7 @@ def _from_folders(root: Path, kind: Literal["scenes", "events"]) -> tuple[pd.Dat
     table = pd.DataFrame({"file": files})
     table = table.assign(
         label=[root.name if flat else file.split("/", 1)[0] for file in files],
-        location=files, verified=True, origin=files, licence=UNKNOWN_LICENCE, url="",
+        location=files, verified=True, origin=files, licence=UNKNOWN, url="",
     )  # fmt: skip
     return table, sha256("\n".join(files).encode())
 
@@ -125,6 +126,7 @@ def _from_table(root: Path, source: Source) -> tuple[pd.DataFrame, str]:
     out = table.assign(file=files, label=table[names.label], verified=True)
     out = out.assign(
         location=given.get("location", files), origin=given.get("origin", files),
-        licence=given.get("licence", UNKNOWN_LICENCE), url=given.get("url", ""),
+        licence=given["licence"].str.strip().replace("", UNKNOWN) if "licence" in given else UNKNOWN,
+        url=given.get("url", ""),
     )  # fmt: skip
     return out, given_table.digest

@@ -12,6 +12,11 @@ FOLDER = Path("FSDKaggle2018")
 AUDIO = FOLDER / "FSDKaggle2018.audio_train"
 ORIGIN_GAP = 100
 """Freesound numbers uploads in order, so sounds of one label with ids closer than this may be of one uploader."""
+CITATION = (
+    "E. Fonseca, M. Plakal, F. Font, D. P. W. Ellis, X. Favory, J. Pons, X. Serra: General-purpose tagging of Freesound"
+    " audio with AudioSet labels: task description, dataset, and baseline. DCASE Workshop 2018. FSDKaggle2018: doi"
+    " 10.5281/zenodo.2552860"
+)
 LAYOUT = SourceLayout(
     "fsdkaggle2018", FOLDER / "FSDKaggle2018.meta" / "train_post_competition.csv", ",", "fname", AUDIO,
     sample_rate=44_100, channels=1, min_seconds=0.3, max_seconds=30.0,

@@ -6,19 +6,25 @@ import csv
 import json
 import os
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 from paths import EXPORTS_PYTHON as PYTHON
 from paths import ROOT
 
 from remixbench.cli import run
 from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.export.export import export
+from remixbench.dataset.make import make
 from remixbench.dataset.splits import splits
 from remixbench.errors import InputError
+from remixbench.recipe import parse_recipe
+from remixbench.tables import format_table
 
 
 def expected(dataset: Dataset) -> dict[str, dict[str, dict[str, Any]]]:
@@ -93,7 +99,7 @@ def test_lhotse_names_the_data_sets_own_files_unless_they_are_linked(made: Datas
 def test_croissant_comes_without_audio(made: Dataset, tmp_path: Path) -> None:
     folder = export(made, format="croissant", out=tmp_path / "out")
     assert {path.name for path in folder.iterdir()} == {
-        "croissant.json", "clips.csv", "events.csv", "README.md", "ATTRIBUTION.csv"
+        "croissant.json", "clips.csv", "events.csv", "README.md", "ATTRIBUTION.csv", "NOTICE.txt"
     }  # fmt: skip
     described = json.loads((folder / "croissant.json").read_text())
     assert described["conformsTo"] == "http://mlcommons.org/croissant/1.1"
@@ -137,3 +143,127 @@ def test_bad_input_of_export(made: Dataset, tmp_path: Path, capsys: pytest.Captu
     assert run(arguments) == 0
     assert run(arguments) == 2
     assert "is there already and not an empty folder" in capsys.readouterr().err
+
+
+# --- terms, citations, and data sets of one's own
+
+
+def own_dataset(folder: Path, licences: tuple[str, str] = ("CC0", "CC0"), **plan: Any) -> Dataset:
+    """Make a data set of noise from folders whose tables have the licences of `scenes` and `events`."""
+    draw = np.random.default_rng(5)
+    for kind, count, seconds in (("scenes", 8, 2.0), ("events", 16, 0.3)):
+        rows = []
+        (folder / "sources" / kind).mkdir(parents=True)
+        for k in range(count):
+            soundfile.write(folder / "sources" / kind / f"{k}.wav", draw.normal(0, 0.1, int(8000 * seconds)), 8000)
+            rows.append((f"{k}.wav", f"<i>{kind}</i> {k % 2}", licences[kind == "events"], f"https://example.org/{k}"))
+        table = format_table(("file", "label", "licence", "url"), rows)
+        (folder / "sources" / kind / "t.csv").write_bytes(table)
+    columns = {"licence": "licence", "url": "url"}
+    recipe = parse_recipe(
+        {
+            "name": "own",
+            "description": "noise & <b>noise</b>",
+            "scenes": {"source": "folder", "folder": "scenes", "table": "t.csv", "columns": columns},
+            "events": {"source": "folder", "folder": "events", "table": "t.csv", "columns": columns},
+            "plan": {"folds": 2, "clips_per_fold": 6, "onsets": "drawn", "max_event": 0.3, "polyphony": 1} | plan,
+            "mix": {"sample_rate": 8000, "duration": 2.0, "snrs": [0]},
+            "features": {"n_fft": 256, "hop_length": 128, "n_mels": 12},
+        },
+        "own",
+    )
+    dataset = make(recipe=recipe, workspace=folder, jobs=1)
+    assert dataset is not None
+    return dataset
+
+
+@pytest.mark.parametrize(
+    ("scenes", "events", "words", "licence"),
+    [
+        ("CC0", "CC0", "All recordings are in the public domain", "cc0-1.0"),
+        ("ALL RIGHTS RESERVED", "CC0", "Clips may not be passed on: ", "other"),
+        ("CC0", "ALL RIGHTS RESERVED", "('ALL RIGHTS RESERVED';", "other"),
+        ("CC0", "ask Bob", "Clips may not be passed on: ", "other"),
+        ("CC BY-NC 4.0", "CC0", "for non-commercial use only", "other"),
+        ("CC0", "CC BY-SA 4.0", "under the licence of the recordings that ask for it", "other"),
+    ],
+)
+def test_the_strictest_licence_decides_what_may_be_passed_on(
+    scenes: str, events: str, words: str, licence: str, tmp_path: Path
+) -> None:
+    dataset = own_dataset(tmp_path, (scenes, events))
+    folder = export(dataset, format="audiofolder", out=tmp_path / "a")
+    card = (folder / "README.md").read_text()
+    described = json.loads((export(dataset, format="croissant", out=tmp_path / "c") / "croissant.json").read_text())
+    assert card.startswith(f"---\nlicense: {licence}\n")
+    assert words in card
+    assert words in described["license"]
+    with (folder / "ATTRIBUTION.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["licence"] for row in rows if row["kind"] == "scene"} == {scenes}
+    assert {row["licence"] for row in rows if row["kind"] == "event"} == {events}
+    assert all(row["source_url"] == f"https://example.org/{row['file'].removesuffix('.wav')}" for row in rows)
+    # a data set of one's own cites neither the paper nor sources that it does not have, and is shown as it is written
+    for text in (card, described["citeAs"]):
+        assert "Interspeech" not in text
+        assert "The remixbench authors" in text
+    assert "10.21437" not in json.dumps(described)
+    assert "<b>" not in card.replace("\\<b\\>", "")
+    assert "\\<i\\>events\\</i\\> 0" in card
+
+
+def test_the_notice_of_the_scenes_travels_with_every_copy(made: Dataset, tmp_path: Path) -> None:
+    notice = (made.path / "NOTICE.txt").read_text()
+    assert "Tampere University" in notice
+    for form in ("audiofolder", "webdataset", "lhotse", "croissant"):
+        folder = export(made, format=form, out=tmp_path / form)
+        assert (folder / "NOTICE.txt").read_text() == notice
+        card = (folder / "README.md").read_text()
+        for text in ("NOTICE.txt", "Interspeech 2021", "Mesaros", "Fonseca"):
+            assert text in card
+
+
+@pytest.mark.parametrize(("form", "link"), [("audiofolder", False), ("audiofolder", True), ("webdataset", False),
+                                            ("lhotse", False), ("lhotse", True)])  # fmt: skip
+def test_altered_audio_is_not_exported(form: str, link: bool, copied: Dataset, tmp_path: Path) -> None:
+    path = copied.audio_path("00018", 0)
+    samples, rate = soundfile.read(path, dtype="int16")
+    samples[100] += 1
+    soundfile.write(path, samples, rate, subtype="PCM_16")
+    with pytest.raises(InputError, match=r"00018.wav: its samples differ from digests.csv"):
+        export(copied, format=form, out=tmp_path / "out", link=link, snr=0)
+    assert list((tmp_path / "out").iterdir()) == []
+    path.unlink()
+    with pytest.raises(InputError, match=r"00018.wav: missing"):
+        export(copied, format=form, out=tmp_path / "out", link=link, snr=0)
+
+
+@pytest.mark.skipif(not PYTHON.exists(), reason=f"no libraries at {PYTHON}; tests/exports/setup.sh sets them up")
+@pytest.mark.parametrize("form", ["audiofolder", "webdataset", "lhotse", "croissant"])
+def test_splits_without_events_are_read(form: str, tmp_path: Path) -> None:
+    if form == "audiofolder":
+        pytest.importorskip("pyarrow")
+    dataset = own_dataset(tmp_path, polyphony=[0, 1], seed=3, clips_per_fold=4)
+    rows = splits(dataset, 2)
+    counts = {split: sum(len(dataset.clips[row].events) for row in rows[split]) for split in rows}
+    assert 0 in counts.values()
+    assert max(counts.values()) > 0
+    folder = export(dataset, format=form, out=tmp_path / "out", fold=2)
+    command = [PYTHON, ROOT / "tests" / "exports" / "check.py", form, folder, "snr_0"]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf")}
+    environment.pop("PYTHONPATH", None)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert {name: len(clips) for name, clips in json.loads(done.stdout).items()} == {
+        split: len(rows[split]) for split in rows if len(rows[split])
+    }
+
+
+def test_a_split_without_events_is_refused_by_name_where_its_types_cannot_be_stated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = own_dataset(tmp_path, polyphony=[0, 1], seed=3, clips_per_fold=4)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(InputError, match=r"at 0 dB a split has no events.*install pyarrow"):
+        export(dataset, format="audiofolder", out=tmp_path / "out", fold=2)
+    export(dataset, format="lhotse", out=tmp_path / "lhotse", fold=2)

@@ -77,13 +77,16 @@ def test_attribution_names_every_recording_once_sorted() -> None:
     ]
     table = pd.DataFrame(rows, columns=["file", "label", "verified", "origin", "licence", "url"])
     events = Catalogue("made up", table, "", FileReader(Path()))
-    scenes = Catalogue("folder street", table[["file", "label"]], "", FileReader(Path()))
+    places = [("b.wav", "bus", "town-2", "CC BY-NC 4.0", ""), ("a.wav", "park", "town-1", "unknown", "https://a.org")]
+    columns = ["file", "label", "location", "licence", "url"]
+    scenes = Catalogue("folder street", pd.DataFrame(places, columns=columns), "", FileReader(Path()))
     assert labels.attribution(Manifest(CLIPS), scenes, events).decode().splitlines() == [
-        "kind,file,label,source_url,licence",
-        'event,x.wav,Knock,9,"by, with a comma"',
-        "event,y.wav,Bark,u,Attribution",
-        "event,z.wav,Hi-hat,https://example.org/7,Creative Commons 0",
-        *(f"scene,{clip.scene_file},{clip.scene_label},folder street,unknown" for clip in CLIPS[:2]),
+        "kind,file,label,source_url,licence,terms",
+        'event,x.wav,Knock,9,"by, with a comma",with attribution',
+        "event,y.wav,Bark,u,Attribution,with attribution",
+        "event,z.wav,Hi-hat,https://example.org/7,Creative Commons 0,no conditions",
+        "scene,a.wav,park,https://a.org,unknown,unknown",
+        'scene,b.wav,bus,folder street,CC BY-NC 4.0,"non-commercial, with attribution"',
     ]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,16 +24,27 @@ class Export:
     fold: int
     link: bool
 
-    def place_audio(self, source: Path, target: Path) -> None:
-        """Copy an audio file, or hard-link it where that is asked for and possible."""
+    def audio_bytes(self, clip: ExportedClip) -> bytes:
+        """Return the audio file of a clip.
+
+        Raises
+        ------
+        InputError
+            If its samples are not those that the data set was made with.
+        """
+        return self.dataset.audio_bytes(clip.id, clip.snr)
+
+    def place_audio(self, clip: ExportedClip, target: Path) -> None:
+        """Copy the audio file of a clip, or hard-link it where that is asked for and possible; errors as above."""
+        data = self.audio_bytes(clip)
         target.parent.mkdir(parents=True, exist_ok=True)
         if self.link:
             try:
-                os.link(source, target)
+                os.link(clip.audio, target)
                 return
             except OSError:  # another file system: a copy serves as well
                 pass
-        shutil.copyfile(source, target)
+        target.write_bytes(data)
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,7 @@ class ExportedClip:
     """A clip at one SNR: its audio file, split and labels."""
 
     id: str
+    snr: float
     audio: Path
     split: str
     fold: int
@@ -98,7 +109,7 @@ def exported_clips(dataset: Dataset, snr: float, fold: int) -> list[ExportedClip
         labels = tuple(label for label, there in zip(dataset.classes, dataset.weak[row], strict=True) if there)
         found.append(
             ExportedClip(
-                clip.id, dataset.audio_path(clip, snr), split, clip.fold, clip.scene_label, labels, events,
+                clip.id, snr, dataset.audio_path(clip, snr), split, clip.fold, clip.scene_label, labels, events,
                 float(durations[row]),
             )
         )  # fmt: skip

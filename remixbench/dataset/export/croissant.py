@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from remixbench.dataset.export.card import CITATION, PAPER, terms
+from remixbench.dataset.export.card import PAPER, citations, is_of_the_paper, terms
 from remixbench.dataset.export.clips import Export, ExportedClip
 from remixbench.files import sha256, write_bytes, write_json
 from remixbench.progress import Progress
@@ -65,11 +65,11 @@ def write_croissant(export: Export, clips: dict[float, list[ExportedClip]], prog
             "name": dataset.name,
             "description": f"{dataset.recipe.description}. {terms(dataset)}",
             "license": terms(dataset),
-            "url": PAPER,
             "creator": {"@type": "sc:Organization", "name": "remixbench"},
             "datePublished": dataset.info.made[:10],
             "version": "1.0.0",
-            "citeAs": CITATION,
+            "citeAs": ". ".join(citations(dataset)),
+            **({"url": PAPER} if is_of_the_paper(dataset) else {}),
             "distribution": [
                 {
                     "@type": "cr:FileObject", "@id": f"{name}.csv", "name": f"{name}.csv", "contentUrl": f"{name}.csv",

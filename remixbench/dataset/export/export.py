@@ -13,6 +13,7 @@ from remixbench.dataset.export.clips import Export, ExportedClip, exported_clips
 from remixbench.dataset.export.croissant import write_croissant
 from remixbench.dataset.export.lhotse import write_lhotse
 from remixbench.dataset.export.webdataset import write_webdataset
+from remixbench.dataset.finalize import NOTICES
 from remixbench.errors import InputError, unknown
 from remixbench.files import write_bytes
 from remixbench.progress import Progress, reporter
@@ -79,7 +80,9 @@ def export(
     folder.mkdir(parents=True, exist_ok=True)
     try:
         FORMATS[format](request, clips, progress)
-        write_bytes(folder / "ATTRIBUTION.csv", (opened.path / "ATTRIBUTION.csv").read_bytes())
+        for name in ("ATTRIBUTION.csv", NOTICES):
+            if name in opened.info.files:
+                write_bytes(folder / name, (opened.path / name).read_bytes())
         write_card(request, format, clips)
     except BaseException:  # an interrupt too: `out` is empty again, and the same call can be made again
         _empty(folder)

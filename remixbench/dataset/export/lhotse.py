@@ -26,7 +26,9 @@ def write_lhotse(export: Export, clips: dict[float, list[ExportedClip]], progres
                     audio = clip.audio
                     if export.link:
                         audio = folder / "audio" / clip.audio.name
-                        export.place_audio(clip.audio, audio)
+                        export.place_audio(clip, audio)
+                    else:
+                        export.audio_bytes(clip)  # refuses what was altered
                     recording = {
                         "id": f"{clip.id}-{snr_folder(snr)}",
                         "sources": [{"type": "file", "channels": [0], "source": str(audio.resolve())}],

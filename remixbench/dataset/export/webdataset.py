@@ -22,27 +22,28 @@ def write_webdataset(export: Export, clips: dict[float, list[ExportedClip]], pro
             for split in SPLITS:
                 parts = _shards([clip for clip in mine if clip.split == split])
                 for number, part in enumerate(parts):
-                    _write_shard(export.out / snr_folder(snr) / f"{split}-{number:06d}.tar", part, advance)
+                    _write_shard(export, export.out / snr_folder(snr) / f"{split}-{number:06d}.tar", part, advance)
 
 
 def _shards(clips: list[ExportedClip]) -> list[list[ExportedClip]]:
     """Divide clips into shards of at most `SHARD_BYTES` of audio."""
-    shards: list[list[ExportedClip]] = []
-    size = SHARD_BYTES
+    shards: list[list[ExportedClip]] = [[]]
+    size = 0
     for clip in clips:
-        size += clip.audio.stat().st_size
-        if size > SHARD_BYTES:
+        file_bytes = clip.audio.stat().st_size if clip.audio.exists() else 0  # what is missing is named when it is read
+        if shards[-1] and size + file_bytes > SHARD_BYTES:
             shards.append([])
-            size = clip.audio.stat().st_size
+            size = 0
+        size += file_bytes
         shards[-1].append(clip)
-    return shards
+    return [shard for shard in shards if shard]
 
 
-def _write_shard(path: Path, clips: list[ExportedClip], advance: Advance) -> None:
+def _write_shard(export: Export, path: Path, clips: list[ExportedClip], advance: Advance) -> None:
     with atomic_path(path) as beside, tarfile.open(beside, "w") as tar:
         for clip in clips:
             text = json.dumps(clip.metadata(), ensure_ascii=False)
-            _add(tar, clip.audio.name, clip.audio.read_bytes())
+            _add(tar, clip.audio.name, export.audio_bytes(clip))
             _add(tar, f"{clip.id}.json", text.encode("utf-8"))
             advance(1)
 

@@ -70,7 +70,7 @@ def events(per_class: int, rate: int) -> Catalogue:
 def scenes(per_class: int, rate: int) -> Catalogue:
     """Return the catalogue of synthetic scenes, `per_class` pieces of each of 10 labels, four per place."""
     rows = [
-        (f"{label}-{place:02d}-{piece}.wav", label, f"{label}-{place:02d}")
+        (f"{label}-{place:02d}-{piece}.wav", label, f"{label}-{place:02d}", LICENCE, "synthesised")
         for label in scene_labels()
         for place, piece in (divmod(n, PIECES_PER_PLACE) for n in range(per_class))
     ]
@@ -78,5 +78,7 @@ def scenes(per_class: int, rate: int) -> Catalogue:
 
 
 def _catalogue(table: pd.DataFrame, rate: int) -> Catalogue:
-    digest = sha256(f"{SEED} {rate}\n{table.to_csv(index=False)}".encode())
+    # of the columns that it has had from the first: data sets made before must stay extensible
+    described = table.drop(columns=["licence", "url"]) if "location" in table else table
+    digest = sha256(f"{SEED} {rate}\n{described.to_csv(index=False)}".encode())
     return Catalogue("synthetic", table, digest, SynthesisReader(rate))

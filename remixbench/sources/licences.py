@@ -1,0 +1,105 @@
+"""What the licence of a recording allows, read from its name, and what all licences of a data set allow together.
+
+A clip is made from a scene and several events, so whoever passes it on must keep to the licences of all of them. A
+licence that is not recognised counts as unknown, never as one that allows something.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+UNKNOWN = "unknown"
+_CLOSED = re.compile(r"all rights|no redistribution|not? (?:be )?redistribut|proprietary|internal use|no licen[cs]e")
+_FREE = re.compile(
+    r"\bcc ?0\b|creative ?commons (?:0|zero)\b|publicdomain|public domain|\bpddl\b|\bunlicense\b|\bwtfpl\b"
+)
+_BY = re.compile(r"\battribution\b|\b(?:cc|creative ?commons|licenses) by\b|^by\b")
+_SOFTWARE = re.compile(r"\b(?:mit|bsd|apache|isc|zlib|odc by)\b")
+_COPYLEFT = re.compile(r"\b(?:[al]?gpl|gfdl|odbl)")
+_NONCOMMERCIAL = re.compile(r"\bnc\b|non ?commercial|\bacademic\b|research (?:use|purposes)? ?only")
+_SHARE_ALIKE = re.compile(r"\bsa\b|share ?alike")
+_NO_DERIVATIVES = re.compile(r"\bnd\b|no ?deriv")
+NOTICE_NAME = re.compile(r"(?i)(licen[cs]e|eula|notice|copying|copyright)([._-].*)?")
+MAX_NOTICE_BYTES = 256 << 10
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Conditions on which clips made from recordings may be passed on.
+
+    Attributes
+    ----------
+    attribution : the makers are named
+    share_alike : under the same licence
+    noncommercial : not commercially
+    forbidden : not at all, since the licence forbids altered copies, which clips are, or any
+    unknown : nobody knows
+    """
+
+    attribution: bool = False
+    share_alike: bool = False
+    noncommercial: bool = False
+    forbidden: bool = False
+    unknown: bool = False
+
+    def __or__(self, other: Terms) -> Terms:
+        """Return the conditions of both."""
+        return Terms(*(getattr(self, field.name) or getattr(other, field.name) for field in fields(Terms)))
+
+    def __str__(self) -> str:
+        """Return the conditions in a few words."""
+        if self.unknown:
+            return "unknown"
+        if self.forbidden:
+            return "not to be passed on in clips"
+        conditions = [
+            text
+            for holds, text in (
+                (self.noncommercial, "non-commercial"),
+                (self.attribution, "with attribution"),
+                (self.share_alike, "under the same licence"),
+            )
+            if holds
+        ]
+        return ", ".join(conditions) or "no conditions"
+
+
+def terms_of(licence: str) -> Terms:
+    """Return what a licence, given by its name or address, allows for clips made from a recording."""
+    text = re.sub(r"[^a-z0-9]+", " ", licence.lower()).strip()
+    noncommercial = bool(_NONCOMMERCIAL.search(text))
+    if _CLOSED.search(text):
+        return Terms(forbidden=True)
+    if _NO_DERIVATIVES.search(text) and _BY.search(text):
+        return Terms(attribution=True, noncommercial=noncommercial, forbidden=True)
+    if _BY.search(text) or _SOFTWARE.search(text):
+        return Terms(attribution=True, share_alike=bool(_SHARE_ALIKE.search(text)), noncommercial=noncommercial)
+    if _COPYLEFT.search(text):
+        return Terms(attribution=True, share_alike=True, noncommercial=noncommercial)
+    if noncommercial:
+        return Terms(attribution=True, noncommercial=True)
+    return Terms() if _FREE.search(text) else Terms(unknown=True)
+
+
+def joint_terms(licences: Iterable[str]) -> Terms:
+    """Return the conditions of several licences together: the strictest of each kind."""
+    joint = Terms()
+    for licence in set(licences):
+        joint |= terms_of(licence)
+    return joint
+
+
+def read_notices(folder: Path) -> str:
+    """Return the text of the licence files in a folder of recordings, each below its name; empty where it has none."""
+    texts = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if not (NOTICE_NAME.fullmatch(path.name) and path.is_file() and path.stat().st_size <= MAX_NOTICE_BYTES):
+            continue
+        try:
+            texts.append(f"{path.name}:\n\n{path.read_text(encoding='utf-8').strip()}\n")
+        except UnicodeDecodeError:  # a PDF, say
+            texts.append(f"{path.name}: not a text; see the source\n")
+    return "\n".join(texts)

@@ -1,0 +1,69 @@
+"""Licences: what a name or an address allows, and what several allow together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from remixbench.sources import tau2019
+from remixbench.sources.licences import Terms, joint_terms, read_notices, terms_of
+
+BY, NC, SA = Terms(attribution=True), Terms(attribution=True, noncommercial=True), Terms(True, share_alike=True)
+CLOSED, UNKNOWN = Terms(forbidden=True), Terms(unknown=True)
+
+
+@pytest.mark.parametrize(
+    ("licence", "terms"),
+    [
+        ("Creative Commons 0", Terms()),
+        ("CC0", Terms()),
+        ("CC0-1.0", Terms()),
+        ("http://creativecommons.org/publicdomain/zero/1.0/", Terms()),
+        ("Public Domain", Terms()),
+        ("Attribution", BY),
+        ("CC BY 4.0", BY),
+        ("cc-by-3.0", BY),
+        ("https://creativecommons.org/licenses/by/4.0/", BY),
+        ("MIT", BY),
+        ("Attribution Noncommercial", NC),
+        ("Attribution NonCommercial", NC),
+        ("CC BY-NC 4.0", NC),
+        ("http://creativecommons.org/licenses/by-nc/3.0/", NC),
+        (tau2019.LICENCE, NC),
+        ("CC BY-SA 3.0", SA),
+        ("GPL-2+", SA),
+        ("CC BY-NC-SA 4.0", Terms(True, True, True)),
+        ("CC BY-ND 4.0", Terms(True, forbidden=True)),
+        ("CC BY-NC-ND 4.0", Terms(True, noncommercial=True, forbidden=True)),
+        ("ALL RIGHTS RESERVED", CLOSED),
+        ("(c) 2020 Ann, all rights reserved", CLOSED),
+        ("no licence", CLOSED),
+        ("internal use only", CLOSED),
+        ("Creative Commons", UNKNOWN),
+        ("ask Bob", UNKNOWN),
+        ("unknown", UNKNOWN),
+        ("", UNKNOWN),
+        ("Sampling+", UNKNOWN),
+        ("standby", UNKNOWN),
+    ],
+)
+def test_what_a_licence_asks_for(licence: str, terms: Terms) -> None:
+    assert terms_of(licence) == terms
+
+
+def test_the_strictest_of_each_kind_decides() -> None:
+    assert joint_terms(["CC0", "CC0"]) == Terms()
+    assert str(joint_terms(["CC0", "CC BY 4.0", "CC BY-NC 4.0"])) == "non-commercial, with attribution"
+    assert str(joint_terms(["CC0", "all rights reserved"])) == "not to be passed on in clips"
+    assert str(joint_terms(["CC0", "CC BY-ND", "?"])) == "unknown"
+
+
+def test_licence_files_of_a_source_are_its_notice(tmp_path: Path) -> None:
+    assert read_notices(tmp_path / "nowhere") == ""
+    (tmp_path / "LICENSE.txt").write_text("keep this\n")
+    (tmp_path / "EULA.pdf").write_bytes(b"%PDF\xff\xfe")
+    (tmp_path / "licences").mkdir()
+    (tmp_path / "readme.md").write_text("not this")
+    expected = "EULA.pdf: not a text; see the source\n\nLICENSE.txt:\n\nkeep this\n"
+    assert read_notices(tmp_path) == expected
