@@ -21,8 +21,6 @@ from remixbench.recipe import Recipe
 from remixbench.sources.catalogue import Catalogue
 
 PLACES, EVENT_ORIGINS = "places", "event origins"
-MOST_NAMED = 8
-"""How many labels or recordings a line names at most."""
 
 
 def leakage_report(recipe: Recipe, manifest: Manifest, scenes: Catalogue, events: Catalogue) -> dict[str, Any]:

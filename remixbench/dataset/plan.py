@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from remixbench.dataset.leakage import MOST_NAMED, coverage_lines, leakage_report
+from remixbench.dataset.leakage import coverage_lines, leakage_report
 from remixbench.dataset.manifest import Clip, Event, Manifest, write_manifest
 from remixbench.dataset.plan_grouped import grouped_plan
 from remixbench.errors import InputError, shortened
@@ -24,6 +24,8 @@ from remixbench.sources.audio import FileReader, open_audio
 from remixbench.sources.catalogue import Catalogue
 from remixbench.sources.identical import identical_recordings
 
+MOST_SETS = 8
+"""How many sets of identical recordings are named one by one."""
 SCENE_STARTS, CLIP_SNRS = 1, 2
 """Draws with a generator of their own, so that the others stay as they are with and without them."""
 
@@ -101,10 +103,10 @@ def _identical(
             outcome = f"and count as one {group}"
             joined.append(files)
         lines.append(f"{kind}: {shortened(files)} have the same samples {outcome}")
-    for line in lines[:MOST_NAMED]:
+    for line in lines[:MOST_SETS]:
         progress.say(line)
-    if len(lines) > MOST_NAMED:
-        progress.say(f"{kind}: {len(lines) - MOST_NAMED} more sets of recordings have the same samples")
+    if len(lines) > MOST_SETS:
+        progress.say(f"{kind}: {len(lines) - MOST_SETS} more sets of recordings have the same samples")
     return joined
 
 

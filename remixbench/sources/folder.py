@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-
 def catalogue(source: Source, sources: Path, kind: Literal["scenes", "events"]) -> Catalogue:
     """Read a `folder` source of a recipe as scenes or events.
 

@@ -10,7 +10,7 @@ from remixbench.dataset.dataset import Dataset, snr_folder
 from remixbench.dataset.export.audiofolder import audiofolder_header
 from remixbench.dataset.export.clips import SPLITS, Export, ExportedClip
 from remixbench.dataset.finalize import NOTICES
-from remixbench.dataset.leakage import shortened
+from remixbench.errors import shortened
 from remixbench.files import write_text
 from remixbench.sources import fsdkaggle2018, tau2019
 from remixbench.sources.licences import UNKNOWN, Terms, joint_terms, terms_of
