@@ -67,8 +67,9 @@ def test_the_published_tables(published: Path) -> None:
 
 def test_rows_of_the_tables(tmp_path: Path) -> None:
     assert tau(tmp_path).table.to_numpy().tolist() == [
-        ["park-paris-1-2-a.wav", "park", "paris-1"], ["bus-lyon-3-4-a.wav", "bus", "lyon-3"]
-    ]  # fmt: skip
+        ["park-paris-1-2-a.wav", "park", "paris-1", tau2019.LICENCE, tau2019.URL],
+        ["bus-lyon-3-4-a.wav", "bus", "lyon-3", tau2019.LICENCE, tau2019.URL],
+    ]
     assert fsd(tmp_path).table.to_numpy().tolist() == [
         ["00044347.wav", "Hi-hat", False, "28739", "Attribution", "https://freesound.org/s/28739"],
         ["001ca53d.wav", "Saxophone", True, "358827", "Attribution", "https://freesound.org/s/358827"],
