@@ -112,7 +112,7 @@ def _plain(system: str, data: ClipTensors, batch_size: int, device: torch.device
         torch.backends.cudnn.allow_tf32 = False  # products have it off anyway
         total = 0.0
         for start in range(0, len(data), batch_size):
-            x, targets = data.batch(torch.arange(start, min(start + batch_size, len(data))))
+            (x,), targets = data.batch(torch.arange(start, min(start + batch_size, len(data))))
             loss = loss_of(network(x), targets, x, alpha)
             optimizer.zero_grad()
             loss.backward()
@@ -134,7 +134,7 @@ def _defaults(system: str, data: ClipTensors, batch_size: int, device: torch.dev
         torch.backends.cudnn.allow_tf32 = True  # as torch starts; the process may have run another loop before
         total = 0.0
         for start in range(0, len(data), batch_size):
-            x, targets = data.batch(torch.arange(start, min(start + batch_size, len(data))))
+            (x,), targets = data.batch(torch.arange(start, min(start + batch_size, len(data))))
             optimizer.zero_grad()
             with torch.autocast(device.type, torch.bfloat16):
                 loss = loss_of(network(x), targets, x, alpha)

@@ -21,7 +21,7 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 from remixbench.cli.console import prepare_for_torch
-from remixbench.systems import list_systems
+from remixbench.systems import list_systems, spec
 
 HEADS = {
     "plain": "plain float32",
@@ -35,7 +35,8 @@ COLUMNS = {key: max(8, len(head)) for key, head in HEADS.items()}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--system", nargs="+", default=list_systems())
+    systems = [name for name in list_systems() if not spec(name).takes_embeddings]
+    parser.add_argument("--system", nargs="+", default=systems)
     parser.add_argument("--batch-size", type=int, default=None, help="default: 8 on a CPU, 24 on a GPU")
     parser.add_argument("--batches", type=int, default=2, help="batches an epoch")
     parser.add_argument("--turns", type=int, default=3)

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import click
 
+_TAKES = {
+    "waveform": "the waveform",
+    "embeddings": "the embeddings of an encoder",
+    "logmel+embeddings": "log-mel and the embeddings of an encoder",
+}
+
 
 @click.command()
 def command() -> None:
@@ -22,8 +28,8 @@ def command() -> None:
         except InputError as error:  # a package that cannot be imported does not hide the others
             click.echo(f"{name:{wide}}  unusable: {error}")
             continue
-        takes = " (takes the waveform)" if found.inputs == "waveform" else ""
+        takes = "" if found.inputs == "logmel" else f" (takes {_TAKES[found.inputs]})"
         click.echo(f"{name:{wide}}  {found.description}{takes}")
         for key, option in found.options.items():
             meaning = f": {option.description}" if option.description else ""
-            click.echo(f"{'':{wide}}    {key}={option.default} ({option.allowed()}){meaning}")
+            click.echo(f"{'':{wide}}    {key}={option.default or '...'} ({option.allowed()}){meaning}")

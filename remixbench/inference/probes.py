@@ -30,7 +30,7 @@ from remixbench.errors import InputError
 from remixbench.files import sha256
 from remixbench.inference.system import TrainedSystem, load_system
 from remixbench.progress import SILENT, Progress
-from remixbench.training.data import ClipTensors, Waveforms
+from remixbench.training.data import AS_IT_IS, ClipTensors, Waveforms
 from remixbench.training.device import Engine, exact_float32
 from remixbench.training.evaluate import Scores, score_frames
 from remixbench.training.storage import MODEL, RunInfo, read_run, write_predictions
@@ -169,7 +169,8 @@ def predict_clips(system: TrainedSystem, features: Features, batch_size: int) ->
     They are those that a training leaves, bit by bit: in float32, in batches, in the same memory order.
     """
     nothing = np.zeros((len(features), len(system.classes)), np.bool_)  # labels, which prediction does not use
-    clips = ClipTensors(features, nothing, np.arange(len(features)), system.model.standardisation, system.device)
+    scale = system.model.standardisation if system.inputs == "logmel" else AS_IT_IS
+    clips = ClipTensors(features, nothing, np.arange(len(features)), scale, system.device)
     engine = Engine(system.device, "32")
     with exact_float32():
         return score_frames(engine.place(system.network), clips, engine, batch_size)

@@ -17,6 +17,7 @@ from remixbench.dataset.masking import apply_masks, share
 from remixbench.errors import InputError, unknown
 from remixbench.files import file_sha256
 from remixbench.inference.audio import prepare
+from remixbench.inference.from_waveform import FromWaveform, encoder_of
 from remixbench.scoring.postprocessing import detect_events, hysteresis
 from remixbench.systems.building import frame_seconds_of
 from remixbench.systems.output import Output
@@ -87,7 +88,9 @@ class TrainedSystem:
     def __init__(self, model: TrainedModel, device: torch.device) -> None:
         self.model = model
         self.device = device
-        self.network = model.network.to(device)
+        encoder = encoder_of(model.config)
+        network = model.network.to(device)
+        self.network = network if encoder is None else FromWaveform(model, encoder, device).eval()
         self.mix = model.config.mix
         self.features = model.config.features
 
@@ -103,8 +106,8 @@ class TrainedSystem:
 
     @property
     def inputs(self) -> str:
-        """What the network takes: `logmel` or `waveform`."""
-        return spec(self.model.config.system).inputs
+        """What it is given: `logmel`, or the `waveform`, from which a system on embeddings computes these."""
+        return "logmel" if spec(self.model.config.system).inputs == "logmel" else "waveform"
 
     @property
     def logmel_frame_seconds(self) -> float:
@@ -237,7 +240,8 @@ class TrainedSystem:
             raise InputError(f"'{BACKGROUND}' is a class of this system; leave --background out")
         config = self.model.config
         if self.inputs == "waveform":
-            raise InputError(f"the system '{config.name}' takes the waveform; separation needs one that takes log-mel")
+            taken = "embeddings" if config.embedding else "the waveform"
+            raise InputError(f"the system '{config.name}' takes {taken}; separation needs one that takes log-mel")
         if self.forward(np.zeros((config.frames, config.n_mels), np.float32)).tf_maps is None:
             raise InputError(
                 f"the system '{config.name}' has no time-frequency maps to separate by; use a run of one that has"
@@ -268,7 +272,8 @@ class TrainedSystem:
             found, wanted = (" × ".join(map(str, shape)) for shape in (clip.shape, expected))
             what, axes = ("log-mel", "frames × bands") if takes_logmel else ("waveform", "samples")
             raise InputError(f"{what} of {found} ({axes}), but the system was trained on {wanted}")
-        x = torch.from_numpy(self.model.standardisation.apply(np.asarray(clip, np.float32))).unsqueeze(0)
+        values = np.asarray(clip, np.float32)
+        x = torch.from_numpy(self.model.standardisation.apply(values) if takes_logmel else values).unsqueeze(0)
         with evaluating(self.network), exact_float32():
             output: Output = self.network(x.to(self.device))
         return Output._make(None if field is None else field.float().cpu() for field in output)

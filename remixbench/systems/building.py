@@ -5,10 +5,12 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from remixbench.errors import InputError, one_line
 from remixbench.systems.registry import (
+    ENCODER,
     SIZES,
     Factory,
     OptionValue,
@@ -39,6 +41,7 @@ def build_system(
     samples: int | None = None,
     sample_rate: int | None = None,
     frame_seconds: float | None = None,
+    embedding: EmbeddingShape | None = None,
 ) -> nn.Module:
     """Make a system with its first weights, on the CPU, in training mode.
 
@@ -51,11 +54,12 @@ def build_system(
     seed : of the first weights; the global generator is neither read nor moved.
     samples, sample_rate : of a clip; needed by systems that take the waveform.
     frame_seconds : distance of two frames of the log-mel, for systems that ask for it.
+    embedding : of a clip's embeddings, for systems that take them.
 
     Returns
     -------
-    A module whose forward maps standardised log-mel (batch, frames, n_mels), or the waveform (batch, samples), to
-    `Output`.
+    A module whose forward maps standardised log-mel (batch, frames, n_mels), the waveform (batch, samples), or
+    standardised embeddings (batch, embedding_frames, dimensions) to `Output`.
 
     Raises
     ------
@@ -67,7 +71,7 @@ def build_system(
     found = spec(reference)
     factory = load_factory(found)
     sizes = {"classes": classes, "frames": frames, "n_mels": n_mels, "width": width, "samples": samples}
-    sizes |= {"sample_rate": sample_rate, "frame_seconds": frame_seconds}
+    sizes |= {"sample_rate": sample_rate, "frame_seconds": frame_seconds, **_embedding_sizes(found, embedding)}
     arguments = _arguments(found, factory, sizes, options)
     # layers draw their first weights from the global generator: seed it, restore it afterwards
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
@@ -86,7 +90,7 @@ def build_system(
                 ) from None
             raise InputError(f"system '{found.name}'{found.origin} could not be built: {one_line(error)}") from error
         if not found.bundled:
-            _check_contract(found, network, classes, frames, n_mels, samples, sample_rate)
+            _check_contract(found, network, classes, frames, n_mels, samples, sample_rate, embedding)
     made: nn.Module = network.train()
     return made
 
@@ -102,6 +106,7 @@ def build_empty(
     samples: int | None = None,
     sample_rate: int | None = None,
     frame_seconds: float | None = None,
+    embedding: EmbeddingShape | None = None,
 ) -> nn.Module:
     """Make a system whose weights are still to be assigned, with `load_state_dict(..., assign=True)`.
 
@@ -113,7 +118,7 @@ def build_empty(
     found = spec(reference)
     if found.bundled:
         sizes = {"classes": classes, "frames": frames, "n_mels": n_mels, "width": width, "samples": samples}
-        sizes |= {"sample_rate": sample_rate, "frame_seconds": frame_seconds}
+        sizes |= {"sample_rate": sample_rate, "frame_seconds": frame_seconds, **_embedding_sizes(found, embedding)}
         factory = load_factory(found)
         with torch.device("meta"):
             empty: nn.Module = factory(**_arguments(found, factory, sizes, options))
@@ -128,7 +133,30 @@ def build_empty(
         samples=samples,
         sample_rate=sample_rate,
         frame_seconds=frame_seconds,
+        embedding=embedding,
     )
+
+
+@dataclass(frozen=True)
+class EmbeddingShape:
+    """The embeddings of a clip: their frames, their dimensions, and the distance of two frames in seconds."""
+
+    frames: int
+    dimensions: int
+    frame_seconds: float
+
+
+def _embedding_sizes(found: SystemSpec, embedding: EmbeddingShape | None) -> dict[str, float | None]:
+    """Return what a factory may take of the shape of embeddings."""
+    if embedding is None:
+        if found.takes_embeddings:
+            raise found.error("takes embeddings; give build_system their shape (embedding)")
+        return {}
+    return {
+        "dimensions": embedding.dimensions,
+        "embedding_frames": embedding.frames,
+        "embedding_seconds": embedding.frame_seconds,
+    }
 
 
 def frame_seconds_of(network: nn.Module, frame_seconds: float) -> float:
@@ -161,6 +189,8 @@ def _arguments(
     width = sizes["width"]
     if width is None or not 0 < width < math.inf:
         raise InputError(f"system '{found.name}': width is {width}, expected a number above 0, such as 0.5")
+    if found.takes_embeddings:
+        chosen.pop(ENCODER)  # it gets the embeddings
     given = {**{name: size for name, size in sizes.items() if size is not None}, **chosen}
     parameters = inspect.signature(factory).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
@@ -185,6 +215,7 @@ def _check_contract(
     n_mels: int,
     samples: int | None,
     sample_rate: int | None,
+    embedding: EmbeddingShape | None,
 ) -> None:
     """Run a third-party network once, on noise, and check what it returns."""
     import torch
@@ -198,16 +229,22 @@ def _check_contract(
         )
     if found.inputs == "waveform" and samples is None:
         raise InputError(f"system '{found.name}' takes the waveform; give build_system samples and sample_rate")
-    shape = (2, samples) if found.inputs == "waveform" and samples is not None else (2, frames, n_mels)
+    shapes: list[tuple[int, ...]] = [(2, frames, n_mels)] if found.takes_logmel else []
+    if found.inputs == "waveform" and samples is not None:
+        shapes.append((2, samples))
+    if found.takes_embeddings and embedding is not None:
+        shapes.append((2, embedding.frames, embedding.dimensions))
     own_rate = getattr(network, "frame_seconds", None)
     if own_rate is not None and not (isinstance(own_rate, int | float) and 0 < own_rate < math.inf):
         raise InputError(f"system '{found.name}': its frame_seconds is {own_rate!r}, expected seconds above 0")
     network.eval()
     try:
         with torch.no_grad():
-            output: Output = network(torch.randn(shape, generator=torch.Generator().manual_seed(0)))
+            generator = torch.Generator().manual_seed(0)
+            output: Output = network(*(torch.randn(shape, generator=generator) for shape in shapes))
     except Exception as error:
-        raise found.error(f"its forward fails on input {shape} ({one_line(error)})") from error
+        given = " and ".join(map(str, shapes))
+        raise found.error(f"its forward fails on input {given} ({one_line(error)})") from error
     check_output(
         output,
         batch=2,
@@ -215,7 +252,7 @@ def _check_contract(
         frames=frames,
         n_mels=n_mels,
         own_frame_rate=own_rate is not None,
-        samples=samples if found.inputs == "waveform" else None,
+        reconstruction=shapes[0],
         system=found.name,
     )
     if own_rate is not None and samples is not None and sample_rate is not None:

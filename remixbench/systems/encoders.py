@@ -3,7 +3,7 @@
 An encoder is a callable that maps waveforms (batch, samples) to embeddings (batch, frames, dimensions), with the
 attributes of `Encoder`. A reference names one:
 
-* a bundled encoder;
+* a bundled encoder, such as `aisfx`;
 * an entry point of the group `remixbench.encoders` of an installed package,
 
       [project.entry-points."remixbench.encoders"]
@@ -37,7 +37,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 GROUP = "remixbench.encoders"
-BUNDLED: dict[str, str] = {}
+BUNDLED = {
+    "yamnet": "remixbench.systems.yamnet:YamNet",
+    "aisfx": "remixbench.systems.aisfx:AiSfx",
+}
 REQUIRED = ("sample_rate", "frame_seconds", "dimensions", "pretrained_on")
 """The attributes that every encoder has."""
 FRAMES_COVER = 0.9

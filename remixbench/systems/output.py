@@ -47,7 +47,7 @@ def check_output(
     n_mels: int,
     own_frame_rate: bool,
     system: str,
-    samples: int | None = None,
+    reconstruction: tuple[int, ...] | None = None,
 ) -> Output:
     """Return `output` if it is an `Output` of the right shapes and ranges; for systems that are not bundled.
 
@@ -55,7 +55,7 @@ def check_output(
     ----------
     own_frame_rate : whether the system states its own `frame_seconds`, so that its frame scores may have any number of
         frames.
-    samples : of the waveform, where that is the input.
+    reconstruction : shape of the input that a decoder gives back; by default that of the log-mel.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def check_output(
         "clip_scores": (batch, classes),
         "frame_scores": (batch, frames, classes),
         "tf_maps": (batch, classes, frames, n_mels),
-        "reconstruction": (batch, frames, n_mels) if samples is None else (batch, samples),
+        "reconstruction": reconstruction or (batch, frames, n_mels),
         "frequency_attention": (batch, classes, frames, n_mels),
         "time_attention": (batch, classes, frames),
         "raw_frame_scores": (batch, frames, classes),

@@ -22,15 +22,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from remixbench.errors import InputError, nearest, one_line, unknown
 
 OptionValue = str | float  # int where the default is one and the value is whole
 Factory = Callable[..., Any]
 GROUP = "remixbench.systems"
-SIZES = ("classes", "frames", "n_mels", "width", "samples", "sample_rate", "frame_seconds")
+SIZES = (
+    "classes", "frames", "n_mels", "width", "samples", "sample_rate", "frame_seconds", "dimensions", "embedding_frames",
+    "embedding_seconds",
+)  # fmt: skip
 """What a factory may take besides its own options."""
+INPUTS = ("logmel", "waveform", "embeddings", "logmel+embeddings")
+"""What a network may take; the last one takes two tensors."""
+ENCODER = "encoder"
+"""The option of every system on embeddings."""
 TRAINING_DEFAULTS = (
     "epochs", "min_steps", "batch_size", "learning_rate", "width", "optimizer", "weight_decay", "schedule", "augment",
     "ema", "early_stopping", "gradient_clip",
@@ -42,7 +49,7 @@ _NOT_IN_A_FOLDER = set("/\\:,=\0\n")
 
 @dataclass(frozen=True)
 class Option:
-    """A named choice: one of `choices`, or where there are none a number above `low`, up to `high`."""
+    """A named choice: one of `choices`, any text where it is `free`, or else a number above `low`, up to `high`."""
 
     default: OptionValue
     description: str = ""
@@ -52,8 +59,12 @@ class Option:
     added_later: bool = False
     """Whether its default is left out of a run's identity, so that runs keep the one that they had before."""
 
+    free: bool = False
+
     def allowed(self) -> str:
         """Describe the values allowed."""
+        if self.free:
+            return "a name or FILE.py:NAME"
         if self.choices:
             return " or ".join(self.choices)
         if math.isinf(self.low) and math.isinf(self.high):
@@ -62,6 +73,8 @@ class Option:
 
     def parse(self, value: OptionValue) -> OptionValue | None:
         """Return the value as one of the choices or a number, or None where it is not allowed."""
+        if self.free:
+            return str(value)
         if self.choices:
             return value if value in self.choices else None
         try:
@@ -83,7 +96,8 @@ class SystemSpec:
     name : short name, as folders and tables have it.
     reference : what `spec` and `build_system` find it by; for a system of a file `/path/to/file.py:NAME`.
     decoder : whether it returns a reconstruction, so that `alpha`, its default weight in the loss, may be set.
-    inputs : what its forward takes: standardised `logmel` (batch, frames, n_mels) or the `waveform` (batch, samples).
+    inputs : what its forward takes: standardised `logmel` (batch, frames, n_mels), the `waveform` (batch, samples),
+        standardised `embeddings` (batch, frames, dimensions), or with `logmel+embeddings` the two one after the other.
     training_defaults : by name of the setting, such as {"optimizer": "adamw"}; the rest are the recipe's.
     published : the row of the paper's tables that it is.
     package, version : of a third-party system: what it comes from; None for a bundled one.
@@ -96,7 +110,7 @@ class SystemSpec:
     alpha: float = 0.0
     decoder: bool = False
     options: Mapping[str, Option] = field(default_factory=dict)
-    inputs: Literal["logmel", "waveform"] = "logmel"
+    inputs: str = "logmel"
     training_defaults: Mapping[str, object] = field(default_factory=dict)
     published: str | None = None
     package: str | None = None
@@ -105,6 +119,16 @@ class SystemSpec:
     def defaults(self) -> dict[str, OptionValue]:
         """Return every option with its default."""
         return {name: option.default for name, option in self.options.items()}
+
+    @property
+    def takes_embeddings(self) -> bool:
+        """Whether it is trained on the embeddings of an encoder, which its option `encoder` names."""
+        return "embeddings" in self.inputs
+
+    @property
+    def takes_logmel(self) -> bool:
+        """Whether it needs the data set's log-mel."""
+        return "logmel" in self.inputs
 
     @property
     def bundled(self) -> bool:
@@ -148,6 +172,8 @@ _DECODER = {
     "decoder_output": Option("relu", "activation of the decoder's last layer", ("relu", "linear")),
 }
 _DECAY = _BIAS | {"decay": Option(0.9998, "weight of a rank relative to the one before it", low=0.0, high=1.0)}
+ENCODER_OPTION = {ENCODER: Option("", "frozen pretrained encoder whose embeddings it takes", free=True)}
+_HEADS = "remixbench.systems.embedding_heads"
 _MODELS = "remixbench.systems.models"
 _CRNN = {
     "bias": Option(
@@ -162,6 +188,14 @@ _CRNN = {
         ("linear", "mean", "max", "attention", "auto", "power"),
     ),
 }
+_ON_EMBEDDINGS = ENCODER_OPTION | {
+    "bias": Option(
+        "prior",
+        "first bias of the classifier: the log odds of the mean label, or small and random",
+        ("prior", "random"),
+    ),
+    "pooling": _CRNN["pooling"],
+}
 _CRNN_TRAINING = {
     "batch_size": 8,
     "learning_rate": 0.001,
@@ -173,6 +207,7 @@ _CRNN_TRAINING = {
     "ema": 0.998,
     "gradient_clip": 5.0,
 }
+_HEAD_TRAINING = _CRNN_TRAINING | {"epochs": 30, "augment": ("mixup", "time-shift")}
 
 _BUNDLED = {
     spec.name: spec
@@ -237,6 +272,30 @@ _BUNDLED = {
             "the crnn with a mask per class and one for the background, learned from mixtures of clips",
             "remixbench.systems.crnn_sep:CrnnSep",
             options=_CRNN | {"separation": Option(1.0, "weight of the loss of the masks", low=0.0, high=100.0)},
+            training_defaults=_CRNN_TRAINING,
+        ),
+        SystemSpec(
+            "emb-linear",
+            "linear layer on the embeddings of a frozen encoder, pooled frame scores",
+            f"{_HEADS}:emb_linear",
+            options=_ON_EMBEDDINGS,
+            inputs="embeddings",
+            training_defaults=_HEAD_TRAINING,
+        ),
+        SystemSpec(
+            "emb-mlp",
+            "small perceptron on the embeddings of a frozen encoder, pooled frame scores",
+            f"{_HEADS}:emb_mlp",
+            options=_ON_EMBEDDINGS,
+            inputs="embeddings",
+            training_defaults=_HEAD_TRAINING,
+        ),
+        SystemSpec(
+            "crnn-emb",
+            "the crnn with the embeddings of a frozen encoder beside its features",
+            f"{_HEADS}:CrnnEmb",
+            options=_ON_EMBEDDINGS,
+            inputs="logmel+embeddings",
             training_defaults=_CRNN_TRAINING,
         ),
     )
@@ -348,16 +407,18 @@ def _described(found: SystemSpec) -> SystemSpec:
     factory = found.factory
     try:
         alpha = float(getattr(factory, "alpha", 0.0))
-        inputs = getattr(factory, "inputs", "logmel")
-        if inputs not in ("logmel", "waveform"):
-            raise ValueError(f"inputs {inputs!r}")
+        given = getattr(factory, "inputs", "logmel")
+        inputs = given if isinstance(given, str) else "+".join(given)
+        if inputs not in INPUTS:
+            raise ValueError(f"inputs {given!r}")
         return replace(
             found,
             description=_first_line(factory) or found.description,
             alpha=alpha,
             decoder=bool(getattr(factory, "decoder", alpha > 0)),
-            options={_option_name(key): _option(given) for key, given in dict(getattr(factory, "options", {})).items()},
-            inputs="waveform" if inputs == "waveform" else "logmel",
+            options={_option_name(key): _option(value) for key, value in dict(getattr(factory, "options", {})).items()}
+            | (ENCODER_OPTION if "embeddings" in inputs else {}),
+            inputs=inputs,
             training_defaults={
                 _training_default(key): value for key, value in dict(getattr(factory, "training_defaults", {})).items()
             },
@@ -365,7 +426,8 @@ def _described(found: SystemSpec) -> SystemSpec:
     except (TypeError, ValueError) as error:
         raise found.error(
             f"its attributes cannot be read ({one_line(error)}); expected"
-            " alpha: a number, inputs: 'logmel' or 'waveform', training_defaults: a dict, options: a dict from name to"
+            " alpha: a number, inputs: 'logmel', 'waveform', 'embeddings' or ('logmel', 'embeddings'),"
+            " training_defaults: a dict, options: a dict from name to"
             " a tuple of choices, a number or an Option"
         ) from error
 

@@ -8,9 +8,10 @@
 | `specaugment` | sets two bands of time and two of frequency to the mean | Park et al., Interspeech 2019 |
 
 They are applied in this order. Inputs x are standardised log-mel (batch, frames, n_mels) on any device; `time-shift`
-and `mixup` take waveforms (batch, samples) too. Targets y are (batch, classes); `std` (n_mels,) is what the log-mel was
-divided by. Draws come from a generator on the device of x, so that nothing is copied and the processor never waits for
-a GPU. A GPU draws other numbers than a CPU from the same seed.
+and `mixup` take waveforms (batch, samples) and embeddings (batch, frames, dimensions) too, and treat two inputs of a
+network alike. Targets y are (batch, classes); `std` (n_mels,) is what the log-mel was divided by. Draws come from a
+generator on the device of x, so that nothing is copied and the processor never waits for a GPU. A GPU draws other
+numbers than a CPU from the same seed.
 
 To add one, write its function, add it to `AUGMENTATIONS`, and its name to `Augmentation` in `remixbench/recipe.py`.
 """
@@ -38,10 +39,14 @@ LOG_PER_DB = math.log(10) / 20
 
 def time_shift(x: Tensor, y: Tensor, generator: Generator, std: Tensor) -> tuple[Tensor, Tensor]:
     """Roll each clip by a number of steps of its own, circularly, as torch.roll does."""
+    return _rolled(x, torch.randint(x.shape[1], (len(x), 1), generator=generator, device=x.device)), y
+
+
+def _rolled(x: Tensor, shift: Tensor) -> Tensor:
+    """Return clips (batch, time, ...) rolled by a number of steps (batch, 1) each."""
     steps = x.shape[1]
-    shift = torch.randint(steps, (len(x), 1), generator=generator, device=x.device)
     source = (torch.arange(steps, device=x.device) - shift) % steps
-    return x.gather(1, source.view(*source.shape, *[1] * (x.dim() - 2)).expand_as(x)), y
+    return x.gather(1, source.view(*source.shape, *[1] * (x.dim() - 2)).expand_as(x))
 
 
 def filter_augment(x: Tensor, y: Tensor, generator: Generator, std: Tensor) -> tuple[Tensor, Tensor]:
@@ -114,14 +119,34 @@ AUGMENTATIONS = {
 
 
 def augment(
-    x: Tensor, y: Tensor, std: Tensor, names: Collection[str], seed_of: Callable[[str], int]
-) -> tuple[Tensor, Tensor]:
-    """Apply the augmentations of these names to a batch, whatever the order of the names.
+    inputs: tuple[Tensor, ...], y: Tensor, std: Tensor, names: Collection[str], seed_of: Callable[[str], int]
+) -> tuple[tuple[Tensor, ...], Tensor]:
+    """Apply the augmentations of these names to the inputs and targets of a batch, whatever the order of the names.
 
-    Each has draws of its own, seeded by `seed_of` its name, so that leaving one out does not change the others.
+    Each has draws of its own, seeded by `seed_of` its name, so that leaving one out does not change the others. What
+    alters log-mel leaves embeddings beside it as they are.
     """
-    generator = Generator(x.device)
+    generator = Generator(y.device)
     for name, augmentation in AUGMENTATIONS.items():
-        if name in names:
-            x, y = augmentation.apply(x, y, generator.manual_seed(seed_of(name)), std)
-    return x, y
+        if name not in names:
+            continue
+        seed = seed_of(name)
+        if augmentation.apply is time_shift and len(inputs) > 1:
+            inputs = shift_together(inputs, generator.manual_seed(seed))
+            continue
+        first, *others = inputs
+        if augmentation.waveform:  # its draws are the same for each input, since they depend on the batch alone
+            others = [augmentation.apply(other, y, generator.manual_seed(seed), std)[0] for other in others]
+        first, y = augmentation.apply(first, y, generator.manual_seed(seed), std)
+        inputs = (first, *others)
+    return inputs, y
+
+
+def shift_together(inputs: tuple[Tensor, ...], generator: Generator) -> tuple[Tensor, ...]:
+    """Roll several inputs (batch, time, ...) of each clip by the same part of it, a whole number of the longest steps.
+
+    So none is rolled by a part of a step.
+    """
+    coarsest = min(x.shape[1] for x in inputs)
+    turns = torch.randint(coarsest, (len(inputs[0]), 1), generator=generator, device=inputs[0].device)
+    return tuple(_rolled(x, (turns * (x.shape[1] / coarsest)).round().long()) for x in inputs)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from numbers import Integral, Real
@@ -22,7 +22,9 @@ from remixbench.dataset.dataset import as_tuple
 from remixbench.errors import InputError, unknown
 from remixbench.files import sha256
 from remixbench.recipe import Augmentation, Optimizer, Schedule
+from remixbench.systems.encoders import PretrainedEncoder, list_encoders, load_encoder
 from remixbench.systems.registry import (
+    ENCODER,
     TRAINING_DEFAULTS,
     OptionValue,
     SystemSpec,
@@ -42,6 +44,7 @@ PRECISIONS = ("auto", "32", "bf16")
 OPTIMIZERS = get_args(Optimizer)
 SCHEDULES = get_args(Schedule)
 AUGMENTATIONS = get_args(Augmentation)
+
 NO_AUGMENTATION = "none"
 RELEASED_FOLD = 4
 """The fold that the released example tests on."""
@@ -50,6 +53,15 @@ RELEASED = {
     "early_stopping": 0, "gradient_clip": 0.0,
 }  # fmt: skip
 """How the released code trains; what it has besides is in the recipe's `training`."""
+
+
+@dataclass(frozen=True)
+class EncoderKey:
+    """Which encoder a run takes the embeddings of: its short name, what it is loaded by, and its digest."""
+
+    name: str
+    reference: str
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -73,6 +85,7 @@ class TrainConfig:
     gradient_clip : largest norm of the gradient; 0 for any.
     fresh : whether the training clips are mixed anew in every epoch (dynamic mixing).
     min_steps : the least number of optimizer steps; a training of few clips gets more than `epochs` epochs for it.
+    encoder : of a system on embeddings.
     """
 
     system: str
@@ -97,6 +110,7 @@ class TrainConfig:
     gradient_clip: float = 0.0
     fresh: bool = False
     min_steps: int = 0
+    encoder: EncoderKey | None = None
 
     def epochs_of(self, steps_per_epoch: int) -> int:
         """Return how many epochs are trained at most: `epochs`, or as many as `min_steps` takes."""
@@ -127,13 +141,17 @@ class TrainConfig:
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON has them, a system of a file by its name.
 
-        `fresh` and `min_steps` are left out where they are not set, and so are the defaults of options that were
-        added later, so that runs keep the identity that they had before.
+        `fresh`, `min_steps` and `encoder` are left out where they are not set, and so are the defaults of options that
+        were added later, so that runs keep the identity that they had before. Of an encoder its digest counts, wherever
+        its file lies.
         """
         system = spec(self.system)
         later = {name: option.default for name, option in system.options.items() if option.added_later}
         options = {name: value for name, value in self.options if value != later.get(name)}
         values = asdict(self) | {"system": system.name, "options": options, "augment": list(self.augment)}
+        del values["encoder"]
+        if self.encoder is not None:
+            values["encoder_digest"] = self.encoder.digest
         for name in ("fresh", "min_steps"):
             if not values[name]:
                 del values[name]
@@ -199,6 +217,8 @@ def data_digest(dataset: Dataset, snr: float, inputs: str = "logmel") -> str:
     del mix["snrs"]
     features = dataset.recipe.features.model_dump(mode="json")
     values = dataset.features_digest(snr) if inputs == "logmel" else dataset.waveform_digest(snr)
+    if inputs == "logmel+embeddings":
+        values += dataset.features_digest(snr)
     parts = [dataset.manifest_digest, dataset.info.source_digests, dataset.classes, mix, features, values]
     return sha256(json.dumps(parts, sort_keys=True).encode())
 
@@ -216,10 +236,12 @@ def list_configs(
     select: str = "validation",
     precision: str = "32",
     fresh: bool = False,
+    load: Callable[[str], PretrainedEncoder] = load_encoder,
     **training: Any,
 ) -> list[TrainConfig]:
     """Return the runs of the grid, each once, systems slowest.
 
+    `load` loads the encoder of systems on embeddings.
     `training` holds settings that are the same for all runs: `epochs`, `min_steps`, `batch_size`, `learning_rate`,
     `width`, `optimizer`, `weight_decay`, `schedule`, `augment`, `ema`, `early_stopping`, `gradient_clip`. One that is
     None or left out has each system's own default; where `epochs` alone is given, there is no least number of steps.
@@ -250,17 +272,49 @@ def list_configs(
     chosen = _options_by_system(systems, options or {})
     alphas = _alphas_by_system(systems, as_tuple(alpha))
     settings = {name: _settings(name, dataset.recipe, given) for name in systems}
+    encoders = {name: _encoder(name, dict(chosen[name]), load, fresh=fresh) for name in systems}
     for name in systems:
         _fits_inputs(name, settings[name]["augment"])
         _fits_optimizer(name, given)
     return [
         TrainConfig(
-            name, chosen[name], weight, part, decibel, held_out, number, select=select, precision=precision,
-            fresh=fresh, **settings[name],
+            name, _with_short_name(chosen[name], encoders[name]), weight, part, decibel, held_out, number,
+            select=select, precision=precision, fresh=fresh, encoder=encoders[name], **settings[name],
         )
         for name in systems
         for weight, part, decibel, held_out, number in product(alphas[name], fractions, snrs, folds, seeds)
     ]  # fmt: skip
+
+
+def _encoder(
+    system: str, options: Mapping[str, OptionValue], load: Callable[[str], PretrainedEncoder], *, fresh: bool
+) -> EncoderKey | None:
+    """Load the encoder that the options of a system on embeddings name; None for any other system."""
+    known = spec(system)
+    if not known.takes_embeddings:
+        return None
+    reference = str(options[ENCODER])
+    if not reference:
+        raise InputError(
+            f"system '{known.name}' takes the embeddings of an encoder: add --option {ENCODER}=NAME or FILE.py:NAME;"
+            f" there are: {', '.join(list_encoders()) or 'none installed'}"
+        )
+    if fresh:
+        raise InputError(
+            f"--fresh: mixes clips anew in every epoch, but system '{known.name}' takes embeddings that were computed"
+            " once; leave it out"
+        )
+    encoder = load(reference)
+    return EncoderKey(encoder.name, encoder.reference, encoder.digest)
+
+
+def _with_short_name(
+    options: tuple[tuple[str, OptionValue], ...], encoder: EncoderKey | None
+) -> tuple[tuple[str, OptionValue], ...]:
+    """Return the options with an encoder's short name, which is part of the run's folder, for its reference."""
+    if encoder is None:
+        return options
+    return tuple((name, encoder.name if name == ENCODER else value) for name, value in options)
 
 
 def _settings(system: str, recipe: Recipe, given: dict[str, Any]) -> dict[str, Any]:
@@ -310,9 +364,10 @@ def _fits_inputs(system: str, augment: Sequence[str]) -> None:
     known = spec(system)
     of_waveforms = sorted(name for name, augmentation in AUGMENTATIONS.items() if augmentation.waveform)
     for name in augment:
-        if known.inputs == "waveform" and name not in of_waveforms:
+        if not known.takes_logmel and name not in of_waveforms:
+            taken = "the waveform" if known.inputs == "waveform" else known.inputs
             raise InputError(
-                f"--augment {name}: alters log-mel, but system '{known.name}' takes the waveform; it can have"
+                f"--augment {name}: alters log-mel, but system '{known.name}' takes {taken}; it can have"
                 f" {', '.join(of_waveforms)}"
             )
 

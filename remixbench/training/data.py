@@ -37,6 +37,8 @@ TARGETS: tuple[Targets, ...] = ("weak", "strong", "both")
 MEMINFO, CGROUP, CGROUPS = Path("/proc/meminfo"), Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 CHUNK = 256
 """Clips read at once."""
+VALUES_AT_ONCE = CHUNK * 311 * 64
+"""Values read at once: as many as 256 clips of log-mel of `remix2019` have."""
 MEMORY_PART = 0.5
 """How much of the free memory the clips may take before they are read from disk batch by batch."""
 
@@ -200,17 +202,20 @@ class ClipDataset(RoleDataset):
 
 @dataclass(frozen=True)
 class Standardisation:
-    """Mean and standard deviation of every band, float32 (bands,), as fitted on the training clips."""
+    """Mean and deviation of every band of log-mel or dimension of embeddings, float32 (bands,), of the training clips.
+
+    Of other inputs, which are left as they are, they are 0 and 1.
+    """
 
     mean: NDArray[np.float32]
     std: NDArray[np.float32]
 
-    def apply(self, logmel: NDArray[np.float32]) -> NDArray[np.float32]:
+    def apply(self, values: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
         """Standardise (..., bands)."""
-        return (logmel - self.mean) / self.std
+        return (values - self.mean) / self.std
 
 
-def fit_standardisation(features: NDArray[np.float32], rows: Rows) -> Standardisation:
+def fit_standardisation(features: NDArray[np.floating[Any]], rows: Rows) -> Standardisation:
     """Take mean and deviation of each band over all frames of the clips `rows` of (clips, frames, bands).
 
     Sums are float64 and clips are read a chunk at a time. A band that never changes gets a deviation of 1.
@@ -220,8 +225,9 @@ def fit_standardisation(features: NDArray[np.float32], rows: Rows) -> Standardis
     centre = np.asarray(features[rows[0]], np.float64).mean(
         axis=0
     )  # keeps the squares small, so that no digits are lost
-    for start in range(0, len(rows), CHUNK):
-        values = np.asarray(features[rows[start : start + CHUNK]], np.float64).reshape(-1, bands) - centre
+    chunk = max(1, min(CHUNK, VALUES_AT_ONCE // math.prod(features.shape[1:])))
+    for start in range(0, len(rows), chunk):
+        values = np.asarray(features[rows[start : start + chunk]], np.float64).reshape(-1, bands) - centre
         total += values.sum(axis=0)
         squares += np.einsum("nb,nb->b", values, values)
         count += len(values)
@@ -246,29 +252,49 @@ class Waveforms:
         return np.stack([self._dataset.audio(self._dataset.clips[row], self._snr) for row in rows])
 
 
+@dataclass(frozen=True)
+class InputArray:
+    """One input of a network for all clips of a data set: an array, and the standardisation of its last axis."""
+
+    values: NDArray[np.floating[Any]] | Waveforms
+    standardisation: Standardisation
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of a clip's input."""
+        return tuple(int(size) for size in self.values.shape[1:])
+
+    def read(self, rows: Rows) -> NDArray[np.float32]:
+        """Return the standardised input of some clips."""
+        return np.asarray(self.standardisation.apply(self.values[rows]), np.float32)
+
+
 class ClipTensors:
     """Inputs and weak targets of some clips, by index among these; on the device where they fit.
 
-    The inputs are standardised log-mel, (frames, n_mels) each, or waveforms, (samples,) each.
+    A network gets standardised log-mel (frames, n_mels), the waveform (samples,) or standardised embeddings (frames,
+    dimensions) of a clip; with `embeddings` given, these as a second input.
     """
 
     def __init__(
         self,
-        features: NDArray[np.float32] | Waveforms,
+        features: NDArray[np.floating[Any]] | Waveforms,
         weak: NDArray[np.bool_],
         rows: Rows,
         standardisation: Standardisation,
         device: torch.device,
         *,
+        embeddings: InputArray | None = None,
         budget: float | None = None,
     ) -> None:
-        self._features, self._rows, self._standardisation = features, rows, standardisation
+        first = InputArray(features, standardisation)
+        self._inputs, self._rows = (first,) if embeddings is None else (first, embeddings), rows
         self.device = device
         self.weak = weak[rows]
         self.targets = torch.from_numpy(self.weak.astype(np.float32)).to(device)
-        self.shape = tuple(int(size) for size in features.shape[1:])
+        self.shapes = tuple(part.shape for part in self._inputs)
         self.std = torch.from_numpy(np.asarray(standardisation.std, np.float32)).to(device)
-        size = len(rows) * math.prod(self.shape) * 4
+        size = len(rows) * sum(map(math.prod, self.shapes)) * 4
         self.cached = size <= (MEMORY_PART * free_bytes(device) if budget is None else budget)
         self._cached = self._all() if self.cached else None
 
@@ -276,26 +302,33 @@ class ClipTensors:
         return len(self._rows)
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of a clip's first input."""
+        return self.shapes[0]
+
+    @property
     def index_device(self) -> torch.device:
         """Where indices are best kept: where the clips are, the device or the CPU."""
         return self.device if self._cached is not None else torch.device("cpu")
 
-    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return inputs (batch, ...) and targets (batch, classes) on the device, for indices anywhere."""
-        there = indices.to(self.device)
+    def batch(self, indices: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Return the inputs, (batch, ...) each, and targets (batch, classes) on the device, for indices anywhere."""
+        places = indices.to(self.device)
         if self._cached is not None:
-            return self._cached[there], self.targets[there]
-        x = torch.from_numpy(self._standardisation.apply(self._features[self._rows[indices.cpu().numpy()]]))
+            return tuple(values[places] for values in self._cached), self.targets[places]
+        rows = self._rows[indices.cpu().numpy()]
+        inputs = [torch.from_numpy(part.read(rows)) for part in self._inputs]
         if self.device.type == "cuda":  # from pinned memory the copy does not wait for what the GPU is at
-            return x.pin_memory().to(self.device, non_blocking=True), self.targets[there]
-        return x.to(self.device), self.targets[there]
+            moved = tuple(values.pin_memory().to(self.device, non_blocking=True) for values in inputs)
+            return moved, self.targets[places]
+        return tuple(values.to(self.device) for values in inputs), self.targets[places]
 
-    def _all(self) -> Tensor:
-        kept = torch.empty((len(self._rows), *self.shape), device=self.device)
-        for start in range(0, len(self._rows), CHUNK):
-            values = self._standardisation.apply(self._features[self._rows[start : start + CHUNK]])
-            kept[start : start + CHUNK] = torch.from_numpy(values)
-        return kept
+    def _all(self) -> tuple[Tensor, ...]:
+        cached = tuple(torch.empty((len(self._rows), *shape), device=self.device) for shape in self.shapes)
+        for values, part in zip(cached, self._inputs, strict=True):
+            for start in range(0, len(self._rows), CHUNK):
+                values[start : start + CHUNK] = torch.from_numpy(part.read(self._rows[start : start + CHUNK]))
+        return cached
 
 
 def free_bytes(device: torch.device) -> float:

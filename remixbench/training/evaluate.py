@@ -98,7 +98,7 @@ def _batches(clips: ClipTensors, batch_size: int) -> tuple[Tensor, ...]:
 
 
 def _forward(network: nn.Module, clips: ClipTensors, indices: Tensor, engine: Engine) -> Output:
-    x, _ = clips.batch(indices)
+    inputs, _ = clips.batch(indices)
     with engine.autocast():
-        output: Output = network(x)
+        output: Output = network(*inputs)
     return output

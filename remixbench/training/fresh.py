@@ -115,7 +115,8 @@ def dynamic_mixing(
     Each process mixes its part of the clips, in as many workers as it has processor cores, and all of them get all.
     """
     fresh = FreshMixtures(
-        dataset, sources, snr=config.snr, fold=config.fold, inputs=spec(config.system).inputs, rows=rows,
+        dataset, sources, snr=config.snr, fold=config.fold, rows=rows,
+        inputs="waveform" if spec(config.system).inputs == "waveform" else "logmel",
         seed=derived_seed(config.seed, "mixtures"),
     )  # fmt: skip
     mine = range(dist.rank, len(rows), dist.world_size)

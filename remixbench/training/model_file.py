@@ -19,13 +19,15 @@ from torch import Tensor, nn
 from remixbench.errors import InputError
 from remixbench.files import write_bytes
 from remixbench.recipe import Features, Mix
-from remixbench.systems.building import build_empty
+from remixbench.systems.building import EmbeddingShape, build_empty
 from remixbench.systems.registry import source_digest, spec
 from remixbench.training.data import Standardisation
 
 NETWORK = "network."
 DIRECTION = NETWORK + "attention.direction"
 MEAN, STD = "standardisation.mean", "standardisation.std"
+SECOND_MEAN, SECOND_STD = "embeddings.mean", "embeddings.std"
+ENCODER = {"name", "reference", "digest"}
 TAG_THRESHOLDS, FRAME_THRESHOLDS = "thresholds.tags", "thresholds.frames"
 
 
@@ -39,6 +41,8 @@ class ModelConfig:
     system : its reference: for one of a file the file's path and the class.
     digest : the run's identity.
     sources : of a third-party system: a digest of its source files.
+    encoder : of a system on embeddings: name, reference and digest of the frozen encoder, whose weights are not here.
+    embedding : the shape of a clip's embeddings (`EmbeddingShape`).
     """
 
     system: str
@@ -50,6 +54,8 @@ class ModelConfig:
     recipe: dict[str, Any]
     digest: str
     sources: str = ""
+    encoder: dict[str, str] | None = None
+    embedding: dict[str, Any] | None = None
 
     @property
     def name(self) -> str:
@@ -87,6 +93,7 @@ class TrainedModel:
     standardisation: Standardisation
     tag_thresholds: NDArray[np.float32]
     frame_thresholds: NDArray[np.float32]
+    second_standardisation: Standardisation | None = None
 
 
 def write_model(
@@ -96,15 +103,17 @@ def write_model(
     standardisation: Standardisation,
     tag_thresholds: NDArray[np.float32],
     frame_thresholds: NDArray[np.float32],
+    second: Standardisation | None = None,
 ) -> None:
-    """Write a model, whole or not at all."""
+    """Write a model, whole or not at all; `second` is the standardisation of embeddings beside log-mel."""
     from safetensors.torch import save
 
     tensors = {NETWORK + name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()}
     extra = {MEAN: standardisation.mean, STD: standardisation.std}
+    extra |= {} if second is None else {SECOND_MEAN: second.mean, SECOND_STD: second.std}
     extra |= {TAG_THRESHOLDS: tag_thresholds, FRAME_THRESHOLDS: frame_thresholds}
     tensors |= {name: torch.from_numpy(np.ascontiguousarray(array, np.float32)) for name, array in extra.items()}
-    metadata = {name: json.dumps(value) for name, value in vars(config).items()}
+    metadata = {name: json.dumps(value) for name, value in vars(config).items() if value is not None}
     # written by ourselves, so that a full disk is an OSError that says so
     write_bytes(path, _sort_metadata(save(tensors, metadata)))
 
@@ -148,12 +157,16 @@ def read_model(path: Path) -> TrainedModel:
             frame_seconds=config.features.hop_length / config.mix.sample_rate,
             samples=config.samples,
             sample_rate=config.mix.sample_rate,
+            embedding=_embedding_shape(config),
         )
     except (RuntimeError, MemoryError, TypeError, OverflowError):  # sizes that no tensor can have
         raise InputError(f"{path}: describes a network too large for this machine; is it broken?") from None
     expected = {NETWORK + name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    bands = config.n_mels if known.inputs == "logmel" else 1
+    dimensions = int(config.embedding["dimensions"]) if config.embedding else 1
+    bands = config.n_mels if known.takes_logmel else dimensions
     expected |= {MEAN: (bands,), STD: (bands,)}
+    if known.inputs == "logmel+embeddings":
+        expected |= {SECOND_MEAN: (dimensions,), SECOND_STD: (dimensions,)}
     expected |= {name: (len(config.classes),) for name in (TAG_THRESHOLDS, FRAME_THRESHOLDS)}
     if DIRECTION in expected and DIRECTION not in tensors:
         raise InputError(
@@ -186,7 +199,12 @@ def read_model(path: Path) -> TrainedModel:
         Standardisation(tensors[MEAN].numpy(), tensors[STD].numpy()),
         tensors[TAG_THRESHOLDS].numpy(),
         tensors[FRAME_THRESHOLDS].numpy(),
+        Standardisation(tensors[SECOND_MEAN].numpy(), tensors[SECOND_STD].numpy()) if SECOND_MEAN in expected else None,
     )
+
+
+def _embedding_shape(config: ModelConfig) -> EmbeddingShape | None:
+    return None if config.embedding is None else EmbeddingShape(**config.embedding)
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], ModelConfig]:
@@ -203,14 +221,17 @@ def _read(path: Path) -> tuple[dict[str, Tensor], ModelConfig]:
             f"{path}: not readable as safetensors ({error}); copy it again, or delete it and train again"
         ) from None
     try:
-        there = [name for name in ModelConfig.__dataclass_fields__ if name != "sources" or name in metadata]
+        optional = ("sources", "encoder", "embedding")
+        there = [name for name in ModelConfig.__dataclass_fields__ if name not in optional or name in metadata]
         values = {name: json.loads(metadata[name]) for name in there}
         values["classes"] = tuple(str(label) for label in values["classes"])
         config = ModelConfig(**values)
         for name, kind in _KINDS.items():
             if not isinstance(getattr(config, name), kind):
                 raise ValueError(f"'{name}' is {getattr(config, name)!r}")
-        config.mix, config.features  # noqa: B018 - whether they can be read
+        config.mix, config.features, _embedding_shape(config)
+        if (config.encoder is None) != (config.embedding is None) or set(config.encoder or ENCODER) != ENCODER:
+            raise ValueError(f"'encoder' is {config.encoder!r}")
     except (KeyError, ValueError, TypeError, RecursionError) as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"{path}: has no description of a remixbench model ({reason}); is it another's?") from None

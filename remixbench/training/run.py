@@ -6,10 +6,10 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,16 +17,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from remixbench import __version__
+from remixbench.dataset.embeddings import Embeddings, open_embeddings
 from remixbench.dataset.splits import Rows, Split, split
 from remixbench.errors import InputError, RemixbenchError, one_line
 from remixbench.files import file_sha256, sha256
 from remixbench.progress import Progress
 from remixbench.systems import build_system
-from remixbench.systems.building import frame_seconds_of
-from remixbench.systems.cost import count_cost
+from remixbench.systems.building import EmbeddingShape, frame_seconds_of
+from remixbench.systems.cost import count_cost, count_encoder_macs
+from remixbench.systems.encoders import PretrainedEncoder, load_encoder
 from remixbench.systems.registry import SystemSpec, source_digest, spec
-from remixbench.training.config import TrainConfig, derived_seed, flags
-from remixbench.training.data import AS_IT_IS, ClipTensors, Standardisation, Waveforms, fit_standardisation
+from remixbench.training.config import EncoderKey, TrainConfig, derived_seed, flags
+from remixbench.training.data import AS_IT_IS, ClipTensors, InputArray, Standardisation, Waveforms, fit_standardisation
 from remixbench.training.device import Engine, exact_float32
 from remixbench.training.distributed import DistContext
 from remixbench.training.evaluate import has_maps, score_frames
@@ -40,6 +42,7 @@ from remixbench.training.storage import (
     MODEL,
     PREDICTIONS,
     RESULTS,
+    EncoderInfo,
     Epoch,
     Flag,
     RunInfo,
@@ -61,7 +64,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunContext:
-    """What all runs of a command share; `sources` is the folder of recordings that dynamic mixing reads."""
+    """What all runs of a command share.
+
+    `sources` is the folder of recordings that dynamic mixing reads; `load` loads an encoder by its reference.
+    """
 
     dataset: Dataset
     sources: Path
@@ -70,14 +76,21 @@ class RunContext:
     tensorboard: bool
     compiled: bool
     progress: Progress
+    load: Callable[[str], PretrainedEncoder] = load_encoder
 
 
 @dataclass(frozen=True)
 class DataSplits:
-    """The clips of a run, standardised; `split` has their rows."""
+    """The clips of a run, standardised; `split` has their rows.
+
+    `standardisation` is of the first input, `second_standardisation` of embeddings beside log-mel; `embedding` is the
+    shape of embeddings.
+    """
 
     split: Split
     standardisation: Standardisation
+    second_standardisation: Standardisation | None
+    embedding: EmbeddingShape | None
     train: ClipTensors
     validation: ClipTensors | None
     test: ClipTensors
@@ -117,7 +130,7 @@ def load_splits(dataset: Dataset, config: TrainConfig, device: torch.device) -> 
     Raises
     ------
     InputError
-        If one of these has no clips, or the log-mel holds NaN or infinity.
+        If one of these has no clips, log-mel or embeddings were altered, or the log-mel holds NaN or infinity.
     """
     # the last epoch is kept of the very training that a choice on validation clips would have
     select = "paper" if config.select == "paper" else "validation"
@@ -127,23 +140,49 @@ def load_splits(dataset: Dataset, config: TrainConfig, device: torch.device) -> 
             f"{dataset.path}: fold {config.fold} leaves {len(rows.train)} clips to train on, {len(rows.validation)}"
             f" to choose the epoch on and {len(rows.test)} to test on; make a larger data set"
         )
-    features: NDArray[np.float32] | Waveforms
-    if spec(config.system).inputs == "waveform":
+    known, used = spec(config.system), np.concatenate([rows.train, rows.validation, rows.test])
+    features: NDArray[np.floating[Any]] | Waveforms
+    second, shape = None, None
+    if known.inputs == "waveform":
         features, standardisation = Waveforms(dataset, config.snr), AS_IT_IS
     else:
-        features = dataset.features(config.snr)
-        dataset.verify_features(config.snr, np.concatenate([rows.train, rows.validation, rows.test]))
-        standardisation = fit_standardisation(features, rows.train)
+        arrays: list[InputArray] = []
+        if known.takes_logmel:
+            dataset.verify_features(config.snr, used)
+            logmel = dataset.features(config.snr)
+            arrays.append(InputArray(logmel, fit_standardisation(logmel, rows.train)))
+        if config.encoder is not None:
+            embeddings = _embeddings(dataset, config.snr, config.encoder)
+            embeddings.verify(dataset, used)
+            values = embeddings.values
+            arrays.append(InputArray(values, fit_standardisation(values, rows.train)))
+            shape = EmbeddingShape(values.shape[1], values.shape[2], embeddings.info.frame_seconds)
+        features, standardisation = arrays[0].values, arrays[0].standardisation
+        second = arrays[1] if len(arrays) > 1 else None
     if not (np.isfinite(standardisation.mean).all() and np.isfinite(standardisation.std).all()):
         raise InputError(
             f"{dataset.path}: the log-mel at {config.snr:g} dB holds NaN or infinity; delete logmel.npy, make it again"
         )
 
     def clips(chosen: Rows) -> ClipTensors:
-        return ClipTensors(features, dataset.weak, chosen, standardisation, device)
+        return ClipTensors(features, dataset.weak, chosen, standardisation, device, embeddings=second)
 
     validation = clips(rows.validation) if len(rows.validation) else None
-    return DataSplits(rows, standardisation, clips(rows.train), validation, clips(rows.test))
+    second_standardisation = second.standardisation if second else None
+    return DataSplits(
+        rows, standardisation, second_standardisation, shape, clips(rows.train), validation, clips(rows.test)
+    )
+
+
+def _embeddings(dataset: Dataset, snr: float, encoder: EncoderKey) -> Embeddings:
+    """Open the embeddings that a run takes, which are computed before it begins."""
+    embeddings = open_embeddings(dataset, snr, encoder.name, encoder.digest)
+    if embeddings is None:
+        raise InputError(
+            f"{dataset.path}: has no embeddings by '{encoder.name}' at {snr:g} dB of the clips as they are now;"
+            f" `remixbench embed {encoder.reference}` computes them"
+        )
+    return embeddings
 
 
 def run_training(folder: Path, info: RunInfo, context: RunContext, config: TrainConfig) -> None:
@@ -158,7 +197,7 @@ def run_training(folder: Path, info: RunInfo, context: RunContext, config: Train
         config.system, classes=len(dataset.classes), frames=info.frames, n_mels=info.n_mels,
         width=config.width, options=dict(config.options), seed=derived_seed(config.seed, "weights"),
         frame_seconds=info.frame_seconds, samples=dataset.recipe.mix.samples,
-        sample_rate=dataset.recipe.mix.sample_rate,
+        sample_rate=dataset.recipe.mix.sample_rate, embedding=data.embedding,
     )  # fmt: skip
     steps = -(-len(data.train) // config.batch_size)
     _tell(network, data, known)
@@ -282,6 +321,8 @@ def _finish(
         recipe=dataset.recipe.model_dump(mode="json", include={"mix", "features"}),
         digest=info.digest,
         sources=sources,
+        encoder=None if config.encoder is None else asdict(config.encoder),
+        embedding=None if data.embedding is None else asdict(data.embedding),
     )
     write_model(
         folder / MODEL,
@@ -290,6 +331,7 @@ def _finish(
         data.standardisation,
         tag_thresholds,
         frame_thresholds,
+        data.second_standardisation,
     )
     filenames = _names(dataset, data.split.test)
     there = has_maps(network, data.test, engine)
@@ -297,9 +339,9 @@ def _finish(
         test_tags, test_frames = score_frames(network, data.test, engine, config.batch_size, on_maps=maps)
     step = frame_seconds_of(network, info.frame_seconds)
     write_predictions(folder / PREDICTIONS, filenames, dataset.classes, test_tags, test_frames, step)
-    cost = count_cost(network, *data.test.shape)
+    cost = count_cost(network, *data.test.shapes)
     best = state.history[state.best_epoch - 1]
-    standardisation = data.standardisation
+    scales = [scale for scale in (data.standardisation, data.second_standardisation) if scale is not None]
     rows = {"train": data.split.train, "validation": data.split.validation, "test": data.split.test}
     done = info.model_copy(
         update={
@@ -322,7 +364,8 @@ def _finish(
                 for name in (HISTORY, *RESULTS, MAPS)
                 if (folder / name).is_file()
             },
-            "standardisation_digest": sha256(standardisation.mean.tobytes() + standardisation.std.tobytes()),
+            "encoder": _encoder_info(context, config, data.embedding),
+            "standardisation_digest": sha256(b"".join(scale.mean.tobytes() + scale.std.tobytes() for scale in scales)),
             "clips": {role: len(chosen) for role, chosen in rows.items()},
             "validation_from": data.split.origin,
             "train_digest": sha256("\n".join(_names(dataset, data.split.train)).encode()),
@@ -361,12 +404,32 @@ def _calibrate(network: nn.Module, train: ClipTensors, batch_size: int) -> None:
 
     What it finds it keeps in buffers, which are stored with the weights.
     """
-    calibrate: Callable[[Iterator[Tensor]], None] | None = getattr(network, "calibrate", None)
+    calibrate: Callable[[Iterator[Any]], None] | None = getattr(network, "calibrate", None)
     if calibrate is None:
         return
     network.eval()
     order = torch.linspace(0, len(train) - 1, min(len(train), CALIBRATION_CLIPS), device=train.index_device).long()
-    calibrate(train.batch(indices)[0] for indices in torch.split(order, batch_size))
+    batches = (train.batch(indices)[0] for indices in torch.split(order, batch_size))
+    calibrate(inputs[0] if len(inputs) == 1 else inputs for inputs in batches)
+
+
+def _encoder_info(context: RunContext, config: TrainConfig, embedding: EmbeddingShape | None) -> EncoderInfo | None:
+    """Return what run.json says of the frozen encoder; its cost is counted on one clip."""
+    if config.encoder is None or embedding is None:
+        return None
+    encoder = context.load(config.encoder.reference)
+    mix = context.dataset.recipe.mix
+    return EncoderInfo(
+        name=encoder.name,
+        pretrained_on=list(encoder.pretrained_on),
+        licence=encoder.licence,
+        citation=encoder.citation,
+        parameters=encoder.parameters,
+        macs=count_encoder_macs(encoder, round(mix.samples * encoder.sample_rate / mix.sample_rate)),
+        frames=embedding.frames,
+        dimensions=embedding.dimensions,
+        frame_seconds=embedding.frame_seconds,
+    )
 
 
 def _maps_of(

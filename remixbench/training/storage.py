@@ -81,12 +81,32 @@ class Software(BaseModel):
     versions: dict[str, str]
 
 
+class EncoderInfo(BaseModel):
+    """The frozen encoder of a system on embeddings; its weights are not stored with the run.
+
+    `macs` is of a forward pass on one clip; None where it cannot be counted.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    name: str
+    pretrained_on: list[str]
+    licence: str = ""
+    citation: str = ""
+    parameters: int
+    macs: int | None = None
+    frames: int
+    dimensions: int
+    frame_seconds: float
+
+
 class RunInfo(BaseModel):
     """`run.json`: settings and provenance of a run, and what came of it once its status is `done`.
 
     The settings are those of `TrainConfig`. `frames`, `n_mels` and `frame_seconds` are of the log-mel that the
     system takes. `sources` are the first digits of the digest of a third-party system's source files. `results` are the
-    digests of history, weights and predictions by their path. `epoch` is the one whose weights were kept, `seconds` the
+    digests of history, weights and predictions by their path. `parameters` and `macs` are of what was trained; those of
+    a frozen encoder are in `encoder`. `epoch` is the one whose weights were kept, `seconds` the
     time that training and predictions took.
     """
 
@@ -120,6 +140,8 @@ class RunInfo(BaseModel):
     gradient_clip: float
     fresh: bool = False
     min_steps: int = 0
+    encoder_digest: str | None = None
+    encoder: EncoderInfo | None = None
     flags: list[Flag]
     digest: str
     package: str | None

@@ -5,19 +5,23 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
 from remixbench.dataset.dataset import find_dataset
+from remixbench.dataset.embeddings import open_embeddings
 from remixbench.errors import InputError
 from remixbench.files import remove_temp_files
 from remixbench.progress import SILENT, Progress, reporter
+from remixbench.systems.encoders import load_encoder
 from remixbench.systems.registry import OptionValue, spec
 from remixbench.training.config import TrainConfig, data_digest, list_configs
 from remixbench.training.device import choose_device, choose_precision, enough_memory
 from remixbench.training.distributed import local_rank, process_group
+from remixbench.training.embeddings import compute_embeddings
 from remixbench.training.run import RunContext, create_run, describe, run_training
 from remixbench.training.storage import CHECKPOINT, MODEL, RESULTS, RUN_FILE, RunInfo, read_run, run_folder, write_run
 from remixbench.training.tensorboard import require_tensorboard
@@ -117,29 +121,44 @@ def train(
     workspace = Path(workspace)
     opened = find_dataset(workspace, dataset)
     where = choose_device(device, local_rank())
+    load = cache(load_encoder)
     configs = list_configs(
         opened, system=system, snr=snr, fold=fold, seed=seed, alpha=alpha, fraction=fraction, options=options,
         select=select, precision=choose_precision(precision, where), epochs=epochs, min_steps=min_steps,
         batch_size=batch_size, learning_rate=learning_rate, width=width, optimizer=optimizer,
         weight_decay=weight_decay, schedule=schedule, augment=augment, ema=ema, early_stopping=early_stopping,
-        gradient_clip=gradient_clip, fresh=fresh,
+        gradient_clip=gradient_clip, fresh=fresh, load=load,
     )  # fmt: skip
     if not 1 <= shard[0] <= shard[1]:
         raise InputError(f"--shard {shard[0]}/{shard[1]}: expected I/N with 1 <= I <= N")
     if tensorboard:
         require_tensorboard()
     for config in configs:
-        if spec(config.system).inputs == "logmel":
+        if spec(config.system).takes_logmel:
             opened.features(config.snr)  # what is missing has to be known before the first hour has passed
     with process_group(where) as dist:
         shown = progress if dist.is_main_process else SILENT
-        context = RunContext(opened, Path(sources or workspace / "sources"), where, dist, tensorboard, compiled, shown)
+        context = RunContext(
+            opened, Path(sources or workspace / "sources"), where, dist, tensorboard, compiled, shown, load
+        )
         count = len(configs[shard[0] - 1 :: shard[1]])
         context.progress.say(
             f"Training {count} run{'s' * (count != 1)} on data set {opened.name} ({opened.path}) with {where}"
         )
+        embed_missing(context, configs[shard[0] - 1 :: shard[1]])
         folders = [_train_one(workspace, context, config, rerun) for config in configs[shard[0] - 1 :: shard[1]]]
     return [folder for folder in folders if folder is not None and dist.is_main_process]
+
+
+def embed_missing(context: RunContext, configs: Sequence[TrainConfig]) -> None:
+    """Compute the embeddings that runs need and that are not there yet, in the main process alone."""
+    needed = {(config.encoder, config.snr): None for config in configs if config.encoder is not None}
+    if context.dist.is_main_process:
+        for key, snr in needed:
+            if key is not None and open_embeddings(context.dataset, snr, key.name, key.digest) is None:
+                encoder = context.load(key.reference)
+                compute_embeddings(context.dataset, encoder, snr, device=context.device, progress=context.progress)
+    context.dist.broadcast(None)  # the others wait here
 
 
 def _train_one(workspace: Path, context: RunContext, config: TrainConfig, rerun: bool) -> Path | None:

@@ -221,10 +221,10 @@ def train_epoch(
     # Apple's GPUs have no float64
     total = torch.zeros((), dtype=torch.float32 if engine.device.type == "mps" else torch.float64, device=engine.device)
     for step, indices in enumerate(batches(len(train), config.batch_size, config.seed, number, train.index_device)):
-        x, targets = _augmented(train, config, indices, number, step, dist, state.paired)
+        inputs, targets = _augmented(train, config, indices, number, step, dist, state.paired)
         optimizer.zero_grad(set_to_none=True)
         with third_party_errors(state.system, "its training step fails", compiled=state.compiled):
-            loss = _loss(state, config, engine, x, targets, len(indices), train, indices)
+            loss = _loss(state, config, engine, inputs, targets, len(indices), train, indices)
             loss.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
         dist.all_reduce_gradients(network)
         if config.gradient_clip:
@@ -247,16 +247,16 @@ def train_epoch(
 
 def _augmented(
     train: ClipTensors, config: TrainConfig, indices: Tensor, epoch: int, step: int, dist: DistContext, paired: bool
-) -> tuple[Tensor, Tensor]:
-    """Return this process's clips of a batch and their targets, augmented as in the whole batch."""
+) -> tuple[tuple[Tensor, ...], Tensor]:
+    """Return inputs and targets of this process's clips of a batch, augmented as in the whole batch."""
     if not config.augment:
         return train.batch(dist.shard_batch(indices, paired))
-    x, y = train.batch(indices)
-    x, y = augment(x, y, train.std, config.augment, lambda name: derived_seed(config.seed, name, epoch, step))
+    inputs, y = train.batch(indices)
+    inputs, y = augment(inputs, y, train.std, config.augment, lambda name: derived_seed(config.seed, name, epoch, step))
     if dist.world_size == 1:
-        return x, y
-    shard = dist.shard_batch(torch.arange(len(x), device=x.device), paired)
-    return x[shard], y[shard]
+        return inputs, y
+    shard = dist.shard_batch(torch.arange(len(y), device=y.device), paired)
+    return tuple(x[shard] for x in inputs), y[shard]
 
 
 @contextmanager
@@ -277,9 +277,9 @@ def _breaks(what: str, system: SystemSpec, error: Exception) -> InputError:
     return system.error(f"{what} ({one_line(error)}); `remixbench -v ...` shows where")
 
 
-def _training_step(network: nn.Module, system: SystemSpec) -> Callable[[Tensor, Tensor], Any] | None:
+def _training_step(network: nn.Module, system: SystemSpec) -> Callable[..., Any] | None:
     """Return the network's own training step, if it has one."""
-    step: Callable[[Tensor, Tensor], Any] | None = getattr(network, "training_step", None)
+    step: Callable[..., Any] | None = getattr(network, "training_step", None)
     if step is not None and "batch_idx" in inspect.signature(step).parameters:
         raise system.error(
             "its training_step takes a batch and batch_idx; expected training_step(x, y) with inputs and targets"
@@ -291,26 +291,26 @@ def _loss(
     state: TrainState,
     config: TrainConfig,
     engine: Engine,
-    x: Tensor,
+    inputs: tuple[Tensor, ...],
     targets: Tensor,
     batch: int,
     train: ClipTensors,
     indices: Tensor,
 ) -> Tensor:
-    """Return what the clips `x` of this process add to the mean loss over a batch of `batch` clips."""
+    """Return what the clips of this process add to the mean loss over a batch of `batch` clips."""
     if state.training_step is None:
         with engine.autocast():
-            output = state.trained(x)
+            output = state.trained(*inputs)
         if not isinstance(output, Output):
             raise state.system.error(
                 f"in training mode its forward returns {type(output).__name__}, expected remixbench.systems.Output"
             )
-        return shard_of_loss(output, targets, x, config.alpha, batch)
-    part = len(x) / batch
-    if not len(x):  # of a batch smaller than the processes; a loss of no clips may be NaN, so one clip counts nothing
-        x, targets = train.batch(indices[:1])
+        return shard_of_loss(output, targets, inputs[0], config.alpha, batch)
+    part = len(targets) / batch
+    if part == 0:  # of a batch smaller than the processes; a loss of no clips may be NaN, so one clip counts nothing
+        inputs, targets = train.batch(indices[:1])
     with engine.autocast():
-        loss = state.training_step(x, targets)
+        loss = state.training_step(*inputs, targets)
     if not (isinstance(loss, Tensor) and loss.dim() == 0 and loss.requires_grad):
         found = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
         raise InputError(

@@ -34,7 +34,26 @@ def augmented(
     x: torch.Tensor, y: torch.Tensor, names: tuple[str, ...], std: torch.Tensor | None = None, seed: int = 3
 ) -> tuple[torch.Tensor, torch.Tensor]:
     std = torch.ones(x.shape[-1]) if std is None else std
-    return augment(x, y, std, names, lambda name: derived_seed(seed, name))
+    (first,), labels = augment((x,), y, std, names, lambda name: derived_seed(seed, name))
+    return first, labels
+
+
+def test_two_inputs_are_shifted_and_mixed_alike() -> None:
+    """The place of a mark in both inputs, and the labels, tell by how much each was rolled and with whom mixed."""
+    batch, coarse = 64, 6
+    logmel, embeddings = torch.zeros(batch, FRAMES, N_MELS), torch.zeros(batch, coarse, batch)
+    logmel[:, 2] = 1
+    embeddings[:, 0] = torch.eye(batch)
+    (x, z), y = augment((logmel, embeddings), torch.eye(batch), STD, ("time-shift",), lambda name: 3)
+    turns = z.sum(dim=2).argmax(dim=1)
+    assert set(turns.tolist()) == set(range(coarse))
+    assert torch.equal(x[:, :, 0].argmax(dim=1), (2 + turns * FRAMES // coarse) % FRAMES)
+    (x, z), y = augment((logmel, embeddings), torch.eye(batch), STD, ("mixup",), lambda name: 3)
+    assert torch.equal(z[:, 0], y)
+    assert (y.max(dim=1)[0] < 0.999).any()
+    (x, z), y = augment((logmel, embeddings), torch.eye(batch), STD, ("specaugment", "filter-augment"), lambda name: 3)
+    assert torch.equal(z, embeddings)
+    assert not torch.equal(x, logmel)
 
 
 def test_every_name_of_the_recipes_has_a_function_and_the_other_way_round() -> None:

@@ -82,7 +82,7 @@ def test_batches_are_the_same_from_memory_and_from_disk(features: np.ndarray, bu
     standardisation = Standardisation(np.full(5, -9, np.float32), np.full(5, 2, np.float32))
     clips = ClipTensors(features, weak, rows, standardisation, CPU, budget=budget)
     assert clips.cached == (budget > 0)
-    x, targets = clips.batch(torch.tensor([2, 0]))
+    (x,), targets = clips.batch(torch.tensor([2, 0]))
     np.testing.assert_array_equal(x.numpy(), (features[[500, 3]] + 9) / 2)
     np.testing.assert_array_equal(targets.numpy(), weak[[500, 3]].astype(np.float32))
 

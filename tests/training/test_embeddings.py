@@ -345,7 +345,7 @@ def test_nan_in_one_clip_names_the_clips(workspace: Path) -> None:
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
-        ("yamnet", r"unknown encoder 'yamnet'"),
+        ("yamnett", r"unknown encoder 'yamnett' \(did you mean 'yamnet'\?\)"),
         ("none.py:Encoder", "encoder 'none.py:Encoder': no such file"),
         ("none.py", "expected FILE.py:NAME"),
         ("yamnet@", "expected the file of its weights after '@'"),
@@ -387,6 +387,8 @@ def test_type_of_the_array() -> None:
 
 
 def test_registered_encoders_and_their_names() -> None:
+    with pytest.raises(InputError, match="is taken"):
+        register_encoder("yamnet", lambda waveforms: waveforms)
     with pytest.raises(InputError, match="expected letters"):
         register_encoder("../x", lambda waveforms: waveforms)
     with pytest.raises(InputError, match="expected a callable"):
