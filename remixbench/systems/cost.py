@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -35,7 +38,7 @@ def count_cost(network: nn.Module, *shape: int | tuple[int, ...]) -> Cost:
     several = [size for size in shape if isinstance(size, tuple)]
     shapes = several or [tuple(size for size in shape if isinstance(size, int))]
     copied = copy.deepcopy(network).cpu().eval()
-    counter = FlopCounterMode(display=False)
+    counter = _counter()
     with torch.no_grad(), counter:
         copied(*(torch.zeros(1, *size) for size in shapes))
     parameters = sum(parameter.numel() for parameter in network.parameters())
@@ -45,7 +48,21 @@ def count_cost(network: nn.Module, *shape: int | tuple[int, ...]) -> Cost:
 def count_encoder_macs(encoder: PretrainedEncoder, samples: int) -> int | None:
     """Count the MACs of a frozen encoder on one clip, as `count_cost` does; None where torch computes none of them."""
     device = next((weight.device for module in encoder.modules for weight in module.parameters()), torch.device("cpu"))
-    counter = FlopCounterMode(display=False)
+    counter = _counter()
     with torch.no_grad(), counter:
         encoder.call(torch.zeros(1, samples, device=device))
     return counter.get_total_flops() // 2 or None
+
+
+def _counter() -> FlopCounterMode:
+    return FlopCounterMode(display=False, custom_mapping={torch.ops.aten.mkldnn_rnn_layer: _lstm_operations})
+
+
+def _lstm_operations(
+    x: Sequence[int], from_inputs: Sequence[int], from_state: Sequence[int], *_: Any, **__: Any
+) -> int:
+    """Return the operations of one direction of an LSTM layer from the shapes of its inputs and weights.
+
+    On a CPU the layer is one operator of oneDNN, which torch does not count; that of a GRU falls into products.
+    """
+    return 2 * math.prod(x[:2]) * (math.prod(from_inputs) + math.prod(from_state))

@@ -111,10 +111,10 @@ class CrnnSep(Crnn):
         self,
         classes: int,
         width: float = 1.0,
-        pooling: Pooling = "linear",
+        pooling: Pooling = "quadratic",
         frame_seconds: float = FRAME_SECONDS,
         separation: float = 1.0,
-        bias: str = "random",
+        bias: str = "prior",
     ) -> None:
         super().__init__(classes, width, pooling, frame_seconds, bias)
         self.separation = separation

@@ -177,15 +177,14 @@ _HEADS = "remixbench.systems.embedding_heads"
 _MODELS = "remixbench.systems.models"
 _CRNN = {
     "bias": Option(
-        "random",
-        "first bias of the classifier: small and random, or the log odds of the mean label",
-        ("random", "prior"),
-        added_later=True,
+        "prior",
+        "first bias of the classifier: the log odds of the mean label, or small and random",
+        ("prior", "random"),
     ),
     "pooling": Option(
-        "linear",
+        "quadratic",
         "how frame scores become clip scores",
-        ("linear", "mean", "max", "attention", "auto", "power"),
+        ("quadratic", "linear", "mean", "max", "attention", "auto", "power"),
     ),
 }
 _ON_EMBEDDINGS = ENCODER_OPTION | {
@@ -197,13 +196,14 @@ _ON_EMBEDDINGS = ENCODER_OPTION | {
     "pooling": _CRNN["pooling"],
 }
 _CRNN_TRAINING = {
-    "batch_size": 8,
-    "learning_rate": 0.001,
+    "min_steps": 1000,
+    "batch_size": 16,
+    "learning_rate": 0.002,
     "width": 1.0,
     "optimizer": "adamw",
     "weight_decay": 0.01,
     "schedule": "cosine",
-    "augment": ("mixup", "specaugment", "time-shift"),
+    "augment": ("time-shift",),
     "ema": 0.998,
     "gradient_clip": 5.0,
 }

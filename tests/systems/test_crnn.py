@@ -50,7 +50,7 @@ def test_cost_at_full_size(pooling: str) -> None:
 
 
 def test_macs_are_those_of_the_layers() -> None:
-    """By hand: output positions × input channels × kernel × output channels; a GRU has three gates per direction."""
+    """By hand: output positions × input channels × kernel × output channels; an LSTM has four gates per direction."""
     cost = count_cost(crnn(), 311, 64)
     convolutions = (
         156 * 32 * 25 * 16  # stem, both axes halved; then 16 bands
@@ -59,8 +59,17 @@ def test_macs_are_those_of_the_layers() -> None:
         + 78 * 4 * 9 * 64 * 128
         + 78 * 2 * 9 * 128 * 128
     )
-    recurrent = 2 * 78 * 3 * (128 * 128 + 128 * 128)
-    assert cost.macs == convolutions + recurrent + 78 * 256 * 41
+    recurrent = 2 * 78 * 4 * (128 * 128 + 128 * 128)
+    beside = 78 * 128 * 256
+    assert cost.macs == convolutions + recurrent + beside + 78 * 256 * 41
+
+
+def test_macs_of_recurrent_layers() -> None:
+    """Two layers in both directions of 3 units, over 10 frames of 8 values: gates × (inputs + units) × units each."""
+    for kind, gates in ((torch.nn.LSTM, 4), (torch.nn.GRU, 3)):
+        network = kind(8, 3, num_layers=2, batch_first=True, bidirectional=True)
+        assert count_cost(network, 10, 8).macs == 10 * 2 * gates * ((8 + 3) * 3 + (6 + 3) * 3), kind
+        assert count_cost(kind(8, 3), 10, 8).macs == 10 * gates * (8 + 3) * 3, "time first"
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
@@ -79,6 +88,12 @@ def test_shapes_and_ranges_for_any_size(pooling: str, frames: int, n_mels: int) 
 def test_a_clip_is_scored_alike_alone_and_in_company() -> None:
     network, x = crnn(5), logmel(3, 311, 64)
     torch.testing.assert_close(forward(network, x)[0][1:2], forward(network, x[1:2])[0], atol=1e-6, rtol=0)
+
+
+def test_clip_scores_begin_near_the_mean_labels() -> None:
+    network, prior = crnn(3), torch.tensor([0.02, 0.1, 0.3])
+    network.set_prior(prior)
+    torch.testing.assert_close(forward(network, logmel(16, 311, 64)).clip_scores.mean(0), prior, atol=0, rtol=0.3)
 
 
 def test_what_is_stationary_leaves_no_trace() -> None:
@@ -150,6 +165,7 @@ def test_poolings_are_their_formulas() -> None:
     assert pooled("mean") == pytest.approx(0.5)
     assert pooled("max") == pytest.approx(0.8)
     assert pooled("linear") == pytest.approx((0.04 + 0.64) / (0.2 + 0.8))
+    assert pooled("quadratic") == pytest.approx((0.008 + 0.512) / (0.04 + 0.64))
     e = np.exp
     assert pooled("auto", 1) == pytest.approx((0.2 * e(0.2) + 0.8 * e(0.8)) / (e(0.2) + e(0.8)))
     assert pooled("power", 2) == pytest.approx((0.2**3 + 0.8**3) / (0.2**2 + 0.8**2))
@@ -157,7 +173,14 @@ def test_poolings_are_their_formulas() -> None:
 
 @pytest.mark.parametrize(
     ("pooling", "exponent", "same"),
-    [("auto", 0, "mean"), ("auto", 1000, "max"), ("power", 0, "mean"), ("power", 1, "linear"), ("power", 40, "max")],
+    [
+        ("auto", 0, "mean"),
+        ("auto", 1000, "max"),
+        ("power", 0, "mean"),
+        ("power", 1, "linear"),
+        ("power", 2, "quadratic"),
+        ("power", 40, "max"),
+    ],
 )
 def test_learned_poolings_hold_the_fixed_ones(pooling: str, exponent: float, same: str) -> None:
     assert pooled(pooling, exponent) == pytest.approx(pooled(same), abs=1e-6)
@@ -175,6 +198,14 @@ def test_attention_weighs_frames_by_their_features() -> None:
     assert found == pytest.approx((0.2 + 3 * 0.8) / 4)
 
 
+@pytest.mark.parametrize("pooling", ["quadratic", "linear", "mean", "max", "power"])
+def test_small_scores_are_pooled_as_large_ones(pooling: str) -> None:
+    """Classes that hardly occur have scores of 1e-5, and are ranked by them."""
+    layer = TimePooling(pooling, classes=1, features=3)  # type: ignore[arg-type]
+    y, features = torch.tensor([[[0.2], [0.8]]]), torch.zeros(1, 2, 3)
+    torch.testing.assert_close(layer(1e-5 * y, features), 1e-5 * layer(y, features))
+
+
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_poolings_of_silence_are_finite(pooling: str) -> None:
     layer = TimePooling(pooling, classes=2, features=3)  # type: ignore[arg-type]
@@ -184,7 +215,7 @@ def test_poolings_of_silence_are_finite(pooling: str) -> None:
 
 
 def test_an_unknown_pooling_is_refused() -> None:
-    with pytest.raises(InputError, match="option pooling is 'median', expected linear or mean or max or"):
+    with pytest.raises(InputError, match="option pooling is 'median', expected quadratic or linear or mean or max or"):
         build_system("crnn", classes=5, frames=311, n_mels=64, options={"pooling": "median"})
 
 
@@ -213,11 +244,13 @@ def run(made: Path) -> Path:
 def test_it_is_trained_by_its_own_defaults(run: Path, dataset: Dataset) -> None:
     info = run_json(run)
     own = dict(spec("crnn").training_defaults)
+    assert own.pop("min_steps") > 0
+    assert "min_steps" not in info  # epochs were given
     assert {name: info[name] for name in own} == own | {"augment": sorted(own["augment"])}
     assert (own["optimizer"], own["schedule"]) == ("adamw", "cosine")
-    assert {"mixup", "specaugment", "time-shift"} <= set(own["augment"])
+    assert set(own["augment"]) == {"time-shift"}
     assert own["ema"] > 0
-    assert [flag["code"] for flag in info["flags"]] == ["setting"]  # epochs 2, not the recipe's 3
+    assert [flag["code"] for flag in info["flags"]] == ["setting", "setting"]  # epochs, and no least number of steps
 
 
 def test_each_of_its_defaults_can_be_turned_off_and_is_flagged(dataset: Dataset) -> None:
