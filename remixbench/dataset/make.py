@@ -20,7 +20,7 @@ from remixbench.errors import InputError
 from remixbench.files import exclusive_lock
 from remixbench.parallel import Workers
 from remixbench.progress import Progress, reporter
-from remixbench.recipe import Recipe, format_snrs
+from remixbench.recipe import Recipe
 
 
 def make(
@@ -106,7 +106,7 @@ def make(
                 elif info is not None:  # a process was killed before it could remove its checkpoint
                     checkpoint.close([value for value in info.snrs if not missing_blocks(spec, info, [value])])
             if todo:
-                progress.say(_announcement(spec, folder, info is None, todo))
+                progress.say(_announcement(folder, info is None, todo, len(spec.manifest.clips)))
                 workers = Workers(jobs, backend, scheduler)
                 return _make(spec, checkpoint, tuple(todo), shard, workers, progress, folder)
     dataset = Dataset.open(folder)
@@ -136,15 +136,14 @@ def _open(spec: DatasetSpec, checkpoint: Checkpoint, todo: Mapping[float, Sequen
             checkpoint.keep(snr, block, [])
 
 
-def _announcement(spec: DatasetSpec, folder: Path, new: bool, todo: Mapping[float, Sequence[int]]) -> str:
-    at = format_snrs(tuple(todo), spec.target.recipe.mix.snr_offsets)
-    clips = len(spec.manifest.clips)
+def _announcement(folder: Path, new: bool, todo: Mapping[float, Sequence[int]], clips: int) -> str:
+    at = ", ".join(f"{snr:g}" for snr in todo)
     most = min(clips, CLIPS_PER_BLOCK * max(map(len, todo.values())))
-    return f"{folder}: making {clips} clips at {at}" if new else f"{folder}: making up to {most} clips at {at}"
+    return f"{folder}: making {clips} clips at {at} dB" if new else f"{folder}: making up to {most} clips at {at} dB"
 
 
 def _ready(dataset: Dataset, snrs: Sequence[float]) -> str:
-    return f"{len(dataset.clips)} clips ready at {format_snrs(snrs, dataset.recipe.mix.snr_offsets)}"
+    return f"{len(dataset.clips)} clips ready at {', '.join(f'{value:g}' for value in snrs)} dB"
 
 
 def _make(

@@ -10,9 +10,6 @@ import numpy as np
 from remixbench.leaderboard.evaluate_run import References
 from remixbench.scoring.chance import chance_values
 
-CHANCE = "chance"
-"""The name of the row."""
-
 Values = Mapping[str, float]
 
 

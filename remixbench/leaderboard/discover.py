@@ -16,7 +16,7 @@ from remixbench.errors import InputError
 from remixbench.files import is_sealed, read_json, sha256
 from remixbench.leaderboard.evaluate_run import Task
 from remixbench.leaderboard.probe_records import run_probes, submitted_probes
-from remixbench.leaderboard.record import FORMULA, Cost, Flag, SystemInfo
+from remixbench.leaderboard.record import CHANCE, FORMULA, IDEAL, Cost, Flag, SystemInfo
 from remixbench.progress import Progress
 
 RUN_FILE = "run.json"
@@ -186,7 +186,7 @@ def check_name(name: str, taken: list[str], place: str = "--name") -> str:
     ------
     InputError
         If it is empty, too long, holds control characters, starts as a formula does, or is that of a bundled or
-        installed system, or of one with options.
+        installed system, of one with options, or of a row that remixbench makes.
     """
     clean = name.strip()
     if not clean or len(clean) > MAX_NAME or not clean.isprintable():
@@ -196,9 +196,9 @@ def check_name(name: str, taken: list[str], place: str = "--name") -> str:
         raise InputError(
             f"{place}: '{clean[:40]}' starts with '{clean[0]}', which spreadsheets take for a formula; choose another"
         )
-    known = {other.casefold() for other in taken}
+    known = {other.casefold() for other in (CHANCE, *IDEAL.values(), *taken)}
     if re.split(r"[,(]", clean)[0].strip().casefold() in known:
-        raise InputError(f"{place}: '{clean}' is the name of a system that `remixbench train` knows; choose another")
+        raise InputError(f"{place}: '{clean}' is the name of a system of remixbench; choose another")
     return clean
 
 

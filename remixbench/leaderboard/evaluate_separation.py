@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,8 +35,10 @@ from remixbench.leaderboard.evaluate_run import (
     why_incompatible,
 )
 from remixbench.leaderboard.record import (
+    IDEAL,
     METRICS_FILE,
     WAVEFORM_SUFFIXES,
+    Ideal,
     SystemInfo,
     has_waveforms,
     read_record,
@@ -51,13 +52,6 @@ from remixbench.scoring.separation import ClipSources, Separation, measure_clip
 from remixbench.scoring.types import MAP_STEPS, BoolArray, FloatArray, MapArray, Reference, merge_events
 from remixbench.scoring.validate import clip_rows
 
-Ideal = Literal["IBM", "IRM", "mixture"]
-IDEAL: dict[Ideal, str] = {
-    "IBM": "ideal binary mask",
-    "IRM": "ideal ratio mask",
-    "mixture": "mixture, not separated",
-}
-"""What is measured beside the systems, and what its rows are called."""
 CHUNK = 16
 """Clips that a worker measures at once."""
 BACKGROUND = "background"

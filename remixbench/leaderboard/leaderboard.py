@@ -15,10 +15,20 @@ import numpy as np
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError, unknown
 from remixbench.leaderboard.averages import by_fold, mean_interval, mean_over_folds, metric_runs, standard_deviation
-from remixbench.leaderboard.chance import CHANCE, Chance
+from remixbench.leaderboard.chance import Chance
 from remixbench.leaderboard.published import Published, load_published
-from remixbench.leaderboard.record import OURS, Cost, Evidence, Flag, Record, State, class_values, probe_value, weakest
-from remixbench.recipe import format_snr
+from remixbench.leaderboard.record import (
+    CHANCE,
+    OURS,
+    Cost,
+    Evidence,
+    Flag,
+    Record,
+    State,
+    class_values,
+    probe_value,
+    weakest,
+)
 from remixbench.scoring import SCORING_VERSION
 from remixbench.scoring.bootstrap import limited
 from remixbench.scoring.metrics import METRICS, metric_range, metrics_shown
@@ -259,7 +269,6 @@ class Leaderboard:
     left_out : records that could not be shown, a line each
     chance : what a constant score gives on the folds tested on
     caveat : what a reader has to know of the whole table, a sentence, or ""
-    snr_offsets : how far from the nominal SNR those of single clips are at most, in dB; None where all have it
     """
 
     dataset: str
@@ -274,11 +283,6 @@ class Leaderboard:
     left_out: tuple[str, ...] = ()
     chance: Chance = field(default_factory=Chance)
     caveat: str = ""
-    snr_offsets: tuple[float, float] | None = None
-
-    def snr_text(self, snr: float) -> str:
-        """Return an SNR with its unit, or the range of those that clips have around it."""
-        return format_snr(snr, self.snr_offsets)
 
     @property
     def snrs(self) -> tuple[float, ...]:
@@ -444,11 +448,10 @@ def make_leaderboard(
     dataset: Dataset, own: Sequence[Group], added: Sequence[Group], left_out: Sequence[str] = ()
 ) -> Leaderboard:
     """Make the rows of a data set from this workspace's own records and those added from submissions."""
-    board = assemble(
+    return assemble(
         dataset=dataset.name, recipe=dataset.recipe.name, manifest_digest=dataset.manifest_digest,
         classes=dataset.classes, reasons=dataset.not_comparable, groups=[*own, *added], left_out=left_out,
     )  # fmt: skip
-    return replace(board, snr_offsets=dataset.recipe.mix.snr_offsets)
 
 
 def assemble(

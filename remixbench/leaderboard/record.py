@@ -30,6 +30,15 @@ from remixbench.scoring.metrics import metric_range
 METRICS_FILE = "metrics.json"
 ROUNDING = 1e-9
 """How far a metric may lie outside its range by the last bits of its sums."""
+Ideal = Literal["IBM", "IRM", "mixture"]
+IDEAL: dict[Ideal, str] = {
+    "IBM": "ideal binary mask",
+    "IRM": "ideal ratio mask",
+    "mixture": "mixture, not separated",
+}
+"""What is separated with the stems beside the systems, and what its rows are called."""
+CHANCE = "chance"
+"""The name of the row of a constant score."""
 WAVEFORM_SUFFIXES = (".wav", ".flac")
 NAMED = 10
 """Up to so many files of predictions are named in a record; of more (one per clip) there is one digest together."""

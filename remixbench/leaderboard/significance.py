@@ -13,8 +13,9 @@ import numpy as np
 
 from remixbench.errors import InputError
 from remixbench.leaderboard.averages import FoldRuns, mean_interval, metric_runs
-from remixbench.leaderboard.chance import CHANCE, Chance
+from remixbench.leaderboard.chance import Chance
 from remixbench.leaderboard.leaderboard import Condition, Leaderboard, Row, Tested
+from remixbench.leaderboard.record import CHANCE
 from remixbench.scoring.bootstrap import Interval
 from remixbench.scoring.metrics import METRICS, paired_metrics
 

@@ -440,7 +440,9 @@ def _compare_settings(place: int, claimed: Record, computed: Record, *, of_maps:
         key for key in keys if claimed.settings.get(key) != ours.get(key) or (key in ours) != (key in claimed.settings)
     ]
     counts = [
-        key for key in ("clips", "groups") if getattr(claimed.provenance, key) != getattr(computed.provenance, key)
+        key
+        for key in ("clips", "groups", "bootstrap_seed")
+        if getattr(claimed.provenance, key) != getattr(computed.provenance, key)
     ]
     if of_maps and not counts and all(key not in ours for key in wrong):
         verdict: Verdict = "not computed" if wrong else "agrees"

@@ -11,12 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from remixbench.leaderboard.chance import CHANCE
 from remixbench.leaderboard.leaderboard import Condition, Estimate, Leaderboard, Row, Tested, tested_alike
-from remixbench.leaderboard.record import SCORING_SETTINGS, Flag, weakest
+from remixbench.leaderboard.record import CHANCE, SCORING_SETTINGS, Flag, weakest
 from remixbench.leaderboard.significance import Comparison
 from remixbench.leaderboard.submission import Verification
-from remixbench.recipe import format_snr
 from remixbench.scoring.metrics import METRICS, Family, metrics_shown
 
 KINDS = {
@@ -30,10 +28,8 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
     "Detection": ("detection", "time-frequency", "separation"),
 }
 """The tables of details, and the families of metrics in each."""
-HEADINGS = {"kong": "Kong et al.", "alpha_st 0": "α_ST = 0"}
+HEADINGS = {"kong": "Kong et al."}
 """Headings of groups of metrics that are not those of their post-processing or family."""
-RANKED_BY = ("micro_ap", "frame_ap", "event_f1")
-"""What the tables of the page are ranked by: the first of these that a table has."""
 NOT_REPORTED = "not reported"
 EVIDENCE = "evidence"
 """Heading of the column that says what a row's values are: ours, recomputed or self-reported."""
@@ -59,8 +55,7 @@ class Cell:
 class Line:
     """A line of a table: its head, the letters of its flags, a cell per column, what it was tested on.
 
-    `evidence` says what a row's values are: "ours", "recomputed" or "self-reported"; "" for a published line. In ranked
-    tables, `kind` is what the heading would be elsewhere, and `rank` the place among lines tested on the same clips.
+    `evidence` says what a row's values are: "ours", "recomputed" or "self-reported"; "" for a published line.
     """
 
     head: str
@@ -68,8 +63,6 @@ class Line:
     letters: tuple[str, ...] = ()
     tested: str = ""
     evidence: str = ""
-    kind: str = ""
-    rank: int | None = None
 
 
 @dataclass(frozen=True)
@@ -157,6 +150,11 @@ class Table:
 def title(metric: str) -> str:
     """Return what a table calls a metric."""
     return METRICS[metric].title if metric in METRICS else metric.replace("_", " ")
+
+
+def format_snr(snr: float) -> str:
+    """Return an SNR with its unit, as text."""
+    return f"{snr:g} dB"
 
 
 def signed(value: float, digits: int = 4) -> str:
@@ -296,32 +294,6 @@ class TableMaker:
             made += blocks
         return made
 
-    def ranked_blocks(self, snr: float, metrics: Sequence[str], ranked_by: str) -> list[Block]:
-        """Return the lines of all rows at one SNR in the order of a metric, and chance among them.
-
-        Rows tested on the same clips are a block; ideal masks and rows without the metric come last in it.
-        """
-        blocks = []
-        for place, (tested, rows) in enumerate(tested_alike(self.leaderboard.rows, [snr])):
-            unranked = 2, 0.0
-            keyed: list[tuple[tuple[int, float], bool, Line]] = []
-            for row in rows:
-                estimate = None if row.kind == "ideal" else row.estimate(snr, ranked_by)
-                cells = [estimate_cell(row.estimate(snr, metric)) for metric in metrics]
-                if row.kind != "ideal" or any(cell.text for cell in cells):
-                    key = unranked if estimate is None else (int(not estimate.verified), -estimate.value)
-                    line = replace(self.line(row, cells, [snr]), kind=KINDS[row.kind].lower())
-                    keyed.append((key, estimate is not None, line))
-            folds = tested[0][0]
-            level = self.leaderboard.chance.metrics(folds).get(ranked_by)
-            for block in self.chance_block(folds, self.chance_cells(folds, metrics)):
-                keyed += [(unranked if level is None else (0, -level), False, line) for line in block.lines]
-            keyed.sort(key=lambda each: each[0])
-            ranks = iter(range(1, len(keyed) + 1))
-            lines = tuple(replace(line, rank=next(ranks)) if has_rank else line for _, has_rank, line in keyed)
-            blocks.append(Block(f"Tested on {folds_of(tested)}, ranked apart" if place else "", lines))
-        return blocks
-
     def chance_block(self, folds: tuple[int, ...], cells: Sequence[Cell]) -> list[Block]:
         """Return the line of chance, without a heading; none where no cell has a value."""
         if not any(cell.text for cell in cells):
@@ -381,7 +353,7 @@ class TableMaker:
         return Table(
             f"Tagging on {board.dataset}",
             "system",
-            tuple((board.snr_text(snr), columns(metrics)) for snr in snrs),
+            tuple((format_snr(snr), columns(metrics)) for snr in snrs),
             tuple(blocks),
             self.line_notes(blocks),
             "tested on",
@@ -436,7 +408,7 @@ class TableMaker:
         return Table(
             "Difference to the published values",
             "system",
-            tuple((self.leaderboard.snr_text(snr), columns(metrics)) for snr in snrs),
+            tuple((format_snr(snr), columns(metrics)) for snr in snrs),
             tuple(blocks),
             (
                 "Ours minus published, and the 95 % interval that our value's own leaves for it. Of which folds and"
@@ -455,28 +427,25 @@ class TableMaker:
             below = f"{signed(ours.low - published, 3)} to {signed(ours.high - published, 3)}"
         return Cell(marked(signed(ours.value - published), ours.verified), below)
 
-    def details(self, family: str, snr: float, *, ranked: bool = False) -> Table | None:
-        """Return the metrics of `FAMILIES[family]` at one SNR that the main table lacks, or all of them, `ranked`."""
+    def details(self, family: str, snr: float, *, with_main: bool = False) -> Table | None:
+        """Return the metrics of `FAMILIES[family]` at one SNR that the main table lacks, or all `with_main`."""
         board = self.leaderboard
         rows = [row for row in board.rows if snr in row.conditions]
         there = {name for row in rows for name in row.conditions[snr].metrics}
-        shown = ("main", "details") if ranked else ("details",)
+        shown = ("main", "details") if with_main else ("details",)
         groups = _grouped(m.name for each in FAMILIES[family] for m in metrics_shown(each, *shown) if m.name in there)
         metrics = [name for names in groups.values() for name in names]
         if not metrics:
             return None
-        if ranked:
-            blocks = self.ranked_blocks(snr, metrics, next((each for each in RANKED_BY if each in metrics), metrics[0]))
-        else:
-            blocks = self.blocks(
-                lambda row: (
-                    [estimate_cell(row.estimate(snr, metric)) for metric in metrics] if snr in row.conditions else None
-                ),
-                [snr],
-                lambda folds: self.chance_cells(folds, metrics),
-            )
+        blocks = self.blocks(
+            lambda row: (
+                [estimate_cell(row.estimate(snr, metric)) for metric in metrics] if snr in row.conditions else None
+            ),
+            [snr],
+            lambda folds: self.chance_cells(folds, metrics),
+        )
         published = board.published
-        if family == "Tagging" and ranked:
+        if family == "Tagging" and with_main:
             lines = [
                 Line(
                     row.name,
@@ -494,7 +463,7 @@ class TableMaker:
         if snr == published.detection.snr and any(name.endswith("[kong]") for name in metrics):
             notes.append(published.detection_line() if board.comparable else published.where_detection_is())
         return Table(
-            f"{family} at {self.leaderboard.snr_text(snr)}",
+            f"{family} at {format_snr(snr)}",
             "system",
             tuple((HEADINGS.get(how, how), _without(columns(names), how)) for how, names in groups.items()),
             tuple(blocks),
@@ -520,10 +489,7 @@ def _grouped(metrics: Iterable[str]) -> dict[str, list[str]]:
 
 def _without(columns: Sequence[Column], how: str) -> tuple[Column, ...]:
     """Return columns without the post-processing in their titles, which the heading above them names."""
-    texts = f" ({how})", f" ({HEADINGS.get(how, how)})"
-    return tuple(
-        replace(column, title=column.title.removesuffix(texts[0]).removesuffix(texts[1])) for column in columns
-    )
+    return tuple(replace(column, title=column.title.removesuffix(f" ({how})")) for column in columns)
 
 
 def evidence_notes(board: Leaderboard) -> list[str]:
@@ -623,7 +589,7 @@ def comparison_table(comparison: Comparison, board: Leaderboard) -> Table:
     return Table(
         f"{comparison.first} minus {comparison.second} on {board.dataset}",
         "metric",
-        (("", tuple(Column(board.snr_text(snr)) for snr in snrs)),),
+        (("", tuple(Column(format_snr(snr)) for snr in snrs)),),
         (Block("", tuple(lines)),),
         (
             f"Under each difference its 95 % interval from {' or '.join(map(str, resamples))} paired bootstrap"
