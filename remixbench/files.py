@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -15,9 +16,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from remixbench.errors import InputError, RemixbenchError
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 NUMPY_ERRORS = (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError)
 """What `numpy.load` raises where an .npy is broken; its header is parsed as Python."""
@@ -26,6 +30,7 @@ MAX_BYTES = 1 << 30
 MAX_RESULT_BYTES = 16 << 30
 """The largest file of predictions or weights: four of the largest arrays that are read."""
 _SEAL = "content_digest"
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 _UNSAFE = re.compile('^[.~-]|[. ]$|^ |[\x00-\x1f\x7f-\x9f/\\\\:*?"<>|%\u2028\u2029\ud800-\udfff]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?|", re.IGNORECASE)
 _MAX_NAME_BYTES = 200
@@ -79,20 +84,66 @@ def exclusive_lock(path: Path, if_held: str) -> Iterator[None]:
     Raises
     ------
     RemixbenchError
-        With the text `if_held`, if another process holds it.
+        With the text `if_held`, if another process holds it; or if the file system has no locks.
     """
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
     try:
-        lock.acquire(timeout=0)
+        lock = _locked(path, timeout=0)
     except Timeout:
         raise RemixbenchError(if_held) from None
     try:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def waiting_lock(path: Path) -> Iterator[None]:
+    """Hold a lock file, waiting for it.
+
+    Raises
+    ------
+    RemixbenchError
+        If the file system has no locks.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = _locked(path, timeout=-1)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def is_locked(path: Path) -> bool:
+    """Say whether another process holds a lock file."""
+    from filelock import Timeout
+
+    try:
+        _locked(path, timeout=0).release()
+    except Timeout:
+        return True
+    return False
+
+
+def _locked(path: Path, timeout: float) -> BaseFileLock:
+    """Return a lock that is held; raises `filelock.Timeout` if another process keeps it that long."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=timeout)
+    except Timeout:
+        raise
+    except (NotImplementedError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
+            raise
+        raise RemixbenchError(
+            f"{path.parent}: its file system has no file locks, which keep two commands from writing at once; mount it"
+            " with locks (such as Lustre's option flock), or use a folder on another disk"
+        ) from None
+    return lock
 
 
 @contextmanager

@@ -9,15 +9,13 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from remixbench.dataset import labels
-from remixbench.dataset.checkpoint import Checkpoint, block_count
 from remixbench.dataset.dataset import Dataset, read_digests
-from remixbench.dataset.excerpts import StoredExcerpts
 from remixbench.dataset.info import FILES, DatasetInfo, write_info
 from remixbench.dataset.manifest import Clip, number
 from remixbench.dataset.spec import DatasetSpec, logmel_file
+from remixbench.dataset.work import Checkpoint, Record, StoredExcerpts, block_count
 from remixbench.errors import InputError, shortened
 from remixbench.files import remove_temp_files, sha256, write_bytes
 from remixbench.progress import Progress
@@ -28,7 +26,6 @@ LEVEL_DECIMALS = 3
 RECORDINGS, NOTICES = "recordings.csv", "NOTICE.txt"
 STAGED = "final"
 
-Record = dict[str, Any]
 Row = tuple[object, ...]
 RecordingKey = tuple[str, str, float | None]
 """What was decoded: scene or event, its file, and for part of a scene the second from which on a clip has it."""
@@ -56,10 +53,9 @@ def finalize(
     excerpts = StoredExcerpts(checkpoint.folder / "excerpts", spec.manifest.excerpts)
     recordings = _recordings(spec, excerpts, records)
     _check_unchanged(folder, info, records)
-    if recordings is not None:
-        available = {key: excerpts.facts(key).available for key in spec.manifest.excerpts}
-        write_bytes(staged / "labels" / "strong.tsv", labels.strong(target.recipe, clips, spec.filenames, available))
-        write_bytes(staged / RECORDINGS, _recordings_table(recordings))
+    available = {key: excerpts.facts(key).available for key in spec.manifest.excerpts}
+    write_bytes(staged / "labels" / "strong.tsv", labels.strong(target.recipe, clips, spec.filenames, available))
+    write_bytes(staged / RECORDINGS, _recordings_table(recordings))
     write_bytes(staged / "labels" / "weak.tsv", labels.weak(clips, spec.filenames))
     write_bytes(staged / "labels" / "durations.tsv", labels.durations(target.recipe, spec.filenames))
     write_bytes(staged / "ATTRIBUTION.csv", labels.attribution(spec.manifest, spec.scenes, spec.events))
@@ -75,8 +71,7 @@ def finalize(
     for name, key in digests.items():
         merge(name, ("clip_id", "snr", "sha256"), _digests(records, key))
     for snr in snrs if target.features else ():
-        if checkpoint.logmel(snr).exists():  # else a process that was killed in this function has moved it
-            os.replace(checkpoint.logmel(snr), logmel_file(spec, snr))
+        checkpoint.join_logmel(snr, spec.logmel_shape, logmel_file(spec, snr))
     write_info(staged, _info(spec, info, snrs, staged))
     publish(checkpoint, folder)
     checkpoint.close(snrs)
@@ -126,15 +121,12 @@ def _recordings_table(recordings: Mapping[RecordingKey, str]) -> bytes:
 
 def _recordings(
     spec: DatasetSpec, excerpts: StoredExcerpts, records: dict[float, list[Record]]
-) -> dict[RecordingKey, str] | None:
-    """Return the digest of every recording used; None where only some clips were made again."""
+) -> dict[RecordingKey, str]:
+    """Return the digest of every recording used."""
     scene_of = {clip.id: clip.scene_file for clip in spec.manifest.clips}
-    complete = [records_at for records_at in records.values() if len(records_at) == len(scene_of)]
-    if not complete:
-        return None
     used: list[tuple[RecordingKey, str]] = [
-        (("scene", scene_of[record["clip_id"]], record.get("scene_start")), record["scene"])
-        for records_at in complete
+        (("scene", scene_of[record["clip_id"]], record["scene_start"]), record["scene"])
+        for records_at in records.values()
         for record in records_at
     ]
     used += [(("event", key[0], None), excerpts.facts(key).digest) for key in spec.manifest.excerpts]

@@ -1,26 +1,49 @@
-"""`make`: from a recipe or manifest to a data set on disk, in parallel, resumable, the same bytes every time."""
+"""`make`: from a recipe or manifest to a data set on disk, in parallel, resumable, the same bytes every time.
+
+`resolve_inputs` finds what is to be made from what (`spec.DatasetSpec`); `work.Checkpoint` knows what is finished;
+`work.render_block` renders blocks of clips, in any number of processes; `finalize` writes what is written once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
-from remixbench.dataset.checkpoint import CLIPS_PER_BLOCK, Checkpoint, block_count, waiting_lock
 from remixbench.dataset.dataset import Dataset, as_tuple, snr_folder
 from remixbench.dataset.disk_space import check_disk_space
-from remixbench.dataset.excerpts import check_memory, make_block, unprepared_excerpts
 from remixbench.dataset.finalize import RecordingKey, finalize, publish, read_recordings
 from remixbench.dataset.info import AudioFormat, StemKind, check_dataset_name, read_info
-from remixbench.dataset.inputs import check_options, parse_snrs, resolve_inputs
-from remixbench.dataset.leakage import identical_lines
-from remixbench.dataset.manifest import Manifest, write_manifest
-from remixbench.dataset.render import RenderJob, render_block
-from remixbench.dataset.spec import DatasetSpec, Target, logmel_file, missing_blocks, read_existing
-from remixbench.errors import InputError
-from remixbench.files import exclusive_lock
-from remixbench.parallel import Workers
+from remixbench.dataset.leakage import coverage_lines, identical_lines
+from remixbench.dataset.manifest import Manifest, read_manifest, write_manifest
+from remixbench.dataset.plan import draw_manifest
+from remixbench.dataset.spec import DatasetSpec, Target, missing_snrs, read_existing
+from remixbench.dataset.work import (
+    Checkpoint,
+    RenderJob,
+    block_clips,
+    check_memory,
+    missing_excerpts,
+    prepare_block,
+    render_block,
+)
+from remixbench.errors import InputError, RemixbenchError, unknown
+from remixbench.files import exclusive_lock, is_locked, waiting_lock
+from remixbench.parallel import Workers, check_jobs
 from remixbench.progress import Progress, reporter
-from remixbench.recipe import Recipe
+from remixbench.recipe import Recipe, data_folder, load_recipe, parse_snr
+from remixbench.sources import fsdkaggle2018, load_catalogues, tau2019
+from remixbench.sources.audio import FileReader
+from remixbench.sources.catalogue import Catalogue
+from remixbench.sources.download.archive import downloaded_parts
+
+BACKENDS = ("loky", "threading", "dask")
+FORMATS = ("wav", "flac")
+SNR_DECIMALS = 6  # a folder is named after its SNR: two that differ by less are one
+MOST_PROBLEMS = 100
+"""So many unusable recordings are named."""
 
 
 def make(
@@ -76,39 +99,40 @@ def make(
     """
     progress = reporter(progress)
     check_options(backend, audio_format, jobs, clips_per_fold, shard, scheduler, stems)
-    given = parse_snrs(as_tuple(snr))
+    snrs = parse_snrs(as_tuple(snr))
     workspace = Path(workspace)
-    inputs = resolve_inputs(workspace, recipe, manifest, replan, None if sources is None else Path(sources),
-                            as_tuple(fold), clips_per_fold, progress)  # fmt: skip
-    folder = Path(out) if out is not None else workspace / "datasets" / inputs.recipe.name
+    loaded, clips, scenes, events, not_comparable = resolve_inputs(
+        workspace, recipe, manifest, replan, None if sources is None else Path(sources),
+        as_tuple(fold), clips_per_fold, progress,
+    )  # fmt: skip
+    folder = Path(out) if out is not None else workspace / "datasets" / loaded.name
     kind: StemKind | None = "sum" if stems is True else stems or None
-    target = Target(folder.resolve(), inputs.recipe, audio_format, kind, features)
+    target = Target(folder.resolve(), loaded, audio_format, kind, features)
+    spec = DatasetSpec(target, clips, scenes, events, not_comparable)
     try:
-        check_dataset_name(target.folder.name)
+        check_dataset_name(spec.target.folder.name)
     except ValueError as error:
         raise InputError(f"--out {folder}: {error}") from None
-    check_memory(inputs.recipe)
-    spec = DatasetSpec(target, inputs.manifest, inputs.scenes, inputs.events, inputs.not_comparable)
-    snrs = given or parse_snrs(inputs.recipe.mix.nominal_snrs)
-    checkpoint = Checkpoint(target.folder / ".work")
-    info = read_existing(spec)
-    missing = missing_blocks(spec, info, snrs)
+    check_memory(loaded)
+    snrs = snrs or parse_snrs(loaded.mix.nominal_snrs)
+    checkpoint = Checkpoint(spec.target.folder / ".work")
+    missing = missing_snrs(spec, read_existing(spec), snrs)
     if missing or checkpoint.folder.is_dir():
         check_disk_space(spec, checkpoint, missing, folder)
-        busy = f"{folder}: another `make` is at work on it; wait for it, or choose another --out"
-        with exclusive_lock(lock_file(folder, f"make-{shard[0]}-of-{shard[1]}"), busy):
-            # no other shard may finish between the check and the start
+        with ExitStack() as held:
+            # no other shard may begin or finish between the check and the start
             with waiting_lock(lock_file(folder, "finish")):
-                publish(checkpoint, target.folder)
+                _join_in(folder, shard, held)
+                publish(checkpoint, spec.target.folder)
                 info = read_existing(spec)
-                if todo := missing_blocks(spec, info, snrs):
-                    _open(spec, checkpoint, todo)
+                if missing := missing_snrs(spec, info, snrs):
+                    _open(spec, checkpoint, missing)
                 elif info is not None:  # a process was killed before it could remove its checkpoint
-                    checkpoint.close([value for value in info.snrs if not missing_blocks(spec, info, [value])])
-            if todo:
-                progress.say(_announcement(folder, info is None, todo, len(spec.manifest.clips)))
-                workers = Workers(jobs, backend, scheduler)
-                return _make(spec, checkpoint, tuple(todo), shard, workers, progress, folder)
+                    checkpoint.close([value for value in info.snrs if not missing_snrs(spec, info, [value])])
+            if missing:
+                values = ", ".join(f"{value:g}" for value in missing)
+                progress.say(f"{folder}: making {len(spec.manifest.clips)} clips at {values} dB")
+                return _make(spec, checkpoint, missing, shard, Workers(jobs, backend, scheduler), progress, folder)
     dataset = Dataset.open(folder)
     progress.say(f"{folder}: {_ready(dataset, snrs)}; nothing to do")
     return dataset
@@ -119,27 +143,37 @@ def lock_file(folder: Path, purpose: str) -> Path:
     return folder.resolve().parent / f".{folder.resolve().name}.{purpose}.lock"
 
 
-def _open(spec: DatasetSpec, checkpoint: Checkpoint, todo: Mapping[float, Sequence[int]]) -> None:
-    """Lay out the folders and files to be filled; nothing that is there is lost."""
-    target, blocks = spec.target, block_count(len(spec.manifest.clips))
-    fresh = [snr for snr in todo if not checkpoint.is_open(snr)]
-    checkpoint.open(spec.resume_key(), tuple(todo))
+def _join_in(folder: Path, shard: tuple[int, int], held: ExitStack) -> None:
+    """Lock a shard while `held` lasts; all that are at work at once must be of one number of shards.
+
+    Raises
+    ------
+    RemixbenchError
+        If this shard, or one of another number, is at work.
+    """
+    index, count = shard
+    own = lock_file(folder, f"make-{index}-of-{count}")
+    for lock in own.parent.glob(lock_file(folder, "make-*-of-*").name):
+        number, _, others = lock.name.removesuffix(".lock").rpartition("make-")[2].partition("-of-")
+        if others != str(count) and is_locked(lock):
+            one = "a `make` without --shard" if others == "1" else f"a job array of {others} shards"
+            own_shard = "without --shard" if count == 1 else f"as --shard {index}/{count}"
+            raise RemixbenchError(
+                f"{folder}: {one} is at work on it (shard {number} of {others}), so that none {own_shard} can join in;"
+                f" wait for it{'' if others == '1' else f', or join in with --shard I/{others}'}"
+            )
+    busy = f"{folder}: another `make` is at work on it; wait for it, or choose another --out"
+    held.enter_context(exclusive_lock(own, busy))
+
+
+def _open(spec: DatasetSpec, checkpoint: Checkpoint, snrs: Sequence[float]) -> None:
+    """Lay out the folders to be filled; nothing that is there is lost."""
+    target = spec.target
+    checkpoint.open(spec.resume_key(), snrs)
     write_manifest(spec.manifest, target.folder / "manifest")
-    for snr in todo:
+    for snr in snrs:
         for kind in ("audio", "stems") if target.stems else ("audio",):
             (target.folder / snr_folder(snr) / kind).mkdir(parents=True, exist_ok=True)
-        intact = sorted(set(range(blocks)) - set(todo[snr])) if snr in fresh else []
-        # when all is done, the file may have been moved to its place already
-        if target.features and _unfinished_blocks(checkpoint, spec.manifest, [snr]):
-            checkpoint.open_logmel(snr, spec.logmel_shape, logmel_file(spec, snr) if intact else None)
-        for block in intact:
-            checkpoint.keep(snr, block, [])
-
-
-def _announcement(folder: Path, new: bool, todo: Mapping[float, Sequence[int]], clips: int) -> str:
-    at = ", ".join(f"{snr:g}" for snr in todo)
-    most = min(clips, CLIPS_PER_BLOCK * max(map(len, todo.values())))
-    return f"{folder}: making {clips} clips at {at} dB" if new else f"{folder}: making up to {most} clips at {at} dB"
 
 
 def _ready(dataset: Dataset, snrs: Sequence[float]) -> str:
@@ -157,19 +191,17 @@ def _make(
 ) -> Dataset | None:
     """Make the unfinished blocks of a shard, and finalize the data set if no other shard is unfinished."""
     manifest, folder = spec.manifest, spec.target.folder
-    info = read_existing(spec)
-    expected = read_recordings(folder, info)
-    job = RenderJob(spec.target, checkpoint.folder, snrs, spec.scenes.reader, manifest.excerpts)
-    blocks = _unfinished_blocks(checkpoint, manifest, snrs)
-    mine = [block for block in blocks if block % shard[1] == shard[0] - 1]
+    expected = read_recordings(folder, read_existing(spec))
+    unfinished = checkpoint.unfinished(snrs, len(manifest.clips))
+    blocks = [block for block in unfinished if block % shard[1] == shard[0] - 1]
 
-    _prepare_excerpts(spec, checkpoint, mine, expected, workers, progress)
-    _render_blocks(job, checkpoint, manifest, mine, expected, workers, progress)
+    _prepare_excerpts(spec, checkpoint, blocks, expected, workers, progress)
+    _render_blocks(spec, checkpoint, blocks, snrs, expected, workers, progress)
     with waiting_lock(lock_file(folder, "finish")):
         info = read_existing(spec)
         if info is not None and not any(map(checkpoint.is_open, snrs)):
             return Dataset.open(shown)  # another shard completed it in the meantime
-        if left := _unfinished_blocks(checkpoint, manifest, snrs):
+        if left := checkpoint.unfinished(snrs, len(manifest.clips)):
             progress.say(
                 f"{shown}: shard {shard[0]} of {shard[1]} is finished; {len(left)} blocks of other shards are not"
             )
@@ -182,16 +214,6 @@ def _make(
     return dataset
 
 
-def _unfinished_blocks(checkpoint: Checkpoint, manifest: Manifest, snrs: Sequence[float]) -> list[int]:
-    blocks = range(block_count(len(manifest.clips)))
-    return [block for block in blocks if any(not checkpoint.is_done(snr, block) for snr in snrs)]
-
-
-def _rows(manifest: Manifest, block: int) -> list[int]:
-    first = block * CLIPS_PER_BLOCK
-    return list(range(first, min(first + CLIPS_PER_BLOCK, len(manifest.clips))))
-
-
 def _prepare_excerpts(
     spec: DatasetSpec,
     checkpoint: Checkpoint,
@@ -202,41 +224,276 @@ def _prepare_excerpts(
 ) -> None:
     """Decode and resample, once, every event recording that the blocks of clips use."""
     manifest, folder = spec.manifest, checkpoint.folder / "excerpts"
-    parts = unprepared_excerpts(
-        folder, manifest, (manifest.clips[r] for block in blocks for r in _rows(manifest, block))
-    )
+    parts = missing_excerpts(folder, manifest, (clip for block in blocks for clip in block_clips(manifest, block)))
     if not parts:
         return
     tasks = (
-        (spec.target.recipe, spec.events.reader, folder, index, part,
-         {file: expected["event", file, None] for file, _ in part if ("event", file, None) in expected})
-        for index, part in parts.items()
+        (spec.target.recipe, spec.events.reader, folder, index, keys,
+         {file: expected["event", file, None] for file, _ in keys if ("event", file, None) in expected})
+        for index, keys in parts.items()
     )  # fmt: skip
+    problems: list[str] = []
     with progress.bar("Preparing", sum(map(len, parts.values())), "recordings") as advance:
-        for _, part in zip(workers.run(make_block, tasks, len(parts)), parts.values(), strict=True):
-            advance(len(part))
+        results = workers.run(prepare_block, tasks, len(parts))
+        for wrong, keys in zip(results, parts.values(), strict=True):
+            problems += wrong
+            advance(len(keys))
+    _refuse("event", problems)
 
 
 def _render_blocks(
-    job: RenderJob,
+    spec: DatasetSpec,
     checkpoint: Checkpoint,
-    manifest: Manifest,
     blocks: Sequence[int],
+    snrs: tuple[float, ...],
     expected: Mapping[RecordingKey, str],
     workers: Workers,
     progress: Progress,
 ) -> None:
     """Render blocks of clips; this process notes each as finished when its records have come back."""
-    clips = [[manifest.clips[row] for row in _rows(manifest, block)] for block in blocks]
+    job = RenderJob(spec.target, checkpoint, snrs, spec.scenes.reader, spec.manifest.excerpts)
+    clips = [block_clips(spec.manifest, block) for block in blocks]
     tasks = (
-        (job, _rows(manifest, block), part,
+        (job, block, part,
          {(c.scene_file, start): expected["scene", c.scene_file, start] for c in part
           for start in (None, c.scene_start) if ("scene", c.scene_file, start) in expected})
         for block, part in zip(blocks, clips, strict=True)
     )  # fmt: skip
-    label = f"Mixing at {len(job.snrs)} SNR{'s' * (len(job.snrs) > 1)}"
+    problems: list[str] = []
+    label = f"Mixing at {len(snrs)} SNR{'s' * (len(snrs) > 1)}"
     with progress.bar(label, sum(map(len, clips)), "clips") as advance:
-        for block, records in zip(blocks, workers.run(render_block, tasks, len(clips)), strict=True):
-            for snr in job.snrs:
-                checkpoint.keep(snr, block, [record for record in records if record["snr"] == snr])
-            advance(len(records) // len(job.snrs))
+        results = workers.run(render_block, tasks, len(clips))
+        for block, part, (records, wrong) in zip(blocks, clips, results, strict=True):
+            problems += wrong
+            for snr in snrs if not wrong else ():
+                checkpoint.mark_done(snr, block, [record for record in records if record["snr"] == snr])
+            advance(len(part))
+    _refuse("scene", problems)
+
+
+def _refuse(kind: str, problems: Iterable[str]) -> None:
+    """Raise one error that names every recording of a source that cannot be used, so that one run finds them all."""
+    problems = sorted(set(problems))
+    if len(problems) > MOST_PROBLEMS:
+        problems[MOST_PROBLEMS:] = [f"{len(problems) - MOST_PROBLEMS} more"]
+    if len(problems) == 1:
+        raise InputError(problems[0])
+    if problems:
+        raise InputError(f"{len(problems)} problems with {kind} recordings: {' | '.join(problems)}")
+
+
+def check_options(
+    backend: str,
+    audio_format: str,
+    jobs: int,
+    clips_per_fold: int | None,
+    shard: tuple[int, int],
+    scheduler: str | None,
+    stems: bool | str,
+) -> None:
+    """Check the options of `make` that need nothing read.
+
+    Raises
+    ------
+    InputError
+        Naming the option, what was given and what was expected.
+    """
+    if backend not in BACKENDS:
+        raise unknown("--backend", backend, BACKENDS)
+    if audio_format not in FORMATS:
+        raise unknown("--audio-format", audio_format, FORMATS)
+    if stems not in (True, False, "sum", "events"):
+        raise unknown("--stems", str(stems), ("sum", "events"))
+    check_jobs(jobs)
+    if clips_per_fold is not None and clips_per_fold < 1:
+        raise InputError(f"--clips-per-fold {clips_per_fold}: expected 1 or more")
+    if not 1 <= shard[0] <= shard[1]:
+        raise InputError(f"--shard {shard[0]}/{shard[1]}: expected I/N, 1 <= I <= N, such as 3/16")
+    if scheduler is not None and backend != "dask":
+        raise InputError(f"--scheduler {scheduler}: goes with --backend dask, not {backend}")
+
+
+def parse_snrs(values: Sequence[Any]) -> tuple[float, ...]:
+    """Return SNRs in dB, ascending, each once.
+
+    Raises
+    ------
+    InputError
+        If one is not a finite value of at most 100 dB either way.
+    """
+    return tuple(sorted({parse_snr(value) for value in values}))
+
+
+def resolve_inputs(
+    workspace: Path,
+    recipe: str | Path | Recipe | None,
+    manifest: str | Path | None,
+    replan: bool,
+    sources: Path | None,
+    folds: Sequence[int],
+    clips_per_fold: int | None,
+    progress: Progress,
+) -> tuple[Recipe, Manifest, Catalogue, Catalogue, tuple[str, ...]]:
+    """Load and check everything that a data set is made from.
+
+    Returns
+    -------
+    Recipe, manifest, scenes, events, and why the data set is not comparable with published ones, if so.
+
+    Raises
+    ------
+    InputError
+        If something is missing, malformed, or does not go together.
+    """
+    sources = workspace / "sources" if sources is None else sources
+    loaded = (
+        recipe if isinstance(recipe, Recipe) else load_recipe(recipe or default_recipe(workspace, sources, progress))
+    )
+    if manifest is not None and replan:
+        raise InputError("--manifest and --replan exclude each other: a manifest is either given or drawn anew")
+    scenes, events = load_catalogues(loaded, sources)
+    frozen = frozen_manifest(loaded)
+    if manifest is not None:
+        planned = read_manifest(Path(manifest))
+    elif frozen is None or replan:
+        planned = draw_manifest(loaded, scenes, events, progress)
+    else:
+        planned = frozen
+    reasons = _reasons(loaded, planned, frozen, folds, clips_per_fold)
+    planned, parts = _with_fetched_scenes(loaded, planned, scenes, sources, clips_per_fold)
+    reasons += parts
+    cut = planned.first(clips_per_fold, folds)
+    remedy = "--replan draws a manifest from them (marked as not comparable)" if manifest is None and not replan else ""
+    _check_tables(cut, scenes, events, sources, remedy)
+    _check_files(cut, scenes, events)
+    for clip in cut.clips:
+        if late := [event for event in clip.events if event.onset >= loaded.mix.seconds]:
+            raise InputError(
+                f"clip {clip.id}: onset {late[0].onset:g} s lies beyond the clip of {loaded.mix.duration:g} s"
+            )
+        if long := [event for event in clip.events if event.max_duration > loaded.plan.max_event]:
+            raise InputError(
+                f"clip {clip.id}: max_duration {long[0].max_duration:g} s is above the recipe's plan.max_event"
+                f" {loaded.plan.max_event:g} s; raise that"
+            )
+    for line in coverage_lines(cut, events.labels):
+        progress.say(line)
+    if reasons:
+        progress.say(f"not comparable with published numbers: {'; '.join(reasons)}")
+    return loaded, cut, scenes, events, reasons
+
+
+def default_recipe(workspace: Path, sources: Path, progress: Progress) -> str:
+    """Return 'remix2019' where its sources are, else 'mini', and say so.
+
+    Raises
+    ------
+    InputError
+        Where that would be `mini`, but the workspace has other data sets already.
+    """
+    if (sources / tau2019.LAYOUT.table).exists() and (sources / fsdkaggle2018.LAYOUT.table).exists():
+        progress.say("recipe remix2019: its sources are in the workspace")
+        return "remix2019"
+    made = sorted(file.parent.name for file in (workspace / "datasets").glob("*/dataset.json"))
+    if set(made) - {"mini"}:
+        raise InputError(
+            f"{workspace / 'datasets'}: has the data sets {', '.join(made)}; say with --recipe which one to make or to"
+            " add to (--recipe mini makes the synthesised one)"
+        )
+    progress.say(
+        f"recipe mini: the sources of remix2019 are not in {sources} (`remixbench download` fetches them), so every"
+        " sound is synthesised; not comparable with published numbers"
+    )
+    return "mini"
+
+
+def frozen_manifest(recipe: Recipe) -> Manifest | None:
+    """Return the manifest that was published with a built-in recipe, None for any other recipe."""
+    folder = data_folder("manifests") / recipe.name
+    return read_manifest(folder) if folder.is_dir() and recipe == load_recipe(recipe.name) else None
+
+
+def _reasons(
+    recipe: Recipe, manifest: Manifest, frozen: Manifest | None, folds: Sequence[int], clips_per_fold: int | None
+) -> tuple[str, ...]:
+    reasons = [] if recipe.not_comparable is None else [recipe.not_comparable]
+    if frozen is None:
+        reasons.append(f"recipe '{recipe.name}' is one of your own")
+    elif manifest != frozen:
+        reasons.append(f"its manifest is not the published one of '{recipe.name}'")
+    if folds:
+        reasons.append(f"only fold {', '.join(map(str, sorted(set(folds))))}")
+    if clips_per_fold is not None and len(manifest.first(clips_per_fold).clips) < len(manifest.clips):
+        reasons.append(f"only the first {clips_per_fold} clips of each fold")
+    return tuple(reasons)
+
+
+def _check_tables(manifest: Manifest, scenes: Catalogue, events: Catalogue, sources: Path, remedy: str) -> None:
+    """Check that the recordings of the manifest are in the sources' tables under the same labels."""
+    wanted_scenes = dict.fromkeys((clip.scene_file, clip.scene_label) for clip in manifest.clips)
+    wanted_events = dict.fromkeys((event.file, event.label) for clip in manifest.clips for event in clip.events)
+    for catalogue, wanted, kind in ((scenes, wanted_scenes, "scene"), (events, wanted_events, "event")):
+        labels = dict(zip(catalogue.table["file"], catalogue.table["label"], strict=True))
+        absent = [file for file, _ in wanted if file not in labels]
+        if absent:
+            raise InputError(
+                f"the table of {kind}s below {sources} is not the one that the manifest was made from: {len(absent)} of"
+                f" {len(wanted)} recordings are not in it, the first {absent[0]}" + (f"; {remedy}" if remedy else "")
+            )
+        for file, label in wanted:
+            if labels[file] != label:
+                raise InputError(f"{file}: the manifest calls it '{label}', the table of {kind}s '{labels[file]}'")
+
+
+def _with_fetched_scenes(
+    recipe: Recipe, manifest: Manifest, scenes: Catalogue, sources: Path, clips_per_fold: int | None
+) -> tuple[Manifest, tuple[str, ...]]:
+    """Return the clips whose scenes were fetched, where only some parts of the scenes were; and that it is so."""
+    reader = scenes.reader
+    parts = downloaded_parts("tau2019", sources) if recipe.scenes.source == "tau2019" else None
+    if parts is None or not isinstance(reader, FileReader):
+        return manifest, ()
+    there = _listing(reader.root)
+    possible = Manifest(tuple(clip for clip in manifest.clips if clip.scene_file in there))
+    if len(possible.clips) == len(manifest.clips):
+        return manifest, ()
+    named = ", ".join(map(str, parts))
+    if clips_per_fold is None:
+        counts = ", ".join(f"{sum(c.fold == fold for c in possible.clips)} in fold {fold}" for fold in manifest.folds)
+        raise InputError(
+            f"{reader.root}: only part {named} of the scenes was fetched, enough for {len(possible.clips)} of"
+            f" {len(manifest.clips)} clips ({counts}); --clips-per-fold N makes the first N of them in each fold,"
+            " `remixbench download` fetches the rest"
+        )
+    return possible, (f"only clips with scenes of part {named}",)
+
+
+def _check_files(manifest: Manifest, scenes: Catalogue, events: Catalogue) -> None:
+    """Check that all recordings are there before anything is made, where they are files."""
+    for catalogue, wanted in (
+        (scenes, dict.fromkeys(clip.scene_file for clip in manifest.clips)),
+        (events, dict.fromkeys(manifest.event_files)),
+    ):
+        reader = catalogue.reader
+        if not isinstance(reader, FileReader):
+            continue
+        there = _listing(reader.root)
+        absent = {file for file in wanted if file not in there and not (reader.root / file).is_file()}
+        if not absent:
+            continue
+        possible = [
+            clip
+            for clip in manifest.clips
+            if clip.scene_file not in absent and not any(event.file in absent for event in clip.events)
+        ]
+        raise InputError(
+            f"{reader.root / min(absent)}: missing, with {len(absent) - 1} more of {len(wanted)} recordings of"
+            f" {catalogue.source}; {len(possible)} of {len(manifest.clips)} clips could be made; fetch or restore them"
+        )
+
+
+def _listing(folder: Path) -> set[str]:
+    try:
+        return set(os.listdir(folder))
+    except OSError as error:
+        raise InputError(f"{folder}: not readable ({error.strerror}); the recordings of the table lie there") from None

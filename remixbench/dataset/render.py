@@ -1,32 +1,28 @@
-"""From clips of a manifest to audio files and log-mel rows: the work of one task, in one process.
+"""From a row of the manifest to arrays: the one renderer, of `make`, of `verify` and of fresh mixtures.
 
-A task is a block of clips; it decodes and resamples each scene once for all SNRs, writes the
-files, and returns a small record per clip and SNR (digests, levels). It never returns audio.
+    Renderer(recipe, scenes, excerpts).clip(clip).at(snr).stems
+
+A scene is read, cut and brought to level 1; excerpts of events are placed in it; both are mixed at any number of SNRs.
+No files are written here.
 """
 
 from __future__ import annotations
 
-import io
 import math
-import os
-import secrets
-import wave
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import Any
+from functools import lru_cache, partial
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
-from remixbench.dataset.dataset import logmel_digest, pcm_digest, snr_folder
-from remixbench.dataset.excerpts import Excerpts, StoredExcerpts, require_unchanged
 from remixbench.dataset.features import logmel
-from remixbench.dataset.labels import event_seconds
+from remixbench.dataset.labels import event_seconds, event_times
 from remixbench.dataset.manifest import Clip, ExcerptKey
 from remixbench.dataset.mix import (
+    FULL_SCALE,
     Placed,
     Signal,
     Stems,
@@ -36,51 +32,15 @@ from remixbench.dataset.mix import (
     exact_mixture,
     full_scale,
     level_of,
+    loudest_window,
     mix,
     mixture,
     resample,
 )
-from remixbench.dataset.spec import Target
 from remixbench.errors import InputError
 from remixbench.recipe import Recipe
 from remixbench.sources.audio import recording_digest
-from remixbench.sources.catalogue import Reader
-
-SceneKey = tuple[str, float | None]
-"""What is decoded of a scene: its file, and the second from which on a clip has it where that is not all."""
-
-
-@dataclass(frozen=True)
-class RenderJob:
-    """Everything a task needs to know; small, and the same for all tasks of a `make`.
-
-    Attributes
-    ----------
-    target : what to write where
-    checkpoint : folder of unfinished work
-    snrs : SNRs to mix at, in dB
-    scenes : reads scene recordings
-    excerpts : all excerpts of the manifest, in the order in which they are kept
-    """
-
-    target: Target
-    checkpoint: Path
-    snrs: tuple[float, ...]
-    scenes: Reader
-    excerpts: tuple[ExcerptKey, ...]
-
-
-@dataclass(frozen=True)
-class Rendered:
-    """One clip at one SNR: its stems, the SNR achieved for each event in dB, and each event's own channel."""
-
-    stems: Stems
-    achieved: tuple[float, ...]
-    event_stems: Callable[[], NDArray[np.int16]]
-
-    def interleaved_events(self) -> NDArray[np.int16]:
-        """Return one channel per event and the scene as the last, as a file holds them: (samples, events + 1)."""
-        return np.concatenate((self.event_stems(), self.stems.scene[None])).T
+from remixbench.sources.catalogue import Catalogue, Reader
 
 
 @dataclass(frozen=True)
@@ -97,6 +57,212 @@ class Scene:
     samples: Signal
     digest: str
     start: float | None
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """What is known of an event recording.
+
+    Attributes
+    ----------
+    file : its name
+    seconds : length of the whole recording
+    level : amplitude of the whole resampled recording by the recipe's measure, linear
+    start : where the excerpt starts in the recording, seconds
+    samples : length of the excerpt at the recipe's sample rate
+    digest : SHA-256 of the decoded recording
+    """
+
+    file: str
+    seconds: float
+    level: float
+    start: float
+    samples: int
+    digest: str
+
+    @property
+    def available(self) -> float:
+        """Seconds from where the excerpt starts to the end of the recording."""
+        return self.seconds - self.start
+
+
+def longest_excerpt(recipe: Recipe) -> int:
+    """Return the room for an excerpt in samples: one more than the longest, since both its ends are truncated."""
+    return math.ceil(recipe.plan.max_event * recipe.mix.sample_rate) + 1
+
+
+def prepare_excerpt(recipe: Recipe, reader: Reader, file: str, fixed: float | None) -> tuple[Excerpt, Signal]:
+    """Decode and resample one event recording and choose its excerpt, unless the manifest has fixed its start.
+
+    Raises
+    ------
+    InputError
+        If the recording cannot be read or is silent.
+    """
+    mix = recipe.mix
+    samples, rate = reader.read(file)
+    signal = resample(samples, rate, mix.sample_rate)
+    if not np.any(signal):
+        raise InputError(
+            f"{file}: the event recording is silent, so it has no level to mix at; leave it out of the table"
+        )
+    room = longest_excerpt(recipe)
+    if fixed is not None:
+        start = int(fixed * mix.sample_rate)
+    elif mix.excerpt == "loudest":
+        # resampling rounds the length up; an excerpt must not reach into that last, partial sample
+        full_samples = int(len(samples) / rate * mix.sample_rate)
+        start = min(loudest_window(signal, room - 1), max(0, full_samples - (room - 1)))
+    else:
+        start = 0
+    excerpt = signal[start : start + room]
+    # where the level is that of the whole recording, an excerpt may begin before the sound does, as released
+    # said here, so that an excerpt that can be replaced is never kept
+    if mix.snr_reference == "excerpt" and not np.any(excerpt):
+        raise InputError(
+            f"{file}: it is silent in the clip, its {room / mix.sample_rate:.3g} s from {start / mix.sample_rate:.3g} s"
+            " on are silent; leave it out of the table"
+        )
+    level = level_of(signal, mix.sample_rate, mix.level) if mix.snr_reference == "recording" else 1.0
+    return Excerpt(
+        file, len(samples) / rate, level, start / mix.sample_rate, len(excerpt), recording_digest(samples)
+    ), excerpt
+
+
+class Excerpts(Protocol):
+    """Gives excerpts, wherever they are kept."""
+
+    def facts(self, wanted: ExcerptKey) -> Excerpt:
+        """Return the metadata of an excerpt."""
+
+    def samples(self, wanted: ExcerptKey, count: int) -> Signal:
+        """Return the first `count` samples of an excerpt, or all if it has fewer."""
+
+
+class FreshExcerpts:
+    """Prepares excerpts when they are asked for, and keeps the last few in memory."""
+
+    def __init__(self, recipe: Recipe, reader: Reader, keep: int = 256) -> None:
+        self._arguments = (recipe, reader, keep)
+        self._prepare = lru_cache(maxsize=keep)(lambda wanted: prepare_excerpt(recipe, reader, *wanted))
+
+    def __reduce__(self) -> tuple[type[FreshExcerpts], tuple[Recipe, Reader, int]]:
+        """Pickle without the excerpts kept, so that a worker process gets its own."""
+        return FreshExcerpts, self._arguments
+
+    def facts(self, wanted: ExcerptKey) -> Excerpt:
+        """Return the metadata of an excerpt."""
+        return self._prepare(wanted)[0]
+
+    def samples(self, wanted: ExcerptKey, count: int) -> Signal:
+        """Return the first `count` samples of an excerpt."""
+        return self._prepare(wanted)[1][:count]
+
+
+@dataclass(frozen=True)
+class Renderer:
+    """Renders the clips of a recipe from its sources.
+
+    Attributes
+    ----------
+    scenes : reads recordings of scenes
+    excerpts : gives what is used of recordings of events
+    """
+
+    recipe: Recipe
+    scenes: Reader
+    excerpts: Excerpts
+
+    @staticmethod
+    def of(recipe: Recipe, scenes: Catalogue, events: Catalogue) -> Renderer:
+        """Return a renderer that keeps the last few event recordings in memory."""
+        return Renderer(recipe, scenes.reader, FreshExcerpts(recipe, events.reader))
+
+    def clip(self, clip: Clip) -> ClipParts:
+        """Return what a clip is mixed from.
+
+        Raises
+        ------
+        InputError
+            If a recording cannot be read, is too short or silent.
+        """
+        scene = read_scene(self.recipe, self.scenes, clip)
+        return ClipParts(self.recipe, scene, place_events(self.recipe, clip, self.excerpts))
+
+    def logmel(self, clip: Clip, snr: float) -> NDArray[np.float32]:
+        """Return the log-mel of a clip at `snr` dB, (frames, n_mels), the same values as in the file."""
+        # the order of BLAS's sums, and so the last bit of a value, depends on its number of threads
+        with _thread_pools().limit(limits=1, user_api="blas"):
+            return self.clip(clip).at(snr).logmel()
+
+    def waveform(self, clip: Clip, snr: float) -> NDArray[np.float32]:
+        """Return the mixture of a clip at `snr` dB, (samples,) in [-1, 1], the same samples as in the file."""
+        return mixture(self.clip(clip).at(snr).stems).astype(np.float32) / np.float32(FULL_SCALE)
+
+    def events(self, clip: Clip) -> list[tuple[float, float, str]]:
+        """Return the strong labels of a clip: onset and offset in seconds, and label."""
+        available = [self.excerpts.facts((event.file, event.start)).available for event in clip.events]
+        return [
+            (*event_times(event, length, self.recipe.mix.seconds), event.label)
+            for event, length in zip(clip.events, available, strict=True)
+        ]
+
+
+@lru_cache(maxsize=1)
+def _thread_pools() -> ThreadpoolController:
+    return ThreadpoolController()  # it searches all loaded libraries, which takes longer than a clip
+
+
+@dataclass(frozen=True)
+class ClipParts:
+    """What a clip is mixed from: its scene, and its events before their level is set."""
+
+    recipe: Recipe
+    scene: Scene
+    events: list[Placed]
+
+    def at(self, snr: float) -> Rendered:
+        """Return the clip at `snr` dB.
+
+        Raises
+        ------
+        InputError
+            If the SNR is that of the excerpt, and the scene under an event is silent, or so faint that nothing of
+            either is left in 16 bits.
+        """
+        how, scene, events = self.recipe.mix, self.scene.samples, self.events
+        gains = event_gains(scene, events, snr, how.sample_rate, how.level, how.snr_reference)
+        stems, peak = mix(scene, events, gains, how.quantisation)
+        scale = full_scale(how.quantisation) / peak
+        achieved = achieved_snr(stems, events, gains, scale, how.sample_rate, how.level)
+        for event in events if how.snr_reference == "excerpt" else ():
+            if not np.any(stems.events[event.part]) and not np.any(stems.scene[event.part]):
+                raise InputError(
+                    f"{event.name}: the scene is so faint under it, from {event.first / how.sample_rate:.2f} to"
+                    f" {event.part.stop / how.sample_rate:.2f} s, that nothing of either is left in 16 bits; leave the"
+                    " scene out of the table"
+                )
+        return Rendered(
+            self.recipe, stems, tuple(achieved), partial(event_stems, stems, events, gains, peak, how.quantisation)
+        )
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """One clip at one SNR: its stems, the SNR achieved for each event in dB, and each event's own channel."""
+
+    recipe: Recipe
+    stems: Stems
+    achieved: tuple[float, ...]
+    event_stems: Callable[[], NDArray[np.int16]]
+
+    def logmel(self) -> NDArray[np.float32]:
+        """Return the log-mel of the mean of the two quantised channels, (frames, n_mels)."""
+        return logmel(exact_mixture(self.stems), self.recipe.features, self.recipe.mix.sample_rate)
+
+    def interleaved_events(self) -> NDArray[np.int16]:
+        """Return one channel per event and the scene as the last, as a file holds them: (samples, events + 1)."""
+        return np.concatenate((self.event_stems(), self.stems.scene[None])).T
 
 
 def read_scene(recipe: Recipe, reader: Reader, clip: Clip) -> Scene:
@@ -160,107 +326,3 @@ def place_events(recipe: Recipe, clip: Clip, excerpts: Excerpts) -> list[Placed]
         name = f"clip {clip.id}, event {event.file} over scene {clip.scene_file}"
         placed.append(Placed(first, samples, level, event.snr_offset, name))
     return placed
-
-
-def render(recipe: Recipe, scene: Signal, events: list[Placed], snr: float) -> Rendered:
-    """Mix one clip at `snr` dB.
-
-    Raises
-    ------
-    InputError
-        If the SNR is that of the excerpt, and the scene under an event is silent, or so faint that nothing of either is
-        left in 16 bits.
-    """
-    how = recipe.mix
-    gains = event_gains(scene, events, snr, how.sample_rate, how.level, how.snr_reference)
-    stems, peak = mix(scene, events, gains, how.quantisation)
-    scale = full_scale(how.quantisation) / peak
-    achieved = achieved_snr(stems, events, gains, scale, how.sample_rate, how.level)
-    for event in events if how.snr_reference == "excerpt" else ():
-        if not np.any(stems.events[event.part]) and not np.any(stems.scene[event.part]):
-            raise InputError(
-                f"{event.name}: the scene is so faint under it, from {event.first / how.sample_rate:.2f} to"
-                f" {event.part.stop / how.sample_rate:.2f} s, that nothing of either is left in 16 bits; leave the"
-                " scene out of the table"
-            )
-    return Rendered(stems, tuple(achieved), partial(event_stems, stems, events, gains, peak, how.quantisation))
-
-
-def render_block(
-    job: RenderJob, rows: list[int], clips: list[Clip], expected: dict[SceneKey, str]
-) -> list[dict[str, Any]]:
-    """Make the files of some clips.
-
-    `rows` are their rows in the feature arrays, `expected` the digests of their scenes where known. Returns a record
-    per clip and SNR.
-    """
-    excerpts = StoredExcerpts(job.checkpoint / "excerpts", job.excerpts)
-    # the order of BLAS's sums, and so the last bit of a log-mel value, depends on its number of threads
-    with threadpool_limits(1, "blas"):
-        return [
-            record
-            for row, clip in zip(rows, clips, strict=True)
-            for record in _render_clip(job, row, clip, excerpts, expected)
-        ]
-
-
-def _render_clip(
-    job: RenderJob, row: int, clip: Clip, excerpts: Excerpts, expected: dict[SceneKey, str]
-) -> list[dict[str, Any]]:
-    target, recipe = job.target, job.target.recipe
-    rate = recipe.mix.sample_rate
-    scene = read_scene(recipe, job.scenes, clip)
-    require_unchanged("scene", clip.scene_file, scene.digest, expected.get((clip.scene_file, scene.start)))
-    events = place_events(recipe, clip, excerpts)
-    records = []
-    for snr in job.snrs:
-        rendered = render(recipe, scene.samples, events, snr)
-        place = target.folder / snr_folder(snr)
-        mono = mixture(rendered.stems)
-        name = f"{clip.id}.{target.audio_format}"
-        write_audio(place / "audio" / name, mono, rate, job.checkpoint / "tmp")
-        achieved = [None if math.isnan(value) else value for value in rendered.achieved]  # JSON has no NaN
-        record = {
-            "clip_id": clip.id, "snr": snr, "scene": scene.digest, "scene_start": scene.start,
-            "pcm": pcm_digest(mono), "achieved": achieved,
-        }  # fmt: skip
-        if target.stems:
-            channels = rendered.stems.interleaved() if target.stems == "sum" else rendered.interleaved_events()
-            write_audio(place / "stems" / name, channels, rate, job.checkpoint / "tmp")
-            record["stems"] = pcm_digest(channels)
-        if target.features:
-            frames = logmel(exact_mixture(rendered.stems), recipe.features, rate)
-            record["logmel"] = logmel_digest(frames)
-            write_row(job.checkpoint / f"{snr_folder(snr)}.npy", row, frames)
-        records.append(record)
-    return records
-
-
-def write_audio(path: Path, samples: NDArray[np.int16], rate: int, temporary: Path) -> None:
-    """Write 16-bit samples as wav or flac by the suffix, whole or not at all.
-
-    The unfinished file lies in `temporary`, on the same file system, which goes when the data set is finished.
-    """
-    beside = temporary / f"{secrets.token_hex(8)}{path.suffix}"  # process ids recur on machines that share a disk
-    if path.suffix == ".wav":
-        with wave.open(str(beside), "wb") as file:
-            file.setnchannels(1 if samples.ndim == 1 else samples.shape[1])
-            file.setsampwidth(2)
-            file.setframerate(rate)
-            file.writeframesraw(np.ascontiguousarray(samples, dtype="<i2").data.cast("B"))
-    else:
-        import soundfile
-
-        encoded = io.BytesIO()  # written by ourselves, so that a full disk is an OSError that says so
-        soundfile.write(encoded, samples, rate, subtype="PCM_16", format=path.suffix[1:].upper())
-        beside.write_bytes(encoded.getbuffer())
-    os.replace(beside, path)
-
-
-def write_row(path: Path, row: int, values: NDArray[np.float32]) -> None:
-    """Write one row of a float32 .npy file in place; rows do not overlap, so processes may write at once."""
-    with path.open("r+b") as file:
-        np.lib.format.read_magic(file)
-        np.lib.format.read_array_header_1_0(file)
-        file.seek(row * values.nbytes, os.SEEK_CUR)
-        file.write(np.ascontiguousarray(values, dtype="<f4").data.cast("B"))

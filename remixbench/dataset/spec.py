@@ -1,9 +1,9 @@
-"""What a data set is to be, and how the one in its folder differs from that: another one, or some files missing."""
+"""The description of a data set to be made, and what the one in its folder lacks of it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from remixbench.dataset.checkpoint import CLIPS_PER_BLOCK, block_count
 from remixbench.dataset.dataset import altered_files, logmel_digest, read_digests, snr_folder
 from remixbench.dataset.info import AudioFormat, DatasetInfo, StemKind, read_info
 from remixbench.dataset.manifest import Manifest
@@ -19,6 +18,9 @@ from remixbench.errors import InputError
 from remixbench.files import NUMPY_ERRORS, check_regular, sha256
 from remixbench.recipe import Recipe
 from remixbench.sources.catalogue import Catalogue
+
+WORK_LAYOUT = 2
+"""Raised when unfinished work lies otherwise on disk; 2: log-mel in a file per block."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class DatasetSpec:
             "audio format": self.target.audio_format,
             "stems": self.target.stems,
             "features": self.target.features,
+            "layout of unfinished work": WORK_LAYOUT,
         }
 
 
@@ -116,47 +119,39 @@ def read_existing(spec: DatasetSpec) -> DatasetInfo | None:
     return info
 
 
-def missing_blocks(spec: DatasetSpec, info: DatasetInfo | None, snrs: Sequence[float]) -> dict[float, list[int]]:
-    """Return which blocks of clips must be made at which SNRs, so that nothing asked for is missing or altered.
+def missing_snrs(spec: DatasetSpec, info: DatasetInfo | None, snrs: Sequence[float]) -> tuple[float, ...]:
+    """Return the SNRs that must be made, so that nothing asked for is missing or altered.
 
-    A small file that was lost or altered is written from everything, so then all blocks of all SNRs are made.
-    Audio is taken to be intact where it is there; `remixbench verify` reads it.
+    Small files hold rows of every SNR, so where one was lost or altered all SNRs are made again. Audio is taken to be
+    intact where it is there; `remixbench verify` reads it.
     """
-    everything = list(range(block_count(len(spec.manifest.clips))))
     if info is None:
-        return dict.fromkeys(snrs, everything)
+        return tuple(snrs)
     if altered_files(spec.target.folder, info):
-        return dict.fromkeys(sorted({*snrs, *info.snrs}), everything)
-    todo = {snr: everything if snr not in info.snrs else sorted(set(_damaged(spec, info, snr))) for snr in snrs}
-    return {snr: blocks for snr, blocks in todo.items() if blocks}
+        return tuple(sorted({*snrs, *info.snrs}))
+    return tuple(snr for snr in snrs if snr not in info.snrs or not _is_complete(spec, snr))
 
 
-def _damaged(spec: DatasetSpec, info: DatasetInfo, snr: float) -> Iterator[int]:
-    """Yield the blocks with a lost audio file, or a log-mel row that differs from its digest."""
+def _is_complete(spec: DatasetSpec, snr: float) -> bool:
+    """Say whether all audio at `snr` dB is there, and every row of log-mel has its digest."""
     place = spec.target.folder / snr_folder(snr)
     for kind in ("audio", "stems") if spec.target.stems else ("audio",):
-        try:
-            there = set(os.listdir(place / kind))
-        except OSError:
-            there = set()
-        yield from (row // CLIPS_PER_BLOCK for row, name in enumerate(spec.filenames) if name not in there)
-    if spec.target.features:
-        yield from (row // CLIPS_PER_BLOCK for row in altered_rows(spec, snr))
+        if not (place / kind).is_dir() or set(spec.filenames) - set(os.listdir(place / kind)):
+            return False
+    return not spec.target.features or _logmel_is_intact(spec, snr)
 
 
-def altered_rows(spec: DatasetSpec, snr: float) -> Sequence[int]:
-    """Return the clips whose log-mel at `snr` dB differs from its digest; all where the file is no such array."""
-    everything = range(len(spec.manifest.clips))
+def _logmel_is_intact(spec: DatasetSpec, snr: float) -> bool:
     try:
         check_regular(logmel_file(spec, snr))
         logmel = np.load(logmel_file(spec, snr), mmap_mode="r", allow_pickle=False)
     except (InputError, *NUMPY_ERRORS):
-        return everything
+        return False
     if logmel.shape != spec.logmel_shape or logmel.dtype != np.float32:
-        return everything
+        return False
     digests = read_digests(spec.target.folder / "logmel_digests.csv").get(snr, {})
     clips = spec.manifest.clips
-    return [row for row in everything if logmel_digest(logmel[row]) != digests.get(clips[row].id)]
+    return all(logmel_digest(row) == digests.get(clip.id) for clip, row in zip(clips, logmel, strict=True))
 
 
 def logmel_file(spec: DatasetSpec, snr: float) -> Path:

@@ -19,12 +19,10 @@ from remixbench.dataset.dataset import (
     snr_folder,
 )
 from remixbench.dataset.embeddings import FOLDER, altered_embeddings
-from remixbench.dataset.excerpts import FreshExcerpts
-from remixbench.dataset.features import logmel
 from remixbench.dataset.info import read_info
 from remixbench.dataset.manifest import Clip, read_manifest
-from remixbench.dataset.mix import exact_mixture, mixture
-from remixbench.dataset.render import place_events, read_scene, render
+from remixbench.dataset.mix import mixture
+from remixbench.dataset.render import Renderer
 from remixbench.errors import InputError
 from remixbench.progress import Progress, reporter
 from remixbench.sources import load_catalogues
@@ -181,32 +179,27 @@ def _rendered_again(
     there: Dataset, sources: Path, count: int, digests: dict[float, dict[str, str]], progress: Progress
 ) -> Iterator[str]:
     """Render clips spread evenly over the data set from their sources, and compare."""
-    scenes, events = load_catalogues(there.recipe, sources)
-    excerpts = FreshExcerpts(there.recipe, events.reader)
+    renderer = Renderer.of(there.recipe, *load_catalogues(there.recipe, sources))
     rows = np.unique(np.linspace(0, len(there.clips) - 1, min(count, len(there.clips))).astype(int))
     with progress.bar("Rendering", len(rows), "clips") as advance:
         for row in rows:
-            scene = read_scene(there.recipe, scenes.reader, there.clips[row]).samples
-            yield from _one_again(there, int(row), scene, excerpts, digests)
+            yield from _one_again(there, int(row), renderer, digests)
             advance(1)
 
 
-def _one_again(
-    there: Dataset,
-    row: int,
-    scene: NDArray[np.float64],
-    excerpts: FreshExcerpts,
-    digests: dict[float, dict[str, str]],
-) -> Iterator[str]:
-    clip, recipe = there.clips[row], there.recipe
-    placed = place_events(recipe, clip, excerpts)
+def _one_again(there: Dataset, row: int, renderer: Renderer, digests: dict[float, dict[str, str]]) -> Iterator[str]:
+    clip = there.clips[row]
+    try:
+        parts = renderer.clip(clip)
+    except InputError as error:
+        yield f"clip {clip.id} cannot be rendered again: {error}"
+        return
     for snr in there.snrs:
-        stems = render(recipe, scene, placed, snr).stems
-        if pcm_digest(mixture(stems)) != digests[snr].get(clip.id):
+        rendered = parts.at(snr)
+        if pcm_digest(mixture(rendered.stems)) != digests[snr].get(clip.id):
             yield f"{there.audio_path(clip, snr)}: rendered again from its sources it has other samples"
         if snr in there.info.features:
-            again = logmel(exact_mixture(stems), recipe.features, recipe.mix.sample_rate)
-            worst = float(np.abs(again - there.features(snr)[row]).max())
+            worst = float(np.abs(rendered.logmel() - there.features(snr)[row]).max())
             if not worst <= LOGMEL_TOLERANCE:
                 path = there.path / snr_folder(snr) / "logmel.npy"
                 yield f"{path}: clip {clip.id} computed again differs by {worst:.2g}"

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from remixbench.dataset.dataset import Dataset, find_dataset
-from remixbench.dataset.inputs import frozen_manifest
+from remixbench.dataset.make import frozen_manifest
 from remixbench.dataset.probes import probe_folder
 from remixbench.errors import InputError
 from remixbench.files import read_bytes, read_json, write_json, write_text

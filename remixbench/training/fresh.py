@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Subset
 
 from remixbench.dataset.dataset import Dataset
-from remixbench.dataset.dynamic_mixing import Mixer, recombine
+from remixbench.dataset.dynamic_mixing import recombine
 from remixbench.dataset.manifest import Clip
+from remixbench.dataset.render import Renderer
 from remixbench.dataset.splits import Rows
 from remixbench.errors import InputError, RemixbenchError
 from remixbench.sources import load_catalogues
@@ -69,7 +70,7 @@ class FreshMixtures(RoleDataset):
                     f"{sources}: the table of {kind} is not the one that {self.dataset.path} was made from; give the"
                     " folder of its sources"
                 )
-        self._mixer = Mixer.of(recipe, scenes, events)
+        self._renderer = Renderer.of(recipe, scenes, events)
         self._seed = seed
         self._frozen = [self.dataset.clips[row] for row in self.rows]
         self._epoch = torch.zeros((), dtype=torch.int64)
@@ -92,13 +93,13 @@ class FreshMixtures(RoleDataset):
         return self._mixed[1]
 
     def _logmel(self, index: int) -> NDArray[np.float32]:
-        return self._mixer.logmel(self.clips[index], self.snr)
+        return self._renderer.logmel(self.clips[index], self.snr)
 
     def _waveform(self, index: int) -> NDArray[np.float32]:
-        return self._mixer.waveform(self.clips[index], self.snr)
+        return self._renderer.waveform(self.clips[index], self.snr)
 
     def _events(self, index: int) -> list[TimedEvent]:
-        return self._mixer.events(self.clips[index])
+        return self._renderer.events(self.clips[index])
 
 
 def dynamic_mixing(

@@ -18,7 +18,7 @@ from paths import ROOT
 from tiny import differing, tree
 
 from remixbench.cli import run
-from remixbench.dataset import disk_space, render
+from remixbench.dataset import disk_space, work
 from remixbench.dataset import make as make_module
 from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.make import make
@@ -79,7 +79,7 @@ def test_a_worker_that_is_killed_is_one_line(
         os.kill(os.getpid(), signal.SIGKILL)
 
     killed.__module__ = "__main__"  # so that the function itself is sent to the workers
-    monkeypatch.setattr(make_module, "make_block", killed)
+    monkeypatch.setattr(make_module, "prepare_block", killed)
     recipe = tiny.write_recipe(tmp_path, tiny.RECIPE)
     status = run(["make", "--recipe", str(recipe), "--sources", str(corpus), "--out", str(tmp_path / "tiny"),
                   "--jobs", "2"])  # fmt: skip
@@ -169,14 +169,14 @@ def test_two_at_once_the_second_says_so(
 
 def interrupted(monkeypatch: pytest.MonkeyPatch, clip: str) -> None:
     """Let the next `make` end when it comes to a clip."""
-    write = render.write_audio
+    write = work.write_audio
 
     def stop(path: Path, *rest: object) -> None:
         if path.stem == clip:
             raise KeyboardInterrupt
         write(path, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(render, "write_audio", stop)
+    monkeypatch.setattr(work, "write_audio", stop)
 
 
 def test_interrupted_work_is_kept_while_another_ratio_is_made(
@@ -205,6 +205,26 @@ def test_unfinished_work_with_other_settings_is_not_resumed(corpus: Path, tiny_r
         make(recipe=tiny_recipe, sources=corpus, out=out, jobs=1, stems=True)
     with pytest.raises(InputError, match="holds an unfinished data set of another manifest"):
         make(recipe=tiny_recipe, sources=corpus, out=out, jobs=1, clips_per_fold=2)
+
+
+def test_the_remedy_for_unfinished_work_leaves_the_finished_data_set(
+    corpus: Path, tiny_recipe: Recipe, tmp_path: Path
+) -> None:
+    out = tmp_path / "tiny"
+    make(recipe=tiny_recipe, sources=corpus, out=out, jobs=1, snr=0)
+    finished = tree(out)
+    with pytest.MonkeyPatch.context() as patch:
+        interrupted(patch, "00017")
+        with pytest.raises(KeyboardInterrupt):
+            make(recipe=tiny_recipe, sources=corpus, out=out, jobs=1, snr=10, features=False)
+    with pytest.raises(InputError, match="unfinished data set of another features") as caught:
+        make(recipe=tiny_recipe, sources=corpus, out=out, jobs=1, snr=10)
+    assert f"delete that folder's unfinished work, {out / '.work'} (what is finished stays)" in str(caught.value)
+    shutil.rmtree(out / ".work")  # what the message says
+    shutil.rmtree(out / "snr_10")
+    assert differing(finished, tree(out)) == []
+    make(recipe=tiny_recipe, sources=corpus, out=out, jobs=1, snr=10)
+    assert Dataset.open(out).snrs == (0, 10)
 
 
 def test_interrupted_ends_with_130_and_says_how_to_go_on(

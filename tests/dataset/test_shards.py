@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -92,6 +94,67 @@ def test_a_share_that_is_at_work_cannot_be_started_twice(
 
     monkeypatch.setattr(make_module, "_render_blocks", meanwhile)
     assert make(recipe=tiny_recipe, sources=corpus, out=out, jobs=1, shard=(1, 2)) is not None
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ((1, 2), (1, 1), "a job array of 2 shards is at work on it .shard 1 of 2., so that none without --shard can join"
+         " in; wait for it, or join in with --shard I/2"),
+        ((1, 2), (2, 3), "a job array of 2 shards is at work on it .shard 1 of 2., so that none as --shard 2/3 can join"),
+        ((1, 1), (2, 3), "a `make` without --shard is at work on it .* --shard 2/3 can join in; wait for it$"),
+    ],
+)  # fmt: skip
+def test_all_that_are_at_work_at_once_are_of_one_array(
+    first: tuple[int, int], second: tuple[int, int], message: str, made: Dataset, corpus: Path, tiny_recipe: Recipe,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    out = tmp_path / "tiny"
+    real, refused = make_module._render_blocks, []
+
+    def meanwhile(*args: object) -> None:
+        if not refused:
+            refused.append(pytest.raises(RemixbenchError, match=message))
+            with refused[0]:
+                make(recipe=tiny_recipe, sources=corpus, out=out, jobs=1, stems=True, shard=second)
+        real(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(make_module, "_render_blocks", meanwhile)
+    make(recipe=tiny_recipe, sources=corpus, out=out, jobs=1, stems=True, shard=first)
+    assert refused
+    make(recipe=tiny_recipe, sources=corpus, out=out, jobs=1, stems=True)  # none is at work any more
+    assert differing(tree(made.path), tree(out)) == []
+
+
+def test_no_two_shards_write_into_one_file(
+    corpus: Path, tiny_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, written = tmp_path / "tiny", []
+
+    def files() -> dict[Path, int]:
+        return {path: path.stat().st_ino for path in out.rglob("*") if path.is_file()}
+
+    for number in (1, 2):
+        before = files()
+        make(recipe=tiny_recipe, sources=corpus, out=out, jobs=1, shard=(number, 3))
+        written.append({path for path, inode in files().items() if before.get(path) != inode})
+        log_mel = [path for path in written[-1] if path.suffix == ".npy" and "excerpts" not in path.parts]
+        assert [path.relative_to(out).as_posix() for path in sorted(log_mel)] == [
+            f".work/logmel/snr_{snr}/{number - 1:06d}.npy" for snr in (0, 10)
+        ]  # fmt: skip
+    manifest = {out / "manifest" / name for name in ("clips.csv", "events.csv", "SHA256SUMS")}
+    assert written[0].isdisjoint(written[1] - manifest)
+
+
+def test_a_file_system_without_locks_is_named(
+    corpus: Path, tiny_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(RemixbenchError, match=r"its file system has no file locks.*mount it with locks"):
+        make(recipe=tiny_recipe, sources=corpus, out=tmp_path / "tiny", jobs=1)
 
 
 @pytest.mark.parametrize("shard", [(0, 2), (3, 2), (1, 0), (-1, 2)])

@@ -269,6 +269,25 @@ def test_a_truncated_recording_is_named_from_any_process(jobs: int, sources: Pat
         make(recipe=tiny_recipe, sources=sources, out=sources.parent / "out", jobs=jobs, features=False)
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("kind", ["event", "scene"])
+def test_all_bad_recordings_of_a_source_are_named_in_one_run(
+    kind: str, jobs: int, sources: Path, tiny_recipe: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = sources / (tiny.FSD_AUDIO if kind == "event" else f"{tiny.TAU}/audio")
+    paths = sorted(folder.iterdir())[:5]
+    for path in paths[:3]:
+        info = soundfile.info(path)
+        soundfile.write(path, np.zeros((info.frames, info.channels)), info.samplerate, subtype=info.subtype)
+    paths[3].write_bytes(paths[3].read_bytes()[:-100])
+    paths[4].write_text("no audio")
+    with pytest.raises(InputError) as caught:
+        make(recipe=tiny_recipe, sources=sources, out=sources.parent / "out", jobs=jobs)
+    assert str(caught.value).startswith(f"5 problems with {kind} recordings: ")
+    assert all(str(caught.value).count(path.name) == 1 for path in paths)
+    assert not (sources.parent / "out" / "dataset.json").exists()
+
+
 def test_silence_and_short_scenes_are_named(sources: Path) -> None:
     event, scene = an_event(sources), a_scene(sources)
     kept = event.read_bytes(), scene.read_bytes()

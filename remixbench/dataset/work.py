@@ -1,0 +1,356 @@
+"""The work of `make`: blocks of clips, which any number of processes do, and what is left of them if these are killed.
+
+`<data set>/.work/` holds
+
+    job.json                    which data set this is to become
+    excerpts/00007.{npy,json}   event recordings decoded and resampled once: (recordings, samples) float64, and metadata
+    logmel/snr_20/000007.npy    log-mel of a block of clips, joined when all are there: no two processes share a file
+    records/snr_20/000007.json  a record for each clip of a finished block: digests and levels
+    final/                      the small files of the finished data set, before they are moved to their places
+
+Everything appears whole or not at all. A block is finished when its record is there; what is finished is never made
+again. The folder is removed when the data set is finished.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import secrets
+import shutil
+import wave
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from remixbench.dataset.dataset import logmel_digest, pcm_digest, snr_folder
+from remixbench.dataset.features import FRAMES_AT_ONCE
+from remixbench.dataset.manifest import Clip, ExcerptKey, Manifest
+from remixbench.dataset.mix import Signal, mixture
+from remixbench.dataset.render import Excerpt, Excerpts, Rendered, Renderer, longest_excerpt, prepare_excerpt
+from remixbench.dataset.spec import Target
+from remixbench.errors import InputError
+from remixbench.files import atomic_path, read_json, write_json
+from remixbench.recipe import Recipe
+from remixbench.sources.catalogue import Reader
+
+CLIPS_PER_BLOCK = 8
+RECORDINGS_PER_BLOCK = 32
+MAX_BYTES = 16 << 30
+"""The most memory that making a clip, or a block of excerpts, may take."""
+
+Record = dict[str, Any]
+"""What is known of a finished clip at one SNR."""
+SceneKey = tuple[str, float | None]
+"""What is decoded of a scene: its file, and the second from which on a clip has it where that is not all."""
+
+
+def block_count(clips: int) -> int:
+    """Return the number of blocks that so many clips are worked on in."""
+    return -(-clips // CLIPS_PER_BLOCK)
+
+
+def block_clips(manifest: Manifest, block: int) -> tuple[Clip, ...]:
+    """Return the clips of a block."""
+    return manifest.clips[block * CLIPS_PER_BLOCK : (block + 1) * CLIPS_PER_BLOCK]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The folder of unfinished work of a data set."""
+
+    folder: Path
+
+    def open(self, job: Mapping[str, Any], snrs: Sequence[float]) -> None:
+        """Make the folder for `job` at `snrs`, or check that the one there is for the same.
+
+        Raises
+        ------
+        InputError
+            If it holds work of another data set.
+        """
+        file = self.folder / "job.json"
+        kinds = ("records", "logmel") if job.get("features") else ("records",)
+        for name in ("excerpts", "tmp", *(f"{kind}/{snr_folder(snr)}" for kind in kinds for snr in snrs)):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        if not file.exists():
+            write_json(file, job)
+        elif (unfinished := read_json(file)) != job:
+            differing = [key for key in job if unfinished.get(key) != job[key]]
+            raise InputError(
+                f"{self.folder.parent}: holds an unfinished data set of another {' and '.join(differing)};"
+                f" delete that folder's unfinished work, {self.folder} (what is finished stays), or choose another with"
+                " --out"
+            )
+
+    def is_open(self, snr: float) -> bool:
+        """Say whether there is unfinished work at `snr`."""
+        return (self.folder / "records" / snr_folder(snr)).is_dir()
+
+    def close(self, snrs: Sequence[float]) -> None:
+        """Drop the work at `snrs`, which is finished, and the folder unless there is work at other SNRs."""
+        records = self.folder / "records"
+        for snr in snrs:
+            shutil.rmtree(records / snr_folder(snr), ignore_errors=True)
+        if not (records.is_dir() and any(records.iterdir())):
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def is_done(self, snr: float, block: int) -> bool:
+        """Say whether a block is finished at `snr`."""
+        return self._record(snr, block).exists()
+
+    def mark_done(self, snr: float, block: int, records: Sequence[Record]) -> None:
+        """Note that a block is finished at `snr`."""
+        write_json(self._record(snr, block), records)
+
+    def unfinished(self, snrs: Sequence[float], clips: int) -> list[int]:
+        """Return the blocks that are not finished at one of `snrs`."""
+        return [block for block in range(block_count(clips)) if any(not self.is_done(snr, block) for snr in snrs)]
+
+    def records(self, snr: float, blocks: int) -> list[Record]:
+        """Return the records of all blocks at `snr`, in the order of the clips."""
+        files = (self._record(snr, block) for block in range(blocks))
+        return [record for file in files for record in json.loads(file.read_text("utf-8"))]
+
+    def _record(self, snr: float, block: int) -> Path:
+        return self.folder / "records" / snr_folder(snr) / f"{block:06d}.json"
+
+    def logmel(self, snr: float, block: int) -> Path:
+        """Return the file with the log-mel of a block at `snr`."""
+        return self.folder / "logmel" / snr_folder(snr) / f"{block:06d}.npy"
+
+    def join_logmel(self, snr: float, shape: tuple[int, int, int], path: Path) -> None:
+        """Join the log-mel of all blocks at `snr` to the file of the data set, unless that was done already."""
+        folder = self.folder / "logmel" / snr_folder(snr)
+        if not any(folder.glob("*.npy")):
+            if not path.is_file():
+                raise InputError(f"{folder}: log-mel of finished clips was lost; delete {self.folder} and run again")
+            return
+        joined = folder.with_suffix(".npy")
+        with joined.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+            for block in range(block_count(shape[0])):
+                file.write(np.load(self.logmel(snr, block)).data)
+        os.replace(joined, path)
+        # renamed first, so that a process killed here does not leave some of the blocks
+        done = folder.with_suffix(".joined")
+        os.replace(folder, done)
+        shutil.rmtree(done)
+
+
+# --- excerpts of events
+
+
+def check_memory(recipe: Recipe) -> None:
+    """Refuse a recipe whose clips, or blocks of excerpts, no machine has the memory for.
+
+    Raises
+    ------
+    InputError
+        Saying how much they need, before any of it is allocated.
+    """
+    samples, features = recipe.mix.samples, recipe.features
+    spectrum = min(recipe.frames, FRAMES_AT_ONCE) * (features.n_fft // 2 + 1) * 16
+    clip = 64 * samples + spectrum + 4 * recipe.frames * features.n_mels  # stems of float64 and their sums
+    excerpts = 8 * RECORDINGS_PER_BLOCK * longest_excerpt(recipe)
+    for need, what, keys in (
+        (clip, "a clip", "mix.duration, mix.sample_rate or features.n_mels, or raise features.hop_length"),
+        (excerpts, f"{RECORDINGS_PER_BLOCK} excerpts of events", "plan.max_event or mix.sample_rate"),
+    ):
+        if need > MAX_BYTES:
+            raise InputError(
+                f"recipe '{recipe.name}': {what} would need {need / 2**30:,.0f} GiB of memory, expected at most"
+                f" {MAX_BYTES / 2**30:.0f} GiB; lower {keys}"
+            )
+
+
+def missing_excerpts(folder: Path, manifest: Manifest, clips: Iterable[Clip]) -> dict[int, list[ExcerptKey]]:
+    """Return the blocks of excerpts that clips use and that are not in `folder` yet, by their number."""
+    keys = manifest.excerpts
+    position = {key: k for k, key in enumerate(keys)}
+    used = {position[event.file, event.start] // RECORDINGS_PER_BLOCK for clip in clips for event in clip.events}
+    return {
+        index: list(keys[index * RECORDINGS_PER_BLOCK : (index + 1) * RECORDINGS_PER_BLOCK])
+        for index in sorted(used)
+        if not (folder / f"{index:05d}.json").exists()
+    }
+
+
+def prepare_block(
+    recipe: Recipe, reader: Reader, folder: Path, index: int, keys: Sequence[ExcerptKey], expected: Mapping[str, str]
+) -> list[str]:
+    """Prepare one block of event recordings and write it, unless it is there; returns what is wrong with recordings.
+
+    `expected` are their digests, where known.
+    """
+    if (folder / f"{index:05d}.json").exists():
+        return []
+    block = np.zeros((len(keys), longest_excerpt(recipe)))
+    excerpts, problems = [], []
+    for row, (file, start) in enumerate(keys):
+        try:
+            excerpt, samples = prepare_excerpt(recipe, reader, file, start)
+            require_unchanged("event", file, excerpt.digest, expected.get(file))
+        except InputError as error:
+            problems.append(str(error))
+            continue
+        block[row, : len(samples)] = samples
+        excerpts.append(asdict(excerpt))
+    if problems:
+        return problems
+    with atomic_path(folder / f"{index:05d}.npy") as beside, beside.open("wb") as out:
+        # not np.save, whose error on a full disk does not say so
+        np.lib.format.write_array_header_1_0(out, np.lib.format.header_data_from_array_1_0(block))
+        out.write(block.data)
+    write_json(folder / f"{index:05d}.json", {"excerpts": excerpts})
+    return []
+
+
+def require_unchanged(kind: str, file: str, digest: str, expected: str | None) -> None:
+    """Refuse a recording whose samples are not those that the data set was made from.
+
+    Raises
+    ------
+    InputError
+        Naming the recording; nothing is checked where `expected` is None.
+    """
+    if expected not in (None, digest):
+        raise InputError(
+            f"{file}: the {kind} recording changed since the data set was made; restore it, or make another data set"
+            " with --out"
+        )
+
+
+class StoredExcerpts:
+    """Reads excerpts from the blocks in a folder."""
+
+    def __init__(self, folder: Path, keys: Sequence[ExcerptKey]) -> None:
+        self._folder = folder
+        self._place = {key: divmod(k, RECORDINGS_PER_BLOCK) for k, key in enumerate(keys)}
+        self._facts: dict[int, list[Excerpt]] = {}
+
+    def facts(self, wanted: ExcerptKey) -> Excerpt:
+        """Return the metadata of an excerpt."""
+        block, row = self._place[wanted]
+        if block not in self._facts:
+            content = read_json(self._folder / f"{block:05d}.json")
+            self._facts[block] = [Excerpt(**facts) for facts in content["excerpts"]]
+        return self._facts[block][row]
+
+    def samples(self, wanted: ExcerptKey, count: int) -> Signal:
+        """Return the first `count` samples of an excerpt; only they are read from disk."""
+        block, row = self._place[wanted]
+        # mapped only for the moment of the copy, so that memory does not grow with what was read
+        stored = np.load(self._folder / f"{block:05d}.npy", mmap_mode="r")
+        return np.array(stored[row, :count])
+
+
+# --- clips
+
+
+@dataclass(frozen=True)
+class RenderJob:
+    """Everything that a task needs to know; small, and the same for all tasks of a `make`.
+
+    Attributes
+    ----------
+    target : what to write where
+    checkpoint : folder of unfinished work
+    snrs : SNRs to mix at, in dB
+    scenes : reads scene recordings
+    excerpts : all excerpts of the manifest, in the order in which they are kept
+    """
+
+    target: Target
+    checkpoint: Checkpoint
+    snrs: tuple[float, ...]
+    scenes: Reader
+    excerpts: tuple[ExcerptKey, ...]
+
+
+def render_block(
+    job: RenderJob, block: int, clips: Sequence[Clip], expected: Mapping[SceneKey, str]
+) -> tuple[list[Record], list[str]]:
+    """Make the files of a block of clips; each scene is decoded and resampled once for all SNRs.
+
+    Parameters
+    ----------
+    expected : digests of the scenes, where known
+
+    Returns
+    -------
+    A record per clip and SNR, never audio; and what is wrong with recordings of the others.
+    """
+    excerpts: Excerpts = StoredExcerpts(job.checkpoint.folder / "excerpts", job.excerpts)
+    renderer = Renderer(job.target.recipe, job.scenes, excerpts)
+    records: list[Record] = []
+    problems = []
+    frames: dict[float, list[NDArray[np.float32]]] = {snr: [] for snr in job.snrs}
+    # the order of BLAS's sums, and so the last bit of a log-mel value, depends on its number of threads
+    with threadpool_limits(1, "blas"):
+        for clip in clips:
+            try:
+                parts = renderer.clip(clip)
+                known = expected.get((clip.scene_file, parts.scene.start))
+                require_unchanged("scene", clip.scene_file, parts.scene.digest, known)
+                for snr in job.snrs:
+                    record, logmel = _write_clip(job, clip, snr, parts.at(snr))
+                    records.append(record | {"scene": parts.scene.digest, "scene_start": parts.scene.start})
+                    if logmel is not None:
+                        frames[snr].append(logmel)
+            except InputError as error:
+                problems.append(str(error))
+    for snr in job.snrs if job.target.features and not problems else ():
+        with atomic_path(job.checkpoint.logmel(snr, block)) as beside, beside.open("wb") as file:
+            rows = np.ascontiguousarray(np.stack(frames[snr]), dtype="<f4")
+            np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(rows))
+            file.write(rows.data)
+    return records, problems
+
+
+def _write_clip(
+    job: RenderJob, clip: Clip, snr: float, rendered: Rendered
+) -> tuple[Record, NDArray[np.float32] | None]:
+    """Write the audio of a clip at one SNR; returns its record and its log-mel."""
+    target, rate, temporary = job.target, job.target.recipe.mix.sample_rate, job.checkpoint.folder / "tmp"
+    place, name = target.folder / snr_folder(snr), f"{clip.id}.{target.audio_format}"
+    mono = mixture(rendered.stems)
+    write_audio(place / "audio" / name, mono, rate, temporary)
+    achieved = [None if math.isnan(value) else value for value in rendered.achieved]  # JSON has no NaN
+    record: Record = {"clip_id": clip.id, "snr": snr, "pcm": pcm_digest(mono), "achieved": achieved}
+    if target.stems:
+        channels = rendered.stems.interleaved() if target.stems == "sum" else rendered.interleaved_events()
+        write_audio(place / "stems" / name, channels, rate, temporary)
+        record["stems"] = pcm_digest(channels)
+    if not target.features:
+        return record, None
+    logmel = rendered.logmel()
+    return record | {"logmel": logmel_digest(logmel)}, logmel
+
+
+def write_audio(path: Path, samples: NDArray[np.int16], rate: int, temporary: Path) -> None:
+    """Write 16-bit samples as wav or flac by the suffix, whole or not at all.
+
+    The unfinished file lies in `temporary`, on the same file system, which goes when the data set is finished.
+    """
+    beside = temporary / f"{secrets.token_hex(8)}{path.suffix}"  # process ids recur on machines that share a disk
+    if path.suffix == ".wav":
+        with wave.open(str(beside), "wb") as file:
+            file.setnchannels(1 if samples.ndim == 1 else samples.shape[1])
+            file.setsampwidth(2)
+            file.setframerate(rate)
+            file.writeframesraw(np.ascontiguousarray(samples, dtype="<i2").data.cast("B"))
+    else:
+        import soundfile
+
+        encoded = io.BytesIO()  # written by ourselves, so that a full disk is an OSError that says so
+        soundfile.write(encoded, samples, rate, subtype="PCM_16", format=path.suffix[1:].upper())
+        beside.write_bytes(encoded.getbuffer())
+    os.replace(beside, path)
