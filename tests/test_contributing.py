@@ -47,12 +47,26 @@ def test_the_table_has_every_kind_of_question() -> None:
         assert word in questions
 
 
+def imported(file: Path) -> set[str]:
+    """Names of the modules that a module imports, and of what it imports from them."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
 @pytest.mark.parametrize(("question", "answer"), table(), ids=[question for question, _ in table()])
 def test_every_answer_names_files_and_definitions_that_exist(question: str, answer: str) -> None:
-    places = answer.split("; ")
-    assert 1 <= len(places) <= 2, f"{question}: more than two files to open"
+    is_path = " → " in answer
+    places = answer.split(" → " if is_path else "; ")
+    assert 1 <= len(places) <= (8 if is_path else 2), f"{question}: too many files to open"
+    reached: set[str] = set()
     for place in places:
         file, *names = re.findall(r"`([^`]+)`", place)
         path = ROOT / "remixbench" / file
         assert path.is_file(), f"{question}: no file {file}"
         assert set(names) <= definitions(path), f"{question}: {sorted(set(names) - definitions(path))} not in {file}"
+        module = "remixbench." + file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        assert not is_path or not reached or module in reached, f"{question}: no file before imports {file}"
+        reached |= imported(path)

@@ -99,9 +99,9 @@ def test_a_share_that_is_at_work_cannot_be_started_twice(
 @pytest.mark.parametrize(
     ("first", "second", "message"),
     [
-        ((1, 2), (1, 1), "a job array of 2 shards is at work on it .shard 1 of 2., so that none without --shard can join"
-         " in; wait for it, or join in with --shard I/2"),
-        ((1, 2), (2, 3), "a job array of 2 shards is at work on it .shard 1 of 2., so that none as --shard 2/3 can join"),
+        ((1, 2), (1, 1), "a job array of 2 shards is at work on it .shard 1 of 2., so that none without --shard can"
+         " join in; wait for it, or join in with --shard I/2"),
+        ((1, 2), (2, 3), "a job array of 2 shards is at work on it .shard 1 of 2., so that none as --shard 2/3"),
         ((1, 1), (2, 3), "a `make` without --shard is at work on it .* --shard 2/3 can join in; wait for it$"),
     ],
 )  # fmt: skip
