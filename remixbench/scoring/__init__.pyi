@@ -1,5 +1,6 @@
 """The public API of scoring; `__init__.py` imports each name when it is first used."""
 
+from .bounding_boxes import SebbParameters
 from .evaluate import Difference, Scores, compare, score_predictions
 from .functional import (
     DetectionScores,
@@ -8,7 +9,9 @@ from .functional import (
     intersection_based,
     lwlrap,
     psds,
+    sebbs,
     segment_based,
+    tune_sebbs,
 )
 from .io import read_predictions, read_reference
 from .metrics import METRICS, SCORING_VERSION, Metric, find_metric, metrics_shown, paired_metrics
@@ -27,6 +30,7 @@ __all__ = [
     "Predictions",
     "Reference",
     "Scores",
+    "SebbParameters",
     "average_precision",
     "ca_sdr_improvement",
     "compare",
@@ -44,7 +48,9 @@ __all__ = [
     "score_predictions",
     "sdr",
     "sdr_improvement",
+    "sebbs",
     "segment_based",
     "si_sdr",
     "si_sdr_improvement",
+    "tune_sebbs",
 ]

@@ -7,6 +7,7 @@ out. What the format of the predictions cannot express is missing from the value
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from remixbench.errors import InputError
 from remixbench.files import sha256
 from remixbench.progress import SILENT, Progress
 from remixbench.scoring.bootstrap import bootstrap_interval, interval_of, make_bootstrap
+from remixbench.scoring.bounding_boxes import SebbParameters
 from remixbench.scoring.metrics import METRICS, SCORING_VERSION, metric_values, settings_of
 from remixbench.scoring.separation import Separation
 from remixbench.scoring.tf_masks import Masks
@@ -71,6 +73,7 @@ def score_predictions(
     *,
     masks: Masks | None = None,
     separation: Separation | None = None,
+    sebbs: Sequence[SebbParameters] | None = None,
     bootstrap: int = BOOTSTRAP_SAMPLES,
     seed: int = 0,
     progress: Progress = SILENT,
@@ -81,6 +84,7 @@ def score_predictions(
     ----------
     masks : time-frequency maps and ideal masks, where the data set has stems.
     separation : how well events were separated, where the data set has stems.
+    sebbs : how the frame scores of each class become bounding boxes (`tune_sebbs`), which are then scored, too.
     bootstrap : number of bootstrap samples for the intervals; 0 for none.
     seed : of the bootstrap; the same seed draws the same samples for every system.
 
@@ -94,7 +98,7 @@ def score_predictions(
     if not predictions.is_empty or (masks is None and separation is None):
         check_predictions(predictions, reference)
     drawn = make_bootstrap(reference, bootstrap, seed)
-    computed = metric_values(reference, predictions, drawn.weights, masks, progress, separation)
+    computed = metric_values(reference, predictions, drawn.weights, masks, progress, separation, sebbs)
     sampled = {name: each for name, each in computed.overall.items() if drawn.samples and not METRICS[name].fitted}
     values = {name: float(values[0]) for name, values in computed.overall.items()}
     return Scores(
@@ -112,7 +116,9 @@ def score_predictions(
             "classes_used": int(reference.weak.any(0).sum()),
             "bootstrap_samples": bootstrap,
             "bootstrap_seed": seed,
-            **settings_of(predictions, masks),
+            **settings_of(
+                predictions, masks, None if sebbs is None else dict(zip(reference.classes, sebbs, strict=True))
+            ),
         },
         samples={name: drawn.samples_of(each) for name, each in sampled.items()},
         reference_digest=sha256("\0".join((reference_digest(reference), *reference.filenames)).encode()),

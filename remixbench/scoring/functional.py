@@ -8,7 +8,7 @@ the kernel that `score_predictions` uses, with each clip counted once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,19 +16,23 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from remixbench.errors import InputError
-from remixbench.scoring import detection, psds_exact
+from remixbench.errors import InputError, nearest
+from remixbench.scoring import bounding_boxes, detection, psds_exact
 from remixbench.scoring.bootstrap import divide, mean_defined
 from remixbench.scoring.clip_based import label_precisions, rank_classes, rank_pairs, ranked_average_precision
-from remixbench.scoring.events import read_durations, read_event_list, refuse_doubles
-from remixbench.scoring.io import first_header, frame_tables, load_frame_tables
-from remixbench.scoring.types import BoolArray, EventTable, FloatArray, make_reference
+from remixbench.scoring.events import EVENT_COLUMNS, read_durations, read_event_list, refuse_doubles
+from remixbench.scoring.io import first_header, frame_table_names, frame_tables, load_frame_tables
+from remixbench.scoring.types import BoolArray, EventTable, FloatArray, Reference, make_reference
 from remixbench.scoring.validate import clip_rows, fit_edges
 
 if TYPE_CHECKING:
     import pandas as pd
 
     Events = pd.DataFrame | str | Path
+
+Parameters = bounding_boxes.SebbParameters | Mapping[str, bounding_boxes.SebbParameters]
+Clips = Sequence[tuple[FloatArray, FloatArray]]
+"""Frame edges (frames + 1,) and scores (frames, classes) of each clip."""
 
 
 _NAME_ALONE = "; a reference clip without events has a row with its name alone"
@@ -259,6 +263,7 @@ def psds(
     alpha_ct: float = 0.0,
     alpha_st: float = 1.0,
     max_efpr: float = 100.0,
+    boxes: Parameters | None = None,
 ) -> float:
     """Return the PSDS of frame scores, exact over all thresholds (Ebbers et al. 2022).
 
@@ -275,6 +280,8 @@ def psds(
     dtc, gtc, cttc : detection, ground truth and cross-trigger tolerance criterion.
     alpha_ct, alpha_st : weight of cross triggers and of the standard deviation over classes.
     max_efpr : effective false positives per hour up to which the area is taken.
+    boxes : parameters of `sebbs`, for all classes or by class, to take the PSDS of bounding boxes; by default that of
+        the frame scores as they are.
 
     Returns
     -------
@@ -299,7 +306,133 @@ def psds(
         _require(name, value, high=1)
     _require("alpha_st", alpha_st)
     _require("max_efpr", max_efpr, above=0)
+    truth, clips = _with_reference(reference, scores, durations)
+    frames, edges = psds_exact.padded(clips)
+    criteria = {"psds": psds_exact.Criteria(dtc, gtc, cttc, alpha_ct, alpha_st, max_efpr)}
+    if boxes is None:
+        compute = psds_exact.psds_metrics(truth, frames, edges, criteria)
+    else:
+        parameters = _for_classes(boxes, truth.classes)
+        compute = bounding_boxes.sebb_psds(
+            truth, {k: _boxes(clips, k, each) for k, each in enumerate(parameters)}, edges, criteria
+        )
+    return float(compute(np.ones((len(truth.filenames), 1))).overall["psds"][0])
+
+
+def sebbs(
+    scores: Mapping[str, pd.DataFrame] | str | Path, parameters: Parameters = bounding_boxes.DEFAULT
+) -> pd.DataFrame:
+    """Return the sound event bounding boxes (SEBBs) in frame scores: events, each with one confidence.
+
+    Onsets and offsets are where frame scores change most, whatever their height (Ebbers et al. 2024; see
+    `remixbench.scoring.bounding_boxes`). Thresholds then choose among events by confidence, and never move their ends.
+
+    Parameters
+    ----------
+    scores : frame scores by clip, as of `psds`.
+    parameters : `SebbParameters`, for all classes or by class; `tune_sebbs` finds them on validation clips.
+
+    Returns
+    -------
+    DataFrame with the columns `filename`, `onset`, `offset`, `event_label` and `score`, by clip, class and onset.
+
+    Raises
+    ------
+    InputError
+        As of `psds`, or if parameters of a class are missing.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from remixbench import scoring
+    >>> dog = [0.1, 0.1, 0.9, 0.7, 0.9, 0.1, 0.1, 0.1]
+    >>> frames = pd.DataFrame({"onset": range(8), "offset": range(1, 9), "dog": dog})
+    >>> boxes = scoring.sebbs({"a.wav": frames}, scoring.SebbParameters(step=2.0, merge_absolute=0.3))
+    >>> boxes[boxes.score > 0.5].values.tolist()
+    [['a.wav', 2.0, 5.0, 'dog', 0.8333333333333334]]
+    """
+    import pandas as pd
+
+    names, classes, loaded = _frame_scores(scores)
+    by_class = _for_classes(parameters, classes)
+    rows = []
+    for name, (_, grid, values) in zip(names, loaded, strict=True):
+        for label, values_of_class, each in zip(classes, values.T, by_class, strict=True):
+            found = bounding_boxes.boxes_of(values_of_class[None], bounding_boxes.frame_length(grid), each)
+            columns = (grid[found.start].tolist(), grid[found.stop].tolist(), found.confidence.tolist())
+            rows += [(name, onset, offset, label, score) for onset, offset, score in zip(*columns, strict=True)]
+    return pd.DataFrame(rows, columns=[*EVENT_COLUMNS, "score"])
+
+
+def tune_sebbs(
+    reference: Events, scores: Mapping[str, pd.DataFrame] | str | Path, durations: pd.DataFrame | str | Path
+) -> dict[str, bounding_boxes.SebbParameters]:
+    """Return for each class the parameters of `sebbs` with the highest PSDS 1 on validation clips.
+
+    Parameters
+    ----------
+    reference, scores, durations : of validation clips, never of those that are tested on; as of `psds`.
+
+    Raises
+    ------
+    InputError
+        As of `psds`, or if clips have frames of several lengths.
+    """
+    truth, clips = _with_reference(reference, scores, durations)
+    steps = {round(bounding_boxes.frame_length(grid), 6) for grid, _ in clips}
+    if len(steps) > 1:
+        raise InputError(f"scores: have frames of {min(steps):g} to {max(steps):g} s, expected one length in all clips")
+    frames, edges = psds_exact.padded(clips, fill=0.0)
+    return dict(zip(truth.classes, bounding_boxes.tune(truth, frames, edges), strict=True))
+
+
+def _for_classes(parameters: Parameters, classes: Sequence[str]) -> list[bounding_boxes.SebbParameters]:
+    """Return the parameters of each class."""
+    if isinstance(parameters, bounding_boxes.SebbParameters):
+        return [parameters] * len(classes)
+    for label in classes:
+        if label not in parameters:
+            raise InputError(f"parameters: none of class '{label}'{nearest(label, parameters)}")
+    return [parameters[label] for label in classes]
+
+
+def _boxes(clips: Clips, column: int, parameters: bounding_boxes.SebbParameters) -> bounding_boxes.Boxes:
+    """Return the boxes of one class in clips that have frames of their own."""
+    parts = [
+        bounding_boxes.boxes_of(values[:, column][None], bounding_boxes.frame_length(grid), parameters)
+        for grid, values in clips
+    ]
+    return bounding_boxes.Boxes(
+        np.repeat(np.arange(len(parts)), [len(part.clip) for part in parts]),
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in ("start", "stop", "confidence")),
+    )
+
+
+def _with_reference(
+    reference: Events, scores: Mapping[str, pd.DataFrame] | str | Path, durations: pd.DataFrame | str | Path
+) -> tuple[Reference, Clips]:
+    """Return a reference of the clips of `durations`, and frame edges and scores of each."""
     seconds = read_durations(durations)
+    if not seconds:
+        raise InputError("durations: hold no clip")
+    names, classes, loaded = _frame_scores(scores, list(seconds))
+    listed = read_event_list(reference, "reference")
+    clips = clip_rows(listed.filenames, names, listed.place, listed.rows, clips_of="the durations")
+    events = listed.table(clips, classes, classes_of="the scores")
+    fitted = [
+        (fit_edges(grid, duration, place), values)
+        for (place, grid, values), duration in zip(loaded, seconds.values(), strict=True)
+    ]
+    return make_reference(names, classes, events, list(seconds.values())), fitted
+
+
+def _frame_scores(
+    scores: Mapping[str, pd.DataFrame] | str | Path, names: Sequence[str] | None = None
+) -> tuple[list[str], list[str], Iterator[tuple[str, FloatArray, FloatArray]]]:
+    """Return clips, classes, and by clip what messages call it, its frame edges and scores (frames, classes).
+
+    `names` are the clips that there must be, in the order in which they are wanted; by default all, as they come.
+    """
     if isinstance(scores, Mapping):
         tables = [_frame_table(table, f"scores of '{name}'") for name, table in scores.items()]
         header = tables[0][0] if tables else ()
@@ -308,27 +441,15 @@ def psds(
     else:
         raise InputError(f"scores: found {_kind(scores)}, expected a DataFrame per clip, or a folder of tables")
     classes = [label for label in header if label not in ("onset", "offset")]
-    if not (seconds and classes):
-        raise InputError(f"psds: {len(seconds)} durations and {len(classes)} classes of scores, expected some of both")
-    listed = read_event_list(reference, "reference")
-    clips = clip_rows(listed.filenames, list(seconds), listed.place, listed.rows, clips_of="the durations")
-    truth = make_reference(
-        list(seconds), classes, listed.table(clips, classes, classes_of="the scores"), list(seconds.values())
-    )
+    if not classes:
+        raise InputError(f"scores: {len(scores) if isinstance(scores, Mapping) else 'no'} tables without any class")
     if isinstance(scores, Mapping):
-        names = list(map(str, scores))
-        loaded = frame_tables([f"scores of '{name}'" for name in names], names, tables.__getitem__, truth, "scores")
-    else:
-        loaded = load_frame_tables(Path(scores), truth)
-    frames, edges = psds_exact.padded(
-        [
-            (fit_edges(grid, duration, place), values)
-            for (place, grid, values), duration in zip(loaded, truth.durations.tolist(), strict=True)
-        ]
-    )
-    criteria = psds_exact.Criteria(dtc, gtc, cttc, alpha_ct, alpha_st, max_efpr)
-    once = np.ones((len(seconds), 1))
-    return float(psds_exact.psds_metrics(truth, frames, edges, {"psds": criteria})(once).overall["psds"][0])
+        given = list(map(str, scores))
+        wanted = given if names is None else list(names)
+        places = [f"scores of '{name}'" for name in given]
+        return wanted, classes, frame_tables(places, given, tables.__getitem__, wanted, classes, "scores")
+    wanted = frame_table_names(Path(scores)) if names is None else list(names)
+    return wanted, classes, load_frame_tables(Path(scores), wanted, classes)
 
 
 def _require(name: str, value: float, *, above: float | None = None, high: float = np.inf) -> None:

@@ -169,9 +169,9 @@ def read_tags(table: Table, reference: Reference) -> FloatArray:
         )
     key = header.index("filename")
     labels = [name for name in header if name != "filename"]
-    columns = match_classes(labels, reference, str(table.path))
+    columns = match_classes(labels, reference.classes, str(table.path))
     where = [f"line {line}" for line in table.lines]
-    at = match_clips([row[key] for row in table.rows], reference, str(table.path), where)
+    at = match_clips([row[key] for row in table.rows], reference.filenames, str(table.path), where)
     values = np.array(
         [
             [number(field, table.path, line, header[i]) for i, field in enumerate(row) if i != key]
@@ -206,8 +206,8 @@ def read_frames(path: Path, reference: Reference) -> tuple[ScoreArray, FloatArra
             )
     edges = _edges(path, arrays["frame_seconds"], scores.shape[1], float(reference.durations.max()))
     clip_names, class_names = strings(names), strings(labels)
-    columns = match_classes(class_names, reference, f"{path}: 'classes'")
-    at = match_clips(clip_names, reference, f"{path}: 'filename'", [f"row {i}" for i in range(len(names))])
+    columns = match_classes(class_names, reference.classes, f"{path}: 'classes'")
+    at = match_clips(clip_names, reference.filenames, f"{path}: 'filename'", [f"row {i}" for i in range(len(names))])
     axes = (
         [f"clip '{name}'" for name in clip_names],
         [f"frame {i}" for i in range(scores.shape[1])],
@@ -263,7 +263,9 @@ def _read_frame_tables(paths: Sequence[Path], reference: Reference, where: str) 
     first = ""
     edges: FloatArray = np.zeros(0)
     scores: FloatArray = np.zeros((0, 0, 0))
-    for row, (place, grid, values) in enumerate(_load_frame_tables(paths, reference, where)):
+    for row, (place, grid, values) in enumerate(
+        _load_frame_tables(paths, reference.filenames, reference.classes, where)
+    ):
         if row == 0:
             first, edges = place, grid
             scores = np.empty((len(paths), *values.shape))
@@ -276,16 +278,23 @@ def _read_frame_tables(paths: Sequence[Path], reference: Reference, where: str) 
     return scores, fit_edges(edges, float(reference.durations.max()), where)
 
 
-def load_frame_tables(folder: Path, reference: Reference) -> Iterator[tuple[str, FloatArray, FloatArray]]:
+def load_frame_tables(
+    folder: Path, filenames: Sequence[str], classes: Sequence[str]
+) -> Iterator[tuple[str, FloatArray, FloatArray]]:
     """Yield the frame scores of one clip of a folder after the other, as `frame_tables` does."""
-    return _load_frame_tables(_frame_paths(folder), reference, str(folder))
+    return _load_frame_tables(_frame_paths(folder), filenames, classes, str(folder))
 
 
 def _load_frame_tables(
-    paths: Sequence[Path], reference: Reference, where: str
+    paths: Sequence[Path], filenames: Sequence[str], classes: Sequence[str], where: str
 ) -> Iterator[tuple[str, FloatArray, FloatArray]]:
     places, names = [str(path) for path in paths], [path.stem for path in paths]
-    return frame_tables(places, names, lambda i: _read_numbers(paths[i]), reference, where)
+    return frame_tables(places, names, lambda i: _read_numbers(paths[i]), filenames, classes, where)
+
+
+def frame_table_names(folder: Path) -> list[str]:
+    """Return the names of the clips that a folder has frame scores of."""
+    return [path.stem for path in _frame_paths(folder)]
 
 
 def first_header(folder: Path) -> tuple[str, ...]:
@@ -307,17 +316,19 @@ def frame_tables(
     places: Sequence[str],
     names: Sequence[str],
     load: Callable[[int], tuple[tuple[str, ...], FloatArray]],
-    reference: Reference,
+    filenames: Sequence[str],
+    classes: Sequence[str],
     where: str,
 ) -> Iterator[tuple[str, FloatArray, FloatArray]]:
     """Yield what messages call each clip's table of frame scores, edges in seconds, and scores (frames, classes).
 
-    Clips and classes come in the order of the reference; clips may have frames of their own.
+    Clips may have frames of their own.
 
     Parameters
     ----------
     places, names : what messages call each table, and which clip it is of.
     load : returns the columns of table i and its numbers, (frames, columns).
+    filenames, classes : the clips and classes that there must be, in the order in which they are wanted.
     where : what messages call all of them.
 
     Raises
@@ -327,13 +338,13 @@ def frame_tables(
     """
     header: tuple[str, ...] = ()
     columns: IntArray = np.zeros(0, np.int64)
-    for row, index in enumerate(match_clips(names, reference, where, places)):
+    for index in match_clips(names, filenames, where, places):
         place = places[index]
         named, values = load(int(index))
         if named != header:
-            columns, header = _columns(place, named, reference), named
+            columns, header = _columns(place, named, classes), named
         grid = _grid(place, values)
-        if len(grid) - 1 > max(1.0, MAX_FRAME_RATE * float(reference.durations[row])):
+        if len(grid) - 1 > max(1.0, MAX_FRAME_RATE * grid[-1]):
             raise InputError(
                 f"{place}: has {len(grid) - 1:,} frames, expected at most {MAX_FRAME_RATE} per second; average them"
             )
@@ -342,12 +353,12 @@ def frame_tables(
         yield place, grid, values[:, 2:][:, columns]
 
 
-def _columns(place: str, header: tuple[str, ...], reference: Reference) -> IntArray:
+def _columns(place: str, header: tuple[str, ...], classes: Sequence[str]) -> IntArray:
     if header[:2] != ("onset", "offset"):
         raise InputError(
             f"{place}: begins with columns {', '.join(header[:2])}; expected onset, offset and one column per class"
         )
-    return match_classes(header[2:], reference, place)
+    return match_classes(header[2:], classes, place)
 
 
 def _grid(place: str, values: FloatArray) -> FloatArray:

@@ -128,9 +128,9 @@ def _active_bins(path: Path, arrays: Mapping[str, npt.NDArray[Any]], reference: 
             " (clips, classes), none below 0"
         )
     names = _names_beside(path, arrays, "active_bins", "filename", counts.shape[0])
-    rows = match_clips(names, reference, f"{path}: 'filename'", [f"row {row}" for row in range(len(names))])
+    rows = match_clips(names, reference.filenames, f"{path}: 'filename'", [f"row {row}" for row in range(len(names))])
     labels = _names_beside(path, arrays, "active_bins", "classes", counts.shape[1])
-    return counts[np.ix_(rows, match_classes(labels, reference, f"{path}: 'classes'"))].astype(np.int64)
+    return counts[np.ix_(rows, match_classes(labels, reference.classes, f"{path}: 'classes'"))].astype(np.int64)
 
 
 def _thresholds(path: Path, arrays: Mapping[str, npt.NDArray[Any]], reference: Reference) -> FloatArray | None:
@@ -143,7 +143,7 @@ def _thresholds(path: Path, arrays: Mapping[str, npt.NDArray[Any]], reference: R
         )
     labels = _names_beside(path, arrays, "thresholds", "classes", len(values))
     check_scores(values, f"{path}: 'thresholds'", [[f"class '{label}'" for label in labels]])
-    return values[match_classes(labels, reference, f"{path}: 'classes'")].astype(np.float64)
+    return values[match_classes(labels, reference.classes, f"{path}: 'classes'")].astype(np.float64)
 
 
 def _names_beside(path: Path, arrays: Mapping[str, npt.NDArray[Any]], values: str, key: str, count: int) -> list[str]:

@@ -7,7 +7,7 @@ this registry, so nothing else has to change.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from remixbench.errors import unknown
 from remixbench.progress import SILENT, Progress
 from remixbench.scoring import detection, psds_exact
 from remixbench.scoring.bootstrap import MetricValues
+from remixbench.scoring.bounding_boxes import SebbParameters, sebb_metrics
 from remixbench.scoring.clip_based import TAGGING_THRESHOLD, frame_average_precision, tagging_metrics
 from remixbench.scoring.kong import PERCENTAGE_OF_LENGTH, THRESHOLD, kong_metrics
 from remixbench.scoring.postprocessing import MAIN, POSTPROCESSINGS, detections, filter_frames, median_filtered
@@ -100,6 +101,10 @@ _THRESHOLD_FREE = (
     Metric("psds2[alpha_st 0]", "PSDS 2 raw (α_ST = 0)", "detection", "macro", shown="details", paired=True),
     Metric("psds1[median]", "PSDS 1 (median)", "detection", "macro", shown="details"),
     Metric("psds2[median]", "PSDS 2 (median)", "detection", "macro", shown="details"),
+    Metric("psds1[sebb]", "PSDS 1 (SEBB)", "detection", "macro", shown="details"),
+    Metric("psds2[sebb]", "PSDS 2 (SEBB)", "detection", "macro", shown="details"),
+    Metric("psds1[sebb alpha_st 0]", "PSDS 1 (SEBB, α_ST = 0)", "detection", "macro"),
+    Metric("psds2[sebb alpha_st 0]", "PSDS 2 (SEBB, α_ST = 0)", "detection", "macro"),
     Metric("psds1[median alpha_st 0]", "PSDS 1 (median, α_ST = 0)", "detection", "macro"),
     Metric("psds2[median alpha_st 0]", "PSDS 2 (median, α_ST = 0)", "detection", "macro"),
 )
@@ -191,12 +196,14 @@ def metric_values(
     masks: Masks | None = None,
     progress: Progress = SILENT,
     separation: Separation | None = None,
+    sebbs: Sequence[SebbParameters] | None = None,
 ) -> MetricValues:
     """Compute every metric that the predictions can express.
 
     Parameters
     ----------
     weights : (clips, samples), how often each clip counts in each bootstrap sample.
+    sebbs : how frame scores of each class become boxes; None for no metrics of boxes.
     """
     scores, edges = predictions.frame_scores, predictions.frame_edges
     steps: list[tuple[str, Callable[[FloatArray], MetricValues]]] = []
@@ -213,6 +220,8 @@ def metric_values(
         steps.append(("", psds_exact.psds_metrics(reference, scores, edges)))
         filtered = median_filtered(scores, edges, POSTPROCESSINGS["median"].median_filter)
         steps.append(("", psds_exact.psds_metrics(reference, filtered, edges, psds_exact.MEDIAN_PSDS)))
+        if sebbs is not None:
+            steps.append(("", sebb_metrics(reference, scores, edges, sebbs)))
     if masks is not None:
         steps.append(("", lambda weights: mask_metrics(reference, masks, weights)))
     steps.append(("", kong_metrics(reference, predictions, masks)))
@@ -226,7 +235,11 @@ def metric_values(
     return values
 
 
-def settings_of(predictions: Predictions, masks: Masks | None = None) -> dict[str, Any]:
+def settings_of(
+    predictions: Predictions,
+    masks: Masks | None = None,
+    sebbs: Mapping[str, SebbParameters] | None = None,
+) -> dict[str, Any]:
     """Return the thresholds and post-processings behind the metrics, as plain values."""
     settings: dict[str, Any] = {}
     if predictions.clip_scores is not None:
@@ -246,6 +259,8 @@ def settings_of(predictions: Predictions, masks: Masks | None = None) -> dict[st
         seconds = float(np.round(frames * np.median(np.diff(predictions.frame_edges)), DECIMALS))
         settings["median_filter"] = {"frames": frames, "seconds": seconds}
         settings["psds"] = {name: asdict(criteria) for name, criteria in psds_exact.PSDS.items()}
+        if sebbs is not None:
+            settings["sebb"] = {label: asdict(parameters) for label, parameters in sebbs.items()}
     if predictions.clip_scores is not None or masks is not None:
         settings["kong"] = {
             "threshold": THRESHOLD,

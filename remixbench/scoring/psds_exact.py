@@ -128,16 +128,16 @@ def psds_of_detections(
     return compute
 
 
-def padded(clips: Sequence[tuple[FloatArray, FloatArray]]) -> tuple[FloatArray, FloatArray]:
+def padded(clips: Sequence[tuple[FloatArray, FloatArray]], fill: float = -1.0) -> tuple[FloatArray, FloatArray]:
     """Return scores (clips, frames, classes) and edges (clips, frames + 1) of clips with frames of their own.
 
     Each of `clips` has its edges (frames + 1,) and scores (frames, classes). Shorter clips get frames of no length
-    whose score is below all others, which add no time to any detection.
+    whose score `fill` is below all others, which add no time to any detection.
     """
     frames = max(len(scores) for _, scores in clips)
     edges = np.stack([np.pad(grid, (0, frames + 1 - len(grid)), mode="edge") for grid, _ in clips])
     scores = np.stack(
-        [np.pad(scores, ((0, frames - len(scores)), (0, 0)), constant_values=-1.0) for _, scores in clips]
+        [np.pad(scores, ((0, frames - len(scores)), (0, 0)), constant_values=fill) for _, scores in clips]
     )
     return scores, edges
 

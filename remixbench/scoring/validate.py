@@ -89,8 +89,8 @@ def check_scores(scores: npt.NDArray[Any], place: str, where: Sequence[Sequence[
     raise InputError(f"{place}: {at}: {value:g} is outside [0, 1] ({remedy})")
 
 
-def match_clips(names: Sequence[str], reference: Reference, place: str, where: Sequence[str]) -> IntArray:
-    """Return for each clip of the reference the row in `names` that is meant.
+def match_clips(names: Sequence[str], filenames: Sequence[str], place: str, where: Sequence[str]) -> IntArray:
+    """Return for each clip of `filenames` the row in `names` that is meant.
 
     A name may come with or without a leading folder and an audio suffix.
 
@@ -100,20 +100,20 @@ def match_clips(names: Sequence[str], reference: Reference, place: str, where: S
         If a name is unknown or ambiguous, or a clip comes twice or not at all. `where[i]` says where name i
         stands.
     """
-    rows = clip_rows(names, reference.filenames, place, where)
-    at = np.full(len(reference.filenames), -1)
+    rows = clip_rows(names, filenames, place, where)
+    at = np.full(len(filenames), -1)
     for index, row in enumerate(rows):
         if at[row] >= 0:
             first = where[at[row]]
             raise InputError(
-                f"{place}: {where[index]}: clip '{reference.filenames[row]}' comes twice (before at {first}); leave one"
+                f"{place}: {where[index]}: clip '{filenames[row]}' comes twice (before at {first}); leave one"
             )
         at[row] = index
     missing = np.flatnonzero(at < 0)
     if len(missing):
         raise InputError(
             f"{place}: {len(missing)} of the fold's {len(at)} clips missing, "
-            f"first '{reference.filenames[missing[0]]}'; give every clip once"
+            f"first '{filenames[missing[0]]}'; give every clip once"
         )
     return at
 
@@ -172,8 +172,8 @@ def _no_such_clip(
     )
 
 
-def match_classes(labels: Sequence[str], reference: Reference, place: str) -> IntArray:
-    """Return for each class of the reference its place in `labels`, which may come in any order.
+def match_classes(labels: Sequence[str], classes: Sequence[str], place: str) -> IntArray:
+    """Return for each of the classes its place in `labels`, which may come in any order.
 
     Raises
     ------
@@ -181,17 +181,15 @@ def match_classes(labels: Sequence[str], reference: Reference, place: str) -> In
         If a label is unknown (the nearest is named), comes twice, or a class is missing.
     """
     for index, label in enumerate(labels):
-        if label not in reference.classes:
-            raise InputError(
-                f"{place}: column '{label}' is no class of this data set{nearest(label, reference.classes)}"
-            )
+        if label not in classes:
+            raise InputError(f"{place}: column '{label}' is no class of this data set{nearest(label, classes)}")
         if label in labels[:index]:
             raise InputError(f"{place}: class '{label}' comes twice; leave one")
-    for label in reference.classes:
+    for label in classes:
         if label not in labels:
-            count = len(set(reference.classes) - set(labels))
-            raise InputError(f"{place}: {count} of {len(reference.classes)} classes missing, first '{label}'")
-    return np.array([labels.index(label) for label in reference.classes], np.int64)
+            count = len(set(classes) - set(labels))
+            raise InputError(f"{place}: {count} of {len(classes)} classes missing, first '{label}'")
+    return np.array([labels.index(label) for label in classes], np.int64)
 
 
 def fit_edges(edges: FloatArray, duration: float, at: str) -> FloatArray:

@@ -1,0 +1,214 @@
+"""Sound event bounding boxes (SEBBs; Ebbers, Germain, Wichern, Le Roux, Interspeech 2024): extent without confidence.
+
+A box has an onset, an offset and one confidence. A threshold on confidences chooses boxes and never moves their ends,
+as a threshold on frame scores does. Boxes are found class by class by the changes of frame scores, as that paper
+describes it; details that it leaves open are ours:
+
+1. The change at a frame edge is the mean score of the `step` / 2 seconds after it less that of as many before it;
+   beyond the clip scores are 0. Where the change is positive, its maximum is an onset; where it is negative, its
+   minimum is an offset. Between an onset and the next offset lies a box, between an offset and the next onset a gap.
+2. The confidence of a box is the mean score in it.
+3. A gap is closed where its mean score lies less than `merge_absolute` below the higher confidence beside it, which is
+   less than `merge_relative` times the gap's. The shallowest gaps go first; what was merged has a new confidence.
+
+Boxes of a class never touch, so that a score which is constant in each box and 0 elsewhere stands for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+
+from remixbench.errors import InputError
+from remixbench.scoring.bootstrap import MetricFunction
+from remixbench.scoring.psds_exact import PSDS, Criteria, Detections, psds_of_detections
+from remixbench.scoring.types import FloatArray, IntArray, Reference, ScoreArray, select_class
+
+
+@dataclass(frozen=True)
+class SebbParameters:
+    """How frame scores become boxes.
+
+    Attributes
+    ----------
+    step : seconds that the change of scores is taken over, half before and half after a frame edge.
+    merge_absolute : gaps are closed that lie less than this below the boxes beside them, in [0, 1]; 0 closes none.
+    merge_relative : and whose score is more than the boxes' divided by this, of 1 or more; 1 closes none.
+    """
+
+    step: float = 0.64
+    merge_absolute: float = 1.0
+    merge_relative: float = 2.0
+
+    def __post_init__(self) -> None:
+        for name, expected, low, high in (
+            ("step", "seconds above 0", np.nextafter(0, 1), np.inf),
+            ("merge_absolute", "a number from 0 to 1", 0, 1),
+            ("merge_relative", "a number of 1 or more", 1, np.inf),
+        ):
+            value = getattr(self, name)
+            if not (isinstance(value, int | float | np.number) and low <= value <= high):
+                raise InputError(f"{name} {value}: expected {expected}")
+
+
+DEFAULT = SebbParameters()
+STEPS = (0.64, 0.32, 1.28)
+MERGES = ((1.0, 2.0), (1.0, 1.5), (1.0, 3.0), (0.2, 1000.0), (0.0, 1.0))
+GRID = tuple(SebbParameters(step, *merge) for step, merge in product(STEPS, MERGES))
+"""What `tune` tries; of equally good ones the first."""
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Boxes of one class, by clip and time.
+
+    Attributes
+    ----------
+    clip : (boxes,)
+    start, stop : (boxes,) the first frame of each, and the frame after its last
+    confidence : (boxes,) in [0, 1]
+    """
+
+    clip: IntArray
+    start: IntArray
+    stop: IntArray
+    confidence: FloatArray
+
+    def detections(self) -> Detections:
+        """Return them as PSDS takes them: a box appears at its confidence and never grows."""
+        distinct, rising = np.unique(self.confidence, return_inverse=True)
+        levels = len(distinct)
+        return Detections(
+            distinct[::-1],
+            self.clip,
+            self.start.astype(np.int32),
+            self.stop.astype(np.int32),
+            levels - 1 - rising,
+            np.full(len(self.clip), levels),
+        )
+
+    def scores(self, clips: int, frames: int) -> FloatArray:
+        """Return frame scores (clips, frames): the confidence in each box, 0 elsewhere."""
+        scores = np.zeros((clips, frames))
+        for clip, start, stop, confidence in zip(self.clip, self.start, self.stop, self.confidence, strict=True):
+            scores[clip, start:stop] = confidence
+        return scores
+
+
+def boxes_of(scores: ScoreArray, frame_seconds: float, parameters: SebbParameters) -> Boxes:
+    """Return the boxes of one class in clips of equal length.
+
+    Parameters
+    ----------
+    scores : (clips, frames) in [0, 1]
+    frame_seconds : length of a frame
+    """
+    return _merged(*_changes(scores, frame_seconds, parameters.step), parameters)
+
+
+def _changes(scores: ScoreArray, frame_seconds: float, step: float) -> tuple[IntArray, IntArray, FloatArray]:
+    """Return clips and frame edges of onset, offset, onset, offset, ..., and sums of scores before each edge."""
+    clips, frames = scores.shape
+    half = max(1, round(step / frame_seconds / 2))
+    sums = np.zeros((clips, frames + 1))
+    np.cumsum(scores, axis=1, dtype=np.float64, out=sums[:, 1:])
+    after = np.minimum(np.arange(frames + 1) + half, frames)
+    before = np.maximum(np.arange(frames + 1) - half, 0)
+    change = (sums[:, after] - sums) - (sums - sums[:, before])
+    change[np.abs(change) < 1e-12] = 0.0  # rounding of sums is no change
+    # runs of one sign, clip by clip; without change the sign before goes on
+    sign = np.sign(change).astype(np.int8)
+    place = np.where(sign != 0, np.arange(frames + 1), -1)
+    last = np.maximum.accumulate(place, axis=1)
+    sign = np.where(last >= 0, np.take_along_axis(sign, np.maximum(last, 0), 1), 0)
+    opens = np.ones(sign.shape, bool)
+    opens[:, 1:] = sign[:, 1:] != sign[:, :-1]
+    first = np.flatnonzero(opens)
+    size = np.abs(change).reshape(-1)
+    highest = np.maximum.reduceat(size, first)
+    run = np.cumsum(opens.reshape(-1)) - 1
+    # the first edge of each run that has its highest change
+    at = np.flatnonzero(size == highest[run])
+    _, which = np.unique(run[at], return_index=True)
+    edge = at[which]
+    edge = edge[sign.reshape(-1)[first] != 0]
+    return edge // (frames + 1), edge % (frames + 1), sums
+
+
+def _merged(clip: IntArray, edge: IntArray, sums: FloatArray, parameters: SebbParameters) -> Boxes:
+    """Return the boxes between alternating onsets and offsets, after closing shallow gaps."""
+    # each clip begins with a rise and ends with a fall, as scores beyond it are 0 and none is below
+    clip, start, stop = clip[::2], edge[::2], edge[1::2]
+    while True:
+        confidence = (sums[clip, stop] - sums[clip, start]) / (stop - start)
+        same = clip[1:] == clip[:-1]
+        gap = (sums[clip[1:], start[1:]] - sums[clip[:-1], stop[:-1]]) / np.maximum(start[1:] - stop[:-1], 1)
+        higher = np.maximum(confidence[1:], confidence[:-1])
+        depth = higher - gap
+        closes = same & (depth < parameters.merge_absolute) & (higher < parameters.merge_relative * gap)
+        # of gaps side by side the shallowest alone, or else the first, so that each sees the confidences of its time
+        rank = np.where(closes, depth, np.inf)
+        closes &= (rank < np.concatenate(([np.inf], rank[:-1]))) & (rank <= np.concatenate((rank[1:], [np.inf])))
+        if not closes.any():
+            return Boxes(clip, start, stop, np.clip(confidence, 0.0, 1.0))
+        first = np.concatenate(([True], ~closes))
+        last = np.concatenate((~closes, [True]))
+        clip, start, stop = clip[first], start[first], stop[last]
+
+
+def tune(reference: Reference, scores: ScoreArray, frame_edges: FloatArray) -> tuple[SebbParameters, ...]:
+    """Return for each class the parameters of `GRID` with the highest PSDS 1 on some clips; never on test clips.
+
+    Strong labels of these clips are used. A class without events in them gets the parameters that are best for the mean
+    over the classes that have some.
+
+    Parameters
+    ----------
+    reference : the labels of the clips, such as those of a run's validation part.
+    scores : (clips, frames, classes)
+    frame_edges : (frames + 1,) seconds, of equal frames but for the last
+    """
+    once = np.ones((len(reference.filenames), 1))
+    step = frame_length(frame_edges)
+    areas = np.full((len(reference.classes), len(GRID)), np.nan)
+    for label in np.unique(reference.events.label).tolist():
+        of_class = replace(reference, events=select_class(reference.events, label))
+        changes = {seconds: _changes(scores[:, :, label], step, seconds) for seconds in STEPS}
+        for column, parameters in enumerate(GRID):
+            boxes = _merged(*changes[parameters.step], parameters)
+            values = sebb_psds(of_class, {label: boxes}, frame_edges, {"psds1": PSDS["psds1"]})(once)
+            areas[label, column] = values.per_class["psds1"][label, 0]
+    known = ~np.isnan(areas[:, 0])
+    on_average = GRID[int(areas[known].mean(axis=0).argmax())] if known.any() else GRID[0]
+    return tuple(
+        GRID[int(row.argmax())] if defined else on_average for row, defined in zip(areas, known.tolist(), strict=True)
+    )
+
+
+def sebb_psds(
+    reference: Reference, boxes: Mapping[int, Boxes], frame_edges: FloatArray, criteria: Mapping[str, Criteria]
+) -> MetricFunction:
+    """Return PSDS of boxes by class; arguments as of `psds_metrics`."""
+    return psds_of_detections(reference, lambda label: boxes[label].detections(), frame_edges, criteria)
+
+
+def sebb_metrics(
+    reference: Reference, scores: ScoreArray, frame_edges: FloatArray, parameters: Sequence[SebbParameters]
+) -> MetricFunction:
+    """Return PSDS of the boxes in frame scores (clips, frames, classes), with parameters for each class."""
+    step = frame_length(frame_edges)
+    criteria = {name.replace("[", "[sebb ") if "[" in name else f"{name}[sebb]": each for name, each in PSDS.items()}
+    return psds_of_detections(
+        reference,
+        lambda label: boxes_of(scores[:, :, label], step, parameters[label]).detections(),
+        frame_edges,
+        criteria,
+    )
+
+
+def frame_length(frame_edges: FloatArray) -> float:
+    """Return the length of a frame in seconds; the last one of a clip may be shorter."""
+    return float(np.median(np.diff(frame_edges)))
