@@ -44,7 +44,8 @@ from remixbench.scoring import (
     read_reference,
     score_predictions,
 )
-from remixbench.scoring.io import holds_scores
+from remixbench.scoring.bounding_boxes import SebbParameters, tune
+from remixbench.scoring.io import VALIDATION, holds_scores, read_validation
 from remixbench.scoring.io_maps import MAPS, read_maps
 from remixbench.scoring.metrics import paired_metrics
 from remixbench.scoring.separation import Separation
@@ -181,7 +182,7 @@ def read_all(paths: Sequence[Path], reference: Reference) -> Predictions:
     InputError
         If one is broken, or two express the same.
     """
-    rest = [path for path in paths if not stems_alone(path)]
+    rest = [path for path in paths if not stems_alone(path) and path.name != VALIDATION]
     return reduce(lambda whole, path: _join(whole, read_predictions(path, reference), path), rest, Predictions())
 
 
@@ -226,7 +227,13 @@ def make_record(
     if masks is None and separation is None and all(map(stems_alone, task.predictions)):
         raise InputError(f"{task.predictions[0]}: {_why_not_compared(dataset, snr)}")
     scores = score_predictions(
-        fold.reference, predictions, masks=masks, separation=separation, bootstrap=resamples, seed=BOOTSTRAP_SEED
+        fold.reference,
+        predictions,
+        masks=masks,
+        separation=separation,
+        sebbs=tuned_boxes(dataset, task) if predictions.frame_scores is not None else None,
+        bootstrap=resamples,
+        seed=BOOTSTRAP_SEED,
     )
     return Record(
         system=task.system,
@@ -252,6 +259,23 @@ def make_record(
         bootstrap_samples={name: pack(scores.samples[name]) for name in paired_metrics() if name in scores.samples},
         cost=task.cost,
     )
+
+
+def tuned_boxes(dataset: Dataset, task: Task) -> tuple[SebbParameters, ...] | None:
+    """Tune bounding boxes on a system's frame scores of validation clips; None where these are not beside the rest.
+
+    Raises
+    ------
+    InputError
+        If the file is not usable, or has a clip that is tested on.
+    """
+    files = [file for path in task.predictions for file in [path / VALIDATION if path.is_dir() else path]]
+    files = [file for file in files if file.name == VALIDATION and file.exists()]
+    if not files:
+        return None
+    tested = set(dataset.test_rows(task.system.fold).tolist())
+    clips = [name for row, name in enumerate(dataset.filenames) if row not in tested]
+    return tune(*read_validation(files[0], dataset.path / "labels", clips, dataset.classes))
 
 
 def no_stems(dataset: Dataset, snr: float) -> str:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from remixbench.errors import InputError, nearest, unknown
 from remixbench.files import check_regular, read_bytes
 from remixbench.scoring.events import EVENT_COLUMNS, event_list_of, read_durations
-from remixbench.scoring.npz import CHUNK, name_bytes, read_npz, strings
+from remixbench.scoring.npz import CHUNK, name_bytes, open_npz, read_npz, strings
 from remixbench.scoring.types import (
     DECIMALS,
     EventTable,
@@ -33,6 +33,10 @@ FRAME_KEYS = ("scores", "filename", "classes", "frame_seconds")
 OTHER_ARRAYS = {"maps": "a file of time-frequency maps must be called maps.npz"}
 MAX_FRAME_RATE = 1000
 """Frames per second that frame scores may have at most."""
+MAX_CLIP_SECONDS = 3600.0
+"""Longest clip of which frame scores are expected, where durations are not known yet."""
+VALIDATION = "validation.npz"
+"""Frame scores of validation clips, beside predictions: what bounding boxes are tuned on."""
 EVENT_FILE = "events.tsv"
 """The event list in a folder of predictions, as `remixbench predict` writes it."""
 FRAME_FOLDER = "frames"
@@ -189,9 +193,8 @@ def read_frames(path: Path, reference: Reference) -> tuple[ScoreArray, FloatArra
     i · frame_seconds to (i + 1) · frame_seconds. Nothing pickled is ever loaded.
     """
     clips, classes = reference.weak.shape
-    frames = math.ceil(MAX_FRAME_RATE * float(reference.durations.max()))
-    sizes = (clips * frames * classes * 8, name_bytes(clips), name_bytes(classes), CHUNK)
-    arrays = read_npz(path, dict(zip(FRAME_KEYS, sizes, strict=True)), hints=OTHER_ARRAYS)
+    sizes = _frame_sizes(clips, classes, float(reference.durations.max()))
+    arrays = read_npz(path, sizes, hints=OTHER_ARRAYS)
     scores, names, labels = arrays["scores"], arrays["filename"], arrays["classes"]
     if scores.ndim != 3 or scores.dtype.kind != "f":
         raise InputError(
@@ -231,6 +234,50 @@ def _edges(path: Path, frame_seconds: npt.NDArray[Any], frames: int, duration: f
         raise InputError(f"{at} is {step}, expected seconds above zero")
     edges = np.round(np.arange(frames + 1) * step, DECIMALS)
     return fit_edges(edges, duration, at)
+
+
+def read_validation(
+    path: Path, labels: Path, clips: Sequence[str], classes: Sequence[str]
+) -> tuple[Reference, ScoreArray, FloatArray]:
+    """Read frame scores of validation clips, and the labels of these, for tuning a post-processing.
+
+    Parameters
+    ----------
+    path : an .npz as of `read_frames`, of any of `clips`.
+    labels : folder of label files, as of `read_reference`.
+    clips : names of the clips that may be tuned on.
+
+    Returns
+    -------
+    The reference of the clips in the file, their scores (clips, frames, classes), and the frames' edges in seconds.
+
+    Raises
+    ------
+    InputError
+        If the file is not usable, or has a clip that is not among `clips`.
+    """
+    with open_npz(path, _frame_sizes(len(clips), len(classes), MAX_CLIP_SECONDS), hints=OTHER_ARRAYS) as arrays:
+        named = strings(arrays.read("filename").reshape(-1))
+    rows = clip_rows(
+        named,
+        clips,
+        f"{path}: 'filename'",
+        [f"row {i}" for i in range(len(named))],
+        clips_of="the folds that are not tested",
+    )
+    chosen = [clips[row] for row in dict.fromkeys(rows.tolist())]
+    if not chosen:
+        raise InputError(f"{path}: holds no clip")
+    reference = read_reference(labels, chosen, classes)
+    return reference, *read_frames(path, reference)
+
+
+def _frame_sizes(clips: int, classes: int, seconds: float) -> dict[str, int]:
+    """Return the largest sizes of the arrays of frame scores."""
+    frames = math.ceil(MAX_FRAME_RATE * seconds)
+    return dict(
+        zip(FRAME_KEYS, (clips * frames * classes * 8, name_bytes(clips), name_bytes(classes), CHUNK), strict=True)
+    )
 
 
 def read_events(table: Table, reference: Reference) -> EventTable:

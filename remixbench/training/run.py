@@ -42,6 +42,7 @@ from remixbench.training.storage import (
     MODEL,
     PREDICTIONS,
     RESULTS,
+    VALIDATION,
     EncoderInfo,
     Epoch,
     Flag,
@@ -49,6 +50,7 @@ from remixbench.training.storage import (
     Software,
     read_checkpoint,
     write_checkpoint,
+    write_frames,
     write_history,
     write_predictions,
     write_run,
@@ -308,7 +310,11 @@ def _finish(
     _calibrate(network, data.train, config.batch_size)
     engine = Engine(context.device, "32")
     reference = data.train if data.validation is None else data.validation
-    tags, frame_max = score_frames(network, reference, engine, config.batch_size, keep="highest")
+    if data.validation is None:
+        tags, frame_max = score_frames(network, reference, engine, config.batch_size, keep="highest")
+    else:
+        tags, frames = score_frames(network, reference, engine, config.batch_size)
+        frame_max = frames.max(axis=1)
     tag_thresholds, frame_thresholds = (fit_thresholds(reference.weak, each) for each in (tags, frame_max))
     origin = "training clips" if data.validation is None else "validation clips"
     model = ModelConfig(
@@ -339,6 +345,9 @@ def _finish(
         test_tags, test_frames = score_frames(network, data.test, engine, config.batch_size, on_maps=maps)
     step = frame_seconds_of(network, info.frame_seconds)
     write_predictions(folder / PREDICTIONS, filenames, dataset.classes, test_tags, test_frames, step)
+    if data.validation is not None:  # what post-processing is tuned on
+        validated = _names(dataset, data.split.validation)
+        write_frames(folder / VALIDATION, validated, dataset.classes, frames.astype(np.float16), step)
     cost = count_cost(network, *data.test.shapes)
     best = state.history[state.best_epoch - 1]
     scales = [scale for scale in (data.standardisation, data.second_standardisation) if scale is not None]
@@ -361,7 +370,7 @@ def _finish(
             "macs": cost.macs,
             "results": {
                 Path(name).as_posix(): file_sha256(folder / name)
-                for name in (HISTORY, *RESULTS, MAPS)
+                for name in (HISTORY, *RESULTS, MAPS, VALIDATION)
                 if (folder / name).is_file()
             },
             "encoder": _encoder_info(context, config, data.embedding),

@@ -39,6 +39,7 @@ MODEL = "model.safetensors"
 HISTORY = "history.csv"
 PREDICTIONS = Path("predictions")
 TAGS, FRAMES, MAPS = PREDICTIONS / "tags.csv", PREDICTIONS / "frames.npz", PREDICTIONS / "maps.npz"
+VALIDATION = PREDICTIONS / "validation.npz"
 RESULTS = (MODEL, TAGS, FRAMES)
 MAPS_COMPRESSION = 1
 """zlib level; higher ones take several times as long and save a few per cent."""
@@ -238,7 +239,18 @@ def write_predictions(
     frames : (clips, frames, classes) in [0, 1]; frame i begins at i · `frame_seconds`.
     """
     write_tags(folder / TAGS.name, filenames, classes, tags)
-    with atomic_path(folder / FRAMES.name) as beside:
+    write_frames(folder / FRAMES.name, filenames, classes, frames, frame_seconds)
+
+
+def write_frames(
+    path: Path,
+    filenames: Sequence[str],
+    classes: Sequence[str],
+    frames: NDArray[np.float32] | NDArray[np.float16],
+    frame_seconds: float,
+) -> None:
+    """Write frame scores (clips, frames, classes) as .npz; arguments as of `write_predictions`."""
+    with atomic_path(path) as beside:
         np.savez(
             beside,
             scores=frames,

@@ -51,7 +51,8 @@ def test_a_run_has_all_its_files(made: Path) -> None:
     folder = made / "runs" / "fake" / "gap" / "snr_20" / "fold_4" / "seed_0"
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert names == {
-        "run.json", "history.csv", "model.safetensors", "predictions/tags.csv", "predictions/frames.npz"
+        "run.json", "history.csv", "model.safetensors", "predictions/tags.csv", "predictions/frames.npz",
+        "predictions/validation.npz",
     }  # fmt: skip
     info = run_json(folder)
     assert info["status"] == "done"
@@ -61,6 +62,21 @@ def test_a_run_has_all_its_files(made: Path) -> None:
     assert info["clips"] == {"train": 32, "validation": 4, "test": 12}
     assert len(info["validation_clips"]) == 4
     assert info["manifest_digest"] == json.loads((made / "datasets/fake/dataset.json").read_text())["manifest_digest"]
+
+
+def test_a_run_has_frame_scores_of_its_validation_clips(made: Path, workspace: Path) -> None:
+    folder = made / "runs" / "fake" / "gap" / "snr_20" / "fold_4" / "seed_0"
+    with (
+        np.load(folder / "predictions" / "validation.npz") as validation,
+        np.load(folder / "predictions" / "frames.npz") as frames,
+    ):
+        assert validation["filename"].tolist() == run_json(folder)["validation_clips"]
+        assert validation["classes"].tolist() == list(CLASSES)
+        assert validation["frame_seconds"] == frames["frame_seconds"]
+        assert validation["scores"].shape == (4, *frames["scores"].shape[1:])
+    train(workspace=workspace, system="gap", snr=0, epochs=2, precision="32", select="paper")
+    last = next((workspace / "runs" / "fake").glob("gap*/snr_0/fold_4/seed_0"))
+    assert not (last / "predictions" / "validation.npz").exists()  # no validation clips
 
 
 def test_the_epoch_kept_is_the_best_on_the_validation_clips(made: Path) -> None:
