@@ -26,6 +26,7 @@ from remixbench.leaderboard.tables import (
     caption,
     estimate_cell,
     format_snr,
+    marked,
     value_cell,
 )
 from remixbench.leaderboard.tables import KINDS as BLOCK_HEADINGS
@@ -175,7 +176,7 @@ def _series(rows: Iterable[Row], setting: str, family: Callable[[Row], str | Non
 def _series_line(maker: TableMaker, row: Row, head: str) -> Line:
     snrs = maker.leaderboard.snrs
     cells = [replace(estimate_cell(row.estimate(snr, "micro_ap")), bold=False) for snr in snrs]
-    return replace(maker.line(row, cells, snrs), head=head)
+    return replace(maker.line(row, cells, snrs), head=marked(head, not row.submission))
 
 
 def _value(row: Row, setting: str) -> Any:

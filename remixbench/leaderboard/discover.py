@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from remixbench.dataset.dataset import Dataset, snr_folder
 from remixbench.errors import InputError
 from remixbench.files import is_sealed, read_json, sha256
@@ -18,6 +20,7 @@ from remixbench.leaderboard.evaluate_run import Task
 from remixbench.leaderboard.probe_records import run_probes, submitted_probes
 from remixbench.leaderboard.record import CHANCE, FORMULA, IDEAL, Cost, Flag, SystemInfo
 from remixbench.progress import Progress
+from remixbench.recipe import first_problem
 
 RUN_FILE = "run.json"
 MAX_NAME = 100
@@ -98,20 +101,23 @@ def run_task(workspace: Path, folder: Path, dataset: Dataset) -> Task:
     if not (folder / "predictions").is_dir():
         raise InputError(f"{folder}: a finished run without predictions/; delete {RUN_FILE} and train it again")
     _check_folder(folder, info)
-    system = SystemInfo(
-        name=variant(folder, info["system"]),
-        kind="run",
-        registry_name=info["system"],
-        settings={key: info[key] for key in SETTINGS if info.get(key) is not None},
-        snr=float(info["snr"]),
-        fold=info["fold"],
-        seed=info["seed"],
-        flags=tuple(Flag(**flag) for flag in info["flags"]),
-    )
-    cost = Cost(
-        parameters=info.get("parameters"), macs=info.get("macs"), seconds=info.get("seconds"),
-        device=info.get("device_name") or None,
-    )  # fmt: skip
+    try:
+        system = SystemInfo(
+            name=variant(folder, info["system"]),
+            kind="run",
+            registry_name=info["system"],
+            settings={key: info[key] for key in SETTINGS if info.get(key) is not None},
+            snr=float(info["snr"]),
+            fold=info["fold"],
+            seed=info["seed"],
+            flags=tuple(Flag(**flag) for flag in info["flags"]),
+        )
+        cost = Cost(
+            parameters=info.get("parameters"), macs=info.get("macs"), seconds=info.get("seconds"),
+            device=info.get("device_name") or None,
+        )  # fmt: skip
+    except ValidationError as error:
+        raise InputError(f"{file}: {first_problem(error, SystemInfo)}; train it again") from None
     place = folder.relative_to(workspace).as_posix()
     results = {
         Path(name).name: digest for name, digest in info.get("results", {}).items() if name.startswith("predictions/")

@@ -136,9 +136,9 @@ class Published(_Frozen):
         table = self.detection
         results = "; ".join(f"{each.what} {each.value:g}" for each in table.results)
         return (
-            f"{self.sources[table.source].name} report for {table.name} at {table.snr:g} dB, on a mixing of their own"
-            f" of the same event recordings, as means over all classes: {results}. The columns of their settings are"
-            " computed in the same way."
+            f"{self.sources[table.source].name} report for {table.name} at {table.snr:g} dB, as means over all"
+            f" classes: {results}. The columns of their settings are computed in the same way, but their clips have"
+            " other scenes (TUT Urban Acoustic Scenes 2018), so the values are not comparable."
         )
 
     def where_detection_is(self) -> str:

@@ -413,6 +413,12 @@ def has_waveforms(path: Path) -> bool:
     return path.is_dir() and any(file.suffix.lower() in WAVEFORM_SUFFIXES for file in path.glob("*/*"))
 
 
+def stamps_of(paths: Sequence[Path]) -> list[tuple[str, int, int]]:
+    """Return name, size and time of every prediction file, by which one that is changed in between is noticed."""
+    files = [file for path in paths for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()]
+    return sorted((str(file), status.st_size, status.st_mtime_ns) for file in files for status in [file.stat()])
+
+
 def digests_of(paths: Sequence[Path]) -> dict[str, str]:
     """Return the SHA-256 of every prediction file by its name; of a folder, of the files in it, or of many together.
 

@@ -55,7 +55,7 @@ from remixbench.leaderboard.hosting import (
 from remixbench.leaderboard.leaderboard import Leaderboard, identity
 from remixbench.leaderboard.load import find_leaderboard, load_leaderboard
 from remixbench.leaderboard.probe_records import run_probes
-from remixbench.leaderboard.record import METRICS_FILE, Record, SystemInfo, digests_of
+from remixbench.leaderboard.record import METRICS_FILE, Record, SystemInfo, digests_of, stamps_of
 from remixbench.leaderboard.renderers import leaderboard_texts, remove_leaderboard, write_leaderboard
 from remixbench.leaderboard.submission import (
     Submission,
@@ -449,9 +449,11 @@ def _evaluate(
     dataset = references.dataset
     records: dict[int, Record] = {}
     due: dict[int, tuple[Dataset, FoldReference, Task, int, dict[str, str], Record | None, Separation | None]] = {}
+    read: dict[int, list[tuple[str, int, int]]] = {}
     separated: list[tuple[float, int]] = []
     replaced: list[SystemInfo] = []
     for place, task in enumerate(tasks):
+        stamps = stamps_of(task.predictions)
         snr, fold, digests = task.system.snr, references.fold(task.system.fold), digests_of(task.predictions)
         can_separate = is_separated(task.predictions) and not why_no_separation(dataset, fold.reference, snr)
         task.check_results(digests)
@@ -472,6 +474,7 @@ def _evaluate(
             if map_files(task.predictions) and has_stems(dataset, snr):
                 add_ideal_masks(dataset, fold, snr)
             separation = separation_of(dataset, fold.reference, snr, task.predictions, workers, progress)
+        read[place] = stamps
         due[place] = whole, fold, alone, resamples, digests, record, separation
     add_ideal_rows(workspace, references, separated, resamples, workers, progress)
     if not tasks:
@@ -480,6 +483,8 @@ def _evaluate(
         for place, record in zip(due, workers.run(evaluate, due.values(), len(due)), strict=True):
             records[place] = record
             advance(1)
+            if stamps_of(tasks[place].predictions) != read[place]:
+                raise InputError(f"{tasks[place].predictions[0]}: was changed while it was scored; score it again")
     for system in replaced:
         progress.say(
             f"'{system.name}' at {system.snr:g} dB, fold {system.fold}: other predictions than before; replaced"

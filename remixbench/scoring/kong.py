@@ -9,8 +9,8 @@ All four are means over all classes of the data set, an undefined F1 counting as
 * mask: F1 of the bins of the maps at 0.1 against the ideal binary mask, over the maps of all classes in all clips. The
   bins of classes that do not occur in a clip are false positives; `Masks.active_bins` counts them.
 
-Their values are in `leaderboard/published.yaml`; they are on a mixing of their own. Their thresholds are exclusive,
-ours inclusive, which differs only for scores of exactly 0.1.
+Their values are in `leaderboard/published.yaml`; they are on other scenes, so ours are not to be compared with them.
+Their thresholds are exclusive, ours inclusive, which differs only for scores of exactly 0.1.
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ _KONG = (
     Metric("tagging_f1_macro[kong]", "macro tagging F1 (kong)", "tagging", "macro", shown="details"),
     Metric("frame_f1_macro[kong]", "macro frame F1 (kong)", "detection", "macro", shown="details"),
     Metric("event_f1_macro[kong]", "macro event F1 (kong)", "detection", "macro", shown="details"),
-    Metric("mask_f1_macro[kong]", "macro mask F1 (kong)", "detection", "macro", shown="details"),
+    Metric("mask_f1_macro[kong]", "macro mask F1 (kong)", "time-frequency", "macro", shown="details"),
 )
 """With the settings of Kong et al. 2019 (kong.py)."""
 _SEPARATION = (

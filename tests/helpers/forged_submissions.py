@@ -95,7 +95,8 @@ def drop(*path: str | int) -> Callable[[Body], None]:
 
 def samples(values: list[float]) -> str:
     """Return bootstrap samples as text."""
-    return base64.b64encode(np.array(values, "<f4").tobytes()).decode("ascii")
+    with np.errstate(over="ignore"):
+        return base64.b64encode(np.array(values, "<f4").tobytes()).decode("ascii")
 
 
 def with_metric(name: str, value: Any) -> Callable[[Body], None]:

@@ -23,7 +23,10 @@ from remixbench.errors import InputError
 from remixbench.files import content_digest
 from remixbench.inference.system import load_system
 from remixbench.leaderboard.evaluate_run import ideal_masks, read_fold_reference
+from remixbench.leaderboard.leaderboard import Condition, Leaderboard
 from remixbench.leaderboard.record import Record, read_record
+from remixbench.leaderboard.renderers import render
+from remixbench.scoring import METRICS
 from remixbench.scoring.io_maps import read_maps
 from remixbench.scoring.types import event_table, make_reference
 from remixbench.training.storage import writing_maps
@@ -277,3 +280,45 @@ def test_maps_are_written_some_at_a_time_the_same_bytes_each_time(tmp_path: Path
     assert stored["clip"].tolist() == stored["filename"].tolist() == list("vwxyz")
     assert stored["label"].tolist() == ["Bark"] * 5
     np.testing.assert_array_equal(stored["active_bins"], active_bins)
+
+
+def test_what_of_a_submission_with_maps_is_verified(workspace: Path, tmp_path: Path) -> None:
+    """With stems all but what rests on declared counts; without them nothing that needs stems, and all of the rest."""
+    score(workspace=workspace, dataset="mini", bootstrap=5, submission=tmp_path / "x.json")
+    predictions, host = workspace / RUN / "predictions", tmp_path / "host"
+    shutil.copytree(workspace / "datasets", host / "datasets")
+    declared = "mask_f1_macro[kong]"
+
+    def at_20(board: Leaderboard) -> Condition:
+        return board.find_row("gwrp").conditions[20.0]
+
+    board = score(predictions, workspace=host, dataset="mini", add=tmp_path / "x.json")
+    assert board.find_row("gwrp").evidence == "self-reported"  # at 0 dB without predictions
+    assert at_20(board).state == "recomputed"
+    assert at_20(board).not_verified == (declared,)
+    score(workspace=host, dataset="mini", remove="gwrp")
+    dataset = dataset_of(host)
+    write_info(dataset.path, dataset.info.model_copy(update={"stems": ()}))
+    shutil.rmtree(dataset.path / "snr_20" / "stems")
+    board = score(predictions, workspace=host, dataset="mini", add=tmp_path / "x.json")
+    condition = at_20(board)
+    assert condition.state == "recomputed"
+    unverified = {name for name in condition.metrics if not condition.verified(name)}
+    of_stems = {"mask_f1", "mask_f1_macro", "mask_auc", "mask_ap", "sdr", "sdr_improvement", "si_sdr_improvement"}
+    assert {*of_stems, "ca_sdr_improvement", declared} == unverified
+    assert {"micro_ap", "frame_ap", "psds1"} <= {name for name in condition.metrics if condition.verified(name)}
+    details = render(board, "md").split("## Detection at 20 dB")[1].split("## ")[0]
+    (line,) = (line for line in details.splitlines() if line.startswith("| gwrp"))
+    assert line.endswith(" recomputed |")
+    assert line.count("?") == sum(METRICS[name].shown == "details" for name in unverified)
+
+
+def test_declared_counts_of_a_third_party_are_not_verified(workspace: Path) -> None:
+    score(workspace=workspace, dataset="mini", bootstrap=0)
+    for name in ("tags.csv", "maps.npz"):
+        shutil.copy(workspace / RUN / "predictions" / name, workspace / name)
+    files = workspace / "tags.csv", workspace / "maps.npz"
+    board = score(*files, workspace=workspace, dataset="mini", name="Lab X", snr=20, fold=4, bootstrap=0)
+    assert board.find_row("Lab X").evidence == "ours"
+    assert board.find_row("Lab X").conditions[20.0].not_verified == ("mask_f1_macro[kong]",)
+    assert board.find_row("gwrp").conditions[20.0].not_verified == ()

@@ -8,11 +8,13 @@ import shutil
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 from fake_dataset import fake_dataset
 from fake_runs import Said, fake_run, tags_text, write_frames
+from filelock import FileLock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -21,10 +23,12 @@ from remixbench.cli import run as command_line
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
 from remixbench.files import content_digest
+from remixbench.leaderboard.evaluate_run import evaluate
 from remixbench.leaderboard.hosting import submitted_leaderboards
 from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.load import load_leaderboard
 from remixbench.leaderboard.renderers import FORMATS, render
+from remixbench.leaderboard.renderers.export import plain_text
 from remixbench.leaderboard.significance import compare_rows
 from remixbench.leaderboard.submission import read_submission
 from remixbench.scoring import SCORING_VERSION
@@ -338,3 +342,66 @@ def test_any_mutation_is_added_whole_or_refused_in_one_line(theirs: Path, data: 
         return
     for style in FORMATS:
         assert render(board, style)
+
+
+def test_one_score_at_a_time_works_in_a_workspace(theirs: Path, ours: Path) -> None:
+    """A second one waits, and shows what the first has added."""
+    said = Said()
+    lock = FileLock(ours / ".score.lock")
+    done: list[Leaderboard] = []
+    with lock:
+        second = Thread(target=lambda: done.append(score(workspace=ours, add=theirs / "lab.json", progress=said)))
+        second.start()
+        second.join(timeout=1)
+        assert second.is_alive()
+        assert not (ours / "submissions").exists()
+    second.join(timeout=60)
+    assert [row.name for row in done[0].rows] == ["Lab X"]
+    assert any("another `remixbench score` is at work; waiting" in line for line in said.lines)
+
+
+def test_predictions_that_change_while_they_are_scored_are_not_submitted(
+    ours: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tags = ours / "tags.csv"
+    dataset = Dataset.open(ours / "datasets" / "fake")
+    tags.write_text(tags_text(dataset, 4, noise=0.2, seed=5))
+
+    def evaluate_changed(*given: Any) -> Any:
+        tags.write_text(tags_text(dataset, 4, noise=0.1, seed=6) + "\n")
+        return evaluate(*given)
+
+    monkeypatch.setattr("remixbench.leaderboard.score.evaluate", evaluate_changed)
+    options: dict[str, Any] = {"workspace": ours, "name": "Lab X", "snr": 0, "fold": 4, "bootstrap": 10, "jobs": 1}
+    with pytest.raises(InputError, match=r"tags\.csv: was changed while it was scored; score it again"):
+        score(tags, submission=ours / "x.json", **options)
+    assert not (ours / "x.json").exists()
+    monkeypatch.undo()
+    score(tags, submission=ours / "x.json", **options)
+    assert score(tags, workspace=ours, add=ours / "x.json").find_row("Lab X").evidence == "ours"
+
+
+def test_a_submission_that_no_table_can_show_is_not_kept(
+    theirs: Path, ours: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever nobody thought of: it is refused before it is stored."""
+
+    def overflow(board: Leaderboard) -> str:
+        raise OverflowError("int too large to convert to float")
+
+    monkeypatch.setattr("remixbench.leaderboard.score.leaderboard_texts", overflow)
+    with pytest.raises(InputError, match=r"cannot be shown in a table \(OverflowError: int too large"):
+        score(workspace=ours, add=theirs / "lab.json")
+    assert not (ours / "submissions").exists()
+
+
+def test_formulas_stand_behind_an_apostrophe_in_csv() -> None:
+    assert [plain_text(text) for text in ("=1+1", "@x", "-y", "+z", "\tq", "x=1", "", 3)] == [
+        "'=1+1", "'@x", "'-y", "'+z", "'\tq", "x=1", "", 3
+    ]  # fmt: skip
+
+
+def test_a_run_whose_settings_cannot_stand_in_a_record_is_named(ours: Path) -> None:
+    folder = fake_run(ours, Dataset.open(ours / "datasets" / "fake"), options={"x": "A" * 600})
+    with pytest.raises(InputError, match=r"run\.json: .*expected texts of at most 500 printable characters; train it"):
+        score(folder, workspace=ours, bootstrap=10)

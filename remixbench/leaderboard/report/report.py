@@ -16,7 +16,7 @@ from remixbench.leaderboard.hosting import submitted_leaderboards
 from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.load import load_leaderboard
 from remixbench.leaderboard.probes import probe_tables
-from remixbench.leaderboard.record import FLAGS
+from remixbench.leaderboard.record import FLAGS, class_values
 from remixbench.leaderboard.renderers.export import provenance
 from remixbench.leaderboard.report.clips import explore
 from remixbench.leaderboard.report.html import part, render_page
@@ -140,11 +140,13 @@ def shown_metrics(leaderboard: Leaderboard) -> list[str]:
 def chart_rows(leaderboard: Leaderboard, metrics: Sequence[str]) -> list[dict[str, Any]]:
     """Return the rows with what the charts need of them: metrics and the classes' average precision.
 
-    Rows of one `family` differ in the part of the training clips alone.
+    Rows of one `family` differ in the part of the training clips alone. A self-reported row is called so; of one that
+    was recomputed, what was not verified is left out, its settings and cost among that.
     """
     families: dict[str, int] = {}
     rows = []
     for row in leaderboard.rows:
+        said = row.evidence == "self-reported"
         rest = {key: value for key, value in row.settings.items() if key != "fraction"}
         family = json.dumps([row.kind, row.system, rest], sort_keys=True)
         conditions = [
@@ -153,18 +155,18 @@ def chart_rows(leaderboard: Leaderboard, metrics: Sequence[str]) -> list[dict[st
                 "metrics": {
                     name: {k: v for k, v in each.as_dict().items() if k in ("value", "low", "high")}
                     for name, each in condition.metrics.items()
-                    if name in metrics
+                    if name in metrics and (said or each.verified)
                 },
-                "ap": condition.per_class.get("ap", {}),
+                "ap": condition.per_class.get("ap", {}) if said or condition.verified(class_values("ap")) else {},
             }
             for snr, condition in row.conditions.items()
         ]
         rows.append(
             {
-                "name": row.name if row.evidence != "self-reported" else f"{row.name} (self-reported)",
-                "fraction": row.settings.get("fraction"),
-                "parameters": row.cost.parameters,
-                "macs": row.cost.macs,
+                "name": f"{row.name} (self-reported)" if said else row.name,
+                "fraction": row.settings.get("fraction") if said or not row.submission else None,
+                "parameters": row.cost.parameters if said or not row.submission else None,
+                "macs": row.cost.macs if said or not row.submission else None,
                 "family": families.setdefault(family, len(families)),
                 "conditions": conditions,
             }
