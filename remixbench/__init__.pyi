@@ -11,6 +11,7 @@ from .dataset.verify import verify
 from .errors import InputError, RemixbenchError
 from .inference.recordings import predict, separate
 from .inference.system import load_system
+from .leaderboard.figure import figure
 from .leaderboard.report.report import report
 from .leaderboard.score import score
 from .plots.show import show
@@ -35,6 +36,7 @@ __all__ = [
     "download",
     "embed",
     "export",
+    "figure",
     "find_dataset",
     "load_dataset",
     "load_recipe",

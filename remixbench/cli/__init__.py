@@ -28,6 +28,7 @@ COMMANDS = {
     "separate": "Separate audio files into classes with a trained system.",
     "score": "Score runs or anyone's predictions, and update the leaderboard.",
     "report": "Write the leaderboard as one self-contained HTML page.",
+    "figure": "Write the leaderboard as a figure or table for a paper.",
     "show": "Draw a clip, or what a trained system computes from it.",
     "recipes": "List the built-in recipes.",
     "systems": "List the systems that can be trained.",

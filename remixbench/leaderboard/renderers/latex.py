@@ -2,9 +2,10 @@ r"""Tables in LaTeX with booktabs: a document that compiles as it is, each table
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Callable, Sequence
 
-from remixbench.leaderboard.tables import Cell, Line, Table
+from remixbench.leaderboard.tables import Line, Table
 
 _ESCAPES = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
@@ -25,12 +26,54 @@ _BEFORE = r"""% Needs booktabs, geometry and textcomp. For a paper of your own, 
 \begin{document}
 """
 _RULE = "%" * 40
+ONE_COLUMN, ONE_PAGE, SMALLER = 54, 112, 1.1
+r"""How many letters of \footnotesize a line of a column, and of a page of two columns, has; of \scriptsize, more."""
+GAP, BELOW, NAME = 1.5, 0.75, 22
+"""In letters: the space between columns, a letter of what stands under a value, the longest name on one line."""
+Write = Callable[[str], str]
 
 
 def to_latex(tables: Sequence[Table]) -> str:
     """Return the tables as a LaTeX document."""
     bodies = "".join(f"{_RULE}\n{_table(table)}" for table in tables)
     return f"{_BEFORE}{bodies}{_RULE}\n\\end{{document}}\n"
+
+
+def to_paper_table(table: Table) -> str:
+    """Return a table for a paper of one column or two, which needs booktabs alone.
+
+    It has the width of one column where it fits, otherwise of the page, and small letters where it would be wider.
+    """
+    below = [part for line in table.lines for cell in line.cells for part in cell.below.split()]
+    least = BELOW * max(map(len, below), default=0)
+    widths = [
+        max(len(column.title) + 1, least, *(len(line.cells[place].text) for line in table.lines))
+        for place, column in enumerate(table.columns)
+    ]
+    names = min(NAME, max(len(line.head) + len(line.letters) for line in table.lines))
+    letters = names + sum(width + GAP for width in widths)
+    environment = "table" if letters <= ONE_COLUMN else "table*"
+    fits = letters <= (ONE_COLUMN if environment == "table" else ONE_PAGE)
+    lines = [
+        r"% needs \usepackage{booktabs}",
+        rf"\begin{{{environment}}}[t]",
+        r"\centering",
+        rf"\caption{{{plain_escape(' '.join([table.title + '.', *table.caption]))}}}",
+        r"\footnotesize" if fits else r"\scriptsize" if letters <= SMALLER * ONE_PAGE else r"\tiny",
+        r"\setlength{\tabcolsep}{3pt}",
+        *_tabular(table, plain_escape, stacked=True),
+        *(rf"\par\smallskip {{\scriptsize {plain_escape(note)}}}" for note in table.notes),
+        rf"\end{{{environment}}}",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def plain_escape(text: str) -> str:
+    """Return text as `escape` does, for a document without T1 fonts: letters without their accents."""
+    decomposed = unicodedata.normalize("NFKD", text.replace('"', "''"))
+    bare = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
+    return "".join(map(_letter, " ".join(bare.split()))).replace("--", "-{}-")
 
 
 def escape(text: str) -> str:
@@ -46,29 +89,14 @@ def _letter(letter: str) -> str:
 
 
 def _table(table: Table) -> str:
-    noted = any(line.letters for line in table.lines)
-    texts = [heading for heading in (table.tested, table.evidence) if heading]
-    width = 1 + len(table.columns) + len(texts)
     lines = [
         r"\begin{table}[p]",
         r"\centering",
         rf"\caption{{{escape(' '.join([table.title + '.', *table.caption]))}}}",
         r"\scriptsize",
         r"\setlength{\tabcolsep}{3pt}",
-        rf"\begin{{tabular}}{{l{'r' * len(table.columns)}{'l' * len(texts)}}}",
-        r"\toprule",
-        *_heads(table, texts),
-        r"\midrule",
+        *_tabular(table, escape),
     ]
-    for place, block in enumerate(table.blocks):
-        if place:
-            lines.append(r"\midrule")
-        if block.heading:
-            lines.append(rf"\multicolumn{{{width}}}{{l}}{{\textit{{{escape(block.heading)}}}}} \\")
-        for line in block.lines:
-            shown = [line.tested] * bool(table.tested) + [line.evidence] * bool(table.evidence)
-            lines += _line(line, noted, shown)
-    lines += [r"\bottomrule", r"\end{tabular}"]
     if table.notes:
         lines.append(r"\par\smallskip\begin{minipage}{0.95\linewidth}\tiny\raggedright")
         lines += [rf"{escape(note)}\par" for note in table.notes]
@@ -76,33 +104,55 @@ def _table(table: Table) -> str:
     return "\n".join([*lines, r"\end{table}", ""])
 
 
-def _heads(table: Table, texts: Sequence[str]) -> list[str]:
+def _tabular(table: Table, write: Write, *, stacked: bool = False) -> list[str]:
+    """Return the table itself; `stacked`, each part of what stands under a value has a row, and long names break."""
+    texts = [heading for heading in (table.tested, table.evidence) if heading]
+    width = 1 + len(table.columns) + len(texts)
+    lines = [
+        rf"\begin{{tabular}}{{l{'r' * len(table.columns)}{'l' * len(texts)}}}",
+        r"\toprule",
+        *_heads(table, texts, write),
+        r"\midrule",
+    ]
+    for place, block in enumerate(table.blocks):
+        if place:
+            lines.append(r"\midrule")
+        if block.heading:
+            lines.append(rf"\multicolumn{{{width}}}{{l}}{{\textit{{{write(block.heading)}}}}} \\")
+        for line in block.lines:
+            shown = [line.tested] * bool(table.tested) + [line.evidence] * bool(table.evidence)
+            lines += _line(line, shown, write, stacked=stacked)
+    return [*lines, r"\bottomrule", r"\end{tabular}"]
+
+
+def _heads(table: Table, texts: Sequence[str], write: Write) -> list[str]:
     """Return the rows of headings; `texts` are those of the columns after the metrics."""
-    last = [escape(text) for text in texts]
+    last = [write(text) for text in texts]
     lines = []
     if any(heading for heading, _ in table.groups):
         spans, rules, start = [], [], 2
         for heading, columns in table.groups:
-            spans.append(rf"\multicolumn{{{len(columns)}}}{{c}}{{{escape(heading)}}}")
+            spans.append(rf"\multicolumn{{{len(columns)}}}{{c}}{{{write(heading)}}}")
             rules.append(rf"\cmidrule(lr){{{start}-{start + len(columns) - 1}}}")
             start += len(columns)
         lines += [_row(["", *spans, *[""] * len(last)]), "".join(rules)]
-    return [*lines, _row([escape(table.head), *(escape(column.title) for column in table.columns), *last])]
+    return [*lines, _row([write(table.head), *(write(column.title) for column in table.columns), *last])]
 
 
-def _line(line: Line, noted: bool, texts: Sequence[str]) -> list[str]:
+def _line(line: Line, texts: Sequence[str], write: Write, *, stacked: bool) -> list[str]:
     """Return the rows of a line; `texts` are its columns after the metrics."""
-    marks = rf"\textsuperscript{{{escape(' '.join(line.letters))}}}" if noted and line.letters else ""
-    last = [escape(text) for text in texts]
-    rows = [_row([escape(line.head) + marks, *map(_value, line.cells), *last])]
-    if any(cell.below for cell in line.cells):
-        below = [rf"{{\tiny {escape(cell.below)}}}" if cell.below else "" for cell in line.cells]
-        rows.append(_row(["", *below, *[""] * len(last)]))
+    marks = rf"\textsuperscript{{{write(' '.join(line.letters))}}}" if line.letters else ""
+    name = write(line.head) + marks
+    if stacked and len(line.head) > NAME:
+        name = rf"\parbox[t]{{11em}}{{\raggedright {name}}}"
+    values = [rf"\textbf{{{write(cell.text)}}}" if cell.bold else write(cell.text) for cell in line.cells]
+    last = [write(text) for text in texts]
+    below = [cell.below.split() if stacked else [cell.below] * bool(cell.below) for cell in line.cells]
+    rows = [_row([name, *values, *last])]
+    for place in range(max(map(len, below), default=0)):
+        parts = [rf"{{\tiny {write(cell[place])}}}" if len(cell) > place else "" for cell in below]
+        rows.append(_row(["", *parts, *[""] * len(last)]))
     return rows
-
-
-def _value(cell: Cell) -> str:
-    return rf"\textbf{{{escape(cell.text)}}}" if cell.bold else escape(cell.text)
 
 
 def _row(cells: Sequence[str]) -> str:

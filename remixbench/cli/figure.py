@@ -1,0 +1,58 @@
+"""`remixbench figure`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from remixbench.cli.console import Settings
+from remixbench.cli.options import ManyCommand, many, snr_option
+
+
+@click.command(cls=ManyCommand)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    metavar="FILE",
+    help="PDF, SVG or LaTeX file to write.",
+)
+@click.option(
+    "--kind",
+    type=click.Choice(["snr", "table"]),
+    help="Metrics against the SNR, or a table with SNRs across. [default: table for LaTeX, otherwise snr]",
+)
+@many("--metric", metavar="NAME...", help="Metrics. [default: micro_ap, in a table also macro_ap]")
+@many("--row", metavar="NAME...", help="Rows, in this order. [default: all but ideal masks]")
+@many("--without", metavar="NAME...", help="Leave out rows by name, or by flag: setting, fraction, test-epoch ...")
+@snr_option("SNRs. [default: all]")
+@click.option("--intervals/--no-intervals", default=True, show_default=True, help="Show 95 % intervals.")
+@click.option("--published/--no-published", default=True, show_default=True, help="Show published results.")
+@click.option("--dataset", metavar="NAME|DIR", help="Data set. [default: the most recent one]")
+@click.pass_obj
+def command(
+    settings: Settings,
+    out: Path,
+    kind: str | None,
+    metric: tuple[str, ...],
+    row: tuple[str, ...],
+    without: tuple[str, ...],
+    snr: tuple[float, ...],
+    intervals: bool,
+    published: bool,
+    dataset: str | None,
+) -> None:
+    """Write the leaderboard as a figure or table for a paper.
+
+    LaTeX tables need the package booktabs alone.
+
+    Example: remixbench figure --metric micro_ap psds1 --without fraction --out table1.tex
+    """
+    from remixbench.leaderboard.figure import figure
+
+    path = figure(
+        out, kind=kind, metric=metric, row=row, without=without, snr=snr, intervals=intervals, published=published,
+        dataset=dataset, workspace=settings.workspace, progress=settings.progress(),
+    )  # fmt: skip
+    click.echo(path)
