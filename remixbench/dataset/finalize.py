@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from remixbench.dataset import labels
-from remixbench.dataset.dataset import Dataset, read_digests
+from remixbench.dataset.dataset import Dataset, read_digests, snr_folder
 from remixbench.dataset.info import FILES, DatasetInfo, write_info
 from remixbench.dataset.manifest import Clip, number
 from remixbench.dataset.spec import DatasetSpec, logmel_file
@@ -216,6 +216,14 @@ def _merge(
 def _info(spec: DatasetSpec, before: DatasetInfo | None, snrs: Sequence[float], staged: Path) -> DatasetInfo:
     target = spec.target
     now = datetime.now(UTC).isoformat(timespec="microseconds")
+    versions = {
+        "remixbench": version("remixbench"),
+        "python": platform.python_version(),
+        **{library: version(library) for library in LIBRARIES},
+    }
+    added = {
+        snr_folder(snr): versions for snr in snrs if before and snr not in before.snrs and versions != before.versions
+    }
     features = set(snrs if target.features else ()) | set(before.features if before else ())
     stems = set(snrs if target.stems else ()) | set(before.stems if before else ())
     absent = {NOTICES: not (staged / NOTICES).exists() and not (before and NOTICES in before.files)}
@@ -239,10 +247,7 @@ def _info(spec: DatasetSpec, before: DatasetInfo | None, snrs: Sequence[float], 
         manifest_digest=spec.manifest.digest,
         source_digests=spec.source_digests,
         files=files,
-        versions={
-            "remixbench": version("remixbench"),
-            "python": platform.python_version(),
-            **{library: version(library) for library in LIBRARIES},
-        },
+        versions=before.versions if before else versions,
+        versions_added=(before.versions_added if before else {}) | added,
         recipe=target.recipe,
     )

@@ -52,6 +52,8 @@ class DatasetInfo(BaseModel):
     stem_kind : channels of the stems: the `sum` of all events and the scene, or one per event and the scene
     source_digests : SHA-256 of the tables of `scenes` and `events`
     files : SHA-256 of the small files
+    versions : of remixbench, Python and libraries that the data set was first made with
+    versions_added : by the folder of an SNR, where it was added with other versions
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -74,6 +76,7 @@ class DatasetInfo(BaseModel):
     source_digests: dict[str, str] = {}
     files: dict[str, Digest] = {}
     versions: dict[str, str] = {}
+    versions_added: dict[str, dict[str, str]] = {}
     recipe: Recipe
 
     @field_validator("name")

@@ -478,7 +478,7 @@ def _check_files(manifest: Manifest, scenes: Catalogue, events: Catalogue) -> No
         if not isinstance(reader, FileReader):
             continue
         there = _listing(reader.root)
-        absent = {file for file in wanted if file not in there and not (reader.root / file).is_file()}
+        absent = {file for file in wanted if file not in there and not reader.path(file).is_file()}
         if not absent:
             continue
         possible = [

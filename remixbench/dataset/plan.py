@@ -129,7 +129,7 @@ def _with_scene_starts(recipe: Recipe, manifest: Manifest, scenes: Catalogue) ->
 def _recording_seconds(catalogue: Catalogue, file: str) -> float:
     """Return the length of a recording in seconds, from its header where it is a file that says so."""
     if isinstance(catalogue.reader, FileReader):
-        with open_audio(catalogue.reader.root / file) as audio:
+        with open_audio(catalogue.reader.path(file)) as audio:
             if audio.frames is not None:
                 return audio.frames / audio.rate
     samples, rate = catalogue.reader.read(file)

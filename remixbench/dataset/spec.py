@@ -21,6 +21,8 @@ from remixbench.sources.catalogue import Catalogue
 
 WORK_LAYOUT = 2
 """Raised when unfinished work lies otherwise on disk; 2: log-mel in a file per block."""
+REWRITTEN_ONLY_WITH = {"stems_digests.csv": "stems", "logmel_digests.csv": "features"}
+"""Small files that are written only where the target has these; elsewhere they must be there and intact."""
 
 
 @dataclass(frozen=True)
@@ -124,10 +126,22 @@ def missing_snrs(spec: DatasetSpec, info: DatasetInfo | None, snrs: Sequence[flo
 
     Small files hold rows of every SNR, so where one was lost or altered all SNRs are made again. Audio is taken to be
     intact where it is there; `remixbench verify` reads it.
+
+    Raises
+    ------
+    InputError
+        If a small file was lost or altered that is not written with the options of `spec`.
     """
     if info is None:
         return tuple(snrs)
-    if altered_files(spec.target.folder, info):
+    if altered := altered_files(spec.target.folder, info):
+        for name, problem in altered:
+            option = REWRITTEN_ONLY_WITH.get(name)
+            if option and not getattr(spec.target, option):
+                raise InputError(
+                    f"{spec.target.folder / name}: {problem}; restore it, or run the `remixbench make` that made the"
+                    f" data set, with {option}, which makes it again"
+                )
         return tuple(sorted({*snrs, *info.snrs}))
     return tuple(snr for snr in snrs if snr not in info.snrs or not _is_complete(spec, snr))
 

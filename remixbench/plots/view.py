@@ -128,10 +128,14 @@ def view_clip(dataset: Dataset, row: int, snr: float) -> ClipView:
     Raises
     ------
     InputError
-        If the data set was not made at that SNR, or one of the clip's files is missing or broken.
+        If the data set was not made at that SNR, or one of the clip's files is missing, broken or altered.
     """
     dataset.require_snr(snr)
     clip = dataset.clips[row]
+    if "digests.csv" in dataset.info.files:
+        dataset.audio(clip, snr)  # refuses what was altered
+    if snr in dataset.info.stems:
+        dataset.stems(clip, snr)
     samples, rate = read_audio(dataset.audio_path(clip, snr))
     stems = dataset.stems_path(clip, snr)
     return ClipView(

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+import os
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -106,11 +108,31 @@ class FileReader:
 
     def read(self, file: str) -> tuple[NDArray[np.float64], int]:
         """Read a file below `root`; see `Reader.read`."""
-        return read_audio(self.root / file)
+        return read_audio(self.path(file))
 
     def read_stretch(self, file: str, start: float, stop: float) -> Stretch:
         """Read part of a file below `root`; see `Reader.read_stretch`."""
-        return read_stretch(self.root / file, start, stop)
+        return read_stretch(self.path(file), start, stop)
+
+    def path(self, file: str) -> Path:
+        """Return where a file is; its accents may be written in another Unicode normal form there than in its table."""
+        path = self.root / file
+        if file.isascii() or path.exists():
+            return path
+        place = self.root
+        for part in Path(file).parts:
+            place = place / part if (place / part).exists() else _same_name(place, part)
+        return place
+
+
+def _same_name(folder: Path, name: str) -> Path:
+    """Return the entry of a folder whose name is the same in Unicode's composed form; itself where there is none."""
+    wanted = unicodedata.normalize("NFC", name)
+    try:
+        entries = os.listdir(folder)
+    except OSError:
+        entries = []
+    return folder / next((entry for entry in entries if unicodedata.normalize("NFC", entry) == wanted), name)
 
 
 def read_audio(path: Path, dtype: type[np.floating] = np.float64) -> tuple[NDArray[Any], int]:

@@ -7,6 +7,7 @@ table the label is the sub-folder's name, each file is a location and an origin 
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -44,6 +45,10 @@ def catalogue(source: Source, sources: Path, kind: Literal["scenes", "events"]) 
     table, digest = _from_folders(root, kind) if source.table is None else _from_table(root, source)
     for label in table["label"]:
         checked_label(str(root), label)
+    if len(twice := table["file"][table["file"].duplicated()]):
+        raise InputError(
+            f"{root}: two files have the name {twice.iloc[0]!r} but for the Unicode form of its accents; rename one"
+        )
     columns = SCENE_COLUMNS if kind == "scenes" else EVENT_COLUMNS
     notice = read_notices(root)
     return Catalogue(f"folder {source.folder}", table[list(columns)], digest, FileReader(root.resolve()), notice=notice)
@@ -77,12 +82,18 @@ def _from_folders(root: Path, kind: Literal["scenes", "events"]) -> tuple[pd.Dat
     for file in files:
         if "\\" in file or any(ord(c) < 32 or "\ud800" <= c <= "\udfff" for c in file):
             raise InputError(f"{root}: a manifest cannot hold the file name {file!r}; rename it")
+    files = sorted(map(_composed, files))
     table = pd.DataFrame({"file": files})
     table = table.assign(
-        label=[root.name if flat else file.split("/", 1)[0] for file in files],
+        label=[_composed(root.name) if flat else file.split("/", 1)[0] for file in files],
         location=files, verified=True, origin=files, licence=UNKNOWN, url="",
     )  # fmt: skip
     return table, sha256("\n".join(files).encode())
+
+
+def _composed(name: str) -> str:
+    """Return a name in Unicode's composed form (NFC): some systems write accents as characters of their own."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _files(root: Path) -> Iterator[str]:
@@ -120,12 +131,13 @@ def _from_table(root: Path, source: Source) -> tuple[pd.DataFrame, str]:
         raise InputError(f"{path}: no such file; the recipe's source names it")
     given_table = read_catalogue_table(path, wanted, separator)
     table = given_table.frame(wanted)
-    files = [checked_name(f"{path}, line {line}", name) for line, name in table[names.file].items()]
-    given = {key: table[name] for key, name in optional.items() if name is not None}
-    out = table.assign(file=files, label=table[names.label], verified=True)
+    files = [_composed(checked_name(f"{path}, line {line}", name)) for line, name in table[names.file].items()]
+    given = {
+        key: [_composed(value.strip()) for value in table[name]] for key, name in optional.items() if name is not None
+    }
+    out = table.assign(file=files, label=table[names.label].map(_composed), verified=True)
     out = out.assign(
         location=given.get("location", files), origin=given.get("origin", files),
-        licence=given["licence"].str.strip().replace("", UNKNOWN) if "licence" in given else UNKNOWN,
-        url=given.get("url", ""),
+        licence=given.get("licence", UNKNOWN), url=given.get("url", ""),
     )  # fmt: skip
     return out, given_table.digest

@@ -42,7 +42,7 @@ def _groups(keyed: Iterable[tuple[Hashable, str]]) -> list[tuple[str, ...]]:
 def _probe(reader: FileReader, file: str) -> Hashable:
     """Return length, sample rate and a few samples of a recording: cheap, and enough to tell most apart."""
     try:
-        with open_audio(reader.root / file) as audio:
+        with open_audio(reader.path(file)) as audio:
             if audio.frames is None:  # only decoding tells
                 return audio.rate
             first = max(0, (audio.frames - PROBE_SAMPLES) // 2)

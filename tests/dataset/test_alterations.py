@@ -18,10 +18,12 @@ from fake_runs import Said, fake_run, tags_text
 from tiny import differing, tree
 
 from remixbench.dataset.dataset import Dataset
-from remixbench.dataset.info import read_info
+from remixbench.dataset.info import read_info, write_info
 from remixbench.dataset.make import make
+from remixbench.dataset.verify import verify
 from remixbench.errors import InputError
 from remixbench.leaderboard.score import score
+from remixbench.plots.view import view_clip
 from remixbench.recipe import Recipe
 
 
@@ -208,3 +210,39 @@ def test_results_on_old_audio_do_not_pass_for_results_on_new_audio(
         score(workspace=tmp_path, add=submission)
     assert make_from(corpus).audio_digest == before.audio_digest
     assert len(score(workspace=tmp_path, bootstrap=0).rows) == 2
+
+
+@pytest.mark.parametrize("damage", ["lost", "altered"])
+def test_digests_that_a_make_does_not_write_are_not_taken_over(damage: str, copied: Dataset, corpus: Path) -> None:
+    for name, options in (("stems_digests.csv", {}), ("logmel_digests.csv", {"features": False, "stems": True})):
+        path = copied.path / name
+        content = path.read_bytes()
+        if damage == "lost":
+            path.unlink()
+        else:
+            path.write_bytes(content.replace(b"0,", b"1,", 1))
+        with pytest.raises(InputError, match=rf"{name}: .*run the `remixbench make` that made the data set, with "):
+            make(recipe=copied.recipe, sources=corpus, out=copied.path, jobs=1, **options)
+        path.write_bytes(content)
+    assert verify(dataset=copied) == []
+
+
+def test_an_snr_added_with_other_versions_leaves_those_of_the_others(copied: Dataset, corpus: Path) -> None:
+    older = copied.info.model_copy(update={"versions": copied.info.versions | {"numpy": "0.1"}})
+    write_info(copied.path, older)
+    added = make(recipe=copied.recipe, sources=corpus, out=copied.path, jobs=1, stems=True, snr=5)
+    assert added is not None
+    assert added.info.versions["numpy"] == "0.1"
+    assert added.info.versions_added == {"snr_5": copied.info.versions}
+    again = make(recipe=copied.recipe, sources=corpus, out=copied.path, jobs=1, stems=True, snr=[0, 5])
+    assert again is not None
+    assert again.info.versions_added == added.info.versions_added
+
+
+def test_altered_audio_is_not_shown(copied: Dataset) -> None:
+    path = copied.audio_path("00003", 10)
+    samples, rate = soundfile.read(path, dtype="int16")
+    samples[7] += 1
+    soundfile.write(path, samples, rate, subtype="PCM_16")
+    with pytest.raises(InputError, match=r"00003.wav: its samples differ from digests.csv"):
+        view_clip(copied, 3, 10)

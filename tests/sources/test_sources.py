@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from remixbench.dataset.make import make
 from remixbench.dataset.verify import verify
 from remixbench.errors import InputError
-from remixbench.recipe import Source, parse_recipe
+from remixbench.recipe import Columns, Source, parse_recipe
 from remixbench.sources import folder, fsdkaggle2018, load_catalogues, tau2019
 from remixbench.sources.audio import read_audio
 from remixbench.sources.catalogue import label_problem
@@ -488,3 +488,45 @@ def test_labels_that_could_not_be_read_back_are_refused(label: str, problem: str
 )
 def test_labels_that_can_be_read_back_are_taken(label: str) -> None:
     assert label_problem(label) == ""
+
+
+COMPOSED, DECOMPOSED = "Caf\u00e9", "Cafe\u0301"
+
+
+@pytest.mark.parametrize(("on_disk", "in_table"), [(DECOMPOSED, COMPOSED), (COMPOSED, DECOMPOSED)])
+def test_accents_may_be_written_in_another_normal_form_than_in_the_table(
+    on_disk: str, in_table: str, tmp_path: Path
+) -> None:
+    for k in range(2):
+        tone(tmp_path / "mine" / on_disk / f"{on_disk} {k}.wav", 0.5, 8000, hertz=440 + k)
+    rows = [(f"{in_table}/{in_table} {k}.wav", in_table, f"{in_table} {k % 2}") for k in range(2)]
+    (tmp_path / "mine" / "t.csv").write_bytes(format_table(("file", "label", "origin"), rows))
+    with_table = Source(source="folder", folder="mine", table="t.csv", columns=Columns(origin="origin"))
+    without = Source(source="folder", folder="mine")
+    for source in (with_table, without):
+        events = folder.catalogue(source, tmp_path, "events")
+        assert events.labels == (COMPOSED,)
+        assert list(events.table["file"]) == [f"{COMPOSED}/{COMPOSED} {k}.wav" for k in range(2)]
+        for file in events.table["file"]:
+            assert len(events.reader.read(file)[0]) == 4000
+
+
+def test_two_names_that_differ_only_in_the_normal_form_are_refused(tmp_path: Path) -> None:
+    for name in (COMPOSED, DECOMPOSED):
+        tone(tmp_path / "mine" / "a" / f"{name}.wav", 0.5, 8000)
+    with pytest.raises(InputError, match="but for the Unicode form of its accents; rename one"):
+        folder.catalogue(Source(source="folder", folder="mine"), tmp_path, "events")
+
+
+def test_an_origin_with_a_blank_at_its_end_is_the_same_and_one_left_blank_is_refused(tmp_path: Path) -> None:
+    for k in range(2):
+        tone(tmp_path / "mine" / f"{k}.wav", 0.5, 8000, hertz=440 + k)
+    source = Source(source="folder", folder="mine", table="t.csv", columns=Columns(origin="who"))
+    for others, origins in (("ann ", ["ann", "ann"]), (" ", None)):
+        rows = [("0.wav", "a", "ann"), ("1.wav", "a", others)]
+        (tmp_path / "mine" / "t.csv").write_bytes(format_table(("file", "label", "who"), rows))
+        if origins:
+            assert list(folder.catalogue(source, tmp_path, "events").table["origin"]) == origins
+        else:
+            with pytest.raises(InputError, match=r"t.csv, line 3: no value in column 'who'"):
+                folder.catalogue(source, tmp_path, "events")
