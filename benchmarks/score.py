@@ -1,10 +1,14 @@
 """How long scoring takes, and how that compares with the field's scorers in the same run.
 
     python benchmarks/score.py [--clips 2000] [--others DIR]
+    python benchmarks/score.py --psds [--clips 15000] [--classes 400]
 
 Noisy scores of 2,000 clips × 41 classes × 311 frames. The other scorers run in the environment that
 tests/oracles/setup.sh makes (DIR); without it only our own times are given. sed_scores_eval is asked for a tenth of the
 clips: PSDS 2 of all takes it minutes and 10 GB. Peak memory is that of the whole process, inputs included.
+
+With `--psds`, exact PSDS 1 and 2 at the size of AudioSet Strong: the scores of one class at a time are made up, since
+those of all classes would take 7.5 GB; they are 0 but for a few stretches per clip, as those of networks nearly are.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ import numpy as np
 from remixbench.scoring import EventTable, Predictions, Reference, event_table, make_reference, score_predictions
 from remixbench.scoring.detection import active_frames, event_counts, f1_values, segment_counts
 from remixbench.scoring.postprocessing import POSTPROCESSINGS, detect_events
-from remixbench.scoring.psds_exact import PSDS, psds_metrics
+from remixbench.scoring.psds_exact import PSDS, Detections, detections_of, psds_metrics, psds_of_detections
 
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES, FRAMES, STEP = 41, 311, 0.032
@@ -104,14 +108,59 @@ def by_others(
     return figures
 
 
+def sparse_psds(clips: int, classes: int) -> dict[str, float]:
+    """Return PSDS 1 and 2 of scores that are made up class by class, three events and a few false alarms per clip."""
+    rng = np.random.default_rng(0)
+    onset = np.tile([0.5, 3.0, 5.5], clips)
+    offset = onset + rng.uniform(0.3, 2.0, 3 * clips)
+    events = event_table(np.repeat(np.arange(clips), 3), rng.integers(0, classes, 3 * clips), onset, offset)
+    labels = [f"class_{k:03d}" for k in range(classes)]
+    reference = make_reference([f"{i:05d}.wav" for i in range(clips)], labels, events, 10.0)
+    edges = np.round(np.arange(FRAMES + 1) * STEP, 6)
+
+    def detections(label: int) -> Detections:
+        draw = np.random.default_rng([1, label])
+        scores = np.zeros((FRAMES, clips), np.float32)
+        mine = events.label == label
+        first = np.searchsorted(edges, events.onset[mine])
+        last = np.searchsorted(edges, events.offset[mine])
+        for clip, start, stop in zip(events.clip[mine], first, last, strict=True):
+            scores[start:stop, clip] = draw.uniform(0.2, 1.0) * draw.uniform(0.7, 1.0, stop - start)
+        for clip in np.flatnonzero(draw.random(clips) < 0.05):  # in 20 classes of 400 there is something wrong
+            start = int(draw.integers(0, FRAMES - 20))
+            scores[start : start + 20, clip] = np.maximum(
+                scores[start : start + 20, clip], draw.uniform(0.0, 0.6) * draw.uniform(0.5, 1.0, 20)
+            )
+        return detections_of(scores)
+
+    compute = psds_of_detections(reference, detections, edges, PSDS)
+    return {name: float(values[0]) for name, values in compute(np.ones((clips, 1))).overall.items()}
+
+
+def measure_psds(clips: int, classes: int) -> None:
+    """Print time and peak memory of exact PSDS of sparse scores."""
+    began, busy = time.perf_counter(), time.process_time()
+    values = sparse_psds(clips, classes)
+    seconds, busy = time.perf_counter() - began, time.process_time() - busy
+    print(f"{clips} clips × {classes} classes × {FRAMES} frames, sparse scores, exact PSDS")
+    print(" ".join(f"{name} {value:.4f}" for name, value in values.items()))
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"{seconds:.0f} s, {busy:.0f} s of one core, {busy / classes:.2f} s per class; peak memory {memory:.2f} GB")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clips", type=int, default=2000)
+    parser.add_argument("--clips", type=int, help="2,000 by default, 15,000 with --psds")
+    parser.add_argument("--classes", type=int, default=400, help="with --psds")
+    parser.add_argument("--psds", action="store_true", help="exact PSDS of many clips and classes")
     parser.add_argument("--others", type=Path, default=ROOT / ".venv-oracles")
     options = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
-    reference, predictions = noisy_fold(options.clips)
-    clips = options.clips
+    if options.psds:
+        measure_psds(options.clips or 15_000, options.classes)
+        return
+    clips = options.clips or 2000
+    reference, predictions = noisy_fold(clips)
     decided = detect_events(*frame_part(predictions), POSTPROCESSINGS["threshold"])
     print(f"{clips} clips × {CLASSES} classes × {FRAMES} frames; {len(decided)} events at threshold 0.5\n")
 

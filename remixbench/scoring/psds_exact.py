@@ -463,17 +463,33 @@ class Detections:
 
 
 def detections_of(scores: ScoreArray) -> Detections:
-    """Return the detections at all thresholds of scores (frames, clips) of one class."""
-    frames, clips = scores.shape
-    before, after, kept = _bounds(scores)
-    distinct, rising = np.unique(scores.reshape(-1), return_inverse=True)
-    level = np.full((frames + 2, clips), len(distinct))
-    level[1:-1] = len(distinct) - 1 - rising.reshape(scores.shape)
-    start, clip = np.nonzero(kept)
-    left, right = before[start, clip], after[start, clip]
-    birth = level[start + 1, clip]
-    death = np.minimum(level[left, clip], level[right, clip])
-    return Detections(distinct[::-1], clip, left, right - 1, birth, death)
+    """Return the detections at all thresholds of scores (frames, clips) of one class.
+
+    A clip whose score is constant has one, from its start to its end; most clips of most classes do, in large data
+    sets.
+    """
+    frames = len(scores)
+    lowest, highest = scores.min(axis=0), scores.max(axis=0)
+    varying, constant = np.flatnonzero(lowest < highest), np.flatnonzero(lowest == highest)
+    before, after, kept = _bounds(np.ascontiguousarray(scores[:, varying]))
+    distinct, rising = np.unique(
+        np.concatenate((scores[:, varying].reshape(-1), lowest[constant])), return_inverse=True
+    )
+    falling = len(distinct) - 1 - rising
+    of_varying, of_constant = np.split(falling, [frames * len(varying)])
+    level = np.full((frames + 2, len(varying)), len(distinct))
+    level[1:-1] = of_varying.reshape(frames, len(varying))
+    start, column = np.nonzero(kept)
+    left, right = before[start, column], after[start, column]
+    whole = np.ones(len(constant), np.int32)
+    return Detections(
+        distinct[::-1],
+        np.concatenate((varying[column], constant)),
+        np.concatenate((left, whole * 0)),
+        np.concatenate((right - 1, whole * np.int32(frames))),
+        np.concatenate((level[start + 1, column], of_constant)),
+        np.concatenate((np.minimum(level[left, column], level[right, column]), np.full(len(constant), len(distinct)))),
+    )
 
 
 def _bounds(scores: ScoreArray) -> tuple[Indices, Indices, npt.NDArray[np.bool_]]:

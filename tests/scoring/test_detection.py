@@ -210,7 +210,7 @@ def test_what_a_format_cannot_express_is_absent():
 
 def test_no_reference_events_leave_metrics_undefined_and_no_detections_score_zero():
     said = Predictions(events=events((0, 0, 1.0, 2.0)))
-    nothing = score_predictions(reference_of(events()), said, bootstrap=5)
+    nothing = score_predictions(reference_of(events(), clips=2), said, bootstrap=5)
     assert set(nothing.values.values()) == {None}
     assert set(nothing.intervals.values()) == {None}
     silent = score_predictions(reference_of(events((0, 0, 1.0, 2.0))), Predictions(events=events()), bootstrap=0).values
