@@ -10,6 +10,7 @@ import math
 import os
 import re
 import reprlib
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -42,6 +43,18 @@ Optimizer = Literal["adam", "adamw"]
 Schedule = Literal["plateau", "cosine", "constant"]
 Augmentation = Literal["mixup", "specaugment", "time-shift", "filter-augment"]
 SnrList = Annotated[tuple[Decibels, ...], Field(min_length=1)]
+
+
+def _no_list(value: object) -> object:
+    """Refuse a list where it could be taken for a range: everywhere in a recipe, a list is one of values."""
+    if isinstance(value, list | tuple):
+        raise ValueError(f"a list would be one of values; write a range as {{range: {list(value)}}}")
+    return value
+
+
+def _as_range(value: object) -> object:
+    """Take two numbers for a range where nothing else can be meant."""
+    return {"range": value} if isinstance(value, list | tuple) else value
 
 
 def _listed(value: object) -> object:
@@ -82,6 +95,35 @@ class Source(_Part):
         return self
 
 
+class CountRange(_Part):
+    """Bounds between which the number of events of each clip is drawn, evenly."""
+
+    range: tuple[Annotated[int, Field(ge=0, le=20)], Annotated[int, Field(ge=0, le=20)]]
+
+    @field_validator("range")
+    @classmethod
+    def _range_ascends(cls, value: tuple[int, int]) -> tuple[int, int]:
+        _check_ascending(value)
+        return value
+
+
+class SnrRange(_Part):
+    """Bounds in dB between which an SNR, or its distance from the nominal one, is drawn, evenly."""
+
+    range: tuple[Decibels, Decibels]
+
+    @field_validator("range")
+    @classmethod
+    def _range_ascends(cls, value: tuple[float, float]) -> tuple[float, float]:
+        _check_ascending(value)
+        return value
+
+
+def _check_ascending(bounds: tuple[float, float]) -> None:
+    if bounds[0] > bounds[1]:
+        raise ValueError(f"expected the lower bound first, found {list(bounds)}")
+
+
 class Plan(_Part):
     """How clips are drawn.
 
@@ -93,33 +135,23 @@ class Plan(_Part):
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 1234
     folds: Annotated[int, Field(ge=2, le=20)] = 4
     clips_per_fold: Annotated[int, Field(ge=1, le=200_000)] = 2000
-    polyphony: Annotated[int, Field(ge=0, le=20)] | tuple[int, int] = 3
+    polyphony: Annotated[
+        Annotated[int, Field(ge=0, le=20), BeforeValidator(_no_list), Tag("number")]
+        | Annotated[CountRange, Tag("mapping")],
+        Discriminator(lambda value: "mapping" if isinstance(value, dict | CountRange) else "number"),
+    ] = 3
     onsets: Annotated[tuple[Seconds, ...] | Literal["drawn"], BeforeValidator(_listed)] = (0.5, 3.0, 5.5)
     max_event: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 2.0
     overlap: bool = True
     origin_gap: Annotated[int, Field(ge=0)] | None = None
     scene_start: Literal["zero", "drawn"] = "zero"
     validation: Annotated[float, Field(ge=0, lt=0.9)] = 0.0
-    snr_spread: tuple[Decibels, Decibels] | None = None
-
-    @field_validator("polyphony")
-    @classmethod
-    def _range_is_ordered(cls, value: int | tuple[int, int]) -> int | tuple[int, int]:
-        if isinstance(value, tuple) and not 0 <= value[0] <= value[1] <= 20:
-            raise ValueError(f"expected a range of 0 to 20 such as [1, 4], found {list(value)}")
-        return value
-
-    @field_validator("snr_spread")
-    @classmethod
-    def _spread_is_ordered(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
-        if value is not None and value[0] > value[1]:
-            raise ValueError(f"expected the lower bound first, found {list(value)}")
-        return value
+    snr_spread: Annotated[SnrRange | None, BeforeValidator(_as_range)] = None
 
     @model_validator(mode="after")
     def _there_are_events(self) -> Self:
         if self.most_events == 0:
-            raise ValueError("polyphony 0 makes a data set without events; expected a range such as [0, 2]")
+            raise ValueError("polyphony 0 makes a data set without events; expected a range such as {range: [0, 2]}")
         return self
 
     @model_validator(mode="after")
@@ -150,25 +182,12 @@ class Plan(_Part):
     @property
     def fewest_events(self) -> int:
         """The smallest number of events in a clip."""
-        return self.polyphony if isinstance(self.polyphony, int) else self.polyphony[0]
+        return self.polyphony if isinstance(self.polyphony, int) else self.polyphony.range[0]
 
     @property
     def most_events(self) -> int:
         """The largest number of events in a clip."""
-        return self.polyphony if isinstance(self.polyphony, int) else self.polyphony[1]
-
-
-class SnrRange(_Part):
-    """Bounds in dB between which the SNR of each clip is drawn, evenly."""
-
-    range: tuple[Decibels, Decibels]
-
-    @field_validator("range")
-    @classmethod
-    def _range_ascends(cls, value: tuple[float, float]) -> tuple[float, float]:
-        if value[0] > value[1]:
-            raise ValueError(f"expected the lower bound first, found {list(value)}")
-        return value
+        return self.polyphony if isinstance(self.polyphony, int) else self.polyphony.range[1]
 
 
 class Mix(_Part):
@@ -190,6 +209,14 @@ class Mix(_Part):
     def nominal_snrs(self) -> tuple[float, ...]:
         """The SNRs to make; of a range, which is drawn for each clip, its middle."""
         return (sum(self.snrs.range) / 2,) if isinstance(self.snrs, SnrRange) else self.snrs
+
+    @property
+    def snr_offsets(self) -> tuple[float, float] | None:
+        """How far below and above the nominal SNR those of single clips are at most, in dB; None where all have it."""
+        if not isinstance(self.snrs, SnrRange):
+            return None
+        low, high = self.snrs.range
+        return low - (low + high) / 2, high - (low + high) / 2
 
     @property
     def samples(self) -> int:
@@ -302,6 +329,24 @@ class Recipe(_Part):
         return self.features.hop_length / self.mix.sample_rate
 
 
+def format_snr(snr: float, offsets: tuple[float, float] | None = None) -> str:
+    """Return a nominal SNR with its unit; where clips are drawn around it, as the range of theirs.
+
+    `offsets` is how far they are from it at most, down and up (`Mix.snr_offsets`).
+    """
+    if offsets is None:
+        return f"{snr:g} dB"
+    low, high = (f"{snr + offset:g}".replace("-", "\N{MINUS SIGN}") for offset in offsets)
+    return f"{low} to {high} dB"
+
+
+def format_snrs(snrs: Sequence[float], offsets: tuple[float, float] | None = None) -> str:
+    """Return several SNRs as text: 0, 10, 20 dB."""
+    if offsets is None:
+        return f"{', '.join(f'{snr:g}' for snr in snrs)} dB"
+    return ", ".join(format_snr(snr, offsets) for snr in snrs)
+
+
 def parse_snr(value: object) -> float:
     """Return a signal-to-noise ratio in dB from what a user gave.
 
@@ -393,7 +438,7 @@ def parse_recipe(content: dict[str, Any], origin: str) -> Recipe:
         raise InputError(f"{origin}: {first_problem(error, Recipe)}") from None
 
 
-BRANCH = re.compile(r"(int|tuple|literal|constrained-\w+|list|mapping)(\[.*)?")
+BRANCH = re.compile(r"(int|tuple|literal|constrained-\w+|list|mapping|number)(\[.*)?")
 """How pydantic's locations name the branches of a union."""
 
 

@@ -21,7 +21,7 @@ from remixbench.dataset.info import DatasetInfo, read_info
 from remixbench.dataset.manifest import Clip, Manifest, read_manifest
 from remixbench.errors import InputError, nearest, one_line
 from remixbench.files import NUMPY_ERRORS, check_regular, read_json, sha256
-from remixbench.recipe import Recipe
+from remixbench.recipe import Recipe, format_snrs
 from remixbench.tables import read_table
 
 REMEDY = "restore it, or run the `remixbench make` that made the data set, which makes it again"
@@ -72,10 +72,9 @@ class Dataset:
 
     def __repr__(self) -> str:
         """Return what fits a line of a notebook."""
-        snrs = ", ".join(f"{snr:g}" for snr in self.snrs)
         return (
             f"Dataset('{self.path}': {len(self.clips)} clips in folds {', '.join(map(str, self.manifest.folds))} at"
-            f" {snrs} dB, {len(self.classes)} classes)"
+            f" {format_snrs(self.snrs, self.recipe.mix.snr_offsets)}, {len(self.classes)} classes)"
         )
 
     @property

@@ -33,7 +33,7 @@ from remixbench.errors import InputError, RemixbenchError, unknown
 from remixbench.files import exclusive_lock, is_locked, waiting_lock
 from remixbench.parallel import Workers, check_jobs
 from remixbench.progress import Progress, reporter
-from remixbench.recipe import Recipe, data_folder, load_recipe, parse_snr
+from remixbench.recipe import Recipe, data_folder, format_snrs, load_recipe, parse_snr
 from remixbench.sources import fsdkaggle2018, load_catalogues, tau2019
 from remixbench.sources.audio import FileReader
 from remixbench.sources.catalogue import Catalogue
@@ -41,7 +41,6 @@ from remixbench.sources.download.archive import downloaded_parts
 
 BACKENDS = ("loky", "threading", "dask")
 FORMATS = ("wav", "flac")
-SNR_DECIMALS = 6  # a folder is named after its SNR: two that differ by less are one
 MOST_PROBLEMS = 100
 """So many unusable recordings are named."""
 
@@ -130,8 +129,8 @@ def make(
                 elif info is not None:  # a process was killed before it could remove its checkpoint
                     checkpoint.close([value for value in info.snrs if not missing_snrs(spec, info, [value])])
             if missing:
-                values = ", ".join(f"{value:g}" for value in missing)
-                progress.say(f"{folder}: making {len(spec.manifest.clips)} clips at {values} dB")
+                at = format_snrs(missing, loaded.mix.snr_offsets)
+                progress.say(f"{folder}: making {len(spec.manifest.clips)} clips at {at}")
                 return _make(spec, checkpoint, missing, shard, Workers(jobs, backend, scheduler), progress, folder)
     dataset = Dataset.open(folder)
     progress.say(f"{folder}: {_ready(dataset, snrs)}; nothing to do")
@@ -177,7 +176,7 @@ def _open(spec: DatasetSpec, checkpoint: Checkpoint, snrs: Sequence[float]) -> N
 
 
 def _ready(dataset: Dataset, snrs: Sequence[float]) -> str:
-    return f"{len(dataset.clips)} clips ready at {', '.join(f'{value:g}' for value in snrs)} dB"
+    return f"{len(dataset.clips)} clips ready at {format_snrs(snrs, dataset.recipe.mix.snr_offsets)}"
 
 
 def _make(

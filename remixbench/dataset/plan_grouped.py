@@ -221,7 +221,7 @@ def _apart(count: int, latest: float, distance: float, generator: np.random.Rand
 
 
 def _offset(plan: Plan, generator: np.random.RandomState) -> float:
-    return round(float(generator.uniform(*plan.snr_spread)), 2) if plan.snr_spread else 0.0
+    return round(float(generator.uniform(*plan.snr_spread.range)), 2) if plan.snr_spread else 0.0
 
 
 def _role(fold: int, part: int, tested: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +25,6 @@ from remixbench.leaderboard.tables import (
     TableMaker,
     caption,
     estimate_cell,
-    format_snr,
     marked,
     value_cell,
 )
@@ -83,7 +82,7 @@ def alpha_table(maker: TableMaker) -> Table | None:
     blocks += maker.common_chance([row for group in series for row in group], snrs, ["micro_ap"] * len(snrs))
     blocks += maker.published_block(table.source, lines)
     return Table(
-        "Weight of the reconstruction (α), micro-AP", "weight", _snr_groups(snrs), tuple(blocks),
+        "Weight of the reconstruction (α), micro-AP", "weight", _snr_groups(maker), tuple(blocks),
         maker.line_notes(blocks), "tested on", evidence=EVIDENCE,
     )  # fmt: skip
 
@@ -106,7 +105,7 @@ def fraction_table(maker: TableMaker) -> Table | None:
     snrs = maker.leaderboard.snrs
     blocks += maker.common_chance([row for group in series for row in group], snrs, ["micro_ap"] * len(snrs))
     return Table(
-        "Size of the training data, micro-AP", "trained on", _snr_groups(snrs), tuple(blocks),
+        "Size of the training data, micro-AP", "trained on", _snr_groups(maker), tuple(blocks),
         maker.line_notes(blocks), "tested on", evidence=EVIDENCE,
     )  # fmt: skip
 
@@ -148,7 +147,7 @@ def class_table(maker: TableMaker) -> Table | None:
         ]
         blocks += maker.published_block(table.source, lines)
     return Table(
-        f"Average precision of single classes at {format_snr(snr)}",
+        f"Average precision of single classes at {board.snr_text(snr)}",
         "system",
         tuple((name, tuple(Column(label, "higher") for label in chosen)) for name, chosen in groups),
         tuple(blocks),
@@ -187,5 +186,6 @@ def _percent(row: Row) -> str:
     return f"{_value(row, 'fraction'):.4%}".rstrip("0%").rstrip(".")
 
 
-def _snr_groups(snrs: Sequence[float]) -> tuple[tuple[str, tuple[Column, ...]], ...]:
-    return (("", tuple(Column(format_snr(snr), "higher") for snr in snrs)),)
+def _snr_groups(maker: TableMaker) -> tuple[tuple[str, tuple[Column, ...]], ...]:
+    board = maker.leaderboard
+    return (("", tuple(Column(board.snr_text(snr), "higher") for snr in board.snrs)),)

@@ -25,7 +25,6 @@ from remixbench.leaderboard.tables import (
     TableMaker,
     columns,
     folds_of,
-    format_snr,
     numbered,
     short,
     title,
@@ -169,9 +168,9 @@ def paper_table(board: Leaderboard, metrics: Sequence[str], *, intervals: bool =
     return Table(
         title=f"{_listed([title(metric) for metric in metrics])} on {board.dataset}",
         head="system",
-        groups=tuple((format_snr(snr), columns(metrics)) for snr in snrs)
+        groups=tuple((board.snr_text(snr), columns(metrics)) for snr in snrs)
         if len(metrics) > 1
-        else ((title(metrics[0]), tuple(Column(format_snr(snr)) for snr in snrs)),),
+        else ((title(metrics[0]), tuple(Column(board.snr_text(snr)) for snr in snrs)),),
         blocks=tuple(blocks),
         notes=tuple(f"{letter}: {flag.text}." for flag, letter in maker.letters.items()),
         caption=(

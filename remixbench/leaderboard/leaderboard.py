@@ -29,6 +29,7 @@ from remixbench.leaderboard.record import (
     probe_value,
     weakest,
 )
+from remixbench.recipe import format_snr
 from remixbench.scoring import SCORING_VERSION
 from remixbench.scoring.bootstrap import limited
 from remixbench.scoring.metrics import METRICS, metric_range, metrics_shown
@@ -269,6 +270,7 @@ class Leaderboard:
     left_out : records that could not be shown, a line each
     chance : what a constant score gives on the folds tested on
     caveat : what a reader has to know of the whole table, a sentence, or ""
+    snr_offsets : how far from the nominal SNR those of single clips are at most, in dB; None where all have it
     """
 
     dataset: str
@@ -283,6 +285,11 @@ class Leaderboard:
     left_out: tuple[str, ...] = ()
     chance: Chance = field(default_factory=Chance)
     caveat: str = ""
+    snr_offsets: tuple[float, float] | None = None
+
+    def snr_text(self, snr: float) -> str:
+        """Return an SNR with its unit, or the range of those that clips have around it."""
+        return format_snr(snr, self.snr_offsets)
 
     @property
     def snrs(self) -> tuple[float, ...]:
@@ -448,10 +455,11 @@ def make_leaderboard(
     dataset: Dataset, own: Sequence[Group], added: Sequence[Group], left_out: Sequence[str] = ()
 ) -> Leaderboard:
     """Make the rows of a data set from this workspace's own records and those added from submissions."""
-    return assemble(
+    board = assemble(
         dataset=dataset.name, recipe=dataset.recipe.name, manifest_digest=dataset.manifest_digest,
         classes=dataset.classes, reasons=dataset.not_comparable, groups=[*own, *added], left_out=left_out,
     )  # fmt: skip
+    return replace(board, snr_offsets=dataset.recipe.mix.snr_offsets)
 
 
 def assemble(

@@ -21,7 +21,6 @@ from remixbench.leaderboard.tables import (
     Table,
     TableMaker,
     estimate_cell,
-    format_snr,
     marked,
     numbered,
     signed,
@@ -175,7 +174,9 @@ def shift_table(maker: TableMaker) -> Table | None:
     return Table(
         f"{title(METRIC)}, shifted: test clips rolled in time",
         "system",
-        tuple((format_snr(snr), (*(Column(each, "higher") for each in columns), Column("difference"))) for snr in snrs),
+        tuple(
+            (board.snr_text(snr), (*(Column(each, "higher") for each in columns), Column("difference"))) for snr in snrs
+        ),
         tuple(blocks),
         tuple(notes),
         evidence=EVIDENCE,
@@ -244,7 +245,7 @@ def snr_table(maker: TableMaker) -> Table | None:
     blocks = []
     for kind, heading in KINDS.items():
         lines = tuple(
-            replace(maker.line(row, cells(c), [c.snr]), head=f"{row.name}, {format_snr(c.snr)}")
+            replace(maker.line(row, cells(c), [c.snr]), head=f"{row.name}, {board.snr_text(c.snr)}")
             for row, c in sorted(probed, key=lambda each: (board.rows.index(each[0]), -each[1].snr))
             if row.kind == kind
         )
@@ -254,7 +255,7 @@ def snr_table(maker: TableMaker) -> Table | None:
     return Table(
         f"{title(METRIC)} by the SNR trained at and the SNR tested at",
         "system, trained at",
-        (("tested at", tuple(Column(format_snr(snr), "higher") for snr in tested)),),
+        (("tested at", tuple(Column(board.snr_text(snr), "higher") for snr in tested)),),
         tuple(blocks),
         (*maker.line_notes(blocks),),
         "tested on",

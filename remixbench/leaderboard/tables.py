@@ -15,6 +15,7 @@ from remixbench.leaderboard.leaderboard import Condition, Estimate, Leaderboard,
 from remixbench.leaderboard.record import CHANCE, SCORING_SETTINGS, Flag, weakest
 from remixbench.leaderboard.significance import Comparison
 from remixbench.leaderboard.submission import Verification
+from remixbench.recipe import format_snr
 from remixbench.scoring.metrics import METRICS, Family, metrics_shown
 
 KINDS = {
@@ -150,11 +151,6 @@ class Table:
 def title(metric: str) -> str:
     """Return what a table calls a metric."""
     return METRICS[metric].title if metric in METRICS else metric.replace("_", " ")
-
-
-def format_snr(snr: float) -> str:
-    """Return an SNR with its unit, as text."""
-    return f"{snr:g} dB"
 
 
 def signed(value: float, digits: int = 4) -> str:
@@ -353,7 +349,7 @@ class TableMaker:
         return Table(
             f"Tagging on {board.dataset}",
             "system",
-            tuple((format_snr(snr), columns(metrics)) for snr in snrs),
+            tuple((board.snr_text(snr), columns(metrics)) for snr in snrs),
             tuple(blocks),
             self.line_notes(blocks),
             "tested on",
@@ -408,7 +404,7 @@ class TableMaker:
         return Table(
             "Difference to the published values",
             "system",
-            tuple((format_snr(snr), columns(metrics)) for snr in snrs),
+            tuple((self.leaderboard.snr_text(snr), columns(metrics)) for snr in snrs),
             tuple(blocks),
             (
                 "Ours minus published, and the 95 % interval that our value's own leaves for it. Of which folds and"
@@ -463,7 +459,7 @@ class TableMaker:
         if snr == published.detection.snr and any(name.endswith("[kong]") for name in metrics):
             notes.append(published.detection_line() if board.comparable else published.where_detection_is())
         return Table(
-            f"{family} at {format_snr(snr)}",
+            f"{family} at {self.leaderboard.snr_text(snr)}",
             "system",
             tuple((HEADINGS.get(how, how), _without(columns(names), how)) for how, names in groups.items()),
             tuple(blocks),
@@ -589,7 +585,7 @@ def comparison_table(comparison: Comparison, board: Leaderboard) -> Table:
     return Table(
         f"{comparison.first} minus {comparison.second} on {board.dataset}",
         "metric",
-        (("", tuple(Column(format_snr(snr)) for snr in snrs)),),
+        (("", tuple(Column(board.snr_text(snr)) for snr in snrs)),),
         (Block("", tuple(lines)),),
         (
             f"Under each difference its 95 % interval from {' or '.join(map(str, resamples))} paired bootstrap"

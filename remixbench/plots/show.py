@@ -10,6 +10,7 @@ from remixbench.errors import InputError
 from remixbench.plots.figures import draw_activations, draw_clip, draw_separated
 from remixbench.plots.style import format_of, require_matplotlib
 from remixbench.plots.view import ClipView, find_clip, from_output, view_clip
+from remixbench.recipe import format_snr
 
 if TYPE_CHECKING:
     from remixbench.dataset.dataset import Dataset
@@ -63,7 +64,7 @@ def show(
     view = view_clip(opened, row, snr_db)
     target = Path(f"{view.id}.png") if out is None else Path(out)
     if folder is None or info is None:
-        draw_clip(view, f"{opened.name}, {_clip_title(view)}", target)
+        draw_clip(view, f"{opened.name}, {_clip_title(opened, view)}", target)
         return target
     _draw_run(folder, info, opened, view, target, separated)
     return target
@@ -82,8 +83,8 @@ def _draw_run(folder: Path, info: RunInfo, dataset: Dataset, view: ClipView, tar
     role = (
         dataset.roles(info.fold)[view.row] if info.manifest_digest == dataset.manifest_digest else "of another manifest"
     )
-    trained = "" if info.snr == view.snr else f" (trained at {info.snr:g} dB)"
-    title = f"{info.system}{trained}, {dataset.name}, {_clip_title(view)}, {_ROLES.get(role, role)} clip"
+    trained = "" if info.snr == view.snr else f" (trained at {format_snr(info.snr, dataset.recipe.mix.snr_offsets)})"
+    title = f"{info.system}{trained}, {dataset.name}, {_clip_title(dataset, view)}, {_ROLES.get(role, role)} clip"
     if separated:
         system.check_separable(background=True)
         draw_separated(view, system, title, target)
@@ -99,8 +100,9 @@ def _draw_run(folder: Path, info: RunInfo, dataset: Dataset, view: ClipView, tar
 _ROLES = {"train": "training", "validation": "validation", "test": "test"}
 
 
-def _clip_title(view: ClipView) -> str:
-    return f"clip {view.id}, {view.scene.replace('_', ' ')}, {view.snr:g} dB"
+def _clip_title(dataset: Dataset, view: ClipView) -> str:
+    snr = format_snr(view.snr, dataset.recipe.mix.snr_offsets)
+    return f"clip {view.id}, {view.scene.replace('_', ' ')}, {snr}"
 
 
 def _run_folder(workspace: Path, run: Path) -> Path:

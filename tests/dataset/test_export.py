@@ -243,7 +243,7 @@ def test_altered_audio_is_not_exported(form: str, link: bool, copied: Dataset, t
 def test_splits_without_events_are_read(form: str, tmp_path: Path) -> None:
     if form == "audiofolder":
         pytest.importorskip("pyarrow")
-    dataset = own_dataset(tmp_path, polyphony=[0, 1], seed=3, clips_per_fold=4)
+    dataset = own_dataset(tmp_path, polyphony={"range": [0, 1]}, seed=3, clips_per_fold=4)
     rows = splits(dataset, 2)
     counts = {split: sum(len(dataset.clips[row].events) for row in rows[split]) for split in rows}
     assert 0 in counts.values()
@@ -262,7 +262,7 @@ def test_splits_without_events_are_read(form: str, tmp_path: Path) -> None:
 def test_a_split_without_events_is_refused_by_name_where_its_types_cannot_be_stated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dataset = own_dataset(tmp_path, polyphony=[0, 1], seed=3, clips_per_fold=4)
+    dataset = own_dataset(tmp_path, polyphony={"range": [0, 1]}, seed=3, clips_per_fold=4)
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(InputError, match=r"at 0 dB a split has no events.*install pyarrow"):
         export(dataset, format="audiofolder", out=tmp_path / "out", fold=2)

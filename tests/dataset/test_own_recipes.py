@@ -13,12 +13,13 @@ import yaml
 
 from remixbench.cli import run
 from remixbench.dataset.dataset import Dataset
+from remixbench.dataset.export.export import export
 from remixbench.dataset.leakage import leakage_lines
 from remixbench.dataset.make import make
 from remixbench.dataset.manifest import read_manifest
 from remixbench.dataset.plan import plan
 from remixbench.errors import InputError
-from remixbench.recipe import parse_recipe
+from remixbench.recipe import format_snr, format_snrs, load_recipe, parse_recipe
 
 RATE = 8000
 
@@ -85,7 +86,7 @@ def test_a_scene_that_is_too_short_is_refused_or_looped(sources: Path) -> None:
 
 
 def test_clips_may_have_no_event_at_all(sources: Path) -> None:
-    dataset = made(sources, recipe(plan={"polyphony": [0, 2]}))
+    dataset = made(sources, recipe(plan={"polyphony": {"range": [0, 2]}}))
     counts = {len(clip.events) for clip in dataset.clips}
     assert counts == {0, 1, 2}
     assert [bool(row.any()) for row in dataset.weak] == [bool(clip.events) for clip in dataset.clips]
@@ -102,6 +103,27 @@ def test_the_snr_is_drawn_from_a_range_for_each_clip(sources: Path) -> None:
     for bad in ({"range": [20, -5]}, {"range": [0]}, {"rnge": [0, 1]}, "loud"):
         with pytest.raises(InputError, match=r"^own: .*mix\.snrs"):
             parse_recipe(recipe(mix={"snrs": bad}), "own")
+
+
+def test_a_range_of_snrs_is_shown_as_one(sources: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dataset = made(sources, recipe(mix={"snrs": {"range": [-5, 20]}}), progress=True)
+    assert "12 clips ready at −5 to 20 dB" in capsys.readouterr().err
+    assert "at −5 to 20 dB, 2 classes" in repr(dataset)
+    folder = export(dataset, format="croissant", out=sources.parent / "out")
+    assert "at −5 to 20 dB SNR" in (folder / "README.md").read_text()
+    offsets = dataset.recipe.mix.snr_offsets
+    assert format_snr(10.0, offsets) == "−2.5 to 22.5 dB"  # made with --snr 10
+    assert (format_snr(-5.0), format_snrs([0, 10])) == ("-5 dB", "0, 10 dB")
+
+
+def test_ranges_read_alike_and_are_written_as_they_are_read(tmp_path: Path) -> None:
+    ranges = {"polyphony": {"range": [1, 3]}, "snr_spread": {"range": [-6, 6]}}
+    own = parse_recipe(recipe(plan=ranges, mix={"snrs": {"range": [-5, 20]}}), "own")
+    assert (own.plan.fewest_events, own.plan.most_events) == (1, 3)
+    (tmp_path / "again.yaml").write_text(yaml.safe_dump(own.model_dump(mode="json")))
+    assert load_recipe(tmp_path / "again.yaml") == own
+    # nothing else can be meant by two bounds of a spread
+    assert parse_recipe(recipe(plan=ranges | {"snr_spread": [-6, 6]}, mix={"snrs": {"range": [-5, 20]}}), "own") == own
 
 
 def test_unknown_origins_are_reported_as_unknown(sources: Path, tmp_path: Path) -> None:

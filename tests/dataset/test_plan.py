@@ -141,7 +141,7 @@ def test_the_same_recipe_and_tables_give_the_same_plan_and_another_seed_another(
 
 
 def test_polyphony_is_drawn_from_its_range() -> None:
-    manifest = drawn(plan__polyphony=[1, 3], plan__clips_per_fold=40)
+    manifest = drawn(plan__polyphony={"range": [1, 3]}, plan__clips_per_fold=40)
     counts = [len(clip.events) for clip in manifest.clips]
     assert {n: counts.count(n) for n in set(counts)}.keys() == {1, 2, 3}
     assert min(counts.count(n) for n in (1, 2, 3)) > 30

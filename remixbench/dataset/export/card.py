@@ -12,6 +12,7 @@ from remixbench.dataset.export.clips import SPLITS, Export, ExportedClip
 from remixbench.dataset.finalize import NOTICES
 from remixbench.errors import shortened
 from remixbench.files import write_text
+from remixbench.recipe import format_snrs
 from remixbench.sources import fsdkaggle2018, tau2019
 from remixbench.sources.licences import UNKNOWN, Terms, joint_terms, terms_of
 from remixbench.tables import read_table
@@ -103,7 +104,7 @@ def write_card(export: Export, format: str, clips: dict[float, list[ExportedClip
         + ", ".join(f"{counts[split]} clips {split}" for split in SPLITS if counts[split])
         + ". The validation part shares no event recording with the training part unless the recipe leaves no choice.",
         f"* **Clips**: {recipe.mix.duration:g} s at {recipe.mix.sample_rate} Hz, mono, 16 bits, at"
-        f" {', '.join(f'{snr:g}' for snr in clips)} dB SNR ({recipe.mix.level} of {recipe.mix.snr_reference}).",
+        f" {format_snrs(list(clips), recipe.mix.snr_offsets)} SNR ({recipe.mix.level} of {recipe.mix.snr_reference}).",
         f"* **Classes** ({len(dataset.classes)}): {as_text(', '.join(dataset.classes))}.",
         "* **Labels**: weak (`labels`) and strong (`events`: onset, offset in seconds, measured SNR in dB).",
         f"* **Comparable with published results**: {'yes' if dataset.info.comparable else 'no'}"

@@ -24,7 +24,6 @@ from remixbench.leaderboard.tables import (
     AT_CHANCE,
     NOT_VERIFIED,
     folds_of,
-    format_snr,
     numbered,
     short,
     training_only,
@@ -124,12 +123,11 @@ def to_summary(
     heads = 1 + 2 * len(sections) + 2 * (len(sections) - 1) + len(parts) - len(sections)
     if len(entries) + heads + used <= MAX_LINES or len(leaderboard.snrs) == 1 or snr is not None:
         console.print(Text(_caption(leaderboard, entries, "ranked by micro-AP at each SNR"), style="bold"))
-        _print(console, sections, lambda level: _columns(entries, level), lambda e: e.condition.snr)
+        _print(console, sections, lambda level: _columns(leaderboard, entries, level), lambda e: e.condition.snr)
     else:
         console.print(Text(_caption(leaderboard, entries, "micro-AP, in order of its mean over SNRs"), style="bold"))
         rows = _systems(leaderboard, entries)
-        snrs = leaderboard.snrs
-        _print(console, rows, lambda level: _matrix(snrs, rows, level), lambda _: None)
+        _print(console, rows, lambda level: _matrix(leaderboard, rows, level), lambda _: None)
     for note in notes:
         console.print(Text(note, style="dim"))
     lines = (line.rstrip() for line in text.getvalue().splitlines())
@@ -229,10 +227,10 @@ def _systems(leaderboard: Leaderboard, entries: Sequence[Entry]) -> list[_Sectio
     return sections
 
 
-def _columns(entries: Sequence[Entry], level: int) -> list[_Column[Entry]]:
+def _columns(board: Leaderboard, entries: Sequence[Entry], level: int) -> list[_Column[Entry]]:
     """Return the columns for which there are values; the higher the level, the fewer and narrower."""
     columns: list[_Column[Entry]] = [
-        _Column("SNR", lambda entry: Text(format_snr(entry.condition.snr))),
+        _Column("SNR", lambda entry: Text(board.snr_text(entry.condition.snr))),
         _Column("#", lambda entry: Text("" if entry.rank is None else str(entry.rank))),
         _Column("system", lambda entry: _name(entry.row), right=False),
         _Column("micro-AP", lambda entry: _value(entry.estimate("micro_ap"), interval=level < 6)),
@@ -255,7 +253,7 @@ def _columns(entries: Sequence[Entry], level: int) -> list[_Column[Entry]]:
     return [column for column in columns if any(column.cell(entry).plain for entry in entries)]
 
 
-def _matrix(snrs: Sequence[float], sections: Sequence[_Section[_System]], level: int) -> list[_Column[_System]]:
+def _matrix(board: Leaderboard, sections: Sequence[_Section[_System]], level: int) -> list[_Column[_System]]:
     """Return a column of micro-AP per SNR, beside those that hold of all SNRs."""
 
     def at(snr: float) -> Callable[[_System], Text]:
@@ -270,7 +268,7 @@ def _matrix(snrs: Sequence[float], sections: Sequence[_Section[_System]], level:
     systems = [system for section in sections for system in section.lines]
     columns: list[_Column[_System]] = [
         _Column("system", lambda system: _name(system.row), right=False),
-        *(_Column(format_snr(snr), at(snr)) for snr in snrs),
+        *(_Column(board.snr_text(snr), at(snr)) for snr in board.snrs),
         _Column("folds ×\nseeds", lambda system: _trainings(list(system.entries.values()))),
     ]
     if level < 1:

@@ -24,6 +24,7 @@ from remixbench.leaderboard.report.separated import read_clip_maps, separate_vie
 from remixbench.plots.axes import DB_PER_NEPER, SHOWN_DB, Scales
 from remixbench.plots.view import ClipView, view_clip
 from remixbench.progress import SILENT, Progress
+from remixbench.recipe import format_snr
 from remixbench.scoring.io import MAX_FRAME_RATE
 from remixbench.scoring.npz import name_bytes, read_npz, strings
 
@@ -141,6 +142,7 @@ def _clip(dataset: Dataset, view: ClipView, scored: Sequence[RunScores], at: int
         "id": view.id,
         "fold": view.fold,
         "snr": view.snr,
+        "snr_text": format_snr(view.snr, dataset.recipe.mix.snr_offsets),
         "scene": view.scene,
         "duration": scales.duration,
         "span": [round(edge, 6) for edge in scales.span],

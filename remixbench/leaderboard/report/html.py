@@ -11,7 +11,6 @@ from importlib.resources import files
 from typing import Any
 
 from remixbench.errors import InputError
-from remixbench.leaderboard.tables import format_snr
 
 EARLY = "theme.js"
 SCRIPTS = ("vendor/d3.min.js", "vendor/plot.umd.min.js", "core.js", "charts.js", "explorer.js")
@@ -40,7 +39,6 @@ def render_page(context: dict[str, Any], data: dict[str, Any]) -> str:
     engine = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     engine.filters["score"] = lambda value: f"{value:.3f}"
     engine.filters["signed"] = lambda value: f"{value:+.3f}"
-    engine.filters["format_snr"] = format_snr
     engine.filters["percent"] = lambda value: f"{100 * min(max(value, 0.0), 1.0):.2f}%"
     scripts = [part(name) for name in SCRIPTS]
     page: str = engine.from_string(part("template.html")).render(

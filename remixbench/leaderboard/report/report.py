@@ -113,6 +113,7 @@ def _write_page(
 ) -> None:
     metrics = shown_metrics(leaderboard)
     about = {"lead": lead, "facts": facts, "others": others, "curves": bool(curves), "explored": len(clips)}
+    about["snr_text"] = leaderboard.snr_text
     about["separated"] = any(clip["separated"] for clip in clips)
     page = render_page(
         about | _context(leaderboard),

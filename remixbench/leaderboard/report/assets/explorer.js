@@ -24,7 +24,7 @@
   let width = 0;
 
   const buttons = data.clips.map((each) => make("button", {type: "button", onclick: () => choose(each)},
-    `${each.id}, ${each.snr} dB`));
+    `${each.id}, ${each.snr_text}`));
   const about = make("p", {class: "caption", "aria-live": "polite"});
   const sounds = make("div", {class: "sounds"});
   const audio = make("audio", {controls: true, preload: "auto", "aria-label": "Sound of the clip"});
@@ -40,7 +40,7 @@
     buttons.forEach((button, at) => button.setAttribute("aria-pressed", String(data.clips[at] === clip)));
     const events = clip.events.map(({label, onset, offset, snr}) =>
       `${readable(label)} ${onset.toFixed(1)} to ${offset.toFixed(1)} s${snr == null ? "" : ` (${snr > 0 ? "+" : ""}${snr.toFixed(1)} dB)`}`);
-    about.textContent = `Clip ${clip.id} of fold ${clip.fold} at ${clip.snr} dB, scene ${readable(clip.scene)}. `
+    about.textContent = `Clip ${clip.id} of fold ${clip.fold} at ${clip.snr_text}, scene ${readable(clip.scene)}. `
       + (events.length ? `Reference: ${events.join("; ")}.` : "No events.")
       + (clip.separated_left_out ? " Its separated sounds are left out to keep the page small." : "")
       + (clip.stems_left_out ? " Its stems are left out to keep the page small." : "");
