@@ -28,7 +28,7 @@ from remixbench.files import read_bytes, read_json, write_json, write_text
 from remixbench.leaderboard.chance import Chance, chance_of
 from remixbench.leaderboard.discover import name_folder
 from remixbench.leaderboard.evaluate_run import References
-from remixbench.leaderboard.leaderboard import Group, Leaderboard, Row, Shown, assemble, group_records, new_records
+from remixbench.leaderboard.leaderboard import Group, Leaderboard, Row, Submitted, assemble, group_submissions
 from remixbench.leaderboard.probes import with_probes
 from remixbench.leaderboard.published import load_published
 from remixbench.leaderboard.record import SELF_REPORTED, Evidence, Record, digests_of, files_digest, probe_value
@@ -420,8 +420,7 @@ def _most_common(texts: Iterable[str]) -> str:
 
 def _groups(submissions: Sequence[_Received], left_out: list[str], require_predictions: bool) -> list[Group]:
     """Gather the records of submissions into rows, those that were recomputed alone if these are required."""
-    groups: list[Group] = []
-    shown: set[Shown] = set()
+    chosen: list[Submitted] = []
     for received in submissions:
         records, evidence = list(received.submission.records), list(received.evidence)
         if require_predictions:
@@ -430,9 +429,8 @@ def _groups(submissions: Sequence[_Received], left_out: list[str], require_predi
                 why = f"{missing} of {len(records)} records were not recomputed from predictions"
                 left_out.append(f"{received.place}: {why}")
             records, evidence = [records[k] for k in recomputed], [evidence[k] for k in recomputed]
-        records, evidence = new_records(records, shown, evidence)
-        groups += group_records(records, received.submission.digest[:8], evidence)
-    return groups
+        chosen.append((received.submission.digest, records, evidence))
+    return group_submissions(chosen)
 
 
 def _board(

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -508,20 +508,46 @@ def group_records(
     ]
 
 
-def new_records(
-    records: Sequence[Record], shown: set[Shown], evidence: Sequence[Evidence]
-) -> tuple[list[Record], list[Evidence]]:
-    """Return the records of a submission that no row shows yet, with their evidence, and add them to those shown.
+Submitted = tuple[str, Sequence[Record], Sequence[Evidence]]
+"""The digest of a submission, its records and their evidence."""
 
-    The same predictions stand once under one name, wherever they come from. Under two names they are two rows, so that
-    nobody can take the place of a row with its predictions.
+
+def group_submissions(submissions: Sequence[Submitted], own: Iterable[Record] = ()) -> list[Group]:
+    """Gather the records of submissions into rows.
+
+    The same predictions stand once under one name, wherever they come from: first this workspace's `own`, then what
+    was recomputed, so that nobody can take the place of a row by naming its predictions. Of what is self-reported,
+    records that differ all stand. Under two names the same predictions are two rows.
     """
-    kept: dict[str, tuple[Record, Evidence]] = {}
-    for record, state in zip(records, evidence, strict=True):
-        if shown_as(record) not in shown:
-            kept.setdefault(identity(record), (record, state))
-    shown |= {shown_as(record) for record, _ in kept.values()}
-    return [record for record, _ in kept.values()], [state for _, state in kept.values()]
+    shown = {shown_as(record) for record in own}
+    owners: dict[Shown, str] = {}
+    for digest, records, evidence in submissions:
+        for record, state in zip(records, evidence, strict=True):
+            if state.state == "recomputed" and shown_as(record) not in shown:
+                owners.setdefault(shown_as(record), digest)
+    claims: set[str] = set()
+    groups: list[Group] = []
+    for digest, records, evidence in submissions:
+        kept: dict[str, tuple[Record, Evidence]] = {}
+        recomputed_first = sorted(zip(records, evidence, strict=True), key=lambda pair: pair[1].state != "recomputed")
+        for record, state in recomputed_first:
+            known_as, claim = shown_as(record), _claim(record)
+            if known_as in owners:
+                is_shown = state.state != "recomputed" or owners[known_as] != digest
+            else:
+                is_shown = known_as in shown or claim in claims
+            if not is_shown and identity(record) not in kept:
+                kept[identity(record)] = record, state
+                claims.add(claim)
+        chosen = {id(record) for record, _ in kept.values()}
+        pairs = [pair for pair in zip(records, evidence, strict=True) if id(pair[0]) in chosen]
+        groups += group_records([record for record, _ in pairs], digest[:8], [state for _, state in pairs])
+    return groups
+
+
+def _claim(record: Record) -> str:
+    """Return what a self-reported record says: what it is known by, and its metrics."""
+    return json.dumps([shown_as(record), record.metrics, record.per_class], sort_keys=True)
 
 
 def shown_as(record: Record) -> Shown:

@@ -15,11 +15,11 @@ from remixbench.leaderboard.hosting import kept_evidence, read_submissions
 from remixbench.leaderboard.leaderboard import (
     Group,
     Leaderboard,
+    Submitted,
     group_records,
+    group_submissions,
     identity,
     make_leaderboard,
-    new_records,
-    shown_as,
 )
 from remixbench.leaderboard.probes import with_probes
 from remixbench.leaderboard.record import METRICS_FILE, Evidence, Record, own_evidence, read_record
@@ -122,7 +122,6 @@ def _added(
     left_out: list[str],
 ) -> list[Group]:
     """Read the submissions that were added; this workspace's own records are in the table already."""
-    shown = {shown_as(record) for record in own}
     submissions: dict[str, tuple[str, Submission, Sequence[Evidence]]] = {}
     folder = workspace / "submissions" / references.dataset.name
     for file, submission in read_submissions(folder, workspace, left_out):
@@ -131,7 +130,7 @@ def _added(
             submissions[submission.digest] = place, submission, states
     if candidate is not None:
         submissions[candidate[0].digest] = candidate[0].dataset, *candidate
-    groups: list[Group] = []
+    fitting: list[Submitted] = []
     for digest, (place, submission, evidence) in sorted(submissions.items()):
         kept: list[tuple[Record, Evidence]] = []
         for record, state in zip(submission.records, evidence, strict=True):
@@ -139,6 +138,5 @@ def _added(
                 left_out.append(f"{place}: '{record.system.name}': {why}")
             else:
                 kept.append((record, state))
-        records, shown_evidence = new_records([pair[0] for pair in kept], shown, [pair[1] for pair in kept])
-        groups += group_records(records, digest[:8], shown_evidence)
-    return groups
+        fitting.append((digest, [record for record, _ in kept], [state for _, state in kept]))
+    return group_submissions(fitting, own)

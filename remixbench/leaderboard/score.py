@@ -319,6 +319,8 @@ def verify_row(
         references = References(opened)
         evidence = _evidence(submission, [Path(path) for path in predictions])
         values = verify_submission(submission, file, references, evidence, Workers(jobs), progress)
+        if not any(value.record in places for value in values):
+            raise InputError(f"--verify '{chosen.name}': none of the predictions given is its own; its row was kept")
         if all(value.verdict != "differs" for value in values):
             verified: Verified = verified_values(submission, values)
             with suppress(InputError):

@@ -59,6 +59,8 @@ from remixbench.scoring.metrics import METRICS
 
 FORMAT = "remixbench submission"
 MAX_RECORDS = 10_000
+MAX_BYTES = 256 << 20
+"""The largest submission: some 2,000 records with 41 classes and 1,000 bootstrap samples."""
 MAX_BOOTSTRAP = 10_000
 """The most bootstrap samples of a record, so that it can be computed again wherever it is sent."""
 TOLERANCE = 1e-9
@@ -179,7 +181,7 @@ def read_submission(file: Path) -> Submission:
     """
     from remixbench.systems.registry import list_systems
 
-    body = read_json(file)
+    body = read_json(file, MAX_BYTES)
     if body.get("format") != FORMAT or body.get("version") != 2:
         kind = InputError if body.get("format") == FORMAT else OtherFormatError
         raise kind(

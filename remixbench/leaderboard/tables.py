@@ -624,7 +624,7 @@ def verification_table(verification: Verification) -> Table:
     return Table(
         f"{verification.row}, as submitted and as its predictions give",
         "value",
-        (("", tuple(Column(title) for title in ("submitted", "computed", "", "reason"))),),
+        (("", tuple(Column(title) for title in ("submitted", "computed", "verdict", "reason"))),),
         tuple(block for block in blocks if block.lines),
         (
             f"{'; '.join(f'{count} {verdict}' for verdict, count in verdicts.items())}.",

@@ -31,6 +31,8 @@ from remixbench.tables import Table, decode, number, parse_table, read_table
 
 FRAME_KEYS = ("scores", "filename", "classes", "frame_seconds")
 OTHER_ARRAYS = {"maps": "a file of time-frequency maps must be called maps.npz"}
+MAX_TABLE_BYTES = 256 << 20
+"""The largest table of predictions: tags of 15,000 clips and 400 classes have a fifth of it."""
 MAX_FRAME_RATE = 1000
 """Frames per second that frame scores may have at most."""
 MAX_CLIP_SECONDS = 3600.0
@@ -130,7 +132,7 @@ def _read(path: Path, reference: Reference) -> Predictions:
     check_regular(path)
     if path.suffix.lower() == ".npz":
         return Predictions(None, *read_frames(path, reference))
-    data = read_bytes(path)
+    data = read_bytes(path, MAX_TABLE_BYTES)
     if data.startswith(b"PK"):
         raise InputError(f"{path}: an archive, not a table; name frame scores .npz")
     table = parse_table(path, data, lenient=True)
@@ -154,13 +156,15 @@ def _read_folder(folder: Path, reference: Reference) -> Predictions:
         tables.remove(events)
     if tables and frames.is_file():
         raise InputError(f"{tables[0]}: {frames.name} beside it gives frame scores already; leave one of them out")
-    clip_scores = read_tags(read_table(tags, lenient=True), reference) if tags.is_file() else None
+    clip_scores = (
+        read_tags(read_table(tags, lenient=True, max_bytes=MAX_TABLE_BYTES), reference) if tags.is_file() else None
+    )
     scores, edges = None, None
     if frames.is_file():
         scores, edges = read_frames(frames, reference)
     elif tables:
         scores, edges = _read_frame_tables(tables, reference, str(folder))
-    found = read_events(read_table(events, lenient=True), reference) if listed else None
+    found = read_events(read_table(events, lenient=True, max_bytes=MAX_TABLE_BYTES), reference) if listed else None
     return Predictions(clip_scores, scores, edges, found)
 
 
@@ -426,7 +430,7 @@ def _grid(place: str, values: FloatArray) -> FloatArray:
 
 def _read_numbers(path: Path) -> tuple[tuple[str, ...], FloatArray]:
     """Return the header and the numbers of a table, by the quick way where its text is plain."""
-    data = read_bytes(path)
+    data = read_bytes(path, MAX_TABLE_BYTES)
     text = decode(path, data)
     head, _, body = text.replace("\r\n", "\n").partition("\n")
     header = tuple(name.strip() for name in head.split("\t"))

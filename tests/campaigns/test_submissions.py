@@ -323,3 +323,40 @@ def test_verify_says_value_by_value_what_agrees(
         score(tags, workspace=workspace, verify="gmp")
     with pytest.raises(InputError, match="--verify 'Lab X': give the predictions that it was made from"):
         score(workspace=workspace, verify="Lab X")
+
+
+def digests_below(honest: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Vary a text until the digest comes before that of an honest submission, which decides the order of rows."""
+    for number in range(10_000):
+        body["recipe"] = f"fake {number}"
+        sign(body)
+        if body["digest"] < honest:
+            return body
+    raise AssertionError
+
+
+def test_nobody_takes_the_place_of_a_row_by_naming_its_predictions(honest: Path, host: Path, tmp_path: Path) -> None:
+    """A record of the same name and predictions with other numbers, read before the honest one."""
+    workspace, received = tmp_path / "host", tmp_path / "received"
+    shutil.copytree(host, workspace)
+    received.mkdir()
+    body: dict[str, Any] = json.loads((honest / "tags.json").read_text())
+    expected, digest = body["records"][0]["metrics"]["micro_ap"], body["digest"]
+    body["records"][0]["metrics"]["micro_ap"] = 0.001
+    (received / "a.json").write_text(json.dumps(digests_below(digest, body)))
+    shutil.copy(honest / "tags.json", received / "b.json")
+
+    def rows(board: Leaderboard) -> list[tuple[str, float]]:
+        named = [row for row in board.rows if row.name.startswith("Lab X")]
+        return sorted((row.evidence, row.conditions[0.0].metrics["micro_ap"].value) for row in named)
+
+    for file in received.iterdir():
+        board = score(workspace=workspace, add=file)
+    both = [("self-reported", 0.001), ("self-reported", expected)]
+    assert rows(board) == both
+    (alone,) = submitted_leaderboards(received, workspace=tmp_path / "empty")
+    assert rows(alone) == both
+    board = score(honest / "tags" / "tags.csv", workspace=workspace, add=honest / "tags.json")
+    assert rows(board) == [("recomputed", expected)]
+    (alone,) = submitted_leaderboards(received, workspace=workspace)
+    assert rows(alone) == [("recomputed", expected)]
