@@ -10,7 +10,8 @@ Three choices shorten the training from few clips. The classifier reads the conv
 learns before the LSTM has. Its bias begins at the log odds of the mean label, so that no time goes into coming down
 from 0.5. And frame scores are weighted by their square, so that the few frames of an event count.
 
-Shapes: B clips, C classes, T frames and F mel bands of the log-mel, T' and F' of the feature map, D channels.
+Shapes: B clips, C classes, T frames and F mel bands of the log-mel, T' and F' of the feature map, T'' frame scores, D
+channels.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from remixbench.systems.models import float32, scaled, set_bias
 from remixbench.systems.output import Output
@@ -33,10 +35,10 @@ BLOCKS = (32, 64, 128, 128)
 """Channels of the blocks, at width 1."""
 UNITS = 128
 """Units of the LSTM in each direction, at width 1."""
-LONGEST_FRAME = 0.15
-"""Seconds that a frame score may stand for, where the log-mel is finer than that."""
+LONGEST_STEP = 0.15
+"""Seconds that a step of the LSTM may last, where the log-mel is finer than that."""
 DROPOUT = 0.3
-"""Of the features before and after the LSTM; half of it between blocks."""
+"""Of the features before and after the LSTM; half of it of whole channels between blocks."""
 FIXED_POWERS = {"linear": 1, "quadratic": 2}
 """The power of the frame score that it is weighted by, where it is not learned."""
 EPSILON = 1e-6
@@ -83,7 +85,7 @@ class Encoder(nn.Module):
                 nn.BatchNorm2d(outputs),
                 nn.ReLU(inplace=True),
                 _average_pool(step),
-                nn.Dropout(dropout),
+                nn.Dropout2d(dropout),
             )
             for inputs, outputs, step in zip(self.channels, self.channels[1:], steps, strict=False)
         )
@@ -111,8 +113,8 @@ def _average_pool(time: int) -> nn.Module:
 
 
 def time_strides(frame_seconds: float) -> tuple[int, int]:
-    """Return the strides of the encoder: two halvings of time, fewer where frames would last over `LONGEST_FRAME`."""
-    halvings = min(2, max(0, math.floor(math.log2(LONGEST_FRAME / frame_seconds))))
+    """Return the strides of the encoder: two halvings of time, fewer where steps would last over `LONGEST_STEP`."""
+    halvings = min(2, max(0, math.floor(math.log2(LONGEST_STEP / frame_seconds))))
     return (2 if halvings > 0 else 1, 2 if halvings > 1 else 1)
 
 
@@ -173,7 +175,8 @@ class Crnn(nn.Module):
 
     Attributes
     ----------
-    frame_seconds : distance of two frame scores: 0.128 s in `remix2019`, for four frames of the log-mel each.
+    upsampling : frame scores for each step of the LSTM, up to 2.
+    frame_seconds : distance of two frame scores: 0.064 s in `remix2019`, for two frames of the log-mel each.
     """
 
     def __init__(
@@ -188,7 +191,8 @@ class Crnn(nn.Module):
         self.bias = bias
         units = scaled(UNITS, width)
         self.encoder = Encoder(time_strides(frame_seconds), width=width)
-        self.frame_seconds = self.encoder.time_stride * frame_seconds
+        self.upsampling = min(2, self.encoder.time_stride)
+        self.frame_seconds = self.encoder.time_stride * frame_seconds / self.upsampling
         self.dropout = nn.Dropout(DROPOUT)
         self.norm = nn.LayerNorm(self.encoder.channels[-1])
         self.recurrent = nn.LSTM(self.encoder.channels[-1], units, batch_first=True, bidirectional=True)
@@ -202,17 +206,29 @@ class Crnn(nn.Module):
             set_bias(self.classifier.bias, prior)
 
     def forward(self, x: Tensor) -> Output:
-        """Map standardised log-mel (B, T, F) to scores; `frame_scores` are (B, T', C)."""
-        *_, frame_scores, clip_scores = self.classify(x)
-        return Output(clip_scores, frame_scores)
+        """Map standardised log-mel (B, T, F) to scores; `frame_scores` are (B, T'', C), `frame_seconds` apart."""
+        *_, step_scores, clip_scores = self.classify(x)
+        return self.output(x, step_scores, clip_scores)
 
     def classify(self, x: Tensor) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
-        """Return the encoder's feature maps, features of the sequence, frame scores and clip scores."""
+        """Return the encoder's feature maps, features of the sequence, scores of its steps (B, T', C), clip scores."""
         stages = self.encoder.stages(x)
         with float32(x):
             sequence = self.dropout(self.norm(stages[-1].float().mean(dim=3).transpose(1, 2)))
         recurrent = self.recurrent(sequence)[0]
         with float32(x):  # the poolings accumulate over many frames
             features = self.dropout(recurrent.float() + torch.relu(self.beside(sequence)))
-            frame_scores = torch.sigmoid(self.classifier(features))
-            return stages, features, frame_scores, self.pool(frame_scores, features)
+            step_scores = torch.sigmoid(self.classifier(features))
+            return stages, features, step_scores, self.pool(step_scores, features)
+
+    def output(self, x: Tensor, step_scores: Tensor, clip_scores: Tensor, maps: Tensor | None = None) -> Output:
+        """Return clip scores (B, C) and the frame scores for them, of log-mel x (B, T, F).
+
+        The scores of the steps, interpolated between them; a frame score is the geometric mean of that and the clip
+        score, so that frames of a clip where the class is unlikely rank below those of one where it is heard.
+        """
+        finer = step_scores.transpose(1, 2)
+        if self.upsampling > 1:
+            finer = F.interpolate(finer, scale_factor=self.upsampling, mode="linear")
+        frames = math.ceil(x.shape[1] * self.upsampling / self.encoder.time_stride)
+        return Output(clip_scores, (finer[:, :, :frames].transpose(1, 2) * clip_scores.unsqueeze(1)).sqrt(), maps)

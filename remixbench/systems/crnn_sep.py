@@ -127,7 +127,7 @@ class CrnnSep(Crnn):
         stages, features, frame_scores, clip_scores = self.classify(x)
         everyone = torch.arange(frame_scores.shape[2], device=x.device).expand(len(x), -1)
         maps = (self._log_odds(x, stages, features, frame_scores, everyone) + BIAS).sigmoid()
-        return Output(clip_scores, frame_scores, maps)
+        return self.output(x, frame_scores, clip_scores, maps)
 
     def set_std(self, std: Tensor) -> None:
         """Take the mean of the standard deviations (F,) that the log-mel was divided by."""

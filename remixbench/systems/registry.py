@@ -196,7 +196,8 @@ _ON_EMBEDDINGS = ENCODER_OPTION | {
     "pooling": _CRNN["pooling"],
 }
 _CRNN_TRAINING = {
-    "min_steps": 1000,
+    "epochs": 12,
+    "min_steps": 600,
     "batch_size": 16,
     "learning_rate": 0.002,
     "width": 1.0,

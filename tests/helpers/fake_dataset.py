@@ -38,6 +38,7 @@ def fake_dataset(
     recordings: int = 20,
     seed: int = 0,
     training: dict[str, float] | None = None,
+    hop_length: int = 512,
     made: str = "2026-01-01T00:00:00+00:00",
 ) -> Dataset:
     """Make `<workspace>/datasets/<name>`: four folds, two events a clip, each event a block of energy in its
@@ -47,7 +48,10 @@ def fake_dataset(
     """
     draw = np.random.default_rng(seed)
     recipe = parse_recipe(
-        RECIPE | {"name": name} | ({"training": RECIPE["training"] | training} if training else {}), "fake"
+        RECIPE
+        | {"name": name, "features": RECIPE["features"] | {"hop_length": hop_length}}
+        | ({"training": RECIPE["training"] | training} if training else {}),
+        "fake",
     )
     clips = []
     for row in range(4 * clips_per_fold):

@@ -77,7 +77,7 @@ def test_macs_of_recurrent_layers() -> None:
 def test_shapes_and_ranges_for_any_size(pooling: str, frames: int, n_mels: int) -> None:
     output = forward(crnn(5, frames, n_mels, 0.25, options={"pooling": pooling}), 5 * logmel(2, frames, n_mels))
     assert output.clip_scores.shape == (2, 5)
-    assert output.frame_scores.shape == (2, math.ceil(frames / 4), 5)
+    assert output.frame_scores.shape == (2, math.ceil(frames / 2), 5)
     for scores in (output.clip_scores, output.frame_scores):
         assert scores.dtype == torch.float32
         assert scores.min() >= 0
@@ -88,6 +88,16 @@ def test_shapes_and_ranges_for_any_size(pooling: str, frames: int, n_mels: int) 
 def test_a_clip_is_scored_alike_alone_and_in_company() -> None:
     network, x = crnn(5), logmel(3, 311, 64)
     torch.testing.assert_close(forward(network, x)[0][1:2], forward(network, x[1:2])[0], atol=1e-6, rtol=0)
+
+
+def test_frame_scores_are_those_of_the_steps_between_which_they_lie_and_of_the_clip() -> None:
+    network, x = crnn(5), logmel(2, 311, 64)
+    with torch.no_grad():
+        *_, steps, clips = network.classify(x)
+    frames = forward(network, x).frame_scores
+    for place, weights in ((0, (1.0, 0.0)), (1, (0.75, 0.25)), (2, (0.25, 0.75))):
+        expected = (weights[0] * steps[:, 0] + weights[1] * steps[:, 1]) * clips
+        torch.testing.assert_close(frames[:, place] ** 2, expected)
 
 
 def test_clip_scores_begin_near_the_mean_labels() -> None:
@@ -127,9 +137,11 @@ def test_the_encoder_keeps_frequency_for_others() -> None:
 
 @pytest.mark.parametrize(
     ("logmel_seconds", "strides", "seconds"),
-    [(0.032, (2, 2), 0.128), (0.064, (2, 1), 0.128), (0.128, (1, 1), 0.128), (0.01, (2, 2), 0.04), (1, (1, 1), 1)],
+    [(0.032, (2, 2), 0.064), (0.064, (2, 1), 0.064), (0.128, (1, 1), 0.128), (0.01, (2, 2), 0.02), (1, (1, 1), 1)],
 )
-def test_frames_last_up_to_150_ms(logmel_seconds: float, strides: tuple[int, int], seconds: float) -> None:
+def test_steps_last_up_to_150_ms_and_frames_half_of_that(
+    logmel_seconds: float, strides: tuple[int, int], seconds: float
+) -> None:
     assert time_strides(logmel_seconds) == strides
     assert crnn(2, frame_seconds=logmel_seconds).frame_seconds == pytest.approx(seconds)
 
@@ -226,14 +238,14 @@ def test_an_unknown_pooling_is_refused() -> None:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with a data set and one run of two epochs."""
     workspace = tmp_path_factory.mktemp("crnn")
-    fake_dataset(workspace)
+    fake_dataset(workspace, hop_length=256)
     train(workspace=workspace, system="crnn", snr=20, epochs=2, precision="32")
     return workspace
 
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Dataset:
-    return fake_dataset(tmp_path)
+    return fake_dataset(tmp_path, hop_length=256)
 
 
 @pytest.fixture
@@ -244,6 +256,7 @@ def run(made: Path) -> Path:
 def test_it_is_trained_by_its_own_defaults(run: Path, dataset: Dataset) -> None:
     info = run_json(run)
     own = dict(spec("crnn").training_defaults)
+    assert own.pop("epochs") > 2
     assert own.pop("min_steps") > 0
     assert "min_steps" not in info  # epochs were given
     assert {name: info[name] for name in own} == own | {"augment": sorted(own["augment"])}
@@ -285,7 +298,7 @@ def test_published_systems_take_the_same_training(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_run_ends_with_the_same_weights(made: Path, tmp_path: Path) -> None:
-    fake_dataset(tmp_path)
+    fake_dataset(tmp_path, hop_length=256)
     settings = {"workspace": tmp_path, "system": "crnn", "snr": 20, "epochs": 2, "precision": "32"}
     with pytest.raises(KeyboardInterrupt):
         train(**settings, progress=stop_after(40))
@@ -303,14 +316,14 @@ def test_it_learns(tmp_path: Path) -> None:
     assert float(run_json(folder)["validation_micro_ap"]) > 0.7
 
 
-# Its frame rate in all that follows training: the fake data set has 31 frames of 64 ms, so 16 frame scores of 128 ms
+# Its frame rate in all that follows training: 61 frames of 32 ms here, so 31 frame scores of 64 ms
 
 
 def test_frame_scores_are_written_at_its_own_rate(run: Path) -> None:
     with np.load(run / "predictions" / "frames.npz") as saved:
-        assert saved["scores"].shape == (12, 16, len(CLASSES))
-        assert saved["frame_seconds"] == pytest.approx(0.128)
-    assert run_json(run)["frame_seconds"] == pytest.approx(0.064)  # of the log-mel
+        assert saved["scores"].shape == (12, 31, len(CLASSES))
+        assert saved["frame_seconds"] == pytest.approx(0.064)
+    assert run_json(run)["frame_seconds"] == pytest.approx(0.032)  # of the log-mel
 
 
 def test_frame_scores_are_scored_in_seconds(made: Path) -> None:
@@ -321,37 +334,36 @@ def test_frame_scores_are_scored_in_seconds(made: Path) -> None:
 
 def test_predict_gives_its_frames(run: Path) -> None:
     system = load_system(run)
-    assert (system.frame_seconds, system.logmel_frame_seconds) == (pytest.approx(0.128), pytest.approx(0.064))
+    assert (system.frame_seconds, system.logmel_frame_seconds) == (pytest.approx(0.064), pytest.approx(0.032))
     draw = np.random.default_rng(0)
-    for seconds, frames in ((2.0, 16), (0.5, 4), (5.3, 41)):
+    for seconds, frames in ((2.0, 31), (0.5, 7), (5.3, 82)):
         prediction = system.predict(draw.normal(0, 0.1, round(8000 * seconds)), 8000)
-        assert prediction.frame_seconds == pytest.approx(0.128)
+        assert prediction.frame_seconds == pytest.approx(0.064)
         assert prediction.frames.shape == (frames, len(CLASSES))
         assert np.isfinite(prediction.frames).all()
 
 
 def test_windows_of_a_long_recording_are_in_place(run: Path) -> None:
-    """61 frames in windows of 31 that begin at 0, 15 and 30, so with frame scores 0, 8 and 15: where only one window
+    """121 frames in windows of 61 that begin at 0, 30 and 60, so with frame scores 0, 15 and 30: where only one window
     has a frame score, it is that window's.
     """
     system = load_system(run)
-    recording = system.extract_features(np.random.default_rng(1).normal(0, 0.1, 61 * 512), 8000)
-    assert window_starts(len(recording.logmel), 31) == [0, 15, 30]
+    recording = system.extract_features(np.random.default_rng(1).normal(0, 0.1, 512 + 120 * 256), 8000)
+    assert window_starts(len(recording.logmel), 61) == [0, 30, 60]
     whole = system.predict_features(recording).frames
     x = torch.from_numpy(system.model.standardisation.apply(recording.logmel))
-    first, second, third = (forward(system.network, x[None, start : start + 31])[1][0] for start in (0, 15, 30))
-    np.testing.assert_allclose(whole[:8], first[:8], atol=1e-6)
-    np.testing.assert_allclose(whole[8:15], (first[8:15] + second[:7]) / 2, atol=1e-6)
-    np.testing.assert_allclose(whole[24:], third[9:], atol=1e-6)
+    first, second, third = (forward(system.network, x[None, start : start + 61])[1][0] for start in (0, 30, 60))
+    np.testing.assert_allclose(whole[:15], first[:15], atol=1e-6)
+    np.testing.assert_allclose(whole[15:30], (first[15:30] + second[:15]) / 2, atol=1e-6)
+    np.testing.assert_allclose(whole[46:], third[16:], atol=1e-6)
 
 
 def test_pictures_hold_frame_scores_over_the_log_mels_frames(dataset: Dataset) -> None:
     scales = Scales.of(dataset.recipe)
-    scores = np.arange(16, dtype=np.float32)[:, None]
-    held = scales.hold(scores, 0.128)
-    assert held[:, 0].tolist() == [frame // 2 for frame in range(31)]
-    assert scales.hold(held, 0.064) is not None
-    np.testing.assert_array_equal(scales.hold(held, 0.064), held)
+    scores = np.arange(31, dtype=np.float32)[:, None]
+    held = scales.hold(scores, 0.064)
+    assert held[:, 0].tolist() == [frame // 2 for frame in range(61)]
+    np.testing.assert_array_equal(scales.hold(held, 0.032), held)
 
 
 def test_a_picture_is_drawn(run: Path, made: Path, tmp_path: Path) -> None:
@@ -359,4 +371,4 @@ def test_a_picture_is_drawn(run: Path, made: Path, tmp_path: Path) -> None:
     recording = system.extract_features(np.random.default_rng(1).normal(0, 0.1, 8000 * 3), 8000)
     draw_recording(system, recording, system.predict_features(recording), "noise", tmp_path / "noise.png")
     assert (tmp_path / "noise.png").stat().st_size > 0
-    assert read_frames(run, find_dataset(made, "fake"), [36]).shape == (1, 31, len(CLASSES))
+    assert read_frames(run, find_dataset(made, "fake"), [36]).shape == (1, 61, len(CLASSES))

@@ -73,8 +73,8 @@ IDENTITIES = {
     "atrous-ap": "22a0653575c0b569",
     "2ap": "9692db4ad7975eee",
     "2ap-aux": "dd750ed5cb73125f",
-    "crnn": "968cee00a2bf7994",
-    "crnn-sep": "70613aa36ae7b4f8",
+    "crnn": "d760d60683553248",
+    "crnn-sep": "ad8ec36ae0d807ac",
     "gwrp,fresh,decay=0.9": "7e144a00dd97795c",
     "2ap-aux,alpha=0,fraction=0.1,optimizer=adamw,weight_decay=0.1,schedule=cosine,augment=mixup+time-shift"
     ",ema=0.9,early_stopping=3,gradient_clip=1": "920a954eb89b8777",
