@@ -39,7 +39,7 @@ def test_download_then_check(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_addresses_are_printed_one_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["download", "--print-urls"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 24
+    assert len(lines) == 26
     assert all(line.startswith("https://zenodo.org/records/25") for line in lines)
 
 

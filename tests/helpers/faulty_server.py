@@ -56,6 +56,7 @@ class FaultyServer:
     pace: float = 0.0
     asked: list[Asked] = field(default_factory=list)
     versions: dict[str, int] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
 
     def __enter__(self) -> FaultyServer:
         outer = self
@@ -146,7 +147,9 @@ class _Handler(BaseHTTPRequestHandler):
             same = self.headers.get("If-Range", etag) == etag or not self.home.etags
             if same or kind in ("new-etag-206", "old"):
                 start = int(found[1])
-        headers = {"ETag": etag} if self.home.etags else {}
+        headers = ({"ETag": etag} if self.home.etags else {}) | self.home.headers
+        if self.home.headers:
+            start = 0  # a page knows no ranges
         if start >= total > 0:
             return self._send(416, b"", {"Content-Range": f"bytes */{total}"})
         if start:

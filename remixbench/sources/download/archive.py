@@ -17,7 +17,7 @@ from remixbench.progress import Progress
 from remixbench.sources.download.http import HttpClient
 from remixbench.sources.download.registry import RemoteFile, registry
 from remixbench.sources.download.threads import disk_error
-from remixbench.sources.download.transfer import fetch, md5_of
+from remixbench.sources.download.transfer import ZIP_MARK, fetch, is_beginning, mark_begun, md5_of
 from remixbench.sources.download.unzip import CorruptArchiveError, missing_bytes, read_members, unpack
 
 
@@ -51,6 +51,16 @@ def read_receipt(sources: Path, name: str) -> Receipt | None:
         return None
 
 
+def write_absence(remote: RemoteFile, sources: Path) -> None:
+    """Record that a server does not have an optional archive, so that it is not asked again."""
+    write_receipt(sources, remote.name, Receipt(remote.md5, f"absent at {remote.url}", False, {}))
+
+
+def is_absent(remote: RemoteFile, receipt: Receipt | None) -> bool:
+    """Return whether the server is known not to have an archive."""
+    return receipt is not None and receipt.md5 == f"absent at {remote.url}"
+
+
 def missing_members(folder: Path, members: dict[str, int]) -> list[str]:
     """Return the members that are not below `folder` with their size, in their order."""
     return [name for name, size in members.items() if _size(folder / name) != size]
@@ -58,7 +68,7 @@ def missing_members(folder: Path, members: dict[str, int]) -> list[str]:
 
 def is_complete(remote: RemoteFile, receipt: Receipt | None, sources: Path) -> bool:
     """Return whether an archive was verified and unpacked, and all its members are there."""
-    if receipt is None or remote.md5 not in (receipt.md5, receipt.expected):
+    if receipt is None or not receipt.members or remote.md5 not in (receipt.md5, receipt.expected):
         return False
     return not missing_members(unpack_folder(remote, sources), receipt.members)
 
@@ -86,7 +96,9 @@ def unpack_folder(remote: RemoteFile, sources: Path) -> Path:
 def remove_archive(remote: RemoteFile, receipt: Receipt, sources: Path, keep: bool) -> None:
     """Remove a complete archive, unless it was or is to be kept."""
     if not receipt.kept and not keep:
-        archive_path(remote, sources).unlink(missing_ok=True)
+        path = archive_path(remote, sources)
+        path.unlink(missing_ok=True)
+        _fetched_note(path).unlink(missing_ok=True)
 
 
 def process_archive(
@@ -123,7 +135,7 @@ def process_archive(
     path, check = archive_path(remote, sources), client.limiter.check_cancelled
     fetched, md5 = False, remote.md5
     _rename_from_wget(path)
-    if not _verify_existing(remote, path, progress, check):
+    if not _verify_existing(remote, path, size, progress, check):
         fetched = True
         trust_listed_md5 = accept_changed or (remote.published and not remote.source.md5_confirmed)
         with progress.bar(remote.label, size or 0, "B") as advance_one:
@@ -134,6 +146,7 @@ def process_archive(
 
             try:
                 md5 = fetch(remote, path, client, advance_both, trust_listed_md5)
+                write_json(_fetched_note(path), {"md5": md5})
             except OSError as error:
                 raise disk_error(error, path) from None
     folder, prefix = unpack_folder(remote, sources), remote.source.prefix_of(remote.archive)
@@ -166,21 +179,57 @@ def _rename_from_wget(path: Path) -> None:
         saved.replace(path)
 
 
-def _verify_existing(remote: RemoteFile, path: Path, progress: Progress, check: Callable[[], None]) -> bool:
-    """Return whether the archive is there and right; a wrong one becomes the partial file to resume from."""
-    size = _size(path)
-    if size < 0:
+def _verify_existing(
+    remote: RemoteFile, path: Path, size: int | None, progress: Progress, check: Callable[[], None]
+) -> bool:
+    """Return whether the archive is there and right; a copy of one that is cut short is resumed.
+
+    Raises
+    ------
+    RemixbenchError
+        If it is another file: we did not put it there, so it is left alone.
+    """
+    found_size = _size(path)
+    if found_size < 0:
         return False
-    with progress.bar(f"verifying {remote.label}", size, "B") as advance:
+    with progress.bar(f"verifying {remote.label}", found_size, "B") as advance:
         found = md5_of(path, advance, check)
     if found == remote.md5:
         return True
     part = path.with_name(path.name + ".part")
-    if not part.exists() or part.stat().st_size < size:
-        progress.say(f"{path}: MD5 is {found}, expected {remote.md5}; used as the beginning of the archive")
+    if found == _fetched_md5(path):  # ours, of another mirror
         path.replace(part)
-        part.with_name(part.name + ".json").unlink(missing_ok=True)
-    return False
+        mark_begun(part, remote.md5)
+        return False
+    if is_beginning(path, part) if part.exists() else _looks_cut_short(path, found_size, size):
+        if not part.exists():
+            progress.say(f"{path}: MD5 is {found}, expected {remote.md5}; taken as the beginning of the archive")
+            shutil.copyfile(path, part)
+            mark_begun(part, remote.md5)
+        return False
+    if part.exists() and md5_of(part, lambda _: None, check) == remote.md5:
+        return False  # it is complete, and says itself which file is in its way
+    raise RemixbenchError(
+        f"{path}: MD5 is {found}, expected {remote.md5}; remixbench did not download it, so it is left alone: move it"
+        " away, or give the MD5s of archives of your own with --checksums"
+    )
+
+
+def _fetched_note(path: Path) -> Path:
+    return receipt_path(path.parents[1], f"{path.name}.fetched")
+
+
+def _fetched_md5(path: Path) -> str | None:
+    """Return the MD5 of the archive that was downloaded to `path`, None if none was."""
+    try:
+        return str(read_json(_fetched_note(path))["md5"])
+    except (InputError, KeyError):
+        return None
+
+
+def _looks_cut_short(path: Path, found_size: int, size: int | None) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(ZIP_MARK)) == ZIP_MARK and size is not None and found_size < size
 
 
 def _explain_corruption(error: CorruptArchiveError, path: Path, md5: str, check: Callable[[], None]) -> RemixbenchError:

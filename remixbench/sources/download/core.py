@@ -18,13 +18,15 @@ from remixbench.progress import Progress, reporter
 from remixbench.sources.download.archive import (
     Receipt,
     archive_path,
+    is_absent,
     is_complete,
     process_archive,
     read_receipt,
     remove_archive,
     unpack_folder,
+    write_absence,
 )
-from remixbench.sources.download.http import HttpClient, RateLimiter, RetryPolicy
+from remixbench.sources.download.http import HttpClient, MissingFileError, RateLimiter, RetryPolicy
 from remixbench.sources.download.registry import RemoteFile, Source, select
 from remixbench.sources.download.threads import run_in_threads
 from remixbench.sources.download.unzip import missing_bytes, read_members
@@ -124,33 +126,44 @@ def download(
     limiter = RateLimiter(policy, cancel)
     with _locked_folder(folder):
         receipts = {remote.name: read_receipt(folder, remote.name) for remote in selected}
+        selected = [remote for remote in selected if not is_absent(remote, receipts[remote.name])]
         ready = [remote for remote in selected if is_complete(remote, receipts[remote.name], folder)]
         for remote in ready:
             _finish_ready(remote, receipts[remote.name], folder, keep_archives, progress)
         to_do = [remote for remote in selected if remote not in ready]
-        fetched: list[bool] = []
+        fetched: list[bool | None] = []
         if to_do:
             with HttpClient(policy, limiter, progress.say) as client:
-                estimates = [estimate(remote, folder, client) for remote in to_do]
+                listed = _listed_sizes(to_do, client)
+                estimates = [estimate(remote, folder, client, listed.get(remote.name)) for remote in to_do]
             question = _announce(selected, estimates, folder, keep_archives, jobs, progress)
             if confirm is not None and not confirm(question):
                 raise RemixbenchError("not started, as answered; nothing was fetched")
             total = sum(one.size for one in estimates if not one.on_disk)
             with progress.bar("all archives", total, "B") as advance_all:
 
-                def process(one: Estimate) -> bool:
+                def process(one: Estimate) -> bool | None:
                     with HttpClient(policy, limiter, progress.say) as client:
-                        return process_archive(
-                            one.remote, folder, client, progress, advance_all,
-                            size=one.size, keep=keep_archives, accept_changed=accept_changed,
-                        )  # fmt: skip
+                        try:
+                            return process_archive(
+                                one.remote, folder, client, progress, advance_all,
+                                size=one.size, keep=keep_archives, accept_changed=accept_changed,
+                            )  # fmt: skip
+                        except MissingFileError:
+                            if not one.remote.archive.optional:
+                                raise
+                            write_absence(one.remote, folder)
+                            progress.say(
+                                f"{one.remote.name}: not on the server; the recordings are complete without it"
+                            )
+                            return None
 
                 fetched = run_in_threads([partial(process, one) for one in estimates], jobs, cancel)
         _report_recordings(dict.fromkeys(remote.source for remote in selected), folder, progress)
     return Downloaded(
         folder,
         tuple(remote.name for remote, is_new in zip(to_do, fetched, strict=True) if is_new),
-        tuple(remote.name for remote in to_do),
+        tuple(remote.name for remote, is_new in zip(to_do, fetched, strict=True) if is_new is not None),
         tuple(remote.name for remote in ready),
         limiter.requests,
     )
@@ -180,8 +193,19 @@ def _finish_ready(remote: RemoteFile, receipt: Receipt | None, folder: Path, kee
         progress.say(f"{remote.name}: MD5 was {receipt.md5}, not {remote.md5}, when it was accepted")
 
 
-def estimate(remote: RemoteFile, sources: Path, client: HttpClient) -> Estimate:
-    """Estimate what an archive will cost; requests its size from the server if it is neither known nor on disk.
+def _listed_sizes(remotes: Iterable[RemoteFile], client: HttpClient) -> dict[str, int]:
+    """Return the sizes in bytes of the published archives that only their record says, by name."""
+    sizes: dict[str, int] = {}
+    for url in dict.fromkeys(one.listing_url for one in remotes if one.size is None and one.published):
+        name = next(one.name for one in remotes if one.listing_url == url)
+        sizes |= {file: listed.size for file, listed in client.listed_files(url, name).items() if listed.size}
+    return sizes
+
+
+def estimate(remote: RemoteFile, sources: Path, client: HttpClient, listed_size: int | None = None) -> Estimate:
+    """Estimate what an archive will cost; requests its size from the server if it is nowhere to be seen.
+
+    `listed_size` is the size that the archive's record gives. An optional archive that is not there costs nothing.
 
     Raises
     ------
@@ -196,7 +220,14 @@ def estimate(remote: RemoteFile, sources: Path, client: HttpClient) -> Estimate:
             return Estimate(remote, size, 0, missing_bytes(inside, unpack_folder(remote, sources)), True)
         except RemixbenchError:
             pass  # not a whole archive; what is wrong with it is reported when it is verified
-    whole = remote.size if remote.size is not None else client.content_length(remote.url, remote.name) or 0
+    whole = remote.size if remote.size is not None else listed_size
+    if whole is None:
+        try:
+            whole = client.content_length(remote.url, remote.name) or 0
+        except MissingFileError:
+            if not remote.archive.optional:
+                raise
+            whole = 0
     begun = max(size, _size(path.with_name(path.name + ".part")))
     return Estimate(remote, whole, max(whole - begun, 0), round(whole * remote.source.expansion), False)
 
@@ -282,7 +313,7 @@ def _report_recordings(sources: Iterable[Source], folder: Path, progress: Progre
             continue
         missing, named = missing_recordings(source, folder)
         progress.say(f"{source.name}: {named - len(missing)} of {named} recordings of the table are there")
-        if missing and all(read_receipt(folder, archive.file) is not None for archive in source.archives):
+        if missing and all(read_receipt(folder, a.file) is not None for a in source.archives if not a.optional):
             raise RemixbenchError(
                 f"{table}: names {missing[0]} and {len(missing) - 1} more recordings that are in none of the archives "
                 "although all are unpacked; the archives do not belong to this table"

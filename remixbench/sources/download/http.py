@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import threading
 import time
 from collections import deque
@@ -22,13 +23,14 @@ import requests
 import urllib3
 
 from remixbench import __version__
-from remixbench.errors import RemixbenchError
+from remixbench.errors import RemixbenchError, one_line
 from remixbench.sources.download.threads import DownloadCancelled, FatalDownloadError
 
 T = TypeVar("T")
-USER_AGENT = f"remixbench/{__version__} (benchmark for sound event detection; python-requests/{requests.__version__})"
+USER_AGENT = f"remixbench/{__version__} (benchmark for sound event detection)"
 TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504, 509, 520, 521, 522, 523, 524})
 NETWORK_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError)
+MD5 = re.compile(r"[0-9a-f]{32}")
 _ANNOUNCED_DELAY_S = 5.0
 
 
@@ -129,6 +131,18 @@ class TransientError(Exception):
         self.retry_after = retry_after
 
 
+@dataclass(frozen=True)
+class ListedFile:
+    """A file as its record lists it: MD5, and size in bytes if it says."""
+
+    md5: str
+    size: int | None
+
+
+class MissingFileError(RemixbenchError):
+    """The server has no such file."""
+
+
 class HttpClient:
     """The requests of one thread; policy and rate limiter are shared by all threads."""
 
@@ -179,6 +193,8 @@ class HttpClient:
                 return attempt()
             except TransientError as error:
                 message, wait = f"{error} ({url})", error.retry_after
+            except requests.exceptions.SSLError as error:
+                raise FatalDownloadError(f"{name}: {describe_error(error)} ({url})") from None
             except NETWORK_ERRORS as error:
                 message, wait = f"{describe_error(error)} ({url})", None
             if received() >= best + self.policy.min_progress_bytes:
@@ -218,15 +234,20 @@ class HttpClient:
         def attempt() -> int | None:
             with self.request("HEAD", url) as response:
                 if response.status_code in (404, 410):
-                    raise RemixbenchError(
+                    raise MissingFileError(
                         f"{name}: the server answered {response.status_code} to {url}; check the address or --mirror"
                     )
                 return header_number(response.headers.get("Content-Length")) if response.status_code == 200 else None
 
         return self.retry(name, url, attempt)
 
-    def listed_md5(self, url: str, name: str) -> str | None:
-        """Return the MD5 of a file in the file list of its record; None if there is no such list or entry.
+    def listed_files(self, url: str, name: str) -> dict[str, ListedFile]:
+        """Return the files that a record lists, by name; {} if there is no such list.
+
+        Parameters
+        ----------
+        name
+            Of the file that it is asked for, for messages.
 
         Raises
         ------
@@ -234,17 +255,9 @@ class HttpClient:
             If the list cannot be read after all retries.
         """
 
-        def attempt() -> str | None:
+        def attempt() -> dict[str, ListedFile]:
             with self.request("GET", url) as response:
-                if response.status_code != 200:
-                    return None
-                data = response.content
-            try:
-                listed = json.loads(data)["files"]
-                found = [entry["checksum"] for entry in listed if entry["key"] == name]
-            except (ValueError, KeyError, TypeError):
-                return None
-            return str(found[0]).lower().removeprefix("md5:") if found else None
+                return parse_listing(response.content) if response.status_code == 200 else {}
 
         return self.retry(name, url, attempt)
 
@@ -257,6 +270,27 @@ class HttpClient:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def parse_listing(data: bytes) -> dict[str, ListedFile]:
+    """Read the files of a record in the forms in which the record service has answered; {} where it is none of them.
+
+    An entry names its file as `key` or `filename`, its MD5 with or without the prefix `md5:`, its bytes as `size` or
+    `filesize`; the entries are a list, or lie in `entries` by name.
+    """
+    try:
+        listed = json.loads(data)["files"]
+        if isinstance(listed, dict):
+            listed = [{"key": key, **entry} for key, entry in listed["entries"].items()]
+        files = {}
+        for entry in listed:
+            name, size = entry.get("key", entry.get("filename")), entry.get("size", entry.get("filesize"))
+            md5 = str(entry.get("checksum", "")).lower().removeprefix("md5:")
+            if isinstance(name, str) and MD5.fullmatch(md5):
+                files[name] = ListedFile(md5, size if isinstance(size, int) and size >= 0 else None)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+    return files
 
 
 def retry_after(value: str | None, now: datetime | None = None) -> float | None:
@@ -286,6 +320,14 @@ def header_number(text: str | None) -> int | None:
 
 def describe_error(error: Exception) -> str:
     """Describe a network error in a few words."""
+    if isinstance(error, requests.exceptions.SSLError):
+        return (
+            f"the certificate of the server is not trusted ({innermost(error)}); behind a proxy that inspects TLS,"
+            " set REQUESTS_CA_BUNDLE to the file with its certificate"
+        )
+    if isinstance(error, requests.exceptions.ProxyError):
+        reason = innermost(error)
+        return f"the proxy refused the request ({reason}); check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
     if isinstance(error, requests.ConnectTimeout | requests.ReadTimeout | urllib3.exceptions.TimeoutError):
         return "the server sent nothing for too long"
     if isinstance(error, urllib3.exceptions.ProtocolError | requests.exceptions.ChunkedEncodingError):
@@ -293,3 +335,12 @@ def describe_error(error: Exception) -> str:
     if isinstance(error, requests.ConnectionError):
         return "the server could not be reached"
     return f"{type(error).__name__}: {error}"
+
+
+def innermost(error: BaseException) -> str:
+    """Return the message of the error that caused an error, in one line."""
+    while True:
+        cause = getattr(error, "reason", None) or next((a for a in error.args if isinstance(a, BaseException)), None)
+        if not isinstance(cause, BaseException):
+            return one_line(str(error))
+        error = cause

@@ -25,7 +25,10 @@ _MAX_HEADER_BYTES = 64 << 10
 
 
 class Archive(BaseModel):
-    """One file of a record; `size` in bytes, None if unknown; `part` is the number that `--parts` takes."""
+    """One file of a record; `size` in bytes, None if unknown; `part` is the number that `--parts` takes.
+
+    A mirror need not have an `optional` one.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -33,6 +36,7 @@ class Archive(BaseModel):
     md5: str
     size: int | None
     part: int | None = None
+    optional: bool = False
 
 
 class Source(BaseModel):

@@ -1,7 +1,8 @@
 """One file over an unreliable network: resumed where it stopped, and verified by size and MD5.
 
 What arrives goes to a partial file (`NAME.part`). A broken transfer resumes where it stopped if the server proves
-that it sends the rest of the same file (206, the exact `Content-Range`, the same ETag), and restarts otherwise.
+that it sends the rest of the same file (206, the exact `Content-Range`, the same ETag). Otherwise the file is sent from
+its beginning and compared with what is here; only bytes that are proven to differ are given up.
 The file gets its name only once its size and its MD5, computed while it arrives, are right.
 """
 
@@ -11,7 +12,9 @@ import hashlib
 import json
 import os
 import re
+import secrets
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +22,31 @@ import requests
 
 from remixbench.errors import RemixbenchError
 from remixbench.files import write_json
-from remixbench.sources.download.http import HttpClient, TransientError, header_number
+from remixbench.sources.download.http import HttpClient, MissingFileError, TransientError, header_number
 from remixbench.sources.download.registry import RemoteFile
 from remixbench.sources.download.threads import disk_error
 
 CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
 CHUNK = 1 << 20
+NOT_FILES = ("text/", "image/", "application/xhtml", "application/xml", "application/json")
+"""How the types of what is no archive begin."""
+ZIP_MARK = b"PK"
+WEB_PAGE = "the server sent a web page instead of the file, perhaps the login of a network or proxy"
 NETWORK_CHUNK = 1 << 18
 
 
 class PartialFile:
     """What has arrived of the file `path`: `NAME.part`, with its state beside it in `NAME.part.json`.
 
-    It only grows at its end or restarts from nothing, so whenever a process is killed, it is the beginning of one
-    version of the file; the MD5 over the whole decides in the end. Use it in a `with` block.
+    It only grows at its end, or is cut back to what is known to be right, so whenever a process is killed, it is the
+    beginning of one version of the file; the MD5 over the whole decides in the end. Use it in a `with` block.
+
+    Attributes
+    ----------
+    size : bytes that have arrived
+    etag, total : of the version of the file that they are of, where known
+    resumable : whether the server is asked for the rest; it is not after it answered such a request wrongly
+    is_ours : whether we downloaded it; what another program left is compared with the file and never truncated
     """
 
     def __init__(self, path: Path, md5: str) -> None:
@@ -42,6 +56,7 @@ class PartialFile:
         self.size = 0
         self.etag: str | None = None
         self.total: int | None = None
+        self.resumable = True
         self._expected = md5
         self._md5 = hashlib.md5(usedforsecurity=False)
 
@@ -50,6 +65,7 @@ class PartialFile:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = open(self.part, "a+b", buffering=0)
         state = _read_state(self.state)
+        self.is_ours = self.resumable = bool(state) or not os.path.getsize(self.part)
         if state.get("md5", self._expected) != self._expected:
             self.restart()
         else:
@@ -86,11 +102,35 @@ class PartialFile:
         self.size += len(data)
 
     def restart(self) -> None:
-        """Begin again from nothing."""
-        self._file.truncate(0)
+        """Begin again from nothing; a partial file that another program left is put aside."""
+        if self.is_ours or not os.path.getsize(self.part):
+            self._file.truncate(0)
+        else:
+            self._file.close()
+            os.replace(self.part, self.part.with_name(f"{self.part.name}.{secrets.token_hex(4)}"))
+            self._file = open(self.part, "a+b", buffering=0)  # noqa: SIM115 - closed by __exit__
+            self.is_ours = True
         self.state.unlink(missing_ok=True)
         self.size, self.etag, self.total = 0, None, None
         self._md5 = hashlib.md5(usedforsecurity=False)
+
+    def compare(self, offset: int, data: bytes) -> int:
+        """Return how many of some bytes, from their first on, are those that arrived before at `offset`."""
+        self._file.seek(offset)
+        before = self._file.read(min(len(data), self.size - offset))
+        if data.startswith(before):
+            return len(before)
+        return next(k for k, (one, other) in enumerate(zip(data, before, strict=False)) if one != other)
+
+    def cut(self, size: int) -> None:
+        """Keep only the first `size` bytes."""
+        if size == 0 or not self.is_ours:
+            self.restart()
+            return
+        self._file.truncate(size)
+        self.size = 0
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self.hash_existing(lambda _: None, lambda: None)
 
     def digest(self) -> str:
         """Return the MD5 of the bytes so far, in hexadecimal."""
@@ -99,8 +139,27 @@ class PartialFile:
     def finish(self) -> None:
         """Give the file its final name."""
         self._file.close()
+        if self.path.exists() and not is_beginning(self.path, self.part):
+            raise RemixbenchError(
+                f"{self.path}: is another file, which remixbench did not download and leaves alone; the right one is"
+                f" complete in {self.part.name}: move yours away and run the same command again"
+            )
         os.replace(self.part, self.path)
         self.state.unlink(missing_ok=True)
+
+
+def is_beginning(short: Path, long: Path) -> bool:
+    """Say whether a file is the beginning of another, or all of it."""
+    with short.open("rb") as one, long.open("rb") as other:
+        while data := one.read(CHUNK):
+            if other.read(len(data)) != data:
+                return False
+    return True
+
+
+def mark_begun(part: Path, md5: str) -> None:
+    """Say that a partial file is ours, and of the file with this MD5."""
+    write_json(part.with_name(part.name + ".json"), {"md5": md5, "etag": None, "total": None})
 
 
 def _read_state(path: Path) -> dict[str, Any]:
@@ -157,14 +216,15 @@ def fetch(
                 return remote.md5
             if part.size and part.size == _total(remote, part):
                 found = part.digest()
-                if found == client.listed_md5(remote.listing_url, name):
+                listed = client.listed_files(remote.listing_url, name).get(name)
+                if listed is not None and found == listed.md5:
                     if not trust_listed_md5:
                         raise RemixbenchError(_replaced_at_source(name, remote.md5, found))
                     client.say(f"{name}: MD5 is {found}, expected {remote.md5}, but the record lists it: accepted")
                     part.finish()
                     return found
                 wrong.append(found)
-                _restart(part, advance)
+                _cut(part, 0, advance)
                 if len(wrong) >= client.policy.max_full_downloads:
                     raise RemixbenchError(_wrong_md5(name, remote, wrong))
                 client.say(f"{name}: MD5 is {found}, expected {remote.md5}; fetching it again")
@@ -183,38 +243,83 @@ def _fetch_rest(remote: RemoteFile, part: PartialFile, client: HttpClient, advan
 
 def _request_rest(remote: RemoteFile, part: PartialFile, client: HttpClient, advance: Callable[[int], None]) -> None:
     """Send one request for what is missing and append what comes."""
-    if part.size and (total := _total(remote, part)) is not None and part.size >= total:
-        _restart(part, advance)
+    total = _total(remote, part)
+    if part.size and total is not None and part.size >= total:
+        _cut(part, 0, advance)
     headers = {}
-    if part.size:
+    if part.size and part.resumable:
         headers["Range"] = f"bytes={part.size}-"
         if part.etag and not part.etag.startswith("W/"):
             headers["If-Range"] = part.etag
     with client.request("GET", remote.url, headers) as response:
-        if not _accept(remote, part, response, advance):
+        body = _accept(remote, part, response)
+        if body is None:
             return
+        if not part.size:
+            part.save_state(body.etag, body.total)
+        offset, trusted = body.offset, False
         for data in response.raw.stream(NETWORK_CHUNK, decode_content=False):
             client.limiter.check_cancelled()
-            if part.total is not None and part.size + len(data) > part.total:
-                _restart(part, advance)
-                raise TransientError("more bytes came than were announced")
-            _append(part, data)
-            advance(len(data))
-    total = _total(remote, part)
+            before = part.size
+            offset = _take(part, body, offset, data, advance)
+            if not trusted and (offset >= before or part.size < before):  # it is the file, this version or another
+                part.save_state(body.etag, body.total)
+                part.is_ours = part.resumable = trusted = True
+    if offset < part.size:
+        raise TransientError(f"broke off after {offset} of the {part.size} bytes that are here already")
+    total = body.total
     if total is not None and part.size != total:
         raise TransientError(f"broke off after {part.size} of {total} bytes")
-    if total is None:
-        part.save_state(part.etag, part.size)
+    part.save_state(body.etag, part.size)
 
 
-def _accept(remote: RemoteFile, part: PartialFile, response: requests.Response, advance: Callable[[int], None]) -> bool:
-    """Check that the body is what was requested, and prepare the partial file for it.
+def _take(part: PartialFile, body: Body, offset: int, data: bytes, advance: Callable[[int], None]) -> int:
+    """Take bytes of the file that begin at `offset`; returns where they end.
 
-    Returns False if no body follows, the partial file being complete already.
+    Where a server sends the file from its beginning, what is here already is compared and not written again.
+    """
+    end = offset + len(data)
+    if body.total is not None and end > body.total:
+        part.resumable = False
+        _cut(part, min(offset, part.size), advance)
+        raise TransientError("more bytes came than were announced")
+    if offset == 0 and data.lstrip()[:9].lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise TransientError(WEB_PAGE)
+    if offset < part.size:
+        same = part.compare(offset, data)
+        if offset + same < part.size and same < len(data):
+            if offset + same < 2 and part.compare(0, ZIP_MARK) == len(ZIP_MARK):
+                raise TransientError("the server sent something that is not a zip archive")
+            _cut(part, offset + same, advance)  # another version of the file
+            if part.size != offset + same:
+                raise TransientError("what another program had begun is another file; it is put aside")
+        data = data[same:]
+    if data:
+        try:
+            part.append(data)
+        except OSError as error:
+            raise disk_error(error, part.part) from None
+        advance(len(data))
+    return end
+
+
+@dataclass(frozen=True)
+class Body:
+    """What an answer holds: where in the file it begins, and ETag and size of the file as far as it says."""
+
+    offset: int
+    etag: str | None
+    total: int | None
+
+
+def _accept(remote: RemoteFile, part: PartialFile, response: requests.Response) -> Body | None:
+    """Return what follows, None if nothing does since the partial file is complete.
+
+    Nothing is given up here: whatever the answer is, the partial file stays as it is.
     """
     status, etag = response.status_code, response.headers.get("ETag")
     if 400 <= status < 500 and status != 416:
-        raise RemixbenchError(
+        raise (MissingFileError if status in (404, 410) else RemixbenchError)(
             f"{part.path.name}: the server answered {status} {response.reason} to {remote.url}; "
             "expected the file; check the address, or use another --mirror"
         )
@@ -222,14 +327,17 @@ def _accept(remote: RemoteFile, part: PartialFile, response: requests.Response, 
         raise TransientError("the server sent the file re-encoded")
     length = header_number(response.headers.get("Content-Length"))
     if status == 200:
+        if response.headers.get("Content-Type", "").lower().startswith(NOT_FILES):
+            raise TransientError(WEB_PAGE)
         if remote.size is not None and length is not None and length != remote.size:
             raise TransientError(f"the server announced {length} bytes, expected {remote.size}")
-        _restart(part, advance)
-        part.save_state(etag, length if remote.size is None else remote.size)
-        return True
+        if length is not None and length < part.size:
+            raise TransientError(f"the server announced {length} bytes, fewer than the {part.size} that have arrived")
+        part.resumable = part.is_ours
+        return Body(0, etag, length if remote.size is None else remote.size)
     if status == 416 and part.size and response.headers.get("Content-Range") == f"bytes */{part.size}":
         part.save_state(part.etag, part.size)
-        return False
+        return None
     found = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
     if status == 206 and part.size and found is not None:
         start, end, total = (int(number) for number in found.groups())
@@ -240,24 +348,17 @@ def _accept(remote: RemoteFile, part: PartialFile, response: requests.Response, 
             and length in (None, total - start)
             and same_version
         ):
-            part.save_state(part.etag or etag, total)
-            return True
-    _restart(part, advance)
+            return Body(part.size, part.etag or etag, total)
+    part.resumable = False
     content_range = response.headers.get("Content-Range", "none")
     raise TransientError(f"the server answered {status} with Content-Range {content_range!r}, not the rest of the file")
 
 
-def _restart(part: PartialFile, advance: Callable[[int], None]) -> None:
-    if part.size:
-        advance(-part.size)
-    part.restart()
-
-
-def _append(part: PartialFile, data: bytes) -> None:
-    try:
-        part.append(data)
-    except OSError as error:
-        raise disk_error(error, part.part) from None
+def _cut(part: PartialFile, size: int, advance: Callable[[int], None]) -> None:
+    """Keep only the first bytes of the partial file."""
+    if part.size > size:
+        advance(size - part.size)
+        part.cut(size)
 
 
 def _total(remote: RemoteFile, part: PartialFile) -> int | None:

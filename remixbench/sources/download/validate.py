@@ -67,7 +67,8 @@ def check_sources(
         sizes = _unpacked_sizes(source, list(receipts.values()))
         recordings = table_recordings(source, folder)
         if parts is not None and source.parts:
-            not_unpacked = [name for name, receipt in receipts.items() if receipt is None]
+            optional = {archive.file for archive in source.archives if archive.optional}
+            not_unpacked = [name for name, receipt in receipts.items() if receipt is None and name not in optional]
             if not_unpacked:
                 raise InputError(f"--parts {parts}: {not_unpacked[0]} was not unpacked in {folder}; download it first")
             recordings = [name for name in recordings if name in sizes]

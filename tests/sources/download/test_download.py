@@ -19,6 +19,7 @@ from download_tools import (
     quick,
     small_records,
     write_sums,
+    zipped,
 )
 from faulty_server import Fault, FaultyServer
 from filelock import FileLock
@@ -136,11 +137,53 @@ def test_a_truncated_archive_is_resumed(tmp_path: Path) -> None:
     archives = tmp_path / "sources/archives"
     archives.mkdir(parents=True)
     (archives / f"{TAU}.audio.1.zip").write_bytes(ARCHIVES[AUDIO_1][:2000])
-    (archives / f"{TAU}.audio.2.zip").write_bytes(b"not it" * 10_000)
     with FaultyServer(dict(ARCHIVES)) as server:
         fetch(server, tmp_path)
         assert "bytes=2000-" in {asked.headers.get("Range") for asked in server.asked}
     assert on_disk(tmp_path / "sources") == TREE
+
+
+@pytest.mark.parametrize("found", [b"not it" * 10_000, b"PK but another archive", ARCHIVES[AUDIO_1] + b"x"])
+def test_an_archive_that_we_did_not_download_is_left_alone(found: bytes, tmp_path: Path) -> None:
+    archives = tmp_path / "sources/archives"
+    archives.mkdir(parents=True)
+    path = archives / f"{TAU}.audio.2.zip"
+    path.write_bytes(found)
+    with FaultyServer(dict(ARCHIVES)) as server:
+        with pytest.raises(RemixbenchError, match=r"audio\.2\.zip: .*move (it|yours) away"):
+            fetch(server, tmp_path)
+        assert path.read_bytes() == found
+        path.rename(tmp_path / "mine.zip")  # what the message says
+        asked = sum(one.method == "GET" for one in server.asked)
+        fetch(server, tmp_path)
+        assert sum(one.method == "GET" for one in server.asked) - asked <= 1
+    assert on_disk(tmp_path / "sources") == TREE
+
+
+def test_a_server_without_the_notices_serves_the_recordings(tmp_path: Path) -> None:
+    recorded = Recorder()
+    archives = {path: data for path, data in ARCHIVES.items() if FSD in path}
+    with FaultyServer(archives | listing(2552860, archives)) as server:
+        done = download("fsdkaggle2018", workspace=tmp_path, mirror=server.url, retry_policy=quick(), progress=recorded)
+        assert len(done.fetched) == len(done.unpacked) == 2
+        assert any(line.startswith(f"{FSD}.doc.zip: not on the server") for line in recorded.lines)
+    notice = {f"{FSD}.doc/readme.html": b"terms"}
+    full = archives | {f"/records/2552860/files/{FSD}.doc.zip": zipped(notice)}
+    with FaultyServer(full | listing(2552860, full)) as server:  # another server has it
+        done = download("fsdkaggle2018", workspace=tmp_path, mirror=server.url, retry_policy=quick())
+        assert done.fetched == (f"{FSD}.doc.zip",)
+    assert (tmp_path / "sources" / FSD / f"{FSD}.doc" / "readme.html").read_bytes() == b"terms"
+
+
+def test_sizes_that_only_the_record_knows_are_taken_from_its_list(tmp_path: Path) -> None:
+    archives = {path: data for path, data in ARCHIVES.items() if FSD in path}
+    recorded = Recorder()
+    with FaultyServer(archives | listing(2552860, archives, size="size")) as server:
+        download("fsdkaggle2018", workspace=tmp_path, mirror=server.url, retry_policy=quick(), progress=recorded)
+        assert [asked.path for asked in server.asked if asked.method == "HEAD"] == [
+            f"/records/2552860/files/{FSD}.doc.zip"  # which the list does not have
+        ]
+    assert recorded.bars["all archives"][0] == sum(map(len, archives.values()))
 
 
 def test_kept_archives_stay_until_they_are_removed_by_hand(tmp_path: Path) -> None:
@@ -273,7 +316,7 @@ def test_a_disk_that_filled_up_meanwhile_is_reported_before_unpacking(
 
 def test_what_the_disk_must_hold() -> None:
     items = select(("tau2019",), parts="1-3")
-    loads = [Estimate(item, 100, 100, 150, False) for item in items]
+    loads = [Estimate(item, 100, 100, 150, False) for item in items if not item.archive.optional]
     assert disk_need(loads, keep=False, jobs=2) == 4 * 150 + 2 * 100
     assert disk_need(loads, keep=True, jobs=2) == 4 * 150 + 4 * 100
     with pytest.raises(RemixbenchError, match="with --jobs 1 about 700 bytes would do"):
@@ -316,8 +359,11 @@ def test_no_jobs_is_no_answer(tmp_path: Path) -> None:
         download(workspace=tmp_path, jobs=0)
 
 
-def listing(record: int, data: dict[str, bytes]) -> dict[str, bytes]:
-    files = [{"key": Path(path).name, "checksum": f"md5:{md5(content)}"} for path, content in data.items()]
+def listing(record: int, data: dict[str, bytes], size: str = "bytes") -> dict[str, bytes]:
+    files = [
+        {"key": Path(path).name, "checksum": f"md5:{md5(content)}", size: len(content)}
+        for path, content in data.items()
+    ]
     return {f"/api/records/{record}": json.dumps({"files": files}).encode()}
 
 

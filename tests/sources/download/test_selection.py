@@ -19,19 +19,19 @@ def test_the_registry_holds_the_two_records() -> None:
     assert (tau.record, fsd.record) == (2589280, 2552860)
     assert tau.parts == tuple(range(1, 22))
     assert fsd.parts == ()
-    assert sum(a.size or 0 for a in tau.archives) == 35_622_369_320 + 156_863
+    assert sum(a.size or 0 for a in tau.archives) == 35_622_369_320 + 156_863 + 11_299
     assert {tau.prefix_of(a) for a in tau.archives} == {TAU}
-    assert [fsd.prefix_of(a) for a in fsd.archives] == [f"{FSD}.meta", f"{FSD}.audio_train"]
+    assert [fsd.prefix_of(a) for a in fsd.archives] == [f"{FSD}.meta", f"{FSD}.audio_train", f"{FSD}.doc"]
     digests = [a.md5 for s in (tau, fsd) for a in s.archives]
     assert all(re.fullmatch(r"[0-9a-f]{32}", digest) for digest in digests)
-    assert len(set(digests)) == 24
+    assert len(set(digests)) == 26
     # 14,400 recordings of 10 s, 48 kHz, 24 bit, stereo
     assert tau.expansion * 35_622_369_320 == pytest.approx(14_400 * (48_000 * 10 * 6 + 44), rel=0.01)
 
 
 def test_without_names_both_sources_are_meant() -> None:
     items = select(())
-    assert len(items) == 24
+    assert len(items) == 26
     assert items[1].url == f"https://zenodo.org/records/2589280/files/{TAU}.audio.1.zip?download=1"
     assert (items[1].md5, items[1].size) == ("aca4ebfd9ed03d5f747d6ba8c24bc728", 1657550587)
 
@@ -39,9 +39,9 @@ def test_without_names_both_sources_are_meant() -> None:
 def test_parts_and_names_choose() -> None:
     assert list_urls("tau2019", parts="2,20-21", mirror="http://127.0.0.1:8000/") == [
         f"http://127.0.0.1:8000/records/2589280/files/{TAU}.{x}.zip"
-        for x in ["meta", "audio.2", "audio.20", "audio.21"]
+        for x in ["meta", "audio.2", "audio.20", "audio.21", "doc"]
     ]
-    assert len(select(("fsdkaggle2018", "fsdkaggle2018"))) == 2
+    assert len(select(("fsdkaggle2018", "fsdkaggle2018"))) == 3
 
 
 def test_unknown_names_suggest_the_nearest() -> None:
@@ -94,8 +94,9 @@ def test_a_mirror_is_asked_for_what_its_checksums_list(tmp_path: Path) -> None:
         (None, "00", None),
         (2, "aa", None),  # a mirror's own archive: its size is not the published one's
         (3, "c7", 1817901591),
+        (None, "11", None),
     ]
-    assert len(select(("tau2019",), "http://m", "2", path)) == 2
+    assert len(select(("tau2019",), "http://m", "2", path)) == 3
     with pytest.raises(InputError, match="does not list part 4, which --parts asks for"):
         select((), "http://m", "2-4", path)
     with pytest.raises(InputError, match="lists no archive of fsdkaggle2018"):

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import json
 import random
+import ssl
 import threading
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
+import requests
+import urllib3
 from download_tools import is_one_line, md5, quick, quick_client
 from faulty_server import KINDS, Fault, FaultyServer
 
 from remixbench.errors import RemixbenchError
-from remixbench.sources.download.http import HttpClient, RateLimiter, RetryPolicy, retry_after
+from remixbench.sources.download.http import (
+    USER_AGENT,
+    HttpClient,
+    ListedFile,
+    RateLimiter,
+    RetryPolicy,
+    describe_error,
+    parse_listing,
+    retry_after,
+)
 from remixbench.sources.download.registry import RemoteFile, registry
 from remixbench.sources.download.threads import DownloadCancelled, FatalDownloadError
 from remixbench.sources.download.transfer import fetch
@@ -204,6 +216,110 @@ def test_a_strange_listing_is_no_listing(answer: bytes, tmp_path: Path) -> None:
     server = FaultyServer({PATH: DATA[::-1], "/api/records/1": answer})
     with server, pytest.raises(RemixbenchError, match="fetched 3 times"):
         get(server, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"key": "a.zip", "checksum": "md5:SUM", "size": 3}, {"filename": "a.zip", "checksum": "SUM", "filesize": 3},
+        {"key": "a.zip", "checksum": "SUM"}, {"filename": "a.zip", "checksum": "md5:SUM"},
+    ],
+)  # fmt: skip
+def test_the_list_of_a_record_is_read_in_each_form_seen(entry: dict[str, object]) -> None:
+    entry = entry | {"checksum": str(entry["checksum"]).replace("SUM", "A" * 32)}
+    size = entry.get("size", entry.get("filesize"))
+    assert parse_listing(json.dumps({"files": [entry]}).encode()) == {"a.zip": ListedFile("a" * 32, size)}
+    rest = {key: value for key, value in entry.items() if key not in ("key", "filename")}
+    by_name = {"files": {"entries": {"a.zip": rest}}}
+    assert parse_listing(json.dumps(by_name).encode()) == {"a.zip": ListedFile("a" * 32, size)}
+
+
+# --- wrong answers
+
+
+def wrong_answers() -> dict[str, tuple[bytes, dict[str, str]]]:
+    page = b"<html>please log in</html>"
+    return {
+        "a page": (page, {"Content-Type": "text/html"}),
+        "a page of no type": (b"\n <!DOCTYPE html>" + bytes(100_000), {}),
+        "a page as a file": (b"sign in" + bytes(90_000), {"Content-Type": "application/octet-stream"}),
+        "a short one as a file": (b"sign in", {"Content-Type": "application/octet-stream"}),
+        "JSON": (b'{"message": "log in"}', {"Content-Type": "application/json"}),
+    }
+
+
+@pytest.mark.parametrize("answer", list(wrong_answers()))
+@pytest.mark.parametrize("known", [True, False])
+def test_a_partial_file_survives_any_wrong_answer(answer: str, known: bool, tmp_path: Path) -> None:
+    data = b"PK\x03\x04" + DATA
+    body, headers = wrong_answers()[answer]
+    size = len(data) if known else None
+    faults = [Fault("drop", 30_000)] + [Fault("500")] * 8
+    with FaultyServer({PATH: data}, {PATH: faults}) as server, pytest.raises(FatalDownloadError):
+        get(server, tmp_path, size=size, data=data)
+    with FaultyServer({PATH: body}, headers=headers) as server, pytest.raises(RemixbenchError, match="is kept"):
+        get(server, tmp_path, size=size, data=data)
+    assert (tmp_path / "a.zip.part").read_bytes() == data[:30_000]
+    with FaultyServer({PATH: data}) as server:
+        get(server, tmp_path, size=size, data=data)
+        assert server.asked[0].headers["Range"] == "bytes=30000-"
+    assert whole_and_alone(tmp_path, data)
+
+
+def test_a_login_page_is_called_one(tmp_path: Path) -> None:
+    server = FaultyServer({PATH: b"<html>"}, headers={"Content-Type": "text/html"})
+    with server, pytest.raises(FatalDownloadError, match="sent a web page instead of the file, perhaps the login"):
+        get(server, tmp_path, size=None)
+    assert not (tmp_path / "a.zip").exists()
+
+
+def test_a_server_without_ranges_sends_again_what_is_compared_and_not_written(tmp_path: Path) -> None:
+    moves: list[int] = []
+    script = [Fault("drop", 30_000), Fault("ignore-range")]
+    with FaultyServer({PATH: DATA}, {PATH: script}) as server:
+        fetch(remote(server), tmp_path / "a.zip", quick_client(), moves.append, False)
+    assert whole_and_alone(tmp_path)
+    assert all(move > 0 for move in moves)  # nothing was given up
+
+
+def test_a_partial_file_of_another_program_is_put_aside_not_truncated(tmp_path: Path) -> None:
+    (tmp_path / "a.zip.part").write_bytes(b"mine" * 5000)
+    with FaultyServer({PATH: DATA}) as server:
+        get(server, tmp_path)
+    assert (tmp_path / "a.zip").read_bytes() == DATA
+    (aside,) = tmp_path.glob("a.zip.part.*")
+    assert aside.read_bytes() == b"mine" * 5000
+
+
+def test_errors_of_tls_and_proxies_say_what_to_set() -> None:
+    unverified = requests.exceptions.SSLError(
+        urllib3.exceptions.MaxRetryError(None, "/", ssl.SSLCertVerificationError("self-signed certificate"))  # type: ignore[arg-type]
+    )
+    assert "the certificate of the server is not trusted (" in describe_error(unverified)
+    assert "self-signed certificate" in describe_error(unverified)
+    assert "set REQUESTS_CA_BUNDLE" in describe_error(unverified)
+    refused = requests.exceptions.ProxyError(OSError("Tunnel connection failed: 407 Proxy Authentication Required"))
+    assert "407 Proxy Authentication Required" in describe_error(refused)
+    assert "check HTTPS_PROXY" in describe_error(refused)
+
+
+def test_an_untrusted_certificate_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def untrusted(*_: object, **__: object) -> None:
+        asked.append(1)
+        raise requests.exceptions.SSLError("certificate verify failed")
+
+    monkeypatch.setattr(requests.Session, "request", untrusted)
+    with FaultyServer({PATH: DATA}) as server, pytest.raises(FatalDownloadError, match="is not trusted"):
+        get(server, tmp_path)
+    assert len(asked) == 1
+
+
+def test_the_user_agent_names_the_program_alone() -> None:
+    assert USER_AGENT.startswith("remixbench/")
+    assert "requests" not in USER_AGENT
+    assert "urllib" not in USER_AGENT
 
 
 def test_a_missing_file_is_reported_without_retries(tmp_path: Path) -> None:
