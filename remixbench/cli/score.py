@@ -49,8 +49,10 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--remove", metavar="NAME", help="Remove a row of a third party, or of a submission.")
 @click.option("--details", is_flag=True, help="Print every table: detection, classes, probes, ablations, cost.")
 @click.option("--jobs", type=int, default=-1, metavar="N", help="Runs scored in parallel. [default: one per core]")
-@click.option("--format", "style", type=click.Choice(["table", "md", "csv", "json", "latex"]), default="table",
-              show_default=True, help="Format of what is printed.")  # fmt: skip
+@click.option("--format", "style",
+              type=click.Choice(["table", "md", "csv", "json", "latex", "every-eval-ever"]), default="table",
+              show_default=True,
+              help="Format of what is printed; every-eval-ever: JSON lines in that schema.")  # fmt: skip
 @click.pass_obj
 def command(
     settings: Settings,

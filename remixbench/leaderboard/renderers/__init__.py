@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from remixbench.errors import unknown
 from remixbench.files import write_text
 from remixbench.leaderboard.ablations import all_tables
 from remixbench.leaderboard.leaderboard import Leaderboard
+from remixbench.leaderboard.renderers.every_eval_ever import to_every_eval_ever
 from remixbench.leaderboard.renderers.export import (
     comparison_to_csv,
     comparison_to_json,
@@ -24,7 +26,9 @@ from remixbench.leaderboard.significance import Comparison
 from remixbench.leaderboard.submission import Verification
 from remixbench.leaderboard.tables import Table, TableMaker, comparison_table, verification_table
 
-FORMATS = ("table", "md", "csv", "json", "latex")
+EVERY_EVAL_EVER = "every-eval-ever"
+TABLE_FORMATS = ("table", "md", "csv", "json", "latex")
+FORMATS = (*TABLE_FORMATS, EVERY_EVAL_EVER)
 
 
 def make_tables(leaderboard: Leaderboard) -> tuple[Table, ...]:
@@ -71,7 +75,8 @@ def render(leaderboard: Leaderboard, style: str = "table", *, width: int | None 
 
     Parameters
     ----------
-    style : `table` for a terminal, or `md`, `csv`, `json`, `latex` as its files are.
+    style : `table` for a terminal, `md`, `csv`, `json`, `latex` as its files are, or `every-eval-ever`, JSON lines in
+        that schema.
     width, colour : of the terminal.
 
     Raises
@@ -83,6 +88,8 @@ def render(leaderboard: Leaderboard, style: str = "table", *, width: int | None 
         return to_csv(leaderboard)
     if style == "json":
         return to_json(leaderboard)
+    if style == EVERY_EVAL_EVER:
+        return to_every_eval_ever(leaderboard, time.time())
     return render_tables(make_tables(leaderboard), style, width=width, colour=colour)
 
 
@@ -119,4 +126,4 @@ def render_tables(
         return to_markdown(tables)
     if style == "latex":
         return to_latex(tables)
-    raise unknown("format", style, FORMATS)
+    raise unknown("format of tables", style, TABLE_FORMATS)
