@@ -29,8 +29,10 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
     "Detection": ("detection", "time-frequency", "separation"),
 }
 """The tables of details, and the families of metrics in each."""
-HEADINGS = {"kong": "Kong et al."}
+HEADINGS = {"kong": "Kong et al.", "alpha_st 0": "α_ST = 0"}
 """Headings of groups of metrics that are not those of their post-processing or family."""
+RANKED_BY = ("micro_ap", "frame_ap", "event_f1")
+"""What the tables of the page are ranked by: the first of these that a table has."""
 NOT_REPORTED = "not reported"
 EVIDENCE = "evidence"
 """Heading of the column that says what a row's values are: ours, recomputed or self-reported."""
@@ -56,7 +58,8 @@ class Cell:
 class Line:
     """A line of a table: its head, the letters of its flags, a cell per column, what it was tested on.
 
-    `evidence` says what a row's values are: "ours", "recomputed" or "self-reported"; "" for a published line.
+    `evidence` says what a row's values are: "ours", "recomputed" or "self-reported"; "" for a published line. In ranked
+    tables, `kind` is what the heading would be elsewhere, and `rank` the place among lines tested on the same clips.
     """
 
     head: str
@@ -64,6 +67,8 @@ class Line:
     letters: tuple[str, ...] = ()
     tested: str = ""
     evidence: str = ""
+    kind: str = ""
+    rank: int | None = None
 
 
 @dataclass(frozen=True)
@@ -290,6 +295,32 @@ class TableMaker:
             made += blocks
         return made
 
+    def ranked_blocks(self, snr: float, metrics: Sequence[str], ranked_by: str) -> list[Block]:
+        """Return the lines of all rows at one SNR in the order of a metric, and chance among them.
+
+        Rows tested on the same clips are a block; ideal masks and rows without the metric come last in it.
+        """
+        blocks = []
+        for place, (tested, rows) in enumerate(tested_alike(self.leaderboard.rows, [snr])):
+            unranked = 2, 0.0
+            keyed: list[tuple[tuple[int, float], bool, Line]] = []
+            for row in rows:
+                estimate = None if row.kind == "ideal" else row.estimate(snr, ranked_by)
+                cells = [estimate_cell(row.estimate(snr, metric)) for metric in metrics]
+                if row.kind != "ideal" or any(cell.text for cell in cells):
+                    key = unranked if estimate is None else (int(not estimate.verified), -estimate.value)
+                    line = replace(self.line(row, cells, [snr]), kind=KINDS[row.kind].lower())
+                    keyed.append((key, estimate is not None, line))
+            folds = tested[0][0]
+            level = self.leaderboard.chance.metrics(folds).get(ranked_by)
+            for block in self.chance_block(folds, self.chance_cells(folds, metrics)):
+                keyed += [(unranked if level is None else (0, -level), False, line) for line in block.lines]
+            keyed.sort(key=lambda each: each[0])
+            ranks = iter(range(1, len(keyed) + 1))
+            lines = tuple(replace(line, rank=next(ranks)) if has_rank else line for _, has_rank, line in keyed)
+            blocks.append(Block(f"Tested on {folds_of(tested)}, ranked apart" if place else "", lines))
+        return blocks
+
     def chance_block(self, folds: tuple[int, ...], cells: Sequence[Cell]) -> list[Block]:
         """Return the line of chance, without a heading; none where no cell has a value."""
         if not any(cell.text for cell in cells):
@@ -423,25 +454,28 @@ class TableMaker:
             below = f"{signed(ours.low - published, 3)} to {signed(ours.high - published, 3)}"
         return Cell(marked(signed(ours.value - published), ours.verified), below)
 
-    def details(self, family: str, snr: float, *, with_main: bool = False) -> Table | None:
-        """Return the metrics of `FAMILIES[family]` at one SNR that the main table lacks, or all `with_main`."""
+    def details(self, family: str, snr: float, *, ranked: bool = False) -> Table | None:
+        """Return the metrics of `FAMILIES[family]` at one SNR that the main table lacks, or all of them, `ranked`."""
         board = self.leaderboard
         rows = [row for row in board.rows if snr in row.conditions]
         there = {name for row in rows for name in row.conditions[snr].metrics}
-        shown = ("main", "details") if with_main else ("details",)
+        shown = ("main", "details") if ranked else ("details",)
         groups = _grouped(m.name for each in FAMILIES[family] for m in metrics_shown(each, *shown) if m.name in there)
         metrics = [name for names in groups.values() for name in names]
         if not metrics:
             return None
-        blocks = self.blocks(
-            lambda row: (
-                [estimate_cell(row.estimate(snr, metric)) for metric in metrics] if snr in row.conditions else None
-            ),
-            [snr],
-            lambda folds: self.chance_cells(folds, metrics),
-        )
+        if ranked:
+            blocks = self.ranked_blocks(snr, metrics, next((each for each in RANKED_BY if each in metrics), metrics[0]))
+        else:
+            blocks = self.blocks(
+                lambda row: (
+                    [estimate_cell(row.estimate(snr, metric)) for metric in metrics] if snr in row.conditions else None
+                ),
+                [snr],
+                lambda folds: self.chance_cells(folds, metrics),
+            )
         published = board.published
-        if family == "Tagging" and with_main:
+        if family == "Tagging" and ranked:
             lines = [
                 Line(
                     row.name,
@@ -485,7 +519,10 @@ def _grouped(metrics: Iterable[str]) -> dict[str, list[str]]:
 
 def _without(columns: Sequence[Column], how: str) -> tuple[Column, ...]:
     """Return columns without the post-processing in their titles, which the heading above them names."""
-    return tuple(replace(column, title=column.title.removesuffix(f" ({how})")) for column in columns)
+    texts = f" ({how})", f" ({HEADINGS.get(how, how)})"
+    return tuple(
+        replace(column, title=column.title.removesuffix(texts[0]).removesuffix(texts[1])) for column in columns
+    )
 
 
 def evidence_notes(board: Leaderboard) -> list[str]:

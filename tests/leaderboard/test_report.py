@@ -152,7 +152,7 @@ def test_no_two_columns_of_a_table_have_one_heading(page: str) -> None:
 def test_published_rows_are_only_in_tables_of_their_data_set(page: str, board: Leaderboard) -> None:
     assert "VGGish, GAP" not in page
     assert "are in the tables of remix2019, the data set they are on" in page
-    table = TableMaker(replace(board, comparable=True)).details("Tagging", 20, with_main=True)
+    table = TableMaker(replace(board, comparable=True)).details("Tagging", 20, ranked=True)
     assert table is not None
     (first,) = (line for line in table.lines if line.head == "VGGish, GAP")
     assert first.cells[0].text == "0.5067"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -11,6 +12,7 @@ from remixbench import __version__
 from remixbench.dataset.dataset import Dataset, find_dataset
 from remixbench.errors import InputError
 from remixbench.files import write_text
+from remixbench.leaderboard.ablations import fraction_table
 from remixbench.leaderboard.cost import cost_table
 from remixbench.leaderboard.hosting import submitted_leaderboards
 from remixbench.leaderboard.leaderboard import Leaderboard
@@ -21,7 +23,7 @@ from remixbench.leaderboard.renderers.export import provenance
 from remixbench.leaderboard.report.clips import explore
 from remixbench.leaderboard.report.html import part, render_page
 from remixbench.leaderboard.report.learning_curves import learning_curves
-from remixbench.leaderboard.tables import FAMILIES, TableMaker, evidence_notes, title
+from remixbench.leaderboard.tables import CHANCE_NOTE, FAMILIES, TableMaker, evidence_notes, title
 from remixbench.progress import Progress, reporter
 from remixbench.scoring.metrics import METRICS, Family, metrics_shown
 
@@ -119,7 +121,13 @@ def _write_page(
         about | _context(leaderboard),
         {
             "metrics": [
-                {"name": name, "title": title(name), "lower": METRICS[name].direction == "lower"} for name in metrics
+                {
+                    "name": name,
+                    "title": title(name),
+                    "lower": METRICS[name].direction == "lower",
+                    "range": [end if math.isfinite(end) else None for end in METRICS[name].range],
+                }
+                for name in metrics
             ],
             "snrs": list(leaderboard.snrs),
             "rows": chart_rows(leaderboard, metrics),
@@ -199,17 +207,22 @@ def _explore(
 def _context(leaderboard: Leaderboard) -> dict[str, Any]:
     maker = TableMaker(leaderboard)
     panels = [
-        (snr, [t for family in FAMILIES if (t := maker.details(family, snr, with_main=True)) is not None])
+        (snr, [t for family in FAMILIES if (t := maker.details(family, snr, ranked=True)) is not None])
         for snr in leaderboard.snrs
     ]
-    records = [r for row in leaderboard.rows for each in row.conditions.values() for r in each.records]
+    conditions = [condition for row in leaderboard.rows for condition in row.conditions.values()]
+    records = [record for condition in conditions for record in condition.records]
     return {
         "board": leaderboard,
         "version": __version__,
         "panels": panels,
         "probes": probe_tables(maker),
         "cost": cost_table(maker),
+        "classes": any(condition.per_class.get("ap") for condition in conditions),
+        "noise": len(leaderboard.snrs) > 1,
+        "sizes": fraction_table(maker) is not None,
         "families": get_args(Family),
+        "chance_note": f"{CHANCE_NOTE[:1].upper()}{CHANCE_NOTE[1:]}" if leaderboard.chance.by_fold else "",
         "flags": [(letter, flag.text, FLAGS.get(flag.code, "")) for flag, letter in maker.letters.items()],
         "evidence": evidence_notes(leaderboard),
         "where_published": maker.where_published(),

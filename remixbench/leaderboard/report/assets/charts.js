@@ -100,10 +100,15 @@ const charts = (() => {
     return [...ours, ...published].filter(({points}) => points.length);
   }
 
+  // From the lowest to the highest value that a metric can have, or that is there where it has no such bound.
   function scale(points, metric) {
-    const highest = d3.max(points, (point) => Math.max(point.value, point.high ?? 0)) ?? 1;
-    const lower = data.metrics.find((each) => each.name === metric).lower;
-    return [0, lower || highest < 0.5 ? highest * 1.05 || 1 : 1];
+    const {lower, range: [least, most]} = data.metrics.find((each) => each.name === metric);
+    const ends = points.flatMap(({value, low, high}) => [value, low ?? value, high ?? value]);
+    const [first, last] = [d3.min(ends) ?? 0, d3.max(ends) ?? 1];
+    const room = 0.05 * (last - first || Math.abs(last) || 1);
+    const bottom = least === null ? Math.min(0, first - room) : least;
+    const top = most === null || lower || last < most / 2 ? Math.max(last + room, bottom + room) : most;
+    return [bottom, top];
   }
 
   function forest(width, {snr, metric}) {
@@ -307,7 +312,10 @@ const charts = (() => {
 
   if (data.metrics.length && data.rows.length) {
     const drawn = {forest, cost, classes, noise, size, ...(data.curves.length ? {learning} : {})};
-    for (const [name, draw] of Object.entries(drawn)) watch(document.getElementById(`chart-${name}`), draw);
+    for (const [name, draw] of Object.entries(drawn)) {
+      const figure = document.getElementById(`chart-${name}`);  // sections without content are left out
+      if (figure) watch(figure, draw);
+    }
   }
   return {look, sample, plot, colours};
 })();

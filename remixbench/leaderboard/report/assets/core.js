@@ -104,7 +104,7 @@ const page = (() => {
 
   function sorting() {
     for (const sorted of document.querySelectorAll("table.sortable")) {
-      const heads = [...sorted.tHead.rows[0].cells];
+      const heads = [...[...sorted.tHead.rows].at(-1).cells];
       heads.forEach((head, column) => {
         const button = make("button", {type: "button"});
         button.append(...head.childNodes);
@@ -127,12 +127,15 @@ const page = (() => {
       const cell = row.cells[column];
       return number ? (cell.dataset.value ? Number(cell.dataset.value) : null) : cell.textContent.trim();
     };
-    const rows = [...sorted.tBodies[0].rows].map((row) => [key(row), row]);
-    rows.sort(([a], [b]) => {
-      if (a === null || b === null) return (a === null) - (b === null);
-      return sign * (number ? a - b : a.localeCompare(b, "en", {numeric: true}));
-    });
-    sorted.tBodies[0].append(...rows.map(([, row]) => row));
+    for (const body of sorted.tBodies) {  // rows that were tested on other clips stay apart
+      if (body.classList.contains("heading")) continue;
+      const rows = [...body.rows].map((row) => [key(row), row]);
+      rows.sort(([a], [b]) => {
+        if (a === null || b === null) return (a === null) - (b === null);
+        return sign * (number ? a - b : a.localeCompare(b, "en", {numeric: true}));
+      });
+      body.append(...rows.map(([, row]) => row));
+    }
   }
 
   function metrics() {
