@@ -159,7 +159,14 @@ def paper_table(board: Leaderboard, metrics: Sequence[str], *, intervals: bool =
         ],
     )
     blocks = [replace(block, heading=block.heading.removeprefix("Trained here").removeprefix(", ")) for block in blocks]
-    blocks = [replace(block, heading=block.heading[:1].upper() + block.heading[1:]) for block in blocks]
+    blocks = [
+        replace(
+            block,
+            heading=block.heading[:1].upper() + block.heading[1:],
+            lines=tuple(replace(line, head=_with_evidence(line.head, line.evidence)) for line in block.lines),
+        )
+        for block in blocks
+    ]
     if published:
         blocks += _published(board, maker, metrics)
     groups = len(tested_alike(board.rows, snrs)) > 1
@@ -183,6 +190,11 @@ def paper_table(board: Leaderboard, metrics: Sequence[str], *, intervals: bool =
             *([f"{NOT_VERIFIED}: self-reported."] if not all(each.verified for each in shown) else []),
         ),
     )
+
+
+def _with_evidence(name: str, evidence: str) -> str:
+    """Return the name of a row, and what its values are where they came in a submission."""
+    return f"{name} ({evidence})" if evidence not in ("", "ours") else name
 
 
 def _published(board: Leaderboard, maker: TableMaker, metrics: Sequence[str]) -> list[Block]:
@@ -242,7 +254,7 @@ def _curves(board: Leaderboard, metric: str, published: bool) -> list[_Curve]:
     several = len(tested_alike(board.rows, board.snrs)) > 1
     for place, row in enumerate(board.rows):
         points = {snr: each.metrics[metric] for snr, each in sorted(row.conditions.items()) if metric in each.metrics}
-        name = f"{row.name}, {_folds(row)}" if several else row.name
+        name = _with_evidence(f"{row.name}, {_folds(row)}" if several else row.name, row.evidence)
         curves.append(_Curve(name, points, PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)]))
     if published and board.comparable:
         for place, line in enumerate(board.published.table1.rows):

@@ -12,6 +12,7 @@ from fake_dataset import fake_dataset
 from fake_runs import fake_run, tags_text
 
 from remixbench import report, score
+from remixbench.leaderboard.figure import paper_table
 from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.renderers import render, render_comparison
 from remixbench.leaderboard.renderers.summary import to_summary
@@ -114,3 +115,11 @@ def test_a_comparison_with_a_self_reported_row_is_marked(board: Leaderboard) -> 
 def test_a_notebook_shows_the_words(board: Leaderboard) -> None:
     for text in (repr(board), board._repr_html_()):
         assert [word for word in EXPECTED.values() if word not in text] == []
+
+
+def test_figures_for_a_paper_say_so_behind_the_name(board: Leaderboard) -> None:
+    lines = [line for block in paper_table(board, ["micro_ap"]).blocks for line in block.lines]
+    heads = {line.head: line.cells[0] for line in lines}
+    assert {"gap", "Good (recomputed)", "Claim (self-reported)"} <= heads.keys()
+    assert heads["Claim (self-reported)"].text.endswith("?")
+    assert not heads["Claim (self-reported)"].bold
