@@ -48,6 +48,8 @@ LARGEST = 1e6
 LARGEST_INTEGER = 10**18
 """The largest count or seed: it fits a 64-bit integer."""
 LARGEST_SETTING = 1e15
+MOST_SETTINGS = 2000
+"""Values in one level of settings: thresholds and boxes have one for each class."""
 FORMULA = "=+-@"
 """What no name starts with, since spreadsheets take a cell that does for a formula."""
 
@@ -73,8 +75,8 @@ def _name(text: str) -> str:
 
 def _setting(value: Any, depth: int = 0) -> Any:
     """Check that a value is plain: nested at most four levels, texts printable, numbers and lengths bounded."""
-    if isinstance(value, dict | list) and (depth > 3 or len(value) > 100):
-        raise ValueError("expected at most 100 values, nested at most 4 levels deep")
+    if isinstance(value, dict | list) and (depth > 3 or len(value) > MOST_SETTINGS):
+        raise ValueError(f"expected at most {MOST_SETTINGS} values, nested at most 4 levels deep")
     if isinstance(value, dict):
         for key, inner in value.items():
             _setting(key, depth)
@@ -93,6 +95,7 @@ def _setting(value: Any, depth: int = 0) -> Any:
 Word = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
 Name = Annotated[Word, AfterValidator(_name)]
 MetricName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,59}(\[[a-z0-9_ .-]{1,40}\])?$")]
+Classes = Annotated[dict[Word, Number | None], Field(max_length=10_000)]
 Settings = Annotated[dict[str, Any], AfterValidator(_setting)]
 
 
@@ -218,7 +221,7 @@ class Record(Frozen):
     provenance: Provenance
     metrics: Annotated[dict[MetricName, Number | None], Field(max_length=1000)]
     intervals: dict[MetricName, tuple[Number, Number] | None]
-    per_class: Annotated[dict[MetricName, dict[Word, Number | None]], Field(max_length=1000)]
+    per_class: Annotated[dict[MetricName, Classes], Field(max_length=1000)]
     settings: Settings
     bootstrap_samples: dict[MetricName, str]
     cost: Cost = Cost()

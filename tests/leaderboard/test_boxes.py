@@ -89,3 +89,12 @@ def test_two_files_of_validation_clips_are_refused(tmp_path: Path, dataset: Data
     write_frames(dataset, 2, tmp_path / "other" / "validation.npz", seed=2)
     with pytest.raises(InputError, match=r"validation\.npz: two files of that name are given"):
         score(folder, tmp_path / "other" / "validation.npz", workspace=tmp_path, name="mine", snr=20, fold=4)
+
+
+def test_boxes_of_a_submission_are_computed_again(tmp_path: Path, dataset: Dataset) -> None:
+    folder, host = predictions(dataset, tmp_path / "mine"), tmp_path / "host"
+    score(folder, workspace=tmp_path, name="mine", snr=20, fold=4, bootstrap=20, submission=tmp_path / "x.json")
+    fake_dataset(host)
+    condition = score(folder, workspace=host, add=tmp_path / "x.json").find_row("mine").conditions[20.0]
+    assert (condition.state, condition.not_verified) == ("recomputed", ())
+    assert condition.metrics.keys() >= SEBB

@@ -27,6 +27,7 @@ from remixbench.leaderboard.evaluate_run import evaluate
 from remixbench.leaderboard.hosting import submitted_leaderboards
 from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.load import load_leaderboard
+from remixbench.leaderboard.record import parse_record
 from remixbench.leaderboard.renderers import FORMATS, render
 from remixbench.leaderboard.renderers.export import plain_text
 from remixbench.leaderboard.significance import compare_rows
@@ -405,3 +406,16 @@ def test_a_run_whose_settings_cannot_stand_in_a_record_is_named(ours: Path) -> N
     folder = fake_run(ours, Dataset.open(ours / "datasets" / "fake"), options={"x": "A" * 600})
     with pytest.raises(InputError, match=r"run\.json: .*expected texts of at most 500 printable characters; train it"):
         score(folder, workspace=ours, bootstrap=10)
+
+
+def test_settings_may_have_a_value_for_each_of_many_classes(theirs: Path) -> None:
+    """As boxes that are tuned class by class have, on data sets of 400 classes and more."""
+    body = json.loads((theirs / "lab.json").read_text())["records"][0]
+    for count, allowed in ((456, True), (10_000, False)):
+        body["settings"]["sebb"] = {f"class {k}": {"step": 0.1, "merge_absolute": None} for k in range(count)}
+        sign(body)
+        if allowed:
+            assert len(parse_record(body, "x").settings["sebb"]) == count
+        else:
+            with pytest.raises(InputError, match=r"x: settings: .* expected at most 2000 values"):
+                parse_record(body, "x")
