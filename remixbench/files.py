@@ -29,6 +29,8 @@ MAX_BYTES = 1 << 30
 """The largest file that `read_bytes` reads by default."""
 MAX_RESULT_BYTES = 16 << 30
 """The largest file of predictions or weights: four of the largest arrays that are read."""
+SYSTEM_FILES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", ".directory"})
+"""Files that desktops put into folders."""
 _SEAL = "content_digest"
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 _UNSAFE = re.compile('^[.~-]|[. ]$|^ |[\x00-\x1f\x7f-\x9f/\\\\:*?"<>|%\u2028\u2029\ud800-\udfff]')
@@ -201,6 +203,11 @@ def read_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
         raise InputError(f"{path}: no such file") from None
     except OSError as error:
         raise InputError(f"{path}: not readable ({error.strerror})") from None
+
+
+def is_system_file(path: Path) -> bool:
+    """Say whether a file is one that an operating system or a network disk put into a folder."""
+    return path.name in SYSTEM_FILES or path.name.startswith(("._", ".nfs"))
 
 
 def safe_names(texts: Iterable[str]) -> dict[str, str]:

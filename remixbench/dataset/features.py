@@ -7,7 +7,12 @@ released float64 ones to 2e-6.
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import tempfile
 from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +22,39 @@ from remixbench.recipe import Features
 FRAMES_AT_ONCE = 4096
 
 
+def load_librosa() -> ModuleType:
+    """Return librosa, which takes long to import, with a place for what numba compiles for it.
+
+    numba keeps that in the installation or in the user's cache folder. Where neither can be written (a read-only
+    installation, a service without HOME), it takes a temporary folder of the user's.
+    """
+    if "NUMBA_CACHE_DIR" not in os.environ and not any(map(_is_writable, _numba_folders())):
+        user = os.getuid() if hasattr(os, "getuid") else "user"
+        os.environ["NUMBA_CACHE_DIR"] = os.path.join(tempfile.gettempdir(), f"remixbench-numba-{user}")
+    import librosa
+
+    return librosa
+
+
+def _numba_folders() -> tuple[Path, ...]:
+    """Return the folders in which numba would keep what it compiles for librosa."""
+    spec = importlib.util.find_spec("librosa")
+    installed = [Path(spec.origin).parent] if spec is not None and spec.origin else []
+    home = os.path.expanduser("~")
+    return (*installed, Path(os.environ.get("XDG_CACHE_HOME") or os.path.join(home, ".cache")))
+
+
+def _is_writable(folder: Path) -> bool:
+    """Say whether a folder can be written to, or made."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return os.access(folder, os.W_OK)
+
+
 @lru_cache(maxsize=4)
 def _window_and_bank(features: Features, rate: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the scaled window (window,) and the mel bank (bins, bands); librosa takes long to build it."""
-    import librosa
-
+    librosa = load_librosa()
     window = np.hamming(features.n_fft)
     window /= np.sqrt(np.sum(window**2))
     bank = librosa.filters.mel(

@@ -15,6 +15,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from remixbench.dataset.features import load_librosa
 from remixbench.recipe import Features
 
 FRAMES_AT_ONCE = 1024
@@ -108,8 +109,7 @@ def _window_sum(window: NDArray[np.float32], hop: int, length: int) -> NDArray[n
 @lru_cache(maxsize=8)
 def _bins_of_bands(features: Features, rate: int, n_fft: int) -> NDArray[np.float32]:
     """Return what each band contributes to each bin, (n_mels, bins); a bin's sum is 1, or 0 outside all bands."""
-    import librosa
-
+    librosa = load_librosa()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # bands above half the rate of a recording are empty
         bank = librosa.filters.mel(

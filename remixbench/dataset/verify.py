@@ -24,6 +24,7 @@ from remixbench.dataset.manifest import Clip, read_manifest
 from remixbench.dataset.mix import mixture
 from remixbench.dataset.render import Renderer
 from remixbench.errors import InputError
+from remixbench.files import is_system_file
 from remixbench.progress import Progress, reporter
 from remixbench.sources import load_catalogues
 
@@ -116,7 +117,7 @@ def _stray_files(there: Dataset) -> Iterator[str]:
     for path in sorted(there.path.rglob("*")):
         if not embeddings.isdisjoint(path.parents):
             continue
-        if path.is_file() and path.relative_to(there.path).as_posix() not in expected:
+        if path.is_file() and not is_system_file(path) and path.relative_to(there.path).as_posix() not in expected:
             yield f"{path}: not a file of this data set"
 
 

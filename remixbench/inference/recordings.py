@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from remixbench.errors import InputError
-from remixbench.files import check_name, replaced_folder, safe_names, write_bytes
+from remixbench.files import check_name, is_system_file, replaced_folder, safe_names, write_bytes
 from remixbench.inference.system import BACKGROUND, Prediction, load_system
 from remixbench.progress import Progress, reporter
 from remixbench.sources.audio import read_audio
@@ -165,7 +165,7 @@ def check_replaceable(folder: Path, classes: Sequence[str]) -> None:
         raise InputError(f"{folder}: is a link or a file, expected a folder; choose another --out")
     results = {f"{name}.wav" for name in safe_names((*classes, BACKGROUND)).values()}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if path.name not in results or path.is_dir():
+        if (path.name not in results and not is_system_file(path)) or path.is_dir():
             raise InputError(
                 f"{path}: is not a class of the run, and the folder is replaced as a whole; choose another --out"
             )

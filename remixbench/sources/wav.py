@@ -165,7 +165,8 @@ def decode(data: bytes, layout: WavLayout) -> NDArray[np.float64]:
     """
     count = len(data) // layout.width
     if layout.coding == "float":
-        values: NDArray[np.float64] = np.frombuffer(data, f"<f{layout.width}", count).astype(np.float64)
+        with np.errstate(invalid="ignore"):  # signalling NaNs, which whoever reads the samples refuses
+            values: NDArray[np.float64] = np.frombuffer(data, f"<f{layout.width}", count).astype(np.float64)
     elif layout.width == 1:
         values = np.frombuffer(data, np.uint8, count).astype(np.float64) / 128.0 - 1.0
     elif layout.width == 3:

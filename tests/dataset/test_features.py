@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import librosa
 import numpy as np
 import pytest
@@ -81,3 +87,18 @@ def test_the_tail_that_fills_no_window_is_not_covered() -> None:
     assert np.array_equal(logmel(samples, PAPER, 32000), silent)
     samples[-513] = 0.5
     assert not np.array_equal(logmel(samples, PAPER, 32000), silent)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux") or os.getuid() != 0, reason="mounting needs root on Linux")
+def test_an_installation_that_cannot_be_written_to_needs_no_home(tmp_path: Path) -> None:
+    site = Path(importlib.util.find_spec("librosa").origin).parents[1]  # type: ignore[union-attr, arg-type]
+    code = "from remixbench.dataset.features import load_librosa; load_librosa().filters.mel(sr=8000, n_fft=256)"
+    read_only = f'mount --bind "{site}" "{site}" && mount -o remount,ro,bind "{site}"'
+    shell = f'{read_only} && exec "{sys.executable}" -B -c "{code}"'
+    environment = {"PATH": os.environ["PATH"], "HOME": f"{site}/nobody", "TMPDIR": str(tmp_path)}
+    if subprocess.run(["unshare", "-m", "true"], check=False).returncode:
+        pytest.skip("no namespace of mounts can be had here")
+    command = ["unshare", "-m", "sh", "-c", shell]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert any(tmp_path.iterdir())

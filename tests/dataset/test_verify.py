@@ -246,3 +246,9 @@ def test_bad_input_of_verify(copied: Dataset, tmp_path: Path, capsys: pytest.Cap
         error = capsys.readouterr().err
         assert error.startswith("remixbench: ")
         assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "snr_0/audio/._00000.wav", "labels/Thumbs.db"])
+def test_what_a_desktop_puts_into_folders_is_no_difference(copied: Dataset, name: str) -> None:
+    (copied.path / name).write_bytes(b"?")
+    assert found(copied) == []

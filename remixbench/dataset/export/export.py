@@ -15,7 +15,7 @@ from remixbench.dataset.export.lhotse import write_lhotse
 from remixbench.dataset.export.webdataset import write_webdataset
 from remixbench.dataset.finalize import NOTICES
 from remixbench.errors import InputError, unknown
-from remixbench.files import write_bytes
+from remixbench.files import is_system_file, write_bytes
 from remixbench.progress import Progress, reporter
 
 FORMATS: dict[str, Callable[[Export, dict[float, list[ExportedClip]], Progress], None]] = {
@@ -73,7 +73,7 @@ def export(
     folds = opened.manifest.folds
     tested = fold if fold is not None else 4 if 4 in folds else folds[-1]
     folder = Path(out)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and (not folder.is_dir() or not all(map(is_system_file, folder.iterdir()))):
         raise InputError(f"--out {folder}: is there already and not an empty folder; choose another")
     request = Export(opened, folder, tested, link)
     clips = {value: exported_clips(opened, value, tested) for value in snrs}
