@@ -20,7 +20,7 @@ import statistics
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
-from remixbench.cli.console import prepare_for_torch
+from remixbench.parallel import prepare_for_torch
 from remixbench.systems import list_systems, spec
 
 HEADS = {

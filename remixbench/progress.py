@@ -13,8 +13,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol, TextIO
 
 LINE_EVERY_S = 10.0
+HALF_A_UNIT = 0.5
 
-Advance = Callable[[int], None]
+Advance = Callable[[float], None]
 
 
 class Progress(Protocol):
@@ -93,27 +94,32 @@ class Lines:
         print(line, file=sys.stderr, flush=True)
 
     @contextmanager
-    def _lines(self, label: str, total: int, unit: str) -> Iterator[Advance]:
+    def detailed_bar(
+        self, label: str, total: int, unit: str, detail: Callable[[], str] | None = None
+    ) -> Iterator[Advance]:
+        """Open a bar whose lines say what `detail` returns; see `detailed_bar`."""
         start = last = time.monotonic()
-        done = 0
+        done = 0.0
 
-        def advance(by: int) -> None:
+        def advance(by: float) -> None:
             nonlocal done, last
             done += by
             now = time.monotonic()
-            if now - last >= LINE_EVERY_S and done < total:
+            if now - last >= LINE_EVERY_S and done < total - HALF_A_UNIT:
                 last = now
                 rate = done / (now - start)
                 left = f", {(total - done) / rate:.0f} s left" if rate else ""
-                self.say(f"{label}: {of_total(done, total, unit)}, {counted(rate, unit)}/s{left}")
+                amount = f"{of_total(round(done), total, unit)}, {counted(rate, unit)}/s{left}"
+                self.say(f"{label}: {amount if detail is None else detail()}")
 
         yield advance
         took = time.monotonic() - start
-        self.say(finished(label, counted(done, unit) if done == total else of_total(done, total, unit), took))
+        amount = round(done)
+        self.say(finished(label, counted(amount, unit) if amount == total else of_total(amount, total, unit), took))
 
     def bar(self, label: str, total: int, unit: str) -> AbstractContextManager[Advance]:
         """Open a bar that writes a line every ten seconds and one at the end."""
-        return self._lines(label, total, unit)
+        return self.detailed_bar(label, total, unit)
 
 
 class Bars:
@@ -121,14 +127,19 @@ class Bars:
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Task, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
+        from rich.text import Text
+
+        class TimeLeftColumn(TimeRemainingColumn):
+            def render(self, task: Task) -> Text:
+                return Text() if task.fields["detailed"] else super().render(task)
 
         self._bars = RichProgress(
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.fields[amount]}"),
-            TimeRemainingColumn(),
+            TimeLeftColumn(),
             console=Console(stderr=True),
         )
         self._open = 0
@@ -138,19 +149,22 @@ class Bars:
         self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
-    def _bar(self, label: str, total: int, unit: str) -> Iterator[Advance]:
+    def detailed_bar(
+        self, label: str, total: int, unit: str, detail: Callable[[], str] | None = None
+    ) -> Iterator[Advance]:
+        """Open a bar beside which stands what `detail` returns; see `detailed_bar`."""
         if self._open == 0:
             self._bars.start()
         self._open += 1
         start = time.monotonic()
-        done = 0
-        task = self._bars.add_task(label, total=total, amount="")
+        done = 0.0
+        task = self._bars.add_task(label, total=total, amount="", detailed=detail is not None)
 
-        def advance(by: int) -> None:
+        def advance(by: float) -> None:
             nonlocal done
             done += by
             rate = done / max(time.monotonic() - start, 1e-9)
-            amount = f"{of_total(done, total, unit)}, {counted(rate, unit)}/s"
+            amount = f"{of_total(round(done), total, unit)}, {counted(rate, unit)}/s" if detail is None else detail()
             self._bars.update(task, advance=by, amount=amount)
 
         try:
@@ -164,4 +178,19 @@ class Bars:
 
     def bar(self, label: str, total: int, unit: str) -> AbstractContextManager[Advance]:
         """Open a bar on the terminal."""
-        return self._bar(label, total, unit)
+        return self.detailed_bar(label, total, unit)
+
+
+def detailed_bar(
+    progress: Progress, label: str, total: int, unit: str, detail: Callable[[], str]
+) -> AbstractContextManager[Advance]:
+    """Open a bar that says what `detail` returns in place of amount and rate, where the reporter can."""
+    own: Callable[..., AbstractContextManager[Advance]] | None = getattr(progress, "detailed_bar", None)
+    return progress.bar(label, total, unit) if own is None else own(label, total, unit, detail)
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as one would say it: 40 s, 4 min, 3 h."""
+    if seconds < 100:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.0f} h"

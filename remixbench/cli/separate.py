@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from remixbench.cli.console import Settings, prepare_for_torch
+from remixbench.cli.console import Settings
 from remixbench.cli.options import ManyCommand, device_option, many
+from remixbench.parallel import prepare_for_torch
 
 
 @click.command(cls=ManyCommand)

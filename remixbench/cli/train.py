@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
-from remixbench.cli.console import Settings, prepare_for_torch
+from remixbench.cli.console import Settings
 from remixbench.cli.options import ManyCommand, device_option, many, shard_option, snr_option
 from remixbench.errors import InputError
+from remixbench.parallel import prepare_for_torch
 
 
 @click.command(cls=ManyCommand)
@@ -67,6 +68,13 @@ from remixbench.errors import InputError
 )
 @click.option("--sources", metavar="DIR", help="For --fresh: folder of the recordings. [default: WORKSPACE/sources]")
 @shard_option
+@click.option(
+    "--jobs",
+    type=int,
+    metavar="N",
+    help="Runs side by side, one thread each. [default: one per core on a CPU, else 1]",
+)
+@click.option("--list", "dry_run", is_flag=True, help="List the runs and what is done of them; train nothing.")
 @click.option("--rerun", is_flag=True, help="Train finished runs again, from scratch.")
 @click.option("--tensorboard", is_flag=True, help="Also write logs for TensorBoard.")
 @click.option(
@@ -81,18 +89,19 @@ def command(settings: Settings, /, option: tuple[str, ...], augment: tuple[str, 
     Example: remixbench train --system gap 2ap-aux --snr 0 20 --epochs 10
     """
     prepare_for_torch()
+    from remixbench.training.storage import describe_state
     from remixbench.training.train import train
 
-    done = train(
+    folders = train(
         workspace=settings.workspace,
         options=parse_options(option),
         augment=augment or None,
         progress=settings.progress(),
         **values,
     )
-    for folder in done:
-        click.echo(folder)
-    if done and not settings.quiet:
+    for folder in folders:
+        click.echo(f"{folder}  {describe_state(folder)}" if values["dry_run"] else folder)
+    if folders and not values["dry_run"] and not settings.quiet:
         place = "" if str(settings.workspace) == "." else f" --workspace {settings.workspace}"
         click.echo(f"Next: remixbench{place} score", err=True)
 

@@ -170,6 +170,11 @@ def register_encoder(name: str, encoder: Any) -> None:
     _registered[name] = encoder
 
 
+def is_registered(reference: str) -> bool:
+    """Say whether a reference is a name given to `register_encoder`, which only this process knows."""
+    return reference in _registered
+
+
 def list_encoders() -> list[str]:
     """Return the names of the bundled encoders, the registered ones and those of installed packages."""
     return list(dict.fromkeys([*BUNDLED, *_registered, *(point.name for point in _entry_points())]))

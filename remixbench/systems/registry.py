@@ -323,6 +323,11 @@ def register(name: str, factory: Factory) -> None:
     _registered[name] = factory
 
 
+def is_registered(reference: str) -> bool:
+    """Say whether a reference is a name given to `register`, which only this process knows."""
+    return reference in _registered
+
+
 def available() -> dict[str, SystemSpec]:
     """Return the bundled systems, the registered ones and those of installed packages, by name.
 

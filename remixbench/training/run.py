@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import platform
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -21,7 +22,6 @@ from remixbench.dataset.embeddings import Embeddings, open_embeddings
 from remixbench.dataset.splits import Rows, Split, split
 from remixbench.errors import InputError, RemixbenchError, one_line
 from remixbench.files import file_sha256, sha256
-from remixbench.progress import Progress
 from remixbench.systems import build_system
 from remixbench.systems.building import EmbeddingShape, frame_seconds_of
 from remixbench.systems.cost import count_cost, count_encoder_macs
@@ -33,6 +33,7 @@ from remixbench.training.device import Engine, exact_float32
 from remixbench.training.distributed import DistContext
 from remixbench.training.evaluate import has_maps, score_frames
 from remixbench.training.fresh import dynamic_mixing
+from remixbench.training.grid import Display
 from remixbench.training.model_file import ModelConfig, write_model
 from remixbench.training.storage import (
     CHECKPOINT,
@@ -58,7 +59,7 @@ from remixbench.training.storage import (
 )
 from remixbench.training.tensorboard import tensorboard_writer
 from remixbench.training.thresholds import describe_thresholds, fit_thresholds
-from remixbench.training.trainer import TrainState, fit, third_party_errors
+from remixbench.training.trainer import TrainState, fit, third_party_errors, train_epoch
 
 if TYPE_CHECKING:
     from remixbench.dataset.dataset import Dataset
@@ -66,7 +67,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunContext:
-    """What all runs of a command share.
+    """What all runs of a command share, and what this one reports to.
 
     `sources` is the folder of recordings that dynamic mixing reads; `load` loads an encoder by its reference.
     """
@@ -77,7 +78,7 @@ class RunContext:
     dist: DistContext
     tensorboard: bool
     compiled: bool
-    progress: Progress
+    progress: Display
     load: Callable[[str], PretrainedEncoder] = load_encoder
 
 
@@ -158,7 +159,7 @@ def load_splits(dataset: Dataset, config: TrainConfig, device: torch.device) -> 
             embeddings.verify(dataset, used)
             values = embeddings.values
             arrays.append(InputArray(values, fit_standardisation(values, rows.train)))
-            shape = EmbeddingShape(values.shape[1], values.shape[2], embeddings.info.frame_seconds)
+            shape = _shape_of(embeddings)
         features, standardisation = arrays[0].values, arrays[0].standardisation
         second = arrays[1] if len(arrays) > 1 else None
     if not (np.isfinite(standardisation.mean).all() and np.isfinite(standardisation.std).all()):
@@ -174,6 +175,11 @@ def load_splits(dataset: Dataset, config: TrainConfig, device: torch.device) -> 
     return DataSplits(
         rows, standardisation, second_standardisation, shape, clips(rows.train), validation, clips(rows.test)
     )
+
+
+def _shape_of(embeddings: Embeddings) -> EmbeddingShape:
+    _, frames, dimensions = embeddings.values.shape
+    return EmbeddingShape(frames, dimensions, embeddings.info.frame_seconds)
 
 
 def _embeddings(dataset: Dataset, snr: float, encoder: EncoderKey) -> Embeddings:
@@ -195,14 +201,9 @@ def run_training(folder: Path, info: RunInfo, context: RunContext, config: Train
     known, label, versions = spec(config.system), config.label, _versions(config)
     sources = source_digest(known) or ""
     data = load_splits(dataset, config, engine.device)
-    network = build_system(
-        config.system, classes=len(dataset.classes), frames=info.frames, n_mels=info.n_mels,
-        width=config.width, options=dict(config.options), seed=derived_seed(config.seed, "weights"),
-        frame_seconds=info.frame_seconds, samples=dataset.recipe.mix.samples,
-        sample_rate=dataset.recipe.mix.sample_rate, embedding=data.embedding,
-    )  # fmt: skip
+    network = build_network(dataset, config, data.embedding)
     steps = -(-len(data.train) // config.batch_size)
-    _tell(network, data, known)
+    _tell(network, data.train.weak, data.standardisation, known)
     state = TrainState(dist.prepare(engine.place(network)), config, steps, compiled=context.compiled)
     saved = read_checkpoint(folder, info.digest)
     if saved is not None:
@@ -226,11 +227,13 @@ def run_training(folder: Path, info: RunInfo, context: RunContext, config: Train
         if log is not None:
             log(epoch)
 
+    if unseen := unseen_classes(data.train.weak, dataset.classes):
+        progress.say(f"{label}: no training clip has {', '.join(unseen)}; the scores of such classes mean nothing")
     if not data.train.cached:
         progress.say(f"{label}: the clips do not fit into memory and are read again in every epoch")
     selection = data.test if config.select == "paper" else data.validation
     clips = len(data.train)
-    with progress.bar(label, state.epochs * clips, "clips") as advance:
+    with progress.training(label, state.epochs, clips) as advance:
         advance(len(state.history) * clips)
         mixed = None
         if config.fresh:
@@ -355,7 +358,7 @@ def _finish(
     done = info.model_copy(
         update={
             "status": "done",
-            "flags": [*info.flags, *([Flag(code="validation", text=data.split.flag)] if data.split.flag else [])],
+            "flags": [*info.flags, *_flags_of_data(dataset, data)],
             "finished": _now(),
             "epoch": best.epoch,
             "epochs_trained": len(state.history),
@@ -384,24 +387,99 @@ def _finish(
     write_run(folder, done)
     (folder / CHECKPOINT).unlink(missing_ok=True)
     context.progress.say(f"{label}: {describe(done)}, in {folder}")
-    context.progress.say(
-        f"{label}: {describe_thresholds(tag_thresholds, frame_thresholds)}, from {len(reference)} {origin}"
-    )
+    thresholds = describe_thresholds(tag_thresholds, frame_thresholds, len(reference), origin)
+    context.progress.say(f"{label}: {thresholds}")
 
 
-def _tell(network: nn.Module, data: DataSplits, system: SystemSpec) -> None:
+def build_network(dataset: Dataset, config: TrainConfig, embedding: EmbeddingShape | None) -> nn.Module:
+    """Return the network of a run with its first weights, on the CPU."""
+    recipe = dataset.recipe
+    return build_system(
+        config.system, classes=len(dataset.classes), frames=recipe.frames, n_mels=recipe.features.n_mels,
+        width=config.width, options=dict(config.options), seed=derived_seed(config.seed, "weights"),
+        frame_seconds=recipe.frame_seconds, samples=recipe.mix.samples, sample_rate=recipe.mix.sample_rate,
+        embedding=embedding,
+    )  # fmt: skip
+
+
+def try_system(dataset: Dataset, config: TrainConfig) -> None:
+    """Build the network of a run, and let one of a third party do all that a run asks of it, on two clips of noise.
+
+    So a system that breaks the contract is refused before anything is written.
+
+    Raises
+    ------
+    InputError
+        Naming the system, and what it does that it should not.
+    """
+    known, recipe, cpu = spec(config.system), dataset.recipe, torch.device("cpu")
+    embedding = None
+    if config.encoder is not None:
+        embedding = _shape_of(_embeddings(dataset, config.snr, config.encoder))
+    network = build_network(dataset, config, embedding)
+    if known.bundled:
+        return
+    shapes: list[tuple[int, ...]] = [(recipe.frames, recipe.features.n_mels)] if known.takes_logmel else []
+    if known.inputs == "waveform":
+        shapes.append((recipe.mix.samples,))
+    if embedding is not None:
+        shapes.append((embedding.frames, embedding.dimensions))
+    generator = np.random.default_rng(0)
+    first, *others = (_noise(shape, generator) for shape in shapes)
+    weak = np.arange(2)[:, None] == np.arange(len(dataset.classes)) % 2
+    second = others[0] if others else None
+    clips = ClipTensors(first.values, weak, np.arange(2), first.standardisation, cpu, embeddings=second)
+    with torch.random.fork_rng(devices=()):
+        _tell(network, weak, first.standardisation, known)
+        state = TrainState(network, config)
+        try:
+            train_epoch(state, config, Engine(cpu, "32"), clips, 1)
+        except InputError:
+            raise
+        except RemixbenchError:  # noise may have no finite loss
+            return
+        state.update_best(0.0)
+        with tempfile.TemporaryDirectory() as folder:
+            write_checkpoint(Path(folder), "", state.state_dict())
+            _check_resumable(Path(folder), "", known)
+        with third_party_errors(known, "its calibrate fails"):
+            _calibrate(network, clips, config.batch_size)
+
+
+def _noise(shape: tuple[int, ...], generator: np.random.Generator) -> InputArray:
+    """Return two clips of noise: a waveform (samples,), or standardised frames (frames, bands)."""
+    noise = generator.standard_normal((2, *shape), np.float32)
+    if len(shape) == 1:
+        return InputArray(0.1 * noise, AS_IT_IS)
+    return InputArray(noise, Standardisation(np.zeros(shape[-1], np.float32), np.ones(shape[-1], np.float32)))
+
+
+def _tell(network: nn.Module, weak: NDArray[np.bool_], standardisation: Standardisation, system: SystemSpec) -> None:
     """Tell a network that has `set_prior` or `set_std`, before it is trained, what these take of the training clips.
 
     `set_prior` takes the mean label of each class, where 0 and 1, whose log odds are infinite, are half a clip away;
     `set_std` the standard deviation of each band of the log-mel.
     """
-    half = 0.5 / len(data.train)
-    prior = data.train.weak.mean(axis=0).clip(half, 1 - half).astype(np.float32)
-    for name, values in (("set_prior", prior), ("set_std", data.standardisation.std)):
+    half = 0.5 / len(weak)
+    prior = weak.mean(axis=0).clip(half, 1 - half).astype(np.float32)
+    for name, values in (("set_prior", prior), ("set_std", standardisation.std)):
         hook: Callable[[Tensor], None] | None = getattr(network, name, None)
         if hook is not None:
             with third_party_errors(system, f"its {name} fails"):
                 hook(torch.from_numpy(values.copy()))
+
+
+def unseen_classes(weak: NDArray[np.bool_], classes: Sequence[str]) -> list[str]:
+    """Return the classes that no training clip has, of labels (clips, classes)."""
+    return [classes[k] for k in np.flatnonzero(weak.sum(axis=0) == 0).tolist()]
+
+
+def _flags_of_data(dataset: Dataset, data: DataSplits) -> list[Flag]:
+    """Return what a reader has to know of the clips before comparing the run."""
+    flags = [Flag(code="validation", text=data.split.flag)] if data.split.flag else []
+    if unseen := unseen_classes(data.train.weak, dataset.classes):
+        flags.append(Flag(code="unseen-class", text=f"no training clip has {', '.join(unseen)}"))
+    return flags
 
 
 CALIBRATION_CLIPS = 512

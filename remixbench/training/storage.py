@@ -208,6 +208,17 @@ def read_run(folder: Path) -> RunInfo:
     return run
 
 
+def describe_state(folder: Path) -> str:
+    """Return how far the run of a folder has come: done, interrupted, or not begun."""
+    if not (folder / RUN_FILE).exists():
+        return "not begun"
+    if read_run(folder).status == "done":
+        return "done"
+    history = folder / HISTORY
+    epochs = len(history.read_text(encoding="utf-8").splitlines()) - 1 if history.exists() else 0
+    return f"interrupted after epoch {epochs}" if epochs else "interrupted in its first epoch"
+
+
 def write_run(folder: Path, info: RunInfo) -> None:
     """Write `run.json`, without what is not known yet, and with a digest of its content."""
     write_sealed(folder / RUN_FILE, info.model_dump(mode="json", exclude_unset=True))

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 PRIOR = 5.0
 """Positives that the threshold of all classes together counts as, beside those of the class."""
+FEW_CLIPS = 100
+"""Thresholds from fewer clips are rough."""
 FLOOR = 0.01
 """The lowest threshold; lower ones rest on the order of scores that are all near 0."""
 
@@ -60,9 +62,13 @@ def _sigmoid(logit: float) -> float:
     return float(1 / (1 + np.exp(-logit)))
 
 
-def describe_thresholds(tags: NDArray[np.float32], frames: NDArray[np.float32]) -> str:
-    """Return the range of the thresholds of clip and frame scores as text."""
+def describe_thresholds(
+    tags: NDArray[np.float32], frames: NDArray[np.float32], clips: int | None = None, origin: str | None = None
+) -> str:
+    """Return the range of the thresholds of clip and frame scores as text, and the number of clips they come from."""
     ranges = [
         f"{name} scores {each.min():.3f} to {each.max():.3f}" for name, each in (("clip", tags), ("frame", frames))
     ]
-    return f"thresholds per class: {', '.join(ranges)}"
+    source = "" if clips is None else f", from {clips} {origin}"
+    rough = "; so few make rough thresholds" if clips is not None and clips < FEW_CLIPS else ""
+    return f"thresholds per class: {', '.join(ranges)}{source}{rough}"

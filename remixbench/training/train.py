@@ -1,10 +1,11 @@
-"""`train`: the runs of a grid, one after another; each is started, resumed, or found done."""
+"""`train`: the runs of a grid; each is started, resumed, or found done."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,18 +16,23 @@ from remixbench.dataset.dataset import find_dataset
 from remixbench.dataset.embeddings import open_embeddings
 from remixbench.errors import InputError
 from remixbench.files import remove_temp_files
+from remixbench.parallel import available_cores, check_jobs
 from remixbench.progress import SILENT, Progress, reporter
+from remixbench.systems.encoders import is_registered as is_registered_encoder
 from remixbench.systems.encoders import load_encoder
-from remixbench.systems.registry import OptionValue, spec
+from remixbench.systems.registry import OptionValue, is_registered, spec
 from remixbench.training.config import TrainConfig, data_digest, list_configs
 from remixbench.training.device import choose_device, choose_precision, enough_memory
-from remixbench.training.distributed import local_rank, process_group
+from remixbench.training.distributed import DistContext, local_rank, process_group
 from remixbench.training.embeddings import compute_embeddings
-from remixbench.training.run import RunContext, create_run, describe, run_training
+from remixbench.training.grid import NO_DISPLAY, Display, one_after_another, side_by_side, threads
+from remixbench.training.run import RunContext, create_run, describe, run_training, try_system
 from remixbench.training.storage import CHECKPOINT, MODEL, RESULTS, RUN_FILE, RunInfo, read_run, run_folder, write_run
 from remixbench.training.tensorboard import require_tensorboard
 
 if TYPE_CHECKING:
+    import torch
+
     from remixbench.dataset.dataset import Dataset
 
 
@@ -59,7 +65,9 @@ def train(
     fresh: bool = False,
     sources: str | Path | None = None,
     shard: tuple[int, int] = (1, 1),
+    jobs: int | None = None,
     rerun: bool = False,
+    dry_run: bool = False,
     tensorboard: bool = False,
     compiled: bool = False,
     progress: Progress | bool = False,
@@ -99,7 +107,10 @@ def train(
     fresh : mix the training clips anew in every epoch after the first (dynamic mixing); a flagged row.
     sources : folder of the recordings, for `fresh`; by default `sources` in the workspace.
     shard : (i, n), only every n-th run beginning with the i-th, counted from 1.
+    jobs : how many runs are trained side by side, in processes of one thread each; -1 for one per core, the default on
+        a CPU. The weights are the same for any number. A run that is the only one has all cores, unless `jobs` is 1.
     rerun : train again what is done, or was interrupted, from the start.
+    dry_run : train nothing, only return the folders of the runs, those to be made too.
     tensorboard : also write curves for TensorBoard into each run's folder.
     compiled : train with the network compiled by torch.compile, which takes a minute or more per run, may pay on a
         GPU, and rounds differently; the run is the same one with and without it.
@@ -136,38 +147,84 @@ def train(
     for config in configs:
         if spec(config.system).takes_logmel:
             opened.features(config.snr)  # what is missing has to be known before the first hour has passed
+    for config in _one_of_each_system(configs):
+        if config.encoder is None:
+            try_system(opened, config)
+    configs = configs[shard[0] - 1 :: shard[1]]
+    if dry_run:
+        return [run_folder(workspace, opened.name, config, _identity(opened, config)) for config in configs]
     with process_group(where) as dist:
         shown = progress if dist.is_main_process else SILENT
         context = RunContext(
-            opened, Path(sources or workspace / "sources"), where, dist, tensorboard, compiled, shown, load
+            opened, Path(sources or workspace / "sources"), where, dist, tensorboard, compiled, NO_DISPLAY, load
         )
-        count = len(configs[shard[0] - 1 :: shard[1]])
-        context.progress.say(
-            f"Training {count} run{'s' * (count != 1)} on data set {opened.name} ({opened.path}) with {where}"
-        )
-        embed_missing(context, configs[shard[0] - 1 :: shard[1]])
-        folders = [_train_one(workspace, context, config, rerun) for config in configs[shard[0] - 1 :: shard[1]]]
+        count = len(configs)
+        workers = _workers(jobs, where, configs, dist)
+        beside = f", {workers} side by side" if workers > 1 else ""
+        runs = f"{count} run{'s' * (count != 1)}"
+        shown.say(f"Training {runs} on data set {opened.name} ({opened.path}) with {where}{beside}")
+        embed_missing(context, configs, shown)
+        for config in _one_of_each_system(configs):
+            if config.encoder is not None:
+                try_system(opened, config)
+        tasks = [(workspace, context, config, rerun) for config in configs]
+        systems = [spec(config.system).name for config in configs]
+        if workers > 1:
+            tasks = [(workspace, replace(context, load=load_encoder), config, rerun) for config in configs]
+            folders = side_by_side(_train_one, tasks, systems, shown, workers)
+        else:
+            one_thread = where.type == "cpu" and (count > 1 or jobs is not None) and dist.world_size == 1
+            with threads(1 if one_thread else None):
+                folders = one_after_another(_train_one, tasks, systems, shown)
     return [folder for folder in folders if folder is not None and dist.is_main_process]
 
 
-def embed_missing(context: RunContext, configs: Sequence[TrainConfig]) -> None:
+def _one_of_each_system(configs: Sequence[TrainConfig]) -> list[TrainConfig]:
+    """Return a run of each network: of each system, with each of its options and widths."""
+    return list({(config.system, config.options, config.width): config for config in configs}.values())
+
+
+def _workers(jobs: int | None, device: torch.device, configs: Sequence[TrainConfig], dist: DistContext) -> int:
+    """Return how many runs are trained side by side.
+
+    Raises
+    ------
+    InputError
+        If `jobs` is 0, or more than 1 where torchrun has started processes.
+    """
+    if dist.world_size > 1:
+        if jobs not in (None, 1):
+            raise InputError(f"--jobs {jobs}: torchrun starts the processes; leave --jobs out")
+        return 1
+    if jobs is None:
+        jobs = -1 if device.type == "cpu" else 1
+    check_jobs(jobs)
+    encoders = [config.encoder.reference for config in configs if config.encoder is not None]
+    if any(is_registered(config.system) for config in configs) or any(map(is_registered_encoder, encoders)):
+        return 1  # other processes do not know them
+    return max(1, min(available_cores() if jobs < 0 else jobs, len(configs)))
+
+
+def embed_missing(context: RunContext, configs: Sequence[TrainConfig], progress: Progress) -> None:
     """Compute the embeddings that runs need and that are not there yet, in the main process alone."""
     needed = {(config.encoder, config.snr): None for config in configs if config.encoder is not None}
     if context.dist.is_main_process:
         for key, snr in needed:
             if key is not None and open_embeddings(context.dataset, snr, key.name, key.digest) is None:
                 encoder = context.load(key.reference)
-                compute_embeddings(context.dataset, encoder, snr, device=context.device, progress=context.progress)
+                compute_embeddings(context.dataset, encoder, snr, device=context.device, progress=progress)
     context.dist.broadcast(None)  # the others wait here
 
 
-def _train_one(workspace: Path, context: RunContext, config: TrainConfig, rerun: bool) -> Path | None:
+def _train_one(task: tuple[Path, RunContext, TrainConfig, bool], display: Display) -> Path | None:
     """Complete one run; returns its folder, or None if another process is training it."""
-    with ExitStack() as held:
+    workspace, context, config, rerun = task
+    context = replace(context, progress=display if context.dist.is_main_process else NO_DISPLAY)
+    with ExitStack() as locks:
         start: tuple[Path, RunInfo] | None = None
         if context.dist.is_main_process:
             try:
-                start = _acquire(workspace, context, config, held, rerun)
+                start = _acquire(workspace, context, config, locks, rerun)
             except Timeout:
                 context.progress.say(f"{config.label}: another process is training it; skipped")
         start = context.dist.broadcast(start)
@@ -183,11 +240,15 @@ def _train_one(workspace: Path, context: RunContext, config: TrainConfig, rerun:
         return folder
 
 
+def _identity(dataset: Dataset, config: TrainConfig) -> str:
+    return config.digest(data_digest(dataset, config.snr, spec(config.system).inputs))
+
+
 def _acquire(
     workspace: Path, context: RunContext, config: TrainConfig, held: ExitStack, rerun: bool
 ) -> tuple[Path, RunInfo]:
     """Lock the run while `held` lasts; returns its folder and run.json."""
-    digest = config.digest(data_digest(context.dataset, config.snr, spec(config.system).inputs))
+    digest = _identity(context.dataset, config)
     locks = workspace / "runs" / context.dataset.name / ".locks"
     locks.mkdir(parents=True, exist_ok=True)
     held.enter_context(FileLock(locks / f"{digest[:16]}.lock", timeout=0))
