@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from remixbench.inference.system import BACKGROUND, Prediction, load_system
 from remixbench.progress import Progress, reporter
 from remixbench.sources.audio import read_audio
 from remixbench.tables import format_table
+from remixbench.training.device import enough_memory
 from remixbench.training.storage import write_tags
 from remixbench.training.thresholds import describe_thresholds
 
@@ -80,8 +82,9 @@ def predict(
     predictions = {}
     with progress.bar("Predicting", len(paths), "files") as advance:
         for name, path, picture in zip(names, paths, pictures, strict=True):
-            recording = system.extract_features(*read_audio(path, np.float32), origin=str(path))
-            predictions[name] = system.predict_features(recording, threshold)
+            with enough_memory(str(path), system.device, "predict it in parts"):
+                recording = system.extract_features(*read_audio(path, np.float32), origin=str(path))
+                predictions[name] = system.predict_features(recording, threshold)
             if picture is not None:
                 from remixbench.plots.figures import draw_recording
 
@@ -147,8 +150,11 @@ def separate(
     with progress.bar("Separating", len(paths), "files") as advance:
         for name, path, folder in zip(file_names(paths), paths, folders, strict=True):
             samples, rate = read_audio(path, np.float32)
-            sources = system.separate(samples, rate, classes=wanted, background=background, origin=str(path))
-            written[name] = write_sources(folder, sources, rate, system.classes)
+            with enough_memory(str(path), system.device, "separate it in parts"):
+                labels, blocks = system.separate_blocks(
+                    samples, rate, classes=wanted, background=background, origin=str(path)
+                )
+                written[name] = write_sources(folder, labels, blocks, rate, system.classes)
             advance(1)
     return written
 
@@ -172,19 +178,28 @@ def check_replaceable(folder: Path, classes: Sequence[str]) -> None:
 
 
 def write_sources(
-    folder: Path, sources: Mapping[str, NDArray[np.float32]], rate: int, classes: Sequence[str]
+    folder: Path, labels: Sequence[str], blocks: Iterable[NDArray[np.float32]], rate: int, classes: Sequence[str]
 ) -> dict[str, Path]:
     """Write waveforms as WAV of 32-bit floats in place of an earlier result; returns their paths by class.
 
     A class that cannot be the name of a file, of all `classes` of the system, gets one that stands for it.
+
+    Parameters
+    ----------
+    blocks : the waveforms (labels, samples), one block after another.
     """
     import soundfile
 
     names = safe_names((*classes, BACKGROUND))
-    with replaced_folder(folder) as beside:
-        for label, samples in sources.items():
-            soundfile.write(beside / f"{names[label]}.wav", samples, rate, subtype="FLOAT")
-    return {label: folder / f"{names[label]}.wav" for label in sources}
+    with replaced_folder(folder) as beside, ExitStack() as files:
+        writers = [
+            files.enter_context(soundfile.SoundFile(beside / f"{names[label]}.wav", "w", rate, 1, subtype="FLOAT"))
+            for label in labels
+        ]
+        for block in blocks:
+            for writer, samples in zip(writers, block, strict=True):
+                writer.write(samples)
+    return {label: folder / f"{names[label]}.wav" for label in labels}
 
 
 def check_files(paths: Sequence[Path]) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from remixbench.dataset.features import logmel
-from remixbench.dataset.masking import apply_masks, share
+from remixbench.dataset.masking import masked_blocks, share
 from remixbench.errors import InputError, unknown
 from remixbench.files import file_sha256
 from remixbench.inference.audio import prepare
@@ -194,8 +193,8 @@ class TrainedSystem:
     ) -> dict[str, NDArray[np.float32]]:
         """Return the waveform of each class in a recording of any rate and length, by the system's maps as masks.
 
-        The detected classes and those in `classes` share each band of a frame by their maps; where these sum to less
-        than 1, the rest is the background's. See `remixbench.dataset.masking` for the way from masks to waveforms.
+        The detected classes, those in `classes` and the background share each band of a frame by the odds of the maps.
+        See `remixbench.dataset.masking` for the way from masks to waveforms.
 
         Parameters
         ----------
@@ -212,18 +211,42 @@ class TrainedSystem:
         InputError
             For an unknown class, a system without maps, or audio that `predict` refuses.
         """
+        labels, blocks = self.separate_blocks(audio, rate, classes=classes, background=background, origin=origin)
+        return dict(zip(labels, np.concatenate(list(blocks), axis=1), strict=True))
+
+    def separate_blocks(
+        self,
+        audio: NDArray[np.floating],
+        rate: int,
+        *,
+        classes: Sequence[str] | None = None,
+        background: bool = False,
+        origin: str = "audio",
+    ) -> tuple[tuple[str, ...], Iterator[NDArray[np.float32]]]:
+        """Separate some samples at a time, so that memory does not grow with the recording times the classes.
+
+        Parameters and errors as of `separate`.
+
+        Returns
+        -------
+        The labels, and an iterator of their waveforms (labels, samples), one block after another.
+        """
         self.check_separable(classes, background=background)
         samples = prepare(audio, rate, rate, origin)
         recording = self.extract_features(audio, rate, origin=origin)
-        found = self.predict_features(recording).found
-        chosen = found if classes is None else tuple(dict.fromkeys(classes))
-        sharing = [*chosen, *(label for label in found if label not in chosen)]
-        masks = share(self._maps(recording, [self.classes.index(label) for label in sharing]))
-        sources = apply_masks(samples, rate, masks[: len(chosen)], self.features, self.rate)
-        separated = dict(zip(chosen, sources, strict=True))
-        if background:
-            separated[BACKGROUND] = samples - sources.sum(axis=0)
-        return separated
+        detected = self.predict_features(recording).found
+        chosen = detected if classes is None else tuple(dict.fromkeys(classes))
+        sharing = [*chosen, *(label for label in detected if label not in chosen)]
+        masks = _SharedMasks(self, recording, [self.classes.index(label) for label in sharing], len(chosen))
+
+        def blocks() -> Iterator[NDArray[np.float32]]:
+            start = 0
+            for block in masked_blocks(samples, rate, masks, self.features, self.rate):
+                part = samples[start : start + block.shape[1]]
+                start += block.shape[1]
+                yield np.concatenate([block, part[None] - block.sum(axis=0)]) if background else block
+
+        return ((*chosen, BACKGROUND) if background else chosen), blocks()
 
     def check_separable(self, classes: Sequence[str] | None = None, *, background: bool = False) -> None:
         """Refuse to separate by a system without maps, or classes that it does not know.
@@ -274,60 +297,91 @@ class TrainedSystem:
             raise InputError(f"{what} of {found} ({axes}), but the system was trained on {wanted}")
         values = np.asarray(clip, np.float32)
         x = torch.from_numpy(self.model.standardisation.apply(values) if takes_logmel else values).unsqueeze(0)
-        with evaluating(self.network), exact_float32():
+        with evaluating(self.network, reconstruct=True), exact_float32():
             output: Output = self.network(x.to(self.device))
         return Output._make(None if field is None else field.float().cpu() for field in output)
 
-    def _maps(self, recording: Recording, labels: list[int]) -> NDArray[np.float32]:
-        """Return the maps (labels, frames, n_mels) of some classes, the mean over the windows that hold a frame."""
-        window = self.model.config.frames
-        x = self.model.standardisation.apply(recording.logmel)
-        starts = window_starts(len(x), window)
-        total = np.zeros((len(labels), *x.shape), np.float32)
-        times = np.zeros((len(x), 1), np.float32)
-        with evaluating(self.network), exact_float32():
-            for first in range(0, len(starts), WINDOWS):
-                part = starts[first : first + WINDOWS]
-                batch = torch.from_numpy(np.stack([x[start : start + window] for start in part]))
-                maps = self.network(batch.to(self.device)).tf_maps[:, labels].float().cpu().numpy()
-                for start, found in zip(part, maps, strict=True):
-                    total[:, start : start + window] += found
-                    times[start : start + window] += 1
-        total /= times
-        return total[:, : recording.own_frames].clip(0, 1)
+    def run_windows(self, x: NDArray[np.float32], window: int, starts: Sequence[int]) -> Iterator[tuple[int, Output]]:
+        """Yield the place of every `WINDOWS` windows among `starts`, and the output for them.
+
+        Parameters
+        ----------
+        x : (time, ...) as the network takes it.
+        window : steps of an input of the network. A window that reaches beyond x is filled up with its last step.
+        """
+        if (missing := starts[-1] + window - len(x)) > 0:
+            x = np.pad(x, ((0, missing), *[(0, 0)] * (x.ndim - 1)), mode="edge")
+        for first in range(0, len(starts), WINDOWS):
+            batch = torch.from_numpy(np.stack([x[start : start + window] for start in starts[first : first + WINDOWS]]))
+            with evaluating(self.network), exact_float32():
+                output: Output = self.network(batch.to(self.device))
+            yield first, output
 
     def _windows(
         self, x: NDArray[np.float32], window: int, stride: float, silent: NDArray[np.bool_]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return tags (classes,) and frame scores (frames, classes) of a recording of any length, (time, ...).
 
-        `window` steps of it are an input of the network; a frame score is of `stride` steps.
-
-        Where a window begins between two frame scores, the nearer one is taken. `silent` says which steps of
-        the recording are digital silence.
+        `window` steps of it are an input of the network; a frame score is of `stride` steps, and windows begin where
+        one does. `silent` says which steps of the recording are digital silence.
         """
-        starts = window_starts(len(x), window)
+        places = window_places(len(x), window, stride)
+        starts = [round(place * stride) for place in places]
         tags = np.zeros(len(self.classes), np.float32)
-        total = np.zeros((0, len(self.classes)), np.float32)
-        times = np.zeros((0, 1), np.float32)
-        with evaluating(self.network), exact_float32():
-            for first in range(0, len(starts), WINDOWS):
-                part = starts[first : first + WINDOWS]
-                batch = torch.from_numpy(np.stack([x[start : start + window] for start in part]))
-                output: Output = self.network(batch.to(self.device))
-                scored = output.clip_scores.float().cpu().numpy()
-                scored[[bool(silent[start : start + window].all()) for start in part]] = 0
-                tags = np.maximum(tags, scored.max(axis=0))
-                for start, scores in zip(part, output.frame_scores.float().cpu().numpy(), strict=True):
-                    place = round(start / stride)
-                    missing = max(0, place + len(scores) - len(total))
-                    total, times = (np.pad(array, ((0, missing), (0, 0))) for array in (total, times))
-                    total[place : place + len(scores)] += scores
-                    times[place : place + len(scores)] += 1
-        frames = (total / times).clip(0, 1)
-        edges = np.rint(np.arange(len(frames) + 1) * stride).astype(int).clip(max=len(silent))
-        frames[[bool(silent[a:b].all()) and a < b for a, b in pairwise(edges)]] = 0
-        return tags.clip(0, 1), frames
+        total, times = np.zeros((0, len(self.classes)), np.float32), np.zeros((0, 1), np.float32)
+        for first, output in self.run_windows(x, window, starts):
+            clip_scores, frame_scores = (scores.float().cpu().numpy() for scores in output[:2])
+            if not len(total):
+                frames = places[-1] + frame_scores.shape[1]
+                total, times = np.zeros((frames, len(self.classes)), np.float32), np.zeros((frames, 1), np.float32)
+            for k, scores in enumerate(frame_scores, start=first):
+                total[places[k] : places[k] + len(scores)] += scores
+                times[places[k] : places[k] + len(scores)] += 1
+                if not silent[starts[k] : starts[k] + window].all():
+                    tags = np.maximum(tags, clip_scores[k - first])
+        averaged = (total / times).clip(0, 1)
+        averaged[_silent_frames(silent, len(averaged), stride)] = 0
+        return tags.clip(0, 1), averaged
+
+
+class _SharedMasks:
+    """The masks of some classes in a recording, computed where they are asked for, later frames after earlier ones.
+
+    Parameters
+    ----------
+    labels : columns of the classes that share each cell.
+    count : the first of them are those whose masks are wanted.
+    """
+
+    def __init__(self, system: TrainedSystem, recording: Recording, labels: list[int], count: int) -> None:
+        config = system.model.config
+        x = system.model.standardisation.apply(recording.logmel)
+        self.shape = (count, recording.own_frames, config.n_mels)
+        self._labels, self._window = labels, config.frames
+        self._starts = window_places(len(x), self._window)
+        self._outputs = system.run_windows(x, self._window, self._starts)
+        self._maps: dict[int, NDArray[np.float32]] = {}
+        self._next = 0
+
+    def __getitem__(self, index: tuple[slice, slice]) -> NDArray[np.float32]:
+        """Return the masks of some frames, from maps that are the mean over the windows that hold a frame."""
+        first, last = index[1].start, index[1].stop
+        while self._next < len(self._starts) and self._starts[self._next] < last:
+            _, output = next(self._outputs)
+            assert output.tf_maps is not None  # `check_separable` has looked
+            for maps in output.tf_maps[:, self._labels].float().cpu().numpy():
+                self._maps[self._starts[self._next]] = maps
+                self._next += 1
+        for start in [start for start in self._maps if start + self._window <= first]:
+            del self._maps[start]
+        total = np.zeros((len(self._labels), last - first, self.shape[2]), np.float32)
+        times = np.zeros((last - first, 1), np.float32)
+        for start, maps in self._maps.items():
+            low, high = max(start, first), min(start + self._window, last)
+            if low < high:
+                total[:, low - first : high - first] += maps[:, low - start : high - start]
+                times[low - first : high - first] += 1
+        return share((total / times).clip(0, 1))[: self.shape[0]]
 
 
 def events(
@@ -352,10 +406,23 @@ def digital_silence(logmel: NDArray[np.float32], offset: float) -> NDArray[np.bo
     return silent
 
 
-def window_starts(frames: int, window: int) -> list[int]:
-    """Return where windows begin that cover `frames` frames, each half over the next, the last at the very end."""
-    starts = list(range(0, frames - window + 1, max(1, window // 2)))
-    return starts if starts[-1] == frames - window else [*starts, frames - window]
+def window_places(steps: int, window: int, stride: float = 1.0) -> list[int]:
+    """Return where windows begin that cover all steps, counted in frame scores of `stride` steps.
+
+    Each is half over the next. The last one ends at the last step, or beyond it by a part of a frame score.
+    """
+    last = math.ceil((steps - window) / stride - 1e-6)
+    places = list(range(0, last + 1, max(1, int(window // 2 / stride))))
+    return places if places[-1] == last else [*places, last]
+
+
+def _silent_frames(silent: NDArray[np.bool_], frames: int, stride: float) -> NDArray[np.bool_]:
+    """Return which frame scores, of `stride` steps each, are of nothing but silent steps."""
+    edges = np.rint(np.arange(frames + 1) * stride).astype(np.int64).clip(max=len(silent))
+    counted = np.concatenate([[0], np.cumsum(silent)])
+    length = np.diff(edges)
+    silent_frames: NDArray[np.bool_] = (length > 0) & (np.diff(counted[edges]) == length)
+    return silent_frames
 
 
 def load_system(run: str | Path, *, device: str = "cpu") -> TrainedSystem:

@@ -13,6 +13,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from remixbench.systems.encoders import PretrainedEncoder
+from remixbench.systems.models import without_decoder
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Cost:
 
 
 def count_cost(network: nn.Module, *shape: int | tuple[int, ...]) -> Cost:
-    """Count a network's parameters and the MACs of its forward pass on one clip.
+    """Count a network's parameters and the MACs of detection: of its forward pass on one clip, without the decoder of a
+    published system, which only training needs.
 
     Convolutions and matrix products are counted, as the operators of torch.utils.flop_counter (a MAC is two of its
     operations), and recurrent layers; normalisation, activations and sums are not, as is usual. A copy on the CPU is
@@ -39,7 +41,7 @@ def count_cost(network: nn.Module, *shape: int | tuple[int, ...]) -> Cost:
     shapes = several or [tuple(size for size in shape if isinstance(size, int))]
     copied = copy.deepcopy(network).cpu().eval()
     counter = _counter()
-    with torch.no_grad(), counter:
+    with torch.no_grad(), without_decoder(copied), counter:
         copied(*(torch.zeros(1, *size) for size in shapes))
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return Cost(parameters, counter.get_total_flops() // 2)

@@ -13,7 +13,8 @@ sigmoids and logarithms lose too much in bfloat16.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -380,6 +381,7 @@ class TwoStepNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.bias = bias
+        self.reconstructs = True
         self.encoder = encoder
         self.class_maps = nn.Conv2d(encoder.channels, classes, 1)
         self.attention = attention
@@ -410,10 +412,25 @@ class TwoStepNetwork(nn.Module):
         features = self.encoder(x.unsqueeze(1))  # (B, D, T, F)
         maps = self.class_maps(features)  # (B, C, T, F)
         output: Output = self.attention(maps)
+        if self.decoder is None or not self.reconstructs:
+            return output
         # a decoder that nothing trains, as where alpha is 0, is not worth its time in training
-        if self.decoder is None or (self.training and not next(self.decoder.parameters()).requires_grad):
+        if self.training and not next(self.decoder.parameters()).requires_grad:
             return output
         return output._replace(reconstruction=self.decoder(maps if self.decoder_input == "maps" else features))
+
+
+@contextmanager
+def without_decoder(network: nn.Module) -> Iterator[None]:
+    """Let a network with a decoder leave out the reconstruction, which scores need nothing of; others are as ever."""
+    if not isinstance(network, TwoStepNetwork):
+        yield
+        return
+    before, network.reconstructs = network.reconstructs, False
+    try:
+        yield
+    finally:
+        network.reconstructs = before
 
 
 def find_direction(network: TwoStepNetwork, batches: Iterable[Tensor]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from remixbench.scoring.kong import FIRST_STEP
 from remixbench.scoring.types import MAP_STEPS
+from remixbench.systems.models import without_decoder
 from remixbench.systems.output import Output
 from remixbench.training.data import ClipTensors
 from remixbench.training.device import Engine
@@ -82,12 +83,15 @@ def micro_average_precision(weak: NDArray[np.bool_], tags: Scores) -> float:
 
 
 @contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode and no gradients inside; the mode is restored afterwards, also after an error."""
+def evaluating(network: nn.Module, *, reconstruct: bool = False) -> Iterator[None]:
+    """Evaluation mode and no gradients inside; the mode is restored afterwards, also after an error.
+
+    The decoder of a published system, which scores need nothing of, is only run to `reconstruct`.
+    """
     was_training = network.training
     network.eval()
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), nullcontext() if reconstruct else without_decoder(network):
             yield
     finally:
         network.train(was_training)

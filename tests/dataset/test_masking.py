@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from remixbench.dataset.masking import apply_masks, share
+from remixbench.dataset.masking import FRAMES_AT_ONCE, apply_masks, masked_blocks, share
 from remixbench.dataset.masks import ideal_class_masks
 from remixbench.recipe import Features
 from remixbench.scoring import si_sdr
@@ -42,18 +42,44 @@ def test_masks_that_sum_to_a_mask_give_waveforms_that_sum_to_its(rate: int, samp
 @pytest.mark.parametrize(
     ("maps", "masks"),
     [
-        ((0.2, 0.3), (0.2, 0.3)),  # shares as they are
-        ((0.9, 0.9), (0.5, 0.5)),
-        ((0.9, 0.5), (0.9, 0.1)),  # odds of 9 and 1
+        ((0.7, 0.0), (0.7, 0.0)),  # alone with the background
+        ((0.5, 0.5), (1 / 3, 1 / 3)),  # odds of 1, 1 and 1
+        ((0.9, 0.5), (9 / 11, 1 / 11)),  # odds of 9, 1 and 1
+        ((0.9, 0.9), (9 / 19, 9 / 19)),
         ((1.0, 1.0), (0.5, 0.5)),
         ((1.0, 0.9), (1.0, 0.0)),
         ((1.0, 0.0), (1.0, 0.0)),
+        ((0.0, 0.0), (0.0, 0.0)),
     ],
 )
-def test_maps_share_a_cell_by_their_odds_only_where_they_sum_to_more_than_1(
-    maps: tuple[float, ...], masks: tuple[float, ...]
-) -> None:
+def test_classes_and_background_share_a_cell_by_their_odds(maps: tuple[float, ...], masks: tuple[float, ...]) -> None:
     np.testing.assert_allclose(share(np.array(maps, np.float32).reshape(2, 1, 1)).ravel(), masks, atol=1e-4)
+
+
+def test_a_little_more_of_one_map_changes_no_mask_by_much() -> None:
+    second = np.linspace(0, 1, 2001, dtype=np.float32)
+    for first in (0.1, 0.5, 0.9, 0.99):
+        maps = np.stack([np.full_like(second, first), second])[:, :, None]
+        masks = share(maps)
+        assert np.abs(np.diff(masks, axis=1)).max() < 0.06  # at the end, where odds grow without bound
+        assert np.abs(np.diff(masks[:, :1900], axis=1)).max() < 0.004
+        assert (np.diff(masks[0, :, 0]) <= 0).all()
+        assert (masks.sum(axis=0) <= 1).all()
+
+
+def test_blocks_of_a_long_recording_are_that_recording() -> None:
+    rng = np.random.default_rng(0)
+    recording = rng.normal(0, 0.1, 1_200_000).astype(np.float32)
+    masks = rng.random((2, 1 + (1_200_000 - 1024) // 512, 20), np.float32)
+    blocks = list(masked_blocks(recording, RATE, masks, FEATURES, RATE))
+    assert max(block.shape[1] for block in blocks) == FRAMES_AT_ONCE * 512
+    assert len(blocks) == 3
+    whole = np.concatenate(blocks, axis=1)
+    assert whole.shape == (2, len(recording))
+    # around the edge of two blocks, as if the recording began a little before it
+    cut = 2 * FRAMES_AT_ONCE - 40
+    part = apply_masks(recording[cut * 512 :], RATE, masks[:, cut:], FEATURES, RATE)
+    np.testing.assert_allclose(whole[:, cut * 512 + 2048 :], part[:, 2048:], atol=1e-6)
 
 
 @pytest.mark.parametrize("rate", [16000, 44100])

@@ -8,6 +8,8 @@ import re
 import shutil
 import struct
 import sys
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,8 +28,8 @@ from remixbench.dataset.features import logmel
 from remixbench.errors import InputError
 from remixbench.files import write_sealed
 from remixbench.inference.recordings import predict
-from remixbench.inference.system import load_system, window_starts
-from remixbench.systems import Output
+from remixbench.inference.system import TrainedSystem, load_system, window_places
+from remixbench.systems import Output, register, registry
 from remixbench.tables import read_table
 from remixbench.training.thresholds import fit_thresholds
 from remixbench.training.train import train
@@ -111,10 +113,10 @@ def test_a_look_at_a_clip_has_all_that_a_picture_needs(trained: Path) -> None:
 
 
 def test_windows_cover_a_long_recording_half_over_one_another() -> None:
-    assert window_starts(31, 31) == [0]
-    assert window_starts(32, 31) == [0, 1]
-    assert window_starts(70, 31) == [0, 15, 30, 39]
-    assert window_starts(5, 1) == [0, 1, 2, 3, 4]
+    assert window_places(31, 31) == [0]
+    assert window_places(32, 31) == [0, 1]
+    assert window_places(70, 31) == [0, 15, 30, 39]
+    assert window_places(5, 1) == [0, 1, 2, 3, 4]
 
 
 def test_a_recording_that_repeats_a_clip_says_what_the_clip_says(trained: Path) -> None:
@@ -141,7 +143,7 @@ def test_frames_are_the_mean_and_tags_the_highest_of_all_windows(trained: Path) 
     system.network = Marked()
     found = system.predict_features(recording)
     height = 1 / (1 + np.exp(-system.model.standardisation.apply(recording.logmel)[:, 0].astype(np.float64)))
-    assert window_starts(len(recording.logmel), 31) == [0, 15, 30, 40]
+    assert window_places(len(recording.logmel), 31) == [0, 15, 30, 40]
     for frame in range(71):
         indices = [frame - start for start in (0, 15, 30, 40) if 0 <= frame - start < 31]
         expected = np.mean([height[frame] * (0.5 + 0.5 * place / 30) for place in indices])
@@ -461,3 +463,72 @@ def test_paths_that_cannot_be(trained: Path, tmp_path: Path) -> None:
 def test_a_file_of_another_program(run: Path) -> None:
     save_file({"weight": torch.zeros(3)}, run / "model.safetensors")
     assert "has no description of a remixbench model" in refused(run)
+
+
+class ByFour(nn.Module):
+    """A frame score is the mean of four frames of the log-mel, whatever lies around them."""
+
+    stride = 4
+
+    def __init__(self, classes: int, frame_seconds: float) -> None:
+        super().__init__()
+        self.classes, self.frame_seconds = classes, self.stride * frame_seconds
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self, x: torch.Tensor) -> Output:
+        missing = -x.shape[1] % self.stride
+        filled = torch.nn.functional.pad(x.transpose(1, 2), (0, missing), mode="replicate").transpose(1, 2)
+        means = filled.unflatten(1, (-1, self.stride)).mean(dim=(2, 3)) * self.weight
+        frames = means.sigmoid()[:, :, None].expand(-1, -1, self.classes)
+        return Output(frames.amax(dim=1), frames)
+
+
+@pytest.fixture(scope="module")
+def by_four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrainedSystem]:
+    workspace = tmp_path_factory.mktemp("by-four")
+    fake_dataset(workspace)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "_registered", {})
+        register("by-four", ByFour)
+        (run,) = train(workspace=workspace, system="by-four", snr=20, epochs=1, learning_rate=1e-9)
+        yield load_system(run)
+
+
+@pytest.mark.parametrize("frames", [31, 32, 33, 34, 46, 47, 48, 61, 100, 333])
+def test_frame_scores_of_a_long_recording_are_those_of_its_own_frames(by_four: TrainedSystem, frames: int) -> None:
+    """Windows of 31 frames whose halves, 15, are no multiple of the four frames of a score."""
+    config = by_four.model.config
+    assert config.frames == 31
+    draw = np.random.default_rng(frames)
+    samples = (frames - 1) * config.features.hop_length + config.features.n_fft
+    audio = (draw.normal(0, 0.1, samples) * np.exp(3 * draw.normal(0, 1, samples).cumsum() / samples)).astype(
+        np.float32
+    )
+    recording = by_four.extract_features(audio, config.mix.sample_rate)
+    assert len(recording.logmel) == frames
+    x = torch.from_numpy(by_four.model.standardisation.apply(recording.logmel))[None]
+    with torch.no_grad():
+        expected = by_four.network(x).frame_scores[0].numpy()
+    scored = by_four.predict_features(recording).frames
+    # where a window ends within a score, the rest of that score is filled up; no other window does that at its place
+    whole = frames // 4 - (frames > 31)
+    np.testing.assert_allclose(scored[:7], expected[:7], atol=1e-5)
+    ends_within = {place + 7 for place in window_places(frames, 31, 4.0)}
+    inner = [frame for frame in range(whole) if frame not in ends_within]
+    np.testing.assert_allclose(scored[inner], expected[inner], atol=1e-5)
+
+
+def test_the_time_for_a_long_recording_grows_with_its_length_alone(by_four: TrainedSystem) -> None:
+    class Nothing(nn.Module):
+        def forward(self, x: torch.Tensor) -> Output:
+            return Output(torch.zeros(len(x), 5), torch.zeros(len(x), 2, 5))
+
+    def seconds(steps: int) -> float:
+        x, silent = np.zeros((steps, 1), np.float32), np.zeros(steps, np.bool_)
+        start = time.process_time()
+        system._windows(x, 8, 4.0, silent)
+        return time.process_time() - start
+
+    system = TrainedSystem(replace(by_four.model, network=Nothing()), torch.device("cpu"))
+    seconds(1000)
+    assert seconds(320_000) < 8 * seconds(80_000)  # four times, where windows are added up in place

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from remixbench.errors import InputError
 from remixbench.systems import Output, build_system, list_systems
+from remixbench.systems.cost import count_cost
 from remixbench.systems.models import (
     AttentionPooling,
     TwoStepAttention,
@@ -20,6 +21,7 @@ from remixbench.systems.models import (
     rank_pooling,
     scaled,
 )
+from remixbench.training.evaluate import evaluating
 from remixbench.training.losses import loss
 
 CLASSES, FRAMES, N_MELS = 5, 155, 32
@@ -430,3 +432,18 @@ def test_as_released_the_prior_changes_nothing(system):
     network, told = small(system), small(system)
     told.set_prior(torch.full((CLASSES,), 0.01))
     assert all(torch.equal(one, two) for one, two in zip(network.parameters(), told.parameters(), strict=True))
+
+
+def test_scores_need_no_decoder():
+    network = small("2ap-aux").eval()
+    network.decoder.register_forward_hook(lambda *_: pytest.fail("the decoder was run"))
+    with evaluating(network):
+        scored = network(clips())
+    assert scored.reconstruction is None
+    assert count_cost(network, FRAMES, N_MELS).macs == count_cost(small("2ap"), FRAMES, N_MELS).macs
+    network = small("2ap-aux").eval()
+    with evaluating(network, reconstruct=True):
+        whole = network(clips())
+    assert whole.reconstruction.shape == (2, FRAMES, N_MELS)
+    assert torch.equal(whole.clip_scores, scored.clip_scores)
+    assert network.reconstructs
