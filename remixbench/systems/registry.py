@@ -187,14 +187,7 @@ _CRNN = {
         ("quadratic", "linear", "mean", "max", "attention", "auto", "power"),
     ),
 }
-_ON_EMBEDDINGS = ENCODER_OPTION | {
-    "bias": Option(
-        "prior",
-        "first bias of the classifier: the log odds of the mean label, or small and random",
-        ("prior", "random"),
-    ),
-    "pooling": _CRNN["pooling"],
-}
+_ON_EMBEDDINGS = ENCODER_OPTION | _CRNN
 _CRNN_TRAINING = {
     "epochs": 12,
     "min_steps": 600,
