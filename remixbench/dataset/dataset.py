@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,11 @@ from remixbench.dataset.info import DatasetInfo, read_info
 from remixbench.dataset.manifest import Clip, Manifest, read_manifest
 from remixbench.errors import InputError, nearest, one_line
 from remixbench.files import NUMPY_ERRORS, check_regular, read_json, sha256
-from remixbench.recipe import Recipe, format_snrs
+from remixbench.recipe import Recipe, format_snr, format_snrs
 from remixbench.tables import read_table
 
+BIN_DB, MOST_BINS = 5.0, 6
+"""About how wide the bins of `Dataset.snr_bins` are, and how many there are at most."""
 REMEDY = "restore it, or run the `remixbench make` that made the data set, which makes it again"
 
 
@@ -175,6 +178,37 @@ class Dataset:
             raise InputError(f"{self.path}: has no fold {fold}; it has {', '.join(map(str, folds))}")
         tested = self.roles(fold) == "test" if self.clips[0].roles else self.folds == fold
         return np.flatnonzero(tested)
+
+    def snr_bins(self, rows: Sequence[int] | NDArray[np.int64], snr: float) -> dict[str, NDArray[np.bool_]]:
+        """Divide clips by their SNR where a recipe draws it for each clip from a range; {} where all have the same.
+
+        Parameters
+        ----------
+        rows : of the clips
+        snr : the nominal SNR in dB
+
+        Returns
+        -------
+        The bins by their text, such as "−5 to 0 dB", and which of the clips are in each, (rows,). They are of equal
+        width, about `BIN_DB`; clips without events are in none.
+        """
+        offsets = self.recipe.mix.snr_offsets
+        if offsets is None or offsets[0] == offsets[1]:
+            return {}
+        count = min(MOST_BINS, max(2, round((offsets[1] - offsets[0]) / BIN_DB)))
+        edges = np.linspace(*offsets, count + 1)
+        clips = [self.clips[row] for row in rows]
+        mean = np.array(
+            [
+                sum(event.snr_offset for event in clip.events) / len(clip.events) if clip.events else np.nan
+                for clip in clips
+            ]
+        )
+        place = np.digitize(mean, edges[1:-1])
+        return {
+            format_snr(snr, (low, high)): (place == number) & np.isfinite(mean)
+            for number, (low, high) in enumerate(pairwise(edges.tolist()))
+        }
 
     def strong(self) -> list[tuple[str, float, float, str]]:
         """Return labels/strong.tsv as rows (filename, onset, offset, event_label); clips without events have none."""

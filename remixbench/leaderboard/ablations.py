@@ -30,6 +30,7 @@ from remixbench.leaderboard.tables import (
 )
 from remixbench.leaderboard.tables import KINDS as BLOCK_HEADINGS
 
+METRIC = "micro_ap"
 EXTREMES = 3
 """How many of the best and of the worst classes are shown beside the paper's four."""
 WITHOUT_RECONSTRUCTION = {"2ap": "2ap-aux"}
@@ -48,6 +49,7 @@ def all_tables(maker: TableMaker) -> tuple[Table, ...]:
         alpha_table(maker),
         fraction_table(maker),
         class_table(maker),
+        *(snr_table(maker, snr) for snr in maker.leaderboard.snrs),
         cost_table(maker),
         *(maker.details(family, snr) for snr in maker.leaderboard.snrs for family in FAMILIES),
     ]
@@ -156,6 +158,30 @@ def class_table(maker: TableMaker) -> Table | None:
             "Worst and best by the mean over the rows of this data set. Classes that do not occur in the fold are"
             " left out.",
         ),
+        "tested on",
+        evidence=EVIDENCE,
+    )
+
+
+def snr_table(maker: TableMaker, snr: float) -> Table | None:
+    """Return micro-AP by the SNR of the clips, where that is drawn from a range."""
+    board = maker.leaderboard
+    conditions = [row.conditions[snr] for row in board.rows if snr in row.conditions]
+    bins = list(dict.fromkeys(name for condition in conditions for name in condition.by_snr.get(METRIC, {})))
+    if not bins:
+        return None
+
+    def cells_of(row: Row) -> list[Cell] | None:
+        values = row.conditions[snr].by_snr.get(METRIC) if snr in row.conditions else None
+        return [value_cell(values.get(name)) for name in bins] if values else None
+
+    blocks = maker.blocks(cells_of, [snr])
+    return Table(
+        f"micro-AP by the SNR of the clips, drawn from {board.snr_text(snr)}",
+        "system",
+        (("", tuple(Column(name, "higher") for name in bins)),),
+        tuple(blocks),
+        (*maker.line_notes(blocks), "Of the test clips with that SNR alone; clips without events are in no column."),
         "tested on",
         evidence=EVIDENCE,
     )

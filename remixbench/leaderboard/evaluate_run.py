@@ -7,7 +7,7 @@ Time-frequency maps are scored against ideal masks, which are made from the data
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import reduce
 from pathlib import Path
 
@@ -226,8 +226,9 @@ def make_record(
     masks = read_masks(dataset, fold, snr, task.predictions)
     if masks is None and separation is None and all(map(stems_alone, task.predictions)):
         raise InputError(f"{task.predictions[0]}: {_why_not_compared(dataset, snr)}")
+    bins = dataset.snr_bins(dataset.test_rows(task.system.fold), snr)
     scores = score_predictions(
-        fold.reference,
+        replace(fold.reference, snr_bins=bins),
         predictions,
         masks=masks,
         separation=separation,
@@ -258,6 +259,7 @@ def make_record(
         settings=scores.settings,
         bootstrap_samples={name: pack(scores.samples[name]) for name in paired_metrics() if name in scores.samples},
         cost=task.cost,
+        by_snr=scores.by_snr,
     )
 
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -148,7 +148,8 @@ def _bare(estimate: Estimate) -> dict[str, Any]:
 class Condition:
     """A row's metrics at one SNR, the records that they are the mean of, and their probes.
 
-    `evidence` is that of each record, or empty where all are this workspace's own.
+    `evidence` is that of each record, or empty where all are this workspace's own. `by_snr` are metrics of clips in
+    bins of SNRs, where that differs between clips and all records are our own.
     """
 
     snr: float
@@ -157,6 +158,7 @@ class Condition:
     records: tuple[Record, ...]
     probes: Probes | None = None
     evidence: tuple[Evidence, ...] = ()
+    by_snr: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @property
     def state(self) -> State:
@@ -427,6 +429,9 @@ class Leaderboard:
                 for metric, estimate in condition.probes.tidy() if condition.probes is not None else ():
                     state = value_state(condition, estimate.verified)
                     yield about | {"metric": metric, "evidence": state} | _bare(estimate)
+                for metric, bins in condition.by_snr.items():
+                    for name, value in bins.items():
+                        yield about | {"metric": f"{metric}[{name}]", "evidence": "ours", "value": value}
                 for metric, classes in condition.per_class.items():
                     state = value_state(condition, condition.verified(class_values(metric)))
                     for label, value in classes.items():
@@ -655,15 +660,25 @@ def make_condition(snr: float, records: Sequence[Record], evidence: Sequence[Evi
         estimate = _estimate(name, records)
         if estimate is not None:
             metrics[name] = replace(estimate, verified=all(each.covers(name) for each in evidence))
-    per_class: dict[str, dict[str, float]] = {}
-    for name in dict.fromkeys(name for record in records for name in record.per_class):
+    per_class = _mean_values([(record.system.fold, record.per_class) for record in records])
+    own = all(state.state == "ours" for state in evidence)
+    by_snr = _mean_values([(record.system.fold, record.by_snr) for record in records]) if own else {}
+    return Condition(snr, metrics, per_class, tuple(records), evidence=tuple(evidence), by_snr=by_snr)
+
+
+def _mean_values(
+    records: Sequence[tuple[int, Mapping[str, Mapping[str, float | None]]]],
+) -> dict[str, dict[str, float]]:
+    """Average values by metric and label, (fold, values) of each record, over the seeds of a fold, then over folds."""
+    means: dict[str, dict[str, float]] = {}
+    for name in dict.fromkeys(name for _, metrics in records for name in metrics):
         values: dict[str, dict[int, list[float]]] = {}
-        for record in records:
-            for label, value in record.per_class.get(name, {}).items():
+        for fold, metrics in records:
+            for label, value in metrics.get(name, {}).items():
                 if value is not None:
-                    values.setdefault(label, {}).setdefault(record.system.fold, []).append(value)
-        per_class[name] = {label: mean_over_folds(each) for label, each in values.items()}
-    return Condition(snr, metrics, per_class, tuple(records), evidence=tuple(evidence))
+                    values.setdefault(label, {}).setdefault(fold, []).append(value)
+        means[name] = {label: mean_over_folds(by_fold) for label, by_fold in values.items()}
+    return means
 
 
 def _estimate(name: str, records: Sequence[Record]) -> Estimate | None:

@@ -213,7 +213,8 @@ class Record(Frozen):
     """Metrics of one system on one fold, their intervals, and their provenance; None where a metric is undefined.
 
     `shifts` are the seconds by which the shift probe rolled the clips: none where no shift keeps every event whole,
-    None where the probe was not made.
+    None where the probe was not made. `by_snr` are metrics of the clips in bins of SNRs, where that differs between
+    clips; tables show them for records of this workspace's own alone.
     """
 
     format: Literal[3] = 3
@@ -227,6 +228,9 @@ class Record(Frozen):
     cost: Cost = Cost()
     shifts: Annotated[tuple[Number, ...], Field(max_length=100)] | None = None
     probes: Annotated[tuple[ProbeRecord, ...], Field(max_length=200)] = ()
+    by_snr: Annotated[
+        dict[MetricName, Annotated[dict[Word, Number | None], Field(max_length=100)]], Field(max_length=10)
+    ] = {}
 
     @model_validator(mode="after")
     def _in_range(self) -> Record:
@@ -235,6 +239,9 @@ class Record(Frozen):
         for name, classes in self.per_class.items():
             for label, value in classes.items():
                 _check_range(name, value, f"{name} of {label}")
+        for name, bins in self.by_snr.items():
+            for label, value in bins.items():
+                _check_range(name, value, f"{name} at {label}")
         for name, ends in self.intervals.items():
             if name not in self.metrics:
                 raise ValueError(f"interval of '{name}', which is not among the metrics")
@@ -277,7 +284,7 @@ class Record(Frozen):
 
     def as_json(self) -> dict[str, Any]:
         """Return the record as plain JSON values, in the order of the fields, with its digest."""
-        value = self.model_dump(mode="json")
+        value = self.model_dump(mode="json", exclude=None if self.by_snr else {"by_snr"})
         return value | {"digest": content_digest(value)}
 
     @property

@@ -85,6 +85,15 @@ def tagging_metrics(reference: Reference, scores: FloatArray) -> MetricFunction:
     return compute
 
 
+def micro_ap_by_snr(reference: Reference, scores: FloatArray) -> dict[str, float]:
+    """Return micro-AP over the clips of each bin of SNRs; NaN where no class occurs in them."""
+    pairs = rank_pairs(reference.weak, scores)
+    return {
+        name: float(ranked_average_precision(pairs, clips[:, None].astype(np.float64))[0])
+        for name, clips in reference.snr_bins.items()
+    }
+
+
 def frame_average_precision(reference: Reference, scores: ScoreArray, frame_edges: FloatArray) -> MetricFunction:
     """Return the average precision of frames: its mean over classes, and that of each class.
 

@@ -8,7 +8,7 @@ out. What the format of the predictions cannot express is missing from the value
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from remixbench.files import sha256
 from remixbench.progress import SILENT, Progress
 from remixbench.scoring.bootstrap import bootstrap_interval, interval_of, make_bootstrap
 from remixbench.scoring.bounding_boxes import SebbParameters
+from remixbench.scoring.clip_based import micro_ap_by_snr
 from remixbench.scoring.metrics import METRICS, SCORING_VERSION, metric_values, settings_of
 from remixbench.scoring.separation import Separation
 from remixbench.scoring.tf_masks import Masks
@@ -41,6 +42,7 @@ class Scores:
     settings : how they were computed: scoring version, thresholds, post-processings, bootstrap, counts
     samples : {metric: (samples,)}, the bootstrap samples, NaN where undefined
     reference_digest : of the reference that all of this is against, names in full, which the samples are drawn by
+    by_snr : {metric: {bin: value}}, where the SNR differs between clips
     """
 
     values: dict[str, float | None]
@@ -49,6 +51,7 @@ class Scores:
     settings: dict[str, Any]
     samples: dict[str, FloatArray]
     reference_digest: str = ""
+    by_snr: dict[str, dict[str, float | None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,15 @@ def score_predictions(
         },
         samples={name: drawn.samples_of(each) for name, each in sampled.items()},
         reference_digest=sha256("\0".join((reference_digest(reference), *reference.filenames)).encode()),
+        by_snr=_by_snr(reference, predictions),
     )
+
+
+def _by_snr(reference: Reference, predictions: Predictions) -> dict[str, dict[str, float | None]]:
+    if predictions.clip_scores is None or not reference.snr_bins:
+        return {}
+    values = micro_ap_by_snr(reference, predictions.clip_scores)
+    return {"micro_ap": {name: _defined(value) for name, value in values.items()}}
 
 
 def compare(first: Scores, second: Scores) -> dict[str, Difference | None]:

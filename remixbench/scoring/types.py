@@ -8,8 +8,8 @@ lost to the last bit of a float.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
@@ -179,6 +179,7 @@ class Reference:
     durations : (clips,) seconds
     recordings : for each clip the numbers of the event recordings in it, ascending, each once; the bootstrap draws
         weights for recordings, since clips that share one are not independent
+    snr_bins : (clips,) bool by the name of a bin of SNRs, which clips are in it; empty where all have one SNR
     """
 
     filenames: tuple[str, ...]
@@ -187,6 +188,7 @@ class Reference:
     events: EventTable
     durations: FloatArray
     recordings: tuple[tuple[int, ...], ...]
+    snr_bins: Mapping[str, BoolArray] = field(default_factory=dict)
 
 
 def make_reference(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
+from sklearn.metrics import average_precision_score
 
 from remixbench.cli import run
 from remixbench.dataset.dataset import Dataset
@@ -19,7 +21,9 @@ from remixbench.dataset.make import make
 from remixbench.dataset.manifest import read_manifest
 from remixbench.dataset.plan import plan
 from remixbench.errors import InputError
+from remixbench.leaderboard.score import score
 from remixbench.recipe import format_snr, format_snrs, load_recipe, parse_recipe
+from remixbench.tables import format_table
 
 RATE = 8000
 
@@ -114,6 +118,44 @@ def test_a_range_of_snrs_is_shown_as_one(sources: Path, capsys: pytest.CaptureFi
     offsets = dataset.recipe.mix.snr_offsets
     assert format_snr(10.0, offsets) == "−2.5 to 22.5 dB"  # made with --snr 10
     assert (format_snr(-5.0), format_snrs([0, 10])) == ("-5 dB", "0, 10 dB")
+
+
+def test_scores_by_snr_are_those_of_the_clips_in_each_bin(sources: Path, tmp_path: Path) -> None:
+    plan_of_range = {
+        "clips_per_fold": 40,
+        "folds": 2,
+        "polyphony": {"range": [0, 1]},
+        "onsets": "drawn",
+        "max_event": 0.5,
+    }
+    content = recipe(plan=plan_of_range, mix={"sample_rate": RATE, "duration": 2.0, "snrs": {"range": [-5, 20]}})
+    workspace = sources.parent
+    dataset = make(recipe=parse_recipe(content, "own"), workspace=workspace, jobs=1, features=False)
+    assert dataset is not None
+    rows = dataset.test_rows(2)
+    bins = dataset.snr_bins(rows, 7.5)
+    assert list(bins) == ["−5 to 0 dB", "0 to 5 dB", "5 to 10 dB", "10 to 15 dB", "15 to 20 dB"]
+    snrs = np.array(
+        [7.5 + dataset.clips[row].events[0].snr_offset if dataset.weak[row].any() else np.nan for row in rows]
+    )
+    for low, inside in zip((-5, 0, 5, 10, 15), bins.values(), strict=True):
+        assert np.array_equal(inside, (low <= snrs) & (snrs < low + 5))
+    scores = (np.random.default_rng(0).random((len(rows), 2)) + 0.5 * dataset.weak[rows]) / 1.5
+    names = [dataset.filenames[row] for row in rows]
+    table = [(name, *map(repr, map(float, values))) for name, values in zip(names, scores, strict=True)]
+    (tmp_path / "tags.csv").write_bytes(format_table(("filename", *dataset.classes), table))
+    board = score(
+        tmp_path / "tags.csv", name="theirs", snr=7.5, fold=2, workspace=workspace, bootstrap=0, progress=False
+    )
+    values = board.rows[0].conditions[7.5].by_snr["micro_ap"]
+    for name, inside in bins.items():
+        truth = dataset.weak[rows][inside].reshape(-1)
+        assert values[name] == pytest.approx(average_precision_score(truth, scores[inside].reshape(-1)), abs=1e-12)
+    text = (workspace / "leaderboard" / "own.md").read_text()
+    assert "micro-AP by the SNR of the clips, drawn from −5 to 20 dB" in text
+    with (workspace / "leaderboard" / "own.csv").open(encoding="utf-8") as file:
+        tidy = {row["metric"]: row["value"] for row in csv.DictReader(file) if row["name"] == "theirs"}
+    assert float(tidy["micro_ap[15 to 20 dB]"]) == pytest.approx(values["15 to 20 dB"])
 
 
 def test_ranges_read_alike_and_are_written_as_they_are_read(tmp_path: Path) -> None:
