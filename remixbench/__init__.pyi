@@ -4,6 +4,7 @@ from . import scoring, systems
 from .dataset.dataset import Dataset, find_dataset, load_dataset
 from .dataset.export.export import export
 from .dataset.make import make
+from .dataset.overlap import overlap
 from .dataset.plan import plan
 from .dataset.shifts import probe_shifts
 from .dataset.splits import splits
@@ -42,6 +43,7 @@ __all__ = [
     "load_recipe",
     "load_system",
     "make",
+    "overlap",
     "plan",
     "predict",
     "probe_shifts",

@@ -23,6 +23,7 @@ COMMANDS = {
     "verify": "Check a data set against its manifest and digests.",
     "export": "Export a data set for other tools.",
     "embed": "Compute embeddings of every clip with a frozen pretrained encoder.",
+    "overlap": "List the event recordings that an encoder has heard, by Freesound ids.",
     "train": "Train systems on a data set.",
     "predict": "Detect events in audio files with a trained system.",
     "separate": "Separate audio files into classes with a trained system.",

@@ -33,24 +33,41 @@ def duration(seconds: float | None) -> str:
 
 
 def cost_table(maker: TableMaker) -> Table | None:
-    """Return parameters, MACs, training time and device of every row; None where no row reports one."""
+    """Return parameters, MACs, training time and device of every row; None where no row reports one.
+
+    Where some row has a frozen encoder, parameters are told apart into those trained and all, and its MACs have a
+    column.
+    """
     board = maker.leaderboard
     if all(row.cost == Cost() for row in board.rows):
         return None
+    frozen = any(row.pretrained_on or row.cost.frozen_parameters for row in board.rows)
 
     def cells_of(row: Row) -> list[Cell]:
         cost = row.cost
-        texts = quantity(cost.parameters), quantity(cost.macs), duration(cost.seconds), cost.device or ""
+        trained, macs = quantity(cost.parameters), quantity(cost.macs)
+        texts = [trained, macs, duration(cost.seconds), cost.device or ""]
+        if frozen:
+            of_encoder = ("", "")  # not reported
+            if cost.frozen_parameters is not None:
+                of_encoder = quantity(cost.frozen_parameters + (cost.parameters or 0)), quantity(cost.frozen_macs)
+            elif not row.pretrained_on:
+                of_encoder = trained, "0"
+            texts = [trained, of_encoder[0], macs, of_encoder[1], *texts[2:]]
         return [Cell(marked(text, not row.submission) if text else NOT_REPORTED) for text in texts]
 
+    titles = ["parameters", "MACs per clip", "training time", "device"]
+    if frozen:
+        titles = ["trainable parameters", "all parameters", titles[1], "MACs of the encoder", *titles[2:]]
     return Table(
         "Cost",
         "system",
-        (("", tuple(Column(title) for title in ("parameters", "MACs per clip", "training time", "device"))),),
+        (("", tuple(Column(title) for title in titles)),),
         tuple(maker.blocks(cells_of, board.snrs)),
         (
             "MACs: multiply-accumulate operations of a forward pass on one clip. Training time: of one run, the mean"
-            " over SNRs, folds and seeds, with the predictions of the tested clips.",
+            " over SNRs, folds and seeds, with the predictions of the tested clips"
+            + (", without the embeddings, which are computed once." if frozen else "."),
         ),
         "tested on",
         evidence=EVIDENCE,

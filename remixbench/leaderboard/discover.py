@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from remixbench.dataset.dataset import Dataset, snr_folder
+from remixbench.dataset.overlap import from_freesound, read_overlap
 from remixbench.errors import InputError
 from remixbench.files import is_sealed, read_json, sha256
 from remixbench.leaderboard.evaluate_run import Task
@@ -26,7 +27,7 @@ RUN_FILE = "run.json"
 MAX_NAME = 100
 SETTINGS = ("options", "alpha", "fraction", "epochs", "batch_size", "learning_rate", "width", "select", "precision",
             "optimizer", "weight_decay", "schedule", "augment", "ema", "early_stopping", "gradient_clip",
-            "fresh", "min_steps", "sources")  # fmt: skip
+            "fresh", "min_steps", "sources", "encoder_digest")  # fmt: skip
 """What of run.json tells two rows of one system apart; SNR, fold and seed are what a row is averaged over."""
 
 
@@ -101,6 +102,7 @@ def run_task(workspace: Path, folder: Path, dataset: Dataset) -> Task:
     if not (folder / "predictions").is_dir():
         raise InputError(f"{folder}: a finished run without predictions/; delete {RUN_FILE} and train it again")
     _check_folder(folder, info)
+    encoder = info.get("encoder") or {}
     try:
         system = SystemInfo(
             name=variant(folder, info["system"]),
@@ -110,11 +112,13 @@ def run_task(workspace: Path, folder: Path, dataset: Dataset) -> Task:
             snr=float(info["snr"]),
             fold=info["fold"],
             seed=info["seed"],
-            flags=tuple(Flag(**flag) for flag in info["flags"]),
+            flags=(*(Flag(**flag) for flag in info["flags"]), *heard_flags(workspace, dataset, info)),
+            pretrained_on=tuple(encoder.get("pretrained_on", ())),
         )
         cost = Cost(
             parameters=info.get("parameters"), macs=info.get("macs"), seconds=info.get("seconds"),
-            device=info.get("device_name") or None,
+            device=info.get("device_name") or None, frozen_parameters=encoder.get("parameters"),
+            frozen_macs=encoder.get("macs"),
         )  # fmt: skip
     except ValidationError as error:
         raise InputError(f"{file}: {first_problem(error, SystemInfo)}; train it again") from None
@@ -123,6 +127,24 @@ def run_task(workspace: Path, folder: Path, dataset: Dataset) -> Task:
         Path(name).name: digest for name, digest in info.get("results", {}).items() if name.startswith("predictions/")
     }
     return Task(system, (folder / "predictions",), folder, place, cost, run_probes(folder), results)
+
+
+def heard_flags(workspace: Path, dataset: Dataset, info: dict[str, Any]) -> list[Flag]:
+    """Return what is known of whether a run's frozen encoder has heard recordings of the tested clips."""
+    encoder = info.get("encoder")
+    if not encoder:
+        return []
+    overlap = read_overlap(workspace, dataset, encoder["name"])
+    if overlap is None:
+        if from_freesound(encoder["pretrained_on"]):
+            text = f"encoder {encoder['name']} was trained on sounds from Freesound; overlap with the test not checked"
+            return [Flag(code="may-have-heard", text=text)]
+        return []
+    shared, total = overlap.tested[str(info["fold"])]
+    if not shared:
+        return []
+    text = f"encoder {encoder['name']} has heard {shared} of the {total} event recordings of the test clips"
+    return [Flag(code="heard", text=text)]
 
 
 def _check_folder(folder: Path, info: dict[str, Any]) -> None:

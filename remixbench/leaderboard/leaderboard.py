@@ -40,10 +40,11 @@ if TYPE_CHECKING:
 TIDY_COLUMNS = (
     "kind", "name", "evidence", "system", "snr", "metric", "class", "value", "low", "high", "std", "folds", "seeds",
     "one_training", "clips", "best", "at_chance", "flags", "comparable", "dataset", "manifest_digest",
-    "scoring_version", "source", "parameters", "macs", "training_seconds", "device",
+    "scoring_version", "source", "pretrained_on", "parameters", "macs", "frozen_parameters", "frozen_macs",
+    "training_seconds", "device",
 )  # fmt: skip
 TRUTHS = ("best", "at_chance", "one_training")
-INTEGERS = ("clips", "parameters", "macs")
+INTEGERS = ("clips", "parameters", "macs", "frozen_parameters", "frozen_macs")
 REPR_ROWS = 20
 
 Shown = tuple[str, str, float, int, int | None]
@@ -240,6 +241,12 @@ class Row:
         return weakest(each for condition in self.conditions.values() for each in condition.evidence)
 
     @property
+    def pretrained_on(self) -> tuple[str, ...]:
+        """The data sets that a frozen encoder of it was trained on; empty where it has none."""
+        systems = (record.system for condition in self.conditions.values() for record in condition.records)
+        return tuple(dict.fromkeys(name for system in systems for name in system.pretrained_on))
+
+    @property
     def cost(self) -> Cost:
         """The cost of one of the runs, over all SNRs."""
         return mean_cost([record for condition in self.conditions.values() for record in condition.records])
@@ -347,9 +354,11 @@ class Leaderboard:
         for a metric over all classes), `value`, `low` and `high` (95 % interval), `std` (standard deviation over runs),
         `folds`, `seeds`, `one_training` (per fold), `clips`, `best` (bold in the tables), `at_chance` (not above
         chance), `flags`, `comparable`, `dataset`, `manifest_digest`, `scoring_version`, `source` (citation of a
-        published value), and the cost of one run: `parameters`, `macs` per clip, `training_seconds`, `device`. Lists
-        are joined with "; ". Metrics of probes are `micro_ap_shifted` (mean over the shifts), `micro_ap_shifted_worst`,
-        `micro_ap_shifted_difference`, `micro_ap[shift 0.48 s]` and `micro_ap[tested at 0 dB]`.
+        published value), `pretrained_on` (data sets that a frozen encoder was trained on), and the cost of one run:
+        `parameters`, `macs` per clip, `frozen_parameters`, `frozen_macs` (of the encoder), `training_seconds`,
+        `device`. Lists are joined with "; ". Metrics of probes are `micro_ap_shifted` (mean over the shifts),
+        `micro_ap_shifted_worst`, `micro_ap_shifted_difference`, `micro_ap[shift 0.48 s]` and
+        `micro_ap[tested at 0 dB]`.
         """
         import pandas as pd
 
@@ -400,8 +409,11 @@ class Leaderboard:
         return html
 
     def _with_evidence(self) -> pd.DataFrame:
-        """Return the wide table with a column of evidence before the others, where not all rows are ours."""
+        """Return the wide table with columns of evidence and pretraining before the others, where rows have them."""
         table = self.table()
+        pretrained = {row.name: "; ".join(row.pretrained_on) for row in self.rows}
+        if any(pretrained.values()):
+            table.insert(0, ("", "pretrained on"), [pretrained.get(name, "") for name in table.index])
         states = {row.name: row.evidence for row in self.rows}
         if {*states.values()} - {"ours"}:
             table.insert(0, ("", "evidence"), [states[name] for name in table.index])
@@ -420,8 +432,9 @@ class Leaderboard:
                     "folds": "; ".join(map(str, condition.folds)), "seeds": "; ".join(map(str, condition.seeds)),
                     "one_training": condition.one_training, "clips": condition.clips,
                     "flags": "; ".join(flag.text for flag in row.flags),
-                    "parameters": cost.parameters, "macs": cost.macs, "training_seconds": cost.seconds,
-                    "device": cost.device,
+                    "pretrained_on": "; ".join(row.pretrained_on),
+                    "parameters": cost.parameters, "macs": cost.macs, "frozen_parameters": cost.frozen_parameters,
+                    "frozen_macs": cost.frozen_macs, "training_seconds": cost.seconds, "device": cost.device,
                 }  # fmt: skip
                 for metric, estimate in condition.metrics.items():
                     state = value_state(condition, estimate.verified)
@@ -702,13 +715,18 @@ def _estimate(name: str, records: Sequence[Record]) -> Estimate | None:
 def mean_cost(records: Sequence[Record]) -> Cost:
     """Return the mean of the records' reported costs, and every device that was used."""
     costs = [record.cost for record in records]
-    parameters, macs, seconds = (
+    parameters, macs, frozen_parameters, frozen_macs, seconds = (
         float(np.mean(known)) if (known := [value for value in values if value is not None]) else None
-        for values in zip(*((each.parameters, each.macs, each.seconds) for each in costs), strict=True)
+        for values in zip(
+            *((each.parameters, each.macs, each.frozen_parameters, each.frozen_macs, each.seconds) for each in costs),
+            strict=True,
+        )
     )
     return Cost(
         parameters=None if parameters is None else round(parameters),
         macs=None if macs is None else round(macs),
+        frozen_parameters=None if frozen_parameters is None else round(frozen_parameters),
+        frozen_macs=None if frozen_macs is None else round(frozen_macs),
         seconds=seconds,
         device="; ".join(dict.fromkeys(each.device for each in costs if each.device is not None))[:200] or None,
     )

@@ -117,6 +117,10 @@ FLAGS = {
     " high by an unknown amount.",
     "last-epoch": "No epoch was chosen: the network is as it was after the last one.",
     "fresh": "Trained on new mixtures of the training recordings in every epoch, on more data than the other rows.",
+    "pretrained": "Takes the embeddings of a frozen encoder that was trained on other data than the benchmark's.",
+    "heard": "The encoder's training data hold recordings of the test clips, so its score may be too high.",
+    "may-have-heard": "The encoder was trained on sounds from Freesound, as the events are; whether it has heard"
+    " recordings of the test clips was not checked (`remixbench overlap`).",
     "fraction": "Trained on a part of the training clips; to be compared with rows of the same part.",
     "setting": "Trained with another setting than the benchmark's; not its standard score.",
     "training": "Trained in another way than the system comes with; not its standard score.",
@@ -129,7 +133,8 @@ class SystemInfo(Frozen):
 
     `kind` is "run" for a system trained here and "predictions" for a third party's, and
     "ideal" for what stems alone give: ideal masks, and the mixture as it is. `registry_name` is the
-    registered name of a run's system; `settings` all that a run was trained with besides SNR, fold and seed.
+    registered name of a run's system; `settings` all that a run was trained with besides SNR, fold and seed;
+    `pretrained_on` the data sets that a frozen encoder of it was trained on.
     """
 
     name: Name
@@ -140,6 +145,7 @@ class SystemInfo(Frozen):
     fold: Annotated[int, Field(ge=1, le=10**6)]
     seed: Integer | None = None
     flags: Annotated[tuple[Flag, ...], Field(max_length=20)] = ()
+    pretrained_on: Annotated[tuple[Word, ...], Field(max_length=50)] = ()
 
     @model_validator(mode="after")
     def _named_after_its_system(self) -> SystemInfo:
@@ -184,13 +190,16 @@ class Cost(Frozen):
     Attributes
     ----------
     parameters : trainable parameters
-    macs : multiply-accumulate operations of a forward pass on one clip
+    macs : multiply-accumulate operations of a forward pass on one clip, without those of a frozen encoder
+    frozen_parameters, frozen_macs : of a frozen encoder
     seconds : wall-clock time of training and of predicting the tested clips
     device : name of the device trained on
     """
 
     parameters: Integer | None = None
     macs: Integer | None = None
+    frozen_parameters: Integer | None = None
+    frozen_macs: Integer | None = None
     seconds: Annotated[float, Field(ge=0, le=1e10, allow_inf_nan=False)] | None = None
     device: Word | None = None
 

@@ -36,6 +36,8 @@ RANKED_BY = ("micro_ap", "frame_ap", "event_f1")
 NOT_REPORTED = "not reported"
 EVIDENCE = "evidence"
 """Heading of the column that says what a row's values are: ours, recomputed or self-reported."""
+PRETRAINED = "pretrained on"
+"""Heading of the column with the data sets that a row's frozen encoder was trained on."""
 NOT_VERIFIED = "?"
 """Stands after a value that a submission says and that was not computed here."""
 AT_CHANCE = "≈"
@@ -60,6 +62,7 @@ class Line:
 
     `evidence` says what a row's values are: "ours", "recomputed" or "self-reported"; "" for a published line. In ranked
     tables, `kind` is what the heading would be elsewhere, and `rank` the place among lines tested on the same clips.
+    `pretrained` names the data sets that a frozen encoder was trained on.
     """
 
     head: str
@@ -69,6 +72,7 @@ class Line:
     evidence: str = ""
     kind: str = ""
     rank: int | None = None
+    pretrained: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,21 @@ class Table:
     def lines(self) -> tuple[Line, ...]:
         """The lines of all blocks."""
         return tuple(line for block in self.blocks for line in block.lines)
+
+    @property
+    def pretrained(self) -> str:
+        """Heading of the column with what encoders were pretrained on, or "" where no line has one."""
+        return PRETRAINED if any(line.pretrained for line in self.lines) else ""
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Headings of the columns after the values, as far as the table has them."""
+        return tuple(heading for heading in (self.tested, self.evidence, self.pretrained) if heading)
+
+    def texts_of(self, line: Line) -> list[str]:
+        """Return what stands in these columns in a line."""
+        pairs = ((self.tested, line.tested), (self.evidence, line.evidence), (self.pretrained, line.pretrained))
+        return [text for heading, text in pairs if heading]
 
     def place(self, column: int, value: float) -> float:
         """Return where a value lies on a column's whiskers, from 0 (left) to 1 (right).
@@ -257,7 +276,8 @@ class TableMaker:
         """Return a row's line."""
         conditions = [row.conditions[snr] for snr in snrs if snr in row.conditions]
         state = weakest(evidence for condition in conditions for evidence in condition.evidence)
-        return Line(row.name, tuple(cells), self.letters_of(row.flags), tested_on(conditions), state)
+        letters, pretrained = self.letters_of(row.flags), "; ".join(row.pretrained_on)
+        return Line(row.name, tuple(cells), letters, tested_on(conditions), state, pretrained=pretrained)
 
     def letters_of(self, flags: Sequence[Flag]) -> tuple[str, ...]:
         """Return the letters of some flags, in order."""

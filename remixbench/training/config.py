@@ -57,11 +57,14 @@ RELEASED = {
 
 @dataclass(frozen=True)
 class EncoderKey:
-    """Which encoder a run takes the embeddings of: its short name, what it is loaded by, and its digest."""
+    """Which encoder a run takes the embeddings of: its short name, what it is loaded by, its digest, and the data sets
+    that it was trained on.
+    """
 
     name: str
     reference: str
     digest: str
+    pretrained_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -198,6 +201,10 @@ def flags(config: TrainConfig, recipe: Recipe) -> list[dict[str, str]]:
         found.append({"code": "last-epoch", "text": "last epoch kept, none chosen"})
     if config.fraction < 1:
         found.append({"code": "fraction", "text": f"trained on {config.fraction:.6g} of the training clips"})
+    if config.encoder is not None:
+        corpora = ", ".join(config.encoder.pretrained_on)
+        trained = f"pretrained on {corpora}" if corpora else "not pretrained"
+        found.append({"code": "pretrained", "text": f"takes the embeddings of {config.encoder.name}, {trained}"[:200]})
     if config.fresh:
         found.append({"code": "fresh", "text": "trained on new mixtures in every epoch"})
     for name, usual in training_defaults(config.system, recipe).items():
@@ -305,7 +312,7 @@ def _encoder(
             " once; leave it out"
         )
     encoder = load(reference)
-    return EncoderKey(encoder.name, encoder.reference, encoder.digest)
+    return EncoderKey(encoder.name, encoder.reference, encoder.digest, encoder.pretrained_on)
 
 
 def _with_short_name(

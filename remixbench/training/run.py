@@ -330,7 +330,7 @@ def _finish(
         recipe=dataset.recipe.model_dump(mode="json", include={"mix", "features"}),
         digest=info.digest,
         sources=sources,
-        encoder=None if config.encoder is None else asdict(config.encoder),
+        encoder=_encoder_record(config),
         embedding=None if data.embedding is None else asdict(data.embedding),
     )
     write_model(
@@ -498,6 +498,13 @@ def _calibrate(network: nn.Module, train: ClipTensors, batch_size: int) -> None:
     order = torch.linspace(0, len(train) - 1, min(len(train), CALIBRATION_CLIPS), device=train.index_device).long()
     batches = (train.batch(indices)[0] for indices in torch.split(order, batch_size))
     calibrate(inputs[0] if len(inputs) == 1 else inputs for inputs in batches)
+
+
+def _encoder_record(config: TrainConfig) -> dict[str, str] | None:
+    """Return what the model says of its encoder: by what it is found, and which one it is."""
+    if config.encoder is None:
+        return None
+    return {name: getattr(config.encoder, name) for name in ("name", "reference", "digest")}
 
 
 def _encoder_info(context: RunContext, config: TrainConfig, embedding: EmbeddingShape | None) -> EncoderInfo | None:

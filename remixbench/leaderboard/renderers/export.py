@@ -68,6 +68,7 @@ def _row(board: Leaderboard, row: Row) -> dict[str, Any]:
         "system": row.system,
         "settings": row.settings,
         "flags": [flag.model_dump() for flag in row.flags],
+        "pretrained_on": list(row.pretrained_on),
         "conditions": [
             {
                 "snr": condition.snr,

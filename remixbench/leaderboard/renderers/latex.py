@@ -106,7 +106,7 @@ def _table(table: Table) -> str:
 
 def _tabular(table: Table, write: Write, *, stacked: bool = False) -> list[str]:
     """Return the table itself; `stacked`, each part of what stands under a value has a row, and long names break."""
-    texts = [heading for heading in (table.tested, table.evidence) if heading]
+    texts = table.texts
     width = 1 + len(table.columns) + len(texts)
     lines = [
         rf"\begin{{tabular}}{{l{'r' * len(table.columns)}{'l' * len(texts)}}}",
@@ -120,8 +120,7 @@ def _tabular(table: Table, write: Write, *, stacked: bool = False) -> list[str]:
         if block.heading:
             lines.append(rf"\multicolumn{{{width}}}{{l}}{{\textit{{{write(block.heading)}}}}} \\")
         for line in block.lines:
-            shown = [line.tested] * bool(table.tested) + [line.evidence] * bool(table.evidence)
-            lines += _line(line, shown, write, stacked=stacked)
+            lines += _line(line, table.texts_of(line), write, stacked=stacked)
     return [*lines, r"\bottomrule", r"\end{tabular}"]
 
 

@@ -29,9 +29,9 @@ def _table(table: Table) -> str:
         for heading, columns in table.groups
         for column in columns
     ]
-    heads += [heading for heading in (table.tested, table.evidence) if heading]
+    heads += table.texts
     left = 2 if noted else 1
-    rule = ["---"] * left + ["---:"] * len(table.columns) + ["---"] * (bool(table.tested) + bool(table.evidence))
+    rule = ["---"] * left + ["---:"] * len(table.columns) + ["---"] * len(table.texts)
     lines = [f"## {escape(table.title)}", ""]
     for text in table.caption:
         lines += [escape(text), ""]
@@ -41,9 +41,8 @@ def _table(table: Table) -> str:
             lines.append(_row([f"*{escape(block.heading)}*", *[""] * (len(heads) - 1)]))
         for line in block.lines:
             letters = [f"<sup>{escape(' '.join(line.letters))}</sup>" if line.letters else ""] if noted else []
-            tested = [escape(line.tested)] if table.tested else []
-            evidence = [escape(line.evidence)] if table.evidence else []
-            lines.append(_row([escape(line.head), *letters, *map(_cell, line.cells), *tested, *evidence]))
+            texts = map(escape, table.texts_of(line))
+            lines.append(_row([escape(line.head), *letters, *map(_cell, line.cells), *texts]))
     lines.append("")
     lines += [f"- {escape(note)}" for note in table.notes]
     return "\n".join([*lines, ""]) if table.notes else "\n".join(lines)

@@ -250,6 +250,7 @@ def _columns(board: Leaderboard, entries: Sequence[Entry], level: int) -> list[_
         columns.append(_Column("MACs\nper clip", lambda entry: Text(quantity(entry.cost.macs))))
     if any(entry.condition.state != "ours" for entry in entries):
         columns.append(_Column("evidence", lambda entry: _evidence([entry]), right=False))
+    columns.append(_Column("pretrained\non", lambda entry: _pretrained(entry.row, level), right=False))
     return [column for column in columns if any(column.cell(entry).plain for entry in entries)]
 
 
@@ -275,6 +276,7 @@ def _matrix(board: Leaderboard, sections: Sequence[_Section[_System]], level: in
         columns.append(_Column("MACs\nper clip", lambda system: Text(_macs(system))))
     if any(entry.condition.state != "ours" for system in systems for entry in system.entries.values()):
         columns.append(_Column("evidence", lambda system: _evidence(list(system.entries.values())), right=False))
+    columns.append(_Column("pretrained\non", lambda system: _pretrained(system.row, level), right=False))
     return [column for column in columns if any(column.cell(system).plain for system in systems)]
 
 
@@ -284,6 +286,12 @@ def _macs(system: _System) -> str:
 
 def _name(row: Row) -> Text:
     return Text(row.name + ("†" if row.flags else ""))
+
+
+def _pretrained(row: Row, level: int) -> Text:
+    """Return what a row's encoder was pretrained on, without what is in brackets and shorter where columns are dear."""
+    names = "; ".join(name.partition(" (")[0] for name in row.pretrained_on)
+    return Text(names if len(names) <= (longest := 24 - 2 * level) else f"{names[: longest - 1]}…")
 
 
 def _evidence(entries: Sequence[Entry]) -> Text:

@@ -86,6 +86,8 @@ def _rich(table: Table) -> RichTable:
     evidence = table.evidence if any(line.evidence not in ("", "ours") for line in table.lines) else ""
     if evidence:  # left out where all rows are ours, as columns are dear
         made.add_column(Text(f"\n{evidence}" if heads else evidence), no_wrap=True)
+    if table.pretrained:
+        made.add_column(Text(f"\n{table.pretrained}" if heads else table.pretrained), overflow="ellipsis")
     headings = sum(bool(block.heading) for block in table.blocks)
     for place, block in enumerate(table.blocks):
         if block.heading and (headings > 1 or block.heading != "Trained here"):
@@ -94,6 +96,7 @@ def _rich(table: Table) -> RichTable:
             made.add_row(Text(block.heading, style="italic"))
         for line in block.lines:
             texts = [line.tested] * bool(table.tested) + [line.evidence] * bool(evidence)
+            texts += [line.pretrained] * bool(table.pretrained)
             made.add_row(_head(line), *map(_cell, line.cells), *map(Text, texts))
     return made
 

@@ -1,0 +1,185 @@
+"""Which event recordings of a data set were in the training data of an encoder, by their Freesound ids.
+
+The events of FSDKaggle2018 are sounds of Freesound, and so are those of FSD50K, Clotho, WavCaps and others: an encoder
+that was trained on one of these may have heard the test recordings. `overlap` compares ids; the result lies in
+`<workspace>/overlap/<data set>/<encoder>.json`, and `score` marks the rows of that encoder.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from remixbench.dataset.dataset import Dataset, find_dataset
+from remixbench.errors import InputError
+from remixbench.files import is_sealed, read_bytes, read_json, sha256, write_sealed
+from remixbench.recipe import first_problem
+from remixbench.tables import read_table
+
+FREESOUND = re.compile(r"freesound\.org/(?:s|sounds|people/[^/]+/sounds)/([0-9]+)")
+ID = re.compile(r"(?:.*/)?([0-9]{1,12})(?:\.[A-Za-z0-9]{1,5})?")
+ID_COLUMNS = ("freesound_id", "freesoundid", "fsid", "sound_id", "id", "fname", "filename", "file_name", "file")
+"""Names of the column of ids, whatever their case, the likeliest first; without a header the first column is read."""
+FROM_FREESOUND = re.compile(r"freesound|fsd|clotho|wavcaps|esc-?50|urbansound|laion", re.IGNORECASE)
+"""Data sets that consist of sounds of Freesound, or contain some."""
+
+
+class Overlap(BaseModel):
+    """What an encoder has heard of a data set.
+
+    Attributes
+    ----------
+    ids, ids_digest : how many ids the list had, and the SHA-256 of the file.
+    shared : the event recordings of the data set whose ids are in the list, sorted.
+    tested : by fold, how many event recordings of its test clips are shared, and how many there are.
+    without_id : event recordings whose source is not known to be Freesound.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    format: int = 1
+    encoder: str
+    dataset: str
+    manifest_digest: str
+    ids: int
+    ids_digest: str
+    shared: list[str]
+    tested: dict[str, list[int]]
+    without_id: int
+
+
+def overlap(
+    ids: str | Path,
+    *,
+    encoder: str,
+    workspace: str | Path = ".",
+    dataset: str | Path | Dataset | None = None,
+) -> Overlap:
+    """Compare the Freesound ids of an encoder's training data with the event recordings of a data set.
+
+    Parameters
+    ----------
+    ids : a CSV or text file with an id per line, in a column such as `freesound_id`, `id` or `fname` (`12345.wav`), or
+        in the first column of a file without a header.
+    encoder : short name of the encoder; rows of it are marked by `score` from then on.
+    workspace, dataset : where data sets are, and the name or folder of one; by default the one made last.
+
+    Raises
+    ------
+    InputError
+        If the file has no ids, or the data set has no event from Freesound.
+    """
+    opened = find_dataset(workspace, dataset)
+    if not encoder or not all(letter.isalnum() or letter in "-_." for letter in encoder) or encoder.startswith("."):
+        raise InputError(f"encoder '{encoder}': expected the short name of an encoder, as in the names of its runs")
+    file = Path(ids)
+    heard = read_ids(file)
+    of_recordings = freesound_ids(opened)
+    shared = {name for name, number in of_recordings.items() if number in heard}
+    tested = {}
+    for fold in opened.manifest.folds:
+        names = {event.file for row in opened.test_rows(fold) for event in opened.clips[row].events}
+        tested[str(fold)] = [len(names & shared), len(names)]
+    recordings = {event.file for clip in opened.clips for event in clip.events}
+    comparison = Overlap(
+        encoder=encoder,
+        dataset=opened.name,
+        manifest_digest=opened.manifest_digest,
+        ids=len(heard),
+        ids_digest=sha256(read_bytes(file)),
+        shared=sorted(shared),
+        tested=tested,
+        without_id=len(recordings - of_recordings.keys()),
+    )
+    write_sealed(_path(Path(workspace), opened, encoder), comparison.model_dump(mode="json"))
+    return comparison
+
+
+def read_overlap(workspace: Path, dataset: Dataset, encoder: str) -> Overlap | None:
+    """Read what an encoder has heard of a data set; None where it was not compared with this manifest.
+
+    Raises
+    ------
+    InputError
+        If the file is broken or was edited.
+    """
+    path = _path(workspace, dataset, encoder)
+    if not path.is_file():
+        return None
+    content = read_json(path)
+    intact = is_sealed(content)
+    content.pop("content_digest", None)
+    try:
+        comparison = Overlap.model_validate(content)
+    except ValidationError as error:
+        raise InputError(f"{path}: {first_problem(error, Overlap)}; run `remixbench overlap` again") from None
+    if not intact:
+        raise InputError(f"{path}: was edited since it was written; run `remixbench overlap` again")
+    return comparison if comparison.manifest_digest == dataset.manifest_digest else None
+
+
+def from_freesound(corpora: Iterable[str]) -> bool:
+    """Say whether some of these data sets are known to hold sounds of Freesound, by their names."""
+    return any(FROM_FREESOUND.search(corpus) for corpus in corpora)
+
+
+def freesound_ids(dataset: Dataset) -> dict[str, int]:
+    """Return the Freesound id of every event recording that has one, from ATTRIBUTION.csv.
+
+    Raises
+    ------
+    InputError
+        If none has.
+    """
+    path = dataset.path / "ATTRIBUTION.csv"
+    table = read_table(path, columns=("kind", "file", "source_url"))
+    kind, file, url = (table.header.index(name) for name in ("kind", "file", "source_url"))
+    numbers = {row[file]: FREESOUND.search(row[url]) for row in table.rows if row[kind] == "event"}
+    ids = {name: int(match[1]) for name, match in numbers.items() if match}
+    if not ids:
+        raise InputError(f"{path}: names no event recording of Freesound, so there are no ids to compare")
+    return ids
+
+
+def read_ids(path: Path) -> set[int]:
+    """Read a list of Freesound ids.
+
+    Raises
+    ------
+    InputError
+        Naming the first line without an id.
+    """
+    try:
+        lines = read_bytes(path).decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not text; expected a CSV file with Freesound ids") from None
+    separator = "\t" if lines and "\t" in lines[0] else ";" if lines and ";" in lines[0] else ","
+    rows = list(csv.reader(lines, delimiter=separator))
+    if not any(rows):
+        raise InputError(f"{path}: is empty; expected a CSV file with Freesound ids")
+    header = [cell.strip().casefold() for cell in rows[0]]
+    column = next((header.index(name) for name in ID_COLUMNS if name in header), None)
+    start = 0 if column is None else 1
+    ids = set()
+    for number, row in enumerate(rows[start:], start=start + 1):
+        if not row:
+            continue
+        cell = row[column or 0].strip() if len(row) > (column or 0) else ""
+        match = ID.fullmatch(cell)
+        if match is None:
+            raise InputError(
+                f"{path}: line {number}: found '{cell[:40]}', expected a Freesound id such as 12345 or 12345.wav; the"
+                f" column is the first, or one named {', '.join(ID_COLUMNS[:5])} or fname"
+            )
+        ids.add(int(match[1]))
+    if not ids:
+        raise InputError(f"{path}: has no ids below its header")
+    return ids
+
+
+def _path(workspace: Path, dataset: Dataset, encoder: str) -> Path:
+    return workspace / "overlap" / dataset.name / f"{encoder}.json"
