@@ -12,6 +12,7 @@ from .dataset.verify import verify
 from .errors import InputError, RemixbenchError
 from .inference.recordings import predict, separate
 from .inference.system import load_system
+from .leaderboard.encoder_probe import probe
 from .leaderboard.figure import figure
 from .leaderboard.report.report import report
 from .leaderboard.score import score
@@ -46,6 +47,7 @@ __all__ = [
     "overlap",
     "plan",
     "predict",
+    "probe",
     "probe_shifts",
     "report",
     "score",

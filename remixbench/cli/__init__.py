@@ -25,6 +25,7 @@ COMMANDS = {
     "embed": "Compute embeddings of every clip with a frozen pretrained encoder.",
     "overlap": "List the event recordings that an encoder has heard, by Freesound ids.",
     "train": "Train systems on a data set.",
+    "probe": "Compare frozen pretrained encoders by the same small head.",
     "predict": "Detect events in audio files with a trained system.",
     "separate": "Separate audio files into classes with a trained system.",
     "score": "Score runs or anyone's predictions, and update the leaderboard.",

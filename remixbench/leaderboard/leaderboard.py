@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 TIDY_COLUMNS = (
     "kind", "name", "evidence", "system", "snr", "metric", "class", "value", "low", "high", "std", "folds", "seeds",
     "one_training", "clips", "best", "at_chance", "flags", "comparable", "dataset", "manifest_digest",
-    "scoring_version", "source", "pretrained_on", "parameters", "macs", "frozen_parameters", "frozen_macs",
-    "training_seconds", "device",
+    "scoring_version", "source", "parameters", "macs", "training_seconds", "device", "pretrained_on",
+    "frozen_parameters", "frozen_macs",
 )  # fmt: skip
 TRUTHS = ("best", "at_chance", "one_training")
 INTEGERS = ("clips", "parameters", "macs", "frozen_parameters", "frozen_macs")

@@ -201,7 +201,7 @@ _CRNN_TRAINING = {
     "ema": 0.998,
     "gradient_clip": 5.0,
 }
-_HEAD_TRAINING = _CRNN_TRAINING | {"epochs": 30, "augment": ("mixup", "time-shift")}
+_HEAD_TRAINING = _CRNN_TRAINING | {"epochs": 30, "min_steps": 2000, "augment": ("mixup", "time-shift")}
 
 _BUNDLED = {
     spec.name: spec

@@ -18,6 +18,7 @@ from remixbench.dataset.make import make
 from remixbench.dataset.overlap import freesound_ids, from_freesound, overlap, read_ids, read_overlap
 from remixbench.errors import InputError
 from remixbench.files import write_sealed
+from remixbench.leaderboard.encoder_probe import few_clips, probe
 from remixbench.leaderboard.leaderboard import Leaderboard, Row
 from remixbench.leaderboard.renderers import render
 from remixbench.leaderboard.renderers.summary import to_summary
@@ -191,3 +192,27 @@ def test_names_of_data_sets_of_freesound() -> None:
     assert from_freesound(["WavCaps (Freesound, BBC)"])
     assert not from_freesound(["AudioSet"])
     assert not from_freesound([])
+
+
+def test_probe_has_one_row_per_encoder(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = write_encoder(workspace, TINY_ENCODER.replace("TinyEncoder", "OtherEncoder"), seed=1, name="other.py")
+    encoders = [f"{workspace / 'tiny_encoder.py'}:TinyEncoder", other.replace("TinyEncoder", "OtherEncoder")]
+    dataset = Dataset.open(workspace / "datasets" / "tiny")
+    few = few_clips(dataset)
+    clips = few * 36  # of three of the four folds
+    assert dataset.weak.mean(axis=0).mean() * clips == pytest.approx(8, rel=1e-3)
+    result = probe(encoders, workspace=workspace, seed=0, device="cpu")
+    assert [line.head for line in result.table.lines] == ["TinyEncoder", "OtherEncoder"]
+    assert [heading for heading, _ in result.table.groups] == ["encoder", "all training clips", "8 clips per class"]
+    for line in result.table.lines:
+        values = [cell.estimate for cell in line.cells[2:]]
+        assert len(values) == 4
+        assert all(value is not None and 0 < value.value <= 1 for value in values)
+        assert line.pretrained
+    runs = {path: path.stat().st_mtime_ns for path in (workspace / "runs").rglob("model.safetensors")}
+    arguments = ["--workspace", str(workspace), "-q", "probe", *encoders, "--seed", "0", "--device", "cpu"]
+    assert cli([*arguments, "--format", "md"]) == 0
+    assert {path: path.stat().st_mtime_ns for path in (workspace / "runs").rglob("model.safetensors")} == runs
+    out = capsys.readouterr().out
+    assert "| TinyEncoder " in out
+    assert "micro-AP 0 dB, 8 clips per class" in out

@@ -1,0 +1,35 @@
+"""`remixbench probe`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from remixbench.cli.console import Settings, prepare_for_torch
+from remixbench.cli.options import ManyCommand, device_option, many, snr_option
+
+
+@click.command(cls=ManyCommand)
+@click.argument("encoder", nargs=-1, required=True, metavar="ENCODER...")
+@click.option("--dataset", metavar="NAME|DIR", help="Data set. [default: the one made last]")
+@snr_option("Signal-to-noise ratios. [default: all that were made]")
+@many("--fold", type=int, metavar="N...", help="Folds to test on. [default: 4, as released]")
+@many("--seed", type=int, metavar="N...", default=(0, 1, 2), show_default="0 1 2", help="Seeds of the head.")
+@click.option("--format", "style", default="table", show_default=True, metavar="table|md|latex", help="Format printed.")
+@device_option
+@click.pass_obj
+def command(settings: Settings, /, style: str, **values: Any) -> None:
+    """Compare frozen pretrained encoders: the same small head on each, one row per encoder.
+
+    The head (emb-mlp) is trained at every SNR on all training clips and on 8 clips per class, with three seeds.
+    Embeddings are computed once. If interrupted, rerun to resume. The rows stand in the leaderboard too.
+
+    Example: remixbench probe aisfx my_encoder.py:MyEncoder --snr 0 20
+    """
+    prepare_for_torch()
+    from remixbench.leaderboard.encoder_probe import probe
+    from remixbench.leaderboard.renderers import render_tables
+
+    result = probe(workspace=settings.workspace, progress=settings.progress(), **values)
+    click.echo(render_tables([result.table], style), nl=False)
