@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from remixbench.cli.console import Settings, prepare_for_torch
+from remixbench.cli.console import Settings
 from remixbench.cli.options import ManyCommand, device_option, many, snr_option
+from remixbench.parallel import prepare_for_torch
 
 
 @click.command(cls=ManyCommand)
