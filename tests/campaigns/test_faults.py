@@ -1,4 +1,4 @@
-"""Faults of every kind: a share of the cases of `benchmarks/faults.py`, more with REMIXBENCH_FAULTS=1000."""
+"""Faults of every kind: a share of the cases of `tests/campaigns/faults.py`, more with REMIXBENCH_FAULTS=1000."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import sys
 import pytest
 from paths import ROOT
 
-BENCHMARKS = ROOT / "benchmarks"
+CAMPAIGNS = ROOT / "tests" / "campaigns"
 CASES = int(os.environ.get("REMIXBENCH_FAULTS", "12"))
 
 
 def test_every_fault_ends_in_a_result_or_in_one_line() -> None:
-    command = [sys.executable, str(BENCHMARKS / "faults.py"), "--cases", str(CASES), "--seed", "1"]
+    command = [sys.executable, str(CAMPAIGNS / "faults.py"), "--cases", str(CASES), "--seed", "1"]
     families = ["kills", "full-disk", "permissions", "alterations", "metadata"]  # environments start a process each
     done = subprocess.run([*command, "--family", *families], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
@@ -38,6 +38,6 @@ def test_every_fault_ends_in_a_result_or_in_one_line() -> None:
 def test_what_is_wrong_is_noticed(
     monkeypatch: pytest.MonkeyPatch, status: int, output: str, hung: bool, fault: str
 ) -> None:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    monkeypatch.syspath_prepend(str(CAMPAIGNS))
     outcome = importlib.import_module("fault_workspace").Outcome(status, output, hung)
     assert outcome.fault == fault

@@ -1,4 +1,4 @@
-"""Damaged files for every reader: a share of what `benchmarks/fuzz.py` tries, whole with REMIXBENCH_FUZZ=1."""
+"""Damaged files for every reader: a share of what `tests/campaigns/fuzz.py` tries, whole with REMIXBENCH_FUZZ=1."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from paths import ROOT
 
 from remixbench.errors import InputError, RemixbenchError
 
-SCRIPT = ROOT / "benchmarks" / "fuzz.py"
+SCRIPT = ROOT / "tests" / "campaigns" / "fuzz.py"
 INPUTS = round(20_000 * float(os.environ.get("REMIXBENCH_FUZZ", "0.1")))
 
 

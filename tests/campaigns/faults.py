@@ -1,6 +1,6 @@
 """Faults of every kind against the command line: each must end in a result or in one line, and nothing may be lost.
 
-    python benchmarks/faults.py [--cases 1000] [--seed 0] [--family NAME ...]
+    python tests/campaigns/faults.py [--cases 1000] [--seed 0] [--family NAME ...]
 
 A tiny workspace is made: recordings, a data set with stems, a run, predictions, records, a submission. Every case is a
 copy of it, a fault, and a command in a process of its own. The families:

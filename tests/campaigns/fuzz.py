@@ -1,6 +1,6 @@
 """Damaged and hostile files for every reader: each must be read, or refused in one line.
 
-    python benchmarks/fuzz.py [--inputs 20000] [--seed 0]
+    python tests/campaigns/fuzz.py [--inputs 20000] [--seed 0]
 
 Valid files of every kind are made (a tiny data set of the recipe `mini`, a run on it, predictions, a submission,
 tables, audio), then damaged at random: bits, bytes, lines, fields, values of JSON, numbers that are too large, names
