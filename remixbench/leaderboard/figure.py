@@ -12,6 +12,7 @@ from remixbench.errors import InputError, unknown
 from remixbench.files import write_text
 from remixbench.leaderboard.leaderboard import Condition, Estimate, Leaderboard, Row, tested_alike
 from remixbench.leaderboard.load import load_leaderboard
+from remixbench.leaderboard.record import FLAGS
 from remixbench.leaderboard.renderers.latex import to_paper_table
 from remixbench.leaderboard.significance import mark_best
 from remixbench.leaderboard.tables import (
@@ -122,7 +123,7 @@ def _names(given: str | Sequence[str]) -> tuple[str, ...]:
 def _chosen(board: Leaderboard, names: Sequence[str], without: Sequence[str], snrs: Sequence[float]) -> Leaderboard:
     """Return the leaderboard of some rows and SNRs alone, marked anew."""
     rows = [board.find_row(name) for name in names] or [row for row in board.rows if row.kind != "ideal"]
-    codes = {flag.code for row in board.rows for flag in row.flags}
+    codes = {*FLAGS, *(flag.code for row in board.rows for flag in row.flags)}
     for name in without:
         if name not in codes and name not in (row.name for row in board.rows):
             raise unknown("row or flag", name, [*(row.name for row in board.rows), *sorted(codes)])

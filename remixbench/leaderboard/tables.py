@@ -243,6 +243,12 @@ def tested_on(conditions: Sequence[Condition]) -> str:
     return "; ".join(f"{format_snr(condition.snr)}: {text}" for condition, text in pairs)
 
 
+def span(values: Iterable[int]) -> str:
+    """Return "30", or "30 to 47" of several."""
+    known = sorted(set(values))
+    return f"{known[0]}" if len(known) == 1 else f"{known[0]} to {known[-1]}"
+
+
 def training_only(folds: int) -> str:
     """Say that nothing is known of how much other trainings than one per fold would differ."""
     return "this training only" if folds == 1 else "these trainings only"
@@ -422,13 +428,12 @@ class TableMaker:
         resamples = sorted({each.resamples for each in made if each.resamples})
         if not resamples:
             return [f"Scoring version {board.scoring_version}. No intervals (--bootstrap 0).", *evidence_notes(board)]
-        counts = sorted({(each.clips, each.groups) for each in made})
+        per_fold = f"{span(each.clips for each in made)} clips of {span(each.groups for each in made)} event recordings"
         conditions = [each for row in board.rows for each in row.conditions.values()]
         several, runs = any(len(each.seeds) > 1 for each in conditions), max(len(each.records) for each in conditions)
-        folds = " or ".join(f"{clips} clips of {groups} event recordings" for clips, groups in counts)
         return [
-            f"low–high: 95 % interval from {' or '.join(map(str, resamples))} bootstrap samples over event recordings"
-            f" ({folds} per fold){', and by Student’s t over seeds where a row has several' * several}."
+            f"low–high: 95 % interval from {span(resamples)} bootstrap samples over event recordings"
+            f" ({per_fold} per fold){', and by Student’s t over seeds where a row has several' * several}."
             + " ±: standard deviation over seeds within folds, or over folds where a row has one seed."
             * (runs > 1),
             "Bold: no row tested on the same folds is significantly better (paired, 95 %), and the value is above"

@@ -254,3 +254,13 @@ def test_counts_have_three_digits(value: float | None, text: str) -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(None, ""), (8.12, "8.1 s"), (754, "12.6 min"), (7200, "2.0 h")])
 def test_times_are_in_a_unit_that_suits_them(seconds: float | None, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_counts_of_many_folds_are_a_range(tmp_path: Path) -> None:
+    dataset = fake_dataset(tmp_path)
+    for fold in (1, 2, 3, 4):
+        fake_run(tmp_path, dataset, "gap", fold=fold)
+    board = score(workspace=tmp_path, bootstrap=20)
+    groups = sorted({record.provenance.groups for record in board.rows[0].conditions[0.0].records})
+    assert len(groups) > 1
+    assert f"12 clips of {groups[0]} to {groups[-1]} event recordings per fold" in render(board, "md")
