@@ -38,6 +38,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_QUOTED = re.compile(r'"[^"]*"')
 _LONGEST_FIELD = 60
 
 
@@ -142,7 +143,9 @@ def parse_table(
     text = decode(path, data) if lenient else _utf8(path, data)
     if lenient:
         first = next((line for line in text.splitlines() if line.strip()), "")
-        separator = next((mark for mark in "\t;," if mark in first), ",")
+        unquoted = _QUOTED.sub("", first)
+        # a name may hold one of the others, so the mark after the first name decides
+        separator = min((mark for mark in "\t;," if mark in unquoted), key=unquoted.index, default=",")
     header: list[str] | None = None
     rows: list[list[str]] = []
     lines: list[int] = []

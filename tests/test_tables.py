@@ -9,7 +9,7 @@ import pytest
 
 from remixbench.errors import InputError
 from remixbench.files import read_bytes, read_json
-from remixbench.tables import format_table, number, read_table
+from remixbench.tables import format_table, number, parse_table, read_table
 
 ROWS = [["a.wav", 'Bark, "loud"'], ["b.wav", ""]]
 
@@ -94,3 +94,17 @@ def test_only_regular_files_of_a_bounded_size_are_read(tmp_path: Path) -> None:
         file.truncate(1 << 40)  # sparse
     with pytest.raises(InputError, match=r"has 1,099,511,627,776 bytes, expected at most 1,073,741,824"):
         read_bytes(big)
+
+
+@pytest.mark.parametrize(
+    ("text", "header"),
+    [
+        ("filename,rain; heavy,wind\nx,1,2\n", ("filename", "rain; heavy", "wind")),
+        ("filename;a,b\nx;1\n", ("filename", "a,b")),
+        ("filename\ta;b,c\nx\t1\n", ("filename", "a;b,c")),
+        ('"file;name",a\nx,1\n', ("file;name", "a")),
+        ("filename\nx\n", ("filename",)),
+    ],
+)
+def test_the_mark_after_the_first_name_separates(text: str, header: tuple[str, ...]) -> None:
+    assert parse_table(Path("t.csv"), text.encode(), lenient=True).header == header

@@ -151,7 +151,7 @@ def test_where_whiskers_lie(estimates: list[Estimate], places: list[tuple[float,
 
 
 def test_an_unknown_format_names_the_nearest(board: Leaderboard) -> None:
-    with pytest.raises(InputError, match=r"unknown format 'latx' \(did you mean 'latex'\?\)"):
+    with pytest.raises(InputError, match=r"unknown format of tables 'latx' \(did you mean 'latex'\?\)"):
         render(board, "latx")
 
 
