@@ -21,10 +21,12 @@ from hypothesis import strategies as st
 pytest.importorskip("jinja2", reason="the page needs jinja2")
 
 import soundfile
+import tiny
 from fake_dataset import CLASSES, ONSETS, fake_dataset
 from fake_leaderboard import FOLD, STRANGER, scored_workspace, write_run
 
 from remixbench.dataset.dataset import Dataset
+from remixbench.dataset.make import make
 from remixbench.errors import InputError
 from remixbench.leaderboard.evaluate_run import read_fold_reference
 from remixbench.leaderboard.leaderboard import Condition, Leaderboard
@@ -37,8 +39,11 @@ from remixbench.leaderboard.report.html import json_for_script
 from remixbench.leaderboard.report.learning_curves import read_history, runs_of
 from remixbench.leaderboard.report.report import report
 from remixbench.leaderboard.report.separated import ClipMaps, separate_view
+from remixbench.leaderboard.score import score
 from remixbench.leaderboard.tables import TableMaker
 from remixbench.plots.view import view_clip
+from remixbench.recipe import parse_recipe
+from remixbench.training.train import train
 
 
 @pytest.fixture(scope="module")
@@ -344,3 +349,16 @@ def test_the_command_prints_the_file(workspace: Path, tmp_path: Path, capsys: py
     assert run(["--workspace", str(workspace), "-q", "report", "--clips", "0", "--out", str(out)]) == 0
     assert capsys.readouterr().out == f"{out}\n"
     assert out.read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_terms_and_notice_stand_beside_clips_that_can_be_played(corpus: Path, tmp_path: Path) -> None:
+    shutil.copytree(corpus, tmp_path / "sources")
+    recipe = parse_recipe(tiny.RECIPE, "tiny")
+    make(recipe=recipe, workspace=tmp_path, jobs=1, clips_per_fold=4, snr=10)
+    train(workspace=tmp_path, system="gap", epochs=1, width=0.25, device="cpu")
+    score(workspace=tmp_path, bootstrap=10)
+    page = report(workspace=tmp_path, clips=1).read_text(encoding="utf-8")
+    assert "Copyright Tampere University" in page
+    assert "for non-commercial use only" in page
+    assert "Copyright Tampere University" not in report(workspace=tmp_path, clips=0).read_text(encoding="utf-8")

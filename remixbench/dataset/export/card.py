@@ -67,6 +67,14 @@ def terms(dataset: Dataset) -> str:
     return f"{text} {metadata}, rather than the clips." if joint.noncommercial else text
 
 
+def terms_and_notice(dataset: Dataset) -> tuple[str, ...]:
+    """Return what must stand beside clips that are passed on: terms of use, and the notices of their sources."""
+    if "ATTRIBUTION.csv" not in dataset.info.files:
+        return ()
+    notice = dataset.path / NOTICES
+    return (terms(dataset), *(notice.read_text(encoding="utf-8").split("\n\n") if notice.is_file() else ()))
+
+
 def citations(dataset: Dataset) -> list[str]:
     """Return what to cite: the paper where its data set's sources are used, the sources, and remixbench."""
     sources = dict.fromkeys((dataset.recipe.scenes.source, dataset.recipe.events.source))

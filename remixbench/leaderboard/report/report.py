@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from remixbench import __version__
 from remixbench.dataset.dataset import Dataset, find_dataset
+from remixbench.dataset.export.card import terms_and_notice
 from remixbench.errors import InputError
 from remixbench.files import write_text
 from remixbench.leaderboard.ablations import fraction_table
@@ -81,7 +82,10 @@ def report(
         f"{len(opened.classes)} classes",
     ]
     curves = learning_curves(leaderboard, workspace)
-    _write_page(target, leaderboard, opened.recipe.description, facts, progress, curves=curves, clips=explored)
+    _write_page(
+        target, leaderboard, opened.recipe.description, facts, progress, curves=curves, clips=explored,
+        terms=terms_and_notice(opened) if explored else (),
+    )  # fmt: skip
     return target
 
 
@@ -112,9 +116,11 @@ def _write_page(
     curves: Sequence[dict[str, Any]] = (),
     clips: Sequence[dict[str, Any]] = (),
     others: Sequence[tuple[str, str]] = (),
+    terms: Sequence[str] = (),
 ) -> None:
     metrics = shown_metrics(leaderboard)
-    about = {"lead": lead, "facts": facts, "others": others, "curves": bool(curves), "explored": len(clips)}
+    about = {"lead": lead, "facts": facts, "others": others, "curves": bool(curves), "explored": len(clips),
+             "terms": terms}  # fmt: skip
     about["snr_text"] = leaderboard.snr_text
     about["separated"] = any(clip["separated"] for clip in clips)
     page = render_page(
