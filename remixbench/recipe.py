@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -31,6 +32,9 @@ from pydantic import (
 from remixbench.errors import InputError, nearest, unknown
 from remixbench.files import read_bytes
 
+PUBLISHED_SOURCES = ("tau2019", "fsdkaggle2018")
+"""Published data sets; each has a module of this name in `sources/`."""
+SOURCES = (*PUBLISHED_SOURCES, "synthetic", "folder")
 MAX_BYTES = 1 << 20
 """The largest recipe that is read."""
 
@@ -77,10 +81,17 @@ class Columns(_Part):
     url: str | None = None
 
 
+def _source_name(name: str) -> str:
+    if name not in SOURCES:
+        *others, last = (f"'{source}'" for source in SOURCES)
+        raise ValueError(f"input should be {', '.join(others)} or {last}")
+    return name
+
+
 class Source(_Part):
     """Where recordings come from: a known data set, or a folder of the user's own."""
 
-    source: Literal["tau2019", "fsdkaggle2018", "synthetic", "folder"]
+    source: Annotated[str, AfterValidator(_source_name)]
     folder: str | None = Field(None, description="for `folder`: its path, relative to the sources directory")
     table: str | None = Field(None, description="for `folder`: a CSV or TSV in it; without, one sub-folder per class")
     columns: Columns = Columns()

@@ -57,7 +57,6 @@ def test_the_wheel_holds_recipes_and_manifests(built: Path) -> None:
     [
         "py.typed",
         "__init__.pyi",
-        "sources/download/registry.yaml",
         "leaderboard/published.yaml",
         "leaderboard/report/assets/template.html",
         "leaderboard/report/assets/style.css",

@@ -390,7 +390,7 @@ def default_recipe(workspace: Path, sources: Path, progress: Progress) -> str:
     InputError
         Where that would be `mini`, but the workspace has other data sets already.
     """
-    if (sources / tau2019.LAYOUT.table).exists() and (sources / fsdkaggle2018.LAYOUT.table).exists():
+    if (sources / tau2019.SOURCE.table).exists() and (sources / fsdkaggle2018.SOURCE.table).exists():
         progress.say("recipe remix2019: its sources are in the workspace")
         return "remix2019"
     made = sorted(file.parent.name for file in (workspace / "datasets").glob("*/dataset.json"))

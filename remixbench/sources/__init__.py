@@ -6,10 +6,12 @@ published ones.
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
+from typing import Literal
 
 from remixbench.errors import InputError
-from remixbench.recipe import Recipe
+from remixbench.recipe import PUBLISHED_SOURCES, Recipe, Source
 from remixbench.sources.catalogue import Catalogue
 
 
@@ -21,36 +23,20 @@ def load_catalogues(recipe: Recipe, sources: Path) -> tuple[Catalogue, Catalogue
     InputError
         If a table is missing or malformed, or a source has no recordings of the kind asked for.
     """
-    return _scenes(recipe, sources), _events(recipe, sources)
+    return _catalogue(recipe, recipe.scenes, sources, "scenes"), _catalogue(recipe, recipe.events, sources, "events")
 
 
-def _scenes(recipe: Recipe, sources: Path) -> Catalogue:
-    from remixbench.sources import folder, synthetic, tau2019
+def _catalogue(recipe: Recipe, source: Source, sources: Path, kind: Literal["scenes", "events"]) -> Catalogue:
+    from remixbench.sources import folder, synthetic
 
-    source = recipe.scenes
-    match source.source:
-        case "tau2019":
-            return tau2019.scenes(sources)
-        case "synthetic":
-            return synthetic.scenes(source.per_class, source.sample_rate)
-        case "folder":
-            return folder.catalogue(source, sources, "scenes")
-        case _:
-            raise InputError(f"recipe {recipe.name}: source '{source.source}' has events, not scenes; use tau2019")
-
-
-def _events(recipe: Recipe, sources: Path) -> Catalogue:
-    from remixbench.sources import folder, fsdkaggle2018, synthetic
-
-    source = recipe.events
-    match source.source:
-        case "fsdkaggle2018":
-            return fsdkaggle2018.events(sources)
-        case "synthetic":
-            return synthetic.events(source.per_class, source.sample_rate)
-        case "folder":
-            return folder.catalogue(source, sources, "events")
-        case _:
-            raise InputError(
-                f"recipe {recipe.name}: source '{source.source}' has scenes, not events; use fsdkaggle2018"
-            )
+    if source.source == "folder":
+        return folder.catalogue(source, sources, kind)
+    if source.source == "synthetic":
+        return (synthetic.scenes if kind == "scenes" else synthetic.events)(source.per_class, source.sample_rate)
+    load = getattr(import_module(f"remixbench.sources.{source.source}"), kind, None)
+    if load is None:
+        other = "events" if kind == "scenes" else "scenes"
+        suited = next(name for name in PUBLISHED_SOURCES if hasattr(import_module(f"remixbench.sources.{name}"), kind))
+        raise InputError(f"recipe {recipe.name}: source '{source.source}' has {other}, not {kind}; use {suited}")
+    catalogue: Catalogue = load(sources)
+    return catalogue

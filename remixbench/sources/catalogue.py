@@ -99,49 +99,6 @@ class Catalogue:
         return tuple(sorted(set(self.table["label"])))
 
 
-@dataclass(frozen=True)
-class SourceLayout:
-    """Where a published data set lies below the folder of sources, and what its recordings must be.
-
-    Attributes
-    ----------
-    name : name of the source, as `download` takes it
-    table : the published table of recordings
-    separator : between the fields of the table
-    file_column : the column with the names of the recordings, relative to `root`
-    root : folder that those names are relative to
-    sample_rate : of every recording, in Hz
-    channels : of every recording
-    min_seconds, max_seconds : shortest and longest duration
-    """
-
-    name: str
-    table: Path
-    separator: str
-    file_column: str
-    root: Path
-    sample_rate: int
-    channels: int
-    min_seconds: float
-    max_seconds: float
-
-    def read_table(self, sources: Path, columns: tuple[str, ...] = ()) -> Table:
-        """Read the table below `sources`; every row has a value in the file column and in `columns`.
-
-        Raises
-        ------
-        InputError
-            If the table is missing or malformed, or names a recording twice.
-        """
-        path = sources / self.table
-        if not path.exists():
-            raise InputError(
-                f"{path}: no such file; run `remixbench download {self.name}` first, or name the folder that"
-                " has it with --sources DIR"
-            )
-        return read_catalogue_table(path, (self.file_column, *columns), self.separator)
-
-
 def read_catalogue_table(path: Path, columns: tuple[str, ...], separator: str) -> Table:
     """Read a table of recordings, one per row, named in the first of `columns`, all of which must be filled.
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from remixbench.errors import InputError
 from remixbench.sources.audio import FileReader
-from remixbench.sources.catalogue import EVENT_COLUMNS, Catalogue, SourceLayout, checked_label, checked_name
+from remixbench.sources.catalogue import EVENT_COLUMNS, Catalogue, checked_label, checked_name
+from remixbench.sources.published import Archive, PublishedSource
 
 FOLDER = Path("FSDKaggle2018")
 AUDIO = FOLDER / "FSDKaggle2018.audio_train"
@@ -17,10 +18,29 @@ CITATION = (
     " audio with AudioSet labels: task description, dataset, and baseline. DCASE Workshop 2018. FSDKaggle2018: doi"
     " 10.5281/zenodo.2552860"
 )
-LAYOUT = SourceLayout(
-    "fsdkaggle2018", FOLDER / "FSDKaggle2018.meta" / "train_post_competition.csv", ",", "fname", AUDIO,
-    sample_rate=44_100, channels=1, min_seconds=0.3, max_seconds=30.0,
-)  # fmt: skip
+SOURCE = PublishedSource(
+    name="fsdkaggle2018",
+    title="FSDKaggle2018, train part",
+    licence="each recording CC0, CC-BY or CC-BY-NC, as its row of the table says",
+    record=2552860,
+    archives=(
+        Archive("FSDKaggle2018.meta.zip", "f16828ac8be0e5285b9175a12f90d784", None),
+        Archive("FSDKaggle2018.audio_train.zip", "a8b47ff4b52022c178f88fa5c6f080d0", None),
+        Archive("FSDKaggle2018.doc.zip", "4f2d1ac88f33a62f9db3108b269ee1b7", None, optional=True),
+    ),
+    unpacks_to=str(FOLDER),
+    member_prefix="{stem}",
+    md5_confirmed=False,
+    expansion=1.5,
+    table=FOLDER / "FSDKaggle2018.meta" / "train_post_competition.csv",
+    separator=",",
+    file_column="fname",
+    root=AUDIO,
+    sample_rate=44_100,
+    channels=1,
+    min_seconds=0.3,
+    max_seconds=30.0,
+)
 
 
 def events(sources: Path) -> Catalogue:
@@ -34,7 +54,7 @@ def events(sources: Path) -> Catalogue:
         If the table is missing or malformed.
     """
     columns = ("fname", "label", "manually_verified", "freesound_id", "license")
-    published = LAYOUT.read_table(sources, columns[1:])
+    published = SOURCE.read_table(sources, columns[1:])
     path, table = published.path, published.frame(columns)
     for line, label, flag, number in table[["label", "manually_verified", "freesound_id"]].itertuples():
         checked_label(f"{path}, line {line}", label)
@@ -50,4 +70,4 @@ def events(sources: Path) -> Catalogue:
         url="https://freesound.org/s/" + table["freesound_id"],
     )
     reader = FileReader((sources / AUDIO).resolve())
-    return Catalogue(LAYOUT.name, table[list(EVENT_COLUMNS)], published.digest, reader, ORIGIN_GAP)
+    return Catalogue(SOURCE.name, table[list(EVENT_COLUMNS)], published.digest, reader, ORIGIN_GAP)

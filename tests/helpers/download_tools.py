@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from remixbench.sources.download.http import HttpClient, RateLimiter, RetryPolicy
-from remixbench.sources.download.registry import registry
+from remixbench.sources.published import published_sources
 
 TAU = "TAU-urban-acoustic-scenes-2019-development"
 FSD = "FSDKaggle2018"
@@ -108,7 +108,7 @@ def on_disk(sources: Path) -> dict[str, bytes]:
 
 
 def known_md5(file: str) -> str:
-    return next(a.md5 for s in registry().sources.values() for a in s.archives if a.file == file)
+    return next(a.md5 for s in published_sources().values() for a in s.archives if a.file == file)
 
 
 def patched_zip(data: bytes, old: bytes, new: bytes) -> bytes:

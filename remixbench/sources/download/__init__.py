@@ -1,6 +1,6 @@
 """Download of the published sources: from the files of two Zenodo records to verified recordings on disk.
 
-`core` is the command; `registry` says which files there are and chooses among them; `archive` takes one archive
+`core` is the command; `select` chooses among the archives of published sources; `archive` takes one archive
 through its steps; `transfer` resumes and verifies one file; `http` retries requests and limits their rate; `unzip`
 unpacks; `validate` checks recordings against the tables; `threads` runs downloads in parallel.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 from remixbench.sources.download.archive import downloaded_parts
 from remixbench.sources.download.core import Downloaded, download
 from remixbench.sources.download.http import RetryPolicy
-from remixbench.sources.download.registry import list_urls
+from remixbench.sources.download.select import list_urls
 from remixbench.sources.download.validate import check_sources, raise_if_invalid
 
 __all__ = [

@@ -15,10 +15,11 @@ from remixbench.errors import InputError, RemixbenchError
 from remixbench.files import read_json, write_json
 from remixbench.progress import Progress
 from remixbench.sources.download.http import HttpClient
-from remixbench.sources.download.registry import RemoteFile, registry
+from remixbench.sources.download.select import QUERY, RemoteFile
 from remixbench.sources.download.threads import disk_error
 from remixbench.sources.download.transfer import ZIP_MARK, fetch, is_beginning, mark_begun, md5_of
 from remixbench.sources.download.unzip import CorruptArchiveError, missing_bytes, read_members, unpack
+from remixbench.sources.published import published_source
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def downloaded_parts(source: str, sources: Path) -> tuple[int, ...] | None:
 
     None if all or none of them were: recordings that are missing then are missing by mistake.
     """
-    archives = [archive for archive in registry().source(source).archives if archive.part is not None]
+    archives = [archive for archive in published_source(source).archives if archive.part is not None]
     found = sorted(a.part for a in archives if a.part is not None and read_receipt(sources, a.file) is not None)
     return tuple(found) if 0 < len(found) < len(archives) else None
 
@@ -174,7 +175,7 @@ def process_archive(
 
 def _rename_from_wget(path: Path) -> None:
     """Give an archive its name that another program saved under the whole end of its address."""
-    saved = path.with_name(path.name + registry().query)
+    saved = path.with_name(path.name + QUERY)
     if saved.exists() and not path.exists():
         saved.replace(path)
 

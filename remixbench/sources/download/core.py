@@ -27,10 +27,11 @@ from remixbench.sources.download.archive import (
     write_absence,
 )
 from remixbench.sources.download.http import HttpClient, MissingFileError, RateLimiter, RetryPolicy
-from remixbench.sources.download.registry import RemoteFile, Source, select
+from remixbench.sources.download.select import RemoteFile, select
 from remixbench.sources.download.threads import run_in_threads
 from remixbench.sources.download.unzip import missing_bytes, read_members
 from remixbench.sources.download.validate import missing_recordings
+from remixbench.sources.published import PublishedSource
 
 
 @dataclass(frozen=True)
@@ -299,7 +300,7 @@ def _describe(estimates: Sequence[Estimate]) -> str:
     return ", ".join(steps)
 
 
-def _report_recordings(sources: Iterable[Source], folder: Path, progress: Progress) -> None:
+def _report_recordings(sources: Iterable[PublishedSource], folder: Path, progress: Progress) -> None:
     """Report how many recordings of each table are there.
 
     Raises
@@ -308,7 +309,7 @@ def _report_recordings(sources: Iterable[Source], folder: Path, progress: Progre
         If some are missing although every published archive of the source was unpacked.
     """
     for source in sources:
-        table = folder / source.layout.table
+        table = folder / source.table
         if not table.is_file():
             continue
         missing, named = missing_recordings(source, folder)

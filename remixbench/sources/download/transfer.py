@@ -23,7 +23,7 @@ import requests
 from remixbench.errors import RemixbenchError
 from remixbench.files import write_json
 from remixbench.sources.download.http import HttpClient, MissingFileError, TransientError, header_number
-from remixbench.sources.download.registry import RemoteFile
+from remixbench.sources.download.select import RemoteFile
 from remixbench.sources.download.threads import disk_error
 
 CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")

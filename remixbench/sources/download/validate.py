@@ -10,7 +10,8 @@ from remixbench.errors import InputError, RemixbenchError
 from remixbench.progress import Progress, reporter
 from remixbench.sources.catalogue import checked_name
 from remixbench.sources.download.archive import Receipt, read_receipt
-from remixbench.sources.download.registry import Source, select
+from remixbench.sources.download.select import select
+from remixbench.sources.published import PublishedSource
 
 _SHOWN = 3
 
@@ -83,7 +84,7 @@ def check_sources(
     return checks
 
 
-def table_recordings(source: Source, sources: Path) -> list[str]:
+def table_recordings(source: PublishedSource, sources: Path) -> list[str]:
     """Return the recordings that a source's table names, as paths relative to `sources`, in table order.
 
     Raises
@@ -91,15 +92,14 @@ def table_recordings(source: Source, sources: Path) -> list[str]:
     InputError
         If the table is missing or malformed.
     """
-    layout = source.layout
-    table = layout.read_table(sources)
+    table = source.read_table(sources)
     return [
-        f"{layout.root.as_posix()}/{checked_name(f'{table.path}, line {line}', row[layout.file_column])}"
+        f"{source.root.as_posix()}/{checked_name(f'{table.path}, line {line}', row[source.file_column])}"
         for line, row in table.records()
     ]
 
 
-def missing_recordings(source: Source, sources: Path) -> tuple[list[str], int]:
+def missing_recordings(source: PublishedSource, sources: Path) -> tuple[list[str], int]:
     """Return the recordings of the table that are not there, and how many the table names."""
     named = table_recordings(source, sources)
     return [name for name in named if not (sources / name).is_file()], len(named)
@@ -116,13 +116,13 @@ def raise_if_invalid(checks: Sequence[SourceCheck]) -> None:
         )
 
 
-def _unpacked_sizes(source: Source, receipts: Sequence[Receipt | None]) -> dict[str, int]:
+def _unpacked_sizes(source: PublishedSource, receipts: Sequence[Receipt | None]) -> dict[str, int]:
     """Return the sizes that files had when they were unpacked, by their path relative to the sources."""
     prefix = "" if source.unpacks_to == "." else f"{source.unpacks_to}/"
     return {prefix + name: size for receipt in receipts if receipt for name, size in receipt.members.items()}
 
 
-def _problem(source: Source, path: Path, size: int | None) -> str | None:
+def _problem(source: PublishedSource, path: Path, size: int | None) -> str | None:
     """Return what is wrong with a recording, None if nothing is."""
     import soundfile
 
@@ -135,7 +135,7 @@ def _problem(source: Source, path: Path, size: int | None) -> str | None:
         return "missing"
     except (OSError, RuntimeError) as error:
         return f"does not open ({str(error).rstrip('.')})"
-    expected = source.layout
+    expected = source
     if info.samplerate != expected.sample_rate:
         return f"{info.samplerate} Hz, expected {expected.sample_rate} Hz"
     if info.channels != expected.channels:

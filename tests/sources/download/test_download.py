@@ -27,7 +27,8 @@ from filelock import FileLock
 from remixbench.errors import InputError, RemixbenchError
 from remixbench.sources.download import Downloaded, check_sources, download, raise_if_invalid
 from remixbench.sources.download.core import Estimate, check_disk_space, disk_need
-from remixbench.sources.download.registry import registry, select
+from remixbench.sources.download.select import select
+from remixbench.sources.published import published_source
 
 TREE = small_records()
 ARCHIVES = packed(TREE)
@@ -381,7 +382,7 @@ def test_a_third_partys_md5_gives_way_to_the_records_own_with_a_message(tmp_path
 
 
 def test_a_published_md5_does_not_give_way_unless_asked(tmp_path: Path) -> None:
-    size = next(a.size for a in registry().source("tau2019").archives if a.part is None)
+    size = next(a.size for a in published_source("tau2019").archives if a.part is None)
     archives = {META: ARCHIVES[META].ljust(size or 0, b"\0")}
     server = FaultyServer(archives | listing(2589280, archives))
     with server, pytest.raises(RemixbenchError, match="the record itself now lists"):

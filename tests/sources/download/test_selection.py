@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from remixbench.errors import InputError
-from remixbench.sources.download.registry import list_urls, parse_parts, read_checksums, registry, select
+from remixbench.sources.download.select import list_urls, parse_parts, read_checksums, select
+from remixbench.sources.published import published_source
 
 
 def test_the_registry_holds_the_two_records() -> None:
-    tau, fsd = registry().source("tau2019"), registry().source("fsdkaggle2018")
+    tau, fsd = published_source("tau2019"), published_source("fsdkaggle2018")
     assert (tau.record, fsd.record) == (2589280, 2552860)
     assert tau.parts == tuple(range(1, 22))
     assert fsd.parts == ()

@@ -27,16 +27,17 @@ from remixbench.sources.download.http import (
     parse_listing,
     retry_after,
 )
-from remixbench.sources.download.registry import RemoteFile, registry
+from remixbench.sources.download.select import RemoteFile
 from remixbench.sources.download.threads import DownloadCancelled, FatalDownloadError
 from remixbench.sources.download.transfer import fetch
+from remixbench.sources.published import published_source
 
 PATH = "/records/1/files/a.zip"
 DATA = random.Random(0).randbytes(50_000)
 
 
 def remote(server: FaultyServer, size: int | None = None, data: bytes = DATA) -> RemoteFile:
-    source = registry().source("tau2019")
+    source = published_source("tau2019")
     listing = server.url + "/api/records/1"
     return RemoteFile(source, source.archives[0], server.url + PATH, listing, md5(data), size)
 

@@ -15,9 +15,9 @@ import pytest
 from download_tools import end_of_first_member, is_one_line, patched_zip, zipped
 
 from remixbench.errors import RemixbenchError
-from remixbench.sources.download.registry import registry
 from remixbench.sources.download.threads import FatalDownloadError
 from remixbench.sources.download.unzip import CorruptArchiveError, missing_bytes, read_members, unpack
+from remixbench.sources.published import published_source
 
 FILES = {f"top/audio/{n}.wav": random.Random(n).randbytes(3000 * n) for n in range(5)}
 
@@ -69,7 +69,7 @@ def test_a_member_larger_than_its_source_can_have_is_refused(tmp_path: Path) -> 
     # a recording of TAU is 10 s of 48 kHz stereo; 20 MB of zeros pack into 20 kB
     archive = put(tmp_path, zipped({"top/audio/bomb.wav": bytes(20_000_000)}))
     assert archive.stat().st_size < 50_000
-    limit = registry().source("tau2019").max_member_bytes("top/audio/bomb.wav")
+    limit = published_source("tau2019").max_member_bytes("top/audio/bomb.wav")
     assert 2_880_044 < limit < 4_000_000
     with pytest.raises(RemixbenchError, match=r"bomb\.wav' has 20,000,000 bytes unpacked, expected at most 3,905,536"):
         members(archive, limit)

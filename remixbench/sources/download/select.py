@@ -1,86 +1,28 @@
-"""Which files can be downloaded (`registry.yaml`), and which of them a download is about."""
+"""Which archives of which records a download is about: names, parts, mirrors and files of checksums."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict
-
-from remixbench.errors import InputError, unknown
+from remixbench.errors import InputError
 from remixbench.files import read_bytes
-from remixbench.sources import fsdkaggle2018, tau2019
-from remixbench.sources.catalogue import SourceLayout
+from remixbench.sources.published import Archive, PublishedSource, published_source, published_sources
 
+ORIGIN, QUERY = "https://zenodo.org", "?download=1"
+"""Files of a record lie at ORIGIN/records/<id>/files/<name>; the query is left out for a mirror."""
 _RANGE = re.compile(r"([0-9]{1,6})(?:-([0-9]{1,6}))?")
 _CHECKSUM = re.compile(r"([0-9a-fA-F]{32}) [ *](.+)")
-_LAYOUTS = {layout.name: layout for layout in (tau2019.LAYOUT, fsdkaggle2018.LAYOUT)}
-_MAX_TABLE_BYTES = 64 << 20
-_MAX_HEADER_BYTES = 64 << 10
-
-
-class Archive(BaseModel):
-    """One file of a record; `size` in bytes, None if unknown; `part` is the number that `--parts` takes.
-
-    A mirror need not have an `optional` one.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    file: str
-    md5: str
-    size: int | None
-    part: int | None = None
-    optional: bool = False
-
-
-class Source(BaseModel):
-    """One data set: a record of archives. The comment of registry.yaml explains the fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    title: str
-    licence: str
-    record: int
-    unpacks_to: str
-    member_prefix: str
-    md5_confirmed: bool
-    expansion: float
-    archives: tuple[Archive, ...]
-
-    @property
-    def layout(self) -> SourceLayout:
-        """Where its table and recordings lie, and their format."""
-        return _LAYOUTS[self.name]
-
-    @property
-    def parts(self) -> tuple[int, ...]:
-        """The numbers that `--parts` may name, rising; none if the source is not in parts."""
-        return tuple(sorted(a.part for a in self.archives if a.part is not None))
-
-    def prefix_of(self, archive: Archive) -> str:
-        """Return the folder, relative to where the archive unpacks, of all its members."""
-        return self.member_prefix.format(stem=archive.file.removesuffix(".zip"))
-
-    def max_member_bytes(self, name: str) -> int:
-        """Return how large a file of the source may be: 32 bits per sample of the longest recording, or a table."""
-        if not name.lower().endswith(".wav"):
-            return _MAX_TABLE_BYTES
-        layout = self.layout
-        return _MAX_HEADER_BYTES + int(layout.max_seconds * layout.sample_rate) * layout.channels * 4
 
 
 @dataclass(frozen=True)
 class RemoteFile:
     """One archive to download: its address, the file list of its record, its MD5, its bytes if known for certain."""
 
-    source: Source
+    source: PublishedSource
     archive: Archive
     url: str
     listing_url: str
@@ -101,39 +43,6 @@ class RemoteFile:
     def published(self) -> bool:
         """Whether the archive is the published one, not a mirror's own."""
         return self.md5 == self.archive.md5
-
-
-class Registry(BaseModel):
-    """All sources, and the address of their records."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    origin: str
-    query: str
-    sources: dict[str, Source]
-
-    def source(self, name: str) -> Source:
-        """Return the source of that name.
-
-        Raises
-        ------
-        InputError
-            If there is none, naming the nearest.
-        """
-        if name not in self.sources:
-            raise unknown("source", name, self.sources)
-        return self.sources[name]
-
-
-@cache
-def registry() -> Registry:
-    """Return the registry that is part of the package."""
-    import yaml
-
-    data = yaml.safe_load((files("remixbench.sources.download") / "registry.yaml").read_text(encoding="utf-8"))
-    for name, entry in data["sources"].items():
-        entry["name"] = name
-    return Registry.model_validate(data)
 
 
 def select(
@@ -161,11 +70,10 @@ def select(
     InputError
         If a name, a part, the address or the file of checksums is not usable.
     """
-    known = registry()
-    origin = known.origin if mirror is None else _check_mirror(mirror)
-    query = known.query if mirror is None else ""
+    origin = ORIGIN if mirror is None else _check_mirror(mirror)
+    query = QUERY if mirror is None else ""
     md5s = None if checksums is None else read_checksums(checksums)
-    sources = [known.source(name) for name in dict.fromkeys(names)] or list(known.sources.values())
+    sources = [published_source(name) for name in dict.fromkeys(names)] or list(published_sources().values())
     wanted_parts = _parts_of(parts, sources)
     selected = []
     for source in sources:
@@ -195,7 +103,7 @@ def list_urls(
 
 
 def _check_listed(
-    selected: list[RemoteFile], checksums: Path, named: list[Source], parts: frozenset[int] | None
+    selected: list[RemoteFile], checksums: Path, named: list[PublishedSource], parts: frozenset[int] | None
 ) -> None:
     """Check that the file of checksums lists the sources and parts that were named."""
     for source in named:
@@ -213,7 +121,7 @@ def _check_listed(
         )
 
 
-def _parts_of(text: str | None, sources: list[Source]) -> frozenset[int] | None:
+def _parts_of(text: str | None, sources: list[PublishedSource]) -> frozenset[int] | None:
     if text is None:
         return None
     known = {part for source in sources for part in source.parts}
