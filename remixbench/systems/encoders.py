@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -48,6 +49,8 @@ FRAMES_COVER = 0.9
 LARGEST_DIMENSIONS = 65_536
 REPEATABLE = 1e-3
 """By how much the embeddings of a waveform may differ between two calls, relative to the largest value."""
+_REFERENCE = re.compile(r"(.+\.py:[^@:/]+|.+?\.py|[^@]+)(?:@(.*))?", re.DOTALL)
+"""What names an encoder, and the file of its weights; either path may hold an '@' itself."""
 DEPTH = 3
 """How deep weights are looked for: in an encoder's attributes, in theirs, and in what these hold."""
 
@@ -182,10 +185,10 @@ def list_encoders() -> list[str]:
 
 def split_reference(reference: str) -> tuple[str, Path | None]:
     """Return what names the encoder, and the file of its weights where `@FILE` gives one."""
-    name, at, weights = reference.partition("@")
-    if at and not weights:
-        raise InputError(f"encoder '{reference}': expected the file of its weights after '@'")
-    return name, Path(weights).expanduser().absolute() if at else None
+    match = _REFERENCE.fullmatch(reference)
+    if match is None or match[2] == "":
+        raise InputError(f"encoder '{reference}': expected NAME or FILE.py:NAME, and the file of weights after '@'")
+    return match[1], None if match[2] is None else Path(match[2]).expanduser().absolute()
 
 
 def short_name(reference: str) -> str:

@@ -348,12 +348,25 @@ def test_nan_in_one_clip_names_the_clips(workspace: Path) -> None:
         ("yamnett", r"unknown encoder 'yamnett' \(did you mean 'yamnet'\?\)"),
         ("none.py:Encoder", "encoder 'none.py:Encoder': no such file"),
         ("none.py", "expected FILE.py:NAME"),
-        ("yamnet@", "expected the file of its weights after '@'"),
+        ("yamnet@", "encoder 'yamnet@': expected NAME or FILE.py:NAME, and the file of weights after '@'"),
+        ("", "encoder '': expected NAME or FILE.py:NAME"),
     ],
 )
 def test_unknown_encoders(workspace: Path, reference: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         embed(reference, workspace=workspace)
+
+
+def test_paths_may_hold_an_at_sign(tmp_path: Path) -> None:
+    source = TINY_ENCODER.replace("def __init__(self):", "def __init__(self, weights=None):")
+    reference = write_encoder(tmp_path / "me@home", source)
+    (tmp_path / "w@1").mkdir()
+    (tmp_path / "w@1" / "a.pt").write_bytes(b"weights")
+    assert load_encoder(reference).name == "TinyEncoder"
+    with_weights = load_encoder(f"{reference}@{tmp_path / 'w@1' / 'a.pt'}")
+    assert with_weights.reference == f"{reference}@{tmp_path / 'w@1' / 'a.pt'}"
+    assert with_weights.name == "TinyEncoder"
+    assert with_weights.digest != load_encoder(reference).digest
 
 
 def test_disk_memory_and_locks(workspace: Path, encoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
