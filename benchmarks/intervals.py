@@ -27,14 +27,14 @@ from pathlib import Path
 import numpy as np
 
 from remixbench.scoring import event_table, make_reference
-from remixbench.scoring.bootstrap import MetricValues, bootstrap_interval, make_bootstrap
+from remixbench.scoring.bootstrap import bootstrap_interval, make_bootstrap
 from remixbench.scoring.clip_based import frame_average_precision, tagging_metrics
 from remixbench.scoring.detection import event_metrics
 from remixbench.scoring.metrics import METRICS
-from remixbench.scoring.psds_exact import psds_metrics
-from remixbench.scoring.separation import Separation, separation_metrics
-from remixbench.scoring.tf_masks import Masks, mask_metrics
-from remixbench.scoring.types import EventTable, Reference
+from remixbench.scoring.psds_exact import psds_of_scores
+from remixbench.scoring.separation import separation_metrics
+from remixbench.scoring.tf_masks import mask_metrics
+from remixbench.scoring.types import EventTable, Inputs, Masks, Predictions, Reference, Separation
 
 ROOT = Path(__file__).resolve().parents[1]
 MANIFESTS = ROOT / "manifests"
@@ -182,17 +182,14 @@ def draw(design: Design, seed: int) -> Trial:
 
 def values_of(reference: Reference, trial: Trial, weights: np.ndarray) -> dict[str, np.ndarray]:
     """Return the metrics under weights (clips, columns), (columns,) each."""
-    values = MetricValues()
-    for compute in (
-        tagging_metrics(reference, trial.tags),
-        event_metrics(reference, trial.events, EDGES),
-        frame_average_precision(reference, trial.frames, EDGES),
-        psds_metrics(reference, trial.frames, EDGES),
-        lambda weights: mask_metrics(reference, trial.masks, weights),
-        lambda weights: separation_metrics(reference, trial.separation, weights),
-    ):
-        values.update(compute(weights))
-    return {name: each for name, each in values.overall.items() if name in METRICS and not METRICS[name].fitted}
+    predictions = Predictions(trial.tags, trial.frames, EDGES)
+    inputs = Inputs(reference, predictions, trial.masks, trial.separation)
+    values = event_metrics(reference, trial.events, EDGES, weights)
+    values.update(psds_of_scores(reference, trial.frames, EDGES, weights))
+    for family in (tagging_metrics, frame_average_precision, mask_metrics, separation_metrics):
+        values.update(family(inputs, weights))
+    simulated = {name for name, metric in METRICS.items() if not metric.fitted and metric.variant != "kong"}
+    return {name: samples for name, samples in values.overall.items() if name in simulated}
 
 
 def join(design: Design, trials: Sequence[Trial]) -> tuple[Reference, Trial]:

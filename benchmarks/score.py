@@ -29,7 +29,7 @@ import numpy as np
 from remixbench.scoring import EventTable, Predictions, Reference, event_table, make_reference, score_predictions
 from remixbench.scoring.detection import active_frames, event_counts, f1_values, segment_counts
 from remixbench.scoring.postprocessing import POSTPROCESSINGS, detect_events
-from remixbench.scoring.psds_exact import PSDS, Detections, detections_of, psds_metrics, psds_of_detections
+from remixbench.scoring.psds_exact import PSDS, Detections, detections_of, psds_of_detections, psds_of_scores
 
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES, FRAMES, STEP = 41, 311, 0.032
@@ -68,7 +68,7 @@ def timed(function: Callable[[], object], repeats: int = 3) -> float:
 
 def exact_psds(reference: Reference, predictions: Predictions) -> dict[str, float]:
     """Return PSDS 1 and 2 without resamples."""
-    values = psds_metrics(reference, *frame_part(predictions))(np.ones((len(reference.filenames), 1)))
+    values = psds_of_scores(reference, *frame_part(predictions), np.ones((len(reference.filenames), 1)))
     return {name: float(values.overall[name][0]) for name in PSDS}
 
 
@@ -133,8 +133,8 @@ def sparse_psds(clips: int, classes: int) -> dict[str, float]:
             )
         return detections_of(scores)
 
-    compute = psds_of_detections(reference, detections, edges, PSDS)
-    return {name: float(values[0]) for name, values in compute(np.ones((clips, 1))).overall.items()}
+    values = psds_of_detections(reference, detections, edges, np.ones((clips, 1)))
+    return {name: float(value[0]) for name, value in values.overall.items()}
 
 
 def measure_psds(clips: int, classes: int) -> None:

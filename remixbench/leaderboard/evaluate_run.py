@@ -44,12 +44,11 @@ from remixbench.scoring import (
     read_reference,
     score_predictions,
 )
-from remixbench.scoring.bounding_boxes import SebbParameters, tune
+from remixbench.scoring.bounding_boxes import tune
 from remixbench.scoring.io import VALIDATION, holds_scores, read_validation
 from remixbench.scoring.io_maps import MAPS, read_maps
-from remixbench.scoring.metrics import paired_metrics
-from remixbench.scoring.separation import Separation
-from remixbench.scoring.types import BoolArray, MapArray, reference_digest
+from remixbench.scoring.metrics import paired_metrics, scored_with
+from remixbench.scoring.types import BoolArray, MapArray, SebbParameters, Separation, reference_digest
 
 BOOTSTRAP_SEED = 0
 
@@ -311,7 +310,7 @@ def kept_record(
     system, maps, digest = task.system, map_files(task.predictions), files_digest(digests)
     if maps and not has_stems(dataset, system.snr):
         progress.say(f"{maps[0]}: left blank: {no_stems(dataset, system.snr)}")
-    elif maps and old is not None and "mask_f1" not in old.metrics:  # scored before there were stems
+    elif maps and old is not None and not scored_with(old.metrics, "stems"):  # scored before there were stems
         old = None
     if old is None:
         return None

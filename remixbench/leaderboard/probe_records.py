@@ -22,7 +22,7 @@ from remixbench.leaderboard.record import ProbeRecord, Record, digests_of, files
 from remixbench.scoring import Reference, read_predictions
 from remixbench.scoring.bootstrap import make_bootstrap
 from remixbench.scoring.clip_based import frame_average_precision, rank_pairs, ranked_average_precision
-from remixbench.scoring.types import DECIMALS
+from remixbench.scoring.types import DECIMALS, Inputs
 
 METRIC = "micro_ap"
 """The metric of probes that is compared, and so has bootstrap samples."""
@@ -149,8 +149,8 @@ def score_probes(
         metrics: dict[str, float | None] = {METRIC: None if np.isnan(values[0]) else float(values[0])}
         if predictions.frame_scores is not None and predictions.frame_edges is not None:
             moved = shift_events(reference, value) if probe == "shift" else reference
-            compute = frame_average_precision(moved, predictions.frame_scores, predictions.frame_edges)
-            frame_ap = float(compute(np.ones((len(reference.filenames), 1))).overall["frame_ap"][0])
+            once = np.ones((len(reference.filenames), 1))
+            frame_ap = float(frame_average_precision(Inputs(moved, predictions), once).overall["frame_ap"][0])
             metrics["frame_ap"] = None if np.isnan(frame_ap) else frame_ap
         samples = weights.samples_of(values)
         made.append(

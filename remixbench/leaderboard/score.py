@@ -71,7 +71,8 @@ from remixbench.leaderboard.submission import (
 from remixbench.parallel import Workers, check_jobs
 from remixbench.progress import SILENT, Progress, reporter
 from remixbench.scoring.evaluate import BOOTSTRAP_SAMPLES
-from remixbench.scoring.separation import Separation
+from remixbench.scoring.metrics import scored_with
+from remixbench.scoring.types import Separation
 
 
 def score(
@@ -463,7 +464,7 @@ def _evaluate(
         record = kept_record(references, task, resamples, digests, progress)
         if can_separate:
             separated.append((snr, task.system.fold))
-            if record is not None and "sdr" not in record.metrics:  # scored before there were stems
+            if record is not None and not scored_with(record.metrics, "event stems"):  # scored before there were stems
                 record = None
         if record is not None and probes_current(record, task):
             records[place] = record

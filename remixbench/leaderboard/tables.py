@@ -16,7 +16,7 @@ from remixbench.leaderboard.record import CHANCE, SCORING_SETTINGS, Flag, weakes
 from remixbench.leaderboard.significance import Comparison
 from remixbench.leaderboard.submission import Verification
 from remixbench.recipe import format_snr
-from remixbench.scoring.metrics import METRICS, Family, metrics_shown
+from remixbench.scoring.metrics import METRICS, VARIANT_TITLES, Family, metrics_shown
 
 KINDS = {
     "run": "Trained here",
@@ -29,7 +29,7 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
     "Detection": ("detection", "time-frequency", "separation"),
 }
 """The tables of details, and the families of metrics in each."""
-HEADINGS = {"kong": "Kong et al.", "alpha_st 0": "α_ST = 0"}
+HEADINGS = {**VARIANT_TITLES, "kong": "Kong et al."}
 """Headings of groups of metrics that are not those of their post-processing or family."""
 RANKED_BY = ("micro_ap", "frame_ap", "event_f1")
 """What the tables of the page are ranked by: the first of these that a table has."""
@@ -515,12 +515,12 @@ class TableMaker:
         notes = list(self.line_notes(blocks))
         if family == "Detection":
             notes += detection_notes(rows, snr)
-        if snr == published.detection.snr and any(name.endswith("[kong]") for name in metrics):
+        if snr == published.detection.snr and any(variant_of(name) == "kong" for name in metrics):
             notes.append(published.detection_line() if board.comparable else published.where_detection_is())
         return Table(
             f"{family} at {self.leaderboard.snr_text(snr)}",
             "system",
-            tuple((HEADINGS.get(how, how), _without(columns(names), how)) for how, names in groups.items()),
+            tuple((HEADINGS.get(how, how), columns(names, how)) for how, names in groups.items()),
             tuple(blocks),
             tuple(notes),
             "tested on",
@@ -528,26 +528,28 @@ class TableMaker:
         )
 
 
-def columns(metrics: Sequence[str]) -> tuple[Column, ...]:
-    """Return the columns of some metrics."""
-    return tuple(Column(title(name), METRICS[name].direction if name in METRICS else "higher") for name in metrics)
+def columns(metrics: Sequence[str], variant: str = "") -> tuple[Column, ...]:
+    """Return the columns of some metrics; titles leave out the `variant` that the heading above them names."""
+    return tuple(
+        Column(
+            METRICS[name].heading if variant and variant_of(name) == variant else title(name),
+            METRICS[name].direction if name in METRICS else "higher",
+        )
+        for name in metrics
+    )
+
+
+def variant_of(name: str) -> str:
+    """Return how a metric is computed; "" where that is the main way, or the metric is unknown."""
+    return METRICS[name].variant if name in METRICS else ""
 
 
 def _grouped(metrics: Iterable[str]) -> dict[str, list[str]]:
     """Return metrics by family, those of another post-processing than the main one apart."""
     groups: dict[str, list[str]] = {}
     for name in metrics:
-        how = name.split("[")[1].rstrip("]") if "[" in name else METRICS[name].family
-        groups.setdefault(how, []).append(name)
+        groups.setdefault(variant_of(name) or METRICS[name].family, []).append(name)
     return groups
-
-
-def _without(columns: Sequence[Column], how: str) -> tuple[Column, ...]:
-    """Return columns without the post-processing in their titles, which the heading above them names."""
-    texts = f" ({how})", f" ({HEADINGS.get(how, how)})"
-    return tuple(
-        replace(column, title=column.title.removesuffix(texts[0]).removesuffix(texts[1])) for column in columns
-    )
 
 
 def evidence_notes(board: Leaderboard) -> list[str]:

@@ -1,6 +1,5 @@
 """The public API of scoring; `__init__.py` imports each name when it is first used."""
 
-from .bounding_boxes import SebbParameters
 from .evaluate import Difference, Scores, compare, score_predictions
 from .functional import (
     DetectionScores,
@@ -16,8 +15,17 @@ from .functional import (
 from .io import read_predictions, read_reference
 from .metrics import METRICS, SCORING_VERSION, Metric, find_metric, metrics_shown, paired_metrics
 from .separation import ca_sdr_improvement, sdr, sdr_improvement, si_sdr, si_sdr_improvement
-from .tf_masks import Masks
-from .types import EventTable, Predictions, Reference, event_table, make_reference
+from .types import (
+    EventTable,
+    Inputs,
+    Masks,
+    Predictions,
+    Reference,
+    SebbParameters,
+    Separation,
+    event_table,
+    make_reference,
+)
 
 __all__ = [
     "METRICS",
@@ -25,12 +33,14 @@ __all__ = [
     "DetectionScores",
     "Difference",
     "EventTable",
+    "Inputs",
     "Masks",
     "Metric",
     "Predictions",
     "Reference",
     "Scores",
     "SebbParameters",
+    "Separation",
     "average_precision",
     "ca_sdr_improvement",
     "compare",

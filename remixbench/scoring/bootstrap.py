@@ -29,7 +29,7 @@ Coverage of 95 % intervals is measured by benchmarks/intervals.py.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -53,6 +53,11 @@ MIN_KEPT = 0.5
 """The least part of a deviation that calibration may leave; with fewer clips or recordings per class there is none."""
 
 
+def metric_name(quantity: str, variant: str = "") -> str:
+    """Return the name of a metric in records and tables: `psds1`, or `psds1[median]` of a variant."""
+    return f"{quantity}[{variant}]" if variant else quantity
+
+
 @dataclass
 class MetricValues:
     """Values of metrics by their names, one per bootstrap sample.
@@ -71,16 +76,12 @@ class MetricValues:
         self.overall.update(other.overall)
         self.per_class.update(other.per_class)
 
-    def renamed(self, suffix: str) -> MetricValues:
-        """Return the same values under names with a suffix."""
+    def renamed(self, variant: str) -> MetricValues:
+        """Return the same values under the names that they have in a variant."""
         return MetricValues(
-            {f"{name}{suffix}": values for name, values in self.overall.items()},
-            {f"{name}{suffix}": values for name, values in self.per_class.items()},
+            {metric_name(name, variant): values for name, values in self.overall.items()},
+            {metric_name(name, variant): values for name, values in self.per_class.items()},
         )
-
-
-MetricFunction = Callable[[FloatArray], MetricValues]
-"""From weights (clips, samples), how often each clip counts, to values; in the first column each counts once."""
 
 
 @dataclass(frozen=True)

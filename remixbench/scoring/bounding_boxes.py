@@ -16,43 +16,15 @@ Boxes of a class never touch, so that a score which is constant in each box and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
 
-from remixbench.errors import InputError
-from remixbench.scoring.bootstrap import MetricFunction
-from remixbench.scoring.psds_exact import PSDS, Criteria, Detections, psds_of_detections
-from remixbench.scoring.types import FloatArray, IntArray, Reference, ScoreArray, select_class
-
-
-@dataclass(frozen=True)
-class SebbParameters:
-    """How frame scores become boxes.
-
-    Attributes
-    ----------
-    step : seconds that the change of scores is taken over, half before and half after a frame edge.
-    merge_absolute : gaps are closed that lie less than this below the boxes beside them, in [0, 1]; 0 closes none.
-    merge_relative : and whose score is more than the boxes' divided by this, of 1 or more; 1 closes none.
-    """
-
-    step: float = 0.64
-    merge_absolute: float = 1.0
-    merge_relative: float = 2.0
-
-    def __post_init__(self) -> None:
-        for name, expected, low, high in (
-            ("step", "seconds above 0", np.nextafter(0, 1), np.inf),
-            ("merge_absolute", "a number from 0 to 1", 0, 1),
-            ("merge_relative", "a number of 1 or more", 1, np.inf),
-        ):
-            value = getattr(self, name)
-            if not (isinstance(value, int | float | np.number) and low <= value <= high):
-                raise InputError(f"{name} {value}: expected {expected}")
-
+from remixbench.scoring.bootstrap import MetricValues
+from remixbench.scoring.psds_exact import PSDS, Criteria, Detections, of_variant, psds_of_detections
+from remixbench.scoring.types import FloatArray, Inputs, IntArray, Reference, ScoreArray, SebbParameters, select_class
 
 DEFAULT = SebbParameters()
 STEPS = (0.64, 0.32, 1.28)
@@ -179,7 +151,8 @@ def tune(reference: Reference, scores: ScoreArray, frame_edges: FloatArray) -> t
         changes = {seconds: _changes(scores[:, :, label], step, seconds) for seconds in STEPS}
         for column, parameters in enumerate(GRID):
             boxes = _merged(*changes[parameters.step], parameters)
-            values = sebb_psds(of_class, {label: boxes}, frame_edges, {"psds1": PSDS["psds1"]})(once)
+            criteria = {"psds1": PSDS["psds1"]}
+            values = psds_of_boxes(of_class, {label: boxes}, frame_edges, once, criteria)
             areas[label, column] = values.per_class["psds1"][label, 0]
     known = ~np.isnan(areas[:, 0])
     on_average = GRID[int(areas[known].mean(axis=0).argmax())] if known.any() else GRID[0]
@@ -188,24 +161,30 @@ def tune(reference: Reference, scores: ScoreArray, frame_edges: FloatArray) -> t
     )
 
 
-def sebb_psds(
-    reference: Reference, boxes: Mapping[int, Boxes], frame_edges: FloatArray, criteria: Mapping[str, Criteria]
-) -> MetricFunction:
-    """Return PSDS of boxes by class; arguments as of `psds_metrics`."""
-    return psds_of_detections(reference, lambda label: boxes[label].detections(), frame_edges, criteria)
+def psds_of_boxes(
+    reference: Reference,
+    boxes: Mapping[int, Boxes],
+    frame_edges: FloatArray,
+    weights: FloatArray,
+    criteria: Mapping[str, Criteria],
+) -> MetricValues:
+    """Return PSDS of boxes by class; arguments as of `psds_of_scores`."""
+    return psds_of_detections(reference, lambda label: boxes[label].detections(), frame_edges, weights, criteria)
 
 
-def sebb_metrics(
-    reference: Reference, scores: ScoreArray, frame_edges: FloatArray, parameters: Sequence[SebbParameters]
-) -> MetricFunction:
-    """Return PSDS of the boxes in frame scores (clips, frames, classes), with parameters for each class."""
-    step = frame_length(frame_edges)
-    criteria = {name.replace("[", "[sebb ") if "[" in name else f"{name}[sebb]": each for name, each in PSDS.items()}
+def sebb_metrics(inputs: Inputs, weights: FloatArray) -> MetricValues:
+    """Return PSDS of the boxes in frame scores, for weights (clips, samples); {} where there are no parameters."""
+    scores, edges = inputs.predictions.frame_scores, inputs.predictions.frame_edges
+    parameters = inputs.sebbs
+    if scores is None or edges is None or parameters is None:
+        return MetricValues()
+    step = frame_length(edges)
     return psds_of_detections(
-        reference,
+        inputs.reference,
         lambda label: boxes_of(scores[:, :, label], step, parameters[label]).detections(),
-        frame_edges,
-        criteria,
+        edges,
+        weights,
+        of_variant("sebb"),
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from remixbench.scoring.bootstrap import MetricValues, divide, mean_defined
 from remixbench.scoring.detection import active_frames
-from remixbench.scoring.psds_exact import MEDIAN_PSDS, PSDS, psds_metrics
+from remixbench.scoring.psds_exact import PSDS, of_variant, psds_of_scores
 from remixbench.scoring.types import FloatArray, Reference
 
 
@@ -41,7 +41,8 @@ def chance_values(reference: Reference, frame_edges: FloatArray) -> MetricValues
     constant = np.full((clips, 1, classes), 0.5, np.float32)
     edges = np.array([0.0, reference.durations.max()])
     # a median filter leaves a constant as it is
-    psds = psds_metrics(reference, constant, edges, PSDS | MEDIAN_PSDS)(np.ones((clips, 1)))
+    criteria = PSDS | of_variant("median")
+    psds = psds_of_scores(reference, constant, edges, np.ones((clips, 1)), criteria)
     values.update(MetricValues(psds.overall))
     return values
 

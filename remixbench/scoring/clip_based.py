@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from remixbench.scoring.bootstrap import MetricFunction, MetricValues, divide, mean_defined
-from remixbench.scoring.detection import Counts, active_frames, f1_values
-from remixbench.scoring.types import BoolArray, FloatArray, IntArray, Reference, ScoreArray
+from remixbench.scoring.bootstrap import MetricValues, divide, mean_defined
+from remixbench.scoring.detection import KONG_THRESHOLD, Counts, active_frames, f1_values, kong_mean_f1
+from remixbench.scoring.types import BoolArray, FloatArray, Inputs, IntArray, Reference
 
 TAGGING_THRESHOLD = 0.5
 
@@ -56,33 +56,31 @@ class Ranking:
     thresholds: FloatArray
 
 
-def tagging_metrics(reference: Reference, scores: FloatArray) -> MetricFunction:
-    """Return the metrics of clip scores (clips, classes)."""
-    weak = reference.weak
-    classes, pairs = rank_classes(weak, scores), rank_pairs(weak, scores)
+def tagging_metrics(inputs: Inputs, weights: FloatArray) -> MetricValues:
+    """Return the metrics of clip scores for weights (clips, samples); {} without clip scores."""
+    weak, scores = inputs.reference.weak, inputs.predictions.clip_scores
+    if scores is None:
+        return MetricValues()
+    pairs = rank_pairs(weak, scores)
+    rankings = rank_classes(weak, scores)
+    ap = np.stack([ranked_average_precision(ranking, weights) for ranking in rankings])
+    auc = np.stack([area_under_roc(ranking, weights) for ranking in rankings])
+    best, threshold = best_f1(pairs, weights)
     precision_sums, labels = label_precisions(weak, scores)
-    detected = (scores >= TAGGING_THRESHOLD).astype(np.float64)
-    counts = Counts(detected * weak, weak.astype(np.float64), detected)
-
-    def compute(weights: FloatArray) -> MetricValues:
-        ap = np.stack([ranked_average_precision(ranking, weights) for ranking in classes])
-        auc = np.stack([area_under_roc(ranking, weights) for ranking in classes])
-        best, threshold = best_f1(pairs, weights)
-        values = MetricValues(
-            {
-                "micro_ap": ranked_average_precision(pairs, weights),
-                "macro_ap": mean_defined(ap),
-                "macro_auc": mean_defined(auc),
-                "lwlrap": divide(precision_sums @ weights, labels @ weights),
-                "tagging_f1_oracle": best,
-                "tagging_f1_oracle_threshold": threshold,
-            },
-            {"ap": ap, "auc": auc},
-        )
-        values.update(f1_values("tagging_f1", counts, weights))
-        return values
-
-    return compute
+    values = MetricValues(
+        {
+            "micro_ap": ranked_average_precision(pairs, weights),
+            "macro_ap": mean_defined(ap),
+            "macro_auc": mean_defined(auc),
+            "lwlrap": divide(precision_sums @ weights, labels @ weights),
+            "tagging_f1_oracle": best,
+            "tagging_f1_oracle_threshold": threshold,
+            "tagging_f1_macro[kong]": kong_mean_f1(_tag_counts(weak, scores, KONG_THRESHOLD), weights),
+        },
+        {"ap": ap, "auc": auc},
+    )
+    values.update(f1_values("tagging_f1", _tag_counts(weak, scores, TAGGING_THRESHOLD), weights))
+    return values
 
 
 def micro_ap_by_snr(reference: Reference, scores: FloatArray) -> dict[str, float]:
@@ -94,28 +92,27 @@ def micro_ap_by_snr(reference: Reference, scores: FloatArray) -> dict[str, float
     }
 
 
-def frame_average_precision(reference: Reference, scores: ScoreArray, frame_edges: FloatArray) -> MetricFunction:
-    """Return the average precision of frames: its mean over classes, and that of each class.
+def _tag_counts(weak: BoolArray, scores: FloatArray, threshold: float) -> Counts:
+    detected = (scores >= threshold).astype(np.float64)
+    return Counts(detected * weak, weak.astype(np.float64), detected)
 
-    One class is sorted at a time, so memory is that of one class.
 
-    Parameters
-    ----------
-    scores : (clips, frames, classes)
-    frame_edges : (frames + 1,) seconds
+def frame_average_precision(inputs: Inputs, weights: FloatArray) -> MetricValues:
+    """Return the average precision of frames, its mean over classes and that of each class; {} without frame scores.
+
+    One class is sorted at a time, so memory is that of one class. `weights` are (clips, samples).
     """
+    scores, edges = inputs.predictions.frame_scores, inputs.predictions.frame_edges
+    if scores is None or edges is None:
+        return MetricValues()
     clips, frames, classes = scores.shape
     clip = np.repeat(np.arange(clips), frames)
-
-    def compute(weights: FloatArray) -> MetricValues:
-        active = active_frames(reference.events, frame_edges, clips, classes)
-        each = np.empty((classes, weights.shape[1]))
-        for k in range(classes):
-            ranking = rank(active[:, :, k].reshape(-1), scores[:, :, k].reshape(-1), clip, clips)
-            each[k] = ranked_average_precision(ranking, weights)
-        return MetricValues({"frame_ap": mean_defined(each)}, {"frame_ap": each})
-
-    return compute
+    active = active_frames(inputs.reference.events, edges, clips, classes)
+    by_class = np.empty((classes, weights.shape[1]))
+    for k in range(classes):
+        ranking = rank(active[:, :, k].reshape(-1), scores[:, :, k].reshape(-1), clip, clips)
+        by_class[k] = ranked_average_precision(ranking, weights)
+    return MetricValues({"frame_ap": mean_defined(by_class)}, {"frame_ap": by_class})
 
 
 def rank(target: BoolArray, score: npt.NDArray[np.floating[Any]], clip: IntArray, clips: int) -> Ranking:

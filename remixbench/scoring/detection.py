@@ -20,7 +20,14 @@ Frame-wise: a frame is active for a class if its centre lies in an event.
 
 A class without events in the fold has no F1 of its own and is left out of the macro mean, as in sed_eval; micro F1
 keeps its false alarms. Where the reference has events and nothing was detected F1 is 0; sed_eval's default then is
-NaN, and its option `empty_system_output_handling="zero_score"`, which its segment-based part lacks, gives 0.
+NaN, and its option `empty_system_output_handling="zero_score"` gives 0.
+
+The settings of Kong et al. 2019 (`[kong]`), as their released code has them, for standing beside their published
+values: means over all classes of the data set, an undefined F1 counting as 0. Tagging: clip scores at 0.1. Frame: frame
+scores at 0.1, of the classes only whose clip score reaches 0.1 (no hysteresis). Event: event-based F1 of what their
+post-processing detects (`POSTPROCESSINGS["hysteresis"]`), with a collar of 0.2 s and an offset tolerance of 50 % of the
+length, the default of sed_eval. Mask: see `tf_masks`. Their values are in `leaderboard/published.yaml`; they are on a
+mixing of their own. Their thresholds are exclusive, ours inclusive, which differs for scores of exactly 0.1 alone.
 """
 
 from __future__ import annotations
@@ -31,14 +38,17 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
-from remixbench.scoring.bootstrap import MetricFunction, MetricValues, divide, mean_defined
+from remixbench.scoring.bootstrap import MetricValues, divide, mean_defined
+from remixbench.scoring.postprocessing import MAIN, POSTPROCESSINGS, detect_events, detections
 from remixbench.scoring.types import (
     DECIMALS,
     BoolArray,
     EventTable,
     FloatArray,
+    Inputs,
     IntArray,
     Reference,
+    ScoreArray,
     expand,
     merge_events,
     microseconds,
@@ -48,6 +58,8 @@ TIME_RESOLUTION = 1.0
 COLLAR = 0.2
 PERCENTAGE_OF_LENGTH = 0.2
 DTC = GTC = 0.5
+KONG_THRESHOLD = 0.1
+KONG_PERCENTAGE_OF_LENGTH = 0.5
 _SPAN = 1 << 36
 """Microseconds between the keys of two groups; 19 hours, longer than any clip."""
 
@@ -82,7 +94,26 @@ def f1_values(name: str, counts: Counts, weights: FloatArray) -> MetricValues:
     return MetricValues({name: micro, f"{name}_macro": mean_defined(each)}, {name: each})
 
 
-def event_metrics(reference: Reference, events: EventTable, frame_edges: FloatArray | None) -> MetricFunction:
+def detection_metrics(inputs: Inputs, weights: FloatArray) -> MetricValues:
+    """Return metrics of events for weights (clips, samples): of those handed in, or else by each post-processing.
+
+    With frame scores, those with the settings of Kong et al. as well. {} without events and frame scores.
+    """
+    reference, predictions = inputs.reference, inputs.predictions
+    scores, edges = predictions.frame_scores, predictions.frame_edges
+    tables = detections(predictions) if predictions.events is None else {MAIN: predictions.events}
+    values = MetricValues()
+    for how, events in tables.items():
+        of_events = event_metrics(reference, events, edges, weights)
+        values.update(of_events.renamed("" if how == MAIN else how))
+    if scores is not None and edges is not None and predictions.clip_scores is not None:
+        values.update(kong_metrics(reference, scores, edges, predictions.clip_scores, weights))
+    return values
+
+
+def event_metrics(
+    reference: Reference, events: EventTable, frame_edges: FloatArray | None, weights: FloatArray
+) -> MetricValues:
     """Return segment-, event- and intersection-based metrics of events, and frame F1 where there is a frame grid."""
     shape = reference.weak.shape
     segments, errors = segment_counts(reference.events, events, reference.durations, shape[1])
@@ -95,15 +126,33 @@ def event_metrics(reference: Reference, events: EventTable, frame_edges: FloatAr
     if frame_edges is not None:
         active = active_frames(events, frame_edges, *shape)
         counts["frame_f1"] = frame_counts(active_frames(reference.events, frame_edges, *shape), active)
-    active_segments = segments.n_ref.sum(1)
+    values = MetricValues({"segment_er": divide(errors @ weights, segments.n_ref.sum(1) @ weights)})
+    for name, of_metric in counts.items():
+        values.update(f1_values(name, of_metric, weights))
+    return values
 
-    def compute(weights: FloatArray) -> MetricValues:
-        values = MetricValues({"segment_er": divide(errors @ weights, active_segments @ weights)})
-        for name, each in counts.items():
-            values.update(f1_values(name, each, weights))
-        return values
 
-    return compute
+def kong_metrics(
+    reference: Reference, scores: ScoreArray, frame_edges: FloatArray, clip_scores: FloatArray, weights: FloatArray
+) -> MetricValues:
+    """Return frame and event F1 with the settings of Kong et al. 2019."""
+    shape, tagged = reference.weak.shape, clip_scores >= KONG_THRESHOLD
+    detected = (scores >= scores.dtype.type(KONG_THRESHOLD)) & tagged[:, None]
+    events = detect_events(scores, frame_edges, POSTPROCESSINGS["hysteresis"], clip_scores)
+    counts = {
+        "frame_f1_macro[kong]": frame_counts(active_frames(reference.events, frame_edges, *shape), detected),
+        "event_f1_macro[kong]": event_counts(
+            reference.events, events, *shape, percentage_of_length=KONG_PERCENTAGE_OF_LENGTH
+        ),
+    }
+    return MetricValues({name: kong_mean_f1(of_metric, weights) for name, of_metric in counts.items()})
+
+
+def kong_mean_f1(counts: Counts, weights: FloatArray) -> FloatArray:
+    """Return the mean over all classes of F1, an undefined one counting as 0, for weights (clips, samples)."""
+    tp, n_ref, n_sys = (part.T @ weights for part in (counts.tp, counts.n_ref, counts.n_sys))
+    mean: FloatArray = divide(2 * tp, n_ref + n_sys, 0.0).mean(axis=0)
+    return mean
 
 
 def segment_counts(

@@ -17,12 +17,18 @@ from remixbench.errors import InputError
 from remixbench.files import sha256
 from remixbench.progress import SILENT, Progress
 from remixbench.scoring.bootstrap import bootstrap_interval, interval_of, make_bootstrap
-from remixbench.scoring.bounding_boxes import SebbParameters
 from remixbench.scoring.clip_based import micro_ap_by_snr
 from remixbench.scoring.metrics import METRICS, SCORING_VERSION, metric_values, settings_of
-from remixbench.scoring.separation import Separation
-from remixbench.scoring.tf_masks import Masks
-from remixbench.scoring.types import FloatArray, Predictions, Reference, reference_digest
+from remixbench.scoring.types import (
+    FloatArray,
+    Inputs,
+    Masks,
+    Predictions,
+    Reference,
+    SebbParameters,
+    Separation,
+    reference_digest,
+)
 from remixbench.scoring.validate import check_predictions
 
 BOOTSTRAP_SAMPLES = 1000
@@ -101,7 +107,8 @@ def score_predictions(
     if not predictions.is_empty or (masks is None and separation is None):
         check_predictions(predictions, reference)
     drawn = make_bootstrap(reference, bootstrap, seed)
-    computed = metric_values(reference, predictions, drawn.weights, masks, progress, separation, sebbs)
+    inputs = Inputs(reference, predictions, masks, separation, sebbs)
+    computed = metric_values(inputs, drawn.weights, progress)
     sampled = {name: each for name, each in computed.overall.items() if drawn.samples and not METRICS[name].fitted}
     values = {name: float(values[0]) for name, values in computed.overall.items()}
     return Scores(
@@ -119,9 +126,7 @@ def score_predictions(
             "classes_used": int(reference.weak.any(0).sum()),
             "bootstrap_samples": bootstrap,
             "bootstrap_seed": seed,
-            **settings_of(
-                predictions, masks, None if sebbs is None else dict(zip(reference.classes, sebbs, strict=True))
-            ),
+            **settings_of(inputs),
         },
         samples={name: drawn.samples_of(each) for name, each in sampled.items()},
         reference_digest=sha256("\0".join((reference_digest(reference), *reference.filenames)).encode()),

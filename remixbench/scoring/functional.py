@@ -22,7 +22,7 @@ from remixbench.scoring.bootstrap import divide, mean_defined
 from remixbench.scoring.clip_based import label_precisions, rank_classes, rank_pairs, ranked_average_precision
 from remixbench.scoring.events import EVENT_COLUMNS, read_durations, read_event_list, refuse_doubles
 from remixbench.scoring.io import first_header, frame_table_names, frame_tables, load_frame_tables
-from remixbench.scoring.types import BoolArray, EventTable, FloatArray, Reference, make_reference
+from remixbench.scoring.types import BoolArray, EventTable, FloatArray, Reference, SebbParameters, make_reference
 from remixbench.scoring.validate import clip_rows, fit_edges
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     Events = pd.DataFrame | str | Path
 
-Parameters = bounding_boxes.SebbParameters | Mapping[str, bounding_boxes.SebbParameters]
+Parameters = SebbParameters | Mapping[str, SebbParameters]
 Clips = Sequence[tuple[FloatArray, FloatArray]]
 """Frame edges (frames + 1,) and scores (frames, classes) of each clip."""
 
@@ -309,14 +309,14 @@ def psds(
     truth, clips = _with_reference(reference, scores, durations)
     frames, edges = psds_exact.padded(clips)
     criteria = {"psds": psds_exact.Criteria(dtc, gtc, cttc, alpha_ct, alpha_st, max_efpr)}
+    once = np.ones((len(truth.filenames), 1))
     if boxes is None:
-        compute = psds_exact.psds_metrics(truth, frames, edges, criteria)
+        values = psds_exact.psds_of_scores(truth, frames, edges, once, criteria)
     else:
         parameters = _for_classes(boxes, truth.classes)
-        compute = bounding_boxes.sebb_psds(
-            truth, {k: _boxes(clips, k, each) for k, each in enumerate(parameters)}, edges, criteria
-        )
-    return float(compute(np.ones((len(truth.filenames), 1))).overall["psds"][0])
+        by_class = {k: _boxes(clips, k, each) for k, each in enumerate(parameters)}
+        values = bounding_boxes.psds_of_boxes(truth, by_class, edges, once, criteria)
+    return float(values.overall["psds"][0])
 
 
 def sebbs(
@@ -366,7 +366,7 @@ def sebbs(
 
 def tune_sebbs(
     reference: Events, scores: Mapping[str, pd.DataFrame] | str | Path, durations: pd.DataFrame | str | Path
-) -> dict[str, bounding_boxes.SebbParameters]:
+) -> dict[str, SebbParameters]:
     """Return for each class the parameters of `sebbs` with the highest PSDS 1 on validation clips.
 
     Parameters
@@ -386,9 +386,9 @@ def tune_sebbs(
     return dict(zip(truth.classes, bounding_boxes.tune(truth, frames, edges), strict=True))
 
 
-def _for_classes(parameters: Parameters, classes: Sequence[str]) -> list[bounding_boxes.SebbParameters]:
+def _for_classes(parameters: Parameters, classes: Sequence[str]) -> list[SebbParameters]:
     """Return the parameters of each class."""
-    if isinstance(parameters, bounding_boxes.SebbParameters):
+    if isinstance(parameters, SebbParameters):
         return [parameters] * len(classes)
     for label in classes:
         if label not in parameters:
@@ -396,7 +396,7 @@ def _for_classes(parameters: Parameters, classes: Sequence[str]) -> list[boundin
     return [parameters[label] for label in classes]
 
 
-def _boxes(clips: Clips, column: int, parameters: bounding_boxes.SebbParameters) -> bounding_boxes.Boxes:
+def _boxes(clips: Clips, column: int, parameters: SebbParameters) -> bounding_boxes.Boxes:
     """Return the boxes of one class in clips that have frames of their own."""
     parts = [
         bounding_boxes.boxes_of(values[:, column][None], bounding_boxes.frame_length(grid), parameters)

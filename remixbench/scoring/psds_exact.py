@@ -31,9 +31,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from remixbench.scoring.bootstrap import MetricFunction, MetricValues, divide
+from remixbench.scoring.bootstrap import MetricValues, divide, metric_name
+from remixbench.scoring.postprocessing import POSTPROCESSINGS, median_filtered
 from remixbench.scoring.types import (
     FloatArray,
+    Inputs,
     IntArray,
     Reference,
     ScoreArray,
@@ -68,64 +70,87 @@ _SCENARIOS = {
     "psds2": Criteria(dtc=0.1, gtc=0.1, cttc=0.3, alpha_ct=0.5, alpha_st=1.0),
 }
 NO_SPREAD = "alpha_st 0"
-PSDS = _SCENARIOS | {f"{name}[{NO_SPREAD}]": replace(scenario, alpha_st=0.0) for name, scenario in _SCENARIOS.items()}
-"""The two scenarios of DCASE Task 4, each with and without the penalty for spread over classes.
 
-Where systems find some classes and not others, the penalty exceeds the mean, and PSDS is 0 for all of them.
-"""
-MEDIAN_PSDS = {
-    name.replace("[", "[median ") if "[" in name else f"{name}[median]": criteria for name, criteria in PSDS.items()
-}
-"""The same of median-filtered scores."""
+
+def of_variant(variant: str = "") -> dict[str, Criteria]:
+    """Return the two scenarios of DCASE Task 4, each with and without the penalty for spread over classes.
+
+    Where systems find some classes and not others, the penalty exceeds the mean, and PSDS is 0 for all of them. Their
+    names are those of the metrics of a variant, such as "median": `psds1[median]`, `psds1[median alpha_st 0]`.
+    """
+    return {metric_name(name, variant): criteria for name, criteria in _SCENARIOS.items()} | {
+        metric_name(name, f"{variant} {NO_SPREAD}".strip()): replace(criteria, alpha_st=0.0)
+        for name, criteria in _SCENARIOS.items()
+    }
+
+
+PSDS = of_variant()
 DetectionsOfClass = Callable[[int], "Detections"]
 
 
-def psds_metrics(
-    reference: Reference, scores: ScoreArray, frame_edges: FloatArray, criteria: Mapping[str, Criteria] = PSDS
-) -> MetricFunction:
+def psds_metrics(inputs: Inputs, weights: FloatArray) -> MetricValues:
+    """Return PSDS of frame scores as they are and median-filtered, for weights (clips, samples); {} without any."""
+    scores, edges = inputs.predictions.frame_scores, inputs.predictions.frame_edges
+    if scores is None or edges is None:
+        return MetricValues()
+    values = psds_of_scores(inputs.reference, scores, edges, weights)
+    filtered = median_filtered(scores, edges, POSTPROCESSINGS["median"].median_filter)
+    values.update(psds_of_scores(inputs.reference, filtered, edges, weights, of_variant("median")))
+    return values
+
+
+def psds_of_scores(
+    reference: Reference,
+    scores: ScoreArray,
+    frame_edges: FloatArray,
+    weights: FloatArray,
+    criteria: Mapping[str, Criteria] = PSDS,
+) -> MetricValues:
     """Return PSDS of frame scores by several criteria, and the area under the staircase of each class.
 
     Parameters
     ----------
     scores : (clips, frames, classes)
     frame_edges : (frames + 1,) seconds, or (clips, frames + 1) where clips have frames of their own; see `padded`.
+    weights : (clips, samples)
     criteria : by the name of the metric.
     """
     return psds_of_detections(
         reference,
         lambda label: detections_of(np.ascontiguousarray(scores[:, :, label].T)),
         frame_edges,
+        weights,
         criteria,
     )
 
 
 def psds_of_detections(
-    reference: Reference, detections: DetectionsOfClass, edges: FloatArray, criteria: Mapping[str, Criteria]
-) -> MetricFunction:
+    reference: Reference,
+    detections: DetectionsOfClass,
+    edges: FloatArray,
+    weights: FloatArray,
+    criteria: Mapping[str, Criteria] = PSDS,
+) -> MetricValues:
     """Return PSDS of the detections of each class, of which one class at a time is in memory.
 
     Parameters
     ----------
     detections : returns those of a class, by its column in the reference.
-    edges, criteria : as of `psds_metrics`; detections begin and end at these edges.
+    edges, weights, criteria : as of `psds_of_scores`; detections begin and end at these edges.
     """
-    merged = replace(reference, events=merge_events(reference.events))
+    reference = replace(reference, events=merge_events(reference.events))
     # criteria that differ in the weight of the spread over classes alone share their staircases
     names: dict[Criteria, list[str]] = {}
     for name, parameters in criteria.items():
         names.setdefault(replace(parameters, alpha_st=0.0), []).append(name)
-
-    def compute(weights: FloatArray) -> MetricValues:
-        pairs = reference_pairs(merged, edges)
-        computed = MetricValues()
-        for (shared, alike), staircases in zip(
-            names.items(), curves(merged, pairs, detections, edges, list(names)), strict=True
-        ):
-            alphas = {name: criteria[name].alpha_st for name in alike}
-            computed.update(_values(shared, alphas, merged, pairs, staircases, weights))
-        return computed
-
-    return compute
+    pairs = reference_pairs(reference, edges)
+    values = MetricValues()
+    for (shared, alike), staircases in zip(
+        names.items(), curves(reference, pairs, detections, edges, list(names)), strict=True
+    ):
+        alphas = {name: criteria[name].alpha_st for name in alike}
+        values.update(_values(shared, alphas, reference, pairs, staircases, weights))
+    return values
 
 
 def padded(clips: Sequence[tuple[FloatArray, FloatArray]], fill: float = -1.0) -> tuple[FloatArray, FloatArray]:

@@ -28,7 +28,7 @@ import numpy.typing as npt
 
 from remixbench.errors import InputError
 from remixbench.scoring.bootstrap import MetricValues, divide
-from remixbench.scoring.types import BoolArray, FloatArray, IntArray, Reference
+from remixbench.scoring.types import BoolArray, FloatArray, Inputs
 
 Signal = npt.NDArray[np.floating]
 LIMIT = 100.0
@@ -131,26 +131,6 @@ def ca_sdr_improvement(references: Mapping[str, Signal], estimates: Mapping[str,
 
 
 @dataclass(frozen=True)
-class Separation:
-    """How well the events of some clips were separated; in dB, NaN where undefined.
-
-    Attributes
-    ----------
-    clip, label : (events,) row and column in the `Reference`
-    sdr, sdr_improvement, si_sdr_improvement : (events,)
-    ca_sdr_improvement : (clips,) for every clip of the reference, or None where it is not known which classes are
-        detected
-    """
-
-    clip: IntArray
-    label: IntArray
-    sdr: FloatArray
-    sdr_improvement: FloatArray
-    si_sdr_improvement: FloatArray
-    ca_sdr_improvement: FloatArray | None = None
-
-
-@dataclass(frozen=True)
 class ClipSources:
     """The stems of a clip, by class.
 
@@ -199,25 +179,31 @@ def measure_clip(
     return values, ca_sdr_improvement(references, found, sources.mixture)
 
 
-def separation_metrics(reference: Reference, separation: Separation, weights: FloatArray) -> MetricValues:
-    """Return the means over events, of all and of each class, and over clips, for weights (clips, samples)."""
-    made = MetricValues()
+def separation_metrics(inputs: Inputs, weights: FloatArray) -> MetricValues:
+    """Return the means over events, of all and of each class, and over clips, for weights (clips, samples).
+
+    {} where nothing was separated.
+    """
+    separation = inputs.separation
+    if separation is None:
+        return MetricValues()
+    values_by_name = MetricValues()
     for name in ("sdr", "sdr_improvement", "si_sdr_improvement"):
         values = getattr(separation, name)
         defined = ~np.isnan(values)
-        total, count = np.zeros((2, *reference.weak.shape))
+        total, count = np.zeros((2, *inputs.reference.weak.shape))
         places = (separation.clip[defined], separation.label[defined])
         np.add.at(total, places, values[defined])
         np.add.at(count, places, 1)
-        made.overall[name] = _weighted_mean(total.sum(axis=1), count.sum(axis=1), weights)
-        made.per_class[name] = np.stack(
+        values_by_name.overall[name] = _weighted_mean(total.sum(axis=1), count.sum(axis=1), weights)
+        values_by_name.per_class[name] = np.stack(
             [_weighted_mean(total[:, k], count[:, k], weights) for k in range(total.shape[1])]
         )
     if separation.ca_sdr_improvement is not None:
         clips: BoolArray = ~np.isnan(separation.ca_sdr_improvement)
         values = np.where(clips, separation.ca_sdr_improvement, 0.0)
-        made.overall["ca_sdr_improvement"] = _weighted_mean(values, clips.astype(np.float64), weights)
-    return made
+        values_by_name.overall["ca_sdr_improvement"] = _weighted_mean(values, clips.astype(np.float64), weights)
+    return values_by_name
 
 
 def _weighted_mean(total: FloatArray, count: FloatArray, weights: FloatArray) -> FloatArray:

@@ -6,52 +6,39 @@ Maps are in steps of 1/255, as they are handed in: scores of one step tie, so a 
 lie at each step, and a bootstrap sample of clips by sums of those. Bins of all given pairs of clip and class are pooled
 by class; the pairs are the classes that occur in each clip. F1 at 0.5 is given over all bins together, and as the mean
 over classes; AP and AUC are means over classes. A class without a true bin is left out of the means.
+
+With the settings of Kong et al. (see `detection`), F1 is over the maps of all classes in all clips at a threshold of
+0.1; `Masks.active_bins` counts the bins of classes that do not occur in a clip, which are false positives.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
 from remixbench.errors import InputError
 from remixbench.scoring.bootstrap import MetricValues, mean_defined
-from remixbench.scoring.detection import Counts, f1_values
-from remixbench.scoring.types import MAP_STEPS, BoolArray, FloatArray, IntArray, MapArray, Reference
+from remixbench.scoring.detection import KONG_THRESHOLD, Counts, f1_values, kong_mean_f1
+from remixbench.scoring.types import MAP_STEPS, FloatArray, Inputs, Masks
 
 MASK_THRESHOLD = 0.5
 FIRST_STEP = math.ceil(MASK_THRESHOLD * MAP_STEPS)
+KONG_FIRST_STEP = math.ceil(KONG_THRESHOLD * MAP_STEPS)
+"""The lowest step of a map that reaches the threshold of Kong et al."""
 
 
-@dataclass(frozen=True)
-class Masks:
-    """Maps and ideal masks of pairs of clip and class.
-
-    Attributes
-    ----------
-    clip, label : (pairs,) row and column in the `Reference`
-    maps : (pairs, frames, bands) uint8, the system's maps in steps of 1/255
-    ideal : (pairs, frames, bands) bool
-    active_bins : (clips, classes) how many bins of the map of each clip and class reach 0.1, for classes that do not
-        occur in the clip too; None where this is not known
-    """
-
-    clip: IntArray
-    label: IntArray
-    maps: MapArray
-    ideal: BoolArray
-    active_bins: IntArray | None = None
-
-
-def mask_metrics(reference: Reference, masks: Masks, weights: FloatArray) -> MetricValues:
-    """Return F1 at 0.5, AP and AUC of bins for weights (clips, samples).
+def mask_metrics(inputs: Inputs, weights: FloatArray) -> MetricValues:
+    """Return F1 at 0.5, AP and AUC of bins, and Kong et al.'s F1, for weights (clips, samples); {} without masks.
 
     Raises
     ------
     InputError
         If shapes do not agree or maps are not in steps of 1/255.
     """
+    masks, reference = inputs.masks, inputs.reference
+    if masks is None:
+        return MetricValues()
     pairs = len(masks.clip)
     if masks.maps.shape != masks.ideal.shape or masks.maps.ndim != 3 or masks.maps.shape[0] != pairs:
         raise InputError(
@@ -74,7 +61,26 @@ def mask_metrics(reference: Reference, masks: Masks, weights: FloatArray) -> Met
     values = f1_values("mask_f1", Counts(tp, n_ref, n_sys), weights)
     areas = {"mask_ap": ap, "mask_auc": auc}
     values.update(MetricValues({name: mean_defined(each) for name, each in areas.items()}, areas))
+    if masks.active_bins is not None:
+        counts = kong_mask_counts(masks, masks.active_bins.astype(np.float64))
+        values.overall["mask_f1_macro[kong]"] = kong_mean_f1(counts, weights)
     return values
+
+
+def kong_mask_counts(masks: Masks, active_bins: FloatArray) -> Counts:
+    """Count the bins at Kong et al.'s threshold, (clips, classes); those of classes that are not in a clip are false.
+
+    Parameters
+    ----------
+    active_bins : (clips, classes) how many bins of the map of each clip and class reach the threshold.
+    """
+    detected = masks.maps >= KONG_FIRST_STEP
+    tp, n_ref, n_sys = np.zeros(active_bins.shape), np.zeros(active_bins.shape), active_bins.copy()
+    pairs = (masks.clip, masks.label)
+    n_sys[pairs] = 0  # counted by the maps that were handed in
+    for table, bins in ((tp, detected & masks.ideal), (n_ref, masks.ideal), (n_sys, detected)):
+        np.add.at(table, pairs, bins.sum(axis=(1, 2)))
+    return Counts(tp, n_ref, n_sys)
 
 
 def _bins_at_each_step(masks: Masks) -> tuple[FloatArray, FloatArray]:

@@ -191,6 +191,92 @@ class Reference:
     snr_bins: Mapping[str, BoolArray] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Masks:
+    """Maps and ideal masks of pairs of clip and class.
+
+    Attributes
+    ----------
+    clip, label : (pairs,) row and column in the `Reference`
+    maps : (pairs, frames, bands) uint8, the system's maps in steps of 1/255
+    ideal : (pairs, frames, bands) bool
+    active_bins : (clips, classes) how many bins of the map of each clip and class reach 0.1, for classes that do not
+        occur in the clip too; None where this is not known
+    """
+
+    clip: IntArray
+    label: IntArray
+    maps: MapArray
+    ideal: BoolArray
+    active_bins: IntArray | None = None
+
+
+@dataclass(frozen=True)
+class Separation:
+    """How well the events of some clips were separated; in dB, NaN where undefined.
+
+    Attributes
+    ----------
+    clip, label : (events,) row and column in the `Reference`
+    sdr, sdr_improvement, si_sdr_improvement : (events,)
+    ca_sdr_improvement : (clips,) for every clip of the reference, or None where it is not known which classes are
+        detected
+    """
+
+    clip: IntArray
+    label: IntArray
+    sdr: FloatArray
+    sdr_improvement: FloatArray
+    si_sdr_improvement: FloatArray
+    ca_sdr_improvement: FloatArray | None = None
+
+
+@dataclass(frozen=True)
+class SebbParameters:
+    """How frame scores become boxes.
+
+    Attributes
+    ----------
+    step : seconds that the change of scores is taken over, half before and half after a frame edge.
+    merge_absolute : gaps are closed that lie less than this below the boxes beside them, in [0, 1]; 0 closes none.
+    merge_relative : and whose score is more than the boxes' divided by this, of 1 or more; 1 closes none.
+    """
+
+    step: float = 0.64
+    merge_absolute: float = 1.0
+    merge_relative: float = 2.0
+
+    def __post_init__(self) -> None:
+        for name, expected, low, high in (
+            ("step", "seconds above 0", np.nextafter(0, 1), np.inf),
+            ("merge_absolute", "a number from 0 to 1", 0, 1),
+            ("merge_relative", "a number of 1 or more", 1, np.inf),
+        ):
+            value = getattr(self, name)
+            if not (isinstance(value, int | float | np.number) and low <= value <= high):
+                raise InputError(f"{name} {value}: expected {expected}")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """All that metrics of one system on one fold are computed from; what is not there is None.
+
+    Attributes
+    ----------
+    reference : the labels of the fold
+    predictions : what the system says of its clips
+    masks : its time-frequency maps beside ideal masks, where the data set has stems
+    separation : how well it separated the events, where the data set has stems
+    sebbs : how the frame scores of each class become bounding boxes, where it has scores of validation clips
+    """
+
+    reference: Reference
+    predictions: Predictions = field(default_factory=Predictions)
+    masks: Masks | None = None
+    separation: Separation | None = None
+    sebbs: Sequence[SebbParameters] | None = None
+
+
 def make_reference(
     filenames: Sequence[str],
     classes: Sequence[str],

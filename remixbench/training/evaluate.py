@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from remixbench.scoring.kong import FIRST_STEP
+from remixbench.scoring.tf_masks import KONG_FIRST_STEP as FIRST_STEP
 from remixbench.scoring.types import MAP_STEPS
 from remixbench.systems.models import without_decoder
 from remixbench.systems.output import Output

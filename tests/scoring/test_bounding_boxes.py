@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from remixbench import scoring
 from remixbench.errors import InputError
-from remixbench.scoring import Predictions, SebbParameters, event_table, make_reference, score_predictions
+from remixbench.scoring import Inputs, Predictions, SebbParameters, event_table, make_reference, score_predictions
 from remixbench.scoring.bounding_boxes import DEFAULT, GRID, boxes_of, sebb_metrics, tune
-from remixbench.scoring.psds_exact import PSDS, psds_metrics
+from remixbench.scoring.psds_exact import PSDS, psds_of_scores
 
 STEP = 0.1
 NO_MERGING = SebbParameters(step=0.6, merge_absolute=0.0, merge_relative=1.0)
@@ -86,6 +86,10 @@ def test_boxes_lie_in_order_within_their_clip_and_never_touch(seed, parameters):
         assert confidence == pytest.approx(scores[clip, start:stop].mean())
 
 
+def inputs(reference, scores, edges, parameters):
+    return Inputs(reference, Predictions(None, scores, edges), sebbs=parameters)
+
+
 def noisy(seed, clips=80, classes=3):
     """Return a fold whose scores are an event's height times noise, which thresholds cut to pieces."""
     rng = np.random.default_rng(seed)
@@ -106,9 +110,9 @@ def test_psds_of_boxes_is_that_of_scores_constant_in_each_box():
     reference, scores, edges = noisy(0)
     parameters = [GRID[0], GRID[5], GRID[-1]]
     once = np.ones((80, 1))
-    values = sebb_metrics(reference, scores, edges, parameters)(once).overall
+    values = sebb_metrics(inputs(reference, scores, edges, parameters), once).overall
     constant = np.stack([boxes_of(scores[:, :, k], STEP, parameters[k]).scores(80, 100) for k in range(3)], axis=-1)
-    expected = psds_metrics(reference, constant, edges)(once).overall
+    expected = psds_of_scores(reference, constant, edges, once).overall
     assert set(values) == {"psds1[sebb]", "psds2[sebb]", "psds1[sebb alpha_st 0]", "psds2[sebb alpha_st 0]"}
     for name in PSDS:
         key = name.replace("[", "[sebb ") if "[" in name else f"{name}[sebb]"
@@ -170,7 +174,9 @@ def test_in_one_line_they_are_the_same(tmp_path):
         assert of_class.offset.tolist() == edges[expected.stop].tolist()
         assert of_class.score.tolist() == expected.confidence.tolist()
     value = scoring.psds(truth, tables, durations, boxes=tuned)
-    expected = sebb_metrics(reference, scores, edges, list(tuned.values()))(np.ones((20, 1))).overall["psds1[sebb]"]
+    expected = sebb_metrics(inputs(reference, scores, edges, list(tuned.values())), np.ones((20, 1))).overall[
+        "psds1[sebb]"
+    ]
     assert value == pytest.approx(expected[0], abs=1e-12)
     for name, table in tables.items():
         table.to_csv(tmp_path / name.replace(".wav", ".tsv"), sep="\t", index=False)

@@ -12,7 +12,7 @@ from remixbench.scoring.postprocessing import (
     detections,
     median_filtered,
 )
-from remixbench.scoring.psds_exact import detections_of, psds_metrics
+from remixbench.scoring.psds_exact import detections_of, psds_of_scores
 
 
 def events(*rows):
@@ -104,11 +104,10 @@ def test_psds_by_hand():
     reference = reference_of(table, clips=2, classes=1, seconds=18.0)
     scores = np.zeros((2, 18, 1), np.float32)
     scores[0, 2:4], scores[1, 10:12], scores[1, 2:4] = 0.9, 0.5, 0.3
-    compute = psds_metrics(reference, scores, edges)
-    value = compute(np.ones((2, 1))).overall["psds1"]
+    value = psds_of_scores(reference, scores, edges, np.ones((2, 1))).overall["psds1"]
     # One event is found without, the other only with one false alarm, which is just at the end of the axis.
     assert value == pytest.approx([0.5])
-    twice = compute(np.array([[3.0], [1.0]])).overall["psds1"]
+    twice = psds_of_scores(reference, scores, edges, np.array([[3.0], [1.0]])).overall["psds1"]
     # Four clips, 72 s: the false alarm of the clip counted once is at 50 an hour. 3 of 4, then all.
     assert twice == pytest.approx([0.75 * 0.5 + 0.5])
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scoring_cases import make_case
 
-from remixbench.scoring import Predictions, event_table, make_reference, score_predictions
+from remixbench.scoring import Inputs, Predictions, event_table, make_reference, score_predictions
 from remixbench.scoring.metrics import metric_values
 
 RANKING = ("micro_ap", "macro_ap", "macro_auc", "lwlrap", "tagging_f1_oracle", "frame_ap", "psds1", "psds2")
@@ -92,7 +92,7 @@ def test_a_clip_that_counts_twice_is_a_clip_given_twice(seed):
         return
     clips, classes = np.repeat(np.arange(len(weights)), weights), np.arange(len(reference.classes))
     given_ = scored(*rearranged(reference, predictions, clips, classes))
-    counted = metric_values(reference, predictions, weights[:, None].astype(float)).overall
+    counted = metric_values(Inputs(reference, predictions), weights[:, None].astype(float)).overall
     for name, value in counted.items():
         same({name: None if np.isnan(value[0]) else value[0]}, given_.values, [name])
 

@@ -16,7 +16,7 @@ from scoring_cases import THRESHOLD, make_case
 from remixbench import scoring
 from remixbench.scoring import Predictions, event_table, make_reference
 from remixbench.scoring.detection import event_metrics
-from remixbench.scoring.psds_exact import psds_metrics
+from remixbench.scoring.psds_exact import psds_of_scores
 from remixbench.scoring.types import merge_events
 
 CASES = 200
@@ -69,7 +69,7 @@ def ask_json(scorer, cases, folder):
 
 
 def ours_of(reference, decided):
-    return one_value(event_metrics(reference, decided, None), reference)
+    return one_value(lambda weights: event_metrics(reference, decided, None, weights), reference)
 
 
 def one_value(compute, reference):
@@ -218,7 +218,8 @@ def test_psds_event_and_intersection_scores_are_those_of_sed_scores_eval(cases, 
 
 
 def psds_of(reference, predictions):
-    return one_value(psds_metrics(reference, predictions.frame_scores, predictions.frame_edges), reference)
+    scores, edges = predictions.frame_scores, predictions.frame_edges
+    return one_value(lambda weights: psds_of_scores(reference, scores, edges, weights), reference)
 
 
 def with_truth(case):

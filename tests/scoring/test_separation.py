@@ -11,6 +11,8 @@ from paths import ROOT
 
 from remixbench.errors import InputError
 from remixbench.scoring import (
+    Inputs,
+    Separation,
     ca_sdr_improvement,
     event_table,
     make_reference,
@@ -19,7 +21,7 @@ from remixbench.scoring import (
     si_sdr,
     si_sdr_improvement,
 )
-from remixbench.scoring.separation import Separation, separation_metrics
+from remixbench.scoring.separation import separation_metrics
 
 EVENT = np.array([3.0, 0.0, 4.0, 0.0])  # energy 25
 OTHER = np.array([0.0, 5.0, 0.0, 0.0])  # energy 25, orthogonal
@@ -113,7 +115,7 @@ def test_means_are_over_events_and_leave_out_silent_references():
     values = np.array([2.0, math.nan, 5.0])
     separation = Separation(table.clip, table.label, values, values, values, np.array([1.0, 3.0, math.nan]))
     weights = np.array([[1, 3], [1, 1], [1, 1]], float)
-    found = separation_metrics(reference, separation, weights)
+    found = separation_metrics(Inputs(reference, separation=separation), weights)
     assert found.overall["sdr"].tolist() == [3.5, (3 * 2 + 5) / 4]
     assert found.overall["ca_sdr_improvement"].tolist() == [2, (3 * 1 + 3) / 4]
     np.testing.assert_array_equal(found.per_class["sdr"], [[3.5, 2.75], [math.nan, math.nan]])

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from remixbench.errors import InputError
-from remixbench.scoring import Masks, Predictions, event_table, make_reference, score_predictions
+from remixbench.scoring import Inputs, Masks, Predictions, event_table, make_reference, score_predictions
 from remixbench.scoring.tf_masks import curve_areas, mask_metrics
 
 
@@ -48,7 +48,7 @@ def test_areas_of_curves_where_a_side_is_missing():
 def test_a_resample_counts_the_bins_of_a_clip_as_often_as_it_was_drawn(reference):
     masks = masks_of(reference)
     twice_a_never_c = np.array([[1.0, 2.0], [1.0, 1.0], [1.0, 0.0]])
-    found = mask_metrics(reference, masks, twice_a_never_c)
+    found = mask_metrics(Inputs(reference, masks=masks), twice_a_never_c)
     for label in (0, 1):
         drawn = [k for k in np.flatnonzero(masks.label == label) for _ in range(int(twice_a_never_c[masks.clip[k], 1]))]
         bins = masks.ideal[drawn].ravel(), masks.maps[drawn].ravel()
