@@ -197,11 +197,11 @@ _CRNN_TRAINING = {
     "optimizer": "adamw",
     "weight_decay": 0.01,
     "schedule": "cosine",
-    "augment": ("time-shift",),
+    "augment": ("mixup", "time-shift"),
     "ema": 0.998,
     "gradient_clip": 5.0,
 }
-_HEAD_TRAINING = _CRNN_TRAINING | {"epochs": 30, "min_steps": 2000, "augment": ("mixup", "time-shift")}
+_HEAD_TRAINING = _CRNN_TRAINING | {"epochs": 30, "min_steps": 2000}
 
 _BUNDLED = {
     spec.name: spec

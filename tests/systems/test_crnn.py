@@ -261,7 +261,7 @@ def test_it_is_trained_by_its_own_defaults(run: Path, dataset: Dataset) -> None:
     assert "min_steps" not in info  # epochs were given
     assert {name: info[name] for name in own} == own | {"augment": sorted(own["augment"])}
     assert (own["optimizer"], own["schedule"]) == ("adamw", "cosine")
-    assert set(own["augment"]) == {"time-shift"}
+    assert set(own["augment"]) == {"mixup", "time-shift"}
     assert own["ema"] > 0
     assert [flag["code"] for flag in info["flags"]] == ["setting", "setting"]  # epochs, and no least number of steps
 

@@ -73,8 +73,8 @@ IDENTITIES = {
     "atrous-ap": "22a0653575c0b569",
     "2ap": "9692db4ad7975eee",
     "2ap-aux": "dd750ed5cb73125f",
-    "crnn": "d760d60683553248",
-    "crnn-sep": "ad8ec36ae0d807ac",
+    "crnn": "b2b272b3af982484",
+    "crnn-sep": "df056d620a0a094a",
     "gwrp,fresh,decay=0.9": "7e144a00dd97795c",
     "2ap-aux,alpha=0,fraction=0.1,optimizer=adamw,weight_decay=0.1,schedule=cosine,augment=mixup+time-shift"
     ",ema=0.9,early_stopping=3,gradient_clip=1": "920a954eb89b8777",
