@@ -461,8 +461,8 @@ def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
     key = ".".join(str(part) for part in first["loc"] if not BRANCH.fullmatch(str(part)))
     if first["type"] == "extra_forbidden":
         parents = [str(part) for part in first["loc"][:-1]]
-        known = _keys_below(model, parents)
-        return f"unknown key '{key}'{nearest(str(first['loc'][-1]), known)}; there are: {', '.join(known)}"
+        keys = _keys_below(model, parents)
+        return f"unknown key '{key}'{nearest(str(first['loc'][-1]), keys)}; there are: {', '.join(keys)}"
     if first["type"] == "missing":
         return f"key '{key}' is missing"
     message = first["msg"].removeprefix("Value error, ")

@@ -241,9 +241,9 @@ class Dataset:
             If it was not; the message says which there are and how to make this one.
         """
         if float(snr) not in self.snrs:
-            there = ", ".join(f"{made:g}" for made in self.snrs)
+            snrs = ", ".join(f"{value:g}" for value in self.snrs)
             raise InputError(
-                f"{self.path}: has no SNR of {snr:g} dB, only {there}; repeat its `remixbench make` with --snr"
+                f"{self.path}: has no SNR of {snr:g} dB, only {snrs}; repeat its `remixbench make` with --snr"
                 f" {snr:g} to add it"
             )
 
@@ -392,14 +392,14 @@ class Dataset:
 
 def altered_files(folder: Path, info: DatasetInfo) -> list[tuple[str, str]]:
     """Return the small files of a data set that are missing or differ from their digests, each with what is wrong."""
-    found = []
+    altered = []
     for name, digest in info.files.items():
         path = folder / name
         if not path.is_file():
-            found.append((name, "missing"))
+            altered.append((name, "missing"))
         elif sha256(path.read_bytes()) != digest:
-            found.append((name, "differs from its digest in dataset.json"))
-    return found
+            altered.append((name, "differs from its digest in dataset.json"))
+    return altered
 
 
 def read_digests(path: Path) -> dict[float, dict[str, str]]:
@@ -437,17 +437,17 @@ def find_folder(workspace: Path, dataset: str | Path | None = None) -> Path:
     InputError
         If there is none, or none of that name.
     """
-    found = sorted((workspace / "datasets").glob("*/dataset.json"))
+    files = sorted((workspace / "datasets").glob("*/dataset.json"))
     if dataset is not None:
         for path in (Path(dataset), workspace / "datasets" / dataset):
             if path.is_dir():
                 return path
-        names = [file.parent.name for file in found]
-        there = f"; there are: {', '.join(names)}" if names else "; `remixbench make` makes one"
-        raise InputError(f"no data set '{dataset}'{nearest(str(dataset), names)} in {workspace / 'datasets'}{there}")
-    if not found:
+        names = [file.parent.name for file in files]
+        choices = f"; there are: {', '.join(names)}" if names else "; `remixbench make` makes one"
+        raise InputError(f"no data set '{dataset}'{nearest(str(dataset), names)} in {workspace / 'datasets'}{choices}")
+    if not files:
         raise InputError(f"{workspace / 'datasets'}: there is no data set yet; `remixbench make` makes one")
-    return max(found, key=lambda file: str(read_json(file).get("made", ""))).parent
+    return max(files, key=lambda file: str(read_json(file).get("made", ""))).parent
 
 
 def find_dataset(workspace: str | Path, dataset: str | Path | Dataset | None = None) -> Dataset:

@@ -62,8 +62,7 @@ def finalize(
     notices = "\n".join(dict.fromkeys(filter(None, (spec.scenes.notice, spec.events.notice))))
     if notices:
         write_bytes(staged / NOTICES, notices.encode("utf-8"))
-    keep = () if info is None else info.snrs
-    merge = partial(_merge, spec, staged, keep)
+    merge = partial(_merge, spec, staged, () if info is None else info.snrs)
     merge("labels/levels.csv", LEVEL_COLUMNS, _levels(spec, records))
     digests = {"digests.csv": "pcm"}
     digests |= {"stems_digests.csv": "stems"} if target.stems else {}
@@ -146,8 +145,8 @@ def _check_unchanged(folder: Path, info: DatasetInfo | None, records: dict[float
     if info is None or not path.is_file() or sha256(path.read_bytes()) != info.files.get("digests.csv"):
         return
     before = read_digests(path)
-    for snr, mine in records.items():
-        for record in mine:
+    for snr, of_snr in records.items():
+        for record in of_snr:
             if before.get(snr, {}).get(record["clip_id"], record["pcm"]) != record["pcm"]:
                 raise InputError(
                     f"{folder}: clip {record['clip_id']} at {snr:g} dB has other samples than when the data set was"
@@ -163,8 +162,8 @@ def _levels(spec: DatasetSpec, records: dict[float, list[Record]]) -> Iterable[R
     mix = spec.target.recipe.mix
     definition = f"{mix.level} of {mix.snr_reference}"
     clips = {clip.id: clip for clip in spec.manifest.clips}
-    for snr, mine in records.items():
-        for record in mine:
+    for snr, of_snr in records.items():
+        for record in of_snr:
             for event, achieved in zip(clips[record["clip_id"]].events, record["achieved"], strict=True):
                 measured = "" if achieved is None else number(round(achieved, LEVEL_DECIMALS))
                 target = number(round(snr + event.snr_offset, 6))
@@ -174,41 +173,41 @@ def _levels(spec: DatasetSpec, records: dict[float, list[Record]]) -> Iterable[R
 def silent_lines(records: Mapping[float, Sequence[Record]], clips: Sequence[Clip]) -> Iterator[str]:
     """Yield a line for each SNR at which labelled events have no level, since they or the scene are silent."""
     files = {clip.id: [event.file for event in clip.events] for clip in clips}
-    for snr, made in records.items():
+    for snr, of_snr in records.items():
         silent = [
             f"{file} in clip {record['clip_id']}"
-            for record in made
+            for record in of_snr
             for file, achieved in zip(files[record["clip_id"]], record["achieved"], strict=True)
             if achieved is None
         ]
         if silent:
             yield (
-                f"{len(silent)} of {sum(len(record['achieved']) for record in made)} events have no measured SNR at"
+                f"{len(silent)} of {sum(len(record['achieved']) for record in of_snr)} events have no measured SNR at"
                 f" {snr:g} dB, since they or the scene under them are silent: {shortened(silent)}"
             )
 
 
 def _digests(records: dict[float, list[Record]], key: str) -> Iterable[Row]:
-    for snr, mine in records.items():
-        yield from ((record["clip_id"], f"{snr:.12g}", record[key]) for record in mine)
+    for snr, of_snr in records.items():
+        yield from ((record["clip_id"], f"{snr:.12g}", record[key]) for record in of_snr)
 
 
 def _merge(
-    spec: DatasetSpec, staged: Path, keep: Sequence[float], name: str, header: Sequence[str], rows: Iterable[Row]
+    spec: DatasetSpec, staged: Path, older: Sequence[float], name: str, header: Sequence[str], rows: Iterable[Row]
 ) -> None:
-    """Write a table with rows per clip and SNR, keeping the rows of clips made before at the SNRs `keep`."""
+    """Write a table with rows per clip and SNR, keeping the rows of clips made before at the SNRs `older`."""
     path = spec.target.folder / name
     position = {clip.id: row for row, clip in enumerate(spec.manifest.clips)}
-    made: dict[tuple[float, str], list[Row]] = {}
+    new_rows: dict[tuple[float, str], list[Row]] = {}
     for row in rows:
-        made.setdefault((float(str(row[1])), str(row[0])), []).append(row)
-    kept: dict[tuple[float, str], list[Row]] = {}
+        new_rows.setdefault((float(str(row[1])), str(row[0])), []).append(row)
+    old_rows: dict[tuple[float, str], list[Row]] = {}
     if path.exists():
         for clip, snr, *rest in read_table(path).rows:
             key = (float(snr), clip)
-            if key[0] in keep and key not in made and key[1] in position:
-                kept.setdefault(key, []).append((clip, snr, *rest))
-    merged = kept | made
+            if key[0] in older and key not in new_rows and key[1] in position:
+                old_rows.setdefault(key, []).append((clip, snr, *rest))
+    merged = old_rows | new_rows
     order = sorted(merged, key=lambda key: (key[0], position[key[1]]))
     write_bytes(staged / name, format_table(header, [row for key in order for row in merged[key]]))
 

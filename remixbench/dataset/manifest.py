@@ -126,18 +126,18 @@ class Manifest:
         for fold in folds or ():
             if fold not in self.folds:
                 raise InputError(f"--fold {fold}: the manifest has folds {', '.join(map(str, self.folds))}")
-        taken: dict[int, int] = {}
-        kept = []
+        counts: dict[int, int] = {}
+        chosen = []
         for clip in self.clips:
             if folds and clip.fold not in folds:
                 continue
-            taken[clip.fold] = taken.get(clip.fold, 0) + 1
-            if clips_per_fold is None or taken[clip.fold] <= clips_per_fold:
-                kept.append(clip)
-        for fold, count in sorted(taken.items()):
+            counts[clip.fold] = counts.get(clip.fold, 0) + 1
+            if clips_per_fold is None or counts[clip.fold] <= clips_per_fold:
+                chosen.append(clip)
+        for fold, count in sorted(counts.items()):
             if clips_per_fold is not None and count < clips_per_fold:
                 raise InputError(f"--clips-per-fold {clips_per_fold}: fold {fold} of the manifest has {count} clips")
-        return replace(self, clips=tuple(kept))
+        return replace(self, clips=tuple(chosen))
 
 
 def number(value: float) -> str:

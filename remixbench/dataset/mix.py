@@ -268,10 +268,10 @@ def achieved_snr(
     summed = sum_events(events, gains, len(stems.scene)) if overlapping(events) else None
     ratios = []
     for event, gain in zip(events, gains, strict=True):
-        own = stems.events[event.part].astype(np.float64)
+        alone = stems.events[event.part].astype(np.float64)
         if summed is not None:
-            own -= scale * (summed[event.part] - gain * event.samples)
-        above = level_of(own, rate, measure)
+            alone -= scale * (summed[event.part] - gain * event.samples)
+        above = level_of(alone, rate, measure)
         below = level_of(stems.scene[event.part].astype(np.float64), rate, measure)
         ratios.append(20 * math.log10(above / below) if above > 0 and below > 0 else math.nan)
     return ratios

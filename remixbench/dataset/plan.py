@@ -170,8 +170,8 @@ def released_plan(recipe: Recipe, scenes: Catalogue, events: Catalogue) -> Manif
 
     clips: list[Clip] = []
     for fold in range(1, plan.folds + 1):
-        mine = np.flatnonzero(usable & (fold_of == fold))
-        if len(mine) == 0:
+        rows = np.flatnonzero(usable & (fold_of == fold))
+        if len(rows) == 0:
             raise InputError(
                 f"recipe {recipe.name}: fold {fold} of {plan.folds} has no usable event among the"
                 f" {len(files)} of {events.source}; use fewer folds or more events"
@@ -179,10 +179,10 @@ def released_plan(recipe: Recipe, scenes: Catalogue, events: Catalogue) -> Manif
         need = plan.clips_per_fold * plan.polyphony
         # The released code appends one array object again and again and shuffles it in place each time,
         # so that every repeat carries the last permutation.
-        repeats = need // len(mine) + 1
+        repeats = need // len(rows) + 1
         for _ in range(repeats):
-            generator.shuffle(mine)
-        drawn = np.tile(mine, repeats)[:need].reshape(plan.clips_per_fold, plan.polyphony)
+            generator.shuffle(rows)
+        drawn = np.tile(rows, repeats)[:need].reshape(plan.clips_per_fold, plan.polyphony)
         for triplet in drawn:
             n = len(clips)
             file, label, location = scene_rows[order[n % len(order)]]

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from remixbench.dataset.dataset import Dataset
+from remixbench.dataset.groups import connected
 
 Rows = NDArray[np.int64]
 VALIDATION_SHARE = 0.1
@@ -123,29 +124,17 @@ def validation_part(
     alone = sorted(range(len(ids)), key=lambda place: _hash(seed, "validation", f"clip {ids[place]}"))
     chosen[alone[: min(math.ceil(VALIDATION_SHARE * len(ids)), len(ids) - 1)]] = True
     used = _used(recordings, chosen)
-    left_out = np.array([bool(mine & used) for mine in recordings], dtype=bool) & ~chosen
+    left_out = np.array([bool(files & used) for files in recordings], dtype=bool) & ~chosen
     return chosen, left_out if left_out.sum() <= MOST_LEFT_OUT * len(ids) else nobody
 
 
 def _components(ids: Sequence[str], recordings: Sequence[set[str]]) -> dict[str, list[int]]:
-    """Return the places of the clips of each connected component, by a name: its first recording, or its only clip."""
-    parent: dict[str, str] = {}
-
-    def root(node: str) -> str:
-        while parent.setdefault(node, node) != node:
-            parent[node] = parent[parent[node]]
-            node = parent[node]
-        return node
-
-    nodes = [sorted(mine) or [f"clip {clip}"] for clip, mine in zip(ids, recordings, strict=True)]
-    for mine in nodes:
-        for other in mine:
-            one, two = sorted((root(mine[0]), root(other)))
-            parent[two] = one
-    members: dict[str, list[int]] = defaultdict(list)
-    for place, mine in enumerate(nodes):
-        members[root(mine[0])].append(place)
-    return members
+    """Return the places of the clips of each connected component, by its first recording, or its only clip."""
+    keys = [sorted(files) or [f"clip {clip}"] for clip, files in zip(ids, recordings, strict=True)]
+    members: dict[int, list[int]] = defaultdict(list)
+    for place, group in enumerate(connected(keys)):
+        members[group].append(place)
+    return {min(keys[place][0] for place in places): places for places in members.values()}
 
 
 def _whole_components(components: Sequence[list[int]], weak: NDArray[np.bool_], wanted: int) -> NDArray[np.bool_]:
@@ -156,31 +145,31 @@ def _whole_components(components: Sequence[list[int]], weak: NDArray[np.bool_], 
     chosen = np.zeros(len(weak), dtype=bool)
     left = weak.sum(axis=0)
     per_class = [weak[places].sum(axis=0) for places in components]
-    there = np.zeros(weak.shape[1], dtype=bool)
+    covered = np.zeros(weak.shape[1], dtype=bool)
 
-    def take(k: int, most: int) -> bool:
-        nonlocal left, there
-        places, mine = components[k], per_class[k]
-        if chosen[places[0]] or chosen.sum() + len(places) > most or np.any((mine > 0) & (mine >= left)):
+    def choose(k: int, most: int) -> bool:
+        nonlocal left, covered
+        places, counts = components[k], per_class[k]
+        if chosen[places[0]] or chosen.sum() + len(places) > most or np.any((counts > 0) & (counts >= left)):
             return False
         chosen[places] = True
-        left, there = left - mine, there | (mine > 0)
+        left, covered = left - counts, covered | (counts > 0)
         return True
 
     for k in range(len(components)):
-        if np.any((per_class[k] > 0) & ~there):
-            take(k, wanted)
+        if np.any((per_class[k] > 0) & ~covered):
+            choose(k, wanted)
     for k in range(len(components)):
-        take(k, wanted)
+        choose(k, wanted)
     smallest = sorted(range(len(components)), key=lambda k: len(components[k]))
     if not chosen.any():
-        next((k for k in smallest if take(k, len(weak) - 1)), None)
+        next((k for k in smallest if choose(k, len(weak) - 1)), None)
     return chosen
 
 
 def _used(recordings: Sequence[set[str]], part: NDArray[np.bool_]) -> set[str]:
     """Return the recordings of the clips of a part."""
-    return set().union(*(mine for mine, here in zip(recordings, part, strict=True) if here))
+    return set().union(*(files for files, in_part in zip(recordings, part, strict=True) if in_part))
 
 
 def balanced_order(ids: Sequence[str], weak: NDArray[np.bool_], seed: int) -> Rows:
@@ -197,19 +186,19 @@ def balanced_order(ids: Sequence[str], weak: NDArray[np.bool_], seed: int) -> Ro
     shuffled = sorted(range(len(ids)), key=lambda place: _hash(seed, "fraction", ids[place]))
     present = np.column_stack([weak, ~weak.any(axis=1)])
     waiting = [[place for place in reversed(shuffled) if present[place, k]] for k in range(present.shape[1])]
-    taken = np.zeros(len(ids), dtype=bool)
+    ordered = np.zeros(len(ids), dtype=bool)
     counts = np.where([bool(queue) for queue in waiting], 0, len(ids) * present.shape[1] + 1)
     order: list[int] = []
     while len(order) < len(ids):
         k = int(counts.argmin())
         queue = waiting[k]
-        while queue and taken[queue[-1]]:
+        while queue and ordered[queue[-1]]:
             queue.pop()
         if not queue:
             counts[k] = len(ids) * present.shape[1] + 1
             continue
         place = queue.pop()
-        taken[place] = True
+        ordered[place] = True
         counts += present[place]
         order.append(place)
     return np.array(order, dtype=np.int64)

@@ -51,7 +51,7 @@ def write_audiofolder(export: Export, clips: dict[float, list[ExportedClip]], pr
     InputError
         If a split has no events and pyarrow, which writes Parquet, is not installed.
     """
-    splits = {(snr, split): [clip for clip in each if clip.split == split] for snr, each in clips.items()
+    splits = {(snr, split): [clip for clip in of_snr if clip.split == split] for snr, of_snr in clips.items()
               for split in SPLITS}  # fmt: skip
     untyped = {snr for (snr, split), part in splits.items() if part and not any(map(_has_all_types, part))}
     if untyped:
@@ -111,10 +111,10 @@ def audiofolder_header(name: str, licence: str, clips: dict[float, list[Exported
     """Return the lines of the card's YAML header: name, licence, and a config per SNR with its splits and features."""
     lines = ["---", f"license: {licence}", f"pretty_name: {json.dumps(name)}", "task_categories:",
              "- audio-classification", "configs:"]  # fmt: skip
-    for snr, mine in clips.items():
-        there = {clip.split for clip in mine}
+    for snr, of_snr in clips.items():
+        present = {clip.split for clip in of_snr}
         lines += [f"- config_name: {snr_folder(snr)}", "  data_files:"]
-        for split in (split for split in SPLITS if split in there):
+        for split in (split for split in SPLITS if split in present):
             lines += [f"  - split: {split}", f"    path: {snr_folder(snr)}/{split}/**"]
     lines.append("dataset_info:")
     for snr in clips:

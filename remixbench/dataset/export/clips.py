@@ -97,7 +97,7 @@ def exported_clips(dataset: Dataset, snr: float, fold: int) -> list[ExportedClip
         strong[name].append((onset, offset, label))
     levels = _levels(dataset, snr)
     durations = dataset.durations()
-    found = []
+    exported = []
     for row, split in sorted(split_of.items()):
         clip, name = dataset.clips[row], dataset.filenames[row]
         # strong.tsv has the events of a clip in this order
@@ -106,14 +106,14 @@ def exported_clips(dataset: Dataset, snr: float, fold: int) -> list[ExportedClip
             ExportedEvent(*times, levels.get((clip.id, index)))
             for times, index in zip(strong[name], order, strict=True)
         )
-        labels = tuple(label for label, there in zip(dataset.classes, dataset.weak[row], strict=True) if there)
-        found.append(
+        labels = tuple(label for label, present in zip(dataset.classes, dataset.weak[row], strict=True) if present)
+        exported.append(
             ExportedClip(
                 clip.id, snr, dataset.audio_path(clip, snr), split, clip.fold, clip.scene_label, labels, events,
                 float(durations[row]),
             )
         )  # fmt: skip
-    return found
+    return exported
 
 
 def _levels(dataset: Dataset, snr: float) -> dict[tuple[str, int], float | None]:

@@ -46,8 +46,8 @@ def write_croissant(export: Export, clips: dict[float, list[ExportedClip]], prog
             list(EVENT_COLUMNS),
             [
                 (clip.audio.name, f"{snr:.12g}", event.onset, event.offset, event.label, _blank(event.snr))
-                for snr, mine in clips.items()
-                for clip in mine
+                for snr, of_snr in clips.items()
+                for clip in of_snr
                 for event in clip.events
             ],
         ),

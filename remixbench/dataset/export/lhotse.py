@@ -18,11 +18,11 @@ def write_lhotse(export: Export, clips: dict[float, list[ExportedClip]], progres
     """
     mix = export.dataset.recipe.mix
     with progress.bar("Exporting", sum(map(len, clips.values())), "clips") as advance:
-        for snr, mine in clips.items():
+        for snr, of_snr in clips.items():
             folder = export.out / snr_folder(snr)
             for split in SPLITS:
                 rows: dict[str, list[dict[str, Any]]] = {"recordings": [], "supervisions": [], "cuts": []}
-                for clip in (clip for clip in mine if clip.split == split):
+                for clip in (clip for clip in of_snr if clip.split == split):
                     audio = clip.audio
                     if export.link:
                         audio = folder / "audio" / clip.audio.name

@@ -18,9 +18,9 @@ SHARD_BYTES = 1_000_000_000
 def write_webdataset(export: Export, clips: dict[float, list[ExportedClip]], progress: Progress) -> None:
     """Write `snr_20/train-000000.tar` and so on for every SNR and split; the same clips give the same bytes."""
     with progress.bar("Exporting", sum(map(len, clips.values())), "clips") as advance:
-        for snr, mine in clips.items():
+        for snr, of_snr in clips.items():
             for split in SPLITS:
-                parts = _shards([clip for clip in mine if clip.split == split])
+                parts = _shards([clip for clip in of_snr if clip.split == split])
                 for number, part in enumerate(parts):
                     _write_shard(export, export.out / snr_folder(snr) / f"{split}-{number:06d}.tar", part, advance)
 
