@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +70,8 @@ def verify(
     with progress.bar("Checking", len(tasks), "clips") as advance:
         check = joblib.delayed(_audio)
         found = joblib.Parallel(n_jobs=jobs, backend="threading", return_as="generator")(
-            check(there, clip, snr, digests[snr].get(clip.id), stems.get(snr, {}).get(clip.id)) for snr, clip in tasks
+            check(there, clip, snr, _expected(digests[snr], clip), _expected(stems.get(snr), clip))
+            for snr, clip in tasks
         )
         for lines in found:
             differences += lines
@@ -121,9 +122,18 @@ def _stray_files(there: Dataset) -> Iterator[str]:
             yield f"{path}: not a file of this data set"
 
 
-def _digests(there: Dataset, name: str, snr: float) -> dict[str, str]:
-    """Return the digest of each clip at one SNR; {} where the file is not readable (reported elsewhere)."""
-    return read_digests(there.path / name).get(snr, {})
+def _digests(there: Dataset, name: str, snr: float) -> dict[str, str] | None:
+    """Return the digest of each clip at one SNR; {} where the table is not readable, None where it was lost.
+
+    Both are reported elsewhere.
+    """
+    path = there.path / name
+    return read_digests(path).get(snr, {}) if path.exists() else None
+
+
+def _expected(digests: Mapping[str, str] | None, clip: Clip) -> str | None:
+    """Return the digest that a clip must have; None where there is no table to compare with."""
+    return None if digests is None else digests.get(clip.id, "missing")
 
 
 def _audio(there: Dataset, clip: Clip, snr: float, digest: str | None, stems_digest: str | None) -> list[str]:
@@ -134,7 +144,7 @@ def _audio(there: Dataset, clip: Clip, snr: float, digest: str | None, stems_dig
     mono = _read(path, recipe.mix.sample_rate, recipe.mix.samples, 1)
     if isinstance(mono, str):
         lines.append(mono)
-    elif pcm_digest(mono) != digest:
+    elif digest is not None and pcm_digest(mono) != digest:
         lines.append(f"{path}: its samples differ from digests.csv")
     if snr in there.info.stems:
         path = there.stems_path(clip, snr)
@@ -142,7 +152,7 @@ def _audio(there: Dataset, clip: Clip, snr: float, digest: str | None, stems_dig
         stems = _read(path, recipe.mix.sample_rate, recipe.mix.samples, channels)
         if isinstance(stems, str):
             lines.append(stems)
-        elif pcm_digest(stems) != stems_digest:
+        elif stems_digest is not None and pcm_digest(stems) != stems_digest:
             lines.append(f"{path}: its samples differ from stems_digests.csv")
     return lines
 
@@ -171,13 +181,13 @@ def _features(there: Dataset, snr: float) -> Iterator[str]:
         yield str(error)
         return
     digests = _digests(there, "logmel_digests.csv", snr)
-    for clip, row in zip(there.clips, rows, strict=True):
+    for clip, row in zip(there.clips, rows, strict=True) if digests is not None else ():
         if logmel_digest(row) != digests.get(clip.id):
             yield f"{path}: the log-mel of clip {clip.id} differs from logmel_digests.csv"
 
 
 def _rendered_again(
-    there: Dataset, sources: Path, count: int, digests: dict[float, dict[str, str]], progress: Progress
+    there: Dataset, sources: Path, count: int, digests: dict[float, dict[str, str] | None], progress: Progress
 ) -> Iterator[str]:
     """Render clips spread evenly over the data set from their sources, and compare."""
     renderer = Renderer.of(there.recipe, *load_catalogues(there.recipe, sources))
@@ -188,7 +198,9 @@ def _rendered_again(
             advance(1)
 
 
-def _one_again(there: Dataset, row: int, renderer: Renderer, digests: dict[float, dict[str, str]]) -> Iterator[str]:
+def _one_again(
+    there: Dataset, row: int, renderer: Renderer, digests: dict[float, dict[str, str] | None]
+) -> Iterator[str]:
     clip = there.clips[row]
     try:
         parts = renderer.clip(clip)
@@ -197,7 +209,7 @@ def _one_again(there: Dataset, row: int, renderer: Renderer, digests: dict[float
         return
     for snr in there.snrs:
         rendered = parts.at(snr)
-        if pcm_digest(mixture(rendered.stems)) != digests[snr].get(clip.id):
+        if _expected(digests[snr], clip) not in (None, pcm_digest(mixture(rendered.stems))):
             yield f"{there.audio_path(clip, snr)}: rendered again from its sources it has other samples"
         if snr in there.info.features:
             worst = float(np.abs(rendered.logmel() - there.features(snr)[row]).max())

@@ -248,6 +248,12 @@ def test_bad_input_of_verify(copied: Dataset, tmp_path: Path, capsys: pytest.Cap
         assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize("name", ["digests.csv", "stems_digests.csv", "logmel_digests.csv"])
+def test_a_lost_table_of_digests_is_one_difference(copied: Dataset, name: str) -> None:
+    (copied.path / name).unlink()
+    assert found(copied) == [f"{name}: missing"]
+
+
 @pytest.mark.parametrize("name", [".DS_Store", "snr_0/audio/._00000.wav", "labels/Thumbs.db"])
 def test_what_a_desktop_puts_into_folders_is_no_difference(copied: Dataset, name: str) -> None:
     (copied.path / name).write_bytes(b"?")
