@@ -11,6 +11,7 @@ import os
 import re
 import reprlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -251,23 +252,90 @@ class Features(_Part):
     offset: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-8
 
 
-class Training(_Part):
-    """Defaults of `train`; the values are the released code's.
+@dataclass(frozen=True)
+class Setting:
+    """What a setting of the training is for those who give it on the command line.
 
-    A setting that is None has the released code's value too, unless a system has its own (`TrainConfig`).
+    Attributes
+    ----------
+    help, metavar : of its option. A system's own default, and the recipe's, are looked for first.
+    named : whether a value other than the system's is part of the name of a run's folder.
+    identity : whether its default is part of a run's identity; not of a setting that was added later.
     """
 
-    epochs: Annotated[int, Field(ge=1, le=100_000)] = 50
-    batch_size: Annotated[int, Field(ge=1, le=65536)] = 24
-    learning_rate: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)] = 1e-3
-    width: Annotated[float, Field(gt=0, le=8, allow_inf_nan=False)] = 1.0
-    optimizer: Optimizer | None = None
-    weight_decay: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] | None = None
-    schedule: Schedule | None = None
-    augment: tuple[Augmentation, ...] | None = None
-    ema: Annotated[float, Field(ge=0, lt=1)] | None = None
-    early_stopping: Annotated[int, Field(ge=0, le=100_000)] | None = None
-    gradient_clip: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    help: str
+    metavar: str
+    named: bool = True
+    identity: bool = True
+
+
+class Training(_Part):
+    """The settings of a training; the defaults are the released code's.
+
+    This is the one place where they are declared: the `training` section of a recipe, the options of `train`, run.json
+    and the identity of a run follow it. A new one needs a line here and its use in `remixbench/training/trainer.py`.
+    """
+
+    epochs: Annotated[int, Field(ge=1, le=100_000), Setting("Epochs.", "N", named=False)] = 50
+    min_steps: Annotated[
+        int,
+        Field(ge=0, le=10**9),
+        Setting(
+            "At least N optimizer steps, in more epochs where clips are few. With --epochs alone: 0.",
+            "N",
+            named=False,
+            identity=False,
+        ),
+    ] = 0
+    batch_size: Annotated[int, Field(ge=1, le=65536), Setting("Clips per batch.", "N", named=False)] = 24
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False), Setting("Learning rate.", "X", named=False)] = (
+        1e-3
+    )
+    width: Annotated[
+        float, Field(gt=0, allow_inf_nan=False), Setting("Factor on the number of channels.", "X", named=False)
+    ] = 1.0
+    optimizer: Annotated[Optimizer, Setting("Optimizer.", "adam|adamw")] = "adam"
+    weight_decay: Annotated[
+        float, Field(ge=0, allow_inf_nan=False), Setting("Weight decay, of all weights but biases and norms.", "X")
+    ] = 0.0
+    schedule: Annotated[
+        Schedule,
+        Setting(
+            "Learning rate schedule: a tenth after 4 epochs without a better score (plateau), or linear warm-up and"
+            " cosine.",
+            "plateau|cosine|constant",
+        ),
+    ] = "plateau"
+    augment: Annotated[
+        tuple[Augmentation, ...],
+        Field(strict=False),
+        Setting("Augmentations: mixup, specaugment, time-shift, filter-augment, or none.", "NAME..."),
+    ] = ()
+    ema: Annotated[
+        float, Field(ge=0, lt=1), Setting("Decay of the moving average of the weights, per step; 0 for none.", "X")
+    ] = 0.0
+    early_stopping: Annotated[
+        int, Field(ge=0, le=100_000), Setting("Stop after N epochs without a better score; 0: never.", "N")
+    ] = 0
+    gradient_clip: Annotated[
+        float, Field(ge=0, allow_inf_nan=False), Setting("Clip the gradient to this norm; 0 for no clipping.", "X")
+    ] = 0.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _none_is_the_default(cls, content: Any) -> Any:
+        """Leave out settings that are None, as older recipes and data sets have them."""
+        if not isinstance(content, dict):
+            return content
+        return {key: value for key, value in content.items() if value is not None or key not in Training.model_fields}
+
+
+def training_settings() -> dict[str, tuple[Any, Setting]]:
+    """Return the field and the `Setting` of every setting of a training, by name."""
+    return {
+        name: (field, next(entry for entry in field.metadata if isinstance(entry, Setting)))
+        for name, field in Training.model_fields.items()
+    }
 
 
 class Recipe(_Part):

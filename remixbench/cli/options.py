@@ -25,12 +25,31 @@ device_option = click.option(
 )
 
 
-class ManyOption(click.Option):
+class GroupedOption(click.Option):
+    """An option that `--help` lists under the heading `group`, if it has one."""
+
+    def __init__(self, *arguments: Any, group: str | None = None, **attributes: Any) -> None:
+        super().__init__(*arguments, **attributes)
+        self.group = group
+
+
+class ManyOption(GroupedOption):
     """An option that takes one value or more after its name."""
 
 
 class ManyCommand(click.Command):
-    """A command some of whose options are `ManyOption`s."""
+    """A command some of whose options are `ManyOption`s, or stand under a heading of their own."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the options by their groups, those without one first."""
+        groups: dict[str, list[tuple[str, str]]] = {"Options": []}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                groups.setdefault(getattr(parameter, "group", None) or "Options", []).append(record)
+        for heading, records in groups.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Rewrite the values of the options that take several, then parse as click does."""

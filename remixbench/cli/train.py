@@ -7,9 +7,30 @@ from typing import Any
 import click
 
 from remixbench.cli.console import Settings
-from remixbench.cli.options import ManyCommand, device_option, many, shard_option, snr_option
+from remixbench.cli.options import F, GroupedOption, ManyCommand, device_option, many, shard_option, snr_option
 from remixbench.errors import InputError
 from remixbench.parallel import prepare_for_torch
+
+TRAINING = "Settings of the training"
+
+
+def training_options(function: F) -> F:
+    """Declare an option for every setting of the training."""
+    from remixbench.recipe import training_settings
+
+    for name, (field, setting) in reversed(training_settings().items()):
+        option = f"--{name.replace('_', '-')}"
+        text = f"{setting.help} [default: the system's]"
+        if setting.metavar.endswith("..."):
+            function = many(
+                option, metavar=setting.metavar, help=text, callback=lambda *values: values[2] or None, group=TRAINING
+            )(function)
+        else:
+            kind = field.annotation if field.annotation in (int, float) else str
+            function = click.option(
+                option, cls=GroupedOption, type=kind, metavar=setting.metavar, help=text, group=TRAINING
+            )(function)
+    return function
 
 
 @click.command(cls=ManyCommand)
@@ -18,31 +39,7 @@ from remixbench.parallel import prepare_for_torch
 @snr_option("Signal-to-noise ratios. [default: all that were made]")
 @many("--fold", type=int, metavar="N...", help="Folds to test on. [default: 4, as released]")
 @many("--seed", type=int, metavar="N...", help="Seeds. [default: 0]")
-@click.option("--epochs", type=int, metavar="N", help="Epochs. [default: the system's or the recipe's]")
-@click.option(
-    "--min-steps", type=int, metavar="N",
-    help="At least N optimizer steps, in more epochs where clips are few. [default: the system's; 0 with --epochs]",
-)  # fmt: skip
-@click.option("--batch-size", type=int, metavar="N", help="Clips per batch. [default: the system's or the recipe's]")
-@click.option("--learning-rate", type=float, metavar="X", help="Learning rate. [default: the system's or the recipe's]")
-@click.option("--optimizer", metavar="adam|adamw", help="Optimizer. [default: the system's, or adam]")
-@click.option("--weight-decay", type=float, metavar="X", help="Weight decay. [default: the system's, or 0]")
-@click.option(
-    "--schedule",
-    metavar="plateau|cosine|constant",
-    help="Learning rate schedule; cosine has a linear warm-up. [default: the system's, or plateau]",
-)
-@many(
-    "--augment",
-    metavar="NAME...",
-    help="Augmentations: mixup, specaugment, time-shift, filter-augment, or none. [default: the system's, or none]",
-)
-@click.option("--ema", type=float, metavar="X", help="Decay of the moving average of the weights; 0 for none.")
-@click.option("--early-stopping", type=int, metavar="N", help="Stop after N epochs without a better score; 0: never.")
-@click.option("--gradient-clip", type=float, metavar="X", help="Clip the gradient to this norm; 0 for no clipping.")
-@click.option(
-    "--width", type=float, metavar="X", help="Factor on the number of channels. [default: the system's or the recipe's]"
-)
+@training_options
 @many("--alpha", type=float, metavar="A...", help="Weights of the reconstruction loss. [default: the system's]")
 @many(
     "--fraction", type=float, metavar="F...", help="Fractions of the training and validation clips to use. [default: 1]"
@@ -81,7 +78,7 @@ from remixbench.parallel import prepare_for_torch
     "--compile", "compiled", is_flag=True, help="Compile the network with torch.compile; may be faster on a GPU."
 )
 @click.pass_obj
-def command(settings: Settings, /, option: tuple[str, ...], augment: tuple[str, ...], **values: Any) -> None:
+def command(settings: Settings, /, option: tuple[str, ...], **values: Any) -> None:
     """Train systems on a data set: every combination of the values given is a run.
 
     Interrupted runs resume, finished runs are skipped, and other settings make a new run.
@@ -95,7 +92,6 @@ def command(settings: Settings, /, option: tuple[str, ...], augment: tuple[str, 
     folders = train(
         workspace=settings.workspace,
         options=parse_options(option),
-        augment=augment or None,
         progress=settings.progress(),
         **values,
     )

@@ -21,13 +21,16 @@ from remixbench.leaderboard.evaluate_run import Task
 from remixbench.leaderboard.probe_records import run_probes, submitted_probes
 from remixbench.leaderboard.record import CHANCE, FORMULA, IDEAL, Cost, Flag, SystemInfo
 from remixbench.progress import Progress
-from remixbench.recipe import first_problem
+from remixbench.recipe import first_problem, training_settings
 
 RUN_FILE = "run.json"
 MAX_NAME = 100
-SETTINGS = ("options", "alpha", "fraction", "epochs", "batch_size", "learning_rate", "width", "select", "precision",
-            "optimizer", "weight_decay", "schedule", "augment", "ema", "early_stopping", "gradient_clip",
-            "fresh", "min_steps", "sources", "encoder_digest")  # fmt: skip
+_TRAINING = {name: setting for name, (_, setting) in training_settings().items()}
+SETTINGS = (
+    "options", "alpha", "fraction", *(name for name, s in _TRAINING.items() if s.identity and not s.named),
+    "select", "precision", *(name for name, s in _TRAINING.items() if s.named), "fresh",
+    *(name for name, s in _TRAINING.items() if not s.identity), "sources", "encoder_digest",
+)  # fmt: skip
 """What of run.json tells two rows of one system apart; SNR, fold and seed are what a row is averaged over."""
 
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from remixbench.errors import InputError, nearest, one_line, unknown
+from remixbench.recipe import Training
 
 OptionValue = str | float  # int where the default is one and the value is whole
 Factory = Callable[..., Any]
@@ -38,10 +39,7 @@ INPUTS = ("logmel", "waveform", "embeddings", "logmel+embeddings")
 """What a network may take; the last one takes two tensors."""
 ENCODER = "encoder"
 """The option of every system on embeddings."""
-TRAINING_DEFAULTS = (
-    "epochs", "min_steps", "batch_size", "learning_rate", "width", "optimizer", "weight_decay", "schedule", "augment",
-    "ema", "early_stopping", "gradient_clip",
-)  # fmt: skip
+TRAINING_DEFAULTS = tuple(Training.model_fields)
 """The settings of a training whose defaults a system may name."""
 _NOT_IN_A_FOLDER = set("/\\:,=\0\n")
 """Choices of options are part of the name of a run's folder."""

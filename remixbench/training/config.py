@@ -13,7 +13,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import product
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, get_args
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from remixbench.dataset.dataset import as_tuple
 from remixbench.errors import InputError, unknown
 from remixbench.files import sha256
-from remixbench.recipe import Augmentation, Optimizer, Schedule
+from remixbench.recipe import Augmentation, Training, training_settings
 from remixbench.systems.encoders import PretrainedEncoder, list_encoders, load_encoder
 from remixbench.systems.registry import (
     ENCODER,
@@ -41,17 +41,14 @@ TABLE = ("gap", "gmp", "gwrp", "atrous-ap", "2ap-aux")
 """The systems of the paper's Table 1."""
 SELECT = ("validation", "paper", "last")
 PRECISIONS = ("auto", "32", "bf16")
-OPTIMIZERS = get_args(Optimizer)
-SCHEDULES = get_args(Schedule)
 AUGMENTATIONS = get_args(Augmentation)
 
 NO_AUGMENTATION = "none"
+LIMITS = ("ge", "gt", "le", "lt")
+"""What the limits of a setting are called."""
 RELEASED_FOLD = 4
 """The fold that the released example tests on."""
-RELEASED = {
-    "optimizer": "adam", "weight_decay": 0.0, "schedule": "plateau", "augment": (), "ema": 0.0,
-    "early_stopping": 0, "gradient_clip": 0.0,
-}  # fmt: skip
+RELEASED = {name: Training().model_dump()[name] for name, (_, setting) in training_settings().items() if setting.named}
 """How the released code trains; what it has besides is in the recipe's `training`."""
 
 
@@ -67,52 +64,32 @@ class EncoderKey:
     pretrained_on: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class TrainConfig:
-    """All that decides what a run learns, besides its data.
+class TrainConfig(Training):
+    """All that decides what a run learns, besides its data: the settings of the training, and these.
 
     Attributes
     ----------
+    system : its reference.
     options : every option of the system, defaults included, as sorted (name, value) pairs.
     alpha : weight of the reconstruction in the loss.
     fraction : part of the training clips that is used, in (0, 1].
     select : how the epoch is chosen: on the `validation` part, on the held-out fold as in the `paper`, or the
         `last`.
     precision : of training: 32 or bf16.
-    optimizer, weight_decay : `adam` or `adamw`; weight decay leaves biases and norms out.
-    schedule : of the learning rate: `plateau` (a tenth after 4 epochs without a better score), `cosine` (with linear
-        warm-up over the first tenth of the steps) or `constant`.
-    augment : names of `AUGMENTATIONS`, sorted.
-    ema : decay per step of the moving average of the weights that is evaluated and kept; 0 for none.
-    early_stopping : epochs without a better score after which training ends; 0 for never.
-    gradient_clip : largest norm of the gradient; 0 for any.
     fresh : whether the training clips are mixed anew in every epoch (dynamic mixing).
-    min_steps : the least number of optimizer steps; a training of few clips gets more than `epochs` epochs for it.
     encoder : of a system on embeddings.
     """
 
     system: str
-    options: tuple[tuple[str, OptionValue], ...]
-    alpha: float
-    fraction: float
+    options: tuple[tuple[str, Any], ...] = ()
+    alpha: float = 0.0
+    fraction: float = 1.0
     snr: float
     fold: int
-    seed: int
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    width: float
-    select: str
-    precision: str
-    optimizer: str = "adam"
-    weight_decay: float = 0.0
-    schedule: str = "plateau"
-    augment: tuple[str, ...] = ()
-    ema: float = 0.0
-    early_stopping: int = 0
-    gradient_clip: float = 0.0
+    seed: int = 0
+    select: str = "validation"
+    precision: str = "32"
     fresh: bool = False
-    min_steps: int = 0
     encoder: EncoderKey | None = None
 
     def epochs_of(self, steps_per_epoch: int) -> int:
@@ -144,19 +121,19 @@ class TrainConfig:
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON has them, a system of a file by its name.
 
-        `fresh`, `min_steps` and `encoder` are left out where they are not set, and so are the defaults of options that
-        were added later, so that runs keep the identity that they had before. Of an encoder its digest counts, wherever
-        its file lies.
+        `fresh`, `encoder` and settings that were added later are left out where they are not set, and so are the
+        defaults of options that were added later, so that runs keep the identity that they had before. Of an encoder
+        its digest counts, wherever its file lies.
         """
         system = spec(self.system)
         later = {name: option.default for name, option in system.options.items() if option.added_later}
         options = {name: value for name, value in self.options if value != later.get(name)}
-        values = asdict(self) | {"system": system.name, "options": options, "augment": list(self.augment)}
+        values = self.model_dump() | {"system": system.name, "options": options, "augment": list(self.augment)}
         del values["encoder"]
         if self.encoder is not None:
             values["encoder_digest"] = self.encoder.digest
-        for name in ("fresh", "min_steps"):
-            if not values[name]:
+        for name in ("fresh", *(name for name, (_, setting) in training_settings().items() if not setting.identity)):
+            if values[name] == type(self).model_fields[name].default:
                 del values[name]
         return values
 
@@ -182,7 +159,7 @@ def derived_seed(seed: int, purpose: str, *numbers: int) -> int:
 
 def training_defaults(system: str, recipe: Recipe) -> dict[str, Any]:
     """Return the default of every training setting for a system on the data set of a recipe."""
-    defaults = {"min_steps": 0} | RELEASED | recipe.training.model_dump(exclude_none=True) | _own_defaults(spec(system))
+    defaults = recipe.training.model_dump() | _own_defaults(spec(system))
     return defaults | {"augment": _augmentations(defaults["augment"])}
 
 
@@ -249,9 +226,8 @@ def list_configs(
     """Return the runs of the grid, each once, systems slowest.
 
     `load` loads the encoder of systems on embeddings.
-    `training` holds settings that are the same for all runs: `epochs`, `min_steps`, `batch_size`, `learning_rate`,
-    `width`, `optimizer`, `weight_decay`, `schedule`, `augment`, `ema`, `early_stopping`, `gradient_clip`. One that is
-    None or left out has each system's own default; where `epochs` alone is given, there is no least number of steps.
+    `training` holds settings that are the same for all runs, those of `remixbench.recipe.Training`. One that is None or
+    left out has each system's own default; where `epochs` alone is given, there is no least number of steps.
 
     Raises
     ------
@@ -285,8 +261,9 @@ def list_configs(
         _fits_optimizer(name, given)
     return [
         TrainConfig(
-            name, _with_short_name(chosen[name], encoders[name]), weight, part, decibel, held_out, number,
-            select=select, precision=precision, fresh=fresh, encoder=encoders[name], **settings[name],
+            system=name, options=_with_short_name(chosen[name], encoders[name]), alpha=weight, fraction=part,
+            snr=decibel, fold=held_out, seed=number, select=select, precision=precision, fresh=fresh,
+            encoder=encoders[name], **settings[name],
         )
         for name in systems
         for weight, part, decibel, held_out, number in product(alphas[name], fractions, snrs, folds, seeds)
@@ -348,20 +325,18 @@ def _checked(settings: dict[str, Any]) -> dict[str, Any]:
         one_of("--augment", name, (*AUGMENTATIONS, NO_AUGMENTATION))
     if NO_AUGMENTATION in names and len(set(names)) > 1:
         raise InputError(f"--augment {' '.join(names)}: {NO_AUGMENTATION} goes alone")
-    return {
-        "epochs": _whole("--epochs", settings["epochs"], 1),
-        "min_steps": _whole("--min-steps", settings["min_steps"], 0),
-        "batch_size": _whole("--batch-size", settings["batch_size"], 1),
-        "learning_rate": _positive("--learning-rate", settings["learning_rate"]),
-        "width": _positive("--width", settings["width"]),
-        "optimizer": one_of("--optimizer", settings["optimizer"], OPTIMIZERS),
-        "weight_decay": _from_zero("--weight-decay", settings["weight_decay"]),
-        "schedule": one_of("--schedule", settings["schedule"], SCHEDULES),
-        "augment": _augmentations(names),
-        "ema": _from_zero("--ema", settings["ema"], below=1.0),
-        "early_stopping": _whole("--early-stopping", settings["early_stopping"], 0),
-        "gradient_clip": _from_zero("--gradient-clip", settings["gradient_clip"]),
-    }
+    checked: dict[str, Any] = {"augment": _augmentations(names)}
+    for name, (field, _) in training_settings().items():
+        option, value = f"--{name.replace('_', '-')}", settings[name]
+        limits = {limit: getattr(entry, limit) for entry in field.metadata for limit in LIMITS if hasattr(entry, limit)}
+        if field.annotation is int:
+            checked[name] = _whole(option, value, limits["ge"], limits["le"])
+        elif field.annotation is float:
+            positive = "gt" in limits
+            checked[name] = _positive(option, value) if positive else _from_zero(option, value, limits.get("lt"))
+        elif name not in checked:
+            checked[name] = one_of(option, value, get_args(field.annotation))
+    return checked
 
 
 def _fits_inputs(system: str, augment: Sequence[str]) -> None:
@@ -429,9 +404,10 @@ def _unique(values: Iterable[Any]) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(values))
 
 
-def _whole(option: str, value: int, low: int) -> int:
-    if not (isinstance(value, Integral) and low <= value < 2**32):
-        raise InputError(f"{option} {value}: expected a whole number from {low} up")
+def _whole(option: str, value: int, low: int, high: int = 2**32 - 1) -> int:
+    if not (isinstance(value, Integral) and low <= value <= high):
+        most = "up" if value is None or not isinstance(value, Integral) or value < low else f"to {high}"
+        raise InputError(f"{option} {value}: expected a whole number from {low} {most}")
     return int(value)
 
 
@@ -449,12 +425,11 @@ def _positive(option: str, value: Any) -> float:
     return number
 
 
-def _from_zero(option: str, value: Any, below: float = math.inf) -> float:
+def _from_zero(option: str, value: Any, below: float | None = None) -> float:
     number = _number(option, value)
-    if not 0 <= number < below:
-        raise InputError(
-            f"{option} {value:g}: expected a number from 0 up" + ("" if below == math.inf else ", below 1")
-        )
+    if number < 0 or (below is not None and number >= below):
+        limit = "" if below is None else f", below {below:g}"
+        raise InputError(f"{option} {value:g}: expected a number from 0 up{limit}")
     return number
 
 

@@ -24,12 +24,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from remixbench.dataset.dataset import snr_folder
 from remixbench.errors import InputError
 from remixbench.files import atomic_path, check_regular, is_sealed, read_json, write_sealed, write_text
-from remixbench.recipe import first_problem
+from remixbench.recipe import Training, first_problem
 from remixbench.training.config import TrainConfig
 
 FORMAT: Literal[3] = 3
@@ -101,14 +101,14 @@ class EncoderInfo(BaseModel):
     frame_seconds: float
 
 
-class RunInfo(BaseModel):
+class RunInfo(Training):
     """`run.json`: settings and provenance of a run, and what came of it once its status is `done`.
 
-    The settings are those of `TrainConfig`. `frames`, `n_mels` and `frame_seconds` are of the log-mel that the
-    system takes. `sources` are the first digits of the digest of a third-party system's source files. `results` are the
-    digests of history, weights and predictions by their path. `parameters` and `macs` are of what was trained; those of
-    a frozen encoder are in `encoder`. `epoch` is the one whose weights were kept, `seconds` the
-    time that training and predictions took.
+    The settings of the training come first; the others are those of `TrainConfig`. `frames`, `n_mels` and
+    `frame_seconds` are of the log-mel that the system takes. `sources` are the first digits of the digest of a
+    third-party system's source files. `results` are the digests of history, weights and predictions by their path.
+    `parameters` and `macs` are of what was trained; those of a frozen encoder are in `encoder`. `epoch` is the one
+    whose weights were kept, `seconds` the time that training and predictions took.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -126,21 +126,9 @@ class RunInfo(BaseModel):
     snr: float
     fold: int
     seed: int
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    width: float
     select: str
     precision: str
-    optimizer: str
-    weight_decay: float
-    schedule: str
-    augment: list[str]
-    ema: float
-    early_stopping: int
-    gradient_clip: float
     fresh: bool = False
-    min_steps: int = 0
     encoder_digest: str | None = None
     encoder: EncoderInfo | None = None
     flags: list[Flag]
@@ -154,7 +142,7 @@ class RunInfo(BaseModel):
     n_mels: int
     frame_seconds: float
     classes: list[str]
-    resumed: list[Software] = []
+    resumed: list[Software] = Field(default_factory=list)
     finished: str | None = None
     epoch: int | None = None
     epochs_trained: int | None = None

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
@@ -44,21 +44,9 @@ def train(
     snr: float | Sequence[float] | None = None,
     fold: int | Sequence[int] | None = None,
     seed: int | Sequence[int] | None = None,
-    epochs: int | None = None,
-    min_steps: int | None = None,
-    batch_size: int | None = None,
-    learning_rate: float | None = None,
-    optimizer: str | None = None,
-    weight_decay: float | None = None,
-    schedule: str | None = None,
-    augment: str | Sequence[str] | None = None,
-    ema: float | None = None,
-    early_stopping: int | None = None,
-    gradient_clip: float | None = None,
     alpha: float | Sequence[float] | None = None,
     fraction: float | Sequence[float] | None = None,
     options: Mapping[str, OptionValue] | None = None,
-    width: float | None = None,
     select: str = "validation",
     device: str = "auto",
     precision: str = "auto",
@@ -71,6 +59,7 @@ def train(
     tensorboard: bool = False,
     compiled: bool = False,
     progress: Progress | bool = False,
+    **training: Any,
 ) -> list[Path]:
     """Train systems on a data set: every combination of the values given is a run.
 
@@ -85,17 +74,6 @@ def train(
     snr : signal-to-noise ratios in dB; by default all that were made.
     fold : folds to test on; by default 4, as the released example.
     seed : seeds of weights, order, augmentation and choice of clips; by default 0.
-    epochs : by default the system's, or else the data set recipe's. So too for the next settings.
-    min_steps : the least number of optimizer steps: where clips are few, more epochs are trained for it; by default the
-        system's, or 0 where `epochs` is given.
-    batch_size, learning_rate, width : by default the system's, or else the data set recipe's.
-    optimizer : adam or adamw; by default the system's, or else adam. So too for the settings below.
-    weight_decay : of all weights but biases and norms; by default 0.
-    schedule : plateau (default), cosine or constant; see `remixbench.training.config.TrainConfig`.
-    augment : any of mixup, specaugment, time-shift, filter-augment, or none; by default none.
-    ema : decay per step of the moving average of the weights that is evaluated and kept; by default 0, for none.
-    early_stopping : epochs without a better score after which training ends; by default 0, for never.
-    gradient_clip : largest norm of the gradient; by default 0, for any.
     alpha : weights of the reconstruction, for the systems that have a decoder; by default each system's own.
     fraction : parts of the training clips to learn from, in (0, 1]; seeded, class-balanced, each within the
         larger.
@@ -115,6 +93,10 @@ def train(
     compiled : train with the network compiled by torch.compile, which takes a minute or more per run, may pay on a
         GPU, and rounds differently; the run is the same one with and without it.
     progress : True for bars on a terminal and lines elsewhere, or a progress reporter.
+    training : the settings of `remixbench.recipe.Training`: `epochs`, `min_steps`, `batch_size`, `learning_rate`,
+        `width`, `optimizer`, `weight_decay`, `schedule`, `augment`, `ema`, `early_stopping`, `gradient_clip`. One that
+        is None or left out is the system's own, or else the data set recipe's. Where `epochs` alone is given,
+        `min_steps` is 0.
 
     Returns
     -------
@@ -135,10 +117,7 @@ def train(
     load = cache(load_encoder)
     configs = list_configs(
         opened, system=system, snr=snr, fold=fold, seed=seed, alpha=alpha, fraction=fraction, options=options,
-        select=select, precision=choose_precision(precision, where), epochs=epochs, min_steps=min_steps,
-        batch_size=batch_size, learning_rate=learning_rate, width=width, optimizer=optimizer,
-        weight_decay=weight_decay, schedule=schedule, augment=augment, ema=ema, early_stopping=early_stopping,
-        gradient_clip=gradient_clip, fresh=fresh, load=load,
+        select=select, precision=choose_precision(precision, where), fresh=fresh, load=load, **training,
     )  # fmt: skip
     if not 1 <= shard[0] <= shard[1]:
         raise InputError(f"--shard {shard[0]}/{shard[1]}: expected I/N with 1 <= I <= N")

@@ -40,21 +40,9 @@ def step(
     features = draw.normal(size=(clips, 31, 16)).astype(np.float32)
     data = ClipTensors(features, draw.random((clips, 5)) < 0.3, np.arange(clips), unit, CPU.device)
     settings = TrainConfig(
-        system,
-        (),
-        0.1 if system == "2ap-aux" else 0.0,
-        1.0,
-        0.0,
-        4,
-        0,
-        1,
-        clips,
-        1e-3,
-        0.25,
-        "validation",
-        "32",
-        augment=augment,
-    )
+        system=system, alpha=0.1 if system == "2ap-aux" else 0.0, snr=0.0, fold=4, epochs=1, batch_size=clips,
+        learning_rate=1e-3, width=0.25, augment=augment,
+    )  # fmt: skip
     network = Double(build_system(system, classes=5, frames=31, n_mels=16, width=0.25, seed=0))
     state = TrainState(dist.prepare(CPU.place(network)), settings)
     loss = train_epoch(state, settings, CPU, data, 1, dist=dist)

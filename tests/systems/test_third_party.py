@@ -77,6 +77,16 @@ class LightningStep(Mine):
         return self(batch[0]).clip_scores.sum()
 
 
+class PriorFails(Mine):
+    def set_prior(self, prior):
+        raise ValueError("no prior")
+
+
+class CalibrateFails(Mine):
+    def calibrate(self, batches):
+        next(batches).no_such_method()
+
+
 class NoGradient(Mine):
     def forward(self, x):
         return Output(super().forward(x).clip_scores.detach(), super().forward(x).frame_scores)
@@ -209,6 +219,8 @@ def test_a_changed_file_is_another_run_and_does_not_load_the_old_one(tmp_path: P
         ("LightningStep", "its training_step takes a batch and batch_idx; expected training_step(x, y) with inputs"),
         ("NoGradient", "its training step fails (RuntimeError: element 0 of tensors does not require grad"),
         ("OtherInTraining", "in training mode its forward returns Tensor, expected remixbench.systems.Output"),
+        ("PriorFails", "its set_prior fails (ValueError: no prior)"),
+        ("CalibrateFails", "its calibrate fails (AttributeError: 'Tensor' object has no attribute 'no_such_method'"),
         ("NothingToTrain", "it has no parameters to train"),
         ("ConfigureFails", "its configure_optimizers fails (KeyError: 'x')"),
         ("Pair", "its configure_optimizers returns tuple of another form; expected an optimizer, or {'optimizer'"),
@@ -232,6 +244,7 @@ def test_what_a_system_does_wrong_is_one_line(
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+    assert not (tmp_path / "runs").exists()  # nothing is written for a system that breaks the contract
 
 
 def test_an_option_of_the_optimizer_is_refused_where_the_system_brings_its_own(tmp_path: Path, file: Path) -> None:

@@ -56,7 +56,7 @@ def test_every_setting_makes_another_identity(dataset: Dataset) -> None:
     data = data_digest(dataset, 20)
     run = list_configs(dataset, system="2ap-aux", snr=20, precision="32")[0]
     others = [
-        replace(run, **change)
+        run.model_copy(update=change)
         for change in (
             {"system": "2ap"}, {"options": ()}, {"alpha": 0.0}, {"fraction": 0.5}, {"snr": 0.0}, {"fold": 1},
             {"seed": 1}, {"epochs": 9}, {"batch_size": 9}, {"learning_rate": 0.1}, {"width": 0.5}, {"select": "last"},

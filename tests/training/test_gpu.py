@@ -37,8 +37,9 @@ def some_clips(count: int, device: torch.device) -> ClipTensors:
 
 def settings(system: str, precision: str, augment: tuple[str, ...] = ()) -> TrainConfig:
     return TrainConfig(
-        system, tuple(sorted(resolve_options(system).items())), spec(system).alpha, 1.0, 20.0, 4, 0, 1, 4, 1e-3, 0.25,
-        "validation", precision, augment=augment, ema=0.9 if augment else 0.0, gradient_clip=5.0 if augment else 0.0,
+        system=system, options=tuple(sorted(resolve_options(system).items())), alpha=spec(system).alpha, snr=20.0,
+        fold=4, epochs=1, batch_size=4, learning_rate=1e-3, width=0.25, precision=precision, augment=augment,
+        ema=0.9 if augment else 0.0, gradient_clip=5.0 if augment else 0.0,
     )  # fmt: skip
 
 

@@ -82,7 +82,7 @@ def test_a_network_is_told_the_mean_labels_of_the_training_clips(tmp_path: Path)
     expected = weak.mean(axis=0)
     assert expected[-1] == 0
     expected[-1] = 0.5 / len(weak)
-    (prior,) = ToldThePrior.told
+    prior = ToldThePrior.told[-1]  # it is tried on two clips of noise before
     np.testing.assert_allclose(prior.numpy(), expected, rtol=1e-6)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ from watcher import Watcher, run_json, stop_after
 from remixbench.errors import InputError, RemixbenchError
 from remixbench.files import file_sha256, write_sealed
 from remixbench.training.run import create_run
+from remixbench.training.thresholds import describe_thresholds
 from remixbench.training.train import train
 from remixbench.training.trainer import batches
 
@@ -431,3 +433,19 @@ def test_tensorboard_has_the_history(tmp_path: Path) -> None:
     assert [(e.step, round(e.value, 4)) for e in events.Scalars("loss")] == [
         (int(epoch["epoch"]), round(float(epoch["loss"]), 4)) for epoch in history(folder)
     ]
+
+
+def test_few_validation_clips_and_classes_without_training_clips_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = fake_dataset(tmp_path, recordings=4)  # so that the fifth class is in no clip
+    watcher = Watcher()
+    (folder,) = train(workspace=tmp_path, dataset=dataset, system="gap", snr=20, epochs=1, progress=watcher)
+    said = "\n".join(watcher.lines)
+    unseen = dataset.classes[-1]
+    assert f"no training clip has {unseen}; the scores of such classes mean nothing" in said
+    assert {"code": "unseen-class", "text": f"no training clip has {unseen}"} in run_json(folder)["flags"]
+    assert re.search(r"from \d validation clips; so few make rough thresholds", said)
+    assert describe_thresholds(np.ones(2, np.float32), np.ones(2, np.float32), 100, "validation clips").endswith(
+        "from 100 validation clips"
+    )
