@@ -17,6 +17,7 @@ from remixbench.leaderboard.tables import (
     EVIDENCE,
     FAMILIES,
     NOT_REPORTED,
+    TESTED,
     Block,
     Cell,
     Column,
@@ -85,7 +86,7 @@ def alpha_table(maker: TableMaker) -> Table | None:
     blocks += maker.published_block(table.source, lines)
     return Table(
         "Weight of the reconstruction (α), micro-AP", "weight", _snr_groups(maker), tuple(blocks),
-        maker.line_notes(blocks), "tested on", evidence=EVIDENCE,
+        maker.line_notes(blocks), (TESTED, EVIDENCE),
     )  # fmt: skip
 
 
@@ -108,7 +109,7 @@ def fraction_table(maker: TableMaker) -> Table | None:
     blocks += maker.common_chance([row for group in series for row in group], snrs, ["micro_ap"] * len(snrs))
     return Table(
         "Size of the training data, micro-AP", "trained on", _snr_groups(maker), tuple(blocks),
-        maker.line_notes(blocks), "tested on", evidence=EVIDENCE,
+        maker.line_notes(blocks), (TESTED, EVIDENCE),
     )  # fmt: skip
 
 
@@ -158,8 +159,7 @@ def class_table(maker: TableMaker) -> Table | None:
             "Worst and best by the mean over the rows of this data set. Classes that do not occur in the fold are"
             " left out.",
         ),
-        "tested on",
-        evidence=EVIDENCE,
+        (TESTED, EVIDENCE),
     )
 
 
@@ -182,8 +182,7 @@ def snr_table(maker: TableMaker, snr: float) -> Table | None:
         (("", tuple(Column(name, "higher") for name in bins)),),
         tuple(blocks),
         (*maker.line_notes(blocks), "Of the test clips with that SNR alone; clips without events are in no column."),
-        "tested on",
-        evidence=EVIDENCE,
+        (TESTED, EVIDENCE),
     )
 
 

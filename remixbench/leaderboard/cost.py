@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from remixbench.leaderboard.leaderboard import Row
 from remixbench.leaderboard.record import Cost
-from remixbench.leaderboard.tables import EVIDENCE, NOT_REPORTED, Cell, Column, Table, TableMaker, marked
+from remixbench.leaderboard.tables import EVIDENCE, NOT_REPORTED, TESTED, Cell, Column, Table, TableMaker, marked
 
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -69,6 +69,5 @@ def cost_table(maker: TableMaker) -> Table | None:
             " over SNRs, folds and seeds, with the predictions of the tested clips"
             + (", without the embeddings, which are computed once." if frozen else "."),
         ),
-        "tested on",
-        evidence=EVIDENCE,
+        (TESTED, EVIDENCE),
     )

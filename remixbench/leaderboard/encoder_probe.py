@@ -8,7 +8,7 @@ three seeds, and tested on the fold's test clips. A better head would say more o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,10 +22,10 @@ from remixbench.leaderboard.leaderboard import Row
 from remixbench.leaderboard.score import score
 from remixbench.leaderboard.tables import (
     EVIDENCE,
+    TESTED,
     Block,
     Cell,
     Column,
-    Line,
     Table,
     TableMaker,
     caption,
@@ -140,7 +140,7 @@ def probe_table(board: Leaderboard, digests: Sequence[str], few: float) -> Table
         name = str(first.settings["options"]["encoder"])
         weights = [Cell(quantity(first.cost.frozen_parameters)), Cell(quantity(first.cost.frozen_macs))]
         line = maker.line(first, [*weights, *cells], snrs)
-        lines.append(Line(name, line.cells, line.letters, line.tested, line.evidence, pretrained=line.pretrained))
+        lines.append(replace(line, head=name))
     titles = {"micro_ap": "micro-AP", "frame_ap": "frame AP"}
     groups: list[tuple[str, tuple[Column, ...]]] = [("encoder", (Column("parameters"), Column("MACs per clip")))]
     groups += [
@@ -157,9 +157,8 @@ def probe_table(board: Leaderboard, digests: Sequence[str], few: float) -> Table
             " seeds.",
             *maker.line_notes((Block("", tuple(lines)),)),
         ),
-        "tested on",
+        (TESTED, EVIDENCE),
         caption(board),
-        evidence=EVIDENCE,
     )
 
 

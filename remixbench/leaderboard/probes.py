@@ -15,6 +15,7 @@ from remixbench.leaderboard.record import Record, probe_value, unpack
 from remixbench.leaderboard.tables import (
     EVIDENCE,
     KINDS,
+    TESTED,
     Block,
     Cell,
     Column,
@@ -179,7 +180,7 @@ def shift_table(maker: TableMaker) -> Table | None:
         ),
         tuple(blocks),
         tuple(notes),
-        evidence=EVIDENCE,
+        texts=(EVIDENCE,),
     )
 
 
@@ -258,8 +259,7 @@ def snr_table(maker: TableMaker) -> Table | None:
         (("tested at", tuple(Column(board.snr_text(snr), "higher") for snr in tested)),),
         tuple(blocks),
         (*maker.line_notes(blocks),),
-        "tested on",
-        evidence=EVIDENCE,
+        (TESTED, EVIDENCE),
     )
 
 

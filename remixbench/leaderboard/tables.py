@@ -34,15 +34,15 @@ HEADINGS = {**VARIANT_TITLES, "kong": "Kong et al."}
 RANKED_BY = ("micro_ap", "frame_ap", "event_f1")
 """What the tables of the page are ranked by: the first of these that a table has."""
 NOT_REPORTED = "not reported"
-EVIDENCE = "evidence"
-"""Heading of the column that says what a row's values are: ours, recomputed or self-reported."""
-PRETRAINED = "pretrained on"
-"""Heading of the column with the data sets that a row's frozen encoder was trained on."""
 NOT_VERIFIED = "?"
 """Stands after a value that a submission says and that was not computed here."""
 AT_CHANCE = "≈"
 """Stands after a value that is not above chance."""
 CHANCE_NOTE = f"chance: a system that gives every clip and frame the same score; {AT_CHANCE}: not above chance."
+PSDS_NOTE = (
+    "PSDS 1 and 2 take off the standard deviation over classes, and so are too low by the noise of a single fold, for"
+    " all systems alike; their intervals leave that out and are too narrow for the value of very many folds."
+)
 UNVERIFIED_DIFFERENCE = f"{NOT_VERIFIED}: not verified, a submission alone says what one row or both score."
 
 
@@ -76,6 +76,33 @@ class Line:
 
 
 @dataclass(frozen=True)
+class TextColumn:
+    """A column of texts after the values: its heading, and what it says of a line.
+
+    Attributes
+    ----------
+    usual : text that need not be said; where all lines have it, narrow places leave the column out
+    optional : whether the column is in a table only where a line has a text
+    """
+
+    heading: str
+    text: Callable[[Line], str]
+    usual: str | None = None
+    optional: bool = False
+
+    def says_something(self, lines: Sequence[Line]) -> bool:
+        """Whether a line has another text than the usual one."""
+        return self.usual is None or any(self.text(line) not in ("", self.usual) for line in lines)
+
+
+TESTED = TextColumn("tested on", lambda line: line.tested)
+EVIDENCE = TextColumn("evidence", lambda line: line.evidence, usual="ours")
+PRETRAINED = TextColumn("pretrained on", lambda line: line.pretrained, optional=True)
+OPTIONAL = (PRETRAINED,)
+"""Columns that every table has where a line has a text in them."""
+
+
+@dataclass(frozen=True)
 class Block:
     """Lines under a heading of their own."""
 
@@ -99,9 +126,8 @@ class Table:
     ----------
     head : heading of the first column
     groups : (heading, columns under it), from left to right
-    tested : heading of the column that says which folds and seeds a line is the mean of, or "" for no such column
+    texts : columns after the values, without optional ones
     caption : what stands above the table
-    evidence : heading of the column with the lines' evidence, or "" for no such column
     """
 
     title: str
@@ -109,9 +135,8 @@ class Table:
     groups: tuple[tuple[str, tuple[Column, ...]], ...]
     blocks: tuple[Block, ...]
     notes: tuple[str, ...] = ()
-    tested: str = ""
+    texts: tuple[TextColumn, ...] = ()
     caption: tuple[str, ...] = ()
-    evidence: str = ""
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -124,19 +149,9 @@ class Table:
         return tuple(line for block in self.blocks for line in block.lines)
 
     @property
-    def pretrained(self) -> str:
-        """Heading of the column with what encoders were pretrained on, or "" where no line has one."""
-        return PRETRAINED if any(line.pretrained for line in self.lines) else ""
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """Headings of the columns after the values, as far as the table has them."""
-        return tuple(heading for heading in (self.tested, self.evidence, self.pretrained) if heading)
-
-    def texts_of(self, line: Line) -> list[str]:
-        """Return what stands in these columns in a line."""
-        pairs = ((self.tested, line.tested), (self.evidence, line.evidence), (self.pretrained, line.pretrained))
-        return [text for heading, text in pairs if heading]
+    def text_columns(self) -> tuple[TextColumn, ...]:
+        """The columns after the values."""
+        return (*self.texts, *(column for column in OPTIONAL if any(map(column.text, self.lines))))
 
     def place(self, column: int, value: float) -> float:
         """Return where a value lies on a column's whiskers, from 0 (left) to 1 (right).
@@ -409,8 +424,7 @@ class TableMaker:
             tuple((board.snr_text(snr), columns(metrics)) for snr in snrs),
             tuple(blocks),
             self.line_notes(blocks),
-            "tested on",
-            evidence=EVIDENCE,
+            (TESTED, EVIDENCE),
         )
 
     def where_published(self) -> tuple[str, ...]:
@@ -466,7 +480,7 @@ class TableMaker:
                 "Ours minus published, and the 95 % interval that our value's own leaves for it. Of which folds and"
                 " seeds the published values are the mean is not reported.",
             ),
-            evidence=EVIDENCE,
+            texts=(EVIDENCE,),
         )
 
     def _difference(self, row: Row, snr: float, metric: str) -> Cell:
@@ -515,6 +529,7 @@ class TableMaker:
         notes = list(self.line_notes(blocks))
         if family == "Detection":
             notes += detection_notes(rows, snr)
+            notes += [PSDS_NOTE] if {"psds1", "psds2"} & set(metrics) else []
         if snr == published.detection.snr and any(variant_of(name) == "kong" for name in metrics):
             notes.append(published.detection_line() if board.comparable else published.where_detection_is())
         return Table(
@@ -523,8 +538,7 @@ class TableMaker:
             tuple((HEADINGS.get(how, how), columns(names, how)) for how, names in groups.items()),
             tuple(blocks),
             tuple(notes),
-            "tested on",
-            evidence=EVIDENCE,
+            (TESTED, EVIDENCE),
         )
 
 
@@ -658,7 +672,7 @@ def comparison_table(comparison: Comparison, board: Leaderboard) -> Table:
             " both are at chance).",
             *([] if all(each.verified for each in comparison.differences) else [UNVERIFIED_DIFFERENCE]),
         ),
-        "tested on",
+        (TESTED,),
         caption(board),
     )
 

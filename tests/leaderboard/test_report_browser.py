@@ -10,6 +10,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,10 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from remixbench.leaderboard.report.report import report
+from remixbench.leaderboard.leaderboard import Estimate
+from remixbench.leaderboard.load import load_leaderboard
+from remixbench.leaderboard.report.report import _write_page, report
+from remixbench.progress import SILENT
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -288,3 +292,26 @@ def test_rates_of_psds_are_seen_without_scrolling(opened: webdriver.Chrome) -> N
     psds = next(head for head in heads if head.text.startswith("PSDS 1"))
     assert psds.rect["x"] + psds.rect["width"] <= 1280
     assert max(head.rect["height"] for head in heads) < 70  # two lines
+
+
+def test_decibels_below_zero_lie_on_the_chart(driver: webdriver.Chrome, tmp_path: Path) -> None:
+    """SDR has no smallest value, and the axis goes as far as the whiskers."""
+    workspace = tmp_path / "workspace"
+    dataset = scored_workspace(workspace)
+    board = load_leaderboard(workspace, dataset)
+    rows = [
+        replace(row, conditions={snr: replace(each, metrics={"sdr": Estimate(-4.0 - place, -30.0, 2.0)})
+                                 for snr, each in row.conditions.items()})
+        for place, row in enumerate(board.rows)
+    ]  # fmt: skip
+    page = tmp_path / "page.html"
+    _write_page(page, replace(board, rows=tuple(rows)), "", [], SILENT)
+    driver.get(page.as_uri())
+    until(driver, "return document.querySelectorAll('#chart-forest svg').length")
+    outside = driver.execute_script(
+        "const svg = document.querySelector('#chart-forest svg'), box = svg.getBoundingClientRect();"
+        "return [...svg.querySelectorAll('g[data-mark=dot] path, g[data-mark=rule] line')]"
+        ".map((mark) => mark.getBoundingClientRect())"
+        ".filter(({left, right}) => left < box.left + 40 || right > box.right).length"
+    )
+    assert outside == 0

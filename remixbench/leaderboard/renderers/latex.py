@@ -106,7 +106,7 @@ def _table(table: Table) -> str:
 
 def _tabular(table: Table, write: Write, *, stacked: bool = False) -> list[str]:
     """Return the table itself; `stacked`, each part of what stands under a value has a row, and long names break."""
-    texts = table.texts
+    texts = [column.heading for column in table.text_columns]
     width = 1 + len(table.columns) + len(texts)
     lines = [
         rf"\begin{{tabular}}{{l{'r' * len(table.columns)}{'l' * len(texts)}}}",
@@ -120,7 +120,7 @@ def _tabular(table: Table, write: Write, *, stacked: bool = False) -> list[str]:
         if block.heading:
             lines.append(rf"\multicolumn{{{width}}}{{l}}{{\textit{{{write(block.heading)}}}}} \\")
         for line in block.lines:
-            lines += _line(line, table.texts_of(line), write, stacked=stacked)
+            lines += _line(line, [column.text(line) for column in table.text_columns], write, stacked=stacked)
     return [*lines, r"\bottomrule", r"\end{tabular}"]
 
 

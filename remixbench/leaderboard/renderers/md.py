@@ -29,9 +29,9 @@ def _table(table: Table) -> str:
         for heading, columns in table.groups
         for column in columns
     ]
-    heads += table.texts
+    heads += [column.heading for column in table.text_columns]
     left = 2 if noted else 1
-    rule = ["---"] * left + ["---:"] * len(table.columns) + ["---"] * len(table.texts)
+    rule = ["---"] * left + ["---:"] * len(table.columns) + ["---"] * len(table.text_columns)
     lines = [f"## {escape(table.title)}", ""]
     for text in table.caption:
         lines += [escape(text), ""]
@@ -41,7 +41,7 @@ def _table(table: Table) -> str:
             lines.append(_row([f"*{escape(block.heading)}*", *[""] * (len(heads) - 1)]))
         for line in block.lines:
             letters = [f"<sup>{escape(' '.join(line.letters))}</sup>" if line.letters else ""] if noted else []
-            texts = map(escape, table.texts_of(line))
+            texts = (escape(column.text(line)) for column in table.text_columns)
             lines.append(_row([escape(line.head), *letters, *map(_cell, line.cells), *texts]))
     lines.append("")
     lines += [f"- {escape(note)}" for note in table.notes]

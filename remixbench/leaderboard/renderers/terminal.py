@@ -75,19 +75,16 @@ def _rich(table: Table) -> RichTable:
     heads = any(heading for heading, _ in table.groups)
     made.add_column(Text(f"\n{table.head}" if heads else table.head), min_width=NAME_WIDTH, overflow="ellipsis")
     headed = [(heading, column) for heading, columns in table.groups for column in columns]
-    for place, (heading, column) in enumerate(headed):
-        top = Text(f"{heading} \n" if heads else "", style="bold")
+    for place, (group, column) in enumerate(headed):
+        top = Text(f"{group} \n" if heads else "", style="bold")
         head = top.append(Text(f"{column.title} ", style=""))
         cells = [_cell(line.cells[place]) for line in table.lines]
         widest = max(cell_len(line) for text in (head, *cells) for line in text.plain.split("\n"))
         made.add_column(head, justify="right", no_wrap=True, min_width=widest)
-    if table.tested:
-        made.add_column(Text(f"\n{table.tested}" if heads else table.tested), overflow="ellipsis")
-    evidence = table.evidence if any(line.evidence not in ("", "ours") for line in table.lines) else ""
-    if evidence:  # left out where all rows are ours, as columns are dear
-        made.add_column(Text(f"\n{evidence}" if heads else evidence), no_wrap=True)
-    if table.pretrained:
-        made.add_column(Text(f"\n{table.pretrained}" if heads else table.pretrained), overflow="ellipsis")
+    texts = [column for column in table.text_columns if column.says_something(table.lines)]  # columns are dear
+    for said in texts:
+        heading = Text(f"\n{said.heading}" if heads else said.heading)
+        made.add_column(heading, overflow="ellipsis", no_wrap=said.usual is not None)
     headings = sum(bool(block.heading) for block in table.blocks)
     for place, block in enumerate(table.blocks):
         if block.heading and (headings > 1 or block.heading != "Trained here"):
@@ -95,9 +92,7 @@ def _rich(table: Table) -> RichTable:
                 made.add_section()
             made.add_row(Text(block.heading, style="italic"))
         for line in block.lines:
-            texts = [line.tested] * bool(table.tested) + [line.evidence] * bool(evidence)
-            texts += [line.pretrained] * bool(table.pretrained)
-            made.add_row(_head(line), *map(_cell, line.cells), *map(Text, texts))
+            made.add_row(_head(line), *map(_cell, line.cells), *(Text(said.text(line)) for said in texts))
     return made
 
 
