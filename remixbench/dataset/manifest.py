@@ -16,13 +16,13 @@ from pathlib import Path
 
 from remixbench.errors import InputError
 from remixbench.files import read_bytes, sha256, write_bytes
+from remixbench.sources.catalogue import stays_below
 from remixbench.tables import format_table, parse_table
 
 CLIP_COLUMNS = ("clip_id", "fold", "scene_file", "scene_label", "scene_location")
 EVENT_COLUMNS = ("clip_id", "event_index", "event_file", "event_label", "onset", "max_duration")
 OPTIONAL_EVENT_COLUMNS = ("event_start", "snr_offset")
 ROLES = ("train", "validation", "test")
-OUTSIDE = re.compile(r"^/|\\|(^|/)\.\.(/|$)|[\x00-\x1f]")  # file names that would leave their folder
 MANIFEST_FILES = ("clips.csv", "events.csv", "roles.csv")
 SUM = re.compile(r"([0-9a-fA-F]{64}) [ *](?:\./)?(.+)")  # a line of `sha256sum`, in text or binary mode
 CLIP_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -274,8 +274,8 @@ def _check_roles(path: Path, name: str, fold: int, roles: tuple[str, ...] | None
 
 
 def _inside(where: str, name: str) -> str:
-    if OUTSIDE.search(name):
-        raise InputError(f"{where}: '{name!r}' is not the name of a file below its source's folder")
+    if not stays_below(name):
+        raise InputError(f"{where}: {name!r} is not the name of a file below its source's folder")
     return name
 
 

@@ -7,6 +7,7 @@ draws depend on it.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -24,6 +25,8 @@ MAX_LABEL = 200
 """The largest number of characters of a label."""
 RESERVED = ("filename", "onset", "offset", "event_label", "event_labels")
 """Names of columns of label files and predictions, which no label may have."""
+OUTSIDE = re.compile(r"^/|^[A-Za-z]:|\\|(^|/)\.\.(/|$)|[\x00-\x1f\ud800-\udfff]")
+"""Names of files that would leave their folder, or that no table of ours can hold."""
 FORMULA_SIGNS = ("=", "+", "-", "@")
 SCENE_COLUMNS = ("file", "label", "location", "licence", "url")
 EVENT_COLUMNS = ("file", "label", "verified", "origin", "licence", "url")
@@ -144,15 +147,23 @@ def checked_label(where: str, label: str) -> str:
     return label
 
 
+def stays_below(name: str) -> bool:
+    """Say whether a name, with `/` between folders, is that of a file below its folder that every table can hold.
+
+    The one rule for the names of recordings in tables, folders and manifests.
+    """
+    return bool(name) and not OUTSIDE.search(name)
+
+
 def checked_name(where: str, name: str) -> str:
-    """Return a file name of a table, `where` it stands, if it stays below its folder.
+    """Return the name of a recording in a table, with `/` between folders; `where` is its place, for messages.
 
     Raises
     ------
     InputError
-        If it is absolute, climbs out with `..`, or has a character that no table of ours can hold.
+        If it is empty, absolute, climbs out with `..`, or has a character that no table of ours can hold.
     """
-    parts = name.replace("\\", "/").split("/")
-    if name.startswith("/") or ".." in parts or ":" in parts[0] or any(ord(c) < 32 for c in name):
+    path = name.replace("\\", "/")
+    if not stays_below(path):
         raise InputError(f"{where}: {name!r} is not the name of a file below its folder")
-    return "/".join(parts)
+    return path

@@ -23,6 +23,7 @@ from remixbench.sources.catalogue import (
     checked_label,
     checked_name,
     read_catalogue_table,
+    stays_below,
 )
 from remixbench.sources.licences import UNKNOWN, read_notices
 
@@ -80,7 +81,7 @@ def _from_folders(root: Path, kind: Literal["scenes", "events"]) -> tuple[pd.Dat
             f"{root}: {shortened(irregular)}: expected a file, found a link to nothing, a pipe or a device"
         )
     for file in files:
-        if "\\" in file or any(ord(c) < 32 or "\ud800" <= c <= "\udfff" for c in file):
+        if not stays_below(file):
             raise InputError(f"{root}: a manifest cannot hold the file name {file!r}; rename it")
     files = sorted(map(_composed, files))
     table = pd.DataFrame({"file": files})
