@@ -104,8 +104,8 @@ def _changes(scores: ScoreArray, frame_seconds: float, step: float) -> tuple[Int
     run = np.cumsum(opens.reshape(-1)) - 1
     # the first edge of each run that has its highest change
     at = np.flatnonzero(size == highest[run])
-    _, which = np.unique(run[at], return_index=True)
-    edge = at[which]
+    _, first_of_run = np.unique(run[at], return_index=True)
+    edge = at[first_of_run]
     edge = edge[sign.reshape(-1)[first] != 0]
     return edge // (frames + 1), edge % (frames + 1), sums
 
@@ -154,11 +154,10 @@ def tune(reference: Reference, scores: ScoreArray, frame_edges: FloatArray) -> t
             criteria = {"psds1": PSDS["psds1"]}
             values = psds_of_boxes(of_class, {label: boxes}, frame_edges, once, criteria)
             areas[label, column] = values.per_class["psds1"][label, 0]
-    known = ~np.isnan(areas[:, 0])
-    on_average = GRID[int(areas[known].mean(axis=0).argmax())] if known.any() else GRID[0]
-    return tuple(
-        GRID[int(row.argmax())] if defined else on_average for row, defined in zip(areas, known.tolist(), strict=True)
-    )
+    has_events = ~np.isnan(areas[:, 0])
+    on_average = GRID[int(areas[has_events].mean(axis=0).argmax())] if has_events.any() else GRID[0]
+    best = areas.argmax(axis=1).tolist()
+    return tuple(GRID[index] if tuned else on_average for index, tuned in zip(best, has_events.tolist(), strict=True))
 
 
 def psds_of_boxes(

@@ -163,9 +163,9 @@ def rank_pairs(weak: BoolArray, scores: FloatArray) -> Ranking:
 def ranked_average_precision(ranking: Ranking, weights: FloatArray) -> FloatArray:
     """Return Σ (R_n − R_{n−1}) P_n over distinct scores, (samples,); NaN where nothing is positive."""
 
-    def part(ranking: Ranking, some: Counted) -> FloatArray:
-        new = ranking.positive @ some
-        precision = divide(_running(new), _running(ranking.every @ some), 0.0)
+    def part(ranking: Ranking, counted: Counted) -> FloatArray:
+        new = ranking.positive @ counted
+        precision = divide(_running(new), _running(ranking.every @ counted), 0.0)
         return divide((new * precision).sum(axis=0), new.sum(axis=0, dtype=np.float64))
 
     return _in_blocks(part, ranking, weights)
@@ -174,9 +174,9 @@ def ranked_average_precision(ranking: Ranking, weights: FloatArray) -> FloatArra
 def best_f1(ranking: Ranking, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return the greatest F1 over all thresholds and that threshold (the highest one), each (samples,)."""
 
-    def part(ranking: Ranking, some: Counted) -> FloatArray:
-        tp = _running(ranking.positive @ some)
-        f1 = divide(2 * tp, _running(ranking.every @ some) + tp[-1], 0.0)
+    def part(ranking: Ranking, counted: Counted) -> FloatArray:
+        tp = _running(ranking.positive @ counted)
+        f1 = divide(2 * tp, _running(ranking.every @ counted) + tp[-1], 0.0)
         best = f1.argmax(axis=0)
         none = np.where(tp[-1] > 0, 0.0, np.nan)
         return np.stack((f1[best, np.arange(f1.shape[1])], ranking.thresholds[best])) + none
@@ -188,10 +188,10 @@ def best_f1(ranking: Ranking, weights: FloatArray) -> tuple[FloatArray, FloatArr
 def area_under_roc(ranking: Ranking, weights: FloatArray) -> FloatArray:
     """Return the probability that a positive outscores a negative, ties counted half, (samples,)."""
 
-    def part(ranking: Ranking, some: Counted) -> FloatArray:
-        new = ranking.positive @ some
-        lost = (new * _running(ranking.above @ some)).sum(axis=0)
-        pairs = new.sum(axis=0, dtype=np.float64) * (ranking.negatives @ some)
+    def part(ranking: Ranking, counted: Counted) -> FloatArray:
+        new = ranking.positive @ counted
+        lost = (new * _running(ranking.above @ counted)).sum(axis=0)
+        pairs = new.sum(axis=0, dtype=np.float64) * (ranking.negatives @ counted)
         return divide(pairs - lost, pairs)
 
     return _in_blocks(part, ranking, weights)
@@ -210,9 +210,9 @@ def _in_blocks(
     Counts are whole or half numbers, which 32-bit floats hold exactly up to 2**23; more than that takes 64
     bits.
     """
-    made = np.full((rows, weights.shape[1]), np.nan)
+    values = np.full((rows, weights.shape[1]), np.nan)
     if not len(ranking.thresholds):
-        return made if rows > 1 else made[0]
+        return values if rows > 1 else values[0]
     counted: Counted = weights
     if float((ranking.pairs @ weights).max()) < _EXACT_HALVES:
         ranking = replace(
@@ -223,9 +223,9 @@ def _in_blocks(
         )
         counted = weights.astype(np.float32)
     for start in range(0, weights.shape[1], AT_ONCE):
-        some = slice(start, start + AT_ONCE)
-        made[:, some] = part(ranking, np.ascontiguousarray(counted[:, some]))
-    return made if rows > 1 else made[0]
+        samples = slice(start, start + AT_ONCE)
+        values[:, samples] = part(ranking, np.ascontiguousarray(counted[:, samples]))
+    return values if rows > 1 else values[0]
 
 
 def label_precisions(weak: BoolArray, scores: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -90,8 +90,8 @@ def f1_values(name: str, counts: Counts, weights: FloatArray) -> MetricValues:
     tp, n_ref, n_sys = (part.T @ weights for part in (counts.tp, counts.n_ref, counts.n_sys))
     all_ref = n_ref.sum(0)
     micro = divide(2 * tp.sum(0), np.where(all_ref > 0, all_ref + n_sys.sum(0), 0))
-    each = divide(2 * tp, np.where(n_ref > 0, n_ref + n_sys, 0))
-    return MetricValues({name: micro, f"{name}_macro": mean_defined(each)}, {name: each})
+    by_class = divide(2 * tp, np.where(n_ref > 0, n_ref + n_sys, 0))
+    return MetricValues({name: micro, f"{name}_macro": mean_defined(by_class)}, {name: by_class})
 
 
 def detection_metrics(inputs: Inputs, weights: FloatArray) -> MetricValues:
@@ -183,11 +183,11 @@ def active_segments(events: EventTable, lengths: IntArray, classes: int, time_re
 def fill(events: EventTable, first: IntArray, last: IntArray, shape: tuple[int, int, int]) -> BoolArray:
     """Return a (clips, steps, classes) array that is true on the steps first..last-1 of each event."""
     clips, steps, classes = shape
-    some = last > first
-    clip, label = events.clip[some], events.label[some]
+    lasting = last > first
+    clip, label = events.clip[lasting], events.label[lasting]
     change = np.zeros((clips, steps + 1, classes), np.int16)
-    np.add.at(change, (clip, first[some], label), 1)
-    np.add.at(change, (clip, last[some], label), -1)
+    np.add.at(change, (clip, first[lasting], label), 1)
+    np.add.at(change, (clip, last[lasting], label), -1)
     return np.cumsum(change[:, :-1], axis=1, dtype=np.int16) > 0
 
 
@@ -216,9 +216,9 @@ def event_counts(
         close = np.abs(microseconds(reference.offset)[left] - microseconds(estimate.offset)[right]) <= allowed[left]
         left, right = left[close], right[close]
     graph = csr_matrix((np.ones(len(left), np.int8), (left, right)), shape=(len(reference), max(1, len(estimate))))
-    found = maximum_bipartite_matching(graph, "column") >= 0 if len(left) else np.zeros(len(reference), bool)
+    matched = maximum_bipartite_matching(graph, "column") >= 0 if len(left) else np.zeros(len(reference), bool)
     shape = (clips, classes)
-    return Counts(tally(reference, shape, found), tally(reference, shape), tally(estimate, shape))
+    return Counts(tally(reference, shape, matched), tally(reference, shape), tally(estimate, shape))
 
 
 def tally(events: EventTable, shape: tuple[int, int], keep: np.ndarray | slice = slice(None)) -> FloatArray:
@@ -242,9 +242,9 @@ def intersection_counts(
     on_reference = np.bincount(right, weights=overlap, minlength=len(estimate))
     relevant = on_reference >= np.rint(dtc * (microseconds(estimate.offset) - microseconds(estimate.onset)))
     covered = np.bincount(left, weights=overlap * relevant[right], minlength=len(reference))
-    found = covered >= np.rint(gtc * (microseconds(reference.offset) - microseconds(reference.onset)))
+    detected = covered >= np.rint(gtc * (microseconds(reference.offset) - microseconds(reference.onset)))
     shape = (clips, classes)
-    tp = tally(reference, shape, found)
+    tp = tally(reference, shape, detected)
     return Counts(tp, tally(reference, shape), tp + tally(estimate, shape, ~relevant))
 
 

@@ -109,26 +109,28 @@ def score_predictions(
     drawn = make_bootstrap(reference, bootstrap, seed)
     inputs = Inputs(reference, predictions, masks, separation, sebbs)
     computed = metric_values(inputs, drawn.weights, progress)
-    sampled = {name: each for name, each in computed.overall.items() if drawn.samples and not METRICS[name].fitted}
+    with_samples = [name for name in computed.overall if drawn.samples and not METRICS[name].fitted]
     values = {name: float(values[0]) for name, values in computed.overall.items()}
     return Scores(
         values={name: _defined(value) for name, value in values.items()},
         per_class={
-            name: {label: _defined(value) for label, value in zip(reference.classes, each[:, 0], strict=True)}
-            for name, each in computed.per_class.items()
+            name: {label: _defined(value) for label, value in zip(reference.classes, of_metric[:, 0], strict=True)}
+            for name, of_metric in computed.per_class.items()
         },
-        intervals={name: bootstrap_interval(drawn, each, *METRICS[name].range) for name, each in sampled.items()},
+        intervals={
+            name: bootstrap_interval(drawn, computed.overall[name], *METRICS[name].range) for name in with_samples
+        },
         settings={
             "scoring_version": SCORING_VERSION,
             "clips": len(reference.filenames),
-            "recordings": len({each for mine in reference.recordings for each in mine}),
+            "recordings": len({recording for of_clip in reference.recordings for recording in of_clip}),
             "classes": len(reference.classes),
             "classes_used": int(reference.weak.any(0).sum()),
             "bootstrap_samples": bootstrap,
             "bootstrap_seed": seed,
             **settings_of(inputs),
         },
-        samples={name: drawn.samples_of(each) for name, each in sampled.items()},
+        samples={name: drawn.samples_of(computed.overall[name]) for name in with_samples},
         reference_digest=sha256("\0".join((reference_digest(reference), *reference.filenames)).encode()),
         by_snr=_by_snr(reference, predictions),
     )

@@ -95,7 +95,7 @@ def average_precision(
     if average != "macro":
         raise InputError(f"average '{average}': expected 'macro' or 'micro'")
     return float(
-        mean_defined(np.array([ranked_average_precision(each, once)[0] for each in rank_classes(weak, values)]))
+        mean_defined(np.array([ranked_average_precision(ranking, once)[0] for ranking in rank_classes(weak, values)]))
     )
 
 
@@ -153,16 +153,16 @@ def segment_based(reference: Events, estimate: Events, *, time_resolution: float
     >>> columns = ["filename", "onset", "offset", "event_label"]
     >>> reference = pd.DataFrame([["a.wav", 0.0, 2.0, "dog"], ["a.wav", 3.0, 4.0, "door"]], columns=columns)
     >>> estimate = pd.DataFrame([["a.wav", 0.5, 3.0, "dog"]], columns=columns)
-    >>> found = scoring.segment_based(reference, estimate)
-    >>> found.f1, found.f1_macro, found.error_rate
+    >>> scores = scoring.segment_based(reference, estimate)
+    >>> scores.f1, scores.f1_macro, scores.error_rate
     (0.6666666666666666, 0.4, 0.6666666666666666)
     """
     _require("time_resolution", time_resolution, above=0)
-    names, classes, truth, found = _pair(reference, estimate)
+    names, classes, truth, detected = _pair(reference, estimate)
     ends = np.zeros(len(names))
-    for events in (truth, found):
+    for events in (truth, detected):
         np.maximum.at(ends, events.clip, events.offset)
-    counts, errors = detection.segment_counts(truth, found, ends, len(classes), time_resolution=time_resolution)
+    counts, errors = detection.segment_counts(truth, detected, ends, len(classes), time_resolution=time_resolution)
     return _scores(counts, classes, float(divide(errors.sum(), counts.n_ref.sum())))
 
 
@@ -209,10 +209,10 @@ def event_based(
     """
     _require("collar", collar)
     _require("percentage_of_length", percentage_of_length, high=1)
-    names, classes, truth, found = _pair(reference, estimate)
+    names, classes, truth, detected = _pair(reference, estimate)
     counts = detection.event_counts(
         truth,
-        found,
+        detected,
         len(names),
         len(classes),
         evaluate_offset=evaluate_offset,
@@ -248,8 +248,8 @@ def intersection_based(reference: Events, estimate: Events, *, dtc: float = 0.5,
     """
     _require("dtc", dtc, high=1)
     _require("gtc", gtc, high=1)
-    names, classes, truth, found = _pair(reference, estimate)
-    return _scores(detection.intersection_counts(truth, found, len(names), len(classes), dtc=dtc, gtc=gtc), classes)
+    names, classes, truth, detected = _pair(reference, estimate)
+    return _scores(detection.intersection_counts(truth, detected, len(names), len(classes), dtc=dtc, gtc=gtc), classes)
 
 
 def psds(
@@ -314,7 +314,7 @@ def psds(
         values = psds_exact.psds_of_scores(truth, frames, edges, once, criteria)
     else:
         parameters = _for_classes(boxes, truth.classes)
-        by_class = {k: _boxes(clips, k, each) for k, each in enumerate(parameters)}
+        by_class = {k: _boxes(clips, k, of_class) for k, of_class in enumerate(parameters)}
         values = bounding_boxes.psds_of_boxes(truth, by_class, edges, once, criteria)
     return float(values.overall["psds"][0])
 
@@ -357,9 +357,9 @@ def sebbs(
     by_class = _for_classes(parameters, classes)
     rows = []
     for name, (_, grid, values) in zip(names, loaded, strict=True):
-        for label, values_of_class, each in zip(classes, values.T, by_class, strict=True):
-            found = bounding_boxes.boxes_of(values_of_class[None], bounding_boxes.frame_length(grid), each)
-            columns = (grid[found.start].tolist(), grid[found.stop].tolist(), found.confidence.tolist())
+        for label, values_of_class, of_class in zip(classes, values.T, by_class, strict=True):
+            boxes = bounding_boxes.boxes_of(values_of_class[None], bounding_boxes.frame_length(grid), of_class)
+            columns = (grid[boxes.start].tolist(), grid[boxes.stop].tolist(), boxes.confidence.tolist())
             rows += [(name, onset, offset, label, score) for onset, offset, score in zip(*columns, strict=True)]
     return pd.DataFrame(rows, columns=[*EVENT_COLUMNS, "score"])
 

@@ -88,8 +88,8 @@ def read_reference(
     _require_rows(table.path, named, filenames)
 
     table = read_table(labels / "strong.tsv", EVENT_COLUMNS, lenient=True)
-    mine = [index for index, name in enumerate(table.column("filename")) if name in row]
-    table = replace(table, rows=[table.rows[index] for index in mine], lines=[table.lines[index] for index in mine])
+    kept = [index for index, name in enumerate(table.column("filename")) if name in row]
+    table = replace(table, rows=[table.rows[index] for index in kept], lines=[table.lines[index] for index in kept])
     listed = event_list_of(table, skip_empty=True)
     clips = np.array([row[name] for name in listed.filenames], np.int64)
     events = listed.table(clips, classes, durations)
@@ -164,8 +164,9 @@ def _read_folder(folder: Path, reference: Reference) -> Predictions:
         scores, edges = read_frames(frames, reference)
     elif tables:
         scores, edges = _read_frame_tables(tables, reference, str(folder))
-    found = read_events(read_table(events, lenient=True, max_bytes=MAX_TABLE_BYTES), reference) if listed else None
-    return Predictions(clip_scores, scores, edges, found)
+    event_list = read_table(events, lenient=True, max_bytes=MAX_TABLE_BYTES) if listed else None
+    detected = None if event_list is None else read_events(event_list, reference)
+    return Predictions(clip_scores, scores, edges, detected)
 
 
 def read_tags(table: Table, reference: Reference) -> FloatArray:
@@ -416,9 +417,9 @@ def _grid(place: str, values: FloatArray) -> FloatArray:
     onset, offset = np.round(values[:, 0], DECIMALS), np.round(values[:, 1], DECIMALS)
     if not len(values):
         raise InputError(f"{place}: has no frames")
-    wrong = np.flatnonzero(~(np.append(offset[:-1], onset[0]) == np.append(onset[1:], 0.0)))
-    if len(wrong):
-        first = int(wrong[0])
+    gaps = np.flatnonzero(~(np.append(offset[:-1], onset[0]) == np.append(onset[1:], 0.0)))
+    if len(gaps):
+        first = int(gaps[0])
         if first == len(values) - 1:
             raise InputError(f"{place}: line 2, column 'onset': the first frame begins at {onset[0]:g}, expected 0")
         raise InputError(

@@ -161,9 +161,11 @@ def _names(path: Path, key: str, array: npt.NDArray[Any], count: int, beside: st
     return strings(array)
 
 
-def _in_steps(one: npt.NDArray[Any], at: str, where: tuple[list[str], list[str], list[str]]) -> npt.NDArray[np.uint8]:
+def _in_steps(
+    values: npt.NDArray[Any], at: str, where: tuple[list[str], list[str], list[str]]
+) -> npt.NDArray[np.uint8]:
     """Return a map in steps of 1/255; InputError where it is of floats outside [0, 1]."""
-    if one.dtype == np.uint8:
-        return one
-    check_scores(one[None], at, where)
-    return np.rint(one.astype(np.float64) * MAP_STEPS).astype(np.uint8)
+    if values.dtype == np.uint8:
+        return values
+    check_scores(values[None], at, where)
+    return np.rint(values.astype(np.float64) * MAP_STEPS).astype(np.uint8)

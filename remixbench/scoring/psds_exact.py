@@ -263,8 +263,8 @@ def _staircase(
     if criteria.alpha_ct > 0:
         rate += criteria.alpha_ct * np.cumsum(curve.crossed @ crossing, axis=0) / others
     lowest = np.minimum.reduceat(rate, curve.opening, axis=0)
-    found = np.cumsum(curve.found @ weights, axis=0)
-    return found, np.ascontiguousarray(np.maximum(lowest, 0.0).T)
+    detected = np.cumsum(curve.found @ weights, axis=0)
+    return detected, np.ascontiguousarray(np.maximum(lowest, 0.0).T)
 
 
 @dataclass(frozen=True)
@@ -359,36 +359,36 @@ def _curve(
     clips, levels = len(reference.filenames), len(detections.scores)
     length = grid[detections.clip, detections.stop] - grid[detections.clip, detections.start]
     pair_of = np.full(clips, -1)
-    mine = np.flatnonzero(pairs.label == label)
-    pair_of[pairs.clip[mine]] = mine
+    of_class = np.flatnonzero(pairs.label == label)
+    pair_of[pairs.clip[of_class]] = of_class
     at = pair_of[detections.clip]
     relevant = np.zeros(len(length), bool)
-    some = np.flatnonzero(at >= 0)
-    relevant[some] = _overlap(pairs, at[some], detections, some) >= np.rint(criteria.dtc * length[some])
+    active = np.flatnonzero(at >= 0)
+    relevant[active] = _overlap(pairs, at[active], detections, active) >= np.rint(criteria.dtc * length[active])
     if criteria.dtc <= 0:
         relevant[:] = True
-    wrong = np.flatnonzero(~relevant)
+    false_alarms = np.flatnonzero(~relevant)
 
-    alarms = np.bincount(detections.birth[wrong], minlength=levels + 1)
-    alarms -= np.bincount(detections.death[wrong], minlength=levels + 1)
+    alarms = np.bincount(detections.birth[false_alarms], minlength=levels + 1)
+    alarms -= np.bincount(detections.death[false_alarms], minlength=levels + 1)
     kept = np.cumsum(alarms[:-1]) <= limit
     # Changes at levels that are passed over are added to the next one that is kept.
     row = np.concatenate((np.cumsum(kept) - kept, [int(kept.sum())]))
     rows = int(kept.sum())
 
-    false = _changes(row, rows, detections, wrong, detections.clip[wrong], clips)
+    false = _changes(row, rows, detections, false_alarms, detections.clip[false_alarms], clips)
     found = _found(reference, pairs, detections, grid, label, np.flatnonzero(relevant), criteria, row, rows)
     crossed = sparse.csr_matrix((rows, len(pairs.clip)))
     if criteria.alpha_ct > 0:
         # The last row that is kept bounds what has to be looked at.
-        wrong = wrong[row[detections.birth[wrong]] < rows]
-        ways = pairs.first[detections.clip[wrong]]
-        until = pairs.first[detections.clip[wrong] + 1]
-        which, pair = expand(ways, until)
+        false_alarms = false_alarms[row[detections.birth[false_alarms]] < rows]
+        ways = pairs.first[detections.clip[false_alarms]]
+        until = pairs.first[detections.clip[false_alarms] + 1]
+        detection, pair = expand(ways, until)
         other = pairs.label[pair] != label
-        which, pair = wrong[which[other]], pair[other]
-        hit = _overlap(pairs, pair, detections, which) >= np.rint(criteria.cttc * length[which])
-        crossed = _changes(row, rows, detections, which[hit], pair[hit], len(pairs.clip))
+        detection, pair = false_alarms[detection[other]], pair[other]
+        hit = _overlap(pairs, pair, detections, detection) >= np.rint(criteria.cttc * length[detection])
+        crossed = _changes(row, rows, detections, detection[hit], pair[hit], len(pairs.clip))
     busy = np.flatnonzero(sum(np.diff(matrix.indptr) for matrix in (false, found, crossed)))
     found = found[busy]
     changing = np.diff(found.indptr) > 0
@@ -397,20 +397,20 @@ def _curve(
     return Curve(opening, found[opening], false[busy], crossed[busy])
 
 
-def _overlap(pairs: ReferencePairs, pair: IntArray, detections: Detections, which: IntArray) -> IntArray:
+def _overlap(pairs: ReferencePairs, pair: IntArray, detections: Detections, detection: IntArray) -> IntArray:
     """Return for how many microseconds of each detection each pair's class is active."""
     cover = pairs.cover.reshape(-1)
     base = pair * pairs.cover.shape[1]
-    overlap: IntArray = cover[base + detections.stop[which]] - cover[base + detections.start[which]]
+    overlap: IntArray = cover[base + detections.stop[detection]] - cover[base + detections.start[detection]]
     return overlap
 
 
 def _changes(
-    row: IntArray, rows: int, detections: Detections, which: IntArray, column: IntArray, columns: int
+    row: IntArray, rows: int, detections: Detections, detection: IntArray, column: IntArray, columns: int
 ) -> sparse.csr_matrix:
     """Return (rows, columns): +1 where each of the detections appears, -1 where it vanishes."""
-    at = np.concatenate((row[detections.birth[which]], row[detections.death[which]]))
-    sign = np.repeat([1.0, -1.0], len(which))
+    at = np.concatenate((row[detections.birth[detection]], row[detections.death[detection]]))
+    sign = np.repeat([1.0, -1.0], len(detection))
     return _matrix(at, np.concatenate((column, column)), sign, rows, columns)
 
 
@@ -436,15 +436,15 @@ def _found(
     events = select_class(reference.events, label)
     onset, offset = microseconds(events.onset), microseconds(events.offset)
     clip = detections.clip[relevant]
-    which, event = expand(np.searchsorted(events.clip, clip), np.searchsorted(events.clip, clip, "right"))
-    which = relevant[which]
-    clip = detections.clip[which]
-    overlap = np.minimum(grid[clip, detections.stop[which]], offset[event])
-    overlap -= np.maximum(grid[clip, detections.start[which]], onset[event])
+    detection, event = expand(np.searchsorted(events.clip, clip), np.searchsorted(events.clip, clip, "right"))
+    detection = relevant[detection]
+    clip = detections.clip[detection]
+    overlap = np.minimum(grid[clip, detections.stop[detection]], offset[event])
+    overlap -= np.maximum(grid[clip, detections.start[detection]], onset[event])
     touching = overlap > 0
-    which, event, overlap = which[touching], event[touching], overlap[touching]
+    detection, event, overlap = detection[touching], event[touching], overlap[touching]
 
-    level = np.concatenate((detections.birth[which], detections.death[which]))
+    level = np.concatenate((detections.birth[detection], detections.death[detection]))
     amount = np.concatenate((overlap, -overlap))
     event = np.concatenate((event, event))
     order = np.lexsort((level, event))
@@ -506,12 +506,12 @@ def detections_of(scores: ScoreArray) -> Detections:
     level[1:-1] = of_varying.reshape(frames, len(varying))
     start, column = np.nonzero(kept)
     left, right = before[start, column], after[start, column]
-    whole = np.ones(len(constant), np.int32)
+    once = np.ones(len(constant), np.int32)
     return Detections(
         distinct[::-1],
         np.concatenate((varying[column], constant)),
-        np.concatenate((left, whole * 0)),
-        np.concatenate((right - 1, whole * np.int32(frames))),
+        np.concatenate((left, once * 0)),
+        np.concatenate((right - 1, once * np.int32(frames))),
         np.concatenate((level[start + 1, column], of_constant)),
         np.concatenate((np.minimum(level[left, column], level[right, column]), np.full(len(constant), len(distinct)))),
     )
@@ -530,23 +530,22 @@ def _bounds(scores: ScoreArray) -> tuple[Indices, Indices, npt.NDArray[np.bool_]
     after = np.full((frames + 1) * clips, frames + 1, np.int32)
     kept = np.ones((frames + 1) * clips, bool)
     for frame in range(1, frames + 1):
-        here = np.arange(frame * clips, (frame + 1) * clips)
-        value = values[here]
-        there = here - clips
-        found = values[there]
-        lower = found < value
-        before[here] = frame - 1
+        place = np.arange(frame * clips, (frame + 1) * clips)
+        value = values[place]
+        candidate = place - clips  # the nearest frame before that may be lower
+        candidate_value = values[candidate]
+        before[place] = frame - 1
         # Go back over frames that are not lower until each sequence has met one that is.
-        open_ = np.flatnonzero(~lower)
+        open_ = np.flatnonzero(candidate_value >= value)
         while len(open_):
-            place, mine = there[open_], value[open_]
-            equal = found[open_] == mine
-            kept[place[equal]] = False
-            after[place[~equal]] = frame
-            back = before[place] * np.int64(clips) + open_
-            there[open_] = back
-            before[here[open_]] = before[place]
-            found[open_] = values[back]
-            open_ = open_[found[open_] >= mine]
+            passed, level = candidate[open_], value[open_]
+            equal = candidate_value[open_] == level
+            kept[passed[equal]] = False
+            after[passed[~equal]] = frame
+            back = before[passed] * np.int64(clips) + open_
+            candidate[open_] = back
+            before[place[open_]] = before[passed]
+            candidate_value[open_] = values[back]
+            open_ = open_[candidate_value[open_] >= level]
     shape = (frames + 1, clips)
     return before.reshape(shape)[1:], after.reshape(shape)[1:], kept.reshape(shape)[1:]

@@ -175,8 +175,8 @@ def measure_clip(
         return values, math.nan
     references = {str(label): signal for label, signal in zip(sources.labels, sources.signals, strict=True)}
     # a false class counts 0 whatever its waveform, so that of any other will do
-    found = {str(label): estimates.get(label, sources.mixture) for label in detected}
-    return values, ca_sdr_improvement(references, found, sources.mixture)
+    waveforms = {str(label): estimates.get(label, sources.mixture) for label in detected}
+    return values, ca_sdr_improvement(references, waveforms, sources.mixture)
 
 
 def separation_metrics(inputs: Inputs, weights: FloatArray) -> MetricValues:

@@ -55,12 +55,12 @@ def mask_metrics(inputs: Inputs, weights: FloatArray) -> MetricValues:
         np.add.at(table, (masks.clip, masks.label), counts)
     ap, auc = (np.full((shape[1], weights.shape[1]), np.nan) for _ in range(2))
     for label in np.unique(masks.label):
-        mine = masks.label == label
-        times = weights[masks.clip[mine]].T
-        ap[label], auc[label] = curve_areas(times @ true[mine], times @ false[mine])
+        of_class = masks.label == label
+        times = weights[masks.clip[of_class]].T
+        ap[label], auc[label] = curve_areas(times @ true[of_class], times @ false[of_class])
     values = f1_values("mask_f1", Counts(tp, n_ref, n_sys), weights)
     areas = {"mask_ap": ap, "mask_auc": auc}
-    values.update(MetricValues({name: mean_defined(each) for name, each in areas.items()}, areas))
+    values.update(MetricValues({name: mean_defined(by_class) for name, by_class in areas.items()}, areas))
     if masks.active_bins is not None:
         counts = kong_mask_counts(masks, masks.active_bins.astype(np.float64))
         values.overall["mask_f1_macro[kong]"] = kong_mean_f1(counts, weights)

@@ -118,8 +118,8 @@ def merge_events(events: EventTable) -> EventTable:
 
 def microseconds(seconds: FloatArray) -> IntArray:
     """Return whole microseconds."""
-    whole: IntArray = np.round(seconds * 10**DECIMALS).astype(np.int64)
-    return whole
+    rounded: IntArray = np.round(seconds * 10**DECIMALS).astype(np.int64)
+    return rounded
 
 
 def expand(first: IntArray, last: IntArray) -> tuple[IntArray, IntArray]:
@@ -132,8 +132,8 @@ def expand(first: IntArray, last: IntArray) -> tuple[IntArray, IntArray]:
 
 def select_class(events: EventTable, label: int) -> EventTable:
     """Return the events of one class."""
-    mine = events.label == label
-    return EventTable(events.clip[mine], events.label[mine], events.onset[mine], events.offset[mine])
+    of_class = events.label == label
+    return EventTable(events.clip[of_class], events.label[of_class], events.onset[of_class], events.offset[of_class])
 
 
 def weak_labels_of(events: EventTable, clips: int, classes: int) -> BoolArray:
@@ -321,7 +321,9 @@ def make_reference(
 def number_recordings(recordings: Iterable[Iterable[Hashable]]) -> tuple[tuple[int, ...], ...]:
     """Number the recordings of clips in the order in which they first occur."""
     numbers: dict[Hashable, int] = {}
-    return tuple(tuple(sorted({numbers.setdefault(each, len(numbers)) for each in mine})) for mine in recordings)
+    return tuple(
+        tuple(sorted({numbers.setdefault(recording, len(numbers)) for recording in of_clip})) for of_clip in recordings
+    )
 
 
 def reference_digest(reference: Reference) -> str:

@@ -72,8 +72,8 @@ def check_scores(scores: npt.NDArray[Any], place: str, where: Sequence[Sequence[
     low, high = float(scores.min()), float(scores.max())
     if low >= 0 and high <= 1:
         return
-    wrong = ~((scores >= 0) & (scores <= 1)) if np.isfinite(low + high) else ~np.isfinite(scores)
-    index = np.unravel_index(int(wrong.argmax()), scores.shape)
+    outside = ~((scores >= 0) & (scores <= 1)) if np.isfinite(low + high) else ~np.isfinite(scores)
+    index = np.unravel_index(int(outside.argmax()), scores.shape)
     at = ", ".join(names[int(i)] for names, i in zip(where, index, strict=True))
     value = float(scores[index])
     if not np.isfinite(value):
