@@ -118,10 +118,10 @@ def make(
     missing = missing_snrs(spec, read_existing(spec), snrs)
     if missing or checkpoint.folder.is_dir():
         check_disk_space(spec, checkpoint, missing, folder)
-        with ExitStack() as held:
+        with ExitStack() as locks:
             # no other shard may begin or finish between the check and the start
             with waiting_lock(lock_file(folder, "finish")):
-                _join_in(folder, shard, held)
+                _join_in(folder, shard, locks)
                 publish(checkpoint, spec.target.folder)
                 info = read_existing(spec)
                 if missing := missing_snrs(spec, info, snrs):
@@ -142,7 +142,7 @@ def lock_file(folder: Path, purpose: str) -> Path:
     return folder.resolve().parent / f".{folder.resolve().name}.{purpose}.lock"
 
 
-def _join_in(folder: Path, shard: tuple[int, int], held: ExitStack) -> None:
+def _join_in(folder: Path, shard: tuple[int, int], locks: ExitStack) -> None:
     """Lock a shard while `held` lasts; all that are at work at once must be of one number of shards.
 
     Raises
@@ -162,7 +162,7 @@ def _join_in(folder: Path, shard: tuple[int, int], held: ExitStack) -> None:
                 f" wait for it{'' if others == '1' else f', or join in with --shard I/{others}'}"
             )
     busy = f"{folder}: another `make` is at work on it; wait for it, or choose another --out"
-    held.enter_context(exclusive_lock(own, busy))
+    locks.enter_context(exclusive_lock(own, busy))
 
 
 def _open(spec: DatasetSpec, checkpoint: Checkpoint, snrs: Sequence[float]) -> None:
@@ -393,10 +393,10 @@ def default_recipe(workspace: Path, sources: Path, progress: Progress) -> str:
     if (sources / tau2019.SOURCE.table).exists() and (sources / fsdkaggle2018.SOURCE.table).exists():
         progress.say("recipe remix2019: its sources are in the workspace")
         return "remix2019"
-    made = sorted(file.parent.name for file in (workspace / "datasets").glob("*/dataset.json"))
-    if set(made) - {"mini"}:
+    names = sorted(file.parent.name for file in (workspace / "datasets").glob("*/dataset.json"))
+    if set(names) - {"mini"}:
         raise InputError(
-            f"{workspace / 'datasets'}: has the data sets {', '.join(made)}; say with --recipe which one to make or to"
+            f"{workspace / 'datasets'}: has the data sets {', '.join(names)}; say with --recipe which one to make or to"
             " add to (--recipe mini makes the synthesised one)"
         )
     progress.say(
@@ -452,8 +452,8 @@ def _with_fetched_scenes(
     parts = downloaded_parts("tau2019", sources) if recipe.scenes.source == "tau2019" else None
     if parts is None or not isinstance(reader, FileReader):
         return manifest, ()
-    there = _listing(reader.root)
-    possible = Manifest(tuple(clip for clip in manifest.clips if clip.scene_file in there))
+    files = _listing(reader.root)
+    possible = Manifest(tuple(clip for clip in manifest.clips if clip.scene_file in files))
     if len(possible.clips) == len(manifest.clips):
         return manifest, ()
     named = ", ".join(map(str, parts))
@@ -476,8 +476,8 @@ def _check_files(manifest: Manifest, scenes: Catalogue, events: Catalogue) -> No
         reader = catalogue.reader
         if not isinstance(reader, FileReader):
             continue
-        there = _listing(reader.root)
-        absent = {file for file in wanted if file not in there and not reader.path(file).is_file()}
+        files = _listing(reader.root)
+        absent = {file for file in wanted if file not in files and not reader.path(file).is_file()}
         if not absent:
             continue
         possible = [

@@ -58,31 +58,31 @@ def verify(
         raise InputError(f"--deep {deep}: expected a number of clips, 0 or more")
     folder = dataset.path if isinstance(dataset, Dataset) else find_folder(Path(workspace), dataset)
     try:
-        there = _open(folder)
+        opened = _open(folder)
     except InputError as error:
         if not (folder / "dataset.json").exists():
             raise
         return [str(error)]  # manifest or dataset.json were altered: there is nothing to compare the rest with
-    differences = [*_small_files(there), *_stray_files(there)]
-    digests = {snr: _digests(there, "digests.csv", snr) for snr in there.snrs}
-    stems = {snr: _digests(there, "stems_digests.csv", snr) for snr in there.info.stems}
-    tasks = [(snr, clip) for snr in there.snrs for clip in there.clips]
+    differences = [*_small_files(opened), *_stray_files(opened)]
+    digests = {snr: _digests(opened, "digests.csv", snr) for snr in opened.snrs}
+    stems = {snr: _digests(opened, "stems_digests.csv", snr) for snr in opened.info.stems}
+    tasks = [(snr, clip) for snr in opened.snrs for clip in opened.clips]
     with progress.bar("Checking", len(tasks), "clips") as advance:
         check = joblib.delayed(_audio)
-        found = joblib.Parallel(n_jobs=jobs, backend="threading", return_as="generator")(
-            check(there, clip, snr, _expected(digests[snr], clip), _expected(stems.get(snr), clip))
+        results = joblib.Parallel(n_jobs=jobs, backend="threading", return_as="generator")(
+            check(opened, clip, snr, _expected(digests[snr], clip), _expected(stems.get(snr), clip))
             for snr, clip in tasks
         )
-        for lines in found:
+        for lines in results:
             differences += lines
             advance(1)
-    for snr in there.info.features:
-        differences += _features(there, float(snr))
-    for snr in there.snrs:
-        differences += altered_embeddings(there, float(snr))
+    for snr in opened.info.features:
+        differences += _features(opened, float(snr))
+    for snr in opened.snrs:
+        differences += altered_embeddings(opened, float(snr))
     if deep:
         root = Path(workspace) / "sources" if sources is None else Path(sources)
-        differences += _rendered_again(there, root, deep, digests, progress)
+        differences += _rendered_again(opened, root, deep, digests, progress)
     return differences
 
 
@@ -94,40 +94,40 @@ def _open(folder: Path) -> Dataset:
     return Dataset(folder, info, manifest)
 
 
-def _small_files(there: Dataset) -> Iterator[str]:
+def _small_files(opened: Dataset) -> Iterator[str]:
     """Labels and tables of digests against dataset.json; the manifest was read and checked already."""
-    sums = there.path / "manifest" / "SHA256SUMS"
+    sums = opened.path / "manifest" / "SHA256SUMS"
     if not sums.is_file():
         yield f"{sums}: missing"
-    for name, problem in altered_files(there.path, there.info):
-        yield f"{there.path / name}: {problem}"
+    for name, problem in altered_files(opened.path, opened.info):
+        yield f"{opened.path / name}: {problem}"
 
 
-def _stray_files(there: Dataset) -> Iterator[str]:
+def _stray_files(opened: Dataset) -> Iterator[str]:
     """Files that no data set has; missing audio is named elsewhere."""
-    expected = {"dataset.json", *there.info.files, "manifest/SHA256SUMS"}
-    expected |= {f"manifest/{name}" for name in there.manifest.files()}
-    for snr in there.snrs:
+    expected = {"dataset.json", *opened.info.files, "manifest/SHA256SUMS"}
+    expected |= {f"manifest/{name}" for name in opened.manifest.files()}
+    for snr in opened.snrs:
         place = snr_folder(snr)
-        expected |= {f"{place}/audio/{name}" for name in there.filenames}
-        if snr in there.info.stems:
-            expected |= {f"{place}/stems/{name}" for name in there.filenames}
-        if snr in there.info.features:
+        expected |= {f"{place}/audio/{name}" for name in opened.filenames}
+        if snr in opened.info.stems:
+            expected |= {f"{place}/stems/{name}" for name in opened.filenames}
+        if snr in opened.info.features:
             expected.add(f"{place}/logmel.npy")
-    embeddings = {there.path / snr_folder(snr) / FOLDER for snr in there.snrs}  # altered_embeddings checks them
-    for path in sorted(there.path.rglob("*")):
+    embeddings = {opened.path / snr_folder(snr) / FOLDER for snr in opened.snrs}  # altered_embeddings checks them
+    for path in sorted(opened.path.rglob("*")):
         if not embeddings.isdisjoint(path.parents):
             continue
-        if path.is_file() and not is_system_file(path) and path.relative_to(there.path).as_posix() not in expected:
+        if path.is_file() and not is_system_file(path) and path.relative_to(opened.path).as_posix() not in expected:
             yield f"{path}: not a file of this data set"
 
 
-def _digests(there: Dataset, name: str, snr: float) -> dict[str, str] | None:
+def _digests(opened: Dataset, name: str, snr: float) -> dict[str, str] | None:
     """Return the digest of each clip at one SNR; {} where the table is not readable, None where it was lost.
 
     Both are reported elsewhere.
     """
-    path = there.path / name
+    path = opened.path / name
     return read_digests(path).get(snr, {}) if path.exists() else None
 
 
@@ -136,19 +136,19 @@ def _expected(digests: Mapping[str, str] | None, clip: Clip) -> str | None:
     return None if digests is None else digests.get(clip.id, "missing")
 
 
-def _audio(there: Dataset, clip: Clip, snr: float, digest: str | None, stems_digest: str | None) -> list[str]:
+def _audio(opened: Dataset, clip: Clip, snr: float, digest: str | None, stems_digest: str | None) -> list[str]:
     """Check the mixture of one clip, and its stems where there are some."""
-    recipe = there.recipe
+    recipe = opened.recipe
     lines = []
-    path = there.audio_path(clip, snr)
+    path = opened.audio_path(clip, snr)
     mono = _read(path, recipe.mix.sample_rate, recipe.mix.samples, 1)
     if isinstance(mono, str):
         lines.append(mono)
     elif digest is not None and pcm_digest(mono) != digest:
         lines.append(f"{path}: its samples differ from digests.csv")
-    if snr in there.info.stems:
-        path = there.stems_path(clip, snr)
-        channels = 2 if there.info.stem_kind == "sum" else len(clip.events) + 1
+    if snr in opened.info.stems:
+        path = opened.stems_path(clip, snr)
+        channels = 2 if opened.info.stem_kind == "sum" else len(clip.events) + 1
         stems = _read(path, recipe.mix.sample_rate, recipe.mix.samples, channels)
         if isinstance(stems, str):
             lines.append(stems)
@@ -163,56 +163,56 @@ def _read(path: Path, rate: int, samples: int, channels: int) -> NDArray[np.int1
 
     try:
         with soundfile.SoundFile(path) as file:
-            found = (file.samplerate, file.channels, file.subtype, file.frames)
+            actual = (file.samplerate, file.channels, file.subtype, file.frames)
             data: NDArray[np.int16] = file.read(dtype="int16")
     except soundfile.LibsndfileError as error:
         return f"{path}: {'not readable (' + error.error_string + ')' if path.exists() else 'missing'}"
     expected = (rate, channels, "PCM_16", samples)
-    if found != expected or len(data) != samples:
-        return f"{path}: has rate, channels, type and length {found}, expected {expected}"
+    if actual != expected or len(data) != samples:
+        return f"{path}: has rate, channels, type and length {actual}, expected {expected}"
     return data
 
 
-def _features(there: Dataset, snr: float) -> Iterator[str]:
-    path = there.path / snr_folder(snr) / "logmel.npy"
+def _features(opened: Dataset, snr: float) -> Iterator[str]:
+    path = opened.path / snr_folder(snr) / "logmel.npy"
     try:
-        rows = there.features(snr)
+        rows = opened.features(snr)
     except InputError as error:
         yield str(error)
         return
-    digests = _digests(there, "logmel_digests.csv", snr)
-    for clip, row in zip(there.clips, rows, strict=True) if digests is not None else ():
+    digests = _digests(opened, "logmel_digests.csv", snr)
+    for clip, row in zip(opened.clips, rows, strict=True) if digests is not None else ():
         if logmel_digest(row) != _expected(digests, clip):
             yield f"{path}: the log-mel of clip {clip.id} differs from logmel_digests.csv"
 
 
 def _rendered_again(
-    there: Dataset, sources: Path, count: int, digests: dict[float, dict[str, str] | None], progress: Progress
+    opened: Dataset, sources: Path, count: int, digests: dict[float, dict[str, str] | None], progress: Progress
 ) -> Iterator[str]:
     """Render clips spread evenly over the data set from their sources, and compare."""
-    renderer = Renderer.of(there.recipe, *load_catalogues(there.recipe, sources))
-    rows = np.unique(np.linspace(0, len(there.clips) - 1, min(count, len(there.clips))).astype(int))
+    renderer = Renderer.of(opened.recipe, *load_catalogues(opened.recipe, sources))
+    rows = np.unique(np.linspace(0, len(opened.clips) - 1, min(count, len(opened.clips))).astype(int))
     with progress.bar("Rendering", len(rows), "clips") as advance:
         for row in rows:
-            yield from _one_again(there, int(row), renderer, digests)
+            yield from _one_again(opened, int(row), renderer, digests)
             advance(1)
 
 
 def _one_again(
-    there: Dataset, row: int, renderer: Renderer, digests: dict[float, dict[str, str] | None]
+    opened: Dataset, row: int, renderer: Renderer, digests: dict[float, dict[str, str] | None]
 ) -> Iterator[str]:
-    clip = there.clips[row]
+    clip = opened.clips[row]
     try:
         parts = renderer.clip(clip)
     except InputError as error:
         yield f"clip {clip.id} cannot be rendered again: {error}"
         return
-    for snr in there.snrs:
+    for snr in opened.snrs:
         rendered = parts.at(snr)
         if _expected(digests[snr], clip) not in (None, pcm_digest(mixture(rendered.stems))):
-            yield f"{there.audio_path(clip, snr)}: rendered again from its sources it has other samples"
-        if snr in there.info.features:
-            worst = float(np.abs(rendered.logmel() - there.features(snr)[row]).max())
+            yield f"{opened.audio_path(clip, snr)}: rendered again from its sources it has other samples"
+        if snr in opened.info.features:
+            worst = float(np.abs(rendered.logmel() - opened.features(snr)[row]).max())
             if not worst <= LOGMEL_TOLERANCE:
-                path = there.path / snr_folder(snr) / "logmel.npy"
+                path = opened.path / snr_folder(snr) / "logmel.npy"
                 yield f"{path}: clip {clip.id} computed again differs by {worst:.2g}"

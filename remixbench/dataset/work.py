@@ -298,8 +298,8 @@ def render_block(
         for clip in clips:
             try:
                 parts = renderer.clip(clip)
-                known = expected.get((clip.scene_file, parts.scene.start))
-                require_unchanged("scene", clip.scene_file, parts.scene.digest, known)
+                before = expected.get((clip.scene_file, parts.scene.start))
+                require_unchanged("scene", clip.scene_file, parts.scene.digest, before)
                 for snr in job.snrs:
                     record, logmel = _write_clip(job, clip, snr, parts.at(snr))
                     records.append(record | {"scene": parts.scene.digest, "scene_start": parts.scene.start})

@@ -324,8 +324,8 @@ def _check_log(file: soundfile.SoundFile) -> None:
         name, colon, rest = line.strip().partition(":")
         if not colon or name.strip() not in ("data", "SSND", "Data Size", "riff", "Riff size"):
             continue
-        promised, _, there = rest.partition("(should be")
-        if there and promised.strip().isdigit() and int(promised) > int(there.strip(" )") or 0):
+        promised, _, actual = rest.partition("(should be")
+        if actual and promised.strip().isdigit() and int(promised) > int(actual.strip(" )") or 0):
             raise StreamError("truncated, its header promises more than the file holds")
 
 
@@ -381,8 +381,8 @@ def _energy(channels: NDArray[np.float64], mono: NDArray[np.float64]) -> tuple[f
     """Return the mean energy of the channels, and that of their mean; of a few samples unless these look cancelled."""
 
     def energies(step: int) -> tuple[float, float]:
-        some, mean = channels[::step], mono[::step]
-        return step * float(np.einsum("ij,ij->", some, some)) / channels.shape[1], step * float(mean.dot(mean))
+        subset, mean = channels[::step], mono[::step]
+        return step * float(np.einsum("ij,ij->", subset, subset)) / channels.shape[1], step * float(mean.dot(mean))
 
     step = max(1, len(mono) // ENERGY_SAMPLES)
     before, after = energies(step)

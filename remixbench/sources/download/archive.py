@@ -80,8 +80,8 @@ def downloaded_parts(source: str, sources: Path) -> tuple[int, ...] | None:
     None if all or none of them were: recordings that are missing then are missing by mistake.
     """
     archives = [archive for archive in published_source(source).archives if archive.part is not None]
-    found = sorted(a.part for a in archives if a.part is not None and read_receipt(sources, a.file) is not None)
-    return tuple(found) if 0 < len(found) < len(archives) else None
+    numbers = sorted(a.part for a in archives if a.part is not None and read_receipt(sources, a.file) is not None)
+    return tuple(numbers) if 0 < len(numbers) < len(archives) else None
 
 
 def archive_path(remote: RemoteFile, sources: Path) -> Path:
@@ -190,28 +190,28 @@ def _verify_existing(
     RemixbenchError
         If it is another file: we did not put it there, so it is left alone.
     """
-    found_size = _size(path)
-    if found_size < 0:
+    actual_size = _size(path)
+    if actual_size < 0:
         return False
-    with progress.bar(f"verifying {remote.label}", found_size, "B") as advance:
-        found = md5_of(path, advance, check)
-    if found == remote.md5:
+    with progress.bar(f"verifying {remote.label}", actual_size, "B") as advance:
+        actual = md5_of(path, advance, check)
+    if actual == remote.md5:
         return True
     part = path.with_name(path.name + ".part")
-    if found == _fetched_md5(path):  # ours, of another mirror
+    if actual == _fetched_md5(path):  # ours, of another mirror
         path.replace(part)
         mark_begun(part, remote.md5)
         return False
-    if is_beginning(path, part) if part.exists() else _looks_cut_short(path, found_size, size):
+    if is_beginning(path, part) if part.exists() else _looks_cut_short(path, actual_size, size):
         if not part.exists():
-            progress.say(f"{path}: MD5 is {found}, expected {remote.md5}; taken as the beginning of the archive")
+            progress.say(f"{path}: MD5 is {actual}, expected {remote.md5}; taken as the beginning of the archive")
             shutil.copyfile(path, part)
             mark_begun(part, remote.md5)
         return False
     if part.exists() and md5_of(part, lambda _: None, check) == remote.md5:
         return False  # it is complete, and says itself which file is in its way
     raise RemixbenchError(
-        f"{path}: MD5 is {found}, expected {remote.md5}; remixbench did not download it, so it is left alone: move it"
+        f"{path}: MD5 is {actual}, expected {remote.md5}; remixbench did not download it, so it is left alone: move it"
         " away, or give the MD5s of archives of your own with --checksums"
     )
 

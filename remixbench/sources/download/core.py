@@ -140,26 +140,26 @@ def download(
             question = _announce(selected, estimates, folder, keep_archives, jobs, progress)
             if confirm is not None and not confirm(question):
                 raise RemixbenchError("not started, as answered; nothing was fetched")
-            total = sum(one.size for one in estimates if not one.on_disk)
+            total = sum(cost.size for cost in estimates if not cost.on_disk)
             with progress.bar("all archives", total, "B") as advance_all:
 
-                def process(one: Estimate) -> bool | None:
+                def process(cost: Estimate) -> bool | None:
                     with HttpClient(policy, limiter, progress.say) as client:
                         try:
                             return process_archive(
-                                one.remote, folder, client, progress, advance_all,
-                                size=one.size, keep=keep_archives, accept_changed=accept_changed,
+                                cost.remote, folder, client, progress, advance_all,
+                                size=cost.size, keep=keep_archives, accept_changed=accept_changed,
                             )  # fmt: skip
                         except MissingFileError:
-                            if not one.remote.archive.optional:
+                            if not cost.remote.archive.optional:
                                 raise
-                            write_absence(one.remote, folder)
+                            write_absence(cost.remote, folder)
                             progress.say(
-                                f"{one.remote.name}: not on the server; the recordings are complete without it"
+                                f"{cost.remote.name}: not on the server; the recordings are complete without it"
                             )
                             return None
 
-                fetched = run_in_threads([partial(process, one) for one in estimates], jobs, cancel)
+                fetched = run_in_threads([partial(process, cost) for cost in estimates], jobs, cancel)
         _report_recordings(dict.fromkeys(remote.source for remote in selected), folder, progress)
     return Downloaded(
         folder,
@@ -174,14 +174,14 @@ def download(
 def _locked_folder(folder: Path) -> Iterator[None]:
     """Make the folder, keep other downloads out of it, and remove the temporary files of killed runs."""
     try:
-        for each in (folder, folder / "archives", folder / ".receipts"):
-            each.mkdir(parents=True, exist_ok=True)
+        for place in (folder, folder / "archives", folder / ".receipts"):
+            place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder}: cannot be made ({error.strerror}); choose another with --sources") from None
-    held = f"{folder}: another download is running there; wait until it has ended, then try again"
-    with exclusive_lock(folder / ".download.lock", held):
-        for each in (folder / "archives", folder / ".receipts"):
-            remove_temp_files(each)
+    busy = f"{folder}: another download is running there; wait until it has ended, then try again"
+    with exclusive_lock(folder / ".download.lock", busy):
+        for place in (folder / "archives", folder / ".receipts"):
+            remove_temp_files(place)
         yield
 
 
@@ -197,8 +197,8 @@ def _finish_ready(remote: RemoteFile, receipt: Receipt | None, folder: Path, kee
 def _listed_sizes(remotes: Iterable[RemoteFile], client: HttpClient) -> dict[str, int]:
     """Return the sizes in bytes of the published archives that only their record says, by name."""
     sizes: dict[str, int] = {}
-    for url in dict.fromkeys(one.listing_url for one in remotes if one.size is None and one.published):
-        name = next(one.name for one in remotes if one.listing_url == url)
+    for url in dict.fromkeys(remote.listing_url for remote in remotes if remote.size is None and remote.published):
+        name = next(remote.name for remote in remotes if remote.listing_url == url)
         sizes |= {file: listed.size for file, listed in client.listed_files(url, name).items() if listed.size}
     return sizes
 
@@ -221,16 +221,16 @@ def estimate(remote: RemoteFile, sources: Path, client: HttpClient, listed_size:
             return Estimate(remote, size, 0, missing_bytes(inside, unpack_folder(remote, sources)), True)
         except RemixbenchError:
             pass  # not a whole archive; what is wrong with it is reported when it is verified
-    whole = remote.size if remote.size is not None else listed_size
-    if whole is None:
+    full_size = remote.size if remote.size is not None else listed_size
+    if full_size is None:
         try:
-            whole = client.content_length(remote.url, remote.name) or 0
+            full_size = client.content_length(remote.url, remote.name) or 0
         except MissingFileError:
             if not remote.archive.optional:
                 raise
-            whole = 0
+            full_size = 0
     begun = max(size, _size(path.with_name(path.name + ".part")))
-    return Estimate(remote, whole, max(whole - begun, 0), round(whole * remote.source.expansion), False)
+    return Estimate(remote, full_size, max(full_size - begun, 0), round(full_size * remote.source.expansion), False)
 
 
 def disk_need(estimates: Sequence[Estimate], keep: bool, jobs: int) -> int:
@@ -238,8 +238,8 @@ def disk_need(estimates: Sequence[Estimate], keep: bool, jobs: int) -> int:
 
     Unless archives are kept, each is removed as soon as it is unpacked, so at most `jobs` are there at once.
     """
-    to_fetch = sorted((one.to_fetch for one in estimates), reverse=True)
-    return sum(one.unpacked for one in estimates) + sum(to_fetch if keep else to_fetch[:jobs])
+    to_fetch = sorted((cost.to_fetch for cost in estimates), reverse=True)
+    return sum(cost.unpacked for cost in estimates) + sum(to_fetch if keep else to_fetch[:jobs])
 
 
 def check_disk_space(need: int, free: int, sources: Path, keep: bool, need_with_one_job: int) -> str:
@@ -272,8 +272,8 @@ def _announce(
 ) -> str:
     """Report what will be done, the licences and the disk space; returns the question whether to start."""
     for source in dict.fromkeys(remote.source for remote in selected):
-        own = [one for one in estimates if one.remote.source is source]
-        progress.say(f"{source.name} ({source.title}): {_describe(own) or 'nothing to do'}")
+        costs = [cost for cost in estimates if cost.remote.source is source]
+        progress.say(f"{source.name} ({source.title}): {_describe(costs) or 'nothing to do'}")
         progress.say(f"  licence: {source.licence}")
     if ready := len(selected) - len(estimates):
         progress.say(f"{_archives(ready)} already verified and unpacked")
@@ -285,13 +285,13 @@ def _announce(
 
 def _describe(estimates: Sequence[Estimate]) -> str:
     """Return what is to be done for one source."""
-    remote, local = [one for one in estimates if not one.on_disk], [one for one in estimates if one.on_disk]
+    remote, local = [cost for cost in estimates if not cost.on_disk], [cost for cost in estimates if cost.on_disk]
     steps = []
     if remote:
-        to_fetch, whole = sum(one.to_fetch for one in remote), sum(one.size for one in remote)
+        to_fetch, size = sum(cost.to_fetch for cost in remote), sum(cost.size for cost in remote)
         steps.append(f"{_archives(len(remote))} to fetch, {size_text(to_fetch)}")
-        if whole > to_fetch:
-            steps.append(f"the rest of {size_text(whole)}")
+        if size > to_fetch:
+            steps.append(f"the rest of {size_text(size)}")
     if local:
         steps.append(f"{_archives(len(local))} here to unpack")
     if estimates:

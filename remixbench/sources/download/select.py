@@ -124,10 +124,10 @@ def _check_listed(
 def _parts_of(text: str | None, sources: list[PublishedSource]) -> frozenset[int] | None:
     if text is None:
         return None
-    known = {part for source in sources for part in source.parts}
-    if not known:
+    numbers = {part for source in sources for part in source.parts}
+    if not numbers:
         raise InputError(f"--parts {text}: {', '.join(s.name for s in sources)} does not come in parts; leave it out")
-    return parse_parts(text, max(known))
+    return parse_parts(text, max(numbers))
 
 
 def parse_parts(text: str, last: int) -> frozenset[int]:
@@ -184,9 +184,10 @@ def read_checksums(path: Path) -> dict[str, str]:
 
 def _check_mirror(mirror: str) -> str:
     try:
-        found = urlsplit(mirror)
-        usable = found.scheme in ("http", "https") and bool(found.hostname) and not found.query and not found.fragment
-        usable = usable and found.port != 0  # reading the port raises for a bad one
+        address = urlsplit(mirror)
+        usable = address.scheme in ("http", "https") and bool(address.hostname)
+        usable = usable and not address.query and not address.fragment
+        usable = usable and address.port != 0  # reading the port raises for a bad one
     except ValueError:
         usable = False
     if not usable:

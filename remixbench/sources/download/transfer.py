@@ -150,9 +150,9 @@ class PartialFile:
 
 def is_beginning(short: Path, long: Path) -> bool:
     """Say whether a file is the beginning of another, or all of it."""
-    with short.open("rb") as one, long.open("rb") as other:
-        while data := one.read(CHUNK):
-            if other.read(len(data)) != data:
+    with short.open("rb") as beginning, long.open("rb") as file:
+        while data := beginning.read(CHUNK):
+            if file.read(len(data)) != data:
                 return False
     return True
 
@@ -215,19 +215,19 @@ def fetch(
                 part.finish()
                 return remote.md5
             if part.size and part.size == _total(remote, part):
-                found = part.digest()
+                actual = part.digest()
                 listed = client.listed_files(remote.listing_url, name).get(name)
-                if listed is not None and found == listed.md5:
+                if listed is not None and actual == listed.md5:
                     if not trust_listed_md5:
-                        raise RemixbenchError(_replaced_at_source(name, remote.md5, found))
-                    client.say(f"{name}: MD5 is {found}, expected {remote.md5}, but the record lists it: accepted")
+                        raise RemixbenchError(_replaced_at_source(name, remote.md5, actual))
+                    client.say(f"{name}: MD5 is {actual}, expected {remote.md5}, but the record lists it: accepted")
                     part.finish()
-                    return found
-                wrong.append(found)
+                    return actual
+                wrong.append(actual)
                 _cut(part, 0, advance)
                 if len(wrong) >= client.policy.max_full_downloads:
                     raise RemixbenchError(_wrong_md5(name, remote, wrong))
-                client.say(f"{name}: MD5 is {found}, expected {remote.md5}; fetching it again")
+                client.say(f"{name}: MD5 is {actual}, expected {remote.md5}; fetching it again")
             _fetch_rest(remote, part, client, advance)
 
 
@@ -338,9 +338,9 @@ def _accept(remote: RemoteFile, part: PartialFile, response: requests.Response) 
     if status == 416 and part.size and response.headers.get("Content-Range") == f"bytes */{part.size}":
         part.save_state(part.etag, part.size)
         return None
-    found = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
-    if status == 206 and part.size and found is not None:
-        start, end, total = (int(number) for number in found.groups())
+    span = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
+    if status == 206 and part.size and span is not None:
+        start, end, total = (int(number) for number in span.groups())
         same_version = part.etag is None or etag is None or etag == part.etag
         if (
             (start, end + 1) == (part.size, total)
@@ -365,9 +365,9 @@ def _total(remote: RemoteFile, part: PartialFile) -> int | None:
     return part.total if remote.size is None else remote.size
 
 
-def _replaced_at_source(name: str, expected: str, found: str) -> str:
+def _replaced_at_source(name: str, expected: str, actual: str) -> str:
     return (
-        f"{name}: MD5 is {found}, expected {expected}, but the record itself now lists {found}: the archive was "
+        f"{name}: MD5 is {actual}, expected {expected}, but the record itself now lists {actual}: the archive was "
         "replaced at its source after this version of remixbench was released, so data made from it may not be "
         f"comparable; it is kept as {name}.part: run again with --accept-changed to use it"
     )

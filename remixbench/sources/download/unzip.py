@@ -42,11 +42,11 @@ def read_members(
     """
     try:
         with zipfile.ZipFile(archive) as opened:
-            found = opened.infolist()
+            infos = opened.infolist()
     except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, OSError) as error:
         raise CorruptArchiveError(f"{archive}: not a readable zip archive ({error})") from None
     files, seen, folders = [], set[str](), set[str]()
-    for info in found:
+    for info in infos:
         key = info.filename.rstrip("/").casefold()
         problem = _problem(info)
         if problem is None:

@@ -127,9 +127,9 @@ def _problem(source: PublishedSource, path: Path, size: int | None) -> str | Non
     import soundfile
 
     try:
-        found = path.stat().st_size
-        if size is not None and found != size:
-            return f"{found} bytes, {size} when it was unpacked"
+        actual = path.stat().st_size
+        if size is not None and actual != size:
+            return f"{actual} bytes, {size} when it was unpacked"
         info = soundfile.info(str(path))
     except FileNotFoundError:
         return "missing"
