@@ -28,7 +28,7 @@ import numpy as np
 import remixbench
 from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.probes import FOLDER, probe_folder
-from remixbench.leaderboard.evaluate_run import read_fold_reference
+from remixbench.leaderboard.evaluate import read_fold_reference
 from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.report.learning_curves import Run, runs_of
 from remixbench.parallel import prepare_for_torch

@@ -25,8 +25,8 @@ import torch
 
 from remixbench.dataset.make import make
 from remixbench.dataset.masking import apply_masks, share
-from remixbench.leaderboard.evaluate_run import read_fold_reference
-from remixbench.leaderboard.evaluate_separation import jobs_of, measure
+from remixbench.leaderboard.evaluate import read_fold_reference
+from remixbench.leaderboard.separation import jobs_of, measure
 from remixbench.parallel import Workers
 from remixbench.recipe import load_recipe
 from remixbench.systems import build_system

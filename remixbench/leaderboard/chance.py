@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from remixbench.leaderboard.evaluate_run import References
+from remixbench.leaderboard.evaluate import References
 from remixbench.scoring.chance import chance_values
 
 Values = Mapping[str, float]

@@ -17,7 +17,7 @@ from remixbench.dataset.dataset import Dataset, snr_folder
 from remixbench.dataset.overlap import from_freesound, read_overlap
 from remixbench.errors import InputError
 from remixbench.files import is_sealed, read_json, sha256
-from remixbench.leaderboard.evaluate_run import Task
+from remixbench.leaderboard.evaluate import Task
 from remixbench.leaderboard.probe_records import run_probes, submitted_probes
 from remixbench.leaderboard.record import CHANCE, FORMULA, IDEAL, Cost, Flag, SystemInfo
 from remixbench.progress import Progress
@@ -153,13 +153,13 @@ def heard_flags(workspace: Path, dataset: Dataset, info: dict[str, Any]) -> list
 def _check_folder(folder: Path, info: dict[str, Any]) -> None:
     """Check that run.json says what the run's folder is called: <system>[,option=...]/snr_20/fold_4/seed_0."""
     system, snr, fold, seed = folder.parts[-4:] if len(folder.parts) >= 4 else ("", "", "", "")
-    for key, found, expected in (
+    for key, value, expected in (
         ("system", info["system"], system.split(",")[0]),
         ("snr", snr_folder(info["snr"]), snr),
         ("fold", f"fold_{info['fold']}", fold),
         ("seed", f"seed_{info['seed']}", seed.split("-")[0]),
     ):
-        if found != expected:
+        if value != expected:
             raise InputError(
                 f"{folder / RUN_FILE}: key '{key}' is {info[key]}, but the run lies in '{folder.name}' of"
                 f" {folder.parent}; it was edited or moved: restore it, or train it again"
@@ -227,8 +227,8 @@ def check_name(name: str, taken: list[str], place: str = "--name") -> str:
         raise InputError(
             f"{place}: '{clean[:40]}' starts with '{clean[0]}', which spreadsheets take for a formula; choose another"
         )
-    known = {other.casefold() for other in (CHANCE, *IDEAL.values(), *taken)}
-    if re.split(r"[,(]", clean)[0].strip().casefold() in known:
+    reserved = {other.casefold() for other in (CHANCE, *IDEAL.values(), *taken)}
+    if re.split(r"[,(]", clean)[0].strip().casefold() in reserved:
         raise InputError(f"{place}: '{clean}' is the name of a system of remixbench; choose another")
     return clean
 

@@ -27,7 +27,7 @@ from remixbench.errors import InputError
 from remixbench.files import read_bytes, read_json, write_json, write_text
 from remixbench.leaderboard.chance import Chance, chance_of
 from remixbench.leaderboard.discover import name_folder
-from remixbench.leaderboard.evaluate_run import References
+from remixbench.leaderboard.evaluate import References
 from remixbench.leaderboard.leaderboard import Group, Leaderboard, Row, Submitted, assemble, group_submissions
 from remixbench.leaderboard.probes import with_probes
 from remixbench.leaderboard.published import load_published
@@ -152,7 +152,7 @@ def kept_evidence(workspace: Path, submission: Submission, left_out: list[str]) 
 def added_lines(submission: Submission, verified: Verified) -> list[str]:
     """Say how many records were added and recomputed, and which files the others and their probes would need."""
     evidence = evidence_of(submission, verified)
-    count, recomputed = len(submission.records), sum(each.state == "recomputed" for each in evidence)
+    count, recomputed = len(submission.records), sum(state.state == "recomputed" for state in evidence)
     lines = [f"{count} record{'s' * (count != 1)} added, {recomputed} recomputed from predictions"]
     for record, state in zip(submission.records, evidence, strict=True):
         what = record_name(record)
@@ -164,9 +164,9 @@ def added_lines(submission: Submission, verified: Verified) -> list[str]:
         elif values := [name for name in record.metrics if not state.covers(name)]:
             lines.append(f"not verified: {', '.join(values)} of {what}; cannot be computed with what is here")
         missing = [
-            probe_folder(each.probe, each.value)
-            for each in record.probes
-            if not all(state.covers(probe_value(each.probe, each.value, name)) for name in each.metrics)
+            probe_folder(probe.probe, probe.value)
+            for probe in record.probes
+            if not all(state.covers(probe_value(probe.probe, probe.value, name)) for name in probe.metrics)
         ]
         if missing:
             lines.append(f"not recomputed: probes of {what}; needs their predictions, {', '.join(missing)}")

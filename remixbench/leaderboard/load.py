@@ -10,7 +10,7 @@ from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
 from remixbench.leaderboard.chance import chance_of
 from remixbench.leaderboard.discover import RUN_FILE, why_unusable
-from remixbench.leaderboard.evaluate_run import References, why_incompatible
+from remixbench.leaderboard.evaluate import References, why_incompatible
 from remixbench.leaderboard.hosting import kept_evidence, read_submissions
 from remixbench.leaderboard.leaderboard import (
     Group,
@@ -36,68 +36,48 @@ def load_leaderboard(
     progress: Progress = SILENT,
     *,
     references: References | None = None,
-    known: Mapping[Path, Record] | None = None,
+    current: Mapping[Path, Record] | None = None,
     candidate: Candidate | None = None,
+    may_be_empty: bool = False,
 ) -> Leaderboard:
-    """Return what `find_leaderboard` does.
-
-    Raises
-    ------
-    InputError
-        If there is nothing to show.
-    """
-    found = find_leaderboard(workspace, dataset, progress, references=references, known=known, candidate=candidate)
-    if found is None:
-        raise InputError(
-            f"{workspace / 'runs' / dataset.name}: nothing is scored on data set '{dataset.name}' yet;"
-            " `remixbench train` makes runs"
-        )
-    return found
-
-
-def find_leaderboard(
-    workspace: Path,
-    dataset: Dataset,
-    progress: Progress = SILENT,
-    *,
-    references: References | None = None,
-    known: Mapping[Path, Record] | None = None,
-    candidate: Candidate | None = None,
-) -> Leaderboard | None:
     """Make the leaderboard of a data set from all records in the workspace; what is left out is reported.
 
     Parameters
     ----------
     references : of the data set, where some were read already.
-    known : records that were read or made already, by their files.
+    current : records that were read or made already, by their files.
     candidate : a submission that was not added yet, and the evidence of its records.
+    may_be_empty : whether a leaderboard without rows is returned.
 
-    Returns
-    -------
-    None where there is nothing to show.
+    Raises
+    ------
+    InputError
+        If there is nothing to show, unless it `may_be_empty`.
     """
     left_out: list[str] = []
     references = references or References(dataset)
-    own = _own(workspace, references, known or {}, left_out)
+    own = _own(workspace, references, current or {}, left_out)
     added = _added(workspace, references, own, candidate, left_out)
     for line in left_out:
         progress.say(f"left out: {line}")
-    if not own and not added:
-        return None
-    groups = group_records(own, evidence=list(map(own_evidence, own)))
-    made = make_leaderboard(dataset, groups, added, left_out)
-    folds = {fold for row in made.rows for condition in row.conditions.values() for fold in condition.folds}
+    if not own and not added and not may_be_empty:
+        raise InputError(
+            f"{workspace / 'runs' / dataset.name}: nothing is scored on data set '{dataset.name}' yet;"
+            " `remixbench train` makes runs"
+        )
+    board = make_leaderboard(dataset, group_records(own, evidence=list(map(own_evidence, own))), added, left_out)
+    folds = {fold for row in board.rows for condition in row.conditions.values() for fold in condition.folds}
     chance = chance_of(references, folds)
-    return replace(made, chance=chance, rows=with_probes(mark_best(mark_chance(made.rows, chance))))
+    return replace(board, chance=chance, rows=with_probes(mark_best(mark_chance(board.rows, chance))))
 
 
-def _own(workspace: Path, references: References, known: Mapping[Path, Record], left_out: list[str]) -> list[Record]:
+def _own(workspace: Path, references: References, current: Mapping[Path, Record], left_out: list[str]) -> list[Record]:
     dataset = references.dataset
     kept: dict[str, Record] = {}
     for file in sorted((workspace / "runs" / dataset.name).rglob(METRICS_FILE)):
         place = file.relative_to(workspace).as_posix()
         try:
-            record = known[file] if file in known else read_record(file)
+            record = current[file] if file in current else read_record(file)
             why = why_incompatible(record, references)
             if not why and (file.parent / RUN_FILE).is_file():
                 why = why_unusable(file.parent, dataset)

@@ -134,7 +134,7 @@ class Published(_Frozen):
     def detection_line(self) -> str:
         """Return the published detection results in a sentence, as they are on other data than any table here."""
         table = self.detection
-        results = "; ".join(f"{each.what} {each.value:g}" for each in table.results)
+        results = "; ".join(f"{result.what} {result.value:g}" for result in table.results)
         return (
             f"{self.sources[table.source].name} report for {table.name} at {table.snr:g} dB, as means over all"
             f" classes: {results}. The columns of their settings are computed in the same way, but their clips have"
@@ -163,10 +163,10 @@ class Published(_Frozen):
                     "name": f"VGGish, 2AP, α = {weight.alpha:g}", "system": "2ap-aux" if weight.alpha else "2ap",
                     "snr": snr, "metric": "micro_ap", "value": value, "source": self.cite(two.source),
                 }  # fmt: skip
-        for each in three.rows:
-            for label, value in zip(three.classes, each.scores, strict=True):
+        for line in three.rows:
+            for label, value in zip(three.classes, line.scores, strict=True):
                 yield on | {
-                    "name": each.name, "system": each.system, "snr": three.snr, "metric": "ap", "class": label,
+                    "name": line.name, "system": line.system, "snr": three.snr, "metric": "ap", "class": label,
                     "value": value, "source": self.cite(three.source),
                 }  # fmt: skip
         for result in four.results:

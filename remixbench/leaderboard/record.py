@@ -109,7 +109,7 @@ class Flag(Frozen):
     """What a reader has to know before comparing a row: a code of `FLAGS`, and the text for this row."""
 
     code: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
-    text: Word
+    text: Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_printable)]
 
 
 FLAGS = {
@@ -271,18 +271,18 @@ class Record(Frozen):
 
     @model_validator(mode="after")
     def _probes_fit(self) -> Record:
-        conditions = [(each.probe, each.value) for each in self.probes]
+        conditions = [(probe.probe, probe.value) for probe in self.probes]
         if len(set(conditions)) < len(conditions):
             raise ValueError("probes: expected each condition once")
-        if {value for probe, value in conditions if probe == "shift"} != set(self.shifts or ()):
-            raise ValueError("probes: expected one for each of the shifts")
+        if {value for kind, value in conditions if kind == "shift"} != set(self.shifts or ()):
+            raise ValueError("probes: expected one for probe of the shifts")
         if conditions and "micro_ap" not in self.metrics:
             raise ValueError("probes: are scored by micro_ap, which is not among the metrics")
-        for each in self.probes:
-            for name, value in each.metrics.items():
-                _check_range(name, value, f"{name} of probe {each.probe} {each.value:g}")
-            for name, text in each.bootstrap_samples.items():
-                if name not in each.metrics:
+        for probe in self.probes:
+            for name, value in probe.metrics.items():
+                _check_range(name, value, f"{name} of probe {probe.probe} {probe.value:g}")
+            for name, text in probe.bootstrap_samples.items():
+                if name not in probe.metrics:
                     raise ValueError(f"bootstrap samples of '{name}', which is not among the metrics of its probe")
                 _check_samples(name, text, self.provenance.resamples)
         return self
@@ -299,7 +299,7 @@ class Record(Frozen):
     @property
     def value_names(self) -> frozenset[str]:
         """The names of everything in it that is computed from predictions and labels, as `Evidence` has them."""
-        probes = (probe_value(each.probe, each.value, name) for each in self.probes for name in each.metrics)
+        probes = (probe_value(probe.probe, probe.value, name) for probe in self.probes for name in probe.metrics)
         return frozenset((*self.metrics, *map(class_values, self.per_class), *probes, SCORING_SETTINGS))
 
 
@@ -347,7 +347,7 @@ def own_evidence(record: Record) -> Evidence:
 
 def weakest(evidence: Iterable[Evidence]) -> State:
     """Return the weakest of some states; "ours" where there are none."""
-    return min((each.state for each in evidence), key=STATES.index, default="ours")
+    return min((part.state for part in evidence), key=STATES.index, default="ours")
 
 
 def class_values(metric: str) -> str:

@@ -20,7 +20,7 @@ from remixbench.leaderboard.discover import (
     run_folders,
     run_task,
 )
-from remixbench.leaderboard.evaluate_run import (
+from remixbench.leaderboard.evaluate import (
     FoldReference,
     References,
     Task,
@@ -32,12 +32,6 @@ from remixbench.leaderboard.evaluate_run import (
     probes_current,
     read_all,
     replaces_others,
-)
-from remixbench.leaderboard.evaluate_separation import (
-    add_ideal_rows,
-    is_separated,
-    separation_of,
-    why_no_separation,
 )
 from remixbench.leaderboard.hosting import (
     Verified,
@@ -53,10 +47,16 @@ from remixbench.leaderboard.hosting import (
     write_receipt,
 )
 from remixbench.leaderboard.leaderboard import Leaderboard, identity
-from remixbench.leaderboard.load import find_leaderboard, load_leaderboard
+from remixbench.leaderboard.load import load_leaderboard
 from remixbench.leaderboard.probe_records import run_probes
 from remixbench.leaderboard.record import METRICS_FILE, Record, SystemInfo, digests_of, stamps_of
 from remixbench.leaderboard.renderers import leaderboard_texts, remove_leaderboard, write_leaderboard
+from remixbench.leaderboard.separation import (
+    add_ideal_rows,
+    is_separated,
+    separation_of,
+    why_no_separation,
+)
 from remixbench.leaderboard.submission import (
     Submission,
     Verification,
@@ -174,11 +174,11 @@ def score(
             tasks = _probe(opened, tasks, probes, bool(paths), progress)
         references = References(opened)
         records = _evaluate(workspace, references, tasks, resamples, workers, progress)
-        known = {task.folder / METRICS_FILE: record for task, record in zip(tasks, records, strict=True)}
+        current = {task.folder / METRICS_FILE: record for task, record in zip(tasks, records, strict=True)}
         if submission is not None:
             digest = write_submission(Path(submission), opened, records)
             progress.say(f"{submission}: {len(records)} records, digest {digest}")
-        leaderboard = load_leaderboard(workspace, opened, progress, references=references, known=known)
+        leaderboard = load_leaderboard(workspace, opened, progress, references=references, current=current)
         write_leaderboard(workspace, leaderboard)
         return leaderboard
 
@@ -192,7 +192,7 @@ def scoring_lock(workspace: Path, progress: Progress) -> Iterator[None]:
 
 
 def _paths(given: str | Path | Sequence[str | Path] | None) -> list[Path]:
-    return [Path(each) for each in ([given] if isinstance(given, str | Path) else given or ())]
+    return [Path(path) for path in ([given] if isinstance(given, str | Path) else given or ())]
 
 
 def _refuse(options: Mapping[str, object], why: str) -> None:
@@ -203,13 +203,12 @@ def _refuse(options: Mapping[str, object], why: str) -> None:
 
 def _remove(workspace: Path, dataset: Dataset, name: str, progress: Progress) -> Leaderboard:
     """Remove a row, and write the leaderboard without it; where it was the only one, remove the files."""
-    before = load_leaderboard(workspace, dataset)
-    remove_row(workspace, dataset, before.find_row(name), progress)
-    leaderboard = find_leaderboard(workspace, dataset, progress)
-    if leaderboard is None:
+    remove_row(workspace, dataset, load_leaderboard(workspace, dataset).find_row(name), progress)
+    leaderboard = load_leaderboard(workspace, dataset, progress, may_be_empty=True)
+    if leaderboard.rows:
+        write_leaderboard(workspace, leaderboard)
+    else:
         remove_leaderboard(workspace, dataset.name)
-        return replace(before, rows=())
-    write_leaderboard(workspace, leaderboard)
     return leaderboard
 
 
@@ -382,8 +381,8 @@ def plan_tasks(
         Where targets are of several kinds or data sets, or an option goes with the other kind.
     """
     folders = {path: run_folders(path) for path in paths}
-    runs = [folder for found in folders.values() for folder in found]
-    files = [path for path, found in folders.items() if not found]
+    runs = [run for below in folders.values() for run in below]
+    files = [path for path, below in folders.items() if not below]
     if files:
         if runs:
             raise InputError(f"{files[0]}: is not a run, and runs are given with it; score them separately")
@@ -423,7 +422,7 @@ def _absolute(dataset: Dataset, task: Task) -> tuple[Dataset, Task]:
     predictions = tuple(path.absolute() for path in task.predictions)
     probes = task.probes
     if probes is not None:
-        probes = replace(probes, files={each: path.absolute() for each, path in probes.files.items()})
+        probes = replace(probes, files={condition: path.absolute() for condition, path in probes.files.items()})
     return (
         replace(dataset, path=dataset.path.absolute()),
         replace(task, predictions=predictions, folder=task.folder.absolute(), probes=probes),
@@ -471,14 +470,14 @@ def _evaluate(
             continue
         if replaces_others(task, digests):
             replaced.append(task.system)
-        whole, alone = _absolute(dataset, task)
+        absolute, own_task = _absolute(dataset, task)
         separation = None
         if record is None:  # here, so that no worker repeats the masks, and all work on the separation
             if map_files(task.predictions) and has_stems(dataset, snr):
                 add_ideal_masks(dataset, fold, snr)
             separation = separation_of(dataset, fold.reference, snr, task.predictions, workers, progress)
         read[place] = stamps
-        due[place] = whole, fold, alone, resamples, digests, record, separation
+        due[place] = absolute, fold, own_task, resamples, digests, record, separation
     add_ideal_rows(workspace, references, separated, resamples, workers, progress)
     if not tasks:
         return []

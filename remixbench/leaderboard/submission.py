@@ -24,7 +24,7 @@ from remixbench.dataset.info import check_dataset_name
 from remixbench.errors import InputError
 from remixbench.files import content_digest, read_json, write_text
 from remixbench.leaderboard.discover import check_name
-from remixbench.leaderboard.evaluate_run import (
+from remixbench.leaderboard.evaluate import (
     FoldReference,
     References,
     Task,
@@ -35,7 +35,6 @@ from remixbench.leaderboard.evaluate_run import (
     stems_alone,
     why_incompatible,
 )
-from remixbench.leaderboard.evaluate_separation import is_separated, separation_of, why_no_separation
 from remixbench.leaderboard.probe_records import ProbePredictions, run_probes, score_probes
 from remixbench.leaderboard.record import (
     DECLARED,
@@ -52,6 +51,7 @@ from remixbench.leaderboard.record import (
     probe_value,
     unpack,
 )
+from remixbench.leaderboard.separation import is_separated, separation_of, why_no_separation
 from remixbench.parallel import Workers
 from remixbench.progress import SILENT, Progress
 from remixbench.recipe import first_problem
@@ -204,19 +204,19 @@ def read_submission(file: Path) -> Submission:
     taken = list_systems()
     references: dict[int, str] = {}
     for place, record in enumerate(records):
-        where, system, made = f"{file}: records.{place}", record.system, record.provenance
+        where, system, provenance = f"{file}: records.{place}", record.system, record.provenance
         if system.kind == "ideal":
             raise InputError(f"{where}: '{system.name}' is an ideal mask, which every workspace makes for itself")
         if system.kind == "predictions":
             check_name(system.name, taken, where)
-        if made.manifest_digest != content.manifest_digest:
+        if provenance.manifest_digest != content.manifest_digest:
             raise InputError(f"{where}: is of another manifest than the submission says")
-        if made.audio_digest != records[0].provenance.audio_digest:
+        if provenance.audio_digest != records[0].provenance.audio_digest:
             raise InputError(f"{where}: is of other audio than the records before it; a submission is on one data set")
-        if references.setdefault(system.fold, made.reference_digest) != made.reference_digest:
+        if references.setdefault(system.fold, provenance.reference_digest) != provenance.reference_digest:
             raise InputError(f"{where}: is on other labels of fold {system.fold} than a record before it")
-        if made.resamples > MAX_BOOTSTRAP:
-            raise InputError(f"{where}: has {made.resamples} bootstrap samples, expected at most {MAX_BOOTSTRAP}")
+        if provenance.resamples > MAX_BOOTSTRAP:
+            raise InputError(f"{where}: has {provenance.resamples} bootstrap samples, expected at most {MAX_BOOTSTRAP}")
     return Submission(content.dataset, content.recipe, content.manifest_digest, records, digest)
 
 
@@ -333,8 +333,8 @@ def _verify_probes(submission: Submission, references: References, path: Path, d
         for claimed in record.probes:
             if claimed.predictions_digest == digest:
                 predictions = ProbePredictions(files={(claimed.probe, claimed.value): path})
-                reference, made = references.fold(record.system.fold).reference, record.provenance
-                (computed,) = score_probes(reference, predictions, made.resamples, made.bootstrap_seed)
+                reference, provenance = references.fold(record.system.fold).reference, record.provenance
+                (computed,) = score_probes(reference, predictions, provenance.resamples, provenance.bootstrap_seed)
                 yield from compare_probes(place, claimed, computed)
 
 
@@ -384,9 +384,9 @@ def compare_records(place: int, claimed: Record, computed: Record, *, of_maps: b
     """
     values = []
     for name in dict.fromkeys([*claimed.metrics, *computed.metrics]):
-        submitted, here = claimed.metrics.get(name), computed.metrics.get(name)
+        submitted, recomputed = claimed.metrics.get(name), computed.metrics.get(name)
         verdict, why = _compare_metric(name, claimed, computed, of_maps=of_maps)
-        values.append(Value(place, name, submitted, here, verdict, why))
+        values.append(Value(place, name, submitted, recomputed, verdict, why))
     for name in dict.fromkeys([*claimed.per_class, *computed.per_class]):
         if name not in computed.per_class and _may_be_missing(name, of_maps=of_maps):
             values.append(Value(place, class_values(name), None, None, "not computed", NOT_HERE))
@@ -417,8 +417,8 @@ def _compare_metric(name: str, claimed: Record, computed: Record, *, of_maps: bo
     """Return whether a metric, its interval and its bootstrap samples are those computed here, and why not."""
     if name not in computed.metrics and _may_be_missing(name, of_maps=of_maps):
         return "not computed", NOT_HERE
-    submitted, here = claimed.metrics.get(name), computed.metrics.get(name)
-    if (name in claimed.metrics) != (name in computed.metrics) or not _close(submitted, here):
+    submitted, recomputed = claimed.metrics.get(name), computed.metrics.get(name)
+    if (name in claimed.metrics) != (name in computed.metrics) or not _close(submitted, recomputed):
         shown = [
             f"{record.metrics[name]:.6g}" if record.metrics.get(name) is not None else "missing"
             for record in (claimed, computed)
@@ -458,15 +458,15 @@ def _compare_settings(place: int, claimed: Record, computed: Record, *, of_maps:
 def compare_probes(place: int, claimed: ProbeRecord, computed: ProbeRecord) -> Iterator[Value]:
     """Compare the score of a probe with what its predictions give, every metric that either has."""
     for name in dict.fromkeys([*claimed.metrics, *computed.metrics]):
-        submitted, here = claimed.metrics.get(name), computed.metrics.get(name)
+        submitted, recomputed = claimed.metrics.get(name), computed.metrics.get(name)
         same = (
             (name in claimed.metrics) == (name in computed.metrics)
-            and _close(submitted, here)
+            and _close(submitted, recomputed)
             and _same_samples(name, claimed.bootstrap_samples, computed.bootstrap_samples)
         )
         why = "" if same else f"probe {claimed.probe} {claimed.value:g} is not what its predictions give"
         value_name = probe_value(claimed.probe, claimed.value, name)
-        yield Value(place, value_name, submitted, here, "agrees" if same else "differs", why)
+        yield Value(place, value_name, submitted, recomputed, "agrees" if same else "differs", why)
 
 
 def _same_samples(name: str, first: Mapping[str, str], second: Mapping[str, str]) -> bool:

@@ -474,11 +474,17 @@ def unseen_classes(weak: NDArray[np.bool_], classes: Sequence[str]) -> list[str]
     return [classes[k] for k in np.flatnonzero(weak.sum(axis=0) == 0).tolist()]
 
 
+NAMED_CLASSES = 3
+"""Up to so many classes without training clips are named in a flag, which stands under every table."""
+
+
 def _flags_of_data(dataset: Dataset, data: DataSplits) -> list[Flag]:
     """Return what a reader has to know of the clips before comparing the run."""
     flags = [Flag(code="validation", text=data.split.flag)] if data.split.flag else []
     if unseen := unseen_classes(data.train.weak, dataset.classes):
-        flags.append(Flag(code="unseen-class", text=f"no training clip has {', '.join(unseen)}"))
+        more = f" and {len(unseen) - NAMED_CLASSES} other classes" if len(unseen) > NAMED_CLASSES else ""
+        named = ", ".join(unseen[:NAMED_CLASSES])
+        flags.append(Flag(code="unseen-class", text=f"no training clip has {named}{more}"))
     return flags
 
 

@@ -40,7 +40,7 @@ from remixbench.dataset.manifest import read_manifest
 from remixbench.errors import RemixbenchError
 from remixbench.files import content_digest
 from remixbench.inference.audio import prepare
-from remixbench.leaderboard.evaluate_run import References
+from remixbench.leaderboard.evaluate import References
 from remixbench.leaderboard.record import read_record
 from remixbench.leaderboard.submission import check_submission, read_submission
 from remixbench.recipe import load_recipe, parse_recipe, recipes

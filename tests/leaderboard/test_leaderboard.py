@@ -19,7 +19,7 @@ from remixbench import score
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
 from remixbench.files import content_digest, file_sha256, write_sealed
-from remixbench.leaderboard import evaluate_run
+from remixbench.leaderboard import evaluate
 from remixbench.leaderboard.ablations import alpha_table, class_table, fraction_table
 from remixbench.leaderboard.leaderboard import Estimate, Leaderboard, Row, group_records, make_leaderboard
 from remixbench.leaderboard.load import load_leaderboard
@@ -77,7 +77,7 @@ def test_score_again_changes_no_byte_and_computes_nothing(
         fake_run(tmp_path, dataset, system)
     score(workspace=tmp_path, bootstrap=50)
     before = files_of(tmp_path)
-    monkeypatch.setattr(evaluate_run, "score_predictions", None)
+    monkeypatch.setattr(evaluate, "score_predictions", None)
     said = Said()
     score(workspace=tmp_path, bootstrap=50, progress=said)
     assert files_of(tmp_path) == before

@@ -22,7 +22,7 @@ from remixbench.dataset.info import read_info, write_info
 from remixbench.errors import InputError
 from remixbench.files import content_digest
 from remixbench.inference.system import load_system
-from remixbench.leaderboard.evaluate_run import ideal_masks, read_fold_reference
+from remixbench.leaderboard.evaluate import ideal_masks, read_fold_reference
 from remixbench.leaderboard.leaderboard import Condition, Leaderboard
 from remixbench.leaderboard.record import Record, read_record
 from remixbench.leaderboard.renderers import render
@@ -116,7 +116,7 @@ def test_figures_stand_in_the_leaderboard_and_are_computed_once(workspace: Path)
     ideal = ideal_masks(dataset, read_fold_reference(dataset, 4).reference, 20.0)
     expected = f1_score(ideal.ravel(), (stored["maps"] / 255 >= 0.5).ravel())
     assert record.metrics["mask_f1"] == pytest.approx(expected, abs=1e-12)
-    assert set(record.provenance.predictions) == {"tags.csv", "frames.npz", "maps.npz"}
+    assert set(record.provenance.predictions) == {"tags.csv", "frames.npz", "maps.npz", "validation.npz"}
     # Kong et al.: every class of every clip, so that maps of classes that do not occur cost precision
     labels = [dataset.classes.index(label) for label in stored["label"].tolist()]
     found, made = stored["maps"] >= 26, []

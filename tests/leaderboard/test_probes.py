@@ -156,7 +156,7 @@ def test_other_probes_are_scored_again_and_nothing_else(
     assert (folder / "metrics.json").read_bytes() == before
     place = folder / "predictions" / "probes" / "shift_0.064" / "tags.csv"
     place.write_bytes((folder / "predictions" / "tags.csv").read_bytes())
-    monkeypatch.setattr("remixbench.leaderboard.evaluate_run.score_predictions", None)
+    monkeypatch.setattr("remixbench.leaderboard.evaluate.score_predictions", None)
     found = probes(score(workspace=tmp_path, bootstrap=20, jobs=1), "2ap")
     assert found.difference is not None
     assert found.difference.value == 0

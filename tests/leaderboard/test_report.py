@@ -28,7 +28,7 @@ from fake_leaderboard import FOLD, STRANGER, scored_workspace, write_run
 from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.make import make
 from remixbench.errors import InputError
-from remixbench.leaderboard.evaluate_run import read_fold_reference
+from remixbench.leaderboard.evaluate import read_fold_reference
 from remixbench.leaderboard.leaderboard import Condition, Leaderboard
 from remixbench.leaderboard.load import load_leaderboard
 from remixbench.leaderboard.record import FLAGS, Record

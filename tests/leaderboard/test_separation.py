@@ -16,16 +16,16 @@ from remixbench.dataset.info import write_info
 from remixbench.dataset.make import make
 from remixbench.dataset.masks import ideal_class_masks
 from remixbench.errors import InputError
-from remixbench.leaderboard.evaluate_run import Task, make_record, read_fold_reference
-from remixbench.leaderboard.evaluate_separation import (
+from remixbench.leaderboard.evaluate import Task, make_record, read_fold_reference
+from remixbench.leaderboard.leaderboard import Leaderboard
+from remixbench.leaderboard.record import SystemInfo, digests_of
+from remixbench.leaderboard.score import score
+from remixbench.leaderboard.separation import (
     ideal_separation,
     jobs_of,
     read_sources,
     why_no_separation,
 )
-from remixbench.leaderboard.leaderboard import Leaderboard
-from remixbench.leaderboard.record import SystemInfo, digests_of
-from remixbench.leaderboard.score import score
 from remixbench.parallel import Workers
 from remixbench.recipe import Recipe
 from remixbench.scoring import si_sdr_improvement

@@ -23,7 +23,7 @@ from remixbench.cli import run as command_line
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
 from remixbench.files import content_digest
-from remixbench.leaderboard.evaluate_run import evaluate
+from remixbench.leaderboard.evaluate import evaluate
 from remixbench.leaderboard.hosting import submitted_leaderboards
 from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.load import load_leaderboard

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 import remixbench
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
-from remixbench.leaderboard.evaluate_run import read_fold_reference
+from remixbench.leaderboard.evaluate import read_fold_reference
 from remixbench.scoring import Predictions, score_predictions
 from remixbench.training.data import ClipTensors, Inputs, Standardisation, fit_standardisation, free_bytes
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
-from remixbench.leaderboard.evaluate_run import read_fold_reference
+from remixbench.leaderboard.evaluate import read_fold_reference
 from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.report.encoding import encode_bytes, encode_logmel, encode_sound
 from remixbench.leaderboard.report.learning_curves import runs_of

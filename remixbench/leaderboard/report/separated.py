@@ -12,9 +12,9 @@ import numpy as np
 from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.features import logmel
 from remixbench.dataset.masking import apply_masks, share
-from remixbench.leaderboard.evaluate_run import map_files
-from remixbench.leaderboard.evaluate_separation import ClipJob, jobs_of, read_sources, why_no_separation
+from remixbench.leaderboard.evaluate import map_files
 from remixbench.leaderboard.report.encoding import encode_logmel, encode_sound
+from remixbench.leaderboard.separation import ClipJob, jobs_of, read_sources, why_no_separation
 from remixbench.plots.axes import DB_PER_NEPER
 from remixbench.plots.view import ClipView
 from remixbench.scoring.io_maps import read_maps

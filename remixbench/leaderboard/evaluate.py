@@ -122,8 +122,8 @@ def _check_labels(dataset: Dataset, reference: Reference, weak: BoolArray) -> No
     events = reference.events
     strong = np.zeros_like(weak)
     strong[events.clip, events.label] = True
-    for name, found in (("weak.tsv", reference.weak), ("strong.tsv", strong)):
-        if len(wrong := np.flatnonzero((found != weak).any(axis=1))):
+    for name, labels in (("weak.tsv", reference.weak), ("strong.tsv", strong)):
+        if len(wrong := np.flatnonzero((labels != weak).any(axis=1))):
             raise InputError(
                 f"{dataset.path / 'labels' / name}: clip '{reference.filenames[wrong[0]]}' has other classes than in"
                 f" {dataset.path / 'manifest' / 'events.csv'}; restore the labels, or make the data set again"
@@ -146,14 +146,13 @@ class References:
 
 def why_incompatible(record: Record, references: References) -> str:
     """Say why a record may not stand in the table of a data set; empty where it may."""
-    dataset, made = references.dataset, record.provenance
-    if made.manifest_digest != dataset.manifest_digest:
-        return (
-            f"is of another manifest ({made.manifest_digest[:12]}) than the data set ({dataset.manifest_digest[:12]})"
-        )
-    if made.scoring_version != SCORING_VERSION:
-        return f"is of scoring version {made.scoring_version}, this is {SCORING_VERSION}; score it again"
-    if made.audio_digest != dataset.audio_digest:
+    dataset, provenance = references.dataset, record.provenance
+    if provenance.manifest_digest != dataset.manifest_digest:
+        digests = provenance.manifest_digest[:12], dataset.manifest_digest[:12]
+        return f"is of another manifest ({digests[0]}) than the data set ({digests[1]})"
+    if provenance.scoring_version != SCORING_VERSION:
+        return f"is of scoring version {provenance.scoring_version}, this is {SCORING_VERSION}; score it again"
+    if provenance.audio_digest != dataset.audio_digest:
         return (
             "is of other audio (recordings or mixing) than the data set has now, on the same manifest; score it again"
         )
@@ -166,7 +165,7 @@ def why_incompatible(record: Record, references: References) -> str:
         reference = references.fold(record.system.fold)
     except InputError as error:
         return str(error)
-    if made.reference_digest != reference.digest:
+    if provenance.reference_digest != reference.digest:
         return (
             f"was scored against other labels of fold {record.system.fold} than those of {dataset.path}; score it again"
         )
@@ -182,7 +181,7 @@ def read_all(paths: Sequence[Path], reference: Reference) -> Predictions:
         If one is broken, or two express the same.
     """
     rest = [path for path in paths if not stems_alone(path) and path.name != VALIDATION]
-    return reduce(lambda whole, path: _join(whole, read_predictions(path, reference), path), rest, Predictions())
+    return reduce(lambda first, path: _join(first, read_predictions(path, reference), path), rest, Predictions())
 
 
 def stems_alone(path: Path) -> bool:
@@ -194,12 +193,12 @@ def stems_alone(path: Path) -> bool:
 
 def _join(first: Predictions, second: Predictions, path: Path) -> Predictions:
     joined = {}
-    for each in fields(Predictions):
-        here, there = getattr(first, each.name), getattr(second, each.name)
-        if here is not None and there is not None:
-            what = each.name.replace("_", " ")
+    for form in fields(Predictions):
+        before, new = getattr(first, form.name), getattr(second, form.name)
+        if before is not None and new is not None:
+            what = form.name.replace("_", " ")
             raise InputError(f"{path}: gives {what}, and so does a file before it; leave one out")
-        joined[each.name] = there if here is None else here
+        joined[form.name] = new if before is None else before
     return Predictions(**joined)
 
 
@@ -314,18 +313,18 @@ def kept_record(
         old = None
     if old is None:
         return None
-    made = old.provenance
-    if made.predictions_digest != digest:
+    before = old.provenance
+    if before.predictions_digest != digest:
         return None
     # of the system only what cannot change a metric may differ
     same_condition = (old.system.snr, old.system.fold) == (system.snr, system.fold)
-    if (made.resamples, made.bootstrap_seed) != (resamples, BOOTSTRAP_SEED) or not same_condition:
+    if (before.resamples, before.bootstrap_seed) != (resamples, BOOTSTRAP_SEED) or not same_condition:
         return None
     if why_incompatible(old, references):
         return None
-    if old.system == system and made.run == task.run and old.cost == task.cost:
+    if old.system == system and before.run == task.run and old.cost == task.cost:
         return old
-    provenance = made.model_copy(update={"run": task.run})
+    provenance = before.model_copy(update={"run": task.run})
     record = old.model_copy(update={"system": system, "provenance": provenance, "cost": task.cost})
     write_record(file, record)
     return record
@@ -366,8 +365,8 @@ def evaluate(
     probes = task.probes or ProbePredictions()
     scored, shifts = score_probes(fold.reference, probes, resamples, BOOTSTRAP_SEED), probes.shifts
     if kept is not None and task.run is None:
-        given = {each.probe for each in scored}
-        scored = (*scored, *(each for each in kept.probes if each.probe not in given))
+        given = {score.probe for score in scored}
+        scored = (*scored, *(score for score in kept.probes if score.probe not in given))
         shifts = kept.shifts if shifts is None else shifts
     record = record.model_copy(update={"shifts": shifts, "probes": scored})
     write_record(task.folder / METRICS_FILE, record)
@@ -444,8 +443,8 @@ def ideal_masks(dataset: Dataset, reference: Reference, snr: float) -> BoolArray
         labels = np.flatnonzero(reference.weak[row])
         if not len(labels):
             continue
-        mine = np.flatnonzero(events.clip == row)
-        times = [(float(events.onset[i]), float(events.offset[i]), int(events.label[i])) for i in mine]
+        of_clip = np.flatnonzero(events.clip == row)
+        times = [(float(events.onset[i]), float(events.offset[i]), int(events.label[i])) for i in of_clip]
         active = active_frames(times, len(reference.classes), features, rate, frames)
         stems = read_stems(dataset, files[name], snr)
         masks[done : done + len(labels)] = class_masks(ideal_binary_mask(stems, features, rate), active[:, labels])
@@ -461,12 +460,12 @@ def read_stems(dataset: Dataset, clip: Clip, snr: float) -> Stems:
     InputError
         If the file is missing, altered, or of another shape.
     """
-    found = dataset.stems(clip, snr)
+    channels = dataset.stems(clip, snr)
     shape = (1 + (len(clip.events) if dataset.info.stem_kind == "events" else 1), dataset.recipe.mix.samples)
-    if found.shape != shape:
+    if channels.shape != shape:
         raise InputError(
-            f"{dataset.stems_path(clip, snr)}: has channels and samples {found.shape}, expected {shape}; delete it and"
-            " run `remixbench make --stems`"
+            f"{dataset.stems_path(clip, snr)}: has channels and samples {channels.shape}, expected {shape}; delete it"
+            " and run `remixbench make --stems`"
         )
-    events = found[:-1].sum(axis=0, dtype=np.int32).clip(-FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
-    return Stems(events, np.ascontiguousarray(found[-1]))
+    events = channels[:-1].sum(axis=0, dtype=np.int32).clip(-FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+    return Stems(events, np.ascontiguousarray(channels[-1]))

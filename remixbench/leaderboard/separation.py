@@ -23,7 +23,7 @@ from remixbench.dataset.mix import FULL_SCALE
 from remixbench.errors import InputError, unknown
 from remixbench.files import safe_names, sha256
 from remixbench.leaderboard.discover import name_folder
-from remixbench.leaderboard.evaluate_run import (
+from remixbench.leaderboard.evaluate import (
     BOOTSTRAP_SEED,
     References,
     Task,
@@ -156,7 +156,10 @@ def separation_of(
         ]
     else:
         files = find_waveforms(folders[0], dataset, reference)
-        jobs = [replace(job, waveforms=mine, detected=tuple(mine)) for job, mine in zip(plain, files, strict=True)]
+        jobs = [
+            replace(job, waveforms=waveforms, detected=tuple(waveforms))
+            for job, waveforms in zip(plain, files, strict=True)
+        ]
     return measure(dataset, reference, snr, jobs, workers, progress)
 
 
@@ -202,8 +205,8 @@ def _is_current(file: Path, references: References, resamples: int) -> bool:
         record = read_record(file)
     except InputError:  # none yet, or edited
         return False
-    made = record.provenance
-    same = (made.resamples, made.bootstrap_seed) == (resamples, BOOTSTRAP_SEED)
+    provenance = record.provenance
+    same = (provenance.resamples, provenance.bootstrap_seed) == (resamples, BOOTSTRAP_SEED)
     return same and not why_incompatible(record, references)
 
 
@@ -214,7 +217,7 @@ def jobs_of(dataset: Dataset, reference: Reference) -> list[ClipJob]:
     of_clip: list[list[tuple[int, float, float]]] = [[] for _ in reference.filenames]
     for clip, label, onset, offset in zip(events.clip, events.label, events.onset, events.offset, strict=True):
         of_clip[clip].append((int(label), float(onset), float(offset)))
-    return [ClipJob(clips[name], tuple(mine)) for name, mine in zip(reference.filenames, of_clip, strict=True)]
+    return [ClipJob(clips[name], tuple(times)) for name, times in zip(reference.filenames, of_clip, strict=True)]
 
 
 def measure(
@@ -226,23 +229,23 @@ def measure(
     progress: Progress = SILENT,
 ) -> Separation:
     """Separate and measure clips in parallel."""
-    whole = replace(dataset, path=dataset.path.absolute())
+    absolute = replace(dataset, path=dataset.path.absolute())
     chunks = [jobs[first : first + CHUNK] for first in range(0, len(jobs), CHUNK)]
     values: list[tuple[float, float, float]] = []
     by_clip: list[float] = []
     with progress.bar("Separating", len(jobs), "clips") as advance:
-        tasks = ((whole, snr, chunk) for chunk in chunks)
+        tasks = ((absolute, snr, chunk) for chunk in chunks)
         for chunk, measured in zip(chunks, workers.run(measure_clips, tasks, len(chunks)), strict=True):
             for of_events, of_clip in measured:
                 values += of_events
                 by_clip.append(of_clip)
             advance(len(chunk))
     columns: FloatArray = np.array(values, np.float64).reshape(-1, 3)
-    known = all(job.detected is not None for job in jobs)
+    all_detected = all(job.detected is not None for job in jobs)
     events = [(row, label) for row, job in enumerate(jobs) for label, _, _ in job.events]
     places = np.array(events, np.int64).reshape(-1, 2)
     sdr, sdri, si_sdri = columns.T
-    return Separation(places[:, 0], places[:, 1], sdr, sdri, si_sdri, np.array(by_clip) if known else None)
+    return Separation(places[:, 0], places[:, 1], sdr, sdri, si_sdri, np.array(by_clip) if all_detected else None)
 
 
 def measure_clips(dataset: Dataset, snr: float, jobs: Sequence[ClipJob]) -> list[Measured]:
@@ -310,18 +313,18 @@ def find_waveforms(folder: Path, dataset: Dataset, reference: Reference) -> list
     folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     places = [f"folder {path.name}" for path in folders]
     rows = clip_rows([path.name for path in folders], reference.filenames, str(folder), places)
-    found: list[dict[int, Path] | None] = [None] * len(reference.filenames)
+    waveforms: list[dict[int, Path] | None] = [None] * len(reference.filenames)
     for path, row in zip(folders, rows.tolist(), strict=True):
-        if found[row] is not None:
+        if waveforms[row] is not None:
             raise InputError(f"{path}: clip '{reference.filenames[row]}' comes twice; leave one")
-        found[row] = dict(_by_class(path, reference))
-    missing = [name for name, mine in zip(reference.filenames, found, strict=True) if mine is None]
+        waveforms[row] = dict(_by_class(path, reference))
+    missing = [name for name, files in zip(reference.filenames, waveforms, strict=True) if files is None]
     if missing:
         raise InputError(
-            f"{folder}: {len(missing)} of the fold's {len(found)} clips missing, first '{missing[0]}'; give every"
+            f"{folder}: {len(missing)} of the fold's {len(waveforms)} clips missing, first '{missing[0]}'; give every"
             " clip a folder, an empty one where nothing is detected"
         )
-    return [mine or {} for mine in found]
+    return [files or {} for files in waveforms]
 
 
 def _by_class(folder: Path, reference: Reference) -> Iterator[tuple[int, Path]]:
