@@ -39,6 +39,8 @@ CHUNK = 256
 """Clips read at once."""
 VALUES_AT_ONCE = CHUNK * 311 * 64
 """Values read at once: as many as 256 clips of log-mel of `remix2019` have."""
+EMBEDDING_FLOOR = 0.5
+"""Least deviation of a dimension of embeddings, relative to the root mean square of all."""
 MEMORY_PART = 0.5
 """How much of the free memory the clips may take before they are read from disk batch by batch."""
 
@@ -215,10 +217,15 @@ class Standardisation:
         return (values - self.mean) / self.std
 
 
-def fit_standardisation(features: NDArray[np.floating[Any]], rows: Rows) -> Standardisation:
+def fit_standardisation(features: NDArray[np.floating[Any]], rows: Rows, floor: float = 0.0) -> Standardisation:
     """Take mean and deviation of each band over all frames of the clips `rows` of (clips, frames, bands).
 
     Sums are float64 and clips are read a chunk at a time. A band that never changes gets a deviation of 1.
+
+    Parameters
+    ----------
+    floor : the least deviation, relative to the root mean square of those of all bands. Many dimensions of an embedding
+        are nearly always 0: divided by their deviation on the training clips, other clips would reach hundreds in them.
     """
     bands = features.shape[2]
     total, squares, count = np.zeros(bands), np.zeros(bands), 0
@@ -233,6 +240,8 @@ def fit_standardisation(features: NDArray[np.floating[Any]], rows: Rows) -> Stan
         count += len(values)
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    least = floor * np.sqrt(np.mean(std**2))
+    std = np.maximum(std, least)
     return Standardisation((mean + centre).astype(np.float32), np.where(std > 0, std, 1).astype(np.float32))
 
 

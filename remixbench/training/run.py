@@ -28,7 +28,15 @@ from remixbench.systems.cost import count_cost, count_encoder_macs
 from remixbench.systems.encoders import PretrainedEncoder, load_encoder
 from remixbench.systems.registry import SystemSpec, source_digest, spec
 from remixbench.training.config import EncoderKey, TrainConfig, derived_seed, flags
-from remixbench.training.data import AS_IT_IS, ClipTensors, InputArray, Standardisation, Waveforms, fit_standardisation
+from remixbench.training.data import (
+    AS_IT_IS,
+    EMBEDDING_FLOOR,
+    ClipTensors,
+    InputArray,
+    Standardisation,
+    Waveforms,
+    fit_standardisation,
+)
 from remixbench.training.device import Engine, exact_float32
 from remixbench.training.distributed import DistContext
 from remixbench.training.evaluate import has_maps, score_frames
@@ -158,7 +166,7 @@ def load_splits(dataset: Dataset, config: TrainConfig, device: torch.device) -> 
             embeddings = _embeddings(dataset, config.snr, config.encoder)
             embeddings.verify(dataset, used)
             values = embeddings.values
-            arrays.append(InputArray(values, fit_standardisation(values, rows.train)))
+            arrays.append(InputArray(values, fit_standardisation(values, rows.train, EMBEDDING_FLOOR)))
             shape = _shape_of(embeddings)
         features, standardisation = arrays[0].values, arrays[0].standardisation
         second = arrays[1] if len(arrays) > 1 else None

@@ -23,6 +23,7 @@ from remixbench.recipe import load_recipe
 from remixbench.systems import build_system, load_encoder
 from remixbench.systems.building import EmbeddingShape
 from remixbench.systems.embedding_heads import interpolate
+from remixbench.training.data import EMBEDDING_FLOOR, fit_standardisation
 from remixbench.training.embeddings import embed
 from remixbench.training.train import train
 
@@ -240,3 +241,20 @@ def test_interpolation_keeps_times(steps: int, frames: int, ratio: float) -> Non
     middles = (torch.arange(steps) + 0.5)[None, :, None]
     expected = ((torch.arange(frames) + 0.5) * ratio).clamp(0.5, steps - 0.5)
     assert torch.allclose(interpolate(middles, frames, ratio)[0, :, 0], expected, atol=1e-4)
+
+
+def test_dimensions_that_are_nearly_always_zero_do_not_reach_hundreds() -> None:
+    """A dimension that is active in few training frames is divided by no less than half the typical deviation."""
+    draw = np.random.default_rng(0)
+    values = draw.normal(0, 1, (20, 30, 8)).astype(np.float32)
+    values[..., 7] = 0
+    values[0, 0, 7] = 0.01
+    values[..., 6] = 3.0  # never changes
+    free = fit_standardisation(values, np.arange(20))
+    assert free.apply(np.full(8, 1.0, np.float32))[7] > 1000
+    scale = fit_standardisation(values, np.arange(20), EMBEDDING_FLOOR)
+    assert abs(scale.apply(np.full(8, 1.0, np.float32))[7]) < 3
+    assert np.allclose(scale.std[:6], free.std[:6])
+    assert np.isfinite(scale.apply(values)).all()
+    constant = fit_standardisation(np.ones((3, 4, 2), np.float32), np.arange(3), EMBEDDING_FLOOR)
+    assert constant.std.tolist() == [1, 1]
