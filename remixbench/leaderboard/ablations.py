@@ -9,13 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from remixbench.leaderboard.cost import cost_table
 from remixbench.leaderboard.leaderboard import Row
-from remixbench.leaderboard.probes import probe_tables
 from remixbench.leaderboard.record import class_values
 from remixbench.leaderboard.tables import (
     EVIDENCE,
-    FAMILIES,
     NOT_REPORTED,
     TESTED,
     Block,
@@ -24,7 +21,6 @@ from remixbench.leaderboard.tables import (
     Line,
     Table,
     TableMaker,
-    caption,
     estimate_cell,
     marked,
     value_cell,
@@ -36,29 +32,6 @@ EXTREMES = 3
 """How many of the best and of the worst classes are shown beside the paper's four."""
 WITHOUT_RECONSTRUCTION = {"2ap": "2ap-aux"}
 """A system that is another with the weight of its reconstruction at zero."""
-
-
-def all_tables(maker: TableMaker) -> tuple[Table, ...]:
-    """Return every table of a leaderboard for which there are values, the main one first.
-
-    The first says what all of them are of.
-    """
-    tables = [
-        maker.main(),
-        *probe_tables(maker),
-        maker.differences(),
-        alpha_table(maker),
-        fraction_table(maker),
-        class_table(maker),
-        *(snr_table(maker, snr) for snr in maker.leaderboard.snrs),
-        cost_table(maker),
-        *(maker.details(family, snr) for snr in maker.leaderboard.snrs for family in FAMILIES),
-    ]
-    made = [table for table in tables if table is not None]
-    if made:
-        notes = (*made[0].notes, *maker.interval_notes(), *maker.where_published())
-        made[0] = replace(made[0], notes=notes, caption=caption(maker.leaderboard))
-    return tuple(made)
 
 
 def alpha_table(maker: TableMaker) -> Table | None:

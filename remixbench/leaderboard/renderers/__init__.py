@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from remixbench.errors import unknown
 from remixbench.files import write_text
-from remixbench.leaderboard.ablations import all_tables
+from remixbench.leaderboard.ablations import alpha_table, class_table, fraction_table, snr_table
+from remixbench.leaderboard.cost import cost_table
 from remixbench.leaderboard.leaderboard import Leaderboard
+from remixbench.leaderboard.probes import probe_tables
 from remixbench.leaderboard.renderers.every_eval_ever import to_every_eval_ever
 from remixbench.leaderboard.renderers.export import (
     comparison_to_csv,
@@ -24,7 +27,7 @@ from remixbench.leaderboard.renderers.md import to_markdown
 from remixbench.leaderboard.renderers.terminal import to_terminal
 from remixbench.leaderboard.significance import Comparison
 from remixbench.leaderboard.submission import Verification
-from remixbench.leaderboard.tables import Table, TableMaker, comparison_table, verification_table
+from remixbench.leaderboard.tables import FAMILIES, Table, TableMaker, caption, comparison_table, verification_table
 
 EVERY_EVAL_EVER = "every-eval-ever"
 TABLE_FORMATS = ("table", "md", "csv", "json", "latex")
@@ -32,8 +35,28 @@ FORMATS = (*TABLE_FORMATS, EVERY_EVAL_EVER)
 
 
 def make_tables(leaderboard: Leaderboard) -> tuple[Table, ...]:
-    """Return every table of a leaderboard, the main one first."""
-    return all_tables(TableMaker(leaderboard))
+    """Return every table of a leaderboard for which there are values, the main one first.
+
+    The first says what all of them are of.
+    """
+    maker = TableMaker(leaderboard)
+    tables = [
+        maker.main(),
+        *probe_tables(maker),
+        maker.differences(),
+        alpha_table(maker),
+        fraction_table(maker),
+        class_table(maker),
+        *(snr_table(maker, snr) for snr in leaderboard.snrs),
+        cost_table(maker),
+        *(maker.details(family, snr) for snr in leaderboard.snrs for family in FAMILIES),
+    ]
+    shown = [table for table in tables if table is not None]
+    if not shown:
+        return ()
+    first, *others = shown
+    notes = (*first.notes, *maker.interval_notes(), *maker.where_published())
+    return (replace(first, notes=notes, caption=caption(leaderboard)), *others)
 
 
 WRITERS: dict[str, Callable[[Leaderboard], str]] = {
