@@ -26,10 +26,26 @@ from pathlib import Path
 
 import numpy as np
 
-from remixbench.scoring import EventTable, Predictions, Reference, event_table, make_reference, score_predictions
+from remixbench.scoring import (
+    EventTable,
+    Inputs,
+    Predictions,
+    Reference,
+    event_table,
+    make_reference,
+    score_predictions,
+)
+from remixbench.scoring.bounding_boxes import sebb_metrics, tune
 from remixbench.scoring.detection import active_frames, event_counts, f1_values, segment_counts
 from remixbench.scoring.postprocessing import POSTPROCESSINGS, detect_events
-from remixbench.scoring.psds_exact import PSDS, Detections, detections_of, psds_of_detections, psds_of_scores
+from remixbench.scoring.psds_exact import (
+    PSDS,
+    Detections,
+    detections_of,
+    psds_metrics,
+    psds_of_detections,
+    psds_of_scores,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES, FRAMES, STEP = 41, 311, 0.032
@@ -148,6 +164,18 @@ def measure_psds(clips: int, classes: int) -> None:
     print(f"{seconds:.0f} s, {busy:.0f} s of one core, {busy / classes:.2f} s per class; peak memory {memory:.2f} GB")
 
 
+def compare_boxes(clips: int = 600) -> None:
+    """Print PSDS 1 of raw scores, of median-filtered ones, and of bounding boxes that were tuned on another fold."""
+    tuning, scores = noisy_fold(clips, seed=0)
+    boxes = tune(tuning, *frame_part(scores))
+    reference, predictions = noisy_fold(clips, seed=1)
+    inputs, once = Inputs(reference, predictions, sebbs=boxes), np.ones((clips, 1))
+    values = psds_metrics(inputs, once).overall | sebb_metrics(inputs, once).overall
+    shown = {name: values[name] for name in ("psds1", "psds1[median]", "psds1[sebb]")}
+    print(f"\n{clips} clips, boxes tuned on {clips} others")
+    print(", ".join(f"{name} {float(value[0]):.2f}" for name, value in shown.items()))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, help="2,000 by default, 15,000 with --psds")
@@ -178,6 +206,7 @@ def main() -> None:
         print(f"{name:34} {seconds:8.3f} s{target}")
     print(f"{'peak memory':34} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:8.2f} GB  (to reach: 2 GB)")
 
+    compare_boxes()
     python = options.others / "bin" / "python"
     if not python.exists():
         print(f"\nno other scorers at {python}; tests/oracles/setup.sh sets them up")
