@@ -11,9 +11,14 @@ _TAKES = {
 }
 
 
+def setting_text(value: object) -> str:
+    """Return the value of a setting of the training as text."""
+    return "+".join(map(str, value)) or "none" if isinstance(value, tuple | list) else str(value)
+
+
 @click.command()
 def command() -> None:
-    """List the systems that can be trained, with their options.
+    """List the systems that can be trained, with their options and the settings of the training that are their own.
 
     Example: remixbench systems
     """
@@ -33,3 +38,6 @@ def command() -> None:
         for key, option in found.options.items():
             meaning = f": {option.description}" if option.description else ""
             click.echo(f"{'':{wide}}    {key}={option.default or '...'} ({option.allowed()}){meaning}")
+        if found.training_defaults:
+            settings = " ".join(f"{key}={setting_text(value)}" for key, value in found.training_defaults.items())
+            click.echo(f"{'':{wide}}    trained with {settings}")

@@ -3,8 +3,9 @@
 A `TrainConfig` has an identity, a digest over itself and the data it is trained on. Two runs of one identity
 are the same run; where anything differs they are two, and never share a folder.
 
-The value of a setting is what the caller gives, or else what the system's spec names (`SystemSpec.training`), or else
-what the recipe's `training` section has, or else the released code's. Values other than that default are flagged.
+The value of a setting is what the caller gives, or else what the system's spec names
+(`SystemSpec.training_defaults`), or else what the recipe's `training` section has, whose defaults are the released
+code's. Values other than that default are flagged.
 """
 
 from __future__ import annotations

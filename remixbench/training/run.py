@@ -239,7 +239,7 @@ def run_training(folder: Path, info: RunInfo, context: RunContext, config: Train
         progress.say(f"{label}: no training clip has {', '.join(unseen)}; the scores of such classes mean nothing")
     if not data.train.cached:
         progress.say(f"{label}: the clips do not fit into memory and are read again in every epoch")
-    selection = data.test if config.select == "paper" else data.validation
+    selection = data.test if config.select == "paper" or data.validation is None else data.validation
     clips = len(data.train)
     with progress.training(label, state.epochs, clips) as advance:
         advance(len(state.history) * clips)

@@ -152,7 +152,7 @@ def fit(
     config: TrainConfig,
     engine: Engine,
     train: ClipTensors,
-    selection: ClipTensors | None,
+    selection: ClipTensors,
     *,
     dist: DistContext = SINGLE_PROCESS,
     mixed: Callable[[int], ClipTensors] | None = None,
@@ -165,7 +165,7 @@ def fit(
     Parameters
     ----------
     selection : clips whose score drives the schedule, early stopping and, unless `config.select` is `last`, the
-        choice of the epoch; None where there are none: then the training loss drives them and the last epoch is kept.
+        choice of the epoch.
     mixed : gives the training clips of every epoch after the first, by its number, in place of `train`.
 
     Raises
@@ -183,21 +183,19 @@ def fit(
             torch.manual_seed(derived_seed(config.seed, "dropout", number, dist.rank))
             clips = train if mixed is None or number == 1 else mixed(number)
             mean_loss = train_epoch(state, config, engine, clips, number, dist=dist, advance=advance)
-            value = None
-            if selection is not None:
-                tags = score_clips(state.evaluated, selection, engine, config.batch_size, dist)
-                if not np.isfinite(tags).all():
-                    raise _diverged(config, number, math.nan)
-                value = micro_average_precision(selection.weak, tags)
+            tags = score_clips(state.evaluated, selection, engine, config.batch_size, dist)
+            if not np.isfinite(tags).all():
+                raise _diverged(config, number, math.nan)
+            value = micro_average_precision(selection.weak, tags)
             if isinstance(state.schedule, ReduceLROnPlateau):
-                state.schedule.step(-mean_loss if value is None else value)
+                state.schedule.step(value)
             elif state.schedule is not None and not state.schedule_by_step:
                 state.schedule.step()
             validation, test = (None, value) if config.select == "paper" else (value, None)
             epoch = Epoch(number, mean_loss, validation, test, state.learning_rate, time.perf_counter() - start)
             state.history.append(epoch)
-            if value is None or config.select == "last" or value > state.best_value:
-                state.update_best(-mean_loss if value is None else value)
+            if config.select == "last" or value > state.best_value:
+                state.update_best(value)
             on_epoch(epoch)
 
 
@@ -399,8 +397,9 @@ def _stops_early(state: TrainState, config: TrainConfig) -> bool:
 
 
 def _value(epoch: Epoch) -> float:
-    found = epoch.test_micro_ap if epoch.validation_micro_ap is None else epoch.validation_micro_ap
-    return -epoch.loss if found is None else found
+    score = epoch.test_micro_ap if epoch.validation_micro_ap is None else epoch.validation_micro_ap
+    assert score is not None  # every epoch is scored on one of them
+    return score
 
 
 def _diverged(config: TrainConfig, number: int, loss: float) -> RemixbenchError:

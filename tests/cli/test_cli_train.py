@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 
 from remixbench.cli import run
 from remixbench.inference.system import load_system
+from remixbench.systems import spec
 from remixbench.training.train import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -120,6 +121,17 @@ def test_the_list_of_systems_imports_no_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     names = [line.split()[0] for line in done.stdout.splitlines() if not line.startswith(" ")]
     assert names[:7] == ["gap", "gmp", "gwrp", "atrous-ap", "2ap", "2ap-aux", "atrous-2ap-aux"]
+
+
+def test_the_list_of_systems_has_the_training_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["systems"]) == 0
+    listed = capsys.readouterr().out
+    block = listed[listed.index("\ncrnn ") : listed.index("\ncrnn-sep ")]
+    (line,) = [line.strip() for line in block.splitlines() if line.strip().startswith("trained with ")]
+    shown = dict(pair.split("=") for pair in line.removeprefix("trained with ").split())
+    own = spec("crnn").training_defaults
+    assert shown.keys() == own.keys()
+    assert (shown["optimizer"], shown["augment"]) == (own["optimizer"], "+".join(own["augment"]))
 
 
 PACKAGE = '''
