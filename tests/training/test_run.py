@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from watcher import Watcher, run_json, stop_after
 
 from remixbench.errors import InputError, RemixbenchError
 from remixbench.files import file_sha256, write_sealed
-from remixbench.training.run import create_run
+from remixbench.training.run import _flags_of_data, create_run
 from remixbench.training.thresholds import describe_thresholds
 from remixbench.training.train import train
 from remixbench.training.trainer import batches
@@ -449,3 +450,11 @@ def test_few_validation_clips_and_classes_without_training_clips_are_said(
     assert describe_thresholds(np.ones(2, np.float32), np.ones(2, np.float32), 100, "validation clips").endswith(
         "from 100 validation clips"
     )
+
+
+def test_a_flag_names_three_of_many_classes_without_training_clips() -> None:
+    """All of them would not fit under a table, nor into a record."""
+    classes = [f"a class with a rather long name, number {k}" for k in range(400)]
+    data = SimpleNamespace(train=SimpleNamespace(weak=np.zeros((5, 400), bool)), split=SimpleNamespace(flag=""))
+    (flag,) = _flags_of_data(SimpleNamespace(classes=classes), data)  # type: ignore[arg-type]  # all that it reads
+    assert flag.text == f"no training clip has {', '.join(classes[:3])} and 397 other classes"
