@@ -105,14 +105,18 @@ def _changes(scores: ScoreArray, frame_seconds: float, step: float) -> tuple[Int
     # the first edge of each run that has its highest change
     at = np.flatnonzero(size == highest[run])
     _, first_of_run = np.unique(run[at], return_index=True)
-    edge = at[first_of_run]
-    edge = edge[sign.reshape(-1)[first] != 0]
-    return edge // (frames + 1), edge % (frames + 1), sums
+    edge, rises = at[first_of_run], sign.reshape(-1)[first]
+    edge, rises = edge[rises != 0], rises[rises != 0] > 0
+    clip = edge // (frames + 1)
+    # scores are 0 beyond a clip, so that it begins with a rise and ends with a fall, unless these are within rounding
+    apart = clip[1:] != clip[:-1]
+    end = np.ones(min(1, len(clip)), bool)
+    kept = ~((np.concatenate((end, apart)) & ~rises) | (np.concatenate((apart, end)) & rises))
+    return clip[kept], edge[kept] % (frames + 1), sums
 
 
 def _merged(clip: IntArray, edge: IntArray, sums: FloatArray, parameters: SebbParameters) -> Boxes:
     """Return the boxes between alternating onsets and offsets, after closing shallow gaps."""
-    # each clip begins with a rise and ends with a fall, as scores beyond it are 0 and none is below
     clip, start, stop = clip[::2], edge[::2], edge[1::2]
     while True:
         confidence = (sums[clip, stop] - sums[clip, start]) / (stop - start)

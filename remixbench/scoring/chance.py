@@ -40,8 +40,8 @@ def chance_values(reference: Reference, frame_edges: FloatArray) -> MetricValues
     )
     constant = np.full((clips, 1, classes), 0.5, np.float32)
     edges = np.array([0.0, reference.durations.max()])
-    # a median filter leaves a constant as it is
-    criteria = PSDS | of_variant("median")
+    # a median filter leaves a constant as it is, and its bounding box is the whole clip
+    criteria = PSDS | of_variant("median") | of_variant("sebb")
     psds = psds_of_scores(reference, constant, edges, np.ones((clips, 1)), criteria)
     values.update(MetricValues(psds.overall))
     return values

@@ -90,6 +90,20 @@ def inputs(reference, scores, edges, parameters):
     return Inputs(reference, Predictions(None, scores, edges), sebbs=parameters)
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.integers(0, 10**6))
+def test_scores_within_rounding_of_zero_do_not_shift_other_boxes(seed):
+    rng = np.random.default_rng(seed)
+    tiny = np.cumsum(rng.uniform(-1, 1, (3, 60)), axis=1) * 10.0 ** rng.uniform(-14, -11)
+    scores = np.concatenate((np.abs(tiny), np.zeros((3, 40))), axis=1)
+    scores[1, 70:90] = 0.8
+    boxes = boxes_of(np.concatenate((scores, scores[1:2])), STEP, NO_MERGING)
+    assert (boxes.start < boxes.stop).all()
+    high = boxes.confidence > 0.5
+    places = zip(boxes.clip[high].tolist(), boxes.start[high].tolist(), boxes.stop[high].tolist(), strict=True)
+    assert [*places] == [(1, 70, 90), (3, 70, 90)]
+
+
 def noisy(seed, clips=80, classes=3):
     """Return a fold whose scores are an event's height times noise, which thresholds cut to pieces."""
     rng = np.random.default_rng(seed)
