@@ -16,6 +16,8 @@ from paths import ROOT
 
 from remixbench.cli import run
 from remixbench.dataset.plan import plan
+from remixbench.recipe import load_recipe
+from remixbench.sources import load_catalogues
 
 PAIRS = ("test and train", "test and validation", "validation and train")
 
@@ -88,15 +90,21 @@ def roles_of(folder: Path, fold: int) -> dict[str, str]:
         return {row["clip_id"]: "test" if row["fold"] == str(fold) else "train" for row in csv.DictReader(file)}
 
 
-def shared_values(folder: Path, fold: int, column: dict[str, str], pair: str) -> int:
-    """Count the values of a column of the event table that clips of two roles have in common."""
+def values_of(folder: Path, fold: int, column: dict[str, str], kind: str = "event") -> dict[str, set[str]]:
+    """Return the values of a column of a source's table that the clips of each role have."""
     roles = roles_of(folder, fold)
-    values: dict[str, set[str]] = {}
-    with (folder / "events.csv").open() as file:
+    values: dict[str, set[str]] = {"train": set(), "validation": set(), "test": set()}
+    with (folder / ("events.csv" if kind == "event" else "clips.csv")).open() as file:
         for row in csv.DictReader(file):
-            values.setdefault(roles[row["clip_id"]], set()).add(column[row["event_file"]])
+            values[roles[row["clip_id"]]].add(column[row[f"{kind}_file"]])
+    return values
+
+
+def shared_values(folder: Path, fold: int, column: dict[str, str], pair: str, kind: str = "event") -> int:
+    """Count the values of a column of a source's table that clips of two roles have in common."""
+    values = values_of(folder, fold, column, kind)
     one, other = pair.split(" and ")
-    return len(values.get(one, set()) & values.get(other, set()))
+    return len(values[one] & values[other])
 
 
 @pytest.fixture
@@ -117,6 +125,16 @@ def test_no_example_of_the_documentation_leaks(name: str, page_workspace: Path) 
         for pair in PAIRS:
             assert set(fold[f"shared by {pair}"].values()) <= {0, None}
     assert name != "birds.yaml" or "train" not in report["classes without clips"]
+    scenes, events = load_catalogues(load_recipe(page_workspace / name), page_workspace / "sources")
+    origin = dict(zip(events.table["file"], events.table["origin"], strict=True))
+    place = dict(zip(scenes.table["file"], scenes.table["location"], strict=True))
+    for fold in report["folds"]:
+        for what, column, kind in (("event origins", origin, "event"), ("places", place, "scene")):
+            if fold["test has"][what] is None:  # birds.yaml names no column of places
+                continue
+            assert fold["test has"][what] == len(values_of(page_workspace / "m", fold["fold"], column, kind)["test"])
+            for pair in PAIRS:
+                assert shared_values(page_workspace / "m", fold["fold"], column, pair, kind) == 0
 
 
 def test_the_report_on_birds_is_what_the_table_says(page_workspace: Path) -> None:
