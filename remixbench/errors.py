@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 
 class RemixbenchError(Exception):
-    """Something could not be done although it was asked rightly (exit status 1)."""
+    """A valid request failed (exit status 1)."""
 
     exit_status = 1
 

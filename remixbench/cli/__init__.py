@@ -110,7 +110,7 @@ def _terminate(number: int, _: object) -> None:
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 could not be done, 2 bad usage or input, 130 or 143 interrupted."""
+    """Run the command line and exit: 0 success, 1 failure, 2 bad usage or input, 130 or 143 interrupted."""
     signal.signal(signal.SIGTERM, _terminate)
     for stream in (sys.stdout, sys.stderr):  # an encoding may lack a character, a file name may not be UTF-8
         if isinstance(stream, io.TextIOWrapper):

@@ -13,7 +13,7 @@ from remixbench.parallel import prepare_for_torch
 
 @click.command(cls=ManyCommand)
 @click.argument("encoder", nargs=-1, required=True, metavar="ENCODER...")
-@click.option("--dataset", metavar="NAME|DIR", help="Data set. [default: the one made last]")
+@click.option("--dataset", metavar="NAME|DIR", help="Data set. [default: the most recent one]")
 @snr_option("Signal-to-noise ratios. [default: all that were made]")
 @click.option("--jobs", type=int, default=-1, show_default="one per core", metavar="N", help="Threads on a CPU.")
 @device_option

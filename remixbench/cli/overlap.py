@@ -15,7 +15,7 @@ SHOWN = 20
 @click.command()
 @click.argument("ids", type=click.Path(path_type=Path), metavar="IDS.csv")
 @click.option("--encoder", required=True, metavar="NAME", help="Encoder that was trained on these sounds.")
-@click.option("--dataset", metavar="NAME|DIR", help="Data set. [default: the one made last]")
+@click.option("--dataset", metavar="NAME|DIR", help="Data set. [default: the most recent one]")
 @click.pass_obj
 def command(settings: Settings, /, ids: Path, encoder: str, dataset: str | None) -> None:
     """List the event recordings that an encoder has heard, by the Freesound IDS of its training data.

@@ -13,7 +13,7 @@ from remixbench.parallel import prepare_for_torch
 
 @click.command(cls=ManyCommand)
 @click.argument("encoder", nargs=-1, required=True, metavar="ENCODER...")
-@click.option("--dataset", metavar="NAME|DIR", help="Data set. [default: the one made last]")
+@click.option("--dataset", metavar="NAME|DIR", help="Data set. [default: the most recent one]")
 @snr_option("Signal-to-noise ratios. [default: all that were made]")
 @many("--fold", type=int, metavar="N...", help="Folds to test on. [default: 4, as released]")
 @many("--seed", type=int, metavar="N...", default=(0, 1, 2), show_default="0 1 2", help="Seeds of the head.")

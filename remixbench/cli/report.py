@@ -10,7 +10,7 @@ from remixbench.cli.console import Settings
 
 
 @click.command()
-@click.option("--dataset", metavar="NAME|DIR", help="Data set. [default: the one made last]")
+@click.option("--dataset", metavar="NAME|DIR", help="Data set. [default: the most recent one]")
 @click.option(
     "--submissions",
     type=click.Path(file_okay=False, path_type=Path),

@@ -24,7 +24,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 
 @click.command(cls=ManyCommand)
 @click.argument("targets", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN|PREDICTIONS]...")
-@click.option("--dataset", metavar="NAME|DIR", help="Data set. [default: that of the runs, or the one made last]")
+@click.option("--dataset", metavar="NAME|DIR", help="Data set. [default: that of the runs, or the most recent one]")
 @click.option("--name", metavar="NAME", help="Name on the leaderboard.")
 @click.option(
     "--snr", type=decibel, metavar="DB", help="SNR of the predictions; without predictions: print only this SNR."

@@ -34,7 +34,7 @@ def training_options(function: F) -> F:
 
 
 @click.command(cls=ManyCommand)
-@click.option("--dataset", metavar="NAME|DIR", help="Data set. [default: the one made last]")
+@click.option("--dataset", metavar="NAME|DIR", help="Data set. [default: the most recent one]")
 @many("--system", metavar="NAME...", help="Systems; `remixbench systems` lists them. [default: the paper's five]")
 @snr_option("Signal-to-noise ratios. [default: all that were made]")
 @many("--fold", type=int, metavar="N...", help="Folds to test on. [default: 4, as released]")

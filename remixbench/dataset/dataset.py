@@ -430,7 +430,7 @@ def _read_pcm(path: Path) -> tuple[bytes, NDArray[np.int16]]:
 
 
 def find_folder(workspace: Path, dataset: str | Path | None = None) -> Path:
-    """Return the folder of a data set by path, by name in the workspace, or of the one made last.
+    """Return the folder of a data set by path, by name in the workspace, or of the most recent one.
 
     Raises
     ------
@@ -451,7 +451,7 @@ def find_folder(workspace: Path, dataset: str | Path | None = None) -> Path:
 
 
 def find_dataset(workspace: str | Path, dataset: str | Path | Dataset | None = None) -> Dataset:
-    """Open a data set by path, by name in the workspace, or the one made last.
+    """Open a data set by path, by name in the workspace, or the most recent one.
 
     Raises
     ------

@@ -70,7 +70,7 @@ def make(
     Parameters
     ----------
     workspace : where `sources/` and `datasets/` lie
-    recipe : name, file or Recipe; without one `remix2019` if its sources are there, else `mini`
+    recipe : name, file or Recipe; by default `remix2019` if its sources are in the workspace, otherwise `mini`
     manifest : folder of a manifest to use instead of the recipe's frozen one
     replan : draw the manifest anew from the sources' tables
     sources : where the sources lie, if not in the workspace

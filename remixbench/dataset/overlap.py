@@ -66,7 +66,7 @@ def overlap(
     ids : a CSV or text file with an id per line, in a column such as `freesound_id`, `id` or `fname` (`12345.wav`), or
         in the first column of a file without a header.
     encoder : short name of the encoder; rows of it are marked by `score` from then on.
-    workspace, dataset : where data sets are, and the name or folder of one; by default the one made last.
+    workspace, dataset : where data sets are, and the name or folder of one; by default the most recent one.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Clips rolled in time: what comes out at the end comes back at the start.
 
 The shift probe tests a run again on rolled clips. What a detector finds does not depend on where in the clip an event
-stands, so its scores hardly change; a system that has learned at which times events begin loses.
+stands, so its scores hardly change; a system that has learned when events begin loses.
 
 A roll is a whole number of frames. Log-mel that is rolled by k frames is the log-mel of the waveform rolled by
 k · hop_length samples, but for the frames at the seam, and the time from the start of the last frame to the end of the

@@ -70,7 +70,7 @@ def probe(
     Parameters
     ----------
     encoder : names or `FILE.py:NAME`, with `@FILE` for the file of weights.
-    workspace, dataset : where data sets are, and the name or folder of one; by default the one made last.
+    workspace, dataset : where data sets are, and the name or folder of one; by default the most recent one.
     snr, fold, seed : by default all SNRs made, fold 4, and seeds 0, 1, 2.
     device : auto, cpu, cuda, cuda:N or mps.
     progress : True for bars on a terminal and lines elsewhere, or a progress reporter.

@@ -201,7 +201,7 @@ def _shift_notes(conditions: Sequence[Condition]) -> list[str]:
     if folds:
         notes.append(
             "Difference: mean over the shifts minus unshifted, with its 95 % interval from paired bootstrap samples."
-            " A system that detects events loses little; one that has learned at which times they occur loses much."
+            " A system that detects events loses little; one that has learned when they occur loses much."
         )
     return notes
 

@@ -106,7 +106,7 @@ def score(
         system. By default all finished runs of the data set. With `add`: predictions that the submission was made
         from, to check it against.
     workspace : folder of data sets, runs and leaderboards.
-    dataset : name or folder of a data set; by default that of the runs given, else the one made last.
+    dataset : name or folder of a data set; by default that of the runs given, otherwise the most recent one.
     name, snr, fold : name on the leaderboard of predictions, their SNR in dB, and their fold.
     bootstrap : bootstrap samples for the 95 % intervals; 0 for none; by default 1,000.
     probe : `shift` or `snr` or both: the runs are also tested on their test clips rolled in time, or at every other SNR
@@ -261,7 +261,7 @@ def _add(
 
 
 def _dataset_of(workspace: Path, dataset: str | Path | Dataset | None, submission: Submission) -> Dataset:
-    """Return the data set given, or else the one on a submission's manifest, or the one made last."""
+    """Return the data set given, or else the one on a submission's manifest, or the most recent one."""
     if dataset is None:
         alike = [
             file.parent

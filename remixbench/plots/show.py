@@ -33,7 +33,7 @@ def show(
     ----------
     clip : id or file name of the clip.
     workspace : folder of data sets and runs.
-    dataset : name or folder of a data set; by default the run's, else the one made last.
+    dataset : name or folder of a data set; by default the run's, otherwise the most recent one.
     snr : SNR in dB; by default the run's, else the highest that was made.
     run : folder of a run; the picture then shows what its network attends to.
     separated : with a run, the spectrogram of each class that it separates, and of the rest, in place of what it

@@ -226,9 +226,9 @@ def _fill(values: npt.NDArray[Any], member: IO[bytes], key: str) -> None:
 
 
 def _check_end(member: IO[bytes], key: str) -> None:
-    """Refuse a member that goes on after its values; reading to the end also compares its checksum."""
+    """Refuse a member that continues after its values; reading to the end also compares its checksum."""
     if member.read(1):
-        raise ValueError(f"'{key}' goes on after its last value")
+        raise ValueError(f"'{key}' continues after its last value")
 
 
 @contextmanager

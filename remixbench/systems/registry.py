@@ -254,7 +254,7 @@ _BUNDLED = {
         ),
         SystemSpec(
             "crnn",
-            "convolutional recurrent network with pooled frame scores, at a small part of the operations",
+            "convolutional recurrent network with pooled frame scores, at a fraction of the cost",
             "remixbench.systems.crnn:Crnn",
             options=_CRNN,
             training_defaults=_CRNN_TRAINING,

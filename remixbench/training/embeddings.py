@@ -62,7 +62,7 @@ def embed(
     ----------
     encoder : names or `FILE.py:NAME`, with `@FILE` for an encoder that takes the file of its weights; see
         `remixbench.systems.list_encoders`.
-    workspace, dataset : where data sets are, and the name or folder of one; by default the one made last.
+    workspace, dataset : where data sets are, and the name or folder of one; by default the most recent one.
     snr : signal-to-noise ratios in dB; by default all that were made.
     jobs : threads on a CPU; -1 for one per core, fewer where the memory does not suffice for so many.
     device : auto, cpu, cuda, cuda:N or mps.

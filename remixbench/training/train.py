@@ -69,7 +69,7 @@ def train(
     Parameters
     ----------
     workspace : where data sets and runs are.
-    dataset : name or folder of a data set; by default the one made last.
+    dataset : name or folder of a data set; by default the most recent one.
     system : names of systems; by default the five of the paper's Table 1.
     snr : signal-to-noise ratios in dB; by default all that were made.
     fold : folds to test on; by default 4, as the released example.

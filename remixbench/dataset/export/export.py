@@ -42,7 +42,7 @@ def export(
 
     Parameters
     ----------
-    dataset : name, folder or Dataset; the one made last by default
+    dataset : name, folder or Dataset; the most recent one by default
     format : audiofolder (Hugging Face `datasets`), webdataset (tar shards), lhotse (JSONL manifests) or croissant
         (metadata and label tables, without audio)
     out : a new or empty folder

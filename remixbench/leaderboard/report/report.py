@@ -47,7 +47,7 @@ def report(
     Parameters
     ----------
     workspace : folder of data sets, runs and leaderboards.
-    dataset : name or folder of a data set; by default the one made last. With `submissions`: the only one to make a
+    dataset : name or folder of a data set; by default the most recent one. With `submissions`: the only one to make a
         page of, which decides what submissions have to be on; by default every data set of the workspace does.
     submissions : a folder of submission files: the page is made from these and the receipts of the workspace, without
         runs. Where they are on several manifests, each has a page of its own beside the first, which names the others.
