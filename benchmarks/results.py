@@ -337,6 +337,8 @@ def draw(rows: Mapping[str, list[Trained]], path: Path) -> None:
     for axes, title in titles.items():
         axes.set_xlabel(title, fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
+        if not axes.containers:
+            figure.delaxes(axes)  # nothing was trained for it
     path.parent.mkdir(exist_ok=True)
     figure.savefig(path, metadata={"Date": None})
 
@@ -502,6 +504,9 @@ def page(parts: Iterable[str], corpora: Sequence[Corpus]) -> str:
         " when shifted: the greatest relative drop in micro-AP when the test clips are shifted in time, circularly, by"
         " shifts that keep every event whole (- where there is no such shift). PSDS is 0 where classes differ more"
         " than their mean (α_ST = 1).",
+        "",
+        "Results of version 0.1, those of the published systems among them, are in"
+        " [what was tried](research.md#results-of-version-01-on-the-plateau).",
         "",
         f"```text\n{shlex.join(['python', 'benchmarks/results.py', *_given()])}\n```",
         "",
