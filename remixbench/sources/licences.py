@@ -11,6 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from remixbench.errors import InputError
+from remixbench.files import read_bytes
+
 UNKNOWN = "unknown"
 _CLOSED = re.compile(r"all rights|no redistribution|not? (?:be )?redistribut|proprietary|internal use|no licen[cs]e")
 _FREE = re.compile(
@@ -95,11 +98,15 @@ def joint_terms(licences: Iterable[str]) -> Terms:
 def read_notices(folder: Path) -> str:
     """Return the text of the licence files in a folder of recordings, each below its name; empty where it has none."""
     texts = []
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if not (NOTICE_NAME.fullmatch(path.name) and path.is_file() and path.stat().st_size <= MAX_NOTICE_BYTES):
-            continue
+    try:
+        paths = sorted(path for path in folder.iterdir() if NOTICE_NAME.fullmatch(path.name) and path.is_file())
+    except OSError:  # no such folder, or none that may be read: reading its recordings says so
+        return ""
+    for path in paths:
         try:
-            texts.append(f"{path.name}:\n\n{path.read_text(encoding='utf-8').strip()}\n")
-        except UnicodeDecodeError:  # a PDF, say
-            texts.append(f"{path.name}: not a text; see the source\n")
+            text = read_bytes(path, MAX_NOTICE_BYTES).decode("utf-8").strip()
+        except (UnicodeDecodeError, InputError):  # a PDF, say, or a book
+            texts.append(f"{path.name}: not copied here (no text, or too long); see the source\n")
+        else:
+            texts.append(f"{path.name}:\n\n{text}\n")
     return "\n".join(texts)

@@ -63,7 +63,9 @@ def test_licence_files_of_a_source_are_its_notice(tmp_path: Path) -> None:
     assert read_notices(tmp_path / "nowhere") == ""
     (tmp_path / "LICENSE.txt").write_text("keep this\n")
     (tmp_path / "EULA.pdf").write_bytes(b"%PDF\xff\xfe")
+    (tmp_path / "COPYING").write_text("x" * (300 << 10))
     (tmp_path / "licences").mkdir()
     (tmp_path / "readme.md").write_text("not this")
-    expected = "EULA.pdf: not a text; see the source\n\nLICENSE.txt:\n\nkeep this\n"
+    elsewhere = "not copied here (no text, or too long); see the source"
+    expected = f"COPYING: {elsewhere}\n\nEULA.pdf: {elsewhere}\n\nLICENSE.txt:\n\nkeep this\n"
     assert read_notices(tmp_path) == expected
