@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from remixbench.systems.crnn import DROPOUT, FRAME_SECONDS, UNITS, Encoder, Pooling, TimePooling, time_strides
+from remixbench.systems.crnn import DROPOUT, FRAME_SECONDS, UNITS, Crnn, Pooling, TimePooling
 from remixbench.systems.models import float32, scaled, set_bias
 from remixbench.systems.output import Output
 
@@ -36,7 +36,7 @@ class EmbeddingHead(nn.Module):
         dimensions: int,
         embedding_seconds: float,
         hidden: int,
-        pooling: Pooling = "linear",
+        pooling: Pooling = "quadratic",
         bias: str = "prior",
     ) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class EmbeddingHead(nn.Module):
 
 
 def emb_linear(
-    classes: int, dimensions: int, embedding_seconds: float, pooling: Pooling = "linear", bias: str = "prior"
+    classes: int, dimensions: int, embedding_seconds: float, pooling: Pooling = "quadratic", bias: str = "prior"
 ) -> nn.Module:
     """Make `emb-linear`: a linear layer on every embedding."""
     return EmbeddingHead(classes, dimensions, embedding_seconds, 0, pooling, bias)
@@ -73,67 +73,64 @@ def emb_mlp(
     dimensions: int,
     embedding_seconds: float,
     width: float = 1.0,
-    pooling: Pooling = "linear",
+    pooling: Pooling = "quadratic",
     bias: str = "prior",
 ) -> nn.Module:
     """Make `emb-mlp`: a hidden layer on every embedding."""
     return EmbeddingHead(classes, dimensions, embedding_seconds, scaled(HIDDEN, width), pooling, bias)
 
 
-class CrnnEmb(nn.Module):
+class CrnnEmb(Crnn):
     """`crnn` with the embeddings of an encoder concatenated to its features before the recurrent layer.
 
-    Both are brought to the finer of the two frame rates, by linear interpolation between the middles of frames.
+    Both are brought to the finer of the two rates by linear interpolation between the middles of frames.
 
     Attributes
     ----------
-    frame_seconds : distance of two frame scores, the finer of the distances of both.
+    frame_seconds : distance of two frame scores: that of `crnn`, or that of the embeddings where it is shorter than a
+        step of the recurrent layer.
     """
 
     def __init__(
         self,
         classes: int,
-        frames: int,
         dimensions: int,
         embedding_frames: int,
         embedding_seconds: float,
         width: float = 1.0,
-        pooling: Pooling = "linear",
-        bias: str = "prior",
+        pooling: Pooling = "quadratic",
         frame_seconds: float = FRAME_SECONDS,
+        bias: str = "prior",
     ) -> None:
-        super().__init__()
-        self.bias = bias
-        units, projected = scaled(UNITS, width), scaled(PROJECTED, width)
-        self.encoder = Encoder(time_strides(frame_seconds), width=width)
-        features_seconds = self.encoder.time_stride * frame_seconds
-        features_frames = frames
-        for stride in time_strides(frame_seconds):
-            features_frames = -(-features_frames // stride)
-        self.frame_seconds = min(features_seconds, embedding_seconds)
-        self.frames = features_frames if features_seconds <= embedding_seconds else embedding_frames
-        self.features_ratio = self.frame_seconds / features_seconds
-        self.embeddings_ratio = self.frame_seconds / embedding_seconds
+        super().__init__(classes, width, pooling, frame_seconds, bias)
+        channels, units, projected = self.encoder.channels[-1], scaled(UNITS, width), scaled(PROJECTED, width)
+        self.step_seconds, self.embedding_seconds = self.encoder.time_stride * frame_seconds, embedding_seconds
         self.project = nn.Sequential(nn.Dropout(DROPOUT), nn.Linear(dimensions, projected), nn.ReLU())
-        self.dropout = nn.Dropout(DROPOUT)
-        self.recurrent = nn.GRU(self.encoder.channels[-1] + projected, units, batch_first=True, bidirectional=True)
-        self.classifier = nn.Linear(2 * units, classes)
-        self.pool = TimePooling(pooling, classes, 2 * units)
+        self.recurrent = nn.LSTM(channels + projected, units, batch_first=True, bidirectional=True)
+        self.beside = nn.Linear(channels + projected, 2 * units)
+        self.embedding_frames = 0
+        if embedding_seconds < self.step_seconds:
+            self.embedding_frames, self.frame_seconds = embedding_frames, embedding_seconds
 
-    def set_prior(self, prior: Tensor) -> None:
-        """With `bias="prior"`, let the frame scores begin near the mean labels `prior` (C,) instead of 0.5."""
-        if self.bias == "prior":
-            set_bias(self.classifier.bias, prior)
-
-    def forward(self, logmel: Tensor, embeddings: Tensor) -> Output:
+    def forward(self, logmel: Tensor, embeddings: Tensor) -> Output:  # type: ignore[override]  # it takes one more
         """Map standardised log-mel (B, T, F) and embeddings (B, T', D) to scores."""
         maps = self.encoder(logmel)
-        with float32(logmel):  # the recurrence and the poolings accumulate over many frames
-            local = interpolate(maps.float().mean(dim=3).transpose(1, 2), self.frames, self.features_ratio)
-            pretrained = interpolate(self.project(embeddings.float()), self.frames, self.embeddings_ratio)
-            features = self.dropout(self.recurrent(self.dropout(torch.cat([local, pretrained], dim=2)))[0])
-            frame_scores = torch.sigmoid(self.classifier(features))
-            return Output(self.pool(frame_scores, features), frame_scores)
+        with float32(logmel):  # the poolings accumulate over many frames
+            local = self.dropout(self.norm(maps.float().mean(dim=3).transpose(1, 2)))
+            pretrained = self.project(embeddings.float())
+            if self.embedding_frames:
+                local = interpolate(local, self.embedding_frames, self.embedding_seconds / self.step_seconds)
+            else:
+                pretrained = interpolate(pretrained, local.shape[1], self.step_seconds / self.embedding_seconds)
+            sequence = torch.cat([local, self.dropout(pretrained)], dim=2)
+        recurrent = self.recurrent(sequence)[0]
+        with float32(logmel):
+            features = self.dropout(recurrent.float() + torch.relu(self.beside(sequence)))
+            scores = torch.sigmoid(self.classifier(features))
+            clip_scores = self.pool(scores, features)
+            if self.embedding_frames:
+                return Output(clip_scores, (scores * clip_scores.unsqueeze(1)).sqrt())
+            return self.output(logmel, scores, clip_scores)
 
 
 def interpolate(sequence: Tensor, frames: int, ratio: float) -> Tensor:
