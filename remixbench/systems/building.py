@@ -29,6 +29,36 @@ FRAMES_COVER = 0.9
 """Part of a clip that frame scores have to cover, as the scorer expects."""
 
 
+@dataclass(frozen=True)
+class EmbeddingShape:
+    """The embeddings of a clip: their frames, their dimensions, and the distance of two frames in seconds."""
+
+    frames: int
+    dimensions: int
+    frame_seconds: float
+
+
+@dataclass(frozen=True)
+class ClipShape:
+    """What a data set's clips are to a network.
+
+    Attributes
+    ----------
+    classes, frames, n_mels : event classes, frames of a clip, mel bands.
+    samples, sample_rate : of a clip; needed by systems that take the waveform.
+    frame_seconds : distance of two frames of the log-mel, for systems that ask for it.
+    embedding : of a clip's embeddings, for systems that take them.
+    """
+
+    classes: int
+    frames: int
+    n_mels: int
+    samples: int | None = None
+    sample_rate: int | None = None
+    frame_seconds: float | None = None
+    embedding: EmbeddingShape | None = None
+
+
 def build_system(
     reference: str,
     *,
@@ -66,13 +96,19 @@ def build_system(
     InputError
         For an unknown system or option, a size below 1, or a third-party system that breaks the contract.
     """
+    shape = ClipShape(classes, frames, n_mels, samples, sample_rate, frame_seconds, embedding)
+    return build_network(reference, shape, width=width, options=options, seed=seed)
+
+
+def build_network(
+    reference: str, shape: ClipShape, *, width: float, options: Mapping[str, OptionValue] | None, seed: int = 0
+) -> nn.Module:
+    """Make a system for clips of a shape; see `build_system`."""
     import torch
 
     found = spec(reference)
     factory = load_factory(found)
-    sizes = {"classes": classes, "frames": frames, "n_mels": n_mels, "width": width, "samples": samples}
-    sizes |= {"sample_rate": sample_rate, "frame_seconds": frame_seconds, **_embedding_sizes(found, embedding)}
-    arguments = _arguments(found, factory, sizes, options)
+    arguments = _arguments(found, factory, _sizes(found, shape, width), options)
     # layers draw their first weights from the global generator: seed it, restore it afterwards
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
@@ -84,30 +120,18 @@ def build_system(
         except Exception as error:
             # sizes that no tensor can have, or no machine
             if found.bundled and isinstance(error, RuntimeError | MemoryError | TypeError | OverflowError):
+                sizes = f"{shape.classes} classes, {shape.frames} × {shape.n_mels} frames × mel bands"
                 raise InputError(
-                    f"system '{reference}': {classes} classes, {frames} × {n_mels} frames × mel bands at width"
-                    f" {width:g} do not fit into memory; give a smaller --width"
+                    f"system '{reference}': {sizes} at width {width:g} do not fit into memory; give a smaller --width"
                 ) from None
             raise InputError(f"system '{found.name}'{found.origin} could not be built: {one_line(error)}") from error
         if not found.bundled:
-            _check_contract(found, network, classes, frames, n_mels, samples, sample_rate, embedding)
-    made: nn.Module = network.train()
-    return made
+            _check_contract(found, network, shape)
+    built: nn.Module = network.train()
+    return built
 
 
-def build_empty(
-    reference: str,
-    *,
-    classes: int,
-    frames: int,
-    n_mels: int,
-    width: float,
-    options: Mapping[str, OptionValue],
-    samples: int | None = None,
-    sample_rate: int | None = None,
-    frame_seconds: float | None = None,
-    embedding: EmbeddingShape | None = None,
-) -> nn.Module:
+def build_empty(reference: str, shape: ClipShape, *, width: float, options: Mapping[str, OptionValue]) -> nn.Module:
     """Make a system whose weights are still to be assigned, with `load_state_dict(..., assign=True)`.
 
     A bundled one is made on the meta device: it has shapes, but no values, and takes no memory until then, however
@@ -116,34 +140,18 @@ def build_empty(
     import torch
 
     found = spec(reference)
-    if found.bundled:
-        sizes = {"classes": classes, "frames": frames, "n_mels": n_mels, "width": width, "samples": samples}
-        sizes |= {"sample_rate": sample_rate, "frame_seconds": frame_seconds, **_embedding_sizes(found, embedding)}
-        factory = load_factory(found)
-        with torch.device("meta"):
-            empty: nn.Module = factory(**_arguments(found, factory, sizes, options))
-        return empty
-    return build_system(
-        reference,
-        classes=classes,
-        frames=frames,
-        n_mels=n_mels,
-        width=width,
-        options=options,
-        samples=samples,
-        sample_rate=sample_rate,
-        frame_seconds=frame_seconds,
-        embedding=embedding,
-    )
+    if not found.bundled:
+        return build_network(reference, shape, width=width, options=options)
+    factory = load_factory(found)
+    with torch.device("meta"):
+        empty: nn.Module = factory(**_arguments(found, factory, _sizes(found, shape, width), options))
+    return empty
 
 
-@dataclass(frozen=True)
-class EmbeddingShape:
-    """The embeddings of a clip: their frames, their dimensions, and the distance of two frames in seconds."""
-
-    frames: int
-    dimensions: int
-    frame_seconds: float
+def _sizes(found: SystemSpec, shape: ClipShape, width: float) -> dict[str, float | None]:
+    """Return what a factory may take of a shape, by name."""
+    sizes: dict[str, float | None] = {name: value for name, value in vars(shape).items() if name != "embedding"}
+    return sizes | {"width": width, **_embedding_sizes(found, shape.embedding)}
 
 
 def _embedding_sizes(found: SystemSpec, embedding: EmbeddingShape | None) -> dict[str, float | None]:
@@ -207,21 +215,13 @@ def _arguments(
     return {name: value for name, value in given.items() if name in names}
 
 
-def _check_contract(
-    found: SystemSpec,
-    network: object,
-    classes: int,
-    frames: int,
-    n_mels: int,
-    samples: int | None,
-    sample_rate: int | None,
-    embedding: EmbeddingShape | None,
-) -> None:
+def _check_contract(found: SystemSpec, network: object, shape: ClipShape) -> None:
     """Run a third-party network once, on noise, and check what it returns."""
     import torch
 
     from remixbench.systems.output import check_output
 
+    samples, sample_rate, embedding = shape.samples, shape.sample_rate, shape.embedding
     if not isinstance(network, torch.nn.Module):
         raise InputError(
             f"system '{found.name}'{found.origin} could not be built: it made a {type(network).__name__}, not a"
@@ -229,7 +229,7 @@ def _check_contract(
         )
     if found.inputs == "waveform" and samples is None:
         raise InputError(f"system '{found.name}' takes the waveform; give build_system samples and sample_rate")
-    shapes: list[tuple[int, ...]] = [(2, frames, n_mels)] if found.takes_logmel else []
+    shapes: list[tuple[int, ...]] = [(2, shape.frames, shape.n_mels)] if found.takes_logmel else []
     if found.inputs == "waveform" and samples is not None:
         shapes.append((2, samples))
     if found.takes_embeddings and embedding is not None:
@@ -241,16 +241,16 @@ def _check_contract(
     try:
         with torch.no_grad():
             generator = torch.Generator().manual_seed(0)
-            output: Output = network(*(torch.randn(shape, generator=generator) for shape in shapes))
+            output: Output = network(*(torch.randn(size, generator=generator) for size in shapes))
     except Exception as error:
         given = " and ".join(map(str, shapes))
         raise found.error(f"its forward fails on input {given} ({one_line(error)})") from error
     check_output(
         output,
         batch=2,
-        classes=classes,
-        frames=frames,
-        n_mels=n_mels,
+        classes=shape.classes,
+        frames=shape.frames,
+        n_mels=shape.n_mels,
         own_frame_rate=own_rate is not None,
         reconstruction=shapes[0],
         system=found.name,

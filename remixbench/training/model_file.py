@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from remixbench.errors import InputError
 from remixbench.files import write_bytes
 from remixbench.recipe import Features, Mix
-from remixbench.systems.building import EmbeddingShape, build_empty
+from remixbench.systems.building import ClipShape, EmbeddingShape, build_empty
 from remixbench.systems.registry import source_digest, spec
 from remixbench.training.data import Standardisation
 
@@ -66,6 +66,16 @@ class ModelConfig:
     def samples(self) -> int:
         """Samples of a clip."""
         return self.mix.samples
+
+    @property
+    def shape(self) -> ClipShape:
+        """What the clips that the system takes are to it."""
+        mix = self.mix
+        embedding = None if self.embedding is None else EmbeddingShape(**self.embedding)
+        frame_seconds = self.features.hop_length / mix.sample_rate
+        return ClipShape(
+            len(self.classes), self.frames, self.n_mels, mix.samples, mix.sample_rate, frame_seconds, embedding
+        )
 
     @property
     def mix(self) -> Mix:
@@ -147,18 +157,7 @@ def read_model(path: Path) -> TrainedModel:
             " them, or train it again"
         )
     try:
-        network = build_empty(
-            config.system,
-            classes=len(config.classes),
-            frames=config.frames,
-            n_mels=config.n_mels,
-            width=config.width,
-            options=config.options,
-            frame_seconds=config.features.hop_length / config.mix.sample_rate,
-            samples=config.samples,
-            sample_rate=config.mix.sample_rate,
-            embedding=_embedding_shape(config),
-        )
+        network = build_empty(config.system, config.shape, width=config.width, options=config.options)
     except (RuntimeError, MemoryError, TypeError, OverflowError):  # sizes that no tensor can have
         raise InputError(f"{path}: describes a network too large for this machine; is it broken?") from None
     expected = {NETWORK + name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
@@ -203,10 +202,6 @@ def read_model(path: Path) -> TrainedModel:
     )
 
 
-def _embedding_shape(config: ModelConfig) -> EmbeddingShape | None:
-    return None if config.embedding is None else EmbeddingShape(**config.embedding)
-
-
 def _read(path: Path) -> tuple[dict[str, Tensor], ModelConfig]:
     from safetensors import SafetensorError, safe_open
 
@@ -229,7 +224,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], ModelConfig]:
         for name, kind in _KINDS.items():
             if not isinstance(getattr(config, name), kind):
                 raise ValueError(f"'{name}' is {getattr(config, name)!r}")
-        config.mix, config.features, _embedding_shape(config)
+        _ = config.shape  # fails where a part of it cannot be read
         if (config.encoder is None) != (config.embedding is None) or set(config.encoder or ENCODER) != ENCODER:
             raise ValueError(f"'encoder' is {config.encoder!r}")
     except (KeyError, ValueError, TypeError, RecursionError) as error:

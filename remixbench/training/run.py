@@ -22,8 +22,7 @@ from remixbench.dataset.embeddings import Embeddings, open_embeddings
 from remixbench.dataset.splits import Rows, Split, split
 from remixbench.errors import InputError, RemixbenchError, one_line
 from remixbench.files import file_sha256, sha256
-from remixbench.systems import build_system
-from remixbench.systems.building import EmbeddingShape, frame_seconds_of
+from remixbench.systems.building import ClipShape, EmbeddingShape, build_network, frame_seconds_of
 from remixbench.systems.cost import count_cost, count_encoder_macs
 from remixbench.systems.encoders import PretrainedEncoder, load_encoder
 from remixbench.systems.registry import SystemSpec, source_digest, spec
@@ -209,7 +208,7 @@ def run_training(folder: Path, info: RunInfo, context: RunContext, config: Train
     known, label, versions = spec(config.system), config.label, _versions(config)
     sources = source_digest(known) or ""
     data = load_splits(dataset, config, engine.device)
-    network = build_network(dataset, config, data.embedding)
+    network = first_network(dataset, config, data.embedding)
     steps = -(-len(data.train) // config.batch_size)
     _tell(network, data.train.weak, data.standardisation, known)
     state = TrainState(dist.prepare(engine.place(network)), config, steps, compiled=context.compiled)
@@ -399,14 +398,16 @@ def _finish(
     context.progress.say(f"{label}: {thresholds}")
 
 
-def build_network(dataset: Dataset, config: TrainConfig, embedding: EmbeddingShape | None) -> nn.Module:
+def first_network(dataset: Dataset, config: TrainConfig, embedding: EmbeddingShape | None) -> nn.Module:
     """Return the network of a run with its first weights, on the CPU."""
     recipe = dataset.recipe
-    return build_system(
-        config.system, classes=len(dataset.classes), frames=recipe.frames, n_mels=recipe.features.n_mels,
-        width=config.width, options=dict(config.options), seed=derived_seed(config.seed, "weights"),
-        frame_seconds=recipe.frame_seconds, samples=recipe.mix.samples, sample_rate=recipe.mix.sample_rate,
-        embedding=embedding,
+    shape = ClipShape(
+        len(dataset.classes), recipe.frames, recipe.features.n_mels, recipe.mix.samples, recipe.mix.sample_rate,
+        recipe.frame_seconds, embedding,
+    )  # fmt: skip
+    return build_network(
+        config.system, shape, width=config.width, options=dict(config.options),
+        seed=derived_seed(config.seed, "weights"),
     )  # fmt: skip
 
 
@@ -424,7 +425,7 @@ def try_system(dataset: Dataset, config: TrainConfig) -> None:
     embedding = None
     if config.encoder is not None:
         embedding = _shape_of(_embeddings(dataset, config.snr, config.encoder))
-    network = build_network(dataset, config, embedding)
+    network = first_network(dataset, config, embedding)
     if known.bundled:
         return
     shapes: list[tuple[int, ...]] = [(recipe.frames, recipe.features.n_mels)] if known.takes_logmel else []
