@@ -307,9 +307,7 @@ def test_an_event_over_a_silent_stretch_of_a_scene_is_refused_by_name(
     recipe = parse_recipe(
         tiny.changed(tiny.STRICT, plan__onsets=[0.9], plan__polyphony=1, plan__max_event=0.2, mix__snrs=[0]), "faint"
     )
-    with pytest.raises(
-        InputError, match=rf"clip 000\d\d, event \w+\.wav over scene \S+\.wav: {words}.* from 0\.90 to"
-    ):
+    with pytest.raises(InputError, match=rf"clip 000\d\d, event \w+\.wav over scene \S+\.wav: {words}.* from 0\.90 to"):
         make(recipe=recipe, sources=sources, out=tmp_path / "d", jobs=1)
     assert not (tmp_path / "d" / "dataset.json").exists()
 
