@@ -69,8 +69,8 @@ CORPORA = {
     "stand_in": Corpus(
         "stand-in",
         "280 event recordings in 19 classes, most of them single notes and strokes of instruments from sample"
-        " libraries, and 120 scenes of 10 s cut from 32 recordings, none of them of the two data sets. It cannot be"
-        " passed on, because some of its recordings may not",
+        " libraries, and 120 scenes of 10 s cut from 32 recordings. It cannot be passed on, because some of its"
+        " recordings may not",
         500,
     ),
     "fsd10": Corpus(
