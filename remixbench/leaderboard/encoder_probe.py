@@ -168,7 +168,6 @@ def _fraction(row: Row) -> float:
 
 def _as_it_comes(row: Row) -> bool:
     """Say whether a row's head was trained as the protocol has it: no setting or option changed."""
-    changed = [part.partition("=")[0] for part in row.name.split(",")[1:]]
-    return not set(changed) - {"encoder", "fraction"} and not any(
-        flag.code in ("setting", "training") for flag in row.flags
-    )
+    name = next(iter(row.conditions.values())).records[0].system.name  # a row's own may say what tells it apart
+    changed = {part.partition("=")[0] for part in name.split(",")[1:]}
+    return changed <= {"encoder", "fraction"} and not any(flag.code in ("setting", "training") for flag in row.flags)
