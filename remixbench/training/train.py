@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -128,7 +128,8 @@ def train(
             opened.features(config.snr)  # what is missing has to be known before the first hour has passed
     for config in _one_of_each_system(configs):
         if config.encoder is None:
-            try_system(opened, config)
+            with _enough_memory(config, choose_device("cpu")):
+                try_system(opened, config)
     configs = configs[shard[0] - 1 :: shard[1]]
     if dry_run:
         return [run_folder(workspace, opened.name, config, _identity(opened, config)) for config in configs]
@@ -145,7 +146,8 @@ def train(
         embed_missing(context, configs, shown)
         for config in _one_of_each_system(configs):
             if config.encoder is not None:
-                try_system(opened, config)
+                with _enough_memory(config, choose_device("cpu")):
+                    try_system(opened, config)
         tasks = [(workspace, context, config, rerun) for config in configs]
         systems = [spec(config.system).name for config in configs]
         if workers > 1:
@@ -195,6 +197,12 @@ def embed_missing(context: RunContext, configs: Sequence[TrainConfig], progress:
     context.dist.broadcast(None)  # the others wait here
 
 
+def _enough_memory(config: TrainConfig, device: torch.device) -> AbstractContextManager[None]:
+    """Say in one line which run needs more memory than there is, and what needs less."""
+    smaller = f"a smaller --batch-size than {config.batch_size} or --width than {config.width:g} needs less"
+    return enough_memory(config.label, device, smaller)
+
+
 def _train_one(task: tuple[Path, RunContext, TrainConfig, bool], display: Display) -> Path | None:
     """Complete one run; returns its folder, or None if another process is training it."""
     workspace, context, config, rerun = task
@@ -213,8 +221,7 @@ def _train_one(task: tuple[Path, RunContext, TrainConfig, bool], display: Displa
         if info.status == "done":
             context.progress.say(f"{config.label}: done before ({describe(info)}), in {folder}")
         else:
-            smaller = f"a smaller --batch-size than {config.batch_size} or --width than {config.width:g} needs less"
-            with enough_memory(config.label, context.device, smaller):
+            with _enough_memory(config, context.device):
                 run_training(folder, info, context, config)
         return folder
 

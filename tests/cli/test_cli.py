@@ -20,6 +20,7 @@ from remixbench.cli import COMMANDS, main, run
 from remixbench.cli.options import decibel, share, spread
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError, one_line
+from remixbench.recipe import SNR_DECIMALS
 from remixbench.systems import build_system
 
 NAMES = dict.fromkeys(("--snr", "--fold"))
@@ -80,7 +81,7 @@ def test_any_ratios_come_through(values: list[float]) -> None:
     option = click.Option(["--snr"], multiple=True, type=decibel)
     command = click.Command("x", params=[option], callback=lambda snr: snr)
     arguments = spread(["--snr", *map(repr, values)], {"--snr": None})
-    assert command.main(arguments, standalone_mode=False) == tuple(value + 0.0 for value in values)
+    assert command.main(arguments, standalone_mode=False) == tuple(round(value, SNR_DECIMALS) + 0.0 for value in values)
 
 
 @pytest.mark.parametrize("text", ["ten", "nan", "inf", "-inf", "101", "", "1,0", "0x10"])

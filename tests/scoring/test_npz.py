@@ -90,7 +90,7 @@ def test_arrays_larger_than_a_chunk(tmp_path):
         ([("scores.npy", b""), MEMBERS[1]], "not readable as an .npz"),
         ([("scores.npy", b"\x93NUMPY\x01\x00\xff\xff{"), MEMBERS[1]], "not readable as an .npz"),
         ([("scores.npy", npy(shape=(3, 4))), MEMBERS[1]], "'scores' ends after 0 of 48 bytes"),
-        ([("scores.npy", MEMBERS[0][1] + b"\0"), MEMBERS[1]], "'scores' goes on after its last value"),
+        ([("scores.npy", MEMBERS[0][1] + b"\0"), MEMBERS[1]], "'scores' continues after its last value"),
         ([("scores.npy", npy(shape=(10**9, 10**9))), MEMBERS[1]], "needs 4,000,000,000,000,000,000 bytes"),
         ([("scores.npy", npy(shape=(-1, -1))), MEMBERS[1]], "expected sizes of 0 or more"),
         ([("scores.npy", npy(shape=(3,), descr="|O")), MEMBERS[1]], "without pickled objects ('scores'"),
