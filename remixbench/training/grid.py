@@ -151,15 +151,17 @@ def side_by_side(
     """Return function(task, display) for every task, in order; `jobs` at a time, in processes of one thread each."""
     results: list[Result] = []
     with Board(systems, progress, jobs) as board:
-        calls = ((function, task, run, board.address, board.key, jobs) for run, task in enumerate(tasks))
+        folder = os.getcwd()  # workers are kept between calls, and may have been started elsewhere
+        calls = ((function, task, run, board.address, board.key, jobs, folder) for run, task in enumerate(tasks))
         results.extend(Workers(jobs).run(_in_worker, calls, len(tasks), batch_size=1))
     return results
 
 
 def _in_worker(
-    function: Callable[..., Result], task: Any, run: int, address: tuple[str, int], key: bytes, jobs: int
+    function: Callable[..., Result], task: Any, run: int, address: tuple[str, int], key: bytes, jobs: int, folder: str
 ) -> Result:
-    """Run a task in a worker process."""
+    """Run a task in a worker process, where relative paths begin at `folder`."""
+    os.chdir(folder)
     prepare_for_torch()
     torch.set_num_threads(1)
     os.environ["LOCAL_WORLD_SIZE"] = str(jobs)  # they share the memory and the cores of this machine

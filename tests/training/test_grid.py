@@ -226,3 +226,12 @@ def test_a_run_in_turn_says_which_it_is_its_epoch_and_the_time_left() -> None:
 )
 def test_durations_are_said_as_one_would(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_relative_paths_begin_where_the_caller_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # worker processes are kept between calls: the second call must not look where the first was made
+    for name in ("one", "two"):
+        fake_dataset(tmp_path / name, clips_per_fold=4)
+        monkeypatch.chdir(tmp_path / name)
+        folders = train(workspace=".", system=["gap", "gmp"], snr=20, epochs=1, precision="32", width=0.1, jobs=2)
+        assert all((tmp_path / name / folder / "model.safetensors").is_file() for folder in folders)
