@@ -27,14 +27,14 @@ def origin_gap(recipe: Recipe, events: Catalogue) -> int:
 
 def connected(keys: Sequence[Iterable[Hashable]]) -> list[int]:
     """Return the number of each item's group: items that share a key, directly or through others, are one group."""
-    from scipy.sparse import coo_array
+    from scipy.sparse import csr_matrix
     from scipy.sparse.csgraph import connected_components
 
     columns: dict[Hashable, int] = {}
     edges = [(row, columns.setdefault(key, len(columns))) for row, own in enumerate(keys) for key in own]
     size = len(keys) + len(columns)
-    rows, others = np.array(edges, dtype=np.int64).reshape(-1, 2).T
-    graph = coo_array((np.ones(len(rows), dtype=bool), (rows, others + len(keys))), shape=(size, size))
+    rows, others = np.array(edges, dtype=np.int32).reshape(-1, 2).T  # scipy 1.11 misreads 64-bit indices
+    graph = csr_matrix((np.ones(len(rows)), (rows, others + len(keys))), shape=(size, size))
     groups: list[int] = connected_components(graph, directed=False)[1][: len(keys)].tolist()
     return groups
 
