@@ -73,17 +73,17 @@ def _name(text: str) -> str:
     return text
 
 
-def _setting(value: Any, depth: int = 0) -> Any:
+def _setting(value: Any, *, depth: int = 0) -> Any:
     """Check that a value is plain: nested at most four levels, texts printable, numbers and lengths bounded."""
     if isinstance(value, dict | list) and (depth > 3 or len(value) > MOST_SETTINGS):
         raise ValueError(f"expected at most {MOST_SETTINGS} values, nested at most 4 levels deep")
     if isinstance(value, dict):
         for key, inner in value.items():
-            _setting(key, depth)
-            _setting(inner, depth + 1)
+            _setting(key, depth=depth)
+            _setting(inner, depth=depth + 1)
     elif isinstance(value, list):
         for inner in value:
-            _setting(inner, depth + 1)
+            _setting(inner, depth=depth + 1)
     elif isinstance(value, str):
         if len(value) > 500 or not all(letter.isprintable() or letter in "\n\t" for letter in value):
             raise ValueError("expected texts of at most 500 printable characters")
