@@ -91,7 +91,7 @@ def _changes(scores: ScoreArray, frame_seconds: float, step: float) -> tuple[Int
     before = np.maximum(np.arange(frames + 1) - half, 0)
     change = (sums[:, after] - sums) - (sums - sums[:, before])
     change[np.abs(change) < 1e-12] = 0.0  # rounding of sums is no change
-    # runs of one sign, clip by clip; without change the sign before goes on
+    # runs of one sign, clip by clip; where nothing changes, the previous sign continues
     sign = np.sign(change).astype(np.int8)
     place = np.where(sign != 0, np.arange(frames + 1), -1)
     last = np.maximum.accumulate(place, axis=1)

@@ -247,7 +247,7 @@ class Board:
         while True:
             try:
                 connection = self._listener.accept()
-            except AuthenticationError:  # a stranger
+            except AuthenticationError:  # not one of our workers
                 continue
             except OSError:  # closed
                 return
