@@ -276,12 +276,12 @@ class Training(_Part):
     and the identity of a run follow it. A new one needs a line here and its use in `remixbench/training/trainer.py`.
     """
 
-    epochs: Annotated[int, Field(ge=1, le=100_000), Setting("Epochs.", "N", named=False)] = 50
+    epochs: Annotated[int, Field(ge=1, le=100_000), Setting("Number of epochs.", "N", named=False)] = 50
     min_steps: Annotated[
         int,
         Field(ge=0, le=10**9),
         Setting(
-            "At least N optimizer steps, in more epochs where clips are few. With --epochs alone: 0.",
+            "Minimum number of optimizer steps: with few clips, more epochs. 0 if only --epochs is given.",
             "N",
             named=False,
             identity=False,
@@ -296,13 +296,13 @@ class Training(_Part):
     ] = 1.0
     optimizer: Annotated[Optimizer, Setting("Optimizer.", "adam|adamw")] = "adam"
     weight_decay: Annotated[
-        float, Field(ge=0, allow_inf_nan=False), Setting("Weight decay, of all weights but biases and norms.", "X")
+        float, Field(ge=0, allow_inf_nan=False), Setting("Weight decay, except for biases and norms.", "X")
     ] = 0.0
     schedule: Annotated[
         Schedule,
         Setting(
-            "Learning rate schedule: a tenth after 4 epochs without a better score (plateau), or linear warm-up and"
-            " cosine.",
+            "Learning rate schedule: divide by 10 after 4 epochs without a better score (plateau), or linear warm-up"
+            " and cosine.",
             "plateau|cosine|constant",
         ),
     ] = "plateau"
@@ -312,10 +312,10 @@ class Training(_Part):
         Setting("Augmentations: mixup, specaugment, time-shift, filter-augment, or none.", "NAME..."),
     ] = ()
     ema: Annotated[
-        float, Field(ge=0, lt=1), Setting("Decay of the moving average of the weights, per step; 0 for none.", "X")
+        float, Field(ge=0, lt=1), Setting("Decay per step of the moving average of the weights; 0 for none.", "X")
     ] = 0.0
     early_stopping: Annotated[
-        int, Field(ge=0, le=100_000), Setting("Stop after N epochs without a better score; 0: never.", "N")
+        int, Field(ge=0, le=100_000), Setting("Stop after N epochs without a better score; 0 to never stop.", "N")
     ] = 0
     gradient_clip: Annotated[
         float, Field(ge=0, allow_inf_nan=False), Setting("Clip the gradient to this norm; 0 for no clipping.", "X")

@@ -22,13 +22,13 @@ COMMANDS = {
     "make": "Make a data set: audio, labels and features.",
     "verify": "Check a data set against its manifest and digests.",
     "export": "Export a data set for other tools.",
-    "embed": "Compute embeddings of every clip with a frozen pretrained encoder.",
-    "overlap": "List the event recordings that an encoder has heard, by Freesound ids.",
+    "embed": "Compute embeddings of every clip with frozen pretrained encoders.",
+    "overlap": "List the event recordings that an encoder was trained on.",
     "train": "Train systems on a data set.",
-    "probe": "Compare frozen pretrained encoders by the same small head.",
+    "probe": "Compare frozen pretrained encoders with the same small head.",
     "predict": "Detect events in audio files with a trained system.",
     "separate": "Separate audio files into classes with a trained system.",
-    "score": "Score runs or anyone's predictions, and update the leaderboard.",
+    "score": "Score runs or anyone's predictions, and write the leaderboard.",
     "report": "Write the leaderboard as one self-contained HTML page.",
     "figure": "Write the leaderboard as a figure or table for a paper.",
     "show": "Draw a clip, or what a trained system computes from it.",
@@ -58,7 +58,7 @@ class Commands(click.Group):
         """Find the command, or fail naming the nearest one."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             raise click.UsageError(
-                f"unknown command '{args[0]}'{nearest(args[0], COMMANDS)}; there are: {', '.join(COMMANDS)}"
+                f"unknown command '{args[0]}'{nearest(args[0], COMMANDS)}; commands: {', '.join(COMMANDS)}"
             )
         return super().resolve_command(ctx, args)
 
@@ -151,14 +151,14 @@ def run(args: list[str]) -> int:
         return _fail(f"{where}{error.strerror or error}; finished files are intact; rerun the command", 1)
     except UnicodeEncodeError as error:
         _print_traceback(options)
-        return _fail(f"{error.object[:200]!a}: a name that is not UTF-8, which no file of ours can hold; rename it", 2)
+        return _fail(f"{error.object[:200]!a}: a name that is not UTF-8; rename it", 2)
     except MemoryError as error:
         _print_traceback(options)
-        return _fail(f"not enough memory ({error or 'no size is known'}); finished files are intact", 1)
+        return _fail(f"not enough memory{f' ({error})' if str(error) else ''}; finished files are intact", 1)
     except Exception as error:
         _print_traceback(options)
         what = f"{type(error).__name__}: {error}"
-        return _fail(f"a fault of remixbench itself ({what}); `remixbench -v ...` shows where, please report it", 1)
+        return _fail(f"internal error ({what}); please report it with the output of `remixbench -v ...`", 1)
     return result if isinstance(result, int) else 0
 
 

@@ -15,15 +15,14 @@ from remixbench.parallel import prepare_for_torch
 @click.argument("encoder", nargs=-1, required=True, metavar="ENCODER...")
 @click.option("--dataset", metavar="NAME|DIR", help="Data set. [default: the most recent one]")
 @snr_option("Signal-to-noise ratios. [default: all that were made]")
-@click.option("--jobs", type=int, default=-1, show_default="one per core", metavar="N", help="Threads on a CPU.")
+@click.option("--jobs", type=int, default=-1, metavar="N", help="Threads on a CPU. [default: one per core]")
 @device_option
 @click.pass_obj
 def command(settings: Settings, /, **values: Any) -> None:
-    """Compute the embeddings of every clip by frozen pretrained encoders.
+    """Compute embeddings of every clip with frozen pretrained encoders.
 
-    ENCODER is a name or FILE.py:NAME; NAME@FILE gives an encoder the file of its weights. The embeddings are kept with
-    the data set and are computed once: train uses them, and computes those that are missing. If interrupted, rerun to
-    resume.
+    ENCODER is a name or FILE.py:NAME; append @FILE to load its weights from a file. Embeddings are stored with the data
+    set and computed once: train uses them, and computes those that are missing. If interrupted, rerun to resume.
 
     Example: remixbench embed my_encoder.py:MyEncoder --snr 0
     """

@@ -16,7 +16,7 @@ FORMATS = ["audiofolder", "webdataset", "lhotse", "croissant"]
 @click.argument("dataset", required=False)
 @click.option("--format", "form", required=True, type=click.Choice(FORMATS), help="Format to write.")
 @click.option(
-    "--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="A new or empty folder to write to."
+    "--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="New or empty folder to write to."
 )
 @snr_option("Only these SNRs. [default: all that were made]")
 @click.option("--fold", type=click.IntRange(1), metavar="N", help="Test fold. [default: 4, or the last fold]")
@@ -25,7 +25,10 @@ FORMATS = ["audiofolder", "webdataset", "lhotse", "croissant"]
 def command(
     settings: Settings, dataset: str | None, form: str, out: Path, snr: tuple[float, ...], fold: int | None, link: bool
 ) -> None:
-    """Export DATASET, by name or folder (default: the most recent one), in a format that other tools read.
+    """Export DATASET, a name or folder (default: the most recent one), for other tools.
+
+    To read the result: audiofolder needs `datasets[audio]`, which brings torchcodec, and FFmpeg; lhotse needs urllib3
+    besides, which it does not install. Writing a split without events as audiofolder needs pyarrow.
 
     Example: remixbench export remix2019 --format audiofolder --snr 20 --out remix2019-20dB --link
     """

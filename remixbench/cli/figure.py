@@ -21,11 +21,11 @@ from remixbench.cli.options import ManyCommand, many, snr_option
 @click.option(
     "--kind",
     type=click.Choice(["snr", "table"]),
-    help="Metrics against the SNR, or a table with SNRs across. [default: table for LaTeX, otherwise snr]",
+    help="Curves over the SNR, or a table. [default: table for LaTeX, otherwise snr]",
 )
-@many("--metric", metavar="NAME...", help="Metrics. [default: micro_ap, in a table also macro_ap]")
-@many("--row", metavar="NAME...", help="Rows, in this order. [default: all but ideal masks]")
-@many("--without", metavar="NAME...", help="Leave out rows by name, or by flag: setting, fraction, test-epoch ...")
+@many("--metric", metavar="NAME...", help="Metrics. [default: micro_ap, and macro_ap in a table]")
+@many("--row", metavar="NAME...", help="Rows, in this order. [default: all except ideal masks]")
+@many("--without", metavar="NAME...", help="Omit rows by name or by flag, such as setting, fraction or test-epoch.")
 @snr_option("SNRs. [default: all]")
 @click.option("--intervals/--no-intervals", default=True, show_default=True, help="Show 95 % intervals.")
 @click.option("--published/--no-published", default=True, show_default=True, help="Show published results.")
@@ -45,7 +45,7 @@ def command(
 ) -> None:
     """Write the leaderboard as a figure or table for a paper.
 
-    LaTeX tables need the package booktabs alone.
+    LaTeX tables need only the booktabs package.
 
     Example: remixbench figure --metric micro_ap psds1 --without fraction --out table1.tex
     """

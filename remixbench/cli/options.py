@@ -9,7 +9,8 @@ arguments come before such an option, which would swallow them, or after `--`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import click
@@ -25,29 +26,35 @@ device_option = click.option(
 )
 
 
-class GroupedOption(click.Option):
-    """An option that `--help` lists under the heading `group`, if it has one."""
-
-    def __init__(self, *arguments: Any, group: str | None = None, **attributes: Any) -> None:
-        super().__init__(*arguments, **attributes)
-        self.group = group
-
-
-class ManyOption(GroupedOption):
+class ManyOption(click.Option):
     """An option that takes one value or more after its name."""
 
 
 class ManyCommand(click.Command):
-    """A command some of whose options are `ManyOption`s, or stand under a heading of their own."""
+    """A command some of whose options are `ManyOption`s.
+
+    Parameters
+    ----------
+    groups
+        Headings in the order of `--help`, each with the names of its parameters; all others are under "Options", the
+        last heading.
+    """
+
+    def __init__(
+        self, *arguments: Any, groups: Mapping[str, Collection[str]] = MappingProxyType({}), **attributes: Any
+    ) -> None:
+        super().__init__(*arguments, **attributes)
+        self.groups = groups
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the options by their groups, those without one first."""
-        groups: dict[str, list[tuple[str, str]]] = {"Options": []}
+        """List the options by group. Arguments are left to the text above, which explains them."""
+        headings = {name: heading for heading, names in self.groups.items() for name in names}
+        sections: dict[str, list[tuple[str, str]]] = {heading: [] for heading in (*self.groups, "Options")}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
-            if record is not None:
-                groups.setdefault(getattr(parameter, "group", None) or "Options", []).append(record)
-        for heading, records in groups.items():
+            if record is not None and isinstance(parameter, click.Option):
+                sections[headings.get(parameter.name or "", "Options")].append(record)
+        for heading, records in sections.items():
             with formatter.section(heading):
                 formatter.write_dl(records)
 

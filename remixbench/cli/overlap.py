@@ -14,14 +14,14 @@ SHOWN = 20
 
 @click.command()
 @click.argument("ids", type=click.Path(path_type=Path), metavar="IDS.csv")
-@click.option("--encoder", required=True, metavar="NAME", help="Encoder that was trained on these sounds.")
+@click.option("--encoder", required=True, metavar="NAME", help="Encoder trained on these sounds.")
 @click.option("--dataset", metavar="NAME|DIR", help="Data set. [default: the most recent one]")
 @click.pass_obj
 def command(settings: Settings, /, ids: Path, encoder: str, dataset: str | None) -> None:
-    """List the event recordings that an encoder has heard, by the Freesound IDS of its training data.
+    """List the event recordings that an encoder was trained on, by the Freesound IDs of its training data.
 
-    The file has an id per line, in the first column or in one named freesound_id, id or fname. The result is kept, and
-    score marks the rows of the encoder.
+    IDS.csv has one id per line, in the first column or in a column named freesound_id, id or fname. The result is
+    stored, and score flags the rows of the encoder.
 
     Example: remixbench overlap FSD50K.ground_truth/dev.csv --encoder MyEncoder
     """

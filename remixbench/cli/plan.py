@@ -12,7 +12,10 @@ from remixbench.cli.console import Settings
 @click.command()
 @click.option("--recipe", required=True, metavar="NAME|FILE", help="Built-in recipe or YAML file.")
 @click.option(
-    "--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder to write the manifest to."
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder to write the manifest to; optional with --report.",
 )
 @click.option(
     "--sources",
@@ -21,10 +24,12 @@ from remixbench.cli.console import Settings
     help="Folder of the sources' tables. [default: WORKSPACE/sources]",
 )
 @click.option(
-    "--report", is_flag=True, help="Print what the folds share and how classes are balanced, and write report.json."
+    "--report",
+    is_flag=True,
+    help="Print what the folds share and how classes are balanced; with --out, also write report.json.",
 )
 @click.pass_obj
-def command(settings: Settings, recipe: str, out: Path, sources: Path | None, report: bool) -> None:
+def command(settings: Settings, recipe: str, out: Path | None, sources: Path | None, report: bool) -> None:
     """Draw a manifest from the tables of the sources; needs no audio unless the recipe draws `scene_start`.
 
     Example: remixbench plan --recipe remix2019 --out my-manifest --report
@@ -32,8 +37,9 @@ def command(settings: Settings, recipe: str, out: Path, sources: Path | None, re
     from remixbench.dataset.leakage import leakage_lines
     from remixbench.dataset.plan import plan
 
-    manifest, found = plan(recipe=recipe, out=out, workspace=settings.workspace, sources=sources, report=report,
-                           progress=settings.progress())  # fmt: skip
-    for line in leakage_lines(found) if found else ():
+    manifest, leakage = plan(recipe=recipe, out=out, workspace=settings.workspace, sources=sources, report=report,
+                             progress=settings.progress())  # fmt: skip
+    for line in leakage_lines(leakage) if leakage else ():
         click.echo(line)
-    click.echo(f"{out}: {len(manifest.clips)} clips in {len(manifest.folds)} folds, digest {manifest.digest}")
+    clips = f"{len(manifest.clips)} clips in {len(manifest.folds)} folds"
+    click.echo(f"{clips}; nothing written" if out is None else f"{out}: {clips}, digest {manifest.digest}")

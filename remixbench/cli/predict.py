@@ -14,14 +14,14 @@ from remixbench.parallel import prepare_for_torch
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("audio", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="AUDIO...")
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Write tags.csv and events.tsv there.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder to write tags.csv and events.tsv to."
+)
 @click.option(
     "--threshold", type=float, metavar="T", help="Threshold for all classes. [default: the run's own, per class]"
 )
-@click.option("--frames", is_flag=True, help="Write frame scores to --out, frames/NAME.tsv.")
-@click.option(
-    "--figure", is_flag=True, help="Write a picture of each file, NAME.png. [into --out, or the current folder]"
-)
+@click.option("--frames", is_flag=True, help="With --out: also write frame scores, frames/NAME.tsv.")
+@click.option("--figure", is_flag=True, help="Draw each file, as NAME.png in --out or the current folder.")
 @device_option
 @click.pass_obj
 def command(
@@ -37,11 +37,11 @@ def command(
 ) -> None:
     """Detect events in AUDIO files with the trained system of a RUN.
 
-    Files may have any format that libsndfile reads (WAV, FLAC, OGG, MP3), any rate and length.
+    Any format that libsndfile reads (WAV, FLAC, OGG, MP3), any sample rate and any length will do.
 
     Prints the events: file name, onset and offset in seconds, label, and score (the highest frame score in the event).
-    A picture shows log-mel, reconstruction, attention and scores as `remixbench show --run` does; a recording
-    longer than the training clips is shown whole, without attention.
+    Pictures are those of `remixbench show --run`; of a recording longer than the training clips, they show the scores
+    over its whole length.
 
     Example: remixbench predict runs/mini/2ap-aux/snr_20/fold_4/seed_0 street.wav --out detected --figure
     """

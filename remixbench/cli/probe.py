@@ -16,15 +16,15 @@ from remixbench.parallel import prepare_for_torch
 @click.option("--dataset", metavar="NAME|DIR", help="Data set. [default: the most recent one]")
 @snr_option("Signal-to-noise ratios. [default: all that were made]")
 @many("--fold", type=int, metavar="N...", help="Folds to test on. [default: 4, as released]")
-@many("--seed", type=int, metavar="N...", default=(0, 1, 2), show_default="0 1 2", help="Seeds of the head.")
-@click.option("--format", "style", default="table", show_default=True, metavar="table|md|latex", help="Format printed.")
+@many("--seed", type=int, metavar="N...", default=(0, 1, 2), help="Seeds of the head. [default: 0 1 2]")
+@click.option("--format", "style", default="table", show_default=True, metavar="table|md|latex", help="Output format.")
 @device_option
 @click.pass_obj
 def command(settings: Settings, /, style: str, **values: Any) -> None:
-    """Compare frozen pretrained encoders: the same small head on each, one row per encoder.
+    """Compare frozen pretrained encoders: train the same small head on each and print one row per encoder.
 
-    The head (emb-mlp) is trained at every SNR on all training clips and on 8 clips per class, with three seeds.
-    Embeddings are computed once. If interrupted, rerun to resume. The rows stand in the leaderboard too.
+    The head (emb-mlp) is trained at every SNR, on all training clips and on about 8 clips per class, with three seeds.
+    Embeddings are computed once. If interrupted, rerun to resume. The leaderboard gets the rows, too.
 
     Example: remixbench probe aisfx my_encoder.py:MyEncoder --snr 0 20
     """

@@ -15,21 +15,19 @@ from remixbench.cli.console import Settings
     "--submissions",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Make the page from the submission files in DIR, without runs.",
+    help="Make the page from the submission files in DIR instead of runs.",
 )
 @click.option(
     "--require-predictions",
     is_flag=True,
-    help="With --submissions: leave out what was not recomputed from predictions in this workspace.",
+    help="With --submissions: omit records that were not recomputed in this workspace.",
 )
-@click.option(
-    "--clips", type=int, default=6, show_default=True, metavar="N", help="Clips with audio and spectrogram; 0 for none."
-)
+@click.option("--clips", type=int, default=6, show_default=True, metavar="N", help="Number of clips to listen to.")
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Where to write. [default: leaderboard/<dataset>.html, or submissions.html]",
+    help="HTML file to write. [default: leaderboard/<dataset>.html, or submissions.html]",
 )
 @click.pass_obj
 def command(
@@ -40,7 +38,7 @@ def command(
     clips: int,
     out: Path | None,
 ) -> None:
-    """Make the leaderboard as one self-contained HTML page, which needs no network and no other file.
+    """Write the leaderboard as one self-contained HTML page.
 
     Example: remixbench report --clips 12
     """

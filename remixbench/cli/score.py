@@ -20,39 +20,45 @@ if TYPE_CHECKING:
     from remixbench.leaderboard.leaderboard import Leaderboard
 
 FILE = click.Path(dir_okay=False, path_type=Path)
+GROUPS = {
+    "Predictions": ("dataset", "name", "snr", "fold", "bootstrap", "jobs"),
+    "Probes": ("probe", "shifted", "other_snrs"),
+    "Submissions": ("submission", "add", "require_predictions", "verify", "remove"),
+    "Output": ("compare", "details", "style"),
+}
 
 
-@click.command(cls=ManyCommand)
+@click.command(cls=ManyCommand, groups=GROUPS)
 @click.argument("targets", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN|PREDICTIONS]...")
 @click.option("--dataset", metavar="NAME|DIR", help="Data set. [default: that of the runs, or the most recent one]")
-@click.option("--name", metavar="NAME", help="Name on the leaderboard.")
+@click.option("--name", metavar="NAME", help="Name of the row.")
 @click.option(
-    "--snr", type=decibel, metavar="DB", help="SNR of the predictions; without predictions: print only this SNR."
+    "--snr", type=decibel, metavar="DB", help="SNR of the predictions; without predictions, print only this SNR."
 )
 @click.option("--fold", type=click.IntRange(1), metavar="N", help="Fold of the predictions.")
 @click.option("--bootstrap", type=click.IntRange(0, 1_000_000), metavar="N",
               help="Bootstrap samples for the 95 % intervals; 0 for none. [default: 1000]")  # fmt: skip
 @many("--probe", type=click.Choice(["shift", "snr"]), metavar="shift|snr...",
-      help="Also test the runs on test clips rolled in time, or at the other SNRs.")  # fmt: skip
+      help="Also test the runs on clips shifted in time, or at the other SNRs.")  # fmt: skip
 @many("--shifted", type=click.Path(path_type=Path), metavar="FILE...",
-      help="Predictions on rolled clips, each named after its shift, such as shift_0.48.csv.")  # fmt: skip
+      help="Predictions on shifted clips, each named after its shift, such as shift_0.48.csv.")  # fmt: skip
 @many("--other-snrs", type=click.Path(path_type=Path), metavar="FILE...",
       help="Predictions on the clips at other SNRs, each named after its SNR, such as snr_0.csv.")  # fmt: skip
-@click.option("--compare", type=str, nargs=2, metavar="A B", help="Compare two rows.")
+@click.option("--compare", type=str, nargs=2, metavar="A B", help="Print the difference of two rows, with intervals.")
 @click.option("--submission", type=FILE, metavar="FILE", help="Also write the scored records as a submission.")
 @click.option("--add", type=FILE, metavar="FILE",
               help="Check a submission and add it; its metrics are recomputed from the predictions given.")  # fmt: skip
 @click.option("--require-predictions", is_flag=True,
               help="With --add: refuse a submission unless every record is recomputed.")  # fmt: skip
 @click.option("--verify", metavar="ROW",
-              help="Compute a submitted row again from its predictions; print which values agree.")  # fmt: skip
-@click.option("--remove", metavar="NAME", help="Remove a row of a third party, or of a submission.")
+              help="Recompute a submitted row from its predictions, and print which values agree.")  # fmt: skip
+@click.option("--remove", metavar="NAME", help="Remove a row made from predictions or a submission.")
 @click.option("--details", is_flag=True, help="Print every table: detection, classes, probes, ablations, cost.")
 @click.option("--jobs", type=int, default=-1, metavar="N", help="Runs scored in parallel. [default: one per core]")
 @click.option("--format", "style",
               type=click.Choice(["table", "md", "csv", "json", "latex", "every-eval-ever"]), default="table",
               show_default=True,
-              help="Format of what is printed; every-eval-ever: JSON lines in that schema.")  # fmt: skip
+              help="Output format; every-eval-ever: JSON Lines in that schema.")  # fmt: skip
 @click.pass_obj
 def command(
     settings: Settings,
@@ -75,7 +81,9 @@ def command(
     jobs: int,
     style: str,
 ) -> None:
-    """Score runs, or anyone's predictions; print a ranked table and write the leaderboard in every format.
+    """Score runs, or anyone's predictions; print a ranked table and write the leaderboard.
+
+    Without arguments, score all runs of the data set. Scores that exist are reused.
 
     Example: remixbench score my_tags.csv --name "My system" --snr 0 --fold 4
     """

@@ -15,12 +15,10 @@ from remixbench.parallel import prepare_for_torch
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("audio", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="AUDIO...")
 @click.option(
-    "--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Write NAME/CLASS.wav there."
+    "--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder to write NAME/CLASS.wav to."
 )
-@many(
-    "--class", "classes", metavar="LABEL...", help="Classes to write, named after the files. [default: those detected]"
-)
-@click.option("--background", is_flag=True, help="Write the rest of each recording, NAME/background.wav.")
+@many("--class", "classes", metavar="LABEL...", help="Classes to write. [default: those detected]")
+@click.option("--background", is_flag=True, help="Also write the rest of each recording, NAME/background.wav.")
 @device_option
 @click.pass_obj
 def command(
@@ -35,10 +33,10 @@ def command(
 ) -> None:
     """Separate the detected classes in AUDIO files with the trained system of a RUN.
 
-    Files may have any format that libsndfile reads (WAV, FLAC, OGG, MP3), any rate and length. The system's
-    time-frequency maps are masks on the recording's spectrum; the phase is kept. Waveforms are mono, at the
-    recording's own rate and length. With --background, they sum to the recording. The folder of a recording holds its
-    last result only: an earlier one is replaced.
+    Any format that libsndfile reads (WAV, FLAC, OGG, MP3), any sample rate and any length will do. The system's
+    time-frequency maps are applied to the recording's spectrum as masks; the phase is kept. Waveforms are mono and have
+    the recording's sample rate and length. With --background, they sum to the recording. The folder of a recording
+    holds only the latest result.
 
     Example: remixbench separate runs/mini/crnn-sep/snr_20/fold_4/seed_0 street.wav --out separated --background
     """

@@ -18,7 +18,7 @@ def setting_text(value: object) -> str:
 
 @click.command()
 def command() -> None:
-    """List the systems that can be trained, with their options and the settings of the training that are their own.
+    """List the systems that can be trained, with their options and training defaults.
 
     Example: remixbench systems
     """

@@ -7,33 +7,34 @@ from typing import Any
 import click
 
 from remixbench.cli.console import Settings
-from remixbench.cli.options import F, GroupedOption, ManyCommand, device_option, many, shard_option, snr_option
+from remixbench.cli.options import F, ManyCommand, device_option, many, shard_option, snr_option
 from remixbench.errors import InputError
 from remixbench.parallel import prepare_for_torch
+from remixbench.recipe import training_settings
 
-TRAINING = "Settings of the training"
+GROUPS = {
+    "Runs": ("dataset", "system", "option", "snr", "fold", "seed", "alpha", "fraction", "fresh", "sources", "select"),
+    "Training settings": tuple(training_settings()),
+    "Execution": ("device", "precision", "compiled", "jobs", "shard", "dry_run", "rerun", "tensorboard"),
+}
 
 
 def training_options(function: F) -> F:
     """Declare an option for every setting of the training."""
-    from remixbench.recipe import training_settings
-
     for name, (field, setting) in reversed(training_settings().items()):
         option = f"--{name.replace('_', '-')}"
         text = f"{setting.help} [default: the system's]"
         if setting.metavar.endswith("..."):
-            function = many(
-                option, metavar=setting.metavar, help=text, callback=lambda *values: values[2] or None, group=TRAINING
-            )(function)
+            function = many(option, metavar=setting.metavar, help=text, callback=lambda *values: values[2] or None)(
+                function
+            )
         else:
             kind = field.annotation if field.annotation in (int, float) else str
-            function = click.option(
-                option, cls=GroupedOption, type=kind, metavar=setting.metavar, help=text, group=TRAINING
-            )(function)
+            function = click.option(option, type=kind, metavar=setting.metavar, help=text)(function)
     return function
 
 
-@click.command(cls=ManyCommand)
+@click.command(cls=ManyCommand, groups=GROUPS)
 @click.option("--dataset", metavar="NAME|DIR", help="Data set. [default: the most recent one]")
 @many("--system", metavar="NAME...", help="Systems; `remixbench systems` lists them. [default: the paper's five]")
 @snr_option("Signal-to-noise ratios. [default: all that were made]")
@@ -44,13 +45,13 @@ def training_options(function: F) -> F:
 @many(
     "--fraction", type=float, metavar="F...", help="Fractions of the training and validation clips to use. [default: 1]"
 )
-@many("--option", metavar="NAME=VALUE...", help="Options of the systems, such as attention=paper.")
+@many("--option", metavar="NAME=VALUE...", help="Options of the system, such as attention=paper.")
 @click.option(
     "--select",
     default="validation",
     show_default=True,
     metavar="paper|validation|last",
-    help="The epoch kept: best on the test fold (paper), best on a validation part, or last.",
+    help="Epoch to keep: the best on the test fold (paper) or on the validation part, or the last one.",
 )
 @device_option
 @click.option(
@@ -58,10 +59,10 @@ def training_options(function: F) -> F:
     default="auto",
     show_default=True,
     metavar="32|bf16|auto",
-    help="Precision of the training; auto: bf16 where it is fast.",
+    help="Precision; auto: bf16 if the device is fast at it.",
 )
 @click.option(
-    "--fresh", is_flag=True, help="Mix the training clips anew in every epoch (dynamic mixing); the row is flagged."
+    "--fresh", is_flag=True, help="Mix new training clips in every epoch (dynamic mixing); the row is flagged."
 )
 @click.option("--sources", metavar="DIR", help="For --fresh: folder of the recordings. [default: WORKSPACE/sources]")
 @shard_option
@@ -69,9 +70,9 @@ def training_options(function: F) -> F:
     "--jobs",
     type=int,
     metavar="N",
-    help="Runs side by side, one thread each. [default: one per core on a CPU, else 1]",
+    help="Runs trained in parallel on a CPU, one thread each. [default: one per core]",
 )
-@click.option("--list", "dry_run", is_flag=True, help="List the runs and what is done of them; train nothing.")
+@click.option("--list", "dry_run", is_flag=True, help="List the runs and their state, and exit.")
 @click.option("--rerun", is_flag=True, help="Train finished runs again, from scratch.")
 @click.option("--tensorboard", is_flag=True, help="Also write logs for TensorBoard.")
 @click.option(
@@ -79,9 +80,9 @@ def training_options(function: F) -> F:
 )
 @click.pass_obj
 def command(settings: Settings, /, option: tuple[str, ...], **values: Any) -> None:
-    """Train systems on a data set: every combination of the values given is a run.
+    """Train systems on a data set; every combination of the values given is a run.
 
-    Interrupted runs resume, finished runs are skipped, and other settings make a new run.
+    If interrupted, rerun to resume. Finished runs are skipped; other settings make a new run.
 
     Example: remixbench train --system gap 2ap-aux --snr 0 20 --epochs 10
     """

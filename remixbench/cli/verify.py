@@ -26,9 +26,9 @@ from remixbench.cli.console import Settings
 )
 @click.pass_obj
 def command(settings: Settings, dataset: str | None, deep: int, sources: Path | None) -> int:
-    """Check every file of DATASET, by name or folder (default: the most recent one), against manifest and digests.
+    """Check every file of DATASET, a name or folder (default: the most recent one), against manifest and digests.
 
-    Prints each difference; ends with status 1 if there is one.
+    Prints the differences; the exit status is 1 if there are any.
 
     Example: remixbench verify remix2019 --deep 20
     """

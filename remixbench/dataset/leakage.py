@@ -1,6 +1,6 @@
 """What a manifest shares between its training, validation and test clips, and how balanced it is.
 
-A leak is a recording place, an event's origin or a file that clips of two roles have in common when a fold is
+A leak is a recording location, an event's origin or a file that clips of two roles have in common when a fold is
 tested. remix2019 has many (they are the released data set's), remix2019-strict has none. Everything is counted from the
 columns of the sources' tables and the clips of the manifest, not from what the plan made of them.
 """
@@ -20,7 +20,7 @@ from remixbench.errors import shortened
 from remixbench.recipe import Recipe
 from remixbench.sources.catalogue import Catalogue
 
-PLACES, EVENT_ORIGINS = "places", "event origins"
+LOCATIONS, EVENT_ORIGINS = "locations", "event origins"
 
 
 def leakage_report(recipe: Recipe, manifest: Manifest, scenes: Catalogue, events: Catalogue) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def leakage_report(recipe: Recipe, manifest: Manifest, scenes: Catalogue, events
         rule += f", and recordings of one label whose origin numbers lie closer than {gap}"
     return {
         "manifest_digest": manifest.digest,
-        "origin_rule": f"unknown: {EVENT_ORIGINS} are not in the source's table" if EVENT_ORIGINS in unknown else rule,
+        "origin_rule": "unknown, as the source's table has no column for it" if EVENT_ORIGINS in unknown else rule,
         "folds": [_fold(manifest, fold, place, origin, unknown) for fold in manifest.folds],
         "clips_by_number_of_classes": dict(
             sorted(Counter(len({e.label for e in clip.events}) for clip in manifest.clips).items())
@@ -69,10 +69,10 @@ def _origins(events: Catalogue, gap: int) -> dict[str, object]:
 
 
 def unknown_groups(recipe: Recipe) -> set[str]:
-    """Return which groups of recordings nobody knows: those that a `folder` source names no column for."""
+    """Return which groups of recordings are unknown: those for which a `folder` source names no column."""
     unknown = set()
     if recipe.scenes.source == "folder" and recipe.scenes.columns.location is None:
-        unknown.add(PLACES)
+        unknown.add(LOCATIONS)
     if recipe.events.source == "folder" and recipe.events.columns.origin is None:
         unknown.add(EVENT_ORIGINS)
     return unknown
@@ -104,9 +104,9 @@ def classes_without_clips(manifest: Manifest, labels: Sequence[str]) -> dict[str
 def coverage_lines(manifest: Manifest, labels: Sequence[str]) -> list[str]:
     """Return a line for each role that lacks classes: which, and when which folds are tested."""
     consequence = {
-        "train": ("training", "no system can learn them, so their scores there mean nothing"),
-        "validation": ("validation", "they have no say in the choice of the epoch"),
-        "test": ("test", "they are left out of means over classes"),
+        "train": ("training", "no system can learn them, so their scores mean nothing"),
+        "validation": ("validation", "they are ignored when the epoch is chosen"),
+        "test": ("test", "they are left out of macro averages"),
     }
     lines = []
     for role, by_label in classes_without_clips(manifest, labels).items():
@@ -133,8 +133,8 @@ def identical_lines(manifest: Manifest, digests: Mapping[tuple[str, str, float |
         if folds:
             lines.append(
                 f"{kind} recordings with the same samples are in clips of two roles (fold {', '.join(map(str, folds))}"
-                f" tested): {shortened(files)}; give them one {'place' if kind == 'scene' else 'origin'},"
-                " or leave all but one out of the table"
+                f" tested): {shortened(files)}; give them the same {'location' if kind == 'scene' else 'origin'},"
+                " or keep only one of them in the table"
             )
     return lines
 
@@ -154,7 +154,7 @@ def _contents(clips: list[Clip], place: Mapping[str, object], origin: Mapping[st
     """Return what clips are made of: names of recordings, and of the groups that these belong to."""
     events = [event for clip in clips for event in clip.events]
     return {
-        PLACES: {place.get(clip.scene_file, clip.scene_location) for clip in clips},
+        LOCATIONS: {place.get(clip.scene_file, clip.scene_location) for clip in clips},
         "scene files": {clip.scene_file for clip in clips},
         "event files": {event.file for event in events},
         EVENT_ORIGINS: {origin.get(event.file, event.file) for event in events},
@@ -207,12 +207,12 @@ def _onsets(recipe: Recipe, manifest: Manifest) -> dict[str, Any]:
 
 
 def _count(what: str, count: int | None) -> str:
-    return f"unknown {what}" if count is None else f"{count} {what}"
+    return f"{what}: unknown" if count is None else f"{count} {what}"
 
 
 def leakage_lines(report: dict[str, Any]) -> list[str]:
     """Return the report as lines of text."""
-    lines = [f"manifest {report['manifest_digest'][:12]}; an origin: {report['origin_rule']}"]
+    lines = [f"manifest {report['manifest_digest'][:12]}; origin of an event: {report['origin_rule']}"]
     for fold in report["folds"]:
         clips = ", ".join(f"{count} {role}" for role, count in fold["clips"].items() if count)
         combinations = fold["different event combinations in test"]
@@ -221,14 +221,12 @@ def leakage_lines(report: dict[str, Any]) -> list[str]:
             shared = fold[f"shared by {pair}"]
             if all(fold["clips"][role] for role in pair.split(" and ")):
                 lines.append(f"  shared by {pair}: " + ", ".join(_count(what, count) for what, count in shared.items()))
-        lines.append("  test has: " + ", ".join(_count(what, count) for what, count in fold["test has"].items()))
+        lines.append("  in test: " + ", ".join(_count(what, count) for what, count in fold["test has"].items()))
     several = ", ".join(f"{count} with {n}" for n, count in report["clips_by_number_of_classes"].items())
     lines.append(f"clips by number of classes: {several}")
     counts = [count for row in report["classes"].values() for count in row]
     if counts:
-        lines.append(
-            f"clips of a class in a fold: {min(counts)} to {max(counts)}, over {len(report['classes'])} classes"
-        )
+        lines.append(f"clips per class and fold: {min(counts)} to {max(counts)}, {len(report['classes'])} classes")
     onsets = report["onsets"]
     if onsets["events"]:
         lines.append(

@@ -33,7 +33,7 @@ SCENE_STARTS, CLIP_SNRS = 1, 2
 def plan(
     *,
     recipe: str | Path | Recipe,
-    out: str | Path,
+    out: str | Path | None = None,
     workspace: str | Path = ".",
     sources: str | Path | None = None,
     report: bool = False,
@@ -41,14 +41,19 @@ def plan(
 ) -> tuple[Manifest, dict[str, Any] | None]:
     """Draw the manifest of a recipe and write it to the folder `out`; with `report`, also its report.json.
 
-    Returns the manifest, and what is in the report: leakage between roles, balance of classes, coverage of onsets.
-    Classes that a role lacks, and recordings that are there under two names, are said to `progress`.
+    Returns the manifest, and with `report` the content of report.json: leakage between roles, balance of classes,
+    coverage of onsets. Without `out`, which then needs `report`, nothing is written. `progress` is told which classes a
+    role lacks and which recordings have the same samples.
 
     Raises
     ------
     InputError
-        If the recipe or a table is missing or malformed.
+        If the recipe or a table is missing or malformed, or neither `out` nor `report` is given.
     """
+    if out is None and not report:
+        raise InputError(
+            "plan: missing option '--out', the folder to write the manifest to; with --report it is optional"
+        )
     progress = reporter(progress)
     loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     folder = Path(workspace) / "sources" if sources is None else Path(sources)
@@ -56,19 +61,19 @@ def plan(
     manifest = draw_manifest(loaded, scenes, events, progress)
     for line in coverage_lines(manifest, events.labels):
         progress.say(line)
-    write_manifest(manifest, Path(out))
-    if not report:
-        return manifest, None
-    content = leakage_report(loaded, manifest, scenes, events)
-    write_json(Path(out) / "report.json", content)
+    content = leakage_report(loaded, manifest, scenes, events) if report else None
+    if out is not None:
+        write_manifest(manifest, Path(out))
+        if content is not None:
+            write_json(Path(out) / "report.json", content)
     return manifest, content
 
 
 def draw_manifest(recipe: Recipe, scenes: Catalogue, events: Catalogue, progress: Progress = SILENT) -> Manifest:
     """Draw the manifest of a recipe from the tables of its sources.
 
-    The same recipe and tables always give the same manifest. For folders of one's own the `grouped` draws also look for
-    recordings that are there under two names, which count as one place or origin.
+    The same recipe and tables always give the same manifest. In `folder` sources, recordings with the same samples
+    count as one location or origin.
 
     Raises
     ------
@@ -78,7 +83,7 @@ def draw_manifest(recipe: Recipe, scenes: Catalogue, events: Catalogue, progress
     if recipe.plan.method == "released":
         manifest = released_plan(recipe, scenes, events)
     else:
-        same_scenes = _identical(recipe.scenes, scenes, "scenes", "place", progress)
+        same_scenes = _identical(recipe.scenes, scenes, "scenes", "location", progress)
         same_events = _identical(recipe.events, events, "events", "origin", progress)
         manifest = grouped_plan(recipe, scenes, events, same_scenes, same_events)
     return _with_snrs(recipe, _with_scene_starts(recipe, manifest, scenes))
@@ -98,7 +103,7 @@ def _identical(
     for files in identical_recordings(catalogue):
         alone = [label for label, names in files_of.items() if len(names) > 1 and names <= set(files)]
         if alone:
-            outcome = f"and are all that '{alone[0]}' has: they may be in training and test clips"
+            outcome = f"and are the only ones of '{alone[0]}': they may be in both training and test clips"
         else:
             outcome = f"and count as one {group}"
             joined.append(files)

@@ -54,7 +54,7 @@ class Outcome:
             return "hang"
         if "Traceback (most recent call last)" in self.output or self.status < 0:
             return "traceback"
-        if "a fault of remixbench itself" in self.output:
+        if "internal error (" in self.output:
             return "own fault"
         differences = self.status == 1 and " difference" in self.output  # what `verify` reports, on standard output
         return "more than one line" if self.status > 0 and len(errors) != 1 and not differences else ""

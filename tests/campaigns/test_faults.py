@@ -29,7 +29,7 @@ def test_every_fault_ends_in_a_result_or_in_one_line() -> None:
         (2, "remixbench: x.csv: found 1, expected 2; restore it", False, ""),
         (1, "Traceback (most recent call last):\nremixbench: x", False, "traceback"),
         (-11, "", False, "traceback"),
-        (1, "remixbench: a fault of remixbench itself (KeyError)", False, "own fault"),
+        (1, "remixbench: internal error (KeyError)", False, "own fault"),
         (2, "remixbench: one\nremixbench: two", False, "more than one line"),
         (2, "", False, "more than one line"),
         (-9, "", True, "hang"),

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from paths import ROOT
 
-from remixbench.cli import COMMANDS, main, run
-from remixbench.cli.options import decibel, share, spread
+from remixbench.cli import COMMANDS, group, main, run
+from remixbench.cli.options import ManyCommand, decibel, share, spread
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError, one_line
 from remixbench.recipe import SNR_DECIMALS
@@ -113,7 +113,7 @@ def failing(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("maek", r"unknown command 'maek' \(did you mean 'make'\?\); there are: download, "),
+        ("maek", r"unknown command 'maek' \(did you mean 'make'\?\); commands: download, "),
         ("make --recpe mini", "no such option.*--recpe.*--recipe"),
         ("make --recipe remix2018", r"unknown recipe 'remix2018' \(did you mean 'remix2019'\?\)"),
         ("make --recipe nowhere.yaml", "nowhere.yaml: no such recipe file"),
@@ -284,6 +284,36 @@ def test_main_exits_with_the_status(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([command, "--help"]) == 0
     assert "Example: remixbench" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_lists_options_alone_and_its_defaults_without_brackets_in_brackets(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Arguments are explained by the text; click would list them again, without a word."""
+    assert run([command, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert not re.findall(r"default: \(|\(\(|\[\[", text)
+    _, *sections = re.split(r"\n(?=\S)", text[text.index("\n  Example") :])
+    listed = [line for section in sections for line in section.splitlines()[1:] if re.match(r"  \S", line)]
+    assert listed and all(line.startswith("  -") for line in listed)
+
+
+@pytest.mark.parametrize("command", ["train", "score"])
+def test_long_help_is_in_groups_that_name_their_options(command: str) -> None:
+    loaded = group.get_command(click.Context(group), command)
+    assert isinstance(loaded, ManyCommand) and len(loaded.groups) > 2
+    names = [name for group_names in loaded.groups.values() for name in group_names]
+    options = [option.name for option in loaded.params if isinstance(option, click.Option)]
+    assert sorted(names) == sorted(option for option in options if option)
+
+
+def test_export_says_what_its_readers_need(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs" / "exporting.md").read_text(encoding="utf-8")
+    assert run(["export", "--help"]) == 0
+    text = capsys.readouterr().out
+    for package in ("torchcodec", "FFmpeg", "urllib3", "pyarrow"):
+        assert package in text and package in page
 
 
 @pytest.mark.parametrize(

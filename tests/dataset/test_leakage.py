@@ -37,8 +37,8 @@ def reports(published: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 def test_remix2019_has_the_known_leaks(reports: dict[str, dict[str, Any]]) -> None:
     report = reports["remix2019"]
     folds = report["folds"]
-    assert [fold["test has"]["places"] for fold in folds] == [485, 492, 484, 491]
-    assert [fold["shared by test and train"]["places"] for fold in folds] == [485, 490, 484, 491]
+    assert [fold["test has"]["locations"] for fold in folds] == [485, 492, 484, 491]
+    assert [fold["shared by test and train"]["locations"] for fold in folds] == [485, 490, 484, 491]
     assert [fold["test has"]["event files"] for fold in folds] == [925, 952, 906, 927]
     assert [fold["shared by test and train"]["event files"] for fold in folds] == [0, 0, 0, 0]
     assert all(fold["shared by test and train"]["event origins"] > 0 for fold in folds)
@@ -72,6 +72,19 @@ def test_the_command_prints_the_report(corpus: Path, tmp_path: Path, capsys: pyt
     assert lines[-1].startswith(f"{out}: 8000 clips in 4 folds, digest ")
     assert [line for line in lines if line.startswith("fold 4 tested (6000 train, 2000 test; ")]
     assert (out / "report.json").exists()
+
+
+def test_the_report_alone_writes_nothing(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["plan", "--recipe", "remix2019", "--sources", str(corpus), "--report"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("fold 4 tested (6000 train, 2000 test; ")]
+    assert lines[-1] == "8000 clips in 4 folds; nothing written"
+    assert run(["plan", "--recipe", "remix2019", "--sources", str(corpus)]) == 2
+    assert "missing option '--out'" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 # --- every recipe of the documentation, its report against a count of our own from the tables alone
@@ -129,8 +142,8 @@ def test_no_example_of_the_documentation_leaks(name: str, page_workspace: Path) 
     origin = dict(zip(events.table["file"], events.table["origin"], strict=True))
     place = dict(zip(scenes.table["file"], scenes.table["location"], strict=True))
     for fold in report["folds"]:
-        for what, column, kind in (("event origins", origin, "event"), ("places", place, "scene")):
-            if fold["test has"][what] is None:  # birds.yaml names no column of places
+        for what, column, kind in (("event origins", origin, "event"), ("locations", place, "scene")):
+            if fold["test has"][what] is None:  # birds.yaml names no column of locations
                 continue
             assert fold["test has"][what] == len(values_of(page_workspace / "m", fold["fold"], column, kind)["test"])
             for pair in PAIRS:

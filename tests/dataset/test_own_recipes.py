@@ -172,9 +172,9 @@ def test_unknown_origins_are_reported_as_unknown(sources: Path, tmp_path: Path) 
     _, report = plan(recipe=parse_recipe(recipe(), "own"), out=tmp_path / "m", sources=sources, report=True)
     assert report is not None
     assert report["folds"][0]["shared by test and train"] == {
-        "places": None, "scene files": 0, "event files": 0, "event origins": None
+        "locations": None, "scene files": 0, "event files": 0, "event origins": None
     }  # fmt: skip
-    assert "unknown event origins" in "\n".join(leakage_lines(report))
+    assert "event origins: unknown" in "\n".join(leakage_lines(report))
 
 
 def test_the_same_samples_under_two_names_are_in_one_fold_and_named(
@@ -200,7 +200,7 @@ def test_the_same_samples_under_two_names_are_in_one_fold_and_named(
             assert len(folds) == 1
     said = capsys.readouterr().err
     assert "events: Bark/3.wav, Bark/copy.flac, Bark/stereo.wav have the same samples and count as one origin" in said
-    assert "scenes: again.flac, scene2.wav have the same samples and count as one place" in said
+    assert "scenes: again.flac, scene2.wav have the same samples and count as one location" in said
 
 
 def test_a_class_of_one_recording_under_many_names_is_in_every_fold_and_named(
@@ -212,7 +212,10 @@ def test_a_class_of_one_recording_under_many_names_is_in_every_fold_and_named(
     own.write_text(yaml.safe_dump(recipe()))
     assert run(["plan", "--recipe", str(own), "--sources", str(sources), "--out", str(tmp_path / "m")]) == 0
     said = capsys.readouterr().err
-    assert "Bark/7.wav have the same samples and are all that 'Bark' has: they may be in training and test" in said
+    assert (
+        "Bark/7.wav have the same samples and are the only ones of 'Bark': they may be in both training and test"
+        in said
+    )
     barking = [clip.fold for clip in read_manifest(tmp_path / "m").clips if clip.events[0].label == "Bark"]
     assert set(barking) == {1, 2}
 
