@@ -296,13 +296,15 @@ def test_help_lists_options_alone_and_its_defaults_without_brackets_in_brackets(
     assert not re.findall(r"default: \(|\(\(|\[\[", text)
     _, *sections = re.split(r"\n(?=\S)", text[text.index("\n  Example") :])
     listed = [line for section in sections for line in section.splitlines()[1:] if re.match(r"  \S", line)]
-    assert listed and all(line.startswith("  -") for line in listed)
+    assert listed
+    assert all(line.startswith("  -") for line in listed)
 
 
 @pytest.mark.parametrize("command", ["train", "score"])
 def test_long_help_is_in_groups_that_name_their_options(command: str) -> None:
     loaded = group.get_command(click.Context(group), command)
-    assert isinstance(loaded, ManyCommand) and len(loaded.groups) > 2
+    assert isinstance(loaded, ManyCommand)
+    assert len(loaded.groups) > 2
     names = [name for group_names in loaded.groups.values() for name in group_names]
     options = [option.name for option in loaded.params if isinstance(option, click.Option)]
     assert sorted(names) == sorted(option for option in options if option)
@@ -313,7 +315,8 @@ def test_export_says_what_its_readers_need(capsys: pytest.CaptureFixture[str]) -
     assert run(["export", "--help"]) == 0
     text = capsys.readouterr().out
     for package in ("torchcodec", "FFmpeg", "urllib3", "pyarrow"):
-        assert package in text and package in page
+        assert package in text
+        assert package in page
 
 
 @pytest.mark.parametrize(
