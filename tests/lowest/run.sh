@@ -22,4 +22,4 @@ fi
 "$dir/bin/python" "$here/requirements.py" > "$dir/requirements.txt"
 "$dir/bin/python" -m pip install --quiet --requirement "$dir/requirements.txt"
 "$dir/bin/python" -m pip install --quiet --no-deps --editable .
-exec "$dir/bin/python" -m pytest "$@"
+OMP_NUM_THREADS=1 exec "$dir/bin/python" -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile "$@"
