@@ -16,8 +16,8 @@ from remixbench.systems.registry import resolve_options, spec
 from remixbench.training.config import RELEASED, TrainConfig
 from remixbench.training.data import ClipTensors, Standardisation
 from remixbench.training.device import Engine, choose_device, choose_precision, exact_float32
-from remixbench.training.losses import loss as loss_of
 from remixbench.training.trainer import TrainState, train_epoch
+from remixbench.training.trainer import loss as loss_of
 
 CLASSES, FRAMES, BANDS = 41, 311, 64  # of the published data set
 

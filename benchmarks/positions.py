@@ -20,7 +20,7 @@ from remixbench.inference.system import load_system
 from remixbench.leaderboard.discover import find_runs
 from remixbench.progress import SILENT
 from remixbench.training.evaluate import micro_average_precision
-from remixbench.training.storage import read_run
+from remixbench.training.run_files import read_run
 
 
 def micro_aps(run: Path, dataset: Dataset, shifts: list[float]) -> list[float]:

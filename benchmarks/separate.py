@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from remixbench.dataset.make import make
-from remixbench.dataset.masking import apply_masks, share
+from remixbench.dataset.masks import apply_masks, share
 from remixbench.leaderboard.evaluate import read_fold_reference
 from remixbench.leaderboard.separation import jobs_of, measure
 from remixbench.parallel import Workers

@@ -31,7 +31,7 @@ MAX_RESULT_BYTES = 16 << 30
 """The largest file of predictions or weights: four of the largest arrays that are read."""
 SYSTEM_FILES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", ".directory"})
 """Files that desktops put into folders."""
-_SEAL = "content_digest"
+SEAL = "content_digest"
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 _UNSAFE = re.compile('^[.~-]|[. ]$|^ |[\x00-\x1f\x7f-\x9f/\\\\:*?"<>|%\u2028\u2029\ud800-\udfff]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?|", re.IGNORECASE)
@@ -303,13 +303,13 @@ def content_digest(value: Mapping[str, Any], key: str = "digest") -> str:
 
 def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
     """Write a JSON object with a digest of its content, by which `is_sealed` finds edits."""
-    write_json(path, {**value, _SEAL: content_digest(value, _SEAL)})
+    write_json(path, {**value, SEAL: content_digest(value, SEAL)})
 
 
 def is_sealed(value: Mapping[str, Any]) -> bool:
     """Say whether a JSON object that `write_sealed` wrote is as it was written."""
     try:
-        return value.get(_SEAL) == content_digest(value, _SEAL)
+        return value.get(SEAL) == content_digest(value, SEAL)
     except ValueError:
         return False
 

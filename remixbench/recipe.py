@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import math
 import os
-import re
-import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
@@ -30,8 +28,9 @@ from pydantic import (
     model_validator,
 )
 
-from remixbench.errors import InputError, nearest, unknown
+from remixbench.errors import InputError, unknown
 from remixbench.files import read_bytes
+from remixbench.schemas import first_problem
 
 PUBLISHED_SOURCES = ("tau2019", "fsdkaggle2018")
 """Published data sets; each has a module of this name in `sources/`."""
@@ -515,48 +514,3 @@ def parse_recipe(content: dict[str, Any], origin: str) -> Recipe:
         return Recipe.model_validate(content)
     except ValidationError as error:
         raise InputError(f"{origin}: {first_problem(error, Recipe)}") from None
-
-
-BRANCH = re.compile(r"(int|tuple|literal|constrained-\w+|list|mapping|number)(\[.*)?")
-"""How pydantic's locations name the branches of a union."""
-
-
-def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
-    """Return the first problem that pydantic found in a `model`: the key, what was found, what was expected."""
-    problems = error.errors(include_url=False)
-    # a key that is misspelt makes the right one missing: name the misspelt one
-    first = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
-    key = ".".join(str(part) for part in first["loc"] if not BRANCH.fullmatch(str(part)))
-    if first["type"] == "extra_forbidden":
-        parents = [str(part) for part in first["loc"][:-1]]
-        keys = _keys_below(model, parents)
-        return f"unknown key '{key}'{nearest(str(first['loc'][-1]), keys)}; there are: {', '.join(keys)}"
-    if first["type"] == "missing":
-        return f"key '{key}' is missing"
-    message = first["msg"].removeprefix("Value error, ")
-    if not key:
-        return message
-    return f"{key}: found {_shortened(first['input'])}; {message[0].lower()}{message[1:]}"
-
-
-def _shortened(value: object) -> str:
-    """Return the start of a value of any size: that of YAML whose aliases multiply is never written out whole."""
-    short = reprlib.Repr()
-    short.maxstring = short.maxother = 60
-    short.maxlevel = 2
-    return short.repr(value)
-
-
-def _keys_below(model: type[BaseModel], parents: list[str]) -> list[str]:
-    """Return the keys of the model at a location; parents that are no fields are places in a list, or branches."""
-    for parent in parents:
-        if parent in model.model_fields:
-            model = _model_in(model.model_fields[parent].annotation) or model
-    return list(model.model_fields)
-
-
-def _model_in(annotation: object) -> type[BaseModel] | None:
-    """Return the model in an annotation such as `Model`, `list[Model]` or `Annotated[Model, ...] | None`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next(filter(None, map(_model_in, get_args(annotation))), None)

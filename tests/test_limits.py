@@ -78,7 +78,7 @@ def test_make_refuses_what_the_disk_has_no_room_for(
 def test_a_full_disk_is_named_when_a_checkpoint_is_written(tmp_path: Path) -> None:
     import torch
 
-    from remixbench.training.storage import read_checkpoint, write_checkpoint
+    from remixbench.training.run_files import read_checkpoint, write_checkpoint
 
     write_checkpoint(tmp_path, "0", {"epoch": 1})
     with largest_file(10_000), pytest.raises(OSError, match="File too large") as caught:

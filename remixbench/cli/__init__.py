@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from remixbench import __version__
-from remixbench.cli.console import Settings
+from remixbench.cli.options import Settings
 from remixbench.errors import RemixbenchError, nearest, one_line
 
 # command: what `remixbench --help` says of it, so that help needs no import

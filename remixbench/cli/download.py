@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from remixbench.cli.console import Settings
+from remixbench.cli.options import Settings
 from remixbench.progress import is_terminal
 
 FOLDER = click.Path(file_okay=False, path_type=Path)

@@ -6,8 +6,7 @@ from typing import Any
 
 import click
 
-from remixbench.cli.console import Settings
-from remixbench.cli.options import ManyCommand, device_option, snr_option
+from remixbench.cli.options import ManyCommand, Settings, device_option, snr_option
 from remixbench.parallel import prepare_for_torch
 
 

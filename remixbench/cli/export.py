@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from remixbench.cli.console import Settings
-from remixbench.cli.options import ManyCommand, snr_option
+from remixbench.cli.options import ManyCommand, Settings, snr_option
 
 FORMATS = ["audiofolder", "webdataset", "lhotse", "croissant"]
 

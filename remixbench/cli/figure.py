@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from remixbench.cli.console import Settings
-from remixbench.cli.options import ManyCommand, many, snr_option
+from remixbench.cli.options import ManyCommand, Settings, many, snr_option
 
 
 @click.command(cls=ManyCommand)

@@ -7,8 +7,7 @@ from typing import Literal
 
 import click
 
-from remixbench.cli.console import Settings
-from remixbench.cli.options import ManyCommand, many, shard_option, snr_option
+from remixbench.cli.options import ManyCommand, Settings, many, shard_option, snr_option
 
 
 @click.command(cls=ManyCommand)

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 import click
 
 from remixbench.errors import InputError
+from remixbench.progress import SILENT, Progress, reporter
 
 F = TypeVar("F", bound=Callable[..., Any])
 _NUMBER = re.compile(r"[-+]?(\d|\.\d)|[-+]?(inf|nan)", re.IGNORECASE)
@@ -131,3 +134,15 @@ def shard_option(function: F) -> F:
 def snr_option(help_text: str) -> Callable[[F], F]:
     """Declare `--snr DB...`."""
     return many("--snr", "snr", type=decibel, metavar="DB...", help=help_text)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options that stand before the command."""
+
+    workspace: Path
+    quiet: bool
+
+    def progress(self) -> Progress:
+        """Return what long work reports to: nothing with `-q`, bars on a terminal, else plain lines."""
+        return SILENT if self.quiet else reporter(True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from remixbench.cli.console import Settings
+from remixbench.cli.options import Settings
 
 SHOWN = 20
 """Shared recordings that are listed."""

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from remixbench.cli.console import Settings
-from remixbench.cli.options import device_option
+from remixbench.cli.options import Settings, device_option
 from remixbench.parallel import prepare_for_torch
 
 

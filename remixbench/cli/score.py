@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from remixbench.cli.console import Settings
-from remixbench.cli.options import ManyCommand, decibel, many
+from remixbench.cli.options import ManyCommand, Settings, decibel, many
 from remixbench.errors import RemixbenchError
 from remixbench.progress import is_terminal
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from remixbench.cli.console import Settings
-from remixbench.cli.options import ManyCommand, device_option, many
+from remixbench.cli.options import ManyCommand, Settings, device_option, many
 from remixbench.parallel import prepare_for_torch
 
 

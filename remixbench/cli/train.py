@@ -6,8 +6,7 @@ from typing import Any
 
 import click
 
-from remixbench.cli.console import Settings
-from remixbench.cli.options import F, ManyCommand, device_option, many, shard_option, snr_option
+from remixbench.cli.options import F, ManyCommand, Settings, device_option, many, shard_option, snr_option
 from remixbench.errors import InputError
 from remixbench.parallel import prepare_for_torch
 from remixbench.recipe import training_settings
@@ -87,7 +86,7 @@ def command(settings: Settings, /, option: tuple[str, ...], **values: Any) -> No
     Example: remixbench train --system gap 2ap-aux --snr 0 20 --epochs 10
     """
     prepare_for_torch()
-    from remixbench.training.storage import describe_state
+    from remixbench.training.run_files import describe_state
     from remixbench.training.train import train
 
     folders = train(

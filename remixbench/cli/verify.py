@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from remixbench.cli.console import Settings
+from remixbench.cli.options import Settings
 
 
 @click.command()

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from remixbench.dataset.dataset import Dataset, snr_folder
 from remixbench.errors import InputError, RemixbenchError, one_line
@@ -28,12 +28,11 @@ from remixbench.files import (
     atomic_path,
     check_regular,
     exclusive_lock,
-    is_sealed,
     read_json,
     write_json,
     write_sealed,
 )
-from remixbench.recipe import first_problem
+from remixbench.schemas import read_json_as
 
 FORMAT: Literal[1] = 1
 FOLDER = "embeddings"
@@ -142,18 +141,7 @@ def read_embeddings_info(path: Path) -> EmbeddingsInfo:
     InputError
         If it is broken, of another format, or was edited.
     """
-    content = read_json(path)
-    intact = is_sealed(content)
-    content.pop("content_digest", None)
-    if content.get("format") != FORMAT:
-        raise InputError(f"{path}: format {content.get('format')!r}, this version reads format {FORMAT}; {REMEDY}")
-    try:
-        info = EmbeddingsInfo.model_validate(content)
-    except ValidationError as error:
-        raise InputError(f"{path}: {first_problem(error, EmbeddingsInfo)}; {REMEDY}") from None
-    if not intact:
-        raise InputError(f"{path}: was edited since it was written; {REMEDY}")
-    return info
+    return read_json_as(path, EmbeddingsInfo, format=FORMAT, remedy=REMEDY)
 
 
 def altered_embeddings(dataset: Dataset, snr: float) -> Iterator[str]:

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from remixbench.errors import InputError
 from remixbench.files import read_json, sha256, write_json
-from remixbench.recipe import Decibels, Recipe, first_problem
+from remixbench.recipe import Decibels, Recipe
+from remixbench.schemas import first_problem
 from remixbench.sources.catalogue import MAX_LABEL, label_problem
 
 FORMAT = 2

@@ -1,13 +1,24 @@
-"""Ideal time-frequency masks of a clip, from its stems: the reference of time-frequency segmentation."""
+"""Time-frequency masks: the ideal ones of a clip, from its stems, and from masks to waveforms.
+
+Masks on mel bands are applied to a recording's short-time spectrum, which has the window of the features (symmetric
+Hamming) and the recording's phase. Frames begin before the first sample and end after the last, so that every sample
+lies in as many windows as any other. A masked spectrum is brought back by overlap-add, divided by the sum of the
+windows: a mask of ones gives back all of the recording that the mel bands cover. Whatever no mask takes is the
+background, the recording less the waveforms, so that all sum to it.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+import warnings
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from remixbench.dataset.features import mel_magnitude
+from remixbench.dataset.features import load_librosa, mel_magnitude
 from remixbench.dataset.mix import FULL_SCALE, Stems
 from remixbench.recipe import Features
 
@@ -88,3 +99,138 @@ def active_frames(
     for onset, offset, label in events:
         active[(centres >= onset) & (centres < offset), label] = True
     return active
+
+
+FRAMES_AT_ONCE = 1024
+LEAST_REST = np.float32(1e-6)
+"""What a map of 1 is taken to leave to others, so that its odds are finite."""
+
+
+def share(maps: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Make masks of maps: classes and the background share each cell by their odds.
+
+    A map says of its class and the background alone how they would share a cell: the odds of the class are
+    o = m / (1 - m) where those of the background are 1. So a mask is o / (1 + Σo), with the sum over the classes. A
+    class that is alone keeps its map; two maps of 1 take half each.
+
+    Parameters
+    ----------
+    maps : (classes, frames, n_mels) in [0, 1].
+
+    Returns
+    -------
+    Masks of the same shape; what they lack to 1 is the mask of the background.
+    """
+    odds = maps / np.maximum(1 - maps, LEAST_REST)
+    masks: NDArray[np.float32] = odds / (1 + odds.sum(axis=0))
+    return masks
+
+
+class Masks(Protocol):
+    """Masks (masks, frames, n_mels) of which some frames are asked for at a time, later ones after earlier ones."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Masks, frames, n_mels."""
+
+    def __getitem__(self, index: tuple[slice, slice]) -> NDArray[np.float32]:
+        """Return the masks of some frames."""
+
+
+def apply_masks(
+    samples: NDArray[np.float32], rate: int, masks: Masks, features: Features, mask_rate: int
+) -> NDArray[np.float32]:
+    """Return the waveform of each mask, (masks, samples); parameters as of `masked_blocks`."""
+    return np.concatenate(list(masked_blocks(samples, rate, masks, features, mask_rate)), axis=1)
+
+
+def masked_blocks(
+    samples: NDArray[np.float32], rate: int, masks: Masks, features: Features, mask_rate: int
+) -> Iterator[NDArray[np.float32]]:
+    """Yield the waveform of each mask some samples at a time, (masks, samples), in memory that does not grow with them.
+
+    Parameters
+    ----------
+    samples : (samples,), a recording of any rate.
+    rate : its samples per second.
+    masks : (masks, frames, n_mels) in [0, 1], an array or what gives parts of one; frame i covers samples
+        i · hop_length to i · hop_length + n_fft at `mask_rate`. At another rate the spectrum has windows of the same
+        duration, and masks are interpolated at the centres of its frames. The first and last frame stand for what is
+        before and after them.
+    features : mel bands, window and hop of the masks.
+    mask_rate : rate of the audio that the masks were made of.
+
+    Notes
+    -----
+    A bin has the mean of the masks of its bands, weighted by the triangles of the mel filter bank. Bins outside all
+    bands have a mask of 0: what is there stays in the background.
+    """
+    from scipy.fft import irfft, rfft
+
+    n_fft = max(2, 2 * round(features.n_fft * rate / mask_rate / 2))
+    hop = min(max(1, round(features.hop_length * rate / mask_rate)), n_fft)
+    window = np.hamming(n_fft).astype(np.float32)
+    window_sum = _window_sum(window, hop)
+    bins = _bins_of_bands(features, rate, n_fft)
+    before = math.ceil(n_fft / hop - 1) * hop
+    frames = (len(samples) - 1 + before) // hop + 1
+    centres = (np.arange(frames) * hop - before + n_fft / 2) / rate
+    places = ((centres * mask_rate - features.n_fft / 2) / features.hop_length).clip(0, masks.shape[1] - 1)
+
+    overlap = np.zeros((masks.shape[0], n_fft), np.float32)  # what earlier frames add to the samples that follow
+    for first in range(0, frames, FRAMES_AT_ONCE):
+        part = slice(first, min(first + FRAMES_AT_ONCE, frames))
+        length = (part.stop - first) * hop
+        start = first * hop - before  # of the samples of these frames
+        spectrum = rfft(_framed(samples, start, length + n_fft - hop, n_fft, hop) * window, axis=1)
+        lowest, highest = int(places[first]), min(math.ceil(places[part.stop - 1]) + 1, masks.shape[1] - 1)
+        some = masks[:, slice(lowest, highest + 1)]
+        sources = np.zeros((len(some), length + n_fft), np.float32)
+        sources[:, :n_fft] = overlap
+        for source, mask in zip(sources, some, strict=True):
+            masked = irfft(spectrum * (_at(mask, places[part] - lowest) @ bins), n=n_fft, axis=1)
+            for k, frame in enumerate(masked):
+                source[k * hop : k * hop + n_fft] += frame
+        overlap = sources[:, length:].copy()
+        inside = slice(max(0, -start), min(length, len(samples) - start))
+        if inside.stop > inside.start:
+            phase = np.arange(inside.start, inside.stop) % hop
+            yield sources[:, inside] / window_sum[phase]
+
+
+def _framed(samples: NDArray[np.float32], start: int, length: int, n_fft: int, hop: int) -> NDArray[np.float32]:
+    """Return frames (frames, n_fft) of `length` samples from `start` on, which may lie before the first; 0 outside."""
+    padded = np.zeros(length, np.float32)
+    inside = samples[max(0, start) : max(0, start + length)]
+    padded[max(0, -start) : max(0, -start) + len(inside)] = inside
+    return np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop]
+
+
+def _at(mask: NDArray[np.float32], places: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Interpolate a mask (frames, n_mels) linearly at places from its first to its last frame, 0 to frames - 1."""
+    left = np.minimum(places.astype(np.int64), max(0, len(mask) - 2))
+    weight = (places - left).astype(np.float32)[:, None]
+    between: NDArray[np.float32] = mask[left] * (1 - weight) + mask[np.minimum(left + 1, len(mask) - 1)] * weight
+    return between
+
+
+def _window_sum(window: NDArray[np.float32], hop: int) -> NDArray[np.float32]:
+    """Return the sum of all windows at the samples of a hop, (hop,); it repeats after each."""
+    padded = np.zeros(math.ceil(len(window) / hop) * hop, np.float32)
+    padded[: len(window)] = window
+    summed: NDArray[np.float32] = padded.reshape(-1, hop).sum(axis=0)
+    return summed
+
+
+@lru_cache(maxsize=8)
+def _bins_of_bands(features: Features, rate: int, n_fft: int) -> NDArray[np.float32]:
+    """Return what each band contributes to each bin, (n_mels, bins); a bin's sum is 1, or 0 outside all bands."""
+    librosa = load_librosa()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # bands above half the rate of a recording are empty
+        bank = librosa.filters.mel(
+            sr=rate, n_fft=n_fft, n_mels=features.n_mels, fmin=features.fmin, fmax=features.fmax, norm=None
+        )
+    total = bank.sum(axis=0)
+    bins: NDArray[np.float32] = np.divide(bank, total, out=np.zeros_like(bank), where=total > 0)
+    return bins

@@ -12,12 +12,12 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from remixbench.dataset.dataset import Dataset, find_dataset
 from remixbench.errors import InputError
-from remixbench.files import is_sealed, read_bytes, read_json, sha256, write_sealed
-from remixbench.recipe import first_problem
+from remixbench.files import read_bytes, sha256, write_sealed
+from remixbench.schemas import read_json_as
 from remixbench.tables import read_table
 
 FREESOUND = re.compile(r"freesound\.org/(?:s|sounds|people/[^/]+/sounds)/([0-9]+)")
@@ -110,15 +110,7 @@ def read_overlap(workspace: Path, dataset: Dataset, encoder: str) -> Overlap | N
     path = _path(workspace, dataset, encoder)
     if not path.is_file():
         return None
-    content = read_json(path)
-    intact = is_sealed(content)
-    content.pop("content_digest", None)
-    try:
-        comparison = Overlap.model_validate(content)
-    except ValidationError as error:
-        raise InputError(f"{path}: {first_problem(error, Overlap)}; run `remixbench overlap` again") from None
-    if not intact:
-        raise InputError(f"{path}: was edited since it was written; run `remixbench overlap` again")
+    comparison = read_json_as(path, Overlap, remedy="run `remixbench overlap` again")
     return comparison if comparison.manifest_digest == dataset.manifest_digest else None
 
 

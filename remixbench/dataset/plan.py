@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from remixbench.dataset.groups import identical_recordings
 from remixbench.dataset.leakage import coverage_lines, leakage_report
 from remixbench.dataset.manifest import Clip, Event, Manifest, write_manifest
 from remixbench.dataset.plan_grouped import grouped_plan
@@ -22,7 +23,6 @@ from remixbench.recipe import Recipe, SnrRange, Source, load_recipe
 from remixbench.sources import load_catalogues
 from remixbench.sources.audio import FileReader, open_audio
 from remixbench.sources.catalogue import Catalogue
-from remixbench.sources.identical import identical_recordings
 
 MOST_SETS = 8
 """How many sets of identical recordings are named one by one."""

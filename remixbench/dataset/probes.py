@@ -20,7 +20,7 @@ from remixbench.dataset.dataset import snr_folder
 from remixbench.dataset.shifts import shift_folder
 from remixbench.errors import InputError, unknown
 from remixbench.files import read_json, write_json
-from remixbench.recipe import first_problem
+from remixbench.schemas import first_problem
 
 Probe = Literal["shift", "snr"]
 PROBES: tuple[Probe, ...] = get_args(Probe)

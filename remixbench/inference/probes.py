@@ -33,7 +33,7 @@ from remixbench.progress import SILENT, Progress
 from remixbench.training.data import AS_IT_IS, ClipTensors, Waveforms
 from remixbench.training.device import Engine, exact_float32
 from remixbench.training.evaluate import Scores, score_frames
-from remixbench.training.storage import MODEL, RunInfo, read_run, write_predictions
+from remixbench.training.run_files import MODEL, RunInfo, read_run, write_predictions
 
 if TYPE_CHECKING:
     from remixbench.dataset.dataset import Dataset

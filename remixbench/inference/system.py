@@ -12,10 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from remixbench.dataset.features import logmel
-from remixbench.dataset.masking import masked_blocks, share
+from remixbench.dataset.masks import masked_blocks, share
 from remixbench.errors import InputError, unknown
 from remixbench.files import file_sha256
-from remixbench.inference.audio import prepare
 from remixbench.inference.from_waveform import FromWaveform, encoder_of
 from remixbench.scoring.postprocessing import detect_events, hysteresis
 from remixbench.systems.building import frame_seconds_of
@@ -24,7 +23,7 @@ from remixbench.systems.registry import spec
 from remixbench.training.device import choose_device, exact_float32
 from remixbench.training.evaluate import evaluating
 from remixbench.training.model_file import TrainedModel, read_model
-from remixbench.training.storage import MODEL, RUN_FILE, read_run
+from remixbench.training.run_files import MODEL, RUN_FILE, read_run
 
 WINDOWS = 16
 """Windows given to the network at once."""
@@ -194,7 +193,7 @@ class TrainedSystem:
         """Return the waveform of each class in a recording of any rate and length, by the system's maps as masks.
 
         The detected classes, those in `classes` and the background share each band of a frame by the odds of the maps.
-        See `remixbench.dataset.masking` for the way from masks to waveforms.
+        See `remixbench.dataset.masks` for the way from masks to waveforms.
 
         Parameters
         ----------
@@ -452,3 +451,41 @@ def load_system(run: str | Path, *, device: str = "cpu") -> TrainedSystem:
             f"{folder / MODEL}: differs from its digest in {RUN_FILE}; restore it, or train again with --rerun"
         )
     return TrainedSystem(model, choose_device(device))
+
+
+MANY_CHANNELS = 64
+"""More channels than this, and than samples, are samples."""
+LOUDEST = 100.0
+"""Float recordings may reach over 1 here and there; samples above this were never scaled."""
+
+
+def prepare(audio: NDArray[np.floating], rate: int, wanted: int, origin: str) -> NDArray[np.float32]:
+    """Return audio (samples,) or (samples, channels) in one channel at the rate `wanted`, resampled by soxr HQ.
+
+    Raises
+    ------
+    InputError
+        Naming `origin`, if there are no samples, they are NaN or infinite, or the rate is none.
+    """
+    if not isinstance(audio, np.ndarray):
+        raise InputError(f"{origin}: expected an array of samples, found {type(audio).__name__}")
+    if audio.ndim not in (1, 2) or audio.size == 0:
+        raise InputError(f"{origin}: expected (samples,) or (samples, channels), found the shape {audio.shape}")
+    if audio.dtype.kind != "f":
+        raise InputError(f"{origin}: expected floats in [-1, 1], found {audio.dtype}; divide integers by their range")
+    if audio.ndim == 2 and audio.shape[1] > max(audio.shape[0], MANY_CHANNELS):
+        raise InputError(f"{origin}: expected (samples, channels), found the shape {audio.shape}; transpose it")
+    if rate < 1:
+        raise InputError(f"{origin}: a rate of {rate} Hz, expected 1 or more")
+    if not np.isfinite(audio).all():
+        raise InputError(f"{origin}: holds NaN or infinite samples; repair or leave out the recording")
+    if (peak := float(np.abs(audio).max())) > LOUDEST:
+        raise InputError(f"{origin}: holds samples of {peak:g}, expected -1 to 1; divide by the range of its integers")
+    mono = np.asarray(audio, np.float32) if audio.ndim == 1 else audio.mean(axis=1, dtype=np.float32)
+    if rate != wanted:
+        import soxr
+
+        mono = soxr.resample(mono, rate, wanted, quality="HQ")
+        if not len(mono):
+            raise InputError(f"{origin}: too short to be resampled from {rate} to {wanted} Hz")
+    return np.ascontiguousarray(mono, np.float32)

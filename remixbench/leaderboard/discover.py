@@ -21,7 +21,8 @@ from remixbench.leaderboard.evaluate import Task
 from remixbench.leaderboard.probe_records import run_probes, submitted_probes
 from remixbench.leaderboard.record import CHANCE, FORMULA, IDEAL, Cost, Flag, SystemInfo
 from remixbench.progress import Progress
-from remixbench.recipe import first_problem, training_settings
+from remixbench.recipe import training_settings
+from remixbench.schemas import first_problem
 
 RUN_FILE = "run.json"
 MAX_NAME = 100

@@ -23,7 +23,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from remixbench.errors import InputError
 from remixbench.files import check_name, content_digest, file_sha256, read_json, sha256, write_json
-from remixbench.recipe import first_problem
+from remixbench.schemas import first_problem
 from remixbench.scoring.io import FRAME_FOLDER
 from remixbench.scoring.metrics import metric_range
 

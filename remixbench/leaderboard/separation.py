@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from remixbench.dataset.dataset import Dataset, snr_folder
 from remixbench.dataset.manifest import Clip
-from remixbench.dataset.masking import apply_masks, share
-from remixbench.dataset.masks import ideal_class_masks
+from remixbench.dataset.masks import apply_masks, ideal_class_masks, share
 from remixbench.dataset.mix import FULL_SCALE
 from remixbench.errors import InputError, unknown
 from remixbench.files import safe_names, sha256

@@ -54,7 +54,7 @@ from remixbench.leaderboard.record import (
 from remixbench.leaderboard.separation import is_separated, separation_of, why_no_separation
 from remixbench.parallel import Workers
 from remixbench.progress import SILENT, Progress
-from remixbench.recipe import first_problem
+from remixbench.schemas import first_problem
 from remixbench.scoring.metrics import METRICS
 
 FORMAT = "remixbench submission"

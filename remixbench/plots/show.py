@@ -14,7 +14,7 @@ from remixbench.recipe import format_snr
 
 if TYPE_CHECKING:
     from remixbench.dataset.dataset import Dataset
-    from remixbench.training.storage import RunInfo
+    from remixbench.training.run_files import RunInfo
 
 
 def show(
@@ -113,7 +113,7 @@ def _run_folder(workspace: Path, run: Path) -> Path:
 
 
 def _read_run(folder: Path) -> RunInfo:
-    from remixbench.training.storage import read_run
+    from remixbench.training.run_files import read_run
 
     info = read_run(folder)
     if info.status != "done":

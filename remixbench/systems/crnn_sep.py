@@ -7,7 +7,7 @@ it. Within a clip, what rises above the stationary part of its band is of its cl
 
 The masks of the classes in a mixture and of its background sum to one in training. Which classes those are is known
 from the labels there; later it is not, so a map says how a class and the background alone share a cell, and
-`remixbench.dataset.masking.share` divides it among the classes that are asked for.
+`remixbench.dataset.masks.share` divides it among the classes that are asked for.
 
 Shapes: as in `remixbench.systems.crnn`; K classes that some clip of a batch has.
 """

@@ -16,8 +16,7 @@ from remixbench.scoring.types import MAP_STEPS
 from remixbench.systems.models import without_decoder
 from remixbench.systems.output import Output
 from remixbench.training.data import ClipTensors
-from remixbench.training.device import Engine
-from remixbench.training.distributed import SINGLE_PROCESS, DistContext
+from remixbench.training.device import SINGLE_PROCESS, DistContext, Engine
 
 Scores = NDArray[np.float32]
 

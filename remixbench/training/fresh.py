@@ -1,9 +1,10 @@
-"""Dynamic mixing: a torch Dataset whose clips are mixed anew in every epoch."""
+"""Dynamic mixing: the recordings of some clips combined anew in every epoch, as a torch Dataset."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Subset
 
 from remixbench.dataset.dataset import Dataset
-from remixbench.dataset.dynamic_mixing import recombine
-from remixbench.dataset.manifest import Clip
+from remixbench.dataset.manifest import Clip, Event
 from remixbench.dataset.render import Renderer
 from remixbench.dataset.splits import Rows
 from remixbench.errors import InputError, RemixbenchError
@@ -21,7 +21,56 @@ from remixbench.sources import load_catalogues
 from remixbench.systems.registry import spec
 from remixbench.training.config import TrainConfig, derived_seed
 from remixbench.training.data import ClipTensors, Inputs, RoleDataset, Standardisation, Targets, TimedEvent
-from remixbench.training.distributed import DistContext
+from remixbench.training.device import DistContext
+
+ROUNDS = 100
+
+
+def recombine(clips: list[Clip], generator: np.random.Generator) -> list[Clip]:
+    """Deal the scenes and the events of some clips to one another anew; onsets stay with their places.
+
+    Two events of one class never overlap in a clip unless they do in every try. All clips must be of one role,
+    so that nothing leaks.
+    """
+    scenes = generator.permutation(len(clips))
+    places = [(row, event) for row, clip in enumerate(clips) for event in clip.events]
+    order = generator.permutation(len(places))
+    for _ in range(ROUNDS):
+        contents = [places[k][1] for k in order]
+        bad = _clashes(places, contents)
+        if not len(bad):
+            break
+        partners = generator.integers(0, len(places), len(bad))
+        for one, other in zip(bad, partners, strict=True):
+            order[one], order[other] = order[other], order[one]
+    events: list[list[Event]] = [[] for _ in clips]
+    for (row, place), k in zip(places, order, strict=True):
+        content = places[k][1]
+        events[row].append(replace(place, file=content.file, label=content.label, start=content.start))
+    return [
+        replace(
+            clip,
+            scene_file=clips[scenes[row]].scene_file,
+            scene_label=clips[scenes[row]].scene_label,
+            scene_location=clips[scenes[row]].scene_location,
+            scene_start=clips[scenes[row]].scene_start,
+            events=tuple(events[row]),
+        )
+        for row, clip in enumerate(clips)
+    ]
+
+
+def _clashes(places: list[tuple[int, Event]], contents: list[Event]) -> list[int]:
+    """Return the places whose event would overlap an earlier one of its class in the same clip."""
+    placed: dict[tuple[int, str], list[Event]] = {}
+    bad = []
+    for k, ((row, place), content) in enumerate(zip(places, contents, strict=True)):
+        before = placed.setdefault((row, content.label), [])
+        if any(abs(place.onset - other.onset) < max(place.max_duration, other.max_duration) for other in before):
+            bad.append(k)
+        before.append(place)
+    return bad
+
 
 CLIPS_AT_ONCE = 8
 """Clips that a worker mixes before it hands them over."""

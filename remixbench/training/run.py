@@ -36,13 +36,12 @@ from remixbench.training.data import (
     Waveforms,
     fit_standardisation,
 )
-from remixbench.training.device import Engine, exact_float32
-from remixbench.training.distributed import DistContext
+from remixbench.training.device import DistContext, Engine, exact_float32
 from remixbench.training.evaluate import has_maps, score_frames
 from remixbench.training.fresh import dynamic_mixing
 from remixbench.training.grid import Display
 from remixbench.training.model_file import ModelConfig, write_model
-from remixbench.training.storage import (
+from remixbench.training.run_files import (
     CHECKPOINT,
     FORMAT,
     HISTORY,
@@ -57,6 +56,7 @@ from remixbench.training.storage import (
     RunInfo,
     Software,
     read_checkpoint,
+    tensorboard_writer,
     write_checkpoint,
     write_frames,
     write_history,
@@ -64,7 +64,6 @@ from remixbench.training.storage import (
     write_run,
     writing_maps,
 )
-from remixbench.training.tensorboard import tensorboard_writer
 from remixbench.training.thresholds import describe_thresholds, fit_thresholds
 from remixbench.training.trainer import TrainState, fit, third_party_errors, train_epoch
 

@@ -22,13 +22,28 @@ from remixbench.systems.encoders import is_registered as is_registered_encoder
 from remixbench.systems.encoders import load_encoder
 from remixbench.systems.registry import OptionValue, is_registered, spec
 from remixbench.training.config import TrainConfig, data_digest, list_configs
-from remixbench.training.device import choose_device, choose_precision, enough_memory
-from remixbench.training.distributed import DistContext, local_rank, process_group
+from remixbench.training.device import (
+    DistContext,
+    choose_device,
+    choose_precision,
+    enough_memory,
+    local_rank,
+    process_group,
+)
 from remixbench.training.embeddings import compute_embeddings
 from remixbench.training.grid import NO_DISPLAY, Display, one_after_another, side_by_side, threads
 from remixbench.training.run import RunContext, create_run, describe, run_training, try_system
-from remixbench.training.storage import CHECKPOINT, MODEL, RESULTS, RUN_FILE, RunInfo, read_run, run_folder, write_run
-from remixbench.training.tensorboard import require_tensorboard
+from remixbench.training.run_files import (
+    CHECKPOINT,
+    MODEL,
+    RESULTS,
+    RUN_FILE,
+    RunInfo,
+    read_run,
+    require_tensorboard,
+    run_folder,
+    write_run,
+)
 
 if TYPE_CHECKING:
     import torch

@@ -1,4 +1,4 @@
-"""The training loop: optimizer, learning rate schedule, augmentation, choice of the epoch, state for checkpoints.
+"""The training loop: loss, optimizer, learning rate schedule, augmentation, choice of the epoch, state to resume from.
 
 All that passes from epoch to epoch is in a `TrainState`, which can be saved and loaded. The order of the clips, the
 augmentations and the global random generator of an epoch follow from seed and epoch alone, so a training that was
@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -32,11 +33,9 @@ from remixbench.systems.registry import SystemSpec, spec
 from remixbench.training.augment import augment
 from remixbench.training.config import TrainConfig, derived_seed
 from remixbench.training.data import ClipTensors
-from remixbench.training.device import Engine, exact_float32, is_out_of_memory
-from remixbench.training.distributed import SINGLE_PROCESS, DistContext
+from remixbench.training.device import SINGLE_PROCESS, DistContext, Engine, exact_float32, is_out_of_memory
 from remixbench.training.evaluate import micro_average_precision, score_clips
-from remixbench.training.losses import shard_of_loss
-from remixbench.training.storage import Epoch
+from remixbench.training.run_files import Epoch
 
 PATIENCE = 3
 """Epochs without a better score that the schedule `plateau` waits before the learning rate falls to a tenth."""
@@ -416,3 +415,45 @@ def batches(count: int, batch_size: int, seed: int, epoch: int, device: torch.de
     """
     generator = torch.Generator().manual_seed(derived_seed(seed, "order", epoch))
     yield from torch.split(torch.randperm(count, generator=generator).to(device), batch_size)
+
+
+def loss(output: Output, weak_targets: Tensor, standardised_input: Tensor, alpha: float) -> Tensor:
+    """Mean binary cross-entropy of the clip scores plus alpha times the reconstruction's mean squared error.
+
+    Parameters
+    ----------
+    output : what the system returned.
+    weak_targets : (batch, classes), 1 where the class is in the clip, else 0.
+    standardised_input : (batch, frames, n_mels), what the system was given and the decoder is to return.
+    alpha : weight of the reconstruction, 0 or more; at 0 the decoder gets no gradient.
+
+    Returns
+    -------
+    A scalar, float32.
+
+    Raises
+    ------
+    InputError
+        Where alpha is not 0 and the system reconstructs nothing.
+    """
+    with torch.autocast(output.clip_scores.device.type, enabled=False):
+        scores = output.clip_scores.float()
+        # NaN, or a score above 1 by rounding, ends the process on a GPU and the run on a CPU; so it is kept away
+        # from the cross-entropy, and NaN stays NaN by the product
+        bounded = scores.nan_to_num(0.5).clamp(0, 1)
+        total = F.binary_cross_entropy(bounded, weak_targets.float()) + 0 * scores.sum()
+        if alpha:
+            if output.reconstruction is None:
+                raise InputError(f"alpha is {alpha:g}, but this system has no decoder; use alpha 0 or an -aux system")
+            total = total + alpha * F.mse_loss(output.reconstruction.float(), standardised_input.float())
+    return total
+
+
+def shard_of_loss(output: Output, weak_targets: Tensor, x: Tensor, alpha: float, batch: int) -> Tensor:
+    """Return what these clips add to the mean loss over a batch of `batch` clips, the rest of which other processes
+    may have.
+    """
+    if len(x) == 0:  # a mean over nothing is NaN, yet every process must go back through its network
+        parts = [output.clip_scores] + ([output.reconstruction] if alpha and output.reconstruction is not None else [])
+        return torch.stack([part.sum() for part in parts]).sum()
+    return loss(output, weak_targets, x, alpha) * (len(x) / batch)

@@ -39,7 +39,7 @@ from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.manifest import read_manifest
 from remixbench.errors import RemixbenchError
 from remixbench.files import content_digest
-from remixbench.inference.audio import prepare
+from remixbench.inference.system import prepare
 from remixbench.leaderboard.evaluate import References
 from remixbench.leaderboard.record import read_record
 from remixbench.leaderboard.submission import check_submission, read_submission
@@ -50,7 +50,7 @@ from remixbench.sources import load_catalogues
 from remixbench.sources.audio import read_audio
 from remixbench.sources.download import list_urls
 from remixbench.training.model_file import read_model
-from remixbench.training.storage import read_checkpoint, read_run, write_checkpoint
+from remixbench.training.run_files import read_checkpoint, read_run, write_checkpoint
 
 LIMIT = 30.0
 """Seconds that one small file may take."""

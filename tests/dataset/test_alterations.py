@@ -132,7 +132,7 @@ def test_yaml_whose_aliases_multiply_ends_at_once(tmp_path: Path) -> None:
 def test_pipes_in_place_of_files_are_refused_and_not_waited_for(copied: Dataset, tmp_path: Path) -> None:
     from remixbench.leaderboard.record import digests_of
     from remixbench.recipe import load_recipe
-    from remixbench.training.storage import read_checkpoint
+    from remixbench.training.run_files import read_checkpoint
 
     def pipe(path: Path) -> Path:
         path.unlink(missing_ok=True)

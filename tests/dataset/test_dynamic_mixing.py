@@ -15,9 +15,9 @@ from watcher import stop_after
 
 import remixbench
 from remixbench.dataset.dataset import Dataset
-from remixbench.dataset.dynamic_mixing import recombine
 from remixbench.errors import InputError
 from remixbench.training.data import Inputs
+from remixbench.training.fresh import recombine
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from remixbench.dataset.masking import FRAMES_AT_ONCE, apply_masks, masked_blocks, share
-from remixbench.dataset.masks import ideal_class_masks
+from remixbench.dataset.masks import FRAMES_AT_ONCE, apply_masks, ideal_class_masks, masked_blocks, share
 from remixbench.recipe import Features
 from remixbench.scoring import si_sdr
 

@@ -10,8 +10,7 @@ import torch
 from remixbench.systems import Output, build_system
 from remixbench.training.config import AUGMENTATIONS, TrainConfig
 from remixbench.training.data import ClipTensors, Standardisation
-from remixbench.training.device import Engine
-from remixbench.training.distributed import SINGLE_PROCESS, DistContext, process_group
+from remixbench.training.device import SINGLE_PROCESS, DistContext, Engine, process_group
 from remixbench.training.evaluate import score_clips
 from remixbench.training.trainer import TrainState, train_epoch
 

@@ -11,7 +11,7 @@ from fake_dataset import CLASSES, fake_dataset
 from remixbench.dataset.dataset import Dataset, snr_folder
 from remixbench.files import file_sha256, write_sealed, write_text
 from remixbench.leaderboard.score import score
-from remixbench.training.storage import write_predictions
+from remixbench.training.run_files import write_predictions
 
 STRANGER = '<img src=x onerror="window.hacked=1"></script><script>window.hacked=1</script>'
 FOLD = 4

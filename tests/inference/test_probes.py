@@ -20,7 +20,7 @@ from remixbench.errors import InputError
 from remixbench.inference.probes import predict_clips, predict_probes
 from remixbench.inference.system import load_system
 from remixbench.training.data import ClipDataset
-from remixbench.training.storage import read_run, write_run
+from remixbench.training.run_files import read_run, write_run
 from remixbench.training.train import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -10,8 +10,7 @@ from sklearn.metrics import average_precision_score
 from remixbench.errors import InputError
 from remixbench.systems import build_system
 from remixbench.training.data import ClipTensors, Standardisation
-from remixbench.training.device import Engine, choose_device, choose_precision, cpu_has_bf16
-from remixbench.training.distributed import TIMEOUT
+from remixbench.training.device import TIMEOUT, Engine, choose_device, choose_precision, cpu_has_bf16
 from remixbench.training.evaluate import evaluating, micro_average_precision, score_clips, score_frames
 
 CPU = torch.device("cpu")

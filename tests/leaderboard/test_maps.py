@@ -29,7 +29,7 @@ from remixbench.leaderboard.renderers import render
 from remixbench.scoring import METRICS
 from remixbench.scoring.io_maps import read_maps
 from remixbench.scoring.types import event_table, make_reference
-from remixbench.training.storage import writing_maps
+from remixbench.training.run_files import writing_maps
 
 RUN = Path("runs/mini/gwrp/snr_20/fold_4/seed_0")
 

@@ -24,7 +24,7 @@ from remixbench.files import content_digest
 from remixbench.leaderboard.leaderboard import Estimate, Leaderboard, Probes
 from remixbench.leaderboard.probes import summarise
 from remixbench.leaderboard.renderers import make_tables, render
-from remixbench.training.storage import write_tags
+from remixbench.training.run_files import write_tags
 
 FOLD, SNR = 4, 20.0
 

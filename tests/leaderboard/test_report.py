@@ -33,12 +33,9 @@ from remixbench.leaderboard.leaderboard import Condition, Leaderboard
 from remixbench.leaderboard.load import load_leaderboard
 from remixbench.leaderboard.record import FLAGS, Record
 from remixbench.leaderboard.report import clips as page_clips
-from remixbench.leaderboard.report.clips import read_frames
-from remixbench.leaderboard.report.encoding import fixed_serial
-from remixbench.leaderboard.report.html import json_for_script
+from remixbench.leaderboard.report.clips import ClipMaps, fixed_serial, read_frames, separate_view
 from remixbench.leaderboard.report.learning_curves import read_history, runs_of
-from remixbench.leaderboard.report.report import report
-from remixbench.leaderboard.report.separated import ClipMaps, separate_view
+from remixbench.leaderboard.report.report import json_for_script, report
 from remixbench.leaderboard.score import score
 from remixbench.leaderboard.tables import TableMaker
 from remixbench.plots.view import view_clip

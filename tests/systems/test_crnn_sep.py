@@ -11,10 +11,10 @@ import torch
 from fake_dataset import fake_dataset
 from safetensors.torch import load_file
 
-from remixbench.dataset.masking import share
+from remixbench.dataset.masks import share
 from remixbench.systems import build_system
 from remixbench.systems.crnn_sep import LOG_STD, OVERSUBTRACTION, CrnnSep, event_share
-from remixbench.training.distributed import DistContext
+from remixbench.training.device import DistContext
 from remixbench.training.train import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -5,7 +5,7 @@ import torch
 from released_figures import FIGURES, released_input, released_targets, released_weights
 
 from remixbench.systems import Output, build_system, load_released
-from remixbench.training.losses import loss
+from remixbench.training.trainer import loss
 
 # figure's name, where it is in our output (two_step maps themselves are inside the network)
 PROBES = {

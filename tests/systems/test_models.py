@@ -22,7 +22,7 @@ from remixbench.systems.models import (
     scaled,
 )
 from remixbench.training.evaluate import evaluating
-from remixbench.training.losses import loss
+from remixbench.training.trainer import loss
 
 CLASSES, FRAMES, N_MELS = 5, 155, 32
 SYSTEMS = ["gap", "gmp", "gwrp", "atrous-ap", "2ap", "2ap-aux", "atrous-2ap-aux"]

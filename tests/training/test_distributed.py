@@ -16,7 +16,7 @@ from paths import ROOT
 from torch import nn
 
 from remixbench.systems import build_system
-from remixbench.training.distributed import CudaSyncBatchNorm, convert_sync_batchnorm
+from remixbench.training.device import CudaSyncBatchNorm, convert_sync_batchnorm
 
 pytestmark = pytest.mark.slow
 

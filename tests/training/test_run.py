@@ -135,7 +135,9 @@ def test_old_and_new_results_are_never_taken_for_one_run(workspace: Path, monkey
     (folder / "predictions" / "tags.csv").unlink()
     settings = {"workspace": workspace, "system": "gap", "snr": 20, "epochs": 2, "precision": "32"}
     with monkeypatch.context() as patch:
-        patch.setattr("remixbench.training.storage.np.savez", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(
+            "remixbench.training.run_files.np.savez", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
         with pytest.raises(KeyboardInterrupt):
             train(**settings)  # type: ignore[arg-type]
     assert run_json(folder)["status"] == "training"

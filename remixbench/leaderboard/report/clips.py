@@ -5,6 +5,8 @@ Audio is Ogg Vorbis, arrays bytes (0 to 255) in base64, so that twelve clips fit
 
 from __future__ import annotations
 
+import base64
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,18 +17,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from remixbench.dataset.dataset import Dataset
+from remixbench.dataset.features import logmel
+from remixbench.dataset.masks import apply_masks, share
 from remixbench.errors import InputError
-from remixbench.leaderboard.evaluate import read_fold_reference
+from remixbench.leaderboard.evaluate import map_files, read_fold_reference
 from remixbench.leaderboard.leaderboard import Leaderboard
-from remixbench.leaderboard.report.encoding import encode_bytes, encode_logmel, encode_sound
 from remixbench.leaderboard.report.learning_curves import runs_of
-from remixbench.leaderboard.report.separated import read_clip_maps, separate_view
+from remixbench.leaderboard.separation import ClipJob, jobs_of, read_sources, why_no_separation
 from remixbench.plots.axes import DB_PER_NEPER, SHOWN_DB, Scales
 from remixbench.plots.view import ClipView, view_clip
 from remixbench.progress import SILENT, Progress
 from remixbench.recipe import format_snr
 from remixbench.scoring.io import MAX_FRAME_RATE
+from remixbench.scoring.io_maps import read_maps
 from remixbench.scoring.npz import name_bytes, read_npz, strings
+from remixbench.scoring.separation import Signal
+from remixbench.scoring.types import MAP_STEPS, MapArray, Reference
 
 SOUND_BYTES = 3_500_000
 """All sounds of a page together, with the log-mel of those that are separated, in base64; where they would be more,
@@ -196,3 +202,146 @@ def _size(encoded: Any) -> int:
         return len(encoded)
     inner = encoded.values() if isinstance(encoded, dict) else encoded if isinstance(encoded, list) else ()
     return sum(map(_size, inner))
+
+
+def encode_bytes(values: NDArray[Any]) -> str:
+    """Return values in [0, 1] as one byte each, row after row."""
+    scaled = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
+    return base64.b64encode(np.ascontiguousarray(scaled).tobytes()).decode("ascii")
+
+
+def encode_logmel(logmel: NDArray[np.float32], loudest: float) -> str:
+    """Return a log-mel as bytes: 255 for `loudest` (dB) and above, 0 for `SHOWN_DB` below it and less."""
+    return encode_bytes((logmel * DB_PER_NEPER - loudest) / SHOWN_DB + 1)
+
+
+def encode_sound(samples: NDArray[np.float32], rate: int) -> str:
+    """Return a waveform (samples,) as Ogg Vorbis."""
+    import soundfile
+
+    made = io.BytesIO()
+    soundfile.write(made, samples, rate, format="OGG", subtype="VORBIS")
+    return base64.b64encode(fixed_serial(made.getvalue())).decode("ascii")
+
+
+def fixed_serial(ogg: bytes) -> bytes:
+    """Return an Ogg stream with serial number 0 in all of its pages, as libsndfile draws a random one.
+
+    A page (RFC 3533) is a header of 27 bytes (serial number at 14, CRC at 22, number of segments at 26), the lengths
+    of its segments, and these. The CRC is over the whole page with its own field zero.
+    """
+    stream, start = bytearray(ogg), 0
+    while start < len(stream):
+        segments = stream[start + 26]
+        stop = start + 27 + segments + sum(stream[start + 27 : start + 27 + segments])
+        stream[start + 14 : start + 18] = bytes(4)
+        stream[start + 22 : start + 26] = bytes(4)
+        stream[start + 22 : start + 26] = _ogg_crc(stream[start:stop]).to_bytes(4, "little")
+        start = stop
+    return bytes(stream)
+
+
+def _ogg_crc(page: bytes | bytearray) -> int:
+    crc = 0
+    for byte in page:
+        crc = ((crc << 8) & 0xFFFFFFFF) ^ _CRC_TABLE[(crc >> 24) ^ byte]
+    return crc
+
+
+def _crc_entry(byte: int) -> int:
+    crc = byte << 24
+    for _ in range(8):
+        crc = ((crc << 1) ^ (CRC_POLYNOMIAL if crc & 0x80000000 else 0)) & 0xFFFFFFFF
+    return crc
+
+
+CRC_POLYNOMIAL = 0x04C11DB7
+_CRC_TABLE = [_crc_entry(byte) for byte in range(256)]
+
+
+@dataclass(frozen=True)
+class ClipMaps:
+    """The maps of a run for the classes that are in a clip, in the order of the classes.
+
+    Attributes
+    ----------
+    row : the run's row in the leaderboard
+    maps : (classes in the clip, frames, n_mels)
+    """
+
+    row: int
+    maps: MapArray
+
+
+def read_clip_maps(
+    runs: Sequence[tuple[int, Path]], dataset: Dataset, reference: Reference, filename: str
+) -> list[ClipMaps]:
+    """Read the maps of one clip from the predictions of each run that has some.
+
+    Raises
+    ------
+    InputError
+        If a maps.npz is not usable.
+    """
+    size = (dataset.recipe.frames, dataset.recipe.features.n_mels)
+    clip = reference.filenames.index(filename)
+    found = []
+    for row, folder in runs:
+        for file in map_files([folder / "predictions"]):
+            read = read_maps(file, reference, size)
+            found.append(ClipMaps(row, read.maps[read.clip == clip].copy()))  # a view would keep the maps of all clips
+    return found
+
+
+def separate_view(
+    dataset: Dataset, reference: Reference, view: ClipView, maps: Sequence[ClipMaps]
+) -> list[dict[str, Any]]:
+    """Return for each class of a clip its stem and what each run takes out of the mixture, as sound and log-mel.
+
+    The classes of the clip share each band of a frame, as in the scores. A data set without stems at this SNR, or with
+    stems that do not tell overlapping events apart, has no stem here.
+
+    Raises
+    ------
+    InputError
+        If a stem is missing or broken.
+    """
+    if not maps:
+        return []
+    job = jobs_of(dataset, reference)[reference.filenames.index(dataset.filenames[view.row])]
+    stems = _stems(dataset, reference, view.snr, job)
+    features, rate = dataset.recipe.features, dataset.recipe.mix.sample_rate
+    estimates = [
+        (
+            each.row,
+            apply_masks(
+                view.samples, rate, share(each.maps.astype(np.float32) / np.float32(MAP_STEPS)), features, rate
+            ),
+        )
+        for each in maps
+    ]
+    loudest = float(view.logmel.max()) * DB_PER_NEPER
+
+    def shown(samples: Signal) -> dict[str, str]:
+        waveform = samples.astype(np.float32)
+        return {
+            "sound": encode_sound(waveform, rate),
+            "logmel": encode_logmel(logmel(waveform, features, rate), loudest),
+        }
+
+    return [
+        {
+            "label": dataset.classes[label],
+            "stem": shown(stems[label]) if label in stems else None,
+            "systems": [{"row": row, **shown(waveforms[place])} for row, waveforms in estimates],
+        }
+        for place, label in enumerate(sorted({label for label, _, _ in job.events}))
+    ]
+
+
+def _stems(dataset: Dataset, reference: Reference, snr: float, job: ClipJob) -> dict[int, Signal]:
+    """Return the stems of a clip by class; none where the data set does not have them."""
+    if why_no_separation(dataset, reference, snr):
+        return {}
+    sources = read_sources(dataset, snr, job)
+    return dict(zip(sources.labels, sources.signals, strict=True))

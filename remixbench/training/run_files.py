@@ -24,12 +24,13 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from remixbench.dataset.dataset import snr_folder
 from remixbench.errors import InputError
-from remixbench.files import atomic_path, check_regular, is_sealed, read_json, write_sealed, write_text
-from remixbench.recipe import Training, first_problem
+from remixbench.files import atomic_path, check_regular, read_json, write_sealed, write_text
+from remixbench.recipe import Training
+from remixbench.schemas import read_json_as
 from remixbench.training.config import TrainConfig
 
 FORMAT: Literal[3] = 3
@@ -182,18 +183,8 @@ def read_run(folder: Path) -> RunInfo:
     file = folder / RUN_FILE
     if not file.is_file():
         raise InputError(f"{folder}: not a run (no {RUN_FILE}); `remixbench train` makes runs")
-    info = read_json(file)
-    if info.get("format") != FORMAT:
-        raise InputError(f"{file}: format {info.get('format')}, this version reads format {FORMAT}; train it again")
-    intact = is_sealed(info)
-    info.pop("content_digest", None)
-    try:
-        run = RunInfo.model_validate(info)
-    except ValidationError as error:
-        raise InputError(f"{file}: {first_problem(error, RunInfo)}; delete it and train again") from None
-    if not intact:
-        raise InputError(f"{file}: was edited since it was written; restore it, or train again with --rerun")
-    return run
+    edited = "restore it, or train again with --rerun"
+    return read_json_as(file, RunInfo, format=FORMAT, remedy="delete it and train again", edited=edited)
 
 
 def describe_state(folder: Path) -> str:
@@ -358,3 +349,38 @@ def read_checkpoint(folder: Path, digest: str) -> dict[str, Any] | None:
 
 def _shortest(value: float) -> str:
     return str(value) if isinstance(value, int) or not math.isfinite(value) else f"{value:.9g}"
+
+
+def require_tensorboard() -> None:
+    """Check that the package is there.
+
+    Raises
+    ------
+    InputError
+        If it is not.
+    """
+    try:
+        import tensorboard  # noqa: F401 - only whether it is there
+    except ImportError:
+        raise InputError(
+            "--tensorboard: the package tensorboard is not installed; `pip install 'remixbench[tensorboard]'`"
+        ) from None
+
+
+def tensorboard_writer(folder: Path, done: int) -> Callable[[Epoch], None]:
+    """Return what writes an epoch's figures into `<folder>/tensorboard`.
+
+    What lies there beyond epoch `done` is void.
+    """
+    from torch.utils.tensorboard import SummaryWriter
+
+    writer = SummaryWriter(str(folder / "tensorboard"), purge_step=done + 1)
+
+    def write(epoch: Epoch) -> None:
+        for name in ("loss", "validation_micro_ap", "test_micro_ap", "learning_rate"):
+            value = getattr(epoch, name)
+            if value is not None:
+                writer.add_scalar(name, value, epoch.epoch)
+        writer.flush()
+
+    return write

@@ -1,0 +1,237 @@
+"""The formats of an export that carry audio.
+
+AudioFolder, of Hugging Face `datasets`: a folder per SNR and split, each with its metadata, which
+`datasets.load_dataset(FOLDER, "snr_20")` reads by the `configs` of the card, one per SNR. The metadata is JSON Lines,
+whose types `datasets` infers for each split. Where a split has no value of a type, such as no event at all, it is
+Parquet, which states them.
+
+WebDataset: tar shards of about 1 GB, a clip's `00000.wav` and `00000.json` one after the other.
+
+Lhotse: recordings, supervisions (an event each) and cuts (a clip each) as JSONL, per SNR and split.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from remixbench.dataset.dataset import snr_folder
+from remixbench.dataset.export.clips import SPLITS, Export, ExportedClip
+from remixbench.errors import InputError
+from remixbench.files import atomic_path, write_text
+from remixbench.progress import Advance, Progress
+
+FEATURES = """\
+  features:
+  - name: audio
+    dtype: audio
+  - name: labels
+    list: string
+  - name: events
+    list:
+    - name: onset
+      dtype: float64
+    - name: offset
+      dtype: float64
+    - name: label
+      dtype: string
+    - name: snr_db
+      dtype: float64
+  - name: scene
+    dtype: string
+  - name: fold
+    dtype: int64
+  - name: duration
+    dtype: float64""".splitlines()
+"""The columns, as the cards of `datasets` describe them."""
+
+
+def write_audiofolder(export: Export, clips: dict[float, list[ExportedClip]], progress: Progress) -> None:
+    """Write `snr_20/train/00000.wav` and `snr_20/train/metadata.jsonl` for every SNR and split.
+
+    Raises
+    ------
+    InputError
+        If a split has no events and pyarrow, which writes Parquet, is not installed.
+    """
+    splits = {(snr, split): [clip for clip in of_snr if clip.split == split] for snr, of_snr in clips.items()
+              for split in SPLITS}  # fmt: skip
+    untyped = {snr for (snr, split), part in splits.items() if part and not any(map(_has_all_types, part))}
+    if untyped:
+        _require_pyarrow(min(untyped))
+    with progress.bar("Exporting", sum(map(len, clips.values())), "clips") as advance:
+        for (snr, split), part in splits.items():
+            folder = export.out / snr_folder(snr) / split
+            for clip in part:
+                export.place_audio(clip, folder / clip.audio.name)
+                advance(1)
+            # types are inferred from the first rows, so that one with all of them comes first
+            part.sort(key=lambda clip: clip is not next(filter(_has_all_types, part), None))
+            rows = [{"file_name": clip.audio.name, **clip.metadata()} for clip in part]
+            if not rows:
+                continue
+            if snr in untyped:
+                _write_parquet(folder / "metadata.parquet", rows)
+            else:
+                lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+                write_text(folder / "metadata.jsonl", "\n".join([*lines, ""]))
+
+
+def _has_all_types(clip: ExportedClip) -> bool:
+    return any(event.snr is not None for event in clip.events)
+
+
+def _require_pyarrow(snr: float) -> None:
+    try:
+        import pyarrow.parquet  # noqa: F401
+    except ImportError:
+        raise InputError(
+            f"--format audiofolder: at {snr:g} dB a split has no events, which takes metadata in Parquet; install"
+            " pyarrow (pip install 'remixbench[export]'), or choose another --fold or --format"
+        ) from None
+
+
+def _write_parquet(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    event = {"onset": pa.float64(), "offset": pa.float64(), "label": pa.string(), "snr_db": pa.float64()}
+    schema = pa.schema(
+        {
+            "file_name": pa.string(),
+            "labels": pa.list_(pa.string()),
+            "events": pa.list_(pa.struct(event)),
+            "scene": pa.string(),
+            "fold": pa.int64(),
+            "duration": pa.float64(),
+        }
+    )
+    with atomic_path(path) as beside:
+        pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), beside)
+
+
+def audiofolder_header(name: str, licence: str, clips: dict[float, list[ExportedClip]]) -> list[str]:
+    """Return the lines of the card's YAML header: name, licence, and a config per SNR with its splits and features."""
+    lines = ["---", f"license: {licence}", f"pretty_name: {json.dumps(name)}", "task_categories:",
+             "- audio-classification", "configs:"]  # fmt: skip
+    for snr, of_snr in clips.items():
+        present = {clip.split for clip in of_snr}
+        lines += [f"- config_name: {snr_folder(snr)}", "  data_files:"]
+        for split in (split for split in SPLITS if split in present):
+            lines += [f"  - split: {split}", f"    path: {snr_folder(snr)}/{split}/**"]
+    lines.append("dataset_info:")
+    for snr in clips:
+        lines += [f"- config_name: {snr_folder(snr)}", *FEATURES]
+    return [*lines, "---"]
+
+
+def write_lhotse(export: Export, clips: dict[float, list[ExportedClip]], progress: Progress) -> None:
+    """Write `snr_20/train_recordings.jsonl`, `..._supervisions.jsonl` and `..._cuts.jsonl` for every SNR and split.
+
+    Audio is named where it is in the data set, by absolute path; with `link` it is linked into `snr_20/audio`.
+    """
+    mix = export.dataset.recipe.mix
+    with progress.bar("Exporting", sum(map(len, clips.values())), "clips") as advance:
+        for snr, of_snr in clips.items():
+            folder = export.out / snr_folder(snr)
+            for split in SPLITS:
+                rows: dict[str, list[dict[str, Any]]] = {"recordings": [], "supervisions": [], "cuts": []}
+                for clip in (clip for clip in of_snr if clip.split == split):
+                    audio = clip.audio
+                    if export.link:
+                        audio = folder / "audio" / clip.audio.name
+                        export.place_audio(clip, audio)
+                    else:
+                        export.audio_bytes(clip)  # refuses what was altered
+                    recording = {
+                        "id": f"{clip.id}-{snr_folder(snr)}",
+                        "sources": [{"type": "file", "channels": [0], "source": str(audio.resolve())}],
+                        "sampling_rate": mix.sample_rate,
+                        "num_samples": mix.samples,
+                        "duration": mix.samples / mix.sample_rate,
+                        "channel_ids": [0],
+                    }
+                    supervisions = _supervisions(clip, str(recording["id"]))
+                    rows["recordings"].append(recording)
+                    rows["supervisions"] += supervisions
+                    rows["cuts"].append(_cut(clip, recording, supervisions))
+                    advance(1)
+                for kind, entries in rows.items():
+                    if rows["cuts"]:
+                        lines = [json.dumps(entry, ensure_ascii=False) for entry in entries]
+                        write_text(folder / f"{split}_{kind}.jsonl", "\n".join([*lines, ""]) if lines else "")
+
+
+def _supervisions(clip: ExportedClip, recording: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": f"{recording}-{index}",
+            "recording_id": recording,
+            "start": event.onset,
+            "duration": round(event.offset - event.onset, 6),
+            "channel": 0,
+            "text": event.label,
+            "custom": {"label": event.label, "snr_db": event.snr},
+        }
+        for index, event in enumerate(clip.events)
+    ]
+
+
+def _cut(clip: ExportedClip, recording: dict[str, Any], supervisions: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "id": recording["id"],
+        "start": 0,
+        "duration": recording["duration"],
+        "channel": 0,
+        "supervisions": supervisions,
+        "recording": recording,
+        "custom": {"labels": list(clip.labels), "scene": clip.scene, "fold": clip.fold},
+        "type": "MonoCut",
+    }
+
+
+SHARD_BYTES = 1_000_000_000
+
+
+def write_webdataset(export: Export, clips: dict[float, list[ExportedClip]], progress: Progress) -> None:
+    """Write `snr_20/train-000000.tar` and so on for every SNR and split; the same clips give the same bytes."""
+    with progress.bar("Exporting", sum(map(len, clips.values())), "clips") as advance:
+        for snr, of_snr in clips.items():
+            for split in SPLITS:
+                parts = _shards([clip for clip in of_snr if clip.split == split])
+                for number, part in enumerate(parts):
+                    _write_shard(export, export.out / snr_folder(snr) / f"{split}-{number:06d}.tar", part, advance)
+
+
+def _shards(clips: list[ExportedClip]) -> list[list[ExportedClip]]:
+    """Divide clips into shards of at most `SHARD_BYTES` of audio."""
+    shards: list[list[ExportedClip]] = [[]]
+    size = 0
+    for clip in clips:
+        file_bytes = clip.audio.stat().st_size if clip.audio.exists() else 0  # what is missing is named when it is read
+        if shards[-1] and size + file_bytes > SHARD_BYTES:
+            shards.append([])
+            size = 0
+        size += file_bytes
+        shards[-1].append(clip)
+    return [shard for shard in shards if shard]
+
+
+def _write_shard(export: Export, path: Path, clips: list[ExportedClip], advance: Advance) -> None:
+    with atomic_path(path) as beside, tarfile.open(beside, "w") as tar:
+        for clip in clips:
+            text = json.dumps(clip.metadata(), ensure_ascii=False)
+            _add(tar, clip.audio.name, export.audio_bytes(clip))
+            _add(tar, f"{clip.id}.json", text.encode("utf-8"))
+            advance(1)
+
+
+def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    """Add a file without owner and time, which are not part of the data set."""
+    entry = tarfile.TarInfo(name)
+    entry.size = len(data)
+    tar.addfile(entry, io.BytesIO(data))

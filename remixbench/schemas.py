@@ -1,0 +1,90 @@
+"""Files that follow a pydantic model: how they are read, and what is wrong with one in a line."""
+
+from __future__ import annotations
+
+import re
+import reprlib
+from pathlib import Path
+from typing import TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from remixbench.errors import InputError, nearest
+from remixbench.files import SEAL, is_sealed, read_json
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_json_as(
+    path: Path, model: type[Model], *, remedy: str, format: int | None = None, edited: str | None = None
+) -> Model:
+    """Read a JSON file that `write_sealed` wrote, as a `model`.
+
+    Parameters
+    ----------
+    remedy : what to do about a broken file, the end of the error message.
+    format : the format that this version reads, where the file states one.
+    edited : what to do about a file that was edited; by default the `remedy`.
+
+    Raises
+    ------
+    InputError
+        If the file is of another format, malformed, or was edited since it was written.
+    """
+    content = read_json(path)
+    intact = is_sealed(content)
+    content.pop(SEAL, None)
+    if format is not None and content.get("format") != format:
+        raise InputError(f"{path}: format {content.get('format')!r}, this version reads format {format}; {remedy}")
+    try:
+        value = model.model_validate(content)
+    except ValidationError as error:
+        raise InputError(f"{path}: {first_problem(error, model)}; {remedy}") from None
+    if not intact:
+        raise InputError(f"{path}: was edited since it was written; {edited or remedy}")
+    return value
+
+
+BRANCH = re.compile(r"(int|tuple|literal|constrained-\w+|list|mapping|number)(\[.*)?")
+"""How pydantic's locations name the branches of a union."""
+
+
+def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
+    """Return the first problem that pydantic found in a `model`: the key, what was found, what was expected."""
+    problems = error.errors(include_url=False)
+    # a key that is misspelt makes the right one missing: name the misspelt one
+    first = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
+    key = ".".join(str(part) for part in first["loc"] if not BRANCH.fullmatch(str(part)))
+    if first["type"] == "extra_forbidden":
+        parents = [str(part) for part in first["loc"][:-1]]
+        keys = _keys_below(model, parents)
+        return f"unknown key '{key}'{nearest(str(first['loc'][-1]), keys)}; there are: {', '.join(keys)}"
+    if first["type"] == "missing":
+        return f"key '{key}' is missing"
+    message = first["msg"].removeprefix("Value error, ")
+    if not key:
+        return message
+    return f"{key}: found {_shortened(first['input'])}; {message[0].lower()}{message[1:]}"
+
+
+def _shortened(value: object) -> str:
+    """Return the start of a value of any size: that of YAML whose aliases multiply is never written out whole."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = 60
+    short.maxlevel = 2
+    return short.repr(value)
+
+
+def _keys_below(model: type[BaseModel], parents: list[str]) -> list[str]:
+    """Return the keys of the model at a location; parents that are no fields are places in a list, or branches."""
+    for parent in parents:
+        if parent in model.model_fields:
+            model = _model_in(model.model_fields[parent].annotation) or model
+    return list(model.model_fields)
+
+
+def _model_in(annotation: object) -> type[BaseModel] | None:
+    """Return the model in an annotation such as `Model`, `list[Model]` or `Annotated[Model, ...] | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_in, get_args(annotation))), None)
