@@ -1,4 +1,4 @@
-"""The table "Where is ...?" of docs/contributing.md names files and definitions that exist, and paths that imports follow."""
+"""The table "Where is ...?" of docs/contributing.md names what exists, in paths that imports follow."""
 
 from __future__ import annotations
 
