@@ -45,7 +45,7 @@ Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
 Decibels = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]
 Optimizer = Literal["adam", "adamw"]
 Schedule = Literal["plateau", "cosine", "constant"]
-Augmentation = Literal["mixup", "specaugment", "time-shift", "filter-augment"]
+Augmentation = Literal["mixup", "specaugment", "time-shift", "frequency-shift", "filter-augment"]
 SnrList = Annotated[tuple[Decibels, ...], Field(min_length=1)]
 
 
@@ -308,7 +308,7 @@ class Training(_Part):
     augment: Annotated[
         tuple[Augmentation, ...],
         Field(strict=False),
-        Setting("Augmentations: mixup, specaugment, time-shift, filter-augment, or none.", "NAME..."),
+        Setting("Augmentations: mixup, specaugment, time-shift, frequency-shift, filter-augment, or none.", "NAME..."),
     ] = ()
     ema: Annotated[
         float, Field(ge=0, lt=1), Setting("Decay per step of the moving average of the weights; 0 for none.", "X")

@@ -3,6 +3,7 @@
 | name | what it does | where it comes from |
 | --- | --- | --- |
 | `time-shift` | rolls each clip in time, circularly | Cakir et al., TASLP 2017; usual in DCASE task 4 |
+| `frequency-shift` | moves each clip up or down by a few mel bands | what a change of pitch does to log-mel, roughly |
 | `filter-augment` | adds a random piecewise linear gain over frequency | Nam et al., ICASSP 2022 |
 | `mixup` | mixes each clip and its labels with another of the batch | Zhang et al., ICLR 2018 |
 | `specaugment` | sets two bands of time and two of frequency to the mean | Park et al., Interspeech 2019 |
@@ -29,6 +30,8 @@ MASKS = 2
 """Masks per axis of SpecAugment ("LD" policy: two of each)."""
 TIME_MASK, FREQUENCY_MASK = 1 / 15, 1 / 8
 """The longest mask, as a part of the frames and of the mel bands: 20 of 311 and 8 of 64."""
+FREQUENCY_SHIFT = 1 / 8
+"""The largest shift in frequency, as a part of the mel bands: 8 of 64."""
 FILTER_POINTS = (3, 6)
 """The fewest and the most points between which a filter is linear."""
 FILTER_DB = 6.0
@@ -47,6 +50,15 @@ def _rolled(x: Tensor, shift: Tensor) -> Tensor:
     steps = x.shape[1]
     source = (torch.arange(steps, device=x.device) - shift) % steps
     return x.gather(1, source.view(*source.shape, *[1] * (x.dim() - 2)).expand_as(x))
+
+
+def frequency_shift(x: Tensor, y: Tensor, generator: Generator, std: Tensor) -> tuple[Tensor, Tensor]:
+    """Move each clip up or down by a whole number of bands of its own; at the edge, its outermost band is repeated."""
+    bands = x.shape[-1]
+    most = round(bands * FREQUENCY_SHIFT)
+    shift = torch.randint(-most, most + 1, (len(x), 1), generator=generator, device=x.device)
+    source = (torch.arange(bands, device=x.device) - shift).clamp(0, bands - 1)
+    return x.gather(2, source[:, None, :].expand_as(x)), y
 
 
 def filter_augment(x: Tensor, y: Tensor, generator: Generator, std: Tensor) -> tuple[Tensor, Tensor]:
@@ -111,6 +123,7 @@ class Augmentation:
 
 AUGMENTATIONS = {
     "time-shift": Augmentation(time_shift, waveform=True),
+    "frequency-shift": Augmentation(frequency_shift),
     "filter-augment": Augmentation(filter_augment),
     "mixup": Augmentation(mixup, waveform=True),
     "specaugment": Augmentation(spec_augment),  # after mixup, so that no partner fills the masks

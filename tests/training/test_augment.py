@@ -13,11 +13,19 @@ from fake_dataset import fake_dataset
 from remixbench.errors import InputError
 from remixbench.files import read_json
 from remixbench.recipe import Augmentation
-from remixbench.training.augment import AUGMENTATIONS, augment, filter_augment, mixup, spec_augment, time_shift
+from remixbench.training.augment import (
+    AUGMENTATIONS,
+    augment,
+    filter_augment,
+    frequency_shift,
+    mixup,
+    spec_augment,
+    time_shift,
+)
 from remixbench.training.config import derived_seed
 from remixbench.training.train import train
 
-NAMES = ("mixup", "specaugment", "time-shift", "filter-augment")
+NAMES = ("mixup", "specaugment", "time-shift", "frequency-shift", "filter-augment")
 FRAMES, N_MELS = 30, 16
 STD = torch.ones(N_MELS)
 
@@ -51,7 +59,13 @@ def test_two_inputs_are_shifted_and_mixed_alike() -> None:
     (x, z), y = augment((logmel, embeddings), torch.eye(batch), STD, ("mixup",), lambda name: 3)
     assert torch.equal(z[:, 0], y)
     assert (y.max(dim=1)[0] < 0.999).any()
-    (x, z), y = augment((logmel, embeddings), torch.eye(batch), STD, ("specaugment", "filter-augment"), lambda name: 3)
+    (x, z), y = augment(
+        (logmel, embeddings),
+        torch.eye(batch),
+        STD,
+        ("specaugment", "frequency-shift", "filter-augment"),
+        lambda name: 3,
+    )
     assert torch.equal(z, embeddings)
     assert not torch.equal(x, logmel)
 
@@ -69,6 +83,17 @@ def test_time_shift_rolls_each_clip_as_torch_does() -> None:
         assert len(equal) == 1
         shifts.add(equal[0])
     assert len(shifts) > FRAMES / 2
+
+
+def test_frequency_shift_moves_all_frames_of_a_clip_alike_and_repeats_the_band_at_the_edge() -> None:
+    bands, batch = 64, 300
+    number = torch.arange(bands, dtype=torch.float32).expand(batch, FRAMES, bands)
+    shifted, _ = frequency_shift(number, torch.zeros(batch, 1), seeded(), STD)
+    shifts = (number - shifted)[:, 0, bands // 2].long()
+    for clip, shift in zip(shifted, shifts.tolist(), strict=True):
+        expected = [min(max(band - shift, 0), bands - 1) for band in range(bands)]
+        assert clip.tolist() == [expected] * FRAMES
+    assert set(shifts.tolist()) == set(range(-8, 9))
 
 
 def test_mixup_mixes_clips_and_labels_by_the_same_weight() -> None:
