@@ -92,7 +92,7 @@ def command(
     from remixbench.leaderboard.renderers.summary import to_summary
     from remixbench.leaderboard.score import score, verify_row
     from remixbench.leaderboard.significance import compare_rows
-    from remixbench.leaderboard.tables import TableMaker
+    from remixbench.leaderboard.table_maker import TableMaker
 
     width, colour = shutil.get_terminal_size().columns, is_terminal(sys.stdout)
     if verify is not None:

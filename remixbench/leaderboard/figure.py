@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 from remixbench.dataset.dataset import Dataset, find_dataset
 from remixbench.errors import InputError, unknown
 from remixbench.files import write_text
-from remixbench.leaderboard.leaderboard import Condition, Estimate, Leaderboard, Row, tested_alike
+from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.load import load_leaderboard
 from remixbench.leaderboard.record import FLAGS
-from remixbench.leaderboard.renderers.latex import to_paper_table
+from remixbench.leaderboard.renderers.text import to_paper_table
+from remixbench.leaderboard.rows import Condition, Estimate, Row, tested_alike
 from remixbench.leaderboard.significance import mark_best
+from remixbench.leaderboard.table_maker import TableMaker, columns
 from remixbench.leaderboard.tables import (
     AT_CHANCE,
     NOT_VERIFIED,
@@ -23,8 +25,6 @@ from remixbench.leaderboard.tables import (
     Column,
     Line,
     Table,
-    TableMaker,
-    columns,
     folds_of,
     numbered,
     short,

@@ -25,13 +25,14 @@ from remixbench.dataset.make import frozen_manifest
 from remixbench.dataset.probes import probe_folder
 from remixbench.errors import InputError
 from remixbench.files import read_bytes, read_json, write_json, write_text
-from remixbench.leaderboard.chance import Chance, chance_of
 from remixbench.leaderboard.discover import name_folder
 from remixbench.leaderboard.evaluate import References
-from remixbench.leaderboard.leaderboard import Group, Leaderboard, Row, Submitted, assemble, group_submissions
+from remixbench.leaderboard.grouping import Group, Submitted, group_submissions, make_rows
+from remixbench.leaderboard.leaderboard import Chance, Leaderboard, chance_of, make_leaderboard
 from remixbench.leaderboard.probes import with_probes
 from remixbench.leaderboard.published import load_published
 from remixbench.leaderboard.record import SELF_REPORTED, Evidence, Record, digests_of, files_digest, probe_value
+from remixbench.leaderboard.rows import Row
 from remixbench.leaderboard.significance import mark_best, mark_chance
 from remixbench.leaderboard.submission import OtherFormatError, Submission, read_submission, why_unfit
 from remixbench.progress import SILENT, Progress
@@ -442,9 +443,10 @@ def _board(
     reasons: Sequence[str],
     chance: Chance,
 ) -> Leaderboard:
-    board = assemble(
-        dataset=dataset, recipe=recipe, manifest_digest=manifest, classes=classes, reasons=reasons, groups=groups
-    )
+    board = make_leaderboard(
+        dataset=dataset, recipe=recipe, manifest_digest=manifest, classes=classes, reasons=reasons,
+        rows=make_rows(groups),
+    )  # fmt: skip
     return replace(board, chance=chance, rows=with_probes(mark_best(mark_chance(board.rows, chance))))
 
 

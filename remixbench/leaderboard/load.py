@@ -8,19 +8,11 @@ from pathlib import Path
 
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
-from remixbench.leaderboard.chance import chance_of
 from remixbench.leaderboard.discover import RUN_FILE, why_unusable
 from remixbench.leaderboard.evaluate import References, why_incompatible
+from remixbench.leaderboard.grouping import Group, Submitted, group_records, group_submissions, identity, make_rows
 from remixbench.leaderboard.hosting import kept_evidence, read_submissions
-from remixbench.leaderboard.leaderboard import (
-    Group,
-    Leaderboard,
-    Submitted,
-    group_records,
-    group_submissions,
-    identity,
-    make_leaderboard,
-)
+from remixbench.leaderboard.leaderboard import Leaderboard, chance_of, make_leaderboard
 from remixbench.leaderboard.probes import with_probes
 from remixbench.leaderboard.record import METRICS_FILE, Evidence, Record, own_evidence, read_record
 from remixbench.leaderboard.significance import mark_best, mark_chance
@@ -65,7 +57,12 @@ def load_leaderboard(
             f"{workspace / 'runs' / dataset.name}: nothing is scored on data set '{dataset.name}' yet;"
             " `remixbench train` makes runs"
         )
-    board = make_leaderboard(dataset, group_records(own, evidence=list(map(own_evidence, own))), added, left_out)
+    board = make_leaderboard(
+        dataset=dataset.name, recipe=dataset.recipe.name, manifest_digest=dataset.manifest_digest,
+        classes=dataset.classes, reasons=dataset.not_comparable,
+        rows=make_rows([*group_records(own, evidence=list(map(own_evidence, own))), *added]),
+        left_out=left_out, snr_offsets=dataset.recipe.mix.snr_offsets,
+    )  # fmt: skip
     folds = {fold for row in board.rows for condition in row.conditions.values() for fold in condition.folds}
     chance = chance_of(references, folds)
     return replace(board, chance=chance, rows=with_probes(mark_best(mark_chance(board.rows, chance))))

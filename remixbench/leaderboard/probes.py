@@ -9,18 +9,17 @@ import numpy as np
 
 from remixbench.dataset.probes import Probe, no_shift
 from remixbench.leaderboard.averages import mean_interval, mean_over_folds, runs_of, standard_deviation
-from remixbench.leaderboard.leaderboard import Condition, Estimate, Probes, Row
 from remixbench.leaderboard.probe_records import METRIC
 from remixbench.leaderboard.record import Record, probe_value, unpack
+from remixbench.leaderboard.rows import Condition, Estimate, Probes, Row
+from remixbench.leaderboard.table_maker import KINDS, TableMaker
 from remixbench.leaderboard.tables import (
     EVIDENCE,
-    KINDS,
     TESTED,
     Block,
     Cell,
     Column,
     Table,
-    TableMaker,
     estimate_cell,
     marked,
     numbered,

@@ -33,6 +33,7 @@ from remixbench.leaderboard.evaluate import (
     read_all,
     replaces_others,
 )
+from remixbench.leaderboard.grouping import identity
 from remixbench.leaderboard.hosting import (
     Verified,
     added_lines,
@@ -46,7 +47,7 @@ from remixbench.leaderboard.hosting import (
     submissions_of,
     write_receipt,
 )
-from remixbench.leaderboard.leaderboard import Leaderboard, identity
+from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.load import load_leaderboard
 from remixbench.leaderboard.probe_records import run_probes
 from remixbench.leaderboard.record import METRICS_FILE, Record, SystemInfo, digests_of, stamps_of

@@ -13,9 +13,9 @@ import numpy as np
 
 from remixbench.errors import InputError
 from remixbench.leaderboard.averages import FoldRuns, mean_interval, metric_runs
-from remixbench.leaderboard.chance import Chance
-from remixbench.leaderboard.leaderboard import Condition, Leaderboard, Row, Tested
+from remixbench.leaderboard.leaderboard import Chance, Leaderboard
 from remixbench.leaderboard.record import CHANCE
+from remixbench.leaderboard.rows import Condition, Row, Tested
 from remixbench.scoring.bootstrap import Interval
 from remixbench.scoring.metrics import METRICS, paired_metrics
 

@@ -7,19 +7,27 @@ out. What the format of the predictions cannot express is missing from the value
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
+from remixbench.dataset.masks import KONG_MARGIN_DB
 from remixbench.errors import InputError
 from remixbench.files import sha256
 from remixbench.progress import SILENT, Progress
-from remixbench.scoring.bootstrap import bootstrap_interval, interval_of, make_bootstrap
-from remixbench.scoring.clip_based import micro_ap_by_snr
-from remixbench.scoring.metrics import METRICS, SCORING_VERSION, metric_values, settings_of
+from remixbench.scoring import detection
+from remixbench.scoring.bootstrap import MetricValues, bootstrap_interval, interval_of, make_bootstrap
+from remixbench.scoring.bounding_boxes import sebb_metrics
+from remixbench.scoring.clip_based import TAGGING_THRESHOLD, frame_average_precision, micro_ap_by_snr, tagging_metrics
+from remixbench.scoring.metrics import METRICS, SCORING_VERSION
+from remixbench.scoring.postprocessing import MAIN, POSTPROCESSINGS, detections, filter_frames
+from remixbench.scoring.psds_exact import PSDS, psds_metrics
+from remixbench.scoring.separation import separation_metrics
+from remixbench.scoring.tf_masks import MASK_THRESHOLD, mask_metrics
 from remixbench.scoring.types import (
+    DECIMALS,
     FloatArray,
     Inputs,
     Masks,
@@ -176,3 +184,72 @@ def _difference(first: float | None, second: float | None, samples: FloatArray, 
 
 def _defined(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
+
+
+EVENT_LIST = "events"
+"""Events as handed in, without post-processing."""
+
+
+FAMILIES: tuple[Callable[[Inputs, FloatArray], MetricValues], ...] = (
+    tagging_metrics,
+    detection.detection_metrics,
+    frame_average_precision,
+    psds_metrics,
+    sebb_metrics,
+    mask_metrics,
+    separation_metrics,
+)
+"""What computes the metrics: from inputs and weights (clips, samples) to those values that the inputs can express."""
+
+
+def metric_values(inputs: Inputs, weights: FloatArray, progress: Progress = SILENT) -> MetricValues:
+    """Compute every metric that the inputs can express, in the order of `METRICS`.
+
+    Parameters
+    ----------
+    weights : (clips, samples), how often each clip counts in each bootstrap sample.
+    """
+    values = MetricValues()
+    with progress.bar("Scoring", len(FAMILIES), "families") as advance:
+        for family in FAMILIES:
+            values.update(family(inputs, weights))
+            advance(1)
+    return MetricValues(
+        {name: values.overall[name] for name in METRICS if name in values.overall},
+        {name: values.per_class[name] for name in METRICS if name in values.per_class},
+    )
+
+
+def settings_of(inputs: Inputs) -> dict[str, Any]:
+    """Return the thresholds and post-processings behind the metrics, as plain values."""
+    predictions, edges = inputs.predictions, inputs.predictions.frame_edges
+    settings: dict[str, Any] = {}
+    if predictions.clip_scores is not None:
+        settings["tagging_threshold"] = TAGGING_THRESHOLD
+    hows = [EVENT_LIST] if predictions.events is not None else list(detections(predictions))
+    if hows:
+        settings["postprocessings"] = {how: asdict(POSTPROCESSINGS[how]) if how != EVENT_LIST else {} for how in hows}
+        settings["main_postprocessing"] = EVENT_LIST if EVENT_LIST in hows else MAIN
+        settings["time_resolution"] = detection.TIME_RESOLUTION
+        settings["collar"] = {
+            "seconds": detection.COLLAR,
+            "percentage_of_length": detection.PERCENTAGE_OF_LENGTH,
+        }
+        settings["intersection"] = {"dtc": detection.DTC, "gtc": detection.GTC}
+    if predictions.frame_scores is not None and edges is not None:
+        frames = filter_frames(POSTPROCESSINGS["median"].median_filter, edges)
+        seconds = float(np.round(frames * np.median(np.diff(edges)), DECIMALS))
+        settings["median_filter"] = {"frames": frames, "seconds": seconds}
+        settings["psds"] = {name: asdict(criteria) for name, criteria in PSDS.items()}
+        if inputs.sebbs is not None:
+            by_class = zip(inputs.reference.classes, inputs.sebbs, strict=True)
+            settings["sebb"] = {label: asdict(parameters) for label, parameters in by_class}
+    if predictions.clip_scores is not None or inputs.masks is not None:
+        settings["kong"] = {
+            "threshold": detection.KONG_THRESHOLD,
+            "collar": detection.COLLAR,
+            "percentage_of_length": detection.KONG_PERCENTAGE_OF_LENGTH,
+        }
+    if inputs.masks is not None:
+        settings["mask_threshold"], settings["mask_margin_db"] = MASK_THRESHOLD, KONG_MARGIN_DB
+    return settings

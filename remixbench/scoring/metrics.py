@@ -7,29 +7,16 @@ leaderboard reads this registry, so nothing else has to change.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal
 
-import numpy as np
-
-from remixbench.dataset.masks import KONG_MARGIN_DB
 from remixbench.errors import unknown
-from remixbench.progress import SILENT, Progress
-from remixbench.scoring import detection
-from remixbench.scoring.bootstrap import MetricValues, metric_name
-from remixbench.scoring.bounding_boxes import sebb_metrics
-from remixbench.scoring.clip_based import TAGGING_THRESHOLD, frame_average_precision, tagging_metrics
-from remixbench.scoring.postprocessing import MAIN, POSTPROCESSINGS, detections, filter_frames
-from remixbench.scoring.psds_exact import PSDS, psds_metrics
-from remixbench.scoring.separation import separation_metrics
-from remixbench.scoring.tf_masks import MASK_THRESHOLD, mask_metrics
-from remixbench.scoring.types import DECIMALS, FloatArray, Inputs
+from remixbench.scoring.bootstrap import metric_name
+from remixbench.scoring.postprocessing import MAIN, POSTPROCESSINGS
 
 SCORING_VERSION = "3"
 """Raised whenever a value could come out differently; rows of different versions are not compared."""
-EVENT_LIST = "events"
-"""Events as handed in, without post-processing."""
 
 Family = Literal["tagging", "detection", "time-frequency", "separation"]
 Need = Literal["stems", "event stems", "validation clips"]
@@ -210,68 +197,3 @@ def paired_metrics() -> tuple[str, ...]:
 def scored_with(names: Iterable[str], need: Need) -> bool:
     """Say whether metrics that need something, such as stems, are among those of these names."""
     return any(need in METRICS[name].needs for name in names if name in METRICS)
-
-
-FAMILIES: tuple[Callable[[Inputs, FloatArray], MetricValues], ...] = (
-    tagging_metrics,
-    detection.detection_metrics,
-    frame_average_precision,
-    psds_metrics,
-    sebb_metrics,
-    mask_metrics,
-    separation_metrics,
-)
-"""What computes the metrics: from inputs and weights (clips, samples) to those values that the inputs can express."""
-
-
-def metric_values(inputs: Inputs, weights: FloatArray, progress: Progress = SILENT) -> MetricValues:
-    """Compute every metric that the inputs can express, in the order of `METRICS`.
-
-    Parameters
-    ----------
-    weights : (clips, samples), how often each clip counts in each bootstrap sample.
-    """
-    values = MetricValues()
-    with progress.bar("Scoring", len(FAMILIES), "families") as advance:
-        for family in FAMILIES:
-            values.update(family(inputs, weights))
-            advance(1)
-    return MetricValues(
-        {name: values.overall[name] for name in METRICS if name in values.overall},
-        {name: values.per_class[name] for name in METRICS if name in values.per_class},
-    )
-
-
-def settings_of(inputs: Inputs) -> dict[str, Any]:
-    """Return the thresholds and post-processings behind the metrics, as plain values."""
-    predictions, edges = inputs.predictions, inputs.predictions.frame_edges
-    settings: dict[str, Any] = {}
-    if predictions.clip_scores is not None:
-        settings["tagging_threshold"] = TAGGING_THRESHOLD
-    hows = [EVENT_LIST] if predictions.events is not None else list(detections(predictions))
-    if hows:
-        settings["postprocessings"] = {how: asdict(POSTPROCESSINGS[how]) if how != EVENT_LIST else {} for how in hows}
-        settings["main_postprocessing"] = EVENT_LIST if EVENT_LIST in hows else MAIN
-        settings["time_resolution"] = detection.TIME_RESOLUTION
-        settings["collar"] = {
-            "seconds": detection.COLLAR,
-            "percentage_of_length": detection.PERCENTAGE_OF_LENGTH,
-        }
-        settings["intersection"] = {"dtc": detection.DTC, "gtc": detection.GTC}
-    if predictions.frame_scores is not None and edges is not None:
-        frames = filter_frames(POSTPROCESSINGS["median"].median_filter, edges)
-        seconds = float(np.round(frames * np.median(np.diff(edges)), DECIMALS))
-        settings["median_filter"] = {"frames": frames, "seconds": seconds}
-        settings["psds"] = {name: asdict(criteria) for name, criteria in PSDS.items()}
-        if inputs.sebbs is not None:
-            by_class = zip(inputs.reference.classes, inputs.sebbs, strict=True)
-            settings["sebb"] = {label: asdict(parameters) for label, parameters in by_class}
-    if predictions.clip_scores is not None or inputs.masks is not None:
-        settings["kong"] = {
-            "threshold": detection.KONG_THRESHOLD,
-            "collar": detection.COLLAR,
-            "percentage_of_length": detection.KONG_PERCENTAGE_OF_LENGTH,
-        }
-    if inputs.masks is not None:
-        settings["mask_threshold"], settings["mask_margin_db"] = MASK_THRESHOLD, KONG_MARGIN_DB
-    return settings

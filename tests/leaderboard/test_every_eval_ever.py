@@ -14,7 +14,7 @@ from remixbench import score
 from remixbench.cli import run
 from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.renderers import render
-from remixbench.leaderboard.renderers.every_eval_ever import SCHEMA_VERSION, to_every_eval_ever
+from remixbench.leaderboard.renderers.data import SCHEMA_VERSION, to_every_eval_ever
 
 
 @pytest.fixture

@@ -21,9 +21,10 @@ from rich.cells import cell_len
 from remixbench import score
 from remixbench.errors import InputError
 from remixbench.leaderboard.discover import check_name, name_folder
-from remixbench.leaderboard.leaderboard import Estimate, Leaderboard
-from remixbench.leaderboard.renderers import latex, md, render
-from remixbench.leaderboard.renderers.terminal import to_terminal
+from remixbench.leaderboard.leaderboard import Leaderboard
+from remixbench.leaderboard.renderers import render
+from remixbench.leaderboard.renderers.text import _LATEX, escape_latex, escape_markdown, to_terminal
+from remixbench.leaderboard.rows import Estimate
 from remixbench.leaderboard.tables import Block, Cell, Column, Line, Table, estimate_cell, numbered
 from remixbench.scoring import SCORING_VERSION
 
@@ -75,18 +76,18 @@ def test_markdown_tables_are_whole_whatever_names_hold(board: Leaderboard) -> No
     assert len(tables) == 6
     for table in tables:
         assert len({len(re.split(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
-    assert md.escape(NASTY) in text
+    assert escape_markdown(NASTY) in text
 
 
 def test_markdown_escapes_are_undone_by_a_reader() -> None:
-    assert BACKSLASHED.sub(r"\1", md.escape(NASTY)) == " ".join(NASTY.split())
+    assert BACKSLASHED.sub(r"\1", escape_markdown(NASTY)) == " ".join(NASTY.split())
 
 
 @given(st.text(st.characters(blacklist_categories=("Cs",)), max_size=40))
 def test_latex_escapes_leave_nothing_that_tex_obeys(text: str) -> None:
-    left = latex.escape(text)
-    for known in {*latex._ESCAPES.values(), "-{}-"}:
-        left = left.replace(known, "")
+    left = escape_latex(text)
+    for escape in {*_LATEX.values(), "-{}-"}:
+        left = left.replace(escape, "")
     left = re.sub(r"\\texttt\{U\+[0-9A-F]{4,6}\}", "", left)
     assert not set(left) & set("\\{}$&#%_^~")
     assert "\n" not in left

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,16 @@ from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
 from remixbench.files import content_digest, file_sha256, write_sealed
 from remixbench.leaderboard import evaluate
-from remixbench.leaderboard.ablations import alpha_table, class_table, fraction_table
-from remixbench.leaderboard.leaderboard import Estimate, Leaderboard, Row, group_records, make_leaderboard
+from remixbench.leaderboard.grouping import group_records, make_rows
+from remixbench.leaderboard.leaderboard import Leaderboard, make_leaderboard
 from remixbench.leaderboard.load import load_leaderboard
+from remixbench.leaderboard.other_tables import alpha_table, class_table, fraction_table
 from remixbench.leaderboard.published import load_published
+from remixbench.leaderboard.record import Record
 from remixbench.leaderboard.renderers import make_tables, render
-from remixbench.leaderboard.tables import Column, Table, TableMaker
+from remixbench.leaderboard.rows import Estimate, Row
+from remixbench.leaderboard.table_maker import TableMaker
+from remixbench.leaderboard.tables import Column, Table
 from remixbench.scoring import SCORING_VERSION
 
 
@@ -360,7 +365,7 @@ def test_differences_to_published_figures_only_on_the_published_data(tmp_path: P
     assert "made up for a test" in main_table(board).caption[1]
 
     records = [record for row in board.rows for column in row.conditions.values() for record in column.records]
-    there = make_leaderboard(comparable(dataset), group_records(records), [])
+    there = board_of(comparable(dataset), records)
     table = TableMaker(there).differences()
     assert table is not None
     ((line,),) = (block.lines for block in table.blocks)
@@ -373,11 +378,19 @@ def test_differences_to_published_figures_only_on_the_published_data(tmp_path: P
     assert TableMaker(strict).differences() is None
 
 
+def board_of(dataset: Dataset, records: Sequence[Record]) -> Leaderboard:
+    """The leaderboard of a data set, of these records alone."""
+    return make_leaderboard(
+        dataset=dataset.name, recipe=dataset.recipe.name, manifest_digest=dataset.manifest_digest,
+        classes=dataset.classes, reasons=dataset.not_comparable, rows=make_rows(group_records(records)),
+    )  # fmt: skip
+
+
 def test_another_recipe_is_not_comparable_even_if_it_says_nothing(tmp_path: Path, dataset: Dataset) -> None:
     fake_run(tmp_path, dataset)
     records = [r for row in score(workspace=tmp_path).rows for c in row.conditions.values() for r in c.records]
     own = replace(dataset, info=dataset.info.model_copy(update={"not_comparable": ()}))
-    board = make_leaderboard(own, group_records(records), [])
+    board = board_of(own, records)
     assert board.why_not_comparable == ("the published rows are on remix2019, these on fake",)
 
 

@@ -19,10 +19,11 @@ from remixbench.dataset.overlap import freesound_ids, from_freesound, overlap, r
 from remixbench.errors import InputError
 from remixbench.files import write_sealed
 from remixbench.leaderboard.encoder_probe import few_clips, probe
-from remixbench.leaderboard.leaderboard import Leaderboard, Row
+from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.renderers import render
 from remixbench.leaderboard.renderers.summary import to_summary
 from remixbench.leaderboard.report.report import report
+from remixbench.leaderboard.rows import Row
 from remixbench.leaderboard.score import score
 from remixbench.recipe import load_recipe
 from remixbench.training.train import train

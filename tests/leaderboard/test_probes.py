@@ -21,9 +21,10 @@ from remixbench.dataset.probes import ProbesInfo, write_probes
 from remixbench.dataset.shifts import probe_shifts, roll, shift_folder
 from remixbench.errors import InputError
 from remixbench.files import content_digest
-from remixbench.leaderboard.leaderboard import Estimate, Leaderboard, Probes
+from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.probes import summarise
 from remixbench.leaderboard.renderers import make_tables, render
+from remixbench.leaderboard.rows import Estimate, Probes
 from remixbench.training.run_files import write_tags
 
 FOLD, SNR = 4, 20.0

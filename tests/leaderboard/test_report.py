@@ -29,15 +29,16 @@ from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.make import make
 from remixbench.errors import InputError
 from remixbench.leaderboard.evaluate import read_fold_reference
-from remixbench.leaderboard.leaderboard import Condition, Leaderboard
+from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.load import load_leaderboard
 from remixbench.leaderboard.record import FLAGS, Record
 from remixbench.leaderboard.report import clips as page_clips
 from remixbench.leaderboard.report.clips import ClipMaps, fixed_serial, read_frames, separate_view
 from remixbench.leaderboard.report.learning_curves import read_history, runs_of
 from remixbench.leaderboard.report.report import json_for_script, report
+from remixbench.leaderboard.rows import Condition
 from remixbench.leaderboard.score import score
-from remixbench.leaderboard.tables import TableMaker
+from remixbench.leaderboard.table_maker import TableMaker
 from remixbench.plots.view import view_clip
 from remixbench.recipe import parse_recipe
 from remixbench.training.train import train

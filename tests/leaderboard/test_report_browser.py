@@ -27,9 +27,9 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from remixbench.leaderboard.leaderboard import Estimate
 from remixbench.leaderboard.load import load_leaderboard
 from remixbench.leaderboard.report.report import _write_page, report
+from remixbench.leaderboard.rows import Estimate
 from remixbench.progress import SILENT
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -14,20 +14,13 @@ from paths import ROOT
 from scipy import stats
 
 from remixbench.leaderboard.averages import mean_interval, metric_runs, standard_deviation
-from remixbench.leaderboard.chance import Chance
-from remixbench.leaderboard.leaderboard import (
-    Condition,
-    Estimate,
-    Leaderboard,
-    Row,
-    assemble,
-    group_records,
-    make_condition,
-)
+from remixbench.leaderboard.grouping import group_records, make_condition, make_rows
+from remixbench.leaderboard.leaderboard import Chance, Leaderboard, make_leaderboard
 from remixbench.leaderboard.probes import shift_table, summarise, with_probes
 from remixbench.leaderboard.record import Flag, ProbeRecord, Provenance, Record, SystemInfo, files_digest, pack, unpack
+from remixbench.leaderboard.rows import Condition, Estimate, Row
 from remixbench.leaderboard.significance import compare_conditions, compare_rows, mark_best, mark_chance
-from remixbench.leaderboard.tables import TableMaker
+from remixbench.leaderboard.table_maker import TableMaker
 
 SIMULATION = runpy.run_path(str(ROOT / "benchmarks" / "seeds.py"))
 SAMPLES = np.linspace(0.3, 0.5, 101)
@@ -292,9 +285,9 @@ def test_no_two_rows_have_one_name() -> None:
 
 def board_of(*records: Record) -> Leaderboard:
     """A leaderboard of some records."""
-    board = assemble(
+    board = make_leaderboard(
         dataset="x", recipe="x", manifest_digest="0" * 64, classes=(), reasons=("made up",),
-        groups=group_records(records),
+        rows=make_rows(group_records(records)),
     )  # fmt: skip
     return replace(board, rows=with_probes(board.rows))
 

@@ -29,7 +29,7 @@ from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.load import load_leaderboard
 from remixbench.leaderboard.record import parse_record
 from remixbench.leaderboard.renderers import FORMATS, render
-from remixbench.leaderboard.renderers.export import plain_text
+from remixbench.leaderboard.renderers.data import plain_text
 from remixbench.leaderboard.significance import compare_rows
 from remixbench.leaderboard.submission import read_submission
 from remixbench.scoring import SCORING_VERSION

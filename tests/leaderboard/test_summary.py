@@ -15,14 +15,15 @@ from remixbench import score
 from remixbench.cli import run
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
-from remixbench.leaderboard.cost import duration, quantity
 from remixbench.leaderboard.leaderboard import Leaderboard
+from remixbench.leaderboard.other_tables import duration, quantity
 from remixbench.leaderboard.record import Cost, Flag
 from remixbench.leaderboard.renderers import render, render_comparison
 from remixbench.leaderboard.renderers.summary import ranked, to_summary
-from remixbench.leaderboard.renderers.terminal import to_terminal
+from remixbench.leaderboard.renderers.text import to_terminal
 from remixbench.leaderboard.significance import compare_rows
-from remixbench.leaderboard.tables import Block, Cell, Column, Line, Table, TableMaker
+from remixbench.leaderboard.table_maker import TableMaker
+from remixbench.leaderboard.tables import Block, Cell, Column, Line, Table
 
 SYSTEMS = ("gap", "gmp", "gwrp", "atrous-ap", "atrous-2ap-aux")
 SNRS = (0.0, 10.0, 20.0)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scoring_cases import make_case
 
 from remixbench.scoring import Inputs, Predictions, event_table, make_reference, score_predictions
-from remixbench.scoring.metrics import metric_values
+from remixbench.scoring.evaluate import metric_values
 
 RANKING = ("micro_ap", "macro_ap", "macro_auc", "lwlrap", "tagging_f1_oracle", "frame_ap", "psds1", "psds2")
 SEEDS = st.integers(0, 100_000)

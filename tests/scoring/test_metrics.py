@@ -16,15 +16,8 @@ from remixbench.scoring import (
     score_predictions,
 )
 from remixbench.scoring.bounding_boxes import DEFAULT
-from remixbench.scoring.metrics import (
-    FAMILIES,
-    METRICS,
-    find_metric,
-    metric_values,
-    metrics_shown,
-    paired_metrics,
-    scored_with,
-)
+from remixbench.scoring.evaluate import FAMILIES, metric_values
+from remixbench.scoring.metrics import METRICS, find_metric, metrics_shown, paired_metrics, scored_with
 
 
 def everything() -> Inputs:

@@ -9,25 +9,31 @@ from pathlib import Path
 
 from remixbench.errors import unknown
 from remixbench.files import write_text
-from remixbench.leaderboard.ablations import alpha_table, class_table, fraction_table, snr_table
-from remixbench.leaderboard.cost import cost_table
 from remixbench.leaderboard.leaderboard import Leaderboard
+from remixbench.leaderboard.other_tables import (
+    alpha_table,
+    class_table,
+    comparison_table,
+    cost_table,
+    fraction_table,
+    snr_table,
+    verification_table,
+)
 from remixbench.leaderboard.probes import probe_tables
-from remixbench.leaderboard.renderers.every_eval_ever import to_every_eval_ever
-from remixbench.leaderboard.renderers.export import (
+from remixbench.leaderboard.renderers.data import (
     comparison_to_csv,
     comparison_to_json,
     to_csv,
+    to_every_eval_ever,
     to_json,
     verification_to_csv,
     verification_to_json,
 )
-from remixbench.leaderboard.renderers.latex import to_latex
-from remixbench.leaderboard.renderers.md import to_markdown
-from remixbench.leaderboard.renderers.terminal import to_terminal
+from remixbench.leaderboard.renderers.text import to_latex, to_markdown, to_terminal
 from remixbench.leaderboard.significance import Comparison
 from remixbench.leaderboard.submission import Verification
-from remixbench.leaderboard.tables import FAMILIES, Table, TableMaker, caption, comparison_table, verification_table
+from remixbench.leaderboard.table_maker import FAMILIES, TableMaker, caption
+from remixbench.leaderboard.tables import Table
 
 EVERY_EVAL_EVER = "every-eval-ever"
 TABLE_FORMATS = ("table", "md", "csv", "json", "latex")

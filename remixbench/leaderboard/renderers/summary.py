@@ -17,9 +17,10 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from remixbench.leaderboard.averages import by_fold
-from remixbench.leaderboard.cost import quantity
-from remixbench.leaderboard.leaderboard import Condition, Estimate, Leaderboard, Row, Tested, tested_alike
+from remixbench.leaderboard.leaderboard import Leaderboard
+from remixbench.leaderboard.other_tables import quantity
 from remixbench.leaderboard.record import CHANCE, Cost, weakest
+from remixbench.leaderboard.rows import Condition, Estimate, Row, Tested, tested_alike
 from remixbench.leaderboard.tables import (
     AT_CHANCE,
     NOT_VERIFIED,

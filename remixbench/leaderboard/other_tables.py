@@ -1,31 +1,42 @@
-"""The tables beside the main one: weight of the reconstruction, size of the training data, single classes."""
+"""The tables beside the main one: weight of the reconstruction, size of the training data, single classes, SNR, cost;
+the comparison of two rows; a submitted row beside what its predictions give.
+"""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from remixbench.leaderboard.leaderboard import Row
-from remixbench.leaderboard.record import class_values
+from remixbench.leaderboard.leaderboard import Leaderboard
+from remixbench.leaderboard.record import Cost, class_values
+from remixbench.leaderboard.rows import Row
+from remixbench.leaderboard.significance import Comparison
+from remixbench.leaderboard.submission import Verification
+from remixbench.leaderboard.table_maker import KINDS as BLOCK_HEADINGS
+from remixbench.leaderboard.table_maker import TableMaker, caption
 from remixbench.leaderboard.tables import (
     EVIDENCE,
     NOT_REPORTED,
+    NOT_VERIFIED,
     TESTED,
     Block,
     Cell,
     Column,
     Line,
     Table,
-    TableMaker,
     estimate_cell,
     marked,
+    numbered,
+    signed,
+    title,
+    training_only,
     value_cell,
 )
-from remixbench.leaderboard.tables import KINDS as BLOCK_HEADINGS
 
 METRIC = "micro_ap"
 EXTREMES = 3
@@ -187,3 +198,146 @@ def _percent(row: Row) -> str:
 def _snr_groups(maker: TableMaker) -> tuple[tuple[str, tuple[Column, ...]], ...]:
     board = maker.leaderboard
     return (("", tuple(Column(board.snr_text(snr), "higher") for snr in board.snrs)),)
+
+
+_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def quantity(value: float | None) -> str:
+    """Return a count in three digits with an SI prefix: 4.69 M, 38.1 k; "" for None."""
+    if value is None:
+        return ""
+    for factor, prefix in _PREFIXES:
+        if value >= 0.9995 * factor:
+            return f"{_three_digits(value / factor)} {prefix}"
+    return f"{value:.0f}"
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f}"
+
+
+def duration(seconds: float | None) -> str:
+    """Return a time in a unit that suits it: 8.1 s, 12.4 min, 3.2 h; "" for None."""
+    if seconds is None:
+        return ""
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def cost_table(maker: TableMaker) -> Table | None:
+    """Return parameters, MACs, training time and device of every row; None where no row reports one.
+
+    Where some row has a frozen encoder, parameters are told apart into those trained and all, and its MACs have a
+    column.
+    """
+    board = maker.leaderboard
+    if all(row.cost == Cost() for row in board.rows):
+        return None
+    frozen = any(row.pretrained_on or row.cost.frozen_parameters for row in board.rows)
+
+    def cells_of(row: Row) -> list[Cell]:
+        cost = row.cost
+        trained, macs = quantity(cost.parameters), quantity(cost.macs)
+        texts = [trained, macs, duration(cost.seconds), cost.device or ""]
+        if frozen:
+            of_encoder = ("", "")  # not reported
+            if cost.frozen_parameters is not None:
+                of_encoder = quantity(cost.frozen_parameters + (cost.parameters or 0)), quantity(cost.frozen_macs)
+            elif not row.pretrained_on:
+                of_encoder = trained, "0"
+            texts = [trained, of_encoder[0], macs, of_encoder[1], *texts[2:]]
+        return [Cell(marked(text, not row.submission) if text else NOT_REPORTED) for text in texts]
+
+    titles = ["parameters", "MACs per clip", "training time", "device"]
+    if frozen:
+        titles = ["trainable parameters", "all parameters", titles[1], "MACs of the encoder", *titles[2:]]
+    return Table(
+        "Cost",
+        "system",
+        (("", tuple(Column(title) for title in titles)),),
+        tuple(maker.blocks(cells_of, board.snrs)),
+        (
+            "MACs: multiply-accumulate operations of a forward pass on one clip. Training time: of one run, the mean"
+            " over SNRs, folds and seeds, with the predictions of the tested clips"
+            + (", without the embeddings, which are computed once." if frozen else "."),
+        ),
+        (TESTED, EVIDENCE),
+    )
+
+
+UNVERIFIED_DIFFERENCE = f"{NOT_VERIFIED}: not verified, a submission alone says what one row or both score."
+
+
+def comparison_table(comparison: Comparison, board: Leaderboard) -> Table:
+    """Return how two systems differ: metrics down, SNRs across."""
+    found = {(each.snr, each.metric): each for each in comparison.differences}
+    snrs = tuple(dict.fromkeys(each.snr for each in comparison.differences))
+    lines = []
+    for metric in dict.fromkeys(each.metric for each in comparison.differences):
+        cells = []
+        for snr in snrs:
+            each = found.get((snr, metric))
+            if each is None:
+                cells.append(Cell())
+            else:
+                below = f"{signed(each.low, 3)} to {signed(each.high, 3)}, P {each.superiority:.3f}"
+                bold = each.significant and each.verified
+                cells.append(Cell(marked(signed(each.difference), each.verified), below, bold))
+        here = [each for each in comparison.differences if each.metric == metric]
+        folds = sorted({fold for each in here for fold in each.folds})
+        tested = numbered(folds, "fold")
+        if any(each.one_training for each in here):
+            tested += f", {training_only(len(folds))}"
+        lines.append(Line(title(metric), tuple(cells), (), tested))
+    resamples = sorted({each.resamples for each in comparison.differences})
+    return Table(
+        f"{comparison.first} minus {comparison.second} on {board.dataset}",
+        "metric",
+        (("", tuple(Column(board.snr_text(snr)) for snr in snrs)),),
+        (Block("", tuple(lines)),),
+        (
+            f"Under each difference its 95 % interval from {' or '.join(map(str, resamples))} paired bootstrap"
+            " samples over event recordings (the same for both systems) and from the spread over seeds, and P, the"
+            f" probability that {comparison.first} is higher. Bold: significant (the interval excludes zero, and not"
+            " both are at chance).",
+            *([] if all(each.verified for each in comparison.differences) else [UNVERIFIED_DIFFERENCE]),
+        ),
+        (TESTED,),
+        caption(board),
+    )
+
+
+def verification_table(verification: Verification) -> Table:
+    """Return what of a submitted row agrees with what its predictions give, a value per line, record by record."""
+
+    def number(value: float | None) -> Cell:
+        return Cell("" if value is None else f"{value:.6g}")
+
+    blocks = [
+        Block(
+            name,
+            tuple(
+                Line(
+                    value.name,
+                    (number(value.submitted), number(value.computed), Cell(value.verdict), Cell(value.why)),
+                )
+                for value in verification.values
+                if value.record == place
+            ),
+        )
+        for place, name in verification.records.items()
+    ]
+    verdicts = Counter(value.verdict for value in verification.values)
+    empty = [block.heading for block in blocks if not block.lines]
+    return Table(
+        f"{verification.row}, as submitted and as its predictions give",
+        "value",
+        (("", tuple(Column(title) for title in ("submitted", "computed", "verdict", "reason"))),),
+        tuple(block for block in blocks if block.lines),
+        (
+            f"{'; '.join(f'{count} {verdict}' for verdict, count in verdicts.items())}.",
+            *([f"No predictions were given of {', '.join(empty)}."] if empty else []),
+        ),
+    )

@@ -1,0 +1,268 @@
+"""A row of the leaderboard: one system in one setting, its metrics at each SNR, its probes and its cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from remixbench.leaderboard.record import (
+    Cost,
+    Evidence,
+    Flag,
+    Record,
+    State,
+    probe_value,
+    weakest,
+)
+
+Tested = tuple[tuple[int, ...], int]
+"""Folds tested on, and the number of their clips."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A metric averaged over runs.
+
+    Attributes
+    ----------
+    value : the mean over folds of the mean over each fold's seeds
+    low, high : 95 % interval of the mean, over recordings and, where there are several, seeds
+    std : standard deviation over seeds within folds, or over folds where there is one seed; None for one run
+    best : whether no row that was tested on the same clips is significantly better
+    at_chance : whether the value is not above chance: its interval, where there is one, begins there or below
+    verified : whether it was computed in this workspace, in every run; False for what a submission merely says
+    """
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    std: float | None = None
+    best: bool = False
+    verified: bool = True
+    at_chance: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the values that are defined."""
+        return self.numbers() | {"best": self.best, "at_chance": self.at_chance}
+
+    def numbers(self) -> dict[str, Any]:
+        """Return the value, its interval and its standard deviation, as far as they are defined."""
+        numbers = {"value": self.value, "low": self.low, "high": self.high, "std": self.std}
+        return {key: number for key, number in numbers.items() if number is not None}
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Micro-AP of a row's runs at one SNR under other conditions.
+
+    Attributes
+    ----------
+    shifts : seconds by which the test clips of any fold were rolled; empty where no shift keeps every event whole, None
+        where that was not probed
+    shifted : micro-AP by the shifts that all folds have
+    tested : micro-AP by the SNR tested at in dB, other than the row's
+    mean : micro-AP, mean over each fold's shifts; None where a fold has none
+    difference : `mean` minus the micro-AP of the clips as they are, with its paired interval; None where that is
+        undefined
+    """
+
+    shifts: tuple[float, ...] | None
+    shifted: dict[float, Estimate]
+    tested: dict[float, Estimate]
+    mean: Estimate | None = None
+    difference: Estimate | None = None
+
+    @property
+    def worst(self) -> tuple[float, Estimate] | None:
+        """The shift with the lowest micro-AP, and that."""
+        return min(self.shifted.items(), key=lambda pair: pair[1].value, default=None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return both probes as plain values, without one that was not made."""
+        probes: dict[str, Any] = {}
+        if self.shifts is not None:
+            probes["shift"] = {
+                "shifts": list(self.shifts),
+                "by_shift": [{"shift": shift} | estimate.numbers() for shift, estimate in self.shifted.items()],
+            }
+        if self.mean is not None:
+            probes["shift"]["mean"] = self.mean.numbers()
+        if self.worst is not None:
+            probes["shift"]["worst"] = {"shift": self.worst[0]} | self.worst[1].numbers()
+        if self.difference is not None:
+            probes["shift"]["difference"] = self.difference.numbers()
+        if self.tested:
+            probes["snr"] = [{"tested": snr} | estimate.numbers() for snr, estimate in self.tested.items()]
+        return probes
+
+    def tidy(self) -> Iterator[tuple[str, Estimate]]:
+        """Yield name and value of everything, as `Leaderboard.to_dataframe` names it."""
+        for name, estimate in (
+            ("micro_ap_shifted", self.mean),
+            ("micro_ap_shifted_worst", None if self.worst is None else self.worst[1]),
+            ("micro_ap_shifted_difference", self.difference),
+            *((probe_value("shift", shift, "micro_ap"), value) for shift, value in self.shifted.items()),
+            *((probe_value("snr", snr, "micro_ap"), value) for snr, value in self.tested.items()),
+        ):
+            if estimate is not None:
+                yield name, estimate
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A row's metrics at one SNR, the records that they are the mean of, and their probes.
+
+    `evidence` is that of each record, or empty where all are this workspace's own. `by_snr` are metrics of clips in
+    bins of SNRs, where that differs between clips and all records are our own.
+    """
+
+    snr: float
+    metrics: dict[str, Estimate]
+    per_class: dict[str, dict[str, float]]
+    records: tuple[Record, ...]
+    probes: Probes | None = None
+    evidence: tuple[Evidence, ...] = ()
+    by_snr: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    @property
+    def state(self) -> State:
+        """What its metrics are: "ours", "recomputed" or "self-reported"; the weakest of its records."""
+        return weakest(self.evidence)
+
+    def verified(self, value: str) -> bool:
+        """Say whether a value was computed in this workspace for every record; names are those of `Evidence`."""
+        return all(evidence.covers(value) for evidence in self.evidence)
+
+    @property
+    def not_verified(self) -> tuple[str, ...]:
+        """The names of the values that were not computed in this workspace, sorted."""
+        names = {name for record in self.records for name in record.value_names}
+        return tuple(sorted(name for name in names if not self.verified(name)))
+
+    @property
+    def folds(self) -> tuple[int, ...]:
+        """The folds tested on."""
+        return tuple(sorted({record.system.fold for record in self.records}))
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds trained with; empty for a third party's predictions."""
+        return tuple(sorted({record.system.seed for record in self.records if record.system.seed is not None}))
+
+    @property
+    def clips(self) -> int:
+        """How many clips were scored, each once however many seeds."""
+        return sum({record.system.fold: record.provenance.clips for record in self.records}.values())
+
+    @property
+    def tested(self) -> Tested:
+        """What the metrics are on: rows are ranked and compared only where this is the same."""
+        return self.folds, self.clips
+
+    @property
+    def one_training(self) -> bool:
+        """Whether every fold has one training, so that nothing is known of how much another would differ."""
+        return len(self.records) == len(self.folds)
+
+    @property
+    def cost(self) -> Cost:
+        """The cost of one of the runs."""
+        return mean_cost(self.records)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One system in one setting.
+
+    Attributes
+    ----------
+    name : what to call it
+    kind : "run", "predictions", "added" where its metrics came in a submission, or "ideal" for what stems alone give
+    system : the registered system that it is a run of, if any
+    settings : what it was trained with
+    flags : what a reader has to know before comparing it
+    conditions : by SNR in dB
+    plain : whether it is a system as it comes: all of the training clips, no option changed
+    submission : the first digits of the submission's digest, where it came in one
+    """
+
+    name: str
+    kind: str
+    system: str | None
+    settings: dict[str, Any]
+    flags: tuple[Flag, ...]
+    conditions: dict[float, Condition]
+    plain: bool
+    submission: str = ""
+
+    @property
+    def evidence(self) -> State:
+        """What its metrics are: "ours", "recomputed" or "self-reported"; the weakest of its SNRs.
+
+        Names, settings, flags and cost of a row that came in a submission are what it says, in any state.
+        """
+        return weakest(state for condition in self.conditions.values() for state in condition.evidence)
+
+    @property
+    def pretrained_on(self) -> tuple[str, ...]:
+        """The data sets that a frozen encoder of it was trained on; empty where it has none."""
+        systems = (record.system for condition in self.conditions.values() for record in condition.records)
+        return tuple(dict.fromkeys(name for system in systems for name in system.pretrained_on))
+
+    @property
+    def cost(self) -> Cost:
+        """The cost of one of the runs, over all SNRs."""
+        return mean_cost([record for condition in self.conditions.values() for record in condition.records])
+
+    def estimate(self, snr: float, metric: str) -> Estimate | None:
+        """Return a metric at an SNR, or None where the row has none."""
+        return self.conditions[snr].metrics.get(metric) if snr in self.conditions else None
+
+
+def value_state(condition: Condition, verified: bool) -> State:
+    """Return what a single value of a row at one SNR is."""
+    if not verified:
+        return "self-reported"
+    return "ours" if condition.state == "ours" else "recomputed"
+
+
+def tested_alike(rows: Sequence[Row], snrs: Sequence[float]) -> list[tuple[tuple[Tested, ...], list[Row]]]:
+    """Return the rows by what they were tested on at some SNRs, the group of most rows first.
+
+    Rows without a condition at these SNRs are left out. Where a row was tested on different clips at different SNRs,
+    it is with those of the same.
+    """
+    groups: dict[tuple[Tested, ...], list[Row]] = {}
+    for row in rows:
+        tested = {row.conditions[snr].tested for snr in snrs if snr in row.conditions}
+        if tested:
+            groups.setdefault(tuple(sorted(tested)), []).append(row)
+
+    def order(group: tuple[tuple[Tested, ...], list[Row]]) -> tuple[int, int]:
+        tested, rows = group
+        return -sum(row.kind != "ideal" for row in rows), -max(clips for _, clips in tested)
+
+    return sorted(groups.items(), key=order)
+
+
+def mean_cost(records: Sequence[Record]) -> Cost:
+    """Return the mean of the records' reported costs, and every device that was used."""
+    costs = [record.cost for record in records]
+    parameters, macs, frozen_parameters, frozen_macs, seconds = (
+        float(np.mean(reported)) if (reported := [value for value in values if value is not None]) else None
+        for values in zip(
+            *((cost.parameters, cost.macs, cost.frozen_parameters, cost.frozen_macs, cost.seconds) for cost in costs),
+            strict=True,
+        )
+    )
+    return Cost(
+        parameters=None if parameters is None else round(parameters),
+        macs=None if macs is None else round(macs),
+        frozen_parameters=None if frozen_parameters is None else round(frozen_parameters),
+        frozen_macs=None if frozen_macs is None else round(frozen_macs),
+        seconds=seconds,
+        device="; ".join(dict.fromkeys(cost.device for cost in costs if cost.device is not None))[:200] or None,
+    )

@@ -1,0 +1,431 @@
+"""The tables of a leaderboard: Table 1 of the paper, the differences to it, the details of each family of metrics.
+
+Which metrics have columns is said by `remixbench.scoring.metrics`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from remixbench.leaderboard.leaderboard import Leaderboard
+from remixbench.leaderboard.record import CHANCE, SCORING_SETTINGS, Flag, weakest
+from remixbench.leaderboard.rows import Row, tested_alike
+from remixbench.leaderboard.tables import (
+    AT_CHANCE,
+    EVIDENCE,
+    NOT_REPORTED,
+    NOT_VERIFIED,
+    TESTED,
+    Block,
+    Cell,
+    Column,
+    Line,
+    Table,
+    estimate_cell,
+    folds_of,
+    marked,
+    numbered,
+    signed,
+    span,
+    tested_on,
+    title,
+    value_cell,
+)
+from remixbench.scoring.metrics import METRICS, VARIANT_TITLES, Family, metrics_shown
+
+KINDS = {
+    "run": "Trained here",
+    "predictions": "Submitted",
+    "added": "Added from submissions",
+    "ideal": "From the stems",
+}
+
+
+FAMILIES: dict[str, tuple[Family, ...]] = {
+    "Tagging": ("tagging",),
+    "Detection": ("detection", "time-frequency", "separation"),
+}
+"""The tables of details, and the families of metrics in each."""
+
+
+HEADINGS = {**VARIANT_TITLES, "kong": "Kong et al."}
+"""Headings of groups of metrics that are not those of their post-processing or family."""
+
+
+RANKED_BY = ("micro_ap", "frame_ap", "event_f1")
+"""What the tables of the page are ranked by: the first of these that a table has."""
+
+
+CHANCE_NOTE = f"chance: a system that gives every clip and frame the same score; {AT_CHANCE}: not above chance."
+
+
+PSDS_NOTE = (
+    "PSDS 1 and 2 take off the standard deviation over classes, and so are too low by the noise of a single fold, for"
+    " all systems alike; their intervals leave that out and are too narrow for the value of very many folds."
+)
+
+
+def flag_letters(leaderboard: Leaderboard) -> dict[Flag, str]:
+    """Return every flag of the rows, and of published rows beside them, with its letter, the same in all tables."""
+    flags = [flag for row in leaderboard.rows for flag in row.flags]
+    if leaderboard.comparable:
+        flags += leaderboard.published.table1.flags
+    return {flag: _letter(index) for index, flag in enumerate(dict.fromkeys(flags))}
+
+
+def _letter(index: int) -> str:
+    return chr(ord("a") + index % 26) * (index // 26 + 1)
+
+
+class TableMaker:
+    """Makes the tables of one leaderboard, with one letter per flag in all of them."""
+
+    def __init__(self, leaderboard: Leaderboard) -> None:
+        self.leaderboard = leaderboard
+        self.letters = flag_letters(leaderboard)
+
+    def line(self, row: Row, cells: Sequence[Cell], snrs: Sequence[float]) -> Line:
+        """Return a row's line."""
+        conditions = [row.conditions[snr] for snr in snrs if snr in row.conditions]
+        state = weakest(evidence for condition in conditions for evidence in condition.evidence)
+        letters, pretrained = self.letters_of(row.flags), "; ".join(row.pretrained_on)
+        return Line(row.name, tuple(cells), letters, tested_on(conditions), state, pretrained=pretrained)
+
+    def letters_of(self, flags: Sequence[Flag]) -> tuple[str, ...]:
+        """Return the letters of some flags, in order."""
+        return tuple(sorted({self.letters[flag] for flag in flags}, key=lambda letter: (len(letter), letter)))
+
+    def blocks(
+        self,
+        cells_of: Callable[[Row], Sequence[Cell] | None],
+        snrs: Sequence[float],
+        chance: Callable[[tuple[int, ...]], Sequence[Cell]] | None = None,
+    ) -> list[Block]:
+        """Return the lines of all rows that have cells, under the headings of their kinds.
+
+        Rows that were not tested on the clips of most rows stand below, under headings that say so.
+
+        Parameters
+        ----------
+        chance : the cells of chance on some folds.
+        """
+        made: list[Block] = []
+        for place, (tested, rows) in enumerate(tested_alike(self.leaderboard.rows, snrs)):
+            blocks = []
+            for kind, heading in KINDS.items():
+                lines = tuple(
+                    self.line(row, cells, snrs)
+                    for row in rows
+                    if row.kind == kind
+                    and (cells := cells_of(row)) is not None
+                    and (kind != "ideal" or any(cell.text for cell in cells))
+                )
+                if lines:
+                    blocks.append(Block(f"{heading}, tested on {folds_of(tested)}" if place else heading, lines))
+            if blocks and chance is not None and len(tested) == 1:
+                blocks += self.chance_block(tested[0][0], chance(tested[0][0]))
+            made += blocks
+        return made
+
+    def ranked_blocks(self, snr: float, metrics: Sequence[str], ranked_by: str) -> list[Block]:
+        """Return the lines of all rows at one SNR in the order of a metric, and chance among them.
+
+        Rows tested on the same clips are a block; ideal masks and rows without the metric come last in it.
+        """
+        blocks = []
+        for place, (tested, rows) in enumerate(tested_alike(self.leaderboard.rows, [snr])):
+            unranked = 2, 0.0
+            keyed: list[tuple[tuple[int, float], bool, Line]] = []
+            for row in rows:
+                estimate = None if row.kind == "ideal" else row.estimate(snr, ranked_by)
+                cells = [estimate_cell(row.estimate(snr, metric)) for metric in metrics]
+                if row.kind != "ideal" or any(cell.text for cell in cells):
+                    key = unranked if estimate is None else (int(not estimate.verified), -estimate.value)
+                    line = replace(self.line(row, cells, [snr]), kind=KINDS[row.kind].lower())
+                    keyed.append((key, estimate is not None, line))
+            folds = tested[0][0]
+            level = self.leaderboard.chance.metrics(folds).get(ranked_by)
+            for block in self.chance_block(folds, self.chance_cells(folds, metrics)):
+                keyed += [(unranked if level is None else (0, -level), False, line) for line in block.lines]
+            keyed.sort(key=lambda each: each[0])
+            ranks = iter(range(1, len(keyed) + 1))
+            lines = tuple(replace(line, rank=next(ranks)) if has_rank else line for _, has_rank, line in keyed)
+            blocks.append(Block(f"Tested on {folds_of(tested)}, ranked apart" if place else "", lines))
+        return blocks
+
+    def chance_block(self, folds: tuple[int, ...], cells: Sequence[Cell]) -> list[Block]:
+        """Return the line of chance, without a heading; none where no cell has a value."""
+        if not any(cell.text for cell in cells):
+            return []
+        return [Block("", (Line(CHANCE, tuple(cells), (), numbered(folds, "fold")),))]
+
+    def common_chance(self, rows: Sequence[Row], snrs: Sequence[float], metrics: Sequence[str]) -> list[Block]:
+        """Return the line of chance of rows that were all tested on the same clips; none where they were not."""
+        groups = tested_alike(rows, snrs)
+        if len(groups) != 1 or len(groups[0][0]) != 1:
+            return []
+        folds, _ = groups[0][0][0]
+        return self.chance_block(folds, self.chance_cells(folds, metrics))
+
+    def chance_cells(self, folds: Sequence[int], metrics: Sequence[str]) -> list[Cell]:
+        """Return some metrics of chance on some folds."""
+        values = self.leaderboard.chance.metrics(folds)
+        return [value_cell(values.get(metric)) for metric in metrics]
+
+    def line_notes(self, blocks: Sequence[Block]) -> tuple[str, ...]:
+        """Return what chance is where it has a line, and the flags that lines carry, each after its letter."""
+        lines = [line for block in blocks for line in block.lines]
+        used = {letter for line in lines for letter in line.letters}
+        chance = [CHANCE_NOTE] if any(line.head == CHANCE and not line.evidence for line in lines) else []
+        return (*chance, *(f"{letter}: {flag.text}" for flag, letter in self.letters.items() if letter in used))
+
+    def published_block(self, source: str, lines: Sequence[Line]) -> list[Block]:
+        """Return a block of published lines; none where the data set is not the one that they are on."""
+        if not lines or not self.leaderboard.comparable:
+            return []
+        return [Block(f"Published: {self.leaderboard.published.sources[source].name}", tuple(lines))]
+
+    def main(self) -> Table | None:
+        """Return the paper's Table 1: systems down, SNRs across, each with the main metrics; None without any."""
+        board = self.leaderboard
+        snrs, published = board.snrs, board.published
+        there = board.metrics()
+        metrics = [each.name for each in metrics_shown("tagging", "main") if each.name in there]
+        if not metrics:
+            return None
+        blocks = self.blocks(
+            lambda row: [estimate_cell(row.estimate(snr, metric)) for snr in snrs for metric in metrics],
+            snrs,
+            lambda folds: self.chance_cells(folds, metrics * len(snrs)),
+        )
+        lines = [
+            Line(
+                row.name,
+                tuple(value_cell(published.value(row.system, snr, metric)) for snr in snrs for metric in metrics),
+                self.letters_of(published.table1.flags) if board.comparable else (),
+                NOT_REPORTED,
+            )
+            for row in published.table1.rows
+            if set(row.scores) & set(snrs)
+        ]
+        blocks += self.published_block(published.table1.source, lines)
+        return Table(
+            f"Tagging on {board.dataset}",
+            "system",
+            tuple((board.snr_text(snr), columns(metrics)) for snr in snrs),
+            tuple(blocks),
+            self.line_notes(blocks),
+            (TESTED, EVIDENCE),
+        )
+
+    def where_published(self) -> tuple[str, ...]:
+        """Say where published rows are, in the tables of other data sets."""
+        board = self.leaderboard
+        if board.comparable:
+            return ()
+        name = board.published.sources[board.published.table1.source].name
+        return (f"Published rows ({name}) are in the tables of {board.published.recipe}, the data set they are on.",)
+
+    def interval_notes(self) -> list[str]:
+        """Return the notes on intervals and bold type."""
+        board = self.leaderboard
+        made = [r.provenance for row in board.rows for each in row.conditions.values() for r in each.records]
+        resamples = sorted({each.resamples for each in made if each.resamples})
+        if not resamples:
+            return [f"Scoring version {board.scoring_version}. No intervals (--bootstrap 0).", *evidence_notes(board)]
+        per_fold = f"{span(each.clips for each in made)} clips of {span(each.groups for each in made)} event recordings"
+        conditions = [each for row in board.rows for each in row.conditions.values()]
+        several, runs = any(len(each.seeds) > 1 for each in conditions), max(len(each.records) for each in conditions)
+        return [
+            f"low–high: 95 % interval from {span(resamples)} bootstrap samples over event recordings"
+            f" ({per_fold} per fold){', and by Student’s t over seeds where a row has several' * several}."
+            + " ±: standard deviation over seeds within folds, or over folds where a row has one seed."
+            * (runs > 1),
+            "Bold: no row tested on the same folds is significantly better (paired, 95 %), and the value is above"
+            " chance.",
+            f"Scoring version {board.scoring_version}.",
+            *evidence_notes(board),
+        ]
+
+    def differences(self) -> Table | None:
+        """Return ours minus published, where both are on the same clips."""
+        board = self.leaderboard
+        if not board.comparable:
+            return None
+        metrics = [each.name for each in metrics_shown("tagging", "main")]
+        snrs = [snr for snr in board.snrs if any(snr in row.scores for row in board.published.table1.rows)]
+
+        def cells_of(row: Row) -> list[Cell] | None:
+            cells = [self._difference(row, snr, metric) for snr in snrs for metric in metrics]
+            return cells if row.plain and any(cell.text for cell in cells) else None
+
+        blocks = self.blocks(cells_of, snrs)
+        if not blocks:
+            return None
+        return Table(
+            "Difference to the published values",
+            "system",
+            tuple((self.leaderboard.snr_text(snr), columns(metrics)) for snr in snrs),
+            tuple(blocks),
+            (
+                "Ours minus published, and the 95 % interval that our value's own leaves for it. Of which folds and"
+                " seeds the published values are the mean is not reported.",
+            ),
+            texts=(EVIDENCE,),
+        )
+
+    def _difference(self, row: Row, snr: float, metric: str) -> Cell:
+        published = self.leaderboard.published.value(row.system, snr, metric)
+        ours = row.estimate(snr, metric)
+        if published is None or ours is None:
+            return Cell()
+        below = ""
+        if ours.low is not None and ours.high is not None:
+            below = f"{signed(ours.low - published, 3)} to {signed(ours.high - published, 3)}"
+        return Cell(marked(signed(ours.value - published), ours.verified), below)
+
+    def details(self, family: str, snr: float, *, ranked: bool = False) -> Table | None:
+        """Return the metrics of `FAMILIES[family]` at one SNR that the main table lacks, or all of them, `ranked`."""
+        board = self.leaderboard
+        rows = [row for row in board.rows if snr in row.conditions]
+        there = {name for row in rows for name in row.conditions[snr].metrics}
+        shown = ("main", "details") if ranked else ("details",)
+        groups = _grouped(m.name for each in FAMILIES[family] for m in metrics_shown(each, *shown) if m.name in there)
+        metrics = [name for names in groups.values() for name in names]
+        if not metrics:
+            return None
+        if ranked:
+            blocks = self.ranked_blocks(snr, metrics, next((each for each in RANKED_BY if each in metrics), metrics[0]))
+        else:
+            blocks = self.blocks(
+                lambda row: (
+                    [estimate_cell(row.estimate(snr, metric)) for metric in metrics] if snr in row.conditions else None
+                ),
+                [snr],
+                lambda folds: self.chance_cells(folds, metrics),
+            )
+        published = board.published
+        if family == "Tagging" and ranked:
+            lines = [
+                Line(
+                    row.name,
+                    tuple(value_cell(published.value(row.system, snr, metric)) for metric in metrics),
+                    self.letters_of(published.table1.flags) if board.comparable else (),
+                    NOT_REPORTED,
+                )
+                for row in published.table1.rows
+                if snr in row.scores
+            ]
+            blocks += self.published_block(published.table1.source, lines)
+        notes = list(self.line_notes(blocks))
+        if family == "Detection":
+            notes += detection_notes(rows, snr)
+            notes += [PSDS_NOTE] if {"psds1", "psds2"} & set(metrics) else []
+        if snr == published.detection.snr and any(variant_of(name) == "kong" for name in metrics):
+            notes.append(published.detection_line() if board.comparable else published.where_detection_is())
+        return Table(
+            f"{family} at {self.leaderboard.snr_text(snr)}",
+            "system",
+            tuple((HEADINGS.get(how, how), columns(names, how)) for how, names in groups.items()),
+            tuple(blocks),
+            tuple(notes),
+            (TESTED, EVIDENCE),
+        )
+
+
+def columns(metrics: Sequence[str], variant: str = "") -> tuple[Column, ...]:
+    """Return the columns of some metrics; titles leave out the `variant` that the heading above them names."""
+    return tuple(
+        Column(
+            METRICS[name].heading if variant and variant_of(name) == variant else title(name),
+            METRICS[name].direction if name in METRICS else "higher",
+        )
+        for name in metrics
+    )
+
+
+def variant_of(name: str) -> str:
+    """Return how a metric is computed; "" where that is the main way, or the metric is unknown."""
+    return METRICS[name].variant if name in METRICS else ""
+
+
+def _grouped(metrics: Iterable[str]) -> dict[str, list[str]]:
+    """Return metrics by family, those of another post-processing than the main one apart."""
+    groups: dict[str, list[str]] = {}
+    for name in metrics:
+        groups.setdefault(variant_of(name) or METRICS[name].family, []).append(name)
+    return groups
+
+
+def evidence_notes(board: Leaderboard) -> list[str]:
+    """Say what the words of the column of evidence and the mark of single values mean, where some rows need it."""
+    if all(row.evidence == "ours" for row in board.rows) and not any(
+        condition.not_verified for row in board.rows for condition in row.conditions.values()
+    ):
+        return []
+    return [
+        "Evidence: ours, scored here; recomputed, submitted and computed again here from its predictions;"
+        f" self-reported, as submitted. {NOT_VERIFIED}: not verified, the submission alone says so; never bold. Names,"
+        " settings, flags and cost of submitted rows are always self-reported."
+    ]
+
+
+def caption(board: Leaderboard) -> tuple[str, ...]:
+    """Say above the table which data set it is on, and why it may not be compared with published results if so."""
+    lines = [f"Data set {board.dataset}, recipe {board.recipe}, manifest {board.manifest_digest[:12]}."]
+    if not board.comparable:
+        lines.append(f"Not comparable with published results: {'; '.join(board.why_not_comparable)}.")
+    return tuple(lines)
+
+
+def detection_notes(rows: Sequence[Row], snr: float) -> list[str]:
+    """Say with which thresholds and tolerances the metrics were computed, as the records have them.
+
+    What a submission merely says of its own is a sentence of its own.
+    """
+    verified: dict[str, None] = {}
+    claimed: dict[str, None] = {}
+    for row in rows:
+        condition = row.conditions[snr]
+        settings = verified if condition.verified(SCORING_SETTINGS) else claimed
+        for record in condition.records:
+            settings |= dict.fromkeys(_parameters(record.settings))
+    claimed = {text: None for text in claimed if text not in verified}
+    lines = [f"{'; '.join(verified)}."] if verified else []
+    lines += [f"Self-reported: {'; '.join(claimed)}."] if claimed else []
+    return [
+        *lines,
+        "Detected events are those of an event list, or of the main post-processing of frame scores. ER: error rate,"
+        " lower is better; it may exceed 1. Blank: the form of the predictions cannot express it.",
+    ]
+
+
+def _parameters(settings: dict[str, Any]) -> Iterator[str]:
+    """Yield the settings of a record, in short."""
+    main = settings.get("main_postprocessing")
+    for name, how in _pairs(settings.get("postprocessings")):
+        if given := _listed(how):
+            yield f"post-processing {name}{' (main)' if name == main else ''}: {given}"
+    if isinstance(seconds := settings.get("time_resolution"), (int, float)):
+        yield f"segments of {seconds:g} s"
+    for name, how in (
+        *((key, settings.get(key)) for key in ("collar", "intersection", "kong")),
+        *_pairs(settings.get("psds")),
+    ):
+        if given := _listed(how):
+            yield f"{title(name)}: {given}"
+    margin, threshold = settings.get("mask_margin_db"), settings.get("mask_threshold")
+    if isinstance(margin, (int, float)) and isinstance(threshold, (int, float)):
+        yield f"masks: events above the scene less {margin:g} dB, F1 at {threshold:g}, bins pooled over clips"
+
+
+def _listed(how: Any) -> str:
+    numbers = [(key, value) for key, value in _pairs(how) if isinstance(value, (int, float))]
+    return ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in numbers)
+
+
+def _pairs(value: Any) -> list[tuple[str, Any]]:
+    """Return the entries of an object; none of anything else, since records come from third parties too."""
+    return list(value.items()) if isinstance(value, dict) else []
