@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from remixbench.dataset.dataset import Dataset, find_dataset
-from remixbench.dataset.shifts import roll
+from remixbench.dataset.probes import roll
 from remixbench.inference.probes import predict_clips
 from remixbench.inference.system import load_system
 from remixbench.leaderboard.discover import find_runs

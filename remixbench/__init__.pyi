@@ -6,7 +6,7 @@ from .dataset.export.export import export
 from .dataset.make import make
 from .dataset.overlap import overlap
 from .dataset.plan import plan
-from .dataset.shifts import probe_shifts
+from .dataset.probes import probe_shifts
 from .dataset.splits import splits
 from .dataset.verify import verify
 from .errors import InputError, RemixbenchError

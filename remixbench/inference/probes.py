@@ -1,6 +1,6 @@
 """Probes: a finished run's network on its test clips under other conditions.
 
-`shift` rolls the test clips in time by the shifts of the fold (`remixbench.dataset.shifts`), `snr` takes them at every
+`shift` rolls the test clips in time by the shifts of the fold (`remixbench.dataset.probes`), `snr` takes them at every
 other SNR of the data set. The predictions stay with the run, so that scoring needs no network.
 """
 
@@ -22,10 +22,11 @@ from remixbench.dataset.probes import (
     check_probes,
     no_shift,
     probe_folder,
+    probe_shifts,
     read_probes,
+    roll,
     write_probes,
 )
-from remixbench.dataset.shifts import probe_shifts, roll
 from remixbench.errors import InputError
 from remixbench.files import sha256
 from remixbench.inference.system import TrainedSystem, load_system

@@ -17,8 +17,8 @@ from remixbench.progress import Progress, reporter
 from remixbench.sources.audio import read_audio
 from remixbench.tables import format_table
 from remixbench.training.device import enough_memory
+from remixbench.training.evaluate import describe_thresholds
 from remixbench.training.run_files import write_tags
-from remixbench.training.thresholds import describe_thresholds
 
 
 def predict(

@@ -22,7 +22,7 @@ from remixbench.leaderboard.record import (
 from remixbench.leaderboard.rows import Row, Tested, tested_alike, value_state
 from remixbench.recipe import format_snr
 from remixbench.scoring import SCORING_VERSION
-from remixbench.scoring.chance import chance_values
+from remixbench.scoring.evaluate import chance_values
 from remixbench.scoring.metrics import METRICS, metrics_shown
 
 if TYPE_CHECKING:

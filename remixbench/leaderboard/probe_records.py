@@ -15,8 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from remixbench.dataset.dataset import Dataset
-from remixbench.dataset.probes import FOLDER, PROBES, Probe, no_shift, probe_folder, read_probes
-from remixbench.dataset.shifts import probe_shifts
+from remixbench.dataset.probes import FOLDER, PROBES, Probe, no_shift, probe_folder, probe_shifts, read_probes
 from remixbench.errors import InputError
 from remixbench.leaderboard.record import ProbeRecord, Record, digests_of, files_digest, pack
 from remixbench.scoring import Reference, read_predictions

@@ -18,12 +18,20 @@ from remixbench.errors import InputError
 from remixbench.files import sha256
 from remixbench.progress import SILENT, Progress
 from remixbench.scoring import detection
-from remixbench.scoring.bootstrap import MetricValues, bootstrap_interval, interval_of, make_bootstrap
+from remixbench.scoring.bootstrap import (
+    MetricValues,
+    bootstrap_interval,
+    divide,
+    interval_of,
+    make_bootstrap,
+    mean_defined,
+)
 from remixbench.scoring.bounding_boxes import sebb_metrics
 from remixbench.scoring.clip_based import TAGGING_THRESHOLD, frame_average_precision, micro_ap_by_snr, tagging_metrics
+from remixbench.scoring.detection import active_frames
 from remixbench.scoring.metrics import METRICS, SCORING_VERSION
 from remixbench.scoring.postprocessing import MAIN, POSTPROCESSINGS, detections, filter_frames
-from remixbench.scoring.psds_exact import PSDS, psds_metrics
+from remixbench.scoring.psds_exact import PSDS, of_variant, psds_metrics, psds_of_scores
 from remixbench.scoring.separation import separation_metrics
 from remixbench.scoring.tf_masks import MASK_THRESHOLD, mask_metrics
 from remixbench.scoring.types import (
@@ -253,3 +261,48 @@ def settings_of(inputs: Inputs) -> dict[str, Any]:
     if inputs.masks is not None:
         settings["mask_threshold"], settings["mask_margin_db"] = MASK_THRESHOLD, KONG_MARGIN_DB
     return settings
+
+
+def chance_values(reference: Reference, frame_edges: FloatArray) -> MetricValues:
+    """Return what a system scores that gives every clip and frame the same score, so knows nothing of the clips.
+
+    Only metrics over all thresholds have such a value; those at a threshold depend on which side of it the score lies.
+    The area under the ROC curve is 1/2 and an average precision the share of positives, since all scores tie. lwlrap
+    ranks all classes of a clip alike, so the precision of a label is the share of the clip's classes. PSDS counts one
+    detection of every class per clip, from its start to its end.
+
+    Parameters
+    ----------
+    frame_edges : (frames + 1,) seconds; the frames that frame average precision is over.
+
+    Returns
+    -------
+    Metrics (1,), and the average precision of each class, (classes, 1).
+    """
+    weak = reference.weak.astype(np.float64)
+    clips, classes = weak.shape
+    labels = weak.sum(axis=1)
+    precision = _shares(weak.mean(axis=0))
+    frame_precision = _shares(active_frames(reference.events, frame_edges, clips, classes).mean(axis=(0, 1)))
+    values = MetricValues(
+        {
+            "micro_ap": np.array([weak.mean()]),
+            "macro_ap": mean_defined(precision),
+            "macro_auc": np.array([0.5]),
+            "lwlrap": divide(np.array([(labels**2).sum() / classes]), np.array([labels.sum()])),
+            "frame_ap": mean_defined(frame_precision),
+        },
+        {"ap": precision, "frame_ap": frame_precision},
+    )
+    constant = np.full((clips, 1, classes), 0.5, np.float32)
+    edges = np.array([0.0, reference.durations.max()])
+    # a median filter leaves a constant as it is, and its bounding box is the whole clip
+    criteria = PSDS | of_variant("median") | of_variant("sebb")
+    psds = psds_of_scores(reference, constant, edges, np.ones((clips, 1)), criteria)
+    values.update(MetricValues(psds.overall))
+    return values
+
+
+def _shares(positive: FloatArray) -> FloatArray:
+    """Return the shares of positives by class, (classes, 1), NaN for a class without any."""
+    return np.where(positive > 0, positive, np.nan)[:, None]

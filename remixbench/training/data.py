@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -23,8 +23,16 @@ from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
 from remixbench.dataset.dataset import Dataset, find_dataset
-from remixbench.dataset.splits import Rows, splits
+from remixbench.dataset.embeddings import Embeddings, open_embeddings
+from remixbench.dataset.splits import Rows, Split, split, splits
 from remixbench.errors import InputError, unknown
+from remixbench.systems.building import EmbeddingShape
+from remixbench.systems.registry import spec
+from remixbench.training.config import EncoderKey, TrainConfig
+
+if TYPE_CHECKING:
+    from remixbench.dataset.dataset import Dataset
+
 
 Inputs = Literal["logmel", "waveform"]
 Targets = Literal["weak", "strong", "both"]
@@ -372,3 +380,93 @@ def _left_by_groups() -> Iterator[float]:
             continue
         if limit != "max":
             yield max(0.0, float(limit) - float(used))
+
+
+@dataclass(frozen=True)
+class DataSplits:
+    """The clips of a run, standardised; `split` has their rows.
+
+    `standardisation` is of the first input, `second_standardisation` of embeddings beside log-mel; `embedding` is the
+    shape of embeddings.
+    """
+
+    split: Split
+    standardisation: Standardisation
+    second_standardisation: Standardisation | None
+    embedding: EmbeddingShape | None
+    train: ClipTensors
+    validation: ClipTensors | None
+    test: ClipTensors
+
+
+def load_splits(dataset: Dataset, config: TrainConfig, device: torch.device) -> DataSplits:
+    """Return the clips that a run trains on, chooses its epoch on and is tested on.
+
+    Raises
+    ------
+    InputError
+        If one of these has no clips, log-mel or embeddings were altered, or the log-mel holds NaN or infinity.
+    """
+    # the last epoch is kept of the very training that a choice on validation clips would have
+    select = "paper" if config.select == "paper" else "validation"
+    rows = split(dataset, config.fold, seed=config.seed, select=select, fraction=config.fraction)
+    if not len(rows.train) or not len(rows.test) or (select == "validation" and not len(rows.validation)):
+        raise InputError(
+            f"{dataset.path}: fold {config.fold} leaves {len(rows.train)} clips to train on, {len(rows.validation)}"
+            f" to choose the epoch on and {len(rows.test)} to test on; make a larger data set"
+        )
+    known, used = spec(config.system), np.concatenate([rows.train, rows.validation, rows.test])
+    features: NDArray[np.floating[Any]] | Waveforms
+    second, shape = None, None
+    if known.inputs == "waveform":
+        features, standardisation = Waveforms(dataset, config.snr), AS_IT_IS
+    else:
+        arrays: list[InputArray] = []
+        if known.takes_logmel:
+            dataset.verify_features(config.snr, used)
+            logmel = dataset.features(config.snr)
+            arrays.append(InputArray(logmel, fit_standardisation(logmel, rows.train)))
+        if config.encoder is not None:
+            embeddings = require_embeddings(dataset, config.snr, config.encoder)
+            embeddings.verify(dataset, used)
+            values = embeddings.values
+            arrays.append(InputArray(values, fit_standardisation(values, rows.train, EMBEDDING_FLOOR)))
+            shape = embedding_shape(embeddings)
+        features, standardisation = arrays[0].values, arrays[0].standardisation
+        second = arrays[1] if len(arrays) > 1 else None
+    if not (np.isfinite(standardisation.mean).all() and np.isfinite(standardisation.std).all()):
+        raise InputError(
+            f"{dataset.path}: the log-mel at {config.snr:g} dB holds NaN or infinity; delete logmel.npy, make it again"
+        )
+
+    def clips(chosen: Rows) -> ClipTensors:
+        return ClipTensors(features, dataset.weak, chosen, standardisation, device, embeddings=second)
+
+    validation = clips(rows.validation) if len(rows.validation) else None
+    second_standardisation = second.standardisation if second else None
+    return DataSplits(
+        rows, standardisation, second_standardisation, shape, clips(rows.train), validation, clips(rows.test)
+    )
+
+
+def embedding_shape(embeddings: Embeddings) -> EmbeddingShape:
+    """Return the shape of a clip's embeddings."""
+    _, frames, dimensions = embeddings.values.shape
+    return EmbeddingShape(frames, dimensions, embeddings.info.frame_seconds)
+
+
+def require_embeddings(dataset: Dataset, snr: float, encoder: EncoderKey) -> Embeddings:
+    """Open the embeddings that a run takes, which are computed before it begins.
+
+    Raises
+    ------
+    InputError
+        If they were not computed.
+    """
+    embeddings = open_embeddings(dataset, snr, encoder.name, encoder.digest)
+    if embeddings is None:
+        raise InputError(
+            f"{dataset.path}: has no embeddings by '{encoder.name}' at {snr:g} dB of the clips as they are now;"
+            f" `remixbench embed {encoder.reference}` computes them"
+        )
+    return embeddings

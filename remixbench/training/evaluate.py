@@ -1,4 +1,9 @@
-"""Scores of a data set's clips by a network: for the choice of the epoch, the thresholds and a run's predictions."""
+"""Scores of a data set's clips by a network, and thresholds per class that make decisions of them.
+
+Scores are for the choice of the epoch, the thresholds and a run's predictions. Thresholds are fitted to the weak labels
+of the validation clips (of the training clips where there are none). A class with few positives says little about its
+own threshold, so thresholds are shrunk to the one of all classes together, and none is lower than `FLOOR`.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +33,9 @@ def score_clips(
     tags = torch.zeros(clips.weak.shape, device=engine.device)
     with evaluating(network):
         for indices in _batches(clips, batch_size):
-            mine = dist.shard_batch(indices)
-            if len(mine):
-                tags[mine] = _forward(network, clips, mine, engine).clip_scores.float()
+            shard = dist.shard_batch(indices)
+            if len(shard):
+                tags[shard] = _forward(network, clips, shard, engine).clip_scores.float()
     scores: Scores = dist.all_reduce_sum(tags).cpu().numpy().clip(0, 1)
     return scores
 
@@ -105,3 +110,68 @@ def _forward(network: nn.Module, clips: ClipTensors, indices: Tensor, engine: En
     with engine.autocast():
         output: Output = network(*inputs)
     return output
+
+
+PRIOR = 5.0
+"""Positives that the threshold of all classes together counts as, beside those of the class."""
+FEW_CLIPS = 100
+"""Thresholds from fewer clips are rough."""
+FLOOR = 0.01
+"""The lowest threshold; lower ones rest on the order of scores that are all near 0."""
+
+
+def fit_thresholds(weak: NDArray[np.bool_], scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a threshold for each class, at which the F1 against the weak labels is high.
+
+    The best one lies half way between the lowest score that is accepted and the next one below. In logits, the best one
+    of the class is averaged with that of all classes together, weighted by the number of its positives and by `PRIOR`.
+    A class that is in no clip, or in all, or has no other score than 0, gets that of all classes together.
+
+    Parameters
+    ----------
+    weak, scores : (clips, classes)
+    """
+    together = _best(weak.reshape(-1), scores.reshape(-1))
+    thresholds = np.full(weak.shape[1], together)
+    for k in range(weak.shape[1]):
+        labels, positives = weak[:, k], int(weak[:, k].sum())
+        if 0 < positives < len(labels) and (scores[:, k] > 0).any():
+            own = _logit(_best(labels, scores[:, k]))
+            thresholds[k] = _sigmoid((positives * own + PRIOR * _logit(together)) / (positives + PRIOR))
+    fitted: NDArray[np.float32] = np.maximum(thresholds, FLOOR).astype(np.float32)
+    return fitted
+
+
+def _best(weak: NDArray[np.bool_], scores: NDArray[np.float32]) -> float:
+    """Return the threshold of the highest F1; a score of 0 is never accepted."""
+    if not weak.any() or not (scores > 0).any():
+        return 0.5
+    order = np.argsort(-scores, kind="stable")
+    falling, hits = scores[order].astype(np.float64), np.cumsum(weak[order])
+    f1 = 2 * hits / (np.arange(1, len(order) + 1) + hits[-1])
+    last_of_its_score = np.append(falling[:-1] != falling[1:], True)
+    best = int(np.where(last_of_its_score & (falling > 0), f1, -1).argmax())
+    below = falling[best + 1] if best + 1 < len(falling) else 0.0
+    return float((falling[best] + below) / 2)
+
+
+def _logit(score: float) -> float:
+    inside = min(max(score, 1e-9), 1 - 1e-9)
+    return float(np.log(inside / (1 - inside)))
+
+
+def _sigmoid(logit: float) -> float:
+    return float(1 / (1 + np.exp(-logit)))
+
+
+def describe_thresholds(
+    tags: NDArray[np.float32], frames: NDArray[np.float32], clips: int | None = None, origin: str | None = None
+) -> str:
+    """Return the range of the thresholds of clip and frame scores as text, and the number of clips they come from."""
+    ranges = [
+        f"{name} scores {values.min():.3f} to {values.max():.3f}"
+        for name, values in (("clip", tags), ("frame", frames))
+    ]
+    source = "" if clips is None else f", from {clips} {origin}"
+    rough = "; so few make rough thresholds" if clips is not None and clips < FEW_CLIPS else ""
+    return f"thresholds per class: {', '.join(ranges)}{source}{rough}"

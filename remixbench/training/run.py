@@ -3,41 +3,34 @@
 from __future__ import annotations
 
 import platform
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from remixbench import __version__
-from remixbench.dataset.embeddings import Embeddings, open_embeddings
-from remixbench.dataset.splits import Rows, Split, split
+from remixbench.dataset.splits import Rows
 from remixbench.errors import InputError, RemixbenchError, one_line
 from remixbench.files import file_sha256, sha256
-from remixbench.systems.building import ClipShape, EmbeddingShape, build_network, frame_seconds_of
+from remixbench.systems.building import EmbeddingShape, frame_seconds_of
 from remixbench.systems.cost import count_cost, count_encoder_macs
 from remixbench.systems.encoders import PretrainedEncoder, load_encoder
-from remixbench.systems.registry import SystemSpec, source_digest, spec
-from remixbench.training.config import EncoderKey, TrainConfig, derived_seed, flags
+from remixbench.systems.registry import source_digest, spec
+from remixbench.training.config import TrainConfig, flags
 from remixbench.training.data import (
-    AS_IT_IS,
-    EMBEDDING_FLOOR,
     ClipTensors,
-    InputArray,
-    Standardisation,
-    Waveforms,
-    fit_standardisation,
+    DataSplits,
+    load_splits,
 )
 from remixbench.training.device import DistContext, Engine, exact_float32
-from remixbench.training.evaluate import has_maps, score_frames
+from remixbench.training.evaluate import describe_thresholds, fit_thresholds, has_maps, score_frames
 from remixbench.training.fresh import dynamic_mixing
 from remixbench.training.grid import Display
 from remixbench.training.model_file import ModelConfig, write_model
@@ -64,8 +57,8 @@ from remixbench.training.run_files import (
     write_run,
     writing_maps,
 )
-from remixbench.training.thresholds import describe_thresholds, fit_thresholds
-from remixbench.training.trainer import TrainState, fit, third_party_errors, train_epoch
+from remixbench.training.trainer import TrainState, fit
+from remixbench.training.trial import calibrate_network, check_resumable, first_network, tell_network
 
 if TYPE_CHECKING:
     from remixbench.dataset.dataset import Dataset
@@ -86,23 +79,6 @@ class RunContext:
     compiled: bool
     progress: Display
     load: Callable[[str], PretrainedEncoder] = load_encoder
-
-
-@dataclass(frozen=True)
-class DataSplits:
-    """The clips of a run, standardised; `split` has their rows.
-
-    `standardisation` is of the first input, `second_standardisation` of embeddings beside log-mel; `embedding` is the
-    shape of embeddings.
-    """
-
-    split: Split
-    standardisation: Standardisation
-    second_standardisation: Standardisation | None
-    embedding: EmbeddingShape | None
-    train: ClipTensors
-    validation: ClipTensors | None
-    test: ClipTensors
 
 
 def create_run(folder: Path, context: RunContext, config: TrainConfig, digest: str) -> RunInfo:
@@ -133,72 +109,6 @@ def create_run(folder: Path, context: RunContext, config: TrainConfig, digest: s
     return info
 
 
-def load_splits(dataset: Dataset, config: TrainConfig, device: torch.device) -> DataSplits:
-    """Return the clips that a run trains on, chooses its epoch on and is tested on.
-
-    Raises
-    ------
-    InputError
-        If one of these has no clips, log-mel or embeddings were altered, or the log-mel holds NaN or infinity.
-    """
-    # the last epoch is kept of the very training that a choice on validation clips would have
-    select = "paper" if config.select == "paper" else "validation"
-    rows = split(dataset, config.fold, seed=config.seed, select=select, fraction=config.fraction)
-    if not len(rows.train) or not len(rows.test) or (select == "validation" and not len(rows.validation)):
-        raise InputError(
-            f"{dataset.path}: fold {config.fold} leaves {len(rows.train)} clips to train on, {len(rows.validation)}"
-            f" to choose the epoch on and {len(rows.test)} to test on; make a larger data set"
-        )
-    known, used = spec(config.system), np.concatenate([rows.train, rows.validation, rows.test])
-    features: NDArray[np.floating[Any]] | Waveforms
-    second, shape = None, None
-    if known.inputs == "waveform":
-        features, standardisation = Waveforms(dataset, config.snr), AS_IT_IS
-    else:
-        arrays: list[InputArray] = []
-        if known.takes_logmel:
-            dataset.verify_features(config.snr, used)
-            logmel = dataset.features(config.snr)
-            arrays.append(InputArray(logmel, fit_standardisation(logmel, rows.train)))
-        if config.encoder is not None:
-            embeddings = _embeddings(dataset, config.snr, config.encoder)
-            embeddings.verify(dataset, used)
-            values = embeddings.values
-            arrays.append(InputArray(values, fit_standardisation(values, rows.train, EMBEDDING_FLOOR)))
-            shape = _shape_of(embeddings)
-        features, standardisation = arrays[0].values, arrays[0].standardisation
-        second = arrays[1] if len(arrays) > 1 else None
-    if not (np.isfinite(standardisation.mean).all() and np.isfinite(standardisation.std).all()):
-        raise InputError(
-            f"{dataset.path}: the log-mel at {config.snr:g} dB holds NaN or infinity; delete logmel.npy, make it again"
-        )
-
-    def clips(chosen: Rows) -> ClipTensors:
-        return ClipTensors(features, dataset.weak, chosen, standardisation, device, embeddings=second)
-
-    validation = clips(rows.validation) if len(rows.validation) else None
-    second_standardisation = second.standardisation if second else None
-    return DataSplits(
-        rows, standardisation, second_standardisation, shape, clips(rows.train), validation, clips(rows.test)
-    )
-
-
-def _shape_of(embeddings: Embeddings) -> EmbeddingShape:
-    _, frames, dimensions = embeddings.values.shape
-    return EmbeddingShape(frames, dimensions, embeddings.info.frame_seconds)
-
-
-def _embeddings(dataset: Dataset, snr: float, encoder: EncoderKey) -> Embeddings:
-    """Open the embeddings that a run takes, which are computed before it begins."""
-    embeddings = open_embeddings(dataset, snr, encoder.name, encoder.digest)
-    if embeddings is None:
-        raise InputError(
-            f"{dataset.path}: has no embeddings by '{encoder.name}' at {snr:g} dB of the clips as they are now;"
-            f" `remixbench embed {encoder.reference}` computes them"
-        )
-    return embeddings
-
-
 def run_training(folder: Path, info: RunInfo, context: RunContext, config: TrainConfig) -> None:
     """Start or resume the training of a run and write all its files; run.json says `done` last."""
     dataset, dist, progress = context.dataset, context.dist, context.progress
@@ -209,7 +119,7 @@ def run_training(folder: Path, info: RunInfo, context: RunContext, config: Train
     data = load_splits(dataset, config, engine.device)
     network = first_network(dataset, config, data.embedding)
     steps = -(-len(data.train) // config.batch_size)
-    _tell(network, data.train.weak, data.standardisation, known)
+    tell_network(network, data.train.weak, data.standardisation, known)
     state = TrainState(dist.prepare(engine.place(network)), config, steps, compiled=context.compiled)
     saved = read_checkpoint(folder, info.digest)
     if saved is not None:
@@ -228,7 +138,7 @@ def run_training(folder: Path, info: RunInfo, context: RunContext, config: Train
         if dist.is_main_process:
             write_checkpoint(folder, info.digest, state.state_dict())
             if len(state.history) == 1 and not known.bundled:
-                _check_resumable(folder, info.digest, known)
+                check_resumable(folder, info.digest, known)
             write_history(folder, state.history)
         if log is not None:
             log(epoch)
@@ -258,18 +168,6 @@ def run_training(folder: Path, info: RunInfo, context: RunContext, config: Train
     if dist.is_main_process:
         with exact_float32():
             _finish(folder, info, context, config, data, state, label=label, sources=sources)
-
-
-def _check_resumable(folder: Path, digest: str, system: SystemSpec) -> None:
-    """Refuse a third-party system whose checkpoint cannot be read, while little is lost."""
-    try:
-        read_checkpoint(folder, digest)
-    except InputError as error:
-        (folder / CHECKPOINT).unlink()
-        raise system.error(
-            f"its checkpoint could not be read to resume from ({error});"
-            " expected the optimizer and lr_scheduler of its configure_optimizers to keep plain numbers and tensors"
-        ) from error
 
 
 def _resumed(
@@ -316,7 +214,7 @@ def _finish(
     dataset, network = context.dataset, state.network
     write_history(folder, state.history)
     network.load_state_dict(state.best_weights)
-    _calibrate(network, data.train, config.batch_size)
+    calibrate_network(network, data.train, config.batch_size)
     engine = Engine(context.device, "32")
     reference = data.train if data.validation is None else data.validation
     if data.validation is None:
@@ -397,86 +295,6 @@ def _finish(
     context.progress.say(f"{label}: {thresholds}")
 
 
-def first_network(dataset: Dataset, config: TrainConfig, embedding: EmbeddingShape | None) -> nn.Module:
-    """Return the network of a run with its first weights, on the CPU."""
-    recipe = dataset.recipe
-    shape = ClipShape(
-        len(dataset.classes), recipe.frames, recipe.features.n_mels, recipe.mix.samples, recipe.mix.sample_rate,
-        recipe.frame_seconds, embedding,
-    )  # fmt: skip
-    return build_network(
-        config.system, shape, width=config.width, options=dict(config.options),
-        seed=derived_seed(config.seed, "weights"),
-    )  # fmt: skip
-
-
-def try_system(dataset: Dataset, config: TrainConfig) -> None:
-    """Build the network of a run, and let one of a third party do all that a run asks of it, on two clips of noise.
-
-    So a system that breaks the contract is refused before anything is written.
-
-    Raises
-    ------
-    InputError
-        Naming the system, and what it does that it should not.
-    """
-    known, recipe, cpu = spec(config.system), dataset.recipe, torch.device("cpu")
-    embedding = None
-    if config.encoder is not None:
-        embedding = _shape_of(_embeddings(dataset, config.snr, config.encoder))
-    network = first_network(dataset, config, embedding)
-    if known.bundled:
-        return
-    shapes: list[tuple[int, ...]] = [(recipe.frames, recipe.features.n_mels)] if known.takes_logmel else []
-    if known.inputs == "waveform":
-        shapes.append((recipe.mix.samples,))
-    if embedding is not None:
-        shapes.append((embedding.frames, embedding.dimensions))
-    generator = np.random.default_rng(0)
-    first, *others = (_noise(shape, generator) for shape in shapes)
-    weak = np.arange(2)[:, None] == np.arange(len(dataset.classes)) % 2
-    second = others[0] if others else None
-    clips = ClipTensors(first.values, weak, np.arange(2), first.standardisation, cpu, embeddings=second)
-    with torch.random.fork_rng(devices=()):
-        _tell(network, weak, first.standardisation, known)
-        state = TrainState(network, config)
-        try:
-            train_epoch(state, config, Engine(cpu, "32"), clips, 1)
-        except InputError:
-            raise
-        except RemixbenchError:  # noise may have no finite loss
-            return
-        state.update_best(0.0)
-        with tempfile.TemporaryDirectory() as folder:
-            write_checkpoint(Path(folder), "", state.state_dict())
-            _check_resumable(Path(folder), "", known)
-        with third_party_errors(known, "its calibrate fails"):
-            _calibrate(network, clips, config.batch_size)
-
-
-def _noise(shape: tuple[int, ...], generator: np.random.Generator) -> InputArray:
-    """Return two clips of noise: a waveform (samples,), or standardised frames (frames, bands)."""
-    noise = generator.standard_normal((2, *shape), np.float32)
-    if len(shape) == 1:
-        return InputArray(0.1 * noise, AS_IT_IS)
-    return InputArray(noise, Standardisation(np.zeros(shape[-1], np.float32), np.ones(shape[-1], np.float32)))
-
-
-def _tell(network: nn.Module, weak: NDArray[np.bool_], standardisation: Standardisation, system: SystemSpec) -> None:
-    """Tell a network that has `set_prior` or `set_std`, before it is trained, what these take of the training clips.
-
-    `set_prior` takes the mean label of each class, where 0 and 1, whose log odds are infinite, are half a clip away;
-    `set_std` the standard deviation of each band of the log-mel.
-    """
-    half = 0.5 / len(weak)
-    prior = weak.mean(axis=0).clip(half, 1 - half).astype(np.float32)
-    for name, values in (("set_prior", prior), ("set_std", standardisation.std)):
-        hook: Callable[[Tensor], None] | None = getattr(network, name, None)
-        if hook is not None:
-            with third_party_errors(system, f"its {name} fails"):
-                hook(torch.from_numpy(values.copy()))
-
-
 def unseen_classes(weak: NDArray[np.bool_], classes: Sequence[str]) -> list[str]:
     """Return the classes that no training clip has, of labels (clips, classes)."""
     return [classes[k] for k in np.flatnonzero(weak.sum(axis=0) == 0).tolist()]
@@ -494,24 +312,6 @@ def _flags_of_data(dataset: Dataset, data: DataSplits) -> list[Flag]:
         named = ", ".join(unseen[:NAMED_CLASSES])
         flags.append(Flag(code="unseen-class", text=f"no training clip has {named}{more}"))
     return flags
-
-
-CALIBRATION_CLIPS = 512
-"""Training clips, at most, that a system with `calibrate` gets."""
-
-
-def _calibrate(network: nn.Module, train: ClipTensors, batch_size: int) -> None:
-    """Call the network's `calibrate(batches)`, where it has one, with standardised log-mel of the training clips.
-
-    What it finds it keeps in buffers, which are stored with the weights.
-    """
-    calibrate: Callable[[Iterator[Any]], None] | None = getattr(network, "calibrate", None)
-    if calibrate is None:
-        return
-    network.eval()
-    order = torch.linspace(0, len(train) - 1, min(len(train), CALIBRATION_CLIPS), device=train.index_device).long()
-    batches = (train.batch(indices)[0] for indices in torch.split(order, batch_size))
-    calibrate(inputs[0] if len(inputs) == 1 else inputs for inputs in batches)
 
 
 def _encoder_record(config: TrainConfig) -> dict[str, str] | None:

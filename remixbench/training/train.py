@@ -32,7 +32,7 @@ from remixbench.training.device import (
 )
 from remixbench.training.embeddings import compute_embeddings
 from remixbench.training.grid import NO_DISPLAY, Display, one_after_another, side_by_side, threads
-from remixbench.training.run import RunContext, create_run, describe, run_training, try_system
+from remixbench.training.run import RunContext, create_run, describe, run_training
 from remixbench.training.run_files import (
     CHECKPOINT,
     MODEL,
@@ -44,6 +44,7 @@ from remixbench.training.run_files import (
     run_folder,
     write_run,
 )
+from remixbench.training.trial import try_system
 
 if TYPE_CHECKING:
     import torch

@@ -10,7 +10,7 @@ from fake_dataset import fake_dataset
 
 from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.features import logmel
-from remixbench.dataset.shifts import probe_shifts, roll, rooms, shift_folder
+from remixbench.dataset.probes import probe_shifts, roll, rooms, shift_folder
 from remixbench.errors import InputError
 from remixbench.recipe import load_recipe
 

@@ -31,7 +31,7 @@ from remixbench.inference.recordings import predict
 from remixbench.inference.system import TrainedSystem, load_system, window_places
 from remixbench.systems import Output, register, registry
 from remixbench.tables import read_table
-from remixbench.training.thresholds import fit_thresholds
+from remixbench.training.evaluate import fit_thresholds
 from remixbench.training.train import train
 
 RATE = 8000

@@ -14,8 +14,7 @@ from fake_runs import Said
 from safetensors.torch import safe_open, save_file
 
 from remixbench.dataset.dataset import Dataset, load_dataset
-from remixbench.dataset.probes import read_probes
-from remixbench.dataset.shifts import probe_shifts, roll
+from remixbench.dataset.probes import probe_shifts, read_probes, roll
 from remixbench.errors import InputError
 from remixbench.inference.probes import predict_clips, predict_probes
 from remixbench.inference.system import load_system

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from remixbench.inference.system import Event, events
-from remixbench.training.thresholds import FLOOR, PRIOR, fit_thresholds
+from remixbench.training.evaluate import FLOOR, PRIOR, fit_thresholds
 
 
 def f1(weak: np.ndarray, decided: np.ndarray) -> float:

@@ -17,8 +17,7 @@ from sklearn.metrics import average_precision_score
 from remixbench import report, score
 from remixbench.cli import run
 from remixbench.dataset.dataset import Dataset
-from remixbench.dataset.probes import ProbesInfo, write_probes
-from remixbench.dataset.shifts import probe_shifts, roll, shift_folder
+from remixbench.dataset.probes import ProbesInfo, probe_shifts, roll, shift_folder, write_probes
 from remixbench.errors import InputError
 from remixbench.files import content_digest
 from remixbench.leaderboard.leaderboard import Leaderboard

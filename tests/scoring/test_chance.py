@@ -7,7 +7,7 @@ import pytest
 
 from remixbench.scoring import Predictions, event_table, make_reference, score_predictions
 from remixbench.scoring.bounding_boxes import DEFAULT
-from remixbench.scoring.chance import chance_values
+from remixbench.scoring.evaluate import chance_values
 from remixbench.scoring.types import FloatArray, Reference
 
 

@@ -22,8 +22,8 @@ from watcher import Watcher, run_json, stop_after
 
 from remixbench.errors import InputError, RemixbenchError
 from remixbench.files import file_sha256, write_sealed
+from remixbench.training.evaluate import describe_thresholds
 from remixbench.training.run import _flags_of_data, create_run
-from remixbench.training.thresholds import describe_thresholds
 from remixbench.training.train import train
 from remixbench.training.trainer import batches
 
