@@ -28,16 +28,18 @@ class InputError(RemixbenchError):
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """Return " (did you mean 'x'?)" for the name most like `name`, or "" where none is close."""
-    folded = {each.casefold(): each for each in names}  # of two that differ in case alone, either is a fair guess
+    # of two that differ in case alone, either is a fair guess
+    folded = {candidate.casefold(): candidate for candidate in names}
     close = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)
-    close.sort(key=lambda each: sorted(each) != sorted(name.casefold()))  # transposed letters come first: gpa, gap
+    # transposed letters come first: gpa, gap
+    close.sort(key=lambda candidate: sorted(candidate) != sorted(name.casefold()))
     return f" (did you mean '{folded[close[0]]}'?)" if close else ""
 
 
 def unknown(kind: str, name: str, names: Iterable[str]) -> InputError:
     """Make the error for a name that is not among `names`, with the nearest one and the whole list."""
-    known = sorted(names)
-    return InputError(f"unknown {kind} '{name}'{nearest(name, known)}; there are: {', '.join(known)}")
+    choices = sorted(names)
+    return InputError(f"unknown {kind} '{name}'{nearest(name, choices)}; there are: {', '.join(choices)}")
 
 
 def one_line(what: BaseException | str) -> str:

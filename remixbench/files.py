@@ -297,7 +297,7 @@ def content_digest(value: Mapping[str, Any], key: str = "digest") -> str:
     ValueError
         If it holds NaN or infinity.
     """
-    rest = {name: each for name, each in value.items() if name != key}
+    rest = {name: content for name, content in value.items() if name != key}
     return sha256(json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False).encode())
 
 

@@ -130,16 +130,16 @@ def _at_snr(leaderboard: Leaderboard, snr: float) -> Leaderboard:
     """Return what a leaderboard and the results published beside it have at one SNR; InputError where it has none."""
     leaderboard.require_snr(snr)
     rows = [replace(row, conditions={snr: row.conditions[snr]}) for row in leaderboard.rows if snr in row.conditions]
-    whole = leaderboard.published
+    published = leaderboard.published
     tables: dict[str, Any] = {
-        "table1": whole.table1.model_copy(update={"rows": _rows_at(whole.table1.rows, snr)}),
-        "table2": whole.table2.model_copy(update={"rows": _rows_at(whole.table2.rows, snr)}),
+        "table1": published.table1.model_copy(update={"rows": _rows_at(published.table1.rows, snr)}),
+        "table2": published.table2.model_copy(update={"rows": _rows_at(published.table2.rows, snr)}),
     }
-    if whole.table3.snr != snr:
-        tables["table3"] = whole.table3.model_copy(update={"rows": ()})
-    if whole.detection.snr != snr:
-        tables["detection"] = whole.detection.model_copy(update={"results": ()})
-    return replace(leaderboard, rows=tuple(rows), published=whole.model_copy(update=tables))
+    if published.table3.snr != snr:
+        tables["table3"] = published.table3.model_copy(update={"rows": ()})
+    if published.detection.snr != snr:
+        tables["detection"] = published.detection.model_copy(update={"results": ()})
+    return replace(leaderboard, rows=tuple(rows), published=published.model_copy(update=tables))
 
 
 def _rows_at(rows: Sequence[Any], snr: float) -> tuple[Any, ...]:

@@ -29,15 +29,15 @@ def command() -> None:
     wide = max(map(len, names))
     for name in names:
         try:
-            found = spec(name)
+            system = spec(name)
         except InputError as error:  # a package that cannot be imported does not hide the others
             click.echo(f"{name:{wide}}  unusable: {error}")
             continue
-        takes = "" if found.inputs == "logmel" else f" (takes {_TAKES[found.inputs]})"
-        click.echo(f"{name:{wide}}  {found.description}{takes}")
-        for key, option in found.options.items():
+        takes = "" if system.inputs == "logmel" else f" (takes {_TAKES[system.inputs]})"
+        click.echo(f"{name:{wide}}  {system.description}{takes}")
+        for key, option in system.options.items():
             meaning = f": {option.description}" if option.description else ""
             click.echo(f"{'':{wide}}    {key}={option.default or '...'} ({option.allowed()}){meaning}")
-        if found.training_defaults:
-            settings = " ".join(f"{key}={setting_text(value)}" for key, value in found.training_defaults.items())
+        if system.training_defaults:
+            settings = " ".join(f"{key}={setting_text(value)}" for key, value in system.training_defaults.items())
             click.echo(f"{'':{wide}}    trained with {settings}")

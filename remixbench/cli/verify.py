@@ -44,8 +44,8 @@ def command(settings: Settings, dataset: str | None, deep: int, sources: Path | 
     if differences:
         click.echo(f"{folder}: {len(differences)} difference{'s' * (len(differences) > 1)}")
         return 1
-    there = Dataset.open(folder)
-    again = f", {min(deep, len(there.clips))} rendered again" if deep else ""
-    snrs = "1 SNR" if len(there.snrs) == 1 else f"{len(there.snrs)} SNRs"
-    click.echo(f"{folder}: {len(there.clips)} clips at {snrs}{again}; no differences")
+    opened = Dataset.open(folder)
+    again = f", {min(deep, len(opened.clips))} rendered again" if deep else ""
+    snrs = "1 SNR" if len(opened.snrs) == 1 else f"{len(opened.snrs)} SNRs"
+    click.echo(f"{folder}: {len(opened.clips)} clips at {snrs}{again}; no differences")
     return 0

@@ -184,10 +184,10 @@ def masked_blocks(
         start = first * hop - before  # of the samples of these frames
         spectrum = rfft(_framed(samples, start, length + n_fft - hop, n_fft, hop) * window, axis=1)
         lowest, highest = int(places[first]), min(math.ceil(places[part.stop - 1]) + 1, masks.shape[1] - 1)
-        some = masks[:, slice(lowest, highest + 1)]
-        sources = np.zeros((len(some), length + n_fft), np.float32)
+        chunk = masks[:, slice(lowest, highest + 1)]
+        sources = np.zeros((len(chunk), length + n_fft), np.float32)
         sources[:, :n_fft] = overlap
-        for source, mask in zip(sources, some, strict=True):
+        for source, mask in zip(sources, chunk, strict=True):
             masked = irfft(spectrum * (_at(mask, places[part] - lowest) @ bins), n=n_fft, axis=1)
             for k, frame in enumerate(masked):
                 source[k * hop : k * hop + n_fft] += frame

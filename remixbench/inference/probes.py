@@ -83,34 +83,34 @@ def predict_probes(
             f" ({opened.manifest_digest[:12]}); choose the data set of the run"
         )
     wanted = {"shift": probe_shifts(opened, info.fold), "snr": other_snrs(opened, info.snr)}
-    made = _kept(folder, info)
+    info_so_far = _kept(folder, info)
     missing = [
         (name, value)
         for name in probes
         for value in wanted[name]
-        if f"{probe_folder(name, value)}/tags.csv" not in made.predictions
+        if f"{probe_folder(name, value)}/tags.csv" not in info_so_far.predictions
     ]
     if missing:
         system = load_system(folder, device=device)
         digests = _predict_all(folder, info, opened, system, missing, progress)
-        made = made.model_copy(update={"predictions": made.predictions | digests})
+        info_so_far = info_so_far.model_copy(update={"predictions": info_so_far.predictions | digests})
     if "shift" in probes:
-        made = made.model_copy(update={"shifts": list(wanted["shift"])})
+        info_so_far = info_so_far.model_copy(update={"shifts": list(wanted["shift"])})
         if not wanted["shift"]:
             progress.say(f"{folder}: {no_shift(info.fold)}")
     if "snr" in probes:
-        made = made.model_copy(update={"snrs": list(wanted["snr"])})
+        info_so_far = info_so_far.model_copy(update={"snrs": list(wanted["snr"])})
         if not wanted["snr"]:
             progress.say(
                 f"{folder}: {opened.name} has log-mel at {info.snr:g} dB alone; `remixbench make --snr` adds some"
             )
-    write_probes(folder, made)
-    return made
+    write_probes(folder, info_so_far)
+    return info_so_far
 
 
 def other_snrs(dataset: Dataset, snr: float) -> tuple[float, ...]:
     """Return the SNRs at which a data set has log-mel, but for one."""
-    return tuple(float(each) for each in dataset.info.features if float(each) != float(snr))
+    return tuple(float(other) for other in dataset.info.features if float(other) != float(snr))
 
 
 def _kept(folder: Path, info: RunInfo) -> ProbesInfo:
@@ -123,11 +123,11 @@ def _kept(folder: Path, info: RunInfo) -> ProbesInfo:
         fold=info.fold,
     )
     try:
-        made = read_probes(folder)
+        earlier = read_probes(folder)
     except InputError:
-        made = None
-    if made is not None and (made.run, made.model) == (fresh.run, fresh.model):
-        return made
+        earlier = None
+    if earlier is not None and (earlier.run, earlier.model) == (fresh.run, fresh.model):
+        return earlier
     shutil.rmtree(folder / FOLDER, ignore_errors=True)
     return fresh
 

@@ -146,8 +146,9 @@ class TrainedSystem:
         samples = prepare(audio, rate, self.rate, origin)
         window = self.model.config.frames
         own_frames = max(1, (len(samples) - self.features.n_fft) // self.features.hop_length + 1)
-        whole = (window - 1) * self.features.hop_length + self.features.n_fft
-        spectrogram = logmel(samples if len(samples) >= whole else np.resize(samples, whole), self.features, self.rate)
+        window_samples = (window - 1) * self.features.hop_length + self.features.n_fft
+        filled = samples if len(samples) >= window_samples else np.resize(samples, window_samples)
+        spectrogram = logmel(filled, self.features, self.rate)
         clip = self.model.config.samples
         waveform = None if self.inputs == "logmel" else np.resize(samples, max(len(samples), clip))
         return Recording(spectrogram, own_frames, len(samples) / self.rate, waveform)
@@ -291,9 +292,9 @@ class TrainedSystem:
         takes_logmel = self.inputs == "logmel"
         expected = (config.frames, config.n_mels) if takes_logmel else (config.samples,)
         if clip.shape != expected:
-            found, wanted = (" × ".join(map(str, shape)) for shape in (clip.shape, expected))
+            shape_given, wanted = (" × ".join(map(str, shape)) for shape in (clip.shape, expected))
             what, axes = ("log-mel", "frames × bands") if takes_logmel else ("waveform", "samples")
-            raise InputError(f"{what} of {found} ({axes}), but the system was trained on {wanted}")
+            raise InputError(f"{what} of {shape_given} ({axes}), but the system was trained on {wanted}")
         values = np.asarray(clip, np.float32)
         x = torch.from_numpy(self.model.standardisation.apply(values) if takes_logmel else values).unsqueeze(0)
         with evaluating(self.network, reconstruct=True), exact_float32():
@@ -390,13 +391,15 @@ def events(
     `frame_seconds`.
     """
     edges = np.arange(len(frames) + 1, dtype=np.float64) * frame_seconds
-    found = detect_events(frames[None], edges, hysteresis(thresholds.tolist()))
-    first, last = (np.rint(times / frame_seconds).astype(int) for times in (found.onset, found.offset))
-    made = [
+    detected = detect_events(frames[None], edges, hysteresis(thresholds.tolist()))
+    first, last = (np.rint(times / frame_seconds).astype(int) for times in (detected.onset, detected.offset))
+    timed = [
         Event(float(onset), float(offset), classes[k], float(frames[start:stop, k].max()))
-        for k, onset, offset, start, stop in zip(found.label, found.onset, found.offset, first, last, strict=True)
+        for k, onset, offset, start, stop in zip(
+            detected.label, detected.onset, detected.offset, first, last, strict=True
+        )
     ]
-    return sorted(made, key=lambda event: (event.onset, event.label))
+    return sorted(timed, key=lambda event: (event.onset, event.label))
 
 
 def digital_silence(logmel: NDArray[np.float32], offset: float) -> NDArray[np.bool_]:

@@ -90,9 +90,9 @@ def runs_of(
     ----------
     samples : (resamples,) of each record.
     """
-    if any(each is None or not len(each) for each in samples) or any(value is None for value in values):
+    if any(sample is None or not len(sample) for sample in samples) or any(value is None for value in values):
         return None
-    if len({len(each) for each in samples if each is not None}) != 1:
+    if len({len(sample) for sample in samples if sample is not None}) != 1:
         return None
     folds: dict[int, list[int]] = {}
     for place, record in enumerate(records):
@@ -156,6 +156,6 @@ def _between_seeds(system: Runs, defined: NDArray[np.bool_]) -> _BetweenSeeds:
         return _BetweenSeeds(0.0, 0.0, 0)
     squares = sum(((runs.values - runs.values.mean()) ** 2).sum() for runs in system.values())
     deviations = [(runs.samples - runs.samples.mean(axis=0))[:, defined] for runs in system.values()]
-    interaction = sum(np.var(each, axis=1, ddof=1).sum() for each in deviations)
+    interaction = sum(np.var(deviation, axis=1, ddof=1).sum() for deviation in deviations)
     of_mean = sum(1 / len(runs.values) for runs in system.values()) / len(system) ** 2
     return _BetweenSeeds(float(squares / freedom * of_mean), float(interaction / freedom * of_mean), freedom)

@@ -131,7 +131,9 @@ def _chosen(board: Leaderboard, names: Sequence[str], without: Sequence[str], sn
     for snr in snrs:
         board.require_snr(snr)
     kept = [
-        replace(row, conditions={snr: each for snr, each in row.conditions.items() if not snrs or snr in snrs})
+        replace(
+            row, conditions={snr: condition for snr, condition in row.conditions.items() if not snrs or snr in snrs}
+        )
         for row in rows
     ]
     kept = [row for row in kept if row.conditions]
@@ -171,8 +173,8 @@ def paper_table(board: Leaderboard, metrics: Sequence[str], *, intervals: bool =
     if published:
         blocks += _published(board, maker, metrics)
     groups = len(tested_alike(board.rows, snrs)) > 1
-    conditions = [each for row in board.rows for each in row.conditions.values()]
-    shown = [each.metrics[metric] for each in conditions for metric in metrics if metric in each.metrics]
+    conditions = [condition for row in board.rows for condition in row.conditions.values()]
+    shown = [condition.metrics[metric] for condition in conditions for metric in metrics if metric in condition.metrics]
     return Table(
         title=f"{_listed([title(metric) for metric in metrics])} on {board.dataset}",
         head="system",
@@ -188,7 +190,7 @@ def paper_table(board: Leaderboard, metrics: Sequence[str], *, intervals: bool =
             *(["±: standard deviation over seeds, or over folds."] if _any(shown, "std") else []),
             *(["Bold: no system is significantly better."] if _any(shown, "best") else []),
             *([f"{AT_CHANCE}: not above chance."] if _any(shown, "at_chance") else []),
-            *([f"{NOT_VERIFIED}: self-reported."] if not all(each.verified for each in shown) else []),
+            *([f"{NOT_VERIFIED}: self-reported."] if not all(estimate.verified for estimate in shown) else []),
         ),
     )
 
@@ -254,7 +256,11 @@ def _curves(board: Leaderboard, metric: str, published: bool) -> list[_Curve]:
     curves = []
     several = len(tested_alike(board.rows, board.snrs)) > 1
     for place, row in enumerate(board.rows):
-        points = {snr: each.metrics[metric] for snr, each in sorted(row.conditions.items()) if metric in each.metrics}
+        points = {
+            snr: condition.metrics[metric]
+            for snr, condition in sorted(row.conditions.items())
+            if metric in condition.metrics
+        }
         name = _with_evidence(f"{row.name}, {_folds(row)}" if several else row.name, row.evidence)
         curves.append(_Curve(name, points, PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)]))
     if published and board.comparable:

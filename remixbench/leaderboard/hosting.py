@@ -300,7 +300,7 @@ def submitted_leaderboards(
             boards.append(_pinned_board(pins[manifest], submissions, left_out, require_predictions))
         elif dataset is not None:
             left_out += [
-                f"{each.place}: is on another manifest ({manifest[:12]}) than {dataset}" for each in submissions
+                f"{received.place}: is on another manifest ({manifest[:12]}) than {dataset}" for received in submissions
             ]
         else:
             boards += _unpinned_boards(submissions, left_out, require_predictions)

@@ -103,10 +103,10 @@ def class_table(maker: TableMaker) -> Table | None:
     table = board.published.table3
     snr = table.snr if table.snr in board.snrs else min(board.snrs)
     rows = [row.conditions[snr].per_class.get("ap", {}) for row in board.rows if snr in row.conditions]
-    labels = [label for label in board.classes if any(label in each for each in rows)]
+    labels = [label for label in board.classes if any(label in precision for precision in rows)]
     if not labels:
         return None
-    mean = {label: float(np.mean([each[label] for each in rows if label in each])) for label in labels}
+    mean = {label: float(np.mean([precision[label] for precision in rows if label in precision])) for label in labels}
     paper = tuple(label for label in table.classes if label in board.classes)
     ranked = sorted((label for label in labels if label not in paper), key=lambda label: mean[label])
     worst = tuple(ranked[:EXTREMES])
@@ -117,9 +117,9 @@ def class_table(maker: TableMaker) -> Table | None:
     shown = [label for _, chosen in groups for label in chosen]
 
     def cells_of(row: Row) -> list[Cell] | None:
-        found = row.conditions[snr].per_class.get("ap") if snr in row.conditions else None
+        precision = row.conditions[snr].per_class.get("ap") if snr in row.conditions else None
         verified = snr in row.conditions and row.conditions[snr].verified(class_values("ap"))
-        return [value_cell(found.get(label), 3, verified=verified) for label in shown] if found else None
+        return [value_cell(precision.get(label), 3, verified=verified) for label in shown] if precision else None
 
     def chance_cells(folds: tuple[int, ...]) -> list[Cell]:
         values = board.chance.classes(folds)
@@ -129,8 +129,8 @@ def class_table(maker: TableMaker) -> Table | None:
     if snr == table.snr and paper:
         published = [dict(zip(table.classes, row.scores, strict=True)) for row in table.rows]
         lines = [
-            Line(row.name, tuple(value_cell(each.get(label), 3) for label in shown), (), NOT_REPORTED)
-            for row, each in zip(table.rows, published, strict=True)
+            Line(row.name, tuple(value_cell(scores.get(label), 3) for label in shown), (), NOT_REPORTED)
+            for row, scores in zip(table.rows, published, strict=True)
         ]
         blocks += maker.published_block(table.source, lines)
     return Table(
@@ -272,26 +272,26 @@ UNVERIFIED_DIFFERENCE = f"{NOT_VERIFIED}: not verified, a submission alone says 
 
 def comparison_table(comparison: Comparison, board: Leaderboard) -> Table:
     """Return how two systems differ: metrics down, SNRs across."""
-    found = {(each.snr, each.metric): each for each in comparison.differences}
-    snrs = tuple(dict.fromkeys(each.snr for each in comparison.differences))
+    by_condition = {(difference.snr, difference.metric): difference for difference in comparison.differences}
+    snrs = tuple(dict.fromkeys(difference.snr for difference in comparison.differences))
     lines = []
-    for metric in dict.fromkeys(each.metric for each in comparison.differences):
+    for metric in dict.fromkeys(difference.metric for difference in comparison.differences):
         cells = []
         for snr in snrs:
-            each = found.get((snr, metric))
-            if each is None:
+            difference = by_condition.get((snr, metric))
+            if difference is None:
                 cells.append(Cell())
             else:
-                below = f"{signed(each.low, 3)} to {signed(each.high, 3)}, P {each.superiority:.3f}"
-                bold = each.significant and each.verified
-                cells.append(Cell(marked(signed(each.difference), each.verified), below, bold))
-        here = [each for each in comparison.differences if each.metric == metric]
-        folds = sorted({fold for each in here for fold in each.folds})
+                below = f"{signed(difference.low, 3)} to {signed(difference.high, 3)}, P {difference.superiority:.3f}"
+                bold = difference.significant and difference.verified
+                cells.append(Cell(marked(signed(difference.difference), difference.verified), below, bold))
+        here = [difference for difference in comparison.differences if difference.metric == metric]
+        folds = sorted({fold for difference in here for fold in difference.folds})
         tested = numbered(folds, "fold")
-        if any(each.one_training for each in here):
+        if any(difference.one_training for difference in here):
             tested += f", {training_only(len(folds))}"
         lines.append(Line(title(metric), tuple(cells), (), tested))
-    resamples = sorted({each.resamples for each in comparison.differences})
+    resamples = sorted({difference.resamples for difference in comparison.differences})
     return Table(
         f"{comparison.first} minus {comparison.second} on {board.dataset}",
         "metric",
@@ -302,7 +302,7 @@ def comparison_table(comparison: Comparison, board: Leaderboard) -> Table:
             " samples over event recordings (the same for both systems) and from the spread over seeds, and P, the"
             f" probability that {comparison.first} is higher. Bold: significant (the interval excludes zero, and not"
             " both are at chance).",
-            *([] if all(each.verified for each in comparison.differences) else [UNVERIFIED_DIFFERENCE]),
+            *([] if all(difference.verified for difference in comparison.differences) else [UNVERIFIED_DIFFERENCE]),
         ),
         (TESTED,),
         caption(board),

@@ -77,19 +77,19 @@ def submitted_probes(
     if shifts is not None:
         if not shifts:
             raise InputError(f"--shifted: {no_shift(fold)}; leave it out")
-        choices = f"the shifts of fold {fold}: {', '.join(f'{each:g}' for each in shifts)} s"
+        choices = f"the shifts of fold {fold}: {', '.join(f'{shift:g}' for shift in shifts)} s"
         files = _by_condition("shift", shifts, shifted, f"{choices} (`remixbench.probe_shifts`)")
-        if missing := [each for each in shifts if ("shift", each) not in files]:
-            lacking = ", ".join(f"{each:g}" for each in missing)
+        if missing := [shift for shift in shifts if ("shift", shift) not in files]:
+            lacking = ", ".join(f"{shift:g}" for shift in missing)
             raise InputError(f"--shifted: has nothing for {lacking} s; give one file for each of {choices}")
-        files = {("shift", each): files["shift", each] for each in shifts}
+        files = {("shift", shift): files["shift", shift] for shift in shifts}
     if other_snrs:
-        others = [float(each) for each in dataset.snrs if float(each) != snr]
+        others = [float(other) for other in dataset.snrs if float(other) != snr]
         if not others:
             raise InputError(
                 f"--other-snrs: data set '{dataset.name}' has {snr:g} dB alone; `remixbench make --snr` adds some"
             )
-        choices = f"the other SNRs of data set '{dataset.name}': {', '.join(f'{each:g}' for each in others)} dB"
+        choices = f"the other SNRs of data set '{dataset.name}': {', '.join(f'{other:g}' for other in others)} dB"
         files |= _by_condition("snr", others, other_snrs, choices)
     return ProbePredictions(shifts, files)
 
@@ -103,22 +103,26 @@ def _by_condition(
         if not path.exists():
             raise InputError(f"{path}: no such file of predictions")
         names = path.stem if path.is_file() else path.name, path.parent.name
-        found = next((match for match in map(_CONDITION.fullmatch, names) if match and match[1] == probe), None)
-        if found is None:
+        match = next((match for match in map(_CONDITION.fullmatch, names) if match and match[1] == probe), None)
+        if match is None:
             example = probe_folder(probe, expected[0])
             raise InputError(f"{path}: its name gives no condition; name it like {example}.csv, one of {choices}")
-        value = next((each for each in expected if abs(each - float(found[2])) <= CONDITION_TOLERANCE), None)
+        value = next(
+            (condition for condition in expected if abs(condition - float(match[2])) <= CONDITION_TOLERANCE), None
+        )
         if value is None:
-            raise InputError(f"{path}: its name gives {found[0]}; expected one of {choices}")
+            raise InputError(f"{path}: its name gives {match[0]}; expected one of {choices}")
         if (probe, value) in files:
-            raise InputError(f"{path}: its name gives {found[0]}, and so does that of a file before it; leave one out")
+            raise InputError(f"{path}: its name gives {match[0]}, and so does that of a file before it; leave one out")
         files[probe, value] = path
     return files
 
 
 def probes_scored(record: Record, probes: ProbePredictions, kinds: Collection[Probe] = PROBES) -> bool:
     """Say whether a record has the scores of these predictions, as far as probes of some kinds go."""
-    kept = {(each.probe, each.value): each.predictions_digest for each in record.probes if each.probe in kinds}
+    kept = {
+        (scores.probe, scores.value): scores.predictions_digest for scores in record.probes if scores.probe in kinds
+    }
     digests = {condition: files_digest(digests_of([path])) for condition, path in probes.files.items()}
     return kept == digests and (record.shifts == probes.shifts or "shift" not in kinds)
 
@@ -139,7 +143,7 @@ def score_probes(
         If predictions are broken, of other clips, or hold no clip scores.
     """
     weights = make_bootstrap(reference, resamples, bootstrap_seed)
-    made = []
+    records = []
     for (probe, value), path in probes.files.items():
         predictions = read_predictions(path, reference)
         if predictions.clip_scores is None:
@@ -152,7 +156,7 @@ def score_probes(
             frame_ap = float(frame_average_precision(Inputs(moved, predictions), once).overall["frame_ap"][0])
             metrics["frame_ap"] = None if np.isnan(frame_ap) else frame_ap
         samples = weights.samples_of(values)
-        made.append(
+        records.append(
             ProbeRecord(
                 probe=probe,
                 value=value,
@@ -161,7 +165,7 @@ def score_probes(
                 bootstrap_samples={METRIC: pack(samples)} if weights.samples else {},
             )
         )
-    return tuple(made)
+    return tuple(records)
 
 
 def shift_events(reference: Reference, seconds: float) -> Reference:

@@ -118,13 +118,15 @@ def _common(records: Sequence[Record], probe: Probe) -> tuple[float, ...]:
 
 def _defined(record: Record, probe: Probe) -> set[float]:
     """Return the conditions under which a record has a score."""
-    return {each.value for each in record.probes if each.probe == probe and each.metrics.get(METRIC) is not None}
+    return {
+        scores.value for scores in record.probes if scores.probe == probe and scores.metrics.get(METRIC) is not None
+    }
 
 
 def _scored(record: Record, probe: Probe, value: float) -> Scored:
-    found = next(each for each in record.probes if (each.probe, each.value) == (probe, value))
-    samples = found.bootstrap_samples.get(METRIC)
-    return found.metrics[METRIC] or 0.0, None if samples is None else unpack(samples).astype(np.float64)
+    scores = next(scores for scores in record.probes if (scores.probe, scores.value) == (probe, value))
+    samples = scores.bootstrap_samples.get(METRIC)
+    return scores.metrics[METRIC] or 0.0, None if samples is None else unpack(samples).astype(np.float64)
 
 
 def _unmoved(record: Record) -> Scored:
@@ -133,8 +135,8 @@ def _unmoved(record: Record) -> Scored:
 
 
 def _mean(scored: Sequence[Scored]) -> Scored:
-    samples = [each for _, each in scored if each is not None]
-    paired = len(samples) == len(scored) and len({len(each) for each in samples}) == 1
+    samples = [sample for _, sample in scored if sample is not None]
+    paired = len(samples) == len(scored) and len({len(sample) for sample in samples}) == 1
     return float(np.mean([value for value, _ in scored])), np.mean(samples, axis=0) if paired else None
 
 
@@ -163,7 +165,7 @@ def shift_table(maker: TableMaker) -> Table | None:
     blocks = maker.blocks(
         lambda row: (
             [cell for snr in snrs for cell in _shift_cells(row.conditions.get(snr))]
-            if any(row is each for each, _ in probed)
+            if any(row is other for other, _ in probed)
             else None
         ),
         snrs,
@@ -175,7 +177,8 @@ def shift_table(maker: TableMaker) -> Table | None:
         f"{title(METRIC)}, shifted: test clips rolled in time",
         "system",
         tuple(
-            (board.snr_text(snr), (*(Column(each, "higher") for each in columns), Column("difference"))) for snr in snrs
+            (board.snr_text(snr), (*(Column(heading, "higher") for heading in columns), Column("difference")))
+            for snr in snrs
         ),
         tuple(blocks),
         tuple(notes),
@@ -190,9 +193,9 @@ def _shift_notes(conditions: Sequence[Condition]) -> list[str]:
         folds.setdefault(record.shifts or (), set()).add(record.system.fold)
     without = sorted(folds.pop((), ()))
     notes = []
-    for shifts, mine in folds.items():
-        where = f" in {numbered(sorted(mine), 'fold')}" if without or len(folds) > 1 else ""
-        seconds = ", ".join(f"{each:g}" for each in shifts)
+    for shifts, of_shifts in folds.items():
+        where = f" in {numbered(sorted(of_shifts), 'fold')}" if without or len(folds) > 1 else ""
+        seconds = ", ".join(f"{shift:g}" for shift in shifts)
         notes.append(f"Rolled by {seconds} s{where}, which keeps every event whole.")
     notes += [f"{no_shift(fold)[:1].upper()}{no_shift(fold)[1:]}." for fold in without]
     if len(folds) > 1:
@@ -237,7 +240,7 @@ def snr_table(maker: TableMaker) -> Table | None:
     ]
     if not probed:
         return None
-    tested = sorted({each for _, c in probed for each in _tested(c)}, reverse=True)
+    tested = sorted({snr for _, c in probed for snr in _tested(c)}, reverse=True)
 
     def cells(condition: Condition) -> list[Cell]:
         return [replace(estimate_cell(_tested(condition).get(snr)), bold=False) for snr in tested]
@@ -246,7 +249,7 @@ def snr_table(maker: TableMaker) -> Table | None:
     for kind, heading in KINDS.items():
         lines = tuple(
             replace(maker.line(row, cells(c), [c.snr]), head=f"{row.name}, {board.snr_text(c.snr)}")
-            for row, c in sorted(probed, key=lambda each: (board.rows.index(each[0]), -each[1].snr))
+            for row, c in sorted(probed, key=lambda pair: (board.rows.index(pair[0]), -pair[1].snr))
             if row.kind == kind
         )
         if lines:

@@ -72,7 +72,8 @@ def compare_conditions(first: Condition, second: Condition, metric: str) -> Diff
         return None
     return replace(
         difference,
-        significant=difference.significant and not all(each is not None and each.at_chance for each in pair),
+        significant=difference.significant
+        and not all(estimate is not None and estimate.at_chance for estimate in pair),
         one_training=first.one_training or second.one_training,
         verified=first.verified(metric) and second.verified(metric),
     )
@@ -85,8 +86,8 @@ def compare_with_chance(condition: Condition, chance: Chance, metric: str, *, tu
     if level is None or runs is None:
         return None
     constant = {
-        fold: FoldRuns(np.array([level]), np.full((1, each.samples.shape[1]), level), each.recordings)
-        for fold, each in runs.items()
+        fold: FoldRuns(np.array([level]), np.full((1, of_fold.samples.shape[1]), level), of_fold.recordings)
+        for fold, of_fold in runs.items()
     }
     interval = mean_interval(constant, runs) if turned else mean_interval(runs, constant)
     return _as_difference(condition, metric, interval)
@@ -115,8 +116,10 @@ def _same_samples(first: Condition, second: Condition) -> bool:
     """Say whether both rows have on every fold the bootstrap samples of the same labels."""
     drawn: dict[int, set[tuple[str, int, int]]] = {}
     for record in (*first.records, *second.records):
-        made = record.provenance
-        drawn.setdefault(record.system.fold, set()).add((made.reference_digest, made.resamples, made.bootstrap_seed))
+        provenance = record.provenance
+        drawn.setdefault(record.system.fold, set()).add(
+            (provenance.reference_digest, provenance.resamples, provenance.bootstrap_seed)
+        )
     return all(len(of_fold) == 1 for of_fold in drawn.values())
 
 
@@ -205,17 +208,17 @@ def compare_rows(leaderboard: Leaderboard, first: str, second: str, snr: float |
     if not given or rows[0] is rows[1]:
         name = CHANCE if rows[0] is None else rows[0].name
         raise InputError(f"--compare {first} {second}: both are the row '{name}'; name two")
-    common = [each for each in leaderboard.snrs if all(each in row.conditions for row in given)]
+    common = [decibels for decibels in leaderboard.snrs if all(decibels in row.conditions for row in given)]
     if snr is not None:
         if snr not in common:
-            snrs = ", ".join(f"{each:g}" for each in common) or "none"
+            snrs = ", ".join(f"{decibels:g}" for decibels in common) or "none"
             raise InputError(f"--compare {first} {second}: --snr {snr:g} is not an SNR of both rows (common: {snrs})")
         common = [snr]
     differences = [
         difference
-        for each in common
+        for decibels in common
         for metric in paired_metrics()
-        if (difference := _difference(leaderboard.chance, rows[0], rows[1], each, metric)) is not None
+        if (difference := _difference(leaderboard.chance, rows[0], rows[1], decibels, metric)) is not None
     ]
     if not differences:
         raise InputError(f"--compare {first} {second}: {_why_not_compared(given, common)}")

@@ -111,7 +111,7 @@ class TableMaker:
         ----------
         chance : the cells of chance on some folds.
         """
-        made: list[Block] = []
+        all_blocks: list[Block] = []
         for place, (tested, rows) in enumerate(tested_alike(self.leaderboard.rows, snrs)):
             blocks = []
             for kind, heading in KINDS.items():
@@ -126,8 +126,8 @@ class TableMaker:
                     blocks.append(Block(f"{heading}, tested on {folds_of(tested)}" if place else heading, lines))
             if blocks and chance is not None and len(tested) == 1:
                 blocks += self.chance_block(tested[0][0], chance(tested[0][0]))
-            made += blocks
-        return made
+            all_blocks += blocks
+        return all_blocks
 
     def ranked_blocks(self, snr: float, metrics: Sequence[str], ranked_by: str) -> list[Block]:
         """Return the lines of all rows at one SNR in the order of a metric, and chance among them.
@@ -149,7 +149,7 @@ class TableMaker:
             level = self.leaderboard.chance.metrics(folds).get(ranked_by)
             for block in self.chance_block(folds, self.chance_cells(folds, metrics)):
                 keyed += [(unranked if level is None else (0, -level), False, line) for line in block.lines]
-            keyed.sort(key=lambda each: each[0])
+            keyed.sort(key=lambda keyed_line: keyed_line[0])
             ranks = iter(range(1, len(keyed) + 1))
             lines = tuple(replace(line, rank=next(ranks)) if has_rank else line for _, has_rank, line in keyed)
             blocks.append(Block(f"Tested on {folds_of(tested)}, ranked apart" if place else "", lines))
@@ -191,8 +191,8 @@ class TableMaker:
         """Return the paper's Table 1: systems down, SNRs across, each with the main metrics; None without any."""
         board = self.leaderboard
         snrs, published = board.snrs, board.published
-        there = board.metrics()
-        metrics = [each.name for each in metrics_shown("tagging", "main") if each.name in there]
+        available = board.metrics()
+        metrics = [metric.name for metric in metrics_shown("tagging", "main") if metric.name in available]
         if not metrics:
             return None
         blocks = self.blocks(
@@ -231,13 +231,17 @@ class TableMaker:
     def interval_notes(self) -> list[str]:
         """Return the notes on intervals and bold type."""
         board = self.leaderboard
-        made = [r.provenance for row in board.rows for each in row.conditions.values() for r in each.records]
-        resamples = sorted({each.resamples for each in made if each.resamples})
+        conditions = [condition for row in board.rows for condition in row.conditions.values()]
+        provenances = [record.provenance for condition in conditions for record in condition.records]
+        resamples = sorted({provenance.resamples for provenance in provenances if provenance.resamples})
         if not resamples:
             return [f"Scoring version {board.scoring_version}. No intervals (--bootstrap 0).", *evidence_notes(board)]
-        per_fold = f"{span(each.clips for each in made)} clips of {span(each.groups for each in made)} event recordings"
-        conditions = [each for row in board.rows for each in row.conditions.values()]
-        several, runs = any(len(each.seeds) > 1 for each in conditions), max(len(each.records) for each in conditions)
+        recordings = span(provenance.groups for provenance in provenances)
+        per_fold = f"{span(provenance.clips for provenance in provenances)} clips of {recordings} event recordings"
+        several, runs = (
+            any(len(condition.seeds) > 1 for condition in conditions),
+            max(len(condition.records) for condition in conditions),
+        )
         return [
             f"low–high: 95 % interval from {span(resamples)} bootstrap samples over event recordings"
             f" ({per_fold} per fold){', and by Student’s t over seeds where a row has several' * several}."
@@ -254,7 +258,7 @@ class TableMaker:
         board = self.leaderboard
         if not board.comparable:
             return None
-        metrics = [each.name for each in metrics_shown("tagging", "main")]
+        metrics = [metric.name for metric in metrics_shown("tagging", "main")]
         snrs = [snr for snr in board.snrs if any(snr in row.scores for row in board.published.table1.rows)]
 
         def cells_of(row: Row) -> list[Cell] | None:
@@ -290,14 +294,18 @@ class TableMaker:
         """Return the metrics of `FAMILIES[family]` at one SNR that the main table lacks, or all of them, `ranked`."""
         board = self.leaderboard
         rows = [row for row in board.rows if snr in row.conditions]
-        there = {name for row in rows for name in row.conditions[snr].metrics}
+        available = {name for row in rows for name in row.conditions[snr].metrics}
         shown = ("main", "details") if ranked else ("details",)
-        groups = _grouped(m.name for each in FAMILIES[family] for m in metrics_shown(each, *shown) if m.name in there)
+        groups = _grouped(
+            m.name for group in FAMILIES[family] for m in metrics_shown(group, *shown) if m.name in available
+        )
         metrics = [name for names in groups.values() for name in names]
         if not metrics:
             return None
         if ranked:
-            blocks = self.ranked_blocks(snr, metrics, next((each for each in RANKED_BY if each in metrics), metrics[0]))
+            blocks = self.ranked_blocks(
+                snr, metrics, next((metric for metric in RANKED_BY if metric in metrics), metrics[0])
+            )
         else:
             blocks = self.blocks(
                 lambda row: (

@@ -132,8 +132,8 @@ class Table:
         They are drawn from 0 to 1, or to the highest end where that is below 0.5 or above 1; in a column with negative
         values from the lowest end to the highest.
         """
-        shown = [each for line in self.lines if (each := line.cells[column].estimate) is not None]
-        ends = [end for each in shown for end in (each.value, each.low, each.high) if end is not None]
+        shown = [estimate for line in self.lines if (estimate := line.cells[column].estimate) is not None]
+        ends = [end for estimate in shown for end in (estimate.value, estimate.low, estimate.high) if end is not None]
         left, right = min(0.0, *ends), max(ends)
         if left == 0 and 0.5 < right <= 1:
             right = 1.0
@@ -233,8 +233,8 @@ def tested_on(conditions: Sequence[Condition]) -> str:
 
 def span(values: Iterable[int]) -> str:
     """Return "30", or "30 to 47" of several."""
-    known = sorted(set(values))
-    return f"{known[0]}" if len(known) == 1 else f"{known[0]} to {known[-1]}"
+    ordered = sorted(set(values))
+    return f"{ordered[0]}" if len(ordered) == 1 else f"{ordered[0]} to {ordered[-1]}"
 
 
 def training_only(folds: int) -> str:

@@ -108,11 +108,11 @@ class Bootstrap:
         They may lie outside the range of the metric, so that their variance is not cut.
         """
         value, deviations = values[0], (values[1:] - values[0]) / STEP
-        found, correction = deviations[: self.samples], deviations[self.samples :]
+        spread, correction = deviations[: self.samples], deviations[self.samples :]
         scale = 1.0
-        if len(correction) and np.mean(found**2) > 0:
-            scale = float(np.sqrt(max(1 - np.mean(correction**2) / np.mean(found**2), self.smallest**2)))
-        samples: FloatArray = value + scale * found
+        if len(correction) and np.mean(spread**2) > 0:
+            scale = float(np.sqrt(max(1 - np.mean(correction**2) / np.mean(spread**2), self.smallest**2)))
+        samples: FloatArray = value + scale * spread
         return samples
 
 
@@ -146,13 +146,14 @@ def make_bootstrap(reference: Reference, samples: int, seed: int) -> Bootstrap:
 def _orthonormal(columns: FloatArray) -> FloatArray:
     """Return an orthonormal basis of the span of columns, (rows, rank)."""
     basis, sizes, _ = np.linalg.svd(columns, full_matrices=False)
-    found: FloatArray = basis[:, sizes > 1e-9 * max(columns.shape)]
-    return found
+    spanning: FloatArray = basis[:, sizes > 1e-9 * max(columns.shape)]
+    return spanning
 
 
 def _independent(recordings: Sequence[Sequence[int]]) -> int:
     """Return the number of recordings; a clip without any counts as one."""
-    return len({each for mine in recordings for each in mine}) + sum(not mine for mine in recordings)
+    distinct = {recording for of_clip in recordings for recording in of_clip}
+    return len(distinct) + sum(not of_clip for of_clip in recordings)
 
 
 @dataclass(frozen=True)
@@ -171,8 +172,8 @@ class _Clusters:
     @property
     def clip_variance(self) -> FloatArray:
         """Variance of each clip's sum of weights, (clips,)."""
-        found: FloatArray = self.members @ self.variance
-        return found
+        variance: FloatArray = self.members @ self.variance
+        return variance
 
 
 def _clusters(recordings: Sequence[Sequence[int]]) -> tuple[_Clusters, _Clusters]:
@@ -184,17 +185,25 @@ def _clusters(recordings: Sequence[Sequence[int]]) -> tuple[_Clusters, _Clusters
     """
     shared = _shared_sets(recordings)
     first_in: list[list[tuple[int, ...]]] = [[] for _ in recordings]
-    for each, clips in shared.items():
-        first_in[clips[0]].append(each)
+    for subset, clips in shared.items():
+        first_in[clips[0]].append(subset)
     # the order of the clusters is that in which all sets of one clip after the other first name them
-    count: dict[tuple[int, ...], int] = {(clip,): 1 for clip, mine in enumerate(recordings) if not mine}
-    for clip, mine in enumerate(recordings):
+    count: dict[tuple[int, ...], int] = {(clip,): 1 for clip, of_clip in enumerate(recordings) if not of_clip}
+    for clip, of_clip in enumerate(recordings):
         own = next(
-            (each for size in range(1, len(mine) + 1) for each in combinations(mine, size) if each not in shared), None
+            (
+                subset
+                for size in range(1, len(of_clip) + 1)
+                for subset in combinations(of_clip, size)
+                if subset not in shared
+            ),
+            None,
         )
-        for each in sorted([*first_in[clip], *([] if own is None else [own])], key=lambda each: (len(each), each)):
-            members = (clip,) if each == own else tuple(shared[each])
-            count[members] = count.get(members, 0) + (1 if len(each) % 2 else -1)
+        for subset in sorted(
+            [*first_in[clip], *([] if own is None else [own])], key=lambda subset: (len(subset), subset)
+        ):
+            members = (clip,) if subset == own else tuple(shared[subset])
+            count[members] = count.get(members, 0) + (1 if len(subset) % 2 else -1)
     rest = [1] * len(recordings)
     for members, times in count.items():
         if len(members) > 1:
@@ -218,17 +227,17 @@ def _shared_sets(recordings: Sequence[Sequence[int]]) -> dict[tuple[int, ...], l
     while any(grown):
         # a set is shared only where its subsets are: those of one size grow from those of the size before
         clips_with: dict[tuple[int, ...], list[int]] = {}
-        for clip, mine in enumerate(recordings):
-            for each in grown[clip]:
-                for recording in mine:
-                    if not each or (recording > each[-1] and (*each[1:], recording) in shared):
-                        clips_with.setdefault((*each, recording), []).append(clip)
-        found = {each: clips for each, clips in clips_with.items() if len(clips) > 1}
+        for clip, of_clip in enumerate(recordings):
+            for subset in grown[clip]:
+                for recording in of_clip:
+                    if not subset or (recording > subset[-1] and (*subset[1:], recording) in shared):
+                        clips_with.setdefault((*subset, recording), []).append(clip)
+        larger = {subset: clips for subset, clips in clips_with.items() if len(clips) > 1}
         grown = [[] for _ in recordings]
-        for each, clips in found.items():
+        for subset, clips in larger.items():
             for clip in clips:
-                grown[clip].append(each)
-        shared |= found
+                grown[clip].append(subset)
+        shared |= larger
     return shared
 
 

@@ -377,7 +377,7 @@ def _curve(
     rows = int(kept.sum())
 
     false = _changes(row, rows, detections, false_alarms, detections.clip[false_alarms], clips)
-    found = _found(reference, pairs, detections, grid, label, np.flatnonzero(relevant), criteria, row, rows)
+    detected = _found(reference, pairs, detections, grid, label, np.flatnonzero(relevant), criteria, row, rows)
     crossed = sparse.csr_matrix((rows, len(pairs.clip)))
     if criteria.alpha_ct > 0:
         # The last row that is kept bounds what has to be looked at.
@@ -389,12 +389,12 @@ def _curve(
         detection, pair = false_alarms[detection[other]], pair[other]
         hit = _overlap(pairs, pair, detections, detection) >= np.rint(criteria.cttc * length[detection])
         crossed = _changes(row, rows, detections, detection[hit], pair[hit], len(pairs.clip))
-    busy = np.flatnonzero(sum(np.diff(matrix.indptr) for matrix in (false, found, crossed)))
-    found = found[busy]
-    changing = np.diff(found.indptr) > 0
+    busy = np.flatnonzero(sum(np.diff(matrix.indptr) for matrix in (false, detected, crossed)))
+    detected = detected[busy]
+    changing = np.diff(detected.indptr) > 0
     changing[:1] = True
     opening = np.flatnonzero(changing)
-    return Curve(opening, found[opening], false[busy], crossed[busy])
+    return Curve(opening, detected[opening], false[busy], crossed[busy])
 
 
 def _overlap(pairs: ReferencePairs, pair: IntArray, detections: Detections, detection: IntArray) -> IntArray:

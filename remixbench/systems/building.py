@@ -106,27 +106,27 @@ def build_network(
     """Make a system for clips of a shape; see `build_system`."""
     import torch
 
-    found = spec(reference)
-    factory = load_factory(found)
-    arguments = _arguments(found, factory, _sizes(found, shape, width), options)
+    system = spec(reference)
+    factory = load_factory(system)
+    arguments = _arguments(system, factory, _sizes(system, shape, width), options)
     # layers draw their first weights from the global generator: seed it, restore it afterwards
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         try:
             network = factory(**arguments)
             initialise = getattr(network, "initialise", None)
-            if found.bundled and initialise is not None:
+            if system.bundled and initialise is not None:
                 initialise(torch.Generator().manual_seed(seed))
         except Exception as error:
             # sizes that no tensor can have, or no machine
-            if found.bundled and isinstance(error, RuntimeError | MemoryError | TypeError | OverflowError):
+            if system.bundled and isinstance(error, RuntimeError | MemoryError | TypeError | OverflowError):
                 sizes = f"{shape.classes} classes, {shape.frames} × {shape.n_mels} frames × mel bands"
                 raise InputError(
                     f"system '{reference}': {sizes} at width {width:g} do not fit into memory; give a smaller --width"
                 ) from None
-            raise InputError(f"system '{found.name}'{found.origin} could not be built: {one_line(error)}") from error
-        if not found.bundled:
-            _check_contract(found, network, shape)
+            raise InputError(f"system '{system.name}'{system.origin} could not be built: {one_line(error)}") from error
+        if not system.bundled:
+            _check_contract(system, network, shape)
     built: nn.Module = network.train()
     return built
 
@@ -139,26 +139,26 @@ def build_empty(reference: str, shape: ClipShape, *, width: float, options: Mapp
     """
     import torch
 
-    found = spec(reference)
-    if not found.bundled:
+    system = spec(reference)
+    if not system.bundled:
         return build_network(reference, shape, width=width, options=options)
-    factory = load_factory(found)
+    factory = load_factory(system)
     with torch.device("meta"):
-        empty: nn.Module = factory(**_arguments(found, factory, _sizes(found, shape, width), options))
+        empty: nn.Module = factory(**_arguments(system, factory, _sizes(system, shape, width), options))
     return empty
 
 
-def _sizes(found: SystemSpec, shape: ClipShape, width: float) -> dict[str, float | None]:
+def _sizes(system: SystemSpec, shape: ClipShape, width: float) -> dict[str, float | None]:
     """Return what a factory may take of a shape, by name."""
     sizes: dict[str, float | None] = {name: value for name, value in vars(shape).items() if name != "embedding"}
-    return sizes | {"width": width, **_embedding_sizes(found, shape.embedding)}
+    return sizes | {"width": width, **_embedding_sizes(system, shape.embedding)}
 
 
-def _embedding_sizes(found: SystemSpec, embedding: EmbeddingShape | None) -> dict[str, float | None]:
+def _embedding_sizes(system: SystemSpec, embedding: EmbeddingShape | None) -> dict[str, float | None]:
     """Return what a factory may take of the shape of embeddings."""
     if embedding is None:
-        if found.takes_embeddings:
-            raise found.error("takes embeddings; give build_system their shape (embedding)")
+        if system.takes_embeddings:
+            raise system.error("takes embeddings; give build_system their shape (embedding)")
         return {}
     return {
         "dimensions": embedding.dimensions,
@@ -178,7 +178,7 @@ def frame_seconds_of(network: nn.Module, frame_seconds: float) -> float:
 
 
 def _arguments(
-    found: SystemSpec,
+    system: SystemSpec,
     factory: Factory,
     sizes: Mapping[str, float | None],
     options: Mapping[str, OptionValue] | None,
@@ -190,14 +190,14 @@ def _arguments(
     InputError
         For an option or a size that cannot be, or a parameter of the factory that nothing gives a value.
     """
-    chosen = resolve_options(found.reference, options)
+    chosen = resolve_options(system.reference, options)
     for name in ("classes", "frames", "n_mels"):
         if sizes[name] is None or sizes[name] < 1:  # type: ignore[operator]  # None is excluded before
-            raise InputError(f"system '{found.name}': {name} is {sizes[name]}, expected 1 or more")
+            raise InputError(f"system '{system.name}': {name} is {sizes[name]}, expected 1 or more")
     width = sizes["width"]
     if width is None or not 0 < width < math.inf:
-        raise InputError(f"system '{found.name}': width is {width}, expected a number above 0, such as 0.5")
-    if found.takes_embeddings:
+        raise InputError(f"system '{system.name}': width is {width}, expected a number above 0, such as 0.5")
+    if system.takes_embeddings:
         chosen.pop(ENCODER)  # it gets the embeddings
     given = {**{name: size for name, size in sizes.items() if size is not None}, **chosen}
     parameters = inspect.signature(factory).parameters.values()
@@ -205,17 +205,17 @@ def _arguments(
         return dict(given)
     for parameter in parameters:
         if parameter.name not in given and parameter.default is parameter.empty:
-            raise found.error(
+            raise system.error(
                 f"its parameter '{parameter.name}' is unknown; it may take"
                 f" {', '.join(SIZES)} and the options that it declares"
             )
     names = {parameter.name for parameter in parameters}
     if undeclared := [name for name in chosen if name not in names]:
-        raise found.error(f"it declares the option '{undeclared[0]}', but has no parameter of that name")
+        raise system.error(f"it declares the option '{undeclared[0]}', but has no parameter of that name")
     return {name: value for name, value in given.items() if name in names}
 
 
-def _check_contract(found: SystemSpec, network: object, shape: ClipShape) -> None:
+def _check_contract(system: SystemSpec, network: object, shape: ClipShape) -> None:
     """Run a third-party network once, on noise, and check what it returns."""
     import torch
 
@@ -224,19 +224,19 @@ def _check_contract(found: SystemSpec, network: object, shape: ClipShape) -> Non
     samples, sample_rate, embedding = shape.samples, shape.sample_rate, shape.embedding
     if not isinstance(network, torch.nn.Module):
         raise InputError(
-            f"system '{found.name}'{found.origin} could not be built: it made a {type(network).__name__}, not a"
+            f"system '{system.name}'{system.origin} could not be built: it made a {type(network).__name__}, not a"
             " torch.nn.Module"
         )
-    if found.inputs == "waveform" and samples is None:
-        raise InputError(f"system '{found.name}' takes the waveform; give build_system samples and sample_rate")
-    shapes: list[tuple[int, ...]] = [(2, shape.frames, shape.n_mels)] if found.takes_logmel else []
-    if found.inputs == "waveform" and samples is not None:
+    if system.inputs == "waveform" and samples is None:
+        raise InputError(f"system '{system.name}' takes the waveform; give build_system samples and sample_rate")
+    shapes: list[tuple[int, ...]] = [(2, shape.frames, shape.n_mels)] if system.takes_logmel else []
+    if system.inputs == "waveform" and samples is not None:
         shapes.append((2, samples))
-    if found.takes_embeddings and embedding is not None:
+    if system.takes_embeddings and embedding is not None:
         shapes.append((2, embedding.frames, embedding.dimensions))
     own_rate = getattr(network, "frame_seconds", None)
     if own_rate is not None and not (isinstance(own_rate, int | float) and 0 < own_rate < math.inf):
-        raise InputError(f"system '{found.name}': its frame_seconds is {own_rate!r}, expected seconds above 0")
+        raise InputError(f"system '{system.name}': its frame_seconds is {own_rate!r}, expected seconds above 0")
     network.eval()
     try:
         with torch.no_grad():
@@ -244,7 +244,7 @@ def _check_contract(found: SystemSpec, network: object, shape: ClipShape) -> Non
             output: Output = network(*(torch.randn(size, generator=generator) for size in shapes))
     except Exception as error:
         given = " and ".join(map(str, shapes))
-        raise found.error(f"its forward fails on input {given} ({one_line(error)})") from error
+        raise system.error(f"its forward fails on input {given} ({one_line(error)})") from error
     check_output(
         output,
         batch=2,
@@ -253,12 +253,12 @@ def _check_contract(found: SystemSpec, network: object, shape: ClipShape) -> Non
         n_mels=shape.n_mels,
         own_frame_rate=own_rate is not None,
         reconstruction=shapes[0],
-        system=found.name,
+        system=system.name,
     )
     if own_rate is not None and samples is not None and sample_rate is not None:
         count, seconds = output.frame_scores.shape[1], samples / sample_rate
         if not (count - 1) * own_rate < seconds <= count * own_rate / FRAMES_COVER:
             raise InputError(
-                f"system '{found.name}': its {count} frame scores, {own_rate:g} s apart, cover {count * own_rate:g} s,"
+                f"system '{system.name}': its {count} frame scores, {own_rate:g} s apart, cover {count * own_rate:g} s,"
                 f" expected the {seconds:g} s of a clip: frame i begins at i · frame_seconds"
             )

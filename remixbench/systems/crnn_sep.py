@@ -170,9 +170,9 @@ class CrnnSep(Crnn):
         masks = torch.cat([odds, torch.zeros_like(odds[:, :1])], dim=1).log_softmax(dim=1)
         claims = torch.stack([in_first, in_second], dim=1).gather(2, chosen.unsqueeze(1).expand(-1, 2, -1))
         claims = torch.where(claims, 0.0, 2 * FLOOR)[..., None, None]
-        found = (masks[:, None, :-1] + claims).logsumexp(dim=2).clamp_min(FLOOR)
+        log_masks = (masks[:, None, :-1] + claims).logsumexp(dim=2).clamp_min(FLOOR)
         background = 1 - events.sum(dim=1)
-        entropy = -(events * found).sum(dim=1) - background * masks[:, -1].clamp_min(FLOOR)
+        entropy = -(events * log_masks).sum(dim=1) - background * masks[:, -1].clamp_min(FLOOR)
         weight = 1 + EVENT_WEIGHT * (1 - background)
         return ((weight * entropy).sum(dim=(1, 2)) / weight.sum(dim=(1, 2))).mean()
 

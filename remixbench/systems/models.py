@@ -251,8 +251,10 @@ class TwoStepAttention(nn.Module):
         """Return the classification (B, C, T, F), the attention (B, C, T, F) and their product's sum z (B, C, T)."""
         frames, n_mels = self.time_attention.in_features, self.frequency_attention.in_features
         if tuple(maps.shape[2:]) != (frames, n_mels):
-            found = " × ".join(str(size) for size in maps.shape[2:])
-            raise InputError(f"input of {found} frames × mel bands, but this network was made for {frames} × {n_mels}")
+            size_given = " × ".join(str(size) for size in maps.shape[2:])
+            raise InputError(
+                f"input of {size_given} frames × mel bands, but this network was made for {frames} × {n_mels}"
+            )
         maps = maps.to(torch.float32, memory_format=torch.contiguous_format)
         by_bin, attention = self._step(maps, self.frequency_classification, self.frequency_attention)
         return by_bin, attention, (by_bin * attention).sum(dim=3)

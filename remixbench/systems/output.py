@@ -79,13 +79,13 @@ def check_output(
         value = getattr(output, field)
         if value is None and field not in ("clip_scores", "frame_scores"):
             continue
-        found = tuple(getattr(value, "shape", ()))
-        if own_frame_rate and field.endswith("frame_scores") and len(found) == 3 and found[1] > 0:
-            shape = (batch, found[1], classes)
-        if found != shape:
+        given = tuple(getattr(value, "shape", ()))
+        if own_frame_rate and field.endswith("frame_scores") and len(given) == 3 and given[1] > 0:
+            shape = (batch, given[1], classes)
+        if given != shape:
             remedy = "; a system of another frame rate sets `frame_seconds`" if field == "frame_scores" else ""
             raise InputError(
-                f"system '{system}': its {field} are {found or type(value).__name__}, expected {shape}{remedy}"
+                f"system '{system}': its {field} are {given or type(value).__name__}, expected {shape}{remedy}"
             )
         if field in SCORES:
             low, high = float(value.min()), float(value.max())

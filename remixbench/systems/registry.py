@@ -356,11 +356,11 @@ def spec(reference: str) -> SystemSpec:
         if name in _BUNDLED:
             raise InputError(f"system '{reference}': '{name}' is the name of a bundled system; rename yours")
         return _described(SystemSpec(name, f"of {file.name}", factory, f"{file}:{name}", package=file.name))
-    found = available().get(reference)
-    if found is None:
+    system = available().get(reference)
+    if system is None:
         raise unknown("system", reference, available())
     claims = [_package(point) for point in _entry_points() if point.name == reference]
-    if found.bundled and claims:
+    if system.bundled and claims:
         raise InputError(
             f"system '{reference}': the package {claims[0]} registers a system of that name, which remixbench has "
             f"itself; rename it there or uninstall {claims[0]}"
@@ -369,7 +369,7 @@ def spec(reference: str) -> SystemSpec:
         raise InputError(
             f"system '{reference}': the packages {' and '.join(claims)} both register it; uninstall one of them"
         )
-    return _described(replace(found, factory=load_factory(found))) if claims else found
+    return _described(replace(system, factory=load_factory(system))) if claims else system
 
 
 def is_file_reference(reference: str) -> bool:
@@ -385,23 +385,23 @@ def resolve_options(name: str, options: Mapping[str, OptionValue] | None = None)
     InputError
         For an option that the system does not have, or a value that it does not allow.
     """
-    found = spec(name)
-    known, resolved = found.options, found.defaults()
+    system = spec(name)
+    declared, resolved = system.options, system.defaults()
     for key, value in (options or {}).items():
-        if key not in known:
-            if not known:
-                raise InputError(f"system '{found.name}' has no options, but '{key}' was given; leave it out")
-            raise unknown(f"option of system '{found.name}'", key, known)
-        parsed = known[key].parse(value)
+        if key not in declared:
+            if not declared:
+                raise InputError(f"system '{system.name}' has no options, but '{key}' was given; leave it out")
+            raise unknown(f"option of system '{system.name}'", key, declared)
+        parsed = declared[key].parse(value)
         if parsed is None:
-            raise InputError(f"system '{found.name}': option {key} is '{value}', expected {known[key].allowed()}")
+            raise InputError(f"system '{system.name}': option {key} is '{value}', expected {declared[key].allowed()}")
         resolved[key] = parsed
     return resolved
 
 
-def _described(found: SystemSpec) -> SystemSpec:
+def _described(system: SystemSpec) -> SystemSpec:
     """Add what the factory of a third-party system says of itself."""
-    factory = found.factory
+    factory = system.factory
     try:
         alpha = float(getattr(factory, "alpha", 0.0))
         given = getattr(factory, "inputs", "logmel")
@@ -409,8 +409,8 @@ def _described(found: SystemSpec) -> SystemSpec:
         if inputs not in INPUTS:
             raise ValueError(f"inputs {given!r}")
         return replace(
-            found,
-            description=_first_line(factory) or found.description,
+            system,
+            description=_first_line(factory) or system.description,
             alpha=alpha,
             decoder=bool(getattr(factory, "decoder", alpha > 0)),
             options={_option_name(key): _option(value) for key, value in dict(getattr(factory, "options", {})).items()}
@@ -421,7 +421,7 @@ def _described(found: SystemSpec) -> SystemSpec:
             },
         )
     except (TypeError, ValueError) as error:
-        raise found.error(
+        raise system.error(
             f"its attributes cannot be read ({one_line(error)}); expected"
             " alpha: a number, inputs: 'logmel', 'waveform', 'embeddings' or ('logmel', 'embeddings'),"
             " training_defaults: a dict, options: a dict from name to"
@@ -460,7 +460,7 @@ def _training_default(name: str) -> str:
     return name
 
 
-def load_factory(found: SystemSpec) -> Factory:
+def load_factory(system: SystemSpec) -> Factory:
     """Import what makes a system's network.
 
     Raises
@@ -468,28 +468,28 @@ def load_factory(found: SystemSpec) -> Factory:
     InputError
         For a third-party module that cannot be imported.
     """
-    if not isinstance(found.factory, str):
-        return found.factory
+    if not isinstance(system.factory, str):
+        return system.factory
     try:
-        factory: Factory = EntryPoint(found.name, found.factory, GROUP).load()
+        factory: Factory = EntryPoint(system.name, system.factory, GROUP).load()
     except Exception as error:
         raise InputError(
-            f"system '{found.name}': the package {found.package} registers it as {found.factory}, which cannot be "
-            f"imported ({one_line(error)}); repair or uninstall {found.package}"
+            f"system '{system.name}': the package {system.package} registers it as {system.factory}, which cannot be "
+            f"imported ({one_line(error)}); repair or uninstall {system.package}"
         ) from error
     return factory
 
 
-def source_digest(found: SystemSpec) -> str | None:
+def source_digest(system: SystemSpec) -> str | None:
     """Return a digest of the source files of a third-party system, part of the identity of its runs; None for a bundled
     one.
     """
-    if found.bundled:
+    if system.bundled:
         return None
     from remixbench.systems.third_party import digest_of_sources
 
-    file = found.reference.rpartition(":")[0] if is_file_reference(found.reference) else None
-    return digest_of_sources(load_factory(found), None if file is None else Path(file))
+    file = system.reference.rpartition(":")[0] if is_file_reference(system.reference) else None
+    return digest_of_sources(load_factory(system), None if file is None else Path(file))
 
 
 def _taken_by(name: str) -> str:

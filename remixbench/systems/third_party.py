@@ -47,8 +47,8 @@ def load_from_file(reference: str, kind: str = "system") -> tuple[Callable[..., 
         made_here = sorted(
             key for key, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__
         )
-        there = f"; there are: {', '.join(made_here)}" if made_here else ""
-        raise InputError(f"{kind} '{reference}': {file} has no class '{name}'{nearest(name, made_here)}{there}")
+        choices = f"; there are: {', '.join(made_here)}" if made_here else ""
+        raise InputError(f"{kind} '{reference}': {file} has no class '{name}'{nearest(name, made_here)}{choices}")
     return factory, file
 
 
@@ -59,23 +59,23 @@ def _import(file: Path, reference: str, kind: str) -> ModuleType:
     name = f"{_MODULE}{file.stem}_{folder[:8]}_{digest[:16]}"  # a changed file is another module
     if name in sys.modules:
         return sys.modules[name]
-    found = spec_from_file_location(name, file)
-    assert found is not None  # it ends in .py
-    assert found.loader is not None
-    module = module_from_spec(found)
+    module_spec = spec_from_file_location(name, file)
+    assert module_spec is not None  # it ends in .py
+    assert module_spec.loader is not None
+    module = module_from_spec(module_spec)
     tops = {path.relative_to(file.parent).parts[0].removesuffix(".py") for path in imports}
     replaced = _forget(tops, file.parent)
-    there = set(sys.modules)
+    imported = set(sys.modules)
     sys.modules[name] = module  # as import does: dataclasses and pickle need it there
     sys.path.insert(0, str(file.parent))
     try:
-        found.loader.exec_module(module)
+        module_spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # a script without a main guard may exit
         del sys.modules[name]
         raise InputError(f"{kind} '{reference}': {file} cannot be imported ({one_line(error)})") from error
     finally:
         sys.path.remove(str(file.parent))
-        for key in sys.modules.keys() - there:
+        for key in sys.modules.keys() - imported:
             if key.partition(".")[0] in tops:
                 setattr(sys.modules[key], _OURS, True)
         sys.modules.update(replaced)
@@ -130,7 +130,7 @@ def source_files(factory: Callable[..., Any]) -> Iterator[Path]:
 
 def _local_imports(file: Path) -> set[Path]:
     """Return the modules that a file imports from its own folder, and what these import in turn."""
-    found: set[Path] = set()
+    files: set[Path] = set()
     waiting = [file]
     while waiting:
         here = waiting.pop()
@@ -141,10 +141,10 @@ def _local_imports(file: Path) -> set[Path]:
         for node in ast.walk(tree):
             for module in _imported(node, here, file.parent):
                 for path in (module.with_suffix(".py"), module / "__init__.py"):
-                    if path.is_file() and path not in found and path != file:
-                        found.add(path)
+                    if path.is_file() and path not in files and path != file:
+                        files.add(path)
                         waiting.append(path)
-    return found
+    return files
 
 
 def _imported(node: ast.AST, here: Path, folder: Path) -> Iterator[Path]:
@@ -178,7 +178,9 @@ def _code(factory: object) -> bytes:
 
 
 def _code_of(code: CodeType) -> bytes:
-    constants = [_code_of(each) if isinstance(each, CodeType) else repr(each).encode() for each in code.co_consts]
+    constants = [
+        _code_of(constant) if isinstance(constant, CodeType) else repr(constant).encode() for constant in code.co_consts
+    ]
     return b"".join([code.co_code, " ".join(code.co_names).encode(), *constants])
 
 

@@ -105,9 +105,9 @@ class TrainConfig(Training):
     @property
     def folder(self) -> str:
         """Name of the system's folder: the system, and what differs from its usual form, in a fixed order."""
-        known = spec(self.system)
-        parts = [known.name]
-        if self.alpha != known.alpha:
+        system = spec(self.system)
+        parts = [system.name]
+        if self.alpha != system.alpha:
             parts.append(f"alpha={self.alpha:.12g}")
         if self.fraction != 1:
             parts.append(f"fraction={self.fraction:.12g}")
@@ -115,7 +115,7 @@ class TrainConfig(Training):
             parts.append("fresh")
         defaults = resolve_options(self.system)
         parts += [f"{name}={_plain(value)}" for name, value in self.options if value != defaults[name]]
-        usual = RELEASED | _own_defaults(known)
+        usual = RELEASED | _own_defaults(system)
         parts += [f"{name}={_plain(getattr(self, name))}" for name in RELEASED if getattr(self, name) != usual[name]]
         return ",".join(parts)
 
@@ -143,9 +143,13 @@ class TrainConfig(Training):
 
         A changed source file of a third-party system, or another version of its package, makes another run.
         """
-        known = spec(self.system)
-        sources = source_digest(known)
-        parts = [self.to_json(), data, *([known.package, known.version, sources] if sources or known.package else [])]
+        system = spec(self.system)
+        sources = source_digest(system)
+        parts = [
+            self.to_json(),
+            data,
+            *([system.package, system.version, sources] if sources or system.package else []),
+        ]
         return sha256(json.dumps(parts, sort_keys=True).encode())
 
 
@@ -172,25 +176,25 @@ def _own_defaults(system: SystemSpec) -> dict[str, Any]:
 
 def flags(config: TrainConfig, recipe: Recipe) -> list[dict[str, str]]:
     """Return what a reader has to know before comparing the run: a code and a text each."""
-    found = []
+    notes = []
     if config.select == "paper":
-        found.append({"code": "test-epoch", "text": "epoch chosen on the test fold"})
+        notes.append({"code": "test-epoch", "text": "epoch chosen on the test fold"})
     if config.select == "last":
-        found.append({"code": "last-epoch", "text": "last epoch kept, none chosen"})
+        notes.append({"code": "last-epoch", "text": "last epoch kept, none chosen"})
     if config.fraction < 1:
-        found.append({"code": "fraction", "text": f"trained on {config.fraction:.6g} of the training clips"})
+        notes.append({"code": "fraction", "text": f"trained on {config.fraction:.6g} of the training clips"})
     if config.encoder is not None:
         corpora = ", ".join(config.encoder.pretrained_on)
         trained = f"pretrained on {corpora}" if corpora else "not pretrained"
-        found.append({"code": "pretrained", "text": f"takes the embeddings of {config.encoder.name}, {trained}"[:200]})
+        notes.append({"code": "pretrained", "text": f"takes the embeddings of {config.encoder.name}, {trained}"[:200]})
     if config.fresh:
-        found.append({"code": "fresh", "text": "trained on new mixtures in every epoch"})
+        notes.append({"code": "fresh", "text": "trained on new mixtures in every epoch"})
     for name, usual in training_defaults(config.system, recipe).items():
         here = getattr(config, name)
         if here != usual:
             text = f"{name.replace('_', ' ')} {_plain(here)}, default {_plain(usual)}"
-            found.append({"code": "training" if name in RELEASED else "setting", "text": text})
-    return found
+            notes.append({"code": "training" if name in RELEASED else "setting", "text": text})
+    return notes
 
 
 def data_digest(dataset: Dataset, snr: float, inputs: str = "logmel") -> str:
@@ -275,19 +279,19 @@ def _encoder(
     system: str, options: Mapping[str, OptionValue], load: Callable[[str], PretrainedEncoder], *, fresh: bool
 ) -> EncoderKey | None:
     """Load the encoder that the options of a system on embeddings name; None for any other system."""
-    known = spec(system)
-    if not known.takes_embeddings:
+    system_spec = spec(system)
+    if not system_spec.takes_embeddings:
         return None
     reference = str(options[ENCODER])
     if not reference:
         raise InputError(
-            f"system '{known.name}' takes the embeddings of an encoder: add --option {ENCODER}=NAME or FILE.py:NAME;"
-            f" there are: {', '.join(list_encoders()) or 'none installed'}"
+            f"system '{system_spec.name}' takes the embeddings of an encoder: add --option {ENCODER}=NAME or"
+            f" FILE.py:NAME; there are: {', '.join(list_encoders()) or 'none installed'}"
         )
     if fresh:
         raise InputError(
-            f"--fresh: mixes clips anew in every epoch, but system '{known.name}' takes embeddings that were computed"
-            " once; leave it out"
+            f"--fresh: mixes clips anew in every epoch, but system '{system_spec.name}' takes embeddings that were"
+            " computed once; leave it out"
         )
     encoder = load(reference)
     return EncoderKey(encoder.name, encoder.reference, encoder.digest, encoder.pretrained_on)
@@ -307,13 +311,13 @@ def _settings(system: str, recipe: Recipe, given: dict[str, Any]) -> dict[str, A
     unexpected = given.keys() - set(TRAINING_DEFAULTS)
     if unexpected:
         raise unknown("training setting", min(unexpected), TRAINING_DEFAULTS)
-    known = spec(system)
+    system_spec = spec(system)
     try:
         defaults = _checked(training_defaults(system, recipe))
     except InputError as error:
-        if not known.training_defaults:
+        if not system_spec.training_defaults:
             raise
-        raise known.error(f"its training_defaults: {error}") from None
+        raise system_spec.error(f"its training_defaults: {error}") from None
     if "epochs" in given:  # whoever asks for 12 epochs gets 12
         defaults |= {"min_steps": 0}
     return _checked(defaults | given)
@@ -344,25 +348,25 @@ def _fits_inputs(system: str, augment: Sequence[str]) -> None:
     """Refuse augmentations of the log-mel for a system that takes the waveform."""
     from remixbench.training.augment import AUGMENTATIONS  # with torch, which this module does without
 
-    known = spec(system)
+    system_spec = spec(system)
     of_waveforms = sorted(name for name, augmentation in AUGMENTATIONS.items() if augmentation.waveform)
     for name in augment:
-        if not known.takes_logmel and name not in of_waveforms:
-            taken = "the waveform" if known.inputs == "waveform" else known.inputs
+        if not system_spec.takes_logmel and name not in of_waveforms:
+            taken = "the waveform" if system_spec.inputs == "waveform" else system_spec.inputs
             raise InputError(
-                f"--augment {name}: alters log-mel, but system '{known.name}' takes {taken}; it can have"
+                f"--augment {name}: alters log-mel, but system '{system_spec.name}' takes {taken}; it can have"
                 f" {', '.join(of_waveforms)}"
             )
 
 
 def _fits_optimizer(system: str, given: Mapping[str, Any]) -> None:
     """Refuse settings of the optimizer for a system whose class brings its own."""
-    known = spec(system)
+    system_spec = spec(system)
     for name in ("optimizer", "learning_rate", "weight_decay", "schedule"):
-        if name in given and hasattr(known.factory, "configure_optimizers"):
+        if name in given and hasattr(system_spec.factory, "configure_optimizers"):
             raise InputError(
-                f"--{name.replace('_', '-')} {_plain(given[name])}: system '{known.name}' has an optimizer of its own"
-                " (configure_optimizers); leave it out"
+                f"--{name.replace('_', '-')} {_plain(given[name])}: system '{system_spec.name}' has an optimizer of its"
+                " own (configure_optimizers); leave it out"
             )
 
 
@@ -377,15 +381,15 @@ def _options_by_system(
     systems: Sequence[str], options: Mapping[str, OptionValue]
 ) -> dict[str, tuple[tuple[str, OptionValue], ...]]:
     """An option goes to the systems that have it; one that none of them has is a mistake."""
-    known = {name: spec(name).options for name in systems}
+    by_system = {name: spec(name).options for name in systems}
     for option in options:
-        if not any(option in names for names in known.values()):
-            every = {key for names in known.values() for key in names}
+        if not any(option in names for names in by_system.values()):
+            every = {key for names in by_system.values() for key in names}
             if not every:
                 raise InputError(f"--option {option}: none of {', '.join(systems)} has an option; leave it out")
             raise unknown(f"option of {', '.join(systems)}", option, every)
     return {
-        name: tuple(sorted(resolve_options(name, {k: v for k, v in options.items() if k in known[name]}).items()))
+        name: tuple(sorted(resolve_options(name, {k: v for k, v in options.items() if k in by_system[name]}).items()))
         for name in systems
     }
 

@@ -359,10 +359,10 @@ def free_bytes(device: torch.device) -> float:
         idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return float(torch.cuda.mem_get_info(device)[0] + idle)
     try:
-        found = re.search(r"^MemAvailable:\s*(\d+) kB$", MEMINFO.read_text(encoding="ascii"), re.MULTILINE)
+        match = re.search(r"^MemAvailable:\s*(\d+) kB$", MEMINFO.read_text(encoding="ascii"), re.MULTILINE)
     except OSError:
-        found = None
-    free = min([float(found[1]) * 1024 if found else 4e9, *_left_by_groups()])
+        match = None
+    free = min([float(match[1]) * 1024 if match else 4e9, *_left_by_groups()])
     return free / int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
@@ -415,14 +415,14 @@ def load_splits(dataset: Dataset, config: TrainConfig, device: torch.device) -> 
             f"{dataset.path}: fold {config.fold} leaves {len(rows.train)} clips to train on, {len(rows.validation)}"
             f" to choose the epoch on and {len(rows.test)} to test on; make a larger data set"
         )
-    known, used = spec(config.system), np.concatenate([rows.train, rows.validation, rows.test])
+    system, used = spec(config.system), np.concatenate([rows.train, rows.validation, rows.test])
     features: NDArray[np.floating[Any]] | Waveforms
     second, shape = None, None
-    if known.inputs == "waveform":
+    if system.inputs == "waveform":
         features, standardisation = Waveforms(dataset, config.snr), AS_IT_IS
     else:
         arrays: list[InputArray] = []
-        if known.takes_logmel:
+        if system.takes_logmel:
             dataset.verify_features(config.snr, used)
             logmel = dataset.features(config.snr)
             arrays.append(InputArray(logmel, fit_standardisation(logmel, rows.train)))

@@ -112,8 +112,8 @@ def cpu_has_bf16(cpuinfo: str) -> bool:
 
 def processor_name() -> str:
     """Return the processor's name as the system tells it."""
-    found = re.search(r"^model name\s*:\s*(.*)$", _cpuinfo(), re.MULTILINE)
-    return found[1] if found else "CPU"
+    match = re.search(r"^model name\s*:\s*(.*)$", _cpuinfo(), re.MULTILINE)
+    return match[1] if match else "CPU"
 
 
 def _cpuinfo() -> str:

@@ -169,11 +169,11 @@ def dynamic_mixing(
         inputs="waveform" if spec(config.system).inputs == "waveform" else "logmel",
         seed=derived_seed(config.seed, "mixtures"),
     )  # fmt: skip
-    mine = range(dist.rank, len(rows), dist.world_size)
+    shard = range(dist.rank, len(rows), dist.world_size)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     loader = DataLoader(
-        Subset(fresh, mine),
+        Subset(fresh, shard),
         batch_size=CLIPS_AT_ONCE,
         num_workers=workers,
         persistent_workers=True,
@@ -188,7 +188,7 @@ def dynamic_mixing(
         done = 0
         try:
             for inputs, targets in loader:
-                places = mine[done : done + len(inputs)]
+                places = shard[done : done + len(inputs)]
                 x[places], y[places] = inputs, targets
                 done += len(inputs)
         except RemixbenchError as error:  # the loader puts a worker's traceback before its message

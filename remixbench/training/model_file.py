@@ -150,10 +150,10 @@ def read_model(path: Path) -> TrainedModel:
         If the file is missing or broken, is no model of ours, or its tensors are not those of its system.
     """
     tensors, config = _read(path)
-    known = spec(config.system)
-    if config.sources and config.sources != source_digest(known):
+    system = spec(config.system)
+    if config.sources and config.sources != source_digest(system):
         raise InputError(
-            f"{path}: the source files of system '{known.name}'{known.origin} changed since it was trained; restore"
+            f"{path}: the source files of system '{system.name}'{system.origin} changed since it was trained; restore"
             " them, or train it again"
         )
     try:
@@ -162,9 +162,9 @@ def read_model(path: Path) -> TrainedModel:
         raise InputError(f"{path}: describes a network too large for this machine; is it broken?") from None
     expected = {NETWORK + name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     dimensions = int(config.embedding["dimensions"]) if config.embedding else 1
-    bands = config.n_mels if known.takes_logmel else dimensions
+    bands = config.n_mels if system.takes_logmel else dimensions
     expected |= {MEAN: (bands,), STD: (bands,)}
-    if known.inputs == "logmel+embeddings":
+    if system.inputs == "logmel+embeddings":
         expected |= {SECOND_MEAN: (dimensions,), SECOND_STD: (dimensions,)}
     expected |= {name: (len(config.classes),) for name in (TAG_THRESHOLDS, FRAME_THRESHOLDS)}
     if DIRECTION in expected and DIRECTION not in tensors:
@@ -217,8 +217,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], ModelConfig]:
         ) from None
     try:
         optional = ("sources", "encoder", "embedding")
-        there = [name for name in ModelConfig.__dataclass_fields__ if name not in optional or name in metadata]
-        values = {name: json.loads(metadata[name]) for name in there}
+        stored = [name for name in ModelConfig.__dataclass_fields__ if name not in optional or name in metadata]
+        values = {name: json.loads(metadata[name]) for name in stored}
         values["classes"] = tuple(str(label) for label in values["classes"])
         config = ModelConfig(**values)
         for name, kind in _KINDS.items():

@@ -84,7 +84,7 @@ class RunContext:
 def create_run(folder: Path, context: RunContext, config: TrainConfig, digest: str) -> RunInfo:
     """Write the run.json of a run that begins."""
     dataset, recipe = context.dataset, context.dataset.recipe
-    known = spec(config.system)
+    system = spec(config.system)
     info = RunInfo(
         format=FORMAT,
         status="training",
@@ -95,8 +95,8 @@ def create_run(folder: Path, context: RunContext, config: TrainConfig, digest: s
         **config.to_json(),
         flags=[Flag(**flag) for flag in flags(config, recipe)],
         digest=digest,
-        package=known.package,
-        sources=None if known.bundled else (source_digest(known) or "")[:12],
+        package=system.package,
+        sources=None if system.bundled else (source_digest(system) or "")[:12],
         started=_now(),
         device=context.device.type,
         versions=_versions(config),
@@ -114,12 +114,12 @@ def run_training(folder: Path, info: RunInfo, context: RunContext, config: Train
     dataset, dist, progress = context.dataset, context.dist, context.progress
     engine = Engine(context.device, config.precision)
     # asked once: the file of a third-party system may be edited while it is trained
-    known, label, versions = spec(config.system), config.label, _versions(config)
-    sources = source_digest(known) or ""
+    system, label, versions = spec(config.system), config.label, _versions(config)
+    sources = source_digest(system) or ""
     data = load_splits(dataset, config, engine.device)
     network = first_network(dataset, config, data.embedding)
     steps = -(-len(data.train) // config.batch_size)
-    tell_network(network, data.train.weak, data.standardisation, known)
+    tell_network(network, data.train.weak, data.standardisation, system)
     state = TrainState(dist.prepare(engine.place(network)), config, steps, compiled=context.compiled)
     saved = read_checkpoint(folder, info.digest)
     if saved is not None:
@@ -137,8 +137,8 @@ def run_training(folder: Path, info: RunInfo, context: RunContext, config: Train
     def on_epoch(epoch: Epoch) -> None:
         if dist.is_main_process:
             write_checkpoint(folder, info.digest, state.state_dict())
-            if len(state.history) == 1 and not known.bundled:
-                check_resumable(folder, info.digest, known)
+            if len(state.history) == 1 and not system.bundled:
+                check_resumable(folder, info.digest, system)
             write_history(folder, state.history)
         if log is not None:
             log(epoch)
@@ -188,13 +188,13 @@ def _resumed(
 
 def _versions(config: TrainConfig) -> dict[str, str]:
     """Return the versions of all that a trained network depends on."""
-    known = spec(config.system)
+    system = spec(config.system)
     return {
         "remixbench": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
-        **({known.package: known.version} if known.package and known.version else {}),
+        **({system.package: system.version} if system.package and system.version else {}),
     }
 
 
@@ -222,7 +222,7 @@ def _finish(
     else:
         tags, frames = score_frames(network, reference, engine, config.batch_size)
         frame_max = frames.max(axis=1)
-    tag_thresholds, frame_thresholds = (fit_thresholds(reference.weak, each) for each in (tags, frame_max))
+    tag_thresholds, frame_thresholds = (fit_thresholds(reference.weak, scores) for scores in (tags, frame_max))
     origin = "training clips" if data.validation is None else "validation clips"
     model = ModelConfig(
         system=config.system,
@@ -247,8 +247,8 @@ def _finish(
         data.second_standardisation,
     )
     filenames = _names(dataset, data.split.test)
-    there = has_maps(network, data.test, engine)
-    with _maps_of(folder, context, config, data.test, filenames, tag_thresholds, there) as maps:
+    with_maps = has_maps(network, data.test, engine)
+    with _maps_of(folder, context, config, data.test, filenames, tag_thresholds, with_maps) as maps:
         test_tags, test_frames = score_frames(network, data.test, engine, config.batch_size, on_maps=maps)
     step = frame_seconds_of(network, info.frame_seconds)
     write_predictions(folder / PREDICTIONS, filenames, dataset.classes, test_tags, test_frames, step)
@@ -347,11 +347,11 @@ def _maps_of(
     test: ClipTensors,
     filenames: list[str],
     thresholds: NDArray[np.float32],
-    there: bool,
+    with_maps: bool,
 ) -> AbstractContextManager[Callable[[NDArray[np.uint8], NDArray[np.int64]], None] | None]:
     """Open the file of time-frequency maps where the data set has stems to score them by; None where it has not."""
     dataset = context.dataset
-    if not there or float(config.snr) not in dataset.info.stems:
+    if not with_maps or float(config.snr) not in dataset.info.stems:
         return nullcontext()
     size = dataset.recipe.frames, dataset.recipe.features.n_mels
     return writing_maps(folder / MAPS, filenames, dataset.classes, thresholds, test.weak, *size)

@@ -279,7 +279,7 @@ def writing_maps(
     Yields a function that takes maps and active bins in the order of the clips, any number at a time. The same maps
     give the same bytes.
     """
-    rows, columns = (each.tolist() for each in np.nonzero(weak))
+    rows, columns = (indices.tolist() for indices in np.nonzero(weak))
     clip, label = [filenames[row] for row in rows], [classes[column] for column in columns]
     active_bins: list[NDArray[np.int64]] = []
     with (
@@ -338,11 +338,11 @@ def read_checkpoint(folder: Path, digest: str) -> dict[str, Any] | None:
     check_regular(file)
     try:
         saved: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-        found = saved["digest"]
+        run_digest = saved["digest"]
     except Exception as error:  # torch.load raises almost anything on a broken file
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{file}: not a checkpoint ({reason[:120]}); delete it to start the run again") from None
-    if found != digest:
+    if run_digest != digest:
         raise InputError(f"{file}: belongs to a run of other settings; delete it to start the run again")
     return saved
 

@@ -247,13 +247,13 @@ def _identity(dataset: Dataset, config: TrainConfig) -> str:
 
 
 def _acquire(
-    workspace: Path, context: RunContext, config: TrainConfig, held: ExitStack, rerun: bool
+    workspace: Path, context: RunContext, config: TrainConfig, held_locks: ExitStack, rerun: bool
 ) -> tuple[Path, RunInfo]:
     """Lock the run while `held` lasts; returns its folder and run.json."""
     digest = _identity(context.dataset, config)
     locks = workspace / "runs" / context.dataset.name / ".locks"
     locks.mkdir(parents=True, exist_ok=True)
-    held.enter_context(FileLock(locks / f"{digest[:16]}.lock", timeout=0))
+    held_locks.enter_context(FileLock(locks / f"{digest[:16]}.lock", timeout=0))
     # two different runs that start at once must not both find the plain name free
     with FileLock(locks / "place.lock"):
         folder = run_folder(workspace, context.dataset.name, config, digest)

@@ -309,10 +309,10 @@ def _loss(
     with engine.autocast():
         loss = state.training_step(*inputs, targets)
     if not (isinstance(loss, Tensor) and loss.dim() == 0 and loss.requires_grad):
-        found = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        returned = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
         raise InputError(
-            f"system '{state.system.name}': its training_step returns {found}, expected the mean loss, a scalar tensor"
-            " with a gradient"
+            f"system '{state.system.name}': its training_step returns {returned}, expected the mean loss, a scalar"
+            " tensor with a gradient"
         )
     return loss.float() * part
 
@@ -324,10 +324,10 @@ def _optimization(
     configure = getattr(network, "configure_optimizers", None)
     if configure is not None:
         try:
-            found = configure()
+            configured = configure()
         except Exception as error:
             raise _breaks("its configure_optimizers fails", system, error) from error
-        return _configured(found, system)
+        return _configured(configured, system)
     parameters: Any = network.parameters()
     if config.weight_decay:
         named = [p for p in network.parameters() if p.requires_grad]
@@ -357,14 +357,18 @@ def cosine_factor(step: int, total: int) -> float:
 
 
 def _configured(
-    found: Any, system: SystemSpec
+    configured: Any, system: SystemSpec
 ) -> tuple[torch.optim.Optimizer, LRScheduler | ReduceLROnPlateau | None, bool]:
     """Return optimizer and schedule in any form of Lightning's that holds one of each."""
-    optimizer, schedule = found, None
-    if isinstance(found, dict):
-        optimizer, schedule = found.get("optimizer"), found.get("lr_scheduler")
-    elif isinstance(found, tuple) and len(found) == 2 and all(isinstance(each, list | tuple) for each in found):
-        optimizers, schedules = found
+    optimizer, schedule = configured, None
+    if isinstance(configured, dict):
+        optimizer, schedule = configured.get("optimizer"), configured.get("lr_scheduler")
+    elif (
+        isinstance(configured, tuple)
+        and len(configured) == 2
+        and all(isinstance(part, list | tuple) for part in configured)
+    ):
+        optimizers, schedules = configured
         if len(optimizers) == 1 and len(schedules) <= 1:
             optimizer, schedule = optimizers[0], schedules[0] if schedules else None
     interval, frequency, monitor = "epoch", 1, None
@@ -374,7 +378,7 @@ def _configured(
     fits = schedule is None or isinstance(schedule, LRScheduler | ReduceLROnPlateau)
     if not (isinstance(optimizer, torch.optim.Optimizer) and fits and interval in ("epoch", "step")):
         raise system.error(
-            f"its configure_optimizers returns {type(found).__name__} of another"
+            f"its configure_optimizers returns {type(configured).__name__} of another"
             " form; expected an optimizer, or {'optimizer': ..., 'lr_scheduler': ...}"
         )
     downwards = isinstance(schedule, ReduceLROnPlateau) and (schedule.mode != "max" or interval == "step")

@@ -74,15 +74,15 @@ def try_system(dataset: Dataset, config: TrainConfig) -> None:
     InputError
         Naming the system, and what it does that it should not.
     """
-    known, recipe, cpu = spec(config.system), dataset.recipe, torch.device("cpu")
+    system, recipe, cpu = spec(config.system), dataset.recipe, torch.device("cpu")
     embedding = None
     if config.encoder is not None:
         embedding = embedding_shape(require_embeddings(dataset, config.snr, config.encoder))
     network = first_network(dataset, config, embedding)
-    if known.bundled:
+    if system.bundled:
         return
-    shapes: list[tuple[int, ...]] = [(recipe.frames, recipe.features.n_mels)] if known.takes_logmel else []
-    if known.inputs == "waveform":
+    shapes: list[tuple[int, ...]] = [(recipe.frames, recipe.features.n_mels)] if system.takes_logmel else []
+    if system.inputs == "waveform":
         shapes.append((recipe.mix.samples,))
     if embedding is not None:
         shapes.append((embedding.frames, embedding.dimensions))
@@ -92,7 +92,7 @@ def try_system(dataset: Dataset, config: TrainConfig) -> None:
     second = others[0] if others else None
     clips = ClipTensors(first.values, weak, np.arange(2), first.standardisation, cpu, embeddings=second)
     with torch.random.fork_rng(devices=()):
-        tell_network(network, weak, first.standardisation, known)
+        tell_network(network, weak, first.standardisation, system)
         state = TrainState(network, config)
         try:
             train_epoch(state, config, Engine(cpu, "32"), clips, 1)
@@ -103,8 +103,8 @@ def try_system(dataset: Dataset, config: TrainConfig) -> None:
         state.update_best(0.0)
         with tempfile.TemporaryDirectory() as folder:
             write_checkpoint(Path(folder), "", state.state_dict())
-            check_resumable(Path(folder), "", known)
-        with third_party_errors(known, "its calibrate fails"):
+            check_resumable(Path(folder), "", system)
+        with third_party_errors(system, "its calibrate fails"):
             calibrate_network(network, clips, config.batch_size)
 
 

@@ -142,21 +142,21 @@ def ranked(leaderboard: Leaderboard, snr: float | None = None) -> list[Entry]:
     highest micro-AP. What was not verified is ranked below what was. Ideal masks are left out.
     """
     entries = [
-        Entry(row, row.conditions[each], row.conditions[each].tested)
-        for each in (leaderboard.snrs if snr is None else [leaderboard.require_snr(snr)])
+        Entry(row, row.conditions[decibels], row.conditions[decibels].tested)
+        for decibels in (leaderboard.snrs if snr is None else [leaderboard.require_snr(snr)])
         for row in leaderboard.rows
-        if each in row.conditions and row.kind != "ideal"
+        if decibels in row.conditions and row.kind != "ideal"
     ]
     sizes: dict[Tested, int] = {}
     for entry in entries:
         sizes[entry.tested] = sizes.get(entry.tested, 0) + 1
-    found: list[Entry] = []
-    for tested in sorted(sizes, key=lambda each: (-sizes[each], -each[1])):
-        for each in leaderboard.snrs:
-            here = [entry for entry in entries if entry.tested == tested and entry.condition.snr == each]
+    ranked_entries: list[Entry] = []
+    for tested in sorted(sizes, key=lambda tested_on: (-sizes[tested_on], -tested_on[1])):
+        for decibels in leaderboard.snrs:
+            here = [entry for entry in entries if entry.tested == tested and entry.condition.snr == decibels]
             if here:
-                found += _ranked(here, _chance(leaderboard, tested, each))
-    return found
+                ranked_entries += _ranked(here, _chance(leaderboard, tested, decibels))
+    return ranked_entries
 
 
 def _ranked(entries: Sequence[Entry], chance: Entry | None) -> list[Entry]:
@@ -306,8 +306,8 @@ def _trainings(entries: Sequence[Entry]) -> Text:
     texts = []
     for condition in (entry.condition for entry in entries if entry.condition.records):
         seeds = sorted(len(records) for records in by_fold(condition.records).values())
-        each = f"{seeds[0]}" if seeds[0] == seeds[-1] else f"{seeds[0]}-{seeds[-1]}"
-        texts.append(f"{len(seeds)} × {each}{ONE_TRAINING * condition.one_training}")
+        seeds_per_fold = f"{seeds[0]}" if seeds[0] == seeds[-1] else f"{seeds[0]}-{seeds[-1]}"
+        texts.append(f"{len(seeds)} × {seeds_per_fold}{ONE_TRAINING * condition.one_training}")
     return Text(", ".join(dict.fromkeys(texts)))
 
 

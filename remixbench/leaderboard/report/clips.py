@@ -77,9 +77,9 @@ def explore(
             tested.setdefault((run.snr, run.fold), []).append((run.row, run.folder))
     fold = max(
         {fold for _, fold in tested} or set(dataset.manifest.folds),
-        key=lambda fold: (sum(len(runs) for (_, each), runs in tested.items() if each == fold), fold),
+        key=lambda fold: (sum(len(runs) for (_, other), runs in tested.items() if other == fold), fold),
     )
-    snrs = sorted({snr for snr, each in tested if each == fold} or set(dataset.snrs), reverse=True)
+    snrs = sorted({snr for snr, other in tested if other == fold} or set(dataset.snrs), reverse=True)
     reference = read_fold_reference(dataset, fold).reference
     inside = np.flatnonzero(dataset.folds == fold)
     chosen = inside[np.linspace(0, len(inside) - 1, min(count, len(inside))).round().astype(int)]
@@ -139,7 +139,7 @@ def _clip(dataset: Dataset, view: ClipView, scored: Sequence[RunScores], at: int
     scales = view.scales
     places, names = scales.ticks()
     loudest = float(view.logmel.max()) * DB_PER_NEPER
-    labels = _labels(dataset.classes, view, [each.scores[at] for each in scored])
+    labels = _labels(dataset.classes, view, [run.scores[at] for run in scored])
     columns = [dataset.classes.index(label) for label in labels]
     sounds = {"mixture": encode_sound(view.samples, view.rate)}
     if view.stems is not None:
@@ -164,7 +164,7 @@ def _clip(dataset: Dataset, view: ClipView, scored: Sequence[RunScores], at: int
             {"label": bar.label, "onset": bar.onset, "offset": bar.offset, "snr": bar.achieved} for bar in view.bars
         ],
         "labels": labels,
-        "scores": [{"row": each.row, "values": encode_bytes(each.scores[at][:, columns].T)} for each in scored],
+        "scores": [{"row": run.row, "values": encode_bytes(run.scores[at][:, columns].T)} for run in scored],
         "sounds": sounds,
         "separated": [],
         "separated_left_out": False,
@@ -219,9 +219,9 @@ def encode_sound(samples: NDArray[np.float32], rate: int) -> str:
     """Return a waveform (samples,) as Ogg Vorbis."""
     import soundfile
 
-    made = io.BytesIO()
-    soundfile.write(made, samples, rate, format="OGG", subtype="VORBIS")
-    return base64.b64encode(fixed_serial(made.getvalue())).decode("ascii")
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format="OGG", subtype="VORBIS")
+    return base64.b64encode(fixed_serial(file.getvalue())).decode("ascii")
 
 
 def fixed_serial(ogg: bytes) -> bytes:
@@ -285,12 +285,13 @@ def read_clip_maps(
     """
     size = (dataset.recipe.frames, dataset.recipe.features.n_mels)
     clip = reference.filenames.index(filename)
-    found = []
+    maps_of_runs = []
     for row, folder in runs:
         for file in map_files([folder / "predictions"]):
             read = read_maps(file, reference, size)
-            found.append(ClipMaps(row, read.maps[read.clip == clip].copy()))  # a view would keep the maps of all clips
-    return found
+            # a view would keep the maps of all clips
+            maps_of_runs.append(ClipMaps(row, read.maps[read.clip == clip].copy()))
+    return maps_of_runs
 
 
 def separate_view(
@@ -313,12 +314,12 @@ def separate_view(
     features, rate = dataset.recipe.features, dataset.recipe.mix.sample_rate
     estimates = [
         (
-            each.row,
+            run_maps.row,
             apply_masks(
-                view.samples, rate, share(each.maps.astype(np.float32) / np.float32(MAP_STEPS)), features, rate
+                view.samples, rate, share(run_maps.maps.astype(np.float32) / np.float32(MAP_STEPS)), features, rate
             ),
         )
-        for each in maps
+        for run_maps in maps
     ]
     loudest = float(view.logmel.max()) * DB_PER_NEPER
 

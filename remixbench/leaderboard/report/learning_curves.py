@@ -35,13 +35,13 @@ def runs_of(leaderboard: Leaderboard, workspace: Path) -> Iterator[Run]:
     Rows may come from third parties: only folders below the workspace's runs are read.
     """
     above = (workspace / "runs").resolve()
-    for row, each in enumerate(leaderboard.rows):
-        for condition in each.conditions.values() if each.kind == "run" else ():
+    for index, row in enumerate(leaderboard.rows):
+        for condition in row.conditions.values() if row.kind == "run" else ():
             for record in condition.records:
                 folder = (workspace / (record.provenance.run or "")).resolve()
                 if folder.is_relative_to(above) and (folder / "run.json").is_file():
                     system, info = record.system, read_json(folder / "run.json")
-                    yield Run(row, system.snr, system.fold, system.seed, folder, info)
+                    yield Run(index, system.snr, system.fold, system.seed, folder, info)
 
 
 def learning_curves(leaderboard: Leaderboard, workspace: Path) -> list[dict[str, Any]]:

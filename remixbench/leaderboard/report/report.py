@@ -150,8 +150,8 @@ def _write_page(
 
 def shown_metrics(leaderboard: Leaderboard) -> list[str]:
     """Return the metrics of the page's tables and charts that the leaderboard has."""
-    there = leaderboard.metrics()
-    return [each.name for each in metrics_shown(None, "main", "details") if each.name in there]
+    available = leaderboard.metrics()
+    return [metric.name for metric in metrics_shown(None, "main", "details") if metric.name in available]
 
 
 def chart_rows(leaderboard: Leaderboard, metrics: Sequence[str]) -> list[dict[str, Any]]:
@@ -170,9 +170,9 @@ def chart_rows(leaderboard: Leaderboard, metrics: Sequence[str]) -> list[dict[st
             {
                 "snr": snr,
                 "metrics": {
-                    name: {k: v for k, v in each.as_dict().items() if k in ("value", "low", "high")}
-                    for name, each in condition.metrics.items()
-                    if name in metrics and (said or each.verified)
+                    name: {k: v for k, v in estimate.as_dict().items() if k in ("value", "low", "high")}
+                    for name, estimate in condition.metrics.items()
+                    if name in metrics and (said or estimate.verified)
                 },
                 "ap": condition.per_class.get("ap", {}) if said or condition.verified(class_values("ap")) else {},
             }

@@ -160,13 +160,13 @@ def _scattered(pattern: Pattern, seconds: float, random: Generator) -> list[floa
 
 def _hits(pattern: Pattern, at: list[float], random: Generator, rate: int) -> list[tuple[Signal, float]]:
     """Return sounds and when they begin: each layer of the pattern at each time, in a few variants."""
-    made = []
+    strokes = []
     for layer in pattern.layers:
         after = layer.start.draw(random) if layer.start is not None else 0.0
         kinds = [_scaled(layer, random, rate) for _ in range(min(len(at), VARIANTS))]
         for i, start in enumerate(at):
-            made.append((kinds[i % len(kinds)] * random.uniform(0.6, 1.0), start + after))
-    return made
+            strokes.append((kinds[i % len(kinds)] * random.uniform(0.6, 1.0), start + after))
+    return strokes
 
 
 def _scaled(layer: Layer, random: Generator, rate: int) -> Signal:
