@@ -21,7 +21,6 @@ from remixbench.tables import format_table, parse_table
 
 CLIP_COLUMNS = ("clip_id", "fold", "scene_file", "scene_label", "scene_location")
 EVENT_COLUMNS = ("clip_id", "event_index", "event_file", "event_label", "onset", "max_duration")
-OPTIONAL_EVENT_COLUMNS = ("event_start", "snr_offset")
 ROLES = ("train", "validation", "test")
 MANIFEST_FILES = ("clips.csv", "events.csv", "roles.csv")
 SUM = re.compile(r"([0-9a-fA-F]{64}) [ *](?:\./)?(.+)")  # a line of `sha256sum`, in text or binary mode

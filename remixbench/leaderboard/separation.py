@@ -154,12 +154,12 @@ def separation_of(
             for row, job in enumerate(plain)
         ]
     else:
-        files = find_waveforms(folders[0], dataset, reference)
+        files = find_waveforms(folders[0], reference)
         jobs = [
             replace(job, waveforms=waveforms, detected=tuple(waveforms))
             for job, waveforms in zip(plain, files, strict=True)
         ]
-    return measure(dataset, reference, snr, jobs, workers, progress)
+    return measure(dataset, snr, jobs, workers, progress)
 
 
 def ideal_separation(
@@ -170,7 +170,7 @@ def ideal_separation(
         replace(job, ideal=ideal, detected=tuple(sorted({label for label, _, _ in job.events})))
         for job in jobs_of(dataset, reference)
     ]
-    return measure(dataset, reference, snr, jobs, workers, progress)
+    return measure(dataset, snr, jobs, workers, progress)
 
 
 def add_ideal_rows(
@@ -221,7 +221,6 @@ def jobs_of(dataset: Dataset, reference: Reference) -> list[ClipJob]:
 
 def measure(
     dataset: Dataset,
-    reference: Reference,
     snr: float,
     jobs: Sequence[ClipJob],
     workers: Workers,
@@ -301,7 +300,7 @@ def read_sources(dataset: Dataset, snr: float, job: ClipJob) -> ClipSources:
     return ClipSources(labels, signals, channels.sum(axis=0), events)
 
 
-def find_waveforms(folder: Path, dataset: Dataset, reference: Reference) -> list[dict[int, Path]]:
+def find_waveforms(folder: Path, reference: Reference) -> list[dict[int, Path]]:
     """Return the waveforms of each clip of a reference, by class, from a folder `<clip>/<class>.wav`.
 
     Raises

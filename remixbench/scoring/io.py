@@ -299,19 +299,15 @@ def read_events(table: Table, reference: Reference) -> EventTable:
     return listed.table(clips, reference.classes, reference.durations)
 
 
-def read_frame_tables(folder: Path, reference: Reference) -> tuple[ScoreArray, FloatArray]:
-    """Return (clips, frames, classes) and the frames' edges in seconds from the .tsv files of a folder.
+def _read_frame_tables(paths: Sequence[Path], reference: Reference, where: str) -> tuple[ScoreArray, FloatArray]:
+    """Return (clips, frames, classes) and the frames' edges in seconds from one table of frame scores per clip.
 
     Raises
     ------
     InputError
-        If a clip has no file or two, a file belongs to no clip, or a file's columns, times or scores are
-        wrong: frames must follow each other without gaps and be the same in every file.
+        If a clip has no file or two, a file belongs to no clip, or a file's columns, times or scores are wrong: frames
+        must follow each other without gaps and be the same in every file.
     """
-    return _read_frame_tables(_frame_paths(folder), reference, str(folder))
-
-
-def _read_frame_tables(paths: Sequence[Path], reference: Reference, where: str) -> tuple[ScoreArray, FloatArray]:
     first = ""
     edges: FloatArray = np.zeros(0)
     scores: FloatArray = np.zeros((0, 0, 0))
@@ -386,7 +382,7 @@ def frame_tables(
     Raises
     ------
     InputError
-        As of `read_frame_tables`.
+        If a clip has no table or two, a table belongs to no clip, or its columns, times or scores are wrong.
     """
     header: tuple[str, ...] = ()
     columns: IntArray = np.zeros(0, np.int64)

@@ -377,7 +377,7 @@ def _curve(
     rows = int(kept.sum())
 
     false = _changes(row, rows, detections, false_alarms, detections.clip[false_alarms], clips)
-    detected = _found(reference, pairs, detections, grid, label, np.flatnonzero(relevant), criteria, row, rows)
+    detected = _found(reference, detections, grid, label, np.flatnonzero(relevant), criteria, row, rows)
     crossed = sparse.csr_matrix((rows, len(pairs.clip)))
     if criteria.alpha_ct > 0:
         # The last row that is kept bounds what has to be looked at.
@@ -423,7 +423,6 @@ def _matrix(row: IntArray, column: IntArray, value: FloatArray, rows: int, colum
 
 def _found(
     reference: Reference,
-    pairs: ReferencePairs,
     detections: Detections,
     grid: IntArray,
     label: int,

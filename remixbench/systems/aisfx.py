@@ -139,7 +139,3 @@ def _fused(tensors: dict[str, Tensor]) -> list[nn.Module]:
                     ) from None
             layers.append(fuse_conv_bn_eval(convolution.eval(), norm.eval()))
     return layers
-
-
-def _not_aisfx(error: Exception, place: str = "") -> InputError:
-    return InputError(f"encoder 'aisfx': {place}not its checkpoint ({one_line(error)[:200]}); {REMEDY}")
