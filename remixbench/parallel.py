@@ -8,8 +8,9 @@ import os
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import BrokenExecutor
+from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -22,6 +23,9 @@ WATCH_EVERY_S = 0.5
 
 FEEDER_TIMEOUT_S = 2.0
 """Seconds to wait at exit for a thread that may be stuck in a full pipe that no worker reads any more."""
+
+AHEAD = 2
+"""Tasks per thread that are handed out before the result of the first one is taken."""
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 SPINS = "10000"
@@ -93,6 +97,26 @@ def _join_feeders() -> None:
             thread.join(timeout=FEEDER_TIMEOUT_S)
 
 
+def _in_threads(function: Callable[..., Any], tasks: Iterable[tuple[Any, ...]], jobs: int) -> Iterator[Any]:
+    """Yield function(*task) for every task, in order.
+
+    After an error or an interruption it waits for the tasks that run: a process that ends while a thread is in compiled
+    code (torch's) may abort.
+    """
+    waiting: deque[Future[Any]] = deque()
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            for task in tasks:
+                waiting.append(pool.submit(function, *task))
+                if len(waiting) >= AHEAD * jobs:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
 @dataclass(frozen=True)
 class Workers:
     """How tasks run in parallel: `jobs` processes (-1: one per core) or threads, or the workers of a scheduler."""
@@ -119,6 +143,10 @@ class Workers:
         if count == 0:
             return
         jobs = min(joblib.effective_n_jobs(self.jobs), count)
+        if self.backend == "threading" and jobs > 1:
+            with threadpool_limits(1, "blas"):
+                yield from _in_threads(function, tasks, jobs)
+            return
         # set here too for threads and for a single job, where tasks share this process
         owner = os.getpid() if self.backend == "loky" and jobs > 1 else None
         with threadpool_limits(1, "blas"), self._configured(jobs):

@@ -4,7 +4,7 @@
     snr_20/embeddings/<encoder>-<digest>.json    which encoder, of which audio, and the digest of every clip's rows
     snr_20/embeddings/.<encoder>-<digest>/       unfinished work: a file per block of clips
 
-`<digest>` are the first digits of the encoder's digest. `remixbench.inference.embeddings` computes them.
+`<digest>` are the first digits of the encoder's digest. `remixbench.training.embeddings` computes them.
 """
 
 from __future__ import annotations

@@ -121,29 +121,36 @@ class PretrainedEncoder:
         for module in self.modules:
             module.to(device)
 
-    def encode(self, waveforms: Tensor) -> Tensor:
+    def encode(self, waveforms: Tensor, names: Sequence[str] = ()) -> Tensor:
         """Return the embeddings (batch, frames, dimensions), float32, of waveforms (batch, samples) at `sample_rate`.
+
+        Parameters
+        ----------
+        names : of the waveforms, in error messages.
 
         Raises
         ------
         InputError
-            If the encoder fails, or returns something else than finite values of this shape.
+            If the encoder fails, or returns something else than finite real values of this shape.
         RemixbenchError
             If the memory does not suffice.
         """
         import torch
 
         shape = tuple(waveforms.shape)
+        places = f" ({names[0]} and {len(names) - 1} more)" if names else ""
         try:
             with torch.inference_mode():
-                embeddings = self.call(waveforms)
-        except Exception as error:
+                embeddings = self.call(waveforms.clone())  # it may write into what it is given
+        except (Exception, SystemExit) as error:
             if isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error):
                 raise RemixbenchError(
                     f"encoder '{self.name}': {shape[0]} clips at once do not fit into the memory of"
                     f" {waveforms.device.type}; use --jobs 1, another --device or a machine with more memory"
                 ) from None
-            raise self.error(f"fails on waveforms {shape} at {self.sample_rate} Hz ({one_line(error)})") from error
+            raise self.error(
+                f"fails on waveforms {shape}{places} at {self.sample_rate} Hz ({one_line(error)})"
+            ) from error
         if not isinstance(embeddings, torch.Tensor):
             raise self.error(f"returns {type(embeddings).__name__}, expected a tensor (batch, frames, dimensions)")
         if embeddings.dim() != 3 or (embeddings.shape[0], embeddings.shape[2]) != (shape[0], self.dimensions):
@@ -151,8 +158,12 @@ class PretrainedEncoder:
                 f"returns {tuple(embeddings.shape)} for waveforms {shape}, expected (batch, frames, dimensions) ="
                 f" ({shape[0]}, frames, {self.dimensions})"
             )
-        if not bool(torch.isfinite(embeddings).all()):
-            raise self.error("its embeddings hold NaN or infinity")
+        if not embeddings.is_floating_point():
+            raise self.error(f"returns {embeddings.dtype} values, expected floating-point ones")
+        finite = torch.isfinite(embeddings).flatten(1).all(dim=1)
+        if not bool(finite.all()):
+            culprits = [name for name, intact in zip(names, finite.tolist(), strict=False) if not intact]
+            raise self.error(f"its embeddings{f' of {culprits[0]}' if culprits else ''} hold NaN or infinity")
         return embeddings.float()
 
 
@@ -212,10 +223,13 @@ def load_encoder(reference: str) -> PretrainedEncoder:
     name = short_name(reference)
     encoder = _make(source, weights, name, named)
     values = _attributes(encoder, name)
-    modules, tensors = _parts(encoder)
+    modules, tensors, settings = _parts(encoder)
     for module in modules:
         module.eval().requires_grad_(False)
-    digest = sha256("\n".join([code, _tensor_digest(tensors), file_sha256(weights) if weights else ""]).encode())
+    parts = [code, _tensor_digest(tensors), file_sha256(weights) if weights else ""]
+    if named not in BUNDLED:  # whose version says all; a file may have several encoders of the same weights
+        parts += [name, *(f"{key} {value!r}" for key, value in sorted(settings.items()))]
+    digest = sha256("\n".join(parts).encode())
     full_reference = place if weights is None else f"{place}@{weights}"
     return PretrainedEncoder(
         name=name,
@@ -226,6 +240,34 @@ def load_encoder(reference: str) -> PretrainedEncoder:
         parameters=_count(modules, tensors, encoder),
         modules=modules,
     )
+
+
+def encoder_loader() -> Callable[[str], PretrainedEncoder]:
+    """Return `load_encoder`, of which later calls with a reference, or its full form, return the same encoder."""
+    loaded: dict[str, PretrainedEncoder] = {}
+
+    def load(reference: str) -> PretrainedEncoder:
+        if reference not in loaded:
+            encoder = load_encoder(reference)
+            loaded[reference] = loaded.setdefault(encoder.reference, encoder)
+        return loaded[reference]
+
+    return load
+
+
+def check_repeatable_load(encoder: PretrainedEncoder) -> None:
+    """Load an encoder again: it has to have the same code and weights, by which its embeddings are found.
+
+    Raises
+    ------
+    InputError
+        If its digest is another one.
+    """
+    if load_encoder(encoder.reference).digest != encoder.digest:
+        raise encoder.error(
+            "its weights or its code differ when it is loaded again, so that its embeddings would not be found again;"
+            " read the weights from a file, or draw them from a fixed seed"
+        )
 
 
 def check_encoder(encoder: PretrainedEncoder, samples: int, device: torch.device) -> tuple[int, Tensor]:
@@ -239,14 +281,14 @@ def check_encoder(encoder: PretrainedEncoder, samples: int, device: torch.device
     Raises
     ------
     InputError
-        If the embeddings do not cover the clip, differ between two calls (dropout), or depend on the other clips of the
-        batch (batch norm in training mode).
+        If the embeddings do not cover the clip, differ between two calls (dropout), depend on the other clips of the
+        batch (batch norm in training mode), or are the same for noise and silence.
     """
     import torch
 
     noise = 0.1 * torch.randn(samples, generator=torch.Generator().manual_seed(0))
     waveforms = torch.stack([noise, torch.zeros(samples)]).to(device)
-    embeddings = encoder.encode(waveforms)
+    embeddings = encoder.encode(waveforms, ("noise", "digital silence"))
     frames, seconds = embeddings.shape[1], samples / encoder.sample_rate
     step = encoder.frame_seconds
     if not (frames - 1) * step < seconds <= frames * step / FRAMES_COVER:
@@ -261,6 +303,8 @@ def check_encoder(encoder: PretrainedEncoder, samples: int, device: torch.device
     ):
         if not torch.allclose(other, embeddings[: len(other)], rtol=0, atol=REPEATABLE * scale):
             raise encoder.error(f"its embeddings of the same waveform {reason}")
+    if torch.equal(embeddings[0], embeddings[1]):
+        raise encoder.error("its embeddings of noise and of digital silence are the same; were its weights loaded?")
     return frames, embeddings
 
 
@@ -314,9 +358,11 @@ def _make(source: Any, weights: Path | None, name: str, named: str) -> Any:
         return source() if weights is None else source(weights)
     except InputError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         takes = "" if weights is None else f" from {weights}"
-        raise InputError(f"encoder '{name}': could not be loaded{takes} ({one_line(error)})") from error
+        needs = weights is None and isinstance(error, TypeError) and "required positional argument" in str(error)
+        remedy = f"; if it takes the file of its weights: {named}@FILE" if needs else ""
+        raise InputError(f"encoder '{name}': could not be loaded{takes} ({one_line(error)}){remedy}") from error
 
 
 def _attributes(encoder: Any, name: str) -> dict[str, Any]:
@@ -334,7 +380,9 @@ def _attributes(encoder: Any, name: str) -> dict[str, Any]:
     if not (_is_whole(dimensions) and 1 <= dimensions <= LARGEST_DIMENSIONS):
         raise InputError(f"encoder '{name}': its dimensions are {dimensions!r}, expected a whole number from 1 up")
     corpora = encoder.pretrained_on
-    if isinstance(corpora, str) or not all(isinstance(corpus, str) and corpus.strip() for corpus in corpora):
+    if not isinstance(corpora, list | tuple) or not all(
+        isinstance(corpus, str) and corpus.strip() for corpus in corpora
+    ):
         raise InputError(f"encoder '{name}': its pretrained_on is {corpora!r}, expected a list of names of data sets")
     texts = {key: one_line(str(getattr(encoder, key, "") or "")) for key in ("description", "citation", "licence")}
     names = tuple(one_line(corpus) for corpus in corpora)
@@ -348,8 +396,9 @@ def _is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _parts(encoder: Any) -> tuple[tuple[torch.nn.Module, ...], dict[str, Any]]:
-    """Return the torch modules that an encoder consists of, and its weights by name: tensors and numpy arrays.
+def _parts(encoder: Any) -> tuple[tuple[torch.nn.Module, ...], dict[str, Any], dict[str, str | float]]:
+    """Return the torch modules that an encoder consists of, its weights by name (tensors and numpy arrays), and its
+    settings by name: numbers and words such as the number of a layer. Paths do not count.
 
     They are looked for in the encoder, its attributes, and for a function in what it closes over and the globals that
     its code names.
@@ -359,9 +408,13 @@ def _parts(encoder: Any) -> tuple[tuple[torch.nn.Module, ...], dict[str, Any]]:
 
     modules: list[torch.nn.Module] = []
     tensors: dict[str, Any] = {}
+    settings: dict[str, str | float] = {}
     seen: set[int] = set()
 
     def visit(name: str, value: Any, depth: int) -> None:
+        if isinstance(value, int | float) or (isinstance(value, str) and not set(value) & set("/\\")):
+            settings[name] = value
+            return
         if id(value) in seen:
             return
         seen.add(id(value))
@@ -376,7 +429,7 @@ def _parts(encoder: Any) -> tuple[tuple[torch.nn.Module, ...], dict[str, Any]]:
                 visit(f"{name}.{key}", part, depth + 1)
 
     visit("encoder", encoder, 0)
-    return tuple(modules), tensors
+    return tuple(modules), tensors, settings
 
 
 def _members(value: Any) -> Iterator[tuple[str, Any]]:
@@ -396,7 +449,7 @@ def _members(value: Any) -> Iterator[tuple[str, Any]]:
         yield from ((key, cell.cell_contents) for key, cell in cells)
         yield from ((key, value.__globals__[key]) for key in value.__code__.co_names if key in value.__globals__)
     elif isinstance(value, torch.nn.Module):  # what it keeps besides its parameters, buffers and modules
-        own = {"_parameters", "_buffers", "_modules"}
+        own = {"_parameters", "_buffers", "_modules", "training"}
         yield from ((key, part) for key, part in vars(value).items() if key not in own and not key.endswith("_hooks"))
     elif hasattr(value, "__dict__") and not isinstance(value, type | type(hashlib)):
         yield from vars(value).items()

@@ -32,7 +32,7 @@ from remixbench.dataset.embeddings import (
 from remixbench.errors import InputError, RemixbenchError
 from remixbench.parallel import Workers, check_jobs
 from remixbench.progress import SILENT, Progress, counted, reporter
-from remixbench.systems.encoders import PretrainedEncoder, check_encoder, load_encoder
+from remixbench.systems.encoders import PretrainedEncoder, check_encoder, check_repeatable_load, load_encoder
 from remixbench.training.data import free_bytes
 from remixbench.training.device import choose_device, exact_float32
 
@@ -141,11 +141,9 @@ class _BlockEncoder:
         waveforms = torch.from_numpy(
             np.stack([resample(self.dataset.audio(clip, self.snr), rate, self.encoder.sample_rate) for clip in clips])
         )
-        try:
-            with self.lock or nullcontext(), exact_float32() if self.device.type == "cuda" else nullcontext():
-                return self.encoder.encode(waveforms.to(self.device)).cpu().numpy()
-        except InputError as error:
-            raise InputError(f"{error} (clips {clips[0].id} to {clips[-1].id} at {self.snr:g} dB)") from error
+        names = [f"clip {clip.id} at {self.snr:g} dB" for clip in clips]
+        with self.lock or nullcontext(), exact_float32() if self.device.type == "cuda" else nullcontext():
+            return self.encoder.encode(waveforms.to(self.device), names).cpu().numpy()
 
     def keep(self, block: int, frames: int, dtype: str) -> int:
         """Encode a block and write it; returns its number of clips."""
@@ -178,6 +176,7 @@ def _compute(
         samples = len(
             resample(dataset.audio(dataset.clips[0], snr), dataset.recipe.mix.sample_rate, encoder.sample_rate)
         )
+        check_repeatable_load(encoder)
         check_encoder(encoder, samples, device)
         before = _peak_bytes()
         first = work.encode(0)

@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +17,8 @@ from remixbench.errors import InputError
 from remixbench.files import remove_temp_files
 from remixbench.parallel import available_cores, check_jobs
 from remixbench.progress import SILENT, Progress, reporter
+from remixbench.systems.encoders import encoder_loader, load_encoder
 from remixbench.systems.encoders import is_registered as is_registered_encoder
-from remixbench.systems.encoders import load_encoder
 from remixbench.systems.registry import OptionValue, is_registered, spec
 from remixbench.training.config import TrainConfig, data_digest, list_configs
 from remixbench.training.device import (
@@ -130,7 +129,7 @@ def train(
     workspace = Path(workspace)
     opened = find_dataset(workspace, dataset)
     where = choose_device(device, local_rank())
-    load = cache(load_encoder)
+    load = encoder_loader()
     configs = list_configs(
         opened, system=system, snr=snr, fold=fold, seed=seed, alpha=alpha, fraction=fraction, options=options,
         select=select, precision=choose_precision(precision, where), fresh=fresh, load=load, **training,

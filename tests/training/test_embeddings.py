@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -304,18 +305,34 @@ BROKEN = {
     'pretrained_on = ["Noise"]': {
         'pretrained_on = "Noise"': "its pretrained_on is 'Noise', expected a list",
         "pretrained_on = [3]": r"its pretrained_on is \[3\]",
+        "pretrained_on = None": "its pretrained_on is None, expected a list",
+        'pretrained_on = {"Noise": 1}': "its pretrained_on is {'Noise': 1}, expected a list",
     },
     "return self.second(torch.relu(self.first(waveforms[:, None]))).transpose(1, 2)": {
         "return None": "returns NoneType, expected a tensor",
         "return waveforms": r"returns \(2, 8000\)",
         "return self.second(waveforms)": "fails on waveforms",
-        "return self.second(torch.relu(self.first(waveforms[:, None]))).transpose(1, 2).log()": "NaN or infinity",
+        "return self.second(torch.relu(self.first(waveforms[:, None]))).transpose(1, 2).log()":
+            "its embeddings of noise hold NaN or infinity",
         "x = self.second(torch.relu(self.first(waveforms[:, None]))).transpose(1, 2); return x + torch.randn(x.shape)":
             "differ between two calls",
         "x = self.second(torch.relu(self.first(waveforms[:, None]))).transpose(1, 2); return x - x.mean(0)":
             "depend on the other clips of a batch",
-        "return (waveforms / waveforms.abs().amax(1, True)).unflatten(1, (20, -1))[..., :6]": "NaN or infinity",
+        "return (waveforms / waveforms.abs().amax(1, True)).unflatten(1, (20, -1))[..., :6]":
+            "its embeddings of digital silence hold NaN or infinity",
+        "return self.second(torch.relu(self.first(waveforms[:, None]))).transpose(1, 2) * 0 + 1":
+            "of noise and of digital silence are the same",
+        "return self.second(torch.relu(self.first(waveforms[:, None]))).transpose(1, 2) * 1j":
+            "returns torch.complex64 values",
+        "return (self.second(torch.relu(self.first(waveforms[:, None]))).transpose(1, 2) * 9).int()":
+            "returns torch.int32 values",
+        "raise SystemExit(3)": r"fails on waveforms .* \(SystemExit: 3\)",
     },
+    "generator = torch.Generator().manual_seed(SEED)": {
+        "generator = torch.Generator(); generator.seed()": "its weights or its code differ when it is loaded again",
+        "raise SystemExit('no licence')": r"could not be loaded \(SystemExit: no licence\)",
+    },
+    "def __init__(self):": {"def __init__(self, weights):": r"if it takes the file of its weights: .*TinyEncoder@FILE"},
 }  # fmt: skip
 
 
@@ -332,14 +349,59 @@ def test_encoders_that_break_the_contract(workspace: Path, right: str, wrong: st
     assert not list((workspace / "datasets" / "tiny" / "snr_0").glob("embeddings/*.npy"))
 
 
-def test_nan_in_one_clip_names_the_clips(workspace: Path) -> None:
+def test_an_encoder_may_write_into_what_it_is_given(workspace: Path, encoder: str) -> None:
+    (path,) = embed(encoder, workspace=workspace, snr=0)
+    source = TINY_ENCODER.replace("return self.second", "waveforms *= 2; waveforms = waveforms / 2; return self.second")
+    (other,) = embed(write_encoder(workspace, source, name="in_place.py"), workspace=workspace, snr=0)
+    assert (np.load(other) == np.load(path)).all()
+
+
+def test_encoders_of_one_file_and_the_same_weights_are_told_apart(workspace: Path) -> None:
+    """By their names, and registered ones by their settings: another layer of a network is another encoder."""
+    source = TINY_ENCODER + (
+        "\n\nclass Louder(TinyEncoder):\n    def forward(self, waveforms):\n"
+        "        return super().forward(3 * waveforms)\n"
+    )
+    write_encoder(workspace, source, name="two.py")
+    digests = {load_encoder(f"{workspace / 'two.py'}:{name}").digest for name in ("TinyEncoder", "Louder")}
+    assert len(digests) == 2
+    scope: dict[str, Any] = {}
+    exec(TINY_ENCODER.replace("SEED", "0"), scope)
+    try:
+        for layer, pooling in ((6, "mean"), (12, "mean"), (6, "max"), (6, "mean")):
+            _registered["mine"] = scope["TinyEncoder"]()
+            _registered["mine"].layer, _registered["mine"].pooling = layer, pooling
+            digests.add(load_encoder("mine").digest)
+        assert len(digests) == 5
+    finally:
+        del _registered["mine"]
+
+
+def test_nan_in_one_clip_names_the_clip(workspace: Path) -> None:
     source = TINY_ENCODER.replace(
         "return self.second", "waveforms = waveforms / (len(waveforms) < 16 or not third())\n        return self.second"
     )
     source += "\n\nCALLS = []\n\n\ndef third():\n    CALLS.append(1)\n    return len(CALLS) == 3\n"
     reference = write_encoder(workspace, source, name="late.py")
-    with pytest.raises(InputError, match=r"NaN or infinity \(clips 00016 to 00031 at 0 dB\)"):
+    with pytest.raises(InputError, match="its embeddings of clip 00016 at 0 dB hold NaN or infinity"):
         embed(reference, workspace=workspace, snr=0, jobs=1)
+
+
+def test_an_error_in_one_block_waits_for_the_others(workspace: Path, tmp_path: Path) -> None:
+    """A process that ends while other threads are within torch may abort."""
+    source = TINY_ENCODER.replace(
+        "return self.second",
+        "batch = len(waveforms)\n        if batch == 16 and turn() > 1:\n            if turn.calls == 2:\n"
+        "                raise ValueError('broken')\n            [waveforms @ waveforms.T for _ in range(20000)]\n"
+        "        return self.second",
+    )
+    source += "\n\ndef turn():\n    turn.calls += 1\n    return turn.calls\n\n\nturn.calls = 0\n"
+    reference = write_encoder(workspace, source, name="late.py")
+    command = [sys.executable, "-m", "remixbench", "--workspace", str(workspace), "-q", "embed", reference]
+    done = subprocess.run([*command, "--snr", "0", "--jobs", "2"], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "(clip 00000 at 0 dB and 15 more)" in done.stderr
 
 
 @pytest.mark.parametrize(
