@@ -26,7 +26,7 @@ from remixbench.errors import InputError, RemixbenchError
 from remixbench.recipe import Recipe
 from remixbench.sources.audio import FileReader
 
-KILLED = ROOT / "tests" / "helpers" / "killed.py"
+KILLED = ROOT / "tests" / "helpers" / "killed_make.py"
 
 
 def of_one_name(folder: Path) -> dict[str, bytes]:

@@ -9,13 +9,12 @@ another one goes on undisturbed. Prints the SHA-256 of array and description aft
 from __future__ import annotations
 
 import hashlib
-import os
-import signal
 import sys
 from pathlib import Path
 
 import soundfile  # noqa: F401  (imported before forking, so that a round costs no imports)
 import soxr  # noqa: F401
+from killing import forked
 
 from remixbench.dataset.dataset import Dataset
 from remixbench.training.embeddings import embed
@@ -23,33 +22,8 @@ from remixbench.training.embeddings import embed
 DATASET, ENCODER, *MOMENTS = sys.argv[1:]
 
 
-def forked(die_at: int | None, when: str) -> int:
-    child = os.fork()
-    if child == 0:
-        try:
-            if die_at is not None:
-                _die_at_replace(die_at, when)
-            embed(ENCODER, dataset=Dataset.open(Path(DATASET)), snr=0, jobs=1, device="cpu")
-            os._exit(0)
-        except BaseException as error:
-            print(repr(error), flush=True)
-            os._exit(3)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
-def _die_at_replace(which: int, when: str) -> None:
-    replace, count = os.replace, 0
-
-    def counting(source: str, target: str) -> None:
-        nonlocal count
-        count += 1
-        if count == which and when == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
-        replace(source, target)
-        if count == which and when == "after":
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    os.replace = counting  # type: ignore[assignment]
+def embed_all() -> None:
+    embed(ENCODER, dataset=Dataset.open(Path(DATASET)), snr=0, jobs=1, device="cpu")
 
 
 def digests() -> str:
@@ -61,8 +35,8 @@ def digests() -> str:
 
 for moment in MOMENTS:
     number, when = moment.split("-")
-    killed = forked(int(number), when)
-    resumed = forked(None, "")
+    killed = forked(embed_all, die_at=(int(number), when))  # type: ignore[arg-type]
+    resumed = forked(embed_all)
     print(killed, resumed, digests(), flush=True)
     for path in (Path(DATASET) / "snr_0" / "embeddings").glob("*"):
         path.unlink()
