@@ -1,4 +1,4 @@
-"""The two kinds of trouble that a user can meet, and how they are worded.
+"""The two kinds of errors that a user can meet, and how they are worded.
 
 A message is one line: the file, row or key; what was found; what was expected; the remedy. The command
 line prints it as it is and ends with `exit_status`; it never shows a traceback unless asked with `-v`.
@@ -43,7 +43,7 @@ def unknown(kind: str, name: str, names: Iterable[str]) -> InputError:
 
 
 def one_line(what: BaseException | str) -> str:
-    """Return a message, or type and message of an error, in one line, without what a terminal would obey."""
+    """Return a message, or type and message of an error, in one line, without control characters."""
     text = what if isinstance(what, str) else f"{type(what).__name__}: {what}"
     return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
 

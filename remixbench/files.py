@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, locks, digests, and bounded reading of files from others."""
+"""Atomic writes, locks, digests, and bounded reading of untrusted files."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def _locked(path: Path, timeout: float) -> BaseFileLock:
 
 @contextmanager
 def waited_lock(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """Hold a lock file, waiting for others to let go of it; `waiting` is called once where that is necessary.
+    """Hold a lock file, waiting for others to release it; `waiting` is called once if it has to wait.
 
     On a file system without locks nothing is held.
     """
@@ -189,7 +189,7 @@ def write_json(path: Path, value: Any) -> None:
 def read_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
     """Read a whole file, after checking that it is a regular file of at most `max_bytes`.
 
-    A named pipe or a device could block for ever or never end.
+    A named pipe or a device could block forever or never end.
 
     Raises
     ------
@@ -307,7 +307,7 @@ def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def is_sealed(value: Mapping[str, Any]) -> bool:
-    """Say whether a JSON object that `write_sealed` wrote is as it was written."""
+    """Say whether a JSON object is unchanged since `write_sealed` wrote it."""
     try:
         return value.get(SEAL) == content_digest(value, SEAL)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Tasks run side by side by joblib, on this machine or by Dask on others."""
+"""Tasks in parallel: by joblib on this machine, or by Dask on others."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ SPINS = "10000"
 
 
 def prepare_for_torch() -> None:
-    """Make torch faster on a CPU, before it is imported; only in processes that are ours, the command line
-    and its workers, never in those that import the library.
+    """Tune torch for the CPU, before it is imported; only in processes of our own (the command line and its workers),
+    never in those that import the library.
 
-    Threads that wait spin for a fraction of a millisecond, then sleep (GNU OpenMP, unless the environment says
-    otherwise): sleeping at once takes small networks twice the time on a quiet machine, spinning for long as much on
-    a busy one. Freed memory is kept (on glibc), since a training step asks for the same blocks again and again.
+    Waiting threads spin for a fraction of a millisecond, then sleep (GNU OpenMP, unless the environment says
+    otherwise): sleeping at once doubles the time of small networks on an idle machine, and long spinning does so on a
+    busy one. Freed memory is kept (on glibc), since a training step asks for the same blocks again and again.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
@@ -56,7 +56,7 @@ def available_cores() -> int:
 
 
 def check_jobs(jobs: int) -> None:
-    """Refuse a number of processes that means nothing."""
+    """Check a number of processes."""
     if jobs == 0:
         raise InputError("--jobs 0: expected a number of processes, or -1 for one per core")
 
@@ -70,7 +70,7 @@ def _run_task(owner: int | None, function: Callable[..., Any], task: tuple[Any, 
 
 @cache
 def _end_with(owner: int) -> None:
-    """Let this worker process end soon after its owner has, however that ended; joblib lets it wait for minutes.
+    """End this worker process soon after its owner has ended, however that ended; joblib would let it wait for minutes.
 
     A thread compares the parent's id, which is portable; Linux's PR_SET_PDEATHSIG would follow the thread that started
     the worker, not the process.
@@ -135,7 +135,7 @@ class Workers:
     ) -> Iterator[Any]:
         """Yield function(*task) for every task, in order, as they are finished.
 
-        `batch_size` tasks are handed to a worker at once; by default the shorter they are the more.
+        `batch_size` tasks are handed to a worker at once; by default, more the shorter they are.
         """
         import joblib
         from threadpoolctl import threadpool_limits
@@ -156,8 +156,8 @@ class Workers:
                 )
             except BrokenExecutor:
                 raise RemixbenchError(
-                    "a worker process was killed, perhaps for want of memory; nothing already made is harmed, run the"
-                    " command again with fewer --jobs"
+                    "a worker process was killed, perhaps because memory ran out; what is done is kept, run the command"
+                    " again with fewer --jobs"
                 ) from None
 
     @contextmanager

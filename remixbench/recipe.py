@@ -180,7 +180,7 @@ class Plan(_Part):
 
     @model_validator(mode="after")
     def _fixed_onsets_are_apart(self) -> Self:
-        """Refuse a grid on which events meet: two of one class would be one event to every scorer."""
+        """Refuse a grid on which events touch: two of one class would be one event to every scorer."""
         used = () if self.onsets == "drawn" else sorted(self.onsets[: self.most_events])
         for before, after in pairwise(used):
             if after - before < self.max_event - 1e-9:
@@ -443,7 +443,7 @@ def parse_snr(value: object) -> float:
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """A safe loader for which a key given twice is an error instead of a silent last word."""
+    """A safe loader that refuses a key given twice, instead of keeping the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()

@@ -1,10 +1,10 @@
 r"""The one strict reader and writer of CSV and TSV tables; every table of the project is read here.
 
 Two ways in. `read_table(path, columns=..., separator=...)` reads a table of ours or of a source: UTF-8, a known
-separator, fields as they are. `read_table(path, lenient=True)` reads a table of somebody else's program: any
-encoding with a byte order mark, the separator that the header shows, fields without surrounding blanks; every
-column must have a name of its own. Both refuse rows of another length than the header, and both keep the line of
-each row for error messages::
+separator, fields as they are. `read_table(path, lenient=True)` reads a table that another program wrote: any encoding
+with a byte order mark, the separator that the header shows, fields without surrounding blanks; every column must have a
+name of its own. Both refuse rows of another length than the header, and both keep the line of each row for error
+messages::
 
     table = read_table(path, columns=("filename", "event_labels"), separator="\t")
     table.require_values(("filename",))
@@ -78,10 +78,10 @@ class Table:
         return pd.DataFrame({name: self.column(name) for name in columns}, index=self.lines, dtype=str)
 
     def require_columns(self, columns: Sequence[str]) -> None:
-        """Raise `InputError` if a column is missing or there twice."""
+        """Raise `InputError` if a column is missing or appears twice."""
         for column in columns:
             if self.header.count(column) != 1:
-                fault = "is there twice" if column in self.header else f"is missing{nearest(column, self.header)}"
+                fault = "appears twice" if column in self.header else f"is missing{nearest(column, self.header)}"
                 raise InputError(f"{self.path}: column '{column}' {fault}; found: {', '.join(self.header)}")
 
     def require_values(self, columns: Sequence[str]) -> None:
@@ -95,7 +95,7 @@ class Table:
                     raise InputError(f"{self.path}, line {line}: no value in column '{column}'")
 
     def require_unique(self, column: str) -> None:
-        """Raise `InputError` if a value of `column` comes twice."""
+        """Raise `InputError` if a value of `column` appears twice."""
         seen: set[str] = set()
         for line, value in zip(self.lines, self.column(column), strict=True):
             if value in seen:

@@ -45,7 +45,7 @@ def test_lenient_takes_what_spreadsheets_save(encoding: str, tmp_path: Path) -> 
         ("file,lable\n", r"column 'label' is missing \(did you mean 'lable'\?\); found: file, lable"),
         ("file,label\na\n", "line 2: 1 values, expected 2 as in the header"),
         ("file,label\na,b,c\n", "line 2: 3 values"),
-        ("file,file,label\n", "column 'file' is there twice; found: file, file, label"),
+        ("file,file,label\n", "column 'file' appears twice; found: file, file, label"),
         ('file,label\n"a,b\n', "line 2: not readable as a table"),
         (b"file,label\n\xff,b\n", "not UTF-8 at byte 11"),
     ],

@@ -1,4 +1,4 @@
-"""Where everything of a data set lies, and how to open one that was made.
+"""A data set on disk: where its files are, and how it is opened.
 
 Rows of `weak`, `features` and `roles` are in the order of the manifest's clips.
 """
@@ -252,7 +252,7 @@ class Dataset:
         return self._file(clip, snr, "audio")
 
     def stems_path(self, clip: Clip | str, snr: float) -> Path:
-        """Return the two-channel file (events, scene) of a clip at `snr` dB; there only after `--stems`."""
+        """Return the two-channel file (events, scene) of a clip at `snr` dB; it exists only after `--stems`."""
         return self._file(clip, snr, "stems")
 
     def audio(self, clip: Clip | str, snr: float) -> NDArray[np.float32]:

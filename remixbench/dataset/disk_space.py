@@ -1,4 +1,4 @@
-"""How much disk `make` is going to need, from the recipe and from what is there already, checked before it writes."""
+"""The disk space that `make` will need, less what exists already; checked before anything is written."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _unfinished_clips(spec: DatasetSpec, checkpoint: Checkpoint, snrs: Sequence[
 
 
 def _audio_sizes(spec: DatasetSpec, checkpoint: Checkpoint, snr: float) -> Iterator[int]:
-    """Yield the size of every file of audio and stems that is not there; one that is there is only replaced."""
+    """Yield the size of every missing file of audio and stems; one that exists is only replaced."""
     target, place = spec.target, spec.target.folder / snr_folder(snr)
     share = FLAC_SHARE if target.audio_format == "flac" else 1.0
     for kind in ("audio", "stems") if target.stems else ("audio",):

@@ -96,7 +96,7 @@ class Embeddings:
 
 
 def embeddings_path(dataset: Dataset, snr: float, encoder: str, digest: str) -> Path:
-    """Return where the embeddings of an encoder lie."""
+    """Return the path of the embeddings of an encoder."""
     return dataset.path / snr_folder(snr) / FOLDER / f"{encoder}-{digest[:DIGITS]}.npy"
 
 
@@ -174,7 +174,7 @@ def _altered_array(dataset: Dataset, snr: float, path: Path) -> Iterator[str]:
 
 
 class BlockStore:
-    """Embeddings in the making: a file per block of clips, joined when all are there.
+    """Unfinished embeddings: a file per block of clips, joined when all are complete.
 
     Parameters
     ----------
@@ -203,7 +203,7 @@ class BlockStore:
             yield
 
     def open(self) -> None:
-        """Make the folder of blocks, empty unless those there are of this job."""
+        """Make the folder of blocks; blocks of another job are dropped."""
         file = self.folder / "job.json"
         try:
             same = read_json(file) == self.job
@@ -223,7 +223,7 @@ class BlockStore:
         return self.folder / f"{block:06d}.npy"
 
     def missing(self, frames: int, dimensions: int, dtype: str) -> list[int]:
-        """Return the blocks that are not there, or not whole; of each file only the header is read."""
+        """Return the blocks that are missing or incomplete; only the header of each file is read."""
         missing = []
         for block in range(self.blocks):
             try:

@@ -23,10 +23,10 @@ FRAMES_AT_ONCE = 4096
 
 
 def load_librosa() -> ModuleType:
-    """Return librosa, which takes long to import, with a place for what numba compiles for it.
+    """Import librosa, which takes long, after making sure that numba has a cache folder.
 
-    numba keeps that in the installation or in the user's cache folder. Where neither can be written (a read-only
-    installation, a service without HOME), it takes a temporary folder of the user's.
+    numba caches what it compiles in the installation or in the user's cache folder. Where neither can be written (a
+    read-only installation, a service without HOME), it takes a temporary folder of the user's.
     """
     if "NUMBA_CACHE_DIR" not in os.environ and not any(map(_is_writable, _numba_folders())):
         user = os.getuid() if hasattr(os, "getuid") else "user"

@@ -140,7 +140,7 @@ def _recordings(
 
 
 def _check_unchanged(folder: Path, info: DatasetInfo | None, records: dict[float, list[Record]]) -> None:
-    """Refuse clips that come out otherwise than when they were made before, for whatever reason."""
+    """Refuse clips whose samples differ from those made before, whatever the reason."""
     path = folder / "digests.csv"
     if info is None or not path.is_file() or sha256(path.read_bytes()) != info.files.get("digests.csv"):
         return

@@ -2,7 +2,7 @@
 
 A leak is a recording location, an event's origin or a file that clips of two roles have in common when a fold is
 tested. remix2019 has many (they are the released data set's), remix2019-strict has none. Everything is counted from the
-columns of the sources' tables and the clips of the manifest, not from what the plan made of them.
+columns of the sources' tables and the clips of the manifest, independently of the plan.
 """
 
 from __future__ import annotations

@@ -166,7 +166,7 @@ def _join_in(folder: Path, shard: tuple[int, int], locks: ExitStack) -> None:
 
 
 def _open(spec: DatasetSpec, checkpoint: Checkpoint, snrs: Sequence[float]) -> None:
-    """Lay out the folders to be filled; nothing that is there is lost."""
+    """Create the folders of the data set; existing files are kept."""
     target = spec.target
     checkpoint.open(spec.resume_key(), snrs)
     write_manifest(spec.manifest, target.folder / "manifest")
@@ -290,7 +290,7 @@ def check_options(
     scheduler: str | None,
     stems: bool | str,
 ) -> None:
-    """Check the options of `make` that need nothing read.
+    """Check the options of `make` that depend on no file.
 
     Raises
     ------
@@ -468,7 +468,7 @@ def _with_fetched_scenes(
 
 
 def _check_files(manifest: Manifest, scenes: Catalogue, events: Catalogue) -> None:
-    """Check that all recordings are there before anything is made, where they are files."""
+    """Check that all recordings exist, where they are files, before anything is made."""
     for catalogue, wanted in (
         (scenes, dict.fromkeys(clip.scene_file for clip in manifest.clips)),
         (events, dict.fromkeys(manifest.event_files)),

@@ -107,7 +107,7 @@ LEAST_REST = np.float32(1e-6)
 
 
 def share(maps: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Make masks of maps: classes and the background share each cell by their odds.
+    """Turn maps into masks: classes and the background share each cell by their odds.
 
     A map says of its class and the background alone how they would share a cell: the odds of the class are
     o = m / (1 - m) where those of the background are 1. So a mask is o / (1 + Σo), with the sum over the classes. A
@@ -127,7 +127,7 @@ def share(maps: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 class Masks(Protocol):
-    """Masks (masks, frames, n_mels) of which some frames are asked for at a time, later ones after earlier ones."""
+    """Masks (masks, frames, n_mels) that are read some frames at a time, in order."""
 
     @property
     def shape(self) -> tuple[int, ...]:

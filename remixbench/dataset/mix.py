@@ -260,7 +260,7 @@ def achieved_snr(
     rate: int,
     measure: Level,
 ) -> list[float]:
-    """Measure back, from the stems as written, each event's level over the scene under it, in dB.
+    """Measure, in the stems as written, each event's level over the scene under it, in dB.
 
     `scale` is the factor from the signals before quantising to 16-bit steps. Where events overlap, the part of
     the others is taken out of the events' channel first. NaN where either side is silent after quantisation.

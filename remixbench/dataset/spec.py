@@ -70,7 +70,7 @@ class DatasetSpec:
         return {"scenes": self.scenes.digest, "events": self.events.digest}
 
     def resume_key(self) -> dict[str, Any]:
-        """Return what unfinished work must agree on to be resumed."""
+        """Return what unfinished work must have in common with this job to be resumed."""
         return {
             "manifest": self.manifest.digest,
             "recipe": sha256(str(content_key(self.target.recipe)).encode()),

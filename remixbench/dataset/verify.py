@@ -104,7 +104,7 @@ def _small_files(opened: Dataset) -> Iterator[str]:
 
 
 def _stray_files(opened: Dataset) -> Iterator[str]:
-    """Files that no data set has; missing audio is named elsewhere."""
+    """Yield files that do not belong to a data set; missing audio is reported elsewhere."""
     expected = {"dataset.json", *opened.info.files, "manifest/SHA256SUMS"}
     expected |= {f"manifest/{name}" for name in opened.manifest.files()}
     for snr in opened.snrs:

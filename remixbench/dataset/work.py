@@ -1,4 +1,4 @@
-"""The work of `make`: blocks of clips, which any number of processes do, and what is left of them if these are killed.
+"""The work of `make`: blocks of clips, rendered by any number of processes, and the files from which it resumes.
 
 `<data set>/.work/` holds
 
@@ -8,8 +8,8 @@
     records/snr_20/000007.json  a record for each clip of a finished block: digests and levels
     final/                      the small files of the finished data set, before they are moved to their places
 
-Everything appears whole or not at all. A block is finished when its record is there; what is finished is never made
-again. The folder is removed when the data set is finished.
+Every file is written atomically. A block is finished when its record exists, and a finished block is never made again.
+The folder is removed when the data set is finished.
 """
 
 from __future__ import annotations

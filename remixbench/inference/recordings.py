@@ -160,7 +160,7 @@ def separate(
 
 
 def check_replaceable(folder: Path, classes: Sequence[str]) -> None:
-    """Refuse a folder that holds anything else than an earlier separation into `classes`, which is replaced.
+    """Refuse a folder that holds anything but an earlier separation into `classes`, which is replaced.
 
     Raises
     ------
@@ -203,7 +203,7 @@ def write_sources(
 
 
 def check_files(paths: Sequence[Path]) -> None:
-    """Refuse recordings that are not there before any is read.
+    """Refuse missing recordings before any is read.
 
     Raises
     ------

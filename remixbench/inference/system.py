@@ -403,7 +403,7 @@ def events(
 
 
 def digital_silence(logmel: NDArray[np.float32], offset: float) -> NDArray[np.bool_]:
-    """Return which frames of a log-mel (frames, n_mels) are of samples that are all 0; `offset` is that of the log."""
+    """Return which frames of a log-mel (frames, n_mels) are digital silence; `offset` is that of the logarithm."""
     silent: NDArray[np.bool_] = (logmel <= np.log(offset) + 1e-3).all(axis=1)
     return silent
 

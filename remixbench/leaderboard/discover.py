@@ -1,4 +1,4 @@
-"""What there is to score: finished runs in the workspace, or a third party's predictions under a name.
+"""What can be scored: finished runs in the workspace, or a third party's predictions under a name.
 
 A run's record lies beside it; a third party's in `<workspace>/runs/<dataset>/<name>-<digest>/snr_0/fold_4/submitted/`,
 where the folder is named after the letters and digits of the name (the name itself is in the record).
@@ -134,7 +134,7 @@ def run_task(workspace: Path, folder: Path, dataset: Dataset) -> Task:
 
 
 def heard_flags(workspace: Path, dataset: Dataset, info: dict[str, Any]) -> list[Flag]:
-    """Return what is known of whether a run's frozen encoder has heard recordings of the tested clips."""
+    """Return flags that say whether a run's frozen encoder has heard recordings of the tested clips."""
     encoder = info.get("encoder")
     if not encoder:
         return []
@@ -168,7 +168,7 @@ def _check_folder(folder: Path, info: dict[str, Any]) -> None:
 
 
 def variant(folder: Path, system: str) -> str:
-    """Return what a run's system is called with what of it is not as usual: the folder three above the run."""
+    """Return a run's system and its settings that are not defaults: the name of the folder three levels above it."""
     name = folder.parents[2].name
     return name if name.split(",")[0] == system else system
 

@@ -185,7 +185,7 @@ def read_all(paths: Sequence[Path], reference: Reference) -> Predictions:
 
 
 def stems_alone(path: Path) -> bool:
-    """Say whether predictions are maps or waveforms and nothing else: these are compared with the stems alone."""
+    """Say whether predictions are maps or waveforms only, which are scored against the stems alone."""
     if path.is_dir():
         return (has_waveforms(path) or (path / MAPS).is_file()) and not holds_scores(path)
     return path.name == MAPS
@@ -262,7 +262,7 @@ def make_record(
 
 
 def tuned_boxes(dataset: Dataset, task: Task) -> tuple[SebbParameters, ...] | None:
-    """Tune bounding boxes on a system's frame scores of validation clips; None where these are not beside the rest.
+    """Tune bounding boxes on a system's frame scores of validation clips; None where it has none.
 
     Raises
     ------

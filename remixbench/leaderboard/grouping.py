@@ -132,7 +132,7 @@ def make_rows(groups: Sequence[Group]) -> list[Row]:
 
 
 def _names(groups: Sequence[Group]) -> list[str]:
-    """Name the rows, each otherwise, so that it can be compared and removed by its name.
+    """Give the rows distinct names, by which they can be compared and removed.
 
     Where two have one name, the settings in which they differ are added. A row that came in a submission gets the
     submission's digest where others have its name, so that none of this workspace's own rows is renamed.

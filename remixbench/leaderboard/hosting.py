@@ -56,7 +56,7 @@ def receipt_file(workspace: Path, digest: str) -> Path:
 
 
 def read_submissions(folder: Path, above: Path, left_out: list[str]) -> list[tuple[Path, Submission]]:
-    """Read every submission in a folder and those in it, with its file; other JSON files are passed over.
+    """Read every submission in a folder and its subfolders, with its file; other JSON files are skipped.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def _signature(key: Path, content: Mapping[str, Any]) -> str:
 
 
 def merged(first: Verified, second: Verified) -> Verified:
-    """Return which values were computed again, in one go or the other."""
+    """Return the values that were computed again in either of two verifications."""
     return [one | other for one, other in zip(first, second, strict=True)]
 
 

@@ -229,8 +229,8 @@ def duration(seconds: float | None) -> str:
 def cost_table(maker: TableMaker) -> Table | None:
     """Return parameters, MACs, training time and device of every row; None where no row reports one.
 
-    Where some row has a frozen encoder, parameters are told apart into those trained and all, and its MACs have a
-    column.
+    Where some row has a frozen encoder, trainable parameters and all parameters have columns of their own, and so have
+    its MACs.
     """
     board = maker.leaderboard
     if all(row.cost == Cost() for row in board.rows):

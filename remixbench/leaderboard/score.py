@@ -419,7 +419,7 @@ def plan_tasks(
 
 
 def _absolute(dataset: Dataset, task: Task) -> tuple[Dataset, Task]:
-    """Return the same with absolute paths: a worker from before may have another current folder."""
+    """Return both with absolute paths: a reused worker may have another working directory."""
     predictions = tuple(path.absolute() for path in task.predictions)
     probes = task.probes
     if probes is not None:

@@ -68,7 +68,7 @@ SAMPLE_TOLERANCE = 1e-6
 
 
 class OtherFormatError(InputError):
-    """A JSON file is something else than a submission."""
+    """A JSON file is not a submission."""
 
 
 Verdict = Literal["agrees", "differs", "not computed"]
@@ -171,7 +171,7 @@ def write_submission(file: Path, dataset: Dataset, records: Sequence[Record]) ->
 
 
 def read_submission(file: Path) -> Submission:
-    """Read a submission and check it in itself.
+    """Read a submission and check that it is well-formed.
 
     Raises
     ------

@@ -46,7 +46,7 @@ MIN_DEFINED = 0.5
 STEP = 0.25
 """How far weights stray from 1, as a part of the standard deviation of the full bootstrap."""
 GRID = 8
-"""Weights are whole numbers with mean GRID, so that counts stay exact in 32-bit floats; no metric minds the scale."""
+"""Weights are whole numbers with mean GRID, so that counts stay exact in 32-bit floats; no metric depends on it."""
 CORRECTION = 0.5
 """Samples for the correction, per bootstrap sample."""
 MIN_KEPT = 0.5

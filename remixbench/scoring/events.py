@@ -1,6 +1,6 @@
 """The one reader of event lists: labels of a data set, predictions, and DCASE tables handed to a metric.
 
-A list has the columns `filename`, `onset`, `offset` and `event_label`; others are passed over. Times are seconds. A
+A list has the columns `filename`, `onset`, `offset` and `event_label`; other columns are ignored. Times are seconds. A
 clip without events has no row, or one row with its name alone. Names and labels are compared as text: the integer 1,
 and 1.0 in a column that a missing value turned into floats, are "1".
 """

@@ -58,7 +58,7 @@ def read_reference(
 ) -> Reference:
     """Read the reference of the clips `filenames` from a folder with strong.tsv, weak.tsv and durations.tsv.
 
-    Rows of other clips are passed over, so one folder serves every fold.
+    Rows of other clips are ignored, so one folder serves every fold.
 
     Raises
     ------
@@ -426,7 +426,7 @@ def _grid(place: str, values: FloatArray) -> FloatArray:
 
 
 def _read_numbers(path: Path) -> tuple[tuple[str, ...], FloatArray]:
-    """Return the header and the numbers of a table, by the quick way where its text is plain."""
+    """Return the header and the numbers of a table; plain tables are parsed faster."""
     data = read_bytes(path, MAX_TABLE_BYTES)
     text = decode(path, data)
     head, _, body = text.replace("\r\n", "\n").partition("\n")

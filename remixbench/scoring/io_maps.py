@@ -39,7 +39,7 @@ class Maps:
 
 
 def read_maps(path: Path, reference: Reference, size: tuple[int, int]) -> Maps:
-    """Read a maps.npz; maps of classes that do not occur in their clip are passed over.
+    """Read a maps.npz; maps of classes that do not occur in their clip are ignored.
 
     Parameters
     ----------

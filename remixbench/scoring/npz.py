@@ -1,7 +1,7 @@
-"""The one reader of .npz files that others made: exactly the expected members, bounded memory, nothing pickled.
+"""The one reader of untrusted .npz files: exactly the expected members, bounded memory, nothing unpickled.
 
-A file is refused before anything is allocated where a member is missing, not expected, there twice, encrypted,
-compressed in a way that numpy does not write, or declares more bytes than the data set needs.
+A file is refused before anything is allocated where a member is missing, not expected, duplicated, encrypted,
+compressed in a way that numpy does not write, or larger than the data set needs.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def open_npz(
     Raises
     ------
     InputError
-        If the file is not an .npz, a member is missing, not expected or there twice, or an array is too large or holds
+        If the file is not an .npz, a member is missing, not expected or duplicated, or an array is too large or holds
         something other than numbers and names.
     """
     optional = optional or {}

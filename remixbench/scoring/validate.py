@@ -54,7 +54,7 @@ def _check_type(scores: npt.NDArray[Any], place: str) -> None:
 
 
 def check_scores(scores: npt.NDArray[Any], place: str, where: Sequence[Sequence[str]]) -> None:
-    """Refuse scores that are not finite or leave [0, 1], saying what they look like.
+    """Refuse scores that are not finite or outside [0, 1], with a guess at what they are.
 
     Parameters
     ----------
@@ -193,7 +193,7 @@ def match_classes(labels: Sequence[str], classes: Sequence[str], place: str) -> 
 
 
 def fit_edges(edges: FloatArray, duration: float, at: str) -> FloatArray:
-    """Check that a grid of frames covers a clip of `duration` seconds, and cut what stands over its end.
+    """Check that a grid of frames covers a clip of `duration` seconds, and cut it at the clip's end.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """The one reader of recordings: any file that libsndfile reads, whole or a stretch of it, as mono float64.
 
-Every command reads through `open_audio`, so that all of them agree on what a file holds. What cannot be read rightly
-and to its end is refused by name: nothing is guessed and nothing left out.
+Every command reads through `open_audio`, so that all of them agree on what a file holds. What cannot be decoded
+correctly and completely is refused by name: nothing is guessed, nothing left out.
 """
 
 from __future__ import annotations

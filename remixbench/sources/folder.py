@@ -93,7 +93,7 @@ def _from_folders(root: Path, kind: Literal["scenes", "events"]) -> tuple[pd.Dat
 
 
 def _composed(name: str) -> str:
-    """Return a name in Unicode's composed form (NFC): some systems write accents as characters of their own."""
+    """Return a name in Unicode's composed form (NFC): some systems write accents as separate characters."""
     return unicodedata.normalize("NFC", name)
 
 

@@ -1,4 +1,4 @@
-"""The networks: the published ones (models.py), and the registry that makes any system known by name.
+"""The networks: the published ones (models.py), and the registry of systems by name.
 
 Names are imported when first used: listing the systems must not cost the import of torch.
 """

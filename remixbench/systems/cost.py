@@ -1,4 +1,4 @@
-"""What a system costs: parameters, and multiply-accumulate operations of a forward pass, counted and not typed."""
+"""What a system costs: its parameters, and the multiply-accumulate operations (MACs) of a forward pass."""
 
 from __future__ import annotations
 

@@ -168,7 +168,7 @@ class PretrainedEncoder:
 
 
 def register_encoder(name: str, encoder: Any) -> None:
-    """Make an encoder known under a name, in this process: the encoder, or a class or function that makes it.
+    """Register an encoder under a name, in this process: the encoder, or a class or function that makes it.
 
     Raises
     ------

@@ -424,7 +424,7 @@ class TwoStepNetwork(nn.Module):
 
 @contextmanager
 def without_decoder(network: nn.Module) -> Iterator[None]:
-    """Let a network with a decoder leave out the reconstruction, which scores need nothing of; others are as ever."""
+    """Skip the decoder of a network that has one, since scores do not depend on it; other networks are unchanged."""
     if not isinstance(network, TwoStepNetwork):
         yield
         return

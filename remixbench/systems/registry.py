@@ -87,7 +87,7 @@ class Option:
 
 @dataclass(frozen=True)
 class SystemSpec:
-    """What is known of one system.
+    """The specification of a system.
 
     Attributes
     ----------
@@ -296,7 +296,7 @@ _registered: dict[str, Factory] = {}
 
 
 def register(name: str, factory: Factory) -> None:
-    """Make a system known under a name, in this process: a module class, or a function that returns a module.
+    """Register a system under a name, in this process: a module class, or a function that returns a module.
 
     Raises
     ------

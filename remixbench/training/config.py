@@ -1,4 +1,4 @@
-"""What a run is: every setting that decides what a network learns, and the grid of runs that a command trains.
+"""The identity of a run: every setting that affects training, and the grid of runs that a command trains.
 
 A `TrainConfig` has an identity, a digest over itself and the data it is trained on. Two runs of one identity
 are the same run; where anything differs they are two, and never share a folder.
@@ -380,7 +380,7 @@ def one_of(option: str, value: str, allowed: Sequence[str]) -> str:
 def _options_by_system(
     systems: Sequence[str], options: Mapping[str, OptionValue]
 ) -> dict[str, tuple[tuple[str, OptionValue], ...]]:
-    """An option goes to the systems that have it; one that none of them has is a mistake."""
+    """Assign options to the systems that have them; an option that no system has is an error."""
     by_system = {name: spec(name).options for name in systems}
     for option in options:
         if not any(option in names for names in by_system.values()):
@@ -395,7 +395,7 @@ def _options_by_system(
 
 
 def _alphas_by_system(systems: Sequence[str], alphas: Sequence[float]) -> dict[str, tuple[float, ...]]:
-    """A weight of the reconstruction goes to the systems that reconstruct; the others are trained once."""
+    """Assign weights of the reconstruction to the systems that have a decoder; the others are trained once."""
     wanted = _unique(_from_zero("--alpha", value) + 0.0 for value in alphas)
     decoders = [name for name in systems if spec(name).decoder]
     if any(wanted) and not decoders:

@@ -95,7 +95,7 @@ class RoleDataset(ABC, TorchDataset[tuple[Tensor, Target]]):
         return len(self.rows)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Target]:
-        """Return the input and the targets of a clip, by its place among `rows`."""
+        """Return the input and the targets of a clip, by its index in `rows`."""
         if self.inputs == "logmel":
             x = np.roll(np.asarray(self._logmel(index)), self._shift, axis=0)
         else:

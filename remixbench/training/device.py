@@ -46,7 +46,7 @@ class Engine:
         return network
 
     def synchronise(self) -> None:
-        """Wait for the device, so that a clock can be read."""
+        """Wait for the device to finish, as before reading a clock."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
@@ -124,14 +124,14 @@ def _cpuinfo() -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Say whether an error means that memory ran out: of a GPU, of torch on a CPU, or of numpy."""
+    """Say whether an error means out of memory: of a GPU, of torch on a CPU, or of numpy."""
     of_cpu = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
     return of_cpu or isinstance(error, torch.OutOfMemoryError | MemoryError)
 
 
 @contextmanager
 def enough_memory(what: str, device: torch.device, remedy: str) -> Iterator[None]:
-    """Make running out of memory inside one line that says `what` needs it and the `remedy`.
+    """Turn running out of memory into an error of one line: what needs it (`what`) and the `remedy`.
 
     Raises
     ------
@@ -304,7 +304,7 @@ class _Sum(torch.autograd.Function):
 
 
 class CpuSyncBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch norm over the batches of all processes, on the CPU, for which torch's own is not made.
+    """Batch norm over the batches of all processes, on the CPU, which torch's own does not support.
 
     A process may have an empty batch. Mean and variance are exchanged one after the other, in float32 at least, so that
     no digits are lost to a difference of large sums.

@@ -90,7 +90,7 @@ def micro_average_precision(weak: NDArray[np.bool_], tags: Scores) -> float:
 def evaluating(network: nn.Module, *, reconstruct: bool = False) -> Iterator[None]:
     """Evaluation mode and no gradients inside; the mode is restored afterwards, also after an error.
 
-    The decoder of a published system, which scores need nothing of, is only run to `reconstruct`.
+    The decoder of a published system, which scores do not depend on, only runs with `reconstruct`.
     """
     was_training = network.training
     network.eval()
@@ -125,7 +125,7 @@ def fit_thresholds(weak: NDArray[np.bool_], scores: NDArray[np.float32]) -> NDAr
 
     The best one lies half way between the lowest score that is accepted and the next one below. In logits, the best one
     of the class is averaged with that of all classes together, weighted by the number of its positives and by `PRIOR`.
-    A class that is in no clip, or in all, or has no other score than 0, gets that of all classes together.
+    A class that is in no clip, or in all, or whose scores are all 0, gets the threshold of all classes together.
 
     Parameters
     ----------

@@ -27,10 +27,10 @@ ROUNDS = 100
 
 
 def recombine(clips: list[Clip], generator: np.random.Generator) -> list[Clip]:
-    """Deal the scenes and the events of some clips to one another anew; onsets stay with their places.
+    """Shuffle the scenes and the events of some clips among one another; onsets stay where they are.
 
-    Two events of one class never overlap in a clip unless they do in every try. All clips must be of one role,
-    so that nothing leaks.
+    Two events of one class do not overlap in a clip, unless no draw avoids it. All clips must be of one role, so that
+    nothing leaks.
     """
     scenes = generator.permutation(len(clips))
     places = [(row, event) for row, clip in enumerate(clips) for event in clip.events]

@@ -57,7 +57,7 @@ class TimeLeft:
         self._began: dict[int, tuple[float, float]] = {}
 
     def update(self, run: int, part: float) -> None:
-        """Take the part of a run that is done, in [0, 1]; what it had done when first heard of cost nothing here."""
+        """Take the part of a run that is done, in [0, 1]; what was done before the first call is not counted."""
         now = self._clock()
         began, before = self._began.setdefault(run, (now, part))
         self._left[run], self._done[run], self._seconds[run] = 1 - part, part - before, now - began

@@ -164,7 +164,7 @@ class RunInfo(Training):
 
 
 def run_folder(workspace: Path, dataset: str, settings: TrainConfig, digest: str) -> Path:
-    """Return the folder of the run with this digest: where it lies already, or where it is to be made."""
+    """Return the folder of the run with this digest: where it exists already, or where it will be made."""
     above = workspace / "runs" / dataset / settings.folder / snr_folder(settings.snr) / f"fold_{settings.fold}"
     plain, own = above / f"seed_{settings.seed}", above / f"seed_{settings.seed}-{digest[:8]}"
     if not (plain / RUN_FILE).exists():
@@ -315,7 +315,7 @@ def _entry(archive: zipfile.ZipFile, name: str) -> Any:
 
 
 def write_checkpoint(folder: Path, digest: str, state: dict[str, Any]) -> None:
-    """Write what a training needs to resume."""
+    """Write the state from which a training resumes."""
     saved = io.BytesIO()  # torch does not say so when a disk is full
     torch.save({"digest": digest, **state}, saved)
     with atomic_path(folder / CHECKPOINT) as beside, beside.open("wb") as file:
@@ -352,7 +352,7 @@ def _shortest(value: float) -> str:
 
 
 def require_tensorboard() -> None:
-    """Check that the package is there.
+    """Check that tensorboard is installed.
 
     Raises
     ------
@@ -368,9 +368,9 @@ def require_tensorboard() -> None:
 
 
 def tensorboard_writer(folder: Path, done: int) -> Callable[[Epoch], None]:
-    """Return what writes an epoch's figures into `<folder>/tensorboard`.
+    """Return a function that writes an epoch's values to `<folder>/tensorboard`.
 
-    What lies there beyond epoch `done` is void.
+    Values of epochs after `done` are discarded.
     """
     from torch.utils.tensorboard import SummaryWriter
 

@@ -1,4 +1,4 @@
-"""`train`: the runs of a grid; each is started, resumed, or found done."""
+"""`train`: the runs of a grid, each started, resumed, or already done."""
 
 from __future__ import annotations
 
@@ -248,7 +248,7 @@ def _identity(dataset: Dataset, config: TrainConfig) -> str:
 def _acquire(
     workspace: Path, context: RunContext, config: TrainConfig, held_locks: ExitStack, rerun: bool
 ) -> tuple[Path, RunInfo]:
-    """Lock the run while `held` lasts; returns its folder and run.json."""
+    """Lock the run while `held_locks` lasts; returns its folder and run.json."""
     digest = _identity(context.dataset, config)
     locks = workspace / "runs" / context.dataset.name / ".locks"
     locks.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,9 @@
 """The training loop: loss, optimizer, learning rate schedule, augmentation, choice of the epoch, state to resume from.
 
-All that passes from epoch to epoch is in a `TrainState`, which can be saved and loaded. The order of the clips, the
-augmentations and the global random generator of an epoch follow from seed and epoch alone, so a training that was
-interrupted ends with the same weights as one that was not. The defaults are the released training: Adam, a learning
-rate that falls on a plateau, the best epoch kept.
+A `TrainState` holds everything that carries over from epoch to epoch; it can be saved and loaded. The order of the
+clips, the augmentations and the global random generator of an epoch follow from seed and epoch alone, so a training
+that was interrupted ends with the same weights as one that was not. The defaults are the released training: Adam, a
+learning rate that falls on a plateau, the best epoch kept.
 
 A network may bring `configure_optimizers()` and `training_step(x, y)`, as in Lightning.
 """
@@ -68,8 +68,8 @@ class WeightAverage:
 class TrainState:
     """A training in progress: network, optimizer, schedule, history, and the best epoch's weights so far.
 
-    `steps_per_epoch` decides how many epochs are trained (`min_steps`), and the schedule `cosine`. `compiled` lets
-    torch.compile make the code of the training steps; evaluation, checkpoints and results use the network as it is.
+    `steps_per_epoch` decides how many epochs are trained (`min_steps`), and the schedule `cosine`. With `compiled`,
+    training steps run through torch.compile; evaluation, checkpoints and results use the original network.
 
     Raises
     ------
@@ -178,7 +178,7 @@ def fit(
             if _stops_early(state, config):
                 return
             start = time.perf_counter()
-            # for networks that draw, by dropout for instance
+            # dropout and other random layers
             torch.manual_seed(derived_seed(config.seed, "dropout", number, dist.rank))
             clips = train if mixed is None or number == 1 else mixed(number)
             mean_loss = train_epoch(state, config, engine, clips, number, dist=dist, advance=advance)

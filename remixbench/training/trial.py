@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 def check_resumable(folder: Path, digest: str, system: SystemSpec) -> None:
-    """Refuse a third-party system whose checkpoint cannot be read, while little is lost."""
+    """Refuse a third-party system whose checkpoint cannot be read, before much work would be lost."""
     try:
         read_checkpoint(folder, digest)
     except InputError as error:
@@ -119,7 +119,7 @@ def _noise(shape: tuple[int, ...], generator: np.random.Generator) -> InputArray
 def tell_network(
     network: nn.Module, weak: NDArray[np.bool_], standardisation: Standardisation, system: SystemSpec
 ) -> None:
-    """Tell a network that has `set_prior` or `set_std`, before it is trained, what these take of the training clips.
+    """Call `set_prior` and `set_std` of a network that has them, before it is trained.
 
     `set_prior` takes the mean label of each class, where 0 and 1, whose log odds are infinite, are half a clip away;
     `set_std` the standard deviation of each band of the log-mel.
@@ -140,7 +140,7 @@ CALIBRATION_CLIPS = 512
 def calibrate_network(network: nn.Module, train: ClipTensors, batch_size: int) -> None:
     """Call the network's `calibrate(batches)`, where it has one, with standardised log-mel of the training clips.
 
-    What it finds it keeps in buffers, which are stored with the weights.
+    It keeps its results in buffers, which are stored with the weights.
     """
     calibrate: Callable[[Iterator[Any]], None] | None = getattr(network, "calibrate", None)
     if calibrate is None:

@@ -95,7 +95,7 @@ def test_a_spreadsheet_may_have_saved_them(tmp_path: Path) -> None:
         (TAU_ROWS.replace("\tbus\t", "\t\t"), "line 3: no value in column 'scene_label'"),
         (TAU_ROWS.replace("lyon-3\ta", ""), "line 3: 3 values, expected 4"),
         (TAU_ROWS.replace("lyon-3\ta", " \ta"), "line 3: no value in column 'identifier'"),
-        (TAU_ROWS.replace("source_label", "filename"), "column 'filename' is there twice"),
+        (TAU_ROWS.replace("source_label", "filename"), "column 'filename' appears twice"),
         (TAU_ROWS.replace("audio/bus-lyon-3-4-a.wav\tbus\tlyon-3\ta", "audio/bus-lyon-3-4-a.wav"), "line 3: 1 values"),
         (TAU_ROWS.replace("lyon-3\ta", "lyon-3\ta\tb"), "line 3: 5 values, expected 4"),
         (TAU_ROWS.replace("\ta\n", "\ta\tb\n"), "line 2: 5 values, expected 4"),

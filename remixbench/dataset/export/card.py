@@ -90,7 +90,7 @@ def citations(dataset: Dataset) -> list[str]:
 
 
 def is_of_the_paper(dataset: Dataset) -> bool:
-    """Say whether a data set is made from the recordings of the paper's."""
+    """Say whether a data set is made from the paper's recordings."""
     return (dataset.recipe.scenes.source, dataset.recipe.events.source) == ("tau2019", "fsdkaggle2018")
 
 

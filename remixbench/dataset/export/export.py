@@ -1,4 +1,4 @@
-"""`export`: a data set in the form that another tool reads, with its splits, labels and a card."""
+"""`export`: a data set in the format of another tool, with its splits, labels and a card."""
 
 from __future__ import annotations
 

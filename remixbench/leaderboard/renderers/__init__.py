@@ -1,4 +1,4 @@
-"""A leaderboard, or a comparison of two rows, as text in every format, and the files that it goes to."""
+"""A leaderboard, or a comparison of two rows, as text in every format, and the files it is written to."""
 
 from __future__ import annotations
 

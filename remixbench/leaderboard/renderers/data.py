@@ -40,7 +40,7 @@ def to_csv(leaderboard: Leaderboard) -> str:
 
 
 def plain_text(text: Any) -> Any:
-    """Return a text behind an apostrophe if a spreadsheet took it for a formula otherwise."""
+    """Return a text, with an apostrophe before it if a spreadsheet would take it for a formula."""
     return f"'{text}" if isinstance(text, str) and text[:1] in ("\t", "\r", *FORMULA) else text
 
 

@@ -1,4 +1,4 @@
-"""The short answer of `score`: one ranked table, every row of it. The other renderers show everything.
+"""The summary that `score` prints: one ranked table with every row. The other renderers show everything.
 
 Rows are ranked at each SNR among those tested on the same folds. Where all SNRs of all rows are more than a screen, a
 row has one line and each SNR a column.
@@ -290,7 +290,7 @@ def _name(row: Row) -> Text:
 
 
 def _pretrained(row: Row, level: int) -> Text:
-    """Return what a row's encoder was pretrained on, without what is in brackets and shorter where columns are dear."""
+    """Return what a row's encoder was pretrained on, without what is in brackets, and shorter where space is short."""
     names = "; ".join(name.partition(" (")[0] for name in row.pretrained_on)
     return Text(names if len(names) <= (longest := 24 - 2 * level) else f"{names[: longest - 1]}…")
 

@@ -31,7 +31,7 @@ def to_markdown(tables: Sequence[Table]) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Return text that Markdown shows as it is, whatever stands in it, on one line."""
+    """Return text, escaped for Markdown, on one line."""
     return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
 
 
@@ -143,7 +143,7 @@ def escape_plain_latex(text: str) -> str:
 
 
 def escape_latex(text: str) -> str:
-    """Return text that LaTeX sets as it is, whatever stands in it, on one line."""
+    """Return text, escaped for LaTeX, on one line."""
     return "".join(map(_latex_letter, " ".join(text.split()))).replace("--", "-{}-")
 
 

@@ -1,4 +1,4 @@
-"""One archive through its steps: found on disk or fetched, verified, unpacked, removed.
+"""The steps of one archive: found on disk or fetched, verified, unpacked, removed.
 
 A finished archive leaves a receipt in `sources/.receipts/` with the sizes of its members. While all of them are
 there with these sizes, the archive is complete: it is neither fetched nor unpacked again.
@@ -113,7 +113,7 @@ def process_archive(
     keep: bool,
     accept_changed: bool,
 ) -> bool:
-    """Put an archive's members in their place, whatever is there already; returns whether it had to be fetched.
+    """Unpack an archive, fetching it first if necessary; returns whether it was fetched.
 
     Parameters
     ----------

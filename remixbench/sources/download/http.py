@@ -223,7 +223,7 @@ class HttpClient:
             self.limiter.pause(delay)
 
     def content_length(self, url: str, name: str) -> int | None:
-        """Return the size of a file in bytes by HEAD; None if the server does not say.
+        """Return the size of a file in bytes by HEAD; None if the server does not report it.
 
         Raises
         ------

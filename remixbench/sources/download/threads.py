@@ -1,4 +1,4 @@
-"""Threads that work through a list of tasks, stop together when interrupted, and hide no error."""
+"""Tasks on several threads, which stop together when interrupted and report every error."""
 
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ def is_beginning(short: Path, long: Path) -> bool:
 
 
 def mark_begun(part: Path, md5: str) -> None:
-    """Say that a partial file is ours, and of the file with this MD5."""
+    """Record that a partial file is ours and belongs to the file with this MD5."""
     write_json(part.with_name(part.name + ".json"), {"md5": md5, "etag": None, "total": None})
 
 

@@ -1,4 +1,4 @@
-"""Archives unpacked safely: nothing lands outside, nothing is half there, nothing is unpacked twice.
+"""Safe unpacking of archives: nothing outside the target, no partial files, nothing unpacked twice.
 
 `read_members` checks the whole directory of an archive first, names and sizes; `unpack` then writes its members.
 """
@@ -36,7 +36,7 @@ def read_members(
     ------
     RemixbenchError
         If a member has an unsafe name (absolute, `..`, a backslash, a drive), is a link or another special file,
-        is encrypted, is there twice (also by letter case alone), or is larger than it may be.
+        is encrypted, appears twice (also by letter case alone), or is larger than it may be.
     CorruptArchiveError
         If it is not a zip archive or its directory is damaged.
     """
@@ -53,7 +53,7 @@ def read_members(
             above = key.split("/")
             folders.update("/".join(above[:depth]) for depth in range(1, len(above) + info.is_dir()))
             if not info.is_dir():
-                problem = "is there twice" if key in seen else None
+                problem = "appears twice" if key in seen else None
                 seen.add(key)
                 files.append(info)
         if problem is not None:

@@ -1,4 +1,4 @@
-"""Recordings checked against the tables: which are missing, and which are not what they should be."""
+"""Checks of recordings against the tables: which are missing, and which differ from what the table says."""
 
 from __future__ import annotations
 

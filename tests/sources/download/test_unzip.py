@@ -111,8 +111,8 @@ def test_links_and_devices_are_refused(kind: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "trouble"),
     [
-        (["top/a.wav", "top/a.wav"], "is there twice"),
-        (["top/a.wav", "top/A.wav"], "is there twice"),
+        (["top/a.wav", "top/a.wav"], "appears twice"),
+        (["top/a.wav", "top/A.wav"], "appears twice"),
         (["top/a", "top/a/b.wav"], "is a file and a folder"),
         (["top/a/b.wav", "TOP/A"], "is a file and a folder"),
     ],
