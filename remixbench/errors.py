@@ -37,9 +37,13 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 
 def unknown(kind: str, name: str, names: Iterable[str]) -> InputError:
-    """Make the error for a name that is not among `names`, with the nearest one and the whole list."""
+    """Make the error for a name that is not among `names`, with the nearest one and the whole list.
+
+    `kind` is what the name should be one of: "system", or "option of system 'gap'".
+    """
     choices = sorted(names)
-    return InputError(f"unknown {kind} '{name}'{nearest(name, choices)}; there are: {', '.join(choices)}")
+    noun, of, owner = kind.partition(" of ")
+    return InputError(f"unknown {noun} '{name}'{of}{owner}{nearest(name, choices)}; choose from {', '.join(choices)}")
 
 
 def one_line(what: BaseException | str) -> str:

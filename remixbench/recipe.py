@@ -49,16 +49,22 @@ Augmentation = Literal["mixup", "specaugment", "time-shift", "frequency-shift", 
 SnrList = Annotated[tuple[Decibels, ...], Field(min_length=1)]
 
 
-def _no_list(value: object) -> object:
-    """Refuse a list where it could be taken for a range: everywhere in a recipe, a list is one of values."""
+def _count_or_range(value: object) -> object:
+    """Refuse what is neither a number nor a range; also a list, which everywhere in a recipe is one of values."""
     if isinstance(value, list | tuple):
-        raise ValueError(f"a list would be one of values; write a range as {{range: {list(value)}}}")
+        raise ValueError(f"expected a number or a range; write a range as {{range: {list(value)}}}")
+    if not isinstance(value, int | float) and not (isinstance(value, str) and value.strip().isdecimal()):
+        raise ValueError("expected a number or a range such as {range: [1, 3]}")
     return value
 
 
 def _as_range(value: object) -> object:
     """Take two numbers for a range where nothing else can be meant."""
-    return {"range": value} if isinstance(value, list | tuple) else value
+    if value is None or isinstance(value, dict | SnrRange):
+        return value
+    if isinstance(value, list | tuple):
+        return {"range": value}
+    raise ValueError("expected a range such as {range: [-6, 6]}")
 
 
 def _listed(value: object) -> object:
@@ -84,7 +90,7 @@ class Columns(_Part):
 def _source_name(name: str) -> str:
     if name not in SOURCES:
         *others, last = (f"'{source}'" for source in SOURCES)
-        raise ValueError(f"input should be {', '.join(others)} or {last}")
+        raise ValueError(f"expected {', '.join(others)} or {last}")
     return name
 
 
@@ -132,7 +138,7 @@ class SnrRange(_Part):
 
 def _check_ascending(bounds: tuple[float, float]) -> None:
     if bounds[0] > bounds[1]:
-        raise ValueError(f"expected the lower bound first, found {list(bounds)}")
+        raise ValueError("expected the lower bound first")
 
 
 class Plan(_Part):
@@ -147,7 +153,7 @@ class Plan(_Part):
     folds: Annotated[int, Field(ge=2, le=20)] = 4
     clips_per_fold: Annotated[int, Field(ge=1, le=200_000)] = 2000
     polyphony: Annotated[
-        Annotated[int, Field(ge=0, le=20), BeforeValidator(_no_list), Tag("number")]
+        Annotated[int, Field(ge=0, le=20), BeforeValidator(_count_or_range), Tag("number")]
         | Annotated[CountRange, Tag("mapping")],
         Discriminator(lambda value: "mapping" if isinstance(value, dict | CountRange) else "number"),
     ] = 3

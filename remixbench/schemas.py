@@ -58,13 +58,24 @@ def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
     if first["type"] == "extra_forbidden":
         parents = [str(part) for part in first["loc"][:-1]]
         keys = _keys_below(model, parents)
-        return f"unknown key '{key}'{nearest(str(first['loc'][-1]), keys)}; there are: {', '.join(keys)}"
+        return f"unknown key '{key}'{nearest(str(first['loc'][-1]), keys)}; the keys are {', '.join(keys)}"
     if first["type"] == "missing":
         return f"key '{key}' is missing"
-    message = first["msg"].removeprefix("Value error, ")
+    message = _expectation(first["msg"])
     if not key:
         return message
     return f"{key}: found {_shortened(first['input'])}; {message[0].lower()}{message[1:]}"
+
+
+def _expectation(message: str) -> str:
+    """Return a message of pydantic in the words of ours: "expected an integer"."""
+    text = message.removeprefix("Value error, ")
+    if not text.startswith("Input should be "):
+        return text
+    text = re.sub(r", (unable|got) .*", "", text.removeprefix("Input should be "))
+    text = re.sub(r"^a valid (dictionary|mapping).*", "keys with values", text)
+    text = re.sub(r"^a valid (?=[aeiou])", "an ", text)
+    return f"expected {re.sub('^a valid ', 'a ', text)}"
 
 
 def _shortened(value: object) -> str:

@@ -170,7 +170,7 @@ def test_a_recipe_that_no_machine_has_memory_for_is_refused(
 def test_levels_beyond_100_db_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--workspace", str(tmp_path), "make", "--recipe", "mini", "--snr", "1e308"]) == 2
     assert "'1e308' is not an SNR in dB" in capsys.readouterr().err
-    with pytest.raises(InputError, match=r"plan.snr_spread.range.1: found 1e\+308; input should be less"):
+    with pytest.raises(InputError, match=r"plan.snr_spread.range.1: found 1e\+308; expected less"):
         parse_recipe(tiny.changed(tiny.STRICT, plan__snr_spread=[0, 1e308]), "loud")
 
 

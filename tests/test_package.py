@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -106,8 +107,11 @@ def test_the_wheel_works_in_a_fresh_environment_outside_the_repository(built: Pa
     here = [path for path in sys.path if path.endswith("site-packages")]
     (site / "libraries.pth").write_text("\n".join(here) + "\n")
     (wheel,) = built.glob("*.whl")
+    board = tmp_path / "board"  # as a host of a leaderboard installs it: from a wheel beside the requirements
+    shutil.copytree(ROOT / "docs" / "examples" / "leaderboard-repository", board)
+    shutil.copy(wheel, board)
     pip = [sys.executable, "-m", "pip", "--python", str(home / "bin" / "python"), "install", "--quiet", "--no-deps"]
-    subprocess.run([*pip, "--no-index", "--ignore-installed", str(wheel)], check=True, cwd=tmp_path)
+    subprocess.run([*pip, "--no-index", "--ignore-installed", "-r", "requirements.txt"], check=True, cwd=board)
 
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "REMIXBENCH"))}
 

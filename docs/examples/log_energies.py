@@ -1,4 +1,4 @@
-"""An encoder that needs no download: log energies of 32 bands, 100 ms apart. A place to start from, and a floor."""
+"""An encoder that needs no download: log energies of 32 bands, 100 ms apart. A starting point and a lower bound."""
 
 from typing import ClassVar
 

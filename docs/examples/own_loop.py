@@ -1,4 +1,4 @@
-"""Train a network of one's own in a loop of one's own, write its predictions, and score them."""
+"""Train your own network in your own loop, write its predictions, and score them."""
 
 import numpy as np
 import pandas as pd

@@ -443,7 +443,7 @@ def find_folder(workspace: Path, dataset: str | Path | None = None) -> Path:
             if path.is_dir():
                 return path
         names = [file.parent.name for file in files]
-        choices = f"; there are: {', '.join(names)}" if names else "; `remixbench make` makes one"
+        choices = f"; choose from {', '.join(names)}" if names else "; `remixbench make` makes one"
         raise InputError(f"no data set '{dataset}'{nearest(str(dataset), names)} in {workspace / 'datasets'}{choices}")
     if not files:
         raise InputError(f"{workspace / 'datasets'}: there is no data set yet; `remixbench make` makes one")

@@ -46,7 +46,7 @@ def finished_runs(folders: Sequence[Path], dataset: Dataset, progress: Progress)
     for folder in folders:
         why = why_unusable(folder, dataset)
         if why:
-            progress.say(f"left out: {folder}: {why}")
+            progress.say(f"skipped {folder}: {why}")
         else:
             kept.append(folder)
     return kept
@@ -75,17 +75,17 @@ def why_unusable(folder: Path, dataset: Dataset) -> str:
     """Say why a run cannot be scored on a data set; empty where it can."""
     info = read_json(folder / RUN_FILE)
     if info.get("status") != "done":
-        return "is not finished; `remixbench train` resumes it, or delete it"
+        return "unfinished; `remixbench train` resumes it"
     if info.get("manifest_digest") != dataset.manifest_digest:
         other = str(info.get("manifest_digest"))[:12]
         return (
-            f"was trained on another manifest ({other}) than data set '{dataset.name}' has"
-            f" ({dataset.manifest_digest[:12]})"
+            f"trained on another manifest ({other}) than that of data set '{dataset.name}'"
+            f" ({dataset.manifest_digest[:12]}); train it again"
         )
     if not is_sealed(info):
         return f"{RUN_FILE} was edited since it was written; restore it, or train again with --rerun"
     if info.get("audio_digest") != dataset.audio_digest:
-        return f"was trained on other audio than data set '{dataset.name}' has now, on the same manifest; train again"
+        return f"trained on other audio than data set '{dataset.name}' has now; train it again"
     return ""
 
 
@@ -196,12 +196,10 @@ def predictions_task(
     for path in paths:
         if not path.exists():
             raise InputError(f"{path}: no such run or file of predictions")
-    for option, value, example in (("--name", name, "'My system'"), ("--snr", snr, "0"), ("--fold", fold, "4")):
-        if value is None:
-            raise InputError(f"{paths[0]}: predictions need {option} (such as {option} {example}) to be scored")
-    assert name is not None
-    assert snr is not None
-    assert fold is not None
+    if name is None or snr is None or fold is None:
+        options = {"--name 'My system'": name, "--snr 0": snr, "--fold 4": fold}
+        missing = [option for option, value in options.items() if value is None]
+        raise InputError(f"{paths[0]}: to score predictions, say what they are of; add {' '.join(missing)} or the like")
     clean = check_name(name, list_systems())
     dataset.require_snr(snr)
     folder = workspace / "runs" / dataset.name / name_folder(clean) / snr_folder(snr) / f"fold_{fold}" / "submitted"

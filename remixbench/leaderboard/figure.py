@@ -105,7 +105,7 @@ def figure(
 def _kind(target: Path, kind: str | None) -> str:
     suffix = target.suffix.lower()
     if kind is not None and kind not in KINDS:
-        raise unknown("kind of figure", kind, list(KINDS))
+        raise unknown("figure kind", kind, list(KINDS))
     if suffix != ".tex":
         if suffix not in (".pdf", ".svg"):
             raise InputError(f"{target}: cannot write '{target.suffix}'; expected a name ending in .pdf, .svg or .tex")

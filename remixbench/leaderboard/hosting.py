@@ -305,7 +305,7 @@ def submitted_leaderboards(
         else:
             boards += _unpinned_boards(submissions, left_out, require_predictions)
     for line in left_out:
-        progress.say(f"left out: {line}")
+        progress.say(f"skipped {line}")
     boards = [replace(board, left_out=tuple(left_out)) for board in boards if board.rows]
     if not boards:
         raise InputError(f"{folder}: no record of its submissions can be shown; the lines above say why")

@@ -51,7 +51,7 @@ def load_leaderboard(
     own = _own(workspace, references, current or {}, left_out)
     added = _added(workspace, references, own, candidate, left_out)
     for line in left_out:
-        progress.say(f"left out: {line}")
+        progress.say(f"skipped {line}")
     if not own and not added and not may_be_empty:
         raise InputError(
             f"{workspace / 'runs' / dataset.name}: nothing is scored on data set '{dataset.name}' yet;"

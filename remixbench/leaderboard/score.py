@@ -7,6 +7,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from remixbench.dataset.dataset import Dataset, find_dataset
 from remixbench.dataset.probes import Probe, check_probes
 from remixbench.errors import InputError, RemixbenchError, one_line
@@ -72,6 +74,7 @@ from remixbench.leaderboard.submission import (
 from remixbench.parallel import Workers, check_jobs
 from remixbench.progress import SILENT, Progress, reporter
 from remixbench.scoring.evaluate import BOOTSTRAP_SAMPLES
+from remixbench.scoring.io import find_event_list
 from remixbench.scoring.metrics import scored_with
 from remixbench.scoring.types import Separation
 
@@ -440,6 +443,18 @@ def _check_probes_fit(task: Task, fold: FoldReference) -> None:
         )
 
 
+def event_lines(task: Task, references: References) -> list[str]:
+    """Return a line for each event list in a third party's predictions: how many clips have events."""
+    reference = references.fold(task.system.fold).reference
+    lines = []
+    for path in task.predictions:
+        events = find_event_list(path, reference)
+        if events is not None:
+            clips = len(np.unique(events.clip))
+            lines.append(f"{path}: {len(events.clip)} events in {clips} of {len(reference.filenames)} clips")
+    return lines
+
+
 def _evaluate(
     workspace: Path,
     references: References,
@@ -488,6 +503,10 @@ def _evaluate(
             advance(1)
             if stamps_of(tasks[place].predictions) != read[place]:
                 raise InputError(f"{tasks[place].predictions[0]}: was changed while it was scored; score it again")
+    for place in due:
+        if tasks[place].run is None:
+            for line in event_lines(tasks[place], references):
+                progress.say(line)
     for system in replaced:
         progress.say(
             f"'{system.name}' at {system.snr:g} dB, fold {system.fold}: other predictions than before; replaced"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from remixbench.errors import InputError, nearest
+from remixbench.errors import InputError, nearest, shortened
 from remixbench.scoring.types import EventTable, FloatArray, IntArray, event_table
 from remixbench.tables import Table, parse_number, read_table
 
@@ -157,13 +157,12 @@ def refuse_doubles(header: Sequence[Any], place: str) -> None:
 
 def _require(columns: Sequence[str], header: Sequence[str], place: str) -> None:
     missing = [name for name in columns if name not in header]
-    strange = [name for name in header if name not in (*EVENT_COLUMNS, *columns, "score")]
-    if missing and strange:
-        raise InputError(
-            f"{place}: column '{strange[0]}' is not one of {', '.join(columns)}{nearest(strange[0], columns)}"
-        )
     if missing:
-        raise InputError(f"{place}: no column '{missing[0]}'; expected {', '.join(columns)}")
+        quoted = ", ".join(f"'{name}'" for name in missing)
+        raise InputError(
+            f"{place}: no column{'s' * (len(missing) > 1)} {quoted}; expected {', '.join(columns)}, found"
+            f" {shortened(header)}"
+        )
 
 
 def _texts(column: pd.Series[Any]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -43,6 +44,8 @@ EVENT_FILE = "events.tsv"
 """The event list in a folder of predictions, as `remixbench predict` writes it."""
 FRAME_FOLDER = "frames"
 """The folder of frame scores in it, one TSV per clip, as `remixbench predict --frames` writes it."""
+TIME_WORDS = {"start", "begin", "onset", "end", "stop", "offset", "tmin", "tmax", "duration"}
+"""What other programs call the times of an event."""
 FORMS = (
     "tags.csv, frames.npz, a folder of one TSV per clip, an event list (events.tsv in a folder), maps.npz, or a folder"
     " of waveforms <clip>/<class>.wav"
@@ -136,9 +139,32 @@ def _read(path: Path, reference: Reference) -> Predictions:
     if data.startswith(b"PK"):
         raise InputError(f"{path}: an archive, not a table; name frame scores .npz")
     table = parse_table(path, data, lenient=True)
-    if {"onset", "offset", "event_label"} & set(table.header):
+    if _is_event_list(table.header, reference.classes):
         return Predictions(events=read_events(table, reference))
     return Predictions(read_tags(table, reference))
+
+
+def _is_event_list(header: Sequence[str], classes: Sequence[str]) -> bool:
+    """Say whether columns are meant to be those of an event list, by whatever names, rather than scores of classes."""
+    if set(header) & set(EVENT_COLUMNS[1:]):
+        return True
+    words = {word for name in header for word in re.split(r"[^a-z]+", name.casefold())}
+    return not set(header) & set(classes) and bool(words & TIME_WORDS)
+
+
+def find_event_list(path: Path, reference: Reference) -> EventTable | None:
+    """Return the events of an event list, given as a file or in a folder of predictions; None if there is none.
+
+    Raises
+    ------
+    InputError
+        As `read_events` does.
+    """
+    file = path / EVENT_FILE if path.is_dir() else path
+    if file.suffix.lower() == ".npz" or not file.is_file():
+        return None
+    table = read_table(file, lenient=True, max_bytes=MAX_TABLE_BYTES)
+    return read_events(table, reference) if set(EVENT_COLUMNS) <= set(table.header) else None
 
 
 def holds_scores(folder: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from remixbench.errors import InputError
@@ -90,7 +91,8 @@ def check_output(
         if field in SCORES:
             low, high = float(value.min()), float(value.max())
             if not (low >= 0 and high <= 1):  # false for NaN, too
+                remedy = "" if math.isnan(low + high) else "; apply a sigmoid"
                 raise InputError(
-                    f"system '{system}': its {field} range from {low:g} to {high:g}, expected values in [0, 1]"
+                    f"system '{system}': its {field} range from {low:g} to {high:g}, expected values in [0, 1]{remedy}"
                 )
     return output

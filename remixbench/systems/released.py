@@ -78,7 +78,7 @@ def load_released(system: str, state_dict: Mapping[str, object], *, frames: int 
     """
     if system not in _PREFIXES:
         spec(system)  # an unknown name gets its own message
-        raise InputError(f"system '{system}' has no released checkpoint; there are: {', '.join(_PREFIXES)}")
+        raise InputError(f"system '{system}' has no released checkpoint; choose from {', '.join(_PREFIXES)}")
     tensors = _tensors(system, state_dict)
     network = _network_like(system, tensors, frames, n_mels)
     weights = {}

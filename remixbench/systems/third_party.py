@@ -47,7 +47,7 @@ def load_from_file(reference: str, kind: str = "system") -> tuple[Callable[..., 
         made_here = sorted(
             key for key, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__
         )
-        choices = f"; there are: {', '.join(made_here)}" if made_here else ""
+        choices = f"; it has {', '.join(made_here)}" if made_here else ""
         raise InputError(f"{kind} '{reference}': {file} has no class '{name}'{nearest(name, made_here)}{choices}")
     return factory, file
 

@@ -286,7 +286,7 @@ def _encoder(
     if not reference:
         raise InputError(
             f"system '{system_spec.name}' takes the embeddings of an encoder: add --option {ENCODER}=NAME or"
-            f" FILE.py:NAME; there are: {', '.join(list_encoders()) or 'none installed'}"
+            f" FILE.py:NAME; encoders: {', '.join(list_encoders()) or 'none installed'}"
         )
     if fresh:
         raise InputError(

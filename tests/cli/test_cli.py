@@ -157,7 +157,7 @@ def test_bad_input_is_one_line_and_status_2(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"mix__sample_rate": "fast"}, "tiny.yaml: mix.sample_rate: found 'fast'; input should be a valid integer"),
+        ({"mix__sample_rate": "fast"}, "tiny.yaml: mix.sample_rate: found 'fast'; expected an integer"),
         ({"mix__sample_raet": 1}, r"tiny.yaml: unknown key 'mix.sample_raet' \(did you mean 'sample_rate'\?\)"),
         ({"scenes": {"source": "fsdkaggle2018"}}, "source 'fsdkaggle2018' has events, not scenes; use tau2019"),
         ({"events": {"source": "tau2019"}}, "source 'tau2019' has scenes, not events; use fsdkaggle2018"),

@@ -159,6 +159,21 @@ def test_without_data_or_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "nothing is scored on data set 'fake' yet; `remixbench train` makes runs" in line
 
 
+def test_an_event_list_says_how_many_clips_have_events(
+    tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events = tmp_path / "events.tsv"
+    clips = [dataset.filenames[row] for row in dataset.test_rows(4)]
+    rows = [
+        f"{clip}\t{onset}\t{onset + 0.5}\t{dataset.classes[0]}" for clip, onset in zip(clips[:2], (0, 1), strict=True)
+    ]
+    rows.append(f"{clips[0]}\t1.2\t1.5\t{dataset.classes[1]}")
+    events.write_text("filename\tonset\toffset\tevent_label\n" + "\n".join(rows) + "\n")
+    arguments = ["--workspace", str(tmp_path), "score", str(events), "--name", "mine", "--snr", "0", "--fold", "4"]
+    assert run([*arguments, "--bootstrap", "0"]) == 0
+    assert f"{events}: 3 events in 2 of {len(clips)} clips" in capsys.readouterr().err
+
+
 def test_bad_input(tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     fake_run(tmp_path, dataset)
     tags = tmp_path / "tags.csv"
@@ -170,9 +185,10 @@ def test_bad_input(tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixtu
         given = [word for option, value in options.items() if value is not None for word in (option, value)]
         return fails(capsys, tmp_path, "score", tags, *given)
 
-    assert "predictions need --name" in score_tags(name=None)
-    assert "predictions need --snr" in score_tags(snr=None)
-    assert "predictions need --fold" in score_tags(fold=None)
+    assert "add --name 'My system' or the like" in score_tags(name=None)
+    assert "add --snr 0 or the like" in score_tags(snr=None)
+    assert "add --fold 4 or the like" in score_tags(fold=None)
+    assert "add --name 'My system' --snr 0 --fold 4 or the like" in score_tags(name=None, snr=None, fold=None)
     assert "is the name of a system" in score_tags(name="2ap-aux")
     assert "has no SNR of 10 dB, only 0, 20" in score_tags(snr="10")
     assert "has no fold 5; it has 1, 2, 3, 4" in score_tags(fold="5")
@@ -192,9 +208,9 @@ def test_an_unfinished_run_asked_for_by_name(
     tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = fake_run(tmp_path, dataset, status="training")
-    assert "is not finished; `remixbench train` resumes it" in fails(capsys, tmp_path, "score", folder)
+    assert "unfinished; `remixbench train` resumes it" in fails(capsys, tmp_path, "score", folder)
     folder = fake_run(tmp_path, dataset, manifest_digest="0" * 64)
-    assert "was trained on another manifest (000000000000)" in fails(capsys, tmp_path, "score", folder)
+    assert "trained on another manifest (000000000000)" in fails(capsys, tmp_path, "score", folder)
 
 
 def test_broken_predictions_harm_nothing(tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:

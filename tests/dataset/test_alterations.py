@@ -94,7 +94,7 @@ def test_the_features_digest_is_of_the_log_mel_at_its_snr(made: Dataset, copied:
     ("change", "message"),
     [
         ({"not_comparable": []}, "was edited since it was written"),
-        ({"not_comparable": [1]}, "not_comparable.0: found 1; input should be a valid string"),
+        ({"not_comparable": [1]}, "not_comparable.0: found 1; expected a string"),
         ({"classes": ["Bark", "Bark"]}, "classes: found ['Bark', 'Bark']; expected labels"),
         ({"classes": None}, "classes: found None; "),
         ({"classes": []}, "classes: found []; "),
@@ -204,7 +204,7 @@ def test_results_on_old_audio_do_not_pass_for_results_on_new_audio(
     said = Said()
     with pytest.raises(InputError, match="nothing is scored"):
         score(workspace=tmp_path, bootstrap=0, progress=said)
-    assert "was trained on other audio than data set 'tiny' has now, on the same manifest; train again" in said.lines[0]
+    assert "trained on other audio than data set 'tiny' has now; train it again" in said.lines[0]
     assert sum("is of other audio (recordings or mixing)" in line for line in said.lines) == 2
     with pytest.raises(InputError, match="'gap' is of other audio"):
         score(workspace=tmp_path, add=submission)

@@ -80,7 +80,7 @@ def test_what_does_not_fit_is_left_out_with_the_reason(received: Path, tmp_path:
     said = Said()
     (first, _) = submitted_leaderboards(received, said)
     assert [row.name for row in first.rows] == ["Lab X", "Lab Y"]
-    assert said.lines == [line for line in said.lines if line.startswith("left out: broken.json: was changed after")]
+    assert said.lines == [line for line in said.lines if line.startswith("skipped broken.json: was changed after")]
     assert "notes.json" not in "".join(first.left_out)
 
 

@@ -231,7 +231,7 @@ def test_runs_that_cannot_be_ranked_are_left_out_and_reported(tmp_path: Path, da
     assert f"scoring version 0, this is {SCORING_VERSION}; score it again" in board.left_out[0]
     assert "not readable as JSON" in board.left_out[1]
     score(workspace=tmp_path, bootstrap=0, progress=said)  # without targets the old one is scored again
-    assert any("gmp" in line and "is not finished" in line for line in said.lines)
+    assert any("gmp" in line and "unfinished" in line for line in said.lines)
     assert any("gwrp" in line and "another manifest" in line for line in said.lines)
     assert [row.name for row in load_leaderboard(tmp_path, dataset).rows] == ["gap", "2ap"]
 
@@ -242,8 +242,8 @@ def test_of_a_name_folder_runs_those_that_are_done_are_scored(tmp_path: Path, da
     said = Said()
     board = score(done.parent, workspace=tmp_path, bootstrap=0, progress=said)
     assert [row.name for row in board.rows] == ["gap"]
-    assert any(str(failed) in line and "is not finished" in line for line in said.lines)
-    with pytest.raises(InputError, match=r"seed_1: is not finished; .* or delete it"):
+    assert any(str(failed) in line and "unfinished" in line for line in said.lines)
+    with pytest.raises(InputError, match="seed_1: unfinished; `remixbench train` resumes it"):
         score(failed, workspace=tmp_path)
     (done / "run.json").unlink()
     with pytest.raises(InputError, match=r"fold_4: none of its 1 runs is done"):

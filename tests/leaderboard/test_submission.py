@@ -199,7 +199,7 @@ def test_every_kind_of_figure_is_checked_against_the_predictions(theirs: Path, o
         record["intervals"]["micro_ap"] = ["low", 1.0]
 
     for change, message in (
-        (turn_into_text, r"intervals\.micro_ap\.0: found 'low'; input should be a valid number"),
+        (turn_into_text, r"intervals\.micro_ap\.0: found 'low'; expected a number"),
         (raise_class, "ap of Bark"),
         (widen, "interval of micro_ap"),
         (redraw, "its bootstrap samples"),
@@ -262,7 +262,7 @@ def test_broken_files_beside_a_submission_do_not_keep_its_rows(theirs: Path, our
     (ours / "submissions" / "fake" / "0.json").write_text("{")
     said = Said()
     assert names(score(workspace=ours, remove="gap", progress=said)) == [("added", "Lab X")]
-    assert any(line.startswith("left out: submissions/fake/0.json: ") for line in said.lines)
+    assert any(line.startswith("skipped submissions/fake/0.json: ") for line in said.lines)
     assert names(score(workspace=ours, remove="Lab X")) == []
     assert not list((ours / "leaderboard").iterdir())
 

@@ -265,10 +265,10 @@ def test_a_folder_that_is_no_run_is_refused(dataset: Dataset) -> None:
     ("change", "message"),
     [
         ({"status": "training"}, "the run is not finished; `remixbench train` resumes it"),
-        ({"snr": "loud"}, r"run\.json: snr: found 'loud'; input should be a valid number; delete it and train again"),
+        ({"snr": "loud"}, r"run\.json: snr: found 'loud'; expected a number; delete it and train again"),
         (
             {"flags": [{"code": "fraction", "text": "half", "why": 1}]},
-            r"unknown key 'flags\.0\.why'; there are: code, text",
+            r"unknown key 'flags\.0\.why'; the keys are code, text",
         ),
         ({"format": 9}, "format 9, this version reads format 3"),
     ],

@@ -11,6 +11,7 @@ import pytest
 from remixbench.errors import InputError
 from remixbench.leaderboard.record import digests_of
 from remixbench.scoring import event_table, make_reference, read_predictions, read_reference, score_predictions
+from remixbench.scoring.io import _is_event_list, find_event_list
 from remixbench.scoring.postprocessing import POSTPROCESSINGS, detect_events
 
 NAMES = ("00000.wav", "00001.wav", "00002.wav")
@@ -254,6 +255,24 @@ def test_a_clip_without_a_frame_table(tmp_path, reference):
 EVENTS = "filename\tonset\toffset\tevent_label\n00000.wav\t0.5\t2.5\tBus\n00001.wav\t\t\t\n00002.wav\t3\t4.25\tBark\n"
 
 
+def test_scores_of_a_class_called_start_are_no_event_list(tmp_path, reference):
+    assert not _is_event_list(["filename", "start", "Bus"], ["Bus", "start"])
+    assert not _is_event_list(["filename", "Bus", "start"], ["Bus"])  # a wrong column among classes
+    assert not _is_event_list(["filename", "Restart", "Bend"], ["Bus"])
+
+
+def test_how_many_clips_of_an_event_list_have_events(tmp_path, reference):
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "e.csv", tmp_path / "folder" / "events.tsv"):
+        path.write_text(EVENTS)
+        for given in (path, tmp_path / "folder"):
+            if given.is_file() or given == path.parent:
+                assert len(find_event_list(given, reference).clip) == 2
+    (tmp_path / "tags.csv").write_text(tags_text())
+    assert find_event_list(tmp_path / "tags.csv", reference) is None
+    assert find_event_list(tmp_path / "frames.npz", reference) is None
+
+
 @pytest.mark.parametrize("separator", ["\t", ",", ";"])
 def test_an_event_list(tmp_path, reference, separator):
     (tmp_path / "e.csv").write_text(EVENTS.replace("\t", separator))
@@ -285,7 +304,10 @@ def test_events_that_touch_or_overlap_are_read_unchanged(tmp_path, reference):
         ("0.5\t2.5", "0.5\t", "line 2, column 'offset': empty"),
         ("\tBus", "\tBuss", "line 2, column 'event_label': 'Buss' is no class of this data set (did you mean 'Bus'?)"),
         ("00002.wav", "00007.wav", "line 4: no clip '00007.wav'"),
-        ("onset", "begin", "column 'begin' is not one of filename, onset, offset, event_label"),
+        ("onset", "begin", "no column 'onset'; expected filename, onset, offset, event_label, found filename, begin, "),
+        ("onset\toffset\tevent_label", "start\tend\tlabel", "no columns 'onset', 'offset', 'event_label'; expected "),
+        ("onset\toffset\tevent_label", "Start (s)\tStop (s)\tClass", "found filename, Start (s), Stop (s), Class"),
+        ("filename\tonset\toffset\tevent_label", "x\ttmin\ttmax\ttext", "found x, tmin, tmax, text"),
     ],
 )
 def test_what_is_wrong_with_an_event_list_is_named(tmp_path, reference, old, new, expected):

@@ -123,14 +123,14 @@ def test_options_are_filled_up_and_numbers_read():
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
-        ("2ap-auxx", {}, "unknown system '2ap-auxx' (did you mean '2ap-aux'?); there are: 2ap, "),
-        ("gap", {"decay": 0.5}, "unknown option of system 'gap' 'decay'; there are: bias"),
-        ("gwrp", {"decai": 0.5}, "unknown option of system 'gwrp' 'decai' (did you mean 'decay'?)"),
+        ("2ap-auxx", {}, "unknown system '2ap-auxx' (did you mean '2ap-aux'?); choose from 2ap, "),
+        ("gap", {"decay": 0.5}, "unknown option 'decay' of system 'gap'; choose from bias"),
+        ("gwrp", {"decai": 0.5}, "unknown option 'decai' of system 'gwrp' (did you mean 'decay'?)"),
         ("gwrp", {"decay": 0.0}, "option decay is '0.0', expected a number above 0, at most 1"),
         ("gwrp", {"decay": "nan"}, "option decay is 'nan', expected a number above 0, at most 1"),
         ("gwrp", {"decay": "fast"}, "option decay is 'fast', expected a number above 0, at most 1"),
         ("2ap", {"attention": "none"}, "option attention is 'none', expected released or paper"),
-        ("2ap", {"decoder_input": "maps"}, "unknown option of system '2ap' 'decoder_input'"),
+        ("2ap", {"decoder_input": "maps"}, "unknown option 'decoder_input' of system '2ap'"),
     ],
 )
 def test_a_wrong_name_or_option_is_named_with_what_there_is(name, options, said):

@@ -210,7 +210,7 @@ def test_a_changed_file_is_another_run_and_does_not_load_the_old_one(tmp_path: P
     ("name", "said"),
     [
         ("Mien", "has no class 'Mien' (did you mean 'Mine'?)"),
-        ("TooHigh", "system 'TooHigh': its clip_scores range from 2 to 2, expected values in [0, 1]"),
+        ("TooHigh", "system 'TooHigh': its clip_scores range from 2 to 2, expected values in [0, 1]; apply a sigmoid"),
         ("FewFrames", "its frame_scores are (2, 16, 5), expected (2, 31, 5); a system of another frame rate sets"),
         ("WrongRate", "its 16 frame scores, 0.064 s apart, cover 1.024 s, expected the 2 s of a clip"),
         ("NoForward", "system 'NoForward' of my_file.py: its forward fails on input (2, 31, 16) (NotImplementedError"),
@@ -228,7 +228,7 @@ def test_a_changed_file_is_another_run_and_does_not_load_the_old_one(tmp_path: P
         ("Downwards", "leave monitor and frequency out, and make a ReduceLROnPlateau with mode='max'"),
         ("Unreadable", "its checkpoint could not be read to resume from"),
         ("NoSuchDefault", "training default 'lerning_rate' (did you mean 'learning_rate'?)"),
-        ("WrongDefault", "its training_defaults: unknown value of --schedule 'Cosine' (did you mean 'cosine'?)"),
+        ("WrongDefault", "its training_defaults: unknown value 'Cosine' of --schedule (did you mean 'cosine'?)"),
         ("TextForANumber", "its training_defaults: --ema 0.9: expected a number"),
         ("Path", "'a/b' cannot be part of a folder's name"),
         ("TakenOption", "option 'width': expected a name of a parameter other than classes, frames, n_mels, width"),

@@ -149,11 +149,11 @@ def test_another_ratio_made_does_not_change_the_data_but_other_clips_do(tmp_path
         ({"augment": ["none", "mixup"]}, "--augment none mixup: none goes alone"),
         ({"lerning_rate": 1}, "unknown training setting 'lerning_rate' (did you mean 'learning_rate'?)"),
         ({"options": {"decay": None}, "system": "gwrp"}, "option decay is 'None', expected a number above 0"),
-        ({"select": "vlidation"}, "unknown value of --select 'vlidation' (did you mean 'validation'?)"),
-        ({"precision": "16"}, "unknown value of --precision '16'"),
+        ({"select": "vlidation"}, "unknown value 'vlidation' of --select (did you mean 'validation'?)"),
+        ({"precision": "16"}, "unknown value '16' of --precision"),
         ({"options": {"atention": "paper"}, "system": "2ap"}, "(did you mean 'attention'?)"),
         ({"options": {"attention": "papers"}, "system": "2ap"}, "expected released or paper"),
-        ({"options": {"attention": "paper"}, "system": "gap"}, "unknown option of gap 'attention'"),
+        ({"options": {"attention": "paper"}, "system": "gap"}, "unknown option 'attention' of gap"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(dataset: Dataset, asked: dict[str, object], message: str) -> None:

@@ -148,8 +148,8 @@ def test_workers_give_what_one_process_gives(tmp_path: Path) -> None:
     ("options", "said"),
     [
         ({"role": "trian"}, "unknown role 'trian' (did you mean 'train'?)"),
-        ({"inputs": "wave"}, "unknown value of inputs 'wave' (did you mean 'waveform'?)"),
-        ({"targets": "weakly"}, "unknown value of targets 'weakly' (did you mean 'weak'?)"),
+        ({"inputs": "wave"}, "unknown value 'wave' of inputs (did you mean 'waveform'?)"),
+        ({"targets": "weakly"}, "unknown value 'weakly' of targets (did you mean 'weak'?)"),
         ({"snr": 5}, "has no SNR of 5 dB"),
         ({"fold": 9}, "has no fold 9"),
         ({"roll": float("nan")}, "roll is nan, expected seconds"),

@@ -206,9 +206,9 @@ def test_a_recipe_may_name_the_training(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("training", "said"),
     [
-        ({"optimizer": "adamm"}, "training.optimizer: found 'adamm'; input should be 'adam' or 'adamw'"),
-        ({"augment": ["mixupp"]}, "training.augment.0: found 'mixupp'; input should be 'mixup', 'specaugment'"),
-        ({"ema": 1}, "training.ema: found 1; input should be less than 1"),
+        ({"optimizer": "adamm"}, "training.optimizer: found 'adamm'; expected 'adam' or 'adamw'"),
+        ({"augment": ["mixupp"]}, "training.augment.0: found 'mixupp'; expected 'mixup', 'specaugment'"),
+        ({"ema": 1}, "training.ema: found 1; expected less than 1"),
         ({"shedule": "cosine"}, "unknown key 'training.shedule' (did you mean 'schedule'?)"),
     ],
 )

@@ -1,4 +1,4 @@
-"""A system of one's own: a recurrent network over the mel bands, mean or maximum over time."""
+"""An example system: a recurrent network over the mel bands, with mean or maximum over time."""
 
 import torch
 from torch import nn

@@ -155,4 +155,4 @@ def render_tables(
         return to_markdown(tables)
     if style == "latex":
         return to_latex(tables)
-    raise unknown("format of tables", style, TABLE_FORMATS)
+    raise unknown("table format", style, TABLE_FORMATS)
