@@ -179,9 +179,9 @@ def parse_table(
 def check_header(path: Path, header: Sequence[str]) -> None:
     """Raise InputError where a column has no name, or the name of another."""
     seen: set[str] = set()
-    for place, name in enumerate(header, 1):
+    for index, name in enumerate(header, 1):
         if not name.strip():
-            raise InputError(f"{path}: column {place} of the header has no name")
+            raise InputError(f"{path}: column {index} of the header has no name")
         if name in seen:
             raise InputError(f"{path}: two columns are named '{name}'; leave one")
         seen.add(name)

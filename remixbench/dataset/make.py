@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from remixbench.dataset.dataset import Dataset, as_tuple, snr_folder
-from remixbench.dataset.disk_space import check_disk_space
 from remixbench.dataset.finalize import RecordingKey, finalize, publish, read_recordings
 from remixbench.dataset.info import AudioFormat, StemKind, check_dataset_name, read_info
 from remixbench.dataset.leakage import coverage_lines, identical_lines
@@ -24,6 +23,7 @@ from remixbench.dataset.work import (
     Checkpoint,
     RenderJob,
     block_clips,
+    check_disk_space,
     check_memory,
     missing_excerpts,
     prepare_block,

@@ -255,19 +255,19 @@ class _Curve:
 def _curves(board: Leaderboard, metric: str, published: bool) -> list[_Curve]:
     curves = []
     several = len(tested_alike(board.rows, board.snrs)) > 1
-    for place, row in enumerate(board.rows):
+    for index, row in enumerate(board.rows):
         points = {
             snr: condition.metrics[metric]
             for snr, condition in sorted(row.conditions.items())
             if metric in condition.metrics
         }
         name = _with_evidence(f"{row.name}, {_folds(row)}" if several else row.name, row.evidence)
-        curves.append(_Curve(name, points, PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)]))
+        curves.append(_Curve(name, points, PALETTE[index % len(PALETTE)], MARKERS[index % len(MARKERS)]))
     if published and board.comparable:
-        for place, line in enumerate(board.published.table1.rows):
+        for index, line in enumerate(board.published.table1.rows):
             values = {snr: board.published.value(line.system, snr, metric) for snr in board.snrs}
             points = {snr: Estimate(value) for snr, value in sorted(values.items()) if value is not None}
-            look = PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)]
+            look = PALETTE[index % len(PALETTE)], MARKERS[index % len(MARKERS)]
             curves.append(_Curve(f"{line.name} (published)", points, *look, published=True))
     return [curve for curve in curves if curve.points]
 

@@ -151,8 +151,8 @@ def _names(groups: Sequence[Group]) -> list[str]:
             differing.append(group.submission)
         names.append(f"{system.name} ({', '.join(differing)})" if differing else system.name)
     return [
-        name if names.count(name) == 1 else f"{name} #{names[: place + 1].count(name)}"
-        for place, name in enumerate(names)
+        name if names.count(name) == 1 else f"{name} #{names[: index + 1].count(name)}"
+        for index, name in enumerate(names)
     ]
 
 

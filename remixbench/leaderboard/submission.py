@@ -203,8 +203,8 @@ def read_submission(file: Path) -> Submission:
     records = tuple(parse_record(value, f"{file}: records.{k}") for k, value in enumerate(content.records))
     taken = list_systems()
     references: dict[int, str] = {}
-    for place, record in enumerate(records):
-        where, system, provenance = f"{file}: records.{place}", record.system, record.provenance
+    for index, record in enumerate(records):
+        where, system, provenance = f"{file}: records.{index}", record.system, record.provenance
         if system.kind == "ideal":
             raise InputError(f"{where}: '{system.name}' is an ideal mask, which every workspace makes for itself")
         if system.kind == "predictions":
@@ -238,10 +238,10 @@ def check_submission(submission: Submission, file: Path, references: References)
             f"{file}: is on another manifest ({submission.dataset}, {submission.manifest_digest[:12]}) than the data"
             f" set '{dataset.name}' ({dataset.manifest_digest[:12]}); choose the data set with --dataset"
         )
-    for place, record in enumerate(submission.records):
+    for index, record in enumerate(submission.records):
         if why := why_unfit(record, references):
             raise InputError(
-                f"{file}: records.{place}: '{record.system.name}'"
+                f"{file}: records.{index}: '{record.system.name}'"
                 f" {why.replace('score it again', 'ask for a submission that fits')}"
             )
 
@@ -329,13 +329,13 @@ def _why_not_scored(dataset: Dataset, fold: FoldReference, snr: float, paths: Se
 
 def _verify_probes(submission: Submission, references: References, path: Path, digest: str) -> Iterator[Value]:
     """Compute again the probes that were scored from the predictions with a digest."""
-    for place, record in enumerate(submission.records):
+    for index, record in enumerate(submission.records):
         for claimed in record.probes:
             if claimed.predictions_digest == digest:
                 predictions = ProbePredictions(files={(claimed.probe, claimed.value): path})
                 reference, provenance = references.fold(record.system.fold).reference, record.provenance
                 (computed,) = score_probes(reference, predictions, provenance.resamples, provenance.bootstrap_seed)
-                yield from compare_probes(place, claimed, computed)
+                yield from compare_probes(index, claimed, computed)
 
 
 def verified_values(submission: Submission, values: Sequence[Value]) -> tuple[frozenset[str], ...]:

@@ -112,7 +112,7 @@ class TableMaker:
         chance : the cells of chance on some folds.
         """
         all_blocks: list[Block] = []
-        for place, (tested, rows) in enumerate(tested_alike(self.leaderboard.rows, snrs)):
+        for index, (tested, rows) in enumerate(tested_alike(self.leaderboard.rows, snrs)):
             blocks = []
             for kind, heading in KINDS.items():
                 lines = tuple(
@@ -123,7 +123,7 @@ class TableMaker:
                     and (kind != "ideal" or any(cell.text for cell in cells))
                 )
                 if lines:
-                    blocks.append(Block(f"{heading}, tested on {folds_of(tested)}" if place else heading, lines))
+                    blocks.append(Block(f"{heading}, tested on {folds_of(tested)}" if index else heading, lines))
             if blocks and chance is not None and len(tested) == 1:
                 blocks += self.chance_block(tested[0][0], chance(tested[0][0]))
             all_blocks += blocks
@@ -135,7 +135,7 @@ class TableMaker:
         Rows tested on the same clips are a block; ideal masks and rows without the metric come last in it.
         """
         blocks = []
-        for place, (tested, rows) in enumerate(tested_alike(self.leaderboard.rows, [snr])):
+        for index, (tested, rows) in enumerate(tested_alike(self.leaderboard.rows, [snr])):
             unranked = 2, 0.0
             keyed: list[tuple[tuple[int, float], bool, Line]] = []
             for row in rows:
@@ -152,7 +152,7 @@ class TableMaker:
             keyed.sort(key=lambda keyed_line: keyed_line[0])
             ranks = iter(range(1, len(keyed) + 1))
             lines = tuple(replace(line, rank=next(ranks)) if has_rank else line for _, has_rank, line in keyed)
-            blocks.append(Block(f"Tested on {folds_of(tested)}, ranked apart" if place else "", lines))
+            blocks.append(Block(f"Tested on {folds_of(tested)}, ranked apart" if index else "", lines))
         return blocks
 
     def chance_block(self, folds: tuple[int, ...], cells: Sequence[Cell]) -> list[Block]:

@@ -164,13 +164,13 @@ def _top_classes(
     kind, unit, colours, values = "Class map", "Score", SCORE, maps[list(best)]
     if activations.frequency_attention is not None:
         kind, unit, colours, values = "Frequency attention", WEIGHT_LABEL, WEIGHT, values * view.scales.n_mels
-    for place, (axes, k) in enumerate(zip(row, best, strict=True)):
+    for index, (axes, k) in enumerate(zip(row, best, strict=True)):
         presence = "" if view.bars is None else ", in the clip" if classes[k] in view.labels else ", not in the clip"
         name = f"{panels.readable(classes[k])} {activations.clip_scores[k]:.2f}{presence}"
         axes.set_title(f"({next(letters)}) {kind}\n{name}")
-        image = panels.bands_image(axes, values[place], view.scales, colours, 0.0, float(values.max()))
+        image = panels.bands_image(axes, values[index], view.scales, colours, 0.0, float(values.max()))
         panels.time_axis(axes, view.scales)
-        if place:
+        if index:
             axes.set_ylabel("")
     _colorbar(figure, image, row, unit)
 

@@ -359,18 +359,10 @@ def cosine_factor(step: int, total: int) -> float:
 def _configured(
     configured: Any, system: SystemSpec
 ) -> tuple[torch.optim.Optimizer, LRScheduler | ReduceLROnPlateau | None, bool]:
-    """Return optimizer and schedule in any form of Lightning's that holds one of each."""
+    """Return optimizer and schedule of what `configure_optimizers` returned: an optimizer, or a dict of both."""
     optimizer, schedule = configured, None
     if isinstance(configured, dict):
         optimizer, schedule = configured.get("optimizer"), configured.get("lr_scheduler")
-    elif (
-        isinstance(configured, tuple)
-        and len(configured) == 2
-        and all(isinstance(part, list | tuple) for part in configured)
-    ):
-        optimizers, schedules = configured
-        if len(optimizers) == 1 and len(schedules) <= 1:
-            optimizer, schedule = optimizers[0], schedules[0] if schedules else None
     interval, frequency, monitor = "epoch", 1, None
     if isinstance(schedule, dict):
         interval, frequency = schedule.get("interval", "epoch"), schedule.get("frequency", 1)

@@ -18,8 +18,8 @@ from paths import ROOT
 from tiny import differing, tree
 
 from remixbench.cli import run
-from remixbench.dataset import disk_space, work
 from remixbench.dataset import make as make_module
+from remixbench.dataset import work
 from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.make import make
 from remixbench.errors import InputError, RemixbenchError
@@ -103,7 +103,7 @@ def test_a_full_disk_is_one_line_and_nothing_is_lost(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # as where another program fills the disk after `make` has looked
-    monkeypatch.setattr(disk_space, "bytes_needed", lambda *_: 0)
+    monkeypatch.setattr(work, "bytes_needed", lambda *_: 0)
     recipe = tiny.write_recipe(tmp_path, tiny.RECIPE)
     kind = ["--audio-format", audio_format]
     assert run([*arguments(corpus, recipe, tmp_path / "whole" / "tiny"), *kind]) == 0

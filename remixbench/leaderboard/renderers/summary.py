@@ -186,8 +186,8 @@ def _sections(entries: Sequence[Entry]) -> list[_Section[Entry]]:
     for entry in entries:
         groups.setdefault(entry.tested, []).append(entry)
     return [
-        _Section(f"Tested on {folds_of([tested])}, not ranked with those above:" if place else "", group)
-        for place, (tested, group) in enumerate(groups.items())
+        _Section(f"Tested on {folds_of([tested])}, not ranked with those above:" if index else "", group)
+        for index, (tested, group) in enumerate(groups.items())
     ]
 
 
@@ -207,7 +207,7 @@ class _System:
 def _systems(leaderboard: Leaderboard, entries: Sequence[Entry]) -> list[_Section[_System]]:
     """Return the rows with all of their SNRs, those of the most SNRs and the highest mean first."""
     sections = []
-    for place, (tested, rows) in enumerate(tested_alike(leaderboard.rows, leaderboard.snrs)):
+    for index, (tested, rows) in enumerate(tested_alike(leaderboard.rows, leaderboard.snrs)):
         systems = [
             _System(row, {entry.condition.snr: entry for entry in entries if entry.row is row})
             for row in rows
@@ -223,7 +223,7 @@ def _systems(leaderboard: Leaderboard, entries: Sequence[Entry]) -> list[_Sectio
                 -system.mean,
             )
         )
-        heading = f"Tested on {folds_of(tested)}, not ranked with those above:" if place else ""
+        heading = f"Tested on {folds_of(tested)}, not ranked with those above:" if index else ""
         sections += [_Section(heading, systems)] if systems else []
     return sections
 
@@ -349,8 +349,8 @@ def _print(
         if section.heading:
             console.print(Text(f"\n{section.heading}", style="italic"))
         table = _table(columns, widths, gap=gap, width=console.width)
-        for place, line in enumerate(section.lines):
-            if place and part(line) != part(section.lines[place - 1]):
+        for index, line in enumerate(section.lines):
+            if index and part(line) != part(section.lines[index - 1]):
                 table.add_row()
             table.add_row(*(column.cell(line) for column in columns))
         console.print(table)

@@ -113,8 +113,8 @@ def to_paper_table(table: Table) -> str:
     below = [part for line in table.lines for cell in line.cells for part in cell.below.split()]
     least = BELOW * max(map(len, below), default=0)
     widths = [
-        max(len(column.title) + 1, least, *(len(line.cells[place].text) for line in table.lines))
-        for place, column in enumerate(table.columns)
+        max(len(column.title) + 1, least, *(len(line.cells[index].text) for line in table.lines))
+        for index, column in enumerate(table.columns)
     ]
     names = min(NAME, max(len(line.head) + len(line.letters) for line in table.lines))
     letters = names + sum(width + GAP for width in widths)
@@ -180,8 +180,8 @@ def _tabular(table: Table, write: Write, *, stacked: bool = False) -> list[str]:
         *_latex_heads(table, texts, write),
         r"\midrule",
     ]
-    for place, block in enumerate(table.blocks):
-        if place:
+    for index, block in enumerate(table.blocks):
+        if index:
             lines.append(r"\midrule")
         if block.heading:
             lines.append(rf"\multicolumn{{{width}}}{{l}}{{\textit{{{write(block.heading)}}}}} \\")
@@ -286,10 +286,10 @@ def _rich_table(table: Table) -> RichTable:
     heads = any(heading for heading, _ in table.groups)
     grid.add_column(Text(f"\n{table.head}" if heads else table.head), min_width=NAME_WIDTH, overflow="ellipsis")
     headed = [(heading, column) for heading, columns in table.groups for column in columns]
-    for place, (group, column) in enumerate(headed):
+    for index, (group, column) in enumerate(headed):
         top = Text(f"{group} \n" if heads else "", style="bold")
         head = top.append(Text(f"{column.title} ", style=""))
-        cells = [_terminal_cell(line.cells[place]) for line in table.lines]
+        cells = [_terminal_cell(line.cells[index]) for line in table.lines]
         widest = max(cell_len(line) for text in (head, *cells) for line in text.plain.split("\n"))
         grid.add_column(head, justify="right", no_wrap=True, min_width=widest)
     texts = [column for column in table.text_columns if column.says_something(table.lines)]  # columns are dear
@@ -297,9 +297,9 @@ def _rich_table(table: Table) -> RichTable:
         heading = Text(f"\n{text_column.heading}" if heads else text_column.heading)
         grid.add_column(heading, overflow="ellipsis", no_wrap=text_column.usual is not None)
     headings = sum(bool(block.heading) for block in table.blocks)
-    for place, block in enumerate(table.blocks):
+    for index, block in enumerate(table.blocks):
         if block.heading and (headings > 1 or block.heading != "Trained here"):
-            if place:
+            if index:
                 grid.add_section()
             grid.add_row(Text(block.heading, style="italic"))
         for line in block.lines:

@@ -23,8 +23,7 @@ from remixbench.leaderboard.other_tables import cost_table, fraction_table
 from remixbench.leaderboard.probes import probe_tables
 from remixbench.leaderboard.record import FLAGS, class_values
 from remixbench.leaderboard.renderers.data import provenance
-from remixbench.leaderboard.report.clips import explore
-from remixbench.leaderboard.report.learning_curves import learning_curves
+from remixbench.leaderboard.report.runs import explore, learning_curves
 from remixbench.leaderboard.table_maker import CHANCE_NOTE, FAMILIES, TableMaker, evidence_notes
 from remixbench.leaderboard.tables import title
 from remixbench.progress import Progress, reporter
@@ -97,13 +96,13 @@ def _submissions_pages(boards: Sequence[Leaderboard], target: Path, progress: Pr
     stems = [stem if stem not in stems[:k] else f"{stem}-{k}" for k, stem in enumerate(stems)]
     files = [target.with_stem(stem) for stem in stems]
     names = [f"{board.dataset} (manifest {board.manifest_digest[:8]})" for board in boards]
-    for place, (board, file) in enumerate(zip(boards, files, strict=True)):
+    for index, (board, file) in enumerate(zip(boards, files, strict=True)):
         submitted = len({row.submission for row in board.rows})
         facts = [
             f"{len(board.rows)} row{'s' * (len(board.rows) != 1)} of {submitted} submission{'s' * (submitted != 1)}",
             f"{len(board.classes)} classes",
         ]
-        others = [(name, file.name) for k, (name, file) in enumerate(zip(names, files, strict=True)) if k != place]
+        others = [(name, file.name) for k, (name, file) in enumerate(zip(names, files, strict=True)) if k != index]
         _write_page(file, board, "", facts, progress, others=others)
     return target
 

@@ -1,6 +1,7 @@
-"""Clips of the page: audio, spectrogram, reference, frame scores and separated classes on one time axis.
+"""What the page shows of single runs: their learning curves, and clips.
 
-Audio is Ogg Vorbis, arrays bytes (0 to 255) in base64, so that twelve clips fit into a page of 5 MB.
+A clip has audio, spectrogram, reference, frame scores and separated classes on one time axis. Audio is Ogg Vorbis,
+arrays bytes (0 to 255) in base64, so that twelve clips fit into a page of 5 MB.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,9 @@ from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.features import logmel
 from remixbench.dataset.masks import apply_masks, share
 from remixbench.errors import InputError
+from remixbench.files import read_bytes, read_json, sha256
 from remixbench.leaderboard.evaluate import map_files, read_fold_reference
 from remixbench.leaderboard.leaderboard import Leaderboard
-from remixbench.leaderboard.report.learning_curves import runs_of
 from remixbench.leaderboard.separation import ClipJob, jobs_of, read_sources, why_no_separation
 from remixbench.plots.axes import DB_PER_NEPER, SHOWN_DB, Scales
 from remixbench.plots.view import ClipView, view_clip
@@ -33,6 +34,7 @@ from remixbench.scoring.io_maps import read_maps
 from remixbench.scoring.npz import name_bytes, read_npz, strings
 from remixbench.scoring.separation import Signal
 from remixbench.scoring.types import MAP_STEPS, MapArray, Reference
+from remixbench.tables import read_table
 
 SOUND_BYTES = 3_500_000
 """All sounds of a page together, with the log-mel of those that are separated, in base64; where they would be more,
@@ -85,8 +87,8 @@ def explore(
     chosen = inside[np.linspace(0, len(inside) - 1, min(count, len(inside))).round().astype(int)]
     shown = []
     with progress.bar("Drawing", len(chosen), "clips") as advance:
-        for place, snr in enumerate(snrs):
-            choice = Choice(snr, [int(row) for row in chosen[place :: len(snrs)]])
+        for index, snr in enumerate(snrs):
+            choice = Choice(snr, [int(row) for row in chosen[index :: len(snrs)]])
             runs = _first_of_each(tested.get((snr, fold), []))
             for row, folder in runs:
                 choice.scored.append(RunScores(row, read_frames(folder, dataset, choice.rows)))
@@ -334,9 +336,9 @@ def separate_view(
         {
             "label": dataset.classes[label],
             "stem": shown(stems[label]) if label in stems else None,
-            "systems": [{"row": row, **shown(waveforms[place])} for row, waveforms in estimates],
+            "systems": [{"row": row, **shown(waveforms[index])} for row, waveforms in estimates],
         }
-        for place, label in enumerate(sorted({label for label, _, _ in job.events}))
+        for index, label in enumerate(sorted({label for label, _, _ in job.events}))
     ]
 
 
@@ -346,3 +348,82 @@ def _stems(dataset: Dataset, reference: Reference, snr: float, job: ClipJob) -> 
         return {}
     sources = read_sources(dataset, snr, job)
     return dict(zip(sources.labels, sources.signals, strict=True))
+
+
+HISTORY = "history.csv"
+NUMBERS = ("loss", "validation_micro_ap", "test_micro_ap")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that a row is made from: the row's index, the run's folder, and its run.json."""
+
+    row: int
+    snr: float
+    fold: int
+    seed: int | None
+    folder: Path
+    info: dict[str, Any]
+
+
+def runs_of(leaderboard: Leaderboard, workspace: Path) -> Iterator[Run]:
+    """Yield every run of this workspace that a row is made from.
+
+    Rows may come from third parties: only folders below the workspace's runs are read.
+    """
+    above = (workspace / "runs").resolve()
+    for index, row in enumerate(leaderboard.rows):
+        for condition in row.conditions.values() if row.kind == "run" else ():
+            for record in condition.records:
+                folder = (workspace / (record.provenance.run or "")).resolve()
+                if folder.is_relative_to(above) and (folder / "run.json").is_file():
+                    system, info = record.system, read_json(folder / "run.json")
+                    yield Run(index, system.snr, system.fold, system.seed, folder, info)
+
+
+def learning_curves(leaderboard: Leaderboard, workspace: Path) -> list[dict[str, Any]]:
+    """Return one curve per run: row, SNR, fold, seed, the epoch kept, and the history as lists by column.
+
+    Raises
+    ------
+    InputError
+        If a history is broken, or was edited since its run was finished.
+    """
+    return [
+        {
+            "row": run.row,
+            "snr": run.snr,
+            "fold": run.fold,
+            "seed": run.seed,
+            "epoch": run.info.get("epoch"),
+            **read_history(run.folder / HISTORY, (run.info.get("results") or {}).get(HISTORY)),
+        }
+        for run in runs_of(leaderboard, workspace)
+        if (run.folder / HISTORY).is_file()
+    ]
+
+
+def read_history(file: Path, digest: str | None = None) -> dict[str, list[float | None]]:
+    """Return epochs, losses and average precisions of a history, None where one was not computed.
+
+    Raises
+    ------
+    InputError
+        If the file does not have the SHA-256 `digest` (None where it is not known), lacks a column, or holds something
+        else than numbers.
+    """
+    if digest is not None and sha256(read_bytes(file)) != digest:
+        raise InputError(f"{file}: was edited since it was written; restore it, or train again with --rerun")
+    try:
+        rows = [row for _, row in read_table(file).records()]
+        history: dict[str, list[float | None]] = {"epochs": [int(row["epoch"]) for row in rows]}
+        for name in NUMBERS:
+            history[name] = [_number(row[name]) for row in rows]
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{file}: not a history ({error}); train the run again") from None
+    return history
+
+
+def _number(text: str) -> float | None:
+    value = float(text) if text else math.nan
+    return round(value, 6) if math.isfinite(value) else None
