@@ -1,4 +1,7 @@
-"""The last step of `make`: labels, levels, digests and dataset.json, when every clip is there."""
+"""The last step of `make`: labels, levels, digests and dataset.json, when every clip is there.
+
+Labels are in DCASE's form. All times are seconds, the same at every signal-to-noise ratio.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,17 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from remixbench.dataset import labels
 from remixbench.dataset.dataset import Dataset, read_digests, snr_folder
 from remixbench.dataset.info import FILES, DatasetInfo, write_info
-from remixbench.dataset.manifest import Clip, number
+from remixbench.dataset.manifest import Clip, ExcerptKey, Manifest, event_times, number
 from remixbench.dataset.spec import DatasetSpec, logmel_file
 from remixbench.dataset.work import Checkpoint, Record, StoredExcerpts, block_count
 from remixbench.errors import InputError, shortened
 from remixbench.files import remove_temp_files, sha256, write_bytes
 from remixbench.progress import Progress
+from remixbench.recipe import Recipe
+from remixbench.sources.catalogue import Catalogue
+from remixbench.sources.licences import terms_of
 from remixbench.tables import format_table, read_table
 
 LIBRARIES = ("numpy", "scipy", "librosa", "soxr", "soundfile", "pyloudnorm", "joblib")
@@ -54,11 +59,11 @@ def finalize(
     recordings = _recordings(spec, excerpts, records)
     _check_unchanged(folder, info, records)
     available = {key: excerpts.facts(key).available for key in spec.manifest.excerpts}
-    write_bytes(staged / "labels" / "strong.tsv", labels.strong(target.recipe, clips, spec.filenames, available))
+    write_bytes(staged / "labels" / "strong.tsv", strong_labels(target.recipe, clips, spec.filenames, available))
     write_bytes(staged / RECORDINGS, _recordings_table(recordings))
-    write_bytes(staged / "labels" / "weak.tsv", labels.weak(clips, spec.filenames))
-    write_bytes(staged / "labels" / "durations.tsv", labels.durations(target.recipe, spec.filenames))
-    write_bytes(staged / "ATTRIBUTION.csv", labels.attribution(spec.manifest, spec.scenes, spec.events))
+    write_bytes(staged / "labels" / "weak.tsv", weak_labels(clips, spec.filenames))
+    write_bytes(staged / "labels" / "durations.tsv", durations_table(target.recipe, spec.filenames))
+    write_bytes(staged / "ATTRIBUTION.csv", attribution(spec.manifest, spec.scenes, spec.events))
     notices = "\n".join(dict.fromkeys(filter(None, (spec.scenes.notice, spec.events.notice))))
     if notices:
         write_bytes(staged / NOTICES, notices.encode("utf-8"))
@@ -250,3 +255,56 @@ def _info(spec: DatasetSpec, before: DatasetInfo | None, snrs: Sequence[float], 
         versions_added=(before.versions_added if before else {}) | added,
         recipe=target.recipe,
     )
+
+
+ATTRIBUTION_COLUMNS = ("kind", "file", "label", "source_url", "licence", "terms")
+
+
+def strong_labels(
+    recipe: Recipe, clips: Sequence[Clip], filenames: Sequence[str], available: Mapping[ExcerptKey, float]
+) -> bytes:
+    """Return strong.tsv: filename, onset, offset, event_label; one empty row for a clip without events.
+
+    `available` gives, for each excerpt (recording, fixed start), the seconds from its start to the recording's end.
+    """
+    rows: list[tuple[str, ...]] = []
+    for clip, name in zip(clips, filenames, strict=True):
+        if not clip.events:
+            rows.append((name, "", "", ""))
+        for event in sorted(clip.events, key=lambda event: (event.onset, event.index)):
+            onset, offset = event_times(event, available[event.file, event.start], recipe.mix.seconds)
+            rows.append((name, number(onset), number(offset), event.label))
+    return format_table(("filename", "onset", "offset", "event_label"), rows, "\t")
+
+
+def weak_labels(clips: Sequence[Clip], filenames: Sequence[str]) -> bytes:
+    """Return weak.tsv: filename, event_labels; comma separated, sorted, unique."""
+    rows = [
+        (name, ",".join(sorted({event.label for event in clip.events})))
+        for clip, name in zip(clips, filenames, strict=True)
+    ]
+    return format_table(("filename", "event_labels"), rows, "\t")
+
+
+def durations_table(recipe: Recipe, filenames: Sequence[str]) -> bytes:
+    """Return durations.tsv: filename, duration."""
+    seconds = number(recipe.mix.seconds)
+    return format_table(("filename", "duration"), [(name, seconds) for name in filenames], "\t")
+
+
+def attribution(manifest: Manifest, scenes: Catalogue, events: Catalogue) -> bytes:
+    """Return ATTRIBUTION.csv: every recording used, with where it comes from, its licence, and what that asks of clips.
+
+    Events first, then scenes, each sorted by file.
+    """
+    rows: list[tuple[str, ...]] = []
+    for kind, catalogue, used in (
+        ("event", events, set(manifest.event_files)),
+        ("scene", scenes, {clip.scene_file for clip in manifest.clips}),
+    ):
+        table = catalogue.table[catalogue.table["file"].isin(used)].sort_values("file")
+        origin = table["origin"] if kind == "event" else [catalogue.source] * len(table)
+        columns = (table["file"], table["label"], table["url"], origin, table["licence"])
+        for file, label, url, source, licence in zip(*columns, strict=True):
+            rows.append((kind, file, label, url or source, licence, str(terms_of(licence))))
+    return format_table(ATTRIBUTION_COLUMNS, rows)

@@ -8,6 +8,7 @@ fixes the excerpt, `snr_offset` (dB, added to the nominal SNR) where a recipe dr
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +26,8 @@ ROLES = ("train", "validation", "test")
 MANIFEST_FILES = ("clips.csv", "events.csv", "roles.csv")
 SUM = re.compile(r"([0-9a-fA-F]{64}) [ *](?:\./)?(.+)")  # a line of `sha256sum`, in text or binary mode
 CLIP_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+DECIMALS = 6
+"""Of seconds in labels: below a sample, above the rounding of sums."""
 
 
 ExcerptKey = tuple[str, float | None]
@@ -42,6 +45,21 @@ class Event:
     max_duration: float
     start: float | None = None
     snr_offset: float = 0.0
+
+
+def event_seconds(event: Event, available: float, clip_seconds: float) -> float:
+    """Return how long an event lasts: at most its `max_duration`, what its recording has, and what is left of the clip.
+
+    `available` is the length of its recording from where the excerpt starts, in seconds.
+    """
+    return min(event.max_duration, available, clip_seconds - event.onset)
+
+
+def event_times(event: Event, available: float, clip_seconds: float) -> tuple[float, float]:
+    """Return onset and offset of an event, rounded as the labels have them; arguments as of `event_seconds`."""
+    offset = event.onset + event_seconds(event, available, clip_seconds)
+    end = math.floor(clip_seconds * 10**DECIMALS) / 10**DECIMALS  # rounding must not lead beyond the clip
+    return round(event.onset, DECIMALS), min(round(offset, DECIMALS), end)
 
 
 @dataclass(frozen=True)

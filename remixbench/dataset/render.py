@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from remixbench.dataset.features import logmel
-from remixbench.dataset.labels import event_seconds, event_times
-from remixbench.dataset.manifest import Clip, ExcerptKey
+from remixbench.dataset.manifest import Clip, ExcerptKey, event_seconds, event_times
 from remixbench.dataset.mix import (
     FULL_SCALE,
     Placed,

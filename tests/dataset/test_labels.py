@@ -11,8 +11,8 @@ import pytest
 import soundfile
 import tiny
 
-from remixbench.dataset import labels
 from remixbench.dataset.dataset import Dataset
+from remixbench.dataset.finalize import attribution, durations_table, strong_labels, weak_labels
 from remixbench.dataset.manifest import Clip, Event, Manifest
 from remixbench.recipe import parse_recipe
 from remixbench.sources.audio import FileReader
@@ -36,7 +36,7 @@ RECIPE = parse_recipe(tiny.RECIPE | {"plan": {}, "mix": {"sample_rate": 32000}, 
 
 
 def test_strong_labels_end_with_the_recording_the_longest_event_or_the_clip() -> None:
-    assert labels.strong(RECIPE, CLIPS, NAMES, AVAILABLE).decode().splitlines() == [
+    assert strong_labels(RECIPE, CLIPS, NAMES, AVAILABLE).decode().splitlines() == [
         "filename\tonset\toffset\tevent_label",
         "00000.wav\t0.5\t2.5\tKnock",  # 30 s recorded, 2 s at most
         "00000.wav\t1.25\t1.583333\tBark",  # a third of a second recorded
@@ -52,20 +52,20 @@ def test_no_label_ends_after_the_clip_where_it_is_no_whole_number_of_samples(rat
     content = {"plan": {"onsets": 0.1, "polyphony": 1, "max_event": 2.0}, "mix": mix, "features": {"n_fft": 256}}
     recipe = parse_recipe(tiny.RECIPE | content, "odd")
     clips = [Clip("00000", 1, "a.wav", "park", "town-1", (Event(0, "x.wav", "Knock", 0.1, 60.0),))]
-    strong = labels.strong(recipe, clips, NAMES[:1], AVAILABLE).decode().splitlines()[1].split("\t")
-    duration = labels.durations(recipe, NAMES[:1]).decode().splitlines()[1].split("\t")[1]
+    strong = strong_labels(recipe, clips, NAMES[:1], AVAILABLE).decode().splitlines()[1].split("\t")
+    duration = durations_table(recipe, NAMES[:1]).decode().splitlines()[1].split("\t")[1]
     assert float(duration) == round(rate * seconds) / rate
     assert float(duration) - 1e-6 <= float(strong[2]) <= float(duration)
 
 
 def test_weak_labels_are_sorted_unique_and_joined_by_commas() -> None:
-    assert labels.weak(CLIPS, NAMES) == (
+    assert weak_labels(CLIPS, NAMES) == (
         b"filename\tevent_labels\n00000.wav\tBark,Knock\n00001.wav\t\n00002.wav\tHi-hat\n"
     )
 
 
 def test_durations() -> None:
-    assert labels.durations(RECIPE, NAMES[:2]) == b"filename\tduration\n00000.wav\t10.0\n00001.wav\t10.0\n"
+    assert durations_table(RECIPE, NAMES[:2]) == b"filename\tduration\n00000.wav\t10.0\n00001.wav\t10.0\n"
 
 
 def test_attribution_names_every_recording_once_sorted() -> None:
@@ -80,7 +80,7 @@ def test_attribution_names_every_recording_once_sorted() -> None:
     places = [("b.wav", "bus", "town-2", "CC BY-NC 4.0", ""), ("a.wav", "park", "town-1", "unknown", "https://a.org")]
     columns = ["file", "label", "location", "licence", "url"]
     scenes = Catalogue("folder street", pd.DataFrame(places, columns=columns), "", FileReader(Path()))
-    assert labels.attribution(Manifest(CLIPS), scenes, events).decode().splitlines() == [
+    assert attribution(Manifest(CLIPS), scenes, events).decode().splitlines() == [
         "kind,file,label,source_url,licence,terms",
         'event,x.wav,Knock,9,"by, with a comma",with attribution',
         "event,y.wav,Bark,u,Attribution,with attribution",
