@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
 from pydantic import (
@@ -314,7 +314,7 @@ class Training(_Part):
     augment: Annotated[
         tuple[Augmentation, ...],
         Field(strict=False),
-        Setting("Augmentations: mixup, specaugment, time-shift, frequency-shift, filter-augment, or none.", "NAME..."),
+        Setting(f"Augmentations: {', '.join(get_args(Augmentation))}, or none.", "NAME..."),
     ] = ()
     ema: Annotated[
         float, Field(ge=0, lt=1), Setting("Decay per step of the moving average of the weights; 0 for none.", "X")
