@@ -39,6 +39,8 @@ LONGEST_STEP = 0.15
 """Seconds that a step of the LSTM may last, where the log-mel is finer than that."""
 DROPOUT = 0.3
 """Of the features before and after the LSTM; half of it of whole channels between blocks."""
+WIDENING = 0.64
+"""Seconds over which frame scores are widened: those of the steps are high in the moments that tell a class best."""
 FIXED_POWERS = {"linear": 1, "quadratic": 2}
 """The power of the frame score that it is weighted by, where it is not learned."""
 EPSILON = 1e-6
@@ -116,6 +118,14 @@ def time_strides(frame_seconds: float) -> tuple[int, int]:
     """Return the strides of the encoder: two halvings of time, fewer where steps would last over `LONGEST_STEP`."""
     halvings = min(2, max(0, math.floor(math.log2(LONGEST_STEP / frame_seconds))))
     return (2 if halvings > 0 else 1, 2 if halvings > 1 else 1)
+
+
+def _widened(scores: Tensor, step: float) -> Tensor:
+    """Return the running mean of the running maximum of scores (B, C, T'), both over `WIDENING` seconds."""
+    before = round(WIDENING / step) // 2
+    size = 2 * before + 1
+    highest = F.max_pool1d(scores, size, stride=1, padding=before)
+    return F.avg_pool1d(highest, size, stride=1, padding=before, count_include_pad=False)
 
 
 class TimePooling(nn.Module):
@@ -224,10 +234,11 @@ class Crnn(nn.Module):
     def output(self, x: Tensor, step_scores: Tensor, clip_scores: Tensor, maps: Tensor | None = None) -> Output:
         """Return clip scores (B, C) and the frame scores for them, of log-mel x (B, T, F).
 
-        The scores of the steps, interpolated between them; a frame score is the geometric mean of that and the clip
-        score, so that frames of a clip where the class is unlikely rank below those of one where it is heard.
+        The scores of the steps, each replaced by the maximum of those near it, smoothed and interpolated. A frame score
+        is the geometric mean of that and the clip score, so that frames of a clip where the class is unlikely rank
+        below those of one where it is heard.
         """
-        finer = step_scores.transpose(1, 2)
+        finer = _widened(step_scores.transpose(1, 2), self.frame_seconds * self.upsampling)
         if self.upsampling > 1:
             finer = F.interpolate(finer, scale_factor=self.upsampling, mode="linear")
         frames = math.ceil(x.shape[1] * self.upsampling / self.encoder.time_stride)

@@ -187,19 +187,20 @@ _CRNN = {
 }
 _ON_EMBEDDINGS = ENCODER_OPTION | _CRNN
 _CRNN_TRAINING = {
-    "epochs": 12,
-    "min_steps": 600,
-    "batch_size": 16,
+    "epochs": 30,
+    "min_steps": 2000,
+    "batch_size": 8,
     "learning_rate": 0.002,
     "width": 1.0,
     "optimizer": "adamw",
     "weight_decay": 0.01,
     "schedule": "cosine",
-    "augment": ("mixup", "time-shift"),
+    "augment": ("time-shift", "frequency-shift"),
     "ema": 0.998,
     "gradient_clip": 5.0,
 }
-_HEAD_TRAINING = _CRNN_TRAINING | {"epochs": 30, "min_steps": 2000}
+_HEAD_TRAINING = _CRNN_TRAINING | {"batch_size": 16, "augment": ("mixup", "time-shift")}
+_CRNN_EMB_TRAINING = _HEAD_TRAINING | {"epochs": 12, "min_steps": 600}
 
 _BUNDLED = {
     spec.name: spec
@@ -288,7 +289,7 @@ _BUNDLED = {
             f"{_HEADS}:CrnnEmb",
             options=_ON_EMBEDDINGS,
             inputs="logmel+embeddings",
-            training_defaults=_CRNN_TRAINING,
+            training_defaults=_CRNN_EMB_TRAINING,
         ),
     )
 }

@@ -30,8 +30,8 @@ MASKS = 2
 """Masks per axis of SpecAugment ("LD" policy: two of each)."""
 TIME_MASK, FREQUENCY_MASK = 1 / 15, 1 / 8
 """The longest mask, as a part of the frames and of the mel bands: 20 of 311 and 8 of 64."""
-FREQUENCY_SHIFT = 1 / 8
-"""The largest shift in frequency, as a part of the mel bands: 8 of 64."""
+FREQUENCY_SHIFT = 1 / 12
+"""The largest shift in frequency, as a part of the mel bands: 5 of 64."""
 FILTER_POINTS = (3, 6)
 """The fewest and the most points between which a filter is linear."""
 FILTER_DB = 6.0

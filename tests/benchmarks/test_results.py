@@ -21,7 +21,7 @@ def trained(
     info = {"width": 0.25, "parameters": 1234567, "macs": 87_160_320, "epochs": 12, "batch_size": 8}
     info |= {"seconds": seconds}
     runs = tuple(SimpleNamespace(seed=seed, info=info) for seed in range(len(micro_ap)))
-    rest = {"macro_ap": 0.5, "frame_ap": frame_ap, "psds1": 0.0, "psds2": 0.0}
+    rest = {"macro_ap": 0.5, "frame_ap": frame_ap, "psds1": 0.0, "psds1[alpha_st 0]": 0.0, "psds2": 0.0}
     return SCRIPT["Trained"](name, runs, tuple({"micro_ap": value, **rest} for value in micro_ap), shift_loss)
 
 
@@ -29,25 +29,27 @@ def test_a_line_has_means_and_deviations_over_the_seeds() -> None:
     *_, line = SCRIPT["table"]([trained("crnn", 0.4, 0.5, shift_loss=(0.01, 0.03))])
     assert line == (
         "| crnn (width 0.25) | 0.450 ± 0.071 | 0.500 ± 0.000 | 0.100 ± 0.000 | 0.000 ± 0.000 | 0.000 ± 0.000"
-        " | 2.0% ± 1.4% | 1,234,567 | 0.0872 | 12 | 8 | 1.5 | 0, 1 |"
+        " | 0.000 ± 0.000 | 2.0% ± 1.4% | 1,234,567 | 0.0872 | 12 | 8 | 1.5 | 0, 1 |"
     )
 
 
 def test_one_seed_has_no_deviation_and_no_shift_is_a_dash() -> None:
     *_, line = SCRIPT["table"]([trained("crnn", 0.4)])
-    assert line.startswith("| crnn (width 0.25) | 0.400 | 0.500 | 0.100 | 0.000 | 0.000 | - |")
+    assert line.startswith("| crnn (width 0.25) | 0.400 | 0.500 | 0.100 | 0.000 | 0.000 | 0.000 | - |")
 
 
 def test_rows_that_are_hardly_above_chance_are_named() -> None:
     each = [trained("gap", 0.16), trained("crnn", 0.2)]
-    assert SCRIPT["hardly_above_chance"](each, 0.15)[0].startswith("**Hardly above chance at this size: gap.**")
+    assert SCRIPT["hardly_above_chance"](each, 0.15)[0].startswith("**Hardly above chance at this size: gap.** After")
+    begun = SCRIPT["hardly_above_chance"]([*each, trained("gap,bias=prior", 0.14)], 0.15)
+    assert begun[1].startswith("**Hardly above chance at this size: gap,bias=prior.** They begin at the mean label")
     assert SCRIPT["hardly_above_chance"](each, 0.1) == []
 
 
 def test_the_line_of_chance_has_a_cell_for_each_column() -> None:
     heading, *_ = SCRIPT["table"]([trained("crnn", 0.4)])
     line = SCRIPT["chance_line"]({"micro_ap": 0.15, "macro_ap": 0.15, "frame_ap": 0.03})
-    assert line.startswith("| *chance, the same score for all* | 0.150 | 0.150 | 0.030 | - | - | - |")
+    assert line.startswith("| *chance, the same score for all* | 0.150 | 0.150 | 0.030 | - | - | - | - |")
     assert line.count("|") == heading.count("|")
 
 
@@ -131,7 +133,7 @@ PRIOR = {"bias": "prior"}
         (run_json(fraction=0.25), {"size"}),
         (run_json(fraction=0.5), {"size", "ablation"}),
         (run_json(fraction=0.5, ema=0.0), {"ablation"}),
-        (run_json(fraction=0.5, batch_size=8), {"ablation"}),
+        (run_json(fraction=0.5, batch_size=16), {"ablation"}),
         (run_json(fraction=0.5, options={"bias": "random"}), {"ablation"}),
         (run_json(epochs=3), set()),
         (run_json(min_steps=0), set()),
@@ -155,3 +157,9 @@ def test_the_figure_names_the_systems_and_is_the_same_bytes_each_time(tmp_path: 
     assert "<!-- gap -->" in comments
     assert "<!-- crnn -->" in comments
     assert "<!-- remix2019 -->" in comments
+
+
+def test_a_coarse_recipe_differs_in_its_log_mel_alone() -> None:
+    whole, coarse = (SCRIPT["recipe_of"](name) for name in ("remix2019", "remix2019-coarse"))
+    assert (coarse.name, coarse.plan, coarse.mix) == ("remix2019-coarse", whole.plan, whole.mix)
+    assert coarse.features.n_mels * (coarse.mix.samples // coarse.features.hop_length) * 8 <= 64 * 313
