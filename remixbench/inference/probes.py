@@ -6,6 +6,7 @@ other SNR of the data set. The predictions stay with the run, so that scoring ne
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,11 +28,12 @@ from remixbench.dataset.probes import (
     roll,
     write_probes,
 )
+from remixbench.dataset.splits import Rows
 from remixbench.errors import InputError
 from remixbench.files import sha256
 from remixbench.inference.system import TrainedSystem, load_system
 from remixbench.progress import SILENT, Progress
-from remixbench.training.data import AS_IT_IS, ClipTensors, Waveforms
+from remixbench.training.data import AS_IT_IS, VALUES_AT_ONCE, ClipTensors, Waveforms
 from remixbench.training.device import Engine, exact_float32
 from remixbench.training.evaluate import Scores, score_frames
 from remixbench.training.run_files import MODEL, RunInfo, read_run, write_predictions
@@ -146,15 +148,8 @@ def _predict_all(
     digests: dict[str, str] = {}
     with progress.bar(f"Probing {folder.parents[2].name} {info.snr:g} dB", len(conditions), "conditions") as advance:
         for probe, value in conditions:
-            snr = value if probe == "snr" else info.snr
-            if system.inputs == "waveform":
-                features, step_seconds = Waveforms(dataset, snr)[rows], 1 / dataset.recipe.mix.sample_rate
-            else:
-                dataset.verify_features(snr, rows)
-                features, step_seconds = np.asarray(dataset.features(snr)[rows]), dataset.recipe.frame_seconds
-            if probe == "shift":
-                features = roll(features, value, step_seconds, axis=1)
-            tags, frames = predict_clips(system, features, info.batch_size)
+            snr, shift = (value, 0.0) if probe == "snr" else (info.snr, value)
+            tags, frames = _predict_rows(system, dataset, snr, shift, rows, info.batch_size)
             name = probe_folder(probe, value)
             place = folder / FOLDER / name
             write_predictions(place, filenames, system.classes, tags, frames, system.frame_seconds)
@@ -162,6 +157,27 @@ def _predict_all(
                 digests[f"{name}/{file.name}"] = sha256(file.read_bytes())
             advance(1)
     return digests
+
+
+def _predict_rows(
+    system: TrainedSystem, dataset: Dataset, snr: float, shift: float, rows: Rows, batch_size: int
+) -> tuple[Scores, Scores]:
+    """Return clip and frame scores of the clips `rows` at one SNR, rolled by `shift` seconds; some clips are in memory
+    at a time.
+    """
+    inputs: Features | Waveforms
+    if system.inputs == "waveform":
+        inputs, step_seconds = Waveforms(dataset, snr), 1 / dataset.recipe.mix.sample_rate
+    else:
+        dataset.verify_features(snr, rows)
+        inputs, step_seconds = dataset.features(snr), dataset.recipe.frame_seconds
+    size = batch_size * max(1, VALUES_AT_ONCE // (batch_size * math.prod(inputs.shape[1:])))  # whole batches
+    parts = []
+    for start in range(0, len(rows), size):
+        clips = np.asarray(inputs[rows[start : start + size]])
+        parts.append(predict_clips(system, roll(clips, shift, step_seconds, axis=1) if shift else clips, batch_size))
+    tags, frames = zip(*parts, strict=True)
+    return np.concatenate(tags), np.concatenate(frames)
 
 
 def predict_clips(system: TrainedSystem, features: Features, batch_size: int) -> tuple[Scores, Scores]:

@@ -16,9 +16,10 @@ from safetensors.torch import safe_open, save_file
 from remixbench.dataset.dataset import Dataset, load_dataset
 from remixbench.dataset.probes import probe_shifts, read_probes, roll
 from remixbench.errors import InputError
-from remixbench.inference.probes import predict_clips, predict_probes
-from remixbench.inference.system import load_system
+from remixbench.inference.probes import Features, predict_clips, predict_probes
+from remixbench.inference.system import TrainedSystem, load_system
 from remixbench.training.data import ClipDataset
+from remixbench.training.evaluate import Scores
 from remixbench.training.run_files import read_run, write_run
 from remixbench.training.train import train
 
@@ -71,6 +72,26 @@ def test_the_predictions_are_those_of_the_rolled_features(workspace: Path) -> No
         folder = run / "predictions" / "probes" / f"shift_{shift}"
         np.testing.assert_array_equal(tags(folder).to_numpy(np.float32), expected)
         np.testing.assert_array_equal(np.load(folder / "frames.npz")["scores"], frames)
+
+
+@pytest.mark.parametrize("probe", ["shift", "snr"])
+def test_a_probe_has_some_clips_in_memory_at_a_time(
+    workspace: Path, probe: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, dataset = run_of(workspace, "2ap"), load_dataset("fake", workspace)
+    write_run(run, read_run(run).model_copy(update={"batch_size": 5}))
+    expected = predict_probes(run, workspace=workspace, probe=probe).predictions
+    shutil.rmtree(run / "predictions" / "probes")
+    sizes: list[int] = []
+
+    def counted(system: TrainedSystem, clips: Features, batch_size: int) -> tuple[Scores, Scores]:
+        sizes.append(len(clips))
+        return predict_clips(system, clips, batch_size)
+
+    monkeypatch.setattr("remixbench.inference.probes.VALUES_AT_ONCE", 7 * dataset.features(0)[0].size)
+    monkeypatch.setattr("remixbench.inference.probes.predict_clips", counted)
+    assert predict_probes(run, workspace=workspace, probe=probe).predictions == expected
+    assert sizes == [5, 5, 2] * (len(expected) // 2)
 
 
 def test_the_rolled_features_are_those_of_a_rolled_clip_dataset(workspace: Path) -> None:
