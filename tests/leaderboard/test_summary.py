@@ -103,6 +103,21 @@ def test_the_only_flag_is_named(board: Leaderboard) -> None:
     assert "gwrp†" in text
 
 
+def test_rows_of_other_encoders_are_told_apart_and_flags_stay_at_80_columns(board: Leaderboard) -> None:
+    names = [
+        "emb-mlp,encoder=yamnet",
+        "emb-mlp,encoder=aisfx",
+        "crnn-emb,encoder=yamnet",
+        "emb-linear,encoder=beats_iter3",
+    ]
+    flags = (Flag(code="setting", text="epochs 4, the recipe has 30"),)
+    rows = tuple(replace(row, name=name, flags=flags) for row, name in zip(board.rows, names, strict=False))
+    for snr in (None, 20.0):
+        text = to_summary(replace(board, rows=rows), width=80, snr=snr)
+        for shown in ("emb-mlp,yamnet†", "emb-mlp,aisfx†", "crnn-emb,yamnet†", "emb-linear,bea"):
+            assert shown in text
+
+
 def test_published_results_stand_below_where_they_are_on_the_same_data(board: Leaderboard) -> None:
     assert "published micro-AP" not in to_summary(board)
     text = to_summary(replace(board, comparable=True, why_not_comparable=()), width=100)

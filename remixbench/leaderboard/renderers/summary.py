@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 import numpy as np
 from rich.console import Console
@@ -38,6 +38,9 @@ RANKED_BY = "micro_ap"
 NARROWEST = 6
 """The level of narrowing at which the least is left."""
 ONE_TRAINING = "‡"
+FLAGGED = "†"
+NAMES = "system"
+"""The title of the column of names."""
 
 
 @dataclass(frozen=True)
@@ -233,7 +236,7 @@ def _columns(board: Leaderboard, entries: Sequence[Entry], level: int) -> list[_
     columns: list[_Column[Entry]] = [
         _Column("SNR", lambda entry: Text(board.snr_text(entry.condition.snr))),
         _Column("#", lambda entry: Text("" if entry.rank is None else str(entry.rank))),
-        _Column("system", lambda entry: _name(entry.row), right=False),
+        _Column(NAMES, lambda entry: _name(entry.row), right=False),
         _Column("micro-AP", lambda entry: _value(entry.estimate("micro_ap"), interval=level < 6)),
         _Column("±", lambda entry: _spread(entry.estimate("micro_ap"))),
     ]
@@ -269,7 +272,7 @@ def _matrix(board: Leaderboard, sections: Sequence[_Section[_System]], level: in
 
     systems = [system for section in sections for system in section.lines]
     columns: list[_Column[_System]] = [
-        _Column("system", lambda system: _name(system.row), right=False),
+        _Column(NAMES, lambda system: _name(system.row), right=False),
         *(_Column(board.snr_text(snr), at(snr)) for snr in board.snrs),
         _Column("folds ×\nseeds", lambda system: _trainings(list(system.entries.values()))),
     ]
@@ -286,7 +289,8 @@ def _macs(system: _System) -> str:
 
 
 def _name(row: Row) -> Text:
-    return Text(row.name + ("†" if row.flags else ""))
+    """Return the name of a row; of a system on embeddings without a word that would push the encoder's name out."""
+    return Text(row.name.replace(",encoder=", ",") + (FLAGGED if row.flags else ""))
 
 
 def _pretrained(row: Row, level: int) -> Text:
@@ -344,15 +348,23 @@ def _print(
         if _fits(columns, every, console):
             break
     gap = 2 if _fits(columns, every, console, 2) else 1
-    widths = [_widest(column, every) for column in columns]
+    widths = {column.title: _widest(column, every) for column in columns}
+    others = sum(widths.values()) - widths[NAMES]
+    widths[NAMES] = min(widths[NAMES], max(NAME_WIDTH, console.width - others - gap * (len(columns) - 1)))
     for section in sections:
         if section.heading:
             console.print(Text(f"\n{section.heading}", style="italic"))
-        table = _table(columns, widths, gap=gap, width=console.width)
+        table = RichTable(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="")
+        for column in columns:
+            size = widths[column.title]
+            justify: Literal["left", "right"] = "right" if column.right else "left"
+            table.add_column(
+                column.title, justify=justify, vertical="bottom", no_wrap=True, min_width=size, max_width=size
+            )
         for index, line in enumerate(section.lines):
             if index and part(line) != part(section.lines[index - 1]):
                 table.add_row()
-            table.add_row(*(column.cell(line) for column in columns))
+            table.add_row(*(_cut(column.cell(line), widths[column.title]) for column in columns))
         console.print(table)
 
 
@@ -360,23 +372,17 @@ def _widest(column: _Column[Line], lines: Sequence[Line]) -> int:
     return max(map(len, [*column.title.split("\n"), *(column.cell(line).plain for line in lines)]))
 
 
-def _table(columns: Sequence[_Column[Line]], widths: Sequence[int], *, gap: int, width: int) -> RichTable:
-    """Return the columns without lines; of them that of names alone may be narrower than its texts."""
-    table = RichTable(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="")
-    others = sum(size for column, size in zip(columns, widths, strict=True) if column.title != "system")
-    room = max(NAME_WIDTH, width - others - gap * (len(columns) - 1))
-    for column, size in zip(columns, widths, strict=True):
-        fixed = min(size, room) if column.title == "system" else size
-        table.add_column(
-            column.title, justify="right" if column.right else "left", vertical="bottom", no_wrap=True,
-            overflow="ellipsis", min_width=fixed, max_width=fixed,
-        )  # fmt: skip
-    return table
+def _cut(text: Text, width: int) -> Text:
+    """Return a text of at most so many columns; a mark of flags at its end stays."""
+    if len(text) <= width:
+        return text
+    mark = FLAGGED if text.plain.endswith(FLAGGED) else ""
+    return Text(f"{text.plain[: width - 1 - len(mark)]}…{mark}")
 
 
 def _fits(columns: Sequence[_Column[Line]], lines: Sequence[Line], console: Console, gap: int = 1) -> bool:
     widths = [
-        min(size, NAME_WIDTH) if column.title == "system" else size
+        min(size, NAME_WIDTH) if column.title == NAMES else size
         for column, size in zip(columns, (_widest(column, lines) for column in columns), strict=True)
     ]
     return sum(widths) + gap * (len(columns) - 1) <= console.width
@@ -413,7 +419,7 @@ def _notes(board: Leaderboard, entries: Sequence[Entry], files: str) -> list[str
         notes.append(f"{NOT_VERIFIED}: not verified, the submission alone says so; ranked below what was verified")
     flags = {flag.text for entry in entries for flag in entry.row.flags}
     if flags:
-        notes.append(f"†: {flags.pop() if len(flags) == 1 else 'flagged; --details says why'}")
+        notes.append(f"{FLAGGED}: {flags.pop() if len(flags) == 1 else 'flagged; --details says why'}")
     if board.comparable:
         best = board.published.best_line([entry.condition.snr for entry in entries])
         notes += [best] if best else []
