@@ -232,6 +232,10 @@ class Dataset:
             raise InputError(f"{path}: {len(table.header)} columns, expected {columns}; make the data set again")
         return table.rows
 
+    def snr_text(self, snr: float) -> str:
+        """Return a nominal SNR with its unit, or the range of those that clips have around it."""
+        return format_snr(snr, self.recipe.mix.snr_offsets)
+
     def require_snr(self, snr: float) -> None:
         """Check that the data set was made at `snr` dB.
 

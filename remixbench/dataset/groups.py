@@ -107,6 +107,8 @@ def _probe(reader: FileReader, file: str) -> Hashable:
         with open_audio(reader.path(file)) as audio:
             if audio.frames is None:  # only decoding tells
                 return audio.rate
+            if audio.frames == 0:
+                return None
             first = max(0, (audio.frames - PROBE_SAMPLES) // 2)
             middle = [block.mean(axis=1) for block in audio.blocks(first, min(PROBE_SAMPLES, audio.frames))]
             return audio.frames, audio.rate, recording_digest(np.concatenate(middle))

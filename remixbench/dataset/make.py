@@ -375,6 +375,8 @@ def resolve_inputs(
                 f"clip {clip.id}: max_duration {long[0].max_duration:g} s is above the recipe's plan.max_event"
                 f" {loaded.plan.max_event:g} s; raise that"
             )
+    for line in (*scenes.left_out, *events.left_out):
+        progress.say(line)
     for line in coverage_lines(cut, events.labels):
         progress.say(line)
     if reasons:

@@ -30,6 +30,10 @@ Level = Literal["rms", "lufs"]
 GATE_SECONDS, GATE_STEP = 0.4, 0.25  # the block of ITU-R BS.1770, and the step from one to the next as a part of it
 
 
+class SilenceError(InputError):
+    """Nothing of an event, or of the scene under it, is there to set the SNR on."""
+
+
 @dataclass(frozen=True)
 class Stems:
     """The two channels of a clip, each (samples,) int16; their mean is the mixture."""
@@ -178,7 +182,7 @@ def event_gains(
 
     Raises
     ------
-    InputError
+    SilenceError
         By `excerpt`, if the scene is silent under an event, which then has no level to be mixed at.
     """
     gains = []
@@ -187,7 +191,7 @@ def event_gains(
         if definition == "excerpt":
             below = level_of(scene[event.part], rate, measure)
             if below == 0:
-                raise InputError(
+                raise SilenceError(
                     f"{event.name}: the scene is silent under it, from {event.first / rate:.2f} to"
                     f" {event.part.stop / rate:.2f} s, so there is no level to mix at; leave the scene out of the table"
                 )

@@ -59,6 +59,8 @@ def plan(
     folder = Path(workspace) / "sources" if sources is None else Path(sources)
     scenes, events = load_catalogues(loaded, folder)
     manifest = draw_manifest(loaded, scenes, events, progress)
+    for line in (*scenes.left_out, *events.left_out):
+        progress.say(line)
     for line in coverage_lines(manifest, events.labels):
         progress.say(line)
     content = leakage_report(loaded, manifest, scenes, events) if report else None

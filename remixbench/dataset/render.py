@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Protocol
@@ -24,6 +25,7 @@ from remixbench.dataset.mix import (
     FULL_SCALE,
     Placed,
     Signal,
+    SilenceError,
     Stems,
     achieved_snr,
     event_gains,
@@ -183,20 +185,10 @@ class Renderer:
         Raises
         ------
         InputError
-            If a recording cannot be read, is too short or silent.
+            If a recording cannot be read, is too short or silent; `SilenceError` if what the clip has of one is.
         """
         scene = read_scene(self.recipe, self.scenes, clip)
         return ClipParts(self.recipe, scene, place_events(self.recipe, clip, self.excerpts))
-
-    def logmel(self, clip: Clip, snr: float) -> NDArray[np.float32]:
-        """Return the log-mel of a clip at `snr` dB, (frames, n_mels), the same values as in the file."""
-        # the order of BLAS's sums, and so the last bit of a value, depends on its number of threads
-        with _thread_pools().limit(limits=1, user_api="blas"):
-            return self.clip(clip).at(snr).logmel()
-
-    def waveform(self, clip: Clip, snr: float) -> NDArray[np.float32]:
-        """Return the mixture of a clip at `snr` dB, (samples,) in [-1, 1], the same samples as in the file."""
-        return mixture(self.clip(clip).at(snr).stems).astype(np.float32) / np.float32(FULL_SCALE)
 
     def events(self, clip: Clip) -> list[tuple[float, float, str]]:
         """Return the strong labels of a clip: onset and offset in seconds, and label."""
@@ -205,6 +197,12 @@ class Renderer:
             (*event_times(event, length, self.recipe.mix.seconds), event.label)
             for event, length in zip(clip.events, available, strict=True)
         ]
+
+
+def one_blas_thread() -> AbstractContextManager[object]:
+    """Limit BLAS to one thread: the order of its sums, and so the last bit of a log-mel value, depends on them."""
+    limit: AbstractContextManager[object] = _thread_pools().limit(limits=1, user_api="blas")
+    return limit
 
 
 @lru_cache(maxsize=1)
@@ -225,7 +223,7 @@ class ClipParts:
 
         Raises
         ------
-        InputError
+        SilenceError
             If the SNR is that of the excerpt, and the scene under an event is silent, or so faint that nothing of
             either is left in 16 bits.
         """
@@ -236,7 +234,7 @@ class ClipParts:
         achieved = achieved_snr(stems, events, gains, scale, how.sample_rate, how.level)
         for event in events if how.snr_reference == "excerpt" else ():
             if not np.any(stems.events[event.part]) and not np.any(stems.scene[event.part]):
-                raise InputError(
+                raise SilenceError(
                     f"{event.name}: the scene is so faint under it, from {event.first / how.sample_rate:.2f} to"
                     f" {event.part.stop / how.sample_rate:.2f} s, that nothing of either is left in 16 bits; leave the"
                     " scene out of the table"
@@ -254,6 +252,10 @@ class Rendered:
     stems: Stems
     achieved: tuple[float, ...]
     event_stems: Callable[[], NDArray[np.int16]]
+
+    def waveform(self) -> NDArray[np.float32]:
+        """Return the mixture, (samples,) in [-1, 1], the same samples as in the file."""
+        return mixture(self.stems).astype(np.float32) / np.float32(FULL_SCALE)
 
     def logmel(self) -> NDArray[np.float32]:
         """Return the log-mel of the mean of the two quantised channels, (frames, n_mels)."""
@@ -292,6 +294,8 @@ def read_scene(recipe: Recipe, reader: Reader, clip: Clip) -> Scene:
     # the released definition is by RMS; an excerpt's level is taken against the scene under it, at any scale
     measure = mix.level if mix.snr_reference == "recording" else "rms"
     level = level_of(scene, mix.sample_rate, measure)
+    if level <= 0 or not math.isfinite(level):
+        raise InputError(f"{file}: the scene is so faint that it has no level to mix at; leave it out of the table")
     digest = recording_digest(stretch.samples)
     return Scene(np.divide(scene, level), digest, None if stretch.whole else clip.scene_start)
 
@@ -301,7 +305,7 @@ def place_events(recipe: Recipe, clip: Clip, excerpts: Excerpts) -> list[Placed]
 
     Raises
     ------
-    InputError
+    SilenceError
         If an excerpt is so short that nothing of it is in the clip, or, where it is what the SNR is set on, silent.
     """
     mix = recipe.mix
@@ -315,13 +319,13 @@ def place_events(recipe: Recipe, clip: Clip, excerpts: Excerpts) -> list[Placed]
         samples = excerpts.samples(key, max(count, 0))
         # where the level is that of the whole recording, an excerpt may begin before the sound does, as released
         if len(samples) == 0 or (mix.snr_reference == "excerpt" and not np.any(samples)):
-            raise InputError(
+            raise SilenceError(
                 f"{event.file}: clip {clip.id} has nothing of it (silent or shorter than a sample);"
                 " leave it out of the table"
             )
         level = facts.level if mix.snr_reference == "recording" else level_of(samples, mix.sample_rate, mix.level)
         if level <= 0 or not math.isfinite(level):
-            raise InputError(f"{event.file}: has no level by {mix.level.upper()}; leave it out of the table")
+            raise SilenceError(f"{event.file}: has no level by {mix.level.upper()}; leave it out of the table")
         name = f"clip {clip.id}, event {event.file} over scene {clip.scene_file}"
         placed.append(Placed(first, samples, level, event.snr_offset, name))
     return placed

@@ -146,7 +146,9 @@ def _predict_all(
     rows = dataset.test_rows(info.fold)
     filenames = [dataset.filenames[row] for row in rows]
     digests: dict[str, str] = {}
-    with progress.bar(f"Probing {folder.parents[2].name} {info.snr:g} dB", len(conditions), "conditions") as advance:
+    with progress.bar(
+        f"Probing {folder.parents[2].name} {dataset.snr_text(info.snr)}", len(conditions), "conditions"
+    ) as advance:
         for probe, value in conditions:
             snr, shift = (value, 0.0) if probe == "snr" else (info.snr, value)
             tags, frames = _predict_rows(system, dataset, snr, shift, rows, info.batch_size)

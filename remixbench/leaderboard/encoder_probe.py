@@ -23,7 +23,6 @@ from remixbench.leaderboard.score import score
 from remixbench.leaderboard.table_maker import TableMaker, caption
 from remixbench.leaderboard.tables import EVIDENCE, TESTED, Block, Cell, Column, Table, estimate_cell
 from remixbench.progress import Progress, reporter
-from remixbench.recipe import format_snr
 
 if TYPE_CHECKING:
     from remixbench.dataset.dataset import Dataset
@@ -135,7 +134,7 @@ def probe_table(board: Leaderboard, digests: Sequence[str], few: float) -> Table
     titles = {"micro_ap": "micro-AP", "frame_ap": "frame AP"}
     groups: list[tuple[str, tuple[Column, ...]]] = [("encoder", (Column("parameters"), Column("MACs per clip")))]
     groups += [
-        (heading, tuple(Column(f"{titles[metric]} {format_snr(snr)}") for metric in METRICS for snr in snrs))
+        (heading, tuple(Column(f"{titles[metric]} {board.snr_text(snr)}") for metric in METRICS for snr in snrs))
         for heading in sizes
     ]
     return Table(

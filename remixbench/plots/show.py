@@ -10,7 +10,6 @@ from remixbench.errors import InputError
 from remixbench.plots.figures import draw_activations, draw_clip, draw_separated
 from remixbench.plots.style import format_of, require_matplotlib
 from remixbench.plots.view import ClipView, find_clip, from_output, view_clip
-from remixbench.recipe import format_snr
 
 if TYPE_CHECKING:
     from remixbench.dataset.dataset import Dataset
@@ -83,7 +82,7 @@ def _draw_run(folder: Path, info: RunInfo, dataset: Dataset, view: ClipView, tar
     role = (
         dataset.roles(info.fold)[view.row] if info.manifest_digest == dataset.manifest_digest else "of another manifest"
     )
-    trained = "" if info.snr == view.snr else f" (trained at {format_snr(info.snr, dataset.recipe.mix.snr_offsets)})"
+    trained = "" if info.snr == view.snr else f" (trained at {dataset.snr_text(info.snr)})"
     title = f"{info.system}{trained}, {dataset.name}, {_clip_title(dataset, view)}, {_ROLES.get(role, role)} clip"
     if separated:
         system.check_separable(background=True)
@@ -101,7 +100,7 @@ _ROLES = {"train": "training", "validation": "validation", "test": "test"}
 
 
 def _clip_title(dataset: Dataset, view: ClipView) -> str:
-    snr = format_snr(view.snr, dataset.recipe.mix.snr_offsets)
+    snr = dataset.snr_text(view.snr)
     return f"clip {view.id}, {view.scene.replace('_', ' ')}, {snr}"
 
 

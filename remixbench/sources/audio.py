@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from remixbench.errors import InputError, one_line
 from remixbench.files import check_regular
 from remixbench.sources.catalogue import Stretch
-from remixbench.sources.streams import StreamError, stream_kind, stream_parts
+from remixbench.sources.streams import StreamError, check_container, is_container, stream_kind, stream_parts
 from remixbench.sources.wav import WavError, WavLayout, decode, plain_header, read_layout
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ AUDIO_SUFFIXES = (
     ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".w64", ".rf64",
 )  # fmt: skip
 """Suffixes of the recordings that are taken from a folder."""
+MPEG_SUFFIXES = (".mp1", ".mp2", ".mp3", ".mpga")
+"""Suffixes by which libsndfile takes whatever a file holds for an MP3."""
 UNREAD_SUFFIXES = (
     ".m4a", ".aac", ".mp4", ".m4b", ".wma", ".webm", ".mka", ".amr", ".ape", ".wv", ".tta", ".ra", ".ac3", ".mpc",
 )  # fmt: skip
@@ -180,6 +182,10 @@ def open_audio(path: Path) -> Iterator[AudioFile]:
         with _named(path):
             check_regular(path)
             raw = stack.enter_context(path.open("rb"))
+            if not os.fstat(raw.fileno()).st_size:
+                raise InputError(
+                    f"{path}: not readable as audio, it is empty; fetch it again or leave it out of the table"
+                )
             layout = read_layout(raw)
             if layout is not None and layout.coding != "other":
                 decoder: Decoder = WavDecoder(path, raw, layout)
@@ -305,6 +311,10 @@ def _sound_files(
         return [opened(io.BytesIO(plain_header(layout) + raw.read(layout.size)))]
     # an MP3 is looked at before libsndfile opens it, whose decoder would print warnings of its own
     kind = stream_kind(raw)
+    if is_container(raw):
+        check_container(raw)
+    elif kind is None and path.suffix.lower() in MPEG_SUFFIXES:
+        kind = "mp3"  # after something else, or none at all
     file = opened(path) if kind is None else None
     if file is not None and file.format not in ("MP3", "OGG", "FLAC"):
         _check_log(file)
@@ -352,12 +362,20 @@ def _read(file: AudioFile, first: int, count: int | None, dtype: type[np.floatin
         if channels.shape[1] > 1:
             energy = _energy(channels, mono)
             before, after = before + energy[0], after + energy[1]
-        parts.append(mono.astype(dtype, copy=False))
+        with np.errstate(over="ignore"):  # becomes infinite, which is refused below
+            parts.append(mono.astype(dtype, copy=False))
     if not parts or not sum(map(len, parts)):
         raise InputError(f"{path}: holds no samples; fetch it again or leave it out of the table")
     samples = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    if not math.isfinite(samples.dot(samples)) and not np.isfinite(samples).all():
+    with np.errstate(over="ignore"):
+        finite = math.isfinite(samples.dot(samples))
+    if not finite and not np.isfinite(samples).all():
         raise InputError(f"{path}: holds NaN or infinite samples, which are not finite; fetch it again or leave it out")
+    if not finite:
+        raise InputError(
+            f"{path}: holds samples of up to {float(np.abs(samples).max()):.0e}, expected about -1 to 1; write it again"
+            " as floats in that range, or leave it out"
+        )
     if before > 0 and after < before * 10 ** (CANCELLED_DB / 10):
         below = f"{10 * math.log10(before / after):.0f} dB below them" if after > 0 else "silent"
         raise InputError(
@@ -391,4 +409,5 @@ def _energy(channels: NDArray[np.float64], mono: NDArray[np.float64]) -> tuple[f
 
 def recording_digest(samples: NDArray[np.float64]) -> str:
     """Return the SHA-256 of a decoded recording, as float32: 24 bits, which is what recordings have."""
-    return hashlib.sha256(np.ascontiguousarray(samples, dtype="<f4").data).hexdigest()
+    with np.errstate(over="ignore"):
+        return hashlib.sha256(np.ascontiguousarray(samples, dtype="<f4").data).hexdigest()

@@ -87,6 +87,7 @@ class Catalogue:
     reader : reads the recordings
     origin_gap : origins of one label that are numbers closer than this are taken for one; 0 where numbers are names
     notice : what must accompany every copy of the recordings, empty where nothing must
+    left_out : recordings that lie there and are not in the table, and why, as lines of text
     """
 
     source: str
@@ -95,6 +96,7 @@ class Catalogue:
     reader: Reader
     origin_gap: int = 0
     notice: str = ""
+    left_out: tuple[str, ...] = ()
 
     @property
     def labels(self) -> tuple[str, ...]:

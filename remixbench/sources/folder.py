@@ -26,6 +26,7 @@ from remixbench.sources.catalogue import (
     stays_below,
 )
 from remixbench.sources.licences import UNKNOWN, read_notices
+from remixbench.sources.streams import CONTAINERS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +44,11 @@ def catalogue(source: Source, sources: Path, kind: Literal["scenes", "events"]) 
     root = sources / source.folder
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; the recipe's {kind} name it, relative to the sources directory")
-    table, digest = _from_folders(root, kind) if source.table is None else _from_table(root, source)
+    left_out: tuple[str, ...] = ()
+    if source.table is None:
+        table, digest, left_out = _from_folders(root, kind)
+    else:
+        table, digest = _from_table(root, source)
     for label in table["label"]:
         checked_label(str(root), label)
     if len(twice := table["file"][table["file"].duplicated()]):
@@ -52,10 +57,11 @@ def catalogue(source: Source, sources: Path, kind: Literal["scenes", "events"]) 
         )
     columns = SCENE_COLUMNS if kind == "scenes" else EVENT_COLUMNS
     notice = read_notices(root)
-    return Catalogue(f"folder {source.folder}", table[list(columns)], digest, FileReader(root.resolve()), notice=notice)
+    reader = FileReader(root.resolve())
+    return Catalogue(f"folder {source.folder}", table[list(columns)], digest, reader, notice=notice, left_out=left_out)
 
 
-def _from_folders(root: Path, kind: Literal["scenes", "events"]) -> tuple[pd.DataFrame, str]:
+def _from_folders(root: Path, kind: Literal["scenes", "events"]) -> tuple[pd.DataFrame, str, tuple[str, ...]]:
     import pandas as pd
 
     paths = sorted(_files(root))
@@ -65,7 +71,8 @@ def _from_folders(root: Path, kind: Literal["scenes", "events"]) -> tuple[pd.Dat
             f"{root}: {shortened(unread)}: libsndfile does not read {Path(unread[0]).suffix} files; convert them to WAV"
             " or FLAC, or take them out of the folder"
         )
-    paths = [path for path in paths if Path(path).suffix.lower() in AUDIO_SUFFIXES]
+    others = [path for path in paths if Path(path).suffix.lower() not in AUDIO_SUFFIXES]
+    paths = [path for path in paths if path not in set(others)]
     files = [path for path in paths if "/" in path]
     flat = not files and kind == "scenes"
     if flat:  # a folder of scenes without sub-folders is one class
@@ -83,13 +90,31 @@ def _from_folders(root: Path, kind: Literal["scenes", "events"]) -> tuple[pd.Dat
     for file in files:
         if not stays_below(file):
             raise InputError(f"{root}: a manifest cannot hold the file name {file!r}; rename it")
+    left_out = []
+    if loose := sorted(set(paths) - set(files)):
+        left_out.append(f"{root}: left out, in no sub-folder and so without a class: {shortened(loose)}")
+    if unnamed := [path for path in others if _holds_audio(root / path)]:
+        left_out.append(f"{root}: left out, recordings without a suffix that says so: {shortened(unnamed)}")
     files = sorted(map(_composed, files))
     table = pd.DataFrame({"file": files})
     table = table.assign(
         label=[_composed(root.name) if flat else file.split("/", 1)[0] for file in files],
         location=files, verified=True, origin=files, licence=UNKNOWN, url="",
     )  # fmt: skip
-    return table, sha256("\n".join(files).encode())
+    return table, sha256("\n".join(files).encode()), tuple(left_out)
+
+
+def _holds_audio(path: Path) -> bool:
+    """Say whether a file begins as a recording does."""
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError:
+        return False
+    riff = head[:4] == b"RIFF" and head[8:] == b"WAVE"
+    return riff or head[:4] in (*CONTAINERS, b"fLaC", b"OggS") or head[:3] == b"ID3" or head[4:8] == b"ftyp"
 
 
 def _composed(name: str) -> str:

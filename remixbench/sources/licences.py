@@ -15,12 +15,23 @@ from remixbench.errors import InputError
 from remixbench.files import read_bytes
 
 UNKNOWN = "unknown"
-_CLOSED = re.compile(r"all rights|no redistribution|not? (?:be )?redistribut|proprietary|internal use|no licen[cs]e")
+_CLOSED = re.compile(
+    r"all rights|\b(?:no|not|never|without) (?:be |for |to be )?(?:re)?distribut"
+    r"|distribution (?:is )?(?:prohibited|forbidden|not)|proprietary|internal use|no licen[cs]e"
+)
 _FREE = re.compile(
     r"\bcc ?0\b|creative ?commons (?:0|zero)\b|publicdomain|public domain|\bpddl\b|\bunlicense\b|\bwtfpl\b"
 )
-_BY = re.compile(r"\battribution\b|\b(?:cc|creative ?commons|licenses) by\b|^by\b")
-_SOFTWARE = re.compile(r"\b(?:mit|bsd|apache|isc|zlib|odc by)\b")
+_NOT_FREE = re.compile(r"\b(?:not|non|never)\b")
+_BY = re.compile(
+    r"\battribution\b|\b(?:cc|creative ?commons|licenses) by\b"
+    r"|^by\b(?!.*\b(?:permission|courtesy|consent|arrangement|agreement|request)\b)"
+)
+# by themselves, or called a licence: `mit` is also a word of German, `apache` a helicopter
+_SOFTWARE = re.compile(
+    r"\bodc by\b|^(?:the )?(?:mit|bsd|apache|isc|zlib)(?: (?:\d+|clause|licen[cs]e|style|x11|new|modified))*$"
+    r"|\b(?:mit|bsd|apache|isc|zlib)(?: \d+(?: clause)?)* licen[cs]e|\blicenses (?:mit|bsd|apache|isc|zlib)\b"
+)
 _COPYLEFT = re.compile(r"\b(?:[al]?gpl|gfdl|odbl)")
 _NONCOMMERCIAL = re.compile(r"\bnc\b|non ?commercial|\bacademic\b|research (?:use|purposes)? ?only")
 _SHARE_ALIKE = re.compile(r"\bsa\b|share ?alike")
@@ -84,7 +95,7 @@ def terms_of(licence: str) -> Terms:
         return Terms(attribution=True, share_alike=True, noncommercial=noncommercial)
     if noncommercial:
         return Terms(attribution=True, noncommercial=True)
-    return Terms() if _FREE.search(text) else Terms(unknown=True)
+    return Terms() if _FREE.search(text) and not _NOT_FREE.search(text) else Terms(unknown=True)
 
 
 def joint_terms(licences: Iterable[str]) -> Terms:

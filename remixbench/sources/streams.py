@@ -2,11 +2,13 @@
 
 It reads as much of an MP3 as the first frames promise: too little where the bit rate varies and no Xing header says how
 long the recording is, and the first part alone of files joined end to end. `mp3_parts` takes such a file apart
-into recordings of known length. Ogg pages tell whether the stream ends where the file does.
+into recordings of known length. Ogg pages tell whether the stream ends where the file does, and the headers of other
+containers where their recording ends.
 """
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -22,6 +24,9 @@ BIT_RATES = {  # in kbit/s, by (MPEG 1 or not, layer)
 }
 SAMPLE_RATES = (44_100, 48_000, 32_000)
 SIDE_BYTES = {(True, False): 32, (True, True): 17, (False, False): 17, (False, True): 9}  # (MPEG 1, mono)
+CONTAINERS = (b"FORM", b".snd", b"dns.", b"caff", b"riff", b"RF64")
+"""First bytes of AIFF, AU (of either byte order), CAF, W64 and RF64 files."""
+MAX_CHUNKS = 10_000
 INFO_KBITS = 128  # of a frame that holds no sound but the length of the recording
 
 
@@ -42,6 +47,12 @@ def stream_kind(file: BinaryIO) -> Literal["mp3", "ogg", "flac"] | None:
     if head[:4] in (b"OggS", b"fLaC"):
         return "ogg" if head[:4] == b"OggS" else "flac"
     return "mp3" if parse_frame(head, 0) is not None else None
+
+
+def is_container(file: BinaryIO) -> bool:
+    """Say whether an open file begins as one of `CONTAINERS`."""
+    file.seek(0)
+    return file.read(4) in CONTAINERS
 
 
 def stream_parts(data: bytes, kind: Literal["mp3", "ogg", "flac"]) -> list[bytes] | None:
@@ -147,7 +158,7 @@ def mp3_parts(data: bytes) -> list[bytes] | None:
     Raises
     ------
     StreamError
-        If it is truncated, or its parts do not go together.
+        If it is truncated, has no frame with sound, or its parts do not go together.
     """
     parts: list[tuple[Mp3Frame | None, int, list[Mp3Frame]]] = []
     for frame in _frames(data):
@@ -160,7 +171,7 @@ def mp3_parts(data: bytes) -> list[bytes] | None:
             parts.append((None, 0, [frame]))
     parts = [part for part in parts if part[2]]
     if not parts:
-        return None
+        raise StreamError("not readable as audio, it has no MPEG frame with sound")
     formats = {(frame.rate, frame.layer) for _, _, frames in parts for frame in frames}
     if len(formats) > 1:
         raise StreamError("holds parts of different sample rates or layers; split it into files of one each")
@@ -215,6 +226,54 @@ def check_ogg(data: bytes) -> None:
         raise StreamError(f"holds {streams} streams, of which one would be read; split it or convert it to WAV")
     if streams and not last:
         raise StreamError("truncated, its last page does not end the stream")
+
+
+def check_container(file: BinaryIO) -> None:
+    """Refuse an open AU, CAF, RF64 or W64 file that goes on after its recording with another one.
+
+    libsndfile leaves the second one out, and of a W64 file takes whatever follows for samples.
+
+    Raises
+    ------
+    StreamError
+        If there is a second recording, or anything at all after that of a W64 file.
+    """
+    length = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    head = file.read(32)
+    end = _container_end(file, head, length)
+    if end is None or end >= length:
+        return
+    file.seek(end)
+    if file.read(4) == head[:4]:
+        raise StreamError("holds a second recording after the first; split it into two files")
+    if head[:4] == b"riff":
+        raise StreamError(f"goes on for {length - end:,} bytes after its end, which would be taken for samples")
+
+
+def _container_end(file: BinaryIO, head: bytes, length: int) -> int | None:
+    """Return where the recording of an open container ends; None where it does not say."""
+    kind = head[:4]
+    if kind in (b".snd", b"dns.") and len(head) >= 12:
+        offset, size = struct.unpack((">" if kind == b".snd" else "<") + "II", head[4:12])
+        return None if size == 0xFFFFFFFF else int(offset + size)
+    if kind == b"riff" and len(head) >= 24:
+        return -(-int(struct.unpack("<Q", head[16:24])[0]) // 8) * 8
+    if kind == b"RF64" and head[12:16] == b"ds64" and len(head) >= 28:
+        return int(struct.unpack("<Q", head[20:28])[0]) + 8
+    if kind != b"caff":
+        return None
+    position = 8
+    for _ in range(MAX_CHUNKS):
+        file.seek(position)
+        chunk = file.read(12)
+        if len(chunk) < 12 or chunk[:4] == b"caff":
+            return position
+        size = struct.unpack(">q", chunk[4:])[0]
+        position += 12 + size
+        if size < 0 or position > length:  # -1: up to the end of the file
+            return None
+    return None
 
 
 def check_flac(data: bytes) -> None:

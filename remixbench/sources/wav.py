@@ -125,7 +125,7 @@ def _data_size(file: BinaryIO, offset: int, size: int, length: int) -> int:
 
 def _refuse_second_recording(file: BinaryIO, end: int) -> None:
     file.seek(end)
-    if file.read(4) == b"RIFF":
+    if file.read(4) in (b"RIFF", b"RF64"):
         raise WavError("holds a second recording after the first; split it into two files")
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from remixbench.dataset.dataset import as_tuple
 from remixbench.errors import InputError, unknown
 from remixbench.files import sha256
-from remixbench.recipe import Augmentation, Training, training_settings
+from remixbench.recipe import Augmentation, Training, format_snr, training_settings
 from remixbench.systems.encoders import PretrainedEncoder, list_encoders, load_encoder
 from remixbench.systems.registry import (
     ENCODER,
@@ -97,10 +97,9 @@ class TrainConfig(Training):
         """Return how many epochs are trained at most: `epochs`, or as many as `min_steps` takes."""
         return max(self.epochs, -(-self.min_steps // steps_per_epoch))
 
-    @property
-    def label(self) -> str:
-        """The run in one line."""
-        return f"{self.folder} {self.snr:g} dB fold {self.fold} seed {self.seed}"
+    def label(self, snr_offsets: tuple[float, float] | None = None) -> str:
+        """Return the run in one line; `snr_offsets` are those of the data set's recipe (`Mix.snr_offsets`)."""
+        return f"{self.folder} {format_snr(self.snr, snr_offsets)} fold {self.fold} seed {self.seed}"
 
     @property
     def folder(self) -> str:

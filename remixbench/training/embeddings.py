@@ -141,7 +141,7 @@ class _BlockEncoder:
         waveforms = torch.from_numpy(
             np.stack([resample(self.dataset.audio(clip, self.snr), rate, self.encoder.sample_rate) for clip in clips])
         )
-        names = [f"clip {clip.id} at {self.snr:g} dB" for clip in clips]
+        names = [f"clip {clip.id} at {self.dataset.snr_text(self.snr)}" for clip in clips]
         with self.lock or nullcontext(), exact_float32() if self.device.type == "cuda" else nullcontext():
             return self.encoder.encode(waveforms.to(self.device), names).cpu().numpy()
 
@@ -187,7 +187,7 @@ def _compute(
         store.open()
         missing = store.missing(frames, dimensions, dtype)
         total = len(dataset.clips)
-        label = f"Embedding with {encoder.name} at {snr:g} dB"
+        label = f"Embedding with {encoder.name} at {dataset.snr_text(snr)}"
         if len(missing) < store.blocks:
             progress.say(f"{label}: resumes after {total - sum(len(store.rows(block)) for block in missing)} clips")
         threads = _affordable_jobs(jobs, need, device, progress)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,8 @@ from torch.utils.data import DataLoader, Subset
 
 from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.manifest import Clip, Event
-from remixbench.dataset.render import Renderer
+from remixbench.dataset.mix import SilenceError
+from remixbench.dataset.render import Rendered, Renderer, one_blas_thread
 from remixbench.dataset.splits import Rows
 from remixbench.errors import InputError, RemixbenchError
 from remixbench.sources import load_catalogues
@@ -81,7 +83,8 @@ class FreshMixtures(RoleDataset):
 
     In epoch 0 the clips are the data set's, equal to its files. In every later epoch the same recordings are
     combined anew, always the same way for the same seed and epoch; call `set_epoch` before each. The workers of a
-    DataLoader share it, also where they persist from epoch to epoch.
+    DataLoader share it, also where they persist from epoch to epoch. Where the scene dealt to a clip is silent under
+    one of its events, or the event is, so that no SNR can be set, the clip is the data set's own.
 
     Parameters
     ----------
@@ -125,6 +128,11 @@ class FreshMixtures(RoleDataset):
         self._epoch = torch.zeros((), dtype=torch.int64)
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # torch gives it no types
         self._mixed: tuple[int, list[Clip]] = (0, self._frozen)
+        self._latest: tuple[tuple[int, int], Clip, Rendered] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the samples of the clip that was read last."""
+        return vars(self) | {"_latest": None}
 
     def set_epoch(self, epoch: int) -> None:
         """Take the combinations of an epoch, counted from 0."""
@@ -141,14 +149,28 @@ class FreshMixtures(RoleDataset):
             self._mixed = (epoch, recombine(self._frozen, generator) if epoch else self._frozen)
         return self._mixed[1]
 
+    def _render(self, index: int) -> tuple[Clip, Rendered]:
+        """Return a clip of the epoch and its samples; input and targets are of the same clip, mixed once."""
+        key = (int(self._epoch), index)
+        if self._latest is None or self._latest[0] != key:
+            clip = self.clips[index]
+            try:
+                rendered = self._renderer.clip(clip).at(self.snr)
+            except SilenceError:
+                clip = self._frozen[index]
+                rendered = self._renderer.clip(clip).at(self.snr)
+            self._latest = (key, clip, rendered)
+        return self._latest[1:]
+
     def _logmel(self, index: int) -> NDArray[np.float32]:
-        return self._renderer.logmel(self.clips[index], self.snr)
+        with one_blas_thread():
+            return self._render(index)[1].logmel()
 
     def _waveform(self, index: int) -> NDArray[np.float32]:
-        return self._renderer.waveform(self.clips[index], self.snr)
+        return self._render(index)[1].waveform()
 
     def _events(self, index: int) -> list[TimedEvent]:
-        return self._renderer.events(self.clips[index])
+        return self._renderer.events(self._render(index)[0])
 
 
 def dynamic_mixing(

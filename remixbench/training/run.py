@@ -57,7 +57,7 @@ from remixbench.training.run_files import (
     write_run,
     writing_maps,
 )
-from remixbench.training.trainer import TrainState, fit
+from remixbench.training.trainer import DivergenceError, TrainState, fit
 from remixbench.training.trial import calibrate_network, check_resumable, first_network, tell_network
 
 if TYPE_CHECKING:
@@ -114,7 +114,8 @@ def run_training(folder: Path, info: RunInfo, context: RunContext, config: Train
     dataset, dist, progress = context.dataset, context.dist, context.progress
     engine = Engine(context.device, config.precision)
     # asked once: the file of a third-party system may be edited while it is trained
-    system, label, versions = spec(config.system), config.label, _versions(config)
+    system, versions = spec(config.system), _versions(config)
+    label = config.label(dataset.recipe.mix.snr_offsets)
     sources = source_digest(system) or ""
     data = load_splits(dataset, config, engine.device)
     network = first_network(dataset, config, data.embedding)
@@ -159,6 +160,8 @@ def run_training(folder: Path, info: RunInfo, context: RunContext, config: Train
             fit(
                 state, config, engine, data.train, selection, dist=dist, mixed=mixed, on_epoch=on_epoch, advance=advance
             )
+        except DivergenceError as error:
+            raise RemixbenchError(f"{label}: {error}") from None
         except RuntimeError as error:
             if not (context.compiled and type(error).__module__.startswith("torch._")):
                 raise

@@ -143,7 +143,7 @@ def train(
             opened.features(config.snr)  # what is missing has to be known before the first hour has passed
     for config in _one_of_each_system(configs):
         if config.encoder is None:
-            with _enough_memory(config, choose_device("cpu")):
+            with _enough_memory(opened, config, choose_device("cpu")):
                 try_system(opened, config)
     configs = configs[shard[0] - 1 :: shard[1]]
     if dry_run:
@@ -161,7 +161,7 @@ def train(
         embed_missing(context, configs, shown)
         for config in _one_of_each_system(configs):
             if config.encoder is not None:
-                with _enough_memory(config, choose_device("cpu")):
+                with _enough_memory(opened, config, choose_device("cpu")):
                     try_system(opened, config)
         tasks = [(workspace, context, config, rerun) for config in configs]
         systems = [spec(config.system).name for config in configs]
@@ -212,31 +212,32 @@ def embed_missing(context: RunContext, configs: Sequence[TrainConfig], progress:
     context.dist.broadcast(None)  # the others wait here
 
 
-def _enough_memory(config: TrainConfig, device: torch.device) -> AbstractContextManager[None]:
+def _enough_memory(dataset: Dataset, config: TrainConfig, device: torch.device) -> AbstractContextManager[None]:
     """Say in one line which run needs more memory than there is, and what needs less."""
     smaller = f"a smaller --batch-size than {config.batch_size} or --width than {config.width:g} needs less"
-    return enough_memory(config.label, device, smaller)
+    return enough_memory(config.label(dataset.recipe.mix.snr_offsets), device, smaller)
 
 
 def _train_one(task: tuple[Path, RunContext, TrainConfig, bool], display: Display) -> Path | None:
     """Complete one run; returns its folder, or None if another process is training it."""
     workspace, context, config, rerun = task
     context = replace(context, progress=display if context.dist.is_main_process else NO_DISPLAY)
+    label = config.label(context.dataset.recipe.mix.snr_offsets)
     with ExitStack() as locks:
         start: tuple[Path, RunInfo] | None = None
         if context.dist.is_main_process:
             try:
                 start = _acquire(workspace, context, config, locks, rerun)
             except Timeout:
-                context.progress.say(f"{config.label}: another process is training it; skipped")
+                context.progress.say(f"{label}: another process is training it; skipped")
         start = context.dist.broadcast(start)
         if start is None:
             return None
         folder, info = start
         if info.status == "done":
-            context.progress.say(f"{config.label}: done before ({describe(info)}), in {folder}")
+            context.progress.say(f"{label}: done before ({describe(info)}), in {folder}")
         else:
-            with _enough_memory(config, context.device):
+            with _enough_memory(context.dataset, config, context.device):
                 run_training(folder, info, context, config)
         return folder
 
@@ -271,7 +272,8 @@ def _acquire(
             (folder / CHECKPOINT).unlink(missing_ok=True)
         lost = [name for name in RESULTS if info.status == "done" and not (folder / name).exists()]
         if lost:
-            context.progress.say(f"{config.label}: done before, but {lost[0]} is missing, so it is trained again")
+            label = config.label(context.dataset.recipe.mix.snr_offsets)
+            context.progress.say(f"{label}: done before, but {lost[0]} is missing, so it is trained again")
             info = info.model_copy(update={"status": "training"})
             write_run(folder, info)  # what is left of the old results must not pass for the new ones
         return folder, info

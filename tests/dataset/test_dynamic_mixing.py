@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import tiny
 import torch
 from torch.utils.data import DataLoader
@@ -15,7 +17,9 @@ from watcher import stop_after
 
 import remixbench
 from remixbench.dataset.dataset import Dataset
+from remixbench.dataset.manifest import Clip, Event
 from remixbench.errors import InputError
+from remixbench.recipe import parse_recipe
 from remixbench.training.data import Inputs
 from remixbench.training.fresh import recombine
 
@@ -67,8 +71,6 @@ def test_later_epochs_use_the_same_recordings_in_new_combinations(mini: Dataset)
 
 
 def test_recombined_events_of_one_class_do_not_overlap() -> None:
-    from remixbench.dataset.manifest import Clip, Event
-
     clips = [
         Clip(f"{n:05d}", 1, f"s{n}", "park", "p", tuple(Event(k, f"{n}{k}.wav", "AB"[k], 0.5 * k, 2.0) for k in (0, 1)))
         for n in range(20)
@@ -102,6 +104,49 @@ def test_train_mixes_anew_from_the_second_epoch_on(made: Dataset, corpus: Path, 
     assert losses[0][2] != losses[1][2]
     assert losses[1] == losses[2]
     assert (ends[0] / "model.safetensors").read_bytes() == (ends[1] / "model.safetensors").read_bytes()
+
+
+def _silence_between_events(sources: Path, clips: Sequence[Clip]) -> None:
+    """Zero every other scene where none of the clips that have it has an event."""
+    for scene in sorted({clip.scene_file for clip in clips})[::2]:
+        path = sources / tiny.TAU / "audio" / scene
+        samples, rate = soundfile.read(path)
+        quiet = np.ones(len(samples), bool)
+        for event in (event for clip in clips if clip.scene_file == scene for event in clip.events):
+            quiet[int(event.onset * rate) : int((event.onset + event.max_duration) * rate) + 1] = False
+        samples[quiet] = 0
+        soundfile.write(path, samples, rate, subtype="PCM_24")
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("level", ["rms", "lufs"])
+def test_a_clip_with_a_scene_that_is_silent_under_its_event_stays_as_it_is(tmp_path: Path, level: str) -> None:
+    recipe = parse_recipe(tiny.changed(tiny.STRICT, plan__polyphony=1, mix__level=level), "tiny")
+    sources = tiny.write_corpus(tmp_path / "sources")
+    manifest, _ = remixbench.plan(recipe=recipe, sources=sources, out=tmp_path / "plan")
+    _silence_between_events(sources, manifest.clips)
+    options = {"recipe": recipe, "sources": sources, "manifest": tmp_path / "plan", "snr": 10, "jobs": 1}
+    dataset = remixbench.make(workspace=tmp_path, **options)  # type: ignore[arg-type]
+    assert dataset is not None
+
+    read = {"snr": 10, "fold": 4, "targets": "both"}
+    files = remixbench.ClipDataset(dataset, role="train", **read)  # type: ignore[arg-type]
+    fresh = remixbench.FreshMixtures(dataset, sources, **read)  # type: ignore[arg-type]
+    fresh.set_epoch(1)
+    kept = 0
+    for index, (own, (own_weak, own_strong)) in enumerate(files):
+        x, (weak, strong) = fresh[index]
+        if torch.equal(x, own):
+            kept += 1
+            assert torch.equal(weak, own_weak)
+            assert torch.equal(strong, own_strong)
+        else:
+            labels = {dataset.classes[k] for k in weak.nonzero()[:, 0]}
+            assert labels == {event.label for event in fresh.clips[index].events}
+    assert 0 < kept < len(files)
+    train = {"dataset": dataset, "sources": sources, "system": "gap", "snr": 10, "width": 0.1, "epochs": 3, "jobs": 1}
+    (run,) = remixbench.train(workspace=tmp_path, fresh=True, **train)  # type: ignore[arg-type]
+    assert (run / "model.safetensors").is_file()
 
 
 def test_sources_of_another_data_set_are_refused(made: Dataset, corpus: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 import soundfile
 import yaml
 from sklearn.metrics import average_precision_score
+from tiny_encoders import write_encoder
 
 from remixbench.cli import run
 from remixbench.dataset.dataset import Dataset
@@ -20,10 +21,12 @@ from remixbench.dataset.leakage import leakage_lines
 from remixbench.dataset.make import make
 from remixbench.dataset.manifest import read_manifest
 from remixbench.dataset.plan import plan
-from remixbench.errors import InputError
+from remixbench.errors import InputError, RemixbenchError
 from remixbench.leaderboard.score import score
 from remixbench.recipe import format_snr, format_snrs, load_recipe, parse_recipe
 from remixbench.tables import format_table
+from remixbench.training.embeddings import embed
+from remixbench.training.train import train
 
 RATE = 8000
 
@@ -118,6 +121,28 @@ def test_a_range_of_snrs_is_shown_as_one(sources: Path, capsys: pytest.CaptureFi
     offsets = dataset.recipe.mix.snr_offsets
     assert format_snr(10.0, offsets) == "−2.5 to 22.5 dB"  # made with --snr 10
     assert (format_snr(-5.0), format_snrs([0, 10])) == ("-5 dB", "0, 10 dB")
+
+
+def test_runs_and_embeddings_name_the_range(sources: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    workspace = sources.parent
+    dataset = made(sources, recipe(mix={"snrs": {"range": [-5, 20]}}))
+    encoder = write_encoder(workspace)
+    embed(encoder, workspace=workspace, dataset=dataset, progress=True)
+    for system, options in (("gap", {}), ("emb-linear", {"encoder": encoder})):
+        train(
+            workspace=workspace, dataset=dataset, system=system, options=options, fold=1, epochs=1, min_steps=0,
+            width=0.1, batch_size=2, jobs=1, progress=True,
+        )  # fmt: skip
+    with pytest.raises(RemixbenchError, match=r"^gap −5 to 20 dB fold 1 seed 0: the loss is"):
+        train(
+            workspace=workspace, dataset=dataset, system="gap", fold=1, epochs=3, width=0.1, batch_size=2, jobs=1,
+            learning_rate=1e30,
+        )  # fmt: skip
+    score(workspace=workspace, dataset=dataset, probe="shift", bootstrap=0, progress=True)
+    said = capsys.readouterr().err
+    for part in ("Embedding with TinyEncoder at", "\ngap", "Probing gap"):
+        assert f"{part} −5 to 20 dB" in said
+    assert "7.5 dB" not in said
 
 
 def test_scores_by_snr_are_those_of_the_clips_in_each_bin(sources: Path, tmp_path: Path) -> None:

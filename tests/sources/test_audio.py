@@ -168,10 +168,48 @@ def test_containers_are_read_whole_or_refused(format: str, subtype: str, suffix:
             read(tmp_path, data[:kept], f"x.{suffix}")
 
 
-@pytest.mark.parametrize("format", ["FLAC", "OGG", "AIFF"])
+@pytest.mark.parametrize("format", ["FLAC", "OGG", "AIFF", "AU", "CAF", "W64", "RF64", "WAV"])
 def test_of_two_recordings_in_one_file_none_is_left_out_silently(format: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"x\.\w+: (holds|not readable as audio)"):
         read(tmp_path, encoded(noise(20_000), format) + encoded(noise(20_000), format), f"x.{format.lower()}")
+
+
+@pytest.mark.parametrize("format", ["AU", "CAF", "RF64", "WAV", "AIFF"])
+def test_what_follows_a_recording_is_no_part_of_it(format: str, tmp_path: Path) -> None:
+    data = encoded(noise(20_000), format)
+    expected, _ = soundfile.read(io.BytesIO(data))
+    assert np.array_equal(read(tmp_path, data + bytes(640), f"x.{format.lower()}"), expected)
+
+
+def test_what_follows_a_w64_recording_is_not_taken_for_samples(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"x.w64: goes on for 640 bytes after its end, which would be taken for"):
+        read(tmp_path, encoded(noise(20_000), "W64") + bytes(640), "x.w64")
+
+
+@pytest.mark.parametrize("content", [b"<html>not found</html>" * 300, bytes(5000), b"\xff" * 5000])
+def test_an_mp3_that_is_none_is_one_line(content: bytes, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(InputError, match=r"x.mp3: not readable as audio, it has no MPEG frame with sound"):
+        read(tmp_path, content, "x.mp3")
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("suffix", ["wav", "aiff", "flac", "mp3", "opus"])
+def test_an_empty_file_is_said_to_be_empty(suffix: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=rf"x.{suffix}: not readable as audio, it is empty; fetch"):
+        read(tmp_path, b"", f"x.{suffix}")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
+def test_samples_far_beyond_full_scale_are_read_or_refused(subtype: str, tmp_path: Path) -> None:
+    scale = {"FLOAT": 1e38, "DOUBLE": 1e250}[subtype]
+    expected = noise(2000) * scale
+    soundfile.write(tmp_path / "x.wav", expected, 8000, subtype=subtype)
+    if subtype == "FLOAT":  # their energy is a number
+        assert np.allclose(read_audio(tmp_path / "x.wav")[0], expected, rtol=1e-6)
+    else:
+        with pytest.raises(InputError, match=r"x.wav: holds samples of up to \de\+\d+, expected about -1 to 1"):
+            read_audio(tmp_path / "x.wav")
 
 
 def test_a_flac_that_was_streamed_is_read_to_its_end(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import tiny
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from remixbench.cli import run
 from remixbench.dataset.make import make
 from remixbench.dataset.verify import verify
 from remixbench.errors import InputError
@@ -349,6 +350,9 @@ def test_sub_folders_are_classes(tmp_path: Path) -> None:
     tone(tmp_path / "sounds" / "loose.wav", 1, 8000)
     events = folder.catalogue(Source(source="folder", folder="sounds"), tmp_path, "events")
     assert events.labels == ("class0", "class1")
+    assert [line.partition(": left")[2] for line in events.left_out] == [
+        " out, in no sub-folder and so without a class: loose.wav"
+    ]
     assert list(events.table["file"][:2]) == ["class0/deep/0.wav", "class0/deep/2.ogg"]
     assert len(events.table) == 10
     assert set(events.table["licence"]) == {"unknown"}
@@ -391,6 +395,32 @@ def test_no_recording_vanishes_without_a_word(tmp_path: Path) -> None:
     (tmp_path / "sounds" / "a" / "pipe.wav").unlink()
     (tmp_path / "sounds" / "a" / "round").symlink_to(tmp_path / "sounds")
     assert "a/round: is a link to a folder that it lies in; take it away" in refused()
+
+
+def test_recordings_that_are_left_out_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own(tmp_path / "sources")
+    sounds = tmp_path / "sources" / "sounds"
+    tone(sounds / "loose.wav", 1, 8000)
+    for suffix, format in ((".wave", "WAV"), (".aic", "AIFF"), ("", "FLAC"), (".audio", "OGG")):
+        soundfile.write(sounds / "class0" / f"x{suffix}", np.ones(800) * 0.1, 8000, format=format)
+    (sounds / "class0" / "notes.txt").write_text("RIFF is not all of a header")
+    plan = ["plan", "--recipe", str(tiny.write_recipe(tmp_path, OWN)), "--out", str(tmp_path / "m")]
+    assert run(["--workspace", str(tmp_path), *plan]) == 0
+    said = capsys.readouterr().err
+    assert "sounds: left out, in no sub-folder and so without a class: loose.wav\n" in said
+    names = ", ".join(f"class0/x{suffix}" for suffix in ("", ".aic", ".audio", ".wave"))
+    assert f"sounds: left out, recordings without a suffix that says so: {names}\n" in said
+
+
+def test_recordings_without_samples_are_named_and_stop_no_plan(tmp_path: Path) -> None:
+    own(tmp_path / "sources")
+    for name in ("0.wav", "1.flac"):
+        soundfile.write(tmp_path / "sources" / "sounds" / "class0" / name, np.zeros(0), 8000)
+    (tmp_path / "sources" / "sounds" / "class1" / "1.wav").write_bytes(b"")
+    with pytest.raises(InputError, match="3 problems with event recordings: ") as caught:
+        make(recipe=tiny.write_recipe(tmp_path, OWN), workspace=tmp_path, jobs=1)
+    assert "class0/0.wav: holds no samples" in str(caught.value)
+    assert "class1/1.wav: not readable as audio, it is empty" in str(caught.value)
 
 
 def test_a_recipe_with_folders_is_made_end_to_end(tmp_path: Path) -> None:

@@ -171,12 +171,12 @@ def to_every_eval_ever(leaderboard: Leaderboard, retrieved: float) -> str:
 
 def _evaluation(board: Leaderboard, row: Row, condition: Condition, retrieved: float) -> dict[str, Any]:
     model = f"{ORGANISATION}/{re.sub(r'[^A-Za-z0-9._-]+', '-', row.name).strip('-') or 'unnamed'}"
-    name = f"{board.dataset} at {condition.snr:g} dB"
+    name = f"{board.dataset} at {board.snr_text(condition.snr)}"
     at = f"{retrieved:.0f}"
     verified = condition.state != "self-reported"
     return {
         "schema_version": SCHEMA_VERSION,
-        "evaluation_id": f"{name.replace(' ', '-')}/{model}/{at}",
+        "evaluation_id": f"{board.dataset}-at-{condition.snr:g}-dB/{model}/{at}",
         "retrieved_timestamp": at,
         "source_metadata": {
             "source_name": f"remixbench leaderboard of {board.dataset}",
@@ -232,7 +232,7 @@ def _result(board: Leaderboard, name: str, condition: Condition, metric: Metric,
             "source_type": "other",
             "additional_details": {
                 "recipe": board.recipe,
-                "snr": f"{condition.snr:g} dB",
+                "snr": board.snr_text(condition.snr),
                 "folds": ", ".join(map(str, condition.folds)),
                 "seeds": ", ".join(map(str, condition.seeds)),
                 "clips": str(condition.clips),

@@ -28,7 +28,6 @@ from remixbench.leaderboard.separation import ClipJob, jobs_of, read_sources, wh
 from remixbench.plots.axes import DB_PER_NEPER, SHOWN_DB, Scales
 from remixbench.plots.view import ClipView, view_clip
 from remixbench.progress import SILENT, Progress
-from remixbench.recipe import format_snr
 from remixbench.scoring.io import MAX_FRAME_RATE
 from remixbench.scoring.io_maps import read_maps
 from remixbench.scoring.npz import name_bytes, read_npz, strings
@@ -150,7 +149,7 @@ def _clip(dataset: Dataset, view: ClipView, scored: Sequence[RunScores], at: int
         "id": view.id,
         "fold": view.fold,
         "snr": view.snr,
-        "snr_text": format_snr(view.snr, dataset.recipe.mix.snr_offsets),
+        "snr_text": dataset.snr_text(view.snr),
         "scene": view.scene,
         "duration": scales.duration,
         "span": [round(edge, 6) for edge in scales.span],
