@@ -2,16 +2,16 @@
 
 `core` is the command; `select` chooses among the archives of published sources; `archive` takes one archive
 through its steps; `transfer` resumes and verifies one file; `http` retries requests and limits their rate; `unzip`
-unpacks; `validate` checks recordings against the tables; `threads` runs downloads in parallel.
+unpacks; `check` checks recordings against the tables; `threads` runs downloads in parallel.
 """
 
 from __future__ import annotations
 
 from remixbench.sources.download.archive import downloaded_parts
+from remixbench.sources.download.check import check_sources, raise_if_invalid
 from remixbench.sources.download.core import Downloaded, download
 from remixbench.sources.download.http import RetryPolicy
 from remixbench.sources.download.select import list_urls
-from remixbench.sources.download.validate import check_sources, raise_if_invalid
 
 __all__ = [
     "Downloaded",

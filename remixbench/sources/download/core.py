@@ -26,11 +26,11 @@ from remixbench.sources.download.archive import (
     unpack_folder,
     write_absence,
 )
+from remixbench.sources.download.check import missing_recordings
 from remixbench.sources.download.http import HttpClient, MissingFileError, RateLimiter, RetryPolicy
 from remixbench.sources.download.select import RemoteFile, select
 from remixbench.sources.download.threads import run_in_threads
 from remixbench.sources.download.unzip import missing_bytes, read_members
-from remixbench.sources.download.validate import missing_recordings
 from remixbench.sources.published import PublishedSource
 
 
