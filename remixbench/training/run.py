@@ -24,11 +24,7 @@ from remixbench.systems.cost import count_cost, count_encoder_macs
 from remixbench.systems.encoders import PretrainedEncoder, load_encoder
 from remixbench.systems.registry import source_digest, spec
 from remixbench.training.config import TrainConfig, flags
-from remixbench.training.data import (
-    ClipTensors,
-    DataSplits,
-    load_splits,
-)
+from remixbench.training.data import ClipTensors, DataSplits, load_splits
 from remixbench.training.device import DistContext, Engine, exact_float32
 from remixbench.training.evaluate import describe_thresholds, fit_thresholds, has_maps, score_frames
 from remixbench.training.fresh import dynamic_mixing
@@ -214,20 +210,45 @@ def _finish(
 ) -> None:
     """Write weights and predictions of the chosen epoch, in float32, and then that the run is done."""
     start = time.perf_counter()
-    dataset, network = context.dataset, state.network
+    dataset, network, batch_size = context.dataset, state.network, config.batch_size
     write_history(folder, state.history)
     network.load_state_dict(state.best_weights)
-    calibrate_network(network, data.train, config.batch_size)
-    engine = Engine(context.device, "32")
-    reference = data.train if data.validation is None else data.validation
+    calibrate_network(network, data.train, batch_size)
+    engine, step = Engine(context.device, "32"), frame_seconds_of(network, info.frame_seconds)
     if data.validation is None:
-        tags, frame_max = score_frames(network, reference, engine, config.batch_size, keep="highest")
+        reference, origin = data.train, "training clips"
+        tags, frame_max = score_frames(network, reference, engine, batch_size, keep="highest")
     else:
-        tags, frames = score_frames(network, reference, engine, config.batch_size)
+        reference, origin = data.validation, "validation clips"
+        tags, frames = score_frames(network, reference, engine, batch_size)
         frame_max = frames.max(axis=1)
+        filenames = _names(dataset, data.split.validation)  # what post-processing is tuned on
+        write_frames(folder / VALIDATION, filenames, dataset.classes, frames.astype(np.float16), step)
     tag_thresholds, frame_thresholds = (fit_thresholds(reference.weak, scores) for scores in (tags, frame_max))
-    origin = "training clips" if data.validation is None else "validation clips"
-    model = ModelConfig(
+    write_model(
+        folder / MODEL, _model_config(info, context, config, data, sources), network.state_dict(),
+        data.standardisation, tag_thresholds, frame_thresholds, data.second_standardisation,
+    )  # fmt: skip
+    filenames = _names(dataset, data.split.test)
+    with_maps = has_maps(network, data.test, engine)
+    with _maps_of(folder, context, config, data.test, filenames, tag_thresholds, with_maps) as maps:
+        test_tags, test_frames = score_frames(network, data.test, engine, batch_size, on_maps=maps)
+    write_predictions(folder / PREDICTIONS, filenames, dataset.classes, test_tags, test_frames, step)
+    seconds = sum(epoch.seconds for epoch in state.history) + time.perf_counter() - start
+    done = _finished(folder, info, context, config, data, state, origin, seconds)
+    write_run(folder, done)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+    context.progress.say(f"{label}: {describe(done)}, in {folder}")
+    thresholds = describe_thresholds(tag_thresholds, frame_thresholds, len(reference), origin)
+    context.progress.say(f"{label}: {thresholds}")
+
+
+def _model_config(
+    info: RunInfo, context: RunContext, config: TrainConfig, data: DataSplits, sources: str
+) -> ModelConfig:
+    """Return what the weights of a run belong to."""
+    dataset = context.dataset
+    return ModelConfig(
         system=config.system,
         options=config.to_json()["options"],
         width=config.width,
@@ -240,29 +261,25 @@ def _finish(
         encoder=_encoder_record(config),
         embedding=None if data.embedding is None else asdict(data.embedding),
     )
-    write_model(
-        folder / MODEL,
-        model,
-        network.state_dict(),
-        data.standardisation,
-        tag_thresholds,
-        frame_thresholds,
-        data.second_standardisation,
-    )
-    filenames = _names(dataset, data.split.test)
-    with_maps = has_maps(network, data.test, engine)
-    with _maps_of(folder, context, config, data.test, filenames, tag_thresholds, with_maps) as maps:
-        test_tags, test_frames = score_frames(network, data.test, engine, config.batch_size, on_maps=maps)
-    step = frame_seconds_of(network, info.frame_seconds)
-    write_predictions(folder / PREDICTIONS, filenames, dataset.classes, test_tags, test_frames, step)
-    if data.validation is not None:  # what post-processing is tuned on
-        validated = _names(dataset, data.split.validation)
-        write_frames(folder / VALIDATION, validated, dataset.classes, frames.astype(np.float16), step)
-    cost = count_cost(network, *data.test.shapes)
-    best = state.history[state.best_epoch - 1]
+
+
+def _finished(
+    folder: Path,
+    info: RunInfo,
+    context: RunContext,
+    config: TrainConfig,
+    data: DataSplits,
+    state: TrainState,
+    origin: str,
+    seconds: float,
+) -> RunInfo:
+    """Return run.json of a run whose results are written; `origin` names the clips that the thresholds are from."""
+    dataset, best = context.dataset, state.history[state.best_epoch - 1]
+    cost = count_cost(state.network, *data.test.shapes)
     scales = [scale for scale in (data.standardisation, data.second_standardisation) if scale is not None]
     rows = {"train": data.split.train, "validation": data.split.validation, "test": data.split.test}
-    done = info.model_copy(
+    engine = Engine(context.device, "32")
+    return info.model_copy(
         update={
             "status": "done",
             "flags": [*info.flags, *_flags_of_data(dataset, data)],
@@ -272,7 +289,7 @@ def _finish(
             "validation_micro_ap": best.validation_micro_ap,
             "test_micro_ap": best.test_micro_ap,
             "thresholds_from": origin,
-            "seconds": round(sum(epoch.seconds for epoch in state.history) + time.perf_counter() - start, 3),
+            "seconds": round(seconds, 3),
             "device": engine.device.type,
             "device_name": engine.name,
             "processes": context.dist.world_size,
@@ -291,11 +308,6 @@ def _finish(
             "validation_clips": _names(dataset, data.split.validation),
         }
     )
-    write_run(folder, done)
-    (folder / CHECKPOINT).unlink(missing_ok=True)
-    context.progress.say(f"{label}: {describe(done)}, in {folder}")
-    thresholds = describe_thresholds(tag_thresholds, frame_thresholds, len(reference), origin)
-    context.progress.say(f"{label}: {thresholds}")
 
 
 def unseen_classes(weak: NDArray[np.bool_], classes: Sequence[str]) -> list[str]:
