@@ -237,14 +237,14 @@ class BlockStore:
 
     def keep(self, block: int, values: NDArray[np.floating[Any]]) -> None:
         """Write a block, whole or not at all."""
-        with atomic_path(self.file(block)) as beside:
-            np.save(beside, values)
+        with atomic_path(self.file(block)) as temporary:
+            np.save(temporary, values)
 
     def join(self, info: EmbeddingsInfo) -> EmbeddingsInfo:
         """Write the array and the file beside it from all blocks, and drop these; one block is in memory at a time."""
         dtype = np.dtype(info.dtype).newbyteorder("<")
         digests: list[str] = []
-        with atomic_path(self.path) as beside, beside.open("wb") as file:
+        with atomic_path(self.path) as temporary, temporary.open("wb") as file:
             header = {
                 "descr": dtype.str,
                 "fortran_order": False,

@@ -227,20 +227,20 @@ class ClipParts:
             If the SNR is that of the excerpt, and the scene under an event is silent, or so faint that nothing of
             either is left in 16 bits.
         """
-        how, scene, events = self.recipe.mix, self.scene.samples, self.events
-        gains = event_gains(scene, events, snr, how.sample_rate, how.level, how.snr_reference)
-        stems, peak = mix(scene, events, gains, how.quantisation)
-        scale = full_scale(how.quantisation) / peak
-        achieved = achieved_snr(stems, events, gains, scale, how.sample_rate, how.level)
-        for event in events if how.snr_reference == "excerpt" else ():
+        mixing, scene, events = self.recipe.mix, self.scene.samples, self.events
+        gains = event_gains(scene, events, snr, mixing.sample_rate, mixing.level, mixing.snr_reference)
+        stems, peak = mix(scene, events, gains, mixing.quantisation)
+        scale = full_scale(mixing.quantisation) / peak
+        achieved = achieved_snr(stems, events, gains, scale, mixing.sample_rate, mixing.level)
+        for event in events if mixing.snr_reference == "excerpt" else ():
             if not np.any(stems.events[event.part]) and not np.any(stems.scene[event.part]):
                 raise SilenceError(
-                    f"{event.name}: the scene is so faint under it, from {event.first / how.sample_rate:.2f} to"
-                    f" {event.part.stop / how.sample_rate:.2f} s, that nothing of either is left in 16 bits; leave the"
-                    " scene out of the table"
+                    f"{event.name}: the scene is so faint under it, from {event.first / mixing.sample_rate:.2f} to"
+                    f" {event.part.stop / mixing.sample_rate:.2f} s, that nothing of either is left in 16 bits; leave"
+                    " the scene out of the table"
                 )
         return Rendered(
-            self.recipe, stems, tuple(achieved), partial(event_stems, stems, events, gains, peak, how.quantisation)
+            self.recipe, stems, tuple(achieved), partial(event_stems, stems, events, gains, peak, mixing.quantisation)
         )
 
 

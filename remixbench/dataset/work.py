@@ -206,7 +206,7 @@ def prepare_block(
         excerpts.append(asdict(excerpt))
     if problems:
         return problems
-    with atomic_path(folder / f"{index:05d}.npy") as beside, beside.open("wb") as out:
+    with atomic_path(folder / f"{index:05d}.npy") as temporary, temporary.open("wb") as out:
         # not np.save, whose error on a full disk does not say so
         np.lib.format.write_array_header_1_0(out, np.lib.format.header_data_from_array_1_0(block))
         out.write(block.data)
@@ -309,7 +309,7 @@ def render_block(
             except InputError as error:
                 problems.append(str(error))
     for snr in job.snrs if job.target.features and not problems else ():
-        with atomic_path(job.checkpoint.logmel(snr, block)) as beside, beside.open("wb") as file:
+        with atomic_path(job.checkpoint.logmel(snr, block)) as temporary, temporary.open("wb") as file:
             rows = np.ascontiguousarray(np.stack(frames[snr]), dtype="<f4")
             np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(rows))
             file.write(rows.data)

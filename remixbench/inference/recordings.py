@@ -70,7 +70,7 @@ def predict(
         from remixbench.plots.style import require_matplotlib
 
         require_matplotlib()
-    paths = [Path(one) for one in ([audio] if isinstance(audio, str | Path) else audio)]
+    paths = [Path(path) for path in ([audio] if isinstance(audio, str | Path) else audio)]
     if not paths:
         raise InputError("no audio file is given")
     system = load_system(run, device=device)
@@ -136,7 +136,7 @@ def separate(
     """
     progress = reporter(progress)
     check_out(out)
-    paths = [Path(one) for one in ([audio] if isinstance(audio, str | Path) else audio)]
+    paths = [Path(path) for path in ([audio] if isinstance(audio, str | Path) else audio)]
     if not paths:
         raise InputError("no audio file is given")
     wanted = [classes] if isinstance(classes, str) else classes
@@ -191,9 +191,9 @@ def write_sources(
     import soundfile
 
     names = safe_names((*classes, BACKGROUND))
-    with replaced_folder(folder) as beside, ExitStack() as files:
+    with replaced_folder(folder) as temporary, ExitStack() as files:
         writers = [
-            files.enter_context(soundfile.SoundFile(beside / f"{names[label]}.wav", "w", rate, 1, subtype="FLOAT"))
+            files.enter_context(soundfile.SoundFile(temporary / f"{names[label]}.wav", "w", rate, 1, subtype="FLOAT"))
             for label in labels
         ]
         for block in blocks:

@@ -157,14 +157,14 @@ class TrainedSystem:
         """Return the prediction for a recording that `extract_features` returned; `threshold` as in `predict`."""
         if recording.waveform is None:
             x, window = self.model.standardisation.apply(recording.logmel), self.model.config.frames
-            step, own = self.logmel_frame_seconds, recording.own_frames
+            step, recording_steps = self.logmel_frame_seconds, recording.own_frames
             silent = digital_silence(recording.logmel, self.features.offset)
         else:
             x, window = recording.waveform, self.model.config.samples
-            step, own = 1 / self.rate, round(recording.seconds * self.rate)
+            step, recording_steps = 1 / self.rate, round(recording.seconds * self.rate)
             silent = x == 0
         tags, frames = self._windows(x, window, self.frame_seconds / step, silent)
-        frames = frames[: math.ceil(own * step / self.frame_seconds - 1e-6)]
+        frames = frames[: math.ceil(recording_steps * step / self.frame_seconds - 1e-6)]
         config = self.model.config
         tag_thresholds, frame_thresholds = self.model.tag_thresholds, self.model.frame_thresholds
         if threshold is not None:

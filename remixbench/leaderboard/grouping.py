@@ -114,8 +114,8 @@ def make_rows(groups: Sequence[Group]) -> list[Row]:
             key=lambda pair: (pair[0].system.fold, pair[0].system.seed or 0),
         )
         for snr in sorted({record.system.snr for record in group.records}):
-            here = [pair for pair in pairs if pair[0].system.snr == snr]
-            conditions[snr] = make_condition(snr, [record for record, _ in here], [state for _, state in here])
+            of_snr = [pair for pair in pairs if pair[0].system.snr == snr]
+            conditions[snr] = make_condition(snr, [record for record, _ in of_snr], [state for _, state in of_snr])
         rows.append(
             Row(
                 name=name,

@@ -130,7 +130,7 @@ def _signature(key: Path, content: Mapping[str, Any]) -> str:
 
 def merged(first: Verified, second: Verified) -> Verified:
     """Return the values that were computed again in either of two verifications."""
-    return [one | other for one, other in zip(first, second, strict=True)]
+    return [values | more for values, more in zip(first, second, strict=True)]
 
 
 def evidence_of(submission: Submission, verified: Verified) -> list[Evidence]:

@@ -285,10 +285,10 @@ def comparison_table(comparison: Comparison, board: Leaderboard) -> Table:
                 below = f"{signed(difference.low, 3)} to {signed(difference.high, 3)}, P {difference.superiority:.3f}"
                 bold = difference.significant and difference.verified
                 cells.append(Cell(marked(signed(difference.difference), difference.verified), below, bold))
-        here = [difference for difference in comparison.differences if difference.metric == metric]
-        folds = sorted({fold for difference in here for fold in difference.folds})
+        of_metric = [difference for difference in comparison.differences if difference.metric == metric]
+        folds = sorted({fold for difference in of_metric for fold in difference.folds})
         tested = numbered(folds, "fold")
-        if any(difference.one_training for difference in here):
+        if any(difference.one_training for difference in of_metric):
             tested += f", {training_only(len(folds))}"
         lines.append(Line(title(metric), tuple(cells), (), tested))
     resamples = sorted({difference.resamples for difference in comparison.differences})

@@ -336,7 +336,7 @@ class TableMaker:
         return Table(
             f"{family} at {self.leaderboard.snr_text(snr)}",
             "system",
-            tuple((HEADINGS.get(how, how), columns(names, how)) for how, names in groups.items()),
+            tuple((HEADINGS.get(variant, variant), columns(names, variant)) for variant, names in groups.items()),
             tuple(blocks),
             tuple(notes),
             (TESTED, EVIDENCE),
@@ -413,24 +413,24 @@ def detection_notes(rows: Sequence[Row], snr: float) -> list[str]:
 def _parameters(settings: dict[str, Any]) -> Iterator[str]:
     """Yield the settings of a record, in short."""
     main = settings.get("main_postprocessing")
-    for name, how in _pairs(settings.get("postprocessings")):
-        if given := _listed(how):
+    for name, values in _pairs(settings.get("postprocessings")):
+        if given := _listed(values):
             yield f"post-processing {name}{' (main)' if name == main else ''}: {given}"
     if isinstance(seconds := settings.get("time_resolution"), (int, float)):
         yield f"segments of {seconds:g} s"
-    for name, how in (
+    for name, values in (
         *((key, settings.get(key)) for key in ("collar", "intersection", "kong")),
         *_pairs(settings.get("psds")),
     ):
-        if given := _listed(how):
+        if given := _listed(values):
             yield f"{title(name)}: {given}"
     margin, threshold = settings.get("mask_margin_db"), settings.get("mask_threshold")
     if isinstance(margin, (int, float)) and isinstance(threshold, (int, float)):
         yield f"masks: events above the scene less {margin:g} dB, F1 at {threshold:g}, bins pooled over clips"
 
 
-def _listed(how: Any) -> str:
-    numbers = [(key, value) for key, value in _pairs(how) if isinstance(value, (int, float))]
+def _listed(settings: Any) -> str:
+    numbers = [(key, value) for key, value in _pairs(settings) if isinstance(value, (int, float))]
     return ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in numbers)
 
 

@@ -92,5 +92,5 @@ def write_figure(figure: Figure, path: Path) -> None:
     """Write a figure, whole or not at all; the suffix says how."""
     kind = format_of(path)
     undated = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
-    with atomic_path(path) as beside:
-        figure.savefig(beside, format=kind, dpi=DOTS_PER_INCH, metadata=undated)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format=kind, dpi=DOTS_PER_INCH, metadata=undated)

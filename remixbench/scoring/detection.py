@@ -103,9 +103,9 @@ def detection_metrics(inputs: Inputs, weights: FloatArray) -> MetricValues:
     scores, edges = predictions.frame_scores, predictions.frame_edges
     tables = detections(predictions) if predictions.events is None else {MAIN: predictions.events}
     values = MetricValues()
-    for how, events in tables.items():
+    for variant, events in tables.items():
         of_events = event_metrics(reference, events, edges, weights)
-        values.update(of_events.renamed("" if how == MAIN else how))
+        values.update(of_events.renamed("" if variant == MAIN else variant))
     if scores is not None and edges is not None and predictions.clip_scores is not None:
         values.update(kong_metrics(reference, scores, edges, predictions.clip_scores, weights))
     return values

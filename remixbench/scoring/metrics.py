@@ -142,9 +142,11 @@ SHOWN_OTHERWISE_DETECTED = {"hysteresis": ("segment_f1", "event_f1", "event_f1_m
 """Metrics that have columns for a post-processing besides the main one."""
 
 
-def _otherwise(metric: Metric, how: str) -> Metric:
-    shown: Literal["details", "files"] = "details" if metric.name in SHOWN_OTHERWISE_DETECTED.get(how, ()) else "files"
-    return replace(metric, variant=how, shown=shown, paired=False)
+def _otherwise(metric: Metric, variant: str) -> Metric:
+    shown: Literal["details", "files"] = (
+        "details" if metric.name in SHOWN_OTHERWISE_DETECTED.get(variant, ()) else "files"
+    )
+    return replace(metric, variant=variant, shown=shown, paired=False)
 
 
 METRICS: dict[str, Metric] = {
@@ -152,7 +154,7 @@ METRICS: dict[str, Metric] = {
     for metric in (
         *_TAGGING,
         *_DETECTED,
-        *(_otherwise(metric, how) for how in POSTPROCESSINGS if how != MAIN for metric in _DETECTED),
+        *(_otherwise(metric, variant) for variant in POSTPROCESSINGS if variant != MAIN for metric in _DETECTED),
         *_THRESHOLD_FREE,
         *_TIME_FREQUENCY,
         *_SEPARATION,

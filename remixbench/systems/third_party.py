@@ -133,13 +133,13 @@ def _local_imports(file: Path) -> set[Path]:
     files: set[Path] = set()
     waiting = [file]
     while waiting:
-        here = waiting.pop()
+        source = waiting.pop()
         try:
-            tree = ast.parse(here.read_bytes())
+            tree = ast.parse(source.read_bytes())
         except (SyntaxError, ValueError):  # importing it says so
             continue
         for node in ast.walk(tree):
-            for module in _imported(node, here, file.parent):
+            for module in _imported(node, source, file.parent):
                 for path in (module.with_suffix(".py"), module / "__init__.py"):
                     if path.is_file() and path not in files and path != file:
                         files.add(path)
@@ -147,12 +147,12 @@ def _local_imports(file: Path) -> set[Path]:
     return files
 
 
-def _imported(node: ast.AST, here: Path, folder: Path) -> Iterator[Path]:
-    """Yield where in `folder` the modules that an import statement of the file `here` names may lie, without suffix."""
+def _imported(node: ast.AST, file: Path, folder: Path) -> Iterator[Path]:
+    """Yield where in `folder` the modules that an import statement of a `file` names may lie, without suffix."""
     if isinstance(node, ast.Import):
         places = [(folder, alias.name.split(".")) for alias in node.names]
     elif isinstance(node, ast.ImportFrom):
-        base = here.parents[node.level - 1] if node.level else folder
+        base = file.parents[node.level - 1] if node.level else folder
         module = node.module.split(".") if node.module else []
         places = [(base, [*module, alias.name]) for alias in node.names]  # a name may be a module of a package
     else:

@@ -189,9 +189,9 @@ def flags(config: TrainConfig, recipe: Recipe) -> list[dict[str, str]]:
     if config.fresh:
         notes.append({"code": "fresh", "text": "trained on new mixtures in every epoch"})
     for name, usual in training_defaults(config.system, recipe).items():
-        here = getattr(config, name)
-        if here != usual:
-            text = f"{name.replace('_', ' ')} {_plain(here)}, default {_plain(usual)}"
+        value = getattr(config, name)
+        if value != usual:
+            text = f"{name.replace('_', ' ')} {_plain(value)}, default {_plain(usual)}"
             notes.append({"code": "training" if name in RELEASED else "setting", "text": text})
     return notes
 
@@ -383,10 +383,10 @@ def _options_by_system(
     by_system = {name: spec(name).options for name in systems}
     for option in options:
         if not any(option in names for names in by_system.values()):
-            every = {key for names in by_system.values() for key in names}
-            if not every:
+            options_of_all = {key for names in by_system.values() for key in names}
+            if not options_of_all:
                 raise InputError(f"--option {option}: none of {', '.join(systems)} has an option; leave it out")
-            raise unknown(f"option of {', '.join(systems)}", option, every)
+            raise unknown(f"option of {', '.join(systems)}", option, options_of_all)
     return {
         name: tuple(sorted(resolve_options(name, {k: v for k, v in options.items() if k in by_system[name]}).items()))
         for name in systems

@@ -178,8 +178,8 @@ def _resumed(
     if (before.device, before.versions) == (device, versions):
         return info
     context.progress.say(f"{label}: started with other software or on another device; run.json says so")
-    here = Software(after_epoch=epochs, device=device, versions=versions)
-    info = info.model_copy(update={"resumed": [*info.resumed, here]})
+    software = Software(after_epoch=epochs, device=device, versions=versions)
+    info = info.model_copy(update={"resumed": [*info.resumed, software]})
     if context.dist.is_main_process:
         write_run(folder, info)
     return info

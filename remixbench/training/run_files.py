@@ -240,9 +240,9 @@ def write_frames(
     frame_seconds: float,
 ) -> None:
     """Write frame scores (clips, frames, classes) as .npz; arguments as of `write_predictions`."""
-    with atomic_path(path) as beside:
+    with atomic_path(path) as temporary:
         np.savez(
-            beside,
+            temporary,
             scores=frames,
             filename=np.array(filenames),
             classes=np.array(classes),
@@ -283,8 +283,8 @@ def writing_maps(
     clip, label = [filenames[row] for row in rows], [classes[column] for column in columns]
     active_bins: list[NDArray[np.int64]] = []
     with (
-        atomic_path(path) as beside,
-        zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED, compresslevel=MAPS_COMPRESSION) as archive,
+        atomic_path(path) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=MAPS_COMPRESSION) as archive,
     ):
         for name, values in (
             ("clip", clip),
@@ -318,7 +318,7 @@ def write_checkpoint(folder: Path, digest: str, state: dict[str, Any]) -> None:
     """Write the state from which a training resumes."""
     saved = io.BytesIO()  # torch does not say so when a disk is full
     torch.save({"digest": digest, **state}, saved)
-    with atomic_path(folder / CHECKPOINT) as beside, beside.open("wb") as file:
+    with atomic_path(folder / CHECKPOINT) as temporary, temporary.open("wb") as file:
         file.write(saved.getbuffer())
         file.flush()
         os.fsync(file.fileno())  # the one before is gone as soon as this one has its name

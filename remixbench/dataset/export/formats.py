@@ -110,8 +110,8 @@ def _write_parquet(path: Path, rows: Sequence[dict[str, Any]]) -> None:
             "duration": pa.float64(),
         }
     )
-    with atomic_path(path) as beside:
-        pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), beside)
+    with atomic_path(path) as temporary:
+        pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), temporary)
 
 
 def audiofolder_header(name: str, licence: str, clips: dict[float, list[ExportedClip]]) -> list[str]:
@@ -222,7 +222,7 @@ def _shards(clips: list[ExportedClip]) -> list[list[ExportedClip]]:
 
 
 def _write_shard(export: Export, path: Path, clips: list[ExportedClip], advance: Advance) -> None:
-    with atomic_path(path) as beside, tarfile.open(beside, "w") as tar:
+    with atomic_path(path) as temporary, tarfile.open(temporary, "w") as tar:
         for clip in clips:
             text = json.dumps(clip.metadata(), ensure_ascii=False)
             _add(tar, clip.audio.name, export.audio_bytes(clip))

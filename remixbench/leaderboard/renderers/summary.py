@@ -156,9 +156,9 @@ def ranked(leaderboard: Leaderboard, snr: float | None = None) -> list[Entry]:
     ranked_entries: list[Entry] = []
     for tested in sorted(sizes, key=lambda tested_on: (-sizes[tested_on], -tested_on[1])):
         for decibels in leaderboard.snrs:
-            here = [entry for entry in entries if entry.tested == tested and entry.condition.snr == decibels]
-            if here:
-                ranked_entries += _ranked(here, _chance(leaderboard, tested, decibels))
+            group = [entry for entry in entries if entry.tested == tested and entry.condition.snr == decibels]
+            if group:
+                ranked_entries += _ranked(group, _chance(leaderboard, tested, decibels))
     return ranked_entries
 
 
@@ -217,8 +217,8 @@ def _systems(leaderboard: Leaderboard, entries: Sequence[Entry]) -> list[_Sectio
             if row.kind != "ideal"
         ]
         if len(tested) == 1:
-            here = {e.condition.snr: e for e in entries if e.row.kind == CHANCE and e.tested == tested[0]}
-            systems += [_System(next(iter(here.values())).row, here)] if here else []
+            chance = {e.condition.snr: e for e in entries if e.row.kind == CHANCE and e.tested == tested[0]}
+            systems += [_System(next(iter(chance.values())).row, chance)] if chance else []
         systems.sort(
             key=lambda system: (
                 -len(system.entries),
@@ -342,13 +342,13 @@ def _print(
     part: Callable[[Line], object],
 ) -> None:
     """Print the sections with the most columns that fit, each below its heading, a blank line between two parts."""
-    every = [line for section in sections for line in section.lines]
+    lines = [line for section in sections for line in section.lines]
     for level in range(NARROWEST + 1):
         columns = columns_at(level)
-        if _fits(columns, every, console):
+        if _fits(columns, lines, console):
             break
-    gap = 2 if _fits(columns, every, console, 2) else 1
-    widths = {column.title: _widest(column, every) for column in columns}
+    gap = 2 if _fits(columns, lines, console, 2) else 1
+    widths = {column.title: _widest(column, lines) for column in columns}
     others = sum(widths.values()) - widths[NAMES]
     widths[NAMES] = min(widths[NAMES], max(NAME_WIDTH, console.width - others - gap * (len(columns) - 1)))
     for section in sections:

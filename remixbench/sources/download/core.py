@@ -280,7 +280,7 @@ def _announce(
     need = disk_need(estimates, keep, jobs)
     free = shutil.disk_usage(folder).free
     progress.say(check_disk_space(need, free, folder, keep, disk_need(estimates, keep, 1)))
-    return f"Fetch {size_text(sum(one.to_fetch for one in estimates))} and unpack it in {folder}?"
+    return f"Fetch {size_text(sum(estimate.to_fetch for estimate in estimates))} and unpack it in {folder}?"
 
 
 def _describe(estimates: Sequence[Estimate]) -> str:
@@ -296,7 +296,7 @@ def _describe(estimates: Sequence[Estimate]) -> str:
         steps.append(f"{_archives(len(local))} here to unpack")
     if estimates:
         about = "about " if remote else ""
-        steps.append(f"{about}{size_text(sum(one.unpacked for one in estimates))} unpacked")
+        steps.append(f"{about}{size_text(sum(estimate.unpacked for estimate in estimates))} unpacked")
     return ", ".join(steps)
 
 

@@ -117,9 +117,9 @@ def synthesise_scene(label: str, place: int, piece: int, rate: int, seconds: flo
     if label not in SCENES:
         raise unknown("synthetic scene", label, SCENES)
     _check_rate(rate)
-    here = _generator(seed, label, place)
-    bed = narrowed(SCENES[label].bed, here, 0.05)
-    scatter = narrowed(SCENES[label].scatter, here, 0.3)  # one place, but many people, steps and birds
+    of_place = _generator(seed, label, place)
+    bed = narrowed(SCENES[label].bed, of_place, 0.05)
+    scatter = narrowed(SCENES[label].scatter, of_place, 0.3)  # one place, but many people, steps and birds
     random = _generator(seed, label, place, 1 + piece)  # a SeedSequence takes no notice of a last 0
     length = samples(seconds, rate)
     total = np.zeros(length)
