@@ -33,11 +33,12 @@ from remixbench.errors import InputError, RemixbenchError, unknown
 from remixbench.files import exclusive_lock, is_locked, waiting_lock
 from remixbench.parallel import Workers, check_jobs
 from remixbench.progress import Progress, reporter
-from remixbench.recipe import Recipe, data_folder, format_snrs, load_recipe, parse_snr
-from remixbench.sources import fsdkaggle2018, load_catalogues, tau2019
+from remixbench.recipe import PUBLISHED_SOURCES, Recipe, data_folder, format_snrs, load_recipe, parse_snr
+from remixbench.sources import load_catalogues
 from remixbench.sources.audio import FileReader
 from remixbench.sources.catalogue import Catalogue
 from remixbench.sources.download.archive import downloaded_parts
+from remixbench.sources.published import published_source
 
 BACKENDS = ("loky", "threading", "dask")
 FORMATS = ("wav", "flac")
@@ -392,7 +393,9 @@ def default_recipe(workspace: Path, sources: Path, progress: Progress) -> str:
     InputError
         Where that would be `mini`, but the workspace has other data sets already.
     """
-    if (sources / tau2019.SOURCE.table).exists() and (sources / fsdkaggle2018.SOURCE.table).exists():
+    recipe = load_recipe("remix2019")
+    tables = [published_source(source).table for source in (recipe.scenes.source, recipe.events.source)]
+    if all((sources / table).exists() for table in tables):
         progress.say("recipe remix2019: its sources are in the workspace")
         return "remix2019"
     names = sorted(file.parent.name for file in (workspace / "datasets").glob("*/dataset.json"))
@@ -451,7 +454,8 @@ def _with_fetched_scenes(
 ) -> tuple[Manifest, tuple[str, ...]]:
     """Return the clips whose scenes were fetched, where only some parts of the scenes were; and that it is so."""
     reader = scenes.reader
-    parts = downloaded_parts("tau2019", sources) if recipe.scenes.source == "tau2019" else None
+    source = recipe.scenes.source
+    parts = downloaded_parts(source, sources) if source in PUBLISHED_SOURCES else None
     if parts is None or not isinstance(reader, FileReader):
         return manifest, ()
     files = _listing(reader.root)

@@ -13,15 +13,15 @@ FOLDER = Path("FSDKaggle2018")
 AUDIO = FOLDER / "FSDKaggle2018.audio_train"
 ORIGIN_GAP = 100
 """Freesound numbers uploads in order, so sounds of one label with ids closer than this may be of one uploader."""
-CITATION = (
-    "E. Fonseca, M. Plakal, F. Font, D. P. W. Ellis, X. Favory, J. Pons, X. Serra: General-purpose tagging of Freesound"
-    " audio with AudioSet labels: task description, dataset, and baseline. DCASE Workshop 2018. FSDKaggle2018: doi"
-    " 10.5281/zenodo.2552860"
-)
 SOURCE = PublishedSource(
     name="fsdkaggle2018",
     title="FSDKaggle2018, train part",
     licence="each recording CC0, CC-BY or CC-BY-NC, as its row of the table says",
+    citation=(
+        "E. Fonseca, M. Plakal, F. Font, D. P. W. Ellis, X. Favory, J. Pons, X. Serra: General-purpose tagging of"
+        " Freesound audio with AudioSet labels: task description, dataset, and baseline. DCASE Workshop 2018."
+        " FSDKaggle2018: doi 10.5281/zenodo.2552860"
+    ),
     record=2552860,
     archives=(
         Archive("FSDKaggle2018.meta.zip", "f16828ac8be0e5285b9175a12f90d784", None),

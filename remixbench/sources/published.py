@@ -47,6 +47,7 @@ class PublishedSource:
     ----------
     name : as recipes and `download` take it
     title, licence : in a few words
+    citation : what to cite where it is used
     record : number of its record
     archives : small ones first; optional ones last
     unpacks_to : folder under the sources that the archives' member names are relative to
@@ -62,6 +63,7 @@ class PublishedSource:
     name: str
     title: str
     licence: str
+    citation: str
     record: int
     archives: tuple[Archive, ...]
     unpacks_to: str

@@ -37,6 +37,10 @@ SOURCE = PublishedSource(
     name="tau2019",
     title="TAU Urban Acoustic Scenes 2019, development",
     licence="free for non-commercial use with notice",
+    citation=(
+        "A. Mesaros, T. Heittola, T. Virtanen: A multi-device dataset for urban acoustic scene classification. DCASE"
+        " Workshop 2018. TAU Urban Acoustic Scenes 2019, development: doi 10.5281/zenodo.2589280"
+    ),
     record=2589280,
     archives=(
         Archive(f"{FOLDER}.meta.zip", "09782f2097e4735687af73c44919329c", 156863),
@@ -59,10 +63,6 @@ SOURCE = PublishedSource(
 AUDIO = FOLDER / "audio"
 LICENCE = "Tampere University licence, non-commercial use only"
 URL = "https://doi.org/10.5281/zenodo.2589280"
-CITATION = (
-    "A. Mesaros, T. Heittola, T. Virtanen: A multi-device dataset for urban acoustic scene classification. DCASE"
-    " Workshop 2018. TAU Urban Acoustic Scenes 2019, development: doi 10.5281/zenodo.2589280"
-)
 NOTICE = (
     "Scenes: TAU Urban Acoustic Scenes 2019, development. Copyright Tampere University and its licensors, all rights"
     " reserved. The recordings, and clips made from them, may be used and copied for experiments and other"

@@ -19,8 +19,8 @@ from remixbench.errors import shortened
 from remixbench.files import sha256, write_bytes, write_json, write_text
 from remixbench.progress import Progress
 from remixbench.recipe import format_snrs
-from remixbench.sources import fsdkaggle2018, tau2019
 from remixbench.sources.licences import UNKNOWN, Terms, joint_terms, terms_of
+from remixbench.sources.published import published_sources
 from remixbench.tables import format_table, read_table
 
 PAPER = "https://doi.org/10.21437/Interspeech.2021-2079"
@@ -28,7 +28,6 @@ PAPER_CITATION = (
     "S. Deshmukh, B. Raj, R. Singh: Improving weakly supervised sound event detection with self-supervised auxiliary"
     f" tasks. Interspeech 2021, 596-600. {PAPER}"
 )
-SOURCE_CITATIONS = {"tau2019": tau2019.CITATION, "fsdkaggle2018": fsdkaggle2018.CITATION}
 MARKUP = re.compile(r"[\\`*\[\]<>&|#~]|(?<!\w)_|_(?!\w)")
 READERS = {
     "audiofolder": 'datasets.load_dataset("FOLDER", "{config}")',
@@ -84,7 +83,8 @@ def terms_and_notice(dataset: Dataset) -> tuple[str, ...]:
 def citations(dataset: Dataset) -> list[str]:
     """Return what to cite: the paper where its data set's sources are used, the sources, and remixbench."""
     sources = dict.fromkeys((dataset.recipe.scenes.source, dataset.recipe.events.source))
-    cited = [SOURCE_CITATIONS[source] for source in sources if source in SOURCE_CITATIONS]
+    published = published_sources()
+    cited = [published[source].citation for source in sources if source in published]
     paper = [PAPER_CITATION] if is_of_the_paper(dataset) else []
     return [*paper, *cited, f"The remixbench authors: remixbench, version {version('remixbench')}"]
 
