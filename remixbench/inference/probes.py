@@ -85,29 +85,29 @@ def predict_probes(
             f" ({opened.manifest_digest[:12]}); choose the data set of the run"
         )
     wanted = {"shift": probe_shifts(opened, info.fold), "snr": other_snrs(opened, info.snr)}
-    info_so_far = _kept(folder, info)
+    probed = _kept(folder, info)
     missing = [
         (name, value)
         for name in probes
         for value in wanted[name]
-        if f"{probe_folder(name, value)}/tags.csv" not in info_so_far.predictions
+        if f"{probe_folder(name, value)}/tags.csv" not in probed.predictions
     ]
     if missing:
         system = load_system(folder, device=device)
         digests = _predict_all(folder, info, opened, system, missing, progress)
-        info_so_far = info_so_far.model_copy(update={"predictions": info_so_far.predictions | digests})
+        probed = probed.model_copy(update={"predictions": probed.predictions | digests})
     if "shift" in probes:
-        info_so_far = info_so_far.model_copy(update={"shifts": list(wanted["shift"])})
+        probed = probed.model_copy(update={"shifts": list(wanted["shift"])})
         if not wanted["shift"]:
             progress.say(f"{folder}: {no_shift(info.fold)}")
     if "snr" in probes:
-        info_so_far = info_so_far.model_copy(update={"snrs": list(wanted["snr"])})
+        probed = probed.model_copy(update={"snrs": list(wanted["snr"])})
         if not wanted["snr"]:
             progress.say(
                 f"{folder}: {opened.name} has log-mel at {info.snr:g} dB alone; `remixbench make --snr` adds some"
             )
-    write_probes(folder, info_so_far)
-    return info_so_far
+    write_probes(folder, probed)
+    return probed
 
 
 def other_snrs(dataset: Dataset, snr: float) -> tuple[float, ...]:
