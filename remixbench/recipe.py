@@ -108,7 +108,7 @@ class Source(_Part):
     @model_validator(mode="after")
     def _folder_is_named(self) -> Self:
         if (self.source == "folder") != (self.folder is not None):
-            raise ValueError("'folder' goes with source 'folder', and source 'folder' needs it")
+            raise ValueError("key 'folder' and source 'folder' need each other")
         return self
 
 

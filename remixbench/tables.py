@@ -99,7 +99,7 @@ class Table:
         seen: set[str] = set()
         for line, value in zip(self.lines, self.column(column), strict=True):
             if value in seen:
-                raise InputError(f"{self.path}, line {line}: '{value}' is named a second time")
+                raise InputError(f"{self.path}, line {line}: '{value}' appears twice")
             seen.add(value)
 
 
@@ -183,7 +183,7 @@ def check_header(path: Path, header: Sequence[str]) -> None:
         if not name.strip():
             raise InputError(f"{path}: column {index} of the header has no name")
         if name in seen:
-            raise InputError(f"{path}: two columns are named '{name}'; leave one")
+            raise InputError(f"{path}: two columns are named '{name}'; keep one")
         seen.add(name)
 
 

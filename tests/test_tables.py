@@ -68,7 +68,7 @@ def test_values_and_their_uniqueness(tmp_path: Path) -> None:
     table = read_table(write(tmp_path, "file,label\na,x\n\na, \n"))
     with pytest.raises(InputError, match="line 4: no value in column 'label'"):
         table.require_values(("file", "label"))
-    with pytest.raises(InputError, match="line 4: 'a' is named a second time"):
+    with pytest.raises(InputError, match="line 4: 'a' appears twice"):
         table.require_unique("file")
 
 

@@ -310,7 +310,7 @@ def check_options(
     if not 1 <= shard[0] <= shard[1]:
         raise InputError(f"--shard {shard[0]}/{shard[1]}: expected I/N, 1 <= I <= N, such as 3/16")
     if scheduler is not None and backend != "dask":
-        raise InputError(f"--scheduler {scheduler}: goes with --backend dask, not {backend}")
+        raise InputError(f"--scheduler {scheduler}: needs --backend dask, not {backend}")
 
 
 def parse_snrs(values: Sequence[Any]) -> tuple[float, ...]:
@@ -350,7 +350,7 @@ def resolve_inputs(
         recipe if isinstance(recipe, Recipe) else load_recipe(recipe or default_recipe(workspace, sources, progress))
     )
     if manifest is not None and replan:
-        raise InputError("--manifest and --replan exclude each other: a manifest is either given or drawn anew")
+        raise InputError("--manifest and --replan exclude each other: give one of them")
     scenes, events = load_catalogues(loaded, sources)
     frozen = frozen_manifest(loaded)
     if manifest is not None:

@@ -200,7 +200,7 @@ def read_manifest(folder: Path) -> Manifest:
         if not CLIP_ID.fullmatch(name):
             raise InputError(f"{where}: clip_id is '{name[:80]}', expected letters, digits, '-' and '_' such as 00000")
         if name in clips:
-            raise InputError(f"{where}: clip '{name}' is named a second time")
+            raise InputError(f"{where}: clip '{name}' appears twice")
         fold = _natural(where, "fold", row["fold"])
         if not row["scene_file"]:
             raise InputError(f"{where}: scene_file is empty")
@@ -272,7 +272,7 @@ def _roles(path: Path, data: bytes) -> dict[str, tuple[str, ...]]:
             if row[column] not in ROLES:
                 raise InputError(f"{path}, line {line}: {column} is '{row[column]}', expected {', '.join(ROLES)}")
         if row["clip_id"] in roles:
-            raise InputError(f"{path}, line {line}: clip '{row['clip_id']}' is named a second time")
+            raise InputError(f"{path}, line {line}: clip '{row['clip_id']}' appears twice")
         roles[row["clip_id"]] = tuple(row[column] for column in columns)
     return roles
 

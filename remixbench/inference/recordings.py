@@ -72,7 +72,7 @@ def predict(
         require_matplotlib()
     paths = [Path(path) for path in ([audio] if isinstance(audio, str | Path) else audio)]
     if not paths:
-        raise InputError("no audio file is given")
+        raise InputError("no audio file given")
     system = load_system(run, device=device)
     if threshold is None:
         progress.say(describe_thresholds(system.model.tag_thresholds, system.model.frame_thresholds))
@@ -138,7 +138,7 @@ def separate(
     check_out(out)
     paths = [Path(path) for path in ([audio] if isinstance(audio, str | Path) else audio)]
     if not paths:
-        raise InputError("no audio file is given")
+        raise InputError("no audio file given")
     wanted = [classes] if isinstance(classes, str) else classes
     system = load_system(run, device=device)
     system.check_separable(wanted, background=background)
@@ -250,7 +250,7 @@ def file_names(paths: Sequence[Path]) -> list[str]:
         check_name(path)
     twice = [str(path) for path, times in Counter(paths).items() if times > 1]
     if twice:
-        raise InputError(f"{min(twice)}: given twice; leave one")
+        raise InputError(f"{min(twice)}: given twice; keep one")
     alone = len({path.name for path in paths}) == len(paths)
     return [path.name if alone else path.as_posix() for path in paths]
 

@@ -76,7 +76,7 @@ def probe(
     opened = find_dataset(workspace, dataset)
     references = as_tuple(encoder)
     if not references:
-        raise InputError("no encoder is given")
+        raise InputError("no encoder given")
     few = few_clips(opened)
     runs: dict[str, list[Path]] = {}
     for reference in references:
@@ -143,7 +143,7 @@ def probe_table(board: Leaderboard, digests: Sequence[str], few: float) -> Table
         tuple(groups),
         (Block("", tuple(lines)),),
         (
-            f"Head: {HEAD} with its default settings. Under a value: its 95 % interval, and the standard deviation over"
+            f"Head: {HEAD} with its default settings. Below a value: its 95 % interval, and the standard deviation over"
             " seeds.",
             *maker.line_notes((Block("", tuple(lines)),)),
         ),

@@ -67,11 +67,11 @@ def figure(
 
     Parameters
     ----------
-    out : file to write, .pdf, .svg or .tex; LaTeX needs booktabs alone and goes into a paper as it is.
+    out : file to write, .pdf, .svg or .tex; LaTeX needs only booktabs and compiles within a two-column paper.
     kind : `snr`, metrics against the SNR, or `table`, systems down and SNRs across; by default a table where `out` is
         LaTeX, otherwise `snr`.
     metric : names of metrics; by default micro-AP, in a table also macro-AP.
-    row : names of rows, in the order wanted; by default all but ideal masks.
+    row : names of rows, in the order wanted; by default all except ideal masks and those without any of the metrics.
     without : rows to leave out, by their names or by the codes of their flags (`setting`, `fraction`, `test-epoch`).
     snr : SNRs in dB; by default all.
     intervals : whether to show 95 % intervals.
@@ -91,6 +91,8 @@ def figure(
     board = load_leaderboard(workspace, find_dataset(workspace, dataset), reporter(progress))
     chosen = _chosen(board, _names(row), _names(without), [snr] if isinstance(snr, int | float) else list(snr))
     metrics = _metrics(chosen, _names(metric) or METRICS[kind])
+    if not row:
+        chosen = replace(chosen, rows=tuple(shown for shown in chosen.rows if _has_any(shown, metrics)))
     if kind == "snr":
         _draw_curves(target, chosen, metrics, intervals, published)
         return target
@@ -112,7 +114,7 @@ def _kind(target: Path, kind: str | None) -> str:
         format_of(target)
         return kind or "snr"
     if kind == "snr":
-        raise InputError(f"{target}: a curve is drawn, not set in LaTeX; write .pdf or .svg, or give --kind table")
+        raise InputError(f"{target}: curves cannot be LaTeX; write .pdf or .svg, or use --kind table")
     return "table"
 
 
@@ -138,15 +140,20 @@ def _chosen(board: Leaderboard, names: Sequence[str], without: Sequence[str], sn
     ]
     kept = [row for row in kept if row.conditions]
     if not kept:
-        raise InputError("no row is left to show; give fewer --without, or other --row or --snr")
+        raise InputError("no row is left to show; use fewer --without, or other --row or --snr")
     return replace(board, rows=mark_best(kept))
+
+
+def _has_any(row: Row, metrics: Sequence[str]) -> bool:
+    """Say whether a row has a value of one of some metrics; an event list has none of tagging."""
+    return any(metric in condition.metrics for condition in row.conditions.values() for metric in metrics)
 
 
 def _metrics(board: Leaderboard, names: Sequence[str]) -> list[str]:
     available = board.metrics()
     for name in names:
         if find_metric(name).name not in available:
-            raise InputError(f"--metric {name}: no row shown has it; there are {', '.join(available)}")
+            raise InputError(f"--metric {name}: no row has it; choose from {', '.join(available)}")
     return list(dict.fromkeys(names))
 
 

@@ -259,15 +259,15 @@ def cost_table(maker: TableMaker) -> Table | None:
         (("", tuple(Column(title) for title in titles)),),
         tuple(maker.blocks(cells_of, board.snrs)),
         (
-            "MACs: multiply-accumulate operations of a forward pass on one clip. Training time: of one run, the mean"
-            " over SNRs, folds and seeds, with the predictions of the tested clips"
+            "MACs: multiply-accumulate operations of a forward pass on one clip. Training time: per run, including the"
+            " predictions of the test clips, averaged over SNRs, folds and seeds"
             + (", without the embeddings, which are computed once." if frozen else "."),
         ),
         (TESTED, EVIDENCE),
     )
 
 
-UNVERIFIED_DIFFERENCE = f"{NOT_VERIFIED}: not verified, a submission alone says what one row or both score."
+UNVERIFIED_DIFFERENCE = f"{NOT_VERIFIED}: not verified; one row or both are self-reported."
 
 
 def comparison_table(comparison: Comparison, board: Leaderboard) -> Table:

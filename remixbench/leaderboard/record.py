@@ -113,19 +113,18 @@ class Flag(Frozen):
 
 
 FLAGS = {
-    "test-epoch": "The epoch with the best score on the very clips that are reported was kept, so the score is too"
-    " high by an unknown amount.",
-    "last-epoch": "No epoch was chosen: the network is as it was after the last one.",
-    "fresh": "Trained on new mixtures of the training recordings in every epoch, on more data than the other rows.",
-    "pretrained": "Takes the embeddings of a frozen encoder that was trained on other data than the benchmark's.",
-    "heard": "The encoder's training data hold recordings of the test clips, so its score may be too high.",
-    "may-have-heard": "The encoder was trained on sounds from Freesound, as the events are; whether it has heard"
-    " recordings of the test clips was not checked (`remixbench overlap`).",
-    "fraction": "Trained on a part of the training clips; to be compared with rows of the same part.",
-    "setting": "Trained with another setting than the benchmark's; not its standard score.",
-    "training": "Trained in another way than the system comes with; not its standard score.",
+    "test-epoch": "The epoch was chosen on the test clips, so the score is too high by an unknown amount.",
+    "last-epoch": "No epoch was chosen; the last one was kept.",
+    "fresh": "Trained on new mixtures in every epoch, and so on more data than other rows.",
+    "pretrained": "Uses embeddings of a frozen encoder that was trained on other data.",
+    "heard": "The encoder was trained on recordings of the test clips, so the score may be too high.",
+    "may-have-heard": "The encoder was trained on Freesound recordings; whether these include recordings of the test"
+    " clips was not checked (`remixbench overlap`).",
+    "fraction": "Trained on fewer clips; compare with rows of the same fraction.",
+    "setting": "Trained with other settings than the benchmark's.",
+    "training": "Trained with other settings than the system's defaults.",
 }
-"""What a flag means for a reader, by its code; the text of a flag of another code says it all."""
+"""What a flag means for a reader, by its code; other flags are explained by their text."""
 
 
 class SystemInfo(Frozen):

@@ -156,9 +156,11 @@ def score(
     alone = {"--add": add, "--verify": verify, "--remove": remove}
     for option, value in alone.items():
         if value is not None:
-            _refuse(about_predictions | {k: v for k, v in alone.items() if k != option}, f"goes without {option}")
+            _refuse(
+                about_predictions | {k: v for k, v in alone.items() if k != option}, f"cannot be combined with {option}"
+            )
     if require_predictions and add is None:
-        raise InputError("--require-predictions: goes with --add; leave it out")
+        raise InputError("--require-predictions: only works with --add; leave it out")
     workers = Workers(jobs)
     if verify is not None:
         verification = verify_row(verify, *paths, workspace=workspace, dataset=dataset, jobs=jobs, progress=progress)
@@ -169,7 +171,7 @@ def score(
         return load_leaderboard(workspace, find_dataset(workspace, dataset), progress)
     with scoring_lock(workspace, progress):
         if remove is not None:
-            _refuse({"predictions": paths or None}, "goes without --remove")
+            _refuse({"predictions": paths or None}, "cannot be combined with --remove")
             return _remove(workspace, find_dataset(workspace, dataset), remove, progress)
         if add is not None:
             return _add(workspace, dataset, Path(add), paths, require_predictions, workers, progress)
@@ -316,7 +318,7 @@ def verify_row(
         chosen = leaderboard.find_row(row)
         origins = submissions_of(workspace, opened, chosen)
         if not origins:
-            raise InputError(f"--verify '{chosen.name}': came in no submission; it was scored here")
+            raise InputError(f"--verify '{chosen.name}': not from a submission; it was scored here")
         file, submission = origins[0]
         shown = {identity(record) for condition in chosen.conditions.values() for record in condition.records}
         places = [place for place, record in enumerate(submission.records) if identity(record) in shown]
@@ -324,7 +326,9 @@ def verify_row(
         evidence = _evidence(submission, [Path(path) for path in predictions])
         values = verify_submission(submission, file, references, evidence, Workers(jobs), progress)
         if not any(value.record in places for value in values):
-            raise InputError(f"--verify '{chosen.name}': none of the predictions given is its own; its row was kept")
+            raise InputError(
+                f"--verify '{chosen.name}': none of the given predictions belongs to it; the row is unchanged"
+            )
         if all(value.verdict != "differs" for value in values):
             verified: Verified = verified_values(submission, values)
             with suppress(InputError):
@@ -349,9 +353,7 @@ def _probe(
         If the tasks are predictions, or a run that was `named` cannot be used; of others it is reported.
     """
     if any(task.run is None for task in tasks):
-        raise InputError(
-            "--probe: goes with runs; predictions under other conditions are given with --shifted and --other-snrs"
-        )
+        raise InputError("--probe: only works with runs; for predictions, use --shifted and --other-snrs")
     from remixbench.inference.probes import predict_probes  # torch takes long to import
 
     probed = []
@@ -400,7 +402,7 @@ def plan_tasks(
             "--shifted": shifted or None,
             "--other-snrs": other_snrs or None,
         },
-        "goes with predictions, and none are given",
+        "only works with predictions, and none are given",
     )
     if not paths:
         opened = find_dataset(workspace, dataset)

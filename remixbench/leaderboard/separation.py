@@ -314,7 +314,7 @@ def find_waveforms(folder: Path, reference: Reference) -> list[dict[int, Path]]:
     waveforms: list[dict[int, Path] | None] = [None] * len(reference.filenames)
     for path, row in zip(folders, rows.tolist(), strict=True):
         if waveforms[row] is not None:
-            raise InputError(f"{path}: clip '{reference.filenames[row]}' comes twice; leave one")
+            raise InputError(f"{path}: clip '{reference.filenames[row]}' appears twice; keep one")
         waveforms[row] = dict(_by_class(path, reference))
     missing = [name for name, files in zip(reference.filenames, waveforms, strict=True) if files is None]
     if missing:
@@ -337,7 +337,7 @@ def _by_class(folder: Path, reference: Reference) -> Iterator[tuple[int, Path]]:
         if label not in reference.classes:
             raise InputError(f"{file}: {unknown('class', label, reference.classes)}")
         if label in seen:
-            raise InputError(f"{file}: a second file of class '{label}'; leave one")
+            raise InputError(f"{file}: a second file of class '{label}'; keep one")
         seen.add(label)
         yield reference.classes.index(label), file
 

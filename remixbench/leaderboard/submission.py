@@ -256,7 +256,7 @@ def why_unfit(record: Record, references: References) -> str:
         return f"is of {record.provenance.clips} clips, and fold {fold} has {clips}"
     for classes in record.per_class.values():
         if other := sorted(classes.keys() - {*dataset.classes}):
-            return f"has values of '{other[0]}', which is no class of the data set"
+            return f"has values of '{other[0]}', which is not a class of the data set"
     for probe in record.probes:
         if probe.probe == "snr" and probe.value not in dataset.snrs:
             return f"was tested at {probe.value:g} dB, which the data set does not have"

@@ -51,7 +51,7 @@ def show(
     """
     require_matplotlib()
     if separated and run is None:
-        raise InputError("--separated: goes with --run, the run of a system with time-frequency maps")
+        raise InputError("--separated: needs --run, the run of a system with time-frequency maps")
     if out is not None:
         format_of(Path(out))
     workspace = Path(workspace)

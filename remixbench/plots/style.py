@@ -58,9 +58,7 @@ def require_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401 - only whether it is there
     except ImportError:
-        raise InputError(
-            "pictures need matplotlib, which is not installed; `pip install 'remixbench[report]'` brings it"
-        ) from None
+        raise InputError("figures need matplotlib; install it with `pip install 'remixbench[report]'`") from None
 
 
 @contextmanager

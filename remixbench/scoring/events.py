@@ -75,7 +75,7 @@ class EventList:
         for index, label in enumerate(self.labels):
             if label not in column:
                 raise InputError(
-                    f"{self._at(index)}, column 'event_label': '{label}' is no class of {classes_of}"
+                    f"{self._at(index)}, column 'event_label': '{label}' is not a class of {classes_of}"
                     f"{nearest(label, column)}"
                 )
         clip, offset = clips[self.event], self.offset
@@ -152,7 +152,7 @@ def refuse_doubles(header: Sequence[Any], place: str) -> None:
     """Raise InputError where two columns have one name."""
     for index, name in enumerate(header):
         if name in header[:index]:
-            raise InputError(f"{place}: two columns are named '{name}'; leave one")
+            raise InputError(f"{place}: two columns are named '{name}'; keep one")
 
 
 def _require(columns: Sequence[str], header: Sequence[str], place: str) -> None:
@@ -216,7 +216,7 @@ def read_durations(source: pd.DataFrame | str | Path, name: str = "durations") -
     Raises
     ------
     InputError
-        If a column is missing, a duration is not above 0, or a clip comes twice.
+        If a column is missing, a duration is not above 0, or a clip appears twice.
     """
     place, rows, (names, texts) = read_columns(source, name, ("filename", "duration"))
     durations: dict[str, float] = {}
@@ -226,6 +226,6 @@ def read_durations(source: pd.DataFrame | str | Path, name: str = "durations") -
         if seconds <= 0:
             raise InputError(f"{at}, column 'duration': {text}, expected seconds above 0")
         if clip in durations:
-            raise InputError(f"{at}: clip '{clip}' comes twice; leave one")
+            raise InputError(f"{at}: clip '{clip}' appears twice; keep one")
         durations[clip] = seconds
     return durations

@@ -82,7 +82,7 @@ def read_reference(
     for name, joined, line in zip(table.column("filename"), table.column("event_labels"), table.lines, strict=True):
         if name in row:
             if name in named:
-                raise InputError(f"{table.path}: line {line}: clip '{name}' comes twice; leave one")
+                raise InputError(f"{table.path}: line {line}: clip '{name}' appears twice; keep one")
             named.add(name)
             for label in filter(None, joined.split(",")):
                 if label not in column:

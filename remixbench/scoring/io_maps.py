@@ -51,7 +51,7 @@ def read_maps(path: Path, reference: Reference, size: tuple[int, int]) -> Maps:
     Raises
     ------
     InputError
-        If an array is missing, not expected, or of another shape or type, a name is unknown, or a pair comes twice or
+        If an array is missing, not expected, or of another shape or type, a name is unknown, or a pair appears twice or
         not at all.
     """
     clips, classes = reference.weak.shape
@@ -92,7 +92,7 @@ def _rows_of_pairs(
     Raises
     ------
     InputError
-        If a name is unknown, or a pair comes twice or not at all.
+        If a name is unknown, or a pair appears twice or not at all.
     """
     column = {label: k for k, label in enumerate(reference.classes)}
     for row, label in enumerate(labels):
@@ -103,7 +103,7 @@ def _rows_of_pairs(
     for row, (clip, label) in enumerate(zip(rows, labels, strict=True)):
         before = place[clip, column[label]]
         if before >= 0:
-            raise InputError(f"{path}: row {row}: '{names[row]}', '{label}' comes twice (before at row {before})")
+            raise InputError(f"{path}: row {row}: '{names[row]}', '{label}' appears twice (before at row {before})")
         place[clip, column[label]] = row
     clips, classes = np.nonzero(reference.weak)
     order = place[clips, classes]

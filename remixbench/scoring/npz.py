@@ -187,7 +187,7 @@ def _check_members(
         if name not in {key + SUFFIX for key in (*required, *optional)}:
             raise InputError(f"{path}: has a member '{name}', expected {expected} alone; leave it out")
         if names.count(name) > 1:
-            raise InputError(f"{path}: has two members '{name}'; leave one")
+            raise InputError(f"{path}: has two members '{name}'; keep one")
         if info.flag_bits & 1 or info.compress_type not in _METHODS:
             raise InputError(f"{path}: '{name}' is encrypted or compressed otherwise than by numpy; use np.savez")
 

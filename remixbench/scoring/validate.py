@@ -97,7 +97,7 @@ def match_clips(names: Sequence[str], filenames: Sequence[str], place: str, wher
     Raises
     ------
     InputError
-        If a name is unknown or ambiguous, or a clip comes twice or not at all. `where[i]` says where name i
+        If a name is unknown or ambiguous, or a clip appears twice or not at all. `where[i]` says where name i
         stands.
     """
     rows = clip_rows(names, filenames, place, where)
@@ -106,7 +106,7 @@ def match_clips(names: Sequence[str], filenames: Sequence[str], place: str, wher
         if at[row] >= 0:
             first = where[at[row]]
             raise InputError(
-                f"{place}: {where[index]}: clip '{filenames[row]}' comes twice (before at {first}); leave one"
+                f"{place}: {where[index]}: clip '{filenames[row]}' appears twice (before at {first}); keep one"
             )
         at[row] = index
     missing = np.flatnonzero(at < 0)
@@ -178,13 +178,13 @@ def match_classes(labels: Sequence[str], classes: Sequence[str], place: str) -> 
     Raises
     ------
     InputError
-        If a label is unknown (the nearest is named), comes twice, or a class is missing.
+        If a label is unknown (the nearest is named), appears twice, or a class is missing.
     """
     for index, label in enumerate(labels):
         if label not in classes:
-            raise InputError(f"{place}: column '{label}' is no class of this data set{nearest(label, classes)}")
+            raise InputError(f"{place}: column '{label}' is not a class of this data set{nearest(label, classes)}")
         if label in labels[:index]:
-            raise InputError(f"{place}: class '{label}' comes twice; leave one")
+            raise InputError(f"{place}: class '{label}' appears twice; keep one")
     for label in classes:
         if label not in labels:
             count = len(set(classes) - set(labels))

@@ -132,14 +132,14 @@ def _files(root: Path) -> Iterator[str]:
     """
 
     def refuse(error: OSError) -> None:
-        raise InputError(f"{error.filename}: not readable ({error.strerror}); give access to it or take it away")
+        raise InputError(f"{error.filename}: not readable ({error.strerror}); make it readable or remove it")
 
     for place, folders, files in os.walk(root, onerror=refuse, followlinks=True):
         folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
         above = [os.path.realpath(place), *map(str, Path(os.path.realpath(place)).parents)]
         for folder in folders:
             if os.path.islink(path := os.path.join(place, folder)) and os.path.realpath(path) in above:
-                raise InputError(f"{path}: is a link to a folder that it lies in; take it away")
+                raise InputError(f"{path}: links to a folder that contains it; remove the link")
         below = Path(place).relative_to(root)
         yield from ((below / file).as_posix() for file in files if not file.startswith("."))
 

@@ -328,7 +328,7 @@ def _checked(settings: dict[str, Any]) -> dict[str, Any]:
     for name in names:
         one_of("--augment", name, (*AUGMENTATIONS, NO_AUGMENTATION))
     if NO_AUGMENTATION in names and len(set(names)) > 1:
-        raise InputError(f"--augment {' '.join(names)}: {NO_AUGMENTATION} goes alone")
+        raise InputError(f"--augment {' '.join(names)}: {NO_AUGMENTATION} cannot be combined with others")
     checked: dict[str, Any] = {"augment": _augmentations(names)}
     for name, (field, _) in training_settings().items():
         option, value = f"--{name.replace('_', '-')}", settings[name]

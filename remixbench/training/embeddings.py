@@ -87,7 +87,7 @@ def embed(
         opened.require_snr(value)
     references = as_tuple(encoder)
     if not references:
-        raise InputError("no encoder is given")
+        raise InputError("no encoder given")
     where = choose_device(device)
     encoders = [load_encoder(reference) for reference in references]
     return [

@@ -129,7 +129,7 @@ def failing(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         ("make --jobs many", "'--jobs'.*'many' is not a valid integer"),
         ("make --recipe mini --jobs 0", "--jobs 0: expected a number of processes, or -1"),
         ("make --backend slurm", "'--backend'.*'slurm' is not one of"),
-        ("make --recipe mini --scheduler tcp://x:1", "--scheduler tcp://x:1: goes with --backend dask"),
+        ("make --recipe mini --scheduler tcp://x:1", "--scheduler tcp://x:1: needs --backend dask"),
         ("make --shard 3/2", "'3/2' is not a share of the work"),
         ("make --audio-format mp3", "'mp3' is not one of"),
         ("make --recipe remix2019", "meta.csv: no such file; run `remixbench download tau2019` first"),

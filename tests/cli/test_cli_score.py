@@ -139,9 +139,9 @@ def test_what_is_added_is_recomputed_with_the_jobs_given_and_its_own_bootstrap(
     assert set(jobs) == {1}
     capsys.readouterr()
     line = fails(capsys, tmp_path, "score", "--add", file, "--bootstrap", "20")
-    assert "--bootstrap: goes without --add; leave it out" in line
+    assert "--bootstrap: cannot be combined with --add; leave it out" in line
     line = fails(capsys, tmp_path, "score", "--remove", "gap", "--bootstrap", "20")
-    assert "--bootstrap: goes without --remove; leave it out" in line
+    assert "--bootstrap: cannot be combined with --remove; leave it out" in line
 
 
 def fails(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
@@ -194,7 +194,7 @@ def test_bad_input(tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixtu
     assert "has no fold 5; it has 1, 2, 3, 4" in score_tags(fold="5")
     assert "expected values such as" in score_tags(snr="nan")
     assert "no such run or file of predictions" in fails(capsys, tmp_path, "score", "nowhere.csv")
-    assert "--name: goes with predictions" in fails(capsys, tmp_path, "score", "--name", "x")
+    assert "--name: only works with predictions" in fails(capsys, tmp_path, "score", "--name", "x")
     assert "(did you mean 'fake'?)" in fails(capsys, tmp_path, "score", "--dataset", "fakes")
     assert "unknown leaderboard row 'gmp'" in fails(capsys, tmp_path, "score", "--compare", "gmp", "gap")
     assert "both are the row 'gap'" in fails(capsys, tmp_path, "score", "--compare", "gap", "gap")

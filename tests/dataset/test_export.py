@@ -121,7 +121,7 @@ def test_the_library_reads_the_same_labels(form: str, made: Dataset, tmp_path: P
 def test_bad_input_of_export(made: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(InputError, match=r"unknown --format 'audiofoldr' \(did you mean 'audiofolder'\?\)"):
         export(made, format="audiofoldr", out=tmp_path / "x")
-    with pytest.raises(InputError, match=r"--link: goes with --format audiofolder or lhotse, not croissant"):
+    with pytest.raises(InputError, match=r"--link: needs --format audiofolder or lhotse, not croissant"):
         export(made, format="croissant", out=tmp_path / "x", link=True)
     with pytest.raises(InputError, match=r"has no SNR of 5 dB"):
         export(made, format="lhotse", out=tmp_path / "x", snr=5)
@@ -142,7 +142,7 @@ def test_bad_input_of_export(made: Dataset, tmp_path: Path, capsys: pytest.Captu
     ]
     assert run(arguments) == 0
     assert run(arguments) == 2
-    assert "is there already and not an empty folder" in capsys.readouterr().err
+    assert "already exists and is not an empty folder" in capsys.readouterr().err
 
 
 # --- terms, citations, and data sets of one's own

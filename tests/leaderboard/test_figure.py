@@ -64,6 +64,17 @@ def test_rows_are_left_out_by_name_or_flag(workspace: Path, tmp_path: Path) -> N
     assert "trained on 0.5" not in part
 
 
+def test_rows_without_any_of_the_metrics_are_left_out_unless_asked_for(workspace: Path, tmp_path: Path) -> None:
+    """Predictions of tags alone have no frame AP."""
+    tags_only = r"50 \%"  # of the name of the row
+    whole = remixbench.figure(tmp_path / "tags.tex", metric=["micro_ap", "frame_ap"], workspace=workspace).read_text()
+    frames = remixbench.figure(tmp_path / "frames.tex", metric="frame_ap", workspace=workspace).read_text()
+    asked = remixbench.figure(tmp_path / "row.tex", metric="frame_ap", row=["gap", STRANGER], workspace=workspace)
+    assert tags_only in whole
+    assert tags_only not in frames
+    assert tags_only in asked.read_text()
+
+
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX on this machine")
 @pytest.mark.parametrize("intervals", [True, False])
 @pytest.mark.parametrize("metrics", [["micro_ap"], ["micro_ap", "macro_ap"], ["micro_ap", "macro_ap", "frame_ap"]])
@@ -104,9 +115,9 @@ def test_pictures_are_written_and_the_same_every_time(
     ("options", "message"),
     [
         (["--out", "x.png"], "x.png: cannot write '.png'; expected a name ending in .pdf, .svg or .tex"),
-        (["--out", "x.tex", "--kind", "snr"], "a curve is drawn, not set in LaTeX"),
+        (["--out", "x.tex", "--kind", "snr"], "curves cannot be LaTeX"),
         (["--out", "x.pdf", "--metric", "micro"], "micro_ap"),
-        (["--out", "x.pdf", "--metric", "sdr"], "--metric sdr: no row shown has it"),
+        (["--out", "x.pdf", "--metric", "sdr"], "--metric sdr: no row has it"),
         (["--out", "x.pdf", "--row", "gapp"], "gap"),
         (["--out", "x.pdf", "--without", "gapp"], "gap"),
         (["--out", "x.pdf", "--snr", "5"], "--snr 5: no row of the leaderboard is at that SNR"),

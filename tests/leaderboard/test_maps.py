@@ -216,7 +216,7 @@ def test_a_missing_or_foreign_stem_is_reported(workspace: Path) -> None:
         (lambda a: a.update(clip=np.array(["x.wav"] * len(a["clip"]))), r"'clip': row 0: no clip 'x\.wav'"),
         (lambda a: a.update(label=np.array(["Barc"] * len(a["label"]))), r"'label': row 0: .*did you mean 'Bark'"),
         (lambda a: a.update({k: a[k][:-1] for k in a}), r"1 of \d+ maps missing, first of class '.*' in clip '"),
-        (lambda a: a.update({k: np.concatenate([a[k], a[k][:1]]) for k in a}), r"comes twice \(before at row 0"),
+        (lambda a: a.update({k: np.concatenate([a[k], a[k][:1]]) for k in a}), r"appears twice \(before at row 0"),
         (lambda a: a.update(clip=np.array([{}] * len(a["clip"]), object)), r"not readable as an \.npz without pickled"),
     ],
 )  # fmt: skip

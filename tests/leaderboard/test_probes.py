@@ -350,12 +350,12 @@ def test_bad_input_takes_one_line(tmp_path: Path, dataset: Dataset, capsys: pyte
     assert "no such file of predictions" in shifted(files[0].with_name("none.csv"))
     files[0].write_text(files[0].read_text().replace(dataset.filenames[dataset.test_rows(FOLD)[0]], "99999.wav"))
     assert "99999.wav" in shifted(*files)
-    assert "--probe: goes with runs" in fails(capsys, tmp_path, *about, "--probe", "shift")
+    assert "--probe: only works with runs" in fails(capsys, tmp_path, *about, "--probe", "shift")
     fake_run(tmp_path, dataset)
-    assert "--shifted: goes with predictions" in fails(capsys, tmp_path, "--shifted", files[1])
-    assert "--other-snrs: goes with predictions" in fails(capsys, tmp_path, "--other-snrs", noisy)
+    assert "--shifted: only works with predictions" in fails(capsys, tmp_path, "--shifted", files[1])
+    assert "--other-snrs: only works with predictions" in fails(capsys, tmp_path, "--other-snrs", noisy)
     assert "is not one of 'shift', 'snr'" in fails(capsys, tmp_path, "--probe", "shfit")
-    assert "--probe: goes without --add" in fails(capsys, tmp_path, "--add", files[1], "--probe", "shift")
+    assert "--probe: cannot be combined with --add" in fails(capsys, tmp_path, "--add", files[1], "--probe", "shift")
 
 
 def test_runs_are_probed_on_demand(tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:

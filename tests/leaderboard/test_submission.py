@@ -294,7 +294,7 @@ def test_third_party_predictions_cannot_take_the_name_of_a_system(
 
 @pytest.mark.parametrize("option", [{"name": "x"}, {"snr": 0.0}, {"fold": 4}, {"submission": "x.json"}])
 def test_options_that_do_not_go_with_add(theirs: Path, ours: Path, option: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match=f"--{next(iter(option))}: goes without --add"):
+    with pytest.raises(InputError, match=f"--{next(iter(option))}: cannot be combined with --add"):
         score(workspace=ours, add=theirs / "lab.json", **option)
 
 

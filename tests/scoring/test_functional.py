@@ -245,7 +245,7 @@ def test_what_is_wrong_with_scores_is_named(tmp_path: Path):
     seconds = pd.DataFrame({"filename": ["a.wav"], "duration": [2.0]})
     with pytest.raises(InputError, match="no clip 'b' in this fold"):
         scoring.psds(table(), {"b": frames}, seconds)
-    with pytest.raises(InputError, match="column 'event_label': 'dog' is no class of the scores"):
+    with pytest.raises(InputError, match="column 'event_label': 'dog' is not a class of the scores"):
         scoring.psds(table(), {"a": frames.rename(columns={"dog": "cat"})}, seconds)
     with pytest.raises(InputError, match="these look like logits"):
         scoring.psds(table(), {"a": frames.assign(dog=-3.0)}, seconds)
@@ -276,11 +276,11 @@ def test_what_is_wrong_with_scores_is_named(tmp_path: Path):
         (lambda: psds_of(FRAMES, alpha_ct=-1), "alpha_ct -1: expected a number from 0 to 1"),
         (lambda: psds_of(FRAMES.assign(dog="loud")), "scores of 'a.wav', column 'dog': not an array of numbers"),
         (lambda: psds_of(FRAMES.to_numpy()), "scores of 'a.wav': found ndarray, expected a DataFrame with onset"),
-        (lambda: psds_of(FRAMES[["onset", "offset", "dog", "dog"]]), "'a.wav': two columns are named 'dog'; leave one"),
+        (lambda: psds_of(FRAMES[["onset", "offset", "dog", "dog"]]), "'a.wav': two columns are named 'dog'; keep one"),
         (lambda: scoring.psds(table(), FRAMES, SECONDS), "scores: found DataFrame, expected a DataFrame per clip"),
         (
             lambda: scoring.event_based(table()[[*COLUMNS, "onset"]], table()),
-            "reference: two columns are named 'onset'; leave one",
+            "reference: two columns are named 'onset'; keep one",
         ),
         (lambda: scoring.average_precision([[1, 0], [1]], [[0.1, 0.2], [0.3]]), "the reference: not an array of numb"),
         (lambda: scoring.lwlrap([[1, 0]], [["high", "low"]]), "the scores: not an array of numbers"),

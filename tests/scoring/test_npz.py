@@ -84,7 +84,7 @@ def test_arrays_larger_than_a_chunk(tmp_path):
         ([*MEMBERS, ("./scores.npy", MEMBERS[0][1])], "has a member './scores.npy'"),
         ([*MEMBERS, ("notes.txt", b"hello")], "has a member 'notes.txt'"),
         ([*MEMBERS, ("scores.npy/", b"")], "has a member 'scores.npy/'"),
-        ([*MEMBERS, MEMBERS[0]], "has two members 'scores.npy'; leave one"),
+        ([*MEMBERS, MEMBERS[0]], "has two members 'scores.npy'; keep one"),
         (MEMBERS[:1], "no array 'filename' (found scores)"),
         ([("scores", MEMBERS[0][1]), MEMBERS[1]], "no array 'scores' (found scores, filename)"),
         ([("scores.npy", b""), MEMBERS[1]], "not readable as an .npz"),

@@ -100,7 +100,7 @@ def test_a_spreadsheet_may_have_saved_them(tmp_path: Path) -> None:
         (TAU_ROWS.replace("audio/bus-lyon-3-4-a.wav\tbus\tlyon-3\ta", "audio/bus-lyon-3-4-a.wav"), "line 3: 1 values"),
         (TAU_ROWS.replace("lyon-3\ta", "lyon-3\ta\tb"), "line 3: 5 values, expected 4"),
         (TAU_ROWS.replace("\ta\n", "\ta\tb\n"), "line 2: 5 values, expected 4"),
-        (TAU_ROWS + TAU_ROWS.splitlines()[1] + "\n", "line 4: 'audio/park-paris-1-2-a.wav' is named a second time"),
+        (TAU_ROWS + TAU_ROWS.splitlines()[1] + "\n", "line 4: 'audio/park-paris-1-2-a.wav' appears twice"),
         (TAU_ROWS.replace("audio/bus", "../bus"), "line 3: .* is not the name of a file below its folder"),
         (TAU_ROWS.replace("audio/bus", "/audio/bus"), "line 3: .* is not the name of a file below its folder"),
         (TAU_ROWS.replace("audio/bus", "C:/bus"), "line 3: .* is not the name of a file below its folder"),
@@ -394,7 +394,7 @@ def test_no_recording_vanishes_without_a_word(tmp_path: Path) -> None:
     assert "a/pipe.wav: expected a file" in refused()
     (tmp_path / "sounds" / "a" / "pipe.wav").unlink()
     (tmp_path / "sounds" / "a" / "round").symlink_to(tmp_path / "sounds")
-    assert "a/round: is a link to a folder that it lies in; take it away" in refused()
+    assert "a/round: links to a folder that contains it; remove the link" in refused()
 
 
 def test_recordings_that_are_left_out_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

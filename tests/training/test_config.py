@@ -146,7 +146,7 @@ def test_another_ratio_made_does_not_change_the_data_but_other_clips_do(tmp_path
         ({"alpha": "x", "system": "2ap-aux"}, "--alpha x: expected a number"),
         ({"snr": "loud"}, "--snr loud: expected a number"),
         ({"fraction": "half"}, "--fraction half: expected a number"),
-        ({"augment": ["none", "mixup"]}, "--augment none mixup: none goes alone"),
+        ({"augment": ["none", "mixup"]}, "--augment none mixup: none cannot be combined with others"),
         ({"lerning_rate": 1}, "unknown training setting 'lerning_rate' (did you mean 'learning_rate'?)"),
         ({"options": {"decay": None}, "system": "gwrp"}, "option decay is 'None', expected a number above 0"),
         ({"select": "vlidation"}, "unknown value 'vlidation' of --select (did you mean 'validation'?)"),

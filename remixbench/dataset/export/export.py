@@ -62,7 +62,7 @@ def export(
     if format not in FORMATS:
         raise unknown("--format", format, FORMATS)
     if link and format not in WITH_LINKS:
-        raise InputError(f"--link: goes with --format {' or '.join(WITH_LINKS)}, not {format}")
+        raise InputError(f"--link: needs --format {' or '.join(WITH_LINKS)}, not {format}")
     opened = find_dataset(workspace, dataset)
     snrs = tuple(float(value) for value in as_tuple(snr)) or opened.snrs
     for value in snrs:
@@ -71,7 +71,7 @@ def export(
     tested = fold if fold is not None else 4 if 4 in folds else folds[-1]
     folder = Path(out)
     if folder.exists() and (not folder.is_dir() or not all(map(is_system_file, folder.iterdir()))):
-        raise InputError(f"--out {folder}: is there already and not an empty folder; choose another")
+        raise InputError(f"--out {folder}: already exists and is not an empty folder; choose another")
     request = Export(opened, folder, tested, link)
     clips = {value: exported_clips(opened, value, tested) for value in snrs}
     folder.mkdir(parents=True, exist_ok=True)

@@ -73,7 +73,7 @@ def report(
         )
         return _submissions_pages(boards, target, progress)
     if require_predictions:
-        raise InputError("--require-predictions: goes with --submissions; leave it out")
+        raise InputError("--require-predictions: only works with --submissions; leave it out")
     opened = find_dataset(workspace, dataset)
     leaderboard = load_leaderboard(workspace, opened, progress)
     target = workspace / "leaderboard" / f"{opened.name}.html" if out is None else Path(out)
@@ -266,9 +266,7 @@ def render_page(context: dict[str, Any], data: dict[str, Any]) -> str:
         from jinja2 import Environment, StrictUndefined
         from markupsafe import Markup
     except ImportError:
-        raise InputError(
-            "the page needs jinja2, which is not installed; `pip install 'remixbench[report]'` brings it"
-        ) from None
+        raise InputError("the page needs jinja2; install it with `pip install 'remixbench[report]'`") from None
     engine = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     engine.filters["score"] = lambda value: f"{value:.3f}"
     engine.filters["signed"] = lambda value: f"{value:+.3f}"

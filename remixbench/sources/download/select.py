@@ -178,7 +178,7 @@ def read_checksums(path: Path) -> dict[str, str]:
             )
         name = match[2].removeprefix("./")
         if md5s.setdefault(name, match[1].lower()) != match[1].lower():
-            raise InputError(f"{path}, line {number}: a second, different MD5 of {name}; leave one of them")
+            raise InputError(f"{path}, line {number}: a second, different MD5 of {name}; keep one of them")
     return md5s
 
 

@@ -147,7 +147,7 @@ const charts = (() => {
     for (const [name, values] of published) {
       rows.push({name: `${name} (published)`, ap: Object.fromEntries(values.map((each) => [each.class, each.value]))});
     }
-    if (!rows.length) return show("chart-classes", `No system has values of single classes at ${decibels(snr)}.`);
+    if (!rows.length) return show("chart-classes", `No system has values per class at ${decibels(snr)}.`);
     const labels = d3.groupSort(rows.flatMap((row) => Object.entries(row.ap)),
       (each) => -d3.mean(each, ([, value]) => value), ([label]) => label);
     const cells = rows.flatMap((row, at) =>
@@ -182,7 +182,7 @@ const charts = (() => {
     });
     const key = colours(colour, Math.min(width, 260));
     show("chart-classes",
-      `Average precision of single classes at ${decibels(snr)}, from the easiest class to the hardest.`, key, chart,
+      `Average precision per class at ${decibels(snr)}, from the easiest class to the hardest.`, key, chart,
       table("The values by class as a table", ["Class", ...rows.map(({name}) => name)],
         labels.map((label) => [readable(label), ...rows.map(({ap}) => number(ap[label]))])));
   }
@@ -225,11 +225,11 @@ const charts = (() => {
     const found = series(metric);
     const values = d3.sort(new Set(found.flatMap(({points}) => points.map(({snr}) => snr))));
     if (!found.length) return show("chart-noise", `No system has ${title(metric)}.`);
-    const caption = `${title(metric)} by signal-to-noise ratio; whiskers are 95 % intervals, points stand side by side.`;
-    const x = {key: "snr", show: decibels, scale: {label: "Signal-to-noise ratio (dB)", ticks: values,
+    const caption = `${title(metric)} by SNR; whiskers are 95 % intervals, and points are drawn side by side.`;
+    const x = {key: "snr", show: decibels, scale: {label: "SNR (dB)", ticks: values,
       tickFormat: String, inset: 24, domain: values.length > 1 ? d3.extent(values) : [values[0] - 1, values[0] + 1]}};
     show("chart-noise", caption, legend(found), lines(width, found, x, metric, caption),
-      tableOf(found, values, "snr", decibels, "The values by noise as a table"));
+      tableOf(found, values, "snr", decibels, "The values by SNR as a table"));
   }
 
   // Score against the operations of a forward pass: better is up, cheaper is left.
@@ -280,7 +280,7 @@ const charts = (() => {
 
   function learning(width, {snr}) {
     const curves = data.curves.filter((curve) => curve.snr === snr);
-    if (!curves.length) return show("chart-learning", `There is no history of a run at ${decibels(snr)}.`);
+    if (!curves.length) return show("chart-learning", `No run at ${decibels(snr)} has a history.`);
     const found = [...new Set(curves.map(({row}) => row))].map((row) => ({name: data.rows[row].name, ...look(row), row}));
     const longest = d3.max(curves, (curve) => curve.epochs.at(-1));
     const panels = [["validation_micro_ap", "test_micro_ap"], ["loss"]].map((names) => {
@@ -305,7 +305,7 @@ const charts = (() => {
     const kept = curves.map((curve) => [data.rows[curve.row].name, String(curve.fold), String(curve.seed),
       String(curve.epochs.length), String(curve.epoch), number(curve.loss.at(-1))]);
     show("chart-learning",
-      `Every run at ${decibels(snr)}: micro-AP on the clips that the epoch was chosen on, and loss on the training clips; the symbol marks the epoch kept.`,
+      `Every run at ${decibels(snr)}: micro-AP on the clips used to choose the epoch, and training loss; the marker is the epoch kept.`,
       legend(found), make("div", {class: "pair"}, ...panels),
       table("The runs as a table", ["System", "Fold", "Seed", "Epochs", "Epoch kept", "Last loss"], kept));
   }

@@ -6,7 +6,7 @@
   const {look, sample, plot, colours} = charts;
   const root = document.getElementById("explorer");
   if (!root || !data.clips.length) return;
-  const SOUNDS = {mixture: "Mixture", events: "Events alone", scene: "Scene alone"};
+  const SOUNDS = {mixture: "Mixture", events: "Events only", scene: "Scene only"};
   // a sound that has no log-mel of its own is shown with that of the mixture
   const groups = ({sounds, logmel, separated}) => [
     {title: "Listen to", sounds: Object.keys(SOUNDS).filter((name) => sounds[name]).map((name) =>
