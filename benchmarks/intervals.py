@@ -1,50 +1,62 @@
 """How often 95 % intervals hold the true value, for every family of metrics, on the designs of the manifests.
 
-    python benchmarks/intervals.py [--trials 100] [--samples 60] [--design remix2019:1 ...] [--docs]
+    python benchmarks/intervals.py [--trials 120] [--samples 60] [--design remix2019:1 ...] [--keep FILE] [--docs]
 
 A trial draws, for the clips of a test fold, how well each event recording is detected, timed and separated and for
 which other classes it is mistaken (random effects, the same in all clips of the recording), and noise per clip, class,
 frame and bin. The metrics are computed by the package's own code, and so are weights and intervals; the weights of a
-fold are drawn once, as in use. Frames last 0.5 s, maps have 6 by 6 bins: coarser than in use, for the sake of time.
+fold are drawn once, as in use. Frames last 0.5 s, maps have 6 by 6 bins: coarser than in use, for the sake of time. The
+median filter covers three frames, and bounding boxes have one set of parameters. Event lists are drawn as such, so that
+metrics of events are simulated once, not for every post-processing of frame scores that makes such a list.
 
 The true value is that of very many folds: the mean over batches of folds, each batch scored as one large fold, so that
-neither the metric's bias on a single fold nor the error of the mean matters much (60 folds: an eighth of the standard
+neither the metric's bias on a single fold nor the error of the mean matters much (48 folds: a seventh of the standard
 deviation of one). Printed per metric: the share of trials whose interval holds it, the mean width of the intervals over
-that of a perfect one, and the metric's bias on a single fold as a share of its standard deviation. With 100 trials the
-share of a perfect method has a standard error of 2.2 %.
+that of a perfect one, and the metric's bias on a single fold as a share of its standard deviation. With 120 trials the
+share of a perfect method has a standard error of 2 %.
 
-`--docs` writes the table into docs/benchmark.md, between its two comments.
+`--keep` writes what every trial gave into a file, and continues there after an interruption. `--docs` writes the table
+into docs/benchmark.md, between its two comments. Three designs take about 20 minutes of one core.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from remixbench.scoring import event_table, make_reference
-from remixbench.scoring.bootstrap import bootstrap_interval, make_bootstrap
+from remixbench.scoring.bootstrap import LEVEL, bootstrap_interval, make_bootstrap
+from remixbench.scoring.bounding_boxes import sebb_metrics
 from remixbench.scoring.clip_based import frame_average_precision, tagging_metrics
-from remixbench.scoring.detection import event_metrics
+from remixbench.scoring.detection import event_metrics, kong_metrics
 from remixbench.scoring.metrics import METRICS
-from remixbench.scoring.psds_exact import psds_of_scores
+from remixbench.scoring.postprocessing import median_filtered
+from remixbench.scoring.psds_exact import of_variant, psds_of_scores
 from remixbench.scoring.separation import separation_metrics
-from remixbench.scoring.tf_masks import mask_metrics
-from remixbench.scoring.types import EventTable, Inputs, Masks, Predictions, Reference, Separation
+from remixbench.scoring.tf_masks import KONG_FIRST_STEP, mask_metrics
+from remixbench.scoring.types import EventTable, Inputs, Masks, Predictions, Reference, SebbParameters, Separation
 
 ROOT = Path(__file__).resolve().parents[1]
 MANIFESTS = ROOT / "manifests"
 DESIGNS = ("remix2019:1", "remix2019:4", "remix2019-strict:1")
 DURATION, FRAMES, BINS = 10.0, 20, 6
+MEDIAN_FILTER = 1.5
+"""Seconds: three frames."""
+BOXES = SebbParameters(step=2.0, merge_absolute=1.0, merge_relative=2.0)
 EDGES = np.linspace(0.0, DURATION, FRAMES + 1)
 RECORDING, MISTAKEN, CLIP = 1.2, 0.4, 1.0
 """Standard deviations of the random effects, in logits."""
+BATCHES, FOLDS = 4, 12
+"""True values are means over batches of so many folds."""
 ENOUGH = 92.0
-"""Per cent; metrics whose coverage is less, by more than its error, are named under the table."""
+"""Per cent; metrics whose coverage is less in the mean over designs are named under the table."""
 COMMENTS = ("<!-- coverage: begin -->", "<!-- coverage: end -->")
 
 
@@ -167,15 +179,18 @@ def draw(design: Design, seed: int) -> Trial:
     ideal = rng.random((pairs.shape[1], BINS, BINS)) < 0.4
     maps = 1.5 * ideal - 0.5 + 0.7 * best[pairs[0], pairs[1]][:, None, None] * (ideal - 0.4)
     maps += rng.normal(0, 1, ideal.shape)
+    steps = np.rint(255 / (1 + np.exp(-maps))).astype(np.uint8)
+    active = rng.poisson(2 * np.exp(confusion + rng.normal(0, 0.3 * CLIP, shape)))
+    active[pairs[0], pairs[1]] = (steps >= KONG_FIRST_STEP).sum(axis=(1, 2))
     decibels = 4 + 2 * of_event + rng.normal(0, 3, events)
-    whole = np.bincount(design.clip, weights=np.where(hit, decibels, 0), minlength=clips)
+    of_clips = np.bincount(design.clip, weights=np.where(hit, decibels, 0), minlength=clips) / 3
     return Trial(
         tags=np.round(1 / (1 + np.exp(-logits)), 2),
-        frames=np.clip(np.rint(3 * frames + 32) / 64, 0, 1).astype(np.float32),
+        frames=1 / (1 + np.exp(-np.rint(3 * frames) / 3)),  # float32
         events=detected,
-        masks=Masks(pairs[0], pairs[1], np.rint(255 / (1 + np.exp(-maps))).astype(np.uint8), ideal),
+        masks=Masks(pairs[0], pairs[1], steps, ideal, active),
         separation=Separation(
-            design.clip, design.label, decibels, decibels - 2, decibels + rng.normal(0, 1, events), whole / 3
+            design.clip, design.label, decibels, decibels - 2, decibels + rng.normal(0, 1, events), of_clips
         ),
     )
 
@@ -183,13 +198,18 @@ def draw(design: Design, seed: int) -> Trial:
 def values_of(reference: Reference, trial: Trial, weights: np.ndarray) -> dict[str, np.ndarray]:
     """Return the metrics under weights (clips, columns), (columns,) each."""
     predictions = Predictions(trial.tags, trial.frames, EDGES)
-    inputs = Inputs(reference, predictions, trial.masks, trial.separation)
+    sebbs = [BOXES] * len(reference.classes)
+    inputs = Inputs(reference, predictions, trial.masks, trial.separation, sebbs)
     values = event_metrics(reference, trial.events, EDGES, weights)
+    values.update(kong_metrics(reference, trial.frames, EDGES, trial.tags, weights))
     values.update(psds_of_scores(reference, trial.frames, EDGES, weights))
-    for family in (tagging_metrics, frame_average_precision, mask_metrics, separation_metrics):
+    filtered = median_filtered(trial.frames, EDGES, MEDIAN_FILTER)
+    values.update(psds_of_scores(reference, filtered, EDGES, weights, of_variant("median")))
+    for family in (tagging_metrics, frame_average_precision, sebb_metrics, mask_metrics, separation_metrics):
         values.update(family(inputs, weights))
-    simulated = {name for name, metric in METRICS.items() if not metric.fitted and metric.variant != "kong"}
-    return {name: samples for name, samples in values.overall.items() if name in simulated}
+    return {
+        name: values.overall[name] for name, metric in METRICS.items() if name in values.overall and not metric.fitted
+    }
 
 
 def join(design: Design, trials: Sequence[Trial]) -> tuple[Reference, Trial]:
@@ -206,37 +226,32 @@ def join(design: Design, trials: Sequence[Trial]) -> tuple[Reference, Trial]:
         np.tile(design.label, count),
         np.tile(design.onset, count),
     )
-    events, masks = [trial.events for trial in trials], [trial.masks for trial in trials]
-    sounds = [trial.separation for trial in trials]
-    joined = Trial(
+
+    def joined(part: str, *names: str) -> list[np.ndarray]:
+        parts = [getattr(trial, part) for trial in trials]
+        return [np.concatenate([getattr(values, name) for values in parts]) for name in names]
+
+    ratios = ("sdr", "sdr_improvement", "si_sdr_improvement", "ca_sdr_improvement")
+    return large.reference(), Trial(
         tags=np.concatenate([trial.tags for trial in trials]),
         frames=np.concatenate([trial.frames for trial in trials]),
         events=EventTable(
-            lifted([each.clip for each in events]),
-            *(np.concatenate([getattr(each, name) for each in events]) for name in ("label", "onset", "offset")),
+            lifted([trial.events.clip for trial in trials]), *joined("events", "label", "onset", "offset")
         ),
         masks=Masks(
-            lifted([each.clip for each in masks]),
-            *(np.concatenate([getattr(each, name) for each in masks]) for name in ("label", "maps", "ideal")),
+            lifted([trial.masks.clip for trial in trials]), *joined("masks", "label", "maps", "ideal", "active_bins")
         ),
         separation=Separation(
-            lifted([each.clip for each in sounds]),
-            *(
-                np.concatenate([getattr(each, name) for each in sounds])
-                for name in ("label", "sdr", "sdr_improvement", "si_sdr_improvement", "ca_sdr_improvement")
-            ),
+            lifted([trial.separation.clip for trial in trials]), *joined("separation", "label", *ratios)
         ),
     )
-    return large.reference(), joined
 
 
-def true_values(design: Design, batches: int = 5, folds: int = 12) -> dict[str, float]:
-    """Return the metrics of very many folds: the mean over batches of what `folds` of them have together."""
-    values = []
-    for batch in range(batches):
-        reference, trial = join(design, [draw(design, 10**6 + batch * folds + k) for k in range(folds)])
-        values.append(values_of(reference, trial, np.ones((len(reference.filenames), 1))))
-    return {name: float(np.mean([each[name] for each in values])) for name in values[0]}
+def true_values(design: Design, batch: int = 0) -> dict[str, float]:
+    """Return the metrics of very many folds, as far as a batch of them, scored as one, can tell."""
+    reference, trial = join(design, [draw(design, 10**6 + batch * FOLDS + k) for k in range(FOLDS)])
+    values = values_of(reference, trial, np.ones((len(reference.filenames), 1)))
+    return {name: float(of_metric[0]) for name, of_metric in values.items()}
 
 
 @dataclass(frozen=True)
@@ -248,56 +263,84 @@ class Coverage:
     bias: float
 
 
-def coverage(design: Design, trials: int, samples: int) -> dict[str, Coverage]:
-    """Return the coverage of every metric on a design."""
-    reference, truth = design.reference(), true_values(design)
+Coverages = dict[str, Coverage]
+"""By the name of the metric."""
+Values = dict[str, list[float]]
+"""Of every metric its true value, or its value and the ends of its interval in a trial."""
+
+
+class Results:
+    """What was simulated, by a key, and the file that it is kept in, a line each; None for no file."""
+
+    def __init__(self, file: Path | None = None) -> None:
+        self.file = file
+        lines = file.read_text(encoding="utf-8").splitlines() if file is not None and file.is_file() else []
+        self.values: dict[str, Values] = dict(json.loads(line) for line in lines)
+
+    def get(self, key: str, simulate: Callable[[], Values]) -> Values:
+        """Return what has a key, simulated now where it is not there yet."""
+        if key not in self.values:
+            self.values[key] = simulate()
+            if self.file is not None:
+                with self.file.open("a", encoding="utf-8") as lines:
+                    lines.write(json.dumps([key, self.values[key]]) + "\n")
+        return self.values[key]
+
+
+def coverage(design: Design, trials: int, samples: int, name: str = "", results: Results | None = None) -> Coverages:
+    """Return the coverage of every metric on a design, whose results are kept under a name."""
+    results = Results() if results is None else results
+    reference = design.reference()
     drawn = make_bootstrap(reference, samples, 0)
-    values: dict[str, list[float]] = {name: [] for name in truth}
-    ends: dict[str, list[tuple[float, float]]] = {name: [] for name in truth}
-    for trial in range(trials):
-        for name, each in values_of(reference, draw(design, trial), drawn.weights).items():
-            values[name].append(float(each[0]))
-            interval = bootstrap_interval(drawn, each, *METRICS[name].range)
-            ends[name].append(interval if interval is not None else (np.nan, np.nan))
-    result = {}
-    for name, value in truth.items():
-        low, high = np.array(ends[name]).T
-        deviation = float(np.std(values[name], ddof=1))
-        result[name] = Coverage(
-            float(np.mean((low <= value) & (value <= high))),
+
+    def simulate_truth(batch: int) -> Values:
+        return {metric: [value] for metric, value in true_values(design, batch).items()}
+
+    def simulate(trial: int) -> Values:
+        outcome = {}
+        for metric, values in values_of(reference, draw(design, trial), drawn.weights).items():
+            ends = bootstrap_interval(drawn, values, *METRICS[metric].range)
+            outcome[metric] = [float(values[0]), *(ends or (np.nan, np.nan))]
+        return outcome
+
+    truths = [results.get(f"{name} truth {batch}", partial(simulate_truth, batch)) for batch in range(BATCHES)]
+    outcomes = [results.get(f"{name} {samples} {trial}", partial(simulate, trial)) for trial in range(trials)]
+    coverages = {}
+    for metric in truths[0]:
+        true_value = float(np.mean([truth[metric] for truth in truths]))
+        values, low, high = np.array([outcome[metric] for outcome in outcomes]).T
+        deviation = float(np.std(values, ddof=1))
+        coverages[metric] = Coverage(
+            float(np.mean((low <= true_value) & (true_value <= high))),
             float(np.mean(high - low) / (2 * 1.96 * deviation)),
-            (float(np.mean(values[name])) - value) / deviation,
+            (float(np.mean(values)) - true_value) / deviation,
         )
-    return result
+    return coverages
 
 
-def table(found: dict[str, dict[str, Coverage]], trials: int, samples: int) -> str:
-    """Return the table in Markdown, and under it which metrics have too narrow intervals."""
-    names = list(dict.fromkeys(name for each in found.values() for name in each))
+def table(by_design: dict[str, Coverages], trials: int, samples: int) -> str:
+    """Return the table in Markdown, and under it which metrics have too narrow intervals, and why."""
+    names = list(dict.fromkeys(name for of_design in by_design.values() for name in of_design))
     lines = [
-        f"| coverage (bias in standard deviations) | {' | '.join(found)} |",
-        f"| --- | {' | '.join('---:' for _ in found)} |",
-        *(f"| {METRICS[name].title} | {' | '.join(_shown(each[name]) for each in found.values())} |" for name in names),
+        f"| coverage (bias in standard deviations) | {' | '.join(by_design)} |",
+        f"| --- | {' | '.join('---:' for _ in by_design)} |",
     ]
-    error = 100 * np.sqrt(0.95 * 0.05 / trials)
+    low = []
+    for name in names:
+        of_metric = [of_design[name] for of_design in by_design.values()]
+        cells = [f"{100 * part.share:.0f} ({part.bias:+.1f})" for part in of_metric]
+        lines.append(f"| {METRICS[name].title} | {' | '.join(cells)} |")
+        share, width, bias = np.mean([(100 * part.share, part.width, part.bias) for part in of_metric], axis=0)
+        if share < ENOUGH:
+            low.append(f"{METRICS[name].title} ({share:.0f}; width {width:.2f}, bias {bias:+.1f})")
+    error = 100 * np.sqrt(LEVEL * (1 - LEVEL) / trials)
+    below = f"Below {ENOUGH:g} in the mean over designs, with the width of their intervals over that of perfect ones:"
     lines += [
         "",
-        f"{trials} trials per design, {samples} bootstrap samples; the standard error of a share is {error:.1f}.",
+        f"{trials} trials per design, {samples} bootstrap samples; the standard error of a share of 95 is {error:.1f}. "
+        + (f"{below} {'; '.join(low)}." if low else f"None is below {ENOUGH:g} in the mean over designs."),
     ]
-    mean = {name: float(np.mean([each[name].share for each in found.values()])) for name in names}
-    narrow = [name for name in names if 100 * mean[name] + error < ENOUGH]
-    if narrow:
-        lines[-1] += (
-            f" Too narrow, below {ENOUGH:g} by more than that in the mean over designs:"
-            f" {', '.join(f'{METRICS[name].title} ({100 * mean[name]:.0f})' for name in narrow)}."
-        )
-    else:
-        lines[-1] += f" None is below {ENOUGH:g} by more than that in the mean over designs."
     return "\n".join(lines)
-
-
-def _shown(of_metric: Coverage) -> str:
-    return f"{100 * of_metric.share:.0f} ({of_metric.bias:+.1f})"
 
 
 def write_docs(text: str) -> None:
@@ -311,22 +354,25 @@ def write_docs(text: str) -> None:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=100)
+    parser.add_argument("--trials", type=int, default=120)
     parser.add_argument("--samples", type=int, default=60)
     parser.add_argument("--design", nargs="+", default=DESIGNS, help="MANIFEST:FOLD")
+    parser.add_argument("--keep", type=Path, help="file of results, trial by trial; a run that was stopped continues")
     parser.add_argument("--docs", action="store_true", help="write the table into docs/benchmark.md")
     options = parser.parse_args()
-    found = {}
+    results = Results(options.keep)
+    shown = {}
     for name in options.design:
         manifest, fold = name.rsplit(":", 1)
         title = f"{manifest}, fold {fold}"
-        found[title] = coverage(read_design(manifest, int(fold)), options.trials, options.samples)
-        for metric, each in found[title].items():
+        design = read_design(manifest, int(fold))
+        shown[title] = coverage(design, options.trials, options.samples, name, results)
+        for metric, part in shown[title].items():
             print(
-                f"{title:26} {metric:24} {100 * each.share:5.1f} %  width × {each.width:.2f}  bias {each.bias:+.2f}",
+                f"{title:26} {metric:24} {100 * part.share:5.1f} %  width × {part.width:.2f}  bias {part.bias:+.2f}",
                 flush=True,
             )
-    text = table(found, options.trials, options.samples)
+    text = table(shown, options.trials, options.samples)
     print(text)
     if options.docs:
         write_docs(text)

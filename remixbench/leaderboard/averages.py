@@ -9,10 +9,11 @@ recordings suit each seed's network, which the variance of the mean's bootstrap 
 there. Systems that are compared share recordings, not trainings.
 
 With two to five seeds a variance over seeds is known badly, so its quantile is that of Student's t. The degrees of
-freedom of a difference of two systems are Satterthwaite's (Welch 1947). The quantile of the interval is the mean of the
-quantiles for recordings and for seeds, weighted by their variances (Cochran and Cox 1957, section 4.14): the degrees of
-freedom that Satterthwaite's formula gives to a sum of a well known and a badly known variance are too many where the
-badly known one happens to come out small. `benchmarks/seeds.py` measures both.
+freedom of a difference of two systems are Satterthwaite's (Welch 1947). The quantile of the interval lies between those
+for recordings and for seeds, the nearer to the second the larger its share of the variance (after Cochran and Cox 1957,
+section 4.14; `scoring.bootstrap.SHARE_EXPONENT`): the degrees of freedom that Satterthwaite's formula gives to a sum of
+a well known and a badly known variance are too many where the badly known one happens to come out small.
+`benchmarks/seeds.py` measures both.
 
 With one seed per fold the variance over seeds is unknown, and intervals hold for that training only.
 """
