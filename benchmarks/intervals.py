@@ -163,7 +163,7 @@ def draw(design: Design, seed: int) -> Trial:
         np.concatenate((design.clip[hit], alarms[0])),
         np.concatenate((design.label[hit], alarms[1])),
         np.clip(np.concatenate((onset[hit], begin)), 0, DURATION),
-        np.clip(np.concatenate((offset[hit], begin + last)), 0, DURATION),
+        np.clip(np.concatenate((np.maximum(offset, onset)[hit], begin + last)), 0, DURATION),
     )
 
     frames = rng.normal(0, 0.5, (clips, FRAMES, classes)).astype(np.float32)

@@ -2,11 +2,12 @@
 
 A list has the columns `filename`, `onset`, `offset` and `event_label`; other columns are ignored. Times are seconds. A
 clip without events has no row, or one row with its name alone. Names and labels are compared as text: the integer 1,
-and 1.0 in a column that a missing value turned into floats, are "1".
+and 1.0 in a column that a missing value turned into floats, also in a file that such a column was written to, are "1".
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,18 +72,19 @@ class EventList:
         InputError
             If a label is not among the classes, or an event lies beyond the end of its clip.
         """
-        column = {label: k for k, label in enumerate(classes)}
+        column = {_plain(label): k for k, label in enumerate(classes)} | {label: k for k, label in enumerate(classes)}
+        of_label = {label: column[key] for label in self.labels for key in (_plain(label), label) if key in column}
         for index, label in enumerate(self.labels):
-            if label not in column:
+            if label not in of_label:
                 raise InputError(
                     f"{self._at(index)}, column 'event_label': '{label}' is not a class of {classes_of}"
-                    f"{nearest(label, column)}"
+                    f"{nearest(label, classes)}"
                 )
         clip, offset = clips[self.event], self.offset
         if durations is not None:
             self._check_ends(durations[clip])
             offset = np.minimum(offset, durations[clip])
-        labels = [column[label] for label in self.labels]
+        labels = [of_label[label] for label in self.labels]
         return event_table(clip, labels, self.onset, offset, merge=False)
 
     def _check_ends(self, durations: FloatArray) -> None:
@@ -111,8 +113,8 @@ def read_event_list(source: pd.DataFrame | str | Path, name: str) -> EventList:
     InputError
         Naming the row and column: a column is missing, a time is not a number, or an offset is not after its onset.
     """
-    place, rows, columns = read_columns(source, name, EVENT_COLUMNS)
-    return _parse(place, rows, columns)
+    place, rows, (filenames, onsets, offsets, labels) = read_columns(source, name, EVENT_COLUMNS)
+    return _parse(place, rows, (filenames, onsets, offsets, list(map(_plain, labels))))
 
 
 def event_list_of(table: Table, *, skip_empty: bool = False) -> EventList:
@@ -176,6 +178,11 @@ def _texts(column: pd.Series[Any]) -> list[str]:
         else:
             values.append(str(value).strip())
     return values
+
+
+def _plain(label: str) -> str:
+    """Return a label, if it is a whole number without ".0"."""
+    return label.removesuffix(".0") if re.fullmatch(r"-?\d+\.0", label) else label
 
 
 def _parse(place: str, rows: Sequence[str], columns: Sequence[Sequence[str]], *, skip_empty: bool = False) -> EventList:

@@ -58,16 +58,40 @@ def event_table(
     """Make an event table from four columns of equal length: rounded and ordered, events of no length dropped.
 
     With `merge`, events of one class in one clip that touch or overlap become one.
+
+    Raises
+    ------
+    InputError
+        If columns differ in length, a clip or label is no whole number, or a time is not finite or an offset before its
+        onset.
     """
-    clips, labels = np.asarray(clip, np.int64).reshape(-1), np.asarray(label, np.int64).reshape(-1)
+    clips, labels = _whole_numbers(clip, "clip"), _whole_numbers(label, "label")
     onsets = np.round(np.asarray(onset, np.float64).reshape(-1), DECIMALS)
     offsets = np.round(np.asarray(offset, np.float64).reshape(-1), DECIMALS)
+    if not len(clips) == len(labels) == len(onsets) == len(offsets):
+        raise InputError(
+            f"events have {len(clips)} clips, {len(labels)} labels, {len(onsets)} onsets and {len(offsets)} offsets,"
+            " expected as many of each"
+        )
+    times = np.isfinite(onsets) & np.isfinite(offsets) & (onsets <= offsets)
+    if not times.all():
+        first = int(times.argmin())
+        raise InputError(
+            f"event {first} lasts from {onsets[first]:g} to {offsets[first]:g} s, expected onset <= offset"
+        )
     keep = offsets > onsets
     clips, labels, onsets, offsets = clips[keep], labels[keep], onsets[keep], offsets[keep]
     order = np.lexsort((onsets, labels, clips))
     clips, labels, onsets, offsets = clips[order], labels[order], onsets[order], offsets[order]
     table = EventTable(clips, labels, onsets, offsets)
     return merge_events(table) if merge else table
+
+
+def _whole_numbers(values: npt.ArrayLike, name: str) -> IntArray:
+    array = np.asarray(values).reshape(-1)
+    if len(array) and not np.issubdtype(array.dtype, np.integer):
+        raise InputError(f"the {name} of events is of type {array.dtype}, expected whole numbers")
+    return array.astype(np.int64)
 
 
 def check_events(events: EventTable, clips: int, classes: int, place: str) -> None:
@@ -81,6 +105,7 @@ def check_events(events: EventTable, clips: int, classes: int, place: str) -> No
     if not len(events.clip) == len(events.label) == len(events.onset) == len(events.offset):
         raise InputError(f"{place} have columns of several lengths; make the table with event_table")
     for name, values, count in (("clip", events.clip, clips), ("class", events.label, classes)):
+        _whole_numbers(values, name)
         outside = np.flatnonzero((values < 0) | (values >= count))
         if len(outside):
             raise InputError(

@@ -40,7 +40,7 @@ def check_predictions(predictions: Predictions, reference: Reference) -> None:
                 f"frame scores have shape {frames.shape}, expected ({clips}, frames, {classes}), "
                 "and their edges in seconds"
             )
-        if edges.shape != (frames.shape[1] + 1,) or not (np.diff(edges) > 0).all():
+        if edges.shape != (frames.shape[1] + 1,) or not (np.isfinite(edges).all() and (np.diff(edges) > 0).all()):
             raise InputError(f"there are {len(edges)} frame edges, expected {frames.shape[1] + 1} that rise")
         _check_type(frames, "frame scores")
         check_scores(frames, "frame scores", [where[0], [f"frame {i}" for i in range(frames.shape[1])], where[1]])

@@ -152,6 +152,33 @@ def test_median_filtering_is_that_of_scipy():
     assert (active_frames(table, np.arange(41.0), 4, 3) == expected).all()
 
 
+@pytest.mark.parametrize(
+    ("step", "length", "seconds"),
+    [
+        (0.032, 15, 0.48),
+        (0.12, 5, 0.6),
+        (0.16, 3, 0.48),
+        (0.1, 5, 0.5),
+        (0.24, 3, 0.72),
+        (0.5, 1, 0.5),
+        (0.02, 25, 0.5),
+    ],
+)
+def test_the_median_filter_takes_the_nearest_odd_number_of_frames_and_its_length_is_recorded(step, length, seconds):
+    """Also where that is more than the 0.48 s asked for; halfway it takes the larger one."""
+    edges = np.arange(101) * step
+    reference = reference_of(events((0, 0, 10 * step, 20 * step)), classes=1, seconds=100 * step)
+
+    def values_of(frames_on):
+        scores = np.zeros((1, 100, 1))
+        scores[0, 10 : 10 + frames_on] = 1
+        return score_predictions(reference, Predictions(None, scores, edges), bootstrap=0)
+
+    assert values_of(1).settings["median_filter"] == {"frames": length, "seconds": seconds}
+    dropped, kept = values_of((length - 1) // 2), values_of((length + 1) // 2)
+    assert (dropped.values["segment_f1"], kept.values["segment_f1"] > 0) == (0, True)
+
+
 def test_hysteresis():
     kind = PostProcessing(threshold=0.2, low_threshold=0.1, clip_threshold=0.1, max_gap=2.0, min_duration=3.0)
     stretch = [0.1, 0.3, 0.1]

@@ -134,6 +134,31 @@ def test_labels_are_compared_as_text_whatever_their_type(labels, others):
     assert metric(estimate, reference).f1 == 1
 
 
+@pytest.mark.parametrize("others", [(0, 1), (1, 2), (0, -1)])
+def test_labels_keep_their_meaning_in_a_file_that_a_table_with_an_empty_clip_is_written_to(others, tmp_path):
+    """pandas writes "0.0" and "1.0" there, and "0" and "1" where no row lacks a label."""
+    times = {"onset": [0.0, 1.0], "offset": [1.0, 3.0]}
+    reference = pd.DataFrame({"filename": ["a", "b"], **times, "event_label": others})
+    estimate = pd.concat([reference, pd.DataFrame({"filename": ["a"]})])
+    assert estimate["event_label"].dtype == float
+    for separator, name in ((",", "{}.csv"), ("\t", "{}.tsv")):
+        for table, stem in ((reference, "reference"), (estimate, "estimate")):
+            table.to_csv(tmp_path / name.format(stem), sep=separator, index=False)
+        truth, found = (tmp_path / name.format(stem) for stem in ("reference", "estimate"))
+        for pair in ((truth, found), (found, truth), (reference, found), (truth, estimate)):
+            assert scoring.event_based(*pair).f1 == scoring.segment_based(*pair).f1_macro == 1
+            assert set(scoring.event_based(*pair).per_class) == set(map(str, others))
+
+
+def test_labels_that_are_no_whole_numbers_stay_as_they_are(tmp_path):
+    """Also where the other table has some of them alone."""
+    rows = "filename,onset,offset,event_label\na,0,1,1.0\na,2,3,2.5\na,4,5,v1.0\n"
+    (tmp_path / "reference.csv").write_text(rows)
+    (tmp_path / "estimate.csv").write_text("".join(rows.splitlines(keepends=True)[:2]))
+    scores = scoring.event_based(tmp_path / "reference.csv", tmp_path / "estimate.csv")
+    assert scores.per_class == {"1": 1, "2.5": 0, "v1.0": 0}
+
+
 def test_names_of_clips_are_matched_as_in_files(tmp_path):
     reference = frame(("00000.wav", 0, 1, "x"), ("00001.wav", 1, 2, "x"))
     for names in (["00000", "00001"], ["audio/00000.flac", "audio/00001.wav"]):

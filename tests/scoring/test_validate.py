@@ -38,6 +38,22 @@ def test_events_of_other_clips_or_classes_or_out_of_order_are_refused(table, mes
 
 
 @pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (([0], [0], [np.nan], [1.0]), "event 0 lasts from nan to 1 s, expected onset <= offset"),
+        (([0, 0], [0, 0], [0.0, 3.0], [1.0, 2.0]), "event 1 lasts from 3 to 2 s"),
+        (([0], [0], [0.0], [np.inf]), "event 0 lasts from 0 to inf s"),
+        (([0.5], [0], [0.0], [1.0]), "the clip of events is of type float64, expected whole numbers"),
+        (([0], ["x"], [0.0], [1.0]), "the label of events is of type <U1, expected whole numbers"),
+        (([0, 1], [0], [0.0], [1.0]), "events have 2 clips, 1 labels, 1 onsets and 1 offsets"),
+    ],
+)
+def test_a_table_of_events_that_cannot_be_is_refused_and_not_cut(columns, message):
+    with pytest.raises(InputError, match=message):
+        event_table(*columns)
+
+
+@pytest.mark.parametrize(
     ("predictions", "message"),
     [
         (Predictions(), "hold neither clip scores, frame scores nor events"),
@@ -47,6 +63,11 @@ def test_events_of_other_clips_or_classes_or_out_of_order_are_refused(table, mes
         (Predictions(None, np.ones((2, 3, 2), np.int64), np.arange(4.0)), "frame scores are of type int64"),
         (Predictions(None, np.ones((2, 3, 2), np.float16), np.arange(4.0)), "frame scores are of type float16"),
         (Predictions(None, np.ones((2, 3, 2)), None), "and their edges in seconds"),
+        (
+            Predictions(None, np.ones((2, 3, 2)), np.array([0.0, 1.0, 2.0, np.inf])),
+            "4 frame edges, expected 4 that rise",
+        ),
+        (Predictions(events=events(clip=0.5)), "the clip of events is of type float64, expected whole numbers"),
         (Predictions(np.full((2, 2), np.nan)), "nan is not finite"),
     ],
 )
