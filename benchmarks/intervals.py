@@ -10,7 +10,7 @@ median filter covers three frames, and bounding boxes have one set of parameters
 metrics of events are simulated once, not for every post-processing of frame scores that makes such a list.
 
 The true value is that of very many folds: the mean over batches of folds, each batch scored as one large fold, so that
-neither the metric's bias on a single fold nor the error of the mean matters much (48 folds: a seventh of the standard
+neither the metric's bias on a single fold nor the error of the mean matters much (24 folds: a fifth of the standard
 deviation of one). Printed per metric: the share of trials whose interval holds it, the mean width of the intervals over
 that of a perfect one, and the metric's bias on a single fold as a share of its standard deviation. With 120 trials the
 share of a perfect method has a standard error of 2 %.
@@ -53,7 +53,7 @@ BOXES = SebbParameters(step=2.0, merge_absolute=1.0, merge_relative=2.0)
 EDGES = np.linspace(0.0, DURATION, FRAMES + 1)
 RECORDING, MISTAKEN, CLIP = 1.2, 0.4, 1.0
 """Standard deviations of the random effects, in logits."""
-BATCHES, FOLDS = 4, 12
+BATCHES, FOLDS = 2, 12
 """True values are means over batches of so many folds."""
 ENOUGH = 92.0
 """Per cent; metrics whose coverage is less in the mean over designs are named under the table."""

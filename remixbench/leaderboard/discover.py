@@ -7,6 +7,7 @@ where the folder is named after the letters and digits of the name (the name its
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from remixbench.errors import InputError
 from remixbench.files import is_sealed, read_json, sha256
 from remixbench.leaderboard.evaluate import Task
 from remixbench.leaderboard.probe_records import run_probes, submitted_probes
-from remixbench.leaderboard.record import CHANCE, FORMULA, IDEAL, Cost, Flag, SystemInfo
+from remixbench.leaderboard.record import CHANCE, IDEAL, Cost, Flag, SystemInfo, name_problem
 from remixbench.progress import Progress
 from remixbench.recipe import training_settings
 from remixbench.schemas import first_problem
@@ -208,24 +209,22 @@ def predictions_task(
 
 
 def check_name(name: str, taken: list[str], place: str = "--name") -> str:
-    """Return the name without surrounding blanks, if it is one line of printable text and nobody else's.
+    """Return the name in Unicode NFC without surrounding blanks, if it is one printable line and nobody else's.
 
     `place` says in an error where the name was given.
 
     Raises
     ------
     InputError
-        If it is empty, too long, holds control characters, starts as a formula does, or is that of a bundled or
-        installed system, of one with options, or of a row that remixbench makes.
+        If it is empty, too long, holds control characters, is none for a row (`name_problem`), or is that of a bundled
+        or installed system, of one with options, or of a row that remixbench makes.
     """
-    clean = name.strip()
+    clean = unicodedata.normalize("NFC", name.strip())
     if not clean or len(clean) > MAX_NAME or not clean.isprintable():
         shown = ascii(clean[:40])
         raise InputError(f"{place}: {shown}: expected one line of 1 to {MAX_NAME} printable characters")
-    if clean[0] in FORMULA:
-        raise InputError(
-            f"{place}: '{clean[:40]}' starts with '{clean[0]}', which spreadsheets take for a formula; choose another"
-        )
+    if problem := name_problem(clean):
+        raise InputError(f"{place}: '{clean[:40]}' {problem}; choose another")
     reserved = {other.casefold() for other in (CHANCE, *IDEAL.values(), *taken)}
     if re.split(r"[,(]", clean)[0].strip().casefold() in reserved:
         raise InputError(f"{place}: '{clean}' is the name of a system of remixbench; choose another")

@@ -17,7 +17,7 @@ import shutil
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from remixbench.dataset.dataset import Dataset, find_dataset
@@ -238,6 +238,11 @@ class _Received:
     evidence: Sequence[Evidence]
 
     @property
+    def sender(self) -> str:
+        """Whose it is: the sub-folder that it lies in, such as `submissions/<group>/`, or else itself."""
+        return PurePosixPath(self.place).parts[0]
+
+    @property
     def labels(self) -> dict[int, str]:
         """The digest of the reference of every fold."""
         return {record.system.fold: record.provenance.reference_digest for record in self.submission.records}
@@ -264,7 +269,8 @@ def submitted_leaderboards(
     """Return the leaderboards of the submissions in a folder and those in it: one per data set, the largest first.
 
     A data set of the workspace on the manifest of a submission, or `dataset` alone where that is given, decides what
-    that submission has to be on. Where there is none, a submission is one vote.
+    that submission has to be on. Where there is none, a sender has one vote: a sub-folder is one sender, and so is a
+    submission outside any.
 
     Parameters
     ----------
@@ -368,10 +374,10 @@ def _pinned_board(
 def _unpinned_boards(
     submissions: Sequence[_Received], left_out: list[str], require_predictions: bool
 ) -> list[Leaderboard]:
-    """Make the leaderboard of the submissions on one manifest that most of them agree with.
+    """Make the leaderboard of the submissions on one manifest that most of their senders agree with.
 
-    Each is one vote for its audio, labels and name of the data set. Where votes are equal there are several boards, as
-    rows of other audio or labels never share one.
+    Each sender has one vote for audio, labels and the name of the data set. Where votes are equal there are several
+    boards, as rows of other audio or labels never share one.
     """
     agreeing: list[list[_Received]] = []
     for received in submissions:
@@ -383,11 +389,13 @@ def _unpinned_boards(
             others.append(received)
         else:
             agreeing.append([received])
-    most = max(map(len, agreeing), default=0)
+    senders = len({received.sender for received in submissions})
+    votes = [len({received.sender for received in group}) for group in agreeing]
+    most = max(votes, default=0)
     boards = []
-    for group in agreeing:
-        if len(group) < most:
-            why = "is of other audio or labels than most submissions on this manifest"
+    for group, count in zip(agreeing, votes, strict=True):
+        if count < most:
+            why = "is of other audio or labels than those of most senders on this manifest"
             left_out += [f"{received.place}: {why}" for received in group]
             continue
         manifest = group[0].submission.manifest_digest
@@ -400,23 +408,24 @@ def _unpinned_boards(
         }
         board = _board(
             _groups(group, left_out, require_predictions),
-            _most_common(received.submission.dataset for received in group),
-            _most_common(received.submission.recipe for received in group),
+            _most_common((received.sender, received.submission.dataset) for received in group),
+            _most_common((received.sender, received.submission.recipe) for received in group),
             manifest,
             tuple(sorted(classes)),
             _reasons(manifest),
             Chance(),
         )
         caveat = (
-            f"The host has not pinned this data set: its name, labels and audio are those that {most} of"
-            f" {len(submissions)} submissions on this manifest name, one vote each."
+            f"The host has not pinned this data set: its name, labels and audio are those that {most} of {senders}"
+            " senders on this manifest name, one vote each."
         )
         boards.append(replace(board, caveat=caveat))
     return boards
 
 
-def _most_common(texts: Iterable[str]) -> str:
-    return min(Counter(texts).items(), key=lambda item: (-item[1], item[0]))[0]
+def _most_common(votes: Iterable[tuple[str, str]]) -> str:
+    """Return the text that most senders give."""
+    return min(Counter(text for _, text in {*votes}).items(), key=lambda item: (-item[1], item[0]))[0]
 
 
 def _groups(submissions: Sequence[_Received], left_out: list[str], require_predictions: bool) -> list[Group]:

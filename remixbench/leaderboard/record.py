@@ -12,6 +12,8 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +54,12 @@ MOST_SETTINGS = 2000
 """Values in one level of settings: thresholds and boxes have one for each class."""
 FORMULA = "=+-@"
 """What no name starts with, since spreadsheets take a cell that does for a formula."""
+INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+"""Characters that count as printable and show nothing: with one a name looks like another, or like none."""
+MOST_ACCENTS = 4
+"""On one letter of a name; a stack of them covers the lines above and below."""
 
 Number = Annotated[
     float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False), AfterValidator(lambda value: value + 0.0)
@@ -67,9 +75,37 @@ def _printable(text: str) -> str:
     return text
 
 
+def name_problem(text: str) -> str:
+    """Say why a row may not have a name of printable characters; empty where it may."""
+    if text != text.strip():
+        return "starts or ends with a blank"
+    if starts_formula(text):
+        return f"starts with '{text[0]}', which spreadsheets take for a formula"
+    if INVISIBLE.search(text):
+        return "holds a character that shows nothing"
+    if text != unicodedata.normalize("NFC", text):
+        return "has accents apart from their letters (Unicode NFC has them together)"
+    if any(all(map(unicodedata.combining, text[k : k + MOST_ACCENTS + 1])) for k in range(len(text) - MOST_ACCENTS)):
+        return f"has more than {MOST_ACCENTS} accents on one letter"
+    if evidence := next((state for state in ("recomputed", "self-reported") if state in text.casefold()), None):
+        return f"holds '{evidence}', which tables say of a row"
+    return ""
+
+
+def starts_formula(text: str) -> bool:
+    """Say whether a spreadsheet takes a text for a formula, wide characters included."""
+    return unicodedata.normalize("NFKC", text[:1]).startswith(("\t", "\r", *FORMULA))
+
+
 def _name(text: str) -> str:
-    if text != text.strip() or text[0] in FORMULA:
-        raise ValueError(f"starts or ends with a blank, or starts with one of {' '.join(FORMULA)}, as a formula does")
+    if problem := name_problem(text):
+        raise ValueError(problem)
+    return text
+
+
+def _metric_name(text: str) -> str:
+    if "[shift " in text or text.startswith(PROBED):
+        raise ValueError("is what tables call the score of a probe")
     return text
 
 
@@ -94,7 +130,11 @@ def _setting(value: Any, *, depth: int = 0) -> Any:
 
 Word = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
 Name = Annotated[Word, AfterValidator(_name)]
-MetricName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,59}(\[[a-z0-9_ .-]{1,40}\])?$")]
+PROBED = "micro_ap_shifted"
+"""How the names of what tables derive from the scores of shift probes begin."""
+MetricName = Annotated[
+    str, Field(pattern=r"^[a-z][a-z0-9_]{0,59}(\[[a-z0-9_ .-]{1,40}\])?$"), AfterValidator(_metric_name)
+]
 Classes = Annotated[dict[Word, Number | None], Field(max_length=10_000)]
 Settings = Annotated[dict[str, Any], AfterValidator(_setting)]
 
@@ -271,7 +311,7 @@ class Record(Frozen):
     @model_validator(mode="after")
     def _probes_fit(self) -> Record:
         conditions = [(probe.probe, probe.value) for probe in self.probes]
-        if len(set(conditions)) < len(conditions):
+        if len({probe_value(kind, value, "") for kind, value in conditions}) < len(conditions):
             raise ValueError("probes: expected each condition once")
         if {value for kind, value in conditions if kind == "shift"} != set(self.shifts or ()):
             raise ValueError("probes: expected one for probe of the shifts")

@@ -21,6 +21,7 @@ from pydantic import AfterValidator, Field, ValidationError
 
 from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.info import check_dataset_name
+from remixbench.dataset.shifts import probe_shifts
 from remixbench.errors import InputError
 from remixbench.files import content_digest, read_json, write_text
 from remixbench.leaderboard.discover import check_name
@@ -176,8 +177,8 @@ def read_submission(file: Path) -> Submission:
     Raises
     ------
     InputError
-        If it is none (`OtherFormatError`), was changed after it was written, contradicts itself, or names a third
-        party's predictions like a system.
+        If it is none (`OtherFormatError`), was changed after it was written, contradicts itself, has the same
+        predictions twice, as if they were those of two seeds, or names a third party's predictions like a system.
     """
     from remixbench.systems.registry import list_systems
 
@@ -203,6 +204,7 @@ def read_submission(file: Path) -> Submission:
     records = tuple(parse_record(value, f"{file}: records.{k}") for k, value in enumerate(content.records))
     taken = list_systems()
     references: dict[int, str] = {}
+    trainings: dict[tuple[str, float, int], int] = {}
     for index, record in enumerate(records):
         where, system, provenance = f"{file}: records.{index}", record.system, record.provenance
         if system.kind == "ideal":
@@ -215,6 +217,9 @@ def read_submission(file: Path) -> Submission:
             raise InputError(f"{where}: is of other audio than the records before it; a submission is on one data set")
         if references.setdefault(system.fold, provenance.reference_digest) != provenance.reference_digest:
             raise InputError(f"{where}: is on other labels of fold {system.fold} than a record before it")
+        training = provenance.predictions_digest, system.snr, system.fold
+        if (first := trainings.setdefault(training, index)) != index:
+            raise InputError(f"{where}: has the predictions of records.{first}; give those of each training once")
         if provenance.resamples > MAX_BOOTSTRAP:
             raise InputError(f"{where}: has {provenance.resamples} bootstrap samples, expected at most {MAX_BOOTSTRAP}")
     return Submission(content.dataset, content.recipe, content.manifest_digest, records, digest)
@@ -260,8 +265,9 @@ def why_unfit(record: Record, references: References) -> str:
     for probe in record.probes:
         if probe.probe == "snr" and probe.value not in dataset.snrs:
             return f"was tested at {probe.value:g} dB, which the data set does not have"
-        if probe.probe == "shift" and abs(probe.value) >= dataset.recipe.mix.duration:
-            return f"was tested on clips rolled by {probe.value:g} s, which is no shift of clips of that length"
+    if record.shifts is not None and record.shifts != (expected := probe_shifts(dataset, fold)):
+        given, those = (", ".join(f"{shift:g}" for shift in shifts) or "none" for shifts in (record.shifts, expected))
+        return f"was tested on clips rolled by {given} s, and the shifts of fold {fold} are {those}"
     return ""
 
 

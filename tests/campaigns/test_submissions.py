@@ -11,6 +11,8 @@ import io
 import json
 import os
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,7 +20,7 @@ from typing import Any
 import pytest
 from fake_dataset import fake_dataset
 from fake_runs import Said, fake_run, tags_text
-from forged_submissions import Forgery, forgeries, sign, write_submission
+from forged_submissions import Body, Forgery, forgeries, sign, write_submission
 from paths import ROOT
 
 from remixbench import report, score
@@ -48,6 +50,16 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = fake_run(workspace, dataset, fraction=0.5)
     score(folder, workspace=workspace, bootstrap=10, submission=workspace / "run.json")
     shutil.copytree(folder / "predictions", workspace / "run")
+    other = workspace / "fold3.csv"
+    other.write_text(tags_text(dataset, 3, noise=0.2, seed=7))
+    score(other, workspace=workspace, name="Lab X", snr=0, fold=3, bootstrap=10, submission=workspace / "fold3.json")
+    both = json.loads((workspace / "fold3.json").read_text())
+    both["records"] += json.loads((workspace / "tags.json").read_text())["records"]
+    sign(both)
+    (workspace / "folds.json").write_text(json.dumps(both))
+    shutil.copytree(workspace / "tags", workspace / "folds")
+    score(workspace=workspace, remove="Lab X")
+    score(tags, workspace=workspace, name="Lab X", snr=0, fold=4, bootstrap=10)
     return workspace
 
 
@@ -182,9 +194,6 @@ def test_no_forgery_keeps_a_repository_or_a_page_from_being_made(
     page = (repository / "build" / "site" / "index.html").read_text(encoding="utf-8")
     assert "<td>recomputed</td>" in page
 
-    for number, forgery in enumerate(cases):  # files that hang a reader cannot lie in a folder that is searched
-        if forgery.name in ("file: a pipe", "file: an endless file"):
-            shutil.rmtree(repository / "submissions" / f"group{number:03d}")
     said = Said()
     for pin in (None, host / "datasets" / "fake"):
         page = report(
@@ -289,8 +298,78 @@ def test_a_pinned_data_set_decides_and_without_one_a_submission_is_one_vote(
     shutil.copy(honest / "tags.json", received)
     (board,) = submitted_leaderboards(received, workspace=tmp_path)
     assert (board.dataset, sorted(row.name for row in board.rows)) == ("fake", ["Lab X", "gap"])
-    assert "those that 2 of 3 submissions on this manifest name, one vote each" in board.caveat
-    assert any("is of other audio or labels than most submissions" in line for line in board.left_out)
+    assert "those that 2 of 3 senders on this manifest name, one vote each" in board.caveat
+    assert any("is of other audio or labels than those of most senders" in line for line in board.left_out)
+
+
+def test_a_sender_has_one_vote_however_many_submissions(honest: Path, tmp_path: Path) -> None:
+    """A folder with submissions of an invented audio digest and name, beside two groups with one each."""
+    received = tmp_path / "received"
+    (crowd,) = (forgery for forgery in ALL if forgery.name == "changed: two records of another audio")
+    for number in range(4):
+        hand_in(replace(crowd, change=many(crowd.change, number)), honest, received / "crowd" / f"{number}")
+    for kind in ("run", "tags"):
+        (received / kind).mkdir()
+        shutil.copy(honest / f"{kind}.json", received / kind)
+    (board,) = submitted_leaderboards(received, workspace=tmp_path)
+    assert (board.dataset, sorted(row.name for row in board.rows)) == ("fake", ["Lab X", "gap"])
+    assert "those that 2 of 3 senders on this manifest name, one vote each" in board.caveat
+
+
+def many(change: Callable[[Body], object] | None, number: int) -> Callable[[Body], None]:
+    """Return a change that differs in what is not looked at, so that no two submissions are the same."""
+
+    def changed(body: Body) -> None:
+        assert change is not None
+        change(body)
+        body["records"][0]["system"]["settings"] = {"number": number}
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda group, secret: (group / "predictions" / "tags.csv").symlink_to(secret),
+        lambda group, secret: (group / "submission.json").symlink_to(secret),
+        lambda group, secret: (group / "predictions").rmdir() or (group / "predictions").symlink_to(secret.parent),
+        lambda group, secret: (
+            (group / "predictions" / "a" / "b").mkdir(parents=True)
+            or (group / "predictions" / "a" / "b" / "c.wav").symlink_to(secret)
+        ),
+        lambda group, secret: group.rename(group.with_name("x\n::error::refused: honest")),
+        lambda group, secret: group.rename(group.with_name("\x1b[2Jx")),
+        lambda group, secret: group.rename(group.with_name("x\u202e")),
+    ],
+    ids=["predictions", "submission", "folder", "below", "lines", "escape", "right to left"],
+)
+def test_a_repository_follows_no_link_and_prints_no_name_that_writes_lines(
+    forge: Callable[[Path, Path], object],
+    honest: Path,
+    host: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("jinja2", reason="the page needs jinja2")
+    repository, secret = tmp_path / "repository", tmp_path / "elsewhere" / "token.csv"
+    shutil.copytree(CHECK.parent, repository, ignore=shutil.ignore_patterns("submissions"))
+    shutil.copytree(host / "datasets" / "fake", repository / "datasets" / "fake")
+    secret.parent.mkdir()
+    shutil.copy(honest / "tags" / "tags.csv", secret)  # what would be read is right
+    hand_in(Forgery("honest"), honest, repository / "submissions" / "zzz")
+    group = repository / "submissions" / "aaa"
+    (group / "predictions").mkdir(parents=True)
+    shutil.copy(honest / "run.json", group / "honest.json")
+    forge(group, secret)
+    monkeypatch.setattr("sys.argv", ["check.py"])
+    assert load_check(repository).main() == 1
+    lines = capsys.readouterr().err.splitlines()
+    (refused,) = (line for line in lines if line.startswith("refused: "))
+    assert "is a link" in refused or "cannot be printed" in refused
+    assert not [line for line in lines if line.startswith("::") or not line.isprintable()]
+    board = score(workspace=repository / "build", bootstrap=10)
+    assert [(row.name, row.evidence) for row in board.rows] == [("Lab X", "recomputed")]
 
 
 def test_verify_says_value_by_value_what_agrees(

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import os
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ class Forgery:
     change : changes an honest submission; its digests are made to fit afterwards, unless not `signed`
     write : writes `submission.json` itself, instead
     evidence : changes the predictions in a folder, or None where none are handed in
-    kind : "tags" or "run", the honest submission that is changed
+    kind : "tags", "run" or "folds" (of two folds, with the predictions of one), the honest submission that is changed
     named : whether the record has the digests of the changed predictions
     refused : whether the submission has to be refused; else it may stand, with what is not verified marked
     """
@@ -112,11 +113,11 @@ def with_metric(name: str, value: Any) -> Callable[[Body], None]:
 
 
 def second(**changes: Any) -> Callable[[Body], None]:
-    """Return what adds a second record, which differs in its provenance."""
+    """Return what adds a second record, of other predictions, which differs in its provenance."""
 
     def change(body: Body) -> None:
         record = json.loads(json.dumps(body["records"][0]))
-        record["provenance"] |= changes
+        record["provenance"] |= {"predictions": {"tags.csv": OTHER}, "predictions_digest": OTHER} | changes
         body["records"].append(record)
 
     return change
@@ -130,8 +131,15 @@ def liar_first(body: Body) -> None:
     body["records"].insert(0, record)
 
 
-def probe(kind: str, value: float, score: float = 0.99) -> Callable[[Body], None]:
-    """Return what adds the score of a probe without predictions of it."""
+def cloned(body: Body) -> None:
+    """Make four trainings of one, which would have the narrowest interval."""
+    body["records"] = [json.loads(json.dumps(body["records"][0])) for _ in range(4)]
+    for seed, record in enumerate(body["records"]):
+        record["system"]["seed"] = seed
+
+
+def probe(kind: str, *values: float, score: float = 0.99) -> Callable[[Body], None]:
+    """Return what adds the scores of a probe without predictions of it."""
 
     def change(body: Body) -> None:
         record = body["records"][0]
@@ -141,8 +149,9 @@ def probe(kind: str, value: float, score: float = 0.99) -> Callable[[Body], None
                 "probe": kind, "value": value, "predictions_digest": OTHER, "metrics": {"micro_ap": score},
                 "bootstrap_samples": {"micro_ap": samples([score] * count)},
             }
+            for value in values
         ]  # fmt: skip
-        record["shifts"] = [value] if kind == "shift" else None
+        record["shifts"] = list(values) if kind == "shift" else None
 
     return change
 
@@ -201,6 +210,15 @@ def npz(**members: bytes) -> bytes:
     """Return a zip archive of members as they are named."""
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name.replace("__", "."), content)
+    return data.getvalue()
+
+
+def npz_twice(**members: bytes) -> bytes:
+    """Return the same with every member twice, of which readers choose either."""
+    data = io.BytesIO(npz(**members))
+    with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(data, "a") as archive:
         for name, content in members.items():
             archive.writestr(name.replace("__", "."), content)
     return data.getvalue()
@@ -269,8 +287,12 @@ NAMES = {
     "a terminal's escape": "\x1b[31mLab", "text from right to left": "Lab \u202eX", "half a letter": "\ud800",
     "201 characters": "A" * 201, "only a blank": " ", "nothing": "", "a system": "gap",
     "a system with options": "GAP (ours)", "chance": "chance", "an ideal mask": "ideal binary mask",
-    "a blank before": " Lab X",
+    "a blank before": " Lab X", "a letter that shows nothing": "Guest\u3164", "nothing that shows": "\u3164\u2800",
+    "a variation selector": "Guest\ufe0f", "a joiner": "Gu\u034fest", "accents apart": "Lab e\u0301",
+    "a stack of accents": "L" + "\u0335" * 9, "a wide formula": "\uff1d1+1", "evidence": "Lab X (Recomputed)",
 }  # fmt: skip
+SHIFTS = tuple(round(0.064 * k, 9) for k in range(-3, 8) if k)
+"""Of the shift probe on the data set that submissions are on."""
 SHOWN_NAMES = {
     "markup": "<script>alert(1)</script>", "markdown": "**[x](javascript:1)** | a |",
     "LaTeX": "\\input{/etc/passwd} % $x$",
@@ -322,6 +344,16 @@ NUMBERS: dict[str, tuple[tuple[str | int, ...], Any]] = {
     "an ideal mask": (("system", "kind"), "ideal"),
     "a run without a system": (("system", "kind"), "run"),
     "another format": (("format", ), 4),
+    "a fold that is text": (("system", "fold"), "4"),
+    "a fold that is a float": (("system", "fold"), 4.0),
+    "an SNR that is text": (("system", "snr"), "0"),
+    "a seed that is true": (("system", "seed"), True),
+    "recordings below zero": (("provenance", "groups"), -5),
+    "flags that are text": (("system", "flags"), "true"),
+    "a flag from right to left": (("system", "flags"), [{"code": "x", "text": "a\u202eb"}]),
+    "metrics that are a list": (("metrics", ), []),
+    "cost that is a list": (("cost", ), []),
+    "shifts that are text": (("shifts", ), "0.064"),
 }  # fmt: skip
 CHANGED = {
     "a better score": put("metrics", "micro_ap", value=0.999),
@@ -357,7 +389,13 @@ CHANGED = {
     "a scoring version to come": everywhere("scoring_version", "99"),
     "a probe at an SNR that the data set lacks": probe("snr", 7.0),
     "a probe by more than a clip": probe("shift", 99.0),
-    "a probe of 1e308": probe("snr", 20.0, 1e308),
+    "a probe of a shift that the fold does not have": probe("shift", 0.25),
+    "a probe of the easiest shift alone": probe("shift", SHIFTS[2]),
+    "a probe of shifts that differ in digits that are not shown": probe("shift", SHIFTS[0], SHIFTS[0] + 1e-8),
+    "a probe of 1e308": probe("snr", 20.0, score=1e308),
+    "a metric named like a probe": with_metric(f"micro_ap[shift {SHIFTS[0]:g} s]", 0.99),
+    "a metric named like the mean over shifts": with_metric("micro_ap_shifted", 0.99),
+    "one training as four seeds": cloned,
     "no records": lambda body: body.update(records=[]),
     "records that are text": lambda body: body.update(records=["x"]),
     "a data set that is a path": lambda body: body.update(dataset="../../x"),
@@ -371,7 +409,7 @@ MARKED = {
     "a metric of a version to come": with_metric("psds9", 0.99),
     "a liar before the honest record": liar_first,
     "a probe at another SNR": probe("snr", 20.0),
-    "a probe of another shift": probe("shift", 0.25),
+    "a probe of every shift": probe("shift", *SHIFTS),
 }
 FILES: dict[str, Callable[[Path, Body], object]] = {
     "an empty file": raw(""), "no JSON": raw("{"), "a list": raw("[]"), "UTF-16": raw('{"format": 1}'.encode("utf-16")),
@@ -383,6 +421,9 @@ FILES: dict[str, Callable[[Path, Body], object]] = {
     "a link to itself": lambda file, body: file.symlink_to(file),
     "a pipe": lambda file, body: os.mkfifo(file), "an endless file": lambda file, body: file.symlink_to("/dev/zero"),
     "a key twice": lambda file, body: (twice(file, body)),
+    "a number that is none": lambda file, body: file.write_text(json.dumps(body).replace('"snr": 0.0', '"snr": NaN')),
+    "a byte order mark": lambda file, body: file.write_bytes(b"\xef\xbb\xbf" + json.dumps(body).encode()),
+    "Latin-1": lambda file, body: file.write_bytes(json.dumps(body).replace("Lab X", "Läb").encode("latin-1")),
 }  # fmt: skip
 EVIDENCE: dict[str, Callable[[Path], object]] = {
     "other predictions": edit_tags(lambda rows: rows[1].__setitem__(1, "0.123")),
@@ -399,6 +440,10 @@ BROKEN: dict[str, Callable[[Path], object]] = {
     "an array that swells": bomb,
     "an array that is unpickled": pickled,
     "an archive of nothing": lambda folder: only(folder, "frames.npz", npz()),
+    "an array twice": lambda folder: only(folder, "frames.npz", npz_twice(scores__npy=npy(np.zeros((1, 1, 1))))),
+    "an array outside its archive": lambda folder: only(
+        folder, "frames.npz", npz(**{"../scores__npy": npy(np.zeros(3))})
+    ),
     "an array under a table's name": lambda folder: only(folder, "tags.csv", npz(scores__npy=npy(np.zeros(3)))),
     "tags that are no numbers": edit_tags(lambda rows: rows[1].__setitem__(1, "nan")),
     "tags above one": edit_tags(lambda rows: rows[1].__setitem__(1, "1.5")),
@@ -443,6 +488,16 @@ def forgeries() -> Iterator[Forgery]:
         ("flags removed", put("system", "flags", value=[])),
     ):
         yield Forgery(f"run: {name}", change, kind="run", refused=False)
+    formulas = {"code": "x", "text": "=1+1"}
+    for name, change in (
+        ("a flag", put("system", "flags", value=[formulas])),
+        ("a device", put("cost", value={"device": "@SUM(1)"})),
+        ("settings", put("system", "settings", value={"=1": "+2"})),
+        ("data sets of an encoder", put("system", "pretrained_on", value=['=HYPERLINK("x")', "-1+1"])),
+    ):
+        yield Forgery(f"formula: in {name}", change, evidence=None, refused=False)
+    yield Forgery("marked: a fold without predictions", put("metrics", "micro_ap", value=0.999), kind="folds",
+                  refused=False)  # fmt: skip
     yield Forgery("run: named otherwise", put("system", "name", value="gmp"), kind="run")
     better = put("metrics", "micro_ap", value=0.999)
     yield Forgery("run: a score without predictions", better, kind="run", evidence=None, refused=False)

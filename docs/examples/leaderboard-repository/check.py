@@ -4,7 +4,8 @@
     python check.py --require-predictions    # refuse a submission some record of which is not recomputed
 
 A submission is a folder `submissions/<group>/` with `submission.json`, and in `predictions/` the files that its records
-were made from: one file or one folder for each record or probe. What it has to be on is decided by `datasets/`, and
+were made from: one file or one folder for each record or probe. A link in it is refused, as it could lead to any file
+of the machine that checks. What it has to be on is decided by `datasets/`, and
 what was recomputed by the workspace in build/, which always starts empty. The exit status is 1 if a submission is
 refused; nothing of that submission is on the page then.
 """
@@ -24,6 +25,10 @@ BUILD = HERE / "build"
 
 def check(group: Path, require_predictions: bool) -> str:
     """Add a group's submission to the workspace in build/; returns why it is refused, or ""."""
+    if not group.name.isprintable():
+        return "its folder has a name that cannot be printed; rename it"
+    if links := [path for path in (group, *sorted(group.rglob("*"))) if path.is_symlink()]:
+        return f"{links[0].relative_to(HERE).as_posix()!a}: is a link; put the file itself there"
     predictions = group / "predictions"
     evidence = sorted(path for path in predictions.iterdir() if path.name[0] != ".") if predictions.is_dir() else []
     submission = group / "submission.json"
@@ -48,7 +53,7 @@ def main() -> int:
     refused = {}
     for group in sorted(path for path in (HERE / "submissions").iterdir() if path.is_dir()):
         if why := check(group, require_predictions):
-            refused[group.name] = why
+            refused[group.name if group.name.isprintable() else ascii(group.name)] = why
     for name, why in refused.items():
         print(f"refused: {name}: {why}", file=sys.stderr)
     if (BUILD / "submissions").is_dir():

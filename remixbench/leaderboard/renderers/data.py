@@ -15,7 +15,7 @@ from typing import Any
 
 from remixbench import __version__
 from remixbench.leaderboard.leaderboard import TRUTHS, Leaderboard
-from remixbench.leaderboard.record import FORMULA, Record
+from remixbench.leaderboard.record import Record, starts_formula
 from remixbench.leaderboard.rows import Condition, Estimate, Row
 from remixbench.leaderboard.significance import Comparison
 from remixbench.leaderboard.submission import Value, Verification
@@ -41,7 +41,7 @@ def to_csv(leaderboard: Leaderboard) -> str:
 
 def plain_text(text: Any) -> Any:
     """Return a text, with an apostrophe before it if a spreadsheet would take it for a formula."""
-    return f"'{text}" if isinstance(text, str) and text[:1] in ("\t", "\r", *FORMULA) else text
+    return f"'{text}" if isinstance(text, str) and starts_formula(text) else text
 
 
 def to_json(leaderboard: Leaderboard) -> str:
