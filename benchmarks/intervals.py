@@ -62,12 +62,16 @@ COMMENTS = ("<!-- coverage: begin -->", "<!-- coverage: end -->")
 
 @dataclass(frozen=True)
 class Design:
-    """The events of a fold: in which clip each is, which recording, which class, from when (seconds)."""
+    """The events of a fold: in which clip each is, which recording, which class, from when (seconds).
+
+    `stream` tells the random numbers of designs apart, so that their results are independent.
+    """
 
     clip: np.ndarray
     recording: np.ndarray
     label: np.ndarray
     onset: np.ndarray
+    stream: int = 0
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -99,7 +103,7 @@ class Design:
         )
 
 
-def read_design(name: str, fold: int) -> Design:
+def read_design(name: str, fold: int, stream: int = 0) -> Design:
     """Read the test part of a fold from a manifest."""
 
     def rows(file: str) -> list[dict[str, str]]:
@@ -114,7 +118,7 @@ def read_design(name: str, fold: int) -> Design:
     files = {file: index for index, file in enumerate(dict.fromkeys(e["event_file"] for e in events))}
     labels = {label: index for index, label in enumerate(sorted({e["event_label"] for e in events}))}
     columns = [(place[e["clip_id"]], files[e["event_file"]], labels[e["event_label"]]) for e in events]
-    return Design(*np.array(columns).T, np.array([float(e["onset"]) for e in events]))
+    return Design(*np.array(columns).T, np.array([float(e["onset"]) for e in events]), stream)
 
 
 def small_design(clips: int = 240, recordings: int = 120, classes: int = 6, seed: int = 0) -> Design:
@@ -138,7 +142,7 @@ class Trial:
 def draw(design: Design, seed: int) -> Trial:
     """Return the predictions of one trial."""
     clips, classes = shape = design.shape
-    fixed, rng = np.random.default_rng(7), np.random.default_rng(seed)
+    fixed, rng = np.random.default_rng(7), np.random.default_rng([seed, design.stream])
     floor, gain = fixed.normal(-3, 0.5, classes), fixed.normal(3, 1, classes)
     detectable = fixed.normal(0.3, 0.8, classes)
     number = int(design.recording.max()) + 1
@@ -362,11 +366,11 @@ def main() -> None:
     options = parser.parse_args()
     results = Results(options.keep)
     shown = {}
-    for name in options.design:
+    for stream, name in enumerate(options.design):
         manifest, fold = name.rsplit(":", 1)
         title = f"{manifest}, fold {fold}"
-        design = read_design(manifest, int(fold))
-        shown[title] = coverage(design, options.trials, options.samples, name, results)
+        design = read_design(manifest, int(fold), stream)
+        shown[title] = coverage(design, options.trials, options.samples, f"{name}:{stream}", results)
         for metric, part in shown[title].items():
             print(
                 f"{title:26} {metric:24} {100 * part.share:5.1f} %  width × {part.width:.2f}  bias {part.bias:+.2f}",

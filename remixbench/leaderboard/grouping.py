@@ -17,8 +17,8 @@ from remixbench.leaderboard.rows import Condition, Estimate, Row
 from remixbench.scoring.bootstrap import limited
 from remixbench.scoring.metrics import metric_range
 
-Shown = tuple[str, str, float, int, int | None]
-"""A record's predictions (digest), name, SNR, fold and seed."""
+Shown = tuple[str, str, float, int]
+"""A record's predictions (digest), name, SNR and fold."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,10 @@ Submitted = tuple[str, Sequence[Record], Sequence[Evidence]]
 def group_submissions(submissions: Sequence[Submitted], own: Iterable[Record] = ()) -> list[Group]:
     """Gather the records of submissions into rows.
 
-    The same predictions stand once under one name, wherever they come from: first this workspace's `own`, then what
-    was recomputed, so that nobody can take the place of a row by naming its predictions. Of what is self-reported,
-    records that differ all stand. Under two names the same predictions are two rows.
+    The same predictions stand once under one name, wherever they come from and whatever seeds they are said to be of:
+    first this workspace's `own`, then what was recomputed, so that nobody can take the place of a row by naming its
+    predictions, or make many trainings of one. Of what is self-reported, records that differ all stand. Under two names
+    the same predictions are two rows.
     """
     shown = {shown_as(record) for record in own}
     owners: dict[Shown, str] = {}
@@ -74,13 +75,13 @@ def group_submissions(submissions: Sequence[Submitted], own: Iterable[Record] = 
         recomputed_first = sorted(zip(records, evidence, strict=True), key=lambda pair: pair[1].state != "recomputed")
         for record, state in recomputed_first:
             known_as, claim = shown_as(record), _claim(record)
-            if known_as in owners:
-                is_shown = state.state != "recomputed" or owners[known_as] != digest
-            else:
-                is_shown = known_as in shown or claim in claims
+            is_owner = state.state == "recomputed" and owners.get(known_as) == digest
+            is_shown = known_as in shown or claim in claims or (known_as in owners and not is_owner)
             if not is_shown and identity(record) not in kept:
                 kept[identity(record)] = record, state
                 claims.add(claim)
+                if is_owner:
+                    shown.add(known_as)
         chosen = {id(record) for record, _ in kept.values()}
         pairs = [pair for pair in zip(records, evidence, strict=True) if id(pair[0]) in chosen]
         groups += group_records([record for record, _ in pairs], digest[:8], [state for _, state in pairs])
@@ -95,7 +96,7 @@ def _claim(record: Record) -> str:
 def shown_as(record: Record) -> Shown:
     """Return what a record is known by, however its settings are written."""
     system = record.system
-    return record.provenance.predictions_digest, system.name, system.snr, system.fold, system.seed
+    return record.provenance.predictions_digest, system.name, system.snr, system.fold
 
 
 def identity(record: Record) -> str:

@@ -177,8 +177,8 @@ def read_submission(file: Path) -> Submission:
     Raises
     ------
     InputError
-        If it is none (`OtherFormatError`), was changed after it was written, contradicts itself, has the same
-        predictions twice, as if they were those of two seeds, or names a third party's predictions like a system.
+        If it is none (`OtherFormatError`), was changed after it was written, contradicts itself, or names a third
+        party's predictions like a system.
     """
     from remixbench.systems.registry import list_systems
 
@@ -204,7 +204,6 @@ def read_submission(file: Path) -> Submission:
     records = tuple(parse_record(value, f"{file}: records.{k}") for k, value in enumerate(content.records))
     taken = list_systems()
     references: dict[int, str] = {}
-    trainings: dict[tuple[str, float, int], int] = {}
     for index, record in enumerate(records):
         where, system, provenance = f"{file}: records.{index}", record.system, record.provenance
         if system.kind == "ideal":
@@ -217,9 +216,6 @@ def read_submission(file: Path) -> Submission:
             raise InputError(f"{where}: is of other audio than the records before it; a submission is on one data set")
         if references.setdefault(system.fold, provenance.reference_digest) != provenance.reference_digest:
             raise InputError(f"{where}: is on other labels of fold {system.fold} than a record before it")
-        training = provenance.predictions_digest, system.snr, system.fold
-        if (first := trainings.setdefault(training, index)) != index:
-            raise InputError(f"{where}: has the predictions of records.{first}; give those of each training once")
         if provenance.resamples > MAX_BOOTSTRAP:
             raise InputError(f"{where}: has {provenance.resamples} bootstrap samples, expected at most {MAX_BOOTSTRAP}")
     return Submission(content.dataset, content.recipe, content.manifest_digest, records, digest)

@@ -184,7 +184,7 @@ def said_so(made: Probes) -> Probes:
 
 
 def test_probes_travel_in_submissions(tmp_path: Path, dataset: Dataset) -> None:
-    probed_run(tmp_path, dataset, "2ap", memory, (0.064,))
+    probed_run(tmp_path, dataset, "2ap", memory, probe_shifts(dataset, FOLD))
     there = probes(score(workspace=tmp_path, bootstrap=20, submission=tmp_path / "ours.json"), "2ap")
     other = tmp_path / "other"
     fake_dataset(other)
@@ -192,8 +192,18 @@ def test_probes_travel_in_submissions(tmp_path: Path, dataset: Dataset) -> None:
     assert said_so(probes(added, "2ap")) == said_so(there)
 
 
-def test_a_probe_that_is_not_what_its_predictions_give_is_refused(tmp_path: Path, dataset: Dataset) -> None:
+def test_a_submission_has_every_shift_of_the_fold(tmp_path: Path, dataset: Dataset) -> None:
+    """The mean over the easiest shifts alone is not that of the others."""
     probed_run(tmp_path, dataset, "2ap", memory, (0.064,))
+    score(workspace=tmp_path, bootstrap=20, submission=tmp_path / "ours.json")
+    other = tmp_path / "other"
+    fake_dataset(other)
+    with pytest.raises(InputError, match=r"rolled by 0\.064 s, and the shifts of fold 4 are -0\.192, -0\.128"):
+        score(workspace=other, add=tmp_path / "ours.json")
+
+
+def test_a_probe_that_is_not_what_its_predictions_give_is_refused(tmp_path: Path, dataset: Dataset) -> None:
+    probed_run(tmp_path, dataset, "2ap", memory, probe_shifts(dataset, FOLD))
     file = tmp_path / "ours.json"
     score(workspace=tmp_path, bootstrap=20, submission=file)
     content = json.loads(file.read_text())
@@ -202,7 +212,7 @@ def test_a_probe_that_is_not_what_its_predictions_give_is_refused(tmp_path: Path
     record["digest"] = content_digest(record)
     content["digest"] = content_digest(content)
     file.write_text(json.dumps(content))
-    with pytest.raises(InputError, match=r"probe shift 0\.064 is not what its predictions give; nothing was added"):
+    with pytest.raises(InputError, match=r"probe shift -0.192 is not what its predictions give; nothing was added"):
         score(workspace=tmp_path, add=file)
 
 
