@@ -21,7 +21,7 @@ from pydantic import AfterValidator, Field, ValidationError
 
 from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.info import check_dataset_name
-from remixbench.dataset.shifts import probe_shifts
+from remixbench.dataset.probes import probe_shifts
 from remixbench.errors import InputError
 from remixbench.files import content_digest, read_json, write_text
 from remixbench.leaderboard.discover import check_name
