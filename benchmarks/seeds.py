@@ -109,7 +109,7 @@ def main() -> None:
     options = parser.parse_args()
     error = 100 * np.sqrt(LEVEL * (1 - LEVEL) / options.trials)
     text = (
-        f"{table(options.trials, options.samples)}\n\n{options.trials} trials in each of {len(cases_of(2, 1))} cases;"
+        f"{table(options.trials, options.samples)}\n\n{options.trials:,} trials in each of {len(cases_of(2, 1))} cases;"
         f" the standard error of a share of 95 is {error:.1f}."
     )
     print(text)
