@@ -352,7 +352,7 @@ def _draw_table(target: Path, table: Table) -> None:
         max(len(column.title), *(max(len(line.cells[k].text), 0.8 * len(line.cells[k].below)) for line in lines)) + 1.5
         for k, column in enumerate(table.columns)
     ]
-    names = [line.head + "".join(f" {letter}" for letter in line.letters) for line in lines]
+    names = [line.head + ",".join(line.letters) for line in lines]
     first = max(map(len, [table.head, *names])) + 1.5
     tall = any(cell.below for line in lines for cell in line.cells)
     per_line = 1.8 if tall else 1.0
@@ -387,8 +387,10 @@ def _draw_table(target: Path, table: Table) -> None:
                 axes.text(0.3, y + 0.45, block.heading, style="italic", va="center")
                 y += 1.0
             for line in block.lines:
-                name = line.head + "".join(f" {letter}" for letter in line.letters)
-                axes.text(0.3, y + 0.45, name, va="center")
+                name = axes.text(0.3, y + 0.45, line.head, va="center")
+                axes.annotate(
+                    ",".join(line.letters), (1, 0.55), (1, 0), xycoords=name, textcoords="offset points", fontsize=5.5
+                )
                 for end, cell in zip(ends, line.cells, strict=True):
                     weight = "bold" if cell.bold else "normal"
                     axes.text(end - 0.5, y + 0.45, cell.text, ha="right", va="center", weight=weight)
