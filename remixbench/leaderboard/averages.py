@@ -82,7 +82,7 @@ def standard_deviation(values: Mapping[int, Sequence[float]]) -> float:
     return float(np.std([of_seeds[0] for of_seeds in values.values()], ddof=1))
 
 
-def runs_of(
+def runs_by_fold(
     records: Sequence[Record], values: Sequence[float | None], samples: Sequence[NDArray[np.floating] | None]
 ) -> Runs | None:
     """Return a value of every record and its bootstrap samples, by fold; None where one is missing.
@@ -110,7 +110,7 @@ def runs_of(
 
 def metric_runs(name: str, records: Sequence[Record]) -> Runs | None:
     """Return a metric of every record, by fold; None where one lacks it or its bootstrap samples."""
-    return runs_of(
+    return runs_by_fold(
         records, [record.metrics.get(name) for record in records], [record.samples(name) for record in records]
     )
 

@@ -201,14 +201,14 @@ def predictions_task(
         options = {"--name 'My system'": name, "--snr 0": snr, "--fold 4": fold}
         missing = [option for option, value in options.items() if value is None]
         raise InputError(f"{paths[0]}: to score predictions, say what they are of; add {' '.join(missing)} or the like")
-    clean = check_name(name, list_systems())
+    clean = check_system_name(name, list_systems())
     dataset.require_snr(snr)
     folder = workspace / "runs" / dataset.name / name_folder(clean) / snr_folder(snr) / f"fold_{fold}" / "submitted"
     probes = submitted_probes(dataset, fold, snr, shifted, other_snrs)
     return Task(SystemInfo(name=clean, kind="predictions", snr=snr, fold=fold), tuple(paths), folder, probes=probes)
 
 
-def check_name(name: str, taken: list[str], place: str = "--name") -> str:
+def check_system_name(name: str, taken: list[str], place: str = "--name") -> str:
     """Return the name in Unicode NFC without surrounding blanks, if it is one printable line and nobody else's.
 
     `place` says in an error where the name was given.

@@ -147,7 +147,7 @@ def class_table(maker: TableMaker) -> Table | None:
     )
 
 
-def snr_table(maker: TableMaker, snr: float) -> Table | None:
+def clip_snr_table(maker: TableMaker, snr: float) -> Table | None:
     """Return micro-AP by the SNR of the clips, where that is drawn from a range."""
     board = maker.leaderboard
     conditions = [row.conditions[snr] for row in board.rows if snr in row.conditions]
@@ -217,7 +217,7 @@ def _three_digits(value: float) -> str:
     return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f}"
 
 
-def duration(seconds: float | None) -> str:
+def time_text(seconds: float | None) -> str:
     """Return a time in a unit that suits it: 8.1 s, 12.4 min, 3.2 h; "" for None."""
     if seconds is None:
         return ""
@@ -240,7 +240,7 @@ def cost_table(maker: TableMaker) -> Table | None:
     def cells_of(row: Row) -> list[Cell]:
         cost = row.cost
         trained, macs = quantity(cost.parameters), quantity(cost.macs)
-        texts = [trained, macs, duration(cost.seconds), cost.device or ""]
+        texts = [trained, macs, time_text(cost.seconds), cost.device or ""]
         if frozen:
             of_encoder = ("", "")  # not reported
             if cost.frozen_parameters is not None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from remixbench.dataset.probes import Probe, no_shift
-from remixbench.leaderboard.averages import mean_interval, mean_over_folds, runs_of, standard_deviation
+from remixbench.leaderboard.averages import mean_interval, mean_over_folds, runs_by_fold, standard_deviation
 from remixbench.leaderboard.probe_records import METRIC
 from remixbench.leaderboard.record import Record, probe_value, unpack
 from remixbench.leaderboard.rows import Condition, Estimate, Probes, Row
@@ -104,7 +104,7 @@ def average(
     for record, (value, _) in zip(records, scored, strict=True):
         values.setdefault(record.system.fold, []).append(value)
     std = standard_deviation(values) if len(records) > 1 else None
-    runs = runs_of(records, [value for value, _ in scored], [samples for _, samples in scored])
+    runs = runs_by_fold(records, [value for value, _ in scored], [samples for _, samples in scored])
     interval = None if runs is None else mean_interval(runs)
     low, high = (None, None) if interval is None else limited(interval.ends, lowest, highest)
     return Estimate(mean_over_folds(values), low, high, std)
@@ -147,7 +147,7 @@ def _minus(first: Scored, second: Scored) -> Scored:
 
 def probe_tables(maker: TableMaker) -> tuple[Table, ...]:
     """Return the tables of the probes that were made."""
-    return tuple(table for table in (shift_table(maker), snr_table(maker)) if table is not None)
+    return tuple(table for table in (shift_table(maker), trained_and_tested_table(maker)) if table is not None)
 
 
 def shift_table(maker: TableMaker) -> Table | None:
@@ -232,7 +232,7 @@ def _difference_cell(difference: Estimate | None) -> Cell:
     return Cell(marked(signed(difference.value), difference.verified), below)
 
 
-def snr_table(maker: TableMaker) -> Table | None:
+def trained_and_tested_table(maker: TableMaker) -> Table | None:
     """Return micro-AP by the SNR trained at (down) and the SNR tested at (across)."""
     board = maker.leaderboard
     probed = [

@@ -24,7 +24,7 @@ from remixbench.dataset.info import check_dataset_name
 from remixbench.dataset.probes import probe_shifts
 from remixbench.errors import InputError
 from remixbench.files import content_digest, read_json, write_text
-from remixbench.leaderboard.discover import check_name
+from remixbench.leaderboard.discover import check_system_name
 from remixbench.leaderboard.evaluate import (
     FoldReference,
     References,
@@ -209,7 +209,7 @@ def read_submission(file: Path) -> Submission:
         if system.kind == "ideal":
             raise InputError(f"{where}: '{system.name}' is an ideal mask, which every workspace makes for itself")
         if system.kind == "predictions":
-            check_name(system.name, taken, where)
+            check_system_name(system.name, taken, where)
         if provenance.manifest_digest != content.manifest_digest:
             raise InputError(f"{where}: is of another manifest than the submission says")
         if provenance.audio_digest != records[0].provenance.audio_digest:

@@ -20,7 +20,7 @@ from rich.cells import cell_len
 
 from remixbench import score
 from remixbench.errors import InputError
-from remixbench.leaderboard.discover import check_name, name_folder
+from remixbench.leaderboard.discover import check_system_name, name_folder
 from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.renderers import render
 from remixbench.leaderboard.renderers.text import _LATEX, escape_latex, escape_markdown, to_terminal
@@ -152,7 +152,7 @@ def test_where_whiskers_lie(estimates: list[Estimate], places: list[tuple[float,
 
 
 def test_an_unknown_format_names_the_nearest(board: Leaderboard) -> None:
-    with pytest.raises(InputError, match=r"unknown format of tables 'latx' \(did you mean 'latex'\?\)"):
+    with pytest.raises(InputError, match=r"unknown table format 'latx' \(did you mean 'latex'\?\)"):
         render(board, "latx")
 
 
@@ -163,7 +163,7 @@ def test_a_notebook_shows_a_table_and_a_screen_of_text(board: Leaderboard) -> No
     assert (
         wide.loc["2ap-aux", (20.0, "micro_ap")] == board.find_row("2ap-aux").estimate(20.0, "micro_ap").value  # type: ignore[union-attr]  # has one
     )
-    with pytest.raises(InputError, match=r"unknown metric of the leaderboard 'mikro_ap' \(did you mean 'micro_ap'\?\)"):
+    with pytest.raises(InputError, match=r"unknown metric 'mikro_ap' of the leaderboard \(did you mean 'micro_ap'\?\)"):
         board.table("mikro_ap")
 
 
@@ -197,13 +197,13 @@ def test_how_folds_are_named() -> None:
 @pytest.mark.parametrize("name", ["", "  ", "a\nb", "\x1b[31m", "x" * 101, "gap", " GAP ", "gap,alpha=1", "gap (x)"])
 def test_names_that_are_refused(name: str) -> None:
     with pytest.raises(InputError, match="--name"):
-        check_name(name, ["gap"])
+        check_system_name(name, ["gap"])
 
 
 @given(st.text(min_size=1, max_size=100))
 def test_every_name_gets_a_harmless_name_folder_its_own(name: str) -> None:
     try:
-        clean = check_name(name, ["gap"])
+        clean = check_system_name(name, ["gap"])
     except InputError:
         return
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*-[0-9a-f]{8}", name_folder(clean))

@@ -37,8 +37,8 @@ from remixbench.leaderboard.report.report import json_for_script, report
 from remixbench.leaderboard.report.runs import (
     ClipMaps,
     fixed_serial,
-    read_frames,
     read_history,
+    read_run_frames,
     runs_of,
     separate_view,
 )
@@ -221,7 +221,7 @@ def test_frame_scores_in_the_page_are_the_runs(page: str, dataset: Dataset, work
     clip = data_of(page)["clips"][0]
     folder = workspace / "runs" / "fake" / "gap" / f"snr_{clip['snr']:g}" / "fold_4" / "seed_0"
     row = dataset.filenames.index(f"{clip['id']}.wav")
-    expected = read_frames(folder, dataset, [row])[0][:, [CLASSES.index(label) for label in clip["labels"]]]
+    expected = read_run_frames(folder, dataset, [row])[0][:, [CLASSES.index(label) for label in clip["labels"]]]
     found = np.frombuffer(base64.b64decode(clip["scores"][0]["values"]), np.uint8).reshape(len(clip["labels"]), -1)
     assert pytest.approx(expected, abs=0.5 / 255 + 1e-6) == found.T / 255
 
@@ -327,7 +327,7 @@ def test_broken_frame_scores_name_the_file(dataset: Dataset, tmp_path: Path) -> 
     (tmp_path / "predictions").mkdir()
     (tmp_path / "predictions" / "frames.npz").write_bytes(b"nonsense")
     with pytest.raises(InputError, match=r"frames\.npz: not readable as an \.npz"):
-        read_frames(tmp_path, dataset, [0])
+        read_run_frames(tmp_path, dataset, [0])
 
 
 def test_missing_sounds_say_how_to_do_without(workspace: Path, dataset: Dataset, tmp_path: Path) -> None:

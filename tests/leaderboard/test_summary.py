@@ -16,7 +16,7 @@ from remixbench.cli import run
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
 from remixbench.leaderboard.leaderboard import Leaderboard
-from remixbench.leaderboard.other_tables import duration, quantity
+from remixbench.leaderboard.other_tables import quantity, time_text
 from remixbench.leaderboard.record import Cost, Flag
 from remixbench.leaderboard.renderers import render, render_comparison
 from remixbench.leaderboard.renderers.summary import ranked, to_summary
@@ -269,7 +269,7 @@ def test_counts_have_three_digits(value: float | None, text: str) -> None:
 
 @pytest.mark.parametrize(("seconds", "text"), [(None, ""), (8.12, "8.1 s"), (754, "12.6 min"), (7200, "2.0 h")])
 def test_times_are_in_a_unit_that_suits_them(seconds: float | None, text: str) -> None:
-    assert duration(seconds) == text
+    assert time_text(seconds) == text
 
 
 def test_counts_of_many_folds_are_a_range(tmp_path: Path) -> None:

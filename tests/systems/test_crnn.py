@@ -17,7 +17,7 @@ import remixbench
 from remixbench.dataset.dataset import Dataset, find_dataset
 from remixbench.errors import InputError
 from remixbench.inference.system import load_system, window_places
-from remixbench.leaderboard.report.runs import read_frames
+from remixbench.leaderboard.report.runs import read_run_frames
 from remixbench.plots.axes import Scales
 from remixbench.plots.figures import draw_recording
 from remixbench.systems import Output, build_system, count_cost, spec
@@ -375,4 +375,4 @@ def test_a_picture_is_drawn(run: Path, made: Path, tmp_path: Path) -> None:
     recording = system.extract_features(np.random.default_rng(1).normal(0, 0.1, 8000 * 3), 8000)
     draw_recording(system, recording, system.predict_features(recording), "noise", tmp_path / "noise.png")
     assert (tmp_path / "noise.png").stat().st_size > 0
-    assert read_frames(run, find_dataset(made, "fake"), [36]).shape == (1, 61, len(CLASSES))
+    assert read_run_frames(run, find_dataset(made, "fake"), [36]).shape == (1, 61, len(CLASSES))

@@ -13,10 +13,10 @@ from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.other_tables import (
     alpha_table,
     class_table,
+    clip_snr_table,
     comparison_table,
     cost_table,
     fraction_table,
-    snr_table,
     verification_table,
 )
 from remixbench.leaderboard.probes import probe_tables
@@ -53,7 +53,7 @@ def make_tables(leaderboard: Leaderboard) -> tuple[Table, ...]:
         alpha_table(maker),
         fraction_table(maker),
         class_table(maker),
-        *(snr_table(maker, snr) for snr in leaderboard.snrs),
+        *(clip_snr_table(maker, snr) for snr in leaderboard.snrs),
         cost_table(maker),
         *(maker.details(family, snr) for snr in leaderboard.snrs for family in FAMILIES),
     ]

@@ -90,7 +90,7 @@ def explore(
             choice = Choice(snr, [int(row) for row in chosen[index :: len(snrs)]])
             runs = _first_of_each(tested.get((snr, fold), []))
             for row, folder in runs:
-                choice.scored.append(RunScores(row, read_frames(folder, dataset, choice.rows)))
+                choice.scored.append(RunScores(row, read_run_frames(folder, dataset, choice.rows)))
             for at, row in enumerate(choice.rows):
                 view = view_clip(dataset, row, snr)
                 shown.append(_clip(dataset, view, choice.scored, at))
@@ -110,7 +110,7 @@ def _first_of_each(runs: Sequence[tuple[int, Path]]) -> list[tuple[int, Path]]:
     return list(first.items())
 
 
-def read_frames(folder: Path, dataset: Dataset, rows: Sequence[int]) -> NDArray[np.float32]:
+def read_run_frames(folder: Path, dataset: Dataset, rows: Sequence[int]) -> NDArray[np.float32]:
     """Return a run's frame scores of some of the data set's clips, on the log-mel's frames: (clips, frames, classes).
 
     Raises
