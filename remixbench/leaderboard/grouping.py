@@ -8,11 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from remixbench.leaderboard.averages import by_fold, mean_interval, mean_over_folds, metric_runs, standard_deviation
-from remixbench.leaderboard.record import (
-    OURS,
-    Evidence,
-    Record,
-)
+from remixbench.leaderboard.record import OURS, Evidence, Record
 from remixbench.leaderboard.rows import Condition, Estimate, Row
 from remixbench.scoring.bootstrap import limited
 from remixbench.scoring.metrics import metric_range

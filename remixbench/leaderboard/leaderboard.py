@@ -15,10 +15,7 @@ import numpy as np
 from remixbench.errors import InputError, unknown
 from remixbench.leaderboard.evaluate import References
 from remixbench.leaderboard.published import Published, load_published
-from remixbench.leaderboard.record import (
-    CHANCE,
-    class_values,
-)
+from remixbench.leaderboard.record import CHANCE, class_values
 from remixbench.leaderboard.rows import Row, Tested, tested_alike, value_state
 from remixbench.recipe import format_snr
 from remixbench.scoring import SCORING_VERSION

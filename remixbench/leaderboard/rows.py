@@ -8,15 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from remixbench.leaderboard.record import (
-    Cost,
-    Evidence,
-    Flag,
-    Record,
-    State,
-    probe_value,
-    weakest,
-)
+from remixbench.leaderboard.record import Cost, Evidence, Flag, Record, State, probe_value, weakest
 
 Tested = tuple[tuple[int, ...], int]
 """Folds tested on, and the number of their clips."""

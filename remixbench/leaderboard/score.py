@@ -54,12 +54,7 @@ from remixbench.leaderboard.load import load_leaderboard
 from remixbench.leaderboard.probe_records import run_probes
 from remixbench.leaderboard.record import METRICS_FILE, Record, SystemInfo, digests_of, stamps_of
 from remixbench.leaderboard.renderers import leaderboard_texts, remove_leaderboard, write_leaderboard
-from remixbench.leaderboard.separation import (
-    add_ideal_rows,
-    is_separated,
-    separation_of,
-    why_no_separation,
-)
+from remixbench.leaderboard.separation import add_ideal_rows, is_separated, separation_of, why_no_separation
 from remixbench.leaderboard.submission import (
     Submission,
     Verification,

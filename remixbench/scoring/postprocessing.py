@@ -17,15 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from remixbench.scoring.types import (
-    BoolArray,
-    EventTable,
-    FloatArray,
-    IntArray,
-    Predictions,
-    ScoreArray,
-    event_table,
-)
+from remixbench.scoring.types import BoolArray, EventTable, FloatArray, IntArray, Predictions, ScoreArray, event_table
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,7 @@ if TYPE_CHECKING:
     from remixbench.systems.cost import count_cost
     from remixbench.systems.encoders import Encoder, list_encoders, load_encoder, register_encoder
     from remixbench.systems.output import Output
-    from remixbench.systems.registry import (
-        Option,
-        SystemSpec,
-        available,
-        list_systems,
-        register,
-        resolve_options,
-        spec,
-    )
+    from remixbench.systems.registry import Option, SystemSpec, available, list_systems, register, resolve_options, spec
     from remixbench.systems.released import load_released
 
 _MODULES = {

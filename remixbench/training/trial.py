@@ -28,11 +28,7 @@ from remixbench.training.data import (
     require_embeddings,
 )
 from remixbench.training.device import Engine
-from remixbench.training.run_files import (
-    CHECKPOINT,
-    read_checkpoint,
-    write_checkpoint,
-)
+from remixbench.training.run_files import CHECKPOINT, read_checkpoint, write_checkpoint
 from remixbench.training.trainer import TrainState, third_party_errors, train_epoch
 
 if TYPE_CHECKING:

@@ -20,12 +20,7 @@ from remixbench.leaderboard.evaluate import Task, make_record, read_fold_referen
 from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.record import SystemInfo, digests_of
 from remixbench.leaderboard.score import score
-from remixbench.leaderboard.separation import (
-    ideal_separation,
-    jobs_of,
-    read_sources,
-    why_no_separation,
-)
+from remixbench.leaderboard.separation import ideal_separation, jobs_of, read_sources, why_no_separation
 from remixbench.parallel import Workers
 from remixbench.recipe import Recipe
 from remixbench.scoring import si_sdr_improvement

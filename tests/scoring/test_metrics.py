@@ -6,15 +6,7 @@ import numpy as np
 import pytest
 
 from remixbench.errors import InputError
-from remixbench.scoring import (
-    Inputs,
-    Masks,
-    Predictions,
-    Separation,
-    event_table,
-    make_reference,
-    score_predictions,
-)
+from remixbench.scoring import Inputs, Masks, Predictions, Separation, event_table, make_reference, score_predictions
 from remixbench.scoring.bounding_boxes import DEFAULT
 from remixbench.scoring.evaluate import FAMILIES, metric_values
 from remixbench.scoring.metrics import METRICS, find_metric, metrics_shown, paired_metrics, scored_with

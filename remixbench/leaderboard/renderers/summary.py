@@ -21,14 +21,7 @@ from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.other_tables import quantity
 from remixbench.leaderboard.record import CHANCE, Cost, weakest
 from remixbench.leaderboard.rows import Condition, Estimate, Row, Tested, tested_alike
-from remixbench.leaderboard.tables import (
-    AT_CHANCE,
-    NOT_VERIFIED,
-    folds_of,
-    numbered,
-    short,
-    training_only,
-)
+from remixbench.leaderboard.tables import AT_CHANCE, NOT_VERIFIED, folds_of, numbered, short, training_only
 
 MAX_LINES = 30
 MAX_WIDTH = 100
