@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+
 import click
 
+from remixbench.progress import is_terminal
+
+UNBROKEN = 10_000
+"""Columns of what is not a terminal."""
 _TAKES = {
     "waveform": "the waveform",
     "embeddings": "the embeddings of an encoder",
@@ -26,18 +33,24 @@ def command() -> None:
     from remixbench.systems import list_systems, spec
 
     names = list_systems()
-    wide = max(map(len, names))
+    margin = max(map(len, names)) + 2
+    columns = shutil.get_terminal_size().columns if is_terminal(sys.stdout) else UNBROKEN
+
+    def write(head: str, text: str, indent: int = 0) -> None:
+        start, rest = f"{head:{margin}}{'':{indent}}", " " * (margin + indent + 2)
+        click.echo(click.wrap_text(text, columns, initial_indent=start, subsequent_indent=rest))
+
     for name in names:
         try:
             system = spec(name)
         except InputError as error:  # a package that cannot be imported does not hide the others
-            click.echo(f"{name:{wide}}  unusable: {error}")
+            write(name, f"unusable: {error}")
             continue
         takes = "" if system.inputs == "logmel" else f" (takes {_TAKES[system.inputs]})"
-        click.echo(f"{name:{wide}}  {system.description}{takes}")
+        write(name, f"{system.description}{takes}")
         for key, option in system.options.items():
             meaning = f": {option.description}" if option.description else ""
-            click.echo(f"{'':{wide}}    {key}={option.default or '...'} ({option.allowed()}){meaning}")
+            write("", f"{key}={option.default or '...'} ({option.allowed()}){meaning}", indent=2)
         if system.training_defaults:
             settings = " ".join(f"{key}={setting_text(value)}" for key, value in system.training_defaults.items())
-            click.echo(f"{'':{wide}}    trained with {settings}")
+            write("", f"trained with {settings}", indent=2)

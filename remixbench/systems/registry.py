@@ -146,7 +146,7 @@ class SystemSpec:
 _BIAS = {
     "bias": Option(
         "released",
-        "first bias before the last sigmoid: as released, or the log odds of the mean label",
+        "initial bias before the last sigmoid: as released, or the log odds of the mean label",
         ("released", "prior"),
         added_later=True,
     )
@@ -176,7 +176,7 @@ _MODELS = "remixbench.systems.models"
 _CRNN = {
     "bias": Option(
         "prior",
-        "first bias of the classifier: the log odds of the mean label, or small and random",
+        "initial bias of the classifier: the log odds of the mean label, or small and random",
         ("prior", "random"),
     ),
     "pooling": Option(

@@ -173,5 +173,5 @@ def describe_thresholds(
         for name, values in (("clip", tags), ("frame", frames))
     ]
     source = "" if clips is None else f", from {clips} {origin}"
-    rough = "; so few make rough thresholds" if clips is not None and clips < FEW_CLIPS else ""
+    rough = "; too few for precise thresholds" if clips is not None and clips < FEW_CLIPS else ""
     return f"thresholds per class: {', '.join(ranges)}{source}{rough}"

@@ -448,7 +448,7 @@ def test_few_validation_clips_and_classes_without_training_clips_are_said(
     unseen = dataset.classes[-1]
     assert f"no training clip has {unseen}; the scores of such classes mean nothing" in said
     assert {"code": "unseen-class", "text": f"no training clip has {unseen}"} in run_json(folder)["flags"]
-    assert re.search(r"from \d validation clips; so few make rough thresholds", said)
+    assert re.search(r"from \d validation clips; too few for precise thresholds", said)
     assert describe_thresholds(np.ones(2, np.float32), np.ones(2, np.float32), 100, "validation clips").endswith(
         "from 100 validation clips"
     )
