@@ -71,7 +71,7 @@ def training_options(function: F) -> F:
     metavar="N",
     help="Runs trained in parallel on a CPU, one thread each. [default: one per core]",
 )
-@click.option("--list", "dry_run", is_flag=True, help="List the runs and their state, and exit.")
+@click.option("--list", "dry_run", is_flag=True, help="List the runs, their state and their number, and exit.")
 @click.option("--rerun", is_flag=True, help="Train finished runs again, from scratch.")
 @click.option("--tensorboard", is_flag=True, help="Also write logs for TensorBoard.")
 @click.option(
@@ -95,6 +95,8 @@ def command(settings: Settings, /, option: tuple[str, ...], **values: Any) -> No
         progress=settings.progress(),
         **values,
     )
+    if values["dry_run"] and not settings.quiet:
+        click.echo(f"{len(folders)} run{'s' * (len(folders) != 1)}:", err=True)
     for folder in folders:
         click.echo(f"{folder}  {describe_state(folder)}" if values["dry_run"] else folder)
     if folders and not values["dry_run"] and not settings.quiet:

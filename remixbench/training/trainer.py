@@ -149,11 +149,6 @@ class TrainState:
 class DivergenceError(RemixbenchError):
     """The loss became NaN or infinite."""
 
-    def __init__(self, config: TrainConfig, number: int, loss: float) -> None:
-        super().__init__(
-            f"the loss is {loss} in epoch {number}; a lower --learning-rate than {config.learning_rate:g} may help"
-        )
-
 
 def fit(
     state: TrainState,
@@ -193,7 +188,7 @@ def fit(
             mean_loss = train_epoch(state, config, engine, clips, number, dist=dist, advance=advance)
             tags = score_clips(state.evaluated, selection, engine, config.batch_size, dist)
             if not np.isfinite(tags).all():
-                raise DivergenceError(config, number, math.nan)
+                raise _diverged(config, number, math.nan)
             value = micro_average_precision(selection.weak, tags)
             if isinstance(state.schedule, ReduceLROnPlateau):
                 state.schedule.step(value)
@@ -247,7 +242,7 @@ def train_epoch(
         advance(len(indices))
     mean_loss = float(dist.all_reduce_sum(total)) / len(train)
     if not math.isfinite(mean_loss):
-        raise DivergenceError(config, number, mean_loss)
+        raise _diverged(config, number, mean_loss)
     return mean_loss
 
 
@@ -404,6 +399,12 @@ def _value(epoch: Epoch) -> float:
     score = epoch.test_micro_ap if epoch.validation_micro_ap is None else epoch.validation_micro_ap
     assert score is not None  # every epoch is scored on one of them
     return score
+
+
+def _diverged(config: TrainConfig, number: int, loss: float) -> DivergenceError:
+    return DivergenceError(
+        f"the loss is {loss} in epoch {number}; a lower --learning-rate than {config.learning_rate:g} may help"
+    )
 
 
 def batches(count: int, batch_size: int, seed: int, epoch: int, device: torch.device | None = None) -> Iterator[Tensor]:

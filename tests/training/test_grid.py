@@ -117,7 +117,10 @@ def test_the_list_says_what_is_done_and_trains_nothing(tmp_path: Path, capsys: p
         "crnn/snr_0/fold_4/seed_0  not begun",
         "crnn/snr_20/fold_4/seed_0  not begun",
     ]
-    assert captured.err == ""
+    assert captured.err == "4 runs:\n"
+    assert run(["--workspace", str(tmp_path), "--quiet", *GRID, "--list", "--shard", "1/4"]) == 0
+    captured = capsys.readouterr()
+    assert (captured.out.count("\n"), captured.err) == (1, "")
 
 
 def test_no_jobs_are_refused(tmp_path: Path) -> None:
