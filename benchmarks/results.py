@@ -143,7 +143,7 @@ ABLATION: dict[str, dict[str, Any]] = {
 }
 """By name of the row, what is given instead of a training default of `crnn`."""
 PARTS: dict[str, tuple[Training, ...]] = {
-    "systems": (Training(("crnn",), seed=SEEDS),),
+    "systems": (Training(("crnn",), seed=SEEDS), Training(("crnn",), recipes=COARSE_RECIPES)),
     "published": (
         Training((*PAPER[:-1], "2ap", "2ap-aux"), SMALL | PRIOR, seed=SEEDS, recipes=COARSE_RECIPES),
         Training((*PAPER[:-1], "2ap", "2ap-aux"), SMALL, seed=SEEDS, recipes=COARSE_RECIPES),
@@ -215,7 +215,7 @@ def main() -> None:
     if not workspaces:
         parser.error("give a workspace, by --stand-in or --fsd10")
     prepare_for_torch()
-    parts, rows = [], {}
+    parts, rows, counts = [], {}, []
     for option, workspace in workspaces.items():
         corpus = CORPORA[option]
         for part in () if arguments.page_only else arguments.part:
@@ -228,8 +228,13 @@ def main() -> None:
             dataset = remixbench.load_dataset(recipe, workspace=workspace)
             board = remixbench.score(workspace=workspace, dataset=dataset, jobs=1)
             title = f"{dataset.name}, {corpus.title}"
-            rows[title] = trained(board, dataset, workspace)
-            parts.append(section(title, dataset, rows[title]))
+            if own := trained(board, dataset, workspace):
+                rows[title] = own
+                parts.append(section(title, dataset, own))
+                counts += [
+                    (corpus.title, part, recipe, *count) for part in PARTS if (count := runs_of_part(part, recipe, own))
+                ]
+    parts += not_trained(counts)
     draw(rows, arguments.out.parent / FIGURE)
     arguments.out.write_text(page(parts, [CORPORA[option] for option in workspaces]), encoding="utf-8")
 
@@ -334,6 +339,38 @@ def by_size(rows: Iterable[Trained]) -> list[Trained]:
     """Return `crnn` at 0 dB with a part of the training clips, and with all of them."""
     chosen = [one for one in rows if "size" in one.parts or (one.name == "crnn" and "systems" in one.parts)]
     return sorted(chosen, key=lambda one: float(one.runs[0].info["fraction"]))
+
+
+def runs_of_part(part: str, recipe: str, rows: Iterable[Trained]) -> tuple[int, int] | None:
+    """Return how many runs of a part a recipe has, and how many it should have; None where the part leaves it out."""
+    trainings = [training for training in PARTS[part] if recipe in training.recipes]
+    infos = [(run.seed, run.info) for one in rows for run in one.runs]
+    present = {
+        (info["system"], info["snr"], info["fraction"], seed, number)
+        for number, training in enumerate(trainings)
+        for seed, info in infos
+        if seed in training.seed and training.includes(info)
+    }
+    wanted = sum(len(t.system) * len(t.snr) * len(t.seed) * len(t.settings.get("fraction", [1.0])) for t in trainings)
+    return (len(present), wanted) if trainings else None
+
+
+def not_trained(counts: Sequence[tuple[str, str, str, int, int]]) -> list[str]:
+    """Say which parts of the page lack runs: (corpus, part, recipe, runs, wanted) each."""
+    lacking = [row for row in counts if row[3] < row[4]]
+    if not lacking:
+        return []
+    return [
+        "## Not trained yet",
+        "",
+        "How many runs of a `--part` and `--recipe` of the script this page has, of those that it is meant to have; the"
+        " script trains the rest.",
+        "",
+        "| corpus | part | recipe | runs | of |",
+        "| --- | --- | --- | ---: | ---: |",
+        *(f"| {' | '.join(map(str, row))} |" for row in lacking),
+        "",
+    ]
 
 
 def draw(rows: Mapping[str, list[Trained]], path: Path) -> None:

@@ -120,14 +120,6 @@ def time_strides(frame_seconds: float) -> tuple[int, int]:
     return (2 if halvings > 0 else 1, 2 if halvings > 1 else 1)
 
 
-def _widened(scores: Tensor, step: float) -> Tensor:
-    """Return the running mean of the running maximum of scores (B, C, T'), both over `WIDENING` seconds."""
-    before = round(WIDENING / step) // 2
-    size = 2 * before + 1
-    highest = F.max_pool1d(scores, size, stride=1, padding=before)
-    return F.avg_pool1d(highest, size, stride=1, padding=before, count_include_pad=False)
-
-
 class TimePooling(nn.Module):
     """Frame scores y to clip scores, each a weighted mean over frames.
 
@@ -231,14 +223,20 @@ class Crnn(nn.Module):
             step_scores = torch.sigmoid(self.classifier(features))
             return stages, features, step_scores, self.pool(step_scores, features)
 
+    def widened(self, step_scores: Tensor) -> Tensor:
+        """Return the running mean of the running maximum of scores of the steps (B, T', C), over `WIDENING` each."""
+        before = round(WIDENING / (self.frame_seconds * self.upsampling)) // 2
+        size = 2 * before + 1
+        highest = F.max_pool1d(step_scores.transpose(1, 2), size, stride=1, padding=before)
+        return F.avg_pool1d(highest, size, stride=1, padding=before, count_include_pad=False).transpose(1, 2)
+
     def output(self, x: Tensor, step_scores: Tensor, clip_scores: Tensor, maps: Tensor | None = None) -> Output:
         """Return clip scores (B, C) and the frame scores for them, of log-mel x (B, T, F).
 
-        The scores of the steps, each replaced by the maximum of those near it, smoothed and interpolated. A frame score
-        is the geometric mean of that and the clip score, so that frames of a clip where the class is unlikely rank
-        below those of one where it is heard.
+        The scores of the steps are widened and interpolated. A frame score is the geometric mean of that and the clip
+        score, so that frames of a clip where the class is unlikely rank below those of one where it is heard.
         """
-        finer = _widened(step_scores.transpose(1, 2), self.frame_seconds * self.upsampling)
+        finer = self.widened(step_scores).transpose(1, 2)
         if self.upsampling > 1:
             finer = F.interpolate(finer, scale_factor=self.upsampling, mode="linear")
         frames = math.ceil(x.shape[1] * self.upsampling / self.encoder.time_stride)

@@ -163,3 +163,15 @@ def test_a_coarse_recipe_differs_in_its_log_mel_alone() -> None:
     whole, coarse = (SCRIPT["recipe_of"](name) for name in ("remix2019", "remix2019-coarse"))
     assert (coarse.name, coarse.plan, coarse.mix) == ("remix2019-coarse", whole.plan, whole.mix)
     assert coarse.features.n_mels * (coarse.mix.samples // coarse.features.hop_length) * 8 <= 64 * 313
+
+
+def test_runs_that_a_part_lacks_are_counted() -> None:
+    one = trained("crnn", 0.4, 0.5)
+    for run in one.runs:
+        run.info = run_json()
+    assert SCRIPT["runs_of_part"]("systems", "remix2019", [one]) == (2, 3)
+    assert SCRIPT["runs_of_part"]("size", "remix2019-strict", [one]) == (0, 3)
+    assert SCRIPT["runs_of_part"]("size", "remix2019", [one]) is None
+    assert SCRIPT["not_trained"]([("stand-in", "systems", "remix2019", 3, 3)]) == []
+    lines = SCRIPT["not_trained"]([("stand-in", "systems", "remix2019", 2, 3)])
+    assert lines[-2] == "| stand-in | systems | remix2019 | 2 | 3 |"
