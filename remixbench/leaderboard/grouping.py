@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from remixbench.leaderboard.averages import by_fold, mean_interval, mean_over_folds, metric_runs, standard_deviation
-from remixbench.leaderboard.record import OURS, Evidence, Record
+from remixbench.leaderboard.record import OURS, Evidence, Flag, Record
 from remixbench.leaderboard.rows import Condition, Estimate, Row
 from remixbench.scoring.bootstrap import limited
 from remixbench.scoring.metrics import metric_range
@@ -32,13 +32,14 @@ class Group:
 def group_records(
     records: Sequence[Record], submission: str = "", evidence: Sequence[Evidence] | None = None
 ) -> list[Group]:
-    """Gather records into rows: those whose systems differ in nothing but SNR, fold and seed are one row.
+    """Gather records into rows: those whose systems differ only in SNR, fold and seed are one row.
 
+    Flags may differ, too, since some tell of the clips of a fold; what makes another system is in its settings.
     `evidence` is that of each record; by default all are this workspace's own.
     """
     gathered: dict[str, list[tuple[Record, Evidence]]] = {}
     for pair in zip(records, [OURS] * len(records) if evidence is None else evidence, strict=True):
-        system = pair[0].system.model_dump(mode="json", exclude={"snr", "fold", "seed"})
+        system = pair[0].system.model_dump(mode="json", exclude={"snr", "fold", "seed", "flags"})
         gathered.setdefault(json.dumps(system, sort_keys=True), []).append(pair)
     return [
         Group(submission, tuple(record for record, _ in pairs), tuple(state for _, state in pairs))
@@ -119,13 +120,28 @@ def make_rows(groups: Sequence[Group]) -> list[Row]:
                 kind="added" if group.submission else system.kind,
                 system=system.registry_name,
                 settings=system.settings,
-                flags=system.flags,
+                flags=_flags_of(group.records),
                 conditions=conditions,
                 plain=system.name == system.registry_name,
                 submission=group.submission,
             )
         )
     return rows
+
+
+def _flags_of(records: Sequence[Record]) -> tuple[Flag, ...]:
+    """Return the flags of a row's records; a flag that only some folds have names them."""
+    folds_of: dict[Flag, set[int]] = {}
+    for record in records:
+        for flag in record.system.flags:
+            folds_of.setdefault(flag, set()).add(record.system.fold)
+    everywhere = {record.system.fold for record in records}
+    return tuple(
+        flag
+        if folds == everywhere
+        else flag.model_copy(update={"text": f"{flag.text} (fold {', '.join(map(str, sorted(folds)))})"})
+        for flag, folds in folds_of.items()
+    )
 
 
 def _names(groups: Sequence[Group]) -> list[str]:

@@ -236,6 +236,20 @@ def test_runs_that_cannot_be_ranked_are_left_out_and_reported(tmp_path: Path, da
     assert [row.name for row in load_leaderboard(tmp_path, dataset).rows] == ["gap", "2ap"]
 
 
+def test_flags_that_differ_between_folds_do_not_split_a_row(tmp_path: Path, dataset: Dataset) -> None:
+    """A class without training clips, or an encoder that has heard test recordings, is flagged by fold."""
+    for fold, code, text in ((3, "unseen-class", "no training clip has Bark"), (4, "heard", "has heard 2 of 9")):
+        for seed in (0, 1):
+            flags = [{"code": code, "text": text}, {"code": "training", "text": "epochs 3, default 50"}]
+            fake_run(tmp_path, dataset, fold=fold, seed=seed, flags=flags)
+    (row,) = score(workspace=tmp_path, bootstrap=0).rows
+    assert row.conditions[0.0].folds == (3, 4)
+    assert row.conditions[0.0].seeds == (0, 1)
+    texts = [flag.text for flag in row.flags]
+    assert texts == ["no training clip has Bark (fold 3)", "epochs 3, default 50", "has heard 2 of 9 (fold 4)"]
+    assert [flag.code for flag in row.flags] == ["unseen-class", "training", "heard"]
+
+
 def test_of_a_name_folder_runs_those_that_are_done_are_scored(tmp_path: Path, dataset: Dataset) -> None:
     done = fake_run(tmp_path, dataset)
     failed = fake_run(tmp_path, dataset, seed=1, status="training")
