@@ -100,7 +100,7 @@ def test_crnn_is_compared_with_the_best_of_each_metric() -> None:
     ]
     each.append(trained("crnn,ema=0", 0.9))
     assert SCRIPT["claims"](each) == [
-        "- Not trained at this size, so that the paper's order is not tested: gmp, gwrp, atrous-ap, 2ap-aux.",
+        "- Not trained as released, so that the paper's order is not tested: gmp, gwrp, atrous-ap, 2ap-aux.",
         "- These are not matched trainings: crnn width 0.25, 12 epochs, settings chosen on fold 3 of this corpus;"
         " the published systems have width 0.25, 12 epochs, and their own settings but for these.",
         "- micro-AP of crnn: +25% against the best published system at the size above, 2ap.",
