@@ -178,7 +178,7 @@ def score(
         current = {task.folder / METRICS_FILE: record for task, record in zip(tasks, records, strict=True)}
         if submission is not None:
             digest = write_submission(Path(submission), opened, records)
-            progress.say(f"{submission}: {len(records)} records, digest {digest}")
+            progress.say(f"{submission}: {len(records)} record{'s' * (len(records) != 1)}, digest {digest}")
         leaderboard = load_leaderboard(workspace, opened, progress, references=references, current=current)
         write_leaderboard(workspace, leaderboard)
         return leaderboard
