@@ -75,4 +75,4 @@ def test_the_command_prints_it(board: Leaderboard, tmp_path: Path, capsys: pytes
     assert len(evaluations(capsys.readouterr().out)) == sum(len(row.conditions) for row in board.rows)
     command = ["--workspace", str(tmp_path), "-q", "score", "--bootstrap", "20", "--compare", "gap", "a system/of ours"]
     assert run([*command, "--format", "every-eval-ever"]) == 2
-    assert "unknown format of tables 'every-eval-ever'" in capsys.readouterr().err
+    assert "unknown table format 'every-eval-ever'" in capsys.readouterr().err
