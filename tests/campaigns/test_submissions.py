@@ -398,7 +398,7 @@ def test_verify_says_value_by_value_what_agrees(
     assert command_line([*verify, "table"]) == 1
     assert "micro_ap is 0.999, but its predictions give 0.95" in " ".join(capsys.readouterr().out.split())
     assert score(workspace=workspace, bootstrap=10).find_row("Lab X").evidence == "self-reported"
-    with pytest.raises(InputError, match="--verify 'gmp': came in no submission"):
+    with pytest.raises(InputError, match="--verify 'gmp': not from a submission"):
         score(tags, workspace=workspace, verify="gmp")
     with pytest.raises(InputError, match="--verify 'Lab X': give the predictions that it was made from"):
         score(workspace=workspace, verify="Lab X")

@@ -90,7 +90,7 @@ def test_bad_input_is_one_line(received: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no submission in it; `remixbench score --submission FILE`"):
         report(submissions=tmp_path / "empty")
-    with pytest.raises(InputError, match="--require-predictions: goes with --submissions"):
+    with pytest.raises(InputError, match="--require-predictions: only works with --submissions"):
         report(workspace=tmp_path / "theirs", require_predictions=True)
 
 

@@ -276,10 +276,13 @@ def test_where_a_fold_has_no_shift_only_that_fold_is_named() -> None:
 
 
 def test_no_two_rows_have_one_name() -> None:
-    flagged = record(0.5, SAMPLES)
+    """Rows that differ in what names do not say; flags alone, which a fold can have for itself, make no other row."""
+    plain = record(0.5, SAMPLES)
+    other = plain.model_copy(update={"system": plain.system.model_copy(update={"pretrained_on": ("X",)})})
+    assert [row.name for row in board_of(plain, other).rows] == ["gap #1", "gap #2"]
     flag = Flag(code="setting", text="epochs 4")
-    flagged = flagged.model_copy(update={"system": flagged.system.model_copy(update={"flags": (flag,)})})
-    assert [row.name for row in board_of(record(0.5, SAMPLES), flagged).rows] == ["gap #1", "gap #2"]
+    flagged = plain.model_copy(update={"system": plain.system.model_copy(update={"flags": (flag,)})})
+    assert [row.name for row in board_of(plain, flagged).rows] == ["gap"]
 
 
 def board_of(*records: Record) -> Leaderboard:
