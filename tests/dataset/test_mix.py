@@ -278,12 +278,14 @@ def test_an_snr_at_which_the_scene_vanishes_is_nan(corpus: Path, tmp_path: Path)
     assert np.isfinite(dataset.features(100)).all()
 
 
-def corpus_with_scenes(corpus: Path, folder: Path, change: Callable[[np.ndarray], np.ndarray]) -> Path:
+def corpus_with_scenes(
+    corpus: Path, folder: Path, change: Callable[[np.ndarray], np.ndarray], subtype: str = "PCM_24"
+) -> Path:
     """Copy a corpus, with every scene changed."""
     shutil.copytree(corpus, folder)
     for path in (folder / tiny.TAU / "audio").iterdir():
         samples, rate = soundfile.read(path)
-        soundfile.write(path, change(samples), rate, subtype="PCM_24")
+        soundfile.write(path, change(samples), rate, subtype=subtype)
     return folder
 
 
@@ -309,6 +311,18 @@ def test_an_event_over_a_silent_stretch_of_a_scene_is_refused_by_name(
     )
     with pytest.raises(InputError, match=rf"clip 000\d\d, event \w+\.wav over scene \S+\.wav: {words}.* from 0\.90 to"):
         make(recipe=recipe, sources=sources, out=tmp_path / "d", jobs=1)
+    assert not (tmp_path / "d" / "dataset.json").exists()
+
+
+@pytest.mark.parametrize("factor", [1e-300, 1e-200, 0.0])
+@pytest.mark.parametrize("recipe", [tiny.RECIPE, tiny.STRICT])
+def test_a_scene_whose_power_is_zero_is_refused_by_name(
+    factor: float, recipe: str, corpus: Path, tmp_path: Path
+) -> None:
+    """Samples of 1e-200 are not zero, but their squares are: a level to divide by does not exist."""
+    sources = corpus_with_scenes(corpus, tmp_path / "sources", lambda scene: scene * factor, subtype="DOUBLE")
+    with pytest.raises(InputError, match=r"\S+\.wav: .*(silen|so faint that it has no level to mix at)"):
+        make(recipe=parse_recipe(recipe, "faint"), sources=sources, out=tmp_path / "d", jobs=1)
     assert not (tmp_path / "d" / "dataset.json").exists()
 
 
