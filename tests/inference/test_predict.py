@@ -263,7 +263,7 @@ def test_a_picture_without_matplotlib_is_refused_before_any_work(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(InputError, match=r"pictures need matplotlib.*pip install 'remixbench\[report\]'"):
+    with pytest.raises(InputError, match=r"figures need matplotlib.*pip install 'remixbench\[report\]'"):
         predict(trained, tmp_path / "absent.wav", out=tmp_path / "out", figure=True)
     assert not (tmp_path / "out").exists()
 

@@ -137,5 +137,5 @@ def test_what_cannot_be_shown_is_refused_in_one_line(
 
 
 def test_another_kind_is_refused(workspace: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="kind of figure"):
+    with pytest.raises(InputError, match="unknown figure kind"):
         remixbench.figure(tmp_path / "x.pdf", kind="bars", workspace=workspace)
