@@ -614,7 +614,7 @@ def _spread(values: Sequence[float], *, percent: bool = False) -> str:
     if not values:
         return "-"
     mean = statistics.fmean(values)
-    text = f"{mean:.1%}" if percent else f"{mean:.3f}"
+    text = f"{mean:z.1%}" if percent else f"{mean:.3f}"
     if len(values) < 2:
         return text
     std = statistics.stdev(values)

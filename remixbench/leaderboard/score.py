@@ -165,7 +165,7 @@ def score(
                 raise RemixbenchError(f"--verify '{verification.row}': {where}: {checked.why}")
         return load_leaderboard(workspace, find_dataset(workspace, dataset), progress)
     if not paths and add is None:
-        find_dataset(workspace, dataset)  # refused before the lock leaves a file where no workspace is
+        dataset = find_dataset(workspace, dataset)  # refused before the lock leaves a file where no workspace is
     with scoring_lock(workspace, progress):
         if remove is not None:
             _refuse({"predictions": paths or None}, "cannot be combined with --remove")
