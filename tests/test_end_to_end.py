@@ -93,6 +93,7 @@ def test_real_recordings_in_the_layout_of_the_real_data_sets(standin: Path, tmp_
         (("train",), "make"),
         (("train", "--system", "2ap-auxx"), ""),
         (("score",), "make"),
+        (("score", "scores.csv", "--dataset", "mini"), "no data set 'mini'"),
         (("verify", "nothing"), "nothing"),
         (("scoer",), "did you mean 'score'?"),
     ],

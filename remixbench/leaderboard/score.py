@@ -164,7 +164,7 @@ def score(
                 where = verification.records[checked.record]
                 raise RemixbenchError(f"--verify '{verification.row}': {where}: {checked.why}")
         return load_leaderboard(workspace, find_dataset(workspace, dataset), progress)
-    if not paths and add is None:
+    if dataset is not None or (not paths and add is None):
         dataset = find_dataset(workspace, dataset)  # refused before the lock leaves a file where no workspace is
     with scoring_lock(workspace, progress):
         if remove is not None:
