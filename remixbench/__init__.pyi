@@ -18,8 +18,8 @@ from .leaderboard.report.report import report
 from .leaderboard.score import score
 from .plots.show import show
 from .recipe import Recipe, load_recipe
+from .sources.download import download
 from .sources.download.check import check_sources
-from .sources.download.core import download
 from .training.data import ClipDataset
 from .training.embeddings import embed
 from .training.fresh import FreshMixtures

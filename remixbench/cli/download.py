@@ -60,7 +60,9 @@ def command(
 
     Example: remixbench download --parts 1-3
     """
-    from remixbench.sources.download import check_sources, download, list_urls, raise_if_invalid
+    from remixbench.sources.download import download
+    from remixbench.sources.download.check import check_sources, raise_if_invalid
+    from remixbench.sources.download.select import list_urls
 
     settings: Settings = ctx.obj
     if print_urls:

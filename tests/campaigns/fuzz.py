@@ -48,7 +48,7 @@ from remixbench.scoring import read_predictions, read_reference, score_predictio
 from remixbench.scoring.io_maps import MAPS, read_maps
 from remixbench.sources import load_catalogues
 from remixbench.sources.audio import read_audio
-from remixbench.sources.download import list_urls
+from remixbench.sources.download.select import list_urls
 from remixbench.training.model_file import read_model
 from remixbench.training.run_files import read_checkpoint, read_run, write_checkpoint
 

@@ -1,24 +1,331 @@
 """Download of the published sources: from the files of two Zenodo records to verified recordings on disk.
 
-`core` is the command; `select` chooses among the archives of published sources; `archive` takes one archive
-through its steps; `transfer` resumes and verifies one file; `http` retries requests and limits their rate; `unzip`
-unpacks; `check` checks recordings against the tables; `threads` runs downloads in parallel.
+`download`, the command, estimates, checks the disk space, then takes all archives in parallel. `select` chooses among
+the archives of published sources; `archive` takes one archive through its steps; `transfer` resumes and verifies one
+file; `http` retries requests and limits their rate; `unzip` unpacks; `check` checks recordings against the tables;
+`threads` runs downloads in parallel.
 """
 
 from __future__ import annotations
 
-from remixbench.sources.download.archive import downloaded_parts
-from remixbench.sources.download.check import check_sources, raise_if_invalid
-from remixbench.sources.download.core import Downloaded, download
-from remixbench.sources.download.http import RetryPolicy
-from remixbench.sources.download.select import list_urls
+import shutil
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
-__all__ = [
-    "Downloaded",
-    "RetryPolicy",
-    "check_sources",
-    "download",
-    "downloaded_parts",
-    "list_urls",
-    "raise_if_invalid",
-]
+from rich.filesize import decimal as size_text
+
+from remixbench.errors import InputError, RemixbenchError
+from remixbench.files import exclusive_lock, remove_temp_files
+from remixbench.progress import Progress, reporter
+from remixbench.sources.download.archive import (
+    Receipt,
+    archive_path,
+    is_absent,
+    is_complete,
+    process_archive,
+    read_receipt,
+    remove_archive,
+    unpack_folder,
+    write_absence,
+)
+from remixbench.sources.download.check import missing_recordings
+from remixbench.sources.download.http import HttpClient, MissingFileError, RateLimiter, RetryPolicy
+from remixbench.sources.download.select import RemoteFile, select
+from remixbench.sources.download.threads import run_in_threads
+from remixbench.sources.download.unzip import file_size, missing_bytes, read_members
+from remixbench.sources.published import PublishedSource
+
+
+@dataclass(frozen=True)
+class Downloaded:
+    """What a download did.
+
+    `fetched` archives came over the network, in `requests` requests; `unpacked` archives were unpacked, including
+    those that were on disk already; `ready` archives were verified and unpacked by an earlier run.
+    """
+
+    sources: Path
+    fetched: tuple[str, ...]
+    unpacked: tuple[str, ...]
+    ready: tuple[str, ...]
+    requests: int
+
+    def summary(self) -> str:
+        """Return it in one line."""
+        return (
+            f"{self.sources}: {len(self.fetched)} archives fetched in {self.requests} requests, "
+            f"{len(self.unpacked)} unpacked, {len(self.ready)} were there already"
+        )
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one archive will cost, in bytes.
+
+    `size` is the archive's (0 if unknown), `to_fetch` what is still to come of it, `unpacked` what its members
+    will add; `on_disk` says that the archive itself is there.
+    """
+
+    remote: RemoteFile
+    size: int
+    to_fetch: int
+    unpacked: int
+    on_disk: bool
+
+
+def download(
+    *names: str,
+    workspace: str | Path = ".",
+    sources: str | Path | None = None,
+    mirror: str | None = None,
+    parts: str | None = None,
+    checksums: str | Path | None = None,
+    keep_archives: bool = False,
+    accept_changed: bool = False,
+    jobs: int = 3,
+    confirm: Callable[[str], bool] | None = None,
+    progress: Progress | bool = False,
+    retry_policy: RetryPolicy | None = None,
+) -> Downloaded:
+    """Fetch, verify and unpack the sources; resumes what an earlier run left.
+
+    Parameters
+    ----------
+    names
+        `tau2019`, `fsdkaggle2018`; by default both.
+    workspace, sources
+        The sources go to `sources`, by default the folder `sources` of the workspace.
+    mirror
+        The address of a copy of the records, with its files at `records/<id>/files/<name>`.
+    parts
+        Some of the scene archives, such as "1-3,5".
+    checksums
+        The files of the mirror in the format of `md5sum`, if its archives are not the published ones.
+    keep_archives
+        Leave the archives in `archives/` once they are unpacked.
+    accept_changed
+        Accept archives that the record itself lists with another MD5 than the one known to us.
+    jobs
+        Number of parallel downloads.
+    confirm
+        Called with a question of one line before anything is fetched; by default nothing is asked.
+    retry_policy
+        Timeouts, retries and delays.
+
+    Raises
+    ------
+    InputError
+        If a name, part, address or file of checksums is not usable.
+    RemixbenchError
+        If another download is running in the folder, the disk is too small, an archive could not be fetched, or
+        recordings of the table are missing although all archives are there. All that arrived is kept.
+    """
+    progress = reporter(progress)
+    if jobs < 1:
+        raise InputError(f"--jobs {jobs}: expected at least 1 parallel download")
+    folder = Path(workspace) / "sources" if sources is None else Path(sources)
+    selected = select(names, mirror, parts, None if checksums is None else Path(checksums))
+    policy, cancel = retry_policy or RetryPolicy(), threading.Event()
+    limiter = RateLimiter(policy, cancel)
+    with _locked_folder(folder):
+        receipts = {remote.name: read_receipt(folder, remote.name) for remote in selected}
+        selected = [remote for remote in selected if not is_absent(remote, receipts[remote.name])]
+        ready = [remote for remote in selected if is_complete(remote, receipts[remote.name], folder)]
+        for remote in ready:
+            _finish_ready(remote, receipts[remote.name], folder, keep_archives, progress)
+        to_do = [remote for remote in selected if remote not in ready]
+        fetched: list[bool | None] = []
+        if to_do:
+            with HttpClient(policy, limiter, progress.say) as client:
+                listed = _listed_sizes(to_do, client)
+                estimates = [estimate(remote, folder, client, listed.get(remote.name)) for remote in to_do]
+            question = _announce(selected, estimates, folder, keep_archives, jobs, progress)
+            if confirm is not None and not confirm(question):
+                raise RemixbenchError("not started, as answered; nothing was fetched")
+            total = sum(cost.size for cost in estimates if not cost.on_disk)
+            with progress.bar("all archives", total, "B") as advance_all:
+
+                def process(cost: Estimate) -> bool | None:
+                    with HttpClient(policy, limiter, progress.say) as client:
+                        try:
+                            return process_archive(
+                                cost.remote, folder, client, progress, advance_all,
+                                size=cost.size, keep=keep_archives, accept_changed=accept_changed,
+                            )  # fmt: skip
+                        except MissingFileError:
+                            if not cost.remote.archive.optional:
+                                raise
+                            write_absence(cost.remote, folder)
+                            progress.say(
+                                f"{cost.remote.name}: not on the server; the recordings are complete without it"
+                            )
+                            return None
+
+                fetched = run_in_threads([partial(process, cost) for cost in estimates], jobs, cancel)
+        _report_recordings(dict.fromkeys(remote.source for remote in selected), folder, progress)
+    return Downloaded(
+        folder,
+        tuple(remote.name for remote, is_new in zip(to_do, fetched, strict=True) if is_new),
+        tuple(remote.name for remote, is_new in zip(to_do, fetched, strict=True) if is_new is not None),
+        tuple(remote.name for remote in ready),
+        limiter.requests,
+    )
+
+
+@contextmanager
+def _locked_folder(folder: Path) -> Iterator[None]:
+    """Make the folder, keep other downloads out of it, and remove the temporary files of killed runs."""
+    try:
+        for place in (folder, folder / "archives", folder / ".receipts"):
+            place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be made ({error.strerror}); choose another with --sources") from None
+    busy = f"{folder}: another download is running there; wait until it has ended, then try again"
+    with exclusive_lock(folder / ".download.lock", busy):
+        for place in (folder / "archives", folder / ".receipts"):
+            remove_temp_files(place)
+        yield
+
+
+def _finish_ready(remote: RemoteFile, receipt: Receipt | None, folder: Path, keep: bool, progress: Progress) -> None:
+    """Remove a complete archive unless it is kept; repeat that it was accepted with another MD5."""
+    if receipt is None:
+        return
+    remove_archive(remote, receipt, folder, keep)
+    if receipt.md5 != remote.md5:
+        progress.say(f"{remote.name}: MD5 was {receipt.md5}, not {remote.md5}, when it was accepted")
+
+
+def _listed_sizes(remotes: Iterable[RemoteFile], client: HttpClient) -> dict[str, int]:
+    """Return the sizes in bytes of the published archives that only their record says, by name."""
+    sizes: dict[str, int] = {}
+    for url in dict.fromkeys(remote.listing_url for remote in remotes if remote.size is None and remote.published):
+        name = next(remote.name for remote in remotes if remote.listing_url == url)
+        sizes |= {file: listed.size for file, listed in client.listed_files(url, name).items() if listed.size}
+    return sizes
+
+
+def estimate(remote: RemoteFile, sources: Path, client: HttpClient, listed_size: int | None = None) -> Estimate:
+    """Estimate what an archive will cost; requests its size from the server if it is nowhere to be seen.
+
+    `listed_size` is the size that the archive's record gives. An optional archive that is not there costs nothing.
+
+    Raises
+    ------
+    RemixbenchError
+        If the server has no such file or cannot be reached.
+    """
+    path = archive_path(remote, sources)
+    size = max(0, file_size(path))
+    if size and remote.size in (None, size):
+        try:
+            inside, _ = read_members(path, remote.source.prefix_of(remote.archive), remote.source.max_member_bytes)
+            return Estimate(remote, size, 0, missing_bytes(inside, unpack_folder(remote, sources)), True)
+        except RemixbenchError:
+            pass  # not a whole archive; what is wrong with it is reported when it is verified
+    full_size = remote.size if remote.size is not None else listed_size
+    if full_size is None:
+        try:
+            full_size = client.content_length(remote.url, remote.name) or 0
+        except MissingFileError:
+            if not remote.archive.optional:
+                raise
+            full_size = 0
+    begun = max(size, file_size(path.with_name(path.name + ".part")))
+    return Estimate(remote, full_size, max(full_size - begun, 0), round(full_size * remote.source.expansion), False)
+
+
+def disk_need(estimates: Sequence[Estimate], keep: bool, jobs: int) -> int:
+    """Return the bytes of disk that fetching and unpacking take beyond what is used now, at their peak.
+
+    Unless archives are kept, each is removed as soon as it is unpacked, so at most `jobs` are there at once.
+    """
+    to_fetch = sorted((cost.to_fetch for cost in estimates), reverse=True)
+    return sum(cost.unpacked for cost in estimates) + sum(to_fetch if keep else to_fetch[:jobs])
+
+
+def check_disk_space(need: int, free: int, sources: Path, keep: bool, need_with_one_job: int) -> str:
+    """Return the line on disk space.
+
+    Raises
+    ------
+    RemixbenchError
+        If it does not fit.
+    """
+    text = f"needs about {size_text(need)} of disk in {sources}, {size_text(free)} are free"
+    if need <= free:
+        after = "archives are kept" if keep else "each archive is removed once it is unpacked"
+        return f"{text}; {after}"
+    if not keep and need_with_one_job <= free:
+        remedy = f"with --jobs 1 about {size_text(need_with_one_job)} would do"
+    else:
+        remedy = "free some space, choose another disk with --sources, or fetch a part with --parts 1-3"
+        remedy += ", without --keep-archives" if keep else ""
+    raise RemixbenchError(f"the download does not fit: it {text}; {remedy}")
+
+
+def _announce(
+    selected: Sequence[RemoteFile],
+    estimates: Sequence[Estimate],
+    folder: Path,
+    keep: bool,
+    jobs: int,
+    progress: Progress,
+) -> str:
+    """Report what will be done, the licences and the disk space; returns the question whether to start."""
+    for source in dict.fromkeys(remote.source for remote in selected):
+        costs = [cost for cost in estimates if cost.remote.source is source]
+        progress.say(f"{source.name} ({source.title}): {_describe(costs) or 'nothing to do'}")
+        progress.say(f"  licence: {source.licence}")
+    if ready := len(selected) - len(estimates):
+        progress.say(f"{_archives(ready)} already verified and unpacked")
+    need = disk_need(estimates, keep, jobs)
+    free = shutil.disk_usage(folder).free
+    progress.say(check_disk_space(need, free, folder, keep, disk_need(estimates, keep, 1)))
+    return f"Fetch {size_text(sum(estimate.to_fetch for estimate in estimates))} and unpack it in {folder}?"
+
+
+def _describe(estimates: Sequence[Estimate]) -> str:
+    """Return what is to be done for one source."""
+    remote, local = [cost for cost in estimates if not cost.on_disk], [cost for cost in estimates if cost.on_disk]
+    steps = []
+    if remote:
+        to_fetch, size = sum(cost.to_fetch for cost in remote), sum(cost.size for cost in remote)
+        steps.append(f"{_archives(len(remote))} to fetch, {size_text(to_fetch)}")
+        if size > to_fetch:
+            steps.append(f"the rest of {size_text(size)}")
+    if local:
+        steps.append(f"{_archives(len(local))} here to unpack")
+    if estimates:
+        about = "about " if remote else ""
+        steps.append(f"{about}{size_text(sum(estimate.unpacked for estimate in estimates))} unpacked")
+    return ", ".join(steps)
+
+
+def _report_recordings(sources: Iterable[PublishedSource], folder: Path, progress: Progress) -> None:
+    """Report how many recordings of each table are there.
+
+    Raises
+    ------
+    RemixbenchError
+        If some are missing although every published archive of the source was unpacked.
+    """
+    for source in sources:
+        table = folder / source.table
+        if not table.is_file():
+            continue
+        missing, named = missing_recordings(source, folder)
+        progress.say(f"{source.name}: {named - len(missing)} of {named} recordings of the table are there")
+        if missing and all(read_receipt(folder, a.file) is not None for a in source.archives if not a.optional):
+            raise RemixbenchError(
+                f"{table}: names {missing[0]} and {len(missing) - 1} more recordings that are in none of the archives "
+                "although all are unpacked; the archives do not belong to this table"
+            )
+
+
+def _archives(number: int) -> str:
+    return f"{number} archive{'' if number == 1 else 's'}"

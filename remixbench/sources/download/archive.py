@@ -18,7 +18,7 @@ from remixbench.sources.download.http import HttpClient
 from remixbench.sources.download.select import QUERY, RemoteFile
 from remixbench.sources.download.threads import disk_error
 from remixbench.sources.download.transfer import ZIP_MARK, fetch, is_beginning, mark_begun, md5_of
-from remixbench.sources.download.unzip import CorruptArchiveError, missing_bytes, read_members, unpack
+from remixbench.sources.download.unzip import CorruptArchiveError, file_size, missing_bytes, read_members, unpack
 from remixbench.sources.published import published_source
 
 
@@ -64,7 +64,7 @@ def is_absent(remote: RemoteFile, receipt: Receipt | None) -> bool:
 
 def missing_members(folder: Path, members: dict[str, int]) -> list[str]:
     """Return the members that are not below `folder` with their size, in their order."""
-    return [name for name, size in members.items() if _size(folder / name) != size]
+    return [name for name, size in members.items() if file_size(folder / name) != size]
 
 
 def is_complete(remote: RemoteFile, receipt: Receipt | None, sources: Path) -> bool:
@@ -190,7 +190,7 @@ def _verify_existing(
     RemixbenchError
         If it is another file: we did not put it there, so it is left alone.
     """
-    actual_size = _size(path)
+    actual_size = file_size(path)
     if actual_size < 0:
         return False
     with progress.bar(f"verifying {remote.label}", actual_size, "B") as advance:
@@ -245,10 +245,3 @@ def _explain_corruption(error: CorruptArchiveError, path: Path, md5: str, check:
         f"{error}; the archive changed on this disk after it was verified and was deleted: "
         "run the same command again to fetch it, and have the disk checked if it happens again"
     )
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return -1

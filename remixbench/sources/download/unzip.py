@@ -93,7 +93,7 @@ def _problem(info: zipfile.ZipInfo) -> str | None:
 
 def missing_bytes(members: Sequence[zipfile.ZipInfo], folder: Path) -> int:
     """Return how many bytes unpacking would add below `folder`: members that are not there with their size."""
-    return sum(info.file_size for info in members if _size(folder / info.filename) != info.file_size)
+    return sum(info.file_size for info in members if file_size(folder / info.filename) != info.file_size)
 
 
 def unpack(
@@ -125,7 +125,7 @@ def unpack(
         for info in members:
             check_cancelled()
             target = folder / info.filename
-            if _size(target) == info.file_size and _crc(target) == info.CRC:
+            if file_size(target) == info.file_size and _crc(target) == info.CRC:
                 advance(info.file_size)
                 continue
             temporary = target.with_name(temporary_name)
@@ -159,7 +159,8 @@ def _write(
             raise CorruptArchiveError(f"{opened.filename}: member {info.filename} is damaged ({what})") from None
 
 
-def _size(path: Path) -> int:
+def file_size(path: Path) -> int:
+    """Return the size of a file in bytes, -1 where there is none."""
     try:
         return path.stat().st_size if path.is_file() else -1
     except OSError:

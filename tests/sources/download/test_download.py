@@ -25,8 +25,8 @@ from faulty_server import Fault, FaultyServer
 from filelock import FileLock
 
 from remixbench.errors import InputError, RemixbenchError
-from remixbench.sources.download import Downloaded, check_sources, download, raise_if_invalid
-from remixbench.sources.download.core import Estimate, check_disk_space, disk_need
+from remixbench.sources.download import Downloaded, Estimate, check_disk_space, disk_need, download
+from remixbench.sources.download.check import check_sources, raise_if_invalid
 from remixbench.sources.download.select import select
 from remixbench.sources.published import published_source
 

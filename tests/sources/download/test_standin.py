@@ -14,7 +14,8 @@ import pytest
 from download_tools import FSD, TAU, on_disk
 from paths import SHARED
 
-from remixbench.sources.download import check_sources, download
+from remixbench.sources.download import download
+from remixbench.sources.download.check import check_sources
 
 EXPAND = SHARED / "standin" / "expand"
 pytestmark = [
