@@ -6,7 +6,7 @@ A trial draws the score of every event recording by every network: an effect of 
 the system, one of the training (its seed), and one of the recording and the training. The value of a network on a fold
 is the mean over the fold's recordings, and its bootstrap samples weigh the recordings. True values are known, and two
 systems with the same true value are compared. Intervals and significance come from the code that the leaderboard uses
-(`remixbench.leaderboard.averages`). The share of the variance of a mean that comes from the choice of the seeds is set;
+(`remixbench.scoring.averages`). The share of the variance of a mean that comes from the choice of the seeds is set;
 of that part all is the training's own effect, or none (how it suits the recordings).
 
 Printed in Markdown, in per cent, the least and the greatest over these cases: the share of intervals that hold the true
@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from remixbench.leaderboard.averages import FoldRuns, Runs, mean_interval
+from remixbench.scoring.averages import FoldRuns, Runs, mean_interval, paired_difference
 from remixbench.scoring.bootstrap import LEVEL
 
 SEEDS, FOLDS = (2, 3, 5), (1, 4)
@@ -74,11 +74,13 @@ def shares(case: Case, trials: int, samples: int, seed: int = 0) -> tuple[float,
     covered = np.zeros((trials, 2), bool)
     for trial in range(trials):
         first, second = draw(case, weights, rng)
-        for place, interval in enumerate((mean_interval(first), mean_interval(first, second))):
-            low, high = interval.ends if interval is not None else (1.0, -1.0)
+        row = mean_interval(first)
+        ends = None if row is None else row.ends
+        for place, interval in enumerate((ends, paired_difference(first, second).interval)):
+            low, high = interval or (1.0, -1.0)
             covered[trial, place] = low <= 0 <= high
-    row, difference = covered.mean(axis=0)
-    return float(row), float(difference)
+    of_row, of_difference = covered.mean(axis=0)
+    return float(of_row), float(of_difference)
 
 
 def cases_of(seeds: int, folds: int) -> list[Case]:

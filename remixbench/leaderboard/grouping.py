@@ -7,9 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from remixbench.leaderboard.averages import by_fold, mean_interval, mean_over_folds, metric_runs, standard_deviation
+import numpy as np
+from numpy.typing import NDArray
+
 from remixbench.leaderboard.record import OURS, Evidence, Flag, Record
 from remixbench.leaderboard.rows import Condition, Estimate, Row
+from remixbench.scoring.averages import FoldRuns, Runs, mean_interval, mean_over_folds, standard_deviation
 from remixbench.scoring.bootstrap import limited
 from remixbench.scoring.metrics import metric_range
 
@@ -218,3 +221,44 @@ def _estimate(name: str, records: Sequence[Record]) -> Estimate | None:
     interval = None if runs is None else mean_interval(runs)
     low, high = (None, None) if interval is None else limited(interval.ends, *metric_range(name))
     return Estimate(mean, low, high, standard_deviation(values))
+
+
+def by_fold(records: Sequence[Record]) -> dict[int, list[Record]]:
+    """Return the records of each fold, folds ascending."""
+    folds: dict[int, list[Record]] = {}
+    for record in sorted(records, key=lambda record: record.system.fold):
+        folds.setdefault(record.system.fold, []).append(record)
+    return folds
+
+
+def runs_by_fold(
+    records: Sequence[Record], values: Sequence[float | None], samples: Sequence[NDArray[np.floating] | None]
+) -> Runs | None:
+    """Return a value of every record and its bootstrap samples, by fold; None where one is missing.
+
+    Parameters
+    ----------
+    samples : (resamples,) of each record.
+    """
+    if any(sample is None or not len(sample) for sample in samples) or any(value is None for value in values):
+        return None
+    if len({len(sample) for sample in samples if sample is not None}) != 1:
+        return None
+    folds: dict[int, list[int]] = {}
+    for place, record in enumerate(records):
+        folds.setdefault(record.system.fold, []).append(place)
+    return {
+        fold: FoldRuns(
+            np.array([values[place] for place in places], np.float64),
+            np.array([samples[place] for place in places], np.float64),
+            records[places[0]].provenance.groups,
+        )
+        for fold, places in sorted(folds.items())
+    }
+
+
+def metric_runs(name: str, records: Sequence[Record]) -> Runs | None:
+    """Return a metric of every record, by fold; None where one lacks it or its bootstrap samples."""
+    return runs_by_fold(
+        records, [record.metrics.get(name) for record in records], [record.samples(name) for record in records]
+    )

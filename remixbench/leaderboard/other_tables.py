@@ -267,6 +267,7 @@ def cost_table(maker: TableMaker) -> Table | None:
     )
 
 
+NO_INTERVAL = "No interval: one row or both lack the metric in most bootstrap samples."
 UNVERIFIED_DIFFERENCE = f"{NOT_VERIFIED}: not verified; one row or both are self-reported."
 
 
@@ -282,7 +283,10 @@ def comparison_table(comparison: Comparison, board: Leaderboard) -> Table:
             if difference is None:
                 cells.append(Cell())
             else:
-                below = f"{signed(difference.low, 3)} to {signed(difference.high, 3)}, P {difference.superiority:.3f}"
+                below = ""
+                if difference.interval is not None:
+                    low, high = difference.interval
+                    below = f"{signed(low, 3)} to {signed(high, 3)}, P {difference.superiority:.3f}"
                 bold = difference.significant and difference.verified
                 cells.append(Cell(marked(signed(difference.difference), difference.verified), below, bold))
         of_metric = [difference for difference in comparison.differences if difference.metric == metric]
@@ -291,17 +295,21 @@ def comparison_table(comparison: Comparison, board: Leaderboard) -> Table:
         if any(difference.one_training for difference in of_metric):
             tested += f", {training_only(len(folds))}"
         lines.append(Line(title(metric), tuple(cells), (), tested))
-    resamples = sorted({difference.resamples for difference in comparison.differences})
+    certain = [difference for difference in comparison.differences if difference.interval is not None]
+    resamples = sorted({difference.resamples for difference in certain})
+    how = (
+        f"Under each difference its 95 % interval from {' or '.join(map(str, resamples))} paired bootstrap samples over"
+        " event recordings (the same for both systems) and from the spread over seeds, and P, the probability that"
+        f" {comparison.first} is higher. Bold: significant (the interval excludes zero, and not both are at chance)."
+    )
     return Table(
         f"{comparison.first} minus {comparison.second} on {board.dataset}",
         "metric",
         (("", tuple(Column(board.snr_text(snr)) for snr in snrs)),),
         (Block("", tuple(lines)),),
         (
-            f"Under each difference its 95 % interval from {' or '.join(map(str, resamples))} paired bootstrap"
-            " samples over event recordings (the same for both systems) and from the spread over seeds, and P, the"
-            f" probability that {comparison.first} is higher. Bold: significant (the interval excludes zero, and not"
-            " both are at chance).",
+            *([how] if certain else []),
+            *([] if len(certain) == len(comparison.differences) else [NO_INTERVAL]),
             *([] if all(difference.verified for difference in comparison.differences) else [UNVERIFIED_DIFFERENCE]),
         ),
         (TESTED,),

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from remixbench.dataset.probes import Probe, no_shift
-from remixbench.leaderboard.averages import mean_interval, mean_over_folds, runs_by_fold, standard_deviation
+from remixbench.leaderboard.grouping import runs_by_fold
 from remixbench.leaderboard.probe_records import METRIC
 from remixbench.leaderboard.record import Record, probe_value, unpack
 from remixbench.leaderboard.rows import Condition, Estimate, Probes, Row
@@ -26,6 +26,7 @@ from remixbench.leaderboard.tables import (
     signed,
     title,
 )
+from remixbench.scoring.averages import mean_interval, mean_over_folds, standard_deviation
 from remixbench.scoring.bootstrap import limited
 from remixbench.scoring.metrics import METRICS
 from remixbench.scoring.types import FloatArray

@@ -7,28 +7,26 @@ cannot be compared is neither better nor worse.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from remixbench.errors import InputError
-from remixbench.leaderboard.averages import FoldRuns, mean_interval, metric_runs
+from remixbench.leaderboard.grouping import metric_runs
 from remixbench.leaderboard.leaderboard import Chance, Leaderboard
 from remixbench.leaderboard.record import CHANCE
 from remixbench.leaderboard.rows import Condition, Row, Tested
-from remixbench.scoring.bootstrap import Interval
+from remixbench.scoring.averages import Difference, FoldRuns, paired_difference
 from remixbench.scoring.metrics import METRICS, paired_metrics
 
 
-@dataclass(frozen=True)
-class Difference:
-    """How much better the first of two systems is.
+@dataclass(frozen=True, kw_only=True)
+class RowDifference(Difference):
+    """How much higher a metric of one row is than that of another at one SNR.
 
     Attributes
     ----------
-    difference : mean of the first minus that of the second, over the folds of both
-    low, high : 95 % interval of the difference
-    superiority : probability that the first is higher
     significant : whether the interval excludes zero, and not both rows are at chance
     one_training : whether a row has one training per fold, so that the interval holds for that training only
     verified : whether both values were computed in this workspace
@@ -36,15 +34,29 @@ class Difference:
 
     snr: float
     metric: str
-    difference: float
-    low: float
-    high: float
-    superiority: float
     significant: bool
     one_training: bool
     folds: tuple[int, ...]
-    resamples: int
-    verified: bool = True
+    verified: bool
+
+    @property
+    def low(self) -> float | None:
+        """The lower end of the interval; None where there is none."""
+        return None if self.interval is None else self.interval[0]
+
+    @property
+    def high(self) -> float | None:
+        """The upper end of the interval; None where there is none."""
+        return None if self.interval is None else self.interval[1]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain values, None for what is undefined."""
+        return {
+            "snr": self.snr, "metric": self.metric, "difference": self.difference, "low": self.low, "high": self.high,
+            "superiority": None if self.interval is None else self.superiority, "significant": self.significant,
+            "one_training": self.one_training, "folds": self.folds, "resamples": self.resamples,
+            "verified": self.verified,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -53,33 +65,25 @@ class Comparison:
 
     first: str
     second: str
-    differences: tuple[Difference, ...]
+    differences: tuple[RowDifference, ...]
 
 
-def compare_conditions(first: Condition, second: Condition, metric: str) -> Difference | None:
+def compare_conditions(first: Condition, second: Condition, metric: str) -> RowDifference | None:
     """Compare two rows at one SNR.
 
     None where they were not tested on the same clips or lack the metric or common bootstrap samples.
     """
     if first.tested != second.tested or not _same_samples(first, second):
         return None
-    runs = metric_runs(metric, first.records), metric_runs(metric, second.records)
-    if runs[0] is None or runs[1] is None:
+    runs, others = metric_runs(metric, first.records), metric_runs(metric, second.records)
+    if runs is None or others is None:
         return None
-    pair = first.metrics.get(metric), second.metrics.get(metric)
-    difference = _as_difference(first, metric, mean_interval(runs[0], runs[1]))
-    if difference is None:
-        return None
-    return replace(
-        difference,
-        significant=difference.significant
-        and not all(estimate is not None and estimate.at_chance for estimate in pair),
-        one_training=first.one_training or second.one_training,
-        verified=first.verified(metric) and second.verified(metric),
-    )
+    estimates = first.metrics.get(metric), second.metrics.get(metric)
+    at_chance = all(estimate is not None and estimate.at_chance for estimate in estimates)
+    return _of_rows(paired_difference(runs, others), metric, [first, second], at_chance=at_chance)
 
 
-def compare_with_chance(condition: Condition, chance: Chance, metric: str, *, turned: bool) -> Difference | None:
+def compare_with_chance(condition: Condition, chance: Chance, metric: str, *, turned: bool) -> RowDifference | None:
     """Compare a row with chance at one SNR, or chance with the row (`turned`); None where either lacks the metric."""
     level = chance.metrics(condition.folds).get(metric)
     runs = metric_runs(metric, condition.records)
@@ -89,26 +93,21 @@ def compare_with_chance(condition: Condition, chance: Chance, metric: str, *, tu
         fold: FoldRuns(np.array([level]), np.full((1, of_fold.samples.shape[1]), level), of_fold.recordings)
         for fold, of_fold in runs.items()
     }
-    interval = mean_interval(constant, runs) if turned else mean_interval(runs, constant)
-    return _as_difference(condition, metric, interval)
+    difference = paired_difference(constant, runs) if turned else paired_difference(runs, constant)
+    return _of_rows(difference, metric, [condition])
 
 
-def _as_difference(condition: Condition, metric: str, interval: Interval | None) -> Difference | None:
-    if interval is None:
-        return None
-    low, high = interval.ends
-    return Difference(
-        snr=condition.snr,
+def _of_rows(
+    difference: Difference, metric: str, conditions: Sequence[Condition], *, at_chance: bool = False
+) -> RowDifference:
+    return RowDifference(
+        **asdict(difference),
+        snr=conditions[0].snr,
         metric=metric,
-        difference=interval.value,
-        low=low,
-        high=high,
-        superiority=interval.superiority,
-        significant=low > 0 or high < 0,
-        one_training=condition.one_training,
-        folds=condition.folds,
-        resamples=interval.resamples,
-        verified=condition.verified(metric),
+        significant=difference.excludes_zero and not at_chance,
+        one_training=any(condition.one_training for condition in conditions),
+        folds=conditions[0].folds,
+        verified=all(condition.verified(metric) for condition in conditions),
     )
 
 
@@ -230,7 +229,7 @@ def _is_chance(leaderboard: Leaderboard, name: str) -> bool:
     return name == CHANCE and bool(leaderboard.chance.by_fold) and all(row.name != name for row in leaderboard.rows)
 
 
-def _difference(chance: Chance, first: Row | None, second: Row | None, snr: float, metric: str) -> Difference | None:
+def _difference(chance: Chance, first: Row | None, second: Row | None, snr: float, metric: str) -> RowDifference | None:
     """Compare two rows at one SNR, of which None stands for chance; None for what cannot be compared."""
     if first is None:
         return None if second is None else compare_with_chance(second.conditions[snr], chance, metric, turned=True)

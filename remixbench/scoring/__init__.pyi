@@ -1,6 +1,7 @@
 """The public API of scoring; `__init__.py` imports each name when it is first used."""
 
-from .evaluate import Difference, Scores, compare, score_predictions
+from .averages import Difference
+from .evaluate import Scores, compare, score_predictions
 from .functional import (
     DetectionScores,
     average_precision,

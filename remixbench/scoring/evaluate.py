@@ -18,11 +18,11 @@ from remixbench.errors import InputError
 from remixbench.files import sha256
 from remixbench.progress import SILENT, Progress
 from remixbench.scoring import detection
+from remixbench.scoring.averages import Difference, FoldRuns, Runs, paired_difference
 from remixbench.scoring.bootstrap import (
     MetricValues,
     bootstrap_interval,
     divide,
-    interval_of,
     make_bootstrap,
     mean_defined,
 )
@@ -74,22 +74,6 @@ class Scores:
     samples: dict[str, FloatArray]
     reference_digest: str = ""
     by_snr: dict[str, dict[str, float | None]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Difference:
-    """The difference of two systems in one metric.
-
-    Attributes
-    ----------
-    difference : value of the first minus that of the second
-    interval : 95 %, paired: both systems are scored on the same bootstrap samples
-    superiority : probability that the first value is larger; NaN where most samples leave it undefined
-    """
-
-    difference: float
-    interval: tuple[float, float] | None
-    superiority: float
 
 
 def score_predictions(
@@ -174,20 +158,13 @@ def compare(first: Scores, second: Scores) -> dict[str, Difference | None]:
     if not same_clips or any(first.settings[key] != second.settings[key] for key in alike):
         raise ValueError("the two systems were not scored on the same bootstrap samples")
     recordings = first.settings["recordings"] or first.settings["clips"]
-    return {
-        name: _difference(first.values[name], second.values[name], samples - second.samples[name], recordings)
-        for name, samples in first.samples.items()
-        if name in second.samples
-    }
 
+    def runs(scores: Scores, name: str) -> Runs | None:
+        value = scores.values[name]
+        return None if value is None else {0: FoldRuns(np.array([value]), scores.samples[name][None], recordings)}
 
-def _difference(first: float | None, second: float | None, samples: FloatArray, recordings: int) -> Difference | None:
-    if first is None or second is None:
-        return None
-    interval = interval_of(first - second, samples, recordings)
-    if interval is None:
-        return Difference(first - second, None, float("nan"))
-    return Difference(first - second, interval.ends, interval.superiority)
+    pairs = {name: (runs(first, name), runs(second, name)) for name in first.samples if name in second.samples}
+    return {name: None if a is None or b is None else paired_difference(a, b) for name, (a, b) in pairs.items()}
 
 
 def _defined(value: float) -> float | None:

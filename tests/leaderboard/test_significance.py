@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import runpy
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,14 +15,16 @@ from hypothesis import strategies as st
 from paths import ROOT
 from scipy import stats
 
-from remixbench.leaderboard.averages import mean_interval, metric_runs, standard_deviation
-from remixbench.leaderboard.grouping import group_records, make_condition, make_rows
+from remixbench.leaderboard.grouping import group_records, make_condition, make_rows, metric_runs
 from remixbench.leaderboard.leaderboard import Chance, Leaderboard, make_leaderboard
 from remixbench.leaderboard.probes import shift_table, summarise, with_probes
 from remixbench.leaderboard.record import Flag, ProbeRecord, Provenance, Record, SystemInfo, files_digest, pack, unpack
+from remixbench.leaderboard.renderers import render_comparison
 from remixbench.leaderboard.rows import Condition, Estimate, Row
 from remixbench.leaderboard.significance import compare_conditions, compare_rows, mark_best, mark_chance
 from remixbench.leaderboard.table_maker import TableMaker
+from remixbench.scoring import Scores, compare
+from remixbench.scoring.averages import mean_interval, paired_difference, standard_deviation
 
 SIMULATION = runpy.run_path(str(ROOT / "benchmarks" / "seeds.py"))
 SAMPLES = np.linspace(0.3, 0.5, 101)
@@ -143,15 +147,13 @@ def test_degrees_of_freedom_of_a_difference_are_those_of_welch() -> None:
     runs = [metric_runs("micro_ap", records) for records in systems]
     assert runs[0] is not None
     assert runs[1] is not None
-    interval = mean_interval(runs[0], runs[1])
-    assert interval is not None
+    compared = paired_difference(runs[0], runs[1])
     values = [[each.metrics["micro_ap"] for each in records] for records in systems]
     expected = stats.ttest_ind(*values, equal_var=False)
-    assert interval.freedoms[1] == pytest.approx(expected.df)
     ends = expected.confidence_interval(0.95)
-    assert interval.ends == pytest.approx((ends.low, ends.high), abs=1e-6)
+    assert compared.interval == pytest.approx((ends.low, ends.high), abs=1e-6)
     above = stats.ttest_ind(*values, equal_var=False, alternative="greater").pvalue
-    assert interval.superiority == pytest.approx(1 - above, abs=1e-6)
+    assert compared.superiority == pytest.approx(1 - above, abs=1e-6)
 
 
 @pytest.mark.parametrize(("seeds", "folds", "trials"), [(2, 1, 2000), (3, 1, 1000), (5, 1, 1000), (2, 4, 500)])
@@ -308,13 +310,69 @@ def test_what_was_not_drawn_alike_is_not_compared(other: Record) -> None:
     assert compare_conditions(column(record(0.5, SAMPLES)), column(other), "micro_ap") is None
 
 
-def test_a_metric_that_few_samples_define_is_not_compared() -> None:
+def test_where_few_samples_define_a_metric_the_difference_has_no_interval() -> None:
     sparse = np.where(np.arange(101) < 60, np.nan, SAMPLES)
-    assert compare_conditions(column(record(0.5, SAMPLES + 0.1)), column(record(0.4, sparse)), "micro_ap") is None
+    difference = compare_conditions(column(record(0.5, SAMPLES + 0.1)), column(record(0.4, sparse)), "micro_ap")
+    assert difference is not None
+    assert (difference.difference, difference.resamples) == (pytest.approx(0.1), 41)
+    assert (difference.interval, difference.low, difference.high) == (None, None, None)
+    assert np.isnan(difference.superiority)
+    assert not difference.significant  # by the 41 samples that define it, it were certain
     most = np.where(np.arange(101) < 10, np.nan, SAMPLES)
-    found = compare_conditions(column(record(0.5, SAMPLES + 0.1)), column(record(0.4, most)), "micro_ap")
-    assert found is not None
-    assert found.resamples == 91
+    difference = compare_conditions(column(record(0.5, SAMPLES + 0.1)), column(record(0.4, most)), "micro_ap")
+    assert difference is not None
+    assert difference.resamples == 91
+    assert difference.significant
+
+
+@pytest.mark.parametrize("undefined", [0, 30, 60, 101])
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_rows_are_compared_as_scores_are(undefined: int, seeds: int) -> None:
+    """The leaderboard's comparison of two runs is `scoring.compare` of their scores; a mean over seeds follows suit."""
+    rng = np.random.default_rng(0)
+    values = (0.5, 0.4)
+    samples = [value + rng.normal(0, 0.03, 101).astype(np.float32).astype(np.float64) for value in values]
+    samples[1][:undefined] = np.nan
+    systems = [
+        column(*(record(value, of_system, seed=seed, groups=50) for seed in range(seeds)))
+        for value, of_system in zip(values, samples, strict=True)
+    ]
+    settings = {
+        "scoring_version": "1", "clips": 10, "recordings": 50, "bootstrap_samples": 101, "bootstrap_seed": 0,
+    }  # fmt: skip
+    scores = [
+        Scores({"micro_ap": value}, {}, {}, settings, {"micro_ap": of_system})
+        for value, of_system in zip(values, samples, strict=True)
+    ]
+    of_rows = compare_conditions(*systems, "micro_ap")
+    of_scores = compare(*scores)["micro_ap"]
+    assert of_rows is not None
+    assert of_scores is not None
+    assert (of_rows.interval is None) == (of_scores.interval is None) == (undefined > 50)
+    assert (of_rows.difference, of_rows.resamples) == (pytest.approx(of_scores.difference), 101 - undefined)
+    assert of_rows.superiority == pytest.approx(of_scores.superiority, nan_ok=True)
+    if of_rows.interval is not None:
+        assert of_rows.interval == pytest.approx(of_scores.interval)
+
+
+@pytest.mark.parametrize("style", ["table", "md", "latex", "csv", "json"])
+def test_a_difference_without_an_interval_is_shown_without_one(style: str) -> None:
+    sparse = np.where(np.arange(101) < 60, np.nan, SAMPLES)
+    other = record(0.25, sparse).model_copy(
+        update={"system": SystemInfo(name="gmp", kind="run", registry_name="gmp", snr=0.0, fold=4, seed=0)}
+    )
+    board = board_of(record(0.5, SAMPLES + 0.1), other)
+    text = render_comparison(compare_rows(board, "gap", "gmp"), board, style)
+    assert "nan" not in text.lower()
+    assert "0.25" in text
+    if style == "json":
+        (line,) = json.loads(text)["differences"]
+        assert [line[key] for key in ("low", "high", "superiority", "significant")] == [None, None, None, False]
+    elif style == "csv":
+        (line,) = csv.DictReader(text.splitlines())
+        assert [line[key] for key in ("low", "high", "superiority", "significant")] == ["", "", "", "False"]
+    else:
+        assert "No interval: one row or both lack the metric in most bootstrap samples." in " ".join(text.split())
 
 
 def rows(*columns: Condition) -> list[Row]:

@@ -118,14 +118,15 @@ def provenance(record: Record) -> dict[str, Any]:
 
 def comparison_to_json(comparison: Comparison) -> str:
     """Return a comparison as JSON."""
-    return _dumps(asdict(comparison))
+    differences = [line.as_dict() for line in comparison.differences]
+    return _dumps({"first": comparison.first, "second": comparison.second, "differences": differences})
 
 
 def comparison_to_csv(comparison: Comparison) -> str:
     """Return a comparison as CSV, one metric at one SNR per line."""
     import pandas as pd
 
-    lines = [asdict(line) | {"folds": "; ".join(map(str, line.folds))} for line in comparison.differences]
+    lines = [line.as_dict() | {"folds": "; ".join(map(str, line.folds))} for line in comparison.differences]
     text: str = pd.DataFrame(lines).to_csv(index=False, lineterminator="\n")
     return text
 

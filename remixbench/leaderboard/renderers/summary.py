@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from remixbench.leaderboard.averages import by_fold
+from remixbench.leaderboard.grouping import by_fold
 from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.other_tables import quantity
 from remixbench.leaderboard.record import CHANCE, Cost, weakest

@@ -1,4 +1,4 @@
-"""Means over folds and seeds: their standard deviation, and intervals that allow for recordings and for seeds.
+"""Means over folds and seeds: standard deviation, intervals that allow for recordings and seeds, paired differences.
 
 A mean is over folds, of the mean over each fold's seeds: a fold counts once, however many seeds it was trained with.
 
@@ -26,7 +26,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from remixbench.leaderboard.record import Record
 from remixbench.scoring.bootstrap import Interval, interval_of
 from remixbench.scoring.types import FloatArray
 
@@ -49,14 +48,6 @@ class FoldRuns:
 
 Runs = Mapping[int, FoldRuns]
 """A metric of one system, by fold."""
-
-
-def by_fold(records: Sequence[Record]) -> dict[int, list[Record]]:
-    """Return the records of each fold, folds ascending."""
-    folds: dict[int, list[Record]] = {}
-    for record in sorted(records, key=lambda record: record.system.fold):
-        folds.setdefault(record.system.fold, []).append(record)
-    return folds
 
 
 def mean_over_folds(values: Mapping[int, Sequence[float]]) -> float:
@@ -82,50 +73,60 @@ def standard_deviation(values: Mapping[int, Sequence[float]]) -> float:
     return float(np.std([of_seeds[0] for of_seeds in values.values()], ddof=1))
 
 
-def runs_by_fold(
-    records: Sequence[Record], values: Sequence[float | None], samples: Sequence[NDArray[np.floating] | None]
-) -> Runs | None:
-    """Return a value of every record and its bootstrap samples, by fold; None where one is missing.
+@dataclass(frozen=True)
+class Difference:
+    """How much higher a metric of one system is than that of another on the same bootstrap samples.
 
-    Parameters
+    Attributes
     ----------
-    samples : (resamples,) of each record.
+    difference : value of the first minus that of the second
+    interval : its 95 % interval; None where most bootstrap samples leave either value undefined
+    superiority : probability that the first value is higher; NaN where there is no interval
+    resamples : number of bootstrap samples in which both values are defined
     """
-    if any(sample is None or not len(sample) for sample in samples) or any(value is None for value in values):
-        return None
-    if len({len(sample) for sample in samples if sample is not None}) != 1:
-        return None
-    folds: dict[int, list[int]] = {}
-    for place, record in enumerate(records):
-        folds.setdefault(record.system.fold, []).append(place)
-    return {
-        fold: FoldRuns(
-            np.array([values[place] for place in places], np.float64),
-            np.array([samples[place] for place in places], np.float64),
-            records[places[0]].provenance.groups,
-        )
-        for fold, places in sorted(folds.items())
-    }
+
+    difference: float
+    interval: tuple[float, float] | None
+    superiority: float
+    resamples: int
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the interval lies on one side of zero; False where there is none."""
+        return self.interval is not None and (self.interval[0] > 0 or self.interval[1] < 0)
 
 
-def metric_runs(name: str, records: Sequence[Record]) -> Runs | None:
-    """Return a metric of every record, by fold; None where one lacks it or its bootstrap samples."""
-    return runs_by_fold(
-        records, [record.metrics.get(name) for record in records], [record.samples(name) for record in records]
-    )
+def mean_interval(runs: Runs) -> Interval | None:
+    """Return the mean of a metric over folds and seeds; None where most bootstrap samples leave it undefined."""
+    return _interval(_mean(runs), _mean_samples(runs), [runs])
 
 
-def mean_interval(first: Runs, second: Runs | None = None) -> Interval | None:
-    """Return the mean of a metric over folds and seeds, or its difference between two systems on the same folds.
+def paired_difference(first: Runs, second: Runs) -> Difference:
+    """Compare a metric of two systems on the same folds, each fold with the same bootstrap samples for both.
 
-    None where most bootstrap samples leave it undefined.
+    A bootstrap sample counts if the metric is defined in it for every run of both systems. Where fewer than half of
+    them count, the difference is that of two known values all the same; only how certain it is cannot be told.
     """
-    systems = [first] if second is None else [first, second]
-    means = [np.mean([runs.samples.mean(axis=0) for runs in system.values()], axis=0) for system in systems]
-    values = [mean_over_folds({fold: runs.values.tolist() for fold, runs in system.items()}) for system in systems]
-    samples = means[0] if second is None else means[0] - means[1]
-    value = values[0] if second is None else values[0] - values[1]
-    interval = interval_of(value, samples, sum(runs.recordings for runs in first.values()))
+    value, samples = _mean(first) - _mean(second), _mean_samples(first) - _mean_samples(second)
+    interval = _interval(value, samples, [first, second])
+    if interval is None:
+        return Difference(value, None, float("nan"), int((~np.isnan(samples)).sum()))
+    return Difference(value, interval.ends, interval.superiority, interval.resamples)
+
+
+def _mean(runs: Runs) -> float:
+    return mean_over_folds({fold: of_fold.values.tolist() for fold, of_fold in runs.items()})
+
+
+def _mean_samples(runs: Runs) -> FloatArray:
+    """Return the mean over folds and seeds in every bootstrap sample, (resamples,); NaN where a run is undefined."""
+    samples: FloatArray = np.mean([of_fold.samples.mean(axis=0) for of_fold in runs.values()], axis=0)
+    return samples
+
+
+def _interval(value: float, samples: FloatArray, systems: Sequence[Runs]) -> Interval | None:
+    """Return how certain a mean of one system, or the difference of two, is over recordings and seeds."""
+    interval = interval_of(value, samples, sum(runs.recordings for runs in systems[0].values()))
     if interval is None:
         return None
     seeds = [_between_seeds(system, ~np.isnan(samples)) for system in systems]
