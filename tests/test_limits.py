@@ -96,7 +96,14 @@ def test_a_full_disk_is_named_when_a_model_is_written(tmp_path: Path) -> None:
 
     level, even = np.zeros(8, np.float32), np.full(2, 0.5, np.float32)
     config = ModelConfig(
-        system="gap", options={}, width=1.0, classes=("a", "b"), frames=9, n_mels=8, recipe={}, digest="0"
+        system="gap",
+        options={},
+        width=1.0,
+        classes=("a", "b"),
+        frames=9,
+        n_mels=8,
+        recipe={"mix": {}, "features": {}},
+        digest="0",
     )
     with largest_file(10_000), pytest.raises(OSError, match="File too large") as caught:
         write_model(

@@ -63,13 +63,13 @@ def encoder_of(config: ModelConfig) -> PretrainedEncoder | None:
     if not spec(config.system).takes_embeddings or config.encoder is None:
         return None
     try:
-        encoder = load_encoder(config.encoder["reference"])
+        encoder = load_encoder(config.encoder.reference)
     except InputError as error:
         raise InputError(f"the run needs the encoder that it was trained with: {error}") from None
-    if encoder.digest != config.encoder["digest"]:
+    if encoder.digest != config.encoder.digest:
         raise InputError(
             f"encoder '{encoder.name}' ({encoder.reference}): its code or weights are not those that the run was"
-            f" trained with (digest {encoder.digest[:12]}, the run has {config.encoder['digest'][:12]}); restore them,"
+            f" trained with (digest {encoder.digest[:12]}, the run has {config.encoder.digest[:12]}); restore them,"
             " or train again"
         )
     return encoder

@@ -9,16 +9,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from torch import Tensor, nn
 
-from remixbench.errors import InputError
+from remixbench.errors import InputError, one_line
 from remixbench.files import write_bytes
 from remixbench.recipe import Features, Mix
+from remixbench.schemas import first_problem
 from remixbench.systems.building import ClipShape, EmbeddingShape, build_empty
 from remixbench.systems.registry import source_digest, spec
 from remixbench.training.data import Standardisation
@@ -27,23 +29,42 @@ NETWORK = "network."
 DIRECTION = NETWORK + "attention.direction"
 MEAN, STD = "standardisation.mean", "standardisation.std"
 SECOND_MEAN, SECOND_STD = "embeddings.mean", "embeddings.std"
-ENCODER = {"name", "reference", "digest"}
 TAG_THRESHOLDS, FRAME_THRESHOLDS = "thresholds.tags", "thresholds.frames"
 
 
-@dataclass(frozen=True)
-class ModelConfig:
-    """What the tensors belong to; written as JSON into the file's metadata.
+class ModelEncoder(BaseModel):
+    """By what the frozen encoder of a system on embeddings is found, and the digest of its code and weights."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    reference: str
+    digest: str
+
+
+class ClipRecipe(BaseModel):
+    """How the clips were mixed, and how audio becomes log-mel."""
+
+    model_config = ConfigDict(frozen=True)
+
+    mix: Mix
+    features: Features
+
+
+class ModelConfig(BaseModel):
+    """What the tensors belong to; each field is JSON in the file's metadata.
 
     Attributes
     ----------
-    recipe : mixing and features of the data set, by which audio becomes input.
+    recipe : of the data set, by which audio becomes input.
     system : its reference: for one of a file the file's path and the class.
     digest : the run's identity.
     sources : of a third-party system: a digest of its source files.
-    encoder : of a system on embeddings: name, reference and digest of the frozen encoder, whose weights are not here.
-    embedding : the shape of a clip's embeddings (`EmbeddingShape`).
+    encoder, embedding : of a system on embeddings: the frozen encoder, whose weights are not here, and the shape of a
+        clip's embeddings.
     """
+
+    model_config = ConfigDict(frozen=True)
 
     system: str
     options: dict[str, Any]
@@ -51,16 +72,32 @@ class ModelConfig:
     classes: tuple[str, ...]
     frames: int
     n_mels: int
-    recipe: dict[str, Any]
+    recipe: ClipRecipe
     digest: str
     sources: str = ""
-    encoder: dict[str, str] | None = None
-    embedding: dict[str, Any] | None = None
+    encoder: ModelEncoder | None = None
+    embedding: EmbeddingShape | None = None
+
+    @model_validator(mode="after")
+    def _encoder_has_a_shape(self) -> Self:
+        if (self.encoder is None) != (self.embedding is None):
+            raise ValueError("'encoder' and 'embedding' need each other")
+        return self
 
     @property
     def name(self) -> str:
         """The system's short name, also where `system` is a class in a file."""
         return self.system.rpartition(":")[2]
+
+    @property
+    def mix(self) -> Mix:
+        """How the clips were mixed: their rate and length."""
+        return self.recipe.mix
+
+    @property
+    def features(self) -> Features:
+        """How audio becomes log-mel."""
+        return self.recipe.features
 
     @property
     def samples(self) -> int:
@@ -70,28 +107,9 @@ class ModelConfig:
     @property
     def shape(self) -> ClipShape:
         """What the clips that the system takes are to it."""
-        mix = self.mix
-        embedding = None if self.embedding is None else EmbeddingShape(**self.embedding)
-        frame_seconds = self.features.hop_length / mix.sample_rate
-        return ClipShape(
-            len(self.classes), self.frames, self.n_mels, mix.samples, mix.sample_rate, frame_seconds, embedding
-        )
-
-    @property
-    def mix(self) -> Mix:
-        """How the clips were mixed: their rate and length."""
-        return Mix.model_validate(self.recipe["mix"])
-
-    @property
-    def features(self) -> Features:
-        """How audio becomes log-mel."""
-        return Features.model_validate(self.recipe["features"])
-
-
-_KINDS: dict[str, Any] = {
-    "system": str, "options": dict, "width": int | float, "frames": int, "n_mels": int, "recipe": dict, "digest": str,
-    "sources": str,
-}  # fmt: skip
+        rate = self.mix.sample_rate
+        frame_seconds = self.features.hop_length / rate
+        return ClipShape(len(self.classes), self.frames, self.n_mels, self.samples, rate, frame_seconds, self.embedding)
 
 
 @dataclass(frozen=True)
@@ -123,7 +141,8 @@ def write_model(
     extra |= {} if second is None else {SECOND_MEAN: second.mean, SECOND_STD: second.std}
     extra |= {TAG_THRESHOLDS: tag_thresholds, FRAME_THRESHOLDS: frame_thresholds}
     tensors |= {name: torch.from_numpy(np.ascontiguousarray(array, np.float32)) for name, array in extra.items()}
-    metadata = {name: json.dumps(value) for name, value in vars(config).items() if value is not None}
+    content = config.model_dump(mode="json")
+    metadata = {name: json.dumps(value) for name, value in content.items() if value is not None}
     # written by ourselves, so that a full disk is an OSError that says so
     write_bytes(path, _sort_metadata(save(tensors, metadata)))
 
@@ -161,7 +180,7 @@ def read_model(path: Path) -> TrainedModel:
     except (RuntimeError, MemoryError, TypeError, OverflowError):  # sizes that no tensor can have
         raise InputError(f"{path}: describes a network too large for this machine; is it broken?") from None
     expected = {NETWORK + name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    dimensions = int(config.embedding["dimensions"]) if config.embedding else 1
+    dimensions = config.embedding.dimensions if config.embedding else 1
     bands = config.n_mels if system.takes_logmel else dimensions
     expected |= {MEAN: (bands,), STD: (bands,)}
     if system.inputs == "logmel+embeddings":
@@ -216,18 +235,9 @@ def _read(path: Path) -> tuple[dict[str, Tensor], ModelConfig]:
             f"{path}: not readable as safetensors ({error}); copy it again, or delete it and train again"
         ) from None
     try:
-        optional = ("sources", "encoder", "embedding")
-        stored = [name for name in ModelConfig.__dataclass_fields__ if name not in optional or name in metadata]
-        values = {name: json.loads(metadata[name]) for name in stored}
-        values["classes"] = tuple(str(label) for label in values["classes"])
-        config = ModelConfig(**values)
-        for name, kind in _KINDS.items():
-            if not isinstance(getattr(config, name), kind):
-                raise ValueError(f"'{name}' is {getattr(config, name)!r}")
-        _ = config.shape  # fails where a part of it cannot be read
-        if (config.encoder is None) != (config.embedding is None) or set(config.encoder or ENCODER) != ENCODER:
-            raise ValueError(f"'encoder' is {config.encoder!r}")
-    except (KeyError, ValueError, TypeError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:120]
+        stored = {name: json.loads(text) for name, text in metadata.items() if name in ModelConfig.model_fields}
+        config = ModelConfig.model_validate(stored)
+    except (ValueError, RecursionError) as error:
+        reason = first_problem(error, ModelConfig) if isinstance(error, ValidationError) else one_line(str(error))[:120]
         raise InputError(f"{path}: has no description of a remixbench model ({reason}); is it another's?") from None
     return tensors, config

@@ -6,7 +6,7 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +29,7 @@ from remixbench.training.device import DistContext, Engine, exact_float32
 from remixbench.training.evaluate import describe_thresholds, fit_thresholds, has_maps, score_frames
 from remixbench.training.fresh import dynamic_mixing
 from remixbench.training.grid import Display
-from remixbench.training.model_file import ModelConfig, write_model
+from remixbench.training.model_file import ClipRecipe, ModelConfig, ModelEncoder, write_model
 from remixbench.training.run_files import (
     CHECKPOINT,
     FORMAT,
@@ -255,11 +255,11 @@ def _model_config(
         classes=dataset.classes,
         frames=info.frames,
         n_mels=info.n_mels,
-        recipe=dataset.recipe.model_dump(mode="json", include={"mix", "features"}),
+        recipe=ClipRecipe(mix=dataset.recipe.mix, features=dataset.recipe.features),
         digest=info.digest,
         sources=sources,
-        encoder=_encoder_record(config),
-        embedding=None if data.embedding is None else asdict(data.embedding),
+        encoder=None if config.encoder is None else ModelEncoder.model_validate(config.encoder, from_attributes=True),
+        embedding=data.embedding,
     )
 
 
@@ -327,13 +327,6 @@ def _flags_of_data(dataset: Dataset, data: DataSplits) -> list[Flag]:
         named = ", ".join(unseen[:NAMED_CLASSES])
         flags.append(Flag(code="unseen-class", text=f"no training clip has {named}{more}"))
     return flags
-
-
-def _encoder_record(config: TrainConfig) -> dict[str, str] | None:
-    """Return what the model says of its encoder: by what it is found, and which one it is."""
-    if config.encoder is None:
-        return None
-    return {name: getattr(config.encoder, name) for name in ("name", "reference", "digest")}
 
 
 def _encoder_info(context: RunContext, config: TrainConfig, embedding: EmbeddingShape | None) -> EncoderInfo | None:

@@ -430,6 +430,21 @@ def test_a_model_with_a_wrong_description(run: Path, key: str, value: str) -> No
     refused(run)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "problem"),
+    [
+        ("frames", '"many"', "frames: found 'many'; expected an integer"),
+        ("recipe", '{"mix": {}}', "key 'recipe.features' is missing"),
+        ("encoder", '{"name": "a", "reference": "a", "digest": "b"}', "'encoder' and 'embedding' need each other"),
+        ("options", "{", "Expecting property name"),
+    ],
+)
+def test_a_broken_description_names_what_is_wrong(run: Path, key: str, value: str, problem: str) -> None:
+    path = run / "model.safetensors"
+    save_file(load_file(path), path, metadata(path) | {key: value})
+    assert problem in refused(run)
+
+
 def test_a_model_that_says_to_be_huge_takes_no_memory(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = run / "model.safetensors"
     save_file(load_file(path), path, metadata(path) | {"frames": "60000"})  # 29 GB, were it made
