@@ -22,6 +22,7 @@ from remixbench.errors import InputError, RemixbenchError
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
+    from numpy.typing import NDArray
 
 NUMPY_ERRORS = (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError)
 """What `numpy.load` raises where an .npy is broken; its header is parsed as Python."""
@@ -176,6 +177,16 @@ def write_bytes(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def write_array(path: Path, values: NDArray[Any]) -> None:
+    """Write an array as .npy, whole or not at all; unlike `numpy.save`, it says when the disk is full."""
+    import numpy as np
+
+    values = np.ascontiguousarray(values)
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(values))
+        file.write(values.data)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8 with the line ends it has, whole or not at all."""
     write_bytes(path, text.encode("utf-8"))
@@ -203,6 +214,13 @@ def read_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
         raise InputError(f"{path}: no such file") from None
     except OSError as error:
         raise InputError(f"{path}: not readable ({error.strerror})") from None
+
+
+def free_disk(path: Path) -> int:
+    """Return the free bytes of the disk on which a path lies, or will lie."""
+    while not path.exists():
+        path = path.parent
+    return shutil.disk_usage(path).free
 
 
 def is_system_file(path: Path) -> bool:

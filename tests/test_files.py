@@ -1,15 +1,17 @@
-"""Names of files for texts of any kind."""
+"""Names of files for texts of any kind, arrays in files, and free space."""
 
 from __future__ import annotations
 
+import shutil
 import unicodedata
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remixbench.files import safe_names
+from remixbench.files import free_disk, safe_names, write_array
 
 TEXTS = st.text(max_size=12) | st.text(st.sampled_from("./\\~-:aA%\u0301é \x00\n"), max_size=12) | st.text(min_size=150)
 
@@ -52,3 +54,14 @@ def test_names_that_differ_in_case_alone_or_that_are_reserved_are_told_apart(tmp
     names = safe_names(["Dog", "dog", "cat", "nul", "e\u0301", "\u00e9"])
     assert names["cat"] == "cat"
     assert all(names[label].startswith(f"{label}~") for label in ("Dog", "dog", "nul", "e\u0301", "\u00e9"))
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (0, 2, 1)])
+def test_arrays_of_any_order_in_memory_are_written(tmp_path: Path, order: tuple[int, int, int]) -> None:
+    values = np.arange(24, dtype=np.float16).reshape(2, 3, 4).transpose(order)
+    write_array(tmp_path / "a.npy", values)
+    assert np.array_equal(np.load(tmp_path / "a.npy", mmap_mode="r"), values)
+
+
+def test_the_free_space_of_a_folder_that_is_not_made_yet(tmp_path: Path) -> None:
+    assert free_disk(tmp_path / "a" / "b") == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.05)

@@ -24,6 +24,7 @@ from fake_runs import fake_run, tags_text
 from remixbench.cli import run
 from remixbench.dataset.make import make
 from remixbench.errors import InputError, RemixbenchError
+from remixbench.files import write_array
 from remixbench.leaderboard.score import score
 from remixbench.recipe import parse_recipe
 from remixbench.sources.audio import read_audio
@@ -73,6 +74,13 @@ def test_make_refuses_what_the_disk_has_no_room_for(
     made.stems_path("00003", 10).unlink()
     with pytest.raises(RemixbenchError, match="making it needs about"):
         make(recipe=recipe, sources=corpus, out=out, stems=True, jobs=1)
+
+
+def test_a_full_disk_is_named_when_an_array_is_written(tmp_path: Path) -> None:
+    with largest_file(10_000), pytest.raises(OSError, match="File too large") as caught:
+        write_array(tmp_path / "a.npy", np.zeros(100_000))
+    assert caught.value.errno == errno.EFBIG
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_is_named_when_a_checkpoint_is_written(tmp_path: Path) -> None:

@@ -28,7 +28,9 @@ from remixbench.files import (
     atomic_path,
     check_regular,
     exclusive_lock,
+    free_disk,
     read_json,
+    write_array,
     write_json,
     write_sealed,
 )
@@ -237,8 +239,7 @@ class BlockStore:
 
     def keep(self, block: int, values: NDArray[np.floating[Any]]) -> None:
         """Write a block, whole or not at all."""
-        with atomic_path(self.file(block)) as temporary:
-            np.save(temporary, values)
+        write_array(self.file(block), values)
 
     def join(self, info: EmbeddingsInfo) -> EmbeddingsInfo:
         """Write the array and the file beside it from all blocks, and drop these; one block is in memory at a time."""
@@ -271,11 +272,7 @@ def check_room(path: Path, need: int) -> None:
     """
     from remixbench.progress import counted
 
-    place = path.parent
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free
-    if need > free:
+    if need > (free := free_disk(path.parent)):
         raise RemixbenchError(
             f"{path}: the embeddings need about {counted(need, 'B')} of disk, {counted(free, 'B')} are free; free some"
             " space, or embed fewer --snr"

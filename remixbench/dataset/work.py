@@ -38,7 +38,7 @@ from remixbench.dataset.mix import Signal, mixture
 from remixbench.dataset.render import Excerpt, Excerpts, Rendered, Renderer, longest_excerpt, prepare_excerpt
 from remixbench.dataset.spec import DatasetSpec, Target
 from remixbench.errors import InputError, RemixbenchError
-from remixbench.files import atomic_path, read_json, write_json
+from remixbench.files import free_disk, read_json, write_array, write_json
 from remixbench.recipe import Recipe
 from remixbench.sources.catalogue import Reader
 
@@ -206,10 +206,7 @@ def prepare_block(
         excerpts.append(asdict(excerpt))
     if problems:
         return problems
-    with atomic_path(folder / f"{index:05d}.npy") as temporary, temporary.open("wb") as out:
-        # not np.save, whose error on a full disk does not say so
-        np.lib.format.write_array_header_1_0(out, np.lib.format.header_data_from_array_1_0(block))
-        out.write(block.data)
+    write_array(folder / f"{index:05d}.npy", block)
     write_json(folder / f"{index:05d}.json", {"excerpts": excerpts})
     return []
 
@@ -309,10 +306,7 @@ def render_block(
             except InputError as error:
                 problems.append(str(error))
     for snr in job.snrs if job.target.features and not problems else ():
-        with atomic_path(job.checkpoint.logmel(snr, block)) as temporary, temporary.open("wb") as file:
-            rows = np.ascontiguousarray(np.stack(frames[snr]), dtype="<f4")
-            np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(rows))
-            file.write(rows.data)
+        write_array(job.checkpoint.logmel(snr, block), np.stack(frames[snr], dtype="<f4"))
     return records, problems
 
 
@@ -370,10 +364,7 @@ def check_disk_space(spec: DatasetSpec, checkpoint: Checkpoint, snrs: Sequence[f
     RemixbenchError
         Saying how many bytes are needed and how many are free.
     """
-    place = spec.target.folder
-    while not place.exists():
-        place = place.parent
-    need, free = bytes_needed(spec, checkpoint, snrs), shutil.disk_usage(place).free
+    need, free = bytes_needed(spec, checkpoint, snrs), free_disk(spec.target.folder)
     if need > free:
         raise RemixbenchError(
             f"{folder}: making it needs about {size_text(need)} of disk, {size_text(free)} are free; free some space,"

@@ -21,6 +21,7 @@ from remixbench.systems.building import frame_seconds_of
 from remixbench.systems.output import Output
 from remixbench.systems.registry import spec
 from remixbench.training.device import choose_device, exact_float32
+from remixbench.training.embeddings import resample
 from remixbench.training.evaluate import evaluating
 from remixbench.training.model_file import TrainedModel, read_model
 from remixbench.training.run_files import MODEL, RUN_FILE, read_run
@@ -485,10 +486,7 @@ def prepare(audio: NDArray[np.floating], rate: int, wanted: int, origin: str) ->
     if (peak := float(np.abs(audio).max())) > LOUDEST:
         raise InputError(f"{origin}: holds samples of {peak:g}, expected -1 to 1; divide by the range of its integers")
     mono = np.asarray(audio, np.float32) if audio.ndim == 1 else audio.mean(axis=1, dtype=np.float32)
-    if rate != wanted:
-        import soxr
-
-        mono = soxr.resample(mono, rate, wanted, quality="HQ")
-        if not len(mono):
-            raise InputError(f"{origin}: too short to be resampled from {rate} to {wanted} Hz")
-    return np.ascontiguousarray(mono, np.float32)
+    resampled = resample(mono, rate, wanted)
+    if not len(resampled):
+        raise InputError(f"{origin}: too short to be resampled from {rate} to {wanted} Hz")
+    return np.ascontiguousarray(resampled, np.float32)

@@ -19,6 +19,7 @@ from remixbench.dataset.mix import SilenceError
 from remixbench.dataset.render import Rendered, Renderer, one_blas_thread
 from remixbench.dataset.splits import Rows
 from remixbench.errors import InputError, RemixbenchError
+from remixbench.parallel import available_cores
 from remixbench.sources import load_catalogues
 from remixbench.systems.registry import spec
 from remixbench.training.config import TrainConfig, derived_seed
@@ -192,8 +193,7 @@ def dynamic_mixing(
         seed=derived_seed(config.seed, "mixtures"),
     )  # fmt: skip
     shard = range(dist.rank, len(rows), dist.world_size)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    workers = max(1, available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     loader = DataLoader(
         Subset(fresh, shard),
         batch_size=CLIPS_AT_ONCE,
