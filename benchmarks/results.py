@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 import remixbench
 from remixbench.dataset.dataset import Dataset
@@ -31,6 +32,7 @@ from remixbench.dataset.probes import FOLDER, probe_folder
 from remixbench.leaderboard.evaluate import read_fold_reference
 from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.report.runs import Run, runs_of
+from remixbench.leaderboard.rows import Estimate
 from remixbench.parallel import prepare_for_torch
 from remixbench.recipe import Recipe, load_recipe
 from remixbench.scoring import average_precision
@@ -53,8 +55,6 @@ SHOWN = {
     "psds2": "PSDS 2",
 }
 CHANCE = "chance, the same score for all"
-HARDLY = 1.1
-"""A system whose micro-AP is less than so many times that of chance has hardly learned anything."""
 SIZE_TITLE = "crnn with a part of the training clips"
 ABLATION_TITLE = "Ablation of crnn's training defaults, half of the training clips"
 RECIPES = ("remix2019", "remix2019-strict")
@@ -63,9 +63,14 @@ COARSE = "-coarse"
 COARSE_LOGMEL = {"n_fft": 4096, "hop_length": 4096, "n_mels": 32}
 """A frame every 0.128 s and 32 bands, an eighth of the 0.032 s and 64 bands of `RECIPES`."""
 COARSE_RECIPES = tuple(recipe + COARSE for recipe in RECIPES)
-MADE = (*RECIPES, *COARSE_RECIPES)
+ORDINARY = "-ordinary"
+"""Ends the name of a recipe whose folds share origins, as folds that are drawn at random do."""
+ORDINARY_RECIPE = RECIPES[1] + ORDINARY
+MADE = (*RECIPES, ORDINARY_RECIPE, *COARSE_RECIPES)
 COSTLY = "- The published systems cost too much at this size, and are trained on a coarse log-mel."
 """Said where only `crnn` is trained."""
+CURVE = (1 / 8, 1 / 4, 1 / 2, 3 / 4, 1)
+"""Parts of a training after which its validation score is shown."""
 SEEDS = (0, 1, 2)
 SMALL = {"width": 0.125, "epochs": 24, "batch_size": 4}
 """The size of the published systems, on coarse log-mel, that two cores can train."""
@@ -108,6 +113,7 @@ class Training:
     snr: Sequence[float] = (0.0,)
     seed: Sequence[int] = (0,)
     recipes: Sequence[str] = RECIPES
+    corpora: Sequence[str] = tuple(CORPORA)
 
     def includes(self, info: Mapping[str, Any]) -> bool:
         """Whether the run with this run.json is one of them, whatever its seed and recipe."""
@@ -145,7 +151,11 @@ ABLATION: dict[str, dict[str, Any]] = {
 }
 """By name of the row, what is given instead of a training default of `crnn`."""
 PARTS: dict[str, tuple[Training, ...]] = {
-    "systems": (Training(("crnn",), seed=SEEDS), Training(("crnn",), recipes=COARSE_RECIPES)),
+    "systems": (
+        Training(("crnn",), seed=SEEDS),
+        Training(("crnn",), seed=SEEDS, recipes=(ORDINARY_RECIPE,), corpora=("fsd10",)),
+        Training(("crnn",), recipes=COARSE_RECIPES),
+    ),
     "published": (
         Training((*PAPER[:-1], "2ap", "2ap-aux"), SMALL | PRIOR, seed=SEEDS, recipes=COARSE_RECIPES),
         Training((*PAPER[:-1], "2ap", "2ap-aux"), SMALL, seed=SEEDS, recipes=COARSE_RECIPES),
@@ -163,6 +173,7 @@ class Trained:
 
     Attributes
     ----------
+    micro_ap : mean with its 95 % interval
     values : metrics of every run
     shift_loss : per run, the greatest relative loss of micro-AP when the test clips are rolled; empty where no roll
         keeps every event whole
@@ -170,6 +181,7 @@ class Trained:
 
     name: str
     runs: tuple[Run, ...]
+    micro_ap: Estimate
     values: tuple[dict[str, float], ...]
     shift_loss: tuple[float, ...]
 
@@ -221,7 +233,7 @@ def main() -> None:
     for option, workspace in workspaces.items():
         corpus = CORPORA[option]
         for part in () if arguments.page_only else arguments.part:
-            for training in PARTS[part]:
+            for training in (each for each in PARTS[part] if option in each.corpora):
                 for recipe in (each for each in training.recipes if each in arguments.recipe):
                     make_and_train(workspace, recipe, training, corpus.clips_per_fold)
         for recipe in arguments.recipe:
@@ -236,7 +248,7 @@ def main() -> None:
                 counts += [
                     (corpus.title, part, recipe, *count) for part in PARTS if (count := runs_of_part(part, recipe, own))
                 ]
-    parts += not_trained(counts)
+    parts += [*origins(rows), *not_trained(counts)]
     draw(rows, arguments.out.parent / FIGURE)
     arguments.out.write_text(page(parts, [CORPORA[option] for option in workspaces]), encoding="utf-8")
 
@@ -260,24 +272,27 @@ def make_and_train(workspace: Path, recipe: str, training: Training, clips_per_f
 
 
 def recipe_of(name: str) -> Recipe:
-    """Return a built-in recipe, or with the ending `COARSE` the one before it with a coarse log-mel."""
-    recipe = load_recipe(name.removesuffix(COARSE))
-    if not name.endswith(COARSE):
-        return recipe
-    return recipe.model_copy(update={"name": name, "features": recipe.features.model_copy(update=COARSE_LOGMEL)})
+    """Return a built-in recipe, or one with a coarse log-mel or ordinary folds, by the ending of its name."""
+    recipe = load_recipe(name.removesuffix(COARSE).removesuffix(ORDINARY))
+    if name.endswith(COARSE):
+        return recipe.model_copy(update={"name": name, "features": recipe.features.model_copy(update=COARSE_LOGMEL)})
+    if name.endswith(ORDINARY):
+        return recipe.model_copy(update={"name": name, "plan": recipe.plan.model_copy(update={"origin_gap": 0})})
+    return recipe
 
 
 def trained(board: Leaderboard, dataset: Dataset, workspace: Path) -> list[Trained]:
     """Return what was trained, by SNR and then micro-AP."""
-    found: dict[float, list[Trained]] = {}
+    by_level: dict[float, list[Trained]] = {}
     runs = list(runs_of(board, workspace))
     for index, row in enumerate(board.rows):
         for snr, condition in row.conditions.items() if row.kind == "run" else ():
             own = tuple(run for run in runs if (run.row, run.snr) == (index, snr))
             values = tuple({k: v for k, v in r.metrics.items() if v is not None} for r in condition.records)
             losses = tuple(loss for run in own for loss in shift_loss(run, dataset, workspace))
-            found.setdefault(snr, []).append(Trained(row.name, own, values, losses))
-    return [one for _, each in sorted(found.items()) for one in sorted(each, key=lambda one: one.mean("micro_ap"))]
+            estimate = condition.metrics["micro_ap"]
+            by_level.setdefault(snr, []).append(Trained(row.name, own, estimate, values, losses))
+    return [one for _, rows in sorted(by_level.items()) for one in sorted(rows, key=lambda one: one.mean("micro_ap"))]
 
 
 def shift_loss(run: Run, dataset: Dataset, workspace: Path) -> list[float]:
@@ -304,6 +319,12 @@ def section(title: str, dataset: Dataset, rows: Sequence[Trained]) -> str:
         f" {'; '.join(dataset.not_comparable)}.",
         "",
     ]
+    if dataset.name.endswith(ORDINARY):
+        lines += [
+            "As `remix2019-strict`, but that each recording counts as an origin of its own: training and test share no"
+            " recording, but may share an uploader's session.",
+            "",
+        ]
     coarse = dataset.name.endswith(COARSE)
     if coarse:
         lines += [
@@ -324,9 +345,9 @@ def section(title: str, dataset: Dataset, rows: Sequence[Trained]) -> str:
         if heading.startswith("Systems") or len(each) > 1:
             names = [one.ablation if heading == ABLATION_TITLE else None for one in each]
             lines += [f"### {heading}, {title}", "", *table(each, names), chance_line(chance), ""]
-            lines += hardly_above_chance(each, chance["micro_ap"])
+            lines += not_above_chance(each)
         if heading.startswith("Systems"):
-            lines += [*(claims(each, chance["micro_ap"]) if coarse else [COSTLY]), ""]
+            lines += [*claims(each), "", *learning_curves(each, chance["micro_ap"])] if coarse else [COSTLY, ""]
         if heading == SIZE_TITLE and len(each) > 1:
             defaults = spec("crnn").training_defaults
             lines += [f"{defaults['epochs']} epochs each, or as many more as {defaults['min_steps']} steps take.", ""]
@@ -376,6 +397,20 @@ def not_trained(counts: Sequence[tuple[str, str, str, int, int]]) -> list[str]:
     ]
 
 
+def origins(rows: Mapping[str, Sequence[Trained]]) -> list[str]:
+    """Say how much `crnn` gains where training and test may share origins; `rows` are by title of a data set."""
+    lines = []
+    for corpus in CORPORA.values():
+        by_recipe = {
+            recipe: next((one for one in rows.get(f"{recipe}, {corpus.title}", ()) if one.name == "crnn"), None)
+            for recipe in (RECIPES[1], ORDINARY_RECIPE)
+        }
+        strict, ordinary = by_recipe.values()
+        if strict is not None and ordinary is not None:
+            lines.append(f"- {corpus.title}: micro-AP of crnn {difference(ordinary, strict, 'with shared origins')}.")
+    return ["## What shared origins are worth", "", *lines, ""] if lines else []
+
+
 def draw(rows: Mapping[str, list[Trained]], path: Path) -> None:
     """Draw micro-AP against operations per clip, SNR and training clips, for each data set."""
     import matplotlib
@@ -386,7 +421,9 @@ def draw(rows: Mapping[str, list[Trained]], path: Path) -> None:
     plt.rcParams["svg.hashsalt"] = "remixbench"  # the same bytes each time
     figure, (cost, level, size) = plt.subplots(1, 3, figsize=(9.6, 3.2), sharey=True, layout="constrained")
     labels: dict[float, dict[str, float]] = {}
-    for color, (name, each) in zip(("#33658a", "#f26419", "#2f9e44", "#7048e8"), rows.items(), strict=False):
+    drawn = {name: each for name, each in rows.items() if ORDINARY not in name}
+    for number, (name, each) in enumerate(drawn.items()):
+        color = f"C{number}"
         systems = [one for one in each if one.parts & {"systems", "published"} and "," not in one.name]
         _plot(cost, systems, [one.runs[0].info["macs"] / 1e9 for one in systems], fmt="o", color=color, label=name)
         for one in systems:
@@ -436,12 +473,13 @@ def chance_values(dataset: Dataset, fold: int) -> dict[str, float]:
 def chance_line(chance: dict[str, float]) -> str:
     """Return the last line of a table: what chance has of the metrics shown."""
     cells = [f"{chance[metric]:.3f}" if metric in chance else "-" for metric in SHOWN]
+    cells.insert(1, "-")
     return f"| {' | '.join([f'*{CHANCE}*', *cells, *['-'] * 7])} |"
 
 
-def hardly_above_chance(rows: Sequence[Trained], chance: float) -> list[str]:
-    """Name the rows that have hardly learned anything, so that nobody compares them."""
-    low = [one.name for one in rows if one.mean("micro_ap") < HARDLY * chance]
+def not_above_chance(rows: Sequence[Trained]) -> list[str]:
+    """Name the rows whose micro-AP is not above chance, so that nobody compares them."""
+    low = [one.name for one in rows if one.micro_ap.at_chance]
     begun = [name for name in low if "bias=prior" in name]
     reasons = {
         "After so few steps a class has nearly the same score in every clip: from scores of 0.5 the first epochs only"
@@ -449,10 +487,34 @@ def hardly_above_chance(rows: Sequence[Trained], chance: float) -> list[str]:
         "They begin at the mean label and hardly leave it: the loss falls too little in so few steps for a network of"
         " this size.": begun,
     }
-    lines = [
-        f"**Hardly above chance at this size: {', '.join(names)}.** {why}" for why, names in reasons.items() if names
-    ]
+    lines = [f"**Not above chance at this size: {', '.join(names)}.** {why}" for why, names in reasons.items() if names]
     return [*lines, "Their order means nothing; a score below chance is chance.", ""] if lines else []
+
+
+def learning_curves(rows: Sequence[Trained], chance: float) -> list[str]:
+    """Return a table of validation micro-AP against steps, of one seed per row."""
+    curves = [(one.name, *_curve(one.runs[0])) for one in rows]
+    if not curves:
+        return []
+    steps = curves[0][1]
+    lines = [
+        f"Micro-AP on the validation clips against steps, seed {rows[0].runs[0].seed} (chance {chance:.3f}):",
+        "",
+        f"| system | {' | '.join(f'{step:,}' for step in steps)} |",
+        f"| --- |{' ---: |' * len(steps)}",
+    ]
+    lines += [
+        f"| {name} | {' | '.join(f'{value:.3f}' for value in values)} |" for name, own, values in curves if own == steps
+    ]
+    return [*lines, ""]
+
+
+def _curve(run: Run) -> tuple[list[int], list[float]]:
+    """Return steps and validation micro-AP after some epochs of a run."""
+    history = pd.read_csv(run.folder / "history.csv")
+    per_epoch = -(-run.info["clips"]["train"] // run.info["batch_size"])
+    epochs = [round(share * len(history)) for share in CURVE]
+    return [epoch * per_epoch for epoch in epochs], list(history["validation_micro_ap"].iloc[[e - 1 for e in epochs]])
 
 
 def table(each: Sequence[Trained], names: Sequence[str | None] = ()) -> list[str]:
@@ -463,7 +525,15 @@ def table(each: Sequence[Trained], names: Sequence[str | None] = ()) -> list[str
     names : of the rows in place of their own.
     """
     several = len({one.runs[0].info.get("snr") for one in each}) > 1
-    heads = ["system", *SHOWN.values(), "drop when shifted", "parameters", "GMAC per clip"]
+    heads = [
+        "system",
+        "micro-AP",
+        "95 % interval",
+        *list(SHOWN.values())[1:],
+        "drop when shifted",
+        "parameters",
+        "GMAC per clip",
+    ]
     heads += ["epochs", "batch", "minutes", "seeds"]
     lines = [f"| {' | '.join(heads)} |", f"| --- |{' ---: |' * (len(heads) - 1)}"]
     for one, name in zip(each, names or [None] * len(each), strict=True):
@@ -472,7 +542,8 @@ def table(each: Sequence[Trained], names: Sequence[str | None] = ()) -> list[str
             (name or one.name)
             + (f" (width {info['width']:g})" if info["width"] != 1 else "")
             + (f" at {info['snr']:g} dB" if several else ""),
-            *(_spread([values[metric] for values in one.values]) for metric in SHOWN),
+            *_with_interval(one),
+            *(_spread([values[metric] for values in one.values]) for metric in list(SHOWN)[1:]),
             _spread(one.shift_loss, percent=True),
             f"{info['parameters']:,}",
             f"{info['macs'] / 1e9:.3g}",
@@ -485,32 +556,39 @@ def table(each: Sequence[Trained], names: Sequence[str | None] = ()) -> list[str
     return lines
 
 
-def claims(each: Sequence[Trained], chance: float = 0.0) -> list[str]:
+def claims(each: Sequence[Trained]) -> list[str]:
     """Say what holds of the paper's claims, and of `crnn` against the best of the published systems."""
     published = [one for one in each if one.published]
     crnn = next((one for one in each if one.name == "crnn"), None)
-    lines = paper_claims(each, published, chance)
+    lines = paper_claims(each, published)
     return lines + (comparison(crnn, published) if crnn is not None and published else [])
 
 
-def paper_claims(each: Sequence[Trained], published: Sequence[Trained], chance: float) -> list[str]:
+def paper_claims(each: Sequence[Trained], published: Sequence[Trained]) -> list[str]:
     """Say what holds of the paper's order and of its auxiliary task.
 
-    Systems whose micro-AP is hardly above `chance` have no order.
+    Systems whose micro-AP is not above chance have no order.
     """
     order = [one.name for one in published if one.name in PAPER]
     if len(order) < len(PAPER):
         left = [name for name in PAPER if name not in order]
         lines = [f"- Not trained as released, so that the paper's order is not tested: {', '.join(left)}."]
-    elif any(one.mean("micro_ap") < HARDLY * chance for one in published):
+    elif any(one.micro_ap.at_chance for one in published):
         best = max(published, key=lambda one: one.mean("micro_ap")).name
         lines = [
-            "- Some are hardly above chance, so that the paper's order is not tested. The best published system is"
+            "- Some are not above chance, so that the paper's order is not tested. The best published system is"
             f" {best}{', as in the paper' if best == PAPER[-1] else f', in the paper {PAPER[-1]}'}."
         ]
     else:
         same = "as in the paper" if tuple(order) == PAPER else "not the paper's order"
         lines = [f"- By micro-AP: {' < '.join(order)}: {same}."]
+    for kind, rows in {
+        "As released": published,
+        "With `bias=prior`": [one for one in each if one.name.endswith(",bias=prior")],
+    }.items():
+        above = [one.name.removesuffix(",bias=prior") for one in rows if not one.micro_ap.at_chance]
+        if rows:
+            lines.append(f"- {kind}, {len(above)} of {len(rows)} are above chance: {', '.join(above) or 'none'}.")
     named = {one.name: one for one in each}
     if "2ap" in named and "2ap-aux" in named:
         lines.append(f"- The paper's auxiliary task: micro-AP {difference(named['2ap-aux'], named['2ap'])}.")
@@ -520,10 +598,10 @@ def paper_claims(each: Sequence[Trained], published: Sequence[Trained], chance: 
     return lines
 
 
-def difference(one: Trained, other: Trained) -> str:
+def difference(one: Trained, other: Trained, what: str = "with") -> str:
     """Say by how much the micro-AP of two rows differs, and whether that is more than the spread over seeds."""
     values = [[each["micro_ap"] for each in row.values] for row in (one, other)]
-    text = f"{_spread(values[0])} with, {_spread(values[1])} without"
+    text = f"{_spread(values[0])} {what}, {_spread(values[1])} without"
     if min(map(len, values)) < 2:
         return f"{text}, of one seed"
     apart = abs(one.mean("micro_ap") - other.mean("micro_ap"))
@@ -580,8 +658,9 @@ def page(parts: Iterable[str], corpora: Sequence[Corpus]) -> str:
         f" {os.cpu_count()} cores that other work shared, so minutes (on one core per run) are an upper bound. Fold 4"
         " is tested, in the epoch that is best on the validation clips; ± is the standard deviation over seeds. Drop"
         " when shifted: the greatest relative drop in micro-AP when the test clips are shifted in time, circularly, by"
-        " shifts that keep every event whole (- where there is no such shift). PSDS is 0 where classes differ more"
-        " than their mean (α_ST = 1); α_ST = 0 leaves that penalty out.",
+        " shifts that keep every event whole (- where there is no such shift). Intervals are over recordings and, where"
+        " there are several, seeds; ≈: not above chance. PSDS is 0 where classes differ more than their mean"
+        " (α_ST = 1); α_ST = 0 leaves that penalty out.",
         "",
         "Results of version 0.1, those of the published systems among them, are in"
         " [what was tried](research.md#results-of-version-01-on-the-plateau).",
@@ -603,6 +682,13 @@ def _given() -> list[str]:
     if "--out" in given:
         del given[given.index("--out") : given.index("--out") + 2]
     return given
+
+
+def _with_interval(one: Trained) -> tuple[str, str]:
+    """Return the cells of micro-AP and of its 95 % interval."""
+    estimate = one.micro_ap
+    interval = "-" if estimate.low is None else f"{estimate.low:.3f} to {estimate.high:.3f}"
+    return _spread([values["micro_ap"] for values in one.values]), interval + " ≈" * estimate.at_chance
 
 
 def _micro_ap(weak: np.ndarray, scores: np.ndarray | None) -> float:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 from paths import ROOT
 
+from remixbench.leaderboard.rows import Estimate
 from remixbench.systems.registry import spec
 
 SCRIPT = runpy.run_path(str(ROOT / "benchmarks" / "results.py"))
@@ -16,40 +17,46 @@ PAPER = ["gap", "gmp", "gwrp", "atrous-ap", "2ap-aux"]
 
 
 def trained(
-    name: str, *micro_ap: float, frame_ap: float = 0.1, shift_loss: tuple[float, ...] = (), seconds: float = 90.0
+    name: str,
+    *micro_ap: float,
+    low: float = 0.2,
+    frame_ap: float = 0.1,
+    shift_loss: tuple[float, ...] = (),
+    seconds: float = 90.0,
 ):
     info = {"width": 0.25, "parameters": 1234567, "macs": 87_160_320, "epochs": 12, "batch_size": 8}
     info |= {"seconds": seconds}
     runs = tuple(SimpleNamespace(seed=seed, info=info) for seed in range(len(micro_ap)))
     rest = {"macro_ap": 0.5, "frame_ap": frame_ap, "psds1": 0.0, "psds1[alpha_st 0]": 0.0, "psds2": 0.0}
-    return SCRIPT["Trained"](name, runs, tuple({"micro_ap": value, **rest} for value in micro_ap), shift_loss)
+    estimate = Estimate(sum(micro_ap) / len(micro_ap), low, high=0.9, at_chance=low <= 0.15)
+    return SCRIPT["Trained"](name, runs, estimate, tuple({"micro_ap": value, **rest} for value in micro_ap), shift_loss)
 
 
 def test_a_line_has_means_and_deviations_over_the_seeds() -> None:
     *_, line = SCRIPT["table"]([trained("crnn", 0.4, 0.5, shift_loss=(0.01, 0.03))])
     assert line == (
-        "| crnn (width 0.25) | 0.450 ± 0.071 | 0.500 ± 0.000 | 0.100 ± 0.000 | 0.000 ± 0.000 | 0.000 ± 0.000"
-        " | 0.000 ± 0.000 | 2.0% ± 1.4% | 1,234,567 | 0.0872 | 12 | 8 | 1.5 | 0, 1 |"
+        "| crnn (width 0.25) | 0.450 ± 0.071 | 0.200 to 0.900 | 0.500 ± 0.000 | 0.100 ± 0.000 | 0.000 ± 0.000"
+        " | 0.000 ± 0.000 | 0.000 ± 0.000 | 2.0% ± 1.4% | 1,234,567 | 0.0872 | 12 | 8 | 1.5 | 0, 1 |"
     )
 
 
 def test_one_seed_has_no_deviation_and_no_shift_is_a_dash() -> None:
     *_, line = SCRIPT["table"]([trained("crnn", 0.4)])
-    assert line.startswith("| crnn (width 0.25) | 0.400 | 0.500 | 0.100 | 0.000 | 0.000 | 0.000 | - |")
+    assert line.startswith("| crnn (width 0.25) | 0.400 | 0.200 to 0.900 | 0.500 | 0.100 | 0.000 | 0.000 | 0.000 | - |")
 
 
-def test_rows_that_are_hardly_above_chance_are_named() -> None:
-    each = [trained("gap", 0.16), trained("crnn", 0.2)]
-    assert SCRIPT["hardly_above_chance"](each, 0.15)[0].startswith("**Hardly above chance at this size: gap.** After")
-    begun = SCRIPT["hardly_above_chance"]([*each, trained("gap,bias=prior", 0.14)], 0.15)
-    assert begun[1].startswith("**Hardly above chance at this size: gap,bias=prior.** They begin at the mean label")
-    assert SCRIPT["hardly_above_chance"](each, 0.1) == []
+def test_rows_that_are_not_above_chance_are_named() -> None:
+    rows = [trained("gap", 0.16, low=0.14), trained("crnn", 0.2)]
+    assert SCRIPT["not_above_chance"](rows)[0].startswith("**Not above chance at this size: gap.** After")
+    begun = SCRIPT["not_above_chance"]([*rows, trained("gap,bias=prior", 0.14, low=0.13)])
+    assert begun[1].startswith("**Not above chance at this size: gap,bias=prior.** They begin at the mean label")
+    assert SCRIPT["not_above_chance"](rows[1:]) == []
 
 
 def test_the_line_of_chance_has_a_cell_for_each_column() -> None:
     heading, *_ = SCRIPT["table"]([trained("crnn", 0.4)])
     line = SCRIPT["chance_line"]({"micro_ap": 0.15, "macro_ap": 0.15, "frame_ap": 0.03})
-    assert line.startswith("| *chance, the same score for all* | 0.150 | 0.150 | 0.030 | - | - | - | - |")
+    assert line.startswith("| *chance, the same score for all* | 0.150 | - | 0.150 | 0.030 | - | - | - | - |")
     assert line.count("|") == heading.count("|")
 
 
@@ -70,25 +77,31 @@ def test_rows_of_several_snrs_name_theirs() -> None:
 )
 def test_the_papers_order_is_checked(order: list[str], verdict: str) -> None:
     lines = SCRIPT["claims"]([trained(name, 0.1 + place / 10) for place, name in enumerate(order)])
-    assert lines == [f"- By micro-AP: {' < '.join(order)}: {verdict}."]
+    assert lines == [
+        f"- By micro-AP: {' < '.join(order)}: {verdict}.",
+        f"- As released, 5 of 5 are above chance: {', '.join(order)}.",
+    ]
 
 
 def test_systems_that_have_learned_nothing_have_no_order() -> None:
-    each = [trained(name, 0.14 + place / 100) for place, name in enumerate(PAPER)]
-    assert SCRIPT["claims"](each, 0.15) == [
-        "- Some are hardly above chance, so that the paper's order is not tested. The best published system is 2ap-aux,"
-        " as in the paper."
+    rows = [trained(name, 0.14 + place / 100, low=0.12 + place / 100) for place, name in enumerate(PAPER)]
+    assert SCRIPT["claims"](rows) == [
+        "- Some are not above chance, so that the paper's order is not tested. The best published system is 2ap-aux,"
+        " as in the paper.",
+        "- As released, 1 of 5 are above chance: 2ap-aux.",
     ]
 
 
 def test_the_auxiliary_task_and_the_first_bias_are_judged_by_the_spread_over_seeds() -> None:
     each = [trained("2ap", 0.2, 0.3), trained("2ap-aux", 0.3, 0.4), trained("2ap,bias=prior", 0.9)]
     assert SCRIPT["claims"](each)[1:] == [
+        "- As released, 2 of 2 are above chance: 2ap, 2ap-aux.",
+        "- With `bias=prior`, 1 of 1 are above chance: 2ap.",
         "- The paper's auxiliary task: micro-AP 0.350 ± 0.071 with, 0.250 ± 0.071 without, within twice the spread over"
         " seeds.",
         "- Beginning at the mean label, 2ap: micro-AP 0.900 with, 0.250 ± 0.071 without, of one seed.",
     ]
-    apart = SCRIPT["claims"]([trained("2ap", 0.2, 0.21), trained("2ap-aux", 0.3, 0.31)])[1]
+    apart = SCRIPT["claims"]([trained("2ap", 0.2, 0.21), trained("2ap-aux", 0.3, 0.31)])[2]
     assert apart.endswith("0.305 ± 0.007 with, 0.205 ± 0.007 without, more than twice the spread over seeds.")
 
 
@@ -101,6 +114,7 @@ def test_crnn_is_compared_with_the_best_of_each_metric() -> None:
     each.append(trained("crnn,ema=0", 0.9))
     assert SCRIPT["claims"](each) == [
         "- Not trained as released, so that the paper's order is not tested: gmp, gwrp, atrous-ap, 2ap-aux.",
+        "- As released, 2 of 2 are above chance: gap, 2ap.",
         "- These are not matched trainings: crnn width 0.25, 12 epochs, settings chosen on fold 3 of this corpus;"
         " the published systems have width 0.25, 12 epochs, and their own settings but for these.",
         "- micro-AP of crnn: +25% against the best published system at the size above, 2ap.",
@@ -143,7 +157,7 @@ def test_a_run_stands_in_the_parts_of_the_page_that_it_was_trained_for(
     info: dict[str, object], parts: set[str]
 ) -> None:
     runs = (SimpleNamespace(seed=0, info=info),)
-    assert SCRIPT["Trained"]("some", runs, (), ()).parts == parts
+    assert SCRIPT["Trained"]("some", runs, Estimate(0.5), (), ()).parts == parts
 
 
 def test_the_figure_names_the_systems_and_is_the_same_bytes_each_time(tmp_path: Path) -> None:
@@ -175,3 +189,32 @@ def test_runs_that_a_part_lacks_are_counted() -> None:
     assert SCRIPT["not_trained"]([("stand-in", "systems", "remix2019", 3, 3)]) == []
     lines = SCRIPT["not_trained"]([("stand-in", "systems", "remix2019", 2, 3)])
     assert lines[-2] == "| stand-in | systems | remix2019 | 2 | 3 |"
+
+
+def test_learning_curves_are_of_the_validation_clips(tmp_path: Path) -> None:
+    values = [0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.45, 0.6]
+    rows = ["epoch,validation_micro_ap", *(f"{epoch},{value}" for epoch, value in enumerate(values, 1))]
+    (tmp_path / "history.csv").write_text("\n".join(rows))
+    one = trained("gap", 0.4)
+    one.runs[0].folder, one.runs[0].info["clips"] = tmp_path, {"train": 20}
+    text, _, heading, _, line, _ = SCRIPT["learning_curves"]([one], 0.15)
+    assert text == "Micro-AP on the validation clips against steps, seed 0 (chance 0.150):"
+    assert heading == "| system | 3 | 6 | 12 | 18 | 24 |"  # 3 batches of up to 8 of 20 clips per epoch
+    assert line == "| gap | 0.100 | 0.150 | 0.300 | 0.500 | 0.600 |"
+
+
+def test_what_shared_origins_are_worth_is_said_of_a_corpus_that_has_both() -> None:
+    titles = ("remix2019-strict, stand-in", "remix2019-strict-ordinary, stand-in")
+    rows = dict(zip(titles, ([trained("crnn", 0.4, 0.42)], [trained("crnn", 0.6, 0.62)]), strict=True))
+    assert SCRIPT["origins"](rows)[2] == (
+        "- stand-in: micro-AP of crnn 0.610 ± 0.014 with shared origins, 0.410 ± 0.014 without, more than twice the"
+        " spread over seeds."
+    )
+    assert SCRIPT["origins"]({titles[0]: rows[titles[0]]}) == []
+
+
+def test_ordinary_folds_differ_in_what_an_origin_is_alone() -> None:
+    strict, ordinary = (SCRIPT["recipe_of"](name) for name in ("remix2019-strict", "remix2019-strict-ordinary"))
+    assert ordinary.plan.origin_gap == 0
+    assert ordinary.plan.model_copy(update={"origin_gap": strict.plan.origin_gap}) == strict.plan
+    assert (ordinary.mix, ordinary.features) == (strict.mix, strict.features)
