@@ -1,69 +1,66 @@
 """Log-mel spectrograms as the released code computes them.
 
 Symmetric Hamming window, no padding, magnitude scaled by sqrt(1 / Σ w²) (scipy's `spectrogram` in mode
-'magnitude' at a rate of 1), Slaney's mel bank, ln(x + offset). In float32 the values agree with the
+'magnitude' at a rate of 1), librosa's Slaney mel bank, ln(x + offset). In float32 the values agree with the
 released float64 ones to 2e-6.
 """
 
 from __future__ import annotations
 
-import warnings
+import importlib.util
+import os
+import tempfile
 from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from remixbench.recipe import Features
 
 FRAMES_AT_ONCE = 4096
-HZ_PER_MEL = 200 / 3
-"""Of the mel scale of Slaney's Auditory Toolbox (1998) below its knee."""
-KNEE_HZ = 1000.0
-"""From here on the scale is logarithmic."""
-LOG_STEP = np.log(6.4) / 27
-"""Natural logarithm of the factor from one mel to the next above the knee."""
 
 
-def hz_to_mel(hertz: ArrayLike) -> NDArray[np.float64]:
-    """Return frequencies in Hz on the mel scale of Slaney's Auditory Toolbox, any shape."""
-    hertz = np.asarray(hertz, np.float64)
-    above = KNEE_HZ / HZ_PER_MEL + np.log(np.maximum(hertz, KNEE_HZ) / KNEE_HZ) / LOG_STEP
-    return np.where(hertz < KNEE_HZ, hertz / HZ_PER_MEL, above)
+def load_librosa() -> ModuleType:
+    """Import librosa, which takes long, after making sure that numba has a cache folder.
 
-
-def mel_to_hz(mel: ArrayLike) -> NDArray[np.float64]:
-    """Return the frequencies in Hz of places on the mel scale, any shape; the inverse of `hz_to_mel`."""
-    mel, knee = np.asarray(mel, np.float64), KNEE_HZ / HZ_PER_MEL
-    return np.where(mel < knee, mel * HZ_PER_MEL, KNEE_HZ * np.exp(LOG_STEP * (np.maximum(mel, knee) - knee)))
-
-
-def mel_bank(features: Features, rate: int, n_fft: int, *, equal_area: bool) -> NDArray[np.float32]:
-    """Return triangles at equal distances on the mel scale from `fmin` to `fmax`, (n_mels, n_fft // 2 + 1).
-
-    Their peaks are 1 or, with `equal_area`, such that each has the area 1 over Hz. Rounded to float32 before and after
-    they are scaled, so that they are equal, bit by bit, to those of `librosa.filters.mel`.
+    numba caches what it compiles in the installation or in the user's cache folder. Where neither can be written (a
+    read-only installation, a service without HOME), it takes a temporary folder of the user's.
     """
-    edges = mel_to_hz(np.linspace(hz_to_mel(features.fmin), hz_to_mel(features.fmax), features.n_mels + 2))
-    distance = edges[:, None] - np.fft.rfftfreq(n_fft, 1 / rate)
-    width = np.diff(edges)[:, None]
-    rising, falling = -distance[:-2] / width[:-1], distance[2:] / width[1:]
-    bank: NDArray[np.float32] = np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
-    return (bank * (2 / (edges[2:] - edges[:-2]))[:, None]).astype(np.float32) if equal_area else bank
+    if "NUMBA_CACHE_DIR" not in os.environ and not any(map(_is_writable, _numba_folders())):
+        user = os.getuid() if hasattr(os, "getuid") else "user"
+        os.environ["NUMBA_CACHE_DIR"] = os.path.join(tempfile.gettempdir(), f"remixbench-numba-{user}")
+    import librosa
+
+    return librosa
+
+
+def _numba_folders() -> tuple[Path, ...]:
+    """Return the folders in which numba would keep what it compiles for librosa."""
+    spec = importlib.util.find_spec("librosa")
+    installed = [Path(spec.origin).parent] if spec is not None and spec.origin else []
+    home = os.path.expanduser("~")
+    return (*installed, Path(os.environ.get("XDG_CACHE_HOME") or os.path.join(home, ".cache")))
+
+
+def _is_writable(folder: Path) -> bool:
+    """Say whether a folder can be written to, or made."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return os.access(folder, os.W_OK)
 
 
 @lru_cache(maxsize=4)
 def _window_and_bank(features: Features, rate: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the scaled window (window,) and the mel bank (bins, bands)."""
+    """Return the scaled window (window,) and the mel bank (bins, bands); librosa takes long to build it."""
+    librosa = load_librosa()
     window = np.hamming(features.n_fft)
     window /= np.sqrt(np.sum(window**2))
-    bank = mel_bank(features, rate, features.n_fft, equal_area=True)
-    if empty := int((bank.max(axis=1) == 0).sum()):
-        warnings.warn(
-            f"{empty} of {features.n_mels} mel bands hold no frequency of the spectrum and stay empty; lower n_mels or"
-            " raise n_fft",
-            stacklevel=2,
-        )
-    return window.astype(np.float32), np.ascontiguousarray(bank.T)
+    bank = librosa.filters.mel(
+        sr=rate, n_fft=features.n_fft, n_mels=features.n_mels, fmin=features.fmin, fmax=features.fmax
+    )
+    return window.astype(np.float32), np.ascontiguousarray(bank.T, dtype=np.float32)
 
 
 def mel_magnitude(samples: NDArray[np.float32], features: Features, rate: int) -> NDArray[np.float32]:

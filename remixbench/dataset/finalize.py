@@ -26,7 +26,7 @@ from remixbench.sources.catalogue import Catalogue
 from remixbench.sources.licences import terms_of
 from remixbench.tables import format_table, read_table
 
-LIBRARIES = ("numpy", "scipy", "soxr", "soundfile", "pyloudnorm", "joblib")
+LIBRARIES = ("numpy", "scipy", "librosa", "soxr", "soundfile", "pyloudnorm", "joblib")
 LEVEL_DECIMALS = 3
 RECORDINGS, NOTICES = "recordings.csv", "NOTICE.txt"
 STAGED = "final"

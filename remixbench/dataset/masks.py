@@ -10,6 +10,7 @@ background, the recording less the waveforms, so that all sum to it.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Literal, Protocol
@@ -17,7 +18,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from remixbench.dataset.features import mel_bank, mel_magnitude
+from remixbench.dataset.features import load_librosa, mel_magnitude
 from remixbench.dataset.mix import FULL_SCALE, Stems
 from remixbench.recipe import Features
 
@@ -224,7 +225,12 @@ def _window_sum(window: NDArray[np.float32], hop: int) -> NDArray[np.float32]:
 @lru_cache(maxsize=8)
 def _bins_of_bands(features: Features, rate: int, n_fft: int) -> NDArray[np.float32]:
     """Return what each band contributes to each bin, (n_mels, bins); a bin's sum is 1, or 0 outside all bands."""
-    bank = mel_bank(features, rate, n_fft, equal_area=False)
+    librosa = load_librosa()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # bands above half the rate of a recording are empty
+        bank = librosa.filters.mel(
+            sr=rate, n_fft=n_fft, n_mels=features.n_mels, fmin=features.fmin, fmax=features.fmax, norm=None
+        )
     total = bank.sum(axis=0)
     bins: NDArray[np.float32] = np.divide(bank, total, out=np.zeros_like(bank), where=total > 0)
     return bins

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from remixbench.dataset.features import hz_to_mel
+from remixbench.dataset.features import load_librosa
 from remixbench.plots.style import ACCENT, FAINT, INK, SECOND, SPECTRUM
 from remixbench.recipe import Features, Mix, Recipe
 
@@ -106,8 +106,9 @@ class Scales:
 
         The bands' centres divide the range from fmin to fmax, in mel (Slaney), into bands + 1 equal steps.
         """
-        low, high = hz_to_mel(self.fmin), hz_to_mel(self.fmax)
-        at = (hz_to_mel(hertz) - low) / (high - low)
+        librosa = load_librosa()
+        low, high = librosa.hz_to_mel(self.fmin), librosa.hz_to_mel(self.fmax)
+        at = (librosa.hz_to_mel(np.asarray(hertz, dtype=float)) - low) / (high - low)
         return np.asarray(at * (self.n_mels + 1) - 1, dtype=np.float64)
 
     def ticks(self) -> tuple[NDArray[np.float64], list[str]]:

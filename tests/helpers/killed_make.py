@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import librosa.filters
 import scipy.fft  # noqa: F401  (imported before forking, so that a round costs no imports)
 import soxr  # noqa: F401
 from killing import When, count_replaces, forked
@@ -27,6 +28,7 @@ from killing import When, count_replaces, forked
 from remixbench.dataset.make import make
 from remixbench.recipe import load_recipe
 
+librosa.filters.mel(sr=8000, n_fft=256)
 SOURCES, RECIPE, FOLDER, HOW, *REST = sys.argv[1:]
 RECIPE_LOADED = load_recipe(Path(RECIPE))
 
