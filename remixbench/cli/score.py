@@ -88,8 +88,13 @@ def command(
     """
     from remixbench.leaderboard.discover import run_folders
     from remixbench.leaderboard.probes import probe_tables
-    from remixbench.leaderboard.renderers import render, render_comparison, render_tables, render_verification
-    from remixbench.leaderboard.renderers.summary import to_summary
+    from remixbench.leaderboard.renderers import (
+        render,
+        render_comparison,
+        render_summary,
+        render_tables,
+        render_verification,
+    )
     from remixbench.leaderboard.score import score, verify_row
     from remixbench.leaderboard.significance import compare_rows
     from remixbench.leaderboard.table_maker import TableMaker
@@ -118,7 +123,7 @@ def command(
         shown = leaderboard if snr is None or predictions else _at_snr(leaderboard, snr)
         if style == "table" and not details:
             files = str(settings.workspace / "leaderboard" / f"{leaderboard.dataset}.{{csv,md,json,tex}}")
-            text = to_summary(shown, files=files, width=width, colour=colour)
+            text = render_summary(shown, files=files, width=width, colour=colour)
             if probe or shifted or other_snrs:
                 text += "\n" + render_tables(probe_tables(TableMaker(shown)), style, width=width, colour=colour)
         else:

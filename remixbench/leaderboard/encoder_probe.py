@@ -17,11 +17,10 @@ import numpy as np
 from remixbench.dataset.dataset import as_tuple, find_dataset
 from remixbench.errors import InputError
 from remixbench.files import read_json
-from remixbench.leaderboard.other_tables import quantity
 from remixbench.leaderboard.rows import Row
 from remixbench.leaderboard.score import score
 from remixbench.leaderboard.table_maker import TableMaker, caption
-from remixbench.leaderboard.tables import EVIDENCE, TESTED, Block, Cell, Column, Table, estimate_cell
+from remixbench.leaderboard.tables import EVIDENCE, TESTED, Block, Cell, Column, Table, estimate_cell, quantity
 from remixbench.progress import Progress, reporter
 
 if TYPE_CHECKING:

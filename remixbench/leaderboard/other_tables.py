@@ -32,6 +32,7 @@ from remixbench.leaderboard.tables import (
     estimate_cell,
     marked,
     numbered,
+    quantity,
     signed,
     title,
     training_only,
@@ -198,23 +199,6 @@ def _percent(row: Row) -> str:
 def _snr_groups(maker: TableMaker) -> tuple[tuple[str, tuple[Column, ...]], ...]:
     board = maker.leaderboard
     return (("", tuple(Column(board.snr_text(snr), "higher") for snr in board.snrs)),)
-
-
-_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
-
-
-def quantity(value: float | None) -> str:
-    """Return a count in three digits with an SI prefix: 4.69 M, 38.1 k; "" for None."""
-    if value is None:
-        return ""
-    for factor, prefix in _PREFIXES:
-        if value >= 0.9995 * factor:
-            return f"{_three_digits(value / factor)} {prefix}"
-    return f"{value:.0f}"
-
-
-def _three_digits(value: float) -> str:
-    return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f}"
 
 
 def time_text(seconds: float | None) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.record import CHANCE, SCORING_SETTINGS, Flag, weakest
-from remixbench.leaderboard.rows import Row, tested_alike
+from remixbench.leaderboard.rows import Condition, Estimate, Row, Tested, tested_alike
 from remixbench.leaderboard.tables import (
     AT_CHANCE,
     EVIDENCE,
@@ -90,8 +90,8 @@ class TableMaker:
         """Return a row's line."""
         conditions = [row.conditions[snr] for snr in snrs if snr in row.conditions]
         state = weakest(evidence for condition in conditions for evidence in condition.evidence)
-        letters, pretrained = self.letters_of(row.flags), "; ".join(row.pretrained_on)
-        return Line(row.name, tuple(cells), letters, tested_on(conditions), state, pretrained=pretrained)
+        tested, letters = tested_on(conditions), self.letters_of(row.flags)
+        return Line(row.name, tuple(cells), letters, tested, state, pretrained=row.pretrained_on)
 
     def letters_of(self, flags: Sequence[Flag]) -> tuple[str, ...]:
         """Return the letters of some flags, in order."""
@@ -129,31 +129,47 @@ class TableMaker:
             all_blocks += blocks
         return all_blocks
 
-    def ranked_blocks(self, snr: float, metrics: Sequence[str], ranked_by: str) -> list[Block]:
-        """Return the lines of all rows at one SNR in the order of a metric, and chance among them.
+    def ranked_lines(
+        self, rows: Sequence[Row], snr: float, ranked_by: str, cells_of: Callable[[Condition], Sequence[Cell]]
+    ) -> dict[Tested, tuple[Line, ...]]:
+        """Return the lines of rows at one SNR in the order of a metric, and chance among them.
 
-        Rows tested on the same clips are a block; ideal masks and rows without the metric come last in it.
+        What was not verified is ranked below what was. Ideal masks and rows without the metric come last.
+
+        Parameters
+        ----------
+        cells_of : the cells of a row at an SNR, and of chance.
+
+        Returns
+        -------
+        The lines by what they were tested on, that of most rows first.
         """
-        blocks = []
-        for index, (tested, rows) in enumerate(tested_alike(self.leaderboard.rows, [snr])):
+        lines_of = {}
+        for (tested,), alike in tested_alike(rows, [snr]):
             unranked = 2, 0.0
             keyed: list[tuple[tuple[int, float], bool, Line]] = []
-            for row in rows:
+            for row in alike:
                 estimate = None if row.kind == "ideal" else row.estimate(snr, ranked_by)
-                cells = [estimate_cell(row.estimate(snr, metric)) for metric in metrics]
+                cells = cells_of(row.conditions[snr])
                 if row.kind != "ideal" or any(cell.text for cell in cells):
                     key = unranked if estimate is None else (int(not estimate.verified), -estimate.value)
                     line = replace(self.line(row, cells, [snr]), kind=KINDS[row.kind].lower())
                     keyed.append((key, estimate is not None, line))
-            folds = tested[0][0]
-            level = self.leaderboard.chance.metrics(folds).get(ranked_by)
-            for block in self.chance_block(folds, self.chance_cells(folds, metrics)):
-                keyed += [(unranked if level is None else (0, -level), False, line) for line in block.lines]
+            chance = self.chance(tested[0], snr)
+            level = chance.metrics.get(ranked_by)
+            for block in self.chance_block(tested[0], cells_of(chance)):
+                keyed += [(unranked if level is None else (0, -level.value), False, line) for line in block.lines]
             keyed.sort(key=lambda keyed_line: keyed_line[0])
             ranks = iter(range(1, len(keyed) + 1))
-            lines = tuple(replace(line, rank=next(ranks)) if has_rank else line for _, has_rank, line in keyed)
-            blocks.append(Block(f"Tested on {folds_of(tested)}, ranked apart" if index else "", lines))
-        return blocks
+            lines_of[tested] = tuple(
+                replace(line, rank=next(ranks)) if has_rank else line for _, has_rank, line in keyed
+            )
+        return lines_of
+
+    def chance(self, folds: tuple[int, ...], snr: float) -> Condition:
+        """Return the metrics of chance on some folds as those of a row without records."""
+        values = self.leaderboard.chance.metrics(folds)
+        return Condition(snr, {name: Estimate(value) for name, value in values.items()}, {}, ())
 
     def chance_block(self, folds: tuple[int, ...], cells: Sequence[Cell]) -> list[Block]:
         """Return the line of chance, without a heading; none where no cell has a value."""
@@ -303,9 +319,16 @@ class TableMaker:
         if not metrics:
             return None
         if ranked:
-            blocks = self.ranked_blocks(
-                snr, metrics, next((metric for metric in RANKED_BY if metric in metrics), metrics[0])
+            lines_of = self.ranked_lines(
+                board.rows,
+                snr,
+                next((metric for metric in RANKED_BY if metric in metrics), metrics[0]),
+                lambda condition: [estimate_cell(condition.metrics.get(metric)) for metric in metrics],
             )
+            blocks = [
+                Block(f"Tested on {folds_of([tested])}, ranked apart" if index else "", lines)
+                for index, (tested, lines) in enumerate(lines_of.items())
+            ]
         else:
             blocks = self.blocks(
                 lambda row: (

@@ -17,6 +17,10 @@ NOT_VERIFIED = "?"
 """Stands after a value that a submission says and that was not computed here."""
 AT_CHANCE = "≈"
 """Stands after a value that is not above chance."""
+BEST = "*"
+"""Stands after a value in bold type, on a terminal."""
+FLAGGED = "†"
+"""Stands after the name of a row with flags, where there is no room for their letters."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +35,18 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a table: its head, the letters of its flags, a cell per column, what it was tested on.
+    """A line of a table.
 
-    `evidence` says what a row's values are: "ours", "recomputed" or "self-reported"; "" for a published line. In ranked
-    tables, `kind` is what the heading would be elsewhere, and `rank` the place among lines tested on the same clips.
-    `pretrained` names the data sets that a frozen encoder was trained on.
+    Attributes
+    ----------
+    cells : one per column of values
+    letters : of its flags
+    tested : what it was tested on
+    evidence : what a row's values are: "ours", "recomputed" or "self-reported"; "" for a published line
+    kind : in ranked tables, what the heading would be elsewhere
+    rank : in ranked tables, the place among lines tested on the same clips
+    pretrained : the data sets that a frozen encoder was trained on
+    snr : its SNR, in a table with several
     """
 
     head: str
@@ -45,7 +56,8 @@ class Line:
     evidence: str = ""
     kind: str = ""
     rank: int | None = None
-    pretrained: str = ""
+    pretrained: tuple[str, ...] = ()
+    snr: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,7 +82,7 @@ class TextColumn:
 
 TESTED = TextColumn("tested on", lambda line: line.tested)
 EVIDENCE = TextColumn("evidence", lambda line: line.evidence, usual="ours")
-PRETRAINED = TextColumn("pretrained on", lambda line: line.pretrained, optional=True)
+PRETRAINED = TextColumn("pretrained on", lambda line: "; ".join(line.pretrained), optional=True)
 OPTIONAL = (PRETRAINED,)
 """Columns that every table has where a line has a text in them."""
 
@@ -170,17 +182,17 @@ def signed(value: float, digits: int = 4) -> str:
     return f"{value + 0.0:+.{digits}f}"
 
 
-def estimate_cell(estimate: Estimate | None) -> Cell:
-    """Return a metric with its 95 % interval, and where there are several runs their standard deviation."""
+def estimate_cell(estimate: Estimate | None, digits: int = 4, *, interval: bool = True, deviation: bool = True) -> Cell:
+    """Return a metric, under it its 95 % `interval` and, of several runs, their standard `deviation`."""
     if estimate is None:
         return Cell()
     below = []
-    if estimate.low is not None and estimate.high is not None:
+    if interval and estimate.low is not None and estimate.high is not None:
         below.append(f"{short(estimate.low)}–{short(estimate.high)}")
-    if estimate.std is not None:
+    if deviation and estimate.std is not None:
         below.append(f"±{short(estimate.std)}")
     return Cell(
-        marked(f"{estimate.value + 0.0:.4f}", estimate.verified) + AT_CHANCE * estimate.at_chance,
+        marked(f"{estimate.value + 0.0:.{digits}f}", estimate.verified) + AT_CHANCE * estimate.at_chance,
         " ".join(below),
         estimate.best and estimate.verified,
         estimate,
@@ -202,6 +214,20 @@ def marked(text: str, verified: bool) -> str:
 def short(value: float) -> str:
     """Return a value with three decimals, without a leading zero."""
     return f"{value + 0.0:.3f}".replace("0.", ".", 1) if 0 <= value < 0.9995 else f"{value:.3f}"
+
+
+_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def quantity(value: float | None) -> str:
+    """Return a count in three digits with an SI prefix: 4.69 M, 38.1 k; "" for None."""
+    if value is None:
+        return ""
+    for factor, prefix in _PREFIXES:
+        if value >= 0.9995 * factor:
+            scaled = value / factor
+            return f"{scaled:.{2 if scaled < 9.995 else 1 if scaled < 99.95 else 0}f} {prefix}"
+    return f"{value:.0f}"
 
 
 def numbered(values: Sequence[int], one: str) -> str:

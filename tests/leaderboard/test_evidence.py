@@ -14,8 +14,7 @@ from fake_runs import fake_run, tags_text
 from remixbench import report, score
 from remixbench.leaderboard.figure import paper_table
 from remixbench.leaderboard.leaderboard import Leaderboard
-from remixbench.leaderboard.renderers import render, render_comparison
-from remixbench.leaderboard.renderers.summary import to_summary
+from remixbench.leaderboard.renderers import render, render_comparison, render_summary
 from remixbench.leaderboard.significance import compare_rows
 
 
@@ -65,7 +64,7 @@ def test_tables_have_the_words_in_one_column_and_mark_values(board: Leaderboard,
 
 
 def test_the_short_table_ranks_what_was_verified_first(board: Leaderboard) -> None:
-    lines = [line for line in to_summary(board).splitlines() if line.split()[2:3] in (["1"], ["2"], ["3"])]
+    lines = [line for line in render_summary(board).splitlines() if line.split()[2:3] in (["1"], ["2"], ["3"])]
     assert [line.split()[3] for line in lines] == ["Good", "gap", "Claim"]
     assert [[word for word in EXPECTED.values() if word in line] for line in lines] == [
         ["recomputed"], ["ours"], ["self-reported"]

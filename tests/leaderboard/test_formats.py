@@ -23,7 +23,8 @@ from remixbench.errors import InputError
 from remixbench.leaderboard.discover import check_system_name, name_folder
 from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.renderers import render
-from remixbench.leaderboard.renderers.text import _LATEX, escape_latex, escape_markdown, to_terminal
+from remixbench.leaderboard.renderers.terminal import to_terminal
+from remixbench.leaderboard.renderers.text import _LATEX, escape_latex, escape_markdown
 from remixbench.leaderboard.rows import Estimate
 from remixbench.leaderboard.tables import Block, Cell, Column, Line, Table, estimate_cell, numbered
 from remixbench.scoring import SCORING_VERSION

@@ -20,8 +20,7 @@ from remixbench.errors import InputError
 from remixbench.files import write_sealed
 from remixbench.leaderboard.encoder_probe import few_clips, probe
 from remixbench.leaderboard.leaderboard import Leaderboard
-from remixbench.leaderboard.renderers import render
-from remixbench.leaderboard.renderers.summary import to_summary
+from remixbench.leaderboard.renderers import render, render_summary
 from remixbench.leaderboard.report.report import report
 from remixbench.leaderboard.rows import Row
 from remixbench.leaderboard.score import score
@@ -73,7 +72,7 @@ def test_every_format_has_the_column_and_the_cost_of_both_parts(workspace: Path)
         text = render(board, form) if form != "html" else report(workspace=workspace).read_text(encoding="utf-8")
         assert text.lower().count("pretrained on") >= 3, form  # tagging, details, cost
         assert "AudioSet; FSD50K" in text, form
-    for text in (render(board, "table", width=200), to_summary(board, width=100), to_summary(board, width=200)):
+    for text in (render(board, "table", width=200), render_summary(board, width=100), render_summary(board, width=200)):
         assert "pretrained" in text
         assert "AudioSet" in text
     cost = next(line for line in render(board, "md").split("## Cost")[1].splitlines() if pretrained.name in line)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,14 +18,15 @@ from remixbench.cli import run
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
 from remixbench.leaderboard.leaderboard import Leaderboard
-from remixbench.leaderboard.other_tables import quantity, time_text
+from remixbench.leaderboard.other_tables import time_text
 from remixbench.leaderboard.record import Cost, Flag
-from remixbench.leaderboard.renderers import render, render_comparison
-from remixbench.leaderboard.renderers.summary import ranked, to_summary
-from remixbench.leaderboard.renderers.text import to_terminal
+from remixbench.leaderboard.renderers import render, render_comparison, render_summary
+from remixbench.leaderboard.renderers.terminal import to_terminal
+from remixbench.leaderboard.rows import Condition, Estimate, Row
 from remixbench.leaderboard.significance import compare_rows
+from remixbench.leaderboard.summary import ranking
 from remixbench.leaderboard.table_maker import TableMaker
-from remixbench.leaderboard.tables import Block, Cell, Column, Line, Table
+from remixbench.leaderboard.tables import Block, Cell, Column, Line, Table, quantity
 
 SYSTEMS = ("gap", "gmp", "gwrp", "atrous-ap", "atrous-2ap-aux")
 SNRS = (0.0, 10.0, 20.0)
@@ -54,7 +57,7 @@ def board(workspace: Path, dataset: Dataset) -> Leaderboard:
 @pytest.mark.parametrize("width", [60, 80, 100, 200])
 @pytest.mark.parametrize("snr", [None, 20.0])
 def test_it_fits_a_screen_at_any_width_and_no_column_is_cut(board: Leaderboard, width: int, snr: float | None) -> None:
-    lines = to_summary(board, width=width, snr=snr, files="leaderboard/fake.{csv,md,json,tex}").splitlines()
+    lines = render_summary(board, width=width, snr=snr, files="leaderboard/fake.{csv,md,json,tex}").splitlines()
     assert len(lines) <= 30
     assert max(map(cell_len, lines)) <= min(width, 100)
     assert lines[0].startswith("Data set fake, ")
@@ -67,19 +70,20 @@ def test_it_fits_a_screen_at_any_width_and_no_column_is_cut(board: Leaderboard, 
 
 
 def test_rows_are_ranked_at_every_snr_by_micro_ap(board: Leaderboard) -> None:
-    entries = ranked(board)
-    assert [entry.condition.snr for entry in entries] == [20.0] * 7 + [10.0] * 6 + [0.0] * 6
+    ranked = ranking(TableMaker(board), board.snrs, 0).lines
+    assert [line.snr for line in ranked] == ["20 dB"] * 7 + ["10 dB"] * 6 + ["0 dB"] * 6
     for snr in SNRS:
-        here = [entry for entry in entries if entry.condition.snr == snr]
-        values = [entry.condition.metrics["micro_ap"].value for entry in here]
-        assert [entry.rank for entry in here if entry.row.name != "chance"] == list(range(1, len(here)))
-        assert [entry.rank for entry in here if entry.row.name == "chance"] == [None]
+        at_snr = [line for line in ranked if line.snr == f"{snr:g} dB"]
+        values = [line.cells[0].estimate.value for line in at_snr if line.cells[0].estimate is not None]
+        assert [line.rank for line in at_snr if line.head != "chance"] == list(range(1, len(at_snr)))
+        assert [line.rank for line in at_snr if line.head == "chance"] == [None]
         assert values == sorted(values, reverse=True)
-    assert entries[0].row.name == "Lab X"
+        assert len(values) == len(at_snr)
+    assert ranked[0].head == "Lab X"
 
 
 def test_at_100_columns_it_has_intervals_and_cost(board: Leaderboard) -> None:
-    lines = to_summary(board, width=100, snr=20.0).splitlines()
+    lines = render_summary(board, width=100, snr=20.0).splitlines()
     words = next(line for line in lines if "gwrp" in line and line.startswith("20 dB")).split()
     assert words[-4:] == ["4.69", "M", "1.23", "G"]
     assert sum("–" in word for word in words) == 2  # intervals of micro-AP and macro-AP
@@ -87,18 +91,47 @@ def test_at_100_columns_it_has_intervals_and_cost(board: Leaderboard) -> None:
 
 def test_a_long_name_is_cut_rather_than_the_metrics(board: Leaderboard) -> None:
     rows = tuple(replace(row, name="A system with a name " * 5) if row.name == "Lab X" else row for row in board.rows)
-    lines = to_summary(replace(board, rows=rows), width=100).splitlines()
+    lines = render_summary(replace(board, rows=rows), width=100).splitlines()
     (line,) = (line for line in lines if "A system with" in line)
     assert "…" in line
-    short = next(line for line in to_summary(board, width=100).splitlines() if "Lab X" in line)
+    short = next(line for line in render_summary(board, width=100).splitlines() if "Lab X" in line)
     words, expected = line.split("…")[1].split(), short.split("Lab X")[1].split()
     assert (words[:2], words[-3:]) == (expected[:2], expected[-3:])
 
 
+def test_names_with_wide_letters_are_cut_to_their_column_and_flags_stay(board: Leaderboard) -> None:
+    flags = (Flag(code="setting", text="epochs 4, the recipe has 30"),)
+    row = replace(board.rows[0], name="東京大学の検出器とその仲間たち", flags=flags)  # 15 letters in 30 columns
+    for width in (60, 80, 100):
+        lines = render_summary(replace(board, rows=(row, *board.rows[1:3])), width=width, snr=20.0).splitlines()
+        shown = [line for line in lines if line.startswith("20 dB") and "chance" not in line]
+        assert len(shown) == 3
+        assert max(map(cell_len, lines)) <= width
+        assert [line.count("†") for line in shown if "東京" in line] == [1]
+        assert len({cell_len(re.split(r"[01]\.\d{3}", line)[0]) for line in shown}) == 1
+
+
+def test_rows_without_micro_ap_stand_below_all_that_have_it(board: Leaderboard) -> None:
+    def changed(row: Row, metrics: Callable[[Condition], dict[str, Estimate]]) -> Row:
+        return replace(row, conditions={snr: replace(c, metrics=metrics(c)) for snr, c in row.conditions.items()})
+
+    first, second, *others = board.rows
+    no_tags = changed(first, lambda c: {name: m for name, m in c.metrics.items() if name != "micro_ap"})
+    claim = changed(second, lambda c: {name: replace(m, verified=False) for name, m in c.metrics.items()})
+    rows = (replace(no_tags, name="no tags"), replace(claim, name="claim"), *others)
+    ranked = ranking(TableMaker(replace(board, rows=rows)), (10.0,), 0).lines
+    assert [(line.head, line.rank) for line in ranked][-2:] == [("claim", 4), ("no tags", None)]
+
+
+def test_ideal_masks_alone_are_no_error(board: Leaderboard) -> None:
+    alone = replace(board, rows=tuple(replace(row, kind="ideal") for row in board.rows))
+    assert "All metrics" in render_summary(alone)
+
+
 def test_the_only_flag_is_named(board: Leaderboard) -> None:
-    assert "†" not in to_summary(board)
+    assert "†" not in render_summary(board)
     flagged = [replace(row, flags=(Flag(code="setting", text="epochs 4, the recipe has 30"),)) for row in board.rows]
-    text = to_summary(replace(board, rows=tuple(flagged)), width=100)
+    text = render_summary(replace(board, rows=tuple(flagged)), width=100)
     assert "†: epochs 4, the recipe has 30\n" in text
     assert "gwrp†" in text
 
@@ -113,14 +146,14 @@ def test_rows_of_other_encoders_are_told_apart_and_flags_stay_at_80_columns(boar
     flags = (Flag(code="setting", text="epochs 4, the recipe has 30"),)
     rows = tuple(replace(row, name=name, flags=flags) for row, name in zip(board.rows, names, strict=False))
     for snr in (None, 20.0):
-        text = to_summary(replace(board, rows=rows), width=80, snr=snr)
+        text = render_summary(replace(board, rows=rows), width=80, snr=snr)
         for shown in ("emb-mlp,yamnet†", "emb-mlp,aisfx†", "crnn-emb,yamnet†", "emb-linear,bea"):
             assert shown in text
 
 
 def test_published_results_stand_below_where_they_are_on_the_same_data(board: Leaderboard) -> None:
-    assert "published micro-AP" not in to_summary(board)
-    text = to_summary(replace(board, comparable=True, why_not_comparable=()), width=100)
+    assert "published micro-AP" not in render_summary(board)
+    text = render_summary(replace(board, comparable=True, why_not_comparable=()), width=100)
     best = max(row.scores[20.0][0] for row in board.published.table1.rows)
     assert f"Best published micro-AP: {best:.3f} at 20 dB (" in text
 
@@ -128,7 +161,7 @@ def test_published_results_stand_below_where_they_are_on_the_same_data(board: Le
 def test_where_all_rows_do_not_fit_each_has_a_line(board: Leaderboard) -> None:
     many = replace(board, rows=tuple(replace(row, name=f"{row.name} {k}") for k in range(8) for row in board.rows))
     for width in (80, 100):
-        lines = to_summary(many, width=width).splitlines()
+        lines = render_summary(many, width=width).splitlines()
         assert "in order of its mean over SNRs" in lines[0]
         shown = [line for line in lines if "1 × 1‡" in line]
         assert len(shown) == 8 * 6
@@ -146,9 +179,9 @@ def test_rows_tested_on_other_folds_stand_below_and_are_ranked_apart(tmp_path: P
         for seed in (0, 1):
             fake_run(tmp_path, dataset, "gwrp", fold=fold, seed=seed, noise=0.01)
     board = score(workspace=tmp_path, bootstrap=50)
-    entries = {entry.row.name: entry for entry in ranked(board) if entry.row.name != "chance"}
-    assert {name: entry.rank for name, entry in entries.items()} == {"gap": 1, "gmp": 2, "gwrp": 1}
-    lines = to_summary(board, width=80).splitlines()
+    ranked = ranking(TableMaker(board), board.snrs, 0).lines
+    assert {line.head: line.rank for line in ranked if line.head != "chance"} == {"gap": 1, "gmp": 2, "gwrp": 1}
+    lines = render_summary(board, width=80).splitlines()
     heading = lines.index("Tested on folds 1-4 (48 clips), not ranked with those above:")
     assert [i > heading for i, line in enumerate(lines) if " gwrp " in line] == [True]
     assert [i > heading for i, line in enumerate(lines) if " chance " in line] == [False, True]
@@ -170,7 +203,11 @@ def test_rows_tested_on_other_folds_stand_below_and_are_ranked_apart(tmp_path: P
 
 
 def test_one_snr_alone(board: Leaderboard, workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert {entry.condition.snr for entry in ranked(board, 10.0)} == {10.0}
+    with pytest.raises(InputError, match="--snr 5"):
+        render_summary(board, snr=5.0)
+    text = render_summary(board, snr=10.0)
+    assert "10 dB" in text
+    assert "20 dB" not in text
     arguments = ["-q", "--workspace", str(workspace), "score", "--bootstrap", "20", "--snr"]
     assert run([*arguments, "10"]) == 0
     out = capsys.readouterr().out
@@ -178,8 +215,6 @@ def test_one_snr_alone(board: Leaderboard, workspace: Path, capsys: pytest.Captu
     assert "20 dB" not in out
     assert run([*arguments, "5"]) == 2
     assert "there are rows at 20, 10, 0 dB" in capsys.readouterr().err
-    with pytest.raises(InputError, match="--snr 5"):
-        board.require_snr(5)
 
 
 def test_details_print_every_table(workspace: Path, board: Leaderboard, capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,15 +29,19 @@ from remixbench.leaderboard.renderers.data import (
     verification_to_csv,
     verification_to_json,
 )
-from remixbench.leaderboard.renderers.text import to_latex, to_markdown, to_terminal
+from remixbench.leaderboard.renderers.terminal import to_compact, to_terminal
+from remixbench.leaderboard.renderers.text import to_latex, to_markdown
 from remixbench.leaderboard.significance import Comparison
 from remixbench.leaderboard.submission import Verification
+from remixbench.leaderboard.summary import LEVELS, matrix, ranking
 from remixbench.leaderboard.table_maker import FAMILIES, TableMaker, caption
 from remixbench.leaderboard.tables import Table
 
 EVERY_EVAL_EVER = "every-eval-ever"
 TABLE_FORMATS = ("table", "md", "csv", "json", "latex")
 FORMATS = (*TABLE_FORMATS, EVERY_EVAL_EVER)
+MAX_LINES = 30
+"""Where a ranking has more, its summary has a line per row."""
 
 
 def make_tables(leaderboard: Leaderboard) -> tuple[Table, ...]:
@@ -120,6 +124,37 @@ def render(leaderboard: Leaderboard, style: str = "table", *, width: int | None 
     if style == EVERY_EVAL_EVER:
         return to_every_eval_ever(leaderboard, time.time())
     return render_tables(make_tables(leaderboard), style, width=width, colour=colour)
+
+
+def render_summary(
+    leaderboard: Leaderboard, *, snr: float | None = None, files: str = "", width: int | None = None,
+    colour: bool = False,
+) -> str:  # fmt: skip
+    """Return one table of at most 100 columns for a terminal: rows ranked, or where these are many, a line per row.
+
+    Parameters
+    ----------
+    snr : show this SNR alone.
+    files : where the leaderboard's files are.
+    width, colour : of the terminal.
+
+    Raises
+    ------
+    InputError
+        If no row has that SNR.
+    """
+    maker = TableMaker(leaderboard)
+    snrs = leaderboard.snrs if snr is None else (leaderboard.require_snr(snr),)
+    where = f"All metrics, classes, probes, ablations and cost: --details{f' or {files}' * bool(files)}"
+
+    def text(version: Callable[[int], Table]) -> str:
+        versions = (replace(table, notes=(*table.notes, where)) for table in map(version, LEVELS))
+        return to_compact(versions, width=width, colour=colour)
+
+    ranked = text(lambda level: ranking(maker, snrs, level))
+    if len(ranked.splitlines()) <= MAX_LINES or len(snrs) == 1:
+        return ranked
+    return text(lambda level: matrix(maker, level))
 
 
 def render_comparison(

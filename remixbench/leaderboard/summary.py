@@ -1,0 +1,211 @@
+"""The table that `score` prints: a line per row, and few columns. The other tables show everything.
+
+Rows are ranked at each SNR among those tested on the same folds (`ranking`); where that is more than a screen, a row
+has one line and each SNR a column (`matrix`). Both can be made narrower, so that a terminal shows what fits.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from remixbench.leaderboard.grouping import by_fold
+from remixbench.leaderboard.record import Cost
+from remixbench.leaderboard.rows import Condition, Tested, tested_alike
+from remixbench.leaderboard.table_maker import TableMaker
+from remixbench.leaderboard.tables import (
+    AT_CHANCE,
+    BEST,
+    EVIDENCE,
+    FLAGGED,
+    NOT_VERIFIED,
+    Block,
+    Cell,
+    Column,
+    Line,
+    Table,
+    estimate_cell,
+    folds_of,
+    numbered,
+    quantity,
+    short,
+    training_only,
+)
+
+RANKED_BY = "micro_ap"
+LEVELS = range(7)
+"""How narrow a table is: at 0 it has all of its columns, at each higher level fewer or narrower ones."""
+ONE_TRAINING = "‡"
+"""Stands after the folds and seeds of a row that has one training per fold."""
+SHIFTED = "shifted"
+DEVIATION = "±"
+
+Sections = Sequence[tuple[tuple[Tested, ...], Sequence[Sequence[Line]]]]
+"""Lines in groups, by what they were tested on."""
+
+
+def ranking(maker: TableMaker, snrs: Sequence[float], level: int) -> Table:
+    """Return every row at some SNRs, and chance, ranked by micro-AP. Ideal masks are left out.
+
+    Lines tested on the same clips stand together, the most first, among them the highest SNR first.
+    """
+    board = maker.leaderboard
+    rows = [row for row in board.rows if row.kind != "ideal"]
+    sizes = Counter(row.conditions[snr].tested for row in rows for snr in snrs if snr in row.conditions)
+    contents = _contents(level)
+    groups: dict[Tested, list[list[Line]]] = {}
+    for snr in snrs:
+        lines_of = maker.ranked_lines(
+            rows, snr, RANKED_BY, lambda condition: [cell(condition) for cell in contents.values()]
+        )
+        for tested, lines in lines_of.items():
+            groups.setdefault(tested, []).append([replace(line, snr=board.snr_text(snr)) for line in lines])
+    sections = [
+        ((tested,), groups[tested]) for tested in sorted(groups, key=lambda tested: (-sizes[tested], -tested[1]))
+    ]
+    return _table(maker, snrs, "ranked by micro-AP at each SNR", list(contents), sections, level)
+
+
+def _contents(level: int) -> dict[str, Callable[[Condition], Cell]]:
+    """Return the columns of a ranking: what the cell of a row at one SNR, or of chance, is."""
+
+    def metric(name: str, *, interval: bool = False) -> Callable[[Condition], Cell]:
+        return lambda condition: estimate_cell(condition.metrics.get(name), 3, interval=interval, deviation=False)
+
+    contents = {"micro-AP": metric("micro_ap", interval=level < 6), DEVIATION: _deviation}
+    if level < 2:
+        contents[SHIFTED] = _shifted
+    contents["macro-AP"] = metric("macro_ap", interval=level < 1)
+    if level < 5:
+        contents["frame\nAP"] = metric("frame_ap")
+    if level < 4:
+        contents["micro\nevent F1"] = metric("event_f1")
+    contents["folds ×\nseeds"] = lambda condition: _trainings([condition])
+    if level < 2:
+        contents["para-\nmeters"] = lambda condition: Cell(quantity(_cost(condition).parameters))
+    if level < 3:
+        contents["MACs\nper clip"] = lambda condition: Cell(quantity(_cost(condition).macs))
+    return contents
+
+
+def _deviation(condition: Condition) -> Cell:
+    estimate = condition.metrics.get(RANKED_BY)
+    return Cell("" if estimate is None or estimate.std is None else short(estimate.std))
+
+
+def _shifted(condition: Condition) -> Cell:
+    mean = None if condition.probes is None else condition.probes.mean
+    return estimate_cell(mean, 3, interval=False, deviation=False)
+
+
+def _cost(condition: Condition) -> Cost:
+    return condition.cost if condition.records else Cost()
+
+
+def _trainings(conditions: Sequence[Condition]) -> Cell:
+    """Return how many folds and seeds per fold, marked where every fold has one training."""
+    texts = []
+    for condition in conditions:
+        if condition.records:
+            seeds = sorted(len(records) for records in by_fold(condition.records).values())
+            seeds_per_fold = f"{seeds[0]}" if seeds[0] == seeds[-1] else f"{seeds[0]}-{seeds[-1]}"
+            texts.append(f"{len(seeds)} × {seeds_per_fold}{ONE_TRAINING * condition.one_training}")
+    return Cell(", ".join(dict.fromkeys(texts)))
+
+
+def matrix(maker: TableMaker, level: int) -> Table:
+    """Return micro-AP by row and SNR, those of the most SNRs and the highest mean first. Ideal masks are left out."""
+    board = maker.leaderboard
+    titles = [*(board.snr_text(snr) for snr in board.snrs), "folds ×\nseeds", *["MACs\nper clip"] * (level < 1)]
+
+    def cells(conditions: Mapping[float, Condition], cost: Cost) -> list[Cell]:
+        estimates = [conditions[snr].metrics.get(RANKED_BY) if snr in conditions else None for snr in board.snrs]
+        values = [estimate_cell(estimate, 3, interval=level < 2, deviation=level < 3) for estimate in estimates]
+        return [*values, _trainings(list(conditions.values())), Cell(quantity(cost.macs))][: len(titles)]
+
+    rows = [row for row in board.rows if row.kind != "ideal"]
+    sections = []
+    for tested, alike in tested_alike(rows, board.snrs):
+        keyed = [
+            (_order(row.conditions), maker.line(row, cells(row.conditions, row.cost), board.snrs)) for row in alike
+        ]
+        if len(tested) == 1:
+            folds = tested[0][0]
+            snrs = [snr for snr in board.snrs if any(snr in row.conditions for row in alike)]
+            chance = {snr: maker.chance(folds, snr) for snr in snrs}
+            for block in maker.chance_block(folds, cells(chance, Cost())):
+                keyed += [(_order(chance), line) for line in block.lines]
+        sections.append((tested, [[line for _, line in sorted(keyed, key=lambda keyed_line: keyed_line[0])]]))
+    return _table(maker, board.snrs, "micro-AP, in order of its mean over SNRs", titles, sections, level)
+
+
+def _order(conditions: Mapping[float, Condition]) -> tuple[int, bool, float]:
+    estimates = [condition.metrics.get(RANKED_BY) for condition in conditions.values()]
+    verified = all(estimate is None or estimate.verified for estimate in estimates)
+    mean = np.mean([-np.inf if estimate is None else estimate.value for estimate in estimates])
+    return -len(estimates), not verified, -float(mean)
+
+
+def _table(
+    maker: TableMaker, snrs: Sequence[float], order: str, titles: Sequence[str], sections: Sections, level: int
+) -> Table:
+    """Return the table of lines in `sections`, each after the first under a heading; `order` says how lines stand."""
+    title = [f"Data set {maker.leaderboard.dataset}"]
+    if sections:
+        title.append(f"tested on {' or '.join(numbered(folds, 'fold') for folds, _ in sections[0][0])}")
+    blocks = [
+        Block(
+            f"Tested on {folds_of(tested)}, not ranked with those above:" if section and not part else "",
+            tuple(_shortened(line, level) for line in lines),
+        )
+        for section, (tested, parts) in enumerate(sections)
+        for part, lines in enumerate(parts)
+    ]
+    columns = tuple(Column(name) for name in titles)
+    table = Table(", ".join([*title, order]), "system", (("", columns),), tuple(blocks), texts=(EVIDENCE,))
+    return replace(table, notes=tuple(_notes(maker, table, snrs)))
+
+
+def _shortened(line: Line, level: int) -> Line:
+    """Return a line without words of its name and of its pretraining that would push others out."""
+    pretrained = "; ".join(name.partition(" (")[0] for name in line.pretrained)
+    longest = 24 - 2 * level
+    if len(pretrained) > longest:
+        pretrained = f"{pretrained[: longest - 1]}…"
+    return replace(line, head=line.head.replace(",encoder=", ","), pretrained=(pretrained,) * bool(pretrained))
+
+
+def _notes(maker: TableMaker, table: Table, snrs: Sequence[float]) -> list[str]:
+    board = maker.leaderboard
+    rows = [row for row in board.rows if row.kind != "ideal" and any(snr in row.conditions for snr in snrs)]
+    conditions = [row.conditions[snr] for row in rows for snr in snrs if snr in row.conditions]
+    estimates = [estimate for condition in conditions for estimate in condition.metrics.values()]
+    notes = []
+    if any(estimate.low is not None for estimate in estimates):
+        notes.append(f"low–high: 95 % interval; {BEST}: no row tested on the same folds is significantly better")
+    if any(estimate.std is not None for estimate in estimates):
+        notes.append(f"{DEVIATION}: standard deviation over seeds, or over folds where a row has one seed")
+    folds = {len(condition.folds) for condition in conditions if condition.one_training}
+    if folds:
+        notes.append(
+            f"{ONE_TRAINING}: the interval is of {' or '.join(map(training_only, sorted(folds)))};"
+            " another seed may differ by more"
+        )
+    if any(estimate.at_chance for estimate in estimates):
+        notes.append(f"{AT_CHANCE}: not above chance, which gives every clip and frame the same score")
+    if any(condition.probes is not None and condition.probes.mean is not None for condition in conditions):
+        notes.append(f"{SHIFTED}: mean micro-AP on test clips rolled in time")
+    if not all(estimate.verified for estimate in estimates):
+        notes.append(f"{NOT_VERIFIED}: not verified, the submission alone says so; ranked below what was verified")
+    flags = {flag.text for row in rows for flag in row.flags}
+    if flags:
+        notes.append(f"{FLAGGED}: {flags.pop() if len(flags) == 1 else 'flagged; --details says why'}")
+    if board.comparable:
+        best = board.published.best_line(snrs)
+        notes += [best] if best else []
+    else:
+        notes.append(f"Not comparable with published results: {'; '.join(board.why_not_comparable)}")
+    return notes
