@@ -2,7 +2,7 @@
 
 from . import scoring, systems
 from .dataset.dataset import Dataset, find_dataset, load_dataset
-from .dataset.export.export import export
+from .dataset.export import export
 from .dataset.make import make
 from .dataset.overlap import overlap
 from .dataset.plan import plan

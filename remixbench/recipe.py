@@ -24,7 +24,6 @@ from pydantic import (
     Field,
     Tag,
     ValidationError,
-    field_validator,
     model_validator,
 )
 
@@ -112,33 +111,24 @@ class Source(_Part):
         return self
 
 
+def _ascending(bounds: tuple[float, float]) -> tuple[float, float]:
+    if bounds[0] > bounds[1]:
+        raise ValueError("expected the lower bound first")
+    return bounds
+
+
 class CountRange(_Part):
     """Bounds between which the number of events of each clip is drawn, evenly."""
 
-    range: tuple[Annotated[int, Field(ge=0, le=20)], Annotated[int, Field(ge=0, le=20)]]
-
-    @field_validator("range")
-    @classmethod
-    def _range_ascends(cls, value: tuple[int, int]) -> tuple[int, int]:
-        _check_ascending(value)
-        return value
+    range: Annotated[
+        tuple[Annotated[int, Field(ge=0, le=20)], Annotated[int, Field(ge=0, le=20)]], AfterValidator(_ascending)
+    ]
 
 
 class SnrRange(_Part):
     """Bounds in dB between which an SNR, or its distance from the nominal one, is drawn, evenly."""
 
-    range: tuple[Decibels, Decibels]
-
-    @field_validator("range")
-    @classmethod
-    def _range_ascends(cls, value: tuple[float, float]) -> tuple[float, float]:
-        _check_ascending(value)
-        return value
-
-
-def _check_ascending(bounds: tuple[float, float]) -> None:
-    if bounds[0] > bounds[1]:
-        raise ValueError("expected the lower bound first")
+    range: Annotated[tuple[Decibels, Decibels], AfterValidator(_ascending)]
 
 
 class Plan(_Part):

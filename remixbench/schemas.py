@@ -16,15 +16,22 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def read_json_as(
-    path: Path, model: type[Model], *, remedy: str, format: int | None = None, edited: str | None = None
+    path: Path,
+    model: type[Model],
+    *,
+    remedy: str,
+    format: int | None = None,
+    edited: str | None = None,
+    sealed: bool = True,
 ) -> Model:
-    """Read a JSON file that `write_sealed` wrote, as a `model`.
+    """Read a JSON file as a `model`.
 
     Parameters
     ----------
     remedy : what to do about a broken file, the end of the error message.
     format : the format that this version reads, where the file states one.
     edited : what to do about a file that was edited; by default the `remedy`.
+    sealed : whether `write_sealed` wrote it, with a digest by which edits are found.
 
     Raises
     ------
@@ -40,7 +47,7 @@ def read_json_as(
         value = model.model_validate(content)
     except ValidationError as error:
         raise InputError(f"{path}: {first_problem(error, model)}; {remedy}") from None
-    if not intact:
+    if sealed and not intact:
         raise InputError(f"{path}: was edited since it was written; {edited or remedy}")
     return value
 

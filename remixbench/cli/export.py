@@ -31,7 +31,7 @@ def command(
 
     Example: remixbench export remix2019 --format audiofolder --snr 20 --out remix2019-20dB --link
     """
-    from remixbench.dataset.export.export import export
+    from remixbench.dataset.export import export
 
     folder = export(
         dataset, format=form, out=out, snr=snr, fold=fold, link=link, workspace=settings.workspace,

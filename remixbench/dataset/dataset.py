@@ -54,8 +54,8 @@ class Dataset:
     manifest: Manifest
 
     @staticmethod
-    def open(path: Path) -> Dataset:
-        """Open the data set in the folder `path`, and check its manifest, labels and tables of digests.
+    def open(path: Path, *, check_files: bool = True) -> Dataset:
+        """Open the data set in the folder `path`, and check its manifest, and by default labels and tables of digests.
 
         Raises
         ------
@@ -69,7 +69,7 @@ class Dataset:
                 f"{path / 'manifest'}: is not the manifest that the data set was made from (digest"
                 f" {dataset.manifest.digest[:12]}, dataset.json says {info.manifest_digest[:12]}); {REMEDY}"
             )
-        for name, problem in altered_files(path, info):
+        for name, problem in altered_files(path, info) if check_files else ():
             raise InputError(f"{path / name}: {problem}; {REMEDY}")
         return dataset
 
@@ -156,10 +156,8 @@ class Dataset:
         InputError
             If the data set has no such fold, or no other fold to train on.
         """
-        folds = self.manifest.folds
-        if fold not in folds:
-            raise InputError(f"{self.path}: has no fold {fold}; it has {', '.join(map(str, folds))}")
-        if len(folds) < 2:
+        self._require_fold(fold)
+        if len(self.manifest.folds) < 2:
             raise InputError(f"{self.path}: has only fold {fold}, so there is nothing to train on; make more folds")
         if self.clips[0].roles:
             return np.array([clip.roles[fold - 1] for clip in self.clips])
@@ -173,11 +171,14 @@ class Dataset:
         InputError
             If the data set has no such fold.
         """
+        self._require_fold(fold)
+        tested = self.roles(fold) == "test" if self.clips[0].roles else self.folds == fold
+        return np.flatnonzero(tested)
+
+    def _require_fold(self, fold: int) -> None:
         folds = self.manifest.folds
         if fold not in folds:
             raise InputError(f"{self.path}: has no fold {fold}; it has {', '.join(map(str, folds))}")
-        tested = self.roles(fold) == "test" if self.clips[0].roles else self.folds == fold
-        return np.flatnonzero(tested)
 
     def snr_bins(self, rows: Sequence[int] | NDArray[np.int64], snr: float) -> dict[str, NDArray[np.bool_]]:
         """Divide clips by their SNR where a recipe draws it for each clip from a range; {} where all have the same.
@@ -267,17 +268,18 @@ class Dataset:
         InputError
             If there is no such clip or SNR, or its file is missing or not readable.
         """
-        return self._checked_audio(clip, snr)[1].astype(np.float32) / np.float32(32768)
+        _, samples = self._checked_pcm(self.audio_path(clip, snr), snr, "digests.csv")
+        return samples.astype(np.float32) / np.float32(32768)
 
     def audio_bytes(self, clip: Clip | str, snr: float) -> bytes:
         """Return the file of a clip's mixture at `snr` dB, whose samples were checked; errors as of `audio`."""
-        return self._checked_audio(clip, snr)[0]
+        return self._checked_pcm(self.audio_path(clip, snr), snr, "digests.csv")[0]
 
-    def _checked_audio(self, clip: Clip | str, snr: float) -> tuple[bytes, NDArray[np.int16]]:
-        path = self.audio_path(clip, snr)
+    def _checked_pcm(self, path: Path, snr: float, table: str) -> tuple[bytes, NDArray[np.int16]]:
+        """Read a file of audio or stems, and check its samples against their digest in a table."""
         data, samples = _read_pcm(path)
-        if self._digests("digests.csv", snr).get(path.stem, "") != pcm_digest(samples):
-            raise InputError(f"{path}: its samples differ from digests.csv; delete it, and run `remixbench make` again")
+        if self._digests(table, snr).get(path.stem, "") != pcm_digest(samples):
+            raise InputError(f"{path}: its samples differ from {table}; delete it, and run `remixbench make` again")
         return data, samples
 
     def stems(self, clip: Clip | str, snr: float) -> NDArray[np.int16]:
@@ -293,12 +295,7 @@ class Dataset:
         """
         if snr not in self.info.stems:
             raise InputError(f"{self.path}: has no stems at {snr:g} dB; `remixbench make --stems` adds them")
-        path = self.stems_path(clip, snr)
-        _, samples = _read_pcm(path)
-        if self._digests("stems_digests.csv", snr).get(path.stem, "") != pcm_digest(samples):
-            raise InputError(
-                f"{path}: its samples differ from stems_digests.csv; delete it, and run `remixbench make` again"
-            )
+        _, samples = self._checked_pcm(self.stems_path(clip, snr), snr, "stems_digests.csv")
         return np.atleast_2d(samples.T)
 
     def _file(self, clip: Clip | str, snr: float, kind: str) -> Path:
@@ -382,12 +379,9 @@ class Dataset:
         return sha256("".join(digests.get(clip.id, "") for clip in self.clips).encode())
 
     def _digests(self, name: str, snr: float) -> dict[str, str]:
-        return self._digest_tables(name).get(float(snr), {})
-
-    def _digest_tables(self, name: str) -> dict[float, dict[str, str]]:
         if name not in self._read_tables:
             self._read_tables[name] = read_digests(self.path / name)
-        return self._read_tables[name]
+        return self._read_tables[name].get(float(snr), {})
 
     @cached_property
     def _read_tables(self) -> dict[str, dict[float, dict[str, str]]]:

@@ -25,13 +25,13 @@ from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from remixbench.dataset.dataset import Dataset, snr_folder
 from remixbench.errors import InputError, unknown
-from remixbench.files import read_json, write_json
+from remixbench.files import write_json
 from remixbench.recipe import Recipe
-from remixbench.schemas import first_problem
+from remixbench.schemas import read_json_as
 
 Array = TypeVar("Array", bound=NDArray[Any])
 STEPS = 5
@@ -183,13 +183,7 @@ def read_probes(run: Path) -> ProbesInfo | None:
     file = folder / FILE
     if not file.is_file():
         return None
-    content = read_json(file)
-    if content.get("format") != FORMAT:
-        raise InputError(f"{file}: format {content.get('format')!r}, this version reads format {FORMAT}; {REMEDY}")
-    try:
-        info = ProbesInfo.model_validate(content)
-    except ValidationError as error:
-        raise InputError(f"{file}: {first_problem(error, ProbesInfo)}; {REMEDY}") from None
+    info = read_json_as(file, ProbesInfo, format=FORMAT, remedy=REMEDY, sealed=False)
     for name in info.folders().values():
         if not (folder / name).is_dir():
             raise InputError(f"{folder / name}: missing, and {FILE} names it; {REMEDY}")

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from remixbench.dataset.dataset import (
-    REMEDY,
     Dataset,
     altered_files,
     find_folder,
@@ -19,12 +18,12 @@ from remixbench.dataset.dataset import (
     snr_folder,
 )
 from remixbench.dataset.embeddings import FOLDER, altered_embeddings
-from remixbench.dataset.info import read_info
-from remixbench.dataset.manifest import Clip, read_manifest
+from remixbench.dataset.manifest import Clip
 from remixbench.dataset.mix import mixture
 from remixbench.dataset.render import Renderer
 from remixbench.errors import InputError
 from remixbench.files import is_system_file
+from remixbench.parallel import Workers
 from remixbench.progress import Progress, reporter
 from remixbench.sources import load_catalogues
 
@@ -52,13 +51,11 @@ def verify(
         If there is no such data set, or for `deep`, its sources are not there.
     """
     progress = reporter(progress)
-    import joblib
-
     if deep < 0:
         raise InputError(f"--deep {deep}: expected a number of clips, 0 or more")
     folder = dataset.path if isinstance(dataset, Dataset) else find_folder(Path(workspace), dataset)
     try:
-        opened = _open(folder)
+        opened = Dataset.open(folder, check_files=False)
     except InputError as error:
         if not (folder / "dataset.json").exists():
             raise
@@ -68,12 +65,10 @@ def verify(
     stems = {snr: _digests(opened, "stems_digests.csv", snr) for snr in opened.info.stems}
     tasks = [(snr, clip) for snr in opened.snrs for clip in opened.clips]
     with progress.bar("Checking", len(tasks), "clips") as advance:
-        check = joblib.delayed(_audio)
-        results = joblib.Parallel(n_jobs=jobs, backend="threading", return_as="generator")(
-            check(opened, clip, snr, _expected(digests[snr], clip), _expected(stems.get(snr), clip))
-            for snr, clip in tasks
+        checks = (
+            (opened, clip, snr, _expected(digests[snr], clip), _expected(stems.get(snr), clip)) for snr, clip in tasks
         )
-        for lines in results:
+        for lines in Workers(jobs, "threading").run(_audio, checks, len(tasks)):
             differences += lines
             advance(1)
     for snr in opened.info.features:
@@ -84,14 +79,6 @@ def verify(
         root = Path(workspace) / "sources" if sources is None else Path(sources)
         differences += _rendered_again(opened, root, deep, digests, progress)
     return differences
-
-
-def _open(folder: Path) -> Dataset:
-    """Open a data set whose small files may be altered."""
-    info, manifest = read_info(folder), read_manifest(folder / "manifest")
-    if manifest.digest != info.manifest_digest:
-        raise InputError(f"{folder / 'manifest'}: is not the manifest that the data set was made from; {REMEDY}")
-    return Dataset(folder, info, manifest)
 
 
 def _small_files(opened: Dataset) -> Iterator[str]:

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed.nn.functional import all_reduce
 
 from remixbench.errors import InputError, RemixbenchError
 from remixbench.training.config import PRECISIONS, one_of
@@ -287,22 +288,6 @@ def local_rank() -> int | None:
     return None if rank is None else int(rank)
 
 
-class _Sum(torch.autograd.Function):
-    """The sum over all processes; its gradient is the sum of theirs."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:
-        total = values.clone()
-        distributed.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        total = gradients[0].clone()
-        distributed.all_reduce(total)
-        return total
-
-
 class CpuSyncBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch norm over the batches of all processes, on the CPU, which torch's own does not support.
 
@@ -321,11 +306,11 @@ class CpuSyncBatchNorm(nn.modules.batchnorm._BatchNorm):
         over = [axis for axis in range(x.dim()) if axis != 1]
         shape = [1, -1] + [1] * (x.dim() - 2)
         count = x.new_tensor([x.numel() / x.shape[1]])
-        sums: Tensor = _Sum.apply(torch.cat([x.sum(over), count]))  # type: ignore[no-untyped-call]  # torch gives it no types
+        sums: Tensor = all_reduce(torch.cat([x.sum(over), count]))  # type: ignore[no-untyped-call]  # torch gives it no types
         number = sums[-1]
         mean = sums[:-1] / number
         centred = x - mean.view(shape)
-        squares: Tensor = _Sum.apply((centred * centred).sum(over))  # type: ignore[no-untyped-call]  # torch gives it no types
+        squares: Tensor = all_reduce((centred * centred).sum(over))  # type: ignore[no-untyped-call]  # torch gives it no types
         variance = squares / number
         if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
             with torch.no_grad():

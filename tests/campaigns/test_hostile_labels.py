@@ -17,7 +17,7 @@ import pytest
 import soundfile
 
 from remixbench.dataset.dataset import Dataset
-from remixbench.dataset.export.export import export
+from remixbench.dataset.export import export
 from remixbench.dataset.make import make
 from remixbench.errors import InputError
 from remixbench.leaderboard.report.report import report

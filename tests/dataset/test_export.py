@@ -19,7 +19,7 @@ from paths import ROOT
 
 from remixbench.cli import run
 from remixbench.dataset.dataset import Dataset
-from remixbench.dataset.export.export import export
+from remixbench.dataset.export import export
 from remixbench.dataset.make import make
 from remixbench.dataset.splits import splits
 from remixbench.errors import InputError
@@ -70,7 +70,7 @@ def test_an_interrupted_export_leaves_nothing_behind(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("remixbench.dataset.export.export.write_card", interrupt)
+        patched.setattr("remixbench.dataset.export.write_card", interrupt)
         with pytest.raises(KeyboardInterrupt):
             export(made, format=form, out=out, snr=0)
     assert list(out.iterdir()) == []

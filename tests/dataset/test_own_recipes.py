@@ -16,7 +16,7 @@ from tiny_encoders import write_encoder
 
 from remixbench.cli import run
 from remixbench.dataset.dataset import Dataset
-from remixbench.dataset.export.export import export
+from remixbench.dataset.export import export
 from remixbench.dataset.leakage import leakage_lines
 from remixbench.dataset.make import make
 from remixbench.dataset.manifest import read_manifest
