@@ -2,7 +2,8 @@
 
 `emb-linear` and `emb-mlp` classify every embedding and pool the frame scores over time: they show what it has learned.
 `crnn-emb` concatenates the encoder's frames with the features of `crnn` before the recurrent layer, as the baseline of
-DCASE 2023 Task 4 does: the encoder says what sounds, the log-mel when.
+DCASE 2023 Task 4 does: the encoder says what sounds, the log-mel when. From few recordings a network soon leans on the
+embeddings alone, so in training clips lose one of the two at random (as in ModDrop, Neverova et al., TPAMI 2016).
 
 Shapes: B clips, C classes, T frames of the log-mel, T' of the embeddings, D dimensions of an embedding.
 """
@@ -18,8 +19,14 @@ from remixbench.systems.output import Output
 
 HIDDEN = 64
 """Units of the hidden layer of `emb-mlp`, at width 1."""
-PROJECTED = 128
-"""Features of an embedding in `crnn-emb`, at width 1: as many as the last block of `crnn` has channels."""
+PROJECTED = 64
+"""Features of an embedding in `crnn-emb`, at width 1: half as many as the last block of `crnn` has channels."""
+EMBEDDING_DROPOUT = 0.5
+"""Of the dimensions of an embedding in `crnn-emb`."""
+WITHOUT_EMBEDDINGS = 0.4
+"""Share of the clips that `crnn-emb` is trained on without their embeddings."""
+WITHOUT_LOGMEL = 0.2
+"""Share of those that it is trained on without their log-mel."""
 
 
 class EmbeddingHead(nn.Module):
@@ -83,7 +90,8 @@ def emb_mlp(
 class CrnnEmb(Crnn):
     """`crnn` with the embeddings of an encoder concatenated to its features before the recurrent layer.
 
-    Both are brought to the finer of the two rates by linear interpolation between the middles of frames.
+    Both are brought to the finer of the two rates by linear interpolation between the middles of frames. In training,
+    clips lose one of the two at random; a trained network returns the mean of its scores with and without embeddings.
 
     Attributes
     ----------
@@ -105,7 +113,7 @@ class CrnnEmb(Crnn):
         super().__init__(classes, width, pooling, frame_seconds, bias)
         channels, units, projected = self.encoder.channels[-1], scaled(UNITS, width), scaled(PROJECTED, width)
         self.step_seconds, self.embedding_seconds = self.encoder.time_stride * frame_seconds, embedding_seconds
-        self.project = nn.Sequential(nn.Dropout(DROPOUT), nn.Linear(dimensions, projected), nn.ReLU())
+        self.project = nn.Sequential(nn.Dropout(EMBEDDING_DROPOUT), nn.Linear(dimensions, projected), nn.ReLU())
         self.recurrent = nn.LSTM(channels + projected, units, batch_first=True, bidirectional=True)
         self.beside = nn.Linear(channels + projected, 2 * units)
         self.embedding_frames = 0
@@ -115,22 +123,34 @@ class CrnnEmb(Crnn):
     def forward(self, logmel: Tensor, embeddings: Tensor) -> Output:  # type: ignore[override]  # it takes one more
         """Map standardised log-mel (B, T, F) and embeddings (B, T', D) to scores."""
         maps = self.encoder(logmel)
-        with float32(logmel):  # the poolings accumulate over many frames
+        with float32(logmel):
             local = self.dropout(self.norm(maps.float().mean(dim=3).transpose(1, 2)))
             pretrained = self.project(embeddings.float())
             if self.embedding_frames:
                 local = interpolate(local, self.embedding_frames, self.embedding_seconds / self.step_seconds)
             else:
                 pretrained = interpolate(pretrained, local.shape[1], self.step_seconds / self.embedding_seconds)
-            sequence = torch.cat([local, self.dropout(pretrained)], dim=2)
+            pretrained = self.dropout(pretrained)
+            if self.training:
+                draws = torch.rand(len(local), 1, 1, device=local.device)
+                pretrained = pretrained * (draws >= WITHOUT_EMBEDDINGS)
+                local = local * (draws < 1 - WITHOUT_LOGMEL)
+        scores, clip_scores = self._scores(local, pretrained)
+        if not self.training:
+            alone = self._scores(local, torch.zeros_like(pretrained))
+            scores, clip_scores = (scores + alone[0]) / 2, (clip_scores + alone[1]) / 2
+        if self.embedding_frames:
+            return Output(clip_scores, (scores * clip_scores.unsqueeze(1)).sqrt())
+        return self.output(logmel, scores, clip_scores)
+
+    def _scores(self, local: Tensor, pretrained: Tensor) -> tuple[Tensor, Tensor]:
+        """Return scores of the steps (B, N, C) and of the clips (B, C), of the two sequences (B, N, features)."""
+        sequence = torch.cat([local, pretrained], dim=2)
         recurrent = self.recurrent(sequence)[0]
-        with float32(logmel):
+        with float32(sequence):  # the poolings accumulate over many frames
             features = self.dropout(recurrent.float() + torch.relu(self.beside(sequence)))
             scores = torch.sigmoid(self.classifier(features))
-            clip_scores = self.pool(scores, features)
-            if self.embedding_frames:
-                return Output(clip_scores, (scores * clip_scores.unsqueeze(1)).sqrt())
-            return self.output(logmel, scores, clip_scores)
+            return scores, self.pool(scores, features)
 
 
 def interpolate(sequence: Tensor, frames: int, ratio: float) -> Tensor:

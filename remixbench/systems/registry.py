@@ -200,7 +200,6 @@ _CRNN_TRAINING = {
     "gradient_clip": 5.0,
 }
 _HEAD_TRAINING = _CRNN_TRAINING | {"batch_size": 16, "augment": ("mixup", "time-shift")}
-_CRNN_EMB_TRAINING = _HEAD_TRAINING | {"epochs": 12, "min_steps": 600}
 
 _BUNDLED = {
     spec.name: spec
@@ -289,7 +288,7 @@ _BUNDLED = {
             f"{_HEADS}:CrnnEmb",
             options=_ON_EMBEDDINGS,
             inputs="logmel+embeddings",
-            training_defaults=_CRNN_EMB_TRAINING,
+            training_defaults=_CRNN_TRAINING,
         ),
     )
 }
