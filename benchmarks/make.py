@@ -144,12 +144,14 @@ def ours(sources: Path, clips_per_fold: int, jobs: int, out: Path) -> None:
 
 def _measured(pipe: Any, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     """Run one piece of work in a process of its own; send its seconds and peak memory in MB (it, its largest child)."""
+    from joblib.externals.loky import get_reusable_executor
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):
         start = time.perf_counter()
         work(*arguments)
         seconds = time.perf_counter() - start
+    get_reusable_executor().shutdown()  # workers count once they have ended
     usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     pipe.send(
         {
@@ -163,15 +165,15 @@ def _measured(pipe: Any, work: Callable[..., None], arguments: tuple[Any, ...]) 
 
 def measure(work: Callable[..., None], *arguments: Any) -> dict[str, Any]:
     context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=_measured, args=(there, work, arguments))
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_measured, args=(sender, work, arguments))
     process.start()
-    there.close()
+    sender.close()
     try:
-        found: dict[str, Any] = here.recv()
+        usage: dict[str, Any] = receiver.recv()
     finally:
         process.join()
-    return found
+    return usage
 
 
 def main() -> None:
@@ -187,8 +189,8 @@ def main() -> None:
 
     sources = arguments.sources.resolve()
     recipe = load_recipe("remix2019")
-    whole = draw_manifest(recipe, tau2019.scenes(sources), fsdkaggle2018.events(sources))
-    manifest = whole.first(arguments.clips_per_fold)
+    manifest = draw_manifest(recipe, tau2019.scenes(sources), fsdkaggle2018.events(sources))
+    manifest = manifest.first(arguments.clips_per_fold)
     scenes, events = sources / tau2019.AUDIO, sources / fsdkaggle2018.AUDIO
     units = len(manifest.clips) * len(SNRS)
     work = Path(tempfile.mkdtemp(prefix="remixbench-benchmark-"))
@@ -198,7 +200,7 @@ def main() -> None:
             "python": platform.python_version(),
         }  # fmt: skip
 
-        def take(name: str, function: Callable[..., None], *rest: Any) -> None:
+        def record(name: str, function: Callable[..., None], *rest: Any) -> None:
             folder = work / name
             folder.mkdir()
             result[name] = measure(function, *rest, folder)
@@ -206,20 +208,20 @@ def main() -> None:
             shutil.rmtree(folder)
 
         if "plain" in arguments.only:
-            take("plain", plain, manifest, scenes, events)
+            record("plain", plain, manifest, scenes, events)
         if "floor" in arguments.only:
-            take("floor", floor, manifest, scenes, events)
+            record("floor", floor, manifest, scenes, events)
         if "make" in arguments.only:
-            take("make", ours, sources, arguments.clips_per_fold, 1)
-            take("make_2_jobs", ours, sources, arguments.clips_per_fold, 2)
+            record("make", ours, sources, arguments.clips_per_fold, 1)
+            record("make_2_jobs", ours, sources, arguments.clips_per_fold, 2)
             units //= 2
-            take("make_half", ours, sources, arguments.clips_per_fold // 2, 1)
+            record("make_half", ours, sources, arguments.clips_per_fold // 2, 1)
         for kind in ("seconds", "cpu_seconds"):  # on a busy machine the processor's time is the steadier of the two
-            took = {name: found[kind] for name, found in result.items() if isinstance(found, dict)}
-            if {"plain", "make"} <= set(took):
-                result[f"plain_over_make, {kind}"] = round(took["plain"] / took["make"], 2)
-            if {"floor", "make"} <= set(took):
-                result[f"make_over_floor, {kind}"] = round(took["make"] / took["floor"], 2)
+            times = {name: usage[kind] for name, usage in result.items() if isinstance(usage, dict)}
+            if {"plain", "make"} <= set(times):
+                result[f"plain_over_make, {kind}"] = round(times["plain"] / times["make"], 2)
+            if {"floor", "make"} <= set(times):
+                result[f"make_over_floor, {kind}"] = round(times["make"] / times["floor"], 2)
         if "make" in result:
             result["make_over_make_2_jobs, seconds"] = round(
                 result["make"]["seconds"] / result["make_2_jobs"]["seconds"], 2

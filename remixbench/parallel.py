@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import multiprocessing
 import os
 import sys
 import threading
@@ -14,6 +15,7 @@ from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from multiprocessing.util import Finalize
 from typing import Any, Literal
 
 from remixbench.errors import InputError, RemixbenchError
@@ -85,6 +87,23 @@ def _end_with(owner: int) -> None:
         threading.Thread(target=watch, name="parent watch", daemon=True).start()
 
 
+@cache
+def _end_workers_before(process: int) -> None:
+    """End loky's workers before this process, whose id is `process` and which `multiprocessing` started.
+
+    Such a process waits at exit for its children, but calls no `atexit` functions, by which loky ends its workers: it
+    would wait for minutes, until they time out.
+    """
+    from joblib.executor import MemmappingExecutor
+    from joblib.externals.loky import reusable_executor
+
+    def end() -> None:
+        if isinstance(reusable_executor._executor, MemmappingExecutor):  # else they have ended
+            reusable_executor._executor.terminate()
+
+    Finalize(None, end, exitpriority=100)  # before those of loky's queues, which bring the workers the message to end
+
+
 @atexit.register  # runs after loky has told them to end
 def _join_feeders() -> None:
     """Let the threads that feed loky's queues end before the interpreter does.
@@ -149,6 +168,8 @@ class Workers:
             return
         # set here too for threads and for a single job, where tasks share this process
         owner = os.getpid() if self.backend == "loky" and jobs > 1 else None
+        if owner is not None and multiprocessing.parent_process() is not None:
+            _end_workers_before(owner)
         with threadpool_limits(1, "blas"), self._configured(jobs):
             try:
                 yield from joblib.Parallel(return_as="generator", batch_size=batch_size)(
