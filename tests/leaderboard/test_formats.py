@@ -20,13 +20,16 @@ from rich.cells import cell_len
 
 from remixbench import score
 from remixbench.errors import InputError
+from remixbench.leaderboard import tables
 from remixbench.leaderboard.discover import check_system_name, name_folder
 from remixbench.leaderboard.leaderboard import Leaderboard
-from remixbench.leaderboard.renderers import render
+from remixbench.leaderboard.renderers import make_tables, render, render_summary
 from remixbench.leaderboard.renderers.terminal import to_terminal
 from remixbench.leaderboard.renderers.text import _LATEX, escape_latex, escape_markdown
+from remixbench.leaderboard.report.report import _write_page
 from remixbench.leaderboard.rows import Estimate
-from remixbench.leaderboard.tables import Block, Cell, Column, Line, Table, estimate_cell, numbered
+from remixbench.leaderboard.tables import Block, Cell, Column, Line, Table, TextColumn, estimate_cell, numbered
+from remixbench.progress import SILENT
 from remixbench.scoring import SCORING_VERSION
 
 NASTY = r"A|B_$%&#{}~^\ <b>[red]*x*`y` " "quoted" " 系统 ÿ -- €"
@@ -125,6 +128,28 @@ def test_a_terminal_gets_tables_of_its_width(board: Leaderboard, width: int | No
 def test_colours_only_where_asked_for(board: Leaderboard) -> None:
     assert "\x1b[" not in render(board, "table")
     assert "\x1b[1m" in render(board, "table", colour=True)
+
+
+def test_a_column_of_texts_is_in_every_table_of_every_format(
+    board: Leaderboard, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("jinja2", reason="the page needs jinja2")
+    column = TextColumn("checked by", lambda line: "lab seven" if line.evidence else "")
+    monkeypatch.setattr(tables, "OPTIONAL", (*tables.OPTIONAL, column))
+    count = len(make_tables(board))
+    for style in ("md", "latex", "table"):
+        text = render(board, style, width=400)
+        assert text.count("checked by") == count
+        assert text.count("lab seven") >= 3 * count
+    short = render_summary(board, width=100)
+    assert "checked" in short
+    assert short.count("lab seven") == sum(len(row.conditions) for row in board.rows)
+    _write_page(tmp_path / "page.html", board, "", [], SILENT)
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    shown = [table for table in re.findall(r"<table.*?</table>", page, re.DOTALL) if "Evidence</th>" in table]
+    of_rows = [table for table in shown if "Predictions (SHA-256)" not in table]
+    assert len(of_rows) >= 4
+    assert all("Checked by</th>" in table and "lab seven</td>" in table for table in of_rows)
 
 
 def test_columns_stand_in_line_with_wide_letters() -> None:
