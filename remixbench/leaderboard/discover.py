@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
 from remixbench.dataset.dataset import Dataset, snr_folder
 from remixbench.dataset.overlap import from_freesound, read_overlap
 from remixbench.errors import InputError
-from remixbench.files import is_sealed, read_json, sha256
+from remixbench.files import sha256
 from remixbench.leaderboard.evaluate import Task
 from remixbench.leaderboard.probe_records import run_probes, submitted_probes
 from remixbench.leaderboard.record import CHANCE, IDEAL, Cost, Flag, SystemInfo, name_problem
 from remixbench.progress import Progress
 from remixbench.recipe import training_settings
 from remixbench.schemas import first_problem
+from remixbench.training.run_files import RUN_FILE, RunInfo, read_run
 
-RUN_FILE = "run.json"
 MAX_NAME = 100
 _TRAINING = {name: setting for name, (_, setting) in training_settings().items()}
 SETTINGS = (
@@ -36,134 +35,142 @@ SETTINGS = (
 """What of run.json tells two rows of one system apart; SNR, fold and seed are what a row is averaged over."""
 
 
-def find_runs(workspace: Path, dataset: Dataset, progress: Progress) -> list[Path]:
-    """Return the folders of all finished runs on a data set, in order; what is left out is reported."""
-    return finished_runs(run_folders(workspace / "runs" / dataset.name), dataset, progress)
-
-
-def finished_runs(folders: Sequence[Path], dataset: Dataset, progress: Progress) -> list[Path]:
-    """Return those of some runs that are done, on this data set; what is left out is reported."""
-    kept = []
-    for folder in folders:
-        why = why_unusable(folder, dataset)
-        if why:
-            progress.say(f"skipped {folder}: {why}")
-        else:
-            kept.append(folder)
-    return kept
-
-
 def run_folders(above: Path) -> list[Path]:
     """Return every folder with a run.json at or below `above`, in order."""
     return sorted(file.parent for file in above.rglob(RUN_FILE)) if above.is_dir() else []
 
 
-def require_finished(folders: Sequence[Path], dataset: Dataset) -> list[Path]:
-    """Return the folders that were given by name, or fail for one that is not finished or of other data.
+def find_runs(workspace: Path, dataset: Dataset, progress: Progress) -> dict[Path, RunInfo]:
+    """Return the folders of all finished runs on a data set, in order; what is left out is reported."""
+    return finished_runs(read_runs(run_folders(workspace / "runs" / dataset.name), progress), dataset, progress)
+
+
+def read_runs(folders: Iterable[Path], progress: Progress, named: Container[Path] = ()) -> dict[Path, RunInfo]:
+    """Read run.json of some runs.
 
     Raises
     ------
     InputError
-        Naming the run, and what it lacks.
+        If that of a run which was `named` is damaged or of another program; of others this is reported.
     """
+    infos = {}
     for folder in folders:
-        if why := why_unusable(folder, dataset):
+        try:
+            infos[folder] = read_run(folder)
+        except InputError as error:
+            if folder in named:
+                raise
+            progress.say(f"skipped {error}")
+    return infos
+
+
+def finished_runs(
+    runs: Mapping[Path, RunInfo], dataset: Dataset, progress: Progress, named: Container[Path] = ()
+) -> dict[Path, RunInfo]:
+    """Return those of some runs that are done, on this data set.
+
+    Raises
+    ------
+    InputError
+        If a run which was `named` is not, saying why; of others this is reported.
+    """
+    finished = {}
+    for folder, info in runs.items():
+        why = why_unusable(info, dataset)
+        if why and folder in named:
             raise InputError(f"{folder}: {why}")
-    return list(folders)
+        if why:
+            progress.say(f"skipped {folder}: {why}")
+        else:
+            finished[folder] = info
+    return finished
 
 
-def why_unusable(folder: Path, dataset: Dataset) -> str:
+def why_unusable(info: RunInfo, dataset: Dataset) -> str:
     """Say why a run cannot be scored on a data set; empty where it can."""
-    info = read_json(folder / RUN_FILE)
-    if info.get("status") != "done":
+    if info.status != "done":
         return "unfinished; `remixbench train` resumes it"
-    if info.get("manifest_digest") != dataset.manifest_digest:
-        other = str(info.get("manifest_digest"))[:12]
+    if info.manifest_digest != dataset.manifest_digest:
         return (
-            f"trained on another manifest ({other}) than that of data set '{dataset.name}'"
+            f"trained on another manifest ({info.manifest_digest[:12]}) than that of data set '{dataset.name}'"
             f" ({dataset.manifest_digest[:12]}); train it again"
         )
-    if not is_sealed(info):
-        return f"{RUN_FILE} was edited since it was written; restore it, or train again with --rerun"
-    if info.get("audio_digest") != dataset.audio_digest:
+    if info.audio_digest != dataset.audio_digest:
         return f"trained on other audio than data set '{dataset.name}' has now; train it again"
     return ""
 
 
-def run_task(workspace: Path, folder: Path, dataset: Dataset) -> Task:
+def run_task(workspace: Path, folder: Path, info: RunInfo, dataset: Dataset) -> Task:
     """Return what is to be scored of a run.
 
     Raises
     ------
     InputError
-        If its run.json lacks a key or does not fit the folder, or its predictions are missing.
+        If its run.json does not fit the folder, or its predictions are missing.
     """
-    file = folder / RUN_FILE
-    info = read_json(file)
-    for key, kind in (("system", str), ("snr", float), ("fold", int), ("seed", int), ("flags", list)):
-        value = info.get(key)
-        if not isinstance(value, kind) and not (kind is float and isinstance(value, int)):
-            raise InputError(f"{file}: key '{key}' is missing or not of type {kind.__name__}; train it again")
     if not (folder / "predictions").is_dir():
         raise InputError(f"{folder}: a finished run without predictions/; delete {RUN_FILE} and train it again")
     _check_folder(folder, info)
-    encoder = info.get("encoder") or {}
+    settings = info.model_dump(mode="json", include=set(SETTINGS), exclude_unset=True, exclude_none=True)
     try:
         system = SystemInfo(
-            name=variant(folder, info["system"]),
+            name=variant(folder, info.system),
             kind="run",
-            registry_name=info["system"],
-            settings={key: info[key] for key in SETTINGS if info.get(key) is not None},
-            snr=float(info["snr"]),
-            fold=info["fold"],
-            seed=info["seed"],
-            flags=(*(Flag(**flag) for flag in info["flags"]), *heard_flags(workspace, dataset, info)),
-            pretrained_on=tuple(encoder.get("pretrained_on", ())),
+            registry_name=info.system,
+            settings={key: settings[key] for key in SETTINGS if key in settings},
+            snr=info.snr,
+            fold=info.fold,
+            seed=info.seed,
+            flags=(
+                *(Flag(code=flag.code, text=flag.text) for flag in info.flags),
+                *heard_flags(workspace, dataset, info),
+            ),
+            pretrained_on=() if info.encoder is None else tuple(info.encoder.pretrained_on),
         )
         cost = Cost(
-            parameters=info.get("parameters"), macs=info.get("macs"), seconds=info.get("seconds"),
-            device=info.get("device_name") or None, frozen_parameters=encoder.get("parameters"),
-            frozen_macs=encoder.get("macs"),
+            parameters=info.parameters, macs=info.macs, seconds=info.seconds, device=info.device_name or None,
+            frozen_parameters=None if info.encoder is None else info.encoder.parameters,
+            frozen_macs=None if info.encoder is None else info.encoder.macs,
         )  # fmt: skip
     except ValidationError as error:
-        raise InputError(f"{file}: {first_problem(error, SystemInfo)}; train it again") from None
-    place = folder.relative_to(workspace).as_posix()
+        raise InputError(f"{folder / RUN_FILE}: {first_problem(error, SystemInfo)}; train it again") from None
     results = {
-        Path(name).name: digest for name, digest in info.get("results", {}).items() if name.startswith("predictions/")
+        Path(name).name: digest for name, digest in (info.results or {}).items() if name.startswith("predictions/")
     }
+    place = folder.relative_to(workspace).as_posix()
     return Task(system, (folder / "predictions",), folder, place, cost, run_probes(folder), results)
 
 
-def heard_flags(workspace: Path, dataset: Dataset, info: dict[str, Any]) -> list[Flag]:
+def heard_flags(workspace: Path, dataset: Dataset, info: RunInfo) -> list[Flag]:
     """Return flags that say whether a run's frozen encoder has heard recordings of the tested clips."""
-    encoder = info.get("encoder")
-    if not encoder:
+    encoder = info.encoder
+    if encoder is None:
         return []
-    overlap = read_overlap(workspace, dataset, encoder["name"])
+    overlap = read_overlap(workspace, dataset, encoder.name)
     if overlap is None:
-        if from_freesound(encoder["pretrained_on"]):
-            text = f"encoder {encoder['name']} was trained on sounds from Freesound; overlap with the test not checked"
+        if from_freesound(encoder.pretrained_on):
+            text = f"encoder {encoder.name} was trained on sounds from Freesound; overlap with the test not checked"
             return [Flag(code="may-have-heard", text=text)]
         return []
-    shared, total = overlap.tested[str(info["fold"])]
+    shared, total = overlap.tested[str(info.fold)]
     if not shared:
         return []
-    text = f"encoder {encoder['name']} has heard {shared} of the {total} event recordings of the test clips"
+    text = f"encoder {encoder.name} has heard {shared} of the {total} event recordings of the test clips"
     return [Flag(code="heard", text=text)]
 
 
-def _check_folder(folder: Path, info: dict[str, Any]) -> None:
+def _check_folder(folder: Path, info: RunInfo) -> None:
     """Check that run.json says what the run's folder is called: <system>[,option=...]/snr_20/fold_4/seed_0."""
     system, snr, fold, seed = folder.parts[-4:] if len(folder.parts) >= 4 else ("", "", "", "")
     for key, value, expected in (
-        ("system", info["system"], system.split(",")[0]),
-        ("snr", snr_folder(info["snr"]), snr),
-        ("fold", f"fold_{info['fold']}", fold),
-        ("seed", f"seed_{info['seed']}", seed.split("-")[0]),
+        ("system", info.system, system.split(",")[0]),
+        ("snr", snr_folder(info.snr), snr),
+        ("fold", f"fold_{info.fold}", fold),
+        ("seed", f"seed_{info.seed}", seed.split("-")[0]),
     ):
         if value != expected:
             raise InputError(
-                f"{folder / RUN_FILE}: key '{key}' is {info[key]}, but the run lies in '{folder.name}' of"
+                f"{folder / RUN_FILE}: key '{key}' is {getattr(info, key)}, but the run lies in '{folder.name}' of"
                 f" {folder.parent}; it was edited or moved: restore it, or train it again"
             )
 

@@ -16,7 +16,6 @@ import numpy as np
 
 from remixbench.dataset.dataset import as_tuple, find_dataset
 from remixbench.errors import InputError
-from remixbench.files import read_json
 from remixbench.leaderboard.rows import Row
 from remixbench.leaderboard.score import score
 from remixbench.leaderboard.table_maker import TableMaker, caption
@@ -69,6 +68,7 @@ def probe(
     InputError
         For an unknown encoder or SNR, or an encoder that breaks the contract.
     """
+    from remixbench.training.run_files import read_run
     from remixbench.training.train import train
 
     progress = reporter(progress)
@@ -84,7 +84,7 @@ def probe(
             seed=seed, fraction=(1.0, few) if few < 1 else 1.0, device=device, precision="32", progress=progress,
         )  # fmt: skip
     board = score(workspace=workspace, dataset=opened, progress=progress)
-    digests = [read_json(folders[0] / "run.json")["encoder_digest"] for folders in runs.values() if folders]
+    digests = [str(read_run(folders[0]).encoder_digest) for folders in runs.values() if folders]
     return EncoderProbe(probe_table(board, digests, few), board)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
-from remixbench.leaderboard.discover import RUN_FILE, why_unusable
+from remixbench.leaderboard.discover import why_unusable
 from remixbench.leaderboard.evaluate import References, why_incompatible
 from remixbench.leaderboard.grouping import Group, Submitted, group_records, group_submissions, identity, make_rows
 from remixbench.leaderboard.hosting import kept_evidence, read_submissions
@@ -18,6 +18,7 @@ from remixbench.leaderboard.record import METRICS_FILE, Evidence, Record, own_ev
 from remixbench.leaderboard.significance import mark_best, mark_chance
 from remixbench.leaderboard.submission import Submission, why_unfit
 from remixbench.progress import SILENT, Progress
+from remixbench.training.run_files import RUN_FILE, read_run
 
 Candidate = tuple[Submission, Sequence[Evidence]]
 
@@ -76,10 +77,10 @@ def _own(workspace: Path, references: References, current: Mapping[Path, Record]
         try:
             record = current[file] if file in current else read_record(file)
             why = why_incompatible(record, references)
-            if not why and (file.parent / RUN_FILE).is_file():
-                why = why_unusable(file.parent, dataset)
+            if not why and (file.parent / RUN_FILE).exists():
+                why = why_unusable(read_run(file.parent), dataset)
         except InputError as error:
-            left_out.append(str(error).replace(str(file), place))
+            left_out.append(str(error).replace(str(file.parent), str(Path(place).parent)))
             continue
         key = identity(record)
         if not why and key in kept:

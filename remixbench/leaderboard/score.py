@@ -14,11 +14,10 @@ from remixbench.dataset.probes import Probe, check_probes
 from remixbench.errors import InputError, RemixbenchError, one_line
 from remixbench.files import read_json, waited_lock
 from remixbench.leaderboard.discover import (
-    RUN_FILE,
     find_runs,
     finished_runs,
     predictions_task,
-    require_finished,
+    read_runs,
     run_folders,
     run_task,
 )
@@ -403,21 +402,25 @@ def plan_tasks(
     )
     if not paths:
         opened = find_dataset(workspace, dataset)
-        return opened, [run_task(workspace, folder, opened) for folder in find_runs(workspace, opened, progress)]
+        chosen = find_runs(workspace, opened, progress)
+        return opened, [run_task(workspace, folder, info, opened) for folder, info in chosen.items()]
     above = (workspace / "runs").resolve()
     for folder in runs:
         if not folder.resolve().is_relative_to(above):
             raise InputError(f"{folder}: is not in the workspace {workspace}; give its own with --workspace")
-    names = sorted({str(read_json(folder / RUN_FILE).get("dataset")) for folder in runs})
+    inside = {folder: workspace / "runs" / folder.resolve().relative_to(above) for folder in runs}
+    named = {inside[path] for path in paths if path in inside}
+    infos = read_runs(sorted({*inside.values()}), progress, named)
+    names = sorted({info.dataset for info in infos.values()})
     if dataset is None and len(names) > 1:
         raise InputError(f"{paths[0]}: runs on {', '.join(names)}; score one data set at a time")
-    opened = find_dataset(workspace, names[0] if dataset is None else dataset)
-    inside = {folder: workspace / "runs" / folder.resolve().relative_to(above) for folder in runs}
-    named = [inside[path] for path in paths if path in inside]
-    chosen = {*require_finished(named, opened), *finished_runs(sorted({*inside.values()} - {*named}), opened, progress)}
+    opened = find_dataset(workspace, names[0] if dataset is None and names else dataset)
+    chosen = finished_runs(infos, opened, progress, named)
     if not chosen:
-        raise InputError(f"{paths[0]}: none of its {len(runs)} runs is done; `remixbench train` resumes them")
-    return opened, [run_task(workspace, folder, opened) for folder in sorted(chosen)]
+        raise InputError(
+            f"{paths[0]}: none of its {len(runs)} runs is done and usable; `remixbench train` resumes or repeats them"
+        )
+    return opened, [run_task(workspace, folder, info, opened) for folder, info in chosen.items()]
 
 
 def _absolute(dataset: Dataset, task: Task) -> tuple[Dataset, Task]:

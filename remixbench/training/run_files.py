@@ -19,10 +19,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -31,7 +30,9 @@ from remixbench.errors import InputError
 from remixbench.files import atomic_path, check_regular, read_json, write_sealed, write_text
 from remixbench.recipe import Training
 from remixbench.schemas import read_json_as
-from remixbench.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from remixbench.training.config import TrainConfig
 
 FORMAT: Literal[3] = 3
 RUN_FILE = "run.json"
@@ -316,6 +317,8 @@ def _entry(archive: zipfile.ZipFile, name: str) -> Any:
 
 def write_checkpoint(folder: Path, digest: str, state: dict[str, Any]) -> None:
     """Write the state from which a training resumes."""
+    import torch
+
     saved = io.BytesIO()  # torch does not say so when a disk is full
     torch.save({"digest": digest, **state}, saved)
     with atomic_path(folder / CHECKPOINT) as temporary, temporary.open("wb") as file:
@@ -332,6 +335,8 @@ def read_checkpoint(folder: Path, digest: str) -> dict[str, Any] | None:
     InputError
         If it is broken or another run's.
     """
+    import torch  # here, since run.json is read without it
+
     file = folder / CHECKPOINT
     if not file.exists():
         return None

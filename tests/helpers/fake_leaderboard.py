@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 from fake_dataset import CLASSES, fake_dataset
+from fake_runs import about_run
 
 from remixbench.dataset.dataset import Dataset, snr_folder
 from remixbench.files import file_sha256, write_sealed, write_text
@@ -83,8 +84,7 @@ def write_run(workspace: Path, dataset: Dataset, name: str, snr: float, fraction
     write_sealed(
         folder / "run.json",
         {
-            "format": 3, "status": "done", "dataset": dataset.name, "manifest_digest": dataset.manifest_digest,
-            "audio_digest": dataset.audio_digest,
+            **about_run(dataset),
             "system": name.split(",")[0], "options": {}, "alpha": 0.0, "fraction": fraction, "snr": snr, "fold": FOLD,
             "seed": 0, "epochs": 3, "batch_size": 8, "learning_rate": 0.003, "width": 0.25, "select": "validation",
             "precision": "32", "parameters": 1000 * len(name), "macs": 10**6 * len(name), "seconds": 4.5,

@@ -57,6 +57,18 @@ def write_frames(dataset: Dataset, fold: int, file: Path, *, seed: int) -> None:
     )
 
 
+def about_run(dataset: Dataset) -> dict[str, Any]:
+    """The part of run.json that says nothing of how a run was trained."""
+    recipe = dataset.recipe
+    return {
+        "format": 3, "status": "done", "dataset": dataset.name, "manifest_digest": dataset.manifest_digest,
+        "audio_digest": dataset.audio_digest, "not_comparable": list(dataset.not_comparable), "digest": "0" * 64,
+        "package": None, "started": "2026-01-01T00:00:00+00:00", "device": "cpu", "versions": {},
+        "frames": recipe.frames, "n_mels": recipe.features.n_mels, "frame_seconds": recipe.frame_seconds,
+        "classes": list(dataset.classes),
+    }  # fmt: skip
+
+
 def fake_run(
     workspace: Path,
     dataset: Dataset,
@@ -79,11 +91,7 @@ def fake_run(
     if frames:
         write_frames(dataset, fold, folder / "predictions" / "frames.npz", seed=draws)
     says = {
-        "format": 3,
-        "status": "done",
-        "dataset": dataset.name,
-        "manifest_digest": dataset.manifest_digest,
-        "audio_digest": dataset.audio_digest,
+        **about_run(dataset),
         "system": system,
         "options": {},
         "alpha": 0.001 if system.endswith("aux") else 0.0,

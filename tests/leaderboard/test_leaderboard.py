@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -286,8 +286,8 @@ def test_an_edited_run_json_is_detected(tmp_path: Path, dataset: Dataset, change
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
     board = score(workspace=tmp_path, bootstrap=0)
     assert [row.name for row in board.rows] == ["gwrp"]
-    assert "run.json was edited since it was written; restore it, or train again with --rerun" in board.left_out[0]
-    with pytest.raises(InputError, match=r"seed_0: run.json was edited since it was written"):
+    assert "run.json: was edited since it was written; restore it, or train again with --rerun" in board.left_out[0]
+    with pytest.raises(InputError, match=r"seed_0/run.json: was edited since it was written"):
         score(file.parent, workspace=tmp_path, bootstrap=0)
 
 
@@ -511,20 +511,63 @@ def test_all_tables_have_as_many_cells_as_columns(tmp_path: Path, dataset: Datas
         assert {len(line.cells) for block in table.blocks for line in block.lines} == {len(table.columns)}
 
 
+def resealed(**changes: Any) -> Callable[[Path], None]:
+    """A change to run.json that it knows of, as another program would write it; `...` takes a key away."""
+
+    def change(file: Path) -> None:
+        info = {key: value for key, value in json.loads(file.read_text()).items() if key != "content_digest"} | changes
+        write_sealed(file, {key: value for key, value in info.items() if value is not ...})
+
+    return change
+
+
+def in_its_place(content: bytes) -> Callable[[Path], None]:
+    def change(file: Path) -> None:
+        file.write_bytes(content)
+
+    return change
+
+
+@pytest.mark.parametrize("scored", [False, True], ids=["new", "scored before"])
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("damage", "message"),
     [
-        ({"flags": None}, "key 'flags' is missing or not of type list"),
-        ({"snr": "0"}, "key 'snr' is missing or not of type float"),
+        (in_its_place(b""), "not readable as JSON"),
+        (in_its_place(b"\xff\xfe\0"), "not readable as JSON"),
+        (in_its_place(b"[]"), "expected a JSON object, found list"),
+        (in_its_place(b'{"name": "a run of another program", "status": "done"}'), "format None, this version reads"),
+        (resealed(format=2), "format 2, this version reads format 3"),
+        (resealed(flags=None), "flags: found None; expected a list"),
+        (resealed(flags=...), "key 'flags' is missing"),
+        (resealed(snr="0"), "snr: found '0'; expected a number"),
+        (resealed(status=["done"]), r"status: found \['done'\]; expected 'training' or 'done'"),
+        (resealed(results={"predictions/tags.csv": 1}), r"results.predictions/tags.csv: found 1; expected a string"),
+        (resealed(fodl=4), "unknown key 'fodl'"),
     ],
 )
-def test_a_run_json_that_lacks_a_key(tmp_path: Path, dataset: Dataset, change: dict[str, Any], message: str) -> None:
-    fake_run(tmp_path, dataset, **({"snr": 0.0} | {}), place="seed_0")
-    folder = tmp_path / "runs" / "fake" / "gap" / "snr_0" / "fold_4" / "seed_0"
-    says = json.loads((folder / "run.json").read_text()) | change
-    write_sealed(folder / "run.json", says)
-    with pytest.raises(InputError, match=message):
-        score(workspace=tmp_path)
+def test_a_run_json_that_is_damaged_or_foreign(
+    tmp_path: Path, dataset: Dataset, damage: Callable[[Path], None], message: str, scored: bool
+) -> None:
+    """A line names file and key; the other runs are scored, and the damaged one is refused where it is named."""
+    fake_run(tmp_path, dataset, "gwrp")
+    file = fake_run(tmp_path, dataset) / "run.json"
+    if scored:
+        score(workspace=tmp_path, bootstrap=0)
+    damage(file)
+    for targets in ([], [tmp_path / "runs"]):
+        said = Said()
+        board = score(*targets, workspace=tmp_path, bootstrap=0, progress=said)
+        assert [row.name for row in board.rows] == ["gwrp"]
+        (line, *_) = [line for line in said.lines if line.startswith("skipped")]
+        assert re.search(f"{re.escape(str(file))}: .*{message}", line)
+        assert all(
+            re.search(rf"^runs/fake/gap/snr_0/fold_4/seed_0/run.json: .*{message}", line) for line in board.left_out
+        )
+        assert len(board.left_out) == scored
+    with pytest.raises(InputError, match=f"{re.escape(str(file))}: .*{message}"):
+        score(file.parent, workspace=tmp_path)
+    with pytest.raises(InputError, match="none of its 1 runs is done and usable"):
+        score(file.parent.parent, workspace=tmp_path)
 
 
 def test_predictions_altered_since_the_training_are_refused(tmp_path: Path, dataset: Dataset) -> None:

@@ -14,6 +14,7 @@ pytest.importorskip("matplotlib", reason="pictures need matplotlib")
 
 import soundfile
 from fake_dataset import CLASSES, LENGTH, ONSETS, fake_dataset
+from fake_runs import about_run
 
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
@@ -198,16 +199,7 @@ def test_a_label_is_never_read_as_a_formula(dataset: Dataset, tmp_path: Path) ->
 def run_json(dataset: Dataset, system: str) -> dict[str, Any]:
     from remixbench.training.config import list_configs
 
-    recipe = dataset.recipe
-    config = list_configs(dataset, system=system, snr=20)[0]
-    return {
-        "format": 3, "status": "done", "digest": "0" * 64, "dataset": "fake",
-        "manifest_digest": dataset.manifest_digest, "audio_digest": dataset.audio_digest, "not_comparable": [],
-        **config.to_json(), "flags": [],
-        "package": None, "started": "2026-01-01T00:00:00+00:00", "device": "cpu", "versions": {},
-        "frames": recipe.frames, "n_mels": recipe.features.n_mels, "frame_seconds": recipe.frame_seconds,
-        "classes": list(dataset.classes),
-    }  # fmt: skip
+    return {**about_run(dataset), **list_configs(dataset, system=system, snr=20)[0].to_json(), "flags": []}
 
 
 def untrained_run(dataset: Dataset, system: str) -> Path:

@@ -21,7 +21,7 @@ from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.features import logmel
 from remixbench.dataset.masks import apply_masks, share
 from remixbench.errors import InputError
-from remixbench.files import read_bytes, read_json, sha256
+from remixbench.files import read_bytes, sha256
 from remixbench.leaderboard.evaluate import map_files, read_fold_reference
 from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.separation import ClipJob, jobs_of, read_sources, why_no_separation
@@ -34,6 +34,7 @@ from remixbench.scoring.npz import name_bytes, read_npz, strings
 from remixbench.scoring.separation import Signal
 from remixbench.scoring.types import MAP_STEPS, MapArray, Reference
 from remixbench.tables import read_table
+from remixbench.training.run_files import RUN_FILE, RunInfo, read_run
 
 SOUND_BYTES = 3_500_000
 """All sounds of a page together, with the log-mel of those that are separated, in base64; where they would be more,
@@ -74,7 +75,7 @@ def explore(
     """
     tested: dict[tuple[float, int], list[tuple[int, Path]]] = {}
     for run in runs_of(leaderboard, workspace):
-        if run.info.get("manifest_digest") == dataset.manifest_digest and run.snr in dataset.snrs:
+        if run.info.manifest_digest == dataset.manifest_digest and run.snr in dataset.snrs:
             tested.setdefault((run.snr, run.fold), []).append((run.row, run.folder))
     fold = max(
         {fold for _, fold in tested} or set(dataset.manifest.folds),
@@ -362,7 +363,7 @@ class Run:
     fold: int
     seed: int | None
     folder: Path
-    info: dict[str, Any]
+    info: RunInfo
 
 
 def runs_of(leaderboard: Leaderboard, workspace: Path) -> Iterator[Run]:
@@ -375,9 +376,9 @@ def runs_of(leaderboard: Leaderboard, workspace: Path) -> Iterator[Run]:
         for condition in row.conditions.values() if row.kind == "run" else ():
             for record in condition.records:
                 folder = (workspace / (record.provenance.run or "")).resolve()
-                if folder.is_relative_to(above) and (folder / "run.json").is_file():
-                    system, info = record.system, read_json(folder / "run.json")
-                    yield Run(index, system.snr, system.fold, system.seed, folder, info)
+                if folder.is_relative_to(above) and (folder / RUN_FILE).is_file():
+                    system = record.system
+                    yield Run(index, system.snr, system.fold, system.seed, folder, read_run(folder))
 
 
 def learning_curves(leaderboard: Leaderboard, workspace: Path) -> list[dict[str, Any]]:
@@ -394,8 +395,8 @@ def learning_curves(leaderboard: Leaderboard, workspace: Path) -> list[dict[str,
             "snr": run.snr,
             "fold": run.fold,
             "seed": run.seed,
-            "epoch": run.info.get("epoch"),
-            **read_history(run.folder / HISTORY, (run.info.get("results") or {}).get(HISTORY)),
+            "epoch": run.info.epoch,
+            **read_history(run.folder / HISTORY, (run.info.results or {}).get(HISTORY)),
         }
         for run in runs_of(leaderboard, workspace)
         if (run.folder / HISTORY).is_file()
