@@ -14,7 +14,7 @@ import tokenize
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,20 +103,32 @@ def exclusive_lock(path: Path, if_held: str) -> Iterator[None]:
 
 
 @contextmanager
-def waiting_lock(path: Path) -> Iterator[None]:
-    """Hold a lock file, waiting for it.
+def waiting_lock(path: Path, on_wait: Callable[[], None] = lambda: None, *, optional: bool = False) -> Iterator[None]:
+    """Hold a lock file, waiting for others to release it; `on_wait` is called once if it has to wait.
 
     Raises
     ------
     RemixbenchError
-        If the file system has no locks.
+        If the file system has no locks; with `optional`, nothing is held then.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = _locked(path, timeout=-1)
+    from filelock import Timeout
+
+    lock = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock = _locked(path, timeout=0)
+        except Timeout:
+            on_wait()
+            lock = _locked(path, timeout=-1)
+    except (OSError, RemixbenchError):
+        if not optional:
+            raise
     try:
         yield
     finally:
-        lock.release()
+        if lock is not None:
+            lock.release()
 
 
 def is_locked(path: Path) -> bool:
@@ -147,28 +159,6 @@ def _locked(path: Path, timeout: float) -> BaseFileLock:
             " with locks (such as Lustre's option flock), or use a folder on another disk"
         ) from None
     return lock
-
-
-@contextmanager
-def waited_lock(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """Hold a lock file, waiting for others to release it; `waiting` is called once if it has to wait.
-
-    On a file system without locks nothing is held.
-    """
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(path)
-    with suppress(OSError, NotImplementedError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            waiting()
-            lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -246,6 +236,11 @@ def safe_names(texts: Iterable[str]) -> dict[str, str]:
             start = name.encode()[: _MAX_NAME_BYTES - 9].decode("utf-8", "ignore")
             names[text] = f"{start}~{sha256(text.encode('utf-8', 'surrogatepass'))[:8]}"
     return names
+
+
+def is_short_name(name: str) -> bool:
+    """Say whether a name may be that of a system or encoder: letters, digits, `-`, `_` and `.`, which is not first."""
+    return bool(name) and all(letter.isalnum() or letter in "-_." for letter in name) and not name.startswith(".")
 
 
 def _percent_encoded(match: re.Match[str]) -> str:

@@ -1,17 +1,21 @@
-"""Names of files for texts of any kind, arrays in files, and free space."""
+"""Names of files for texts of any kind, arrays in files, locks, and free space."""
 
 from __future__ import annotations
 
+import errno
 import shutil
 import unicodedata
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from threading import Thread
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remixbench.files import free_disk, safe_names, write_array
+from remixbench.errors import RemixbenchError
+from remixbench.files import free_disk, safe_names, waiting_lock, write_array
 
 TEXTS = st.text(max_size=12) | st.text(st.sampled_from("./\\~-:aA%\u0301é \x00\n"), max_size=12) | st.text(min_size=150)
 
@@ -65,3 +69,34 @@ def test_arrays_of_any_order_in_memory_are_written(tmp_path: Path, order: tuple[
 
 def test_the_free_space_of_a_folder_that_is_not_made_yet(tmp_path: Path) -> None:
     assert free_disk(tmp_path / "a" / "b") == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.05)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOLCK, "No locks available"), NotImplementedError()])
+def test_where_there_are_no_locks_an_optional_one_is_not_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def acquire(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(FileLock, "acquire", acquire)
+    with waiting_lock(tmp_path / "a.lock", optional=True):
+        pass
+    with pytest.raises(RemixbenchError, match="its file system has no file locks"), waiting_lock(tmp_path / "a.lock"):
+        pass
+
+
+def test_whoever_waits_for_a_lock_is_told_once(tmp_path: Path) -> None:
+    said: list[str] = []
+    with waiting_lock(tmp_path / "a.lock", lambda: said.append("free")):
+        other = Thread(target=lambda: _hold(tmp_path / "a.lock", said))
+        other.start()
+        other.join(timeout=0.3)
+        assert other.is_alive()
+        assert said == ["waits"]
+    other.join(timeout=30)
+    assert said == ["waits", "holds"]
+
+
+def _hold(path: Path, said: list[str]) -> None:
+    with waiting_lock(path, lambda: said.append("waits")):
+        said.append("holds")

@@ -12,7 +12,7 @@ import numpy as np
 from remixbench.dataset.dataset import Dataset, find_dataset
 from remixbench.dataset.probes import Probe, check_probes
 from remixbench.errors import InputError, RemixbenchError, one_line
-from remixbench.files import read_json, waited_lock
+from remixbench.files import read_json, waiting_lock
 from remixbench.leaderboard.discover import (
     find_runs,
     finished_runs,
@@ -189,7 +189,7 @@ def score(
 def scoring_lock(workspace: Path, progress: Progress) -> Iterator[None]:
     """Let one process at a time read the records of a workspace, change them and write its leaderboard."""
     waiting = f"{workspace}: another `remixbench score` is at work; waiting for it to end"
-    with waited_lock(workspace / ".score.lock", lambda: progress.say(waiting)):
+    with waiting_lock(workspace / ".score.lock", lambda: progress.say(waiting), optional=True):
         yield
 
 

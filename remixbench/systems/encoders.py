@@ -26,12 +26,13 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from remixbench.errors import InputError, RemixbenchError, one_line, unknown
-from remixbench.files import file_sha256, sha256
+from remixbench.files import file_sha256, is_short_name, sha256
+from remixbench.systems.registry import entry_points_of, is_file_reference, package_of
 
 if TYPE_CHECKING:
     import torch
@@ -175,9 +176,9 @@ def register_encoder(name: str, encoder: Any) -> None:
     InputError
         For a name that a file cannot have, or that a bundled encoder or an installed package has.
     """
-    if not name or not all(letter.isalnum() or letter in "-_." for letter in name) or name.startswith("."):
+    if not is_short_name(name):
         raise InputError(f"encoder name '{name}': expected letters, digits, '-', '_' and '.'")
-    if name in BUNDLED or any(point.name == name for point in _entry_points()):
+    if name in BUNDLED or any(point.name == name for point in entry_points_of(GROUP)):
         raise InputError(f"encoder name '{name}' is taken; choose another name")
     if not callable(encoder):
         raise InputError(f"encoder '{name}': expected a callable, found a {type(encoder).__name__}")
@@ -191,7 +192,7 @@ def is_registered(reference: str) -> bool:
 
 def list_encoders() -> list[str]:
     """Return the names of the bundled encoders, the registered ones and those of installed packages."""
-    return list(dict.fromkeys([*BUNDLED, *_registered, *(point.name for point in _entry_points())]))
+    return list(dict.fromkeys([*BUNDLED, *_registered, *(point.name for point in entry_points_of(GROUP))]))
 
 
 def split_reference(reference: str) -> tuple[str, Path | None]:
@@ -310,7 +311,6 @@ def check_encoder(encoder: PretrainedEncoder, samples: int, device: torch.device
 
 def _source(named: str) -> tuple[Any, str, str]:
     """Return what makes the encoder of a name or of `FILE.py:NAME`, a digest of its code, and its full reference."""
-    from remixbench.systems.registry import is_file_reference
     from remixbench.systems.third_party import digest_of_sources, load_from_file
 
     if is_file_reference(named):
@@ -324,10 +324,10 @@ def _source(named: str) -> tuple[Any, str, str]:
     if named in _registered:
         source = _registered[named]
         return source, digest_of_sources(_defining(source)), named
-    points = [point for point in _entry_points() if point.name == named]
+    points = [point for point in entry_points_of(GROUP) if point.name == named]
     if not points:
         raise unknown("encoder", named, list_encoders())
-    packages = [point.dist.name if point.dist is not None else point.value for point in points]
+    packages = [package_of(point) for point in points]
     if len(points) > 1:
         raise InputError(f"encoder '{named}': the packages {' and '.join(packages)} both register it; uninstall one")
     try:
@@ -481,7 +481,3 @@ def _count(modules: Sequence[torch.nn.Module], tensors: Mapping[str, Any], encod
     if parameters:
         return sum(parameters.values())
     return sum(math.prod(value.shape) for value in tensors.values() if "float" in str(value.dtype))
-
-
-def _entry_points() -> list[EntryPoint]:
-    return sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value))

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from remixbench.errors import InputError, nearest, one_line, unknown
+from remixbench.files import is_short_name
 from remixbench.recipe import Training
 
 OptionValue = str | float  # int where the default is one and the value is whole
@@ -304,9 +305,9 @@ def register(name: str, factory: Factory) -> None:
         For a name that a folder cannot have, or that a bundled system or an installed package has, and for attributes
         that break the contract.
     """
-    if not name or not all(letter.isalnum() or letter in "-_." for letter in name) or name.startswith("."):
+    if not is_short_name(name):
         raise InputError(f"system name '{name}': expected letters, digits, '-', '_' and '.'")
-    if name in _BUNDLED or any(point.name == name for point in _entry_points()):
+    if name in _BUNDLED or any(point.name == name for point in entry_points_of(GROUP)):
         raise InputError(f"system name '{name}' is taken by {_taken_by(name)}; choose another name")
     if not callable(factory):
         raise InputError(f"system '{name}': expected a class or a function, found a {type(factory).__name__}")
@@ -327,8 +328,8 @@ def available() -> dict[str, SystemSpec]:
     specs = dict(_BUNDLED)
     for name, factory in _registered.items():
         specs.setdefault(name, _described(SystemSpec(name, "registered", factory, package=factory.__module__)))
-    for point in _entry_points():
-        package, version = _package(point), point.dist.version if point.dist is not None else None
+    for point in entry_points_of(GROUP):
+        package, version = package_of(point), point.dist.version if point.dist is not None else None
         unread = SystemSpec(point.name, f"of the package {package}", point.value, package=package, version=version)
         specs.setdefault(point.name, unread)
     return {name: replace(spec, reference=name) for name, spec in specs.items()}
@@ -359,7 +360,7 @@ def spec(reference: str) -> SystemSpec:
     system = available().get(reference)
     if system is None:
         raise unknown("system", reference, available())
-    claims = [_package(point) for point in _entry_points() if point.name == reference]
+    claims = [package_of(point) for point in entry_points_of(GROUP) if point.name == reference]
     if system.bundled and claims:
         raise InputError(
             f"system '{reference}': the package {claims[0]} registers a system of that name, which remixbench has "
@@ -497,9 +498,11 @@ def _taken_by(name: str) -> str:
     return "a bundled system" if package is None else f"the package {package}"
 
 
-def _entry_points() -> list[EntryPoint]:
-    return sorted(entry_points(group=GROUP), key=lambda point: (point.name, _package(point)))
+def entry_points_of(group: str) -> list[EntryPoint]:
+    """Return what installed packages register in a group, in a fixed order."""
+    return sorted(entry_points(group=group), key=lambda point: (point.name, package_of(point)))
 
 
-def _package(point: EntryPoint) -> str:
+def package_of(point: EntryPoint) -> str:
+    """Return the name of the package that registers an entry point."""
     return point.dist.name if point.dist is not None else point.value

@@ -181,6 +181,17 @@ def exact_float32() -> Iterator[None]:
             switch.fp32_precision = value
 
 
+@contextmanager
+def torch_threads(count: int | None) -> Iterator[None]:
+    """Let torch compute with so many threads; None leaves them as they are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(before if count is None else count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 TIMEOUT = timedelta(hours=1)
 """How long a process waits for the others before it fails. The main process writes a run's predictions alone, for which
 torch's default of ten minutes may be too short on a CPU; a process that died is noticed by torchrun at once.

@@ -9,8 +9,8 @@ weights, and by the digest of the audio.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -34,7 +34,7 @@ from remixbench.parallel import Workers, check_jobs
 from remixbench.progress import SILENT, Progress, counted, reporter
 from remixbench.systems.encoders import PretrainedEncoder, check_encoder, check_repeatable_load, load_encoder
 from remixbench.training.data import free_bytes
-from remixbench.training.device import choose_device, exact_float32
+from remixbench.training.device import choose_device, exact_float32, torch_threads
 
 if TYPE_CHECKING:
     from remixbench.dataset.dataset import Dataset
@@ -172,7 +172,7 @@ def _compute(
     on_cpu = device.type == "cpu"
     lock = None if encoder.parallel and on_cpu else threading.Lock()
     work = _BlockEncoder(dataset, encoder, snr, store, device, lock)
-    with _single_threaded() if on_cpu else nullcontext():
+    with torch_threads(1 if on_cpu else None):  # so that sums do not depend on the number of jobs or cores
         samples = len(
             resample(dataset.audio(dataset.clips[0], snr), dataset.recipe.mix.sample_rate, encoder.sample_rate)
         )
@@ -234,17 +234,6 @@ def storage_dtype(values: NDArray[np.float32]) -> Literal["float16", "float32"]:
     variance = plain.var(axis=0)
     spread = variance > 0
     return "float16" if not spread.any() or (error[spread] / variance[spread]).mean() <= HALF_ERROR else "float32"
-
-
-@contextmanager
-def _single_threaded() -> Iterator[None]:
-    """Let torch compute each block by one thread: so sums do not depend on the number of jobs or cores."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _affordable_jobs(jobs: int, need: int, device: torch.device, progress: Progress) -> int:

@@ -122,17 +122,6 @@ class NoDisplay:
 NO_DISPLAY: Display = NoDisplay()
 
 
-@contextmanager
-def threads(count: int | None) -> Iterator[None]:
-    """Let torch compute with so many threads; None leaves them as they are."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(before if count is None else count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def one_after_another(
     function: Callable[..., Result], tasks: Sequence[Any], systems: Sequence[str], progress: Progress
 ) -> list[Result]:

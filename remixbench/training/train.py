@@ -28,9 +28,10 @@ from remixbench.training.device import (
     enough_memory,
     local_rank,
     process_group,
+    torch_threads,
 )
 from remixbench.training.embeddings import compute_embeddings
-from remixbench.training.grid import NO_DISPLAY, Display, one_after_another, side_by_side, threads
+from remixbench.training.grid import NO_DISPLAY, Display, one_after_another, side_by_side
 from remixbench.training.run import RunContext, create_run, describe, run_training
 from remixbench.training.run_files import (
     CHECKPOINT,
@@ -170,7 +171,7 @@ def train(
             folders = side_by_side(_train_one, tasks, systems, shown, workers)
         else:
             one_thread = where.type == "cpu" and (count > 1 or jobs is not None) and dist.world_size == 1
-            with threads(1 if one_thread else None):
+            with torch_threads(1 if one_thread else None):
                 folders = one_after_another(_train_one, tasks, systems, shown)
     return [folder for folder in folders if folder is not None and dist.is_main_process]
 
