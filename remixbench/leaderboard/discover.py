@@ -18,7 +18,7 @@ from remixbench.dataset.overlap import from_freesound, read_overlap
 from remixbench.errors import InputError
 from remixbench.files import sha256
 from remixbench.leaderboard.evaluate import Task
-from remixbench.leaderboard.probe_records import run_probes, submitted_probes
+from remixbench.leaderboard.probe_records import submitted_probes
 from remixbench.leaderboard.record import CHANCE, IDEAL, Cost, Flag, SystemInfo, name_problem
 from remixbench.progress import Progress
 from remixbench.recipe import training_settings
@@ -101,7 +101,7 @@ def why_unusable(info: RunInfo, dataset: Dataset) -> str:
 
 
 def run_task(workspace: Path, folder: Path, info: RunInfo, dataset: Dataset) -> Task:
-    """Return what is to be scored of a run.
+    """Return what is to be scored of a run, except for its probes.
 
     Raises
     ------
@@ -138,7 +138,7 @@ def run_task(workspace: Path, folder: Path, info: RunInfo, dataset: Dataset) -> 
         Path(name).name: digest for name, digest in (info.results or {}).items() if name.startswith("predictions/")
     }
     place = folder.relative_to(workspace).as_posix()
-    return Task(system, (folder / "predictions",), folder, place, cost, run_probes(folder), results)
+    return Task(system, (folder / "predictions",), folder, place, cost, results=results)
 
 
 def heard_flags(workspace: Path, dataset: Dataset, info: RunInfo) -> list[Flag]:

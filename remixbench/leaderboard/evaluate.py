@@ -21,7 +21,7 @@ from remixbench.dataset.mix import FULL_SCALE, Stems
 from remixbench.dataset.probes import PROBES
 from remixbench.errors import InputError
 from remixbench.files import file_sha256
-from remixbench.leaderboard.probe_records import ProbePredictions, probes_scored, score_probes
+from remixbench.leaderboard.probe_records import METRIC, ProbePredictions, probes_scored, score_probes
 from remixbench.leaderboard.record import (
     METRICS_FILE,
     Cost,
@@ -180,8 +180,20 @@ def read_all(paths: Sequence[Path], reference: Reference) -> Predictions:
     InputError
         If one is broken, or two express the same.
     """
+    return _joined(_read_parts(paths, reference))
+
+
+Parts = Sequence[tuple[Path, Predictions]]
+
+
+def _read_parts(paths: Sequence[Path], reference: Reference) -> Parts:
+    """Read each file or folder of predictions that says something without stems."""
     rest = [path for path in paths if not stems_alone(path) and path.name != VALIDATION]
-    return reduce(lambda first, path: _join(first, read_predictions(path, reference), path), rest, Predictions())
+    return [(path, read_predictions(path, reference)) for path in rest]
+
+
+def _joined(parts: Parts) -> Predictions:
+    return reduce(lambda first, part: _join(first, part[1], part[0]), parts, Predictions())
 
 
 def stems_alone(path: Path) -> bool:
@@ -209,17 +221,20 @@ def make_record(
     resamples: int,
     digests: dict[str, str],
     separation: Separation | None = None,
+    predictions: Predictions | None = None,
 ) -> Record:
-    """Score one set of predictions; a metric that some bootstrap sample leaves undefined gets no interval.
+    """Score one set of predictions; a metric that most bootstrap samples leave undefined gets no interval.
 
-    `separation` is how well the events were separated, where that was measured.
+    `separation` is how well the events were separated, where that was measured; `predictions` are those of the task,
+    where they were read already.
 
     Raises
     ------
     InputError
         If they are not usable, or are maps or waveforms alone and the data set has no stems to score them by.
     """
-    predictions = read_all(task.predictions, fold.reference)
+    if predictions is None:
+        predictions = read_all(task.predictions, fold.reference)
     snr = task.system.snr
     masks = read_masks(dataset, fold, snr, task.predictions)
     if masks is None and separation is None and all(map(stems_alone, task.predictions)):
@@ -353,16 +368,32 @@ def evaluate(
     digests: dict[str, str],
     kept: Record | None,
     separation: Separation | None = None,
-) -> Record:
+) -> tuple[Record, dict[int, tuple[int, int]]]:
     """Score one set of predictions, or of one that has a record its probes, and write its metrics.json.
+
+    Returns
+    -------
+    The record, and of every event list that was read, by its place in the task's predictions, the number of events and
+    that of the clips which have some.
 
     Raises
     ------
     InputError
-        As `make_record` and `score_probes` do.
+        As `make_record` and `score_probes` do, or if a third party's predictions hold no clip scores, and those under
+        other conditions are to be compared with them.
     """
-    record = make_record(dataset, fold, task, resamples, digests, separation) if kept is None else kept
     probes = task.probes or ProbePredictions()
+    parts = _read_parts(task.predictions, fold.reference) if kept is None else []
+    predictions = _joined(parts)
+    has_clip_scores = predictions.clip_scores is not None if kept is None else METRIC in kept.metrics
+    if task.run is None and probes.files and not has_clip_scores:
+        raise InputError(
+            f"{task.predictions[0]}: holds no clip scores, which --shifted and --other-snrs are compared with; give"
+            " tags.csv too, or leave them out"
+        )
+    record = kept
+    if record is None:
+        record = make_record(dataset, fold, task, resamples, digests, separation, predictions)
     scored, shifts = score_probes(fold.reference, probes, resamples, BOOTSTRAP_SEED), probes.shifts
     if kept is not None and task.run is None:
         given = {score.probe for score in scored}
@@ -370,7 +401,8 @@ def evaluate(
         shifts = kept.shifts if shifts is None else shifts
     record = record.model_copy(update={"shifts": shifts, "probes": scored})
     write_record(task.folder / METRICS_FILE, record)
-    return record
+    lists = {task.predictions.index(path): part.events for path, part in parts if part.events is not None}
+    return record, {place: (len(events), len(np.unique(events.clip))) for place, events in lists.items()}
 
 
 def _readable(file: Path, progress: Progress) -> Record | None:

@@ -7,8 +7,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from remixbench.dataset.dataset import Dataset, find_dataset
 from remixbench.dataset.probes import Probe, check_probes
 from remixbench.errors import InputError, RemixbenchError, one_line
@@ -31,7 +29,6 @@ from remixbench.leaderboard.evaluate import (
     kept_record,
     map_files,
     probes_current,
-    read_all,
     replaces_others,
 )
 from remixbench.leaderboard.grouping import identity
@@ -68,7 +65,6 @@ from remixbench.leaderboard.submission import (
 from remixbench.parallel import Workers, check_jobs
 from remixbench.progress import SILENT, Progress, reporter
 from remixbench.scoring.evaluate import BOOTSTRAP_SAMPLES
-from remixbench.scoring.io import find_event_list
 from remixbench.scoring.metrics import scored_with
 from remixbench.scoring.types import Separation
 
@@ -163,17 +159,19 @@ def score(
                 where = verification.records[checked.record]
                 raise RemixbenchError(f"--verify '{verification.row}': {where}: {checked.why}")
         return load_leaderboard(workspace, find_dataset(workspace, dataset), progress)
-    if dataset is not None or (not paths and add is None):
-        dataset = find_dataset(workspace, dataset)  # refused before the lock leaves a file where no workspace is
+    if remove is not None:
+        _refuse({"predictions": paths or None}, "cannot be combined with --remove")
+        return _remove(workspace, find_dataset(workspace, dataset), remove, progress)
+    if add is not None:
+        return _add(workspace, dataset, Path(add), paths, require_predictions, workers, progress)
+    opened, tasks = plan_tasks(paths, workspace, dataset, name, snr, fold, rolled, others, progress)
+    if probes and any(task.run is None for task in tasks):
+        raise InputError("--probe: only works with runs; for predictions, use --shifted and --other-snrs")
     with scoring_lock(workspace, progress):
-        if remove is not None:
-            _refuse({"predictions": paths or None}, "cannot be combined with --remove")
-            return _remove(workspace, find_dataset(workspace, dataset), remove, progress)
-        if add is not None:
-            return _add(workspace, dataset, Path(add), paths, require_predictions, workers, progress)
-        opened, tasks = plan_tasks(paths, workspace, dataset, name, snr, fold, rolled, others, progress)
         if probes:
-            tasks = _probe(opened, tasks, probes, bool(paths), progress)
+            _predict_probes(opened, tasks, probes, bool(paths), progress)
+        # after the wait for another process, which may have predicted some
+        tasks = [task if task.run is None else replace(task, probes=run_probes(task.folder)) for task in tasks]
         references = References(opened)
         records = _evaluate(workspace, references, tasks, resamples, workers, progress)
         current = {task.folder / METRICS_FILE: record for task, record in zip(tasks, records, strict=True)}
@@ -187,7 +185,10 @@ def score(
 
 @contextmanager
 def scoring_lock(workspace: Path, progress: Progress) -> Iterator[None]:
-    """Let one process at a time read the records of a workspace, change them and write its leaderboard."""
+    """Let one process at a time read the records of a workspace, change them and write its leaderboard.
+
+    It leaves a file in the workspace, so that input is refused before it is taken, as far as no record says more.
+    """
     waiting = f"{workspace}: another `remixbench score` is at work; waiting for it to end"
     with waiting_lock(workspace / ".score.lock", lambda: progress.say(waiting), optional=True):
         yield
@@ -205,12 +206,13 @@ def _refuse(options: Mapping[str, object], why: str) -> None:
 
 def _remove(workspace: Path, dataset: Dataset, name: str, progress: Progress) -> Leaderboard:
     """Remove a row, and write the leaderboard without it; where it was the only one, remove the files."""
-    remove_row(workspace, dataset, load_leaderboard(workspace, dataset).find_row(name), progress)
-    leaderboard = load_leaderboard(workspace, dataset, progress, may_be_empty=True)
-    if leaderboard.rows:
-        write_leaderboard(workspace, leaderboard)
-    else:
-        remove_leaderboard(workspace, dataset.name)
+    with scoring_lock(workspace, progress):
+        remove_row(workspace, dataset, load_leaderboard(workspace, dataset).find_row(name), progress)
+        leaderboard = load_leaderboard(workspace, dataset, progress, may_be_empty=True)
+        if leaderboard.rows:
+            write_leaderboard(workspace, leaderboard)
+        else:
+            remove_leaderboard(workspace, dataset.name)
     return leaderboard
 
 
@@ -231,34 +233,35 @@ def _add(
     submission = read_submission(file)
     references = References(_dataset_of(workspace, dataset, submission))
     check_submission(submission, file, references)
-    digests = {record.provenance.predictions_digest for record in submission.records}
-    evidence = [*_evidence(submission, paths), *own_predictions(workspace, references.dataset, digests)]
-    values = verify_submission(submission, file, references, evidence, workers, progress)
-    require_agreement(submission, file, values)
-    now = verified_values(submission, values)
-    verified: Verified = now
-    with suppress(InputError):  # a receipt that cannot be used says nothing, and is written again
-        verified = merged(now, read_receipt(workspace, submission))
-    states = evidence_of(submission, verified)
-    missing = [record for record, state in zip(submission.records, states, strict=True) if state.state != "recomputed"]
-    if require_predictions and missing:
-        raise InputError(
-            f"{file}: {record_name(missing[0])} was not recomputed; give the predictions of every record, or leave out"
-            " --require-predictions"
-        )
-    try:
-        leaderboard = load_leaderboard(
-            workspace, references.dataset, progress, references=references, candidate=(submission, states)
-        )
-        texts = leaderboard_texts(leaderboard)
-    except RemixbenchError:
-        raise
-    except Exception as error:  # whatever a value that nobody thought of does to a table, it is not kept
-        raise InputError(f"{file}: cannot be shown in a table ({one_line(error)}); nothing was added") from error
-    store_submission(workspace, references.dataset.name, file, submission, verified)
-    for line in added_lines(submission, now):
-        progress.say(f"{file}: {line}")
-    write_leaderboard(workspace, leaderboard, texts)
+    with scoring_lock(workspace, progress):
+        digests = {record.provenance.predictions_digest for record in submission.records}
+        evidence = [*_evidence(submission, paths), *own_predictions(workspace, references.dataset, digests)]
+        values = verify_submission(submission, file, references, evidence, workers, progress)
+        require_agreement(submission, file, values)
+        now = verified_values(submission, values)
+        verified: Verified = now
+        with suppress(InputError):  # a receipt that cannot be used says nothing, and is written again
+            verified = merged(now, read_receipt(workspace, submission))
+        states = evidence_of(submission, verified)
+        for record, state in zip(submission.records, states, strict=True) if require_predictions else ():
+            if state.state != "recomputed":
+                raise InputError(
+                    f"{file}: {record_name(record)} was not recomputed; give the predictions of every record, or leave"
+                    " out --require-predictions"
+                )
+        try:
+            leaderboard = load_leaderboard(
+                workspace, references.dataset, progress, references=references, candidate=(submission, states)
+            )
+            texts = leaderboard_texts(leaderboard)
+        except RemixbenchError:
+            raise
+        except Exception as error:  # whatever a value that nobody thought of does to a table, it is not kept
+            raise InputError(f"{file}: cannot be shown in a table ({one_line(error)}); nothing was added") from error
+        store_submission(workspace, references.dataset.name, file, submission, verified)
+        for line in added_lines(submission, now):
+            progress.say(f"{file}: {line}")
+        write_leaderboard(workspace, leaderboard, texts)
     return leaderboard
 
 
@@ -338,21 +341,18 @@ def verify_row(
     )
 
 
-def _probe(
+def _predict_probes(
     dataset: Dataset, tasks: Sequence[Task], probes: Sequence[Probe], named: bool, progress: Progress
-) -> list[Task]:
+) -> None:
     """Test the runs of some tasks under other conditions too, as far as that was not done before.
 
     Raises
     ------
     InputError
-        If the tasks are predictions, or a run that was `named` cannot be used; of others it is reported.
+        If a run that was `named` cannot be used; of others it is reported.
     """
-    if any(task.run is None for task in tasks):
-        raise InputError("--probe: only works with runs; for predictions, use --shifted and --other-snrs")
     from remixbench.inference.probes import predict_probes  # torch takes long to import
 
-    probed = []
     for task in tasks:
         try:
             predict_probes(task.folder, dataset=dataset, probe=probes, progress=progress)
@@ -360,8 +360,6 @@ def _probe(
             if named:
                 raise
             progress.say(f"not probed: {error}")
-        probed.append(replace(task, probes=run_probes(task.folder)))
-    return probed
 
 
 def plan_tasks(
@@ -435,26 +433,13 @@ def _absolute(dataset: Dataset, task: Task) -> tuple[Dataset, Task]:
     )
 
 
-def _check_probes_fit(task: Task, fold: FoldReference) -> None:
-    """Refuse a third party's predictions under other conditions where those that they are compared with lack scores."""
-    given = task.run is None and task.probes is not None and task.probes.files
-    if given and read_all(task.predictions, fold.reference).clip_scores is None:
-        raise InputError(
-            f"{task.predictions[0]}: holds no clip scores, which --shifted and --other-snrs are compared with; give"
-            " tags.csv too, or leave them out"
-        )
-
-
-def event_lines(task: Task, references: References) -> list[str]:
-    """Return a line for each event list in a third party's predictions: how many clips have events."""
-    reference = references.fold(task.system.fold).reference
-    lines = []
-    for path in task.predictions:
-        events = find_event_list(path, reference)
-        if events is not None:
-            clips = len(np.unique(events.clip))
-            lines.append(f"{path}: {len(events.clip)} events in {clips} of {len(reference.filenames)} clips")
-    return lines
+def _event_lines(task: Task, event_lists: Mapping[int, tuple[int, int]], clips: int) -> list[str]:
+    """Return a line for every event list of a third party: how many clips have events."""
+    return [
+        f"{task.predictions[place]}: {events} events in {with_events} of {clips} clips"
+        for place, (events, with_events) in event_lists.items()
+        if task.run is None
+    ]
 
 
 def _evaluate(
@@ -472,12 +457,12 @@ def _evaluate(
     read: dict[int, list[tuple[str, int, int]]] = {}
     separated: list[tuple[float, int]] = []
     replaced: list[SystemInfo] = []
+    lines: list[str] = []
     for place, task in enumerate(tasks):
         stamps = stamps_of(task.predictions)
         snr, fold, digests = task.system.snr, references.fold(task.system.fold), digests_of(task.predictions)
         can_separate = is_separated(task.predictions) and not why_no_separation(dataset, fold.reference, snr)
         task.check_results(digests)
-        _check_probes_fit(task, fold)
         record = kept_record(references, task, resamples, digests, progress)
         if can_separate:
             separated.append((snr, task.system.fold))
@@ -500,15 +485,14 @@ def _evaluate(
     if not tasks:
         return []
     with (progress if due else SILENT).bar("Scoring", len(due), "runs") as advance:
-        for place, record in zip(due, workers.run(evaluate, due.values(), len(due)), strict=True):
+        for place, (record, event_lists) in zip(due, workers.run(evaluate, due.values(), len(due)), strict=True):
             records[place] = record
+            lines += _event_lines(tasks[place], event_lists, record.provenance.clips)
             advance(1)
             if stamps_of(tasks[place].predictions) != read[place]:
                 raise InputError(f"{tasks[place].predictions[0]}: was changed while it was scored; score it again")
-    for place in due:
-        if tasks[place].run is None:
-            for line in event_lines(tasks[place], references):
-                progress.say(line)
+    for line in lines:
+        progress.say(line)
     for system in replaced:
         progress.say(
             f"'{system.name}' at {system.snr:g} dB, fold {system.fold}: other predictions than before; replaced"

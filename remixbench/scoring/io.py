@@ -152,21 +152,6 @@ def _is_event_list(header: Sequence[str], classes: Sequence[str]) -> bool:
     return not set(header) & set(classes) and bool(words & TIME_WORDS)
 
 
-def find_event_list(path: Path, reference: Reference) -> EventTable | None:
-    """Return the events of an event list, given as a file or in a folder of predictions; None if there is none.
-
-    Raises
-    ------
-    InputError
-        As `read_events` does.
-    """
-    file = path / EVENT_FILE if path.is_dir() else path
-    if file.suffix.lower() == ".npz" or not file.is_file():
-        return None
-    table = read_table(file, lenient=True, max_bytes=MAX_TABLE_BYTES)
-    return read_events(table, reference) if set(EVENT_COLUMNS) <= set(table.header) else None
-
-
 def holds_scores(folder: Path) -> bool:
     """Say whether a folder holds a file that `read_predictions` reads."""
     return (folder / "tags.csv").is_file() or (folder / "frames.npz").is_file() or bool(_frame_paths(folder))

@@ -376,3 +376,41 @@ def test_a_misspelt_option_names_the_right_one(
 def test_a_misspelt_system(name: str, meant: str) -> None:
     with pytest.raises(InputError, match=rf"unknown system '{name}' \(did you mean '{meant}'\?\)"):
         build_system(name, classes=2, frames=8, n_mels=16)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(f"score {rest}" for rest in (
+            "tags.csv", "tags.csv --name X --snr 0 --fold 4", "no.csv --name X --snr 0 --fold 4", "run", "folder",
+            "tags.csv --probe shift", "--probe shift", "tags.csv --shifted shift_0.1.csv --name X --snr 0 --fold 4",
+            "tags.csv --submission out.json --name X --snr 0 --fold 4", "--add tags.csv", "--add submission.json",
+            "--add no.json", "tags.csv --add no.json", "--remove X", "--remove X tags.csv", "--verify X tags.csv",
+            "--compare A B", "--jobs 0",
+        )),
+        "report", "report --out page.html", "report --submissions folder --out page.html",
+        "train", "train --system nothing", "train --dataset nothing", "train --system gap --rerun",
+        "predict run noise.wav --out out", "predict folder noise.wav --out out", "predict run no.wav --out out",
+        "separate run noise.wav --out out", "separate folder noise.wav --out out",
+        "export --format audiofolder --out out", "export nothing --format lhotse --out out",
+        "probe nothing", "probe code.py:X", "embed nothing", "embed code.py:X",
+        "overlap ids.csv", "overlap ids.csv --encoder X", "overlap no.csv",
+        "figure out.pdf", "show --clip 1", "verify", "verify nothing", "plan nothing", "plan recipe.yaml",
+        "make nothing", "make recipe.yaml", "make mini --jobs 0",
+    ],
+)  # fmt: skip
+def test_a_command_that_refuses_its_input_leaves_nothing_behind(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, content in {
+        "tags.csv": "filename,Bark\nx.wav,0.5\n", "shift_0.1.csv": "filename,Bark\nx.wav,0.5\n", "ids.csv": "id\n1\n",
+        "noise.wav": "RIFF", "code.py": "X = 1\n", "recipe.yaml": "name: [\n", "folder/notes.txt": "",
+        "run/run.json": "{}", "submission.json": '{"format": "remixbench submission", "version": 2}',
+    }.items():  # fmt: skip
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text(content)
+    before = sorted(Path().rglob("*"))
+    assert run(["--workspace", "workspace", *command.split()]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    assert sorted(Path().rglob("*")) == before

@@ -159,19 +159,25 @@ def test_without_data_or_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "nothing is scored on data set 'fake' yet; `remixbench train` makes runs" in line
 
 
+@pytest.mark.parametrize("form", ["list", "folder", "list beside tags"])
 def test_an_event_list_says_how_many_clips_have_events(
-    tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str], form: str
 ) -> None:
-    events = tmp_path / "events.tsv"
+    events = tmp_path / "predictions" / "events.tsv"
+    events.parent.mkdir()
+    tags = events.parent / "tags.csv"
+    if form != "list":
+        tags.write_text(tags_text(dataset, 4, noise=0.2, seed=0))
+    paths = {"list": [events], "folder": [events.parent], "list beside tags": [tags, events]}[form]
     clips = [dataset.filenames[row] for row in dataset.test_rows(4)]
     rows = [
         f"{clip}\t{onset}\t{onset + 0.5}\t{dataset.classes[0]}" for clip, onset in zip(clips[:2], (0, 1), strict=True)
     ]
     rows.append(f"{clips[0]}\t1.2\t1.5\t{dataset.classes[1]}")
     events.write_text("filename\tonset\toffset\tevent_label\n" + "\n".join(rows) + "\n")
-    arguments = ["--workspace", str(tmp_path), "score", str(events), "--name", "mine", "--snr", "0", "--fold", "4"]
-    assert run([*arguments, "--bootstrap", "0"]) == 0
-    assert f"{events}: 3 events in 2 of {len(clips)} clips" in capsys.readouterr().err
+    arguments = [*map(str, paths), "--name", "mine", "--snr", "0", "--fold", "4", "--bootstrap", "0"]
+    assert run(["--workspace", str(tmp_path), "score", *arguments]) == 0
+    assert f"{paths[-1]}: 3 events in 2 of {len(clips)} clips" in capsys.readouterr().err
 
 
 def test_bad_input(tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:

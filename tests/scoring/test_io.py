@@ -11,7 +11,7 @@ import pytest
 from remixbench.errors import InputError
 from remixbench.leaderboard.record import digests_of
 from remixbench.scoring import event_table, make_reference, read_predictions, read_reference, score_predictions
-from remixbench.scoring.io import _is_event_list, find_event_list
+from remixbench.scoring.io import _is_event_list
 from remixbench.scoring.postprocessing import POSTPROCESSINGS, detect_events
 
 NAMES = ("00000.wav", "00001.wav", "00002.wav")
@@ -259,18 +259,6 @@ def test_scores_of_a_class_called_start_are_no_event_list(tmp_path, reference):
     assert not _is_event_list(["filename", "start", "Bus"], ["Bus", "start"])
     assert not _is_event_list(["filename", "Bus", "start"], ["Bus"])  # a wrong column among classes
     assert not _is_event_list(["filename", "Restart", "Bend"], ["Bus"])
-
-
-def test_how_many_clips_of_an_event_list_have_events(tmp_path, reference):
-    (tmp_path / "folder").mkdir()
-    for path in (tmp_path / "e.csv", tmp_path / "folder" / "events.tsv"):
-        path.write_text(EVENTS)
-        for given in (path, tmp_path / "folder"):
-            if given.is_file() or given == path.parent:
-                assert len(find_event_list(given, reference).clip) == 2
-    (tmp_path / "tags.csv").write_text(tags_text())
-    assert find_event_list(tmp_path / "tags.csv", reference) is None
-    assert find_event_list(tmp_path / "frames.npz", reference) is None
 
 
 @pytest.mark.parametrize("separator", ["\t", ",", ";"])
