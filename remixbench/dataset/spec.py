@@ -9,13 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from remixbench.dataset.dataset import altered_files, logmel_digest, read_digests, snr_folder
+from remixbench.dataset.dataset import Dataset, altered_files, snr_folder
 from remixbench.dataset.info import AudioFormat, DatasetInfo, StemKind, read_info
 from remixbench.dataset.manifest import Manifest
 from remixbench.errors import InputError
-from remixbench.files import NUMPY_ERRORS, check_regular, sha256
+from remixbench.files import sha256
 from remixbench.recipe import Recipe
 from remixbench.sources.catalogue import Catalogue
 
@@ -143,29 +141,22 @@ def missing_snrs(spec: DatasetSpec, info: DatasetInfo | None, snrs: Sequence[flo
                     f" data set, with {option}, which makes it again"
                 )
         return tuple(sorted({*snrs, *info.snrs}))
-    return tuple(snr for snr in snrs if snr not in info.snrs or not _is_complete(spec, snr))
+    dataset = Dataset(spec.target.folder, info, spec.manifest)
+    return tuple(snr for snr in snrs if snr not in info.snrs or not _is_complete(spec, dataset, snr))
 
 
-def _is_complete(spec: DatasetSpec, snr: float) -> bool:
+def _is_complete(spec: DatasetSpec, dataset: Dataset, snr: float) -> bool:
     """Say whether all audio at `snr` dB is there, and every row of log-mel has its digest."""
-    place = spec.target.folder / snr_folder(snr)
+    place = dataset.path / snr_folder(snr)
     for kind in ("audio", "stems") if spec.target.stems else ("audio",):
         if not (place / kind).is_dir() or set(spec.filenames) - set(os.listdir(place / kind)):
             return False
-    return not spec.target.features or _logmel_is_intact(spec, snr)
-
-
-def _logmel_is_intact(spec: DatasetSpec, snr: float) -> bool:
     try:
-        check_regular(logmel_file(spec, snr))
-        logmel = np.load(logmel_file(spec, snr), mmap_mode="r", allow_pickle=False)
-    except (InputError, *NUMPY_ERRORS):
+        if spec.target.features:
+            dataset.verify_features(snr)
+    except InputError:
         return False
-    if logmel.shape != spec.logmel_shape or logmel.dtype != np.float32:
-        return False
-    digests = read_digests(spec.target.folder / "logmel_digests.csv").get(snr, {})
-    clips = spec.manifest.clips
-    return all(logmel_digest(row) == digests.get(clip.id) for clip, row in zip(clips, logmel, strict=True))
+    return True
 
 
 def logmel_file(spec: DatasetSpec, snr: float) -> Path:

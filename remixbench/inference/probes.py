@@ -10,12 +10,11 @@ import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from remixbench.dataset.dataset import find_dataset
+from remixbench.dataset.dataset import Dataset, find_dataset
 from remixbench.dataset.probes import (
     FOLDER,
     Probe,
@@ -37,9 +36,6 @@ from remixbench.training.data import AS_IT_IS, VALUES_AT_ONCE, ClipTensors, Wave
 from remixbench.training.device import Engine, exact_float32
 from remixbench.training.evaluate import Scores, score_frames
 from remixbench.training.run_files import MODEL, RunInfo, read_run, write_predictions
-
-if TYPE_CHECKING:
-    from remixbench.dataset.dataset import Dataset
 
 Features = NDArray[np.float32]
 

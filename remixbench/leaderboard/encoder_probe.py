@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from remixbench.dataset.dataset import as_tuple, find_dataset
+from remixbench.dataset.dataset import Dataset, as_tuple, find_dataset
 from remixbench.errors import InputError
 from remixbench.leaderboard.rows import Row
 from remixbench.leaderboard.score import score
@@ -23,7 +23,6 @@ from remixbench.leaderboard.tables import EVIDENCE, TESTED, Block, Cell, Column,
 from remixbench.progress import Progress, reporter
 
 if TYPE_CHECKING:
-    from remixbench.dataset.dataset import Dataset
     from remixbench.leaderboard.leaderboard import Leaderboard
 
 HEAD = "emb-mlp"

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from remixbench.dataset.dataset import find_dataset
+from remixbench.dataset.dataset import Dataset, find_dataset
 from remixbench.errors import InputError
 from remixbench.plots.figures import draw_activations, draw_clip, draw_separated
 from remixbench.plots.style import format_of, require_matplotlib
 from remixbench.plots.view import ClipView, find_clip, from_output, view_clip
 
 if TYPE_CHECKING:
-    from remixbench.dataset.dataset import Dataset
     from remixbench.training.run_files import RunInfo
 
 

@@ -17,12 +17,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
-from remixbench.dataset.dataset import as_tuple
+from remixbench.dataset.dataset import Dataset, as_tuple
 from remixbench.errors import InputError, unknown
 from remixbench.files import sha256
-from remixbench.recipe import Augmentation, Training, format_snr, training_settings
+from remixbench.recipe import Augmentation, Recipe, Training, format_snr, training_settings
 from remixbench.systems.encoders import PretrainedEncoder, list_encoders, load_encoder
 from remixbench.systems.registry import (
     ENCODER,
@@ -33,10 +33,6 @@ from remixbench.systems.registry import (
     source_digest,
     spec,
 )
-
-if TYPE_CHECKING:
-    from remixbench.dataset.dataset import Dataset
-    from remixbench.recipe import Recipe
 
 TABLE = ("gap", "gmp", "gwrp", "atrous-ap", "2ap-aux")
 """The systems of the paper's Table 1."""

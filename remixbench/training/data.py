@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -29,10 +29,6 @@ from remixbench.errors import InputError, unknown
 from remixbench.systems.building import EmbeddingShape
 from remixbench.systems.registry import spec
 from remixbench.training.config import EncoderKey, TrainConfig
-
-if TYPE_CHECKING:
-    from remixbench.dataset.dataset import Dataset
-
 
 Inputs = Literal["logmel", "waveform"]
 Targets = Literal["weak", "strong", "both"]

@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from remixbench.dataset.dataset import as_tuple, find_dataset
+from remixbench.dataset.dataset import Dataset, as_tuple, find_dataset
 from remixbench.dataset.embeddings import (
     CLIPS_PER_BLOCK,
     BlockStore,
@@ -35,9 +35,6 @@ from remixbench.progress import SILENT, Progress, counted, reporter
 from remixbench.systems.encoders import PretrainedEncoder, check_encoder, check_repeatable_load, load_encoder
 from remixbench.training.data import free_bytes
 from remixbench.training.device import choose_device, exact_float32, torch_threads
-
-if TYPE_CHECKING:
-    from remixbench.dataset.dataset import Dataset
 
 HALF_ERROR = 1e-4
 """Largest mean square error of float16, relative to the variance of a dimension, at which embeddings are kept in it."""

@@ -9,13 +9,13 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from remixbench import __version__
+from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.splits import Rows
 from remixbench.errors import InputError, RemixbenchError, one_line
 from remixbench.files import file_sha256, sha256
@@ -55,9 +55,6 @@ from remixbench.training.run_files import (
 )
 from remixbench.training.trainer import DivergenceError, TrainState, fit
 from remixbench.training.trial import calibrate_network, check_resumable, first_network, tell_network
-
-if TYPE_CHECKING:
-    from remixbench.dataset.dataset import Dataset
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from remixbench.dataset.dataset import find_dataset
+from remixbench.dataset.dataset import Dataset, find_dataset
 from remixbench.dataset.embeddings import open_embeddings
 from remixbench.errors import InputError
 from remixbench.files import remove_temp_files
@@ -48,8 +48,6 @@ from remixbench.training.trial import try_system
 
 if TYPE_CHECKING:
     import torch
-
-    from remixbench.dataset.dataset import Dataset
 
 
 def train(

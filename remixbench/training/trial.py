@@ -8,13 +8,14 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError, RemixbenchError
 from remixbench.systems.building import ClipShape, EmbeddingShape, build_network
 from remixbench.systems.registry import SystemSpec, spec
@@ -30,9 +31,6 @@ from remixbench.training.data import (
 from remixbench.training.device import Engine
 from remixbench.training.run_files import CHECKPOINT, read_checkpoint, write_checkpoint
 from remixbench.training.trainer import TrainState, third_party_errors, train_epoch
-
-if TYPE_CHECKING:
-    from remixbench.dataset.dataset import Dataset
 
 
 def check_resumable(folder: Path, digest: str, system: SystemSpec) -> None:

@@ -135,12 +135,11 @@ def _problem(source: PublishedSource, path: Path, size: int | None) -> str | Non
         return "missing"
     except (OSError, RuntimeError) as error:
         return f"does not open ({str(error).rstrip('.')})"
-    expected = source
-    if info.samplerate != expected.sample_rate:
-        return f"{info.samplerate} Hz, expected {expected.sample_rate} Hz"
-    if info.channels != expected.channels:
-        return f"{info.channels} channels, expected {expected.channels}"
+    if info.samplerate != source.sample_rate:
+        return f"{info.samplerate} Hz, expected {source.sample_rate} Hz"
+    if info.channels != source.channels:
+        return f"{info.channels} channels, expected {source.channels}"
     seconds = info.frames / info.samplerate
-    if not expected.min_seconds <= seconds <= expected.max_seconds:
-        return f"{seconds:.3f} s long, expected {expected.min_seconds:g} to {expected.max_seconds:g} s"
+    if not source.min_seconds <= seconds <= source.max_seconds:
+        return f"{seconds:.3f} s long, expected {source.min_seconds:g} to {source.max_seconds:g} s"
     return None
