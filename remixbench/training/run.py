@@ -24,7 +24,7 @@ from remixbench.systems.cost import count_cost, count_encoder_macs
 from remixbench.systems.encoders import PretrainedEncoder, load_encoder
 from remixbench.systems.registry import source_digest, spec
 from remixbench.training.config import TrainConfig, flags
-from remixbench.training.data import ClipTensors, DataSplits, load_splits
+from remixbench.training.data import DataSplits, load_splits
 from remixbench.training.device import DistContext, Engine, exact_float32
 from remixbench.training.evaluate import describe_thresholds, fit_thresholds, has_maps, score_frames
 from remixbench.training.fresh import dynamic_mixing
@@ -163,7 +163,7 @@ def run_training(folder: Path, info: RunInfo, context: RunContext, config: Train
             ) from error
     if dist.is_main_process:
         with exact_float32():
-            _finish(folder, info, context, config, data, state, label=label, sources=sources)
+            _finish(TrainedRun(folder, info, context, config, data, state, sources))
 
 
 def _resumed(
@@ -194,24 +194,28 @@ def _versions(config: TrainConfig) -> dict[str, str]:
     }
 
 
-def _finish(
-    folder: Path,
-    info: RunInfo,
-    context: RunContext,
-    config: TrainConfig,
-    data: DataSplits,
-    state: TrainState,
-    *,
-    label: str,
-    sources: str,
-) -> None:
+@dataclass(frozen=True)
+class TrainedRun:
+    """A run whose training is over; `sources` is the digest of a third-party system's source files as it began."""
+
+    folder: Path
+    info: RunInfo
+    context: RunContext
+    config: TrainConfig
+    data: DataSplits
+    state: TrainState
+    sources: str
+
+
+def _finish(run: TrainedRun) -> None:
     """Write weights and predictions of the chosen epoch, in float32, and then that the run is done."""
     start = time.perf_counter()
-    dataset, network, batch_size = context.dataset, state.network, config.batch_size
-    write_history(folder, state.history)
-    network.load_state_dict(state.best_weights)
+    folder, dataset, data, progress = run.folder, run.context.dataset, run.data, run.context.progress
+    network, batch_size = run.state.network, run.config.batch_size
+    write_history(folder, run.state.history)
+    network.load_state_dict(run.state.best_weights)
     calibrate_network(network, data.train, batch_size)
-    engine, step = Engine(context.device, "32"), frame_seconds_of(network, info.frame_seconds)
+    engine, step = Engine(run.context.device, "32"), frame_seconds_of(network, run.info.frame_seconds)
     if data.validation is None:
         reference, origin = data.train, "training clips"
         tags, frame_max = score_frames(network, reference, engine, batch_size, keep="highest")
@@ -223,81 +227,69 @@ def _finish(
         write_frames(folder / VALIDATION, filenames, dataset.classes, frames.astype(np.float16), step)
     tag_thresholds, frame_thresholds = (fit_thresholds(reference.weak, scores) for scores in (tags, frame_max))
     write_model(
-        folder / MODEL, _model_config(info, context, config, data, sources), network.state_dict(),
-        data.standardisation, tag_thresholds, frame_thresholds, data.second_standardisation,
+        folder / MODEL, _model_config(run), network.state_dict(), data.standardisation, tag_thresholds,
+        frame_thresholds, data.second_standardisation,
     )  # fmt: skip
     filenames = _names(dataset, data.split.test)
-    with_maps = has_maps(network, data.test, engine)
-    with _maps_of(folder, context, config, data.test, filenames, tag_thresholds, with_maps) as maps:
+    with _maps_of(run, tag_thresholds) if has_maps(network, data.test, engine) else nullcontext() as maps:
         test_tags, test_frames = score_frames(network, data.test, engine, batch_size, on_maps=maps)
     write_predictions(folder / PREDICTIONS, filenames, dataset.classes, test_tags, test_frames, step)
-    seconds = sum(epoch.seconds for epoch in state.history) + time.perf_counter() - start
-    done = _finished(folder, info, context, config, data, state, origin, seconds)
+    seconds = sum(epoch.seconds for epoch in run.state.history) + time.perf_counter() - start
+    done = _finished(run, origin, seconds)
     write_run(folder, done)
     (folder / CHECKPOINT).unlink(missing_ok=True)
-    context.progress.say(f"{label}: {describe(done)}, in {folder}")
-    thresholds = describe_thresholds(tag_thresholds, frame_thresholds, len(reference), origin)
-    context.progress.say(f"{label}: {thresholds}")
+    label = run.config.label(dataset.recipe.mix.snr_offsets)
+    progress.say(f"{label}: {describe(done)}, in {folder}")
+    progress.say(f"{label}: {describe_thresholds(tag_thresholds, frame_thresholds, len(reference), origin)}")
 
 
-def _model_config(
-    info: RunInfo, context: RunContext, config: TrainConfig, data: DataSplits, sources: str
-) -> ModelConfig:
+def _model_config(run: TrainedRun) -> ModelConfig:
     """Return what the weights of a run belong to."""
-    dataset = context.dataset
+    dataset, config, encoder = run.context.dataset, run.config, run.config.encoder
     return ModelConfig(
         system=config.system,
         options=config.to_json()["options"],
         width=config.width,
         classes=dataset.classes,
-        frames=info.frames,
-        n_mels=info.n_mels,
+        frames=run.info.frames,
+        n_mels=run.info.n_mels,
         recipe=ClipRecipe(mix=dataset.recipe.mix, features=dataset.recipe.features),
-        digest=info.digest,
-        sources=sources,
-        encoder=None if config.encoder is None else ModelEncoder.model_validate(config.encoder, from_attributes=True),
-        embedding=data.embedding,
+        digest=run.info.digest,
+        sources=run.sources,
+        encoder=None if encoder is None else ModelEncoder.model_validate(encoder, from_attributes=True),
+        embedding=run.data.embedding,
     )
 
 
-def _finished(
-    folder: Path,
-    info: RunInfo,
-    context: RunContext,
-    config: TrainConfig,
-    data: DataSplits,
-    state: TrainState,
-    origin: str,
-    seconds: float,
-) -> RunInfo:
+def _finished(run: TrainedRun, origin: str, seconds: float) -> RunInfo:
     """Return run.json of a run whose results are written; `origin` names the clips that the thresholds are from."""
-    dataset, best = context.dataset, state.history[state.best_epoch - 1]
-    cost = count_cost(state.network, *data.test.shapes)
+    dataset, data, history = run.context.dataset, run.data, run.state.history
+    best, cost = history[run.state.best_epoch - 1], count_cost(run.state.network, *data.test.shapes)
     scales = [scale for scale in (data.standardisation, data.second_standardisation) if scale is not None]
     rows = {"train": data.split.train, "validation": data.split.validation, "test": data.split.test}
-    engine = Engine(context.device, "32")
-    return info.model_copy(
+    engine = Engine(run.context.device, "32")
+    return run.info.model_copy(
         update={
             "status": "done",
-            "flags": [*info.flags, *_flags_of_data(dataset, data)],
+            "flags": [*run.info.flags, *_flags_of_data(dataset, data)],
             "finished": _now(),
             "epoch": best.epoch,
-            "epochs_trained": len(state.history),
+            "epochs_trained": len(history),
             "validation_micro_ap": best.validation_micro_ap,
             "test_micro_ap": best.test_micro_ap,
             "thresholds_from": origin,
             "seconds": round(seconds, 3),
             "device": engine.device.type,
             "device_name": engine.name,
-            "processes": context.dist.world_size,
+            "processes": run.context.dist.world_size,
             "parameters": cost.parameters,
             "macs": cost.macs,
             "results": {
-                Path(name).as_posix(): file_sha256(folder / name)
+                Path(name).as_posix(): file_sha256(run.folder / name)
                 for name in (HISTORY, *RESULTS, MAPS, VALIDATION)
-                if (folder / name).is_file()
+                if (run.folder / name).is_file()
             },
-            "encoder": _encoder_info(context, config, data.embedding),
+            "encoder": _encoder_info(run.context, run.config, data.embedding),
             "standardisation_digest": sha256(b"".join(scale.mean.tobytes() + scale.std.tobytes() for scale in scales)),
             "clips": {role: len(chosen) for role, chosen in rows.items()},
             "validation_from": data.split.origin,
@@ -346,20 +338,15 @@ def _encoder_info(context: RunContext, config: TrainConfig, embedding: Embedding
 
 
 def _maps_of(
-    folder: Path,
-    context: RunContext,
-    config: TrainConfig,
-    test: ClipTensors,
-    filenames: list[str],
-    thresholds: NDArray[np.float32],
-    with_maps: bool,
+    run: TrainedRun, thresholds: NDArray[np.float32]
 ) -> AbstractContextManager[Callable[[NDArray[np.uint8], NDArray[np.int64]], None] | None]:
     """Open the file of time-frequency maps where the data set has stems to score them by; None where it has not."""
-    dataset = context.dataset
-    if not with_maps or float(config.snr) not in dataset.info.stems:
+    dataset, test = run.context.dataset, run.data.test
+    if float(run.config.snr) not in dataset.info.stems:
         return nullcontext()
     size = dataset.recipe.frames, dataset.recipe.features.n_mels
-    return writing_maps(folder / MAPS, filenames, dataset.classes, thresholds, test.weak, *size)
+    filenames = _names(dataset, run.data.split.test)
+    return writing_maps(run.folder / MAPS, filenames, dataset.classes, thresholds, test.weak, *size)
 
 
 def describe(info: RunInfo) -> str:
