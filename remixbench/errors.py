@@ -26,6 +26,27 @@ class InputError(RemixbenchError):
     exit_status = 2
 
 
+MEMORY_WORDS = (
+    "out of memory",  # CUDA and Apple's GPUs
+    "DefaultCPUAllocator",
+    "bad_alloc",
+    "ALLOC_FAILED",  # cuBLAS, cuDNN
+    "could not create a primitive",  # oneDNN, which gives no reason
+    "could not create a memory",
+    "failed to map segment",  # the loader of shared libraries
+    "annot allocate memory",
+)
+"""What libraries say in errors of other types when memory runs out."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether an error means out of memory: of numpy, of torch on any device, or of a library being loaded."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError | ImportError | OSError) and any(words in text for words in MEMORY_WORDS)
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """Return " (did you mean 'x'?)" for the name most like `name`, or "" where none is close."""
     # of two that differ in case alone, either is a fair guess

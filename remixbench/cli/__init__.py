@@ -13,7 +13,7 @@ import click
 
 from remixbench import __version__
 from remixbench.cli.options import Settings
-from remixbench.errors import RemixbenchError, nearest, one_line
+from remixbench.errors import RemixbenchError, is_out_of_memory, nearest, one_line
 
 # command: what `remixbench --help` says of it, so that help needs no import
 COMMANDS = {
@@ -152,11 +152,10 @@ def run(args: list[str]) -> int:
     except UnicodeEncodeError as error:
         _print_traceback(options)
         return _fail(f"{error.object[:200]!a}: a name that is not UTF-8; rename it", 2)
-    except MemoryError as error:
-        _print_traceback(options)
-        return _fail(f"not enough memory{f' ({error})' if str(error) else ''}; finished files are intact", 1)
     except Exception as error:
         _print_traceback(options)
+        if is_out_of_memory(error):
+            return _fail(f"not enough memory{f' ({error})' if str(error) else ''}; finished files are intact", 1)
         what = f"{type(error).__name__}: {error}"
         return _fail(f"internal error ({what}); please report it with the output of `remixbench -v ...`", 1)
     return result if isinstance(result, int) else 0

@@ -149,8 +149,8 @@ def separate(
         check_replaceable(folder, system.classes)
     with progress.bar("Separating", len(paths), "files") as advance:
         for name, path, folder in zip(file_names(paths), paths, folders, strict=True):
-            samples, rate = read_audio(path, np.float32)
             with enough_memory(str(path), system.device, "separate it in parts"):
+                samples, rate = read_audio(path, np.float32)
                 labels, blocks = system.separate_blocks(
                     samples, rate, classes=wanted, background=background, origin=str(path)
                 )

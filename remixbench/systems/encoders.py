@@ -30,7 +30,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from remixbench.errors import InputError, RemixbenchError, one_line, unknown
+from remixbench.errors import InputError, RemixbenchError, is_out_of_memory, one_line, unknown
 from remixbench.files import file_sha256, is_short_name, sha256
 from remixbench.systems.registry import entry_points_of, is_file_reference, package_of
 
@@ -144,7 +144,7 @@ class PretrainedEncoder:
             with torch.inference_mode():
                 embeddings = self.call(waveforms.clone())  # it may write into what it is given
         except (Exception, SystemExit) as error:
-            if isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error):
+            if is_out_of_memory(error):
                 raise RemixbenchError(
                     f"encoder '{self.name}': {shape[0]} clips at once do not fit into the memory of"
                     f" {waveforms.device.type}; use --jobs 1, another --device or a machine with more memory"

@@ -8,7 +8,6 @@ device where they fit.
 from __future__ import annotations
 
 import math
-import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -29,6 +28,7 @@ from remixbench.errors import InputError, unknown
 from remixbench.systems.building import EmbeddingShape
 from remixbench.systems.registry import spec
 from remixbench.training.config import EncoderKey, TrainConfig
+from remixbench.training.device import process_number
 
 Inputs = Literal["logmel", "waveform"]
 Targets = Literal["weak", "strong", "both"]
@@ -359,7 +359,7 @@ def free_bytes(device: torch.device) -> float:
     except OSError:
         match = None
     free = min([float(match[1]) * 1024 if match else 4e9, *_left_by_groups()])
-    return free / int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return free / (process_number("LOCAL_WORLD_SIZE") or 1)
 
 
 def _left_by_groups() -> Iterator[float]:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.distributed.nn.functional import all_reduce
 
-from remixbench.errors import InputError, RemixbenchError
+from remixbench.errors import InputError, RemixbenchError, is_out_of_memory
 from remixbench.training.config import PRECISIONS, one_of
 
 CPUINFO = Path("/proc/cpuinfo")
@@ -124,12 +124,6 @@ def _cpuinfo() -> str:
         return ""
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Say whether an error means out of memory: of a GPU, of torch on a CPU, or of numpy."""
-    of_cpu = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
-    return of_cpu or isinstance(error, torch.OutOfMemoryError | MemoryError)
-
-
 @contextmanager
 def enough_memory(what: str, device: torch.device, remedy: str) -> Iterator[None]:
     """Turn running out of memory into an error of one line: what needs it (`what`) and the `remedy`.
@@ -137,11 +131,11 @@ def enough_memory(what: str, device: torch.device, remedy: str) -> Iterator[None
     Raises
     ------
     RemixbenchError
-        In place of torch's and numpy's errors.
+        In place of the errors of torch, numpy and the loader of libraries.
     """
     try:
         yield
-    except (RuntimeError, MemoryError) as error:
+    except (RuntimeError, MemoryError, ImportError, OSError) as error:
         if not is_out_of_memory(error):
             raise
         where = "this machine" if device.type == "cpu" else f"the device {device}"
@@ -270,7 +264,7 @@ def process_group(device: torch.device) -> Iterator[DistContext]:
     InputError
         If the processes cannot reach each other.
     """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
+    size = process_number("WORLD_SIZE") or 1
     if size == 1:
         yield SINGLE_PROCESS
         return
@@ -295,8 +289,17 @@ def process_group(device: torch.device) -> Iterator[DistContext]:
 
 def local_rank() -> int | None:
     """Return the number of this process on its machine; None unless torchrun started it."""
-    rank = os.environ.get("LOCAL_RANK")
-    return None if rank is None else int(rank)
+    return process_number("LOCAL_RANK")
+
+
+def process_number(variable: str) -> int | None:
+    """Return a number that torchrun gives each process, None where it is not set."""
+    text = os.environ.get(variable, "").strip()
+    if text and not text.isdecimal():
+        raise InputError(
+            f"environment variable {variable} is '{text[:40]}', expected a number; unset it, or start with torchrun"
+        )
+    return int(text) if text else None
 
 
 class CpuSyncBatchNorm(nn.modules.batchnorm._BatchNorm):

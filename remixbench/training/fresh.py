@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from remixbench.sources import load_catalogues
 from remixbench.systems.registry import spec
 from remixbench.training.config import TrainConfig, derived_seed
 from remixbench.training.data import ClipTensors, Inputs, RoleDataset, Standardisation, Targets, TimedEvent
-from remixbench.training.device import DistContext
+from remixbench.training.device import DistContext, process_number
 
 ROUNDS = 100
 
@@ -193,7 +192,7 @@ def dynamic_mixing(
         seed=derived_seed(config.seed, "mixtures"),
     )  # fmt: skip
     shard = range(dist.rank, len(rows), dist.world_size)
-    workers = max(1, available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    workers = max(1, available_cores() // (process_number("LOCAL_WORLD_SIZE") or 1))
     loader = DataLoader(
         Subset(fresh, shard),
         batch_size=CLIPS_AT_ONCE,

@@ -143,7 +143,7 @@ def train(
     for config in _one_of_each_system(configs):
         if config.encoder is None:
             with _enough_memory(opened, config, choose_device("cpu")):
-                try_system(opened, config)
+                try_system(opened, config, where)
     configs = configs[shard[0] - 1 :: shard[1]]
     if dry_run:
         return [run_folder(workspace, opened.name, config, _identity(opened, config)) for config in configs]
@@ -161,7 +161,7 @@ def train(
         for config in _one_of_each_system(configs):
             if config.encoder is not None:
                 with _enough_memory(opened, config, choose_device("cpu")):
-                    try_system(opened, config)
+                    try_system(opened, config, where)
         tasks = [(workspace, context, config, rerun) for config in configs]
         systems = [spec(config.system).name for config in configs]
         if workers > 1:

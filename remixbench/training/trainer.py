@@ -26,14 +26,14 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from remixbench.errors import InputError, RemixbenchError, one_line
+from remixbench.errors import InputError, RemixbenchError, is_out_of_memory, one_line
 from remixbench.progress import Advance
 from remixbench.systems.output import Output
 from remixbench.systems.registry import SystemSpec, spec
 from remixbench.training.augment import augment
 from remixbench.training.config import TrainConfig, derived_seed
 from remixbench.training.data import ClipTensors
-from remixbench.training.device import SINGLE_PROCESS, DistContext, Engine, exact_float32, is_out_of_memory
+from remixbench.training.device import SINGLE_PROCESS, DistContext, Engine, exact_float32
 from remixbench.training.evaluate import micro_average_precision, score_clips
 from remixbench.training.run_files import Epoch
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError, RemixbenchError
-from remixbench.systems.building import ClipShape, EmbeddingShape, build_network
+from remixbench.systems.building import ClipShape, EmbeddingShape, build_empty, build_network
 from remixbench.systems.registry import SystemSpec, spec
 from remixbench.training.config import TrainConfig, derived_seed
 from remixbench.training.data import (
@@ -26,6 +26,7 @@ from remixbench.training.data import (
     InputArray,
     Standardisation,
     embedding_shape,
+    free_bytes,
     require_embeddings,
 )
 from remixbench.training.device import Engine
@@ -45,23 +46,52 @@ def check_resumable(folder: Path, digest: str, system: SystemSpec) -> None:
         ) from error
 
 
-def first_network(dataset: Dataset, config: TrainConfig, embedding: EmbeddingShape | None) -> nn.Module:
-    """Return the network of a run with its first weights, on the CPU."""
+def clip_shape(dataset: Dataset, embedding: EmbeddingShape | None) -> ClipShape:
+    """Return what a network of a data set's clips takes."""
     recipe = dataset.recipe
-    shape = ClipShape(
+    return ClipShape(
         len(dataset.classes), recipe.frames, recipe.features.n_mels, recipe.mix.samples, recipe.mix.sample_rate,
         recipe.frame_seconds, embedding,
     )  # fmt: skip
+
+
+def first_network(dataset: Dataset, config: TrainConfig, embedding: EmbeddingShape | None) -> nn.Module:
+    """Return the network of a run with its first weights, on the CPU."""
     return build_network(
-        config.system, shape, width=config.width, options=dict(config.options),
+        config.system, clip_shape(dataset, embedding), width=config.width, options=dict(config.options),
         seed=derived_seed(config.seed, "weights"),
     )  # fmt: skip
 
 
-def try_system(dataset: Dataset, config: TrainConfig) -> None:
+COPIES = 4
+"""Of its weights that a training holds at least: themselves, their gradients, and the two moments of Adam."""
+
+
+def check_size(config: TrainConfig, shape: ClipShape, device: torch.device) -> None:
+    """Refuse a bundled network whose weights the memory cannot hold, before they are drawn, which may take hours.
+
+    Raises
+    ------
+    InputError
+        Saying how much it needs and how much is free.
+    """
+    network = build_empty(config.system, shape, width=config.width, options=dict(config.options))
+    weights = sum(parameter.numel() for parameter in network.parameters())
+    for place, copies in ((torch.device("cpu"), 1), (device, COPIES)):  # the first weights are drawn on the CPU
+        need, free = 4.0 * weights * copies, free_bytes(place)
+        if need > free:
+            raise InputError(
+                f"system '{config.system}': {weights / 1e6:,.0f} million parameters at width {config.width:g} do not"
+                f" fit into memory: {need / 2**30:,.1f} GiB, and {free / 2**30:,.1f} GiB are free; give a smaller"
+                " --width"
+            )
+
+
+def try_system(dataset: Dataset, config: TrainConfig, device: torch.device) -> None:
     """Build the network of a run, and let one of a third party do all that a run asks of it, on two clips of noise.
 
-    So a system that breaks the contract is refused before anything is written.
+    So a system that breaks the contract is refused before anything is written, and so is a bundled one that is too
+    large for `device`, on which it will be trained.
 
     Raises
     ------
@@ -72,6 +102,8 @@ def try_system(dataset: Dataset, config: TrainConfig) -> None:
     embedding = None
     if config.encoder is not None:
         embedding = embedding_shape(require_embeddings(dataset, config.snr, config.encoder))
+    if system.bundled:
+        check_size(config, clip_shape(dataset, embedding), device)
     network = first_network(dataset, config, embedding)
     if system.bundled:
         return

@@ -414,3 +414,22 @@ def test_a_command_that_refuses_its_input_leaves_nothing_behind(
     assert run(["--workspace", "workspace", *command.split()]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
     assert sorted(Path().rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 8.00 GiB"),
+        RuntimeError("could not create a primitive"),
+        ImportError("libtorch_cpu.so: failed to map segment from shared object"),
+    ],
+)
+def test_memory_that_runs_out_is_no_fault_of_ours(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("remixbench.dataset.dataset.find_folder", full)
+    assert run(["verify"]) == 1
+    assert capsys.readouterr().err == f"remixbench: not enough memory ({error}); finished files are intact\n"

@@ -119,3 +119,20 @@ def test_what_cannot_be_separated_is_one_line(runs: dict[str, Path], tmp_path: P
     with pytest.raises(InputError, match="no such audio file"):
         separate(runs["gwrp"], tmp_path / "b.wav", out=tmp_path / "out", device="cpu")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_recording_that_memory_does_not_suffice_to_read_is_named(
+    runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    soundfile.write(tmp_path / "day.wav", noise(1, 8000), 8000)
+
+    def too_long(*_: object) -> None:
+        raise MemoryError("Unable to allocate 10.0 GiB")
+
+    monkeypatch.setattr("remixbench.inference.recordings.read_audio", too_long)
+    for command in ("predict", "separate"):
+        out = tmp_path / command
+        assert command_line([command, str(runs["gwrp"]), str(tmp_path / "day.wav"), "--out", str(out)]) == 1
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert error.startswith(f"remixbench: {tmp_path / 'day.wav'}: the memory of this machine is not enough")
+        assert not out.exists()

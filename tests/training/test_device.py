@@ -14,10 +14,14 @@ from fake_dataset import fake_dataset
 from torch import nn
 
 from remixbench.cli import run
+from remixbench.errors import InputError
 from remixbench.inference.system import load_system
 from remixbench.systems import Output, register, registry
-from remixbench.training.device import exact_float32
+from remixbench.systems.building import ClipShape
+from remixbench.training.config import TrainConfig
+from remixbench.training.device import exact_float32, process_number
 from remixbench.training.train import train
+from remixbench.training.trial import check_size
 
 backends: Any = torch.backends
 
@@ -107,7 +111,27 @@ def gpu_is_full() -> None:
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has 1.00 GiB free.")
 
 
-@pytest.mark.parametrize("fails", [lambda: torch.empty(2**60), lambda: np.ones(2**50), gpu_is_full])
+def raising(error: Exception) -> Callable[[], object]:
+    def fails() -> None:
+        raise error
+
+    return fails
+
+
+OTHER_WORDS = [
+    RuntimeError("could not create a primitive"),
+    RuntimeError("std::bad_alloc"),
+    RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB, max allowed: 9.07 GB)."),
+    RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported asynchronously"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ImportError("libtorch_cpu.so: failed to map segment from shared object"),
+    OSError(12, "Cannot allocate memory"),
+]
+
+
+@pytest.mark.parametrize(
+    "fails", [lambda: torch.empty(2**60), lambda: np.ones(2**50), gpu_is_full, *map(raising, OTHER_WORDS)]
+)
 def test_out_of_memory_names_the_run_and_what_needs_less(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fails: Callable[[], object]
 ) -> None:
@@ -120,3 +144,46 @@ def test_out_of_memory_names_the_run_and_what_needs_less(
     assert said.startswith("remixbench: too-large 20 dB fold 4 seed 0: the memory of this machine is not enough; ")
     assert "--batch-size than 8 or --width than 0.25" in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("system", ["crnn", "2ap-aux"])
+def test_a_network_that_no_memory_holds_is_refused_before_its_weights_are_drawn(
+    monkeypatch: pytest.MonkeyPatch, system: str
+) -> None:
+    def drawn(*_: object, **__: object) -> None:
+        raise AssertionError("its weights are drawn")
+
+    monkeypatch.setattr("remixbench.training.trial.build_network", drawn)
+    shape = ClipShape(classes=5, frames=32, n_mels=16)
+    config = TrainConfig(system=system, snr=0, fold=1, width=1e4)
+    with pytest.raises(InputError, match=r"million parameters at width 10000 do not fit into memory: .* free; give a"):
+        check_size(config, shape, torch.device("cpu"))
+    check_size(config.model_copy(update={"width": 0.25}), shape, torch.device("cpu"))
+    # what is enough for the weights alone is not for training them
+    monkeypatch.setattr("remixbench.training.trial.free_bytes", lambda _: 1e5)
+    with pytest.raises(InputError, match=r"0\.0 GiB are free"):
+        check_size(config.model_copy(update={"width": 1.0}), shape, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("variable", ["WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"])
+@pytest.mark.parametrize("value", ["two", "-1", "1.5", "1\n2"])
+def test_a_variable_of_torchrun_that_is_no_number_is_named(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    variable: str,
+    value: str,
+) -> None:
+    fake_dataset(tmp_path, clips_per_fold=6)
+    monkeypatch.setenv(variable, value)
+    assert run(["--workspace", str(tmp_path), "-q", "train", "--system", "crnn", "--snr", "20", "--epochs", "1"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"remixbench: environment variable {variable} is '{value.split()[0]}")
+    assert said.count("\n") == 1
+
+
+def test_an_empty_variable_of_torchrun_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "")
+    assert process_number("LOCAL_RANK") is None
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert process_number("LOCAL_RANK") == 3
