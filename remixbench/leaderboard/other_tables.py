@@ -284,8 +284,10 @@ def comparison_table(comparison: Comparison, board: Leaderboard) -> Table:
     how = (
         f"Under each difference its 95 % interval from {' or '.join(map(str, resamples))} paired bootstrap samples over"
         " event recordings (the same for both systems) and from the spread over seeds, and P, the probability that"
-        f" {comparison.first} is higher. Bold: significant (the interval excludes zero, and not both are at chance)."
+        f" {comparison.first} is higher."
     )
+    if any(cell.bold for line in lines for cell in line.cells):
+        how += " Bold: significant (the interval excludes zero, and not both are at chance)."
     return Table(
         f"{comparison.first} minus {comparison.second} on {board.dataset}",
         "metric",

@@ -19,8 +19,10 @@ from remixbench.leaderboard.table_maker import TableMaker
 from remixbench.leaderboard.tables import (
     AT_CHANCE,
     BEST,
+    DEVIATION,
     EVIDENCE,
     FLAGGED,
+    INTERVAL,
     NOT_VERIFIED,
     Block,
     Cell,
@@ -41,7 +43,6 @@ LEVELS = range(7)
 ONE_TRAINING = "‡"
 """Stands after the folds and seeds of a row that has one training per fold."""
 SHIFTED = "shifted"
-DEVIATION = "±"
 
 Sections = Sequence[tuple[tuple[Tested, ...], Sequence[Sequence[Line]]]]
 """Lines in groups, by what they were tested on."""
@@ -179,33 +180,39 @@ def _shortened(line: Line, level: int) -> Line:
 
 
 def _notes(maker: TableMaker, table: Table, snrs: Sequence[float]) -> list[str]:
+    """Explain the signs that stand in the table, and say what is published."""
     board = maker.leaderboard
     rows = [row for row in board.rows if row.kind != "ideal" and any(snr in row.conditions for snr in snrs)]
-    conditions = [row.conditions[snr] for row in rows for snr in snrs if snr in row.conditions]
-    estimates = [estimate for condition in conditions for estimate in condition.metrics.values()]
-    notes = []
-    if any(estimate.low is not None for estimate in estimates):
-        notes.append(f"low–high: 95 % interval; {BEST}: no row tested on the same folds is significantly better")
-    if any(estimate.std is not None for estimate in estimates):
+    columns = {
+        column.title
+        for index, column in enumerate(table.columns)
+        if any(line.cells[index].text for line in table.lines)
+    }
+    interval = [f"low{INTERVAL}high: 95 % interval"] if table.shows(INTERVAL) else []
+    best = [f"{BEST}: no row tested on the same folds is significantly better"] if table.has_bold else []
+    notes = ["; ".join([*interval, *best])] if interval or best else []
+    if DEVIATION in columns or table.shows(DEVIATION):
         notes.append(f"{DEVIATION}: standard deviation over seeds, or over folds where a row has one seed")
-    folds = {len(condition.folds) for condition in conditions if condition.one_training}
-    if folds:
+    if table.shows(ONE_TRAINING):
+        conditions = [row.conditions[snr] for row in rows for snr in snrs if snr in row.conditions]
+        folds = sorted({len(condition.folds) for condition in conditions if condition.one_training})
+        trainings = " or ".join(map(training_only, folds))
         notes.append(
-            f"{ONE_TRAINING}: the interval is of {' or '.join(map(training_only, sorted(folds)))};"
-            " another seed may differ by more"
+            f"{ONE_TRAINING}: the interval is of {trainings}; another seed may differ by more"
+            if interval
+            else f"{ONE_TRAINING}: of {trainings}; another seed may differ"
         )
-    if any(estimate.at_chance for estimate in estimates):
+    if table.shows(AT_CHANCE):
         notes.append(f"{AT_CHANCE}: not above chance, which gives every clip and frame the same score")
-    if any(condition.probes is not None and condition.probes.mean is not None for condition in conditions):
+    if SHIFTED in columns:
         notes.append(f"{SHIFTED}: mean micro-AP on test clips rolled in time")
-    if not all(estimate.verified for estimate in estimates):
+    if table.shows(NOT_VERIFIED):
         notes.append(f"{NOT_VERIFIED}: not verified, the submission alone says so; ranked below what was verified")
     flags = {flag.text for row in rows for flag in row.flags}
     if flags:
         notes.append(f"{FLAGGED}: {flags.pop() if len(flags) == 1 else 'flagged; --details says why'}")
-    if board.comparable:
-        best = board.published.best_line(snrs)
-        notes += [best] if best else []
-    else:
+    if not board.comparable:
         notes.append(f"Not comparable with published results: {'; '.join(board.why_not_comparable)}")
+    elif published := board.published.best_line(snrs):
+        notes.append(published)
     return notes

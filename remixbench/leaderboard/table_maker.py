@@ -14,7 +14,9 @@ from remixbench.leaderboard.record import CHANCE, SCORING_SETTINGS, Flag, weakes
 from remixbench.leaderboard.rows import Condition, Estimate, Row, Tested, tested_alike
 from remixbench.leaderboard.tables import (
     AT_CHANCE,
+    DEVIATION,
     EVIDENCE,
+    INTERVAL,
     NOT_REPORTED,
     NOT_VERIFIED,
     TESTED,
@@ -27,6 +29,7 @@ from remixbench.leaderboard.tables import (
     folds_of,
     marked,
     numbered,
+    shows,
     signed,
     span,
     tested_on,
@@ -56,9 +59,6 @@ HEADINGS = {**VARIANT_TITLES, "kong": "Kong et al."}
 
 RANKED_BY = ("micro_ap", "frame_ap", "event_f1")
 """What the tables of the page are ranked by: the first of these that a table has."""
-
-
-CHANCE_NOTE = f"chance: a system that gives every clip and frame the same score; {AT_CHANCE}: not above chance."
 
 
 PSDS_NOTE = (
@@ -191,11 +191,13 @@ class TableMaker:
         return [value_cell(values.get(metric)) for metric in metrics]
 
     def line_notes(self, blocks: Sequence[Block]) -> tuple[str, ...]:
-        """Return what chance is where it has a line, and the flags that lines carry, each after its letter."""
+        """Return what chance is where lines name it, and the flags that lines carry, each after its letter."""
         lines = [line for block in blocks for line in block.lines]
         used = {letter for line in lines for letter in line.letters}
-        chance = [CHANCE_NOTE] if any(line.head == CHANCE and not line.evidence for line in lines) else []
-        return (*chance, *(f"{letter}: {flag.text}" for flag, letter in self.letters.items() if letter in used))
+        return (
+            *chance_note(lines),
+            *(f"{letter}: {flag.text}" for flag, letter in self.letters.items() if letter in used),
+        )
 
     def published_block(self, source: str, lines: Sequence[Line]) -> list[Block]:
         """Return a block of published lines; none where the data set is not the one that they are on."""
@@ -244,30 +246,32 @@ class TableMaker:
         name = board.published.sources[board.published.table1.source].name
         return (f"Published rows ({name}) are in the tables of {board.published.recipe}, the data set they are on.",)
 
-    def interval_notes(self) -> list[str]:
-        """Return the notes on intervals and bold type."""
+    def interval_notes(self, tables: Sequence[Table]) -> list[str]:
+        """Return the notes on intervals, bold type and evidence, as far as `tables` have them."""
         board = self.leaderboard
         conditions = [condition for row in board.rows for condition in row.conditions.values()]
         provenances = [record.provenance for condition in conditions for record in condition.records]
         resamples = sorted({provenance.resamples for provenance in provenances if provenance.resamples})
+        deviation = f"{DEVIATION}: standard deviation over seeds within folds, or over folds where a row has one seed."
+        notes = [deviation] if any(table.shows(DEVIATION) for table in tables) else []
+        version = f"Scoring version {board.scoring_version}."
         if not resamples:
-            return [f"Scoring version {board.scoring_version}. No intervals (--bootstrap 0).", *evidence_notes(board)]
+            return [f"{version} No intervals (--bootstrap 0).", *notes, *evidence_notes(board, tables)]
         recordings = span(provenance.groups for provenance in provenances)
         per_fold = f"{span(provenance.clips for provenance in provenances)} clips of {recordings} event recordings"
-        several, runs = (
-            any(len(condition.seeds) > 1 for condition in conditions),
-            max(len(condition.records) for condition in conditions),
-        )
-        return [
-            f"low–high: 95 % interval from {span(resamples)} bootstrap samples over event recordings"
+        several = any(len(condition.seeds) > 1 for condition in conditions)
+        interval = (
+            f"low{INTERVAL}high: 95 % interval from {span(resamples)} bootstrap samples over event recordings"
             f" ({per_fold} per fold){', and by Student’s t over seeds where a row has several' * several}."
-            + " ±: standard deviation over seeds within folds, or over folds where a row has one seed."
-            * (runs > 1),
-            "Bold: no row tested on the same folds is significantly better (paired, 95 %), and the value is above"
-            " chance.",
-            f"Scoring version {board.scoring_version}.",
-            *evidence_notes(board),
-        ]
+        )
+        if any(table.shows(INTERVAL) for table in tables):
+            notes = [" ".join([interval, *notes])]
+        if any(table.has_bold for table in tables):
+            notes.append(
+                "Bold: no row tested on the same folds is significantly better (paired, 95 %), and the value is above"
+                " chance."
+            )
+        return [*notes, version, *evidence_notes(board, tables)]
 
     def differences(self) -> Table | None:
         """Return ours minus published, where both are on the same clips."""
@@ -352,7 +356,7 @@ class TableMaker:
             blocks += self.published_block(published.table1.source, lines)
         notes = list(self.line_notes(blocks))
         if family == "Detection":
-            notes += detection_notes(rows, snr)
+            notes += detection_notes(rows, snr, metrics, blocks)
             notes += [PSDS_NOTE] if {"psds1", "psds2"} & set(metrics) else []
         if snr == published.detection.snr and any(variant_of(name) == "kong" for name in metrics):
             notes.append(published.detection_line() if board.comparable else published.where_detection_is())
@@ -390,16 +394,30 @@ def _grouped(metrics: Iterable[str]) -> dict[str, list[str]]:
     return groups
 
 
-def evidence_notes(board: Leaderboard) -> list[str]:
+def chance_note(lines: Sequence[Line]) -> list[str]:
+    """Say what chance is where it has a line, and what the sign after values that are not above it means."""
+    texts = []
+    if any(line.head == CHANCE and not line.evidence for line in lines):
+        texts.append("chance: a system that gives every clip and frame the same score")
+    if shows(lines, AT_CHANCE):
+        alone = "" if texts else ", which gives every clip and frame the same score"
+        texts.append(f"{AT_CHANCE}: not above chance{alone}")
+    return [f"{'; '.join(texts)}."] if texts else []
+
+
+def evidence_notes(board: Leaderboard, tables: Sequence[Table]) -> list[str]:
     """Say what the words of the column of evidence and the mark of single values mean, where some rows need it."""
     if all(row.evidence == "ours" for row in board.rows) and not any(
         condition.not_verified for row in board.rows for condition in row.conditions.values()
     ):
         return []
+    heads = [line.head for table in tables for line in table.lines]
+    marks = any(table.shows(NOT_VERIFIED) for table in tables) or any(head.endswith(NOT_VERIFIED) for head in heads)
     return [
         "Evidence: ours, scored here; recomputed, submitted and computed again here from its predictions;"
-        f" self-reported, as submitted. {NOT_VERIFIED}: not verified, the submission alone says so; never bold. Names,"
-        " settings, flags and cost of submitted rows are always self-reported."
+        " self-reported, as submitted."
+        + f" {NOT_VERIFIED}: not verified, the submission alone says so; never bold." * marks
+        + " Names, settings, flags and cost of submitted rows are always self-reported."
     ]
 
 
@@ -411,7 +429,7 @@ def caption(board: Leaderboard) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def detection_notes(rows: Sequence[Row], snr: float) -> list[str]:
+def detection_notes(rows: Sequence[Row], snr: float, metrics: Sequence[str], blocks: Sequence[Block]) -> list[str]:
     """Say with which thresholds and tolerances the metrics were computed, as the records have them.
 
     What a submission merely says of its own is a sentence of its own.
@@ -426,10 +444,13 @@ def detection_notes(rows: Sequence[Row], snr: float) -> list[str]:
     claimed = {text: None for text in claimed if text not in verified}
     lines = [f"{'; '.join(verified)}."] if verified else []
     lines += [f"Self-reported: {'; '.join(claimed)}."] if claimed else []
+    error_rate = any("ER" in title(metric).split() for metric in metrics)
+    blank = any(not cell.text for block in blocks for line in block.lines for cell in line.cells)
     return [
         *lines,
-        "Detected events are those of an event list, or of the main post-processing of frame scores. ER: error rate,"
-        " lower is better; it may exceed 1. Blank: the form of the predictions cannot express it.",
+        "Detected events are those of an event list, or of the main post-processing of frame scores."
+        + " ER: error rate, lower is better; it may exceed 1." * error_rate
+        + " Blank: the form of the predictions cannot express it." * blank,
     ]
 
 

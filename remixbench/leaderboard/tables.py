@@ -21,6 +21,8 @@ BEST = "*"
 """Stands after a value in bold type, on a terminal."""
 FLAGGED = "†"
 """Stands after the name of a row with flags, where there is no room for their letters."""
+INTERVAL, DEVIATION = "–", "±"
+"""Between the ends of an interval, and before a standard deviation."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,15 @@ class Table:
         """The columns after the values."""
         return (*self.texts, *(column for column in OPTIONAL if any(map(column.text, self.lines))))
 
+    def shows(self, sign: str) -> bool:
+        """Whether a sign stands in a cell."""
+        return shows(self.lines, sign)
+
+    @property
+    def has_bold(self) -> bool:
+        """Whether a value is in bold type."""
+        return any(cell.bold for line in self.lines for cell in line.cells)
+
     def place(self, column: int, value: float) -> float:
         """Return where a value lies on a column's whiskers, from 0 (left) to 1 (right).
 
@@ -172,6 +183,11 @@ class Table:
         return tuple(parts)
 
 
+def shows(lines: Iterable[Line], sign: str) -> bool:
+    """Whether a sign, such as ±, stands in a cell of some lines: what does not occur is not explained."""
+    return any(sign in cell.text or sign in cell.below for line in lines for cell in line.cells)
+
+
 def title(metric: str) -> str:
     """Return what a table calls a metric."""
     return METRICS[metric].title if metric in METRICS else metric.replace("_", " ")
@@ -188,9 +204,9 @@ def estimate_cell(estimate: Estimate | None, digits: int = 4, *, interval: bool 
         return Cell()
     below = []
     if interval and estimate.low is not None and estimate.high is not None:
-        below.append(f"{short(estimate.low)}–{short(estimate.high)}")
+        below.append(f"{short(estimate.low)}{INTERVAL}{short(estimate.high)}")
     if deviation and estimate.std is not None:
-        below.append(f"±{short(estimate.std)}")
+        below.append(f"{DEVIATION}{short(estimate.std)}")
     return Cell(
         marked(f"{estimate.value + 0.0:.{digits}f}", estimate.verified) + AT_CHANCE * estimate.at_chance,
         " ".join(below),

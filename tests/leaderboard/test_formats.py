@@ -8,6 +8,8 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ from remixbench.errors import InputError
 from remixbench.leaderboard import tables
 from remixbench.leaderboard.discover import check_system_name, name_folder
 from remixbench.leaderboard.leaderboard import Leaderboard
+from remixbench.leaderboard.record import Evidence
 from remixbench.leaderboard.renderers import make_tables, render, render_summary
 from remixbench.leaderboard.renderers.terminal import to_terminal
 from remixbench.leaderboard.renderers.text import _LATEX, escape_latex, escape_markdown
@@ -150,6 +153,57 @@ def test_a_column_of_texts_is_in_every_table_of_every_format(
     of_rows = [table for table in shown if "Predictions (SHA-256)" not in table]
     assert len(of_rows) >= 4
     assert all("Checked by</th>" in table and "lab seven</td>" in table for table in of_rows)
+
+
+CASES: dict[str, Callable[[str, Estimate], Estimate]] = {
+    "as it is": lambda name, estimate: estimate,
+    "no signs": lambda name, estimate: Estimate(estimate.value),
+    "deviations alone": lambda name, estimate: Estimate(estimate.value, std=0.1),
+    "all signs": lambda name, estimate: replace(
+        estimate, at_chance=name == "micro_ap", verified=name != "macro_ap", best=name == "frame_ap", std=0.1
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_notes_explain_the_signs_that_stand_in_the_tables_and_no_other(
+    board: Leaderboard, case: str, tmp_path: Path
+) -> None:
+    rows = [
+        replace(
+            row,
+            kind="added" if case == "all signs" else row.kind,
+            conditions={
+                snr: replace(
+                    c,
+                    metrics={name: CASES[case](name, estimate) for name, estimate in c.metrics.items()},
+                    evidence=(Evidence("recomputed"),) * len(c.records) if case == "all signs" else (),
+                )
+                for snr, c in row.conditions.items()
+            },
+        )
+        for row in board.rows
+    ]
+    marked = replace(board, rows=tuple(rows))
+    parts = [part.splitlines() for part in render(marked, "md").replace(escape_markdown(NASTY), "x").split("## ")[1:]]
+    notes = [" ".join(line for line in part if line.startswith("- ")) for part in parts]
+    bodies = [" ".join(line for line in part if line.startswith("|")) for part in parts]
+    for body, below in zip(bodies, notes, strict=True):
+        assert ("≈" in body) == ("≈: not above chance" in below)
+        assert ("segment ER" in body) == ("ER: error rate" in below)
+    for sign, start in (("**", "Bold: no row"), ("–", "low–high: "), ("±", "±: standard"), ("?", "?: not verified")):
+        assert any(sign in body for body in bodies) == (start in notes[0]), sign
+    pytest.importorskip("jinja2", reason="the page needs jinja2")
+    _write_page(tmp_path / "page.html", marked, "", [], SILENT)
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    tables = " ".join(re.findall(r'<table class="sortable".*?</table>', page, re.DOTALL))
+    below = page.split('<div class="notes">')[1].split("</div>")[0]
+    for sign, start in (
+        ("≈</abbr>", "≈: not above chance"), ('class="number best"', "<b>Bold</b>"), ("± ", "±: standard"),
+        ('class="whisker"', "Below a value is its 95 % interval"), ("?</abbr>", "?: not verified"),
+        ("not available", "Empty cells"), (">chance", "Chance: a system"),
+    ):  # fmt: skip
+        assert (sign in tables) == (start in below), sign
 
 
 def test_columns_stand_in_line_with_wide_letters() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from remixbench.leaderboard.other_tables import time_text
 from remixbench.leaderboard.record import Cost, Flag
 from remixbench.leaderboard.renderers import render, render_comparison, render_summary
 from remixbench.leaderboard.renderers.terminal import to_terminal
-from remixbench.leaderboard.rows import Condition, Estimate, Row
+from remixbench.leaderboard.rows import Condition, Estimate, Probes, Row
 from remixbench.leaderboard.significance import compare_rows
 from remixbench.leaderboard.summary import ranking
 from remixbench.leaderboard.table_maker import TableMaker
@@ -149,6 +150,61 @@ def test_rows_of_other_encoders_are_told_apart_and_flags_stay_at_80_columns(boar
         text = render_summary(replace(board, rows=rows), width=80, snr=snr)
         for shown in ("emb-mlp,yamnet†", "emb-mlp,aisfx†", "crnn-emb,yamnet†", "emb-linear,bea"):
             assert shown in text
+
+
+LEGEND = {
+    "–": "low–high: ", "*": "*: no row", "±": "±: ", "‡": "‡: ", "≈": "≈: ", "?": "?: not verified", "†": "†: ",
+    "shifted": "shifted: ", "is of this training": "–",
+}  # fmt: skip
+"""A sign in the table, and how its explanation begins; an interval is spoken of where one is shown."""
+CASES: dict[str, Callable[[str, Estimate], Estimate]] = {
+    "as it is": lambda name, estimate: estimate,
+    "signs in metrics that are not shown": lambda name, estimate: replace(
+        estimate, at_chance=name == "lwlrap", verified=name != "lwlrap", best=name == "lwlrap",
+        std=0.1 if name == "lwlrap" else None,
+    ),
+    "no signs": lambda name, estimate: Estimate(estimate.value),
+    "all signs": lambda name, estimate: replace(
+        estimate, at_chance=name == "micro_ap", verified=name != "macro_ap", best=name == "frame_ap", std=0.1,
+    ),
+    "only micro-AP has a deviation": lambda name, estimate: replace(
+        estimate, std=0.1 if name == "micro_ap" else None
+    ),
+    "only frame AP is at chance": lambda name, estimate: replace(estimate, at_chance=name == "frame_ap", best=False),
+    "only macro-AP is not verified": lambda name, estimate: replace(estimate, verified=name != "macro_ap"),
+    "only macro-AP has an interval": lambda name, estimate: (
+        estimate if name == "macro_ap" else replace(estimate, low=None, high=None)
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_legend_explains_the_signs_that_stand_in_the_table_and_no_other(board: Leaderboard, case: str) -> None:
+    def changed(condition: Condition) -> Condition:
+        shown = Estimate(0.5, at_chance=True)
+        probes = Probes(shifts=(0.1,), shifted={}, tested={}, mean=shown) if case == "all signs" else None
+        metrics = {name: CASES[case](name, estimate) for name, estimate in condition.metrics.items()}
+        return replace(condition, metrics=metrics, probes=probes)
+
+    flags = (Flag(code="setting", text="epochs 4"),) if case == "all signs" else ()
+    rows = [
+        replace(row, flags=flags, conditions={snr: changed(condition) for snr, condition in row.conditions.items()})
+        for row in board.rows
+    ]
+    few = replace(board, rows=tuple(rows))
+    many = replace(board, rows=tuple(replace(row, name=f"{row.name} {k}") for k in range(8) for row in rows))
+    explained = set()
+    for shown, width, snr in itertools.product((few, many), (60, 70, 80, 100), (None, 20.0)):
+        lines = render_summary(shown, width=width, snr=snr).splitlines()
+        end = next(k for k, line in enumerate(lines) if line.startswith(("Not comparable", *LEGEND.values())))
+        table, legend = "\n".join(lines[:end]), " ".join(lines[end:])
+        for sign, start in LEGEND.items():
+            if sign == "is of this training":
+                assert (sign in legend) == (start in table and "‡" in table)
+            else:
+                assert (sign in table) == (start in legend), (sign, width, snr)
+                explained |= {sign} & set(table)
+    assert case != "all signs" or explained == set("–*±‡≈?†")
 
 
 def test_published_results_stand_below_where_they_are_on_the_same_data(board: Leaderboard) -> None:

@@ -65,7 +65,7 @@ def make_tables(leaderboard: Leaderboard) -> tuple[Table, ...]:
     if not shown:
         return ()
     first, *others = shown
-    notes = (*first.notes, *maker.interval_notes(), *maker.where_published())
+    notes = (*first.notes, *maker.interval_notes(shown), *maker.where_published())
     return (replace(first, notes=notes, caption=caption(leaderboard)), *others)
 
 

@@ -77,8 +77,7 @@ def _print_table(table: Table, console: Console) -> None:
     for line in table.caption:
         console.print(Text(line), width=notes)
     console.print(_rich_table(table))
-    starred = any(cell.bold for line in table.lines for cell in line.cells)
-    for note in (*table.notes, *([f"{BEST}: bold."] if starred and table.notes else [])):
+    for note in (*table.notes, *([f"{BEST}: bold."] if table.has_bold and table.notes else [])):
         console.print(Text(note, style="dim"), width=notes)
     if table.notes:
         console.print()

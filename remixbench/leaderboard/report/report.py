@@ -24,7 +24,7 @@ from remixbench.leaderboard.probes import probe_tables
 from remixbench.leaderboard.record import FLAGS, class_values
 from remixbench.leaderboard.renderers.data import provenance
 from remixbench.leaderboard.report.runs import explore, learning_curves
-from remixbench.leaderboard.table_maker import CHANCE_NOTE, FAMILIES, TableMaker, evidence_notes
+from remixbench.leaderboard.table_maker import FAMILIES, TableMaker, chance_note, evidence_notes
 from remixbench.leaderboard.tables import title
 from remixbench.progress import Progress, reporter
 from remixbench.scoring.metrics import METRICS, Family, metrics_shown
@@ -217,21 +217,29 @@ def _context(leaderboard: Leaderboard) -> dict[str, Any]:
         (snr, [t for family in FAMILIES if (t := maker.details(family, snr, ranked=True)) is not None])
         for snr in leaderboard.snrs
     ]
+    ranked = [table for _, tables in panels for table in tables]
+    lines = [line for table in ranked for line in table.lines]
+    estimates = [cell.estimate for line in lines for cell in line.cells if cell.estimate is not None]
+    probes, cost = probe_tables(maker), cost_table(maker)
     conditions = [condition for row in leaderboard.rows for condition in row.conditions.values()]
     records = [record for condition in conditions for record in condition.records]
     return {
         "board": leaderboard,
         "version": __version__,
         "panels": panels,
-        "probes": probe_tables(maker),
-        "cost": cost_table(maker),
+        "intervals": any(estimate.low is not None for estimate in estimates),
+        "deviations": any(estimate.std is not None for estimate in estimates),
+        "bold": any(table.has_bold for table in ranked),
+        "blank": any(not cell.text for line in lines for cell in line.cells),
+        "chance": [f"{note[:1].upper()}{note[1:]}" for note in chance_note(lines)],
+        "probes": probes,
+        "cost": cost,
         "classes": any(condition.per_class.get("ap") for condition in conditions),
         "noise": len(leaderboard.snrs) > 1,
         "sizes": fraction_table(maker) is not None,
         "families": get_args(Family),
-        "chance_note": f"{CHANCE_NOTE[:1].upper()}{CHANCE_NOTE[1:]}" if leaderboard.chance.by_fold else "",
         "flags": [(letter, flag.text, FLAGS.get(flag.code, "")) for flag, letter in maker.letters.items()],
-        "evidence": evidence_notes(leaderboard),
+        "evidence": evidence_notes(leaderboard, [*ranked, *probes, *([] if cost is None else [cost])]),
         "where_published": maker.where_published(),
         "sources": [leaderboard.published.cite(source) for source in leaderboard.published.sources],
         "resamples": sorted({record.provenance.resamples for record in records}),
