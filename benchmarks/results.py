@@ -1,12 +1,12 @@
 """Write docs/results.md: systems trained and tested on real recordings, at a size that is stated.
 
     python benchmarks/results.py [--stand-in WORKSPACE] [--fsd10 WORKSPACE] [--part NAME...] [--recipe NAME...]
-                                 [--page-only] [--out FILE]
+                                 [--encoder ENCODER...] [--page-only] [--out FILE]
 
 A workspace has the sources of its corpus. Makes what is missing (data sets with a manifest of their own, runs, the
 shift probe), as `remixbench make --replan` and `remixbench train` do, and writes the page and its figure from the
-files. What is trained for each part of the page stands in `PARTS` below. `--page-only` makes and trains nothing. A
-recipe that was not made, or has no runs, is left out.
+files. What is trained for each part of the page stands in `PARTS` below, and in `ON_ENCODERS` what is trained on each
+ENCODER. `--page-only` makes and trains nothing. A recipe that was not made, or has no runs, is left out.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ SHOWN = {
     "psds2": "PSDS 2",
 }
 CHANCE = "chance, the same score for all"
+ENCODER_TITLE = "Pretrained encoders at 0 dB"
 SIZE_TITLE = "crnn with a part of the training clips"
 ABLATION_TITLE = "Ablation of crnn's training defaults, half of the training clips"
 RECIPES = ("remix2019", "remix2019-strict")
@@ -165,6 +166,8 @@ PARTS: dict[str, tuple[Training, ...]] = {
     "ablation": tuple(Training(("crnn",), HALF | off, seed=SEEDS, recipes=RECIPES[1:]) for off in ABLATION.values()),
 }
 """By part of the page, what is trained."""
+ON_ENCODERS = ("emb-mlp", "crnn-emb")
+"""What is trained on the embeddings of each encoder, for `RECIPES`, with `SEEDS`."""
 
 
 @dataclass(frozen=True)
@@ -211,6 +214,12 @@ class Trained:
         return next((name for name, off in ABLATION.items() if Training(("crnn",), HALF | off).includes(info)), None)
 
     @property
+    def pretrained(self) -> bool:
+        """Whether it is one of `ON_ENCODERS`, as it comes."""
+        info = self.runs[0].info
+        return self.name in {f"{system},encoder={info['options'].get('encoder')}" for system in ON_ENCODERS}
+
+    @property
     def published(self) -> bool:
         """Whether it is one of the paper's systems, as it comes."""
         return "," not in self.name and spec(self.name).published is not None
@@ -222,6 +231,7 @@ def main() -> None:
         parser.add_argument(f"--{option.replace('_', '-')}", type=Path, metavar="WORKSPACE", help=corpus.title)
     parser.add_argument("--part", nargs="+", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--recipe", nargs="+", choices=MADE, default=list(MADE))
+    parser.add_argument("--encoder", nargs="+", default=[], metavar="ENCODER", help="as in remixbench embed")
     parser.add_argument("--page-only", action="store_true")
     parser.add_argument("--out", type=Path, default=PAGE)
     arguments = parser.parse_args()
@@ -236,6 +246,10 @@ def main() -> None:
             for training in (each for each in PARTS[part] if option in each.corpora):
                 for recipe in (each for each in training.recipes if each in arguments.recipe):
                     make_and_train(workspace, recipe, training, corpus.clips_per_fold)
+        for encoder in () if arguments.page_only else arguments.encoder:
+            training = Training(ON_ENCODERS, {"options": {"encoder": encoder}}, seed=SEEDS)
+            for recipe in (each for each in RECIPES if each in arguments.recipe):
+                make_and_train(workspace, recipe, training, corpus.clips_per_fold)
         for recipe in arguments.recipe:
             if not all((workspace / folder / recipe).is_dir() for folder in ("datasets", "runs")):
                 continue
@@ -289,7 +303,8 @@ def trained(board: Leaderboard, dataset: Dataset, workspace: Path) -> list[Train
         for snr, condition in row.conditions.items() if row.kind == "run" else ():
             own = tuple(run for run in runs if (run.row, run.snr) == (index, snr))
             values = tuple({k: v for k, v in r.metrics.items() if v is not None} for r in condition.records)
-            losses = tuple(loss for run in own for loss in shift_loss(run, dataset, workspace))
+            probed = [run for run in own if not run.info.get("encoder")]  # its weights are not the run's
+            losses = tuple(loss for run in probed for loss in shift_loss(run, dataset, workspace))
             estimate = condition.metrics["micro_ap"]
             by_level.setdefault(snr, []).append(Trained(row.name, own, estimate, values, losses))
     return [one for _, rows in sorted(by_level.items()) for one in sorted(rows, key=lambda one: one.mean("micro_ap"))]
@@ -334,6 +349,7 @@ def section(title: str, dataset: Dataset, rows: Sequence[Trained]) -> str:
         ]
     parts = {
         "Systems at 0 dB": [one for one in rows if one.parts & {"systems", "published"}],
+        ENCODER_TITLE: [one for one in rows if one.pretrained or (one.name == "crnn" and "systems" in one.parts)],
         "crnn at each SNR": by_snr(rows),
         SIZE_TITLE: by_size(rows),
         ABLATION_TITLE: sorted(
@@ -348,6 +364,8 @@ def section(title: str, dataset: Dataset, rows: Sequence[Trained]) -> str:
             lines += not_above_chance(each)
         if heading.startswith("Systems"):
             lines += [*claims(each), "", *learning_curves(each, chance["micro_ap"])] if coarse else [COSTLY, ""]
+        if heading == ENCODER_TITLE and len(each) > 1:
+            lines += encoder_claims(each)
         if heading == SIZE_TITLE and len(each) > 1:
             defaults = spec("crnn").training_defaults
             lines += [f"{defaults['epochs']} epochs each, or as many more as {defaults['min_steps']} steps take.", ""]
@@ -395,6 +413,18 @@ def not_trained(counts: Sequence[tuple[str, str, str, int, int]]) -> list[str]:
         *(f"| {' | '.join(map(str, row))} |" for row in lacking),
         "",
     ]
+
+
+def encoder_claims(rows: Sequence[Trained]) -> list[str]:
+    """Compare what is trained on embeddings with `crnn`."""
+    crnn = next((one for one in rows if one.name == "crnn"), None)
+    lines = []
+    for one in () if crnn is None else (one for one in rows if one.pretrained):
+        gains = [
+            f"{SHOWN[metric]} {one.mean(metric) / crnn.mean(metric) - 1:+.0%}" for metric in ("micro_ap", "frame_ap")
+        ]
+        lines.append(f"- {one.name} against crnn: {', '.join(gains)}.")
+    return [*lines, ""] if lines else []
 
 
 def origins(rows: Mapping[str, Sequence[Trained]]) -> list[str]:

@@ -218,3 +218,14 @@ def test_ordinary_folds_differ_in_what_an_origin_is_alone() -> None:
     assert ordinary.plan.origin_gap == 0
     assert ordinary.plan.model_copy(update={"origin_gap": strict.plan.origin_gap}) == strict.plan
     assert (ordinary.mix, ordinary.features) == (strict.mix, strict.features)
+
+
+def test_systems_on_embeddings_are_compared_with_crnn() -> None:
+    crnn, head = trained("crnn", 0.5), trained("emb-mlp,encoder=yamnet", 0.6, 0.5, frame_ap=0.05)
+    for one in (crnn, head):
+        one.runs[0].info |= {"options": {"encoder": "yamnet"} if one is head else {}}
+    assert SCRIPT["encoder_claims"]([crnn, head]) == [
+        "- emb-mlp,encoder=yamnet against crnn: micro-AP +10%, frame AP -50%.",
+        "",
+    ]
+    assert SCRIPT["encoder_claims"]([head]) == []
