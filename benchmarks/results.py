@@ -19,7 +19,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -298,7 +298,7 @@ def recipe_of(name: str) -> Recipe:
 def trained(board: Leaderboard, dataset: Dataset, workspace: Path) -> list[Trained]:
     """Return what was trained, by SNR and then micro-AP."""
     by_level: dict[float, list[Trained]] = {}
-    runs = list(runs_of(board, workspace))
+    runs = [replace(run, info=run.info.model_dump(exclude_none=True)) for run in runs_of(board, workspace)]
     for index, row in enumerate(board.rows):
         for snr, condition in row.conditions.items() if row.kind == "run" else ():
             own = tuple(run for run in runs if (run.row, run.snr) == (index, snr))
