@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 WORKSPACE ?= demo
+# empty, so that compiled modules are kept: without them each process compiles torch anew, which triples its start
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: demo test lint docs lowest setup demo-setup oracles exports clean
 

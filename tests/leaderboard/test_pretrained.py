@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from remixbench.leaderboard.report.report import report
 from remixbench.leaderboard.rows import Row
 from remixbench.leaderboard.score import score
 from remixbench.recipe import load_recipe
+from remixbench.systems import registry, spec
 from remixbench.training.train import train
 
 
@@ -194,7 +196,12 @@ def test_names_of_data_sets_of_freesound() -> None:
     assert not from_freesound([])
 
 
-def test_probe_has_one_row_per_encoder(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_probe_has_one_row_per_encoder(
+    workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = replace(spec("emb-mlp"), training_defaults=spec("emb-mlp").training_defaults | {"epochs": 2, "min_steps": 0})
+    monkeypatch.setitem(registry._BUNDLED, "emb-mlp", short)
+    monkeypatch.setattr("remixbench.training.train.available_cores", lambda: 1)  # no worker processes
     other = write_encoder(workspace, TINY_ENCODER.replace("TinyEncoder", "OtherEncoder"), seed=1, name="other.py")
     encoders = [f"{workspace / 'tiny_encoder.py'}:TinyEncoder", other.replace("TinyEncoder", "OtherEncoder")]
     dataset = Dataset.open(workspace / "datasets" / "tiny")
