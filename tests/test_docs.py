@@ -61,13 +61,13 @@ class Block:
 
 def blocks(page: str) -> list[Block]:
     text = PAGES[page].read_text(encoding="utf-8")
-    found = []
+    result = []
     for match in FENCE.finditer(text):
         before = text[: match.start()].rstrip("\n").rsplit("\n", 1)[-1]
         comment = COMMENT.fullmatch(before.strip())
         kind = (comment[1], comment[2]) if comment else ("", "")
-        found.append(Block(page, text.count("\n", 0, match.start()) + 1, match[1], match[2], kind))
-    return found
+        result.append(Block(page, text.count("\n", 0, match.start()) + 1, match[1], match[2], kind))
+    return result
 
 
 def continues(page: str) -> str | None:
@@ -77,15 +77,15 @@ def continues(page: str) -> str | None:
 
 def commands(block: Block) -> list[tuple[str, list[str]]]:
     """Return every command of a console block with the lines shown below it."""
-    found: list[tuple[str, list[str]]] = []
+    result: list[tuple[str, list[str]]] = []
     for line in block.text.replace("\\\n", " ").splitlines():
         if line.startswith("$ "):
-            found.append((line[2:], []))
-        elif found:
-            found[-1][1].append(line)
+            result.append((line[2:], []))
+        elif result:
+            result[-1][1].append(line)
         else:
             raise AssertionError(f"{block.where}: a console block begins with '$ '")
-    return found
+    return result
 
 
 def shell_environment() -> dict[str, str]:
@@ -111,11 +111,11 @@ def output_of(command: str, folder: Path) -> str:
 
 def check_shown(block: Block, command: str, shown: list[str], output: str) -> None:
     """Check that every line shown occurs in the output, in order."""
-    there = iter(line.rstrip() for line in output.splitlines())
+    printed = iter(line.rstrip() for line in output.splitlines())
     for line in shown:
         pattern = ".*".join(map(re.escape, line.rstrip().split("...")))
         if pattern != ".*":  # a line of dots alone stands for any number of lines
-            assert any(re.fullmatch(pattern, other) for other in there), (
+            assert any(re.fullmatch(pattern, other) for other in printed), (
                 f"{block.where}: `{command}` does not print {line!r}, but\n{output}"
             )
 

@@ -84,11 +84,11 @@ def recovered(case: Case, command: tuple[str, ...], folders: tuple[str, ...]) ->
         case.shown = done.output[-1500:]
         return done.fault or "lost"
     skip = "metrics.json" if command[0] == "train" else "/never"
-    expected, found = (
+    expected, actual = (
         {name: data for name, data in contents(folder).items() if name.startswith(folders) and skip not in name}
         for folder in (case.base, case.folder)
     )
-    different = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+    different = sorted(name for name in expected.keys() | actual.keys() if expected.get(name) != actual.get(name))
     case.shown = f"differ: {', '.join(different[:5])}"
     return "lost" if different else ""
 
@@ -307,11 +307,11 @@ def is_harmless(case: Case, command: tuple[str, ...], before: dict[str, bytes]) 
     shutil.rmtree(undisturbed, ignore_errors=True)
     shutil.copytree(case.base, undisturbed)
     in_process(command, undisturbed)
-    expected, found = contents(undisturbed), contents(case.folder)
-    different = {name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)}
+    expected, actual = contents(undisturbed), contents(case.folder)
+    different = {name for name in expected.keys() | actual.keys() if expected.get(name) != actual.get(name)}
     if not different:
         return True  # made again
-    unused = all(name.startswith("datasets/") and found.get(name) == before.get(name) for name in different)
+    unused = all(name.startswith("datasets/") and actual.get(name) == before.get(name) for name in different)
     return unused and in_process(VERIFY, case.folder).status == 1
 
 

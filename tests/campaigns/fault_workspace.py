@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
+import pkgutil
 import select
 import signal
 import sys
@@ -103,8 +105,20 @@ def in_process(
     return Outcome(os.waitstatus_to_exitcode(ended[1]), printed.decode(errors="replace"), hung and kill_after is None)
 
 
+def preload() -> None:
+    """Import what commands import, once for all the processes forked from this one."""
+    package = importlib.import_module("remixbench")
+    modules = [module.name for module in pkgutil.walk_packages(package.__path__, "remixbench.")]
+    libraries = ("librosa.core.audio", "librosa.filters", "matplotlib.backends.backend_svg", "pyloudnorm",
+                 "sklearn.metrics", "torch._dynamo")  # fmt: skip
+    for name in (*modules, *libraries):
+        if not name.endswith("__main__"):
+            importlib.import_module(name)
+
+
 def make_workspace(folder: Path) -> Path:
     """Make recordings, a data set, a run, its record, a submission and predictions of a third party."""
+    preload()
     torch.set_num_threads(1)
     write_recordings(folder / "sources")
     (folder / "recipe.yaml").write_text(RECIPE)
@@ -137,7 +151,7 @@ TIMES = ("made", "created", "started", "finished", "seconds", "content_digest")
 
 def contents(folder: Path) -> dict[str, bytes]:
     """Return every file of a workspace that a command writes, without times, and what follows from them."""
-    found = {}
+    files = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if not path.is_file() or "/." in f"/{name}" or not name.startswith(("datasets", "runs", "leaderboard")):
@@ -146,8 +160,8 @@ def contents(folder: Path) -> dict[str, bytes]:
         if path.name in ("dataset.json", "run.json"):
             value = json.loads(data)
             value.get("results", {}).pop("history.csv", None)  # it holds times
-            data = json.dumps({key: each for key, each in value.items() if key not in TIMES}).encode()
+            data = json.dumps({key: content for key, content in value.items() if key not in TIMES}).encode()
         elif path.name == "history.csv":
             data = b"\n".join(line.rsplit(b",", 1)[0] for line in data.splitlines())
-        found[name] = data
-    return found
+        files[name] = data
+    return files

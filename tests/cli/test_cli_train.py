@@ -38,7 +38,7 @@ def test_the_options_reach_the_runs(tmp_path: Path, capsys: pytest.CaptureFixtur
     status = run(
         ["--workspace", str(tmp_path), "-q", "train", "--system", "gap", "2ap-aux", "--snr", "0", "--fold", "1", "2",
          "--seed", "7", "--epochs", "1", "--alpha", "0.1", "--fraction", "0.5", "--option", "attention=paper",
-         "--select", "last", "--shard", "2/2", "--width", "0.125", "--precision", "32"]
+         "--select", "last", "--shard", "2/2", "--width", "0.125", "--precision", "32", "--jobs", "1"]
     )  # fmt: skip
     assert status == 0
     folders = [Path(line) for line in capsys.readouterr().out.splitlines()]
@@ -176,7 +176,7 @@ def test_a_system_of_another_package_trains_resumes_and_predicts(tmp_path: Path)
     for name in ("a", "b"):
         fake_dataset(tmp_path / name)
         options = {"system": "tiny", "snr": 20, "epochs": 3, "precision": "32"}
-        if name == "b":  # stopped after the second epoch; dropout goes on as if it had not been
+        if name == "b":  # stopped after the second epoch; dropout continues as if it had not been
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr("remixbench.training.run.write_history", _stop_at_second)
                 with pytest.raises(KeyboardInterrupt):

@@ -54,7 +54,7 @@ def test_killed_at_any_moment_it_resumes_to_the_same_bytes(
         assert differing(whole, of_one_name(folder)) == [], folder
 
 
-def test_several_processes_killed_together_go_on_to_the_same_bytes(
+def test_several_processes_killed_together_resume_to_the_same_bytes(
     made: Dataset, corpus: Path, tiny_recipe: Recipe, tmp_path: Path
 ) -> None:
     recipe = tiny.write_recipe(tmp_path, tiny.RECIPE)

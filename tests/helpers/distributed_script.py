@@ -56,7 +56,7 @@ def main() -> None:
         cases = [(system, ()) for system in ("gmp", "gwrp", "atrous-ap", "2ap-aux")]
         for system, augment in [*cases, ("gmp", AUGMENTATIONS), ("2ap-aux", AUGMENTATIONS)]:
             for clips in (7, 2, 1):  # of one clip the second process has nothing
-                together, alone = (step(system, clips, each, augment) for each in (dist, SINGLE_PROCESS))
+                together, alone = (step(system, clips, processes, augment) for processes in (dist, SINGLE_PROCESS))
                 for name, gradient in alone[0].items():
                     error = float((together[0][name] - gradient).norm() / (gradient.norm() + 1e-3))
                     assert error < 1e-5, (system, clips, name, error)

@@ -142,23 +142,23 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_file(self, kind: str, at: int, body: bytes, etag: str) -> None:
         total, start = len(body), 0
-        found = re.fullmatch(r"bytes=([0-9]+)-", self.headers.get("Range", ""))
-        if found and kind not in ("ignore-range", "chunked", "chunked-drop"):
+        asked = re.fullmatch(r"bytes=([0-9]+)-", self.headers.get("Range", ""))
+        if asked and kind not in ("ignore-range", "chunked", "chunked-drop"):
             same = self.headers.get("If-Range", etag) == etag or not self.home.etags
             if same or kind in ("new-etag-206", "old"):
-                start = int(found[1])
+                start = int(asked[1])
         headers = ({"ETag": etag} if self.home.etags else {}) | self.home.headers
         if self.home.headers:
             start = 0  # a page knows no ranges
         if start >= total > 0:
             return self._send(416, b"", {"Content-Range": f"bytes */{total}"})
         if start:
-            first, end, whole = start, total - 1, total
+            first, end, size = start, total - 1, total
             first += {"wrong-start": 1}.get(kind, 0)
-            whole += {"wrong-total": 7}.get(kind, 0)
+            size += {"wrong-total": 7}.get(kind, 0)
             end -= {"wrong-end": 1}.get(kind, 0)
             if kind != "no-range-header":
-                headers["Content-Range"] = f"bytes {first}-{end}/{whole}"
+                headers["Content-Range"] = f"bytes {first}-{end}/{size}"
             piece = body[: total - start] if kind == "lie" else body[start:]
             if kind == "wrong-end":
                 piece = piece[:-1]

@@ -445,7 +445,7 @@ BROKEN: dict[str, Callable[[Path], object]] = {
         folder, "frames.npz", npz(**{"../scores__npy": npy(np.zeros(3))})
     ),
     "an array under a table's name": lambda folder: only(folder, "tags.csv", npz(scores__npy=npy(np.zeros(3)))),
-    "tags that are no numbers": edit_tags(lambda rows: rows[1].__setitem__(1, "nan")),
+    "tags that are not numbers": edit_tags(lambda rows: rows[1].__setitem__(1, "nan")),
     "tags above one": edit_tags(lambda rows: rows[1].__setitem__(1, "1.5")),
     "tags of one clip less": edit_tags(lambda rows: rows.pop()),
     "tags of a clip twice": edit_tags(lambda rows: rows.append(rows[-1])),

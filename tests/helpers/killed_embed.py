@@ -3,7 +3,7 @@
     killed_embed.py DATASET ENCODER N...
 
 For each N a child embeds the data set and is ended by SIGKILL before or after it renames its N-th file; afterwards
-another one goes on undisturbed. Prints the SHA-256 of array and description after each.
+another one resumes undisturbed. Prints the SHA-256 of array and description after each.
 """
 
 from __future__ import annotations

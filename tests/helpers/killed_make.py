@@ -3,7 +3,7 @@
     killed_make.py SOURCES RECIPE FOLDER how [argument]
 
 Every round forks a child that makes a data set in FOLDER/<round>, in a process group of its own, and ends it by
-SIGKILL; afterwards `make` goes on undisturbed. FOLDER/whole was never disturbed.
+SIGKILL; then `make` runs to its end undisturbed. FOLDER/whole was never disturbed.
 
 random KILLS     kill after seeded random times, each data set up to four times
 replaces         end before or after the n-th file is renamed into place: the first ones, some in the middle,
@@ -43,7 +43,7 @@ def at_random(kills_wanted: int) -> None:
     assert forked(making(folder / "whole")) == 0
     start = time.monotonic()
     assert forked(making(folder / "timed")) == 0
-    whole = time.monotonic() - start
+    duration = time.monotonic() - start
     draw = random.Random(2019)
     kills = rounds = 0
     while kills < kills_wanted:
@@ -51,7 +51,7 @@ def at_random(kills_wanted: int) -> None:
         options: dict[str, object] = {"jobs": 2, "backend": "threading"} if rounds % 2 else {}
         place = folder / f"{rounds:03d}"
         for _ in range(4):
-            kills += forked(making(place, **options), kill_after=draw.uniform(0, 0.9 * whole)) != 0
+            kills += forked(making(place, **options), kill_after=draw.uniform(0, 0.9 * duration)) != 0
         assert forked(making(place, **options)) == 0
     print(f"{kills} kills")
 

@@ -31,7 +31,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with runs of a shift-invariant system and of one with weights by frame."""
     workspace = tmp_path_factory.mktemp("made")
     fake_dataset(workspace, snrs=(0.0, 10.0, 20.0))
-    train(workspace=workspace, system=["gap", "2ap"], snr=20, epochs=1, precision="32")
+    train(workspace=workspace, system=["gap", "2ap"], snr=20, epochs=1, precision="32", jobs=1)
     return workspace
 
 

@@ -41,7 +41,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     workspace = tmp_path_factory.mktemp("maps")
     make(recipe="mini", snr=20, clips_per_fold=2, stems=True, jobs=1, workspace=workspace)
     make(recipe="mini", snr=0, clips_per_fold=2, jobs=1, workspace=workspace)
-    train(workspace=workspace, system="gwrp", snr=[0, 20], epochs=1, device="cpu", precision="32")
+    train(workspace=workspace, system="gwrp", snr=[0, 20], epochs=1, device="cpu", precision="32", jobs=1)
     return workspace
 
 

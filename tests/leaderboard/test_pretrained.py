@@ -199,7 +199,9 @@ def test_names_of_data_sets_of_freesound() -> None:
 def test_probe_has_one_row_per_encoder(
     workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    short = replace(spec("emb-mlp"), training_defaults=spec("emb-mlp").training_defaults | {"epochs": 2, "min_steps": 0})
+    short = replace(
+        spec("emb-mlp"), training_defaults=spec("emb-mlp").training_defaults | {"epochs": 2, "min_steps": 0}
+    )
     monkeypatch.setitem(registry._BUNDLED, "emb-mlp", short)
     monkeypatch.setattr("remixbench.training.train.available_cores", lambda: 1)  # no worker processes
     other = write_encoder(workspace, TINY_ENCODER.replace("TinyEncoder", "OtherEncoder"), seed=1, name="other.py")

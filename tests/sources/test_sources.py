@@ -306,7 +306,7 @@ def test_silence_and_short_scenes_are_named(sources: Path) -> None:
     soundfile.write(scene, np.ones((23_000, 2)), tiny.SCENE_RATE)
     with pytest.raises(InputError, match=rf"{scene.name}: the scene lasts 1.92 s, a clip of this recipe 2 s"):
         made_from(sources)
-    # what was made before the error is gone on with
+    # it resumes with what was made before the error
     scene.write_bytes(kept[1])
     made_from(sources)
     assert verify(dataset=sources.parent / "out") == []

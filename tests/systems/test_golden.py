@@ -22,12 +22,12 @@ def evaluate(network: torch.nn.Module) -> Output:
         return network.eval()(released_input())
 
 
-def assert_probe(found: torch.Tensor, figure: dict) -> None:
-    assert list(found.shape) == figure["shape"]
-    assert found.mean().item() == pytest.approx(figure["mean"], abs=1e-5)
-    assert found.std(correction=0).item() == pytest.approx(figure["std"], rel=1e-4)
-    assert found.abs().max().item() == pytest.approx(figure["max_abs"], abs=1e-5)
-    flat = found.flatten()
+def assert_probe(output: torch.Tensor, figure: dict) -> None:
+    assert list(output.shape) == figure["shape"]
+    assert output.mean().item() == pytest.approx(figure["mean"], abs=1e-5)
+    assert output.std(correction=0).item() == pytest.approx(figure["std"], rel=1e-4)
+    assert output.abs().max().item() == pytest.approx(figure["max_abs"], abs=1e-5)
+    flat = output.flatten()
     count = len(figure["at"])
     assert flat[:: flat.numel() // count][:count].tolist() == pytest.approx(figure["at"], abs=1e-5)
 

@@ -229,28 +229,36 @@ def test_another_data_set_of_the_same_name_is_another_run(workspace: Path) -> No
     assert run_json(second)["manifest_digest"] != run_json(first)["manifest_digest"]
 
 
+INTERRUPTED = {"system": "2ap-aux", "snr": 20, "epochs": 3, "precision": "32"}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that was never interrupted."""
+    workspace = tmp_path_factory.mktemp("uninterrupted")
+    fake_dataset(workspace)
+    return train(workspace=workspace, **INTERRUPTED)[0]  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     "clips", [20, 36, 70, 95], ids=["before any epoch", "in the second", "in the third", "near the end"]
 )
-def test_an_interrupted_run_ends_with_the_same_weights(tmp_path: Path, clips: int) -> None:
-    settings = {"system": "2ap-aux", "snr": 20, "epochs": 3, "precision": "32"}
-    ends = []
-    for name in ("whole", "broken"):
-        fake_dataset(tmp_path / name)
-        if name == "broken":
-            with pytest.raises(KeyboardInterrupt):
-                train(workspace=tmp_path / name, progress=stop_after(clips), **settings)  # type: ignore[arg-type]
-            torch.manual_seed(99)  # whatever the global generator is at
-        ends.append(train(workspace=tmp_path / name, **settings)[0])  # type: ignore[arg-type]
-    whole, broken = (load_file(folder / "model.safetensors") for folder in ends)
-    assert whole.keys() == broken.keys()
-    for name, tensor in whole.items():
-        assert torch.equal(tensor, broken[name]), name
+def test_an_interrupted_run_ends_with_the_same_weights(tmp_path: Path, uninterrupted: Path, clips: int) -> None:
+    fake_dataset(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        train(workspace=tmp_path, progress=stop_after(clips), **INTERRUPTED)  # type: ignore[arg-type]
+    torch.manual_seed(99)  # whatever the global generator is at
+    resumed = train(workspace=tmp_path, **INTERRUPTED)[0]  # type: ignore[arg-type]
+    expected, weights = (load_file(folder / "model.safetensors") for folder in (uninterrupted, resumed))
+    assert expected.keys() == weights.keys()
+    for name, tensor in expected.items():
+        assert torch.equal(tensor, weights[name]), name
     for file in ("model.safetensors", "predictions/tags.csv", "predictions/frames.npz"):
-        assert (ends[0] / file).read_bytes() == (ends[1] / file).read_bytes()
-    assert not (ends[1] / "checkpoint.pt").exists()
+        assert (uninterrupted / file).read_bytes() == (resumed / file).read_bytes()
+    assert not (resumed / "checkpoint.pt").exists()
     columns = ("epoch", "loss", "validation_micro_ap", "learning_rate")
-    assert [[e[c] for c in columns] for e in history(ends[0])] == [[e[c] for c in columns] for e in history(ends[1])]
+    rows = [[[row[column] for column in columns] for row in history(folder)] for folder in (uninterrupted, resumed)]
+    assert rows[0] == rows[1]
 
 
 def test_a_run_killed_after_its_last_epoch_only_writes_its_files(
@@ -317,7 +325,7 @@ def test_a_fraction_is_marked(tmp_path: Path) -> None:
 
 def test_the_shards_are_all_of_the_runs(tmp_path: Path) -> None:
     fake_dataset(tmp_path)
-    settings = {"system": "gap", "seed": [0, 1, 2], "epochs": 1}
+    settings = {"system": "gap", "seed": [0, 1, 2], "epochs": 1, "jobs": 1}
     shards = [train(workspace=tmp_path, shard=(i, 4), **settings) for i in (1, 2, 3, 4)]  # type: ignore[arg-type]
     assert [len(folders) for folders in shards] == [2, 2, 1, 1]
     assert len({folder for folders in shards for folder in folders}) == 6

@@ -1,4 +1,4 @@
-"""The loop itself: the schedule, going on with all of its state, losses that are no numbers."""
+"""The training loop: the schedule, resuming with all of its state, losses that are not finite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Killed at any moment, by SIGKILL, a download goes on in the next run and ends with the same tree."""
+"""A download that is killed at any moment resumes in the next run and ends with the same tree."""
 
 from __future__ import annotations
 
