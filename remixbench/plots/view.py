@@ -133,11 +133,15 @@ def view_clip(dataset: Dataset, row: int, snr: float) -> ClipView:
     dataset.require_snr(snr)
     clip = dataset.clips[row]
     if "digests.csv" in dataset.info.files:
-        dataset.audio(clip, snr)  # refuses what was altered
+        samples, rate = dataset.audio(clip, snr), dataset.recipe.mix.sample_rate
+    else:
+        audio, rate = read_audio(dataset.audio_path(clip, snr))
+        samples = audio.mean(axis=1)
+    stems, stems_path = None, dataset.stems_path(clip, snr)
     if snr in dataset.info.stems:
-        dataset.stems(clip, snr)
-    samples, rate = read_audio(dataset.audio_path(clip, snr))
-    stems = dataset.stems_path(clip, snr)
+        stems = dataset.stems(clip, snr).astype(np.float32) / np.float32(32768)
+    elif stems_path.is_file():
+        stems = read_audio(stems_path)[0].T
     return ClipView(
         row=row,
         id=clip.id,
@@ -145,9 +149,9 @@ def view_clip(dataset: Dataset, row: int, snr: float) -> ClipView:
         scene=clip.scene_label,
         snr=snr,
         rate=rate,
-        samples=samples.mean(axis=1),
-        stems=_events_and_scene(read_audio(stems)[0].T) if stems.is_file() else None,
-        logmel=_logmel(dataset, row, snr, samples.mean(axis=1)),
+        samples=samples,
+        stems=None if stems is None else _events_and_scene(stems),
+        logmel=_logmel(dataset, row, snr, samples),
         bars=_bars(dataset, row, snr),
         scales=Scales.of(dataset.recipe),
     )

@@ -91,6 +91,20 @@ def test_a_view_holds_events_with_the_levels_of_its_ratio(dataset: Dataset) -> N
     assert view.stems.shape == (2, 2 * RATE)
 
 
+def test_audio_and_stems_of_a_clip_are_read_once(made: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    snr = max(made.snrs)
+    samples, rate = soundfile.read(made.audio_path("00003", snr), dtype="float32")
+    stems, _ = soundfile.read(made.stems_path("00003", snr), dtype="float32")
+    read, calls = soundfile.read, []
+    monkeypatch.setattr(soundfile, "read", lambda *args, **options: calls.append(args) or read(*args, **options))
+    view = view_clip(made, 3, snr)
+    assert len(calls) == 2
+    assert view.rate == rate
+    assert np.array_equal(view.samples, samples)
+    assert view.stems is not None
+    assert np.array_equal(view.stems, [stems[:, :-1].sum(axis=1), stems[:, -1]])
+
+
 @pytest.mark.parametrize("name", ["00003", "00003.wav", "some/folder/00003.flac"])
 def test_a_clip_is_found_by_id_or_file_name(dataset: Dataset, name: str) -> None:
     assert find_clip(dataset, name) == 3
