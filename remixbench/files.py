@@ -284,21 +284,25 @@ def check_regular(path: Path, max_bytes: int | None = None) -> None:
         raise InputError(f"{path}: has {status.st_size:,} bytes, expected at most {max_bytes:,}")
 
 
-def read_json(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
+def read_json(path: Path, max_bytes: int = MAX_BYTES, remedy: str = "") -> dict[str, Any]:
     """Read a JSON object.
+
+    Parameters
+    ----------
+    remedy : what to do about a file that is none, the end of the error message.
 
     Raises
     ------
     InputError
         If the file is missing, is not JSON, or holds something other than an object.
     """
-    data = read_bytes(path, max_bytes)
+    data, end = read_bytes(path, max_bytes), f"; {remedy}" if remedy else ""
     try:
         value = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not readable as JSON ({error})") from None
+        raise InputError(f"{path}: not readable as JSON ({error}){end}") from None
     if not isinstance(value, dict):
-        raise InputError(f"{path}: expected a JSON object, found {type(value).__name__}")
+        raise InputError(f"{path}: expected a JSON object, found {type(value).__name__}{end}")
     return value
 
 

@@ -38,7 +38,7 @@ def read_json_as(
     InputError
         If the file is of another format, malformed, or was edited since it was written.
     """
-    content = read_json(path)
+    content = read_json(path, remedy=remedy)
     intact = is_sealed(content)
     content.pop(SEAL, None)
     if format is not None and content.get("format") != format:

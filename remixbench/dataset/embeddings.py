@@ -116,7 +116,7 @@ def open_embeddings(dataset: Dataset, snr: float, encoder: str, digest: str) -> 
         If the array or the file beside it is broken or was edited.
     """
     path = embeddings_path(dataset, snr, encoder, digest)
-    if not path.with_suffix(".json").is_file() or not path.is_file():
+    if not path.with_suffix(".json").exists() or not path.exists():
         return None
     info = read_embeddings_info(path.with_suffix(".json"))
     if info.encoder_digest != digest or info.audio != dataset.waveform_digest(snr):

@@ -106,6 +106,7 @@ def compute_embeddings(
     """Return the embeddings of a data set's clips at one SNR; computed where there are none. Errors as of `embed`."""
     ready = open_embeddings(dataset, snr, encoder.name, encoder.digest)
     if ready is not None:
+        ready.verify(dataset, range(len(dataset.clips)))
         progress.say(f"{ready.path}: done before")
         return ready
     path = embeddings_path(dataset, snr, encoder.name, encoder.digest)

@@ -267,7 +267,12 @@ def test_altered_arrays_are_refused_and_verified(workspace: Path, encoder: str) 
         (lambda path: path.write_bytes(path.read_bytes()[:-500]), "not an array of embeddings"),
         (lambda path: np.save(path, np.zeros((2, 3, 4), np.float16)), r"found float16 \(2, 3, 4\)"),
         (lambda path: np.save(path, np.load(path).astype(np.float32)), r"found float32 \(48, 20, 6\)"),
+        (lambda path: np.save(path, np.load(path)[::-1]), "the embeddings of clip 00000"),
+        (lambda path: np.save(path, np.full_like(np.load(path), np.nan)), "the embeddings of clip 00000"),
         (lambda path: path.with_suffix(".json").write_text("{}"), "format None"),
+        (lambda path: path.with_suffix(".json").write_text(""), "not readable as JSON"),
+        (lambda path: path.with_suffix(".json").write_text("[]"), "expected a JSON object, found list"),
+        (lambda path: path.with_suffix(".json").write_text("{}", encoding="utf-16"), "not readable as JSON"),
         (
             lambda path: path.with_suffix(".json").write_text(
                 path.with_suffix(".json").read_text().replace("Noise", "Nothing")
@@ -284,6 +289,19 @@ def test_broken_files_are_named(workspace: Path, encoder: str, damage: object, m
     assert str(path.with_suffix("")) in str(caught.value)
     assert "delete it" in str(caught.value)
     assert any(message.partition(" \\")[0] in line for line in verify(dataset=workspace / "datasets" / "tiny"))
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".json"])
+def test_a_folder_in_the_place_of_a_file_is_named_before_anything_is_computed(
+    workspace: Path, encoder: str, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (path,) = embed(encoder, workspace=workspace, snr=0)
+    place = path.with_suffix(suffix)
+    place.unlink()
+    place.mkdir()
+    monkeypatch.setattr("remixbench.training.embeddings._compute", None)
+    with pytest.raises(InputError, match="is a folder, expected a file"):
+        embed(encoder, workspace=workspace, snr=0)
 
 
 BROKEN = {
