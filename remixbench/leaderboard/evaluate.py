@@ -21,13 +21,14 @@ from remixbench.dataset.mix import FULL_SCALE, Stems
 from remixbench.dataset.probes import PROBES
 from remixbench.errors import InputError
 from remixbench.files import file_sha256
-from remixbench.leaderboard.probe_records import METRIC, ProbePredictions, probes_scored, score_probes
+from remixbench.leaderboard.probe_records import METRIC, ProbePredictions, score_probes
 from remixbench.leaderboard.record import (
     METRICS_FILE,
     Cost,
     Provenance,
     Record,
     SystemInfo,
+    digests_of,
     files_digest,
     has_waveforms,
     pack,
@@ -357,7 +358,10 @@ def probes_current(record: Record, task: Task) -> bool:
     Of a third party's, those that are not given again are kept.
     """
     probes = task.probes or ProbePredictions()
-    return probes_scored(record, probes, PROBES if task.run is not None else {probe for probe, _ in probes.files})
+    kinds = PROBES if task.run is not None else {probe for probe, _ in probes.files}
+    scored = {(score.probe, score.value): score.predictions_digest for score in record.probes if score.probe in kinds}
+    digests = {condition: files_digest(digests_of([path])) for condition, path in probes.files.items()}
+    return scored == digests and (record.shifts == probes.shifts or "shift" not in kinds)
 
 
 def evaluate(

@@ -45,11 +45,6 @@ Verified = Sequence[frozenset[str]]
 """Of every record of a submission the names of the values that were computed again here, as `Evidence` has them."""
 
 
-def submission_file(workspace: Path, dataset: str, digest: str) -> Path:
-    """Return where a submission on a data set lies once it was added."""
-    return workspace / "submissions" / dataset / f"{digest[:16]}.json"
-
-
 def receipt_file(workspace: Path, digest: str) -> Path:
     """Return where the receipt of a submission lies."""
     return workspace / "receipts" / f"{digest[:16]}.json"
@@ -75,7 +70,7 @@ def read_submissions(folder: Path, above: Path, left_out: list[str]) -> list[tup
 
 def store_submission(workspace: Path, dataset: str, file: Path, submission: Submission, verified: Verified) -> None:
     """Keep a submission that was read from a file among those whose rows are shown, and write its receipt."""
-    kept = submission_file(workspace, dataset, submission.digest)
+    kept = workspace / "submissions" / dataset / f"{submission.digest[:16]}.json"
     if not kept.is_file():
         write_json(kept, read_json(file))
     write_receipt(workspace, submission, verified)

@@ -8,16 +8,16 @@ after the shift or the SNR.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from remixbench.dataset.dataset import Dataset
-from remixbench.dataset.probes import FOLDER, PROBES, Probe, no_shift, probe_folder, probe_shifts, read_probes
+from remixbench.dataset.probes import FOLDER, Probe, no_shift, probe_folder, probe_shifts, read_probes
 from remixbench.errors import InputError
-from remixbench.leaderboard.record import ProbeRecord, Record, digests_of, files_digest, pack
+from remixbench.leaderboard.record import ProbeRecord, digests_of, files_digest, pack
 from remixbench.scoring import Reference, read_predictions
 from remixbench.scoring.bootstrap import make_bootstrap
 from remixbench.scoring.clip_based import frame_average_precision, rank_pairs, ranked_average_precision
@@ -116,15 +116,6 @@ def _by_condition(
             raise InputError(f"{path}: its name gives {match[0]}, and so does that of a file before it; leave one out")
         files[probe, value] = path
     return files
-
-
-def probes_scored(record: Record, probes: ProbePredictions, kinds: Collection[Probe] = PROBES) -> bool:
-    """Say whether a record has the scores of these predictions, as far as probes of some kinds go."""
-    kept = {
-        (scores.probe, scores.value): scores.predictions_digest for scores in record.probes if scores.probe in kinds
-    }
-    digests = {condition: files_digest(digests_of([path])) for condition, path in probes.files.items()}
-    return kept == digests and (record.shifts == probes.shifts or "shift" not in kinds)
 
 
 def score_probes(

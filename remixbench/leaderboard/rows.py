@@ -243,18 +243,20 @@ def tested_alike(rows: Sequence[Row], snrs: Sequence[float]) -> list[tuple[tuple
 def mean_cost(records: Sequence[Record]) -> Cost:
     """Return the mean of the records' reported costs, and every device that was used."""
     costs = [record.cost for record in records]
-    parameters, macs, frozen_parameters, frozen_macs, seconds = (
-        float(np.mean(reported)) if (reported := [value for value in values if value is not None]) else None
-        for values in zip(
-            *((cost.parameters, cost.macs, cost.frozen_parameters, cost.frozen_macs, cost.seconds) for cost in costs),
-            strict=True,
-        )
-    )
+
+    def mean(name: str) -> float | None:
+        reported = [value for cost in costs if (value := getattr(cost, name)) is not None]
+        return float(np.mean(reported)) if reported else None
+
+    def count(name: str) -> int | None:
+        value = mean(name)
+        return None if value is None else round(value)
+
     return Cost(
-        parameters=None if parameters is None else round(parameters),
-        macs=None if macs is None else round(macs),
-        frozen_parameters=None if frozen_parameters is None else round(frozen_parameters),
-        frozen_macs=None if frozen_macs is None else round(frozen_macs),
-        seconds=seconds,
+        parameters=count("parameters"),
+        macs=count("macs"),
+        frozen_parameters=count("frozen_parameters"),
+        frozen_macs=count("frozen_macs"),
+        seconds=mean("seconds"),
         device="; ".join(dict.fromkeys(cost.device for cost in costs if cost.device is not None))[:200] or None,
     )

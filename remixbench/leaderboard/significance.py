@@ -17,7 +17,7 @@ from remixbench.leaderboard.grouping import metric_runs
 from remixbench.leaderboard.leaderboard import Chance, Leaderboard
 from remixbench.leaderboard.record import CHANCE
 from remixbench.leaderboard.rows import Condition, Row, Tested
-from remixbench.scoring.averages import Difference, FoldRuns, paired_difference
+from remixbench.scoring.averages import Difference, FoldRuns, Runs, paired_difference
 from remixbench.scoring.metrics import METRICS, paired_metrics
 
 
@@ -68,38 +68,25 @@ class Comparison:
     differences: tuple[RowDifference, ...]
 
 
-def compare_conditions(first: Condition, second: Condition, metric: str) -> RowDifference | None:
-    """Compare two rows at one SNR.
+def compare_conditions(
+    first: Condition | None, second: Condition | None, metric: str, chance: Chance | None = None
+) -> RowDifference | None:
+    """Compare two rows at one SNR; one of them may be None, which stands for chance.
 
     None where they were not tested on the same clips or lack the metric or common bootstrap samples.
     """
-    if first.tested != second.tested or not _same_samples(first, second):
+    conditions = [condition for condition in (first, second) if condition is not None]
+    if len({condition.tested for condition in conditions}) != 1 or not _same_samples(conditions):
         return None
-    runs, others = metric_runs(metric, first.records), metric_runs(metric, second.records)
-    if runs is None or others is None:
+    systems = [metric_runs(metric, condition.records) for condition in conditions]
+    if len(conditions) == 1 and systems[0] is not None:
+        level = None if chance is None else chance.metrics(conditions[0].folds).get(metric)
+        systems.insert(0 if first is None else 1, None if level is None else _constant_runs(level, systems[0]))
+    if systems[0] is None or systems[-1] is None:
         return None
-    estimates = first.metrics.get(metric), second.metrics.get(metric)
-    at_chance = all(estimate is not None and estimate.at_chance for estimate in estimates)
-    return _of_rows(paired_difference(runs, others), metric, [first, second], at_chance=at_chance)
-
-
-def compare_with_chance(condition: Condition, chance: Chance, metric: str, *, turned: bool) -> RowDifference | None:
-    """Compare a row with chance at one SNR, or chance with the row (`turned`); None where either lacks the metric."""
-    level = chance.metrics(condition.folds).get(metric)
-    runs = metric_runs(metric, condition.records)
-    if level is None or runs is None:
-        return None
-    constant = {
-        fold: FoldRuns(np.array([level]), np.full((1, of_fold.samples.shape[1]), level), of_fold.recordings)
-        for fold, of_fold in runs.items()
-    }
-    difference = paired_difference(constant, runs) if turned else paired_difference(runs, constant)
-    return _of_rows(difference, metric, [condition])
-
-
-def _of_rows(
-    difference: Difference, metric: str, conditions: Sequence[Condition], *, at_chance: bool = False
-) -> RowDifference:
+    difference = paired_difference(systems[0], systems[-1])
+    estimates = [condition.metrics.get(metric) for condition in conditions]
+    at_chance = len(conditions) == 2 and all(estimate is not None and estimate.at_chance for estimate in estimates)
     return RowDifference(
         **asdict(difference),
         snr=conditions[0].snr,
@@ -111,10 +98,18 @@ def _of_rows(
     )
 
 
-def _same_samples(first: Condition, second: Condition) -> bool:
-    """Say whether both rows have on every fold the bootstrap samples of the same labels."""
+def _constant_runs(value: float, runs: Runs) -> Runs:
+    """Return a system that has one value on every fold of some runs, in every bootstrap sample."""
+    return {
+        fold: FoldRuns(np.array([value]), np.full((1, of_fold.samples.shape[1]), value), of_fold.recordings)
+        for fold, of_fold in runs.items()
+    }
+
+
+def _same_samples(conditions: Sequence[Condition]) -> bool:
+    """Say whether all rows have on every fold the bootstrap samples of the same labels."""
     drawn: dict[int, set[tuple[str, int, int]]] = {}
-    for record in (*first.records, *second.records):
+    for record in (record for condition in conditions for record in condition.records):
         provenance = record.provenance
         drawn.setdefault(record.system.fold, set()).add(
             (provenance.reference_digest, provenance.resamples, provenance.bootstrap_seed)
@@ -213,12 +208,13 @@ def compare_rows(leaderboard: Leaderboard, first: str, second: str, snr: float |
             snrs = ", ".join(f"{decibels:g}" for decibels in common) or "none"
             raise InputError(f"--compare {first} {second}: --snr {snr:g} is not an SNR of both rows (common: {snrs})")
         common = [snr]
-    differences = [
-        difference
-        for decibels in common
-        for metric in paired_metrics()
-        if (difference := _difference(leaderboard.chance, rows[0], rows[1], decibels, metric)) is not None
-    ]
+    differences = []
+    for decibels in common:
+        first_at, second_at = (None if row is None else row.conditions[decibels] for row in rows)
+        for metric in paired_metrics():
+            difference = compare_conditions(first_at, second_at, metric, leaderboard.chance)
+            if difference is not None:
+                differences.append(difference)
     if not differences:
         raise InputError(f"--compare {first} {second}: {_why_not_compared(given, common)}")
     names = [CHANCE if row is None else row.name for row in rows]
@@ -227,15 +223,6 @@ def compare_rows(leaderboard: Leaderboard, first: str, second: str, snr: float |
 
 def _is_chance(leaderboard: Leaderboard, name: str) -> bool:
     return name == CHANCE and bool(leaderboard.chance.by_fold) and all(row.name != name for row in leaderboard.rows)
-
-
-def _difference(chance: Chance, first: Row | None, second: Row | None, snr: float, metric: str) -> RowDifference | None:
-    """Compare two rows at one SNR, of which None stands for chance; None for what cannot be compared."""
-    if first is None:
-        return None if second is None else compare_with_chance(second.conditions[snr], chance, metric, turned=True)
-    if second is None:
-        return compare_with_chance(first.conditions[snr], chance, metric, turned=False)
-    return compare_conditions(first.conditions[snr], second.conditions[snr], metric)
 
 
 def _why_not_compared(rows: Sequence[Row], common: Sequence[float]) -> str:

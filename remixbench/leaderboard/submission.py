@@ -407,12 +407,7 @@ NOT_HERE = "cannot be computed with what is here"
 
 def _may_be_missing(name: str, *, of_maps: bool) -> bool:
     """Say whether an honest record can have a metric that is not computed here: one of stems, or of another version."""
-    return name not in METRICS or (of_maps and needs_stems(name))
-
-
-def needs_stems(metric: str) -> bool:
-    """Say whether a metric is computed from a data set's stems."""
-    return METRICS[metric].family in ("time-frequency", "separation")
+    return name not in METRICS or (of_maps and any("stems" in need for need in METRICS[name].needs))
 
 
 def _compare_metric(name: str, claimed: Record, computed: Record, *, of_maps: bool) -> tuple[Verdict, str]:

@@ -8,7 +8,7 @@ the kernel that `score_predictions` uses, with each clip counted once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,7 +21,7 @@ from remixbench.scoring import bounding_boxes, detection, psds_exact
 from remixbench.scoring.bootstrap import divide, mean_defined
 from remixbench.scoring.clip_based import label_precisions, rank_classes, rank_pairs, ranked_average_precision
 from remixbench.scoring.events import EVENT_COLUMNS, read_durations, read_event_list, refuse_doubles
-from remixbench.scoring.io import first_header, frame_table_names, frame_tables, load_frame_tables
+from remixbench.scoring.io import frame_paths, frame_tables, read_numbers
 from remixbench.scoring.types import BoolArray, EventTable, FloatArray, Reference, SebbParameters, make_reference
 from remixbench.scoring.validate import clip_rows, fit_edges
 
@@ -433,23 +433,25 @@ def _frame_scores(
 
     `names` are the clips that there must be, in the order in which they are wanted; by default all, as they come.
     """
+    load: Callable[[int], tuple[tuple[str, ...], FloatArray]]
     if isinstance(scores, Mapping):
-        tables = [_frame_table(table, f"scores of '{name}'") for name, table in scores.items()]
-        header = tables[0][0] if tables else ()
+        given, places = list(map(str, scores)), [f"scores of '{name}'" for name in scores]
+        tables = [_frame_table(table, place) for table, place in zip(scores.values(), places, strict=True)]
+        where, load = "scores", tables.__getitem__
     elif isinstance(scores, str | Path):
-        header = first_header(Path(scores))
+        paths = frame_paths(Path(scores)) if Path(scores).is_dir() else []
+        if not paths:
+            raise InputError(f"{scores}: not a folder of frame scores, one TSV per clip")
+        given, places = [path.stem for path in paths], [str(path) for path in paths]
+        where, load = str(scores), lambda index: read_numbers(paths[index])
     else:
         raise InputError(f"scores: found {_kind(scores)}, expected a DataFrame per clip, or a folder of tables")
+    header = load(0)[0] if given else ()
     classes = [label for label in header if label not in ("onset", "offset")]
     if not classes:
         raise InputError(f"scores: {len(scores) if isinstance(scores, Mapping) else 'no'} tables without any class")
-    if isinstance(scores, Mapping):
-        given = list(map(str, scores))
-        wanted = given if names is None else list(names)
-        places = [f"scores of '{name}'" for name in given]
-        return wanted, classes, frame_tables(places, given, tables.__getitem__, wanted, classes, "scores")
-    wanted = frame_table_names(Path(scores)) if names is None else list(names)
-    return wanted, classes, load_frame_tables(Path(scores), wanted, classes)
+    wanted = given if names is None else list(names)
+    return wanted, classes, frame_tables(places, given, load, wanted, classes, where)
 
 
 def _require(name: str, value: float, *, above: float | None = None, high: float = np.inf) -> None:

@@ -154,14 +154,14 @@ def _is_event_list(header: Sequence[str], classes: Sequence[str]) -> bool:
 
 def holds_scores(folder: Path) -> bool:
     """Say whether a folder holds a file that `read_predictions` reads."""
-    return (folder / "tags.csv").is_file() or (folder / "frames.npz").is_file() or bool(_frame_paths(folder))
+    return (folder / "tags.csv").is_file() or (folder / "frames.npz").is_file() or bool(frame_paths(folder))
 
 
 def _read_folder(folder: Path, reference: Reference) -> Predictions:
     if not holds_scores(folder):
         raise InputError(f"{folder}: holds no tags.csv, frames.npz or .tsv; expected {FORMS}")
     tags, frames, events = folder / "tags.csv", folder / "frames.npz", folder / EVENT_FILE
-    tables = _frame_paths(folder)
+    tables = frame_paths(folder)
     listed = events in tables and not any(PurePath(name).stem == events.stem for name in reference.filenames)
     if listed:
         tables.remove(events)
@@ -322,9 +322,13 @@ def _read_frame_tables(paths: Sequence[Path], reference: Reference, where: str) 
     first = ""
     edges: FloatArray = np.zeros(0)
     scores: FloatArray = np.zeros((0, 0, 0))
-    for row, (place, grid, values) in enumerate(
-        _load_frame_tables(paths, reference.filenames, reference.classes, where)
-    ):
+    places, names = [str(path) for path in paths], [path.stem for path in paths]
+
+    def load(index: int) -> tuple[tuple[str, ...], FloatArray]:
+        return read_numbers(paths[index])
+
+    tables = frame_tables(places, names, load, reference.filenames, reference.classes, where)
+    for row, (place, grid, values) in enumerate(tables):
         if row == 0:
             first, edges = place, grid
             scores = np.empty((len(paths), *values.shape))
@@ -337,34 +341,7 @@ def _read_frame_tables(paths: Sequence[Path], reference: Reference, where: str) 
     return scores, fit_edges(edges, float(reference.durations.max()), where)
 
 
-def load_frame_tables(
-    folder: Path, filenames: Sequence[str], classes: Sequence[str]
-) -> Iterator[tuple[str, FloatArray, FloatArray]]:
-    """Yield the frame scores of one clip of a folder after the other, as `frame_tables` does."""
-    return _load_frame_tables(_frame_paths(folder), filenames, classes, str(folder))
-
-
-def _load_frame_tables(
-    paths: Sequence[Path], filenames: Sequence[str], classes: Sequence[str], where: str
-) -> Iterator[tuple[str, FloatArray, FloatArray]]:
-    places, names = [str(path) for path in paths], [path.stem for path in paths]
-    return frame_tables(places, names, lambda i: _read_numbers(paths[i]), filenames, classes, where)
-
-
-def frame_table_names(folder: Path) -> list[str]:
-    """Return the names of the clips that a folder has frame scores of."""
-    return [path.stem for path in _frame_paths(folder)]
-
-
-def first_header(folder: Path) -> tuple[str, ...]:
-    """Return the columns of the first table in a folder of frame scores; InputError where there is none."""
-    paths = _frame_paths(folder) if folder.is_dir() else []
-    if not paths:
-        raise InputError(f"{folder}: not a folder of frame scores, one TSV per clip")
-    return _read_numbers(paths[0])[0]
-
-
-def _frame_paths(folder: Path) -> list[Path]:
+def frame_paths(folder: Path) -> list[Path]:
     """Return the TSV files of a folder, and those of `frames` in it."""
     below = folder / FRAME_FOLDER
     files = [*folder.iterdir(), *(below.iterdir() if below.is_dir() else ())]
@@ -436,7 +413,7 @@ def _grid(place: str, values: FloatArray) -> FloatArray:
     return np.append(onset, offset[-1])
 
 
-def _read_numbers(path: Path) -> tuple[tuple[str, ...], FloatArray]:
+def read_numbers(path: Path) -> tuple[tuple[str, ...], FloatArray]:
     """Return the header and the numbers of a table; plain tables are parsed faster."""
     data = read_bytes(path, MAX_TABLE_BYTES)
     text = decode(path, data)
