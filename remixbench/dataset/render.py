@@ -297,7 +297,7 @@ def read_scene(recipe: Recipe, reader: Reader, clip: Clip) -> Scene:
     if level <= 0 or not math.isfinite(level):
         raise InputError(f"{file}: the scene is so faint that it has no level to mix at; leave it out of the table")
     digest = recording_digest(stretch.samples)
-    return Scene(np.divide(scene, level), digest, None if stretch.whole else clip.scene_start)
+    return Scene(np.divide(scene, level), digest, None if stretch.complete else clip.scene_start)
 
 
 def place_events(recipe: Recipe, clip: Clip, excerpts: Excerpts) -> list[Placed]:

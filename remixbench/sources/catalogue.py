@@ -41,13 +41,13 @@ class Stretch:
     samples : (n,), the mean of the channels
     rate : sample rate in Hz
     first : index in the recording of the first sample, a multiple of `rate`
-    whole : whether it is the whole recording
+    complete : whether it is the whole recording
     """
 
     samples: NDArray[np.float64]
     rate: int
     first: int
-    whole: bool
+    complete: bool
 
 
 class Reader(Protocol):

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from remixbench.systems.crnn import FRAME_SECONDS, Crnn, Pooling, time_strides
-from remixbench.systems.output import Output
+from remixbench.systems.output import Output, cross_entropy
 
 LOG_STD = 1.25
 """Standard deviation of a log-mel band, in nats, until `set_std` tells that of the training clips."""
@@ -138,7 +138,7 @@ class CrnnSep(Crnn):
 
         Each pair counts as its two clips; the clip in the middle of an odd number has no partner and no masks.
         """
-        loss = _cross_entropy(self.classify(x)[3], targets.float())
+        loss = cross_entropy(self.classify(x)[3], targets)
         half = len(x) // 2
         if not half:
             return loss + sum(parameter.sum() for parameter in self.mask_decoder.parameters()) * 0
@@ -198,12 +198,6 @@ def event_share(x: Tensor, log_std: Tensor | float = LOG_STD) -> Tensor:
     """
     stationary = x.float().kthvalue(max(1, round(STATIONARY * x.shape[1])), dim=1, keepdim=True).values
     return (1 - OVERSUBTRACTION * torch.exp(2 * log_std * (stationary - x))).clamp_min(0)
-
-
-def _cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
-    with torch.autocast(scores.device.type, enabled=False):
-        bounded = scores.float().nan_to_num(0.5).clamp(0, 1)
-        return F.binary_cross_entropy(bounded, labels) + 0 * scores.sum()  # NaN stays NaN by the product
 
 
 @contextmanager

@@ -1,14 +1,15 @@
-"""What a forward pass of any system returns, and the check that it does."""
+"""What a forward pass of any system returns, the check that it does, and the loss of its clip scores."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from remixbench.errors import InputError
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 SCORES = ("clip_scores", "frame_scores", "tf_maps")
 """The fields whose values lie in [0, 1]."""
@@ -96,3 +97,15 @@ def check_output(
                     f"system '{system}': its {field} range from {low:g} to {high:g}, expected values in [0, 1]{remedy}"
                 )
     return output
+
+
+def cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean binary cross-entropy of scores in [0, 1], float32; labels of the same shape.
+
+    A score that is NaN, or above 1 by rounding, ends the process on a GPU and the run on a CPU, so it is kept away from
+    the cross-entropy; the loss is NaN all the same.
+    """
+    with torch.autocast(scores.device.type, enabled=False):
+        scores = scores.float()
+        bounded = scores.nan_to_num(0.5).clamp(0, 1)
+        return F.binary_cross_entropy(bounded, labels.float()) + 0 * scores.sum()

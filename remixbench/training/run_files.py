@@ -10,7 +10,6 @@ The first run of a place gets the plain name. One of other settings, or on other
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 import os
@@ -27,9 +26,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from remixbench.dataset.dataset import snr_folder
 from remixbench.errors import InputError
-from remixbench.files import atomic_path, check_regular, read_json, write_sealed, write_text
+from remixbench.files import atomic_path, check_regular, read_json, write_bytes, write_sealed
 from remixbench.recipe import Training
 from remixbench.schemas import read_json_as
+from remixbench.tables import format_table
 
 if TYPE_CHECKING:
     from remixbench.training.config import TrainConfig
@@ -206,12 +206,8 @@ def write_run(folder: Path, info: RunInfo) -> None:
 
 def write_history(folder: Path, history: Sequence[Epoch]) -> None:
     """Write `history.csv`: a line per epoch, empty where an average precision was not computed."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(HISTORY_COLUMNS)
-    for epoch in history:
-        writer.writerow(["" if value is None else _shortest(value) for value in asdict(epoch).values()])
-    write_text(folder / HISTORY, text.getvalue())
+    rows = [["" if value is None else _shortest(value) for value in asdict(epoch).values()] for epoch in history]
+    write_bytes(folder / HISTORY, format_table(HISTORY_COLUMNS, rows))
 
 
 def write_predictions(
@@ -253,12 +249,8 @@ def write_frames(
 
 def write_tags(path: Path, filenames: Sequence[str], classes: Sequence[str], tags: NDArray[np.float32]) -> None:
     """Write clip scores (clips, classes) as CSV: `filename` and one column per class."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["filename", *classes])
-    for name, row in zip(filenames, tags, strict=True):
-        writer.writerow([name, *(f"{score:.9g}" for score in row)])
-    write_text(path, text.getvalue())
+    rows = [[name, *(f"{score:.9g}" for score in row)] for name, row in zip(filenames, tags, strict=True)]
+    write_bytes(path, format_table(["filename", *classes], rows))
 
 
 @contextmanager

@@ -140,10 +140,7 @@ def train(
     for config in configs:
         if spec(config.system).takes_logmel:
             opened.features(config.snr)  # what is missing has to be known before the first hour has passed
-    for config in _one_of_each_system(configs):
-        if config.encoder is None:
-            with _enough_memory(opened, config, choose_device("cpu")):
-                try_system(opened, config, where)
+    _try_systems(opened, configs, where, with_encoder=False)
     configs = configs[shard[0] - 1 :: shard[1]]
     if dry_run:
         return [run_folder(workspace, opened.name, config, _identity(opened, config)) for config in configs]
@@ -158,10 +155,7 @@ def train(
         runs = f"{count} run{'s' * (count != 1)}"
         shown.say(f"Training {runs} on data set {opened.name} ({opened.path}) with {where}{beside}")
         embed_missing(context, configs, shown)
-        for config in _one_of_each_system(configs):
-            if config.encoder is not None:
-                with _enough_memory(opened, config, choose_device("cpu")):
-                    try_system(opened, config, where)
+        _try_systems(opened, configs, where, with_encoder=True)
         tasks = [(workspace, context, config, rerun) for config in configs]
         systems = [spec(config.system).name for config in configs]
         if workers > 1:
@@ -174,9 +168,12 @@ def train(
     return [folder for folder in folders if folder is not None and dist.is_main_process]
 
 
-def _one_of_each_system(configs: Sequence[TrainConfig]) -> list[TrainConfig]:
-    """Return a run of each network: of each system, with each of its options and widths."""
-    return list({(config.system, config.options, config.width): config for config in configs}.values())
+def _try_systems(dataset: Dataset, configs: Sequence[TrainConfig], device: torch.device, *, with_encoder: bool) -> None:
+    """Try a run of each network: of each system, with each of its options and widths; see `try_system`."""
+    for config in {(config.system, config.options, config.width): config for config in configs}.values():
+        if (config.encoder is not None) == with_encoder:
+            with _enough_memory(dataset, config, choose_device("cpu")):
+                try_system(dataset, config, device)
 
 
 def _workers(jobs: int | None, device: torch.device, configs: Sequence[TrainConfig], dist: DistContext) -> int:
@@ -246,13 +243,13 @@ def _identity(dataset: Dataset, config: TrainConfig) -> str:
 
 
 def _acquire(
-    workspace: Path, context: RunContext, config: TrainConfig, held_locks: ExitStack, rerun: bool
+    workspace: Path, context: RunContext, config: TrainConfig, stack: ExitStack, rerun: bool
 ) -> tuple[Path, RunInfo]:
-    """Lock the run while `held_locks` lasts; returns its folder and run.json."""
+    """Lock the run while `stack` lasts; returns its folder and run.json."""
     digest = _identity(context.dataset, config)
     locks = workspace / "runs" / context.dataset.name / ".locks"
     locks.mkdir(parents=True, exist_ok=True)
-    held_locks.enter_context(FileLock(locks / f"{digest[:16]}.lock", timeout=0))
+    stack.enter_context(FileLock(locks / f"{digest[:16]}.lock", timeout=0))
     # two different runs that start at once must not both find the plain name free
     with FileLock(locks / "place.lock"):
         folder = run_folder(workspace, context.dataset.name, config, digest)

@@ -28,7 +28,8 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from remixbench.errors import InputError, RemixbenchError, is_out_of_memory, one_line
 from remixbench.progress import Advance
-from remixbench.systems.output import Output
+from remixbench.systems.models import float32
+from remixbench.systems.output import Output, cross_entropy
 from remixbench.systems.registry import SystemSpec, spec
 from remixbench.training.augment import augment
 from remixbench.training.config import TrainConfig, derived_seed
@@ -435,15 +436,11 @@ def loss(output: Output, weak_targets: Tensor, standardised_input: Tensor, alpha
     InputError
         Where alpha is not 0 and the system reconstructs nothing.
     """
-    with torch.autocast(output.clip_scores.device.type, enabled=False):
-        scores = output.clip_scores.float()
-        # NaN, or a score above 1 by rounding, ends the process on a GPU and the run on a CPU; so it is kept away
-        # from the cross-entropy, and NaN stays NaN by the product
-        bounded = scores.nan_to_num(0.5).clamp(0, 1)
-        total = F.binary_cross_entropy(bounded, weak_targets.float()) + 0 * scores.sum()
-        if alpha:
-            if output.reconstruction is None:
-                raise InputError(f"alpha is {alpha:g}, but this system has no decoder; use alpha 0 or an -aux system")
+    total = cross_entropy(output.clip_scores, weak_targets)
+    if alpha:
+        if output.reconstruction is None:
+            raise InputError(f"alpha is {alpha:g}, but this system has no decoder; use alpha 0 or an -aux system")
+        with float32(output.reconstruction):
             total = total + alpha * F.mse_loss(output.reconstruction.float(), standardised_input.float())
     return total
 

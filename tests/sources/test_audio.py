@@ -328,7 +328,7 @@ def test_a_stretch_resampled_is_that_of_the_whole(suffix: str, tmp_path: Path) -
     whole = resample(whole, rate, RATE)
     for start in (0.0, 3.7, 41.25, 50.0):
         stretch = FileReader(tmp_path).read_stretch(path.name, start, start + 10)
-        assert not stretch.whole
+        assert not stretch.complete
         assert len(stretch.samples) <= 13 * rate
         found = resample(stretch.samples, rate, RATE)
         offset = stretch.first // rate * RATE
@@ -339,8 +339,8 @@ def test_a_stretch_resampled_is_that_of_the_whole(suffix: str, tmp_path: Path) -
 
 def test_a_short_recording_is_read_whole(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "x.wav", noise(15 * RATE), RATE)
-    assert read_stretch(tmp_path / "x.wav", 2.5, 12.5).whole
-    assert read_stretch(tmp_path / "x.wav", 12.5, 22.5).whole  # it ends before
+    assert read_stretch(tmp_path / "x.wav", 2.5, 12.5).complete
+    assert read_stretch(tmp_path / "x.wav", 12.5, 22.5).complete  # it ends before
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts bytes read as Linux does")

@@ -228,9 +228,9 @@ def _fetched_md5(path: Path) -> str | None:
         return None
 
 
-def _looks_cut_short(path: Path, found_size: int, size: int | None) -> bool:
+def _looks_cut_short(path: Path, actual_size: int, size: int | None) -> bool:
     with path.open("rb") as file:
-        return file.read(len(ZIP_MARK)) == ZIP_MARK and size is not None and found_size < size
+        return file.read(len(ZIP_MARK)) == ZIP_MARK and size is not None and actual_size < size
 
 
 def _explain_corruption(error: CorruptArchiveError, path: Path, md5: str, check: Callable[[], None]) -> RemixbenchError:
