@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from remixbench.errors import RemixbenchError
-from remixbench.files import free_disk, safe_names, waiting_lock, write_array
+from remixbench.files import atomic_path, free_disk, safe_names, waiting_lock, write_array
 
 TEXTS = st.text(max_size=12) | st.text(st.sampled_from("./\\~-:aA%\u0301é \x00\n"), max_size=12) | st.text(min_size=150)
 
@@ -100,3 +100,11 @@ def test_whoever_waits_for_a_lock_is_told_once(tmp_path: Path) -> None:
 def _hold(path: Path, said: list[str]) -> None:
     with waiting_lock(path, lambda: said.append("waits")):
         said.append("holds")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_names_the_file_that_was_written(tmp_path: Path, number: int) -> None:
+    with pytest.raises(OSError, match="no space") as caught, atomic_path(tmp_path / "tags.csv"):
+        raise OSError(number, "no space")  # what write(2) says, without a name
+    assert caught.value.filename == str(tmp_path / "tags.csv")
+    assert list(tmp_path.iterdir()) == []
