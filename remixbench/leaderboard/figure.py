@@ -25,9 +25,9 @@ from remixbench.leaderboard.tables import (
     Column,
     Line,
     Table,
+    estimate_cell,
     folds_of,
     numbered,
-    short,
     title,
 )
 from remixbench.plots.style import FAINT, INK, WIDTH, format_of, sheet, write_figure
@@ -161,7 +161,9 @@ def paper_table(board: Leaderboard, metrics: Sequence[str], *, intervals: bool =
     """Return systems down and SNRs across, with some metrics, as a paper has it."""
     maker, snrs = TableMaker(board), board.snrs
     blocks = maker.blocks(
-        lambda row: [_cell(row.estimate(snr, metric), intervals=intervals) for snr in snrs for metric in metrics],
+        lambda row: [
+            estimate_cell(row.estimate(snr, metric), 3, interval=intervals) for snr in snrs for metric in metrics
+        ],
         snrs,
         lambda folds: [
             Cell("" if level is None else f"{level:.3f}")
@@ -233,19 +235,6 @@ def _any(estimates: Sequence[Estimate], name: str) -> bool:
 
 def _listed(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def _cell(estimate: Estimate | None, *, intervals: bool) -> Cell:
-    if estimate is None:
-        return Cell()
-    best = estimate.best and estimate.verified
-    text = f"{estimate.value + 0.0:.3f}" + NOT_VERIFIED * (not estimate.verified) + AT_CHANCE * estimate.at_chance
-    below = []
-    if intervals and estimate.low is not None and estimate.high is not None:
-        below.append(f"{short(estimate.low)}–{short(estimate.high)}")
-    if estimate.std is not None:
-        below.append(f"±{short(estimate.std)}")
-    return Cell(text, " ".join(below), best, estimate)
 
 
 @dataclass(frozen=True)
