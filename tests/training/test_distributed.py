@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import subprocess
 import sys
@@ -14,7 +13,9 @@ from fake_dataset import fake_dataset
 from own_systems import LINEAR_SYSTEM
 from paths import ROOT
 from torch import nn
+from watcher import run_json
 
+from remixbench.cli import run
 from remixbench.systems import build_system
 from remixbench.training.device import CudaSyncBatchNorm, convert_sync_batchnorm
 
@@ -56,42 +57,30 @@ class OwnStep(Mine):
 )
 
 
-@pytest.mark.parametrize("system", ["2ap-aux", "own.py:OwnStep"])
-def test_torchrun_trains_as_one_process_does(tmp_path: Path, system: str) -> None:
+def test_torchrun_trains_as_one_process_does(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "own.py").write_text(OWN_STEP)
-    reference = system if system == "2ap-aux" else f"{tmp_path}/{system}"
-    options = [
-        "train",
-        "--system",
-        reference,
-        "--snr",
-        "20",
-        "--epochs",
-        "2",
-        "--precision",
-        "32",
-        "--augment",
-        "mixup",
-    ]
+    options = ["train", "--system", "2ap-aux", f"{tmp_path}/own.py:OwnStep", "--snr", "20", "--epochs", "2",
+               "--precision", "32", "--augment", "mixup"]  # fmt: skip
     histories = []
-    for name in ("one", "two"):
-        fake_dataset(tmp_path / name)
-        command = ["--workspace", str(tmp_path / name), *options]
-        if name == "one":
-            done = subprocess.run(
-                [sys.executable, "-m", "remixbench", *command], cwd=ROOT, capture_output=True, text=True,
-                env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True,
-            )  # fmt: skip
+    for processes in (1, 2):
+        workspace = tmp_path / str(processes)
+        fake_dataset(workspace)
+        command = ["--workspace", str(workspace), *options]
+        if processes == 1:
+            assert run([*command, "--jobs", "1"]) == 0
+            printed = capfd.readouterr().out
         else:
             done = torchrun("-m", "remixbench", *command)
             assert done.returncode == 0, done.stderr[-3000:]
-        folders = done.stdout.splitlines()  # one writer: said once
-        assert len(folders) == 1
-        info = json.loads((Path(folders[0]) / "run.json").read_text())
-        assert (info["status"], info["processes"]) == ("done", 1 if name == "one" else 2)
-        with (Path(folders[0]) / "history.csv").open(newline="") as file:
-            histories.append([float(row["loss"]) for row in csv.DictReader(file)])
-    assert histories[0] == pytest.approx(histories[1], rel=1e-3)
+            printed = done.stdout
+        folders = printed.splitlines()
+        assert len(folders) == 2  # one process alone writes
+        for folder in map(Path, folders):
+            info = run_json(folder)
+            assert (info["status"], info["processes"]) == ("done", processes)
+            with (folder / "history.csv").open(newline="") as file:
+                histories.append([float(row["loss"]) for row in csv.DictReader(file)])
+    assert histories[:2] == [pytest.approx(losses, rel=1e-3) for losses in histories[2:]]
 
 
 def test_all_stop_when_one_fails(tmp_path: Path) -> None:
@@ -101,33 +90,18 @@ def test_all_stop_when_one_fails(tmp_path: Path) -> None:
         "import os, sys\n"
         "from remixbench.training import trainer\n"
         "from remixbench.cli import main\n"
-        "whole = trainer.train_epoch\n"
-        "def part(*a, **k):\n"
+        "train_epoch = trainer.train_epoch\n"
+        "def failing(*a, **k):\n"
         "    if os.environ['RANK'] == '1' and a[4] == 2:\n"
         "        sys.exit(3)\n"
-        "    return whole(*a, **k)\n"
-        "trainer.train_epoch = part\n"
+        "    return train_epoch(*a, **k)\n"
+        "trainer.train_epoch = failing\n"
         "main(sys.argv[1:])\n"
     )
-    done = torchrun(
-        script,
-        "--workspace",
-        tmp_path,
-        "train",
-        "--system",
-        "gap",
-        "--snr",
-        "20",
-        "--epochs",
-        "5",
-        PYTHONPATH=str(ROOT),
-    )
+    command = ["--workspace", str(tmp_path), "train", "--system", "gap", "--snr", "20", "--epochs", "5"]
+    done = torchrun(script, *command, PYTHONPATH=str(ROOT))
     assert done.returncode != 0
-    info = json.loads(next(tmp_path.glob("runs/**/run.json")).read_text())
-    assert info["status"] == "training"
-    # and one process alone brings it to its end
-    subprocess.run(
-        [sys.executable, "-m", "remixbench", "--workspace", str(tmp_path), "train", "--system", "gap", "--snr", "20",
-         "--epochs", "5"], cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, check=True,
-    )  # fmt: skip
-    assert json.loads(next(tmp_path.glob("runs/**/run.json")).read_text())["status"] == "done"
+    (folder,) = (path.parent for path in tmp_path.glob("runs/**/run.json"))
+    assert run_json(folder)["status"] == "training"
+    assert run([*command, "--jobs", "1"]) == 0  # one process alone brings it to its end
+    assert run_json(folder)["status"] == "done"
