@@ -29,6 +29,7 @@ import pandas as pd
 import remixbench
 from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.probes import FOLDER, probe_folder
+from remixbench.dataset.splits import split
 from remixbench.leaderboard.evaluate import read_fold_reference
 from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.report.runs import Run, runs_of
@@ -361,7 +362,7 @@ def section(title: str, dataset: Dataset, rows: Sequence[Trained]) -> str:
         if heading.startswith("Systems") or len(each) > 1:
             names = [one.ablation if heading == ABLATION_TITLE else None for one in each]
             lines += [f"### {heading}, {title}", "", *table(each, names), chance_line(chance), ""]
-            lines += not_above_chance(each)
+            lines += not_above_chance(each, mean_label_micro_ap(dataset, rows[0].runs[0].fold))
         if heading.startswith("Systems"):
             lines += [*claims(each), "", *learning_curves(each, chance["micro_ap"])] if coarse else [COSTLY, ""]
         if heading == ENCODER_TITLE and len(each) > 1:
@@ -437,7 +438,8 @@ def origins(rows: Mapping[str, Sequence[Trained]]) -> list[str]:
         }
         strict, ordinary = by_recipe.values()
         if strict is not None and ordinary is not None:
-            lines.append(f"- {corpus.title}: micro-AP of crnn {difference(ordinary, strict, 'with shared origins')}.")
+            gain = difference(ordinary, strict, "with shared origins")
+            lines.append(f"- {corpus.title}: micro-AP of crnn {gain}, on other test clips made by the same rules.")
     return ["## What shared origins are worth", "", *lines, ""] if lines else []
 
 
@@ -507,8 +509,21 @@ def chance_line(chance: dict[str, float]) -> str:
     return f"| {' | '.join([f'*{CHANCE}*', *cells, *['-'] * 7])} |"
 
 
-def not_above_chance(rows: Sequence[Trained]) -> list[str]:
-    """Name the rows whose micro-AP is not above chance, so that nobody compares them."""
+def mean_label_micro_ap(dataset: Dataset, fold: int) -> float:
+    """Return the micro-AP of a system that has learned how frequent each class is in training, and nothing else."""
+    rows = split(dataset, fold, seed=0, select="validation", fraction=1.0)
+    test = dataset.weak[rows.test]
+    scores = np.broadcast_to(dataset.weak[rows.train].mean(axis=0), test.shape)
+    return float(average_precision(test, scores, average="micro"))
+
+
+def not_above_chance(rows: Sequence[Trained], mean_label: float) -> list[str]:
+    """Name the rows whose micro-AP is not above chance, so that nobody compares them.
+
+    Parameters
+    ----------
+    mean_label : the micro-AP of the mean labels of the training clips.
+    """
     low = [one.name for one in rows if one.micro_ap.at_chance]
     begun = [name for name in low if "bias=prior" in name]
     reasons = {
@@ -518,7 +533,12 @@ def not_above_chance(rows: Sequence[Trained]) -> list[str]:
         " this size.": begun,
     }
     lines = [f"**Not above chance at this size: {', '.join(names)}.** {why}" for why, names in reasons.items() if names]
-    return [*lines, "Their order means nothing; a score below chance is chance.", ""] if lines else []
+    order = (
+        "Their order means nothing. Micro-AP of the mean labels of the training clips, the same for all clips, is"
+        f" {mean_label:.3f}: a class that is frequent in training need not be so in the test fold, so that even less"
+        " than chance is possible."
+    )
+    return [*lines, order, ""] if lines else []
 
 
 def learning_curves(rows: Sequence[Trained], chance: float) -> list[str]:

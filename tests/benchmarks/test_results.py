@@ -47,10 +47,11 @@ def test_one_seed_has_no_deviation_and_no_shift_is_a_dash() -> None:
 
 def test_rows_that_are_not_above_chance_are_named() -> None:
     rows = [trained("gap", 0.16, low=0.14), trained("crnn", 0.2)]
-    assert SCRIPT["not_above_chance"](rows)[0].startswith("**Not above chance at this size: gap.** After")
-    begun = SCRIPT["not_above_chance"]([*rows, trained("gap,bias=prior", 0.14, low=0.13)])
+    assert SCRIPT["not_above_chance"](rows, 0.13)[0].startswith("**Not above chance at this size: gap.** After")
+    begun = SCRIPT["not_above_chance"]([*rows, trained("gap,bias=prior", 0.14, low=0.13)], 0.13)
     assert begun[1].startswith("**Not above chance at this size: gap,bias=prior.** They begin at the mean label")
-    assert SCRIPT["not_above_chance"](rows[1:]) == []
+    assert "clips, the same for all clips, is 0.130" in begun[2]
+    assert SCRIPT["not_above_chance"](rows[1:], 0.13) == []
 
 
 def test_the_line_of_chance_has_a_cell_for_each_column() -> None:
@@ -208,7 +209,7 @@ def test_what_shared_origins_are_worth_is_said_of_a_corpus_that_has_both() -> No
     rows = dict(zip(titles, ([trained("crnn", 0.4, 0.42)], [trained("crnn", 0.6, 0.62)]), strict=True))
     assert SCRIPT["origins"](rows)[2] == (
         "- stand-in: micro-AP of crnn 0.610 ± 0.014 with shared origins, 0.410 ± 0.014 without, more than twice the"
-        " spread over seeds."
+        " spread over seeds, on other test clips made by the same rules."
     )
     assert SCRIPT["origins"]({titles[0]: rows[titles[0]]}) == []
 
