@@ -449,15 +449,17 @@ def draw(rows: Mapping[str, list[Trained]], path: Path) -> None:
 
     matplotlib.use("svg")
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
     plt.rcParams["svg.hashsalt"] = "remixbench"  # the same bytes each time
-    figure, (cost, level, size) = plt.subplots(1, 3, figsize=(9.6, 3.2), sharey=True, layout="constrained")
+    figure, (cost, level, size) = plt.subplots(1, 3, figsize=(9.6, 4.0), sharey=True, layout="constrained")
     labels: dict[float, dict[str, float]] = {}
     drawn = {name: each for name, each in rows.items() if ORDINARY not in name}
     for number, (name, each) in enumerate(drawn.items()):
         color = f"C{number}"
         systems = [one for one in each if one.parts & {"systems", "published"} and "," not in one.name]
-        _plot(cost, systems, [one.runs[0].info["macs"] / 1e9 for one in systems], fmt="o", color=color, label=name)
+        if systems:
+            _plot(cost, systems, [one.runs[0].info["macs"] / 1e9 for one in systems], fmt="o", color=color, label=name)
         for one in systems:
             here = labels.setdefault(one.runs[0].info["macs"] / 1e9, {})
             top = one.mean("micro_ap") + one.deviation("micro_ap")
@@ -472,7 +474,10 @@ def draw(rows: Mapping[str, list[Trained]], path: Path) -> None:
     cost.set_xscale("log")
     cost.margins(x=0.3)
     cost.set_ylabel("micro-AP")
-    cost.legend(fontsize=7, frameon=False)
+    cost.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    cost.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    cost.xaxis.set_minor_formatter(NullFormatter())
+    figure.legend(loc="outside lower center", ncols=2, fontsize=7, frameon=False)
     titles = {
         cost: "multiply-accumulates per clip (10⁹), 0 dB",
         level: "SNR (dB), crnn",
