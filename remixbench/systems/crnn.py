@@ -217,11 +217,15 @@ class Crnn(nn.Module):
         stages = self.encoder.stages(x)
         with float32(x):
             sequence = self.dropout(self.norm(stages[-1].float().mean(dim=3).transpose(1, 2)))
+        return (stages, *self.score_sequence(sequence))
+
+    def score_sequence(self, sequence: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return features, scores of the steps (B, T', C) and clip scores (B, C) of a sequence (B, T', D)."""
         recurrent = self.recurrent(sequence)[0]
-        with float32(x):  # the poolings accumulate over many frames
+        with float32(sequence):  # the poolings accumulate over many frames
             features = self.dropout(recurrent.float() + torch.relu(self.beside(sequence)))
             step_scores = torch.sigmoid(self.classifier(features))
-            return stages, features, step_scores, self.pool(step_scores, features)
+            return features, step_scores, self.pool(step_scores, features)
 
     def widened(self, step_scores: Tensor) -> Tensor:
         """Return the running mean of the running maximum of scores of the steps (B, T', C), over `WIDENING` each."""

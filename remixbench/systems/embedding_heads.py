@@ -135,22 +135,14 @@ class CrnnEmb(Crnn):
                 draws = torch.rand(len(local), 1, 1, device=local.device)
                 pretrained = pretrained * (draws >= WITHOUT_EMBEDDINGS)
                 local = local * (draws < 1 - WITHOUT_LOGMEL)
-        scores, clip_scores = self._scores(local, pretrained)
+        _, scores, clip_scores = self.score_sequence(torch.cat([local, pretrained], dim=2))
         if not self.training:
-            alone = self._scores(local, torch.zeros_like(pretrained))
-            scores, clip_scores = (scores + alone[0]) / 2, (clip_scores + alone[1]) / 2
+            without = torch.cat([local, torch.zeros_like(pretrained)], dim=2)
+            _, scores_without, clip_scores_without = self.score_sequence(without)
+            scores, clip_scores = (scores + scores_without) / 2, (clip_scores + clip_scores_without) / 2
         if self.embedding_frames:
             return Output(clip_scores, (scores * clip_scores.unsqueeze(1)).sqrt())
         return self.output(logmel, scores, clip_scores)
-
-    def _scores(self, local: Tensor, pretrained: Tensor) -> tuple[Tensor, Tensor]:
-        """Return scores of the steps (B, N, C) and of the clips (B, C), of the two sequences (B, N, features)."""
-        sequence = torch.cat([local, pretrained], dim=2)
-        recurrent = self.recurrent(sequence)[0]
-        with float32(sequence):  # the poolings accumulate over many frames
-            features = self.dropout(recurrent.float() + torch.relu(self.beside(sequence)))
-            scores = torch.sigmoid(self.classifier(features))
-            return scores, self.pool(scores, features)
 
 
 def interpolate(sequence: Tensor, frames: int, ratio: float) -> Tensor:
