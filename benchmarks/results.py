@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 import remixbench
 from remixbench.dataset.dataset import Dataset
@@ -32,15 +31,15 @@ from remixbench.dataset.probes import FOLDER, probe_folder
 from remixbench.dataset.splits import split
 from remixbench.leaderboard.evaluate import read_fold_reference
 from remixbench.leaderboard.leaderboard import Leaderboard
-from remixbench.leaderboard.report.runs import Run, runs_of
+from remixbench.leaderboard.report.runs import Run, read_history, runs_of
 from remixbench.leaderboard.rows import Estimate
 from remixbench.parallel import prepare_for_torch
 from remixbench.recipe import Recipe, load_recipe
 from remixbench.scoring import average_precision
-from remixbench.scoring.detection import active_frames
 from remixbench.scoring.io import read_predictions
 from remixbench.systems.registry import resolve_options, spec
 from remixbench.training.config import RELEASED
+from remixbench.training.run_files import HISTORY
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "results.md"
 FIGURE = "figures/results.svg"
@@ -259,7 +258,7 @@ def main() -> None:
             title = f"{dataset.name}, {corpus.title}"
             if own := trained(board, dataset, workspace):
                 rows[title] = own
-                parts.append(section(title, dataset, own))
+                parts.append(section(title, dataset, own, board.chance.metrics([own[0].runs[0].fold])))
                 counts += [
                     (corpus.title, part, recipe, *count) for part in PARTS if (count := runs_of_part(part, recipe, own))
                 ]
@@ -322,8 +321,8 @@ def shift_loss(run: Run, dataset: Dataset, workspace: Path) -> list[float]:
     return [max(1 - value / still for value in rolled)] if rolled else []
 
 
-def section(title: str, dataset: Dataset, rows: Sequence[Trained]) -> str:
-    """Return the part of the page for one data set."""
+def section(title: str, dataset: Dataset, rows: Sequence[Trained], chance: Mapping[str, float]) -> str:
+    """Return the part of the page for one data set; `chance` has the metrics of a system that knows nothing."""
     clips = next(one.runs[0].info["clips"] for one in rows if one.runs[0].info["fraction"] == 1)
     precisions = sorted({run.info["precision"] for one in rows for run in one.runs})
     lines = [
@@ -357,7 +356,6 @@ def section(title: str, dataset: Dataset, rows: Sequence[Trained]) -> str:
             (one for one in rows if one.ablation), key=lambda one: list(ABLATION).index(one.ablation)
         ),
     }
-    chance = chance_values(dataset, rows[0].runs[0].fold)
     for heading, each in parts.items():
         if heading.startswith("Systems") or len(each) > 1:
             names = [one.ablation if heading == ABLATION_TITLE else None for one in each]
@@ -498,16 +496,7 @@ def _plot(axes: Any, chosen: Sequence[Trained], x: Sequence[float], **look: str)
     axes.errorbar(x, y, [one.deviation("micro_ap") for one in chosen], markersize=4, capsize=2, **look)
 
 
-def chance_values(dataset: Dataset, fold: int) -> dict[str, float]:
-    """Return the average precisions of a system that gives the same score to all: the part that is positive."""
-    reference, step = read_fold_reference(dataset, fold).reference, dataset.recipe.frame_seconds
-    edges = np.arange(dataset.recipe.frames + 1) * step
-    active = active_frames(reference.events, edges, len(reference.filenames), len(reference.classes))
-    found = {"micro_ap": reference.weak, "macro_ap": reference.weak, "frame_ap": active}
-    return {metric: float(positive.mean()) for metric, positive in found.items()}
-
-
-def chance_line(chance: dict[str, float]) -> str:
+def chance_line(chance: Mapping[str, float]) -> str:
     """Return the last line of a table: what chance has of the metrics shown."""
     cells = [f"{chance[metric]:.3f}" if metric in chance else "-" for metric in SHOWN]
     cells.insert(1, "-")
@@ -566,10 +555,10 @@ def learning_curves(rows: Sequence[Trained], chance: float) -> list[str]:
 
 def _curve(run: Run) -> tuple[list[int], list[float]]:
     """Return steps and validation micro-AP after some epochs of a run."""
-    history = pd.read_csv(run.folder / "history.csv")
+    values = read_history(run.folder / HISTORY, run.info.get("results", {}).get(HISTORY))["validation_micro_ap"]
     per_epoch = -(-run.info["clips"]["train"] // run.info["batch_size"])
-    epochs = [round(share * len(history)) for share in CURVE]
-    return [epoch * per_epoch for epoch in epochs], list(history["validation_micro_ap"].iloc[[e - 1 for e in epochs]])
+    epochs = [round(share * len(values)) for share in CURVE]
+    return [epoch * per_epoch for epoch in epochs], [values[epoch - 1] for epoch in epochs]
 
 
 def table(each: Sequence[Trained], names: Sequence[str | None] = ()) -> list[str]:

@@ -194,7 +194,8 @@ def test_runs_that_a_part_lacks_are_counted() -> None:
 
 def test_learning_curves_are_of_the_validation_clips(tmp_path: Path) -> None:
     values = [0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.45, 0.6]
-    rows = ["epoch,validation_micro_ap", *(f"{epoch},{value}" for epoch, value in enumerate(values, 1))]
+    lines = (f"{epoch},0.5,{value},,0.001,1" for epoch, value in enumerate(values, 1))
+    rows = ["epoch,loss,validation_micro_ap,test_micro_ap,learning_rate,seconds", *lines]
     (tmp_path / "history.csv").write_text("\n".join(rows))
     one = trained("gap", 0.4)
     one.runs[0].folder, one.runs[0].info["clips"] = tmp_path, {"train": 20}
