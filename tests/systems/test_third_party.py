@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -270,7 +271,8 @@ def test_a_part_called_decoder_is_trained_like_any_other(tmp_path: Path, file: P
     assert not torch.equal(*weights)
 
 
-def test_each_file_imports_the_modules_of_its_own_folder(tmp_path: Path) -> None:
+def test_each_file_imports_the_modules_of_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)  # the cache of compiled modules sees no edit of this second
     for folder, value in (("one", 1), ("two", 2)):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "sizes.py").write_text(f"SIZE = {value}\n")
@@ -280,7 +282,10 @@ def test_each_file_imports_the_modules_of_its_own_folder(tmp_path: Path) -> None
     assert load_from_file(f"{tmp_path}/one/net.py:net")[0]() == 3
 
 
-def test_a_change_in_any_module_that_the_file_imports_changes_its_digest(tmp_path: Path) -> None:
+def test_a_change_in_any_module_that_the_file_imports_changes_its_digest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     blocks = tmp_path / "blocks"
     blocks.mkdir()
     (blocks / "__init__.py").write_text("from .layers import Layer\n")
