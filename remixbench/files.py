@@ -302,15 +302,24 @@ def read_json(path: Path, max_bytes: int = MAX_BYTES, remedy: str = "") -> dict[
     Raises
     ------
     InputError
-        If the file is missing, is not JSON, or holds something other than an object.
+        If the file is missing, is not JSON, has a key twice, or holds something other than an object.
     """
     data, end = read_bytes(path, max_bytes), f"; {remedy}" if remedy else ""
     try:
-        value = json.loads(data.decode("utf-8"))
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=_unambiguous)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not readable as JSON ({error}){end}") from None
     if not isinstance(value, dict):
         raise InputError(f"{path}: expected a JSON object, found {type(value).__name__}{end}")
+    return value
+
+
+def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object; ValueError where it has a key twice, of which readers take either."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        key = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ValueError(f"key {key[:60]!r} appears twice")
     return value
 
 

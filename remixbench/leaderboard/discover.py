@@ -19,7 +19,7 @@ from remixbench.errors import InputError
 from remixbench.files import sha256
 from remixbench.leaderboard.evaluate import Task
 from remixbench.leaderboard.probe_records import submitted_probes
-from remixbench.leaderboard.record import CHANCE, IDEAL, Cost, Flag, SystemInfo, name_problem
+from remixbench.leaderboard.record import CHANCE, IDEAL, Cost, Flag, SystemInfo, folded, name_problem
 from remixbench.progress import Progress
 from remixbench.recipe import training_settings
 from remixbench.schemas import first_problem
@@ -232,8 +232,9 @@ def check_system_name(name: str, taken: list[str], place: str = "--name") -> str
         raise InputError(f"{place}: {shown}: expected one line of 1 to {MAX_NAME} printable characters")
     if problem := name_problem(clean):
         raise InputError(f"{place}: '{clean[:40]}' {problem}; choose another")
-    reserved = {other.casefold() for other in (CHANCE, *IDEAL.values(), *taken)}
-    if re.split(r"[,(]", clean)[0].strip().casefold() in reserved:
+    names = (clean, CHANCE, *IDEAL.values(), *taken)
+    first, *reserved = (re.split(r"[,(]", folded(name))[0].strip() for name in names)
+    if first in reserved:
         raise InputError(f"{place}: '{clean}' is the name of a system of remixbench; choose another")
     return clean
 

@@ -52,6 +52,9 @@ LARGEST_INTEGER = 10**18
 LARGEST_SETTING = 1e15
 MOST_SETTINGS = 2000
 """Values in one level of settings: thresholds and boxes have one for each class."""
+State = Literal["ours", "recomputed", "self-reported"]
+STATES: tuple[State, ...] = ("self-reported", "recomputed", "ours")
+"""What the evidence of a row is called in every format, the weakest first."""
 FORMULA = "=+-@"
 """What no name starts with, since spreadsheets take a cell that does for a formula."""
 INVISIBLE = re.compile(
@@ -87,9 +90,15 @@ def name_problem(text: str) -> str:
         return "has accents apart from their letters (Unicode NFC has them together)"
     if any(all(map(unicodedata.combining, text[k : k + MOST_ACCENTS + 1])) for k in range(len(text) - MOST_ACCENTS)):
         return f"has more than {MOST_ACCENTS} accents on one letter"
-    if evidence := next((state for state in ("recomputed", "self-reported") if state in text.casefold()), None):
+    letters = "".join(filter(str.isalnum, folded(text)))
+    if evidence := next((state for state in STATES[:2] if state.replace("-", "") in letters), None):
         return f"holds '{evidence}', which tables say of a row"
     return ""
+
+
+def folded(text: str) -> str:
+    """Return a text in small letters of the usual width and style: two of one folded text are read as the same."""
+    return unicodedata.normalize("NFKC", text).casefold()
 
 
 def starts_formula(text: str) -> bool:
@@ -342,9 +351,6 @@ class Record(Frozen):
         return frozenset((*self.metrics, *map(class_values, self.per_class), *probes, SCORING_SETTINGS))
 
 
-State = Literal["ours", "recomputed", "self-reported"]
-STATES: tuple[State, ...] = ("self-reported", "recomputed", "ours")
-"""What the evidence of a row is called in every format, the weakest first."""
 SCORING_SETTINGS = "scoring settings"
 """The thresholds and post-processings in a record's `settings`."""
 

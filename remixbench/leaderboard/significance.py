@@ -120,7 +120,8 @@ def _same_samples(conditions: Sequence[Condition]) -> bool:
 def mark_best(rows: Sequence[Row]) -> tuple[Row, ...]:
     """Return the rows with the values marked to which no row tested on the same clips is significantly better.
 
-    Only metrics with bootstrap samples are marked, only what was verified, and only where two rows or more have that.
+    A value is not marked where a higher one cannot be compared with it, as of a row with other bootstrap samples. Only
+    metrics with bootstrap samples are marked, only what was verified, and only where two rows or more have that.
     """
     best: set[tuple[int, float, str]] = set()
     for snr in {snr for row in rows for snr in row.conditions}:
@@ -143,7 +144,7 @@ def mark_best(rows: Sequence[Row]) -> tuple[Row, ...]:
 
 
 def _best(rows: Sequence[Row], snr: float, metric: str) -> list[int]:
-    """Return the rows above chance that no row tested on the same clips is significantly better than in a metric."""
+    """Return the rows above chance that no row tested on the same clips is or may be significantly better than."""
     groups: dict[Tested, list[int]] = {}
     for index, row in enumerate(rows):
         estimate = row.estimate(snr, metric)
@@ -161,8 +162,8 @@ def _best(rows: Sequence[Row], snr: float, metric: str) -> list[int]:
             continue
         for place, index in enumerate(ranked):
             pairs = (compare_conditions(conditions[other], conditions[index], metric) for other in ranked[:place])
-            beaten = any(pair is not None and pair.significant for pair in pairs)
-            if not beaten and not conditions[index].metrics[metric].at_chance:
+            beaten_or_unknown = any(pair is None or pair.significant for pair in pairs)
+            if not beaten_or_unknown and not conditions[index].metrics[metric].at_chance:
                 best.append(index)
     return best
 

@@ -178,7 +178,7 @@ def read_submission(file: Path) -> Submission:
     ------
     InputError
         If it is none (`OtherFormatError`), was changed after it was written, contradicts itself, or names a third
-        party's predictions like a system.
+        party's predictions like a system, or anything like a row that remixbench makes.
     """
     from remixbench.systems.registry import list_systems
 
@@ -208,8 +208,7 @@ def read_submission(file: Path) -> Submission:
         where, system, provenance = f"{file}: records.{index}", record.system, record.provenance
         if system.kind == "ideal":
             raise InputError(f"{where}: '{system.name}' is an ideal mask, which every workspace makes for itself")
-        if system.kind == "predictions":
-            check_system_name(system.name, taken, where)
+        check_system_name(system.registry_name or system.name, [] if system.kind == "run" else taken, where)
         if provenance.manifest_digest != content.manifest_digest:
             raise InputError(f"{where}: is of another manifest than the submission says")
         if provenance.audio_digest != records[0].provenance.audio_digest:

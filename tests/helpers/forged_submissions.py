@@ -11,6 +11,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -200,10 +201,11 @@ def infinite(file: Path, body: Body) -> None:
     file.write_text(json.dumps(body).replace("7777777", "1e999"))
 
 
-def twice(file: Path, body: Body) -> None:
-    """Write one key twice: readers differ in which counts."""
+def twice(where: str, first: str, file: Path, body: Body) -> None:
+    """Write one key twice, first with another value: readers differ in which counts."""
     text = json.dumps(body)
-    file.write_text(text.replace('"dataset": ', '"dataset": "hidden", "dataset": ', 1))
+    assert where in text
+    file.write_text(text.replace(where, f"{where}{first}, {where}", 1))
 
 
 def npz(**members: bytes) -> bytes:
@@ -290,6 +292,9 @@ NAMES = {
     "a blank before": " Lab X", "a letter that shows nothing": "Guest\u3164", "nothing that shows": "\u3164\u2800",
     "a variation selector": "Guest\ufe0f", "a joiner": "Gu\u034fest", "accents apart": "Lab e\u0301",
     "a stack of accents": "L" + "\u0335" * 9, "a wide formula": "\uff1d1+1", "evidence": "Lab X (Recomputed)",
+    "evidence in wide letters": "Lab X \uff52\uff45\uff43omputed", "evidence with another hyphen": "self\u2010reported",
+    "a system in wide letters": "\uff47\uff41\uff50", "a system in bold letters": "\U0001d420\U0001d41a\U0001d429",
+    "the mixture": "mixture, not separated",
 }  # fmt: skip
 SHIFTS = tuple(round(0.064 * k, 9) for k in range(-3, 8) if k)
 """Of the shift probe on the data set that submissions are on."""
@@ -420,7 +425,8 @@ FILES: dict[str, Callable[[Path, Body], object]] = {
     "a link to nothing": lambda file, body: file.symlink_to(file.with_name("gone")),
     "a link to itself": lambda file, body: file.symlink_to(file),
     "a pipe": lambda file, body: os.mkfifo(file), "an endless file": lambda file, body: file.symlink_to("/dev/zero"),
-    "a key twice": lambda file, body: (twice(file, body)),
+    "a key twice": partial(twice, '"dataset": ', '"hidden"'),
+    "a key of a record twice": partial(twice, '"micro_ap": ', "0.999"),
     "a number that is none": lambda file, body: file.write_text(json.dumps(body).replace('"snr": 0.0', '"snr": NaN')),
     "a byte order mark": lambda file, body: file.write_bytes(b"\xef\xbb\xbf" + json.dumps(body).encode()),
     "Latin-1": lambda file, body: file.write_bytes(json.dumps(body).replace("Lab X", "Läb").encode("latin-1")),
@@ -474,7 +480,7 @@ def forgeries() -> Iterator[Forgery]:
     for name, change in MARKED.items():
         yield Forgery(f"marked: {name}", change, refused=False)
     for name, write in FILES.items():
-        yield Forgery(f"file: {name}", write=write, refused=name != "a key twice")
+        yield Forgery(f"file: {name}", write=write)
     for name, evidence in EVIDENCE.items():
         yield Forgery(f"evidence: {name}", evidence=evidence)
     for name, evidence in BROKEN.items():
@@ -498,6 +504,9 @@ def forgeries() -> Iterator[Forgery]:
         yield Forgery(f"formula: in {name}", change, evidence=None, refused=False)
     yield Forgery("marked: a fold without predictions", put("metrics", "micro_ap", value=0.999), kind="folds",
                   refused=False)  # fmt: skip
+    for name in ("chance", "Ideal binary mask", "mixture, not separated", "\uff43hance"):
+        names = {"name": name, "registry_name": name.split(",")[0]}
+        yield Forgery(f"run: named {name}", lambda body, n=names: body["records"][0]["system"].update(n), kind="run")
     yield Forgery("run: named otherwise", put("system", "name", value="gmp"), kind="run")
     better = put("metrics", "micro_ap", value=0.999)
     yield Forgery("run: a score without predictions", better, kind="run", evidence=None, refused=False)

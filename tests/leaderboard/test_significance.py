@@ -394,10 +394,13 @@ def test_without_samples_nothing_is_best() -> None:
     assert best(mark_best(rows(*bare))) == [False, False]
 
 
-def test_a_pair_on_other_samples_is_neither_better_nor_worse() -> None:
-    others = column(record(0.3, np.linspace(0.2, 0.4, 51)))
-    marked = mark_best(rows(column(record(0.4, SAMPLES)), column(record(0.2, SAMPLES - 0.2)), others))
-    assert best(marked) == [True, False, True]
+def test_a_value_below_one_that_it_cannot_be_compared_with_is_not_bold() -> None:
+    """Whoever hands in other bootstrap samples, or fewer, would be bold below any score."""
+    for samples in (np.linspace(0.2, 0.4, 51), SAMPLES[:2]):
+        others = column(record(0.3, samples))
+        marked = mark_best(rows(column(record(0.4, SAMPLES)), column(record(0.2, SAMPLES - 0.2)), others))
+        assert best(marked) == [True, False, False]
+        assert best(mark_best(rows(column(record(0.25, SAMPLES - 0.15)), others))) == [False, True]
 
 
 def test_rows_at_chance_are_marked_and_do_not_differ() -> None:

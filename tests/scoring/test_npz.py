@@ -97,6 +97,8 @@ def test_arrays_larger_than_a_chunk(tmp_path):
         ([("scores.npy", npy(shape=(1,), descr=[("x", "<f4")])), MEMBERS[1]], "expected numbers or text"),
         ([("scores.npy", npy(shape=(1,), descr="<c8")), MEMBERS[1]], "complex64, expected numbers or text"),
         ([("scores.npy", npy(shape=(1,), descr="<U900000")), MEMBERS[1]], "needs 3,600,000 bytes"),
+        ([("scores.npy", npy(shape=(1 << 28,), descr="<U0")), MEMBERS[1]], "needs 1,073,741,824 bytes"),
+        ([("scores.npy", npy(shape=(1 << 28,), descr="|S0")), MEMBERS[1]], "needs 268,435,456 bytes"),
     ],
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore:Duplicate name")
