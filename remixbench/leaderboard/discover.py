@@ -2,12 +2,15 @@
 
 A run's record lies beside it; a third party's in `<workspace>/runs/<dataset>/<name>-<digest>/snr_0/fold_4/submitted/`,
 where the folder is named after the letters and digits of the name (the name itself is in the record).
+
+Runs have their probes' predictions in `predictions/probes` (see `remixbench.dataset.probes`). Third parties hand in
+those of rolled clips with `--shifted` and of the clips at other SNRs with `--other-snrs`, in files or folders named
+after the shift or the SNR.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,17 +18,19 @@ from pydantic import ValidationError
 
 from remixbench.dataset.dataset import Dataset, snr_folder
 from remixbench.dataset.overlap import from_freesound, read_overlap
+from remixbench.dataset.probes import FOLDER, Probe, no_shift, probe_folder, probe_shifts, read_probes
 from remixbench.errors import InputError
 from remixbench.files import sha256
-from remixbench.leaderboard.evaluate import Task
-from remixbench.leaderboard.probe_records import submitted_probes
-from remixbench.leaderboard.record import CHANCE, IDEAL, Cost, Flag, SystemInfo, folded, name_problem
+from remixbench.leaderboard.evaluate import ProbePredictions, Task
+from remixbench.leaderboard.record import Cost, Flag, SystemInfo, check_system_name
 from remixbench.progress import Progress
 from remixbench.recipe import training_settings
 from remixbench.schemas import first_problem
 from remixbench.training.run_files import RUN_FILE, RunInfo, read_run
 
-MAX_NAME = 100
+CONDITION_TOLERANCE = 1e-6
+"""How far the shift in a file's name, in seconds, or the SNR, in dB, may be from one that is expected."""
+_CONDITION = re.compile(r"(shift|snr)_(-?[0-9]+(?:\.[0-9]+)?)")
 _TRAINING = {name: setting for name, (_, setting) in training_settings().items()}
 SETTINGS = (
     "options", "alpha", "fraction", *(name for name, s in _TRAINING.items() if s.identity and not s.named),
@@ -175,6 +180,15 @@ def _check_folder(folder: Path, info: RunInfo) -> None:
             )
 
 
+def run_probes(run: Path) -> ProbePredictions | None:
+    """Return the probes' predictions of a run; None where it has none. Errors are those of `read_probes`."""
+    info = read_probes(run)
+    if info is None:
+        return None
+    files = {condition: run / FOLDER / name for condition, name in info.folders().items()}
+    return ProbePredictions(None if info.shifts is None else tuple(info.shifts), files)
+
+
 def variant(folder: Path, system: str) -> str:
     """Return a run's system and its settings that are not defaults: the name of the folder three levels above it."""
     name = folder.parents[2].name
@@ -215,28 +229,69 @@ def predictions_task(
     return Task(SystemInfo(name=clean, kind="predictions", snr=snr, fold=fold), tuple(paths), folder, probes=probes)
 
 
-def check_system_name(name: str, taken: list[str], place: str = "--name") -> str:
-    """Return the name in Unicode NFC without surrounding blanks, if it is one printable line and nobody else's.
+def submitted_probes(
+    dataset: Dataset, fold: int, snr: float, shifted: Sequence[Path], other_snrs: Sequence[Path]
+) -> ProbePredictions | None:
+    """Return a third party's predictions under other conditions than those of its row; None where none are given.
 
-    `place` says in an error where the name was given.
+    Parameters
+    ----------
+    shifted : one file or folder for each shift of the fold, with the shift in its name or in that of its folder:
+        `shift_0.48.csv`, `shift_0.48/tags.csv`.
+    other_snrs : one file or folder for each of any of the data set's SNRs but `snr`: `snr_10.csv`, `snr_10/tags.csv`.
 
     Raises
     ------
     InputError
-        If it is empty, too long, holds control characters, is none for a row (`name_problem`), or is that of a bundled
-        or installed system, of one with options, or of a row that remixbench makes.
+        If a file is missing, its name gives no condition or another one than expected, a condition is given twice, or
+        a shift is missing.
     """
-    clean = unicodedata.normalize("NFC", name.strip())
-    if not clean or len(clean) > MAX_NAME or not clean.isprintable():
-        shown = ascii(clean[:40])
-        raise InputError(f"{place}: {shown}: expected one line of 1 to {MAX_NAME} printable characters")
-    if problem := name_problem(clean):
-        raise InputError(f"{place}: '{clean[:40]}' {problem}; choose another")
-    names = (clean, CHANCE, *IDEAL.values(), *taken)
-    first, *reserved = (re.split(r"[,(]", folded(name))[0].strip() for name in names)
-    if first in reserved:
-        raise InputError(f"{place}: '{clean}' is the name of a system of remixbench; choose another")
-    return clean
+    if not shifted and not other_snrs:
+        return None
+    files: dict[tuple[Probe, float], Path] = {}
+    shifts = probe_shifts(dataset, fold) if shifted else None
+    if shifts is not None:
+        if not shifts:
+            raise InputError(f"--shifted: {no_shift(fold)}; leave it out")
+        choices = f"the shifts of fold {fold}: {', '.join(f'{shift:g}' for shift in shifts)} s"
+        files = _by_condition("shift", shifts, shifted, f"{choices} (`remixbench.probe_shifts`)")
+        if missing := [shift for shift in shifts if ("shift", shift) not in files]:
+            lacking = ", ".join(f"{shift:g}" for shift in missing)
+            raise InputError(f"--shifted: has nothing for {lacking} s; give one file for each of {choices}")
+        files = {("shift", shift): files["shift", shift] for shift in shifts}
+    if other_snrs:
+        others = [float(other) for other in dataset.snrs if float(other) != snr]
+        if not others:
+            raise InputError(
+                f"--other-snrs: data set '{dataset.name}' has {snr:g} dB alone; `remixbench make --snr` adds some"
+            )
+        choices = f"the other SNRs of data set '{dataset.name}': {', '.join(f'{other:g}' for other in others)} dB"
+        files |= _by_condition("snr", others, other_snrs, choices)
+    return ProbePredictions(shifts, files)
+
+
+def _by_condition(
+    probe: Probe, expected: Sequence[float], paths: Sequence[Path], choices: str
+) -> dict[tuple[Probe, float], Path]:
+    """Return files of predictions by the condition in their names; `choices` says in errors which are expected."""
+    files: dict[tuple[Probe, float], Path] = {}
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"{path}: no such file of predictions")
+        names = path.stem if path.is_file() else path.name, path.parent.name
+        match = next((match for match in map(_CONDITION.fullmatch, names) if match and match[1] == probe), None)
+        if match is None:
+            example = probe_folder(probe, expected[0])
+            raise InputError(f"{path}: its name gives no condition; name it like {example}.csv, one of {choices}")
+        value = next(
+            (condition for condition in expected if abs(condition - float(match[2])) <= CONDITION_TOLERANCE), None
+        )
+        if value is None:
+            raise InputError(f"{path}: its name gives {match[0]}; expected one of {choices}")
+        if (probe, value) in files:
+            raise InputError(f"{path}: its name gives {match[0]}, and so does that of a file before it; leave one out")
+        files[probe, value] = path
+    return files
 
 
 def name_folder(name: str) -> str:

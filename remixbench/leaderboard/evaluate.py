@@ -1,7 +1,7 @@
 """From predictions on disk to a record: read the reference of a fold, read the predictions, compute all metrics.
 
 Nothing is computed twice: a record is kept where predictions, labels, scoring version and bootstrap are the same.
-Time-frequency maps are scored against ideal masks, which are made from the data set's stems.
+Predictions of the same system under other conditions are its probes, which have a few metrics of their own.
 """
 
 from __future__ import annotations
@@ -15,43 +15,68 @@ import numpy as np
 
 from remixbench import __version__
 from remixbench.dataset.dataset import Dataset
-from remixbench.dataset.manifest import Clip
-from remixbench.dataset.masks import active_frames, class_masks, ideal_binary_mask
-from remixbench.dataset.mix import FULL_SCALE, Stems
-from remixbench.dataset.probes import PROBES
+from remixbench.dataset.probes import PROBES, Probe
 from remixbench.errors import InputError
 from remixbench.files import file_sha256
-from remixbench.leaderboard.probe_records import METRIC, ProbePredictions, score_probes
 from remixbench.leaderboard.record import (
     METRICS_FILE,
     Cost,
+    ProbeRecord,
     Provenance,
     Record,
     SystemInfo,
     digests_of,
     files_digest,
-    has_waveforms,
     pack,
     read_record,
     write_record,
 )
+from remixbench.leaderboard.stems import (
+    has_stems,
+    ideal_masks,
+    map_files,
+    no_stems,
+    stems_alone,
+    why_not_compared,
+)
 from remixbench.progress import SILENT, Progress
-from remixbench.scoring import (
-    SCORING_VERSION,
+from remixbench.scoring.bootstrap import make_bootstrap
+from remixbench.scoring.bounding_boxes import tune
+from remixbench.scoring.clip_based import frame_average_precision, rank_pairs, ranked_average_precision
+from remixbench.scoring.evaluate import score_predictions
+from remixbench.scoring.io import VALIDATION, read_predictions, read_reference, read_validation
+from remixbench.scoring.io_maps import read_maps
+from remixbench.scoring.metrics import SCORING_VERSION, paired_metrics, scored_with
+from remixbench.scoring.types import (
+    DECIMALS,
+    BoolArray,
+    Inputs,
+    MapArray,
     Masks,
     Predictions,
     Reference,
-    read_predictions,
-    read_reference,
-    score_predictions,
+    SebbParameters,
+    Separation,
+    reference_digest,
 )
-from remixbench.scoring.bounding_boxes import tune
-from remixbench.scoring.io import VALIDATION, holds_scores, read_validation
-from remixbench.scoring.io_maps import MAPS, read_maps
-from remixbench.scoring.metrics import paired_metrics, scored_with
-from remixbench.scoring.types import BoolArray, MapArray, SebbParameters, Separation, reference_digest
 
 BOOTSTRAP_SEED = 0
+METRIC = "micro_ap"
+"""The metric of probes that is compared, and so has bootstrap samples."""
+
+
+@dataclass(frozen=True)
+class ProbePredictions:
+    """The predictions of the probes of one run or third party.
+
+    Attributes
+    ----------
+    shifts : seconds by which the test clips were rolled; None where the shift probe was not made.
+    files : file or folder of predictions under each condition, ("shift", seconds) or ("snr", dB).
+    """
+
+    shifts: tuple[float, ...] | None = None
+    files: Mapping[tuple[Probe, float], Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -197,13 +222,6 @@ def _joined(parts: Parts) -> Predictions:
     return reduce(lambda first, part: _join(first, part[1], part[0]), parts, Predictions())
 
 
-def stems_alone(path: Path) -> bool:
-    """Say whether predictions are maps or waveforms only, which are scored against the stems alone."""
-    if path.is_dir():
-        return (has_waveforms(path) or (path / MAPS).is_file()) and not holds_scores(path)
-    return path.name == MAPS
-
-
 def _join(first: Predictions, second: Predictions, path: Path) -> Predictions:
     joined = {}
     for form in fields(Predictions):
@@ -239,7 +257,7 @@ def make_record(
     snr = task.system.snr
     masks = read_masks(dataset, fold, snr, task.predictions)
     if masks is None and separation is None and all(map(stems_alone, task.predictions)):
-        raise InputError(f"{task.predictions[0]}: {_why_not_compared(dataset, snr)}")
+        raise InputError(f"{task.predictions[0]}: {why_not_compared(dataset, snr)}")
     bins = dataset.snr_bins(dataset.test_rows(task.system.fold), snr)
     scores = score_predictions(
         replace(fold.reference, snr_bins=bins),
@@ -292,24 +310,6 @@ def tuned_boxes(dataset: Dataset, task: Task) -> tuple[SebbParameters, ...] | No
     tested = set(dataset.test_rows(task.system.fold).tolist())
     clips = [name for row, name in enumerate(dataset.filenames) if row not in tested]
     return tune(*read_validation(files[0], dataset.path / "labels", clips, dataset.classes))
-
-
-def no_stems(dataset: Dataset, snr: float) -> str:
-    """Say why maps and waveforms cannot be scored on a data set."""
-    return (
-        f"maps and waveforms need stems, which {dataset.path} lacks at {snr:g} dB; `remixbench make --stems` writes"
-        " them"
-    )
-
-
-def _why_not_compared(dataset: Dataset, snr: float) -> str:
-    """Say why maps or waveforms were not compared with stems."""
-    if not has_stems(dataset, snr):
-        return no_stems(dataset, snr)
-    return (
-        f"waveforms need stems of single events where events overlap, and those of {dataset.path} have one channel for"
-        " all events; `remixbench make --stems events` writes them"
-    )
 
 
 def kept_record(
@@ -409,6 +409,54 @@ def evaluate(
     return record, {place: (len(events), len(np.unique(events.clip))) for place, events in lists.items()}
 
 
+def score_probes(
+    reference: Reference, probes: ProbePredictions, resamples: int, bootstrap_seed: int
+) -> tuple[ProbeRecord, ...]:
+    """Score the predictions of every condition: micro-AP with bootstrap samples, and where there are frames frame AP.
+
+    Parameters
+    ----------
+    reference : of the clips as they are; its events are moved with the clips.
+    resamples, bootstrap_seed : as for the record, so that samples are paired with the record's.
+
+    Raises
+    ------
+    InputError
+        If predictions are broken, of other clips, or hold no clip scores.
+    """
+    weights = make_bootstrap(reference, resamples, bootstrap_seed)
+    records = []
+    for (probe, value), path in probes.files.items():
+        predictions = read_predictions(path, reference)
+        if predictions.clip_scores is None:
+            raise InputError(f"{path}: holds no clip scores, which probes are scored by; expected tags.csv")
+        values = ranked_average_precision(rank_pairs(reference.weak, predictions.clip_scores), weights.weights)
+        metrics: dict[str, float | None] = {METRIC: None if np.isnan(values[0]) else float(values[0])}
+        if predictions.frame_scores is not None and predictions.frame_edges is not None:
+            moved = shift_events(reference, value) if probe == "shift" else reference
+            once = np.ones((len(reference.filenames), 1))
+            frame_ap = float(frame_average_precision(Inputs(moved, predictions), once).overall["frame_ap"][0])
+            metrics["frame_ap"] = None if np.isnan(frame_ap) else frame_ap
+        samples = weights.samples_of(values)
+        records.append(
+            ProbeRecord(
+                probe=probe,
+                value=value,
+                predictions_digest=files_digest(digests_of([path])),
+                metrics=metrics,
+                bootstrap_samples={METRIC: pack(samples)} if weights.samples else {},
+            )
+        )
+    return tuple(records)
+
+
+def shift_events(reference: Reference, seconds: float) -> Reference:
+    """Return the reference of clips rolled by a shift that keeps every event whole."""
+    events = reference.events
+    onset, offset = (np.round(times + seconds, DECIMALS) for times in (events.onset, events.offset))
+    return replace(reference, events=replace(events, onset=onset, offset=offset))
+
+
 def _readable(file: Path, progress: Progress) -> Record | None:
     """Return a record, or None where there is none or it is broken or was edited (it is then made again)."""
     try:
@@ -416,21 +464,6 @@ def _readable(file: Path, progress: Progress) -> Record | None:
     except InputError as error:
         progress.say(f"{error}: scoring it again" if "score it again" not in str(error) else str(error))
         return None
-
-
-def map_files(paths: Sequence[Path]) -> list[Path]:
-    """Return the maps.npz among files and folders of predictions."""
-    return [
-        file
-        for path in paths
-        for file in [path / MAPS if path.is_dir() else path]
-        if file.name == MAPS and file.exists()
-    ]
-
-
-def has_stems(dataset: Dataset, snr: float) -> bool:
-    """Say whether a data set has stems at an SNR."""
-    return float(snr) in map(float, dataset.info.stems)
 
 
 def read_masks(dataset: Dataset, fold: FoldReference, snr: float, paths: Sequence[Path]) -> Masks | None:
@@ -461,47 +494,3 @@ def add_ideal_masks(dataset: Dataset, fold: FoldReference, snr: float) -> None:
     """Make the ideal masks of a fold at an SNR, unless it has them already; eight bins per byte."""
     if snr not in fold.ideal_masks:
         fold.ideal_masks[snr] = np.packbits(ideal_masks(dataset, fold.reference, snr), axis=-1)
-
-
-def ideal_masks(dataset: Dataset, reference: Reference, snr: float) -> BoolArray:
-    """Return the ideal binary mask of every class in every clip of a reference, (pairs, frames, n_mels).
-
-    Pairs are those of the weak labels, by clip and then class. A class has the mask of the clip's events in the frames
-    in which it is active by the strong labels; where two are active at once, both have it.
-    """
-    recipe = dataset.recipe
-    features, rate, frames = recipe.features, recipe.mix.sample_rate, recipe.frames
-    files = dict(zip(dataset.filenames, dataset.clips, strict=True))
-    events = reference.events
-    masks = np.empty((int(reference.weak.sum()), frames, features.n_mels), bool)
-    done = 0
-    for row, name in enumerate(reference.filenames):
-        labels = np.flatnonzero(reference.weak[row])
-        if not len(labels):
-            continue
-        of_clip = np.flatnonzero(events.clip == row)
-        times = [(float(events.onset[i]), float(events.offset[i]), int(events.label[i])) for i in of_clip]
-        active = active_frames(times, len(reference.classes), features, rate, frames)
-        stems = read_stems(dataset, files[name], snr)
-        masks[done : done + len(labels)] = class_masks(ideal_binary_mask(stems, features, rate), active[:, labels])
-        done += len(labels)
-    return masks
-
-
-def read_stems(dataset: Dataset, clip: Clip, snr: float) -> Stems:
-    """Read a clip's stems: the events in one or more channels, which are added up, and the scene in the last.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, altered, or of another shape.
-    """
-    channels = dataset.stems(clip, snr)
-    shape = (1 + (len(clip.events) if dataset.info.stem_kind == "events" else 1), dataset.recipe.mix.samples)
-    if channels.shape != shape:
-        raise InputError(
-            f"{dataset.stems_path(clip, snr)}: has channels and samples {channels.shape}, expected {shape}; delete it"
-            " and run `remixbench make --stems`"
-        )
-    events = channels[:-1].sum(axis=0, dtype=np.int32).clip(-FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
-    return Stems(events, np.ascontiguousarray(channels[-1]))

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from remixbench.dataset.probes import Probe, no_shift
+from remixbench.leaderboard.evaluate import METRIC
 from remixbench.leaderboard.grouping import runs_by_fold
-from remixbench.leaderboard.probe_records import METRIC
 from remixbench.leaderboard.record import Record, probe_value, unpack
 from remixbench.leaderboard.rows import Condition, Estimate, Probes, Row
 from remixbench.leaderboard.table_maker import KINDS, TableMaker

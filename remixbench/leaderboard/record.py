@@ -61,6 +61,8 @@ INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 """Characters that count as printable and show nothing: with one a name looks like another, or like none."""
+MAX_NAME = 100
+"""Letters of a name that somebody chooses for a system."""
 MOST_ACCENTS = 4
 """On one letter of a name; a stack of them covers the lines above and below."""
 
@@ -99,6 +101,30 @@ def name_problem(text: str) -> str:
 def folded(text: str) -> str:
     """Return a text in small letters of the usual width and style: two of one folded text are read as the same."""
     return unicodedata.normalize("NFKC", text).casefold()
+
+
+def check_system_name(name: str, taken: list[str], place: str = "--name") -> str:
+    """Return the name in Unicode NFC without surrounding blanks, if it is one printable line and nobody else's.
+
+    `place` says in an error where the name was given.
+
+    Raises
+    ------
+    InputError
+        If it is empty, too long, holds control characters, is none for a row (`name_problem`), or is that of a bundled
+        or installed system, of one with options, or of a row that remixbench makes.
+    """
+    clean = unicodedata.normalize("NFC", name.strip())
+    if not clean or len(clean) > MAX_NAME or not clean.isprintable():
+        shown = ascii(clean[:40])
+        raise InputError(f"{place}: {shown}: expected one line of 1 to {MAX_NAME} printable characters")
+    if problem := name_problem(clean):
+        raise InputError(f"{place}: '{clean[:40]}' {problem}; choose another")
+    names = (clean, CHANCE, *IDEAL.values(), *taken)
+    first, *reserved = (re.split(r"[,(]", folded(name))[0].strip() for name in names)
+    if first in reserved:
+        raise InputError(f"{place}: '{clean}' is the name of a system of remixbench; choose another")
+    return clean
 
 
 def starts_formula(text: str) -> bool:

@@ -17,6 +17,7 @@ from remixbench.leaderboard.discover import (
     predictions_task,
     read_runs,
     run_folders,
+    run_probes,
     run_task,
 )
 from remixbench.leaderboard.evaluate import (
@@ -25,9 +26,7 @@ from remixbench.leaderboard.evaluate import (
     Task,
     add_ideal_masks,
     evaluate,
-    has_stems,
     kept_record,
-    map_files,
     probes_current,
     replaces_others,
 )
@@ -47,10 +46,10 @@ from remixbench.leaderboard.hosting import (
 )
 from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.load import load_leaderboard
-from remixbench.leaderboard.probe_records import run_probes
 from remixbench.leaderboard.record import METRICS_FILE, Record, SystemInfo, digests_of, stamps_of
 from remixbench.leaderboard.renderers import leaderboard_texts, remove_leaderboard, write_leaderboard
-from remixbench.leaderboard.separation import add_ideal_rows, is_separated, separation_of, why_no_separation
+from remixbench.leaderboard.separation import add_ideal_rows, is_separated, separation_of
+from remixbench.leaderboard.stems import has_stems, map_files, why_no_separation
 from remixbench.leaderboard.submission import (
     Submission,
     Verification,

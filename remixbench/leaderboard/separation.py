@@ -26,10 +26,7 @@ from remixbench.leaderboard.evaluate import (
     BOOTSTRAP_SEED,
     References,
     Task,
-    has_stems,
     make_record,
-    map_files,
-    no_stems,
     read_all,
     why_incompatible,
 )
@@ -43,6 +40,7 @@ from remixbench.leaderboard.record import (
     read_record,
     write_record,
 )
+from remixbench.leaderboard.stems import map_files, why_no_separation
 from remixbench.parallel import Workers
 from remixbench.progress import SILENT, Progress
 from remixbench.scoring.clip_based import TAGGING_THRESHOLD
@@ -78,33 +76,6 @@ class ClipJob:
     waveforms: dict[int, Path] | None = None
     ideal: Ideal | None = None
     detected: tuple[int, ...] | None = None
-
-
-def why_no_separation(dataset: Dataset, reference: Reference, snr: float) -> str:
-    """Say why nothing can be separated against the stems of a data set; empty where it can."""
-    if not has_stems(dataset, snr):
-        return no_stems(dataset, snr)
-    if dataset.info.stem_kind == "sum" and (clip := _overlapping(reference)) is not None:
-        return (
-            f"events overlap in clip {reference.filenames[clip]}, and the stems have one channel for all events;"
-            " `remixbench make --stems events` writes one per event"
-        )
-    return ""
-
-
-def _overlapping(reference: Reference) -> int | None:
-    """Return the first clip in which events of two classes overlap."""
-    events = merge_events(reference.events)
-    order = np.lexsort((events.onset, events.clip))
-    clip, onset, offset = events.clip[order], events.onset[order], events.offset[order]
-    end, before = 0.0, -1
-    for k in range(len(order)):
-        if clip[k] != before:
-            end, before = 0.0, int(clip[k])
-        if onset[k] < end:
-            return before
-        end = max(end, float(offset[k]))
-    return None
 
 
 def is_separated(paths: Sequence[Path]) -> bool:

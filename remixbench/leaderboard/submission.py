@@ -24,19 +24,16 @@ from remixbench.dataset.info import check_dataset_name
 from remixbench.dataset.probes import probe_shifts
 from remixbench.errors import InputError
 from remixbench.files import content_digest, read_json, write_text
-from remixbench.leaderboard.discover import check_system_name
+from remixbench.leaderboard.discover import run_probes
 from remixbench.leaderboard.evaluate import (
     FoldReference,
+    ProbePredictions,
     References,
     Task,
-    has_stems,
     make_record,
-    map_files,
-    no_stems,
-    stems_alone,
+    score_probes,
     why_incompatible,
 )
-from remixbench.leaderboard.probe_records import ProbePredictions, run_probes, score_probes
 from remixbench.leaderboard.record import (
     DECLARED,
     SCORING_SETTINGS,
@@ -45,6 +42,7 @@ from remixbench.leaderboard.record import (
     Name,
     ProbeRecord,
     Record,
+    check_system_name,
     class_values,
     digests_of,
     files_digest,
@@ -52,7 +50,8 @@ from remixbench.leaderboard.record import (
     probe_value,
     unpack,
 )
-from remixbench.leaderboard.separation import is_separated, separation_of, why_no_separation
+from remixbench.leaderboard.separation import is_separated, separation_of
+from remixbench.leaderboard.stems import has_stems, map_files, no_stems, stems_alone, why_no_separation
 from remixbench.parallel import Workers
 from remixbench.progress import SILENT, Progress
 from remixbench.schemas import first_problem

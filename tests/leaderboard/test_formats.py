@@ -23,9 +23,9 @@ from rich.cells import cell_len
 from remixbench import score
 from remixbench.errors import InputError
 from remixbench.leaderboard import tables
-from remixbench.leaderboard.discover import check_system_name, name_folder
+from remixbench.leaderboard.discover import name_folder
 from remixbench.leaderboard.leaderboard import Leaderboard
-from remixbench.leaderboard.record import Evidence
+from remixbench.leaderboard.record import Evidence, check_system_name
 from remixbench.leaderboard.renderers import make_tables, render, render_summary
 from remixbench.leaderboard.renderers.terminal import to_terminal
 from remixbench.leaderboard.renderers.text import _LATEX, escape_latex, escape_markdown

@@ -22,11 +22,12 @@ from remixbench.dataset.info import read_info, write_info
 from remixbench.errors import InputError
 from remixbench.files import content_digest
 from remixbench.inference.system import load_system
-from remixbench.leaderboard.evaluate import ideal_masks, read_fold_reference
+from remixbench.leaderboard.evaluate import read_fold_reference
 from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.record import Record, read_record
 from remixbench.leaderboard.renderers import render
 from remixbench.leaderboard.rows import Condition
+from remixbench.leaderboard.stems import ideal_masks
 from remixbench.scoring import METRICS
 from remixbench.scoring.io_maps import read_maps
 from remixbench.scoring.types import event_table, make_reference

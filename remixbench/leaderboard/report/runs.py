@@ -22,9 +22,10 @@ from remixbench.dataset.features import logmel
 from remixbench.dataset.masks import apply_masks, share
 from remixbench.errors import InputError
 from remixbench.files import read_bytes, sha256
-from remixbench.leaderboard.evaluate import map_files, read_fold_reference
+from remixbench.leaderboard.evaluate import read_fold_reference
 from remixbench.leaderboard.leaderboard import Leaderboard
-from remixbench.leaderboard.separation import ClipJob, jobs_of, read_sources, why_no_separation
+from remixbench.leaderboard.separation import ClipJob, jobs_of, read_sources
+from remixbench.leaderboard.stems import map_files, why_no_separation
 from remixbench.plots.axes import DB_PER_NEPER, SHOWN_DB, Scales
 from remixbench.plots.view import ClipView, view_clip
 from remixbench.progress import SILENT, Progress
