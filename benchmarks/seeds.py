@@ -6,7 +6,7 @@ A trial draws the score of every event recording by every network: an effect of 
 the system, one of the training (its seed), and one of the recording and the training. The value of a network on a fold
 is the mean over the fold's recordings, and its bootstrap samples weigh the recordings. True values are known, and two
 systems with the same true value are compared. Intervals and significance come from the code that the leaderboard uses
-(`remixbench.scoring.averages`). The share of the variance of a mean that comes from the choice of the seeds is set;
+(`remixbench.scoring.bootstrap`). The share of the variance of a mean that comes from the choice of the seeds is set;
 of that part all is the training's own effect, or none (how it suits the recordings).
 
 Printed in Markdown, in per cent, the least and the greatest over these cases: the share of intervals that hold the true
@@ -24,8 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from remixbench.scoring.averages import FoldRuns, Runs, mean_interval, paired_difference
-from remixbench.scoring.bootstrap import LEVEL
+from remixbench.scoring.bootstrap import LEVEL, FoldRuns, Runs, mean_interval, paired_difference
 
 SEEDS, FOLDS = (2, 3, 5), (1, 4)
 SHARES, OWN = (0.0, 0.2, 0.5, 0.8, 0.95, 1.0), (0.0, 1.0)

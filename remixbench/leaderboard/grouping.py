@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from remixbench.leaderboard.record import OURS, Evidence, Flag, Record
 from remixbench.leaderboard.rows import Condition, Estimate, Row
-from remixbench.scoring.averages import FoldRuns, Runs, mean_interval, mean_over_folds, standard_deviation
-from remixbench.scoring.bootstrap import limited
+from remixbench.scoring.bootstrap import FoldRuns, Runs, limited, mean_interval, mean_over_folds, standard_deviation
 from remixbench.scoring.metrics import metric_range
 
 Shown = tuple[str, str, float, int]

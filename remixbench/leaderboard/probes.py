@@ -26,8 +26,7 @@ from remixbench.leaderboard.tables import (
     signed,
     title,
 )
-from remixbench.scoring.averages import mean_interval, mean_over_folds, standard_deviation
-from remixbench.scoring.bootstrap import limited
+from remixbench.scoring.bootstrap import limited, mean_interval, mean_over_folds, standard_deviation
 from remixbench.scoring.metrics import METRICS
 from remixbench.scoring.types import FloatArray
 

@@ -17,7 +17,7 @@ from remixbench.leaderboard.grouping import metric_runs
 from remixbench.leaderboard.leaderboard import Chance, Leaderboard
 from remixbench.leaderboard.record import CHANCE
 from remixbench.leaderboard.rows import Condition, Row, Tested
-from remixbench.scoring.averages import Difference, FoldRuns, Runs, paired_difference
+from remixbench.scoring.bootstrap import Difference, FoldRuns, Runs, paired_difference
 from remixbench.scoring.metrics import METRICS, paired_metrics
 
 

@@ -1,6 +1,6 @@
 """The public API of scoring; `__init__.py` imports each name when it is first used."""
 
-from .averages import Difference
+from .bootstrap import Difference
 from .evaluate import Scores, compare, score_predictions
 from .functional import (
     DetectionScores,

@@ -22,9 +22,17 @@ from itertools import product
 
 import numpy as np
 
-from remixbench.scoring.bootstrap import MetricValues
 from remixbench.scoring.psds_exact import PSDS, Criteria, Detections, of_variant, psds_of_detections
-from remixbench.scoring.types import FloatArray, Inputs, IntArray, Reference, ScoreArray, SebbParameters, select_class
+from remixbench.scoring.types import (
+    FloatArray,
+    Inputs,
+    IntArray,
+    MetricValues,
+    Reference,
+    ScoreArray,
+    SebbParameters,
+    select_class,
+)
 
 DEFAULT = SebbParameters()
 STEPS = (0.64, 0.32, 1.28)

@@ -20,9 +20,17 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from remixbench.scoring.bootstrap import MetricValues, divide, mean_defined
 from remixbench.scoring.detection import KONG_THRESHOLD, Counts, active_frames, f1_values, kong_mean_f1
-from remixbench.scoring.types import BoolArray, FloatArray, Inputs, IntArray, Reference
+from remixbench.scoring.types import (
+    BoolArray,
+    FloatArray,
+    Inputs,
+    IntArray,
+    MetricValues,
+    Reference,
+    divide,
+    mean_defined,
+)
 
 TAGGING_THRESHOLD = 0.5
 

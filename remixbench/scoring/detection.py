@@ -38,7 +38,6 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
-from remixbench.scoring.bootstrap import MetricValues, divide, mean_defined
 from remixbench.scoring.postprocessing import MAIN, POSTPROCESSINGS, detect_events, detections
 from remixbench.scoring.types import (
     DECIMALS,
@@ -47,9 +46,12 @@ from remixbench.scoring.types import (
     FloatArray,
     Inputs,
     IntArray,
+    MetricValues,
     Reference,
     ScoreArray,
+    divide,
     expand,
+    mean_defined,
     merge_events,
     microseconds,
 )

@@ -18,13 +18,13 @@ from remixbench.errors import InputError
 from remixbench.files import sha256
 from remixbench.progress import SILENT, Progress
 from remixbench.scoring import detection
-from remixbench.scoring.averages import Difference, FoldRuns, Runs, paired_difference
 from remixbench.scoring.bootstrap import (
-    MetricValues,
+    Difference,
+    FoldRuns,
+    Runs,
     bootstrap_interval,
-    divide,
     make_bootstrap,
-    mean_defined,
+    paired_difference,
 )
 from remixbench.scoring.bounding_boxes import sebb_metrics
 from remixbench.scoring.clip_based import TAGGING_THRESHOLD, frame_average_precision, micro_ap_by_snr, tagging_metrics
@@ -39,10 +39,13 @@ from remixbench.scoring.types import (
     FloatArray,
     Inputs,
     Masks,
+    MetricValues,
     Predictions,
     Reference,
     SebbParameters,
     Separation,
+    divide,
+    mean_defined,
     reference_digest,
 )
 from remixbench.scoring.validate import check_predictions

@@ -18,11 +18,19 @@ import numpy.typing as npt
 
 from remixbench.errors import InputError, nearest
 from remixbench.scoring import bounding_boxes, detection, psds_exact
-from remixbench.scoring.bootstrap import divide, mean_defined
 from remixbench.scoring.clip_based import label_precisions, rank_classes, rank_pairs, ranked_average_precision
 from remixbench.scoring.events import EVENT_COLUMNS, read_durations, read_event_list, refuse_doubles
 from remixbench.scoring.io import frame_paths, frame_tables, read_numbers
-from remixbench.scoring.types import BoolArray, EventTable, FloatArray, Reference, SebbParameters, make_reference
+from remixbench.scoring.types import (
+    BoolArray,
+    EventTable,
+    FloatArray,
+    Reference,
+    SebbParameters,
+    divide,
+    make_reference,
+    mean_defined,
+)
 from remixbench.scoring.validate import clip_rows, fit_edges
 
 if TYPE_CHECKING:

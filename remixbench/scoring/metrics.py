@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from remixbench.errors import unknown
-from remixbench.scoring.bootstrap import metric_name
 from remixbench.scoring.postprocessing import MAIN, POSTPROCESSINGS
+from remixbench.scoring.types import metric_name
 
 SCORING_VERSION = "3"
 """Raised whenever a value could come out differently; rows of different versions are not compared."""

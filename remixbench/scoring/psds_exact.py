@@ -31,16 +31,18 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from remixbench.scoring.bootstrap import MetricValues, divide, metric_name
 from remixbench.scoring.postprocessing import POSTPROCESSINGS, median_filtered
 from remixbench.scoring.types import (
     FloatArray,
     Inputs,
     IntArray,
+    MetricValues,
     Reference,
     ScoreArray,
+    divide,
     expand,
     merge_events,
+    metric_name,
     microseconds,
     select_class,
 )

@@ -27,8 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from remixbench.errors import InputError
-from remixbench.scoring.bootstrap import MetricValues, divide
-from remixbench.scoring.types import BoolArray, FloatArray, Inputs
+from remixbench.scoring.types import BoolArray, FloatArray, Inputs, MetricValues, divide
 
 Signal = npt.NDArray[np.floating]
 LIMIT = 100.0

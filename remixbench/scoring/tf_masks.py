@@ -18,9 +18,8 @@ import math
 import numpy as np
 
 from remixbench.errors import InputError
-from remixbench.scoring.bootstrap import MetricValues, mean_defined
 from remixbench.scoring.detection import KONG_THRESHOLD, Counts, f1_values, kong_mean_f1
-from remixbench.scoring.types import MAP_STEPS, FloatArray, Inputs, Masks
+from remixbench.scoring.types import MAP_STEPS, FloatArray, Inputs, Masks, MetricValues, mean_defined
 
 MASK_THRESHOLD = 0.5
 FIRST_STEP = math.ceil(MASK_THRESHOLD * MAP_STEPS)

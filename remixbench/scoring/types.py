@@ -1,4 +1,4 @@
-"""What is scored: event lists as arrays, the reference of a fold, and a system's predictions for it.
+"""What is scored: event lists as arrays, the reference of a fold, a system's predictions for it; values of metrics.
 
 All times are seconds from the start of the clip, rounded to 6 decimals as sed_scores_eval does, and compared as
 whole microseconds, so that a frame boundary that falls exactly on a collar (3.2 s on an onset of 3.0 s) is not
@@ -300,6 +300,49 @@ class Inputs:
     masks: Masks | None = None
     separation: Separation | None = None
     sebbs: Sequence[SebbParameters] | None = None
+
+
+@dataclass
+class MetricValues:
+    """Values of metrics by their names, one per bootstrap sample.
+
+    Attributes
+    ----------
+    overall : {name: (samples,)}, NaN where undefined
+    per_class : {name: (classes, samples)}, NaN where undefined
+    """
+
+    overall: dict[str, FloatArray] = field(default_factory=dict)
+    per_class: dict[str, FloatArray] = field(default_factory=dict)
+
+    def update(self, other: MetricValues) -> None:
+        """Add the values of other metrics."""
+        self.overall.update(other.overall)
+        self.per_class.update(other.per_class)
+
+    def renamed(self, variant: str) -> MetricValues:
+        """Return the same values under the names that they have in a variant."""
+        return MetricValues(
+            {metric_name(name, variant): values for name, values in self.overall.items()},
+            {metric_name(name, variant): values for name, values in self.per_class.items()},
+        )
+
+
+def metric_name(quantity: str, variant: str = "") -> str:
+    """Return the name of a metric in records and tables: `psds1`, or `psds1[median]` of a variant."""
+    return f"{quantity}[{variant}]" if variant else quantity
+
+
+def mean_defined(values: FloatArray, axis: int = 0) -> FloatArray:
+    """Return the mean over `axis` of the values that are defined; NaN only where none is."""
+    defined = ~np.isnan(values)
+    return divide(np.where(defined, values, 0.0).sum(axis=axis), defined.sum(axis=axis).astype(np.float64))
+
+
+def divide(numerator: FloatArray, denominator: FloatArray, undefined: float = np.nan) -> FloatArray:
+    """Return the quotient, and `undefined` where the denominator is zero."""
+    out: FloatArray = np.full(np.shape(numerator), undefined)
+    return np.divide(numerator, denominator, out=out, where=denominator != 0)
 
 
 def make_reference(

@@ -24,7 +24,7 @@ from remixbench.leaderboard.rows import Condition, Estimate, Row
 from remixbench.leaderboard.significance import compare_conditions, compare_rows, mark_best, mark_chance
 from remixbench.leaderboard.table_maker import TableMaker
 from remixbench.scoring import Scores, compare
-from remixbench.scoring.averages import mean_interval, paired_difference, standard_deviation
+from remixbench.scoring.bootstrap import mean_interval, paired_difference, standard_deviation
 
 SIMULATION = runpy.run_path(str(ROOT / "benchmarks" / "seeds.py"))
 SAMPLES = np.linspace(0.3, 0.5, 101)
