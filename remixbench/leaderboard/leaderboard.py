@@ -16,7 +16,7 @@ from remixbench.errors import InputError, unknown
 from remixbench.leaderboard.evaluate import References
 from remixbench.leaderboard.published import Published, load_published
 from remixbench.leaderboard.record import CHANCE, class_values
-from remixbench.leaderboard.rows import Row, Tested, tested_alike, value_state
+from remixbench.leaderboard.rows import ROW_COLUMNS, Row, Tested, about_row, tested_alike, value_state
 from remixbench.recipe import format_snr
 from remixbench.scoring import SCORING_VERSION
 from remixbench.scoring.evaluate import chance_values
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 TIDY_COLUMNS = (
     "kind", "name", "evidence", "system", "snr", "metric", "class", "value", "low", "high", "std", "folds", "seeds",
     "one_training", "clips", "best", "at_chance", "flags", "comparable", "dataset", "manifest_digest",
-    "scoring_version", "source", "parameters", "macs", "training_seconds", "device", "pretrained_on",
-    "frozen_parameters", "frozen_macs",
+    "scoring_version", "source", "parameters", "macs", "training_seconds", "device",
+    *(column.key for column in ROW_COLUMNS), "frozen_parameters", "frozen_macs",
 )  # fmt: skip
 TRUTHS = ("best", "at_chance", "one_training")
 INTEGERS = ("clips", "parameters", "macs", "frozen_parameters", "frozen_macs")
@@ -219,11 +219,12 @@ class Leaderboard:
         return html
 
     def _with_evidence(self) -> pd.DataFrame:
-        """Return the wide table with columns of evidence and pretraining before the others, where rows have them."""
+        """Return the wide table with the columns that are no metrics before the others, where rows have them."""
         table = self.table()
-        pretrained = {row.name: "; ".join(row.pretrained_on) for row in self.rows}
-        if any(pretrained.values()):
-            table.insert(0, ("", "pretrained on"), [pretrained.get(name, "") for name in table.index])
+        for column in reversed(ROW_COLUMNS):
+            texts = {row.name: "; ".join(column.texts(row)) for row in self.rows}
+            if any(texts.values()):
+                table.insert(0, ("", column.heading), [texts.get(name, "") for name in table.index])
         states = {row.name: row.evidence for row in self.rows}
         if {*states.values()} - {"ours"}:
             table.insert(0, ("", "evidence"), [states[name] for name in table.index])
@@ -242,7 +243,7 @@ class Leaderboard:
                     "folds": "; ".join(map(str, condition.folds)), "seeds": "; ".join(map(str, condition.seeds)),
                     "one_training": condition.one_training, "clips": condition.clips,
                     "flags": "; ".join(flag.text for flag in row.flags),
-                    "pretrained_on": "; ".join(row.pretrained_on),
+                    **{key: "; ".join(texts) for key, texts in about_row(row).items()},
                     "parameters": cost.parameters, "macs": cost.macs, "frozen_parameters": cost.frozen_parameters,
                     "frozen_macs": cost.frozen_macs, "training_seconds": cost.seconds, "device": cost.device,
                 }  # fmt: skip

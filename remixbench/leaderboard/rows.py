@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -212,6 +212,30 @@ class Row:
     def estimate(self, snr: float, metric: str) -> Estimate | None:
         """Return a metric at an SNR, or None where the row has none."""
         return self.conditions[snr].metrics.get(metric) if snr in self.conditions else None
+
+
+@dataclass(frozen=True)
+class RowColumn:
+    """A column that is no metric, in every format: texts about a row.
+
+    Attributes
+    ----------
+    key : what CSV, JSON and `Leaderboard.to_dataframe` call it
+    heading : what tables and the page call it, which have it where a row has a text
+    texts : of a row; a list in JSON, elsewhere joined with "; "
+    """
+
+    key: str
+    heading: str
+    texts: Callable[[Row], tuple[str, ...]]
+
+
+ROW_COLUMNS = (RowColumn("pretrained_on", "pretrained on", lambda row: row.pretrained_on),)
+
+
+def about_row(row: Row) -> dict[str, tuple[str, ...]]:
+    """Return the texts of every `RowColumn` by its key."""
+    return {column.key: column.texts(row) for column in ROW_COLUMNS}
 
 
 def value_state(condition: Condition, verified: bool) -> State:

@@ -171,12 +171,13 @@ def _table(
 
 
 def _shortened(line: Line, level: int) -> Line:
-    """Return a line without words of its name and of its pretraining that would push others out."""
-    pretrained = "; ".join(name.partition(" (")[0] for name in line.pretrained)
+    """Return a line without words of its name and of the texts about it that would push others out."""
     longest = 24 - 2 * level
-    if len(pretrained) > longest:
-        pretrained = f"{pretrained[: longest - 1]}…"
-    return replace(line, head=line.head.replace(",encoder=", ","), pretrained=(pretrained,) * bool(pretrained))
+    about = {}
+    for key, texts in line.about.items():
+        text = "; ".join(part.partition(" (")[0] for part in texts)
+        about[key] = (text if len(text) <= longest else f"{text[: longest - 1]}…",) if text else ()
+    return replace(line, head=line.head.replace(",encoder=", ","), about=about)
 
 
 def _notes(maker: TableMaker, table: Table, snrs: Sequence[float]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.record import CHANCE, SCORING_SETTINGS, Flag, weakest
-from remixbench.leaderboard.rows import Condition, Estimate, Row, Tested, tested_alike
+from remixbench.leaderboard.rows import Condition, Estimate, Row, Tested, about_row, tested_alike
 from remixbench.leaderboard.tables import (
     AT_CHANCE,
     DEVIATION,
@@ -91,7 +91,7 @@ class TableMaker:
         conditions = [row.conditions[snr] for snr in snrs if snr in row.conditions]
         state = weakest(evidence for condition in conditions for evidence in condition.evidence)
         tested, letters = tested_on(conditions), self.letters_of(row.flags)
-        return Line(row.name, tuple(cells), letters, tested, state, pretrained=row.pretrained_on)
+        return Line(row.name, tuple(cells), letters, tested, state, about=about_row(row))
 
     def letters_of(self, flags: Sequence[Flag]) -> tuple[str, ...]:
         """Return the letters of some flags, in order."""

@@ -5,10 +5,10 @@ One model serves Markdown, LaTeX, the terminal and the page. Texts are plain; ea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from remixbench.leaderboard.rows import Condition, Estimate, Tested
+from remixbench.leaderboard.rows import ROW_COLUMNS, Condition, Estimate, RowColumn, Tested
 from remixbench.recipe import format_snr
 from remixbench.scoring.metrics import METRICS
 
@@ -47,7 +47,7 @@ class Line:
     evidence : what a row's values are: "ours", "recomputed" or "self-reported"; "" for a published line
     kind : in ranked tables, what the heading would be elsewhere
     rank : in ranked tables, the place among lines tested on the same clips
-    pretrained : the data sets that a frozen encoder was trained on
+    about : the texts of a row's columns that are no metrics, by key (`RowColumn`)
     snr : its SNR, in a table with several
     """
 
@@ -58,7 +58,7 @@ class Line:
     evidence: str = ""
     kind: str = ""
     rank: int | None = None
-    pretrained: tuple[str, ...] = ()
+    about: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     snr: str = ""
 
 
@@ -69,13 +69,11 @@ class TextColumn:
     Attributes
     ----------
     usual : text that need not be said; where all lines have it, narrow places leave the column out
-    optional : whether the column is in a table only where a line has a text
     """
 
     heading: str
     text: Callable[[Line], str]
     usual: str | None = None
-    optional: bool = False
 
     def says_something(self, lines: Sequence[Line]) -> bool:
         """Whether a line has another text than the usual one."""
@@ -84,8 +82,13 @@ class TextColumn:
 
 TESTED = TextColumn("tested on", lambda line: line.tested)
 EVIDENCE = TextColumn("evidence", lambda line: line.evidence, usual="ours")
-PRETRAINED = TextColumn("pretrained on", lambda line: "; ".join(line.pretrained), optional=True)
-OPTIONAL = (PRETRAINED,)
+
+
+def _text_column(column: RowColumn) -> TextColumn:
+    return TextColumn(column.heading, lambda line: "; ".join(line.about.get(column.key, ())))
+
+
+OPTIONAL = tuple(map(_text_column, ROW_COLUMNS))
 """Columns that every table has where a line has a text in them."""
 
 

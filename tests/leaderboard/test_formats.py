@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -63,6 +64,39 @@ def test_csv_has_one_figure_a_line(board: Leaderboard) -> None:
     published = [line for line in lines if line["kind"] == "published"]
     assert len(published) == 5 * 3 * 3 + 3 * 3 + 3 * 4 + 4
     assert all(line["source"] and line["dataset"] in ("remix2019", "Kong et al. 2019") for line in published)
+
+
+WITH_ANOTHER_COLUMN = """
+import json, sys
+from pathlib import Path
+
+from remixbench.leaderboard import rows
+
+rows.ROW_COLUMNS = (*rows.ROW_COLUMNS, rows.RowColumn("licence_key", "licence", lambda row: ("CC0", row.name)))
+
+from remixbench import report, score
+from remixbench.leaderboard.renderers import render, render_summary
+
+board = score(workspace=sys.argv[1], bootstrap=0)
+texts = {style: render(board, style, width=200) for style in ("table", "md", "csv", "json", "latex")}
+texts |= {"summary": render_summary(board, width=200), "notebook": board._repr_html_()}
+texts["page"] = report(workspace=sys.argv[1], clips=0).read_text()
+print(json.dumps(texts))
+"""
+
+
+def test_a_column_that_is_no_metric_is_declared_once_for_every_format(tmp_path: Path) -> None:
+    dataset = fake_dataset(tmp_path)
+    fake_run(tmp_path, dataset, "gap", snr=0)
+    command = [sys.executable, "-c", WITH_ANOTHER_COLUMN, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    texts = json.loads(done.stdout)
+    for style in ("table", "md", "latex", "summary", "notebook", "page"):
+        assert "licence" in texts[style].lower(), style
+        assert "CC0; gap" in texts[style], style
+    lines = csv.DictReader(io.StringIO(texts["csv"]))
+    assert {line["licence_key"] for line in lines if line["name"] == "gap"} == {"CC0; gap"}
+    assert json.loads(texts["json"])["rows"][0]["licence_key"] == ["CC0", "gap"]
 
 
 def test_json_holds_the_figures_and_their_origin(board: Leaderboard) -> None:

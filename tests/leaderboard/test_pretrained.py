@@ -217,7 +217,7 @@ def test_probe_has_one_row_per_encoder(
         values = [cell.estimate for cell in line.cells[2:]]
         assert len(values) == 4
         assert all(value is not None and 0 < value.value <= 1 for value in values)
-        assert line.pretrained
+        assert line.about["pretrained_on"]
     runs = {path: path.stat().st_mtime_ns for path in (workspace / "runs").rglob("model.safetensors")}
     arguments = ["--workspace", str(workspace), "-q", "probe", *encoders, "--seed", "0", "--device", "cpu"]
     assert cli([*arguments, "--format", "md"]) == 0

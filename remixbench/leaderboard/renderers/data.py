@@ -16,7 +16,7 @@ from typing import Any
 from remixbench import __version__
 from remixbench.leaderboard.leaderboard import TRUTHS, Leaderboard
 from remixbench.leaderboard.record import Record, starts_formula
-from remixbench.leaderboard.rows import Condition, Estimate, Row
+from remixbench.leaderboard.rows import Condition, Estimate, Row, about_row
 from remixbench.leaderboard.significance import Comparison
 from remixbench.leaderboard.submission import Value, Verification
 from remixbench.scoring.bootstrap import LEVEL
@@ -82,7 +82,7 @@ def _row(board: Leaderboard, row: Row) -> dict[str, Any]:
         "system": row.system,
         "settings": row.settings,
         "flags": [flag.model_dump() for flag in row.flags],
-        "pretrained_on": list(row.pretrained_on),
+        **{key: list(texts) for key, texts in about_row(row).items()},
         "conditions": [
             {
                 "snr": condition.snr,
