@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -17,8 +16,7 @@ from remixbench.leaderboard.record import Cost, class_values
 from remixbench.leaderboard.rows import Row
 from remixbench.leaderboard.significance import Comparison
 from remixbench.leaderboard.submission import Verification
-from remixbench.leaderboard.table_maker import KINDS as BLOCK_HEADINGS
-from remixbench.leaderboard.table_maker import TableMaker, caption
+from remixbench.leaderboard.table_maker import KIND_HEADINGS, TableMaker, caption
 from remixbench.leaderboard.tables import (
     EVIDENCE,
     NOT_REPORTED,
@@ -53,49 +51,39 @@ def alpha_table(maker: TableMaker) -> Table | None:
         "alpha",
         lambda row: WITHOUT_RECONSTRUCTION.get(row.system or "", row.system),
     )
-    if not series:
-        return None
-    blocks = [
-        Block(
-            f"{group[-1].system}, {BLOCK_HEADINGS[group[-1].kind].lower()}",
-            tuple(_series_line(maker, row, f"α = {_value(row, 'alpha'):g}") for row in group),
-        )
-        for group in series
-    ]
-    snrs, table = maker.leaderboard.snrs, maker.leaderboard.published.table2
+    snrs, published = maker.leaderboard.snrs, maker.leaderboard.published.table2
     lines = [
         Line(f"α = {row.alpha:g}", tuple(value_cell(row.scores.get(snr)) for snr in snrs), (), NOT_REPORTED)
-        for row in table.rows
+        for row in published.rows
     ]
-    blocks += maker.common_chance([row for group in series for row in group], snrs, ["micro_ap"] * len(snrs))
-    blocks += maker.published_block(table.source, lines)
-    return Table(
-        "Weight of the reconstruction (α), micro-AP", "weight", _snr_groups(maker), tuple(blocks),
-        maker.line_notes(blocks), (TESTED, EVIDENCE),
-    )  # fmt: skip
+    return _series_table(
+        maker,
+        "Weight of the reconstruction (α)",
+        "weight",
+        series,
+        name_of=lambda row: row.system,
+        head_of=lambda row: f"α = {row.settings['alpha']:g}",
+        published=maker.published_block(published.source, lines),
+    )
 
 
 def fraction_table(maker: TableMaker) -> Table | None:
     """Return micro-AP by the part of the training clips that was used, where there are several."""
+
+    def part(row: Row) -> str:
+        percent = f"{row.settings['fraction']:.4%}".rstrip("0%").rstrip(".")
+        return f"{percent} % of the training clips"
+
     series = _series(maker.leaderboard.rows, "fraction", lambda row: row.system)
-    if not series:
-        return None
-    blocks = [
-        Block(
-            f"{group[-1].name}, {BLOCK_HEADINGS[group[-1].kind].lower()}",
-            tuple(
-                replace(_series_line(maker, row, f"{_percent(row)} % of the training clips"), letters=())
-                for row in group
-            ),
-        )
-        for group in series
-    ]
-    snrs = maker.leaderboard.snrs
-    blocks += maker.common_chance([row for group in series for row in group], snrs, ["micro_ap"] * len(snrs))
-    return Table(
-        "Size of the training data, micro-AP", "trained on", _snr_groups(maker), tuple(blocks),
-        maker.line_notes(blocks), (TESTED, EVIDENCE),
-    )  # fmt: skip
+    return _series_table(
+        maker,
+        "Size of the training data",
+        "trained on",
+        series,
+        name_of=lambda row: row.name,
+        head_of=part,
+        flagged=False,
+    )
 
 
 def class_table(maker: TableMaker) -> Table | None:
@@ -178,27 +166,52 @@ def _series(rows: Iterable[Row], setting: str, family: Callable[[Row], str | Non
         if isinstance(row.settings.get(setting), (int, float)):
             rest = {key: value for key, value in row.settings.items() if key != setting}
             groups.setdefault(json.dumps([family(row), rest, row.kind], sort_keys=True), []).append(row)
-    series = [sorted(group, key=lambda row: _value(row, setting)) for group in groups.values()]
-    return [group for group in series if len({_value(row, setting) for row in group}) > 1]
+    series = [sorted(group, key=lambda row: row.settings[setting]) for group in groups.values()]
+    return [group for group in series if len({row.settings[setting] for row in group}) > 1]
 
 
-def _series_line(maker: TableMaker, row: Row, head: str) -> Line:
-    snrs = maker.leaderboard.snrs
-    cells = [replace(estimate_cell(row.estimate(snr, "micro_ap")), bold=False) for snr in snrs]
-    return replace(maker.line(row, cells, snrs), head=marked(head, not row.submission))
+def _series_table(
+    maker: TableMaker,
+    what: str,
+    head: str,
+    series: Sequence[Sequence[Row]],
+    *,
+    name_of: Callable[[Row], str | None],
+    head_of: Callable[[Row], str],
+    flagged: bool = True,
+    published: Sequence[Block] = (),
+) -> Table | None:
+    """Return micro-AP by `what` and SNR, with a block of lines per series; None where there is no series.
 
+    Parameters
+    ----------
+    name_of : what a series is called, from its last row
+    head_of : what the line of a row is called
+    flagged : whether lines have the letters of their flags
+    """
+    if not series:
+        return None
+    board, snrs = maker.leaderboard, maker.leaderboard.snrs
 
-def _value(row: Row, setting: str) -> Any:
-    return row.settings[setting]
+    def line(row: Row) -> Line:
+        cells = [replace(estimate_cell(row.estimate(snr, METRIC)), bold=False) for snr in snrs]
+        table_line = replace(maker.line(row, cells, snrs), head=marked(head_of(row), not row.submission))
+        return table_line if flagged else replace(table_line, letters=())
 
-
-def _percent(row: Row) -> str:
-    return f"{_value(row, 'fraction'):.4%}".rstrip("0%").rstrip(".")
-
-
-def _snr_groups(maker: TableMaker) -> tuple[tuple[str, tuple[Column, ...]], ...]:
-    board = maker.leaderboard
-    return (("", tuple(Column(board.snr_text(snr), "higher") for snr in board.snrs)),)
+    blocks = [
+        Block(f"{name_of(group[-1])}, {KIND_HEADINGS[group[-1].kind].lower()}", tuple(map(line, group)))
+        for group in series
+    ]
+    blocks += maker.common_chance([row for group in series for row in group], snrs, [METRIC] * len(snrs))
+    blocks += published
+    return Table(
+        f"{what}, micro-AP",
+        head,
+        (("", tuple(Column(board.snr_text(snr), "higher") for snr in snrs)),),
+        tuple(blocks),
+        maker.line_notes(blocks),
+        (TESTED, EVIDENCE),
+    )
 
 
 def time_text(seconds: float | None) -> str:

@@ -12,7 +12,7 @@ from remixbench.leaderboard.evaluate import METRIC
 from remixbench.leaderboard.grouping import runs_by_fold
 from remixbench.leaderboard.record import Record, probe_value, unpack
 from remixbench.leaderboard.rows import Condition, Estimate, Probes, Row
-from remixbench.leaderboard.table_maker import KINDS, TableMaker
+from remixbench.leaderboard.table_maker import KIND_HEADINGS, TableMaker
 from remixbench.leaderboard.tables import (
     EVIDENCE,
     TESTED,
@@ -246,7 +246,7 @@ def trained_and_tested_table(maker: TableMaker) -> Table | None:
         return [replace(estimate_cell(_tested(condition).get(snr)), bold=False) for snr in tested]
 
     blocks = []
-    for kind, heading in KINDS.items():
+    for kind, heading in KIND_HEADINGS.items():
         lines = tuple(
             replace(maker.line(row, cells(c), [c.snr]), head=f"{row.name}, {board.snr_text(c.snr)}")
             for row, c in sorted(probed, key=lambda pair: (board.rows.index(pair[0]), -pair[1].snr))

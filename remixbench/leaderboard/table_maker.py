@@ -38,7 +38,7 @@ from remixbench.leaderboard.tables import (
 )
 from remixbench.scoring.metrics import METRICS, VARIANT_TITLES, Family, metrics_shown
 
-KINDS = {
+KIND_HEADINGS = {
     "run": "Trained here",
     "predictions": "Submitted",
     "added": "Added from submissions",
@@ -114,7 +114,7 @@ class TableMaker:
         all_blocks: list[Block] = []
         for index, (tested, rows) in enumerate(tested_alike(self.leaderboard.rows, snrs)):
             blocks = []
-            for kind, heading in KINDS.items():
+            for kind, heading in KIND_HEADINGS.items():
                 lines = tuple(
                     self.line(row, cells, snrs)
                     for row in rows
@@ -153,7 +153,7 @@ class TableMaker:
                 cells = cells_of(row.conditions[snr])
                 if row.kind != "ideal" or any(cell.text for cell in cells):
                     key = unranked if estimate is None else (int(not estimate.verified), -estimate.value)
-                    line = replace(self.line(row, cells, [snr]), kind=KINDS[row.kind].lower())
+                    line = replace(self.line(row, cells, [snr]), kind=KIND_HEADINGS[row.kind].lower())
                     keyed.append((key, estimate is not None, line))
             chance = self.chance(tested[0], snr)
             level = chance.metrics.get(ranked_by)
