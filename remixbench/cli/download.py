@@ -10,13 +10,14 @@ import click
 
 from remixbench.cli.options import Settings
 from remixbench.progress import is_terminal
+from remixbench.recipe import PUBLISHED_SOURCES
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command()
-@click.argument("names", nargs=-1, metavar="[tau2019] [fsdkaggle2018]")
+@click.argument("names", nargs=-1, metavar=" ".join(f"[{name}]" for name in PUBLISHED_SOURCES))
 @click.option("--sources", type=FOLDER, metavar="DIR", help="Folder to download to. [default: WORKSPACE/sources]")
 @click.option("--mirror", metavar="URL", help="A copy of the records, with files at URL/records/<id>/files/<name>.")
 @click.option(

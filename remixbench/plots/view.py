@@ -135,13 +135,13 @@ def view_clip(dataset: Dataset, row: int, snr: float) -> ClipView:
     if "digests.csv" in dataset.info.files:
         samples, rate = dataset.audio(clip, snr), dataset.recipe.mix.sample_rate
     else:
-        audio, rate = read_audio(dataset.audio_path(clip, snr))
+        audio, rate = _read_channels(dataset.audio_path(clip, snr))
         samples = audio.mean(axis=1)
     stems, stems_path = None, dataset.stems_path(clip, snr)
     if snr in dataset.info.stems:
         stems = dataset.stems(clip, snr).astype(np.float32) / np.float32(32768)
     elif stems_path.is_file():
-        stems = read_audio(stems_path)[0].T
+        stems = _read_channels(stems_path)[0].T
     return ClipView(
         row=row,
         id=clip.id,
@@ -162,7 +162,7 @@ def _events_and_scene(channels: Array) -> Array:
     return np.stack((channels[:-1].sum(axis=0), channels[-1]))
 
 
-def read_audio(path: Path) -> tuple[Array, int]:
+def _read_channels(path: Path) -> tuple[Array, int]:
     """Read an audio file as (samples, channels) in [-1, 1], and its sample rate.
 
     Raises

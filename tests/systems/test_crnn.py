@@ -17,7 +17,7 @@ import remixbench
 from remixbench.dataset.dataset import Dataset, find_dataset
 from remixbench.errors import InputError
 from remixbench.inference.system import load_system, window_places
-from remixbench.leaderboard.report.runs import read_run_frames
+from remixbench.leaderboard.report.clips import read_run_frames
 from remixbench.plots.axes import Scales
 from remixbench.plots.figures import draw_recording
 from remixbench.systems import Output, build_system, count_cost, spec

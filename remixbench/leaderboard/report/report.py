@@ -23,7 +23,8 @@ from remixbench.leaderboard.other_tables import cost_table, fraction_table
 from remixbench.leaderboard.probes import probe_tables
 from remixbench.leaderboard.record import FLAGS, class_values
 from remixbench.leaderboard.renderers.data import provenance
-from remixbench.leaderboard.report.runs import explore, learning_curves
+from remixbench.leaderboard.report.clips import explore
+from remixbench.leaderboard.report.runs import learning_curves
 from remixbench.leaderboard.table_maker import FAMILIES, TableMaker, chance_note, evidence_notes
 from remixbench.leaderboard.tables import title
 from remixbench.progress import Progress, reporter

@@ -1,0 +1,349 @@
+"""The clips that the page shows, and what runs make of them.
+
+A clip has audio, spectrogram, reference, frame scores and separated classes on one time axis. Audio is Ogg Vorbis,
+arrays bytes (0 to 255) in base64, so that twelve clips fit into a page of 5 MB.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from remixbench.dataset.dataset import Dataset
+from remixbench.dataset.features import logmel
+from remixbench.dataset.masks import apply_masks, share
+from remixbench.errors import InputError
+from remixbench.leaderboard.evaluate import read_fold_reference
+from remixbench.leaderboard.leaderboard import Leaderboard
+from remixbench.leaderboard.report.runs import runs_of
+from remixbench.leaderboard.separation import ClipJob, jobs_of, read_sources
+from remixbench.leaderboard.stems import map_files, why_no_separation
+from remixbench.plots.axes import DB_PER_NEPER, SHOWN_DB, Scales
+from remixbench.plots.view import ClipView, view_clip
+from remixbench.progress import SILENT, Progress
+from remixbench.scoring.io import MAX_FRAME_RATE
+from remixbench.scoring.io_maps import read_maps
+from remixbench.scoring.npz import name_bytes, read_npz, strings
+from remixbench.scoring.separation import Signal
+from remixbench.scoring.types import MAP_STEPS, MapArray, Reference
+
+SOUND_BYTES = 3_500_000
+"""All sounds of a page together, with the log-mel of those that are separated, in base64; where they would be more,
+separated ones are left out, then stems."""
+SEPARATED_CLIPS = 1
+"""How many clips of each SNR have separated sounds."""
+OTHER_CLASSES = 2
+"""How many classes that are not in a clip are shown with it: those with the highest frame scores."""
+DECIMALS = 4
+
+
+@dataclass(frozen=True)
+class RunScores:
+    """Frame scores of a run on some clips, in [0, 1], (clips, frames, classes)."""
+
+    row: int
+    scores: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Clips at one SNR, and their frame scores by several runs."""
+
+    snr: float
+    rows: list[int]
+    scored: list[RunScores] = field(default_factory=list)
+
+
+def explore(
+    leaderboard: Leaderboard, dataset: Dataset, workspace: Path, count: int, progress: Progress = SILENT
+) -> list[dict[str, Any]]:
+    """Return `count` clips for the page: evenly spaced over the fold that most runs were tested on, the SNRs in turn.
+
+    Raises
+    ------
+    InputError
+        If a clip's audio or a run's frame scores are broken.
+    """
+    tested: dict[tuple[float, int], list[tuple[int, Path]]] = {}
+    for run in runs_of(leaderboard, workspace):
+        if run.info.manifest_digest == dataset.manifest_digest and run.snr in dataset.snrs:
+            tested.setdefault((run.snr, run.fold), []).append((run.row, run.folder))
+    fold = max(
+        {fold for _, fold in tested} or set(dataset.manifest.folds),
+        key=lambda fold: (sum(len(runs) for (_, other), runs in tested.items() if other == fold), fold),
+    )
+    snrs = sorted({snr for snr, other in tested if other == fold} or set(dataset.snrs), reverse=True)
+    reference = read_fold_reference(dataset, fold).reference
+    inside = np.flatnonzero(dataset.folds == fold)
+    chosen = inside[np.linspace(0, len(inside) - 1, min(count, len(inside))).round().astype(int)]
+    shown = []
+    with progress.bar("Drawing", len(chosen), "clips") as advance:
+        for index, snr in enumerate(snrs):
+            choice = Choice(snr, [int(row) for row in chosen[index :: len(snrs)]])
+            runs = _first_of_each(tested.get((snr, fold), []))
+            for row, folder in runs:
+                choice.scored.append(RunScores(row, read_run_frames(folder, dataset, choice.rows)))
+            for at, row in enumerate(choice.rows):
+                view = view_clip(dataset, row, snr)
+                shown.append(_clip(dataset, view, choice.scored, at))
+                if at < SEPARATED_CLIPS:
+                    maps = read_clip_maps(runs, dataset, reference, dataset.filenames[row])
+                    shown[-1]["separated"] = separate_view(dataset, reference, view, maps)
+                advance(1)
+    _fit(shown)
+    return shown
+
+
+def _first_of_each(runs: Sequence[tuple[int, Path]]) -> list[tuple[int, Path]]:
+    """Keep one run of each row: the first seed's."""
+    first: dict[int, Path] = {}
+    for row, folder in runs:
+        first.setdefault(row, folder)
+    return list(first.items())
+
+
+def read_run_frames(folder: Path, dataset: Dataset, rows: Sequence[int]) -> NDArray[np.float32]:
+    """Return a run's frame scores of some of the data set's clips, on the log-mel's frames: (clips, frames, classes).
+
+    Raises
+    ------
+    InputError
+        If they are missing or not of this data set.
+    """
+    file = folder / "predictions" / "frames.npz"
+    clips, classes = dataset.weak.shape
+    scores_bytes = math.ceil(clips * classes * dataset.recipe.mix.duration * MAX_FRAME_RATE * 8)
+    sizes = {"scores": scores_bytes, "filename": name_bytes(clips), "classes": name_bytes(classes), "frame_seconds": 64}
+    try:
+        saved = read_npz(file, sizes)
+        names, labels = strings(saved["filename"]), tuple(strings(saved["classes"]))
+        if labels != dataset.classes:
+            raise ValueError("its classes are not the data set's")
+        scores: NDArray[np.float32] = saved["scores"][[names.index(dataset.filenames[row]) for row in rows]]
+        step = float(saved["frame_seconds"])
+        if not (step > 0 and scores.shape[1]):
+            raise ValueError(f"{scores.shape[1]} frames, {step:g} s apart")
+    except (IndexError, TypeError, ValueError) as error:
+        raise InputError(f"{file}: not frame scores of '{dataset.name}' ({error}); train the run again") from None
+    return Scales.of(dataset.recipe).hold(scores, step)
+
+
+def _clip(dataset: Dataset, view: ClipView, scored: Sequence[RunScores], at: int) -> dict[str, Any]:
+    scales = view.scales
+    places, names = scales.ticks()
+    loudest = float(view.logmel.max()) * DB_PER_NEPER
+    labels = _labels(dataset.classes, view, [run.scores[at] for run in scored])
+    columns = [dataset.classes.index(label) for label in labels]
+    sounds = {"mixture": encode_sound(view.samples, view.rate)}
+    if view.stems is not None:
+        sounds |= {"events": encode_sound(view.stems[0], view.rate), "scene": encode_sound(view.stems[1], view.rate)}
+    return {
+        "id": view.id,
+        "fold": view.fold,
+        "snr": view.snr,
+        "snr_text": dataset.snr_text(view.snr),
+        "scene": view.scene,
+        "duration": scales.duration,
+        "span": [round(edge, 6) for edge in scales.span],
+        "centre": scales.first_centre,
+        "step": scales.frame_seconds,
+        "frames": scales.frames,
+        "bands": scales.n_mels,
+        "hertz": [[round(float(place), DECIMALS), name] for place, name in zip(places, names, strict=True)],
+        "loudest": round(loudest, 1),
+        "range": SHOWN_DB,
+        "logmel": encode_logmel(view.logmel, loudest),
+        "events": [
+            {"label": bar.label, "onset": bar.onset, "offset": bar.offset, "snr": bar.achieved} for bar in view.bars
+        ],
+        "labels": labels,
+        "scores": [{"row": run.row, "values": encode_bytes(run.scores[at][:, columns].T)} for run in scored],
+        "sounds": sounds,
+        "separated": [],
+        "separated_left_out": False,
+        "stems_left_out": False,
+    }
+
+
+def _labels(classes: Sequence[str], view: ClipView, frames: Sequence[NDArray[np.float32]]) -> list[str]:
+    """Return the classes of a clip, then those others that any system scores highest."""
+    labels = list(view.labels)
+    if frames:
+        peaks = np.max([scores.max(axis=0) for scores in frames], axis=0)
+        others = [classes[k] for k in np.argsort(-peaks, kind="stable") if classes[k] not in labels]
+        labels += others[:OTHER_CLASSES]
+    return labels
+
+
+def _fit(clips: Sequence[dict[str, Any]]) -> None:
+    """Leave out the separated sounds of the last clips, then their stems, where all sounds together are too large."""
+    total = sum(_size(clip["sounds"]) + _size(clip["separated"]) for clip in clips)
+    for clip in reversed(clips):
+        if total > SOUND_BYTES and clip["separated"]:
+            total -= _size(clip["separated"])
+            clip |= {"separated": [], "separated_left_out": True}
+    for clip in reversed(clips):
+        if total > SOUND_BYTES:
+            stems = {name: clip["sounds"].pop(name) for name in ("events", "scene") if name in clip["sounds"]}
+            total -= _size(stems)
+            clip["stems_left_out"] = bool(stems)
+
+
+def _size(encoded: Any) -> int:
+    """Return the length of all texts in nested lists and dicts."""
+    if isinstance(encoded, str):
+        return len(encoded)
+    inner = encoded.values() if isinstance(encoded, dict) else encoded if isinstance(encoded, list) else ()
+    return sum(map(_size, inner))
+
+
+def encode_bytes(values: NDArray[Any]) -> str:
+    """Return values in [0, 1] as one byte each, row after row."""
+    scaled = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
+    return base64.b64encode(np.ascontiguousarray(scaled).tobytes()).decode("ascii")
+
+
+def encode_logmel(logmel: NDArray[np.float32], loudest: float) -> str:
+    """Return a log-mel as bytes: 255 for `loudest` (dB) and above, 0 for `SHOWN_DB` below it and less."""
+    return encode_bytes((logmel * DB_PER_NEPER - loudest) / SHOWN_DB + 1)
+
+
+def encode_sound(samples: NDArray[np.float32], rate: int) -> str:
+    """Return a waveform (samples,) as Ogg Vorbis."""
+    import soundfile
+
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format="OGG", subtype="VORBIS")
+    return base64.b64encode(fixed_serial(file.getvalue())).decode("ascii")
+
+
+def fixed_serial(ogg: bytes) -> bytes:
+    """Return an Ogg stream with serial number 0 in all of its pages, as libsndfile draws a random one.
+
+    A page (RFC 3533) is a header of 27 bytes (serial number at 14, CRC at 22, number of segments at 26), the lengths
+    of its segments, and these. The CRC is over the whole page with its own field zero.
+    """
+    stream, start = bytearray(ogg), 0
+    while start < len(stream):
+        segments = stream[start + 26]
+        stop = start + 27 + segments + sum(stream[start + 27 : start + 27 + segments])
+        stream[start + 14 : start + 18] = bytes(4)
+        stream[start + 22 : start + 26] = bytes(4)
+        stream[start + 22 : start + 26] = _ogg_crc(stream[start:stop]).to_bytes(4, "little")
+        start = stop
+    return bytes(stream)
+
+
+def _ogg_crc(page: bytes | bytearray) -> int:
+    crc = 0
+    for byte in page:
+        crc = ((crc << 8) & 0xFFFFFFFF) ^ _CRC_TABLE[(crc >> 24) ^ byte]
+    return crc
+
+
+def _crc_entry(byte: int) -> int:
+    crc = byte << 24
+    for _ in range(8):
+        crc = ((crc << 1) ^ (CRC_POLYNOMIAL if crc & 0x80000000 else 0)) & 0xFFFFFFFF
+    return crc
+
+
+CRC_POLYNOMIAL = 0x04C11DB7
+_CRC_TABLE = [_crc_entry(byte) for byte in range(256)]
+
+
+@dataclass(frozen=True)
+class ClipMaps:
+    """The maps of a run for the classes that are in a clip, in the order of the classes.
+
+    Attributes
+    ----------
+    row : the run's row in the leaderboard
+    maps : (classes in the clip, frames, n_mels)
+    """
+
+    row: int
+    maps: MapArray
+
+
+def read_clip_maps(
+    runs: Sequence[tuple[int, Path]], dataset: Dataset, reference: Reference, filename: str
+) -> list[ClipMaps]:
+    """Read the maps of one clip from the predictions of each run that has some.
+
+    Raises
+    ------
+    InputError
+        If a maps.npz is not usable.
+    """
+    size = (dataset.recipe.frames, dataset.recipe.features.n_mels)
+    clip = reference.filenames.index(filename)
+    maps_of_runs = []
+    for row, folder in runs:
+        for file in map_files([folder / "predictions"]):
+            read = read_maps(file, reference, size)
+            # a view would keep the maps of all clips
+            maps_of_runs.append(ClipMaps(row, read.maps[read.clip == clip].copy()))
+    return maps_of_runs
+
+
+def separate_view(
+    dataset: Dataset, reference: Reference, view: ClipView, maps: Sequence[ClipMaps]
+) -> list[dict[str, Any]]:
+    """Return for each class of a clip its stem and what each run takes out of the mixture, as sound and log-mel.
+
+    The classes of the clip share each band of a frame, as in the scores. A data set without stems at this SNR, or with
+    stems that do not tell overlapping events apart, has no stem here.
+
+    Raises
+    ------
+    InputError
+        If a stem is missing or broken.
+    """
+    if not maps:
+        return []
+    job = jobs_of(dataset, reference)[reference.filenames.index(dataset.filenames[view.row])]
+    stems = _stems(dataset, reference, view.snr, job)
+    features, rate = dataset.recipe.features, dataset.recipe.mix.sample_rate
+    estimates = [
+        (
+            run_maps.row,
+            apply_masks(
+                view.samples, rate, share(run_maps.maps.astype(np.float32) / np.float32(MAP_STEPS)), features, rate
+            ),
+        )
+        for run_maps in maps
+    ]
+    loudest = float(view.logmel.max()) * DB_PER_NEPER
+
+    def shown(samples: Signal) -> dict[str, str]:
+        waveform = samples.astype(np.float32)
+        return {
+            "sound": encode_sound(waveform, rate),
+            "logmel": encode_logmel(logmel(waveform, features, rate), loudest),
+        }
+
+    return [
+        {
+            "label": dataset.classes[label],
+            "stem": shown(stems[label]) if label in stems else None,
+            "systems": [{"row": row, **shown(waveforms[index])} for row, waveforms in estimates],
+        }
+        for index, label in enumerate(sorted({label for label, _, _ in job.events}))
+    ]
+
+
+def _stems(dataset: Dataset, reference: Reference, snr: float, job: ClipJob) -> dict[int, Signal]:
+    """Return the stems of a clip by class; none where the data set does not have them."""
+    if why_no_separation(dataset, reference, snr):
+        return {}
+    sources = read_sources(dataset, snr, job)
+    return dict(zip(sources.labels, sources.signals, strict=True))
