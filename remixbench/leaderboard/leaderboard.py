@@ -281,7 +281,6 @@ def make_leaderboard(
     classes: tuple[str, ...],
     reasons: Sequence[str],
     rows: Iterable[Row],
-    left_out: Sequence[str] = (),
     snr_offsets: tuple[float, float] | None = None,
 ) -> Leaderboard:
     """Make a leaderboard of rows, in their order; `reasons` say why published rows may not stand beside them."""
@@ -298,7 +297,6 @@ def make_leaderboard(
         why_not_comparable=tuple(reasons),
         rows=tuple(sorted(rows, key=lambda row: _order(row, published))),
         published=published,
-        left_out=tuple(left_out),
         snr_offsets=snr_offsets,
     )
 

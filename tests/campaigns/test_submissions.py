@@ -27,8 +27,8 @@ from remixbench import report, score
 from remixbench.cli import run as command_line
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
-from remixbench.leaderboard.hosting import submitted_leaderboards
 from remixbench.leaderboard.leaderboard import Leaderboard
+from remixbench.leaderboard.load import submitted_leaderboards
 from remixbench.leaderboard.record import digests_of, files_digest
 from remixbench.leaderboard.renderers import FORMATS, render
 

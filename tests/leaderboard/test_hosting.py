@@ -17,8 +17,10 @@ from paths import ROOT
 from remixbench import report, score
 from remixbench.cli import run
 from remixbench.dataset.dataset import Dataset
+from remixbench.dataset.info import write_info
 from remixbench.errors import InputError
-from remixbench.leaderboard.hosting import submitted_leaderboards
+from remixbench.leaderboard.load import submitted_leaderboards
+from remixbench.recipe import SnrRange
 
 REPOSITORY = ROOT / "docs" / "examples" / "leaderboard-repository"
 
@@ -82,6 +84,19 @@ def test_what_does_not_fit_is_left_out_with_the_reason(received: Path, tmp_path:
     assert [row.name for row in first.rows] == ["Lab X", "Lab Y"]
     assert said.lines == [line for line in said.lines if line.startswith("skipped broken.json: was changed after")]
     assert "notes.json" not in "".join(first.left_out)
+
+
+def test_a_data_set_here_says_what_range_its_snrs_are_drawn_from(tmp_path: Path) -> None:
+    dataset = fake_dataset(tmp_path, snrs=(0.0,))
+    mix = dataset.recipe.mix.model_copy(update={"snrs": SnrRange(range=(-5.0, 5.0))})
+    plan = dataset.recipe.plan.model_copy(update={"method": "grouped"})
+    recipe = dataset.recipe.model_copy(update={"mix": mix, "plan": plan})
+    write_info(dataset.path, dataset.info.model_copy(update={"recipe": recipe}))
+    (tmp_path / "received").mkdir()
+    submit(tmp_path, Dataset.open(dataset.path), "Lab X", tmp_path / "received" / "x.json")
+    ours = score(workspace=tmp_path, bootstrap=0)
+    (board,) = submitted_leaderboards(tmp_path / "received", workspace=tmp_path)
+    assert board.snr_text(0.0) == ours.snr_text(0.0) == "−5 to 5 dB"
 
 
 def test_bad_input_is_one_line(received: Path, tmp_path: Path) -> None:

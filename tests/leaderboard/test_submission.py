@@ -24,9 +24,8 @@ from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
 from remixbench.files import content_digest
 from remixbench.leaderboard.evaluate import evaluate
-from remixbench.leaderboard.hosting import submitted_leaderboards
 from remixbench.leaderboard.leaderboard import Leaderboard
-from remixbench.leaderboard.load import load_leaderboard
+from remixbench.leaderboard.load import load_leaderboard, submitted_leaderboards
 from remixbench.leaderboard.record import parse_record
 from remixbench.leaderboard.renderers import FORMATS, render
 from remixbench.leaderboard.renderers.data import plain_text

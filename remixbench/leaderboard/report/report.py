@@ -16,9 +16,8 @@ from remixbench.dataset.dataset import Dataset, find_dataset
 from remixbench.dataset.export.card import terms_and_notice
 from remixbench.errors import InputError
 from remixbench.files import write_text
-from remixbench.leaderboard.hosting import submitted_leaderboards
 from remixbench.leaderboard.leaderboard import Leaderboard
-from remixbench.leaderboard.load import load_leaderboard
+from remixbench.leaderboard.load import load_leaderboard, submitted_leaderboards
 from remixbench.leaderboard.other_tables import cost_table, fraction_table
 from remixbench.leaderboard.probes import probe_tables
 from remixbench.leaderboard.record import FLAGS, class_values
