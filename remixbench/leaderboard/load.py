@@ -18,7 +18,7 @@ from remixbench.leaderboard.hosting import kept_evidence, read_submissions, reco
 from remixbench.leaderboard.leaderboard import Chance, Leaderboard, chance_of, make_leaderboard
 from remixbench.leaderboard.probes import with_probes
 from remixbench.leaderboard.published import load_published
-from remixbench.leaderboard.record import METRICS_FILE, Evidence, Record, own_evidence, read_record
+from remixbench.leaderboard.record import METRICS_FILE, SELF_REPORTED, Evidence, Record, own_evidence, read_record
 from remixbench.leaderboard.significance import mark_best, mark_chance
 from remixbench.leaderboard.submission import Submission, why_unfit
 from remixbench.progress import SILENT, Progress
@@ -184,7 +184,7 @@ def submitted_leaderboards(
 
     Parameters
     ----------
-    workspace : whose data sets and receipts count
+    workspace : whose data sets and receipts count, unless it lies in the folder, so that senders could have made them
     dataset : name or folder of the only data set to show
     require_predictions : leave out records that were not recomputed
 
@@ -198,10 +198,14 @@ def submitted_leaderboards(
     left_out: list[str] = []
     by_manifest: dict[str, list[_Received]] = {}
     digests: set[str] = set()
+    of_host = not workspace.resolve().is_relative_to(folder.resolve())
+    if not of_host and any((workspace / name).exists() for name in ("receipts", "datasets")):
+        left_out.append("receipts and data sets of the workspace: lie in the folder of submissions; give --workspace")
     for file, submission in read_submissions(folder, folder, left_out):
         if submission.digest not in digests:
             digests.add(submission.digest)
-            evidence = kept_evidence(workspace, submission, left_out)
+            reported = [SELF_REPORTED] * len(submission.records)
+            evidence = kept_evidence(workspace, submission, left_out) if of_host else reported
             received = _Received(file.relative_to(folder).as_posix(), submission, evidence)
             by_manifest.setdefault(submission.manifest_digest, []).append(received)
     if not digests:
@@ -209,7 +213,7 @@ def submitted_leaderboards(
         raise InputError(
             f"{folder}: no submission in it{why}; `remixbench score --submission FILE` of a workspace writes one"
         )
-    pins = _pins(workspace, dataset, by_manifest.keys())
+    pins = _pins(workspace, dataset, by_manifest.keys()) if of_host or dataset is not None else {}
     boards = []
     for manifest, submissions in by_manifest.items():
         if manifest in pins:

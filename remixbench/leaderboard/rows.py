@@ -194,7 +194,7 @@ class Row:
     def evidence(self) -> State:
         """What its metrics are: "ours", "recomputed" or "self-reported"; the weakest of its SNRs.
 
-        Names, settings, flags and cost of a row that came in a submission are what it says, in any state.
+        Names, settings, flags, cost and pretraining of a row that came in a submission are what it says, in any state.
         """
         return weakest(state for condition in self.conditions.values() for state in condition.evidence)
 

@@ -417,7 +417,7 @@ def evidence_notes(board: Leaderboard, tables: Sequence[Table]) -> list[str]:
         "Evidence: ours, scored here; recomputed, submitted and computed again here from its predictions;"
         " self-reported, as submitted."
         + f" {NOT_VERIFIED}: not verified, the submission alone says so; never bold." * marks
-        + " Names, settings, flags and cost of submitted rows are always self-reported."
+        + " Names, settings, flags, cost and pretraining of submitted rows are always self-reported."
     ]
 
 

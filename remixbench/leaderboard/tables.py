@@ -85,7 +85,13 @@ EVIDENCE = TextColumn("evidence", lambda line: line.evidence, usual="ours")
 
 
 def _text_column(column: RowColumn) -> TextColumn:
-    return TextColumn(column.heading, lambda line: "; ".join(line.about.get(column.key, ())))
+    """Return the column of a table; of a submission nothing in it is verified."""
+
+    def text(line: Line) -> str:
+        texts = line.about.get(column.key)
+        return marked("; ".join(texts), line.evidence in ("", "ours")) if texts else ""
+
+    return TextColumn(column.heading, text)
 
 
 OPTIONAL = tuple(map(_text_column, ROW_COLUMNS))
@@ -187,8 +193,12 @@ class Table:
 
 
 def shows(lines: Iterable[Line], sign: str) -> bool:
-    """Whether a sign, such as ±, stands in a cell of some lines: what does not occur is not explained."""
-    return any(sign in cell.text or sign in cell.below for line in lines for cell in line.cells)
+    """Whether a sign, such as ±, stands in some lines: what does not occur is not explained."""
+    texts = (
+        (*(cell.text + cell.below for cell in line.cells), *(column.text(line) for column in OPTIONAL))
+        for line in lines
+    )
+    return any(sign in text for of_line in texts for text in of_line)
 
 
 def title(metric: str) -> str:

@@ -10,6 +10,7 @@ import importlib.util
 import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,10 +28,12 @@ from remixbench import report, score
 from remixbench.cli import run as command_line
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
+from remixbench.leaderboard.hosting import write_receipt
 from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.load import submitted_leaderboards
-from remixbench.leaderboard.record import digests_of, files_digest
+from remixbench.leaderboard.record import digests_of, files_digest, parse_record
 from remixbench.leaderboard.renderers import FORMATS, render
+from remixbench.leaderboard.submission import read_submission
 
 ALL = list(forgeries())
 EVERY = 1 if os.environ.get("REMIXBENCH_FORGERIES") == "all" else 4
@@ -222,6 +225,44 @@ def better(honest: Path, file: Path) -> dict[str, Any]:
     sign(body)
     file.write_text(json.dumps(body))
     return body
+
+
+def test_a_workspace_in_the_folder_of_submissions_is_the_senders(
+    honest: Path, host: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`report --submissions .` in a received folder with a key, a receipt and a data set in it, each of which fits."""
+    received = tmp_path / "received"
+    shutil.copytree(host / "datasets" / "fake", received / "datasets" / "fake")
+    body = better(honest, received / "x.json")
+    record = parse_record(body["records"][0], "x")
+    write_receipt(received, read_submission(received / "x.json"), [record.value_names])
+    monkeypatch.chdir(received)
+    for folder in (Path(), tmp_path):
+        (board,) = submitted_leaderboards(folder)
+        assert {row.evidence for row in board.rows} == {"self-reported"}
+        assert "not pinned" in board.caveat
+        assert any("lie in the folder of submissions" in line for line in board.left_out)
+    monkeypatch.chdir(tmp_path)
+    (board,) = submitted_leaderboards(Path("received"), workspace=host)
+    assert board.caveat == ""
+    assert {row.evidence for row in board.rows} == {"self-reported"}
+
+
+def test_what_a_submission_says_of_pretraining_is_marked(honest: Path, host: Path, tmp_path: Path) -> None:
+    """Even beside metrics that were recomputed, in every format with a column of it; the mark is explained."""
+    workspace = tmp_path / "host"
+    shutil.copytree(host, workspace)
+    body = json.loads((honest / "run.json").read_text())
+    body["records"][0]["system"]["pretrained_on"] = ["AudioSet", "libraries (sound effects)"]
+    sign(body)
+    (tmp_path / "x.json").write_text(json.dumps(body))
+    board = score(honest / "run", workspace=workspace, add=tmp_path / "x.json")
+    assert board.find_row("gap").evidence == "recomputed"
+    assert "AudioSet; libraries (sound effects)?" in render(board, "md")
+    assert "AudioSet; libraries (sound effects)?" in render(board, "latex")
+    assert re.search(r"recomputed.*\?$", render(board, "table"), re.MULTILINE)
+    for style in ("md", "latex", "table"):
+        assert "?: not verified" in render(board, style)
 
 
 @pytest.mark.parametrize("where", ["beside", "folder", "copied", "another's", "of another submission"])
