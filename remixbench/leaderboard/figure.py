@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from remixbench.errors import InputError, unknown
 from remixbench.files import write_text
 from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.load import load_leaderboard
-from remixbench.leaderboard.record import FLAGS
+from remixbench.leaderboard.record import CHANCE, FLAGS
 from remixbench.leaderboard.renderers.text import to_paper_table
 from remixbench.leaderboard.rows import Condition, Estimate, Row, tested_alike
 from remixbench.leaderboard.significance import mark_best
@@ -20,6 +21,7 @@ from remixbench.leaderboard.table_maker import TableMaker, columns
 from remixbench.leaderboard.tables import (
     AT_CHANCE,
     NOT_VERIFIED,
+    ONE_TRAINING,
     Block,
     Cell,
     Column,
@@ -28,6 +30,7 @@ from remixbench.leaderboard.tables import (
     estimate_cell,
     folds_of,
     numbered,
+    span,
     title,
 )
 from remixbench.plots.style import FAINT, INK, WIDTH, format_of, sheet, write_figure
@@ -45,6 +48,7 @@ COLUMN = 3.5
 """Inches: one column of a two-column paper."""
 MARKERS = "osD^vPX*"
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8c7200", "#56b4e9", "#3a3a3a", "#6a51a3")
+ONE_TRAINING_NOTE = f"{ONE_TRAINING}: one training per fold; another may differ by more."
 LINE_INCHES, LETTER_INCHES = 0.155, 0.062
 """Height of a line and width of a letter in a drawn table."""
 
@@ -170,18 +174,19 @@ def paper_table(board: Leaderboard, metrics: Sequence[str], *, intervals: bool =
             for level in [board.chance.metrics(folds).get(metric) for metric in metrics] * len(snrs)
         ],
     )
+    heads = {row.name: _marked(row.name, row) for row in board.rows}
     blocks = [replace(block, heading=block.heading.removeprefix("Trained here").removeprefix(", ")) for block in blocks]
     blocks = [
         replace(
             block,
             heading=block.heading[:1].upper() + block.heading[1:],
-            lines=tuple(replace(line, head=_with_evidence(line.head, line.evidence)) for line in block.lines),
+            lines=tuple(replace(line, head=heads.get(line.head, line.head)) for line in block.lines),
         )
         for block in blocks
     ]
     if published:
         blocks += _published(board, maker, metrics)
-    groups = len(tested_alike(board.rows, snrs)) > 1
+    (first, _), *others = tested_alike(board.rows, snrs)
     conditions = [condition for row in board.rows for condition in row.conditions.values()]
     shown = [condition.metrics[metric] for condition in conditions for metric in metrics if metric in condition.metrics]
     return Table(
@@ -191,9 +196,12 @@ def paper_table(board: Leaderboard, metrics: Sequence[str], *, intervals: bool =
         if len(metrics) > 1
         else ((title(metrics[0]), tuple(Column(board.snr_text(snr)) for snr in snrs)),),
         blocks=tuple(blocks),
-        notes=tuple(f"{letter}: {flag.text}." for flag, letter in maker.letters.items()),
+        notes=(
+            *([ONE_TRAINING_NOTE] if any(condition.one_training for condition in conditions) else []),
+            *(f"{letter}: {flag.text}." for flag, letter in maker.letters.items()),
+        ),
         caption=(
-            *([] if groups else [f"Tested on {folds_of([conditions[0].tested])}."]),
+            f"Tested on {folds_of(first)}{', where no heading says otherwise' * bool(others)}.",
             _trainings(conditions),
             *(["Below a value: its 95 % interval."] if intervals and _any(shown, "low") else []),
             *(["±: standard deviation over seeds, or over folds."] if _any(shown, "std") else []),
@@ -204,9 +212,10 @@ def paper_table(board: Leaderboard, metrics: Sequence[str], *, intervals: bool =
     )
 
 
-def _with_evidence(name: str, evidence: str) -> str:
-    """Return the name of a row, and what its values are where they came in a submission."""
-    return f"{name} ({evidence})" if evidence not in ("", "ours") else name
+def _marked(name: str, row: Row) -> str:
+    """Return the name of a row, what its values are where they came in a submission, and whether it has few seeds."""
+    evidence = f" ({row.evidence})" if row.evidence != "ours" else ""
+    return f"{name}{evidence}{ONE_TRAINING * any(condition.one_training for condition in row.conditions.values())}"
 
 
 def _published(board: Leaderboard, maker: TableMaker, metrics: Sequence[str]) -> list[Block]:
@@ -222,11 +231,12 @@ def _published(board: Leaderboard, maker: TableMaker, metrics: Sequence[str]) ->
 
 def _trainings(conditions: Sequence[Condition]) -> str:
     """Say how many trainings each fold has."""
-    counts = {len(condition.records) / len(condition.folds) for condition in conditions}
-    if counts == {1}:
-        return "One training per fold."
-    least, most = min(counts), max(counts)
-    return f"{least:g} trainings per fold." if least == most else f"{least:g} to {most:g} trainings per fold."
+    counts = {
+        count
+        for condition in conditions
+        for count in Counter(record.system.fold for record in condition.records).values()
+    }
+    return "One training per fold." if counts == {1} else f"{span(counts)} trainings per fold."
 
 
 def _any(estimates: Sequence[Estimate], name: str) -> bool:
@@ -257,7 +267,7 @@ def _curves(board: Leaderboard, metric: str, published: bool) -> list[_Curve]:
             for snr, condition in sorted(row.conditions.items())
             if metric in condition.metrics
         }
-        name = _with_evidence(f"{row.name}, {_folds(row)}" if several else row.name, row.evidence)
+        name = _marked(f"{row.name}, {_folds(row)}" if several else row.name, row)
         curves.append(_Curve(name, points, PALETTE[index % len(PALETTE)], MARKERS[index % len(MARKERS)]))
     if published and board.comparable:
         for index, line in enumerate(board.published.table1.rows):
@@ -290,6 +300,8 @@ def _draw_curves(target: Path, board: Leaderboard, metrics: Sequence[str], inter
         handles: dict[str, Any] = {}
         for panel, metric, curves in zip(axes, metrics, panels, strict=True):
             handles |= _draw_panel(panel, board, metric, curves, intervals)
+        if any(ONE_TRAINING in name for name in names):
+            (handles[ONE_TRAINING_NOTE],) = axes[0].plot([], [], linestyle="none")
         drawn.legend(
             list(handles.values()), list(handles), loc="outside lower center", ncols=across, frameon=False, fontsize=6.5
         )
@@ -319,10 +331,12 @@ def _draw_panel(
         ]
         for at, low, high in whiskers:
             panel.vlines(at, low, high, color=curve.colour, linewidth=0.8, alpha=0.7)
-    tested = board.tested(board.snrs[0])
-    level = board.chance.metrics(tested[0][0]).get(metric) if tested else None
+    folds, _ = board.tested(board.snrs[0])[0]
+    level = board.chance.metrics(folds).get(metric)
     if level is not None:
-        handles["chance"] = panel.axhline(level, color=FAINT, linestyle="--", linewidth=0.8)
+        several = len(tested_alike(board.rows, board.snrs)) > 1
+        name = f"{CHANCE}, {numbered(folds, 'fold')}" if several else CHANCE
+        handles[name] = panel.axhline(level, color=FAINT, linestyle="--", linewidth=0.8)
     panel.set_xticks(snrs, [f"{snr:g}" for snr in snrs])
     panel.set_xlabel("SNR (dB)")
     panel.set_ylabel(title(metric))

@@ -27,6 +27,7 @@ from remixbench.leaderboard.tables import (
     Column,
     Line,
     Table,
+    at_snrs,
     estimate_cell,
     marked,
     numbered,
@@ -287,11 +288,12 @@ def comparison_table(comparison: Comparison, board: Leaderboard) -> Table:
                 bold = difference.significant and difference.verified
                 cells.append(Cell(marked(signed(difference.difference), difference.verified), below, bold))
         of_metric = [difference for difference in comparison.differences if difference.metric == metric]
-        folds = sorted({fold for difference in of_metric for fold in difference.folds})
-        tested = numbered(folds, "fold")
-        if any(difference.one_training for difference in of_metric):
-            tested += f", {training_only(len(folds))}"
-        lines.append(Line(title(metric), tuple(cells), (), tested))
+        tested = {
+            difference.snr: numbered(difference.folds, "fold")
+            + f", {training_only(len(difference.folds))}" * difference.one_training
+            for difference in of_metric
+        }
+        lines.append(Line(title(metric), tuple(cells), (), at_snrs(tested)))
     certain = [difference for difference in comparison.differences if difference.interval is not None]
     resamples = sorted({difference.resamples for difference in certain})
     how = (

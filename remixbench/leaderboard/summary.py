@@ -24,6 +24,7 @@ from remixbench.leaderboard.tables import (
     FLAGGED,
     INTERVAL,
     NOT_VERIFIED,
+    ONE_TRAINING,
     Block,
     Cell,
     Column,
@@ -40,7 +41,6 @@ from remixbench.leaderboard.tables import (
 RANKED_BY = "micro_ap"
 LEVELS = range(7)
 """How narrow a table is: at 0 it has all of its columns, at each higher level fewer or narrower ones."""
-ONE_TRAINING = "‡"
 """Stands after the folds and seeds of a row that has one training per fold."""
 SHIFTED = "shifted"
 
@@ -197,7 +197,7 @@ def _notes(maker: TableMaker, table: Table, snrs: Sequence[float]) -> list[str]:
     if table.shows(ONE_TRAINING):
         conditions = [row.conditions[snr] for row in rows for snr in snrs if snr in row.conditions]
         folds = sorted({len(condition.folds) for condition in conditions if condition.one_training})
-        trainings = " or ".join(map(training_only, folds))
+        trainings = " or ".join(dict.fromkeys(map(training_only, folds)))
         notes.append(
             f"{ONE_TRAINING}: the interval is of {trainings}; another seed may differ by more"
             if interval

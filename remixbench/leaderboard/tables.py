@@ -20,6 +20,8 @@ AT_CHANCE = "≈"
 BEST = "*"
 """Stands after a value in bold type, on a terminal."""
 FLAGGED = "†"
+ONE_TRAINING = "‡"
+"""After what is of one training per fold, so that nothing is known of how much another would differ."""
 """Stands after the name of a row with flags, where there is no room for their letters."""
 INTERVAL, DEVIATION = "–", "±"
 """Between the ends of an interval, and before a standard deviation."""
@@ -270,7 +272,7 @@ def numbered(values: Sequence[int], one: str) -> str:
 
 def tested_on(conditions: Sequence[Condition]) -> str:
     """Say which folds and seeds a row is the mean of; where its SNRs differ, for each."""
-    texts = []
+    texts = {}
     for condition in conditions:
         text = numbered(condition.folds, "fold")
         if condition.seeds and condition.seeds != (0,):
@@ -279,11 +281,15 @@ def tested_on(conditions: Sequence[Condition]) -> str:
             text += f" ({len(condition.records)} runs)"
         if condition.one_training:
             text += f", {training_only(len(condition.folds))}"
-        texts.append(text)
-    if len(set(texts)) == 1:
-        return texts[0]
-    pairs = zip(conditions, texts, strict=True)
-    return "; ".join(f"{format_snr(condition.snr)}: {text}" for condition, text in pairs)
+        texts[condition.snr] = text
+    return at_snrs(texts)
+
+
+def at_snrs(texts: Mapping[float, str]) -> str:
+    """Return what is said of every SNR: once where that is the same, else for each."""
+    if len(set(texts.values())) == 1:
+        return next(iter(texts.values()))
+    return "; ".join(f"{format_snr(snr)}: {text}" for snr, text in texts.items())
 
 
 def span(values: Iterable[int]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -73,6 +75,25 @@ def test_rows_without_any_of_the_metrics_are_left_out_unless_asked_for(workspace
     assert tags_only in whole
     assert tags_only not in frames
     assert tags_only in asked.read_text()
+
+
+@pytest.mark.parametrize("name", ["curve.svg", "table.svg", "table.tex"])
+def test_rows_of_one_training_and_of_other_folds_are_told_apart(tmp_path: Path, name: str) -> None:
+    """A row of one training a fold, one of two, and one on other folds; chance is that of some folds alone."""
+    dataset = fake_dataset(tmp_path)
+    for system, folds, seeds in (("gap", (3, 4), (0,)), ("gmp", (3, 4), (0, 1)), ("gwrp", (1,), (0,))):
+        for snr, fold, seed in itertools.product((0.0, 20.0), folds, seeds):
+            fake_run(tmp_path, dataset, system, snr=snr, fold=fold, seed=seed)
+    score(workspace=tmp_path, bootstrap=30)
+    kind = None if name == "table.tex" else name.removesuffix(".svg").replace("curve", "snr")
+    text = remixbench.figure(tmp_path / name, kind=kind, workspace=tmp_path).read_text().replace(r"\ddag{}", "‡")
+    assert "‡: one training per fold; another may differ by more." in text
+    assert len(re.findall(r"(gap|gwrp)[^<&]*‡", text)) == 2
+    assert not re.search(r"gmp[^<&]*‡", text)
+    if name == "curve.svg":
+        assert "chance, folds 3-4" in text
+    if name == "table.tex":
+        assert "Tested on folds 3-4 (24 clips), where no heading says otherwise. 1 to 2 trainings per fold." in text
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX on this machine")

@@ -258,6 +258,18 @@ def test_rows_tested_on_other_folds_stand_below_and_are_ranked_apart(tmp_path: P
     assert "this training only" in " ".join(text.split())
 
 
+def test_a_row_of_other_folds_at_another_snr_says_so_wherever_it_stands(tmp_path: Path) -> None:
+    dataset = fake_dataset(tmp_path)
+    fake_run(tmp_path, dataset, "gap", fold=1, snr=20.0)
+    for fold, system in itertools.product((1, 2, 3), ("gap", "gmp")):
+        fake_run(tmp_path, dataset, system, fold=fold, snr=0.0)
+    board = score(workspace=tmp_path, bootstrap=50)
+    comparison = render_comparison(compare_rows(board, "gap", "chance"), board, "md")
+    assert "| 20 dB: fold 1, this training only; 0 dB: folds 1-3, these trainings only |" in comparison
+    legend = " ".join(render_summary(board, width=80).split())
+    assert "the interval is of this training only or these trainings only; another seed" in legend
+
+
 def test_one_snr_alone(board: Leaderboard, workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(InputError, match="--snr 5"):
         render_summary(board, snr=5.0)

@@ -69,7 +69,7 @@ _LATEX = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", '"': r"\textquotedbl{}", "`": r"\textasciigrave{}",
     "[": "{[}", "]": "{]}", "±": r"$\pm$", "α": r"$\alpha$", "−": "$-$", "–": r"\textendash{}", "×": r"$\times$",
-    "·": r"$\cdot$", "’": "'", "≈": r"$\approx$", "…": r"\ldots{}",
+    "·": r"$\cdot$", "’": "'", "≈": r"$\approx$", "…": r"\ldots{}", "‡": r"\ddag{}",
 }  # fmt: skip
 _LAST_OF_T1 = 0x17F
 """Up to here (Latin-1 and Latin Extended-A) pdflatex has the letters; others are written by their number."""
