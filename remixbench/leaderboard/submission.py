@@ -11,10 +11,11 @@ never checked against another record.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import eq
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from pydantic import AfterValidator, Field, ValidationError
@@ -65,6 +66,10 @@ MAX_BOOTSTRAP = 10_000
 """The most bootstrap samples of a record, so that it can be computed again wherever it is sent."""
 TOLERANCE = 1e-9
 SAMPLE_TOLERANCE = 1e-6
+COUNTS = ("clips", "groups", "bootstrap_seed")
+"""What of a record's provenance is compared beside its settings."""
+
+T = TypeVar("T")
 
 
 class OtherFormatError(InputError):
@@ -384,23 +389,36 @@ def compare_records(place: int, claimed: Record, computed: Record, *, of_maps: b
     """
     values = []
     for name in dict.fromkeys([*claimed.metrics, *computed.metrics]):
-        submitted, recomputed = claimed.metrics.get(name), computed.metrics.get(name)
-        verdict, why = _compare_metric(name, claimed, computed, of_maps=of_maps)
-        values.append(Value(place, name, submitted, recomputed, verdict, why))
+        missing = name not in computed.metrics and _may_be_missing(name, of_maps=of_maps)
+        verdict = _verdict(_metric_difference(name, claimed, computed), missing=missing, declared=name in DECLARED)
+        values.append(Value(place, name, claimed.metrics.get(name), computed.metrics.get(name), *verdict))
     for name in dict.fromkeys([*claimed.per_class, *computed.per_class]):
-        if name not in computed.per_class and _may_be_missing(name, of_maps=of_maps):
-            values.append(Value(place, class_values(name), None, None, "not computed", NOT_HERE))
-            continue
-        ours, theirs = computed.per_class.get(name, {}), claimed.per_class.get(name, {})
-        labels = dict.fromkeys([*theirs, *ours])
-        wrong = [k for k in labels if (k in ours) != (k in theirs) or not _close(theirs.get(k), ours.get(k))]
-        why = f"{name} of {wrong[0]} is not what its predictions give" if wrong else ""
-        values.append(Value(place, class_values(name), None, None, "differs" if wrong else "agrees", why))
-    values.append(_compare_settings(place, claimed, computed, of_maps=of_maps))
-    return values
+        missing = name not in computed.per_class and _may_be_missing(name, of_maps=of_maps)
+        verdict = _verdict(_class_difference(name, claimed, computed), missing=missing)
+        values.append(Value(place, class_values(name), None, None, *verdict))
+    return [*values, _compare_settings(place, claimed, computed, of_maps=of_maps)]
 
 
-NOT_HERE = "cannot be computed with what is here"
+def _compare_settings(place: int, claimed: Record, computed: Record, *, of_maps: bool) -> Value:
+    """Compare how the metrics were computed, and on how many clips and recordings."""
+    theirs, ours = claimed.settings, json.loads(json.dumps(computed.settings))  # with lists for tuples, as in a file
+    settings = [key for key in dict.fromkeys([*theirs, *ours]) if not _agree(key, theirs, ours)]
+    counts = [key for key in COUNTS if getattr(claimed.provenance, key) != getattr(computed.provenance, key)]
+    missing = of_maps and bool(settings) and not counts and ours.keys().isdisjoint(settings)
+    differing = [*settings, *counts]
+    why = f"'{differing[0]}' of its settings is not what its predictions are scored with" if differing else ""
+    return Value(place, SCORING_SETTINGS, None, None, *_verdict(why, missing=missing))
+
+
+def compare_probes(place: int, claimed: ProbeRecord, computed: ProbeRecord) -> Iterator[Value]:
+    """Compare the score of a probe with what its predictions give, every metric that either has."""
+    for name in dict.fromkeys([*claimed.metrics, *computed.metrics]):
+        same = _agree(name, claimed.metrics, computed.metrics, _close) and _agree(
+            name, claimed.bootstrap_samples, computed.bootstrap_samples, _close_samples
+        )
+        why = "" if same else f"probe {claimed.probe} {claimed.value:g} is not what its predictions give"
+        value_name = probe_value(claimed.probe, claimed.value, name)
+        yield Value(place, value_name, claimed.metrics.get(name), computed.metrics.get(name), *_verdict(why))
 
 
 def _may_be_missing(name: str, *, of_maps: bool) -> bool:
@@ -408,79 +426,63 @@ def _may_be_missing(name: str, *, of_maps: bool) -> bool:
     return name not in METRICS or (of_maps and any("stems" in need for need in METRICS[name].needs))
 
 
-def _compare_metric(name: str, claimed: Record, computed: Record, *, of_maps: bool) -> tuple[Verdict, str]:
-    """Return whether a metric, its interval and its bootstrap samples are those computed here, and why not."""
-    if name not in computed.metrics and _may_be_missing(name, of_maps=of_maps):
-        return "not computed", NOT_HERE
-    submitted, recomputed = claimed.metrics.get(name), computed.metrics.get(name)
-    if (name in claimed.metrics) != (name in computed.metrics) or not _close(submitted, recomputed):
-        shown = [
-            f"{record.metrics[name]:.6g}" if record.metrics.get(name) is not None else "missing"
-            for record in (claimed, computed)
-        ]
-        return "differs", f"{name} is {shown[0]}, but its predictions give {shown[1]}"
-    ends = [record.intervals.get(name) for record in (claimed, computed)]
-    if (name in claimed.intervals) != (name in computed.intervals) or not _close_intervals(*ends):
-        return "differs", f"interval of {name} is not what its predictions give"
-    if not _same_samples(name, claimed.bootstrap_samples, computed.bootstrap_samples):
-        return "differs", f"its bootstrap samples of {name} are not what its predictions give"
-    if name in DECLARED:
+def _verdict(difference: str, *, missing: bool = False, declared: bool = False) -> tuple[Verdict, str]:
+    """Return what a comparison comes to, and why: of what differs, `difference` says how."""
+    if missing:
+        return "not computed", "cannot be computed with what is here"
+    if difference:
+        return "differs", difference
+    if declared:
         return "not computed", "is computed from counts that its maps.npz declares"
     return "agrees", ""
 
 
-def _compare_settings(place: int, claimed: Record, computed: Record, *, of_maps: bool) -> Value:
-    """Compare how the metrics were computed, and on how many clips and recordings."""
-    ours = json.loads(json.dumps(computed.settings))
-    keys = dict.fromkeys([*claimed.settings, *ours])
-    wrong = [
-        key for key in keys if claimed.settings.get(key) != ours.get(key) or (key in ours) != (key in claimed.settings)
-    ]
-    counts = [
-        key
-        for key in ("clips", "groups", "bootstrap_seed")
-        if getattr(claimed.provenance, key) != getattr(computed.provenance, key)
-    ]
-    if of_maps and not counts and all(key not in ours for key in wrong):
-        verdict: Verdict = "not computed" if wrong else "agrees"
-        return Value(place, SCORING_SETTINGS, None, None, verdict, NOT_HERE if wrong else "")
-    if named := [*wrong, *counts]:
-        why = f"'{named[0]}' of its settings is not what its predictions are scored with"
-        return Value(place, SCORING_SETTINGS, None, None, "differs", why)
-    return Value(place, SCORING_SETTINGS, None, None, "agrees")
+def _metric_difference(name: str, claimed: Record, computed: Record) -> str:
+    """Say what of a metric, its interval and its samples differs from what is computed here; empty if nothing does."""
+    if not _agree(name, claimed.metrics, computed.metrics, _close):
+        shown = [
+            f"{record.metrics[name]:.6g}" if record.metrics.get(name) is not None else "missing"
+            for record in (claimed, computed)
+        ]
+        return f"{name} is {shown[0]}, but its predictions give {shown[1]}"
+    if not _agree(name, claimed.intervals, computed.intervals, _close_ends):
+        return f"interval of {name} is not what its predictions give"
+    if not _agree(name, claimed.bootstrap_samples, computed.bootstrap_samples, _close_samples):
+        return f"its bootstrap samples of {name} are not what its predictions give"
+    return ""
 
 
-def compare_probes(place: int, claimed: ProbeRecord, computed: ProbeRecord) -> Iterator[Value]:
-    """Compare the score of a probe with what its predictions give, every metric that either has."""
-    for name in dict.fromkeys([*claimed.metrics, *computed.metrics]):
-        submitted, recomputed = claimed.metrics.get(name), computed.metrics.get(name)
-        same = (
-            (name in claimed.metrics) == (name in computed.metrics)
-            and _close(submitted, recomputed)
-            and _same_samples(name, claimed.bootstrap_samples, computed.bootstrap_samples)
-        )
-        why = "" if same else f"probe {claimed.probe} {claimed.value:g} is not what its predictions give"
-        value_name = probe_value(claimed.probe, claimed.value, name)
-        yield Value(place, value_name, submitted, recomputed, "agrees" if same else "differs", why)
+def _class_difference(name: str, claimed: Record, computed: Record) -> str:
+    """Say for which class a metric differs from what is computed here; empty if for none."""
+    theirs, ours = claimed.per_class.get(name, {}), computed.per_class.get(name, {})
+    for label in dict.fromkeys([*theirs, *ours]):
+        if not _agree(label, theirs, ours, _close):
+            return f"{name} of {label} is not what its predictions give"
+    return ""
 
 
-def _same_samples(name: str, first: Mapping[str, str], second: Mapping[str, str]) -> bool:
-    """Compare bootstrap samples to what float32 keeps, as another machine may sum in another order."""
-    if name not in first or name not in second:
-        return (name in first) == (name in second)
-    ours, theirs = unpack(first[name]), unpack(second[name])
-    return ours.shape == theirs.shape and np.allclose(
-        ours, theirs, rtol=SAMPLE_TOLERANCE, atol=SAMPLE_TOLERANCE, equal_nan=True
-    )
-
-
-def _close_intervals(first: tuple[float, float] | None, second: tuple[float, float] | None) -> bool:
-    if first is None or second is None:
-        return first is second
-    return all(map(_close, first, second))
+def _agree(key: str, first: Mapping[str, T], second: Mapping[str, T], same: Callable[[T, T], bool] = eq) -> bool:
+    """Say whether two mappings have the same under a key, or both nothing."""
+    if key not in first or key not in second:
+        return (key in first) == (key in second)
+    return same(first[key], second[key])
 
 
 def _close(first: float | None, second: float | None) -> bool:
     if first is None or second is None:
         return first is second
     return abs(first - second) <= TOLERANCE * max(1.0, abs(second))
+
+
+def _close_ends(first: tuple[float, float] | None, second: tuple[float, float] | None) -> bool:
+    if first is None or second is None:
+        return first is second
+    return all(map(_close, first, second))
+
+
+def _close_samples(first: str, second: str) -> bool:
+    """Compare bootstrap samples to what float32 keeps, as another machine may sum in another order."""
+    ours, theirs = unpack(first), unpack(second)
+    return ours.shape == theirs.shape and np.allclose(
+        ours, theirs, rtol=SAMPLE_TOLERANCE, atol=SAMPLE_TOLERANCE, equal_nan=True
+    )
