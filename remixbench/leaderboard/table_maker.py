@@ -311,7 +311,10 @@ class TableMaker:
         return Cell(marked(signed(ours.value - published), ours.verified), below)
 
     def details(self, family: str, snr: float, *, ranked: bool = False) -> Table | None:
-        """Return the metrics of `FAMILIES[family]` at one SNR that the main table lacks, or all of them, `ranked`."""
+        """Return the metrics of `FAMILIES[family]` at one SNR that the main table lacks, or all of them, `ranked`.
+
+        A ranked table stands where flags, chance and blank cells of all tables are explained together.
+        """
         board = self.leaderboard
         rows = [row for row in board.rows if snr in row.conditions]
         available = {name for row in rows for name in row.conditions[snr].metrics}
@@ -354,9 +357,9 @@ class TableMaker:
                 if snr in row.scores
             ]
             blocks += self.published_block(published.table1.source, lines)
-        notes = list(self.line_notes(blocks))
+        notes = [] if ranked else list(self.line_notes(blocks))
         if family == "Detection":
-            notes += detection_notes(rows, snr, metrics, blocks)
+            notes += detection_notes(rows, snr, metrics, [] if ranked else blocks)
             notes += [PSDS_NOTE] if {"psds1", "psds2"} & set(metrics) else []
         if snr == published.detection.snr and any(variant_of(name) == "kong" for name in metrics):
             notes.append(published.detection_line() if board.comparable else published.where_detection_is())

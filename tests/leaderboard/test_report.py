@@ -34,7 +34,7 @@ from remixbench.leaderboard.load import load_leaderboard
 from remixbench.leaderboard.record import FLAGS, Record
 from remixbench.leaderboard.report import clips as page_clips
 from remixbench.leaderboard.report.clips import ClipMaps, fixed_serial, read_run_frames, separate_view
-from remixbench.leaderboard.report.report import json_for_script, report
+from remixbench.leaderboard.report.report import json_for_script, part, report
 from remixbench.leaderboard.report.runs import read_history, runs_of
 from remixbench.leaderboard.rows import Condition
 from remixbench.leaderboard.score import score
@@ -150,6 +150,25 @@ def test_no_two_columns_of_a_table_have_one_heading(page: str) -> None:
     ]
     assert all(len(set(each)) == len(each) for each in heads)
     assert any({"macro event F1", "macro event F1 (Kong et al.)"} <= set(each) for each in heads)
+
+
+def test_the_navigation_names_the_sections_in_their_order() -> None:
+    template = part("template.html")  # in which all sections are
+    navigation = template.split('<nav aria-label="Sections">')[1].split("</nav>")[0]
+    assert re.findall(r'href="#(\w+)"', navigation) == re.findall(r'<section id="(\w+)"', template)
+
+
+def test_a_caption_that_repeats_its_heading_is_for_screen_readers_alone(page: str) -> None:
+    headings = re.findall(r"<h2[^>]*>([^<]*)</h2>", page)
+    captions = re.findall(r"<caption([^>]*)>([^<]*)</caption>", page)
+    assert [attributes for attributes, caption in captions if caption in headings] == [' class="sr"']
+
+
+def test_ranked_tables_say_how_their_metrics_were_computed(page: str) -> None:
+    results = page.split('<section id="results"')[1].split("</section>")[0]
+    assert "post-processing median (main): threshold 0.5" in results
+    assert "PSDS 1 and 2 take off the standard deviation" in results
+    assert len(re.findall("[Nn]ot above chance, which", results)) <= 1  # below all tables, not with each
 
 
 def test_published_rows_are_only_in_tables_of_their_data_set(page: str, board: Leaderboard) -> None:
