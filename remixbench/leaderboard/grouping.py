@@ -146,6 +146,10 @@ def _flags_of(records: Sequence[Record]) -> tuple[Flag, ...]:
     )
 
 
+DIGITS, LONGEST = 12, 40
+"""How much of a digest, and of another setting, is in the name of a row that it tells from others."""
+
+
 def _names(groups: Sequence[Group]) -> list[str]:
     """Give the rows distinct names, by which they can be compared and removed.
 
@@ -158,7 +162,7 @@ def _names(groups: Sequence[Group]) -> list[str]:
         alike = [other for other in groups if other.records[0].system.name == system.name]
         beside = [other for other in alike if bool(other.submission) == bool(group.submission)]
         differing = [
-            f"{key.replace('_', ' ')} {_shown(value)}"
+            f"{key.replace('_', ' ')} {_shown(value, DIGITS if key.endswith('digest') else LONGEST)}"
             for key, value in system.settings.items()
             if any(other.records[0].system.settings.get(key) != value for other in beside)
         ]
@@ -171,9 +175,9 @@ def _names(groups: Sequence[Group]) -> list[str]:
     ]
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, longest: int) -> str:
     text = f"{value:g}" if isinstance(value, float) else str(value)
-    return "".join(letter if letter.isprintable() else " " for letter in text[:40])
+    return "".join(letter if letter.isprintable() else " " for letter in text[:longest])
 
 
 def make_condition(snr: float, records: Sequence[Record], evidence: Sequence[Evidence] = ()) -> Condition:

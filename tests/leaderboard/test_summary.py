@@ -137,6 +137,19 @@ def test_the_only_flag_is_named(board: Leaderboard) -> None:
     assert "gwrp†" in text
 
 
+def test_names_that_differ_at_their_ends_alone_are_told_apart_at_any_width(board: Leaderboard) -> None:
+    """Of another digest of an encoder, of another setting, and in wide letters."""
+    flags = (Flag(code="setting", text="epochs 4, the recipe has 30"),)
+    for start in ("emb-mlp,encoder=My (encoder digest 9dcc9c975937", "東京大学の検出器とその仲間たち"):
+        rows = tuple(replace(row, name=f"{start}{k})", flags=flags) for k, row in enumerate(board.rows[:3]))
+        for width in (60, 80, 100):
+            lines = render_summary(replace(board, rows=rows), width=width, snr=20.0).splitlines()
+            shown = [line.split("†")[0] for line in lines if "†" in line and line.startswith("20 dB")]
+            assert len(shown) == 3
+            assert sorted(name[-2:] for name in shown) == ["0)", "1)", "2)"]
+            assert max(map(cell_len, lines)) <= width
+
+
 def test_rows_of_other_encoders_are_told_apart_and_flags_stay_at_80_columns(board: Leaderboard) -> None:
     names = [
         "emb-mlp,encoder=yamnet",

@@ -215,18 +215,34 @@ def _needs(columns: Sequence[_Column], gap: int) -> int:
 
 
 def _fitted(column: _Column, spare: int) -> _Column:
-    """Return a column that fits where `spare` is left beside its least width; a mark of flags at a cell's end stays."""
+    """Return a column that fits where `spare` is left beside its least width; a mark of flags at a cell's end stays.
+
+    Texts that would then be the same keep their ends too.
+    """
     width = max(column.least_width, min(column.width, column.least_width + spare))
-    return replace(column, cells=[_cut(cell, width) for cell in column.cells], least=width)
+    cut = [_cut(cell, width) for cell in column.cells]
+    texts: dict[str, set[str]] = {}
+    for before, after in zip(column.cells, cut, strict=True):
+        texts.setdefault(after.plain, set()).add(before.plain)
+    cells = [
+        after if len(texts[after.plain]) == 1 else _cut(before, width, end=width // 2)
+        for before, after in zip(column.cells, cut, strict=True)
+    ]
+    return replace(column, cells=cells, least=width)
 
 
-def _cut(text: Text, width: int) -> Text:
+def _cut(text: Text, width: int, end: int = 0) -> Text:
+    """Return a text of at most `width` columns, of which its end has at most `end`."""
     if cell_len(text.plain) <= width:
         return text
     mark = FLAGGED if text.plain.endswith(FLAGGED) else ""
-    shortened = Text(text.plain.removesuffix(mark))
-    shortened.truncate(width - len(mark), overflow="ellipsis")
-    return shortened.append(mark)
+    plain = text.plain.removesuffix(mark)
+    last = plain[len(plain) - end :]
+    while cell_len(last) > end:
+        last = last[1:]
+    shortened = Text(plain)
+    shortened.truncate(width - len(mark) - cell_len(last), overflow="ellipsis")
+    return shortened.append(last + mark)
 
 
 def _compact_grid(columns: Sequence[_Column], gap: int) -> RichTable:
