@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -82,9 +83,12 @@ def replaced_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def remove_temp_files(folder: Path) -> None:
-    """Remove the temporary files that killed writers left in a folder; nobody else may be writing into it."""
-    for left in folder.glob(".*.part*"):
+def remove_temp_files(folder: Path, stem: str = "") -> None:
+    """Remove the temporary files that killed writers left in a folder, of files whose names begin with `stem`.
+
+    Nobody else may be writing these files.
+    """
+    for left in folder.glob(f".{glob.escape(stem)}*.part*"):
         left.unlink(missing_ok=True)
 
 

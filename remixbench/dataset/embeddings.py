@@ -30,6 +30,7 @@ from remixbench.files import (
     exclusive_lock,
     free_disk,
     read_json,
+    remove_temp_files,
     write_array,
     write_json,
     write_sealed,
@@ -202,6 +203,7 @@ class BlockStore:
             self.path.parent / f".{self.path.stem}.lock",
             f"{self.path}: another process is computing these embeddings; wait for it",
         ):
+            remove_temp_files(self.path.parent, self.path.stem)
             yield
 
     def open(self) -> None:

@@ -28,9 +28,9 @@ def embed_all() -> None:
 
 def digests() -> str:
     folder = Path(DATASET) / "snr_0" / "embeddings"
-    files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    assert [path.suffix for path in files] == [".json", ".npy"], files
-    return " ".join(hashlib.sha256(path.read_bytes()).hexdigest() for path in files)
+    files = sorted(folder.iterdir(), key=lambda path: path.suffix)
+    assert [path.suffix for path in files] == [".json", ".lock", ".npy"], files
+    return " ".join(hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.suffix != ".lock")
 
 
 for moment in MOMENTS:
