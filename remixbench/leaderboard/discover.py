@@ -105,6 +105,27 @@ def why_unusable(info: RunInfo, dataset: Dataset) -> str:
     return ""
 
 
+def run_tasks(
+    workspace: Path, runs: Mapping[Path, RunInfo], dataset: Dataset, progress: Progress, named: Container[Path] = ()
+) -> list[Task]:
+    """Return what is to be scored of some runs, except for their probes.
+
+    Raises
+    ------
+    InputError
+        If a run which was `named` cannot be scored, as `run_task` says; of others this is reported.
+    """
+    tasks = []
+    for folder, info in runs.items():
+        try:
+            tasks.append(run_task(workspace, folder, info, dataset))
+        except InputError as error:
+            if folder in named:
+                raise
+            progress.say(f"skipped {error}")
+    return tasks
+
+
 def run_task(workspace: Path, folder: Path, info: RunInfo, dataset: Dataset) -> Task:
     """Return what is to be scored of a run, except for its probes.
 

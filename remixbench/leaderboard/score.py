@@ -18,7 +18,7 @@ from remixbench.leaderboard.discover import (
     read_runs,
     run_folders,
     run_probes,
-    run_task,
+    run_tasks,
 )
 from remixbench.leaderboard.evaluate import (
     FoldReference,
@@ -400,7 +400,7 @@ def plan_tasks(
     if not paths:
         opened = find_dataset(workspace, dataset)
         chosen = find_runs(workspace, opened, progress)
-        return opened, [run_task(workspace, folder, info, opened) for folder, info in chosen.items()]
+        return opened, run_tasks(workspace, chosen, opened, progress)
     above = (workspace / "runs").resolve()
     for folder in runs:
         if not folder.resolve().is_relative_to(above):
@@ -413,11 +413,12 @@ def plan_tasks(
         raise InputError(f"{paths[0]}: runs on {', '.join(names)}; score one data set at a time")
     opened = find_dataset(workspace, names[0] if dataset is None and names else dataset)
     chosen = finished_runs(infos, opened, progress, named)
-    if not chosen:
+    tasks = run_tasks(workspace, chosen, opened, progress, named)
+    if not tasks:
         raise InputError(
             f"{paths[0]}: none of its {len(runs)} runs is done and usable; `remixbench train` resumes or repeats them"
         )
-    return opened, [run_task(workspace, folder, info, opened) for folder, info in chosen.items()]
+    return opened, tasks
 
 
 def _absolute(dataset: Dataset, task: Task) -> tuple[Dataset, Task]:

@@ -48,6 +48,8 @@ REQUIRED = ("sample_rate", "frame_seconds", "dimensions", "pretrained_on")
 FRAMES_COVER = 0.9
 """Part of a clip that the embeddings have to cover."""
 LARGEST_DIMENSIONS = 65_536
+MOST_CORPORA, LONGEST_NAME, LARGEST_COUNT = 50, 200, 10**15
+"""Data sets in `pretrained_on`, letters of one, and weights: as many as a record of a score holds."""
 REPEATABLE = 1e-3
 """By how much the embeddings of a waveform may differ between two calls, relative to the largest value."""
 _REFERENCE = re.compile(r"(.+\.py:[^@:/]+|.+?\.py|[^@]+)(?:@(.*))?", re.DOTALL)
@@ -152,8 +154,11 @@ class PretrainedEncoder:
             raise self.error(
                 f"fails on waveforms {shape}{places} at {self.sample_rate} Hz ({one_line(error)})"
             ) from error
-        if not isinstance(embeddings, torch.Tensor):
-            raise self.error(f"returns {type(embeddings).__name__}, expected a tensor (batch, frames, dimensions)")
+        if not isinstance(embeddings, torch.Tensor) or embeddings.layout != torch.strided or embeddings.is_meta:
+            kind = type(embeddings).__name__
+            if isinstance(embeddings, torch.Tensor):
+                kind += f" ({embeddings.device.type}, {embeddings.layout})"
+            raise self.error(f"returns {kind}, expected a dense tensor (batch, frames, dimensions)")
         if embeddings.dim() != 3 or (embeddings.shape[0], embeddings.shape[2]) != (shape[0], self.dimensions):
             raise self.error(
                 f"returns {tuple(embeddings.shape)} for waveforms {shape}, expected (batch, frames, dimensions) ="
@@ -161,11 +166,14 @@ class PretrainedEncoder:
             )
         if not embeddings.is_floating_point():
             raise self.error(f"returns {embeddings.dtype} values, expected floating-point ones")
+        embeddings = embeddings.detach().float()  # in which large values may be infinite
         finite = torch.isfinite(embeddings).flatten(1).all(dim=1)
         if not bool(finite.all()):
             culprits = [name for name, intact in zip(names, finite.tolist(), strict=False) if not intact]
-            raise self.error(f"its embeddings{f' of {culprits[0]}' if culprits else ''} hold NaN or infinity")
-        return embeddings.float()
+            raise self.error(
+                f"its embeddings{f' of {culprits[0]}' if culprits else ''} hold NaN or infinity in float32"
+            )
+        return embeddings
 
 
 def register_encoder(name: str, encoder: Any) -> None:
@@ -378,12 +386,26 @@ def _attributes(encoder: Any, name: str) -> dict[str, Any]:
     if not (isinstance(step, int | float) and not isinstance(step, bool) and 0 < step < math.inf):
         raise InputError(f"encoder '{name}': its frame_seconds is {step!r}, expected seconds above 0")
     if not (_is_whole(dimensions) and 1 <= dimensions <= LARGEST_DIMENSIONS):
-        raise InputError(f"encoder '{name}': its dimensions are {dimensions!r}, expected a whole number from 1 up")
+        raise InputError(
+            f"encoder '{name}': its dimensions are {dimensions!r}, expected a whole number from 1 to"
+            f" {LARGEST_DIMENSIONS:,}"
+        )
     corpora = encoder.pretrained_on
-    if not isinstance(corpora, list | tuple) or not all(
-        isinstance(corpus, str) and corpus.strip() for corpus in corpora
+    if (
+        not isinstance(corpora, list | tuple)
+        or len(corpora) > MOST_CORPORA
+        or not all(isinstance(corpus, str) and 0 < len(one_line(corpus)) <= LONGEST_NAME for corpus in corpora)
     ):
-        raise InputError(f"encoder '{name}': its pretrained_on is {corpora!r}, expected a list of names of data sets")
+        raise InputError(
+            f"encoder '{name}': its pretrained_on is {repr(corpora)[:80]}, expected a list of at most {MOST_CORPORA}"
+            f" names of data sets, each of 1 to {LONGEST_NAME} letters"
+        )
+    count: Any = getattr(encoder, "parameter_count", None)
+    if _is_whole(count) and not 0 <= count <= LARGEST_COUNT:
+        raise InputError(
+            f"encoder '{name}': its parameter_count is {str(count)[:40]}, expected a whole number from 0 to"
+            f" {LARGEST_COUNT:,}"
+        )
     texts = {key: one_line(str(getattr(encoder, key, "") or "")) for key in ("description", "citation", "licence")}
     names = tuple(one_line(corpus) for corpus in corpora)
     return {"sample_rate": int(rate), "frame_seconds": float(step), "dimensions": int(dimensions)} | {

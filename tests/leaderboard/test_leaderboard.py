@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -565,6 +566,36 @@ def test_a_run_json_that_is_damaged_or_foreign(
         )
         assert len(board.left_out) == scored
     with pytest.raises(InputError, match=f"{re.escape(str(file))}: .*{message}"):
+        score(file.parent, workspace=tmp_path)
+    with pytest.raises(InputError, match="none of its 1 runs is done and usable"):
+        score(file.parent.parent, workspace=tmp_path)
+
+
+def without_predictions(file: Path) -> None:
+    shutil.rmtree(file.parent / "predictions")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (resealed(parameters=-5), "parameters: found -5; expected greater than or equal to 0"),
+        (resealed(macs=10**30), "macs: found 1000.*; expected less than or equal to"),
+        (resealed(device_name="x" * 300), "device: found 'xxx.*; string should have at most 200 characters"),
+        (without_predictions, r"a finished run without predictions/"),
+    ],
+)
+def test_a_run_that_cannot_be_scored_keeps_no_other_from_it(
+    tmp_path: Path, dataset: Dataset, damage: Callable[[Path], None], message: str
+) -> None:
+    fake_run(tmp_path, dataset, "gwrp")
+    file = fake_run(tmp_path, dataset) / "run.json"
+    damage(file)
+    for targets in ([], [tmp_path / "runs"]):
+        said = Said()
+        board = score(*targets, workspace=tmp_path, bootstrap=0, progress=said)
+        assert [row.name for row in board.rows] == ["gwrp"]
+        assert [line for line in said.lines if re.search(f"^skipped {re.escape(str(file.parent))}.*: {message}", line)]
+    with pytest.raises(InputError, match=f"{re.escape(str(file.parent))}.*: {message}"):
         score(file.parent, workspace=tmp_path)
     with pytest.raises(InputError, match="none of its 1 runs is done and usable"):
         score(file.parent.parent, workspace=tmp_path)

@@ -320,15 +320,20 @@ BROKEN = {
     "dimensions = 6": {
         "dimensions = 7": r"returns \(2, 20, 6\) for waveforms \(2, 8000\), expected .* \(2, frames, 7\)",
         "dimensions = 0": "its dimensions are 0",
+        "dimensions = 100_000": "its dimensions are 100000, expected a whole number from 1 to 65,536",
     },
     'pretrained_on = ["Noise"]': {
         'pretrained_on = "Noise"': "its pretrained_on is 'Noise', expected a list",
         "pretrained_on = [3]": r"its pretrained_on is \[3\]",
         "pretrained_on = None": "its pretrained_on is None, expected a list",
+        "pretrained_on = ['x' * 201]": "expected a list of at most 50 names of data sets, each of 1 to 200 letters",
+        "pretrained_on = ['x'] * 51": "expected a list of at most 50 names of data sets, each of 1 to 200 letters",
+        "pretrained_on = []; parameter_count = -5": "its parameter_count is -5, expected a whole number from 0",
+        "pretrained_on = []; parameter_count = 10**30": "its parameter_count is 1000",
         'pretrained_on = {"Noise": 1}': "its pretrained_on is {'Noise': 1}, expected a list",
     },
     "return self.second(torch.relu(self.first(waveforms[:, None]))).transpose(1, 2)": {
-        "return None": "returns NoneType, expected a tensor",
+        "return None": "returns NoneType, expected a dense tensor",
         "return waveforms": r"returns \(2, 8000\)",
         "return self.second(waveforms)": "fails on waveforms",
         "return self.second(torch.relu(self.first(waveforms[:, None]))).transpose(1, 2).log()":
@@ -343,6 +348,11 @@ BROKEN = {
             "of noise and of digital silence are the same",
         "return self.second(torch.relu(self.first(waveforms[:, None]))).transpose(1, 2) * 1j":
             "returns torch.complex64 values",
+        "return self.second(torch.relu(self.first(waveforms[:, None]))).transpose(1, 2).double() * 1e300":
+            "its embeddings of noise hold NaN or infinity in float32",
+        "return self.second(torch.relu(self.first(waveforms[:, None]))).transpose(1, 2).to_sparse()":
+            r"returns Tensor \(cpu, torch.sparse_coo\), expected a dense tensor",
+        "return torch.empty(len(waveforms), 20, 6, device='meta')": r"returns Tensor \(meta, torch.strided\)",
         "return (self.second(torch.relu(self.first(waveforms[:, None]))).transpose(1, 2) * 9).int()":
             "returns torch.int32 values",
         "raise SystemExit(3)": r"fails on waveforms .* \(SystemExit: 3\)",
@@ -366,6 +376,13 @@ def test_encoders_that_break_the_contract(workspace: Path, right: str, wrong: st
         embed(reference, workspace=workspace, snr=0)
     assert str(caught.value).startswith("encoder 'TinyEncoder'")
     assert not list((workspace / "datasets" / "tiny" / "snr_0").glob("embeddings/*.npy"))
+
+
+def test_an_encoder_may_ask_for_gradients(workspace: Path, encoder: str) -> None:
+    (path,) = embed(encoder, workspace=workspace, snr=0)
+    asking = TINY_ENCODER.replace(".transpose(1, 2)", ".transpose(1, 2).requires_grad_()")
+    (other,) = embed(write_encoder(workspace, asking, name="asking.py"), workspace=workspace, snr=0)
+    np.testing.assert_array_equal(np.load(other), np.load(path))
 
 
 def test_an_encoder_may_write_into_what_it_is_given(workspace: Path, encoder: str) -> None:
