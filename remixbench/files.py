@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from remixbench.errors import InputError, RemixbenchError
+from remixbench.errors import InputError, RemixbenchError, is_out_of_memory, one_line
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -187,6 +187,32 @@ def write_array(path: Path, values: NDArray[Any]) -> None:
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(values))
         file.write(values.data)
+
+
+def map_array(path: Path, what: str, remedy: str) -> NDArray[Any]:
+    """Return the array in an .npy, mapped from disk, read-only.
+
+    Parameters
+    ----------
+    what, remedy : what the file should be, and what to do about one that is not, in the error message.
+
+    Raises
+    ------
+    InputError
+        If it is none, or broken.
+    OSError
+        If there is no such file, or not enough memory.
+    """
+    import numpy as np
+
+    try:
+        check_regular(path)
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except NUMPY_ERRORS as error:
+        if isinstance(error, FileNotFoundError) or is_out_of_memory(error):
+            raise
+        raise InputError(f"{path}: not {what} ({one_line(error)}); {remedy}") from None
+    return array
 
 
 def write_text(path: Path, text: str) -> None:

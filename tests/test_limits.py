@@ -23,8 +23,8 @@ from fake_runs import fake_run, tags_text
 
 from remixbench.cli import main, run
 from remixbench.dataset.make import make
-from remixbench.errors import InputError, RemixbenchError
-from remixbench.files import write_array
+from remixbench.errors import InputError, RemixbenchError, is_out_of_memory
+from remixbench.files import map_array, write_array
 from remixbench.leaderboard.score import score
 from remixbench.recipe import parse_recipe
 from remixbench.sources.audio import read_audio
@@ -42,6 +42,31 @@ def largest_file(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@contextmanager
+def no_more_memory() -> Iterator[None]:
+    """Let the process map no more than some MB beyond what it has."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (64 << 20), before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
+def test_an_array_that_the_memory_does_not_suffice_for_is_not_said_to_be_broken(tmp_path: Path) -> None:
+    """Whoever does as the message says would delete log-mel or embeddings that are intact."""
+    size = 4 << 30
+    with (tmp_path / "x.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": (size,)})
+        file.truncate(file.tell() + size)  # takes no room on the disk
+    with no_more_memory(), pytest.raises(OSError, match="annot allocate") as caught:
+        map_array(tmp_path / "x.npy", "an array", "delete it")
+    assert is_out_of_memory(caught.value)
+    assert map_array(tmp_path / "x.npy", "an array", "delete it").shape == (size,)
 
 
 Disk = namedtuple("Disk", "total used free")

@@ -145,10 +145,6 @@ def run(args: list[str]) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output went away: nothing is left to report to
         return 1
-    except OSError as error:
-        _print_traceback(options)
-        where = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{where}{error.strerror or error}; finished files are intact; rerun the command", 1)
     except UnicodeEncodeError as error:
         _print_traceback(options)
         return _fail(f"{error.object[:200]!a}: a name that is not UTF-8; rename it", 2)
@@ -156,6 +152,9 @@ def run(args: list[str]) -> int:
         _print_traceback(options)
         if is_out_of_memory(error):
             return _fail(f"not enough memory{f' ({error})' if str(error) else ''}; finished files are intact", 1)
+        if isinstance(error, OSError):
+            where = f"{error.filename}: " if error.filename else ""
+            return _fail(f"{where}{error.strerror or error}; finished files are intact; rerun the command", 1)
         what = f"{type(error).__name__}: {error}"
         return _fail(f"internal error ({what}); please report it with the output of `remixbench -v ...`", 1)
     return result if isinstance(result, int) else 0

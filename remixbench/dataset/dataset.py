@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from remixbench.dataset.info import DatasetInfo, read_info
 from remixbench.dataset.manifest import Clip, Manifest, read_manifest
-from remixbench.errors import InputError, nearest, one_line
-from remixbench.files import NUMPY_ERRORS, check_regular, read_json, sha256
+from remixbench.errors import InputError, nearest
+from remixbench.files import check_regular, map_array, read_json, sha256
 from remixbench.recipe import Recipe, format_snr, format_snrs
 from remixbench.tables import read_table
 
@@ -327,14 +327,9 @@ class Dataset:
         self.require_snr(snr)
         path = self.path / snr_folder(snr) / "logmel.npy"
         try:
-            check_regular(path)
-            array: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
+            array: NDArray[np.float32] = map_array(path, "a log-mel file", "delete it and run `remixbench make` again")
         except FileNotFoundError:
             raise InputError(f"{path}: not there; run `remixbench make` without --no-features") from None
-        except NUMPY_ERRORS as error:
-            raise InputError(
-                f"{path}: not a log-mel file ({one_line(error)}); delete it and run `remixbench make` again"
-            ) from None
         expected = (len(self.clips), self.recipe.frames, self.recipe.features.n_mels)
         if array.shape != expected or array.dtype != np.float32:
             raise InputError(

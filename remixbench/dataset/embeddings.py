@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from remixbench.dataset.dataset import Dataset, snr_folder
-from remixbench.errors import InputError, RemixbenchError, one_line
+from remixbench.errors import InputError, RemixbenchError
 from remixbench.files import (
     NUMPY_ERRORS,
     atomic_path,
-    check_regular,
     exclusive_lock,
     free_disk,
+    map_array,
     read_json,
     remove_temp_files,
     write_array,
@@ -123,11 +123,7 @@ def open_embeddings(dataset: Dataset, snr: float, encoder: str, digest: str) -> 
     if info.encoder_digest != digest or info.audio != dataset.waveform_digest(snr):
         return None
     expected = (len(dataset.clips), info.frames, info.dimensions)
-    try:
-        check_regular(path)
-        values: NDArray[np.floating[Any]] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except NUMPY_ERRORS as error:
-        raise InputError(f"{path}: not an array of embeddings ({one_line(error)}); {REMEDY}") from None
+    values = map_array(path, "an array of embeddings", REMEDY)
     if values.shape != expected or values.dtype.name != info.dtype or len(info.clips) != expected[0]:
         raise InputError(
             f"{path}: found {values.dtype} {values.shape} and {len(info.clips)} digests, expected {info.dtype}"
