@@ -66,8 +66,22 @@ def check_jobs(jobs: int) -> None:
 def _run_task(owner: int | None, function: Callable[..., Any], task: tuple[Any, ...]) -> Any:
     """Run a task in a worker process of the process `owner`, or in this one (None)."""
     if owner is not None:
+        _keep_worker()
         _end_with(owner)
     return function(*task)
+
+
+@cache
+def _keep_worker() -> None:
+    """Keep this worker process however much memory its tasks take.
+
+    Where psutil is installed, loky takes a worker that has grown by 300 MB since its first task for a leaking one and
+    ends it, with a warning: one whose later tasks import torch or hold larger arrays would be started again, and import
+    everything again.
+    """
+    from joblib.externals.loky import process_executor
+
+    process_executor._USE_PSUTIL = False
 
 
 @cache
