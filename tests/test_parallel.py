@@ -48,8 +48,8 @@ def large(number):
     return os.getpid()
 
 if __name__ == "__main__":
-    tasks = [(number,) for number in range(4)]
-    processes = {*Workers(2).run(small, tasks, 4), *Workers(2).run(large, tasks, 4, batch_size=1)}
+    tasks = [(number,) for number in range(6)]
+    processes = {*Workers(2).run(small, tasks, 6), *Workers(2).run(large, tasks, 6, batch_size=1)}
     print(len(processes) <= 2)
 """
 
