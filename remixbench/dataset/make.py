@@ -355,6 +355,11 @@ def resolve_inputs(
     frozen = frozen_manifest(loaded)
     if manifest is not None:
         planned = read_manifest(Path(manifest))
+        if loaded.plan.validation and not any(clip.roles for clip in planned.clips):
+            raise InputError(
+                f"{manifest}: has no roles.csv, and the recipe keeps a validation part (plan.validation"
+                f" {loaded.plan.validation:g}); restore it, or make it with a recipe of plan.validation 0"
+            )
     elif frozen is None or replan:
         planned = draw_manifest(loaded, scenes, events, progress)
     else:

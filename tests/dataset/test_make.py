@@ -201,3 +201,22 @@ def test_the_data_set_made_last_is_found(corpus: Path, tiny_recipe: Recipe, tmp_
         InputError, match=r"has no SNR of 5 dB, only 0; repeat its `remixbench make` with --snr 5 to add it"
     ):
         find_dataset(tmp_path).features(5)
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["listed", "not listed"])
+def test_a_manifest_without_the_validation_part_of_its_recipe_is_refused(
+    corpus: Path, tmp_path: Path, listed: bool
+) -> None:
+    """roles.csv is lost, perhaps with its line in SHA256SUMS: what is left is a complete manifest of another plan."""
+    recipe = parse_recipe(tiny.STRICT, "strict")
+    dataset = made_of(make(recipe=recipe, sources=corpus, out=tmp_path / "strict", jobs=1, snr=0, features=False))
+    folder = dataset.path / "manifest"
+    (folder / "roles.csv").unlink()
+    if not listed:
+        lines = (folder / "SHA256SUMS").read_text().splitlines(keepends=True)
+        (folder / "SHA256SUMS").write_text("".join(line for line in lines if "roles" not in line))
+    without = r"has no roles.csv, and the recipe keeps a validation part \(plan.validation 0.34\)"
+    with pytest.raises(InputError, match="has it" if listed else without):
+        make(recipe=recipe, manifest=folder, sources=corpus, out=tmp_path / "other", jobs=1)
+    with pytest.raises(InputError, match="has it" if listed else "is not the manifest that the data set was made from"):
+        Dataset.open(dataset.path)
