@@ -56,7 +56,7 @@ CURVE = (1 / 8, 1 / 4, 1 / 2, 3 / 4, 1)
 
 
 def section(title: str, dataset: Dataset, rows: Sequence[Trained], chance: Mapping[str, float]) -> str:
-    """Return the part of the page for row data set; `chance` has the metrics of a system that knows nothing."""
+    """Return the part of the page for one data set; `chance` has the metrics of a system that knows nothing."""
     clips = next(row.runs[0].info["clips"] for row in rows if row.runs[0].info["fraction"] == 1)
     precisions = sorted({run.info["precision"] for row in rows for run in row.runs})
     lines = [
@@ -176,7 +176,7 @@ def origins(rows: Mapping[str, Sequence[Trained]]) -> list[str]:
 
 
 def draw(data_sets: Mapping[str, list[Trained]], path: Path) -> None:
-    """Draw micro-AP against operations per clip, SNR and training clips, for rows data set."""
+    """Draw micro-AP against operations per clip, SNR and training clips, for each data set."""
     import matplotlib
 
     matplotlib.use("svg")
