@@ -38,7 +38,7 @@ MOST_FILES = {
     "What is a submission checked for?": 4,
     "How does `make` resume?": 4,
     "How is a download resumed?": 3,
-    "How is a trained system applied to a WAV file?": 6,  # two of them, one function: a file read, its log-mel
+    "How is a trained system applied to a WAV file?": 4,
     "How do I add a column that is no metric?": 1,
 }
 """Files to open at most to follow a question from one end to the other."""
