@@ -2,8 +2,8 @@
 
 Clip scores are arrays (clips, classes). Events are tables as DCASE has them, with the columns `filename`, `onset`,
 `offset` and `event_label`: a pandas DataFrame, or the path of a CSV or TSV file. Times are seconds. A clip without
-events has no row, or one row with its name alone; an estimated clip must occur in the reference. Every function calls
-the kernel that `score_predictions` uses, with each clip counted once.
+events has no row, or one row with its name alone; a clip with estimated events must occur in the reference. Every
+function calls the kernel that `score_predictions` uses, with each clip counted once.
 """
 
 from __future__ import annotations
@@ -506,8 +506,10 @@ def _pair(reference: Events, estimate: Events) -> tuple[list[str], list[str], Ev
         raise InputError(f"{listed.place}: has no rows")
     row = {name: index for index, name in enumerate(names)}
     clips = np.array([row[name] for name in listed.filenames], np.int64)
-    estimated_clips = clip_rows(
-        estimated.filenames, names, estimated.place, estimated.rows, clips_of="the reference", remedy=_NAME_ALONE
+    estimated_clips = np.zeros(len(estimated.rows), np.int64)  # those of rows without an event do not matter
+    filenames, rows = ([column[row] for row in estimated.event] for column in (estimated.filenames, estimated.rows))
+    estimated_clips[estimated.event] = clip_rows(
+        filenames, names, estimated.place, rows, clips_of="the reference", remedy=_NAME_ALONE
     )
     classes = sorted({*listed.labels, *estimated.labels})
     return names, classes, listed.table(clips, classes), estimated.table(estimated_clips, classes)

@@ -131,6 +131,7 @@ def test_labels_are_compared_as_text_whatever_their_type(labels, others):
     estimate["onset"], estimate["offset"] = [0.0, 1.0, np.nan], [1.0, 3.0, np.nan]
     for metric in (scoring.event_based, scoring.segment_based, scoring.intersection_based):
         assert metric(reference, estimate).f1_macro == metric(reference, estimate).f1 == 1
+        assert metric(reference, estimate.assign(filename=["a", "b", "c"])).f1 == 1  # c has no event in either
     assert metric(estimate, reference).f1 == 1
 
 
