@@ -21,8 +21,8 @@ def check_predictions(predictions: Predictions, reference: Reference) -> None:
     Raises
     ------
     InputError
-        If there is nothing to score, a shape does not fit, a score is not a float in [0, 1], or an event lies outside
-        the clips and classes of the reference.
+        If there is nothing to score, a shape does not fit, a score is not a float in [0, 1], frames do not cover the
+        clips, or an event lies outside the clips and classes of the reference.
     """
     clips, classes = reference.weak.shape
     tags, frames, edges = predictions.clip_scores, predictions.frame_scores, predictions.frame_edges
@@ -40,10 +40,11 @@ def check_predictions(predictions: Predictions, reference: Reference) -> None:
                 f"frame scores have shape {frames.shape}, expected ({clips}, frames, {classes}), "
                 "and their edges in seconds"
             )
-        if edges.shape != (frames.shape[1] + 1,) or not (np.isfinite(edges).all() and (np.diff(edges) > 0).all()):
+        if edges.shape != (frames.shape[1] + 1,) or not np.isfinite(edges).all():
             raise InputError(f"there are {len(edges)} frame edges, expected {frames.shape[1] + 1} that rise")
         _check_type(frames, "frame scores")
         check_scores(frames, "frame scores", [where[0], [f"frame {i}" for i in range(frames.shape[1])], where[1]])
+        fit_edges(edges, float(reference.durations.max()), "frame edges")
     if predictions.events is not None:
         check_events(predictions.events, clips, classes, "the predicted events")
 

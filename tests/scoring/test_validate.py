@@ -67,6 +67,8 @@ def test_a_table_of_events_that_cannot_be_is_refused_and_not_cut(columns, messag
             Predictions(None, np.ones((2, 3, 2)), np.array([0.0, 1.0, 2.0, np.inf])),
             "4 frame edges, expected 4 that rise",
         ),
+        (Predictions(None, np.ones((2, 3, 2)), np.arange(4.0)), "3 frames end at 3 s but the clips last 10 s"),
+        (Predictions(None, np.ones((2, 3, 2)), np.array([0.0, 4.0, 4.0, 10.0])), "each ending after it begins"),
         (Predictions(events=events(clip=0.5)), "the clip of events is of type float64, expected whole numbers"),
         (Predictions(np.full((2, 2), np.nan)), "nan is not finite"),
     ],
