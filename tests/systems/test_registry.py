@@ -1,7 +1,9 @@
 """The list of systems, what is wrong with a name or an option, and systems of other packages."""
 
+import shutil
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import torch
 
 from remixbench.cli import run
 from remixbench.errors import InputError
-from remixbench.systems import Option, available, build_system, list_systems, resolve_options, spec
+from remixbench.systems import Option, available, build_system, list_systems, registry, resolve_options, spec
 
 GOOD = """
 import torch
@@ -78,6 +80,30 @@ def message(name: str, **options) -> str:
         build_system(name, classes=3, frames=20, n_mels=8, width=0.25, options=options)
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def test_the_metadata_of_packages_is_read_again_only_after_an_installation(
+    install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    reads = []
+
+    def counting(**group: str):
+        reads.append(group)
+        return entry_points(**group)
+
+    monkeypatch.setattr(registry, "entry_points", counting)
+    before = list_systems()
+    for _ in range(3):
+        assert list_systems() == before
+    assert len(reads) <= 1
+    install("latecomer", {"late": "tiny"})
+    assert list_systems() == [*before, "late"]
+    assert spec("late").package == "latecomer"
+    install("second", {"later": "tiny"})
+    assert list_systems() == [*before, "late", "later"]
+    shutil.rmtree(tmp_path / "latecomer-1.0.dist-info")
+    assert list_systems() == [*before, "later"]
+    assert len(reads) <= 4
 
 
 @pytest.mark.parametrize("width", [1e5, 1e9, 1e30])
