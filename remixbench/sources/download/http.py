@@ -30,6 +30,10 @@ T = TypeVar("T")
 USER_AGENT = f"remixbench/{__version__} (benchmark for sound event detection)"
 TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504, 509, 520, 521, 522, 523, 524})
 NETWORK_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError)
+SETTINGS_ERRORS = (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)
+"""Of addresses and proxies that cannot be read."""
+REFUSED = re.compile(r"Tunnel connection failed: 4\d\d|CERTIFICATE")
+PROXIES = "HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
 MD5 = re.compile(r"[0-9a-f]{32}")
 _ANNOUNCED_DELAY_S = 5.0
 
@@ -160,10 +164,17 @@ class HttpClient:
         ------
         TransientError
             If the server answers with a status of `TRANSIENT_STATUS`.
+        FatalDownloadError
+            If the file of certificates cannot be read.
         """
         self.limiter.acquire()
         timeout = (self.policy.connect_timeout, self.policy.read_timeout)
-        response = self._session.request(method, url, headers=headers, timeout=timeout, stream=True)
+        try:
+            response = self._session.request(method, url, headers=headers, timeout=timeout, stream=True)
+        except NETWORK_ERRORS:
+            raise
+        except OSError as error:  # before anything is sent: there is no such file of certificates
+            raise FatalDownloadError(f"{url}: {error}; correct REQUESTS_CA_BUNDLE") from None
         if response.status_code in TRANSIENT_STATUS:
             response.close()
             wait = retry_after(response.headers.get("Retry-After")) if response.status_code in (429, 503) else None
@@ -183,7 +194,8 @@ class HttpClient:
         Raises
         ------
         FatalDownloadError
-            After `max_failures` failures in a row, or if the server asks for too long a wait.
+            After `max_failures` failures in a row, if the server asks for too long a wait, or for an error of TLS or of
+            a proxy that no retry can cure.
         DownloadCancelled
             If the download was interrupted meanwhile.
         """
@@ -193,9 +205,9 @@ class HttpClient:
                 return attempt()
             except TransientError as error:
                 message, wait = f"{error} ({url})", error.retry_after
-            except requests.exceptions.SSLError as error:
-                raise FatalDownloadError(f"{name}: {describe_error(error)} ({url})") from None
             except NETWORK_ERRORS as error:
+                if _is_permanent(error):
+                    raise FatalDownloadError(f"{name}: {describe_error(error)} ({url})") from None
                 message, wait = f"{describe_error(error)} ({url})", None
             if received() >= best + self.policy.min_progress_bytes:
                 failures, best = 0, received()
@@ -318,22 +330,35 @@ def header_number(text: str | None) -> int | None:
     return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
+def _is_permanent(error: Exception) -> bool:
+    """Say whether an error of TLS or of a proxy is one of settings, which comes again however often it is tried."""
+    if isinstance(error, requests.exceptions.ProxyError):
+        return REFUSED.search(str(error)) is not None
+    return isinstance(error, (requests.exceptions.SSLError, *SETTINGS_ERRORS))
+
+
 def describe_error(error: Exception) -> str:
     """Describe a network error in a few words."""
+    reason = innermost(error)
     if isinstance(error, requests.exceptions.SSLError):
+        if "CERTIFICATE_OR_CRL" in reason:
+            return f"the file of certificates holds none ({reason}); correct REQUESTS_CA_BUNDLE"
+        if "CERTIFICATE" not in reason.upper():
+            return f"the server does not speak TLS as expected ({reason}); check the address, HTTPS_PROXY and NO_PROXY"
         return (
-            f"the certificate of the server is not trusted ({innermost(error)}); behind a proxy that inspects TLS,"
+            f"the certificate of the server is not trusted ({reason}); behind a proxy that inspects TLS,"
             " set REQUESTS_CA_BUNDLE to the file with its certificate"
         )
     if isinstance(error, requests.exceptions.ProxyError):
-        reason = innermost(error)
-        return f"the proxy refused the request ({reason}); check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
+        return f"the proxy cannot be used ({reason}); check {PROXIES}"
+    if isinstance(error, SETTINGS_ERRORS):
+        return f"the address or the proxy's is malformed ({reason}); check {PROXIES}"
     if isinstance(error, requests.ConnectTimeout | requests.ReadTimeout | urllib3.exceptions.TimeoutError):
         return "the server sent nothing for too long"
     if isinstance(error, urllib3.exceptions.ProtocolError | requests.exceptions.ChunkedEncodingError):
         return "the connection broke off"
     if isinstance(error, requests.ConnectionError):
-        return "the server could not be reached"
+        return f"the server could not be reached ({reason})"
     return f"{type(error).__name__}: {error}"
 
 

@@ -304,17 +304,51 @@ def test_errors_of_tls_and_proxies_say_what_to_set() -> None:
     assert "check HTTPS_PROXY" in describe_error(refused)
 
 
-def test_an_untrusted_certificate_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (requests.exceptions.SSLError("certificate verify failed"), "is not trusted"),
+        (requests.exceptions.ProxyError(OSError("Tunnel connection failed: 407 Proxy Authentication Required")),
+         "the proxy cannot be used .*407"),
+        (requests.exceptions.ProxyError(ssl.SSLCertVerificationError("[SSL: CERTIFICATE_VERIFY_FAILED]")),
+         "the proxy cannot be used"),
+        (requests.exceptions.InvalidSchema("Missing dependencies for SOCKS support."), "malformed .*SOCKS"),
+    ],
+)  # fmt: skip
+def test_an_error_of_settings_is_not_tried_again(
+    error: Exception, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = []
 
-    def untrusted(*_: object, **__: object) -> None:
+    def fails(*_: object, **__: object) -> None:
         asked.append(1)
-        raise requests.exceptions.SSLError("certificate verify failed")
+        raise error
 
-    monkeypatch.setattr(requests.Session, "request", untrusted)
-    with FaultyServer({PATH: DATA}) as server, pytest.raises(FatalDownloadError, match="is not trusted"):
+    monkeypatch.setattr(requests.Session, "request", fails)
+    with FaultyServer({PATH: DATA}) as server, pytest.raises(FatalDownloadError, match=message):
         get(server, tmp_path)
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("REQUESTS_CA_BUNDLE", "/nowhere.pem", "/nowhere.pem; correct REQUESTS_CA_BUNDLE"),
+        ("REQUESTS_CA_BUNDLE", __file__, "the file of certificates holds none"),
+        ("HTTPS_PROXY", "http://", "the proxy's is malformed .*HTTPS_PROXY"),
+        ("HTTPS_PROXY", "foo://127.0.0.1:1", "the proxy's is malformed .*scheme foo"),
+        ("HTTPS_PROXY", "http://127.0.0.1:99999", "the proxy's is malformed .*99999"),
+        ("LANG", "C", "does not speak TLS as expected .*check the address"),
+    ],
+)
+def test_wrong_settings_of_tls_and_proxies_are_named_at_once(
+    variable: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, value)
+    with FaultyServer({PATH: DATA}) as server, pytest.raises(FatalDownloadError, match=message):
+        quick_client().listed_files(server.url.replace("http:", "https:") + PATH, "a.zip")
 
 
 def test_the_user_agent_names_the_program_alone() -> None:
