@@ -17,6 +17,16 @@ from remixbench.dataset.make import make
 from remixbench.recipe import Recipe, parse_recipe
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several processes share the tests, begin with the modules that have slow ones.
+
+    A long module that is begun last keeps one process busy while the others have nothing left to do.
+    """
+    if hasattr(config, "workerinput"):
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sources folder in the published layout, tiny; tests that change it work on a copy."""

@@ -215,6 +215,7 @@ def _as_outside(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:
     monkeypatch.delenv("REMIXBENCH_WORKSPACE", raising=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if any(b.language in RUNNABLE for b in blocks(page))])
 def test_every_command_of_a_page_runs(page: str, workspaces: Workspaces) -> None:
     with warnings.catch_warnings():
@@ -296,6 +297,7 @@ def test_the_example_scripts_are_short_and_as_shown(page: str, name: str) -> Non
     assert len(text.splitlines()) <= 40
 
 
+@pytest.mark.slow
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     for module in ("sphinx", "myst_parser", "furo"):
         pytest.importorskip(module, reason=f"the extra 'docs' is not installed: no {module}")
@@ -307,6 +309,7 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     assert (tmp_path / "site" / "api.html").is_file()
 
 
+@pytest.mark.slow
 def test_the_tutorial_notebook_runs_and_shows_tables_and_plots(tmp_path: Path) -> None:
     nbformat = pytest.importorskip("nbformat", reason="notebooks are run by nbclient")
     nbclient = pytest.importorskip("nbclient", reason="notebooks are run by nbclient")

@@ -27,6 +27,7 @@ def read_tags(path: Path) -> tuple[list[str], list[str], np.ndarray]:
     return header[1:], [row[0] for row in rows], np.array([[float(v) for v in row[1:]] for row in rows])
 
 
+@pytest.mark.slow
 def test_an_empty_workspace_makes_trains_and_scores_mini(tmp_path: Path) -> None:
     made = remixbench(tmp_path, "make", "--snr", "0", "20", "--clips-per-fold", "4")
     assert made.returncode == 0, made.stderr

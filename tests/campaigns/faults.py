@@ -52,7 +52,9 @@ FAULTS = ("traceback", "own fault", "hang", "more than one line", "unnoticed", "
 def campaign(cases: int, seed: int, folder: Path, families: list[str]) -> dict[str, Counter[str]]:
     """Run `cases` cases and print each failure as it is found; returns the tally of every family."""
     base = make_workspace(folder / "base")
-    shares = [name for name in families for _ in range(FAMILIES[name][0])]
+    # each family's cases evenly among the others', so that few cases are of every family too
+    places = [((case + 0.5) / FAMILIES[name][0], name) for name in families for case in range(FAMILIES[name][0])]
+    shares = [name for _, name in sorted(places)]
     tally: dict[str, Counter[str]] = {name: Counter() for name in families}
     for number in range(cases):
         draw = random.Random(f"{seed} {number}")

@@ -106,18 +106,6 @@ def test_croissant_comes_without_audio(made: Dataset, tmp_path: Path) -> None:
     assert "non-commercial" in described["license"]
 
 
-@pytest.mark.skipif(not PYTHON.exists(), reason=f"no libraries at {PYTHON}; tests/exports/setup.sh sets them up")
-@pytest.mark.parametrize("form", ["audiofolder", "webdataset", "lhotse", "croissant"])
-def test_the_library_reads_the_same_labels(form: str, made: Dataset, tmp_path: Path) -> None:
-    folder = export(made, format=form, out=tmp_path / "out")
-    command = [PYTHON, ROOT / "tests" / "exports" / "check.py", form, folder, "snr_10"]
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf")}
-    environment.pop("PYTHONPATH", None)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert json.loads(done.stdout) == expected(made)
-
-
 def test_bad_input_of_export(made: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(InputError, match=r"unknown --format 'audiofoldr' \(did you mean 'audiofolder'\?\)"):
         export(made, format="audiofoldr", out=tmp_path / "x")
@@ -238,23 +226,27 @@ def test_altered_audio_is_not_exported(form: str, link: bool, copied: Dataset, t
         export(copied, format=form, out=tmp_path / "out", link=link, snr=0)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not PYTHON.exists(), reason=f"no libraries at {PYTHON}; tests/exports/setup.sh sets them up")
 @pytest.mark.parametrize("form", ["audiofolder", "webdataset", "lhotse", "croissant"])
-def test_splits_without_events_are_read(form: str, tmp_path: Path) -> None:
+def test_the_library_reads_the_same_labels_and_splits_without_events(form: str, made: Dataset, tmp_path: Path) -> None:
     if form == "audiofolder":
         pytest.importorskip("pyarrow")
-    dataset = own_dataset(tmp_path, polyphony={"range": [0, 1]}, seed=3, clips_per_fold=4)
-    rows = splits(dataset, 2)
-    counts = {split: sum(len(dataset.clips[row].events) for row in rows[split]) for split in rows}
+    sparse = own_dataset(tmp_path, polyphony={"range": [0, 1]}, seed=3, clips_per_fold=4)
+    rows = splits(sparse, 2)
+    counts = {split: sum(len(sparse.clips[row].events) for row in rows[split]) for split in rows}
     assert 0 in counts.values()
     assert max(counts.values()) > 0
-    folder = export(dataset, format=form, out=tmp_path / "out", fold=2)
-    command = [PYTHON, ROOT / "tests" / "exports" / "check.py", form, folder, "snr_0"]
+    of_made = export(made, format=form, out=tmp_path / "made" / "out")
+    of_sparse = export(sparse, format=form, out=tmp_path / "sparse" / "out", fold=2)
+    command = [PYTHON, ROOT / "tests" / "exports" / "check.py", form, of_made, "snr_10", of_sparse, "snr_0"]
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf")}
     environment.pop("PYTHONPATH", None)
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert {name: len(clips) for name, clips in json.loads(done.stdout).items()} == {
+    read, read_sparse = json.loads(done.stdout)
+    assert read == expected(made)
+    assert {split: len(clips) for split, clips in read_sparse.items()} == {
         split: len(rows[split]) for split in rows if len(rows[split])
     }
 

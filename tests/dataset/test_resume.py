@@ -36,7 +36,8 @@ def of_one_name(folder: Path) -> dict[str, bytes]:
     return files
 
 
-@pytest.mark.parametrize(("how", "kills"), [(["random", "20"], 20), (["replaces"], 40)], ids=["random", "replaces"])
+@pytest.mark.slow
+@pytest.mark.parametrize(("how", "kills"), [(["random", "12"], 12), (["replaces"], 25)], ids=["random", "replaces"])
 def test_killed_at_any_moment_it_resumes_to_the_same_bytes(
     how: list[str], kills: int, corpus: Path, tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
-"""Read an exported data set with the library it is for, and print its labels as JSON: check.py FORMAT FOLDER CONFIG.
+"""Read exported data sets with the library they are for: check.py FORMAT FOLDER CONFIG [FOLDER CONFIG ...].
 
-Runs in the environment that setup.sh makes; prints {split: {clip: {labels, events}}}, for croissant without audio.
+Runs in the environment that setup.sh makes; prints the labels of each as JSON, {split: {clip: {labels, events}}}, for
+croissant without audio.
 """
 
 from __future__ import annotations
@@ -86,5 +87,6 @@ def croissant(folder: Path, config: str) -> Found:
 
 
 if __name__ == "__main__":
-    form, place, name = sys.argv[1:]
-    print(json.dumps({f.__name__: f for f in (audiofolder, webdataset, lhotse, croissant)}[form](Path(place), name)))
+    form, *places = sys.argv[1:]
+    read = {f.__name__: f for f in (audiofolder, webdataset, lhotse, croissant)}[form]
+    print(json.dumps([read(Path(place), name) for place, name in zip(places[::2], places[1::2], strict=True)]))

@@ -7,7 +7,7 @@ SIGKILL; then `make` runs to its end undisturbed. FOLDER/whole was never disturb
 
 random KILLS     kill after seeded random times, each data set up to four times
 replaces         end before or after the n-th file is renamed into place: the first ones, some in the middle,
-                 and both before and after each of the last sixteen
+                 and before each of the last sixteen, which is after the one before it, and after the very last
 """
 
 from __future__ import annotations
@@ -63,8 +63,7 @@ def at_replaces() -> None:
     moments: list[tuple[int, When]] = [
         (n, "before" if n % 2 else "after") for n in [*range(1, 10), *range(10, last.start, 9)]
     ]
-    for n in last:
-        moments += [(n, "before"), (n, "after")]
+    moments += [*((n, "before") for n in last), (count, "after")]
     for number, when in moments:
         place = folder / f"{number:03d}-{when}"
         action = making(place, clips_per_fold=3, stems=False)
