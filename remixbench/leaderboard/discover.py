@@ -3,9 +3,8 @@
 A run's record lies beside it; a third party's in `<workspace>/runs/<dataset>/<name>-<digest>/snr_0/fold_4/submitted/`,
 where the folder is named after the letters and digits of the name (the name itself is in the record).
 
-Runs have their probes' predictions in `predictions/probes` (see `remixbench.dataset.probes`). Third parties hand in
-those of rolled clips with `--shifted` and of the clips at other SNRs with `--other-snrs`, in files or folders named
-after the shift or the SNR.
+The predictions of a run's probes are in `predictions/probes` (see `remixbench.dataset.probes`). Third parties give
+theirs with `--shifted` (rolled clips) and `--other-snrs`, in files or folders named after the shift or the SNR.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from remixbench.schemas import first_problem
 from remixbench.training.run_files import RUN_FILE, RunInfo, read_run
 
 CONDITION_TOLERANCE = 1e-6
-"""How far the shift in a file's name, in seconds, or the SNR, in dB, may be from one that is expected."""
+"""How far a shift (seconds) or an SNR (dB) in a file's name may be from the expected one."""
 _CONDITION = re.compile(r"(shift|snr)_(-?[0-9]+(?:\.[0-9]+)?)")
 _TRAINING = {name: setting for name, (_, setting) in training_settings().items()}
 SETTINGS = (
@@ -37,7 +36,7 @@ SETTINGS = (
     "select", "precision", *(name for name, s in _TRAINING.items() if s.named), "fresh",
     *(name for name, s in _TRAINING.items() if not s.identity), "sources", "encoder_digest",
 )  # fmt: skip
-"""What of run.json tells two rows of one system apart; SNR, fold and seed are what a row is averaged over."""
+"""Keys of run.json that tell rows of one system apart; SNR, fold and seed do not."""
 
 
 def run_folders(above: Path) -> list[Path]:
@@ -56,7 +55,7 @@ def read_runs(folders: Iterable[Path], progress: Progress, named: Container[Path
     Raises
     ------
     InputError
-        If that of a run which was `named` is damaged or of another program; of others this is reported.
+        If that of a `named` run is damaged or another program's; for other runs this is reported.
     """
     infos = {}
     for folder in folders:
@@ -72,12 +71,12 @@ def read_runs(folders: Iterable[Path], progress: Progress, named: Container[Path
 def finished_runs(
     runs: Mapping[Path, RunInfo], dataset: Dataset, progress: Progress, named: Container[Path] = ()
 ) -> dict[Path, RunInfo]:
-    """Return those of some runs that are done, on this data set.
+    """Return the runs that are done and on this data set.
 
     Raises
     ------
     InputError
-        If a run which was `named` is not, saying why; of others this is reported.
+        If a `named` run is not, saying why; for other runs this is reported.
     """
     finished = {}
     for folder, info in runs.items():
@@ -108,12 +107,12 @@ def why_unusable(info: RunInfo, dataset: Dataset) -> str:
 def run_tasks(
     workspace: Path, runs: Mapping[Path, RunInfo], dataset: Dataset, progress: Progress, named: Container[Path] = ()
 ) -> list[Task]:
-    """Return what is to be scored of some runs, except for their probes.
+    """Return the scoring tasks of some runs, without their probes.
 
     Raises
     ------
     InputError
-        If a run which was `named` cannot be scored, as `run_task` says; of others this is reported.
+        If a `named` run cannot be scored (see `run_task`); for other runs this is reported.
     """
     tasks = []
     for folder, info in runs.items():
@@ -127,7 +126,7 @@ def run_tasks(
 
 
 def run_task(workspace: Path, folder: Path, info: RunInfo, dataset: Dataset) -> Task:
-    """Return what is to be scored of a run, except for its probes.
+    """Return the scoring task of a run, without its probes.
 
     Raises
     ------
@@ -186,7 +185,7 @@ def heard_flags(workspace: Path, dataset: Dataset, info: RunInfo) -> list[Flag]:
 
 
 def _check_folder(folder: Path, info: RunInfo) -> None:
-    """Check that run.json says what the run's folder is called: <system>[,option=...]/snr_20/fold_4/seed_0."""
+    """Check that run.json agrees with the run's folder: <system>[,option=...]/snr_20/fold_4/seed_0."""
     system, snr, fold, seed = folder.parts[-4:] if len(folder.parts) >= 4 else ("", "", "", "")
     for key, value, expected in (
         ("system", info.system, system.split(",")[0]),
@@ -202,7 +201,7 @@ def _check_folder(folder: Path, info: RunInfo) -> None:
 
 
 def run_probes(run: Path) -> ProbePredictions | None:
-    """Return the probes' predictions of a run; None where it has none. Errors are those of `read_probes`."""
+    """Return the predictions of a run's probes; None where it has none. Errors as in `read_probes`."""
     info = read_probes(run)
     if info is None:
         return None
@@ -226,13 +225,13 @@ def predictions_task(
     shifted: Sequence[Path] = (),
     other_snrs: Sequence[Path] = (),
 ) -> Task:
-    """Return what is to be scored of a third party's predictions.
+    """Return the scoring task of a third party's predictions.
 
     Raises
     ------
     InputError
-        If a file is missing, an option is missing or cannot be, the name is taken, or predictions on rolled clips or
-        at other SNRs are not those of the fold's shifts or the data set's SNRs.
+        If a file or option is missing, an option has an impossible value, the name is taken, or probes are not at the
+        fold's shifts or the data set's SNRs.
     """
     from remixbench.systems.registry import list_systems
 
@@ -259,7 +258,7 @@ def submitted_probes(
     ----------
     shifted : one file or folder for each shift of the fold, with the shift in its name or in that of its folder:
         `shift_0.48.csv`, `shift_0.48/tags.csv`.
-    other_snrs : one file or folder for each of any of the data set's SNRs but `snr`: `snr_10.csv`, `snr_10/tags.csv`.
+    other_snrs : one file or folder for any of the data set's other SNRs: `snr_10.csv`, `snr_10/tags.csv`.
 
     Raises
     ------
@@ -284,7 +283,7 @@ def submitted_probes(
         others = [float(other) for other in dataset.snrs if float(other) != snr]
         if not others:
             raise InputError(
-                f"--other-snrs: data set '{dataset.name}' has {snr:g} dB alone; `remixbench make --snr` adds some"
+                f"--other-snrs: data set '{dataset.name}' has only {snr:g} dB; `remixbench make --snr` adds others"
             )
         choices = f"the other SNRs of data set '{dataset.name}': {', '.join(f'{other:g}' for other in others)} dB"
         files |= _by_condition("snr", others, other_snrs, choices)

@@ -1,8 +1,8 @@
 """`probe`: encoders compared by a fixed protocol, one row per encoder.
 
 The head is `emb-mlp` with its default settings, the same for every encoder: a hidden layer on every embedding, linear
-softmax over time. It is trained at every SNR, on all training clips and on so many that a class has about eight, with
-three seeds, and tested on the fold's test clips. A better head would say more of the head and less of the encoder.
+softmax over time. It is trained at every SNR, on all training clips and on about eight clips per class, with three
+seeds, and tested on the fold's test clips. A stronger head would tell more about the head and less about the encoder.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def probe(
 ) -> EncoderProbe:
     """Compare encoders: the same head on each, at all SNRs, on all training clips and on 8 clips per class.
 
-    Embeddings and trainings that are there are kept; if interrupted, it resumes.
+    Existing embeddings and trainings are kept, and an interrupted probe resumes.
 
     Parameters
     ----------
@@ -88,9 +88,9 @@ def probe(
 
 
 def few_clips(dataset: Dataset) -> float:
-    """Return the part of the training clips in which a class occurs in about eight clips, with four digits.
+    """Return the part of the training clips that has about eight clips per class, to four digits.
 
-    Folds count alike: the training clips are those of all folds but one.
+    The training clips are those of all folds but one; folds are taken to be of equal size.
     """
     folds = len(dataset.manifest.folds)
     per_class = dataset.weak.sum() / len(dataset.classes) * (folds - 1) / folds
@@ -156,6 +156,6 @@ def _fraction(row: Row) -> float:
 
 def _as_it_comes(row: Row) -> bool:
     """Say whether a row's head was trained as the protocol has it: no setting or option changed."""
-    name = next(iter(row.conditions.values())).records[0].system.name  # a row's own may say what tells it apart
+    name = next(iter(row.conditions.values())).records[0].system.name  # the row's name may add what tells it apart
     changed = {part.partition("=")[0] for part in name.split(",")[1:]}
     return changed <= {"encoder", "fraction"} and not any(flag.code in ("setting", "training") for flag in row.flags)

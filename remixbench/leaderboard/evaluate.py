@@ -62,7 +62,7 @@ from remixbench.scoring.types import (
 
 BOOTSTRAP_SEED = 0
 METRIC = "micro_ap"
-"""The metric of probes that is compared, and so has bootstrap samples."""
+"""The metric that probes are compared by; it has bootstrap samples."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,9 @@ class ProbePredictions:
 
 @dataclass(frozen=True)
 class Task:
-    """One set of predictions to score: whose, which files, the folder that its record belongs in, and its probes.
+    """One set of predictions to score: whose it is, its files, the folder of its record, and its probes.
 
-    `results` are the digests that run.json has of a run's predictions, by file name.
+    `results` are the digests of a run's predictions in run.json, by file name.
     """
 
     system: SystemInfo
@@ -144,7 +144,7 @@ def read_fold_reference(dataset: Dataset, fold: int) -> FoldReference:
 
 
 def _check_labels(dataset: Dataset, reference: Reference, weak: BoolArray) -> None:
-    """Refuse label files that say otherwise than the manifest, which systems are trained on."""
+    """Refuse label files that disagree with the manifest, whose labels systems are trained on."""
     events = reference.events
     strong = np.zeros_like(weak)
     strong[events.clip, events.label] = True
@@ -164,7 +164,7 @@ class References:
         self._read: dict[int, FoldReference] = {}
 
     def fold(self, fold: int) -> FoldReference:
-        """Return the reference of a fold; errors as of `read_fold_reference`."""
+        """Return the reference of a fold; errors as in `read_fold_reference`."""
         if fold not in self._read:
             self._read[fold] = read_fold_reference(self.dataset, fold)
         return self._read[fold]
@@ -175,17 +175,18 @@ def why_incompatible(record: Record, references: References) -> str:
     dataset, provenance = references.dataset, record.provenance
     if provenance.manifest_digest != dataset.manifest_digest:
         digests = provenance.manifest_digest[:12], dataset.manifest_digest[:12]
-        return f"is of another manifest ({digests[0]}) than the data set ({digests[1]})"
+        return f"is on another manifest ({digests[0]}) than the data set ({digests[1]})"
     if provenance.scoring_version != SCORING_VERSION:
         return f"is of scoring version {provenance.scoring_version}, this is {SCORING_VERSION}; score it again"
     if provenance.audio_digest != dataset.audio_digest:
         return (
-            "is of other audio (recordings or mixing) than the data set has now, on the same manifest; score it again"
+            "was scored on other audio (recordings or mixing) than the data set has now, on the same manifest; score it"
+            " again"
         )
     if record.system.snr not in dataset.snrs:
         made_at = ", ".join(f"{snr:g}" for snr in dataset.snrs)
         return (
-            f"is at {record.system.snr:g} dB, and the data set has only {made_at} dB; `remixbench make --snr` adds one"
+            f"is at {record.system.snr:g} dB, but the data set has only {made_at} dB; `remixbench make --snr` adds one"
         )
     try:
         reference = references.fold(record.system.fold)
@@ -199,12 +200,12 @@ def why_incompatible(record: Record, references: References) -> str:
 
 
 def read_all(paths: Sequence[Path], reference: Reference) -> Predictions:
-    """Read one system's predictions from one file or folder, or from several that express different things.
+    """Read one system's predictions from a file or folder, or from several of different forms.
 
     Raises
     ------
     InputError
-        If one is broken, or two express the same.
+        If one is broken, or two are of the same form.
     """
     return _joined(_read_parts(paths, reference))
 
@@ -213,7 +214,7 @@ Parts = Sequence[tuple[Path, Predictions]]
 
 
 def _read_parts(paths: Sequence[Path], reference: Reference) -> Parts:
-    """Read each file or folder of predictions that says something without stems."""
+    """Read every file or folder of predictions that can be scored without stems."""
     rest = [path for path in paths if not stems_alone(path) and path.name != VALIDATION]
     return [(path, read_predictions(path, reference)) for path in rest]
 
@@ -301,7 +302,7 @@ def tuned_boxes(dataset: Dataset, task: Task) -> tuple[SebbParameters, ...] | No
     Raises
     ------
     InputError
-        If the file is not usable, or has a clip that is tested on.
+        If the file is not usable, or holds a test clip.
     """
     files = [file for path in task.predictions for file in [path / VALIDATION if path.is_dir() else path]]
     files = [file for file in files if file.name == VALIDATION and file.exists()]
@@ -317,7 +318,7 @@ def kept_record(
 ) -> Record | None:
     """Return the record in a task's folder if it is still that of these predictions, else None.
 
-    A record of a run that was moved, or of predictions that got another name, is written again with the new one.
+    If the run was moved or the predictions were renamed, the record is written again under the new name.
     """
     dataset = references.dataset
     file = task.folder / METRICS_FILE
@@ -332,7 +333,7 @@ def kept_record(
     before = old.provenance
     if before.predictions_digest != digest:
         return None
-    # of the system only what cannot change a metric may differ
+    # other keys of the system cannot change a metric
     same_condition = (old.system.snr, old.system.fold) == (system.snr, system.fold)
     if (before.resamples, before.bootstrap_seed) != (resamples, BOOTSTRAP_SEED) or not same_condition:
         return None
@@ -347,7 +348,7 @@ def kept_record(
 
 
 def replaces_others(task: Task, digests: Mapping[str, str]) -> bool:
-    """Say whether a third party's predictions take the place of others that have a record under the same name."""
+    """Say whether a third party's predictions replace others with a record under the same name."""
     old = _readable(task.folder / METRICS_FILE, SILENT) if task.run is None else None
     return old is not None and old.provenance.predictions_digest != files_digest(digests)
 
@@ -355,7 +356,7 @@ def replaces_others(task: Task, digests: Mapping[str, str]) -> bool:
 def probes_current(record: Record, task: Task) -> bool:
     """Say whether a task's record has the scores of its probes.
 
-    Of a third party's, those that are not given again are kept.
+    Probes of a third party that are not given again are kept.
     """
     probes = task.probes or ProbePredictions()
     kinds = PROBES if task.run is not None else {probe for probe, _ in probes.files}
@@ -373,18 +374,18 @@ def evaluate(
     kept: Record | None,
     separation: Separation | None = None,
 ) -> tuple[Record, dict[int, tuple[int, int]]]:
-    """Score one set of predictions, or of one that has a record its probes, and write its metrics.json.
+    """Score one set of predictions, or only its probes where it has a record, and write its metrics.json.
 
     Returns
     -------
-    The record, and of every event list that was read, by its place in the task's predictions, the number of events and
-    that of the clips which have some.
+    The record, and for every event list read, by its place in the task's predictions, the number of events and of clips
+    with events.
 
     Raises
     ------
     InputError
-        As `make_record` and `score_probes` do, or if a third party's predictions hold no clip scores, and those under
-        other conditions are to be compared with them.
+        As in `make_record` and `score_probes`, or if a third party gives probes but no clip scores to compare them
+        with.
     """
     probes = task.probes or ProbePredictions()
     parts = _read_parts(task.predictions, fold.reference) if kept is None else []
@@ -412,7 +413,7 @@ def evaluate(
 def score_probes(
     reference: Reference, probes: ProbePredictions, resamples: int, bootstrap_seed: int
 ) -> tuple[ProbeRecord, ...]:
-    """Score the predictions of every condition: micro-AP with bootstrap samples, and where there are frames frame AP.
+    """Score the predictions of every condition: micro-AP with bootstrap samples, and frame AP where there are frames.
 
     Parameters
     ----------
@@ -458,7 +459,7 @@ def shift_events(reference: Reference, seconds: float) -> Reference:
 
 
 def _readable(file: Path, progress: Progress) -> Record | None:
-    """Return a record, or None where there is none or it is broken or was edited (it is then made again)."""
+    """Return a record; None if it is missing, broken or edited, so that it is made again."""
     try:
         return read_record(file) if file.is_file() else None
     except InputError as error:

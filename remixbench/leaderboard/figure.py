@@ -213,7 +213,7 @@ def paper_table(board: Leaderboard, metrics: Sequence[str], *, intervals: bool =
 
 
 def _marked(name: str, row: Row) -> str:
-    """Return the name of a row, what its values are where they came in a submission, and whether it has few seeds."""
+    """Return the name of a row, with its evidence if submitted, and a mark if it has one training per fold."""
     evidence = f" ({row.evidence})" if row.evidence != "ours" else ""
     return f"{name}{evidence}{ONE_TRAINING * any(condition.one_training for condition in row.conditions.values())}"
 
@@ -286,7 +286,7 @@ def _draw_curves(target: Path, board: Leaderboard, metrics: Sequence[str], inter
     """Draw a panel per metric; whiskers stand side by side."""
     if len(board.snrs) < 2:
         raise InputError(
-            f"a curve needs two SNRs or more, the rows shown have {board.snrs[0]:g} dB alone; give --kind table"
+            f"a curve needs two SNRs or more, but the rows shown have only {board.snrs[0]:g} dB; use --kind table"
         )
     if len(metrics) > MOST_PANELS:
         raise InputError(f"--metric: {len(metrics)} metrics, expected at most {MOST_PANELS} in one figure")

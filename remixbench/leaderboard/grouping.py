@@ -36,8 +36,8 @@ def group_records(
 ) -> list[Group]:
     """Gather records into rows: those whose systems differ only in SNR, fold and seed are one row.
 
-    Flags may differ, too, since some tell of the clips of a fold; what makes another system is in its settings.
-    `evidence` is that of each record; by default all are this workspace's own.
+    Flags may differ, since some concern the clips of a fold; systems differ by their settings. `evidence` has one entry
+    per record; by default all are this workspace's own.
     """
     gathered: dict[str, list[tuple[Record, Evidence]]] = {}
     for pair in zip(records, [OURS] * len(records) if evidence is None else evidence, strict=True):
@@ -56,10 +56,10 @@ Submitted = tuple[str, Sequence[Record], Sequence[Evidence]]
 def group_submissions(submissions: Sequence[Submitted], own: Iterable[Record] = ()) -> list[Group]:
     """Gather the records of submissions into rows.
 
-    The same predictions stand once under one name, wherever they come from and whatever seeds they are said to be of:
-    first this workspace's `own`, then what was recomputed, so that nobody can take the place of a row by naming its
-    predictions, or make many trainings of one. Of what is self-reported, records that differ all stand. Under two names
-    the same predictions are two rows.
+    The same predictions are shown once per name, wherever they come from and whatever seeds they claim: this
+    workspace's `own` first, then recomputed ones, so that nobody can displace a row by naming its predictions, or pass
+    one training off as many. Self-reported records that differ are all kept. The same predictions under two names are
+    two rows.
     """
     shown = {shown_as(record) for record in own}
     owners: dict[Shown, str] = {}
@@ -88,7 +88,7 @@ def group_submissions(submissions: Sequence[Submitted], own: Iterable[Record] = 
 
 
 def _claim(record: Record) -> str:
-    """Return what a self-reported record says: what it is known by, and its metrics."""
+    """Return what a self-reported record claims: what it is known by, and its metrics."""
     return json.dumps([shown_as(record), record.metrics, record.per_class], sort_keys=True)
 
 
@@ -132,7 +132,7 @@ def make_rows(groups: Sequence[Group]) -> list[Row]:
 
 
 def _flags_of(records: Sequence[Record]) -> tuple[Flag, ...]:
-    """Return the flags of a row's records; a flag that only some folds have names them."""
+    """Return the flags of a row's records; a flag of only some folds names them."""
     folds_of: dict[Flag, set[int]] = {}
     for record in records:
         for flag in record.system.flags:
@@ -147,14 +147,14 @@ def _flags_of(records: Sequence[Record]) -> tuple[Flag, ...]:
 
 
 DIGITS, LONGEST = 12, 40
-"""How much of a digest, and of another setting, is in the name of a row that it tells from others."""
+"""The most characters of a digest, and of another setting, in the name of a row."""
 
 
 def _names(groups: Sequence[Group]) -> list[str]:
     """Give the rows distinct names, by which they can be compared and removed.
 
-    Where two have one name, the settings in which they differ are added. A row that came in a submission gets the
-    submission's digest where others have its name, so that none of this workspace's own rows is renamed.
+    Rows of one name get the settings in which they differ. A submitted row gets its submission's digest where others
+    have its name, so that none of this workspace's own rows is renamed.
     """
     names = []
     for group in groups:
@@ -181,7 +181,7 @@ def _shown(value: Any, longest: int) -> str:
 
 
 def make_condition(snr: float, records: Sequence[Record], evidence: Sequence[Evidence] = ()) -> Condition:
-    """Average the records of one row at one SNR; `evidence` is that of each, or empty where all are our own."""
+    """Average the records of one row at one SNR; `evidence` has one entry per record, or none if all are our own."""
     metrics = {}
     for name in dict.fromkeys(name for record in records for name in record.metrics):
         estimate = _estimate(name, records)

@@ -1,7 +1,7 @@
-"""Other people's rows: the submissions of a workspace, and receipts of what of them was recomputed.
+"""Other people's rows: the submissions of a workspace, and receipts of which values were recomputed.
 
     submissions/<dataset>/<digest>.json     a submission that was added, as it was read
-    receipts/<digest>.json                  which of its values were computed again in this workspace
+    receipts/<digest>.json                  which of its values were recomputed in this workspace
     receipts/key                            signs the receipts, so that those of another workspace count for nothing
 
 Submissions lie where others can write, such as a folder of pull requests; receipts are looked up in the host's own
@@ -32,7 +32,7 @@ from remixbench.progress import SILENT, Progress
 RECEIPT_FORMAT = "remixbench receipt"
 
 Verified = Sequence[frozenset[str]]
-"""Of every record of a submission the names of the values that were computed again here, as `Evidence` has them."""
+"""Per record of a submission, the names of the values that were recomputed here, as in `Evidence`."""
 
 
 def receipt_file(workspace: Path, digest: str) -> Path:
@@ -45,7 +45,7 @@ def read_submissions(folder: Path, above: Path, left_out: list[str]) -> list[tup
 
     Parameters
     ----------
-    left_out : why a submission cannot be read is added to it, with the path from `above`.
+    left_out : gets a line for each submission that cannot be read, with its path from `above`.
     """
     submissions = []
     for file in sorted(folder.rglob("*.json")):
@@ -59,7 +59,7 @@ def read_submissions(folder: Path, above: Path, left_out: list[str]) -> list[tup
 
 
 def store_submission(workspace: Path, dataset: str, file: Path, submission: Submission, verified: Verified) -> None:
-    """Keep a submission that was read from a file among those whose rows are shown, and write its receipt."""
+    """Store a submission among those whose rows are shown, and write its receipt."""
     kept = workspace / "submissions" / dataset / f"{submission.digest[:16]}.json"
     if not kept.is_file():
         write_json(kept, read_json(file))
@@ -67,7 +67,7 @@ def store_submission(workspace: Path, dataset: str, file: Path, submission: Subm
 
 
 def write_receipt(workspace: Path, submission: Submission, verified: Verified) -> None:
-    """Write which values of a submission were computed again, unless its receipt says so already."""
+    """Write which values of a submission were recomputed, unless its receipt says so already."""
     file = receipt_file(workspace, submission.digest)
     content = {
         "format": RECEIPT_FORMAT,
@@ -85,7 +85,7 @@ def write_receipt(workspace: Path, submission: Submission, verified: Verified) -
 
 
 def read_receipt(workspace: Path, submission: Submission) -> Verified:
-    """Return which values of a submission were computed again in this workspace.
+    """Return which values of a submission were recomputed in this workspace.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def _signature(key: Path, content: Mapping[str, Any]) -> str:
 
 
 def merged(first: Verified, second: Verified) -> Verified:
-    """Return the values that were computed again in either of two verifications."""
+    """Return the values that were recomputed in either of two verifications."""
     return [values | more for values, more in zip(first, second, strict=True)]
 
 
@@ -127,7 +127,7 @@ def evidence_of(submission: Submission, verified: Verified) -> list[Evidence]:
 
 
 def kept_evidence(workspace: Path, submission: Submission, left_out: list[str]) -> list[Evidence]:
-    """Return the evidence of every record by the submission's receipt; why that is not used is added to `left_out`."""
+    """Return the evidence of every record by the submission's receipt; an unusable one is added to `left_out`."""
     try:
         return evidence_of(submission, read_receipt(workspace, submission))
     except InputError as error:
@@ -167,7 +167,7 @@ def record_name(record: Record) -> str:
 
 
 def remove_row(workspace: Path, dataset: Dataset, row: Row, progress: Progress = SILENT) -> None:
-    """Remove a row from the leaderboard: the submission that it came in, or the record of a third party's predictions.
+    """Remove a row from the leaderboard: its submission, or the record of a third party's predictions.
 
     Raises
     ------
@@ -193,7 +193,7 @@ def remove_row(workspace: Path, dataset: Dataset, row: Row, progress: Progress =
 
 
 def submissions_of(workspace: Path, dataset: Dataset, row: Row) -> list[tuple[Path, Submission]]:
-    """Return the submission that a row came in, with its file, if it came in one."""
+    """Return the submission of a row, with its file; empty if the row was not submitted."""
     folder = workspace / "submissions" / dataset.name
     return [
         (file, submission)
@@ -203,7 +203,7 @@ def submissions_of(workspace: Path, dataset: Dataset, row: Row) -> list[tuple[Pa
 
 
 def own_predictions(workspace: Path, dataset: Dataset, digests: Collection[str]) -> list[tuple[Path, ...]]:
-    """Return the folders of predictions of this workspace's runs on a data set that have one of some digests."""
+    """Return the folders of predictions of this workspace's runs whose digest is among `digests`."""
     kept: dict[str, tuple[Path, ...]] = {}
     for folder in sorted((workspace / "runs" / dataset.name).rglob("predictions")):
         if folder.is_dir():

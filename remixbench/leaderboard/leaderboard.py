@@ -85,11 +85,11 @@ class Leaderboard:
     Attributes
     ----------
     comparable : whether published rows may stand beside these
-    why_not_comparable : the reasons where not
+    why_not_comparable : why they may not, if so
     left_out : records that could not be shown, a line each
     chance : what a constant score gives on the folds tested on
-    caveat : what a reader has to know of the whole table, a sentence, or ""
-    snr_offsets : how far from the nominal SNR those of single clips are at most, in dB; None where all have it
+    caveat : a sentence that a reader has to know about the whole table, or ""
+    snr_offsets : how far the SNRs of clips lie below and above the nominal one, in dB; None where all have that
     """
 
     dataset: str
@@ -107,12 +107,12 @@ class Leaderboard:
     snr_offsets: tuple[float, float] | None = None
 
     def snr_text(self, snr: float) -> str:
-        """Return an SNR with its unit, or the range of those that clips have around it."""
+        """Return an SNR with its unit, or the range of the clips' SNRs around it."""
         return format_snr(snr, self.snr_offsets)
 
     @property
     def snrs(self) -> tuple[float, ...]:
-        """The SNRs that any row has, falling as in the paper."""
+        """The SNRs that any row has, descending as in the paper."""
         return tuple(sorted({snr for row in self.rows for snr in row.conditions}, reverse=True))
 
     def tested(self, snr: float) -> list[Tested]:
@@ -219,7 +219,7 @@ class Leaderboard:
         return html
 
     def _with_evidence(self) -> pd.DataFrame:
-        """Return the wide table with the columns that are no metrics before the others, where rows have them."""
+        """Return the wide table, with the columns of texts that rows have in front."""
         table = self.table()
         for column in reversed(ROW_COLUMNS):
             texts = {row.name: "; ".join(column.texts(row)) for row in self.rows}

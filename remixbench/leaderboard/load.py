@@ -1,4 +1,4 @@
-"""Leaderboards from records: that of a workspace, and those of the submissions in a folder alone."""
+"""Leaderboards from records: of a workspace, and of the submissions in a folder."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def load_leaderboard(
     ----------
     references : of the data set, where some were read already.
     current : records that were read or made already, by their files.
-    candidate : a submission that was not added yet, and the evidence of its records.
-    may_be_empty : whether a leaderboard without rows is returned.
+    candidate : a submission that is not added yet, and the evidence of its records.
+    may_be_empty : whether a leaderboard without rows may be returned.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def load_leaderboard(
 
 
 def _board_on(references: References, groups: Sequence[Group]) -> Leaderboard:
-    """Make the leaderboard of rows on a data set that is here."""
+    """Make the leaderboard of groups of records on a data set."""
     dataset = references.dataset
     board = make_leaderboard(
         dataset=dataset.name,
@@ -163,7 +163,7 @@ class _Received:
         return self.submission.records[0].provenance.audio_digest
 
     def agrees(self, other: _Received) -> bool:
-        """Say whether both are of the same audio, and of the same labels in the folds that both have."""
+        """Say whether both are on the same audio, and on the same labels in the folds that both have."""
         common = self.labels.keys() & other.labels.keys()
         return self.audio == other.audio and all(self.labels[fold] == other.labels[fold] for fold in common)
 
@@ -176,15 +176,14 @@ def submitted_leaderboards(
     dataset: str | Path | Dataset | None = None,
     require_predictions: bool = False,
 ) -> list[Leaderboard]:
-    """Return the leaderboards of the submissions in a folder and those in it: one per data set, the largest first.
+    """Return the leaderboards of the submissions in a folder and its sub-folders: one per data set, the largest first.
 
-    A data set of the workspace on the manifest of a submission, or `dataset` alone where that is given, decides what
-    that submission has to be on. Where there is none, a sender has one vote: a sub-folder is one sender, and so is a
-    submission outside any.
+    A submission must fit the workspace's data set on its manifest, or `dataset` if that is given. Where there is none,
+    each sender has one vote: a sub-folder is one sender, and so is a submission outside any.
 
     Parameters
     ----------
-    workspace : whose data sets and receipts count, unless it lies in the folder, so that senders could have made them
+    workspace : its data sets and receipts count, unless it lies in the folder, where senders could have made them
     dataset : name or folder of the only data set to show
     require_predictions : leave out records that were not recomputed
 
@@ -194,7 +193,7 @@ def submitted_leaderboards(
         If there is nothing to show.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; --submissions names one with submission files in it")
+        raise InputError(f"{folder}: no such folder; give --submissions a folder of submission files")
     left_out: list[str] = []
     by_manifest: dict[str, list[_Received]] = {}
     digests: set[str] = set()
@@ -210,9 +209,7 @@ def submitted_leaderboards(
             by_manifest.setdefault(submission.manifest_digest, []).append(received)
     if not digests:
         why = f" ({left_out[0]})" if left_out else ""
-        raise InputError(
-            f"{folder}: no submission in it{why}; `remixbench score --submission FILE` of a workspace writes one"
-        )
+        raise InputError(f"{folder}: no submission in it{why}; `remixbench score --submission FILE` writes one")
     pins = _pins(workspace, dataset, by_manifest.keys()) if of_host or dataset is not None else {}
     boards = []
     for manifest, submissions in by_manifest.items():
@@ -253,7 +250,7 @@ def _pins(workspace: Path, dataset: str | Path | Dataset | None, manifests: Coll
             opened = Dataset.open(file.parent)
             if opened.manifest_digest in pins:
                 other = pins[opened.manifest_digest].path
-                raise InputError(f"{file.parent}: is on the manifest of {other}; say with --dataset which one counts")
+                raise InputError(f"{file.parent}: has the same manifest as {other}; choose one with --dataset")
             pins[opened.manifest_digest] = opened
     return pins
 
@@ -261,7 +258,7 @@ def _pins(workspace: Path, dataset: str | Path | Dataset | None, manifests: Coll
 def _pinned_board(
     dataset: Dataset, submissions: Sequence[_Received], left_out: list[str], require_predictions: bool
 ) -> Leaderboard:
-    """Make the leaderboard of the submissions on a data set of the host, which decides what they have to be on."""
+    """Make the leaderboard of the submissions that fit a data set of the host."""
     references = References(dataset)
     fitting = []
     for received in submissions:
@@ -278,10 +275,10 @@ def _pinned_board(
 def _unpinned_boards(
     submissions: Sequence[_Received], left_out: list[str], require_predictions: bool
 ) -> list[Leaderboard]:
-    """Make the leaderboard of the submissions on one manifest that most of their senders agree with.
+    """Make the leaderboard that most senders of submissions on one manifest agree with.
 
-    Each sender has one vote for audio, labels and the name of the data set. Where votes are equal there are several
-    boards, as rows of other audio or labels never share one.
+    Each sender has one vote for audio, labels and the name of the data set. Equal votes give several boards, since rows
+    on different audio or labels never share one.
     """
     agreeing: list[list[_Received]] = []
     for received in submissions:
@@ -299,7 +296,7 @@ def _unpinned_boards(
     boards = []
     for group, count in zip(agreeing, votes, strict=True):
         if count < most:
-            why = "is of other audio or labels than those of most senders on this manifest"
+            why = "is on other audio or labels than those of most senders on this manifest"
             left_out += [f"{received.place}: {why}" for received in group]
             continue
         manifest = group[0].submission.manifest_digest
@@ -332,7 +329,7 @@ def _most_common(votes: Iterable[tuple[str, str]]) -> str:
 
 
 def _groups(submissions: Sequence[_Received], left_out: list[str], require_predictions: bool) -> list[Group]:
-    """Gather the records of submissions into rows, those that were recomputed alone if these are required."""
+    """Gather the records of submissions into rows, only recomputed ones if these are required."""
     chosen: list[Submitted] = []
     for received in submissions:
         records, evidence = list(received.submission.records), list(received.evidence)
@@ -347,7 +344,7 @@ def _groups(submissions: Sequence[_Received], left_out: list[str], require_predi
 
 
 def _reasons(manifest: str) -> tuple[str, ...]:
-    """Say why published results may not stand beside submissions; by their manifest, whatever they state."""
+    """Say why published results may not stand beside submissions, judged by their manifest alone."""
     recipe = load_published().recipe
     frozen = frozen_manifest(load_recipe(recipe))
     if frozen is not None and frozen.digest == manifest:

@@ -227,8 +227,8 @@ def time_text(seconds: float | None) -> str:
 def cost_table(maker: TableMaker) -> Table | None:
     """Return parameters, MACs, training time and device of every row; None where no row reports one.
 
-    Where some row has a frozen encoder, trainable parameters and all parameters have columns of their own, and so have
-    its MACs.
+    Where a row has a frozen encoder, trainable and all parameters have columns of their own, and so do the encoder's
+    MACs.
     """
     board = maker.leaderboard
     if all(row.cost == Cost() for row in board.rows):
@@ -319,7 +319,7 @@ def comparison_table(comparison: Comparison, board: Leaderboard) -> Table:
 
 
 def verification_table(verification: Verification) -> Table:
-    """Return what of a submitted row agrees with what its predictions give, a value per line, record by record."""
+    """Return which values of a submitted row agree with its predictions, a value per line, record by record."""
 
     def number(value: float | None) -> Cell:
         return Cell("" if value is None else f"{value:.6g}")

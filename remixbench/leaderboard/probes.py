@@ -36,7 +36,7 @@ RANGE = METRICS[METRIC].range
 
 
 def with_probes(rows: Sequence[Row]) -> tuple[Row, ...]:
-    """Return the rows with what their probes say."""
+    """Return the rows with their probes summarised."""
     return tuple(
         replace(
             row,
@@ -169,7 +169,7 @@ def shift_table(maker: TableMaker) -> Table | None:
             else None
         ),
         snrs,
-        lambda folds: [*maker.chance_cells(folds, [METRIC] * 3), Cell()] * len(snrs),  # rolled clips have their labels
+        lambda folds: [*maker.chance_cells(folds, [METRIC] * 3), Cell()] * len(snrs),  # rolling keeps the labels
     )
     notes = [*maker.line_notes(blocks), *_shift_notes([condition for _, condition in probed])]
     columns = ("unshifted", "mean", "worst")

@@ -3,8 +3,8 @@
 A record is one system on one fold at one SNR with one seed. Records are read from files that third parties hand
 in, so every field is checked, every number and length is bounded, and unknown fields are refused.
 `bootstrap_samples` are the metrics of every bootstrap sample (float32, little-endian, base64), kept so that two
-systems can be compared sample by sample without their predictions. `digest` is over all the rest, so that a record
-that was edited is found and scored again.
+systems can be compared sample by sample without their predictions. `digest` covers all the rest, so that an edited
+record is noticed and scored again.
 """
 
 from __future__ import annotations
@@ -31,40 +31,40 @@ from remixbench.scoring.metrics import metric_range
 
 METRICS_FILE = "metrics.json"
 ROUNDING = 1e-9
-"""How far a metric may lie outside its range by the last bits of its sums."""
+"""How far rounding may put a metric outside its range."""
 Ideal = Literal["IBM", "IRM", "mixture"]
 IDEAL: dict[Ideal, str] = {
     "IBM": "ideal binary mask",
     "IRM": "ideal ratio mask",
     "mixture": "mixture, not separated",
 }
-"""What is separated with the stems beside the systems, and what its rows are called."""
+"""What is separated with the stems alone, and the names of its rows."""
 CHANCE = "chance"
 """The name of the row of a constant score."""
 WAVEFORM_SUFFIXES = (".wav", ".flac")
 NAMED = 10
-"""Up to so many files of predictions are named in a record; of more (one per clip) there is one digest together."""
+"""The most files of predictions that a record names; more (one per clip) share one digest."""
 
 LARGEST = 1e6
-"""The largest size of a metric whose range has no end: an error rate, or dB."""
+"""The largest magnitude of a metric of unbounded range: an error rate, or dB."""
 LARGEST_INTEGER = 10**18
 """The largest count or seed: it fits a 64-bit integer."""
 LARGEST_SETTING = 1e15
 MOST_SETTINGS = 2000
-"""Values in one level of settings: thresholds and boxes have one for each class."""
+"""The most values in one level of settings; thresholds and boxes have one per class."""
 State = Literal["ours", "recomputed", "self-reported"]
 STATES: tuple[State, ...] = ("self-reported", "recomputed", "ours")
-"""What the evidence of a row is called in every format, the weakest first."""
+"""The kinds of evidence of a row, in every format; the weakest first."""
 FORMULA = "=+-@"
-"""What no name starts with, since spreadsheets take a cell that does for a formula."""
+"""No name starts with one of these, since spreadsheets would take it for a formula."""
 INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
-"""Characters that count as printable and show nothing: with one a name looks like another, or like none."""
+"""Characters that count as printable but are invisible: with one, a name could look like another, or empty."""
 MAX_NAME = 100
-"""Letters of a name that somebody chooses for a system."""
+"""The most characters of a name chosen for a system."""
 MOST_ACCENTS = 4
-"""On one letter of a name; a stack of them covers the lines above and below."""
+"""The most accents on one letter of a name; a taller stack would cover the lines above and below."""
 
 Number = Annotated[
     float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False), AfterValidator(lambda value: value + 0.0)
@@ -81,38 +81,38 @@ def _printable(text: str) -> str:
 
 
 def name_problem(text: str) -> str:
-    """Say why a row may not have a name of printable characters; empty where it may."""
+    """Say why a row may not have a printable name; empty if it may."""
     if text != text.strip():
         return "starts or ends with a blank"
     if starts_formula(text):
         return f"starts with '{text[0]}', which spreadsheets take for a formula"
     if INVISIBLE.search(text):
-        return "holds a character that shows nothing"
+        return "holds an invisible character"
     if text != unicodedata.normalize("NFC", text):
-        return "has accents apart from their letters (Unicode NFC has them together)"
+        return "has accents separate from their letters; write it in Unicode NFC"
     if any(all(map(unicodedata.combining, text[k : k + MOST_ACCENTS + 1])) for k in range(len(text) - MOST_ACCENTS)):
         return f"has more than {MOST_ACCENTS} accents on one letter"
     letters = "".join(filter(str.isalnum, folded(text)))
     if evidence := next((state for state in STATES[:2] if state.replace("-", "") in letters), None):
-        return f"holds '{evidence}', which tables say of a row"
+        return f"holds '{evidence}', which tables use as evidence"
     return ""
 
 
 def folded(text: str) -> str:
-    """Return a text in small letters of the usual width and style: two of one folded text are read as the same."""
+    """Return a text in lower case, of usual width and style: texts that fold to the same are read as the same."""
     return unicodedata.normalize("NFKC", text).casefold()
 
 
 def check_system_name(name: str, taken: list[str], place: str = "--name") -> str:
-    """Return the name in Unicode NFC without surrounding blanks, if it is one printable line and nobody else's.
+    """Return the name in Unicode NFC without surrounding blanks, if it is one printable line and not taken.
 
-    `place` says in an error where the name was given.
+    `place` says in errors where the name was given.
 
     Raises
     ------
     InputError
-        If it is empty, too long, holds control characters, is none for a row (`name_problem`), or is that of a bundled
-        or installed system, of one with options, or of a row that remixbench makes.
+        If it is empty, too long, not printable, not allowed for a row (`name_problem`), or the name of a bundled or
+        installed system, with or without options, or of a row that remixbench makes.
     """
     clean = unicodedata.normalize("NFC", name.strip())
     if not clean or len(clean) > MAX_NAME or not clean.isprintable():
@@ -140,12 +140,12 @@ def _name(text: str) -> str:
 
 def _metric_name(text: str) -> str:
     if "[shift " in text or text.startswith(PROBED):
-        raise ValueError("is what tables call the score of a probe")
+        raise ValueError("is reserved for scores of probes")
     return text
 
 
 def _setting(value: Any, *, depth: int = 0) -> Any:
-    """Check that a value is plain: nested at most four levels, texts printable, numbers and lengths bounded."""
+    """Check that a value is plain: nested at most four levels deep, texts printable, numbers and lengths bounded."""
     if isinstance(value, dict | list) and (depth > 3 or len(value) > MOST_SETTINGS):
         raise ValueError(f"expected at most {MOST_SETTINGS} values, nested at most 4 levels deep")
     if isinstance(value, dict):
@@ -166,7 +166,7 @@ def _setting(value: Any, *, depth: int = 0) -> Any:
 Word = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
 Name = Annotated[Word, AfterValidator(_name)]
 PROBED = "micro_ap_shifted"
-"""How the names of what tables derive from the scores of shift probes begin."""
+"""Prefix of the metrics that tables derive from shift probes."""
 MetricName = Annotated[
     str, Field(pattern=r"^[a-z][a-z0-9_]{0,59}(\[[a-z0-9_ .-]{1,40}\])?$"), AfterValidator(_metric_name)
 ]
@@ -175,7 +175,7 @@ Settings = Annotated[dict[str, Any], AfterValidator(_setting)]
 
 
 class Frozen(BaseModel):
-    """A model that cannot be changed, and takes no unknown keys and no value of another type."""
+    """An immutable model that refuses unknown keys and values of another type."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -199,16 +199,16 @@ FLAGS = {
     "setting": "Trained with other settings than the benchmark's.",
     "training": "Trained with other settings than the system's defaults.",
 }
-"""What a flag means for a reader, by its code; other flags are explained by their text."""
+"""What a flag means, by its code; other flags are explained by their text."""
 
 
 class SystemInfo(Frozen):
     """Which system was scored, and on what.
 
-    `kind` is "run" for a system trained here and "predictions" for a third party's, and
-    "ideal" for what stems alone give: ideal masks, and the mixture as it is. `registry_name` is the
-    registered name of a run's system; `settings` all that a run was trained with besides SNR, fold and seed;
-    `pretrained_on` the data sets that a frozen encoder of it was trained on.
+    `kind` is "run" for a system trained here, "predictions" for a third party's, and "ideal" for what needs only stems:
+    ideal masks, and the mixture as it is. `registry_name` is the registered name of a run's system; `settings` are its
+    training settings besides SNR, fold and seed; `pretrained_on` are the data sets that its frozen encoder was trained
+    on.
     """
 
     name: Name
@@ -233,8 +233,8 @@ class SystemInfo(Frozen):
 class Provenance(Frozen):
     """What the metrics were computed from and with.
 
-    `audio_digest` is that of `Dataset.audio_digest`: of all that the audio under the predictions is made from; `groups`
-    is the number of event recordings in the clips, which the bootstrap draws.
+    `audio_digest` is `Dataset.audio_digest`, which covers all that the audio is made from; `groups` is the number of
+    event recordings in the clips, which the bootstrap draws.
     """
 
     remixbench: Word
@@ -281,8 +281,8 @@ class Cost(Frozen):
 class ProbeRecord(Frozen):
     """Metrics of the same system on the same clips under another condition.
 
-    `value` is the shift in seconds by which the clips were rolled, or the SNR in dB that they had. `bootstrap_samples`
-    are of the same samples as those of the `Record`.
+    `value` is the shift of the clips in seconds, or their SNR in dB. `bootstrap_samples` are paired with those of the
+    `Record`.
     """
 
     probe: Literal["shift", "snr"]
@@ -295,9 +295,9 @@ class ProbeRecord(Frozen):
 class Record(Frozen):
     """Metrics of one system on one fold, their intervals, and their provenance; None where a metric is undefined.
 
-    `shifts` are the seconds by which the shift probe rolled the clips: none where no shift keeps every event whole,
-    None where the probe was not made. `by_snr` are metrics of the clips in bins of SNRs, where that differs between
-    clips; tables show them for records of this workspace's own alone.
+    `shifts` are the shifts of the shift probe in seconds: empty where no shift keeps every event whole, None where the
+    probe was not made. `by_snr` are metrics per bin of SNRs, where these differ between clips; tables show them only
+    for this workspace's own records.
     """
 
     format: Literal[3] = 3
@@ -349,9 +349,9 @@ class Record(Frozen):
         if len({probe_value(kind, value, "") for kind, value in conditions}) < len(conditions):
             raise ValueError("probes: expected each condition once")
         if {value for kind, value in conditions if kind == "shift"} != set(self.shifts or ()):
-            raise ValueError("probes: expected one for probe of the shifts")
+            raise ValueError("probes: expected one for each of the shifts")
         if conditions and "micro_ap" not in self.metrics:
-            raise ValueError("probes: are scored by micro_ap, which is not among the metrics")
+            raise ValueError("probes are scored by micro_ap, which is not among the metrics")
         for probe in self.probes:
             for name, value in probe.metrics.items():
                 _check_range(name, value, f"{name} of probe {probe.probe} {probe.value:g}")
@@ -372,7 +372,7 @@ class Record(Frozen):
 
     @property
     def value_names(self) -> frozenset[str]:
-        """The names of everything in it that is computed from predictions and labels, as `Evidence` has them."""
+        """The names of all values that are computed from predictions and labels, as in `Evidence`."""
         probes = (probe_value(probe.probe, probe.value, name) for probe in self.probes for name in probe.metrics)
         return frozenset((*self.metrics, *map(class_values, self.per_class), *probes, SCORING_SETTINGS))
 
@@ -382,7 +382,7 @@ SCORING_SETTINGS = "scoring settings"
 
 
 DECLARED = frozenset({"mask_f1_macro[kong]"})
-"""Metrics that are computed from counts which the sender of maps.npz declares; verified in a run of our own alone."""
+"""Metrics computed from counts that the sender of maps.npz declares; verified only for our own runs."""
 
 
 @dataclass(frozen=True)
@@ -391,8 +391,8 @@ class Evidence:
 
     Attributes
     ----------
-    state : "ours" where all of it was, from predictions that lie or were given here; "recomputed" where it came in a
-        submission and was computed again from its predictions; else "self-reported"
+    state : "ours" if the record was scored here; "recomputed" if it was submitted and recomputed from its predictions;
+        else "self-reported"
     verified : names of the values that were computed here: metrics, `class_values`, `probe_value` and
         `SCORING_SETTINGS`; None for all of them
     """
@@ -410,7 +410,7 @@ SELF_REPORTED = Evidence("self-reported", frozenset())
 
 
 def own_evidence(record: Record) -> Evidence:
-    """Return the evidence of a record that was made in this workspace, of a run or of what somebody handed in."""
+    """Return the evidence of a record made in this workspace, of a run or a third party's predictions."""
     if record.system.kind == "predictions" and record.metrics.keys() & DECLARED:
         return Evidence("ours", record.value_names - DECLARED)
     return OURS
@@ -422,12 +422,12 @@ def weakest(evidence: Iterable[Evidence]) -> State:
 
 
 def class_values(metric: str) -> str:
-    """Return what the values of a metric for single classes are called as evidence."""
+    """Return the name, as evidence, of a metric's values per class."""
     return f"{metric} of classes"
 
 
 def probe_value(probe: str, value: float, metric: str) -> str:
-    """Return what the value of a metric under the condition of a probe is called: `micro_ap[shift 0.48 s]`."""
+    """Return the name of a metric's value under the condition of a probe: `micro_ap[shift 0.48 s]`."""
     return f"{metric}[shift {value:g} s]" if probe == "shift" else f"{metric}[tested at {value:g} dB]"
 
 
@@ -438,7 +438,7 @@ def _check_range(name: str, value: float | None, what: str) -> None:
 
 
 def _check_samples(name: str, text: str, resamples: int) -> None:
-    if len(text) != 4 * -(-4 * resamples // 3):  # before so many are decoded
+    if len(text) != 4 * -(-4 * resamples // 3):  # checked before decoding
         raise ValueError(f"bootstrap samples of '{name}': expected {resamples}")
     samples = unpack(text)  # which may lie outside the range of the metric, see Bootstrap.samples_of
     if len(samples) != resamples or not np.all(np.isnan(samples) | (np.abs(samples) <= LARGEST)):
@@ -451,7 +451,7 @@ def pack(samples: NDArray[np.float64]) -> str:
 
 
 def unpack(text: str) -> Samples:
-    """Return the bootstrap samples that `pack` wrote; ValueError where it is something else."""
+    """Return the bootstrap samples that `pack` wrote; ValueError for any other text."""
     try:
         return np.frombuffer(base64.b64decode(text, validate=True), "<f4").astype(np.float32)
     except (binascii.Error, ValueError):
@@ -482,7 +482,7 @@ def parse_record(value: Mapping[str, Any], place: str) -> Record:
 
 
 def read_record(file: Path) -> Record:
-    """Read a metrics.json; InputError where it is none."""
+    """Read a metrics.json; InputError if it is not one."""
     return parse_record(read_json(file), str(file))
 
 
@@ -504,13 +504,13 @@ def has_waveforms(path: Path) -> bool:
 
 
 def stamps_of(paths: Sequence[Path]) -> list[tuple[str, int, int]]:
-    """Return name, size and time of every prediction file, by which one that is changed in between is noticed."""
+    """Return name, size and modification time of every prediction file, so that a change is noticed."""
     files = [file for path in paths for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()]
     return sorted((str(file), status.st_size, status.st_mtime_ns) for file in files for status in [file.stat()])
 
 
 def digests_of(paths: Sequence[Path]) -> dict[str, str]:
-    """Return the SHA-256 of every prediction file by its name; of a folder, of the files in it, or of many together.
+    """Return the SHA-256 of every prediction file by its name, or one of all files where there are many.
 
     Raises
     ------

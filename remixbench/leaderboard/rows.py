@@ -24,8 +24,8 @@ class Estimate:
     low, high : 95 % interval of the mean, over recordings and, where there are several, seeds
     std : standard deviation over seeds within folds, or over folds where there is one seed; None for one run
     best : whether no row that was tested on the same clips is significantly better
-    at_chance : whether the value is not above chance: its interval, where there is one, begins there or below
-    verified : whether it was computed in this workspace, in every run; False for what a submission merely says
+    at_chance : whether the value, or the lower end of its interval where it has one, is not above chance
+    verified : whether it was computed in this workspace, for every run; False for what is only submitted
     """
 
     value: float
@@ -69,11 +69,11 @@ class Probes:
 
     @property
     def worst(self) -> tuple[float, Estimate] | None:
-        """The shift with the lowest micro-AP, and that."""
+        """The shift with the lowest micro-AP, and its micro-AP."""
         return min(self.shifted.items(), key=lambda pair: pair[1].value, default=None)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return both probes as plain values, without one that was not made."""
+        """Return the probes that were made as plain values."""
         probes: dict[str, Any] = {}
         if self.shifts is not None:
             probes["shift"] = {
@@ -91,7 +91,7 @@ class Probes:
         return probes
 
     def tidy(self) -> Iterator[tuple[str, Estimate]]:
-        """Yield name and value of everything, as `Leaderboard.to_dataframe` names it."""
+        """Yield the name and value of each metric, as in `Leaderboard.to_dataframe`."""
         for name, estimate in (
             ("micro_ap_shifted", self.mean),
             ("micro_ap_shifted_worst", None if self.worst is None else self.worst[1]),
@@ -107,8 +107,8 @@ class Probes:
 class Condition:
     """A row's metrics at one SNR, the records that they are the mean of, and their probes.
 
-    `evidence` is that of each record, or empty where all are this workspace's own. `by_snr` are metrics of clips in
-    bins of SNRs, where that differs between clips and all records are our own.
+    `evidence` has one entry per record, or none if all are this workspace's own. `by_snr` are metrics per bin of SNRs,
+    where these differ between clips and all records are our own.
     """
 
     snr: float
@@ -146,22 +146,22 @@ class Condition:
 
     @property
     def clips(self) -> int:
-        """How many clips were scored, each once however many seeds."""
+        """Number of clips scored, each counted once, however many seeds."""
         return sum({record.system.fold: record.provenance.clips for record in self.records}.values())
 
     @property
     def tested(self) -> Tested:
-        """What the metrics are on: rows are ranked and compared only where this is the same."""
+        """Folds and number of clips; rows are ranked and compared only where these are the same."""
         return self.folds, self.clips
 
     @property
     def one_training(self) -> bool:
-        """Whether every fold has one training, so that nothing is known of how much another would differ."""
+        """Whether every fold has one training, so that the spread between trainings is unknown."""
         return len(self.records) == len(self.folds)
 
     @property
     def cost(self) -> Cost:
-        """The cost of one of the runs."""
+        """The mean cost of a run."""
         return mean_cost(self.records)
 
 
@@ -172,13 +172,13 @@ class Row:
     Attributes
     ----------
     name : what to call it
-    kind : "run", "predictions", "added" where its metrics came in a submission, or "ideal" for what stems alone give
+    kind : "run", "predictions", "added" for a submitted row, or "ideal" for what needs only stems
     system : the registered system that it is a run of, if any
     settings : what it was trained with
     flags : what a reader has to know before comparing it
     conditions : by SNR in dB
-    plain : whether it is a system as it comes: all of the training clips, no option changed
-    submission : the first digits of the submission's digest, where it came in one
+    plain : whether it is the unmodified system: all of the training clips, no option changed
+    submission : the first digits of the submission's digest, "" if it was not submitted
     """
 
     name: str
@@ -194,7 +194,7 @@ class Row:
     def evidence(self) -> State:
         """What its metrics are: "ours", "recomputed" or "self-reported"; the weakest of its SNRs.
 
-        Names, settings, flags, cost and pretraining of a row that came in a submission are what it says, in any state.
+        Names, settings, flags, cost and pretraining of a submitted row are as submitted, in any state.
         """
         return weakest(state for condition in self.conditions.values() for state in condition.evidence)
 
@@ -206,7 +206,7 @@ class Row:
 
     @property
     def cost(self) -> Cost:
-        """The cost of one of the runs, over all SNRs."""
+        """The mean cost of a run, over all SNRs."""
         return mean_cost([record for condition in self.conditions.values() for record in condition.records])
 
     def estimate(self, snr: float, metric: str) -> Estimate | None:
@@ -216,12 +216,12 @@ class Row:
 
 @dataclass(frozen=True)
 class RowColumn:
-    """A column that is no metric, in every format: texts about a row.
+    """A column of texts about a row, in every format.
 
     Attributes
     ----------
     key : what CSV, JSON and `Leaderboard.to_dataframe` call it
-    heading : what tables and the page call it, which have it where a row has a text
+    heading : of tables and the page, which show it if a row has a text
     texts : of a row; a list in JSON, elsewhere joined with "; "
     """
 
@@ -239,17 +239,17 @@ def about_row(row: Row) -> dict[str, tuple[str, ...]]:
 
 
 def value_state(condition: Condition, verified: bool) -> State:
-    """Return what a single value of a row at one SNR is."""
+    """Return the evidence of a single value of a row at one SNR."""
     if not verified:
         return "self-reported"
     return "ours" if condition.state == "ours" else "recomputed"
 
 
 def tested_alike(rows: Sequence[Row], snrs: Sequence[float]) -> list[tuple[tuple[Tested, ...], list[Row]]]:
-    """Return the rows by what they were tested on at some SNRs, the group of most rows first.
+    """Group rows by what they were tested on at some SNRs, the largest group first.
 
-    Rows without a condition at these SNRs are left out. Where a row was tested on different clips at different SNRs,
-    it is with those of the same.
+    Rows without a condition at these SNRs are left out. A row that was tested on different clips at different SNRs is
+    grouped with rows tested on the same.
     """
     groups: dict[tuple[Tested, ...], list[Row]] = {}
     for row in rows:

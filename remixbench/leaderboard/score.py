@@ -89,44 +89,41 @@ def score(
 ) -> Leaderboard:
     """Score runs, or anyone's predictions, and write the leaderboard of their data set.
 
-    Metrics that are there already for the same predictions, labels, scoring version and bootstrap are kept.
+    Existing metrics are kept where predictions, labels, scoring version and bootstrap are the same.
 
     Parameters
     ----------
     targets : folders of runs (or folders above runs), or one system's predictions: tags.csv, frames.npz, a folder
-        of both or of one TSV per clip, an event list, maps.npz, a folder of waveforms
-        `<clip>/<class>.wav`; several files may express different things of one
-        system. By default all finished runs of the data set. With `add`: predictions that the submission was made
-        from, to check it against.
+        of both or of one TSV per clip, an event list, maps.npz, or a folder of waveforms `<clip>/<class>.wav`; several
+        files may hold different forms of one system's predictions. By default all finished runs of the data set. With
+        `add`: predictions that the submission was made from, to check it against.
     workspace : folder of data sets, runs and leaderboards.
     dataset : name or folder of a data set; by default that of the runs given, otherwise the most recent one.
     name, snr, fold : name on the leaderboard of predictions, their SNR in dB, and their fold.
     bootstrap : bootstrap samples for the 95 % intervals; 0 for none; by default 1,000.
-    probe : `shift` or `snr` or both: the runs are also tested on their test clips rolled in time, or at every other SNR
-        of the data set. What their networks predict stays with the runs, and is scored with them from then on.
-    shifted : predictions of the same third party's system on rolled clips (`ClipDataset(..., roll=seconds)`), a file
-        or folder for each of `remixbench.probe_shifts`, with the shift in its name: `shift_0.48.csv`.
-    other_snrs : predictions of the same third party's system, trained at `snr`, on the clips at other SNRs of the data
-        set, with the SNR in the name of each file or folder: `snr_0.csv`.
-    submission : a file to write the scored records into, for other installations.
+    probe : `shift`, `snr` or both: also test the runs on their test clips rolled in time, or at every other SNR of the
+        data set. The predictions are kept with the runs and scored with them from then on.
+    shifted : the same system's predictions for rolled clips (`ClipDataset(..., roll=seconds)`): a file or folder for
+        each shift in `remixbench.probe_shifts`, with the shift in its name: `shift_0.48.csv`.
+    other_snrs : the same system's predictions, trained at `snr`, for the clips at other SNRs of the data set, with the
+        SNR in the name of each file or folder: `snr_0.csv`.
+    submission : file to write the scored records into, for other installations.
     add : a submission to check and add.
-    require_predictions : refuse a submission some record of which is not recomputed from predictions.
-    verify : name of a row that came in a submission, to compute again from the predictions given; what does not agree
-        is an error.
-    remove : name of a row to remove: of a third party's predictions, or one that came in a submission, which is
-        removed with all of its rows.
+    require_predictions : refuse a submission unless every record is recomputed from predictions.
+    verify : name of a submitted row to recompute from the given predictions; a value that does not agree is an error.
+    remove : name of a row to remove: a third party's, or a submitted one, which is removed with its whole submission.
     jobs : runs scored in parallel, in processes of their own; -1 for one per core.
     progress : True for bars on a terminal and lines elsewhere, or a progress reporter.
 
     Returns
     -------
-    The leaderboard, written to `leaderboard/<dataset>.{csv,md,json,tex}` of the workspace. Two of its rows are compared
-    by `remixbench.leaderboard.significance.compare_rows`.
+    The leaderboard, written to `leaderboard/<dataset>.{csv,md,json,tex}` of the workspace;
+    `remixbench.leaderboard.significance.compare_rows` compares two of its rows.
 
     Raises
     ------
     InputError
-        Where there is nothing to score, an option is missing, or predictions or a submission are not usable.
+        If there is nothing to score, an option is missing, or predictions or a submission are not usable.
     """
     progress = reporter(progress)
     workspace = Path(workspace)
@@ -140,7 +137,7 @@ def score(
     about_predictions: dict[str, object] = {
         "--name": name, "--snr": snr, "--fold": fold, "--submission": submission, "--probe": probes or None,
         "--shifted": rolled or None, "--other-snrs": others or None,
-        "--bootstrap": bootstrap,  # what is computed again is computed with the submission's own
+        "--bootstrap": bootstrap,  # recomputing uses the submission's own number
     }  # fmt: skip
     alone = {"--add": add, "--verify": verify, "--remove": remove}
     for option, value in alone.items():
@@ -169,7 +166,7 @@ def score(
     with scoring_lock(workspace, progress):
         if probes:
             _predict_probes(opened, tasks, probes, bool(paths), progress)
-        # after the wait for another process, which may have predicted some
+        # after waiting for another process, which may have made some
         tasks = [task if task.run is None else replace(task, probes=run_probes(task.folder)) for task in tasks]
         references = References(opened)
         records = _evaluate(workspace, references, tasks, resamples, workers, progress)
@@ -186,7 +183,7 @@ def score(
 def scoring_lock(workspace: Path, progress: Progress) -> Iterator[None]:
     """Let one process at a time read the records of a workspace, change them and write its leaderboard.
 
-    It leaves a file in the workspace, so that input is refused before it is taken, as far as no record says more.
+    The lock leaves a file in the workspace: check input before taking it, as far as that needs no records.
     """
     waiting = f"{workspace}: another `remixbench score` is at work; waiting for it to end"
     with waiting_lock(workspace / ".score.lock", lambda: progress.say(waiting), optional=True):
@@ -224,10 +221,10 @@ def _add(
     workers: Workers,
     progress: Progress,
 ) -> Leaderboard:
-    """Check a submission, add it to the data set given, or the one of its manifest, and write the leaderboard.
+    """Check a submission, add it to the given data set or the one with its manifest, and write the leaderboard.
 
-    Metrics are recomputed from the predictions given; those of this workspace that records were made from are found
-    by their digest and used as well. Nothing is kept unless it can be shown.
+    Metrics are recomputed from the given predictions, and from those in this workspace whose digests the records name.
+    Nothing is kept that cannot be shown.
     """
     submission = read_submission(file)
     references = References(_dataset_of(workspace, dataset, submission))
@@ -239,7 +236,7 @@ def _add(
         require_agreement(submission, file, values)
         now = verified_values(submission, values)
         verified: Verified = now
-        with suppress(InputError):  # a receipt that cannot be used says nothing, and is written again
+        with suppress(InputError):  # an unusable receipt is written again
             verified = merged(now, read_receipt(workspace, submission))
         states = evidence_of(submission, verified)
         for record, state in zip(submission.records, states, strict=True) if require_predictions else ():
@@ -255,7 +252,7 @@ def _add(
             texts = leaderboard_texts(leaderboard)
         except RemixbenchError:
             raise
-        except Exception as error:  # whatever a value that nobody thought of does to a table, it is not kept
+        except Exception as error:  # no unforeseen value may break the tables
             raise InputError(f"{file}: cannot be shown in a table ({one_line(error)}); nothing was added") from error
         store_submission(workspace, references.dataset.name, file, submission, verified)
         for line in added_lines(submission, now):
@@ -265,7 +262,7 @@ def _add(
 
 
 def _dataset_of(workspace: Path, dataset: str | Path | Dataset | None, submission: Submission) -> Dataset:
-    """Return the data set given, or else the one on a submission's manifest, or the most recent one."""
+    """Return the given data set, the one with the submission's manifest, or else the most recent one."""
     if dataset is None:
         alike = [
             file.parent
@@ -277,7 +274,7 @@ def _dataset_of(workspace: Path, dataset: str | Path | Dataset | None, submissio
 
 
 def _evidence(submission: Submission, paths: Sequence[Path]) -> list[tuple[Path, ...]]:
-    """Return predictions, and those of runs, as `verify` takes them."""
+    """Return predictions, and those of runs, as `verify_submission` takes them."""
     runs = {path: run_folders(path) for path in paths}
     files = [path for path, folders in runs.items() if not folders]
     return [(run / "predictions",) for folders in runs.values() for run in folders] + pieces(submission, files)
@@ -291,20 +288,20 @@ def verify_row(
     jobs: int = -1,
     progress: Progress | bool = False,
 ) -> Verification:
-    """Compute a row that came in a submission again, and say of every value whether it agrees.
+    """Recompute a submitted row and say for every value whether it agrees.
 
-    Where all that can be computed agrees, the row is `recomputed` from then on.
+    If every value that can be computed agrees, the row is `recomputed` from then on.
 
     Parameters
     ----------
     row : its name on the leaderboard.
     predictions : the files and folders that it was made from, or runs.
-    workspace, dataset, jobs, progress : as of `score`.
+    workspace, dataset, jobs, progress : as in `score`.
 
     Raises
     ------
     InputError
-        If there is no such row, it came in no submission, or no predictions of it are given.
+        If there is no such row, it is not from a submission, or none of the given predictions are its own.
     """
     workspace, progress = Path(workspace), reporter(progress)
     check_jobs(jobs)
@@ -343,12 +340,12 @@ def verify_row(
 def _predict_probes(
     dataset: Dataset, tasks: Sequence[Task], probes: Sequence[Probe], named: bool, progress: Progress
 ) -> None:
-    """Test the runs of some tasks under other conditions too, as far as that was not done before.
+    """Test the runs of some tasks under other conditions, unless that was done before.
 
     Raises
     ------
     InputError
-        If a run that was `named` cannot be used; of others it is reported.
+        If a run cannot be used and runs were `named`; otherwise it is reported.
     """
     from remixbench.inference.probes import predict_probes  # torch takes long to import
 
@@ -372,12 +369,12 @@ def plan_tasks(
     other_snrs: Sequence[Path],
     progress: Progress,
 ) -> tuple[Dataset, list[Task]]:
-    """Tell runs from predictions, find the data set, and list what is to be scored.
+    """Tell runs from predictions, find the data set, and list what to score.
 
     Raises
     ------
     InputError
-        Where targets are of several kinds or data sets, or an option goes with the other kind.
+        If targets are of several kinds or data sets, or an option is for the other kind.
     """
     folders = {path: run_folders(path) for path in paths}
     runs = [run for below in folders.values() for run in below]
@@ -434,7 +431,7 @@ def _absolute(dataset: Dataset, task: Task) -> tuple[Dataset, Task]:
 
 
 def _event_lines(task: Task, event_lists: Mapping[int, tuple[int, int]], clips: int) -> list[str]:
-    """Return a line for every event list of a third party: how many clips have events."""
+    """Return a line per event list of a third party: how many clips have events."""
     return [
         f"{task.predictions[place]}: {events} events in {with_events} of {clips} clips"
         for place, (events, with_events) in event_lists.items()
@@ -450,7 +447,7 @@ def _evaluate(
     workers: Workers,
     progress: Progress,
 ) -> list[Record]:
-    """Bring every task's record up to date, those that are not in parallel."""
+    """Return the record of every task; those that are out of date are scored in parallel."""
     dataset = references.dataset
     records: dict[int, Record] = {}
     due: dict[int, tuple[Dataset, FoldReference, Task, int, dict[str, str], Record | None, Separation | None]] = {}
@@ -475,7 +472,7 @@ def _evaluate(
             replaced.append(task.system)
         absolute, own_task = _absolute(dataset, task)
         separation = None
-        if record is None:  # here, so that no worker repeats the masks, and all work on the separation
+        if record is None:  # here: masks are made once, and all workers share the separation
             if map_files(task.predictions) and has_stems(dataset, snr):
                 add_ideal_masks(dataset, fold, snr)
             separation = separation_of(dataset, fold.reference, snr, task.predictions, workers, progress)

@@ -1,9 +1,8 @@
 """Separation of a fold's clips: the stems against a system's maps or waveforms, or against ideal masks.
 
-A clip at a time is read, separated and measured, so that memory does not grow with the number of clips. With maps, the
-classes that are in a clip share each band of a frame, and which of them are detected follows from the clip scores
-handed in with the maps. Waveforms are a folder `<clip>/<class>.wav`; a class without a file is one that was not
-detected.
+One clip at a time is read, separated and measured, so that memory does not grow with the number of clips. With maps,
+the classes in a clip share each band of a frame, and the clip scores given with the maps say which are detected.
+Waveforms are a folder `<clip>/<class>.wav`; a class without a file was not detected.
 """
 
 from __future__ import annotations
@@ -109,7 +108,8 @@ def separation_of(
         return None
     maps, folders = map_files(paths), [path for path in paths if has_waveforms(path)]
     if len(maps) + len(folders) > 1:
-        raise InputError(f"{(*maps, *folders)[1]}: separates, and so does {(*maps, *folders)[0]}; leave one out")
+        first, second, *_ = (*maps, *folders)
+        raise InputError(f"{second}: holds separated classes, as does {first}; leave one out")
     plain = jobs_of(dataset, reference)
     if maps:
         size = (dataset.recipe.frames, dataset.recipe.features.n_mels)
@@ -181,7 +181,7 @@ def _is_current(file: Path, references: References, resamples: int) -> bool:
 
 
 def jobs_of(dataset: Dataset, reference: Reference) -> list[ClipJob]:
-    """Return the clips of a reference and their events; those of a class that touch, which share a stem, are one."""
+    """Return the clips of a reference and their events; touching events of a class share a stem and are merged."""
     clips = dict(zip(dataset.filenames, dataset.clips, strict=True))
     events = merge_events(reference.events)
     of_clip: list[list[tuple[int, float, float]]] = [[] for _ in reference.filenames]
@@ -218,7 +218,7 @@ def measure(
 
 
 def measure_clips(dataset: Dataset, snr: float, jobs: Sequence[ClipJob]) -> list[Measured]:
-    """Measure some clips, one after another; errors as of `read_sources` and `read_waveform`."""
+    """Measure some clips, one after another; errors as in `read_sources` and `read_waveform`."""
     return [_measure(dataset, snr, job) for job in jobs]
 
 
@@ -263,7 +263,7 @@ def read_sources(dataset: Dataset, snr: float, job: ClipJob) -> ClipSources:
     if dataset.info.stem_kind == "events":
         column = {name: k for k, name in enumerate(dataset.classes)}
         for event, channel in zip(job.clip.events, channels[:-1], strict=True):
-            if column[event.label] in labels:  # an event that is nowhere audible has no strong label
+            if column[event.label] in labels:  # an inaudible event has no strong label
                 signals[labels.index(column[event.label])] += channel
     else:
         for place, first, last in events:
@@ -277,7 +277,7 @@ def find_waveforms(folder: Path, reference: Reference) -> list[dict[int, Path]]:
     Raises
     ------
     InputError
-        If a folder is no clip of the fold, a clip has none, or a file is named like no class or like one before.
+        If a folder is not a clip of the fold, a clip has no folder, or a file does not name a class or repeats one.
     """
     folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     places = [f"folder {path.name}" for path in folders]

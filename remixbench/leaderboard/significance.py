@@ -1,4 +1,4 @@
-"""Is one system better than another? Both on the same bootstrap samples of the same clips, which are in the records.
+"""Is one system better than another? Both are compared on the same bootstrap samples, which records hold.
 
 Only rows that were tested on the same folds and as many clips are ranked, marked as best, and compared. A pair that
 cannot be compared is neither better nor worse.
@@ -99,7 +99,7 @@ def compare_conditions(
 
 
 def _constant_runs(value: float, runs: Runs) -> Runs:
-    """Return a system that has one value on every fold of some runs, in every bootstrap sample."""
+    """Return a system with one value on every fold of some runs, in every bootstrap sample."""
     return {
         fold: FoldRuns(np.array([value]), np.full((1, of_fold.samples.shape[1]), value), of_fold.recordings)
         for fold, of_fold in runs.items()
@@ -107,7 +107,7 @@ def _constant_runs(value: float, runs: Runs) -> Runs:
 
 
 def _same_samples(conditions: Sequence[Condition]) -> bool:
-    """Say whether all rows have on every fold the bootstrap samples of the same labels."""
+    """Say whether all rows have the same bootstrap samples of the same labels on every fold."""
     drawn: dict[int, set[tuple[str, int, int]]] = {}
     for record in (record for condition in conditions for record in condition.records):
         provenance = record.provenance
@@ -118,10 +118,10 @@ def _same_samples(conditions: Sequence[Condition]) -> bool:
 
 
 def mark_best(rows: Sequence[Row]) -> tuple[Row, ...]:
-    """Return the rows with the values marked to which no row tested on the same clips is significantly better.
+    """Return the rows with their best values marked: no row tested on the same clips is significantly better.
 
-    A value is not marked where a higher one cannot be compared with it, as of a row with other bootstrap samples. Only
-    metrics with bootstrap samples are marked, only what was verified, and only where two rows or more have that.
+    A value is not marked if a higher one cannot be compared with it, such as one with other bootstrap samples. Only
+    verified values of metrics with bootstrap samples are marked, and only where two rows or more have one.
     """
     best: set[tuple[int, float, str]] = set()
     for snr in {snr for row in rows for snr in row.conditions}:
@@ -144,7 +144,7 @@ def mark_best(rows: Sequence[Row]) -> tuple[Row, ...]:
 
 
 def _best(rows: Sequence[Row], snr: float, metric: str) -> list[int]:
-    """Return the rows above chance that no row tested on the same clips is or may be significantly better than."""
+    """Return the rows above chance that no row tested on the same clips beats, or may beat, significantly."""
     groups: dict[Tested, list[int]] = {}
     for index, row in enumerate(rows):
         estimate = row.estimate(snr, metric)
@@ -195,7 +195,7 @@ def compare_rows(leaderboard: Leaderboard, first: str, second: str, snr: float |
     Raises
     ------
     InputError
-        If a name is unknown or that of several rows, the two are one, or they were not tested on the same clips or have
+        If a name is unknown or that of several rows, the two are the same, or were not tested on the same clips or have
         no bootstrap samples in common.
     """
     rows = [None if _is_chance(leaderboard, name) else leaderboard.find_row(name) for name in (first, second)]
@@ -236,5 +236,5 @@ def _why_not_compared(rows: Sequence[Row], common: Sequence[float]) -> str:
             f"'{row.name}' on {', '.join(map(str, condition.folds))} ({condition.clips} clips)"
             for row, condition in zip(rows, conditions, strict=True)
         ]
-        return f"they were tested on other folds ({'; '.join(texts)}); test both on the same folds"
+        return f"they were tested on different folds ({'; '.join(texts)}); test both on the same folds"
     return "they have no metric with the same bootstrap samples; score both with the same --bootstrap above 0"

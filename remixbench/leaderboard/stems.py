@@ -59,7 +59,7 @@ def why_not_compared(dataset: Dataset, snr: float) -> str:
 
 
 def why_no_separation(dataset: Dataset, reference: Reference, snr: float) -> str:
-    """Say why nothing can be separated against the stems of a data set; empty where it can."""
+    """Say why separation cannot be scored against the stems of a data set; empty if it can."""
     if not has_stems(dataset, snr):
         return no_stems(dataset, snr)
     if dataset.info.stem_kind == "sum" and (clip := _overlapping(reference)) is not None:

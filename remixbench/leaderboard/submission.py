@@ -1,11 +1,11 @@
-"""Scored records as one small file that another installation checks, and computes again from the predictions.
+"""Scored records in one small file, which another installation checks and recomputes from the predictions.
 
     {"format": "remixbench submission", "version": 2, "dataset": ..., "recipe": ..., "manifest_digest": ...,
      "records": [the metrics.json of every run], "digest": SHA-256 of all the rest as compact JSON with sorted keys}
 
-The digest reveals any change after writing, not a forgery. So nothing in a submission is believed: a value is verified
-once it was computed again from the predictions, which are matched to records and probes by their digest. A record is
-never checked against another record.
+The digest reveals a later change, not a forgery. So nothing in a submission is believed: a value is verified once it
+has been recomputed from the predictions, which are matched to records and probes by their digests. Records are never
+checked against each other.
 """
 
 from __future__ import annotations
@@ -63,11 +63,11 @@ MAX_RECORDS = 10_000
 MAX_BYTES = 256 << 20
 """The largest submission: some 2,000 records with 41 classes and 1,000 bootstrap samples."""
 MAX_BOOTSTRAP = 10_000
-"""The most bootstrap samples of a record, so that it can be computed again wherever it is sent."""
+"""The most bootstrap samples of a record, so that any host can recompute it."""
 TOLERANCE = 1e-9
 SAMPLE_TOLERANCE = 1e-6
 COUNTS = ("clips", "groups", "bootstrap_seed")
-"""What of a record's provenance is compared beside its settings."""
+"""Fields of a record's provenance that are compared in addition to its settings."""
 
 T = TypeVar("T")
 
@@ -80,7 +80,7 @@ Verdict = Literal["agrees", "differs", "not computed"]
 
 
 class _File(Frozen):
-    """What a submission holds, its records unread."""
+    """A submission before its records are parsed."""
 
     format: Literal["remixbench submission"]
     version: Literal[2]
@@ -104,7 +104,7 @@ class Submission:
 
 @dataclass(frozen=True)
 class Value:
-    """A value of a record, as submitted and as computed again here.
+    """A value of a record, as submitted and as recomputed here.
 
     Attributes
     ----------
@@ -125,13 +125,13 @@ class Value:
 
 @dataclass(frozen=True)
 class Verification:
-    """A row that came in a submission, computed again: what agrees, value by value.
+    """A submitted row, recomputed: what agrees, value by value.
 
     Attributes
     ----------
     row : its name
-    records : what each of the records is of, by its place in the submission
-    values : every value of them that was submitted or could be computed
+    records : what each record is of, by its place in the submission
+    values : every value that was submitted or could be computed
     """
 
     row: str
@@ -181,8 +181,8 @@ def read_submission(file: Path) -> Submission:
     Raises
     ------
     InputError
-        If it is none (`OtherFormatError`), was changed after it was written, contradicts itself, or names a third
-        party's predictions like a system, or anything like a row that remixbench makes.
+        If it is not a submission (`OtherFormatError`), was changed after it was written, contradicts itself, or uses a
+        name that is reserved for systems or for rows that remixbench makes.
     """
     from remixbench.systems.registry import list_systems
 
@@ -214,9 +214,9 @@ def read_submission(file: Path) -> Submission:
             raise InputError(f"{where}: '{system.name}' is an ideal mask, which every workspace makes for itself")
         check_system_name(system.registry_name or system.name, [] if system.kind == "run" else taken, where)
         if provenance.manifest_digest != content.manifest_digest:
-            raise InputError(f"{where}: is of another manifest than the submission says")
+            raise InputError(f"{where}: is on another manifest than the submission says")
         if provenance.audio_digest != records[0].provenance.audio_digest:
-            raise InputError(f"{where}: is of other audio than the records before it; a submission is on one data set")
+            raise InputError(f"{where}: is on other audio than the records before it; a submission is on one data set")
         if references.setdefault(system.fold, provenance.reference_digest) != provenance.reference_digest:
             raise InputError(f"{where}: is on other labels of fold {system.fold} than a record before it")
         if provenance.resamples > MAX_BOOTSTRAP:
@@ -229,12 +229,12 @@ def _short(value: Any) -> str:
 
 
 def check_submission(submission: Submission, file: Path, references: References) -> None:
-    """Check that a submission's metrics are on the clips and labels of a data set here.
+    """Check that a submission was scored on the clips and labels of a data set.
 
     Raises
     ------
     InputError
-        If they are on another manifest, SNR or other labels, or of another scoring version.
+        If it is on another manifest, SNR, audio or other labels, or of another scoring version.
     """
     dataset = references.dataset
     if submission.manifest_digest != dataset.manifest_digest:
@@ -257,7 +257,7 @@ def why_unfit(record: Record, references: References) -> str:
     dataset, fold = references.dataset, record.system.fold
     clips = len(references.fold(fold).reference.filenames)
     if record.provenance.clips != clips:
-        return f"is of {record.provenance.clips} clips, and fold {fold} has {clips}"
+        return f"has {record.provenance.clips} clips, but fold {fold} has {clips}"
     for classes in record.per_class.values():
         if other := sorted(classes.keys() - {*dataset.classes}):
             return f"has values of '{other[0]}', which is not a class of the data set"
@@ -266,7 +266,7 @@ def why_unfit(record: Record, references: References) -> str:
             return f"was tested at {probe.value:g} dB, which the data set does not have"
     if record.shifts is not None and record.shifts != (expected := probe_shifts(dataset, fold)):
         given, those = (", ".join(f"{shift:g}" for shift in shifts) or "none" for shifts in (record.shifts, expected))
-        return f"was tested on clips rolled by {given} s, and the shifts of fold {fold} are {those}"
+        return f"was tested on clips rolled by {given} s, but the shifts of fold {fold} are {those}"
     return ""
 
 
@@ -278,16 +278,16 @@ def verify_submission(
     workers: Workers,
     progress: Progress = SILENT,
 ) -> list[Value]:
-    """Compute what of a submission can be computed again, and compare value by value.
+    """Recompute what can be recomputed of a submission, and compare value by value.
 
     Parameters
     ----------
-    evidence : files and folders of predictions, together what one record or more, or the score of a probe, was made
-        from; with the predictions of a run those of its probes are used as well.
+    evidence : sets of files and folders of predictions; each set is what one or more records, or the score of a probe,
+        were made from. With the predictions of a run, those of its probes are used as well.
 
     Returns
     -------
-    One value for each that a record with evidence has, or that its predictions give; none of a record without.
+    Every value that a record with evidence has, or that its predictions give; none of records without evidence.
 
     Raises
     ------
@@ -324,7 +324,7 @@ def verify_submission(
 
 
 def _why_not_scored(dataset: Dataset, fold: FoldReference, snr: float, paths: Sequence[Path]) -> str:
-    """Say why nothing can be computed from predictions: they need stems that are not here; empty where it can."""
+    """Say why predictions that need stems cannot be scored here; empty if they can."""
     if not all(map(stems_alone, paths)):
         return ""
     if map_files(paths):
@@ -333,7 +333,7 @@ def _why_not_scored(dataset: Dataset, fold: FoldReference, snr: float, paths: Se
 
 
 def _verify_probes(submission: Submission, references: References, path: Path, digest: str) -> Iterator[Value]:
-    """Compute again the probes that were scored from the predictions with a digest."""
+    """Recompute the probes that were scored from the predictions with this digest."""
     for index, record in enumerate(submission.records):
         for claimed in record.probes:
             if claimed.predictions_digest == digest:
@@ -344,7 +344,7 @@ def _verify_probes(submission: Submission, references: References, path: Path, d
 
 
 def verified_values(submission: Submission, values: Sequence[Value]) -> tuple[frozenset[str], ...]:
-    """Return of every record the names of the values that were computed again and agree."""
+    """Return, per record, the names of the values that were recomputed and agree."""
     agreed: list[set[str]] = [set() for _ in submission.records]
     for value in values:
         if value.verdict == "agrees":
@@ -353,12 +353,12 @@ def verified_values(submission: Submission, values: Sequence[Value]) -> tuple[fr
 
 
 def require_agreement(submission: Submission, file: Path, values: Sequence[Value]) -> None:
-    """Fail where a value is not what the predictions give.
+    """Fail if a value is not what the predictions give.
 
     Raises
     ------
     InputError
-        With the first value that differs.
+        Naming the first value that differs.
     """
     for value in values:
         if value.verdict == "differs":
@@ -369,7 +369,7 @@ def require_agreement(submission: Submission, file: Path, values: Sequence[Value
 def pieces(submission: Submission, given: Sequence[Path]) -> list[tuple[Path, ...]]:
     """Return predictions as `verify_submission` takes them.
 
-    Those that are not of a probe together, where a record was made from all of them; else one by one.
+    Files that are not of a probe form one set if a record was made from all of them; otherwise each is its own.
     """
     of_probes = {probe.predictions_digest for record in submission.records for probe in record.probes}
     rest = [path for path in given if files_digest(digests_of([path])) not in of_probes]
@@ -385,7 +385,7 @@ def compare_records(place: int, claimed: Record, computed: Record, *, of_maps: b
 
     Parameters
     ----------
-    of_maps : whether the predictions hold maps or waveforms, some metrics of which need stems that may not be here.
+    of_maps : whether the predictions hold maps or waveforms; some of their metrics need stems that may not be here.
     """
     values = []
     for name in dict.fromkeys([*claimed.metrics, *computed.metrics]):
@@ -422,12 +422,12 @@ def compare_probes(place: int, claimed: ProbeRecord, computed: ProbeRecord) -> I
 
 
 def _may_be_missing(name: str, *, of_maps: bool) -> bool:
-    """Say whether an honest record can have a metric that is not computed here: one of stems, or of another version."""
+    """Say whether an honest record can have a metric that is not computed here: of stems, or of another version."""
     return name not in METRICS or (of_maps and any("stems" in need for need in METRICS[name].needs))
 
 
 def _verdict(difference: str, *, missing: bool = False, declared: bool = False) -> tuple[Verdict, str]:
-    """Return what a comparison comes to, and why: of what differs, `difference` says how."""
+    """Return the verdict of a comparison, and why; `difference` says what differs."""
     if missing:
         return "not computed", "cannot be computed with what is here"
     if difference:
@@ -438,7 +438,7 @@ def _verdict(difference: str, *, missing: bool = False, declared: bool = False) 
 
 
 def _metric_difference(name: str, claimed: Record, computed: Record) -> str:
-    """Say what of a metric, its interval and its samples differs from what is computed here; empty if nothing does."""
+    """Say how a metric, its interval or its samples differ from those computed here; empty if they do not."""
     if not _agree(name, claimed.metrics, computed.metrics, _close):
         shown = [
             f"{record.metrics[name]:.6g}" if record.metrics.get(name) is not None else "missing"
@@ -453,7 +453,7 @@ def _metric_difference(name: str, claimed: Record, computed: Record) -> str:
 
 
 def _class_difference(name: str, claimed: Record, computed: Record) -> str:
-    """Say for which class a metric differs from what is computed here; empty if for none."""
+    """Say for which class a metric differs from that computed here; empty if for none."""
     theirs, ours = claimed.per_class.get(name, {}), computed.per_class.get(name, {})
     for label in dict.fromkeys([*theirs, *ours]):
         if not _agree(label, theirs, ours, _close):
@@ -462,7 +462,7 @@ def _class_difference(name: str, claimed: Record, computed: Record) -> str:
 
 
 def _agree(key: str, first: Mapping[str, T], second: Mapping[str, T], same: Callable[[T, T], bool] = eq) -> bool:
-    """Say whether two mappings have the same under a key, or both nothing."""
+    """Say whether two mappings agree on a key, or both lack it."""
     if key not in first or key not in second:
         return (key in first) == (key in second)
     return same(first[key], second[key])
@@ -481,7 +481,7 @@ def _close_ends(first: tuple[float, float] | None, second: tuple[float, float] |
 
 
 def _close_samples(first: str, second: str) -> bool:
-    """Compare bootstrap samples to what float32 keeps, as another machine may sum in another order."""
+    """Compare bootstrap samples to float32 precision, as another machine may sum in another order."""
     ours, theirs = unpack(first), unpack(second)
     return ours.shape == theirs.shape and np.allclose(
         ours, theirs, rtol=SAMPLE_TOLERANCE, atol=SAMPLE_TOLERANCE, equal_nan=True

@@ -41,7 +41,6 @@ from remixbench.leaderboard.tables import (
 RANKED_BY = "micro_ap"
 LEVELS = range(7)
 """How narrow a table is: at 0 it has all of its columns, at each higher level fewer or narrower ones."""
-"""Stands after the folds and seeds of a row that has one training per fold."""
 SHIFTED = "shifted"
 
 Sections = Sequence[tuple[tuple[Tested, ...], Sequence[Sequence[Line]]]]
@@ -118,7 +117,7 @@ def _trainings(conditions: Sequence[Condition]) -> Cell:
 
 
 def matrix(maker: TableMaker, level: int) -> Table:
-    """Return micro-AP by row and SNR, those of the most SNRs and the highest mean first. Ideal masks are left out."""
+    """Return micro-AP by row and SNR; rows with the most SNRs and the highest mean come first, without ideal masks."""
     board = maker.leaderboard
     titles = [*(board.snr_text(snr) for snr in board.snrs), "folds ×\nseeds", *["MACs\nper clip"] * (level < 1)]
 
@@ -153,7 +152,7 @@ def _order(conditions: Mapping[float, Condition]) -> tuple[int, bool, float]:
 def _table(
     maker: TableMaker, snrs: Sequence[float], order: str, titles: Sequence[str], sections: Sections, level: int
 ) -> Table:
-    """Return the table of lines in `sections`, each after the first under a heading; `order` says how lines stand."""
+    """Return the table of lines in `sections`, each after the first under a heading; `order` is part of the title."""
     title = [f"Data set {maker.leaderboard.dataset}"]
     if sections:
         title.append(f"tested on {' or '.join(numbered(folds, 'fold') for folds, _ in sections[0][0])}")
@@ -171,7 +170,7 @@ def _table(
 
 
 def _shortened(line: Line, level: int) -> Line:
-    """Return a line without words of its name and of the texts about it that would push others out."""
+    """Return a line with a shorter name and shorter texts, so that more columns fit."""
     longest = 24 - 2 * level
     about = {}
     for key, texts in line.about.items():

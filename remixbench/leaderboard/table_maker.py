@@ -54,7 +54,7 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
 
 
 HEADINGS = {**VARIANT_TITLES, "kong": "Kong et al."}
-"""Headings of groups of metrics that are not those of their post-processing or family."""
+"""Headings of groups of metrics that are not named after their post-processing or family."""
 
 
 RANKED_BY = ("micro_ap", "frame_ap", "event_f1")
@@ -200,7 +200,7 @@ class TableMaker:
         )
 
     def published_block(self, source: str, lines: Sequence[Line]) -> list[Block]:
-        """Return a block of published lines; none where the data set is not the one that they are on."""
+        """Return a block of published lines; none where they are on another data set."""
         if not lines or not self.leaderboard.comparable:
             return []
         return [Block(f"Published: {self.leaderboard.published.sources[source].name}", tuple(lines))]
@@ -313,7 +313,7 @@ class TableMaker:
     def details(self, family: str, snr: float, *, ranked: bool = False) -> Table | None:
         """Return the metrics of `FAMILIES[family]` at one SNR that the main table lacks, or all of them, `ranked`.
 
-        A ranked table stands where flags, chance and blank cells of all tables are explained together.
+        A ranked table stands where notes explain flags, chance and blank cells for all tables.
         """
         board = self.leaderboard
         rows = [row for row in board.rows if snr in row.conditions]
@@ -385,12 +385,12 @@ def columns(metrics: Sequence[str], variant: str = "") -> tuple[Column, ...]:
 
 
 def variant_of(name: str) -> str:
-    """Return how a metric is computed; "" where that is the main way, or the metric is unknown."""
+    """Return the variant of a metric; "" for the main one, or an unknown metric."""
     return METRICS[name].variant if name in METRICS else ""
 
 
 def _grouped(metrics: Iterable[str]) -> dict[str, list[str]]:
-    """Return metrics by family, those of another post-processing than the main one apart."""
+    """Return metrics by variant, those of the main one by family."""
     groups: dict[str, list[str]] = {}
     for name in metrics:
         groups.setdefault(variant_of(name) or METRICS[name].family, []).append(name)
@@ -398,7 +398,7 @@ def _grouped(metrics: Iterable[str]) -> dict[str, list[str]]:
 
 
 def chance_note(lines: Sequence[Line]) -> list[str]:
-    """Say what chance is where it has a line, and what the sign after values that are not above it means."""
+    """Explain chance where it has a line, and the sign after values that are not above it."""
     texts = []
     if any(line.head == CHANCE and not line.evidence for line in lines):
         texts.append("chance: a system that gives every clip and frame the same score")
@@ -409,7 +409,7 @@ def chance_note(lines: Sequence[Line]) -> list[str]:
 
 
 def evidence_notes(board: Leaderboard, tables: Sequence[Table]) -> list[str]:
-    """Say what the words of the column of evidence and the mark of single values mean, where some rows need it."""
+    """Explain the column of evidence and the mark of unverified values, where rows need it."""
     if all(row.evidence == "ours" for row in board.rows) and not any(
         condition.not_verified for row in board.rows for condition in row.conditions.values()
     ):
@@ -425,7 +425,7 @@ def evidence_notes(board: Leaderboard, tables: Sequence[Table]) -> list[str]:
 
 
 def caption(board: Leaderboard) -> tuple[str, ...]:
-    """Say above the table which data set it is on, and why it may not be compared with published results if so."""
+    """Return the caption: the data set, and why it is not comparable with published results, if so."""
     lines = [f"Data set {board.dataset}, recipe {board.recipe}, manifest {board.manifest_digest[:12]}."]
     if not board.comparable:
         lines.append(f"Not comparable with published results: {'; '.join(board.why_not_comparable)}.")
@@ -435,7 +435,7 @@ def caption(board: Leaderboard) -> tuple[str, ...]:
 def detection_notes(rows: Sequence[Row], snr: float, metrics: Sequence[str], blocks: Sequence[Block]) -> list[str]:
     """Say with which thresholds and tolerances the metrics were computed, as the records have them.
 
-    What a submission merely says of its own is a sentence of its own.
+    What is only self-reported is a sentence of its own.
     """
     verified: dict[str, None] = {}
     claimed: dict[str, None] = {}

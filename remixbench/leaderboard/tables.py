@@ -14,22 +14,22 @@ from remixbench.scoring.metrics import METRICS
 
 NOT_REPORTED = "not reported"
 NOT_VERIFIED = "?"
-"""Stands after a value that a submission says and that was not computed here."""
+"""Stands after a submitted value that was not computed here."""
 AT_CHANCE = "≈"
 """Stands after a value that is not above chance."""
 BEST = "*"
 """Stands after a value in bold type, on a terminal."""
 FLAGGED = "†"
-ONE_TRAINING = "‡"
-"""After what is of one training per fold, so that nothing is known of how much another would differ."""
 """Stands after the name of a row with flags, where there is no room for their letters."""
+ONE_TRAINING = "‡"
+"""Stands after what is of one training per fold, so that the spread between trainings is unknown."""
 INTERVAL, DEVIATION = "–", "±"
 """Between the ends of an interval, and before a standard deviation."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A value as text, under it its interval or standard deviation, and where it is one of ours the numbers."""
+    """A value as text, with its interval or standard deviation below, and its numbers if it is one of ours."""
 
     text: str = ""
     below: str = ""
@@ -70,7 +70,7 @@ class TextColumn:
 
     Attributes
     ----------
-    usual : text that need not be said; where all lines have it, narrow places leave the column out
+    usual : the usual text; where all lines have it, narrow tables leave the column out
     """
 
     heading: str
@@ -87,7 +87,7 @@ EVIDENCE = TextColumn("evidence", lambda line: line.evidence, usual="ours")
 
 
 def _text_column(column: RowColumn) -> TextColumn:
-    """Return the column of a table; of a submission nothing in it is verified."""
+    """Return the column of a table; texts of submitted rows are never verified."""
 
     def text(line: Line) -> str:
         texts = line.about.get(column.key)
@@ -163,8 +163,8 @@ class Table:
     def place(self, column: int, value: float) -> float:
         """Return where a value lies on a column's whiskers, from 0 (left) to 1 (right).
 
-        They are drawn from 0 to 1, or to the highest end where that is below 0.5 or above 1; in a column with negative
-        values from the lowest end to the highest.
+        The axis runs from 0 to 1, or to the highest end where that is below 0.5 or above 1; in a column with negative
+        values, from the lowest end to the highest.
         """
         shown = [estimate for line in self.lines if (estimate := line.cells[column].estimate) is not None]
         ends = [end for estimate in shown for end in (estimate.value, estimate.low, estimate.high) if end is not None]
@@ -174,7 +174,7 @@ class Table:
         return (value - left) / (right - left) if right > left else 0.0
 
     def narrowed(self, spans: Sequence[tuple[int, int]]) -> tuple[Table, ...]:
-        """Return one table per span of columns, for places too narrow for all; notes stay with the last."""
+        """Return one table per span of columns, where all are too wide; notes stay with the last."""
         headed = [heading for heading, columns in self.groups for _ in columns]
         parts = []
         for start, stop in spans:
@@ -214,7 +214,7 @@ def signed(value: float, digits: int = 4) -> str:
 
 
 def estimate_cell(estimate: Estimate | None, digits: int = 4, *, interval: bool = True, deviation: bool = True) -> Cell:
-    """Return a metric, under it its 95 % `interval` and, of several runs, their standard `deviation`."""
+    """Return a metric, with its 95 % `interval` and the standard `deviation` of several runs below."""
     if estimate is None:
         return Cell()
     below = []
@@ -286,7 +286,7 @@ def tested_on(conditions: Sequence[Condition]) -> str:
 
 
 def at_snrs(texts: Mapping[float, str]) -> str:
-    """Return what is said of every SNR: once where that is the same, else for each."""
+    """Return one text where all SNRs have the same, else one per SNR."""
     if len(set(texts.values())) == 1:
         return next(iter(texts.values()))
     return "; ".join(f"{format_snr(snr)}: {text}" for snr, text in texts.items())
@@ -299,7 +299,7 @@ def span(values: Iterable[int]) -> str:
 
 
 def training_only(folds: int) -> str:
-    """Say that nothing is known of how much other trainings than one per fold would differ."""
+    """Say that the spread between trainings is unknown, since there is one per fold."""
     return "this training only" if folds == 1 else "these trainings only"
 
 

@@ -333,14 +333,14 @@ def test_a_pinned_data_set_decides_and_without_one_a_submission_is_one_vote(
     for pin, workspace in ((dataset.path, tmp_path), (None, host)):
         (board,) = submitted_leaderboards(received, workspace=workspace, dataset=pin)
         assert (board.dataset, board.caveat, [row.name for row in board.rows]) == ("fake", "", ["gap"])
-        assert any("is of other audio" in line for line in board.left_out)
+        assert any("was scored on other audio" in line for line in board.left_out)
     boards = submitted_leaderboards(received, workspace=tmp_path)  # one vote against one: a page for each
     assert sorted(board.dataset for board in boards) == ["fake", "fake (official)"]
     shutil.copy(honest / "tags.json", received)
     (board,) = submitted_leaderboards(received, workspace=tmp_path)
     assert (board.dataset, sorted(row.name for row in board.rows)) == ("fake", ["Lab X", "gap"])
     assert "those that 2 of 3 senders on this manifest name, one vote each" in board.caveat
-    assert any("is of other audio or labels than those of most senders" in line for line in board.left_out)
+    assert any("is on other audio or labels than those of most senders" in line for line in board.left_out)
 
 
 def test_a_sender_has_one_vote_however_many_submissions(honest: Path, tmp_path: Path) -> None:

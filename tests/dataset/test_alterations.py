@@ -205,8 +205,8 @@ def test_results_on_old_audio_do_not_pass_for_results_on_new_audio(
     with pytest.raises(InputError, match="nothing is scored"):
         score(workspace=tmp_path, bootstrap=0, progress=said)
     assert "trained on other audio than data set 'tiny' has now; train it again" in said.lines[0]
-    assert sum("is of other audio (recordings or mixing)" in line for line in said.lines) == 2
-    with pytest.raises(InputError, match="'gap' is of other audio"):
+    assert sum("was scored on other audio (recordings or mixing)" in line for line in said.lines) == 2
+    with pytest.raises(InputError, match="'gap' was scored on other audio"):
         score(workspace=tmp_path, add=submission)
     assert make_from(corpus).audio_digest == before.audio_digest
     assert len(score(workspace=tmp_path, bootstrap=0).rows) == 2

@@ -100,7 +100,7 @@ def test_a_data_set_here_says_what_range_its_snrs_are_drawn_from(tmp_path: Path)
 
 
 def test_bad_input_is_one_line(received: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such folder; --submissions names one"):
+    with pytest.raises(InputError, match="no such folder; give --submissions a folder"):
         report(submissions=tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no submission in it; `remixbench score --submission FILE`"):

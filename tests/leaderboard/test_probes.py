@@ -198,7 +198,7 @@ def test_a_submission_has_every_shift_of_the_fold(tmp_path: Path, dataset: Datas
     score(workspace=tmp_path, bootstrap=20, submission=tmp_path / "ours.json")
     other = tmp_path / "other"
     fake_dataset(other)
-    with pytest.raises(InputError, match=r"rolled by 0\.064 s, and the shifts of fold 4 are -0\.192, -0\.128"):
+    with pytest.raises(InputError, match=r"rolled by 0\.064 s, but the shifts of fold 4 are -0\.192, -0\.128"):
         score(workspace=other, add=tmp_path / "ours.json")
 
 
@@ -312,7 +312,7 @@ def test_a_submission_with_probes_but_without_micro_ap_is_refused(tmp_path: Path
     record["digest"] = content_digest(record)
     content["digest"] = content_digest(content)
     (tmp_path / "ours.json").write_text(json.dumps(content))
-    with pytest.raises(InputError, match=r"probes: are scored by micro_ap, which is not among the metrics"):
+    with pytest.raises(InputError, match=r"probes are scored by micro_ap, which is not among the metrics"):
         score(workspace=tmp_path, add=tmp_path / "ours.json")
 
 

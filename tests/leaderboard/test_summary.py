@@ -265,7 +265,7 @@ def test_rows_tested_on_other_folds_stand_below_and_are_ranked_apart(tmp_path: P
     ]  # fmt: skip
     for style in ("md", "latex", "csv", "json"):
         assert "chance" in render(board, style)
-    with pytest.raises(InputError, match=r"tested on other folds \('gap' on 4 \(12 clips\); 'gwrp' on 1, 2, 3, 4"):
+    with pytest.raises(InputError, match=r"tested on different folds \('gap' on 4 \(12 clips\); 'gwrp' on 1, 2, 3, 4"):
         compare_rows(board, "gap", "gwrp")
     text = render_comparison(compare_rows(board, "gap", "chance"), board)
     assert "this training only" in " ".join(text.split())

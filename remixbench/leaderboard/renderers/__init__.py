@@ -41,13 +41,13 @@ EVERY_EVAL_EVER = "every-eval-ever"
 TABLE_FORMATS = ("table", "md", "csv", "json", "latex")
 FORMATS = (*TABLE_FORMATS, EVERY_EVAL_EVER)
 MAX_LINES = 30
-"""Where a ranking has more, its summary has a line per row."""
+"""A longer ranking is replaced by a table with one line per row."""
 
 
 def make_tables(leaderboard: Leaderboard) -> tuple[Table, ...]:
     """Return every table of a leaderboard for which there are values, the main one first.
 
-    The first says what all of them are of.
+    The caption of the first describes all of them.
     """
     maker = TableMaker(leaderboard)
     tables = [
@@ -161,7 +161,7 @@ def render_comparison(
     comparison: Comparison, leaderboard: Leaderboard, style: str = "table", *, width: int | None = None,
     colour: bool = False,
 ) -> str:  # fmt: skip
-    """Return how two rows of a leaderboard differ as text; parameters and errors as of `render`."""
+    """Return how two rows of a leaderboard differ as text; parameters and errors as in `render`."""
     if style == "csv":
         return comparison_to_csv(comparison)
     if style == "json":
@@ -172,7 +172,7 @@ def render_comparison(
 def render_verification(
     verification: Verification, style: str = "table", *, width: int | None = None, colour: bool = False
 ) -> str:
-    """Return what of a submitted row agrees with its predictions as text; parameters and errors as of `render`."""
+    """Return the verification of a submitted row as text; parameters and errors as in `render`."""
     if style == "csv":
         return verification_to_csv(verification)
     if style == "json":
@@ -183,7 +183,7 @@ def render_verification(
 def render_tables(
     tables: tuple[Table, ...] | list[Table], style: str, *, width: int | None = None, colour: bool = False
 ) -> str:
-    """Return tables as text; parameters and errors as of `render`."""
+    """Return tables as text; parameters and errors as in `render`."""
     if style == "table":
         return to_terminal(tables, width=width, colour=colour)
     if style == "md":

@@ -1,9 +1,8 @@
 """A leaderboard for programs: CSV, JSON, and JSON lines in the schema of Every Eval Ever.
 
-CSV has one value per line (`Leaderboard.to_dataframe`), JSON everything. Of Every Eval Ever, version 0.3.0, a line is
-an evaluation of one row at one SNR. The schema, and a validator for it, are in the package `every-eval-ever` (Python
-3.12 or later); nothing of it is needed to write these lines. Published rows are left out, as they were not evaluated
-here.
+CSV has one value per line (`Leaderboard.to_dataframe`), JSON everything. A line of Every Eval Ever (version 0.3.0) is
+an evaluation of one row at one SNR. The schema and its validator are in the package `every-eval-ever` (Python 3.12 or
+later), which is not needed to write these lines. Published rows are left out, as they were not evaluated here.
 """
 
 from __future__ import annotations
@@ -132,7 +131,7 @@ def comparison_to_csv(comparison: Comparison) -> str:
 
 
 def verification_to_json(verification: Verification) -> str:
-    """Return what of a submitted row agrees as JSON."""
+    """Return the verification of a submitted row as JSON."""
     return _dumps(
         {
             "row": verification.row,
@@ -143,7 +142,7 @@ def verification_to_json(verification: Verification) -> str:
 
 
 def verification_to_csv(verification: Verification) -> str:
-    """Return what of a submitted row agrees as CSV, a value per line."""
+    """Return the verification of a submitted row as CSV, a value per line."""
     import pandas as pd
 
     lines = [_value(verification, value) for value in verification.values]

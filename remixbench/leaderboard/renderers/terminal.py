@@ -1,4 +1,4 @@
-"""Tables as text for a terminal, which rich sets: all of them, or the short one.
+"""Tables as text for a terminal, set by rich: all of them, or the short one.
 
 Where a terminal is narrow, one SNR stands under the other, and the short table has fewer columns.
 """
@@ -20,7 +20,7 @@ from rich.text import Text
 from remixbench.leaderboard.tables import AT_CHANCE, BEST, FLAGGED, NOT_VERIFIED, Cell, Line, Table
 
 MAX_WIDTH = 200
-"""Where nothing says how wide the output is."""
+"""Columns of the output where its width is unknown."""
 NOTE_WIDTH = 110
 NAME_WIDTH = 12
 
@@ -94,7 +94,7 @@ def _rich_table(table: Table) -> RichTable:
         cells = [_terminal_cell(line.cells[index]) for line in table.lines]
         widest = max(cell_len(line) for text in (head, *cells) for line in text.plain.split("\n"))
         grid.add_column(head, justify="right", no_wrap=True, min_width=widest)
-    texts = [column for column in table.text_columns if column.says_something(table.lines)]  # columns are dear
+    texts = [column for column in table.text_columns if column.says_something(table.lines)]  # width is scarce
     for text_column in texts:
         heading = Text(f"\n{text_column.heading}" if heads else text_column.heading)
         grid.add_column(heading, overflow="ellipsis", no_wrap=text_column.usual is not None)
@@ -128,7 +128,7 @@ NAMES_WIDTH = 16
 
 @dataclass(frozen=True)
 class _Column:
-    """A column of a compact table: a cell per line, and how wide it has to be at least; by default as its text is."""
+    """A column of a compact table: a cell per line, and its least width, by default that of its text."""
 
     title: str
     cells: Sequence[Text]
@@ -142,7 +142,7 @@ class _Column:
 
     @property
     def least_width(self) -> int:
-        """How wide it is where there is no room."""
+        """Its width where room is scarce."""
         return self.width if self.least is None else min(self.width, self.least)
 
 
@@ -151,7 +151,7 @@ def to_compact(versions: Iterable[Table], *, width: int | None = None, colour: b
 
     Parameters
     ----------
-    versions : the table, and the same ever narrower: the first that fits is taken, else the last.
+    versions : the table, ever narrower; the first that fits is used, else the last.
     width, colour : of the terminal.
     """
     console = _console(min(width or COMPACT_WIDTH, COMPACT_WIDTH), colour)
@@ -215,9 +215,9 @@ def _needs(columns: Sequence[_Column], gap: int) -> int:
 
 
 def _fitted(column: _Column, spare: int) -> _Column:
-    """Return a column that fits where `spare` is left beside its least width; a mark of flags at a cell's end stays.
+    """Return a column of at most `spare` more than its least width; a mark of flags at a cell's end stays.
 
-    Texts that would then be the same keep their ends too.
+    Texts that would become equal keep their ends too.
     """
     width = max(column.least_width, min(column.width, column.least_width + spare))
     cut = [_cut(cell, width) for cell in column.cells]
@@ -232,7 +232,7 @@ def _fitted(column: _Column, spare: int) -> _Column:
 
 
 def _cut(text: Text, width: int, end: int = 0) -> Text:
-    """Return a text of at most `width` columns, of which its end has at most `end`."""
+    """Cut a text to `width` columns, at most `end` of them for its end."""
     if cell_len(text.plain) <= width:
         return text
     mark = FLAGGED if text.plain.endswith(FLAGGED) else ""

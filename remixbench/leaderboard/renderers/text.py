@@ -1,7 +1,7 @@
 r"""Tables as Markdown and as LaTeX.
 
-Markdown is that of GitHub and most others. LaTeX needs booktabs: a document that compiles as it is, each table of which
-can be taken on its own.
+Markdown is that of GitHub and most others. LaTeX is a document that compiles as it is and needs booktabs; each of its
+tables can be copied on its own.
 """
 
 from __future__ import annotations
@@ -212,5 +212,5 @@ def _latex_lines(line: Line, texts: Sequence[str], write: Write, *, stacked: boo
 
 
 def _latex_row(cells: Sequence[str]) -> str:
-    # a row that begins with "[" would be taken for the space of the row before it; escape_latex() sees to that
+    # "[" at the start of a row would be read as an argument of the \\ before it; escape_latex() prevents that
     return " & ".join(cells) + r" \\"

@@ -36,8 +36,8 @@ from remixbench.scoring.separation import Signal
 from remixbench.scoring.types import MAP_STEPS, MapArray, Reference
 
 SOUND_BYTES = 3_500_000
-"""All sounds of a page together, with the log-mel of those that are separated, in base64; where they would be more,
-separated ones are left out, then stems."""
+"""The most bytes of all sounds of a page, with the log-mel of separated ones, in base64. Beyond that, separated sounds
+are left out, then stems."""
 SEPARATED_CLIPS = 1
 """How many clips of each SNR have separated sounds."""
 OTHER_CLASSES = 2
@@ -298,10 +298,10 @@ def read_clip_maps(
 def separate_view(
     dataset: Dataset, reference: Reference, view: ClipView, maps: Sequence[ClipMaps]
 ) -> list[dict[str, Any]]:
-    """Return for each class of a clip its stem and what each run takes out of the mixture, as sound and log-mel.
+    """Return for each class of a clip its stem and what each run separates, as sound and log-mel.
 
-    The classes of the clip share each band of a frame, as in the scores. A data set without stems at this SNR, or with
-    stems that do not tell overlapping events apart, has no stem here.
+    The classes of the clip share each band of a frame, as in the scores. There is no stem where the data set has none
+    at this SNR, or where its stems do not tell overlapping events apart.
 
     Raises
     ------

@@ -49,7 +49,7 @@ def report(
     ----------
     workspace : folder of data sets, runs and leaderboards.
     dataset : name or folder of a data set; by default the most recent one. With `submissions`: the only one to make a
-        page of, which decides what submissions have to be on; by default every data set of the workspace does.
+        page of, which submissions must fit; by default every data set of the workspace.
     submissions : a folder of submission files: the page is made from these and the receipts of the workspace, without
         runs. Where they are on several manifests, each has a page of its own beside the first, which names the others.
     require_predictions : with `submissions`: leave out records that were not recomputed in this workspace.
@@ -156,8 +156,8 @@ def shown_metrics(leaderboard: Leaderboard) -> list[str]:
 def chart_rows(leaderboard: Leaderboard, metrics: Sequence[str]) -> list[dict[str, Any]]:
     """Return the rows with what the charts need of them: metrics and the classes' average precision.
 
-    Rows of one `family` differ in the part of the training clips alone. A self-reported row is called so; of one that
-    was recomputed, what was not verified is left out, its settings and cost among that.
+    Rows of one `family` differ only in the part of the training clips. The name of a self-reported row says so; of a
+    recomputed row, what was not verified is left out, including settings and cost.
     """
     families: dict[str, int] = {}
     rows = []
@@ -249,7 +249,7 @@ def _context(leaderboard: Leaderboard) -> dict[str, Any]:
 
 
 def licences() -> list[tuple[str, str]]:
-    """Return name and licence of the libraries that the page carries; their notice has to go with every copy."""
+    """Return name and licence of the libraries in the page; every copy has to carry these notices."""
     return [("D3", part("vendor/d3.LICENSE")), ("Observable Plot", part("vendor/plot.LICENSE"))]
 
 

@@ -74,7 +74,7 @@ def read_history(file: Path, digest: str | None = None) -> dict[str, list[float 
     ------
     InputError
         If the file does not have the SHA-256 `digest` (None where it is not known), lacks a column, or holds something
-        else than numbers.
+        other than numbers.
     """
     if digest is not None and sha256(read_bytes(file)) != digest:
         raise InputError(f"{file}: was edited since it was written; restore it, or train again with --rerun")
