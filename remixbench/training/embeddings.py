@@ -181,16 +181,17 @@ def _compute(
         need = _peak_bytes() - before
         frames, dimensions = first.shape[1:]
         dtype = storage_dtype(first)
-        check_room(store.path, 2 * len(dataset.clips) * frames * dimensions * np.dtype(dtype).itemsize)
         store.open()
         missing = store.missing(frames, dimensions, dtype)
         total = len(dataset.clips)
+        done = total - sum(len(store.rows(block)) for block in missing)
+        check_room(store.path, (2 * total - done) * frames * dimensions * np.dtype(dtype).itemsize)
         label = f"Embedding with {encoder.name} at {dataset.snr_text(snr)}"
-        if len(missing) < store.blocks:
-            progress.say(f"{label}: resumes after {total - sum(len(store.rows(block)) for block in missing)} clips")
+        if done:
+            progress.say(f"{label}: resumes after {done} clips")
         threads = _affordable_jobs(jobs, need, device, progress)
         with progress.bar(label, total, "clips") as advance:
-            advance(total - sum(len(store.rows(block)) for block in missing))
+            advance(done)
             tasks = ((block, frames, dtype) for block in missing)
             for count in Workers(threads, "threading").run(work.keep, tasks, len(missing)):
                 advance(count)
