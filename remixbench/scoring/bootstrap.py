@@ -1,4 +1,4 @@
-"""How sure a metric is: intervals from a bootstrap over event recordings, of one run and of means over folds and seeds.
+"""How certain a metric is: intervals from a bootstrap over event recordings, of one run and of means over several.
 
 Clips that share an event recording are not independent: a recording that a system detects well is detected well in each
 of its clips. So weights are drawn for recordings, not for clips, and a clip's weight is made of those of its
@@ -26,16 +26,16 @@ comparisons paired: the interval of a difference comes from the differences of t
 Means are over folds, of the mean over each fold's seeds: a fold counts once, however many seeds it was trained with.
 Another drawing of event recordings would have given another mean, and so would another training. The first variance is
 that of the bootstrap samples, which seeds of a fold share; folds have different clips, so theirs are independent. The
-second is the variance of the seeds' values within folds, pooled over folds. It also holds how differently the
-recordings suit each seed's network, which the variance of the mean's bootstrap samples holds too and which is taken off
-there. Systems that are compared share recordings, not trainings.
+second is the variance of the seeds' values within folds, pooled over folds. It also contains how differently the
+recordings suit each seed's network; so does the variance of the mean's bootstrap samples, from which that part is
+subtracted. Systems that are compared share recordings, not trainings.
 
-With two to five seeds a variance over seeds is known badly, so its quantile is that of Student's t. The degrees of
+With two to five seeds the variance over seeds is poorly known, so its quantile is that of Student's t. The degrees of
 freedom of a difference of two systems are Satterthwaite's (Welch 1947). The quantile of the interval lies between those
 for recordings and for seeds, the nearer to the second the larger its share of the variance (after Cochran and Cox 1957,
-section 4.14; `SHARE_EXPONENT`): the degrees of freedom that Satterthwaite's formula gives to a sum of a well known and
-a badly known variance are too many where the badly known one happens to come out small. With one seed per fold the
-variance over seeds is unknown, and intervals hold for that training only.
+section 4.14; `SHARE_EXPONENT`): for the sum of a well-known and a poorly known variance, Satterthwaite's formula gives
+too many degrees of freedom where the poorly known one happens to be small. With one seed per fold the variance over
+seeds is unknown, and intervals hold for that training only.
 
 Coverage of 95 % intervals is measured by benchmarks/intervals.py, over seeds by benchmarks/seeds.py.
 """
@@ -70,7 +70,7 @@ GRID = 8
 CORRECTION = 0.5
 """Samples for the correction, per bootstrap sample."""
 MIN_KEPT = 0.5
-"""The least part of a deviation that calibration may leave; with fewer clips or recordings per class there is none."""
+"""The least part of a deviation that calibration may leave; where it would leave less, there is none."""
 
 
 @dataclass(frozen=True)
@@ -166,17 +166,17 @@ class _Clusters:
 
 
 def _clusters(recordings: Sequence[Sequence[int]]) -> tuple[_Clusters, _Clusters]:
-    """Return the clusters that count and those that are taken off again, by inclusion and exclusion.
+    """Return the clusters that are added and those that are subtracted, by inclusion and exclusion.
 
-    The clips that contain a set of recordings are a cluster, counted for sets of odd size and taken off for even ones;
+    The clips that contain a set of recordings are a cluster, added for sets of odd size and subtracted for even ones;
     sets with the same clips cancel. Only sets that two clips share are enumerated: the counts of all sets of a clip
-    sum to 1, so what the clip's cluster with itself alone counts is the rest.
+    sum to 1, so the cluster of the clip alone gets the rest.
     """
     shared = _shared_sets(recordings)
     first_in: list[list[tuple[int, ...]]] = [[] for _ in recordings]
     for subset, clips in shared.items():
         first_in[clips[0]].append(subset)
-    # the order of the clusters is that in which all sets of one clip after the other first name them
+    # clusters are in the order in which the sets of the clips, clip by clip, first give them
     count: dict[tuple[int, ...], int] = {(clip,): 1 for clip, of_clip in enumerate(recordings) if not of_clip}
     for clip, of_clip in enumerate(recordings):
         own = next(
@@ -249,8 +249,8 @@ class Interval:
     Attributes
     ----------
     value : the value or difference
-    variances : its variance over recordings, and over trainings (0 where nothing is known of it)
-    freedoms : the degrees of freedom of either
+    variances : its variance over recordings, and over trainings (0 where that is unknown)
+    freedoms : the degrees of freedom of each
     resamples : number of bootstrap samples in which it is defined
     """
 
@@ -397,7 +397,7 @@ def paired_difference(first: Runs, second: Runs) -> Difference:
     """Compare a metric of two systems on the same folds, each fold with the same bootstrap samples for both.
 
     A bootstrap sample counts if the metric is defined in it for every run of both systems. Where fewer than half of
-    them count, the difference is that of two known values all the same; only how certain it is cannot be told.
+    them count, the difference has no interval.
     """
     value, samples = _mean(first) - _mean(second), _mean_samples(first) - _mean_samples(second)
     interval = _interval(value, samples, [first, second])
@@ -436,7 +436,7 @@ def _interval(value: float, samples: FloatArray, systems: Sequence[Runs]) -> Int
 class _BetweenSeeds:
     """What the seeds of a system add to the variance of its mean.
 
-    `counted_twice` is the part of it that the mean's bootstrap samples hold too.
+    `counted_twice` is the part of it that the mean's bootstrap samples contain too.
     """
 
     variance: float

@@ -38,7 +38,7 @@ DEFAULT = SebbParameters()
 STEPS = (0.64, 0.32, 1.28)
 MERGES = ((1.0, 2.0), (1.0, 1.5), (1.0, 3.0), (0.2, 1000.0), (0.0, 1.0))
 GRID = tuple(SebbParameters(step, *merge) for step, merge in product(STEPS, MERGES))
-"""What `tune` tries; of equally good ones the first."""
+"""What `tune` tries; the first of equally good ones is chosen."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ def psds_of_boxes(
     weights: FloatArray,
     criteria: Mapping[str, Criteria],
 ) -> MetricValues:
-    """Return PSDS of boxes by class; arguments as of `psds_of_scores`."""
+    """Return PSDS of boxes by class; arguments as in `psds_of_scores`."""
     return psds_of_detections(reference, lambda label: boxes[label].detections(), frame_edges, weights, criteria)
 
 

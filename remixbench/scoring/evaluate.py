@@ -66,7 +66,7 @@ class Scores:
         metric whose threshold is fitted on these clips
     settings : how they were computed: scoring version, thresholds, post-processings, bootstrap, counts
     samples : {metric: (samples,)}, the bootstrap samples, NaN where undefined
-    reference_digest : of the reference that all of this is against, names in full, which the samples are drawn by
+    reference_digest : of the reference, with the full names of its clips, by which the samples are drawn
     by_snr : {metric: {bin: value}}, where the SNR differs between clips
     """
 
@@ -96,7 +96,7 @@ def score_predictions(
     ----------
     masks : time-frequency maps and ideal masks, where the data set has stems.
     separation : how well events were separated, where the data set has stems.
-    sebbs : how the frame scores of each class become bounding boxes (`tune_sebbs`), which are then scored, too.
+    sebbs : how the frame scores of each class become bounding boxes (`tune_sebbs`), which are then scored too.
     bootstrap : number of bootstrap samples for the intervals; 0 for none.
     seed : of the bootstrap; the same seed draws the same samples for every system.
 
@@ -187,7 +187,7 @@ FAMILIES: tuple[Callable[[Inputs, FloatArray], MetricValues], ...] = (
     mask_metrics,
     separation_metrics,
 )
-"""What computes the metrics: from inputs and weights (clips, samples) to those values that the inputs can express."""
+"""Functions from inputs and weights (clips, samples) to the metrics that the inputs can express."""
 
 
 def metric_values(inputs: Inputs, weights: FloatArray, progress: Progress = SILENT) -> MetricValues:
@@ -244,7 +244,7 @@ def settings_of(inputs: Inputs) -> dict[str, Any]:
 
 
 def chance_values(reference: Reference, frame_edges: FloatArray) -> MetricValues:
-    """Return what a system scores that gives every clip and frame the same score, so knows nothing of the clips.
+    """Return the metrics of a system that gives every clip and frame the same score.
 
     Only metrics over all thresholds have such a value; those at a threshold depend on which side of it the score lies.
     The area under the ROC curve is 1/2 and an average precision the share of positives, since all scores tie. lwlrap
@@ -253,7 +253,7 @@ def chance_values(reference: Reference, frame_edges: FloatArray) -> MetricValues
 
     Parameters
     ----------
-    frame_edges : (frames + 1,) seconds; the frames that frame average precision is over.
+    frame_edges : (frames + 1,) seconds; the frames of frame average precision.
 
     Returns
     -------

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 EVENT_COLUMNS = ("filename", "onset", "offset", "event_label")
 OVERHANG = 0.1
-"""Seconds that an event may stand over the end of its clip, as the last frame of a padded transform does; cut off."""
+"""Seconds that an event may last beyond its clip, as the last frame of a padded transform does; they are cut off."""
 MILLISECONDS = 20
-"""Times beyond so many lengths of the clip are taken for milliseconds, if that puts them into the clip."""
+"""Times beyond this many clip lengths are taken for milliseconds, if that puts them into the clip."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class EventList:
 
     Attributes
     ----------
-    place : what messages call the list
-    rows : (rows,) what messages call each row: "line 3" of a file, "row 3" of a DataFrame
+    place : name of the list in messages
+    rows : (rows,) names of the rows in messages: "line 3" of a file, "row 3" of a DataFrame
     filenames : (rows,) of rows with and without an event
     event : (events,) the rows that have an event
     labels : (events,)
@@ -64,8 +64,8 @@ class EventList:
         Parameters
         ----------
         clips : (rows,) the row of each row's clip in the reference.
-        durations : seconds of the clips in the reference; events that stand over the end by `OVERHANG` are cut there.
-        classes_of : what messages call that which has the classes.
+        durations : seconds of the clips in the reference; events up to `OVERHANG` longer are cut there.
+        classes_of : what has the classes, for messages.
 
         Raises
         ------
@@ -106,7 +106,7 @@ class EventList:
 
 
 def read_event_list(source: pd.DataFrame | str | Path, name: str) -> EventList:
-    """Read an event list; `name` is what messages call a DataFrame.
+    """Read an event list; `name` is that of a DataFrame in messages.
 
     Raises
     ------
@@ -118,10 +118,10 @@ def read_event_list(source: pd.DataFrame | str | Path, name: str) -> EventList:
 
 
 def event_list_of(table: Table, *, skip_empty: bool = False) -> EventList:
-    """Return the event list in a table that was read; errors as of `read_event_list`.
+    """Return the event list in a table that was read; errors as in `read_event_list`.
 
-    With `skip_empty`, events that end where they begin are passed over: labels of recordings that end where their
-    excerpt begins.
+    With `skip_empty`, events that end where they begin are skipped: labels of recordings that end where their excerpt
+    begins.
     """
     _require(EVENT_COLUMNS, table.header, str(table.path))
     columns = [table.column(name) for name in EVENT_COLUMNS]
@@ -131,7 +131,7 @@ def event_list_of(table: Table, *, skip_empty: bool = False) -> EventList:
 def read_columns(
     source: pd.DataFrame | str | Path, name: str, columns: Sequence[str]
 ) -> tuple[str, list[str], list[list[str]]]:
-    """Return what messages call a table, what they call each row, and some columns as text.
+    """Return the names of a table and of its rows in messages, and some columns as text.
 
     Raises
     ------
@@ -151,7 +151,7 @@ def read_columns(
 
 
 def refuse_doubles(header: Sequence[Any], place: str) -> None:
-    """Raise InputError where two columns have one name."""
+    """Raise InputError if two columns have one name."""
     for index, name in enumerate(header):
         if name in header[:index]:
             raise InputError(f"{place}: two columns are named '{name}'; keep one")

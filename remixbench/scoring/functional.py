@@ -124,7 +124,7 @@ def lwlrap(reference: npt.ArrayLike, scores: npt.ArrayLike) -> float:
     Raises
     ------
     InputError
-        As of `average_precision`.
+        As in `average_precision`.
 
     Examples
     --------
@@ -137,10 +137,10 @@ def lwlrap(reference: npt.ArrayLike, scores: npt.ArrayLike) -> float:
 
 
 def segment_based(reference: Events, estimate: Events, *, time_resolution: float = 1.0) -> DetectionScores:
-    """Return segment-based F1 and error rate (Mesaros, Heittola, Virtanen 2016), as sed_eval computes them but for one.
+    """Return segment-based F1 and error rate (Mesaros, Heittola, Virtanen 2016), almost as in sed_eval.
 
-    The one is `f1_macro` where a class of the reference is never detected: its F1 is 0 here, while sed_eval by default
-    leaves it out of the mean. In the example below sed_eval gives a macro F1 of 0.8, and 0.4 as here with its option
+    A class of the reference that is never detected has F1 0 in `f1_macro`, while sed_eval by default leaves it out of
+    the mean. In the example below sed_eval gives a macro F1 of 0.8, and 0.4 as here with its option
     `empty_system_output_handling="zero_score"`.
 
     Parameters
@@ -182,10 +182,10 @@ def event_based(
     percentage_of_length: float = 0.2,
     evaluate_offset: bool = True,
 ) -> DetectionScores:
-    """Return event-based F1 (Mesaros, Heittola, Virtanen 2016), as sed_eval computes it but for two cases.
+    """Return event-based F1 (Mesaros, Heittola, Virtanen 2016), almost as in sed_eval.
 
     A class of the reference that is never detected has F1 0; sed_eval by default leaves it out of the macro mean (see
-    `segment_based`). And an event exactly on a collar is found, such as an onset at 3.2 s for one at 3.0 s; sed_eval
+    `segment_based`). An event exactly on a collar is found, such as an onset at 3.2 s for one at 3.0 s; sed_eval
     compares floats and misses it.
 
     An event is found if its onset lies within the collar, and its offset within the collar or a percentage of the
@@ -201,7 +201,7 @@ def event_based(
     Raises
     ------
     InputError
-        As of `segment_based`.
+        As in `segment_based`.
 
     Examples
     --------
@@ -242,7 +242,7 @@ def intersection_based(reference: Events, estimate: Events, *, dtc: float = 0.5,
     Raises
     ------
     InputError
-        As of `segment_based`.
+        As in `segment_based`.
 
     Examples
     --------
@@ -337,7 +337,7 @@ def sebbs(
 
     Parameters
     ----------
-    scores : frame scores by clip, as of `psds`.
+    scores : frame scores by clip, as in `psds`.
     parameters : `SebbParameters`, for all classes or by class; `tune_sebbs` finds them on validation clips.
 
     Returns
@@ -347,7 +347,7 @@ def sebbs(
     Raises
     ------
     InputError
-        As of `psds`, or if parameters of a class are missing.
+        As in `psds`, or if parameters of a class are missing.
 
     Examples
     --------
@@ -379,12 +379,12 @@ def tune_sebbs(
 
     Parameters
     ----------
-    reference, scores, durations : of validation clips, never of those that are tested on; as of `psds`.
+    reference, scores, durations : of validation clips, never of those that are tested on; as in `psds`.
 
     Raises
     ------
     InputError
-        As of `psds`, or if clips have frames of several lengths.
+        As in `psds`, or if clips have frames of several lengths.
     """
     truth, clips = _with_reference(reference, scores, durations)
     steps = {round(bounding_boxes.frame_length(grid), 6) for grid, _ in clips}
@@ -437,9 +437,9 @@ def _with_reference(
 def _frame_scores(
     scores: Mapping[str, pd.DataFrame] | str | Path, names: Sequence[str] | None = None
 ) -> tuple[list[str], list[str], Iterator[tuple[str, FloatArray, FloatArray]]]:
-    """Return clips, classes, and by clip what messages call it, its frame edges and scores (frames, classes).
+    """Return clips, classes, and for each clip its name in messages, frame edges and scores (frames, classes).
 
-    `names` are the clips that there must be, in the order in which they are wanted; by default all, as they come.
+    `names` are the expected clips, in the order of the result; by default all, in the order given.
     """
     load: Callable[[int], tuple[tuple[str, ...], FloatArray]]
     if isinstance(scores, Mapping):
@@ -475,7 +475,7 @@ def _kind(value: object) -> str:
 
 
 def _floats(values: Any, place: str) -> FloatArray:
-    """Return numbers as an array; InputError where they are none, or lie in rows of several lengths."""
+    """Return numbers as an array; InputError if they are not numbers, or rows differ in length."""
     try:
         return np.asarray(values, np.float64)
     except (TypeError, ValueError):

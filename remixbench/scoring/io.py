@@ -33,17 +33,17 @@ from remixbench.tables import Table, decode, number, parse_table, read_table
 FRAME_KEYS = ("scores", "filename", "classes", "frame_seconds")
 OTHER_ARRAYS = {"maps": "a file of time-frequency maps must be called maps.npz"}
 MAX_TABLE_BYTES = 256 << 20
-"""The largest table of predictions: tags of 15,000 clips and 400 classes have a fifth of it."""
+"""The largest table of predictions: tags of 15,000 clips and 400 classes take a fifth of it."""
 MAX_FRAME_RATE = 1000
-"""Frames per second that frame scores may have at most."""
+"""The most frames per second of frame scores."""
 MAX_CLIP_SECONDS = 3600.0
-"""Longest clip of which frame scores are expected, where durations are not known yet."""
+"""The longest clip with frame scores, where durations are not known yet."""
 VALIDATION = "validation.npz"
 """Frame scores of validation clips, beside predictions: what bounding boxes are tuned on."""
 EVENT_FILE = "events.tsv"
 """The event list in a folder of predictions, as `remixbench predict` writes it."""
 FRAME_FOLDER = "frames"
-"""The folder of frame scores in it, one TSV per clip, as `remixbench predict --frames` writes it."""
+"""The folder of frame scores in a folder of predictions, one TSV per clip, as `predict --frames` writes it."""
 TIME_WORDS = {"start", "begin", "onset", "end", "stop", "offset", "tmin", "tmax", "duration"}
 """What other programs call the times of an event."""
 FORMS = (
@@ -66,7 +66,7 @@ def read_reference(
     Raises
     ------
     InputError
-        If a file or column is missing, a label is unknown, a time is broken, or a clip has no row, or two in
+        If a file or column is missing, a label is unknown, a time is broken, or a clip has no row or two rows in
         durations.tsv or weak.tsv.
     """
     row = {name: index for index, name in enumerate(filenames)}
@@ -109,9 +109,9 @@ def read_predictions(path: Path, reference: Reference) -> Predictions:
 
     A table with one column per class is read as clip scores, one with an `event_label` column as an event list, an .npz
     as frame scores. A folder holds tags.csv, frame scores (frames.npz, or one TSV per clip in it or in its folder
-    `frames`) and events.tsv, or some of these, as `remixbench predict --out` writes them; where a clip is named
-    `events`, that file has its frame scores. Maps and waveforms, which say nothing without the data set's stems, are
-    passed over beside others.
+    `frames`) and events.tsv, or some of these, as `remixbench predict --out` writes them; if a clip is named
+    `events`, that file holds its frame scores. Maps and waveforms, which can only be scored with the data set's stems,
+    are skipped beside other forms.
 
     Raises
     ------
@@ -121,7 +121,7 @@ def read_predictions(path: Path, reference: Reference) -> Predictions:
     try:
         return _read(path, reference)
     except InputError as error:
-        # Names from the file stand in the message; what cannot be printed in them is escaped.
+        # The message quotes names from the file; unprintable characters are escaped.
         message = str(error)
         shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
         raise InputError(shown) from None
@@ -145,7 +145,7 @@ def _read(path: Path, reference: Reference) -> Predictions:
 
 
 def _is_event_list(header: Sequence[str], classes: Sequence[str]) -> bool:
-    """Say whether columns are meant to be those of an event list, by whatever names, rather than scores of classes."""
+    """Say whether a table is meant as an event list, whatever its column names, rather than scores of classes."""
     if set(header) & set(EVENT_COLUMNS[1:]):
         return True
     words = {word for name in header for word in re.split(r"[^a-z]+", name.casefold())}
@@ -237,7 +237,7 @@ def read_frames(path: Path, reference: Reference) -> tuple[ScoreArray, FloatArra
         scores = scores[at]
     if (columns != np.arange(len(columns))).any():
         scores = scores[:, :, columns]
-    # in the precision of the file, as rounding could move a score over a threshold, or make two scores one
+    # in the precision of the file, as rounding could move a score over a threshold, or make two scores equal
     return np.ascontiguousarray(scores, np.float32 if scores.dtype.itemsize <= 4 else np.float64), edges
 
 
@@ -255,12 +255,12 @@ def _edges(path: Path, frame_seconds: npt.NDArray[Any], frames: int, duration: f
 def read_validation(
     path: Path, labels: Path, clips: Sequence[str], classes: Sequence[str]
 ) -> tuple[Reference, ScoreArray, FloatArray]:
-    """Read frame scores of validation clips, and the labels of these, for tuning a post-processing.
+    """Read frame scores of validation clips and their labels, for tuning a post-processing.
 
     Parameters
     ----------
-    path : an .npz as of `read_frames`, of any of `clips`.
-    labels : folder of label files, as of `read_reference`.
+    path : an .npz as in `read_frames`, of any of `clips`.
+    labels : folder of label files, as in `read_reference`.
     clips : names of the clips that may be tuned on.
 
     Returns
@@ -356,16 +356,16 @@ def frame_tables(
     classes: Sequence[str],
     where: str,
 ) -> Iterator[tuple[str, FloatArray, FloatArray]]:
-    """Yield what messages call each clip's table of frame scores, edges in seconds, and scores (frames, classes).
+    """Yield, for each clip, the name of its table in messages, frame edges in seconds, and scores (frames, classes).
 
-    Clips may have frames of their own.
+    Frames may differ between clips.
 
     Parameters
     ----------
-    places, names : what messages call each table, and which clip it is of.
+    places, names : the name of each table in messages, and its clip.
     load : returns the columns of table i and its numbers, (frames, columns).
-    filenames, classes : the clips and classes that there must be, in the order in which they are wanted.
-    where : what messages call all of them.
+    filenames, classes : the expected clips and classes, in the order of the result.
+    where : the name of all tables in messages.
 
     Raises
     ------

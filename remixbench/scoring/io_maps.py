@@ -27,8 +27,8 @@ class Maps:
     ----------
     clip, label : (pairs,) row and column in the `Reference`
     maps : (pairs, frames, bands) uint8, in steps of 1/255
-    active_bins : (clips, classes) how many bins of each map reach 0.1; None where the file does not tell
-    thresholds : (classes,) the clip score from which on each class is detected; None where the file does not tell
+    active_bins : (clips, classes) how many bins of each map reach 0.1; None where the file does not say
+    thresholds : (classes,) the clip score from which on each class is detected; None where the file does not say
     """
 
     clip: IntArray

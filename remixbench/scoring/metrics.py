@@ -1,4 +1,4 @@
-"""The one registry of every metric: what it is called, what it measures and needs, and where it is shown.
+"""The registry of all metrics: their names, what they measure and need, and where they are shown.
 
 To add a metric, add its `Metric` here and compute it in the module of its family (`clip_based`, `detection`,
 `psds_exact`, `bounding_boxes`, `tf_masks`, `separation`), under the same name. Every table, file and check of the
@@ -26,7 +26,7 @@ VARIANT_TITLES = {
     "sebb": "SEBB",
     "sebb alpha_st 0": "SEBB, α_ST = 0",
 }
-"""What a variant is called in titles, where that is not its name."""
+"""Titles of variants, where they differ from the names."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Metric:
     Attributes
     ----------
     quantity : what is measured, such as "event_f1"; "macro" in it is a mean over the classes that occur
-    heading : how columns call it
+    heading : of its columns
     family : "tagging", "detection", "time-frequency" or "separation"
     variant : how it is computed where that is not the main way: the post-processing, "median" of median-filtered
         scores, "sebb" of bounding boxes, "alpha_st 0" without the penalty for spread, "kong" with the settings of Kong
@@ -178,7 +178,7 @@ def find_metric(name: str) -> Metric:
 
 
 def metric_range(name: str) -> tuple[float, float]:
-    """Return the smallest and largest possible value of a metric; of one that is unknown, 0 and 1."""
+    """Return the smallest and largest possible value of a metric; 0 and 1 for an unknown one."""
     return METRICS[name].range if name in METRICS else (0.0, 1.0)
 
 
@@ -197,5 +197,5 @@ def paired_metrics() -> tuple[str, ...]:
 
 
 def scored_with(names: Iterable[str], need: Need) -> bool:
-    """Say whether metrics that need something, such as stems, are among those of these names."""
+    """Say whether any of these metrics needs something, such as stems."""
     return any(need in METRICS[name].needs for name in names if name in METRICS)

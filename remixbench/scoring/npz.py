@@ -24,9 +24,9 @@ from remixbench.files import check_regular
 MAX_ARRAY_BYTES = 4 << 30
 """The largest array that is read: frame scores at 500 frames per second of 2,000 clips of 10 s and 41 classes fit."""
 CHUNK = 1 << 20
-"""Bytes that are read at once; the archive's table of contents must fit too, though it has a few members only."""
+"""Bytes that are read at once; the archive's table of contents, of a few members, has to fit too."""
 MAX_HEADER_BYTES = 1 << 14
-"""Bytes of an .npy in which its header must end; numpy reads no longer one."""
+"""The most bytes of an .npy's header; numpy reads no longer one."""
 MAX_NAME_BYTES = 4096
 """Bytes per name in an array of names: 1,024 characters, more than any file system allows."""
 SUFFIX = ".npy"
@@ -51,7 +51,7 @@ class ArrayHeader:
     @property
     def nbytes(self) -> int:
         """Size of the array in memory."""
-        return math.prod(self.shape) * np.empty(0, self.dtype).itemsize  # of a text of no letters, those of one
+        return math.prod(self.shape) * np.empty(0, self.dtype).itemsize  # numpy gives empty text the size of a letter
 
 
 class NpzReader:
@@ -75,7 +75,7 @@ class NpzReader:
             return values.reshape(header.shape, order="F" if header.fortran_order else "C")
 
     def rows(self, key: str) -> Iterator[npt.NDArray[Any]]:
-        """Yield the entries along the first axis one by one, as they are unpacked; errors as of `read`."""
+        """Yield the entries along the first axis one by one, as they are unpacked; errors as in `read`."""
         header = self.headers[key]
         if header.fortran_order:  # an entry is spread over the whole member
             yield from self.read(key)
@@ -144,7 +144,7 @@ def read_npz(
     *,
     hints: Mapping[str, str] | None = None,
 ) -> dict[str, npt.NDArray[Any]]:
-    """Return the arrays of an .npz; arguments and errors as of `open_npz` and `NpzReader.read`."""
+    """Return the arrays of an .npz; arguments and errors as in `open_npz` and `NpzReader.read`."""
     with open_npz(path, required, optional, hints=hints) as arrays:
         return {key: arrays.read(key) for key in arrays.headers}
 

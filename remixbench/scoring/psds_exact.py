@@ -138,7 +138,7 @@ def psds_of_detections(
     Parameters
     ----------
     detections : returns those of a class, by its column in the reference.
-    edges, weights, criteria : as of `psds_of_scores`; detections begin and end at these edges.
+    edges, weights, criteria : as in `psds_of_scores`; detections begin and end at these edges.
     """
     reference = replace(reference, events=merge_events(reference.events))
     # criteria that differ in the weight of the spread over classes alone share their staircases
@@ -311,7 +311,7 @@ class ReferencePairs:
 def reference_pairs(reference: Reference, edges: FloatArray) -> ReferencePairs:
     """Return the reference events by pairs of clip and class, on a grid of frame edges in seconds.
 
-    Events of one class in one clip must not overlap; `edges` as of `psds_metrics`.
+    Events of one class in one clip must not overlap; `edges` as in `psds_metrics`.
     """
     events = reference.events
     clips, classes = reference.weak.shape
@@ -475,9 +475,8 @@ class Detections:
     scores : (levels,) distinct scores, falling; at level i everything that scores at least scores[i] is on
     clip : (detections,) the clip of each
     start, stop : (detections,) its first frame, and the frame after its last
-    birth, death : (detections,) the level at which it appears, and at which it has become part of a longer
-    one;
-        death is the number of levels where that never happens
+    birth, death : (detections,) the level at which it appears, and that at which it has become part of a longer one;
+        the number of levels where that never happens
     """
 
     scores: ScoreArray

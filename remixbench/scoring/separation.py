@@ -8,10 +8,10 @@ In the scores of a system, SDR, SDR improvement and SI-SDR improvement are of si
 to offset, the waveform of the event's class against the stem, and the mean over all events is given, and that of each
 class. The class-aware improvement is of whole clips.
 
-Silence: a reference of zeros has no ratio (NaN) and is left out of means. An estimate of zeros is a missed one: its
-improvements are 0 dB, as those of the mixture are. In SDR and the class-aware improvement so is an estimate whose
-energy is `SILENCE` dB below the mixture's, or further: where the mixture has -14 dB, next to nothing, whose SDR is
-0 dB, would otherwise gain 14 dB. SI-SDR takes an estimate at any level for what it holds.
+Silence: a reference of zeros has no ratio (NaN) and is left out of means. An estimate of zeros is a miss: its
+improvements are 0 dB, like those of the mixture. In SDR improvement and the class-aware improvement, so is an estimate
+whose energy is `SILENCE` dB below the mixture's or lower: where the mixture has an SDR of -14 dB, next to nothing,
+whose SDR is 0 dB, would otherwise gain 14 dB. SI-SDR does not depend on the level of an estimate.
 
 DCASE 2025 Task 4 defines the class-aware improvement without that rule and without `LIMIT`: there a detected class
 whose waveform is silent counts as the mixture's SDR with the sign changed, which is a gain below 0 dB.
@@ -31,7 +31,7 @@ from remixbench.scoring.types import BoolArray, FloatArray, Inputs, MetricValues
 
 Signal = npt.NDArray[np.floating]
 LIMIT = 100.0
-"""dB; what is beyond, as the ratio of a perfect estimate, counts as this, so that means exist."""
+"""dB; ratios beyond it, such as that of a perfect estimate, count as this, so that means exist."""
 SILENCE = -50.0
 """dB; an estimate whose energy relative to the mixture's is no more than this is silent."""
 
@@ -81,7 +81,7 @@ def sdr_improvement(reference: Signal, estimate: Signal, mixture: Signal) -> flo
 def si_sdr_improvement(reference: Signal, estimate: Signal, mixture: Signal) -> float:
     """Return by how many dB the `si_sdr` of an estimate is above that of the mixture.
 
-    0 for an estimate of zeros, however quiet another one is; the rest as of `sdr_improvement`.
+    0 for an estimate of zeros, however quiet another one is; the rest as in `sdr_improvement`.
     """
     return _improvement(si_sdr, reference, estimate, mixture, not np.any(estimate))
 
@@ -173,7 +173,7 @@ def measure_clip(
     if detected is None:
         return values, math.nan
     references = {str(label): signal for label, signal in zip(sources.labels, sources.signals, strict=True)}
-    # a false class counts 0 whatever its waveform, so that of any other will do
+    # a false class counts 0 whatever its waveform, so the mixture may stand for one
     waveforms = {str(label): estimates.get(label, sources.mixture) for label in detected}
     return values, ca_sdr_improvement(references, waveforms, sources.mixture)
 

@@ -62,8 +62,8 @@ def event_table(
     Raises
     ------
     InputError
-        If columns differ in length, a clip or label is no whole number, or a time is not finite or an offset before its
-        onset.
+        If columns differ in length, a clip or label is not a whole number, a time is not finite, or an offset lies
+        before its onset.
     """
     clips, labels = _whole_numbers(clip, "clip"), _whole_numbers(label, "label")
     onsets = np.round(np.asarray(onset, np.float64).reshape(-1), DECIMALS)
@@ -123,7 +123,7 @@ def check_events(events: EventTable, clips: int, classes: int, place: str) -> No
 
 
 def merge_events(events: EventTable) -> EventTable:
-    """Return the events with those of one class in one clip that touch or overlap made one."""
+    """Merge events of one class in one clip that touch or overlap."""
     clips, labels, onsets, offsets = events.clip, events.label, events.onset, events.offset
     if not len(clips):
         return events
@@ -148,7 +148,7 @@ def microseconds(seconds: FloatArray) -> IntArray:
 
 
 def expand(first: IntArray, last: IntArray) -> tuple[IntArray, IntArray]:
-    """Return for ranges first..last-1 the number of the range and the place in it, range after range."""
+    """Return every element of the ranges first..last-1, one range after another: its range's number and its value."""
     length = np.maximum(last - first, 0)
     number = np.repeat(np.arange(len(length)), length)
     place = np.arange(len(number)) - np.repeat(np.cumsum(length) - length, length)
@@ -204,7 +204,7 @@ class Reference:
     durations : (clips,) seconds
     recordings : for each clip the numbers of the event recordings in it, ascending, each once; the bootstrap draws
         weights for recordings, since clips that share one are not independent
-    snr_bins : (clips,) bool by the name of a bin of SNRs, which clips are in it; empty where all have one SNR
+    snr_bins : {bin of SNRs: (clips,) bool, which clips are in it}; empty where all have one SNR
     """
 
     filenames: tuple[str, ...]
@@ -284,7 +284,7 @@ class SebbParameters:
 
 @dataclass(frozen=True)
 class Inputs:
-    """All that metrics of one system on one fold are computed from; what is not there is None.
+    """All that the metrics of one system on one fold are computed from; None for what is missing.
 
     Attributes
     ----------

@@ -199,7 +199,7 @@ def fit_edges(edges: FloatArray, duration: float, at: str) -> FloatArray:
     Raises
     ------
     InputError
-        If more than a frame stands over, or more than a frame and 10 % of the clip are not covered.
+        If more than a frame lies beyond the end, or more than a frame and 10 % of the clip are not covered.
     """
     if len(edges) < 2 or not (np.diff(edges) > 0).all():
         raise InputError(f"{at}: expected one frame or more, each ending after it begins")
