@@ -11,8 +11,8 @@
 They are applied in this order. Inputs x are standardised log-mel (batch, frames, n_mels) on any device; `time-shift`
 and `mixup` take waveforms (batch, samples) and embeddings (batch, frames, dimensions) too, and treat two inputs of a
 network alike. Targets y are (batch, classes); `std` (n_mels,) is what the log-mel was divided by. Draws come from a
-generator on the device of x, so that nothing is copied and the processor never waits for a GPU. A GPU draws other
-numbers than a CPU from the same seed.
+generator on the device of x, so that nothing is copied and the CPU never waits for a GPU. The same seed gives different
+draws on a GPU and on a CPU.
 
 To add one, write its function, add it to `AUGMENTATIONS`, and its name to `Augmentation` in `remixbench/recipe.py`.
 """
@@ -41,19 +41,19 @@ LOG_PER_DB = math.log(10) / 20
 
 
 def time_shift(x: Tensor, y: Tensor, generator: Generator, std: Tensor) -> tuple[Tensor, Tensor]:
-    """Roll each clip by a number of steps of its own, circularly, as torch.roll does."""
+    """Roll each clip circularly by its own number of steps, as torch.roll does."""
     return _rolled(x, torch.randint(x.shape[1], (len(x), 1), generator=generator, device=x.device)), y
 
 
 def _rolled(x: Tensor, shift: Tensor) -> Tensor:
-    """Return clips (batch, time, ...) rolled by a number of steps (batch, 1) each."""
+    """Return clips (batch, time, ...), each rolled by its number of steps, (batch, 1)."""
     steps = x.shape[1]
     source = (torch.arange(steps, device=x.device) - shift) % steps
     return x.gather(1, source.view(*source.shape, *[1] * (x.dim() - 2)).expand_as(x))
 
 
 def frequency_shift(x: Tensor, y: Tensor, generator: Generator, std: Tensor) -> tuple[Tensor, Tensor]:
-    """Move each clip up or down by a whole number of bands of its own; at the edge, its outermost band is repeated."""
+    """Move each clip up or down by its own number of bands, repeating the outermost band at the edge."""
     bands = x.shape[-1]
     most = round(bands * FREQUENCY_SHIFT)
     shift = torch.randint(-most, most + 1, (len(x), 1), generator=generator, device=x.device)
@@ -70,7 +70,7 @@ def filter_augment(x: Tensor, y: Tensor, generator: Generator, std: Tensor) -> t
     uniform = torch.rand(batch, 2 * most, generator=generator, device=x.device)
     count = torch.randint(FILTER_POINTS[0], most + 1, (batch, 1), generator=generator, device=x.device)
     number = torch.arange(most, device=x.device)
-    # points beyond the number drawn are the last one once more
+    # points beyond the number drawn repeat the last one
     between = (number > 0) & (number < count - 1)
     points = torch.where(between, uniform[:, :most] * last, (number > 0) * float(last)).sort(dim=1)[0]
     gains = ((2 * uniform[:, most:] - 1) * FILTER_DB).gather(1, number.minimum(count - 1))
@@ -134,10 +134,10 @@ AUGMENTATIONS = {
 def augment(
     inputs: tuple[Tensor, ...], y: Tensor, std: Tensor, names: Collection[str], seed_of: Callable[[str], int]
 ) -> tuple[tuple[Tensor, ...], Tensor]:
-    """Apply the augmentations of these names to the inputs and targets of a batch, whatever the order of the names.
+    """Apply the named augmentations to the inputs and targets of a batch, whatever the order of the names.
 
-    Each has draws of its own, seeded by `seed_of` its name, so that leaving one out does not change the others. What
-    alters log-mel leaves embeddings beside it as they are.
+    Each has its own draws, seeded by `seed_of` its name, so that leaving one out does not change the others. Those for
+    log-mel only leave embeddings beside it unchanged.
     """
     generator = Generator(y.device)
     for name, augmentation in AUGMENTATIONS.items():
@@ -156,10 +156,7 @@ def augment(
 
 
 def shift_together(inputs: tuple[Tensor, ...], generator: Generator) -> tuple[Tensor, ...]:
-    """Roll several inputs (batch, time, ...) of each clip by the same part of it, a whole number of the longest steps.
-
-    So none is rolled by a part of a step.
-    """
+    """Roll the inputs (batch, time, ...) of each clip by the same time, a whole number of the coarsest steps."""
     coarsest = min(x.shape[1] for x in inputs)
     turns = torch.randint(coarsest, (len(inputs[0]), 1), generator=generator, device=inputs[0].device)
     return tuple(_rolled(x, (turns * (x.shape[1] / coarsest)).round().long()) for x in inputs)

@@ -1,11 +1,10 @@
 """The identity of a run: every setting that affects training, and the grid of runs that a command trains.
 
-A `TrainConfig` has an identity, a digest over itself and the data it is trained on. Two runs of one identity
-are the same run; where anything differs they are two, and never share a folder.
+The identity of a `TrainConfig` is a digest of it and of the data it is trained on. Runs of one identity are the same
+run; runs that differ in anything never share a folder.
 
-The value of a setting is what the caller gives, or else what the system's spec names
-(`SystemSpec.training_defaults`), or else what the recipe's `training` section has, whose defaults are the released
-code's. Values other than that default are flagged.
+A setting is what the caller gives, else the system's own default (`SystemSpec.training_defaults`), else that of the
+recipe's `training` section, whose defaults are the released code's. Other values than these defaults are flagged.
 """
 
 from __future__ import annotations
@@ -42,18 +41,16 @@ AUGMENTATIONS = get_args(Augmentation)
 
 NO_AUGMENTATION = "none"
 LIMITS = ("ge", "gt", "le", "lt")
-"""What the limits of a setting are called."""
+"""Names of the limits of a setting."""
 RELEASED_FOLD = 4
 """The fold that the released example tests on."""
 RELEASED = {name: Training().model_dump()[name] for name, (_, setting) in training_settings().items() if setting.named}
-"""How the released code trains; what it has besides is in the recipe's `training`."""
+"""How the released code trains; its other settings are in the recipe's `training`."""
 
 
 @dataclass(frozen=True)
 class EncoderKey:
-    """Which encoder a run takes the embeddings of: its short name, what it is loaded by, its digest, and the data sets
-    that it was trained on.
-    """
+    """The encoder of a run's embeddings: short name, reference, digest, and the data sets that it was trained on."""
 
     name: str
     reference: str
@@ -62,7 +59,7 @@ class EncoderKey:
 
 
 class TrainConfig(Training):
-    """All that decides what a run learns, besides its data: the settings of the training, and these.
+    """All that determines what a run learns, besides its data: the settings of the training, and these.
 
     Attributes
     ----------
@@ -115,11 +112,11 @@ class TrainConfig(Training):
         return ",".join(parts)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the settings as JSON has them, a system of a file by its name.
+        """Return the settings as JSON values; a system from a file by its name.
 
         `fresh`, `encoder` and settings that were added later are left out where they are not set, and so are the
-        defaults of options that were added later, so that runs keep the identity that they had before. Of an encoder
-        its digest counts, wherever its file lies.
+        defaults of options that were added later, so that runs keep their identity. An encoder counts by its digest,
+        wherever its file lies.
         """
         system = spec(self.system)
         later = {name: option.default for name, option in system.options.items() if option.added_later}
@@ -170,7 +167,7 @@ def _own_defaults(system: SystemSpec) -> dict[str, Any]:
 
 
 def flags(config: TrainConfig, recipe: Recipe) -> list[dict[str, str]]:
-    """Return what a reader has to know before comparing the run: a code and a text each."""
+    """Return the flags of a run, which a reader has to know before comparing it: a code and a text each."""
     notes = []
     if config.select == "paper":
         notes.append({"code": "test-epoch", "text": "epoch chosen on the test fold"})
@@ -193,7 +190,7 @@ def flags(config: TrainConfig, recipe: Recipe) -> list[dict[str, str]]:
 
 
 def data_digest(dataset: Dataset, snr: float, inputs: str = "logmel") -> str:
-    """Return a digest of what of a data set reaches a network at `snr` dB: manifest, classes, settings and inputs.
+    """Return a digest of what a network gets of a data set at `snr` dB: manifest, classes, settings and inputs.
 
     The list of SNRs made is left out: making one more changes nothing for the others.
     """
@@ -225,9 +222,8 @@ def list_configs(
 ) -> list[TrainConfig]:
     """Return the runs of the grid, each once, systems slowest.
 
-    `load` loads the encoder of systems on embeddings.
-    `training` holds settings that are the same for all runs, those of `remixbench.recipe.Training`. One that is None or
-    left out has each system's own default; where `epochs` alone is given, there is no least number of steps.
+    `load` loads the encoder of systems on embeddings. `training` holds settings of `remixbench.recipe.Training` for all
+    runs; one that is None or left out has each system's own default. With `epochs` alone, `min_steps` is 0.
 
     Raises
     ------
@@ -295,7 +291,7 @@ def _encoder(
 def _with_short_name(
     options: tuple[tuple[str, OptionValue], ...], encoder: EncoderKey | None
 ) -> tuple[tuple[str, OptionValue], ...]:
-    """Return the options with an encoder's short name, which is part of the run's folder, for its reference."""
+    """Return the options with an encoder's short name, which is part of the run's folder, in place of its reference."""
     if encoder is None:
         return options
     return tuple((name, encoder.name if name == ENCODER else value) for name, value in options)
@@ -313,7 +309,7 @@ def _settings(system: str, recipe: Recipe, given: dict[str, Any]) -> dict[str, A
         if not system_spec.training_defaults:
             raise
         raise system_spec.error(f"its training_defaults: {error}") from None
-    if "epochs" in given:  # whoever asks for 12 epochs gets 12
+    if "epochs" in given:  # a given number of epochs is exact
         defaults |= {"min_steps": 0}
     return _checked(defaults | given)
 
@@ -341,7 +337,7 @@ def _checked(settings: dict[str, Any]) -> dict[str, Any]:
 
 def _fits_inputs(system: str, augment: Sequence[str]) -> None:
     """Refuse augmentations of the log-mel for a system that takes the waveform."""
-    from remixbench.training.augment import AUGMENTATIONS  # with torch, which this module does without
+    from remixbench.training.augment import AUGMENTATIONS  # imports torch, which this module does not need
 
     system_spec = spec(system)
     of_waveforms = sorted(name for name, augmentation in AUGMENTATIONS.items() if augmentation.waveform)
@@ -355,7 +351,7 @@ def _fits_inputs(system: str, augment: Sequence[str]) -> None:
 
 
 def _fits_optimizer(system: str, given: Mapping[str, Any]) -> None:
-    """Refuse settings of the optimizer for a system whose class brings its own."""
+    """Refuse settings of the optimizer for a system that has its own."""
     system_spec = spec(system)
     for name in ("optimizer", "learning_rate", "weight_decay", "schedule"):
         if name in given and hasattr(system_spec.factory, "configure_optimizers"):
@@ -434,7 +430,7 @@ def _from_zero(option: str, value: Any, below: float | None = None) -> float:
 
 
 def _augmentations(names: Any) -> tuple[str, ...]:
-    """Return names of augmentations sorted, each once, since their order means nothing; `none` of them is empty."""
+    """Return the names of augmentations sorted and unique, since their order does not matter; () for `none`."""
     return tuple(sorted(set(as_tuple(names)) - {NO_AUGMENTATION}))
 
 

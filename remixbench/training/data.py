@@ -1,8 +1,7 @@
 """The clips of one role: as a torch Dataset, and as the tensors of a run.
 
-`ClipDataset` gives single clips to a training loop of one's own; `FreshMixtures` (fresh.py) is the same with new
-mixtures in every epoch. `ClipTensors` is what `train` uses: all clips of a role, standardised once, and cached on the
-device where they fit.
+`ClipDataset` gives single clips to your own training loop; `FreshMixtures` (fresh.py) does so with new mixtures in
+every epoch. `train` uses `ClipTensors`: all clips of a role, standardised once, and cached on the device if they fit.
 """
 
 from __future__ import annotations
@@ -50,10 +49,9 @@ MEMORY_PART = 0.5
 
 
 class RoleDataset(ABC, TorchDataset[tuple[Tensor, Target]]):
-    """What torch Datasets over the clips of one role have in common: which clips, and the form of input and targets.
+    """Base class of torch Datasets over the clips of one role: which clips, and the form of input and targets.
 
-    A subclass gives the log-mel, the waveform and the events of a clip. Parameters and attributes are those of
-    `ClipDataset`.
+    A subclass gives the log-mel, the waveform and the events of a clip. Parameters and attributes as in `ClipDataset`.
     """
 
     def __init__(
@@ -135,7 +133,7 @@ class RoleDataset(ABC, TorchDataset[tuple[Tensor, Target]]):
 
 
 class ClipDataset(RoleDataset):
-    """The clips of one role as a torch Dataset of (x, y), for a training loop of one's own.
+    """The clips of one role as a torch Dataset of (x, y), for your own training loop.
 
     The clips of a role are those that `remixbench train` uses (`remixbench.splits`). It can be pickled, and each
     worker of a DataLoader opens the log-mel for itself.
@@ -162,8 +160,8 @@ class ClipDataset(RoleDataset):
     Raises
     ------
     InputError
-        If the data set lacks what is asked for, has no clip of that role, or its log-mel was altered; while reading,
-        if the audio of a clip is missing or was altered.
+        If the data set lacks what is asked for, has no clip of that role, or its log-mel was altered; when a clip is
+        read, if its audio is missing or was altered.
     """
 
     def __init__(
@@ -208,9 +206,9 @@ class ClipDataset(RoleDataset):
 
 @dataclass(frozen=True)
 class Standardisation:
-    """Mean and deviation of every band of log-mel or dimension of embeddings, float32 (bands,), of the training clips.
+    """Mean and standard deviation of each band of log-mel, or dimension of embeddings, over the training clips.
 
-    Of other inputs, which are left as they are, they are 0 and 1.
+    float32, (bands,); 0 and 1 for other inputs, which are left as they are.
     """
 
     mean: NDArray[np.float32]
@@ -222,9 +220,9 @@ class Standardisation:
 
 
 def fit_standardisation(features: NDArray[np.floating[Any]], rows: Rows, floor: float = 0.0) -> Standardisation:
-    """Take mean and deviation of each band over all frames of the clips `rows` of (clips, frames, bands).
+    """Return the mean and deviation of each band over all frames of the clips `rows` of (clips, frames, bands).
 
-    Sums are float64 and clips are read a chunk at a time. A band that never changes gets a deviation of 1.
+    Sums are float64 and clips are read a chunk at a time. A constant band gets a deviation of 1.
 
     Parameters
     ----------
@@ -283,7 +281,7 @@ class InputArray:
 
 
 class ClipTensors:
-    """Inputs and weak targets of some clips, by index among these; on the device where they fit.
+    """Inputs and weak targets of some clips, by index; on the device if they fit.
 
     A network gets standardised log-mel (frames, n_mels), the waveform (samples,) or standardised embeddings (frames,
     dimensions) of a clip; with `embeddings` given, these as a second input.
@@ -321,7 +319,7 @@ class ClipTensors:
 
     @property
     def index_device(self) -> torch.device:
-        """Where indices are best kept: where the clips are, the device or the CPU."""
+        """Where to keep indices: where the clips are, on the device or the CPU."""
         return self.device if self._cached is not None else torch.device("cpu")
 
     def batch(self, indices: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
@@ -331,7 +329,7 @@ class ClipTensors:
             return tuple(values[places] for values in self._cached), self.targets[places]
         rows = self._rows[indices.cpu().numpy()]
         inputs = [torch.from_numpy(part.read(rows)) for part in self._inputs]
-        if self.device.type == "cuda":  # from pinned memory the copy does not wait for what the GPU is at
+        if self.device.type == "cuda":  # from pinned memory the copy does not wait for the GPU
             moved = tuple(values.pin_memory().to(self.device, non_blocking=True) for values in inputs)
             return moved, self.targets[places]
         return tuple(values.to(self.device) for values in inputs), self.targets[places]
@@ -347,9 +345,9 @@ class ClipTensors:
 def free_bytes(device: torch.device) -> float:
     """Return how much memory the device can still give to this process.
 
-    On a GPU torch's own idle memory counts as free. On a CPU the least counts of what the machine has and what the
-    control groups of a job leave (Slurm, containers), shared out among the processes of this machine; of a machine
-    that does not tell, 4 GB are assumed.
+    On a GPU, torch's own idle memory counts as free. On a CPU it is the least of what the machine has and what the
+    control groups of a job leave (Slurm, containers), divided among the processes of this machine; 4 GB where the
+    machine does not say.
     """
     if device.type == "cuda":
         idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -363,7 +361,7 @@ def free_bytes(device: torch.device) -> float:
 
 
 def _left_by_groups() -> Iterator[float]:
-    """Yield the bytes that each control group above this process leaves, where it has a limit (version 2 alone)."""
+    """Yield the bytes that each control group of this process leaves, where it has a limit (version 2 only)."""
     try:
         path = next(line[3:] for line in CGROUP.read_text().splitlines() if line.startswith("0::"))
     except (OSError, StopIteration):
@@ -403,7 +401,7 @@ def load_splits(dataset: Dataset, config: TrainConfig, device: torch.device) -> 
     InputError
         If one of these has no clips, log-mel or embeddings were altered, or the log-mel holds NaN or infinity.
     """
-    # the last epoch is kept of the very training that a choice on validation clips would have
+    # with "last", the training is the same as with a choice on validation clips
     select = "paper" if config.select == "paper" else "validation"
     rows = split(dataset, config.fold, seed=config.seed, select=select, fraction=config.fraction)
     if not len(rows.train) or not len(rows.test) or (select == "validation" and not len(rows.validation)):
@@ -452,7 +450,7 @@ def embedding_shape(embeddings: Embeddings) -> EmbeddingShape:
 
 
 def require_embeddings(dataset: Dataset, snr: float, encoder: EncoderKey) -> Embeddings:
-    """Open the embeddings that a run takes, which are computed before it begins.
+    """Open the embeddings of a run, which are computed before it begins.
 
     Raises
     ------

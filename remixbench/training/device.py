@@ -1,8 +1,8 @@
 """What a training computes on: device and precision, and the processes that train one network together.
 
-`torchrun` starts several processes; usually there is one. The mathematics are those of one process: every batch is
-sharded, batch norm sees all of it, and the gradients are summed. All processes see the same files; the main process, of
-rank 0, alone writes and reports progress.
+`torchrun` starts several processes; usually there is one. The result is that of one process: every batch is sharded,
+batch norm sees all of it, and the gradients are summed. All processes see the same files; only the main process (rank
+0) writes files and reports progress.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Engine:
     precision: str
 
     def autocast(self) -> torch.autocast:
-        """Return the context for a forward pass: bfloat16 where it is safe, or nothing."""
+        """Return the context for a forward pass: bfloat16 autocast, or nothing."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
     def place(self, network: nn.Module) -> nn.Module:
@@ -53,7 +53,7 @@ class Engine:
 
     @property
     def name(self) -> str:
-        """Name of the device, as its maker gives it."""
+        """Name of the device, as its manufacturer gives it."""
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else processor_name()
 
 
@@ -112,7 +112,7 @@ def cpu_has_bf16(cpuinfo: str) -> bool:
 
 
 def processor_name() -> str:
-    """Return the processor's name as the system tells it."""
+    """Return the processor's name, as the system reports it."""
     match = re.search(r"^model name\s*:\s*(.*)$", _cpuinfo(), re.MULTILINE)
     return match[1] if match else "CPU"
 
@@ -144,10 +144,10 @@ def enough_memory(what: str, device: torch.device, remedy: str) -> Iterator[None
 
 @contextmanager
 def exact_float32() -> Iterator[None]:
-    """Let float32 mean float32 on every device, and let cuDNN try which algorithm is fastest.
+    """Let float32 mean float32 on every device, and let cuDNN look for the fastest algorithm.
 
-    Afterwards everything is as before. Only torch's current switches are used: it refuses to mix them with the older
-    ones (`allow_tf32`, `set_float32_matmul_precision`), which a caller may have used.
+    The previous state is restored afterwards. Only torch's current switches are used: it refuses to mix them with the
+    older ones (`allow_tf32`, `set_float32_matmul_precision`), which a caller may have used.
     """
     cudnn: Any = torch.backends.cudnn  # torch's types lack some of its switches
     mkldnn: Any = torch.backends.mkldnn
@@ -161,7 +161,7 @@ def exact_float32() -> Iterator[None]:
         mkldnn.rnn,
     )
     before: list[tuple[Any, str]] = []
-    # the general ones first: an operator that has no value of its own shows theirs
+    # the general ones first: an operator without its own value shows theirs
     for switches, value in ((general, "none"), (operators, "ieee")):
         for switch in switches:
             before.append((switch, switch.fp32_precision))
@@ -177,7 +177,7 @@ def exact_float32() -> Iterator[None]:
 
 @contextmanager
 def torch_threads(count: int | None) -> Iterator[None]:
-    """Let torch compute with so many threads; None leaves them as they are."""
+    """Let torch compute with `count` threads; None changes nothing."""
     before = torch.get_num_threads()
     torch.set_num_threads(before if count is None else count)
     try:
@@ -187,14 +187,14 @@ def torch_threads(count: int | None) -> Iterator[None]:
 
 
 TIMEOUT = timedelta(hours=1)
-"""How long a process waits for the others before it fails. The main process writes a run's predictions alone, for which
-torch's default of ten minutes may be too short on a CPU; a process that died is noticed by torchrun at once.
+"""How long a process waits for the others before it fails. They wait while the main process writes a run's predictions,
+for which torch's default of ten minutes may be too short on a CPU; torchrun notices a dead process at once.
 """
 
 
 @dataclass(frozen=True)
 class DistContext:
-    """`world_size` processes, of which this has the number `rank`."""
+    """A group of `world_size` processes, of which this one is number `rank`."""
 
     rank: int = 0
     world_size: int = 1
@@ -207,8 +207,8 @@ class DistContext:
     def shard_batch(self, indices: Tensor, paired: bool = False) -> Tensor:
         """Return this process's part of a batch; it may be empty.
 
-        With `paired` clip i of the first half of a batch and of its second half come to the same process, as its clips
-        i of the first and of the second half; the clip in the middle of an odd number stays in the middle.
+        With `paired`, the clips i of both halves of a batch stay together, as clips i of both halves of a process's
+        part; with an odd number of clips, the one in the middle stays in the middle.
         """
         if self.world_size == 1:
             return indices
@@ -221,7 +221,7 @@ class DistContext:
         return torch.cat([parts[0], middle if has_middle else middle[:0], parts[1]])
 
     def prepare(self, network: nn.Module) -> nn.Module:
-        """Return the network with batch norm over the batches of all processes; its weights stay the same objects."""
+        """Return the network with batch norm over the batches of all processes; it shares the network's weights."""
         if self.world_size == 1:
             return network
         cuda = next(network.parameters()).device.type == "cuda"
@@ -238,7 +238,7 @@ class DistContext:
             gradient.copy_(total.view(gradient.shape))
 
     def all_reduce_sum(self, values: Tensor) -> Tensor:
-        """Return the sum of a tensor over the processes; the tensor itself becomes it."""
+        """Return the sum of a tensor over the processes, in place."""
         if self.world_size > 1:
             distributed.all_reduce(values)
         return values
@@ -268,7 +268,7 @@ def process_group(device: torch.device) -> Iterator[DistContext]:
     if size == 1:
         yield SINGLE_PROCESS
         return
-    if distributed.is_initialized():  # by a program that calls us
+    if distributed.is_initialized():  # by a calling program
         yield DistContext(distributed.get_rank(), distributed.get_world_size())
         return
     if device.type == "cuda":
@@ -305,8 +305,8 @@ def process_number(variable: str) -> int | None:
 class CpuSyncBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch norm over the batches of all processes, on the CPU, which torch's own does not support.
 
-    A process may have an empty batch. Mean and variance are exchanged one after the other, in float32 at least, so that
-    no digits are lost to a difference of large sums.
+    A process may have an empty batch. The mean is exchanged before the variance, in at least float32, so that no digits
+    are lost in a difference of large sums.
     """
 
     def _check_input_dim(self, input: Tensor) -> None:
@@ -352,7 +352,7 @@ class CudaSyncBatchNorm(nn.SyncBatchNorm):
 def convert_sync_batchnorm(
     network: nn.Module, kind: type[CpuSyncBatchNorm | CudaSyncBatchNorm] = CpuSyncBatchNorm
 ) -> nn.Module:
-    """Return the network with every batch norm replaced by one of `kind`, over all processes, of the same weights."""
+    """Return the network with every batch norm replaced by `kind`, over all processes, with the same weights."""
     if isinstance(network, nn.modules.batchnorm._BatchNorm):
         shared = kind(network.num_features, network.eps, network.momentum, network.affine, network.track_running_stats)
         shared._parameters = network._parameters

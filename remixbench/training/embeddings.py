@@ -1,9 +1,8 @@
 """`embed`: the embeddings of a data set's clips by a frozen encoder, computed once and kept with the data set.
 
 Clips are encoded in blocks of a fixed size, each by one thread, and each block is a file of its own until all are
-there: so the result is the same, byte for byte, for any number of jobs and however often the work was interrupted, and
-memory does not grow with the number of clips. What is found again is told by the digest of the encoder's code and
-weights, and by the digest of the audio.
+there: so the result is the same, byte for byte, for any number of jobs and interruptions, and memory does not grow with
+the number of clips. Embeddings are found again by the digests of the encoder's code and weights and of the audio.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ from remixbench.training.data import free_bytes
 from remixbench.training.device import choose_device, exact_float32, torch_threads
 
 HALF_ERROR = 1e-4
-"""Largest mean square error of float16, relative to the variance of a dimension, at which embeddings are kept in it."""
+"""The largest mean square error of float16, relative to the variance of a dimension, for storing embeddings in it."""
 HALF_MAXIMUM = float(np.finfo(np.float16).max)
 
 
@@ -53,7 +52,7 @@ def embed(
 ) -> list[Path]:
     """Compute the embeddings of every clip of a data set by frozen pretrained encoders, once.
 
-    What was computed before is kept; what was interrupted is resumed. `train` does the same for the SNRs that it needs.
+    Existing embeddings are kept, and interrupted work resumes. `train` does the same for the SNRs that it needs.
 
     Parameters
     ----------
@@ -61,7 +60,7 @@ def embed(
         `remixbench.systems.list_encoders`.
     workspace, dataset : where data sets are, and the name or folder of one; by default the most recent one.
     snr : signal-to-noise ratios in dB; by default all that were made.
-    jobs : threads on a CPU; -1 for one per core, fewer where the memory does not suffice for so many.
+    jobs : threads on a CPU; -1 for one per core, fewer if the memory does not suffice.
     device : auto, cpu, cuda, cuda:N or mps.
     progress : True for bars on a terminal and lines elsewhere, or a progress reporter.
 
@@ -103,7 +102,7 @@ def compute_embeddings(
     device: torch.device | None = None,
     progress: Progress = SILENT,
 ) -> Embeddings:
-    """Return the embeddings of a data set's clips at one SNR; computed where there are none. Errors as of `embed`."""
+    """Return the embeddings of a data set's clips at one SNR; computed where there are none. Errors as in `embed`."""
     ready = open_embeddings(dataset, snr, encoder.name, encoder.digest)
     if ready is not None:
         ready.verify(dataset, range(len(dataset.clips)))
@@ -123,7 +122,7 @@ def compute_embeddings(
 
 @dataclass(frozen=True)
 class _BlockEncoder:
-    """Encodes blocks of clips: what they have in common."""
+    """Encodes blocks of clips."""
 
     dataset: Dataset
     encoder: PretrainedEncoder
@@ -236,7 +235,7 @@ def storage_dtype(values: NDArray[np.float32]) -> Literal["float16", "float32"]:
 
 
 def _affordable_jobs(jobs: int, need: int, device: torch.device, progress: Progress) -> int:
-    """Return how many blocks of `need` bytes each are encoded side by side; the first one was."""
+    """Return how many blocks, of `need` bytes each, can be encoded side by side; at least one."""
     import joblib
 
     wanted = int(joblib.effective_n_jobs(jobs))
@@ -249,7 +248,7 @@ def _affordable_jobs(jobs: int, need: int, device: torch.device, progress: Progr
 
 
 def _peak_bytes() -> int:
-    """Return the largest memory that this process has had; 0 where the system does not tell."""
+    """Return the peak memory of this process; 0 where the system does not report it."""
     try:
         import resource
     except ImportError:  # Windows

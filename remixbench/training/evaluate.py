@@ -1,8 +1,8 @@
-"""Scores of a data set's clips by a network, and thresholds per class that make decisions of them.
+"""Scores of a data set's clips by a network, and thresholds per class that turn them into decisions.
 
-Scores are for the choice of the epoch, the thresholds and a run's predictions. Thresholds are fitted to the weak labels
-of the validation clips (of the training clips where there are none). A class with few positives says little about its
-own threshold, so thresholds are shrunk to the one of all classes together, and none is lower than `FLOOR`.
+Scores serve the choice of the epoch, the thresholds and a run's predictions. Thresholds are fitted to the weak labels
+of the validation clips (or else of the training clips). A class with few positives says little about its own threshold,
+so thresholds are shrunk towards that of all classes together, and none is lower than `FLOOR`.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ def score_frames(
     keep: Literal["all", "highest"] = "all",
     on_maps: Callable[[NDArray[np.uint8], NDArray[np.int64]], None] | None = None,
 ) -> tuple[Scores, Scores]:
-    """Return clip scores (clips, classes) and frame scores (clips, frames, classes), or of these only the
-    `highest` of each clip and class (clips, classes); all in [0, 1].
+    """Return clip scores (clips, classes) and frame scores (clips, frames, classes), or only the `highest` frame score
+    per clip and class (clips, classes); all in [0, 1].
 
-    `on_maps` is given, some clips at a time, the maps of the classes that are in the clips, by clip and then class,
-    (pairs, frames, n_mels) in steps of 1/255, and how many bins of the map of every class reach the threshold of Kong
-    et al., (clips, classes). Leave it out for a system that has none (`has_maps`).
+    `on_maps` gets, a few clips at a time, the maps of the classes in the clips, by clip and then class, (pairs, frames,
+    n_mels) in steps of 1/255, and how many bins of the map of every class reach the threshold of Kong et al., (clips,
+    classes). Leave it out for a system without maps (`has_maps`).
     """
     tags, frames = [], []
     with evaluating(network):
@@ -88,7 +88,7 @@ def micro_average_precision(weak: NDArray[np.bool_], tags: Scores) -> float:
 
 @contextmanager
 def evaluating(network: nn.Module, *, reconstruct: bool = False) -> Iterator[None]:
-    """Evaluation mode and no gradients inside; the mode is restored afterwards, also after an error.
+    """Switch to evaluation mode without gradients; the mode is restored afterwards, even after an error.
 
     The decoder of a published system, which scores do not depend on, only runs with `reconstruct`.
     """
@@ -113,19 +113,19 @@ def _forward(network: nn.Module, clips: ClipTensors, indices: Tensor, engine: En
 
 
 PRIOR = 5.0
-"""Positives that the threshold of all classes together counts as, beside those of the class."""
+"""Weight of the threshold of all classes together, in positives of the class."""
 FEW_CLIPS = 100
 """Thresholds from fewer clips are rough."""
 FLOOR = 0.01
-"""The lowest threshold; lower ones rest on the order of scores that are all near 0."""
+"""The lowest threshold; a lower one would depend on the order of scores near 0."""
 
 
 def fit_thresholds(weak: NDArray[np.bool_], scores: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return a threshold for each class, at which the F1 against the weak labels is high.
 
-    The best one lies half way between the lowest score that is accepted and the next one below. In logits, the best one
-    of the class is averaged with that of all classes together, weighted by the number of its positives and by `PRIOR`.
-    A class that is in no clip, or in all, or whose scores are all 0, gets the threshold of all classes together.
+    The best threshold lies halfway between the lowest accepted score and the next one below. In logits, that of the
+    class is averaged with that of all classes together, weighted by the number of its positives and by `PRIOR`. A class
+    that is in no clip, or in all, or whose scores are all 0, gets the threshold of all classes together.
 
     Parameters
     ----------

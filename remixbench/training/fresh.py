@@ -29,9 +29,9 @@ ROUNDS = 100
 
 
 def recombine(clips: list[Clip], generator: np.random.Generator) -> list[Clip]:
-    """Shuffle the scenes and the events of some clips among one another; onsets stay where they are.
+    """Shuffle the scenes and the events of some clips; onsets stay where they are.
 
-    Two events of one class do not overlap in a clip, unless no draw avoids it. All clips must be of one role, so that
+    Events of one class do not overlap in a clip, unless no draw avoids it. All clips must be of one role, so that
     nothing leaks.
     """
     scenes = generator.permutation(len(clips))
@@ -81,22 +81,22 @@ CLIPS_AT_ONCE = 8
 class FreshMixtures(RoleDataset):
     """The clips of one role as a torch Dataset of (x, y), mixed when they are read, anew in every epoch.
 
-    In epoch 0 the clips are the data set's, equal to its files. In every later epoch the same recordings are
-    combined anew, always the same way for the same seed and epoch; call `set_epoch` before each. The workers of a
-    DataLoader share it, also where they persist from epoch to epoch. Where the scene dealt to a clip is silent under
-    one of its events, or the event is, so that no SNR can be set, the clip is the data set's own.
+    In epoch 0 the clips equal the data set's files. In every later epoch the same recordings are combined anew, always
+    the same way for a seed and epoch; call `set_epoch` before each. The workers of a DataLoader share the epoch, even
+    if they persist. A clip whose new scene is silent under an event, or whose event is silent, so that no SNR can be
+    set, is the data set's own.
 
     Parameters
     ----------
     dataset : gives recipe, manifest and classes; a data set or its path.
     sources : folder of the sources.
     snr : SNR in dB; any, not only those made.
-    fold, role, inputs, targets, seed, roll : as of `ClipDataset`; `seed` is of the combinations too.
+    fold, role, inputs, targets, seed, roll : as in `ClipDataset`; `seed` also determines the combinations.
     rows : other clips than those of the role, as rows of the manifest.
 
     Attributes
     ----------
-    rows, filenames, frame_seconds : as of `ClipDataset`; the names are those of the data set's clips.
+    rows, filenames, frame_seconds : as in `ClipDataset`; the names are those of the data set's clips.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class FreshMixtures(RoleDataset):
         return vars(self) | {"_latest": None}
 
     def set_epoch(self, epoch: int) -> None:
-        """Take the combinations of an epoch, counted from 0."""
+        """Use the combinations of an epoch, counted from 0."""
         if epoch < 0:
             raise InputError(f"epoch {epoch}: expected a number from 0 up")
         self._epoch.fill_(epoch)
@@ -184,7 +184,7 @@ def dynamic_mixing(
 ) -> Callable[[int], ClipTensors]:
     """Return a function that gives the training clips of an epoch by its number; the first, 1, has the data set's own.
 
-    Each process mixes its part of the clips, in as many workers as it has processor cores, and all of them get all.
+    Each process mixes its part of the clips, with a worker per processor core, and gets those of the others.
     """
     fresh = FreshMixtures(
         dataset, sources, snr=config.snr, fold=config.fold, rows=rows,

@@ -41,7 +41,7 @@ class Display(Protocol):
 class TimeLeft:
     """An estimate of how long the runs of a grid will take, from what they took so far.
 
-    A run takes as long as the runs of its system did; where none has begun, as the runs of all systems did.
+    A run is expected to take as long as those of its system so far, or of all systems if none has begun.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class TimeLeft:
         self._began: dict[int, tuple[float, float]] = {}
 
     def update(self, run: int, part: float) -> None:
-        """Take the part of a run that is done, in [0, 1]; what was done before the first call is not counted."""
+        """Set the part of a run that is done, in [0, 1]; what was done before the first call does not count."""
         now = self._clock()
         began, before = self._began.setdefault(run, (now, part))
         self._left[run], self._done[run], self._seconds[run] = 1 - part, part - before, now - began
@@ -81,7 +81,7 @@ class TimeLeft:
 
 
 class InTurn:
-    """The display of runs that are trained one after another: a bar for each."""
+    """The display of runs that are trained one after another: a bar per run."""
 
     def __init__(self, progress: Progress, time_left: TimeLeft, run: int, runs: int) -> None:
         self.say = progress.say
@@ -149,7 +149,7 @@ def side_by_side(
 def _in_worker(
     function: Callable[..., Result], task: Any, run: int, address: tuple[str, int], key: bytes, jobs: int, folder: str
 ) -> Result:
-    """Run a task in a worker process, where relative paths begin at `folder`."""
+    """Run a task in a worker process, with `folder` as its working directory."""
     os.chdir(folder)
     prepare_for_torch()
     torch.set_num_threads(1)
@@ -164,7 +164,7 @@ class Reporter:
     def __init__(self, address: tuple[str, int], key: bytes, run: int) -> None:
         self._run = run
         self._connection: Connection | None = None
-        with suppress(OSError):  # a training does not fail because nobody shows it
+        with suppress(OSError):  # a training does not need a display
             self._connection = Client(address, authkey=key)
 
     def __enter__(self) -> Reporter:
@@ -181,7 +181,7 @@ class Reporter:
 
     @contextmanager
     def training(self, label: str, epochs: int, clips: int) -> Iterator[Advance]:
-        """Report the clips done now and then."""
+        """Report the clips done every `SEND_EVERY_S` seconds."""
         done, sent = 0.0, 0.0
 
         def advance(by: float) -> None:

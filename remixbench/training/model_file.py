@@ -33,7 +33,7 @@ TAG_THRESHOLDS, FRAME_THRESHOLDS = "thresholds.tags", "thresholds.frames"
 
 
 class ModelEncoder(BaseModel):
-    """By what the frozen encoder of a system on embeddings is found, and the digest of its code and weights."""
+    """Name and reference of the frozen encoder of a system on embeddings, and the digest of its code and weights."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -56,7 +56,7 @@ class ModelConfig(BaseModel):
 
     Attributes
     ----------
-    recipe : of the data set, by which audio becomes input.
+    recipe : of the data set; it says how audio becomes input.
     system : its reference: for one of a file the file's path and the class.
     digest : the run's identity.
     sources : of a third-party system: a digest of its source files.
@@ -106,7 +106,7 @@ class ModelConfig(BaseModel):
 
     @property
     def shape(self) -> ClipShape:
-        """What the clips that the system takes are to it."""
+        """The shape of the clips that the system takes."""
         rate = self.mix.sample_rate
         frame_seconds = self.features.hop_length / rate
         return ClipShape(len(self.classes), self.frames, self.n_mels, self.samples, rate, frame_seconds, self.embedding)
@@ -143,14 +143,14 @@ def write_model(
     tensors |= {name: torch.from_numpy(np.ascontiguousarray(array, np.float32)) for name, array in extra.items()}
     content = config.model_dump(mode="json")
     metadata = {name: json.dumps(value) for name, value in content.items() if value is not None}
-    # written by ourselves, so that a full disk is an OSError that says so
+    # not by the library, so that a full disk is an OSError that says so
     write_bytes(path, _sort_metadata(save(tensors, metadata)))
 
 
 def _sort_metadata(data: bytes) -> bytes:
-    """Return a safetensors file with its metadata in order; the library writes them in another one each time.
+    """Return a safetensors file with its metadata sorted, so that the same training gives the same bytes.
 
-    So the same training gives the same bytes. The header, JSON, is padded with blanks to a multiple of 8 bytes.
+    The library writes them in random order. The header, JSON, is padded with blanks to a multiple of 8 bytes.
     """
     end = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:end])
@@ -207,7 +207,7 @@ def read_model(path: Path) -> TrainedModel:
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise InputError(f"{path}: tensor {name} holds NaN or infinity; delete it and train again")
     network.load_state_dict(
-        # copies: what was read may lie in the file still, which others may change
+        # copies: the tensors may still be mapped to the file, which others may change
         {name.removeprefix(NETWORK): tensor.clone() for name, tensor in tensors.items() if name.startswith(NETWORK)},
         assign=True,
     )

@@ -1,4 +1,4 @@
-"""One run, from `run.json` to its predictions: data, training, and the files that it leaves."""
+"""One run, from `run.json` to its predictions: data, training, and files."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def run_training(folder: Path, info: RunInfo, context: RunContext, config: Train
     """Start or resume the training of a run and write all its files; run.json says `done` last."""
     dataset, dist, progress = context.dataset, context.dist, context.progress
     engine = Engine(context.device, config.precision)
-    # asked once: the file of a third-party system may be edited while it is trained
+    # read once: the file of a third-party system may be edited during the training
     system, versions = spec(config.system), _versions(config)
     label = config.label(dataset.recipe.mix.snr_offsets)
     sources = source_digest(system) or ""
@@ -169,7 +169,7 @@ def run_training(folder: Path, info: RunInfo, context: RunContext, config: Train
 def _resumed(
     folder: Path, info: RunInfo, context: RunContext, label: str, versions: dict[str, str], epochs: int
 ) -> RunInfo:
-    """Return run.json with a note, and write it, where a run resumes with other software or on another device."""
+    """Add a note to run.json if a run resumes with other software or on another device."""
     device = context.device.type
     before = info.resumed[-1] if info.resumed else info
     if (before.device, before.versions) == (device, versions):
@@ -196,7 +196,7 @@ def _versions(config: TrainConfig) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A run whose training is over; `sources` is the digest of a third-party system's source files as it began."""
+    """A run whose training is over; `sources` is the digest of a third-party system's source files at its start."""
 
     folder: Path
     info: RunInfo
@@ -244,7 +244,7 @@ def _finish(run: TrainedRun) -> None:
 
 
 def _model_config(run: TrainedRun) -> ModelConfig:
-    """Return what the weights of a run belong to."""
+    """Return the description of a run's weights."""
     dataset, config, encoder = run.context.dataset, run.config, run.config.encoder
     return ModelConfig(
         system=config.system,
@@ -262,7 +262,7 @@ def _model_config(run: TrainedRun) -> ModelConfig:
 
 
 def _finished(run: TrainedRun, origin: str, seconds: float) -> RunInfo:
-    """Return run.json of a run whose results are written; `origin` names the clips that the thresholds are from."""
+    """Return run.json of a run whose results are written; `origin` names the clips of the thresholds."""
     dataset, data, history = run.context.dataset, run.data, run.state.history
     best, cost = history[run.state.best_epoch - 1], count_cost(run.state.network, *data.test.shapes)
     scales = [scale for scale in (data.standardisation, data.second_standardisation) if scale is not None]
@@ -305,11 +305,11 @@ def unseen_classes(weak: NDArray[np.bool_], classes: Sequence[str]) -> list[str]
 
 
 NAMED_CLASSES = 3
-"""Up to so many classes without training clips are named in a flag, which stands under every table."""
+"""The most classes without training clips that a flag names, since it stands under every table."""
 
 
 def _flags_of_data(dataset: Dataset, data: DataSplits) -> list[Flag]:
-    """Return what a reader has to know of the clips before comparing the run."""
+    """Return the flags of a run that concern its clips."""
     flags = [Flag(code="validation", text=data.split.flag)] if data.split.flag else []
     if unseen := unseen_classes(data.train.weak, dataset.classes):
         more = f" and {len(unseen) - NAMED_CLASSES} other classes" if len(unseen) > NAMED_CLASSES else ""
@@ -319,7 +319,7 @@ def _flags_of_data(dataset: Dataset, data: DataSplits) -> list[Flag]:
 
 
 def _encoder_info(context: RunContext, config: TrainConfig, embedding: EmbeddingShape | None) -> EncoderInfo | None:
-    """Return what run.json says of the frozen encoder; its cost is counted on one clip."""
+    """Return the description of the frozen encoder in run.json; its cost is counted on one clip."""
     if config.encoder is None or embedding is None:
         return None
     encoder = context.load(config.encoder.reference)
@@ -340,7 +340,7 @@ def _encoder_info(context: RunContext, config: TrainConfig, embedding: Embedding
 def _maps_of(
     run: TrainedRun, thresholds: NDArray[np.float32]
 ) -> AbstractContextManager[Callable[[NDArray[np.uint8], NDArray[np.int64]], None] | None]:
-    """Open the file of time-frequency maps where the data set has stems to score them by; None where it has not."""
+    """Open the file of time-frequency maps; None where the data set has no stems to score them by."""
     dataset, test = run.context.dataset, run.data.test
     if float(run.config.snr) not in dataset.info.stems:
         return nullcontext()

@@ -4,7 +4,7 @@
         run.json  history.csv  model.safetensors (see model_file.py)  checkpoint.pt (to resume, until it is done)
         predictions/{tags.csv,frames.npz} and, where the data set has stems, maps.npz
 
-The first run of a place gets the plain name. One of other settings, or on other data of the same name, gets
+The first run gets the plain name. A run with other settings, or on other data of the same name, gets
 `seed_0-<8 digits of its digest>`, so that nothing is ever mixed or overwritten.
 """
 
@@ -44,7 +44,7 @@ TAGS, FRAMES, MAPS = PREDICTIONS / "tags.csv", PREDICTIONS / "frames.npz", PREDI
 VALIDATION = PREDICTIONS / "validation.npz"
 RESULTS = (MODEL, TAGS, FRAMES)
 MAPS_COMPRESSION = 1
-"""zlib level; higher ones take several times as long and save a few per cent."""
+"""Level of zlib; higher ones take several times as long and save a few per cent."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Flag(BaseModel):
 
 
 class Software(BaseModel):
-    """Where a run resumed with other software or on another device."""
+    """A point at which a run resumed with other software or on another device."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -179,7 +179,7 @@ def read_run(folder: Path) -> RunInfo:
     Raises
     ------
     InputError
-        If the folder is no run, one of another format, or run.json lacks a key or has one of another type.
+        If the folder is not a run, run.json has another format, lacks a key, or has one of another type.
     """
     file = folder / RUN_FILE
     if not file.is_file():
@@ -189,7 +189,7 @@ def read_run(folder: Path) -> RunInfo:
 
 
 def describe_state(folder: Path) -> str:
-    """Return how far the run of a folder has come: done, interrupted, or not begun."""
+    """Return the state of a folder's run: done, interrupted, or not begun."""
     if not (folder / RUN_FILE).exists():
         return "not begun"
     if read_run(folder).status == "done":
@@ -200,7 +200,7 @@ def describe_state(folder: Path) -> str:
 
 
 def write_run(folder: Path, info: RunInfo) -> None:
-    """Write `run.json`, without what is not known yet, and with a digest of its content."""
+    """Write `run.json` with a digest of its content, without what is not known yet."""
     write_sealed(folder / RUN_FILE, info.model_dump(mode="json", exclude_unset=True))
 
 
@@ -236,7 +236,7 @@ def write_frames(
     frames: NDArray[np.float32] | NDArray[np.float16],
     frame_seconds: float,
 ) -> None:
-    """Write frame scores (clips, frames, classes) as .npz; arguments as of `write_predictions`."""
+    """Write frame scores (clips, frames, classes) as .npz; arguments as in `write_predictions`."""
     with atomic_path(path) as temporary:
         np.savez(
             temporary,
@@ -263,7 +263,7 @@ def writing_maps(
     frames: int,
     n_mels: int,
 ) -> Iterator[Callable[[NDArray[np.uint8], NDArray[np.int64]], None]]:
-    """Write `maps.npz`, some clips at a time, so that the maps are never in memory together.
+    """Write `maps.npz`, a few clips at a time, so that the maps never have to fit into memory.
 
     It holds, compressed, `clip` and `label` (pairs,) strings and `maps` (pairs, frames, n_mels) uint8 of the classes
     that occur in each clip, and `filename` (clips), `classes` and `active_bins` (clips, classes) of all;
@@ -311,12 +311,12 @@ def write_checkpoint(folder: Path, digest: str, state: dict[str, Any]) -> None:
     """Write the state from which a training resumes."""
     import torch
 
-    saved = io.BytesIO()  # torch does not say so when a disk is full
+    saved = io.BytesIO()  # torch does not report a full disk
     torch.save({"digest": digest, **state}, saved)
     with atomic_path(folder / CHECKPOINT) as temporary, temporary.open("wb") as file:
         file.write(saved.getbuffer())
         file.flush()
-        os.fsync(file.fileno())  # the one before is gone as soon as this one has its name
+        os.fsync(file.fileno())  # since renaming it replaces the previous one
 
 
 def read_checkpoint(folder: Path, digest: str) -> dict[str, Any] | None:

@@ -77,8 +77,8 @@ def train(
 ) -> list[Path]:
     """Train systems on a data set: every combination of the values given is a run.
 
-    A run that is done is not repeated; one that was interrupted resumes after its last epoch and ends with the
-    same weights as if it had not been. A run with any other setting is another run in another folder.
+    A finished run is not repeated; an interrupted one resumes after its last epoch and ends with the same weights as
+    without the interruption. A run with any other setting is another run in another folder.
 
     Parameters
     ----------
@@ -86,26 +86,24 @@ def train(
     dataset : name or folder of a data set; by default the most recent one.
     system : names of systems; by default the five of the paper's Table 1.
     snr : signal-to-noise ratios in dB; by default all that were made.
-    fold : folds to test on; by default 4, as the released example.
+    fold : folds to test on; by default 4, as in the released example.
     seed : seeds of weights, order, augmentation and choice of clips; by default 0.
     alpha : weights of the reconstruction, for the systems that have a decoder; by default each system's own.
-    fraction : parts of the training clips to learn from, in (0, 1]; seeded, class-balanced, each within the
-        larger.
+    fraction : parts of the training clips to train on, in (0, 1]; seeded, class-balanced, nested.
     options : named options of the systems, such as {"attention": "paper"}; see `remixbench.systems.spec`.
-    select : the epoch kept is the best on the `validation` part, on the held-out fold as in the `paper`, or
-        the `last`.
+    select : keep the best epoch on the `validation` part, on the held-out fold as in the `paper`, or the `last` one.
     device : auto, cpu, cuda, cuda:N or mps.
     precision : 32, bf16, or auto: bf16 where the hardware has it. Runs of two precisions are two runs.
     fresh : mix the training clips anew in every epoch after the first (dynamic mixing); a flagged row.
     sources : folder of the recordings, for `fresh`; by default `sources` in the workspace.
-    shard : (i, n), only every n-th run beginning with the i-th, counted from 1.
+    shard : (i, n), train only every n-th run, beginning with the i-th, counted from 1.
     jobs : how many runs are trained side by side, in processes of one thread each; -1 for one per core, the default on
-        a CPU. The weights are the same for any number. A run that is the only one has all cores, unless `jobs` is 1.
-    rerun : train again what is done, or was interrupted, from the start.
-    dry_run : train nothing, only return the folders of the runs, those to be made too.
+        a CPU. The weights are the same for any number. A single run uses all cores, unless `jobs` is 1.
+    rerun : train finished and interrupted runs again, from the start.
+    dry_run : train nothing, only return the folders of all runs.
     tensorboard : also write curves for TensorBoard into each run's folder.
     compiled : train with the network compiled by torch.compile, which takes a minute or more per run, may pay on a
-        GPU, and rounds differently; the run is the same one with and without it.
+        GPU, and rounds differently; it does not change the identity of a run.
     progress : True for bars on a terminal and lines elsewhere, or a progress reporter.
     training : the settings of `remixbench.recipe.Training`: `epochs`, `min_steps`, `batch_size`, `learning_rate`,
         `width`, `optimizer`, `weight_decay`, `schedule`, `augment`, `ema`, `early_stopping`, `gradient_clip`. One that
@@ -139,7 +137,7 @@ def train(
         require_tensorboard()
     for config in configs:
         if spec(config.system).takes_logmel:
-            opened.features(config.snr)  # what is missing has to be known before the first hour has passed
+            opened.features(config.snr)  # fails at once where it is missing
     _try_systems(opened, configs, where, with_encoder=False)
     configs = configs[shard[0] - 1 :: shard[1]]
     if dry_run:
@@ -169,7 +167,7 @@ def train(
 
 
 def _try_systems(dataset: Dataset, configs: Sequence[TrainConfig], device: torch.device, *, with_encoder: bool) -> None:
-    """Try a run of each network: of each system, with each of its options and widths; see `try_system`."""
+    """Try each network once: each system with each of its options and widths; see `try_system`."""
     for config in {(config.system, config.options, config.width): config for config in configs}.values():
         if (config.encoder is not None) == with_encoder:
             with _enough_memory(dataset, config, choose_device("cpu")):
@@ -198,7 +196,7 @@ def _workers(jobs: int | None, device: torch.device, configs: Sequence[TrainConf
 
 
 def embed_missing(context: RunContext, configs: Sequence[TrainConfig], progress: Progress) -> None:
-    """Compute the embeddings that runs need and that are not there yet, in the main process alone."""
+    """Compute missing embeddings that runs need, in the main process."""
     needed = {(config.encoder, config.snr): None for config in configs if config.encoder is not None}
     if context.dist.is_main_process:
         for key, snr in needed:
@@ -209,7 +207,7 @@ def embed_missing(context: RunContext, configs: Sequence[TrainConfig], progress:
 
 
 def _enough_memory(dataset: Dataset, config: TrainConfig, device: torch.device) -> AbstractContextManager[None]:
-    """Say in one line which run needs more memory than there is, and what needs less."""
+    """Say in one line which run does not fit into memory, and what to do."""
     smaller = f"a smaller --batch-size than {config.batch_size} or --width than {config.width:g} needs less"
     return enough_memory(config.label(dataset.recipe.mix.snr_offsets), device, smaller)
 
@@ -250,7 +248,7 @@ def _acquire(
     locks = workspace / "runs" / context.dataset.name / ".locks"
     locks.mkdir(parents=True, exist_ok=True)
     stack.enter_context(FileLock(locks / f"{digest[:16]}.lock", timeout=0))
-    # two different runs that start at once must not both find the plain name free
+    # two runs that start at the same time must not both take the plain name
     with FileLock(locks / "place.lock"):
         folder = run_folder(workspace, context.dataset.name, config, digest)
         if not (folder / RUN_FILE).exists():
@@ -264,12 +262,12 @@ def _acquire(
         info = read_run(folder)
         for place in (folder, folder / "predictions"):
             remove_temp_files(place)
-        if info.status == "done":  # but killed before it was removed
+        if info.status == "done":  # and killed before this
             (folder / CHECKPOINT).unlink(missing_ok=True)
         lost = [name for name in RESULTS if info.status == "done" and not (folder / name).exists()]
         if lost:
             label = config.label(context.dataset.recipe.mix.snr_offsets)
             context.progress.say(f"{label}: done before, but {lost[0]} is missing, so it is trained again")
             info = info.model_copy(update={"status": "training"})
-            write_run(folder, info)  # what is left of the old results must not pass for the new ones
+            write_run(folder, info)  # the remaining old results must not pass for new ones
         return folder, info

@@ -1,9 +1,9 @@
-"""The training loop: loss, optimizer, learning rate schedule, augmentation, choice of the epoch, state to resume from.
+"""The training loop: loss, optimizer, learning rate schedule, augmentation, choice of the epoch, state for resuming.
 
-A `TrainState` holds everything that carries over from epoch to epoch; it can be saved and loaded. The order of the
-clips, the augmentations and the global random generator of an epoch follow from seed and epoch alone, so a training
-that was interrupted ends with the same weights as one that was not. The defaults are the released training: Adam, a
-learning rate that falls on a plateau, the best epoch kept.
+A `TrainState` holds everything that carries over from epoch to epoch; it can be saved and loaded. Seed and epoch alone
+determine the order of the clips, the augmentations and the global random generator, so an interrupted training ends
+with the same weights as an uninterrupted one. The defaults are the released training: Adam, a learning rate that falls
+on a plateau, the best epoch kept.
 
 A network may bring `configure_optimizers()` and `training_step(x, y)`, as in Lightning.
 """
@@ -41,7 +41,7 @@ from remixbench.training.run_files import Epoch
 PATIENCE = 3
 """Epochs without a better score that the schedule `plateau` waits before the learning rate falls to a tenth."""
 WARM_UP = 0.1
-"""Part of the steps over which the schedule `cosine` rises from 0."""
+"""Part of the steps in which the schedule `cosine` rises from 0."""
 
 
 class WeightAverage:
@@ -93,7 +93,7 @@ class TrainState:
         self.training_step = torch.compile(step) if compiled and step is not None else step
         self.paired = bool(getattr(network, "paired", False))
         decoder = getattr(network, "decoder", None)
-        # of a third-party system nobody knows what its `decoder` is for
+        # a third-party system may use its `decoder` for anything
         if self.system.bundled and config.alpha == 0 and isinstance(decoder, nn.Module) and self.training_step is None:
             decoder.requires_grad_(False)  # nothing trains it, so it need not be run
         self.optimizer, self.schedule, self.schedule_by_step = _optimization(
@@ -163,14 +163,14 @@ def fit(
     on_epoch: Callable[[Epoch], None] = lambda _: None,
     advance: Advance = lambda _: None,
 ) -> None:
-    """Train until `state.epochs` epochs are done, or early stopping ends it; `on_epoch` is called after each, with
-    the state up to date.
+    """Train for `state.epochs` epochs, or until early stopping; `on_epoch` is called after each, with the state up to
+    date.
 
     Parameters
     ----------
     selection : clips whose score drives the schedule, early stopping and, unless `config.select` is `last`, the
         choice of the epoch.
-    mixed : gives the training clips of every epoch after the first, by its number, in place of `train`.
+    mixed : returns the training clips of an epoch after the first, by its number, in place of `train`.
 
     Raises
     ------
@@ -213,7 +213,7 @@ def train_epoch(
     dist: DistContext = SINGLE_PROCESS,
     advance: Advance = lambda _: None,
 ) -> float:
-    """Go through the training clips once; returns the mean loss.
+    """Train on all clips once; returns the mean loss.
 
     No loss is read back from the device before the end; where the clips are kept on it, the processor never waits for
     the GPU.
@@ -263,7 +263,7 @@ def _augmented(
 
 @contextmanager
 def third_party_errors(system: SystemSpec, what: str, *, compiled: bool = False) -> Iterator[None]:
-    """Make any error of a third-party system, but not of the compiler, one line that names it and says `what`."""
+    """Turn errors of a third-party system, except the compiler's, into one line that names it and says `what`."""
     try:
         yield
     except RemixbenchError:
@@ -309,7 +309,7 @@ def _loss(
             )
         return shard_of_loss(output, targets, inputs[0], config.alpha, batch)
     part = len(targets) / batch
-    if part == 0:  # of a batch smaller than the processes; a loss of no clips may be NaN, so one clip counts nothing
+    if part == 0:  # fewer clips than processes: a loss of no clips may be NaN, so one clip is taken, with weight 0
         inputs, targets = train.batch(indices[:1])
     with engine.autocast():
         loss = state.training_step(*inputs, targets)
@@ -364,7 +364,7 @@ def cosine_factor(step: int, total: int) -> float:
 def _configured(
     configured: Any, system: SystemSpec
 ) -> tuple[torch.optim.Optimizer, LRScheduler | ReduceLROnPlateau | None, bool]:
-    """Return optimizer and schedule of what `configure_optimizers` returned: an optimizer, or a dict of both."""
+    """Return optimizer and schedule from what `configure_optimizers` returned: an optimizer, or a dict of both."""
     optimizer, schedule = configured, None
     if isinstance(configured, dict):
         optimizer, schedule = configured.get("optimizer"), configured.get("lr_scheduler")
@@ -389,7 +389,10 @@ def _configured(
 
 
 def _stops_early(state: TrainState, config: TrainConfig) -> bool:
-    """Say whether too many epochs have passed without a better score; of a history only, so that it resumes alike."""
+    """Say whether too many epochs have passed without a better score.
+
+    Only the history counts, so that a resumed run stops where an uninterrupted one does.
+    """
     if not config.early_stopping:
         return False
     values = [_value(epoch) for epoch in state.history]
@@ -424,7 +427,7 @@ def loss(output: Output, weak_targets: Tensor, standardised_input: Tensor, alpha
     ----------
     output : what the system returned.
     weak_targets : (batch, classes), 1 where the class is in the clip, else 0.
-    standardised_input : (batch, frames, n_mels), what the system was given and the decoder is to return.
+    standardised_input : (batch, frames, n_mels), the input, which the decoder has to reproduce.
     alpha : weight of the reconstruction, 0 or more; at 0 the decoder gets no gradient.
 
     Returns
@@ -434,7 +437,7 @@ def loss(output: Output, weak_targets: Tensor, standardised_input: Tensor, alpha
     Raises
     ------
     InputError
-        Where alpha is not 0 and the system reconstructs nothing.
+        If alpha is not 0 and the system reconstructs nothing.
     """
     total = cross_entropy(output.clip_scores, weak_targets)
     if alpha:
@@ -446,9 +449,7 @@ def loss(output: Output, weak_targets: Tensor, standardised_input: Tensor, alpha
 
 
 def shard_of_loss(output: Output, weak_targets: Tensor, x: Tensor, alpha: float, batch: int) -> Tensor:
-    """Return what these clips add to the mean loss over a batch of `batch` clips, the rest of which other processes
-    may have.
-    """
+    """Return what these clips add to the mean loss over a batch of `batch` clips; other processes may have the rest."""
     if len(x) == 0:  # a mean over nothing is NaN, yet every process must go back through its network
         parts = [output.clip_scores] + ([output.reconstruction] if alpha and output.reconstruction is not None else [])
         return torch.stack([part.sum() for part in parts]).sum()

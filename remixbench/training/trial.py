@@ -1,6 +1,6 @@
-"""What a run asks of a network beside its forward pass, and a trial of it before anything is written.
+"""What a run asks of a network besides its forward pass, and a trial of it before anything is written.
 
-A network may have `set_prior`, `set_std` and `calibrate`, which get what they name of the training clips.
+A network may have `set_prior`, `set_std` and `calibrate`, which get statistics or batches of the training clips.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from remixbench.training.trainer import TrainState, third_party_errors, train_ep
 
 
 def check_resumable(folder: Path, digest: str, system: SystemSpec) -> None:
-    """Refuse a third-party system whose checkpoint cannot be read, before much work would be lost."""
+    """Refuse a third-party system whose checkpoint cannot be read, before much work is lost."""
     try:
         read_checkpoint(folder, digest)
     except InputError as error:
@@ -47,7 +47,7 @@ def check_resumable(folder: Path, digest: str, system: SystemSpec) -> None:
 
 
 def clip_shape(dataset: Dataset, embedding: EmbeddingShape | None) -> ClipShape:
-    """Return what a network of a data set's clips takes."""
+    """Return the shape of a data set's clips, for building a network."""
     recipe = dataset.recipe
     return ClipShape(
         len(dataset.classes), recipe.frames, recipe.features.n_mels, recipe.mix.samples, recipe.mix.sample_rate,
@@ -64,16 +64,16 @@ def first_network(dataset: Dataset, config: TrainConfig, embedding: EmbeddingSha
 
 
 COPIES = 4
-"""Of its weights that a training holds at least: themselves, their gradients, and the two moments of Adam."""
+"""The least copies of the weights in a training: the weights, their gradients, and the two moments of Adam."""
 
 
 def check_size(config: TrainConfig, shape: ClipShape, device: torch.device) -> None:
-    """Refuse a bundled network whose weights the memory cannot hold, before they are drawn, which may take hours.
+    """Refuse a bundled network whose weights do not fit into memory, before drawing them, which may take hours.
 
     Raises
     ------
     InputError
-        Saying how much it needs and how much is free.
+        Saying how much memory it needs and how much is free.
     """
     network = build_empty(config.system, shape, width=config.width, options=dict(config.options))
     weights = sum(parameter.numel() for parameter in network.parameters())
@@ -88,15 +88,15 @@ def check_size(config: TrainConfig, shape: ClipShape, device: torch.device) -> N
 
 
 def try_system(dataset: Dataset, config: TrainConfig, device: torch.device) -> None:
-    """Build the network of a run, and let one of a third party do all that a run asks of it, on two clips of noise.
+    """Build the network of a run, and try a third party's on two clips of noise with all that a run asks of it.
 
-    So a system that breaks the contract is refused before anything is written, and so is a bundled one that is too
-    large for `device`, on which it will be trained.
+    This refuses a system that breaks the contract, or a bundled one too large for the `device` that it is trained on,
+    before anything is written.
 
     Raises
     ------
     InputError
-        Naming the system, and what it does that it should not.
+        Naming the system and what is wrong with it.
     """
     system, recipe, cpu = spec(config.system), dataset.recipe, torch.device("cpu")
     embedding = None
@@ -147,8 +147,8 @@ def tell_network(
 ) -> None:
     """Call `set_prior` and `set_std` of a network that has them, before it is trained.
 
-    `set_prior` takes the mean label of each class, where 0 and 1, whose log odds are infinite, are half a clip away;
-    `set_std` the standard deviation of each band of the log-mel.
+    `set_prior` gets the mean label of each class, kept half a clip away from 0 and 1, whose log odds are infinite;
+    `set_std` gets the standard deviation of each band of the log-mel.
     """
     half = 0.5 / len(weak)
     prior = weak.mean(axis=0).clip(half, 1 - half).astype(np.float32)
@@ -160,7 +160,7 @@ def tell_network(
 
 
 CALIBRATION_CLIPS = 512
-"""Training clips, at most, that a system with `calibrate` gets."""
+"""The most training clips that `calibrate` gets."""
 
 
 def calibrate_network(network: nn.Module, train: ClipTensors, batch_size: int) -> None:
