@@ -28,7 +28,7 @@ from remixbench.systems.yamnet import htk_triangles
 
 RATE, N_FFT, HOP, BANDS = 44_100, 2048, 1024, 96
 FACTOR = 10_000.0
-"""Of the power before 1 is added and the logarithm is taken."""
+"""The power is multiplied by this before log10(1 + x)."""
 LARGEST = 9.457798957824707
 """The log-mel is divided by this."""
 CHANNELS = (64, 128, 256, 512)

@@ -40,7 +40,7 @@ class EmbeddingShape:
 
 @dataclass(frozen=True)
 class ClipShape:
-    """What a data set's clips are to a network.
+    """The shape of a data set's clips, as networks need it.
 
     Attributes
     ----------
@@ -81,7 +81,7 @@ def build_system(
     classes, frames, n_mels : of the data set: event classes, frames of a clip, mel bands.
     width : factor on the number of channels of every layer (rounded, at least 4).
     options : named options, see `spec(reference).options`; the rest keep their defaults.
-    seed : of the first weights; the global generator is neither read nor moved.
+    seed : of the first weights; the global generator is left unchanged.
     samples, sample_rate : of a clip; needed by systems that take the waveform.
     frame_seconds : distance of two frames of the log-mel, for systems that ask for it.
     embedding : of a clip's embeddings, for systems that take them.
@@ -118,7 +118,7 @@ def build_network(
             if system.bundled and initialise is not None:
                 initialise(torch.Generator().manual_seed(seed))
         except Exception as error:
-            # sizes that no tensor can have, or no machine
+            # sizes that no tensor or machine can have
             if system.bundled and isinstance(error, RuntimeError | MemoryError | TypeError | OverflowError):
                 sizes = f"{shape.classes} classes, {shape.frames} × {shape.n_mels} frames × mel bands"
                 raise InputError(
@@ -135,7 +135,7 @@ def build_empty(reference: str, shape: ClipShape, *, width: float, options: Mapp
     """Make a system whose weights are still to be assigned, with `load_state_dict(..., assign=True)`.
 
     A bundled one is made on the meta device: it has shapes, but no values, and takes no memory until then, however
-    large it is. Arguments and errors as of `build_system`.
+    large it is. Arguments and errors as in `build_system`.
     """
     import torch
 
@@ -188,7 +188,7 @@ def _arguments(
     Raises
     ------
     InputError
-        For an option or a size that cannot be, or a parameter of the factory that nothing gives a value.
+        For an impossible option or size, or a parameter of the factory without a value.
     """
     chosen = resolve_options(system.reference, options)
     for name in ("classes", "frames", "n_mels"):

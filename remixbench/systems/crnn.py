@@ -3,12 +3,12 @@
 Convolutions learn local patterns, frequency is pooled away, a bidirectional LSTM reads what is left as a sequence
 (Cakir et al., TASLP 2017), and frame scores are pooled over time into clip scores (Wang, Li and Metze, ICASSP 2019), as
 in CDur (Dinkel, Wu and Yu, TASLP 2021). Here the first convolution has a stride, so that nothing is computed at full
-resolution, which is where the published systems spend their operations. An LSTM and not a GRU, because oneDNN has the
-one and not the other: with bfloat16 a step of the LSTM is four times as fast on a CPU.
+resolution, which is where the published systems spend their operations. It is an LSTM and not a GRU, because
+oneDNN supports only the former: with bfloat16 a step of the LSTM is four times as fast on a CPU.
 
 Three choices shorten the training from few clips. The classifier reads the convolutions beside the LSTM, so that it
-learns before the LSTM has. Its bias begins at the log odds of the mean label, so that no time goes into coming down
-from 0.5. And frame scores are weighted by their square, so that the few frames of an event count.
+learns before the LSTM has. Its bias begins at the log odds of the mean label, so that no time is spent on coming down
+from 0.5. Frame scores are weighted by their square, so that the few frames of an event count.
 
 Shapes: B clips, C classes, T frames and F mel bands of the log-mel, T' and F' of the feature map, T'' frame scores, D
 channels.
@@ -38,9 +38,9 @@ UNITS = 128
 LONGEST_STEP = 0.15
 """Seconds that a step of the LSTM may last, where the log-mel is finer than that."""
 DROPOUT = 0.3
-"""Of the features before and after the LSTM; half of it of whole channels between blocks."""
+"""Dropout of the features before and after the LSTM; between blocks, half of it, of whole channels."""
 WIDENING = 0.64
-"""Seconds over which frame scores are widened: those of the steps are high in the moments that tell a class best."""
+"""Seconds over which frame scores are widened: scores of the steps are high only where a class is most distinct."""
 FIXED_POWERS = {"linear": 1, "quadratic": 2}
 """The power of the frame score that it is weighted by, where it is not learned."""
 EPSILON = 1e-6
@@ -95,8 +95,8 @@ class Encoder(nn.Module):
     def stages(self, x: Tensor) -> list[Tensor]:
         """Return the feature maps (B, D, T', F') of log-mel (B, T, F) after the stem and after each block.
 
-        The clip's mean of each band is subtracted first, as in cepstral mean normalisation: what is stationary, the
-        level and colour of scene and microphone, leaves no trace, and a network cannot learn the training scenes by it.
+        The clip's mean of each band is subtracted first, as in cepstral mean normalisation: this removes the stationary
+        level and colour of scene and microphone, so that a network cannot recognise the training scenes by them.
         F' is a quarter of F after the stem, rounded up twice, and halved by each block, rounded up.
         """
         maps = [self.stem((x - x.mean(dim=1, keepdim=True)).unsqueeze(1))]
@@ -162,7 +162,7 @@ class TimePooling(nn.Module):
             return ((self.exponent * y).softmax(dim=1) * y).sum(dim=1)
         exponent = FIXED_POWERS[self.pooling] if self.pooling in FIXED_POWERS else self.exponent.clamp_min(0)
         bounded = y.clamp_min(EPSILON)
-        # relative to the largest, whose power cancels: those of small scores would vanish
+        # relative to the largest, whose power cancels: powers of small scores would vanish
         weights = (bounded / bounded.amax(dim=1, keepdim=True).detach()) ** exponent
         return (weights * y).sum(dim=1) / weights.sum(dim=1)
 

@@ -1,9 +1,9 @@
 """`crnn-sep`: the `crnn` with a mask per class and one for the background, trained from weak labels only.
 
 Tags are learned as by the `crnn`. Beside them, a decoder on the encoder's feature maps, with skip connections as in
-U-Net (Ronneberger et al. 2015), learns masks, from mixtures of two training clips: how much of each
-cell is of either clip is known, as in mix-and-separate (Zhao et al., ECCV 2018), and so are the classes that may claim
-it. Within a clip, what rises above the stationary part of its band is of its classes, the rest is background.
+U-Net (Ronneberger et al. 2015), learns masks, from mixtures of two training clips: how much of each cell belongs to
+either clip is known, as in mix-and-separate (Zhao et al., ECCV 2018), and so are the classes that may claim it. Within
+a clip, what rises above the stationary part of its band belongs to its classes, the rest is background.
 
 The masks of the classes in a mixture and of its background sum to one in training. Which classes those are is known
 from the labels there; later it is not, so a map says how a class and the background alone share a cell, and
@@ -32,9 +32,9 @@ LEAST = 1e-3
 STATIONARY = 0.5
 """Quantile of a band over the frames of a clip, the median, that stands for the level of its stationary part."""
 OVERSUBTRACTION = 2.0
-"""How many times the stationary power is taken off the power of a cell; what is left is of the events."""
+"""How many times the stationary power is subtracted from a cell's; the rest is the power of the events."""
 EVENT_WEIGHT = 5.0
-"""By how much more a cell of nothing but events counts in the loss than one of nothing but background."""
+"""By how much more a cell of events only counts in the loss than one of background only."""
 BIAS = -1.0
 """Added to the log odds of a class outside training. Masks that take less than their expected share separate better by
 SI-SDR; chosen on validation clips."""
@@ -92,7 +92,7 @@ class MaskDecoder(nn.Module):
 
 
 class CrnnSep(Crnn):
-    """The `crnn` and a decoder of masks; parameters as of `Crnn`.
+    """The `crnn` and a decoder of masks; parameters as in `Crnn`.
 
     The masks are learned from pairs: clip i of the first half of a batch with clip i of its second half. Where several
     processes train together, `paired` says that a batch is sharded by such pairs.
@@ -136,7 +136,7 @@ class CrnnSep(Crnn):
     def training_step(self, x: Tensor, targets: Tensor) -> Tensor:
         """Return the loss: cross-entropy of the tags, and that of the masks in mixtures of pairs of clips.
 
-        Each pair counts as its two clips; the clip in the middle of an odd number has no partner and no masks.
+        Each pair counts as its two clips; in an odd batch, the clip in the middle has no partner and no masks.
         """
         loss = cross_entropy(self.classify(x)[3], targets)
         half = len(x) // 2
@@ -146,8 +146,8 @@ class CrnnSep(Crnn):
         return loss + self.separation * masks * (2 * half / len(x))
 
     def _mask_loss(self, first: Tensor, second: Tensor, in_first: Tensor, in_second: Tensor) -> Tensor:
-        """Return the cross-entropy of the masks in the sums of two clips each, (B, T, F) with classes (B, C), the mean
-        over the pairs.
+        """Return the cross-entropy of the masks in the sum of two clips, the mean over pairs of clips (B, T, F) with
+        classes (B, C).
 
         A cell belongs to the classes of the first clip, to those of the second, and to the background, each by its
         share of the power; a class of both may claim the shares of either. Masks are those of the classes that are in
@@ -160,7 +160,7 @@ class CrnnSep(Crnn):
         events = torch.stack(shares, dim=1)
         events = events * torch.stack([in_first, in_second], dim=1).any(dim=2)[..., None, None]
         present = in_first | in_second
-        # on a GPU all classes: to read how many there are would let the processor wait for it in every step
+        # on a GPU all classes: reading their number would make the CPU wait in every step
         most = present.shape[1] if x.device.type != "cpu" else max(1, int(present.sum(dim=1).max()))
         chosen = present.float().topk(most, dim=1).indices
         with torch.no_grad(), _evaluation(self):
@@ -179,7 +179,7 @@ class CrnnSep(Crnn):
     def _log_odds(
         self, x: Tensor, stages: list[Tensor], features: Tensor, frame_scores: Tensor, chosen: Tensor
     ) -> Tensor:
-        """Return the logarithm of how much of a cell is of a class against the background, (B, K, T, F).
+        """Return the log odds of a class against the background in each cell, (B, K, T, F).
 
         A class's part is weighted by its frame score, so that it is where the class is detected; the background's falls
         with the power of a cell above the mean of its band, so that the decoder begins with a Wiener filter.
@@ -202,7 +202,7 @@ def event_share(x: Tensor, log_std: Tensor | float = LOG_STD) -> Tensor:
 
 @contextmanager
 def _evaluation(network: Crnn) -> Iterator[None]:
-    """Without dropout, and batch norm by the statistics of training clips, which it does not change."""
+    """Run without dropout, and with batch norm by its running statistics, which stay unchanged."""
     parts = [network.encoder, network.dropout]
     modes = [part.training for part in parts]
     for part in parts:

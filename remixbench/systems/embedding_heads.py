@@ -2,8 +2,8 @@
 
 `emb-linear` and `emb-mlp` classify every embedding and pool the frame scores over time: they show what it has learned.
 `crnn-emb` concatenates the encoder's frames with the features of `crnn` before the recurrent layer, as the baseline of
-DCASE 2023 Task 4 does: the encoder says what sounds, the log-mel when. From few recordings a network soon leans on the
-embeddings alone, so in training clips lose one of the two at random (as in ModDrop, Neverova et al., TPAMI 2016).
+DCASE 2023 Task 4 does: the encoder says what sounds, the log-mel when. With few recordings a network soon relies on the
+embeddings alone, so in training one of the two is dropped at random (as in ModDrop, Neverova et al., TPAMI 2016).
 
 Shapes: B clips, C classes, T frames of the log-mel, T' of the embeddings, D dimensions of an embedding.
 """
@@ -22,11 +22,11 @@ HIDDEN = 64
 PROJECTED = 64
 """Features of an embedding in `crnn-emb`, at width 1: half as many as the last block of `crnn` has channels."""
 EMBEDDING_DROPOUT = 0.5
-"""Of the dimensions of an embedding in `crnn-emb`."""
+"""Dropout of the dimensions of an embedding in `crnn-emb`."""
 WITHOUT_EMBEDDINGS = 0.4
 """Share of the clips that `crnn-emb` is trained on without their embeddings."""
 WITHOUT_LOGMEL = 0.2
-"""Share of those that it is trained on without their log-mel."""
+"""Share of the clips that `crnn-emb` is trained on without their log-mel."""
 
 
 class EmbeddingHead(nn.Module):
@@ -91,7 +91,7 @@ class CrnnEmb(Crnn):
     """`crnn` with the embeddings of an encoder concatenated to its features before the recurrent layer.
 
     Both are brought to the finer of the two rates by linear interpolation between the middles of frames. In training,
-    clips lose one of the two at random; a trained network returns the mean of its scores with and without embeddings.
+    one of the two is dropped at random; a trained network returns the mean of its scores with and without embeddings.
 
     Attributes
     ----------

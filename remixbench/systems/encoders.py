@@ -49,9 +49,9 @@ FRAMES_COVER = 0.9
 """Part of a clip that the embeddings have to cover."""
 LARGEST_DIMENSIONS = 65_536
 MOST_CORPORA, LONGEST_NAME, LARGEST_COUNT = 50, 200, 10**15
-"""Data sets in `pretrained_on`, letters of one, and weights: as many as a record of a score holds."""
+"""The most data sets in `pretrained_on`, letters of a name, and weights that a record of a score holds."""
 REPEATABLE = 1e-3
-"""By how much the embeddings of a waveform may differ between two calls, relative to the largest value."""
+"""The largest difference between the embeddings of a waveform in two calls, relative to the largest value."""
 _REFERENCE = re.compile(r"(.+\.py:[^@:/]+|.+?\.py|[^@]+)(?:@(.*))?", re.DOTALL)
 """What names an encoder, and the file of its weights; either path may hold an '@' itself."""
 DEPTH = 3
@@ -134,7 +134,7 @@ class PretrainedEncoder:
         Raises
         ------
         InputError
-            If the encoder fails, or returns something else than finite real values of this shape.
+            If the encoder fails, or returns anything other than finite real values of this shape.
         RemixbenchError
             If the memory does not suffice.
         """
@@ -144,7 +144,7 @@ class PretrainedEncoder:
         places = f" ({names[0]} and {len(names) - 1} more)" if names else ""
         try:
             with torch.inference_mode():
-                embeddings = self.call(waveforms.clone())  # it may write into what it is given
+                embeddings = self.call(waveforms.clone())  # it may change its input
         except (Exception, SystemExit) as error:
             if is_out_of_memory(error):
                 raise RemixbenchError(
@@ -182,7 +182,7 @@ def register_encoder(name: str, encoder: Any) -> None:
     Raises
     ------
     InputError
-        For a name that a file cannot have, or that a bundled encoder or an installed package has.
+        For a name that a file cannot have, or that is taken.
     """
     if not is_short_name(name):
         raise InputError(f"encoder name '{name}': expected letters, digits, '-', '_' and '.'")
@@ -217,7 +217,7 @@ def short_name(reference: str) -> str:
 
 
 def load_encoder(reference: str) -> PretrainedEncoder:
-    """Load an encoder on the CPU, freeze its weights, and read what it says of itself.
+    """Load an encoder on the CPU, freeze its weights, and read its description.
 
     Raises
     ------
@@ -236,7 +236,7 @@ def load_encoder(reference: str) -> PretrainedEncoder:
     for module in modules:
         module.eval().requires_grad_(False)
     parts = [code, _tensor_digest(tensors), file_sha256(weights) if weights else ""]
-    if named not in BUNDLED:  # whose version says all; a file may have several encoders of the same weights
+    if named not in BUNDLED:  # their version covers all; a file may have several encoders of the same weights
         parts += [name, *(f"{key} {value!r}" for key, value in sorted(settings.items()))]
     digest = sha256("\n".join(parts).encode())
     full_reference = place if weights is None else f"{place}@{weights}"
@@ -252,7 +252,7 @@ def load_encoder(reference: str) -> PretrainedEncoder:
 
 
 def encoder_loader() -> Callable[[str], PretrainedEncoder]:
-    """Return `load_encoder`, of which later calls with a reference, or its full form, return the same encoder."""
+    """Return a `load_encoder` that gives the same encoder for later calls with a reference or its full form."""
     loaded: dict[str, PretrainedEncoder] = {}
 
     def load(reference: str) -> PretrainedEncoder:
@@ -270,7 +270,7 @@ def check_repeatable_load(encoder: PretrainedEncoder) -> None:
     Raises
     ------
     InputError
-        If its digest is another one.
+        If its digest differs.
     """
     if load_encoder(encoder.reference).digest != encoder.digest:
         raise encoder.error(
@@ -495,7 +495,7 @@ def _tensor_digest(tensors: Mapping[str, Any]) -> str:
 
 
 def _count(modules: Sequence[torch.nn.Module], tensors: Mapping[str, Any], encoder: Any) -> int:
-    """Return how many weights an encoder has: as it says, or its parameters, or else all its floating values."""
+    """Return the number of an encoder's weights: as stated, else its parameters, else all floating-point values."""
     stated: Any = getattr(encoder, "parameter_count", None)
     if _is_whole(stated):
         return int(stated)

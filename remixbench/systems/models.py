@@ -155,7 +155,7 @@ class AttentionPooling(nn.Module):
     is the sigmoid of the mean of log p weighted by a. It cannot exceed 0.5: rank by it, or lower the
     threshold.
 
-    Frame scores and maps are nowhere defined for it. Here a map is p · a (the class probability of a bin, by
+    Neither paper nor code defines frame scores and maps for it. Here a map is p · a (the class probability of a bin, by
     the weight of the bin), a frame score the mean of the map over frequency, as for the other systems
     whose clip score is pooled from maps. Both reach 0.9.
     """
@@ -167,7 +167,7 @@ class AttentionPooling(nn.Module):
 
     def forward(self, features: Tensor) -> Output:
         """Map features (B, inputs, T, F) to an `Output`."""
-        # one product for both, and classes kept last: the features are read once, and nothing is moved about in memory
+        # one product for both, with the classes last: the features are read once, and nothing is copied
         weight, bias = (
             torch.cat(pair) for pair in zip(self.attention.parameters(), self.classification.parameters(), strict=True)
         )
@@ -195,14 +195,14 @@ class TwoStepAttention(nn.Module):
 
     `released`: classification sigmoid(L1 z), attention softmax(L2 z); the second sum is clamped to [0, 1].
     `paper`: classification L1 z, attention softmax(sigmoid(L2 z)). The sums are then logits, and the equations
-    do not say how a probability comes of the last; here by a sigmoid (a clamp would leave no gradient).
+    do not say how the last one becomes a probability; here by a sigmoid (a clamp would leave no gradient).
 
     Frame scores come from the first step's output z (class × time): the Linear layers of the time step mix all
     frames, so its own classification belongs to no frame. But z has no sign: the time step is a learned linear map
     over it, so training may make z fall where a class is present. `find_direction` finds out which, and from then on
     frame scores are z, or 1 - z, times the clip score; maps (the first step's classification times its attention,
     relative to the largest attention of the frame) are oriented and gated alike. Before, or with `oriented=False`, they
-    are as z has them. `raw_frame_scores` are always z.
+    are left as z gives them. `raw_frame_scores` are always z.
     """
 
     direction: Tensor
@@ -416,7 +416,7 @@ class TwoStepNetwork(nn.Module):
         output: Output = self.attention(maps)
         if self.decoder is None or not self.reconstructs:
             return output
-        # a decoder that nothing trains, as where alpha is 0, is not worth its time in training
+        # with alpha 0 nothing trains the decoder, so training skips it
         if self.training and not next(self.decoder.parameters()).requires_grad:
             return output
         return output._replace(reconstruction=self.decoder(maps if self.decoder_input == "maps" else features))
@@ -440,7 +440,7 @@ def find_direction(network: TwoStepNetwork, batches: Iterable[Tensor]) -> None:
 
     Parameters
     ----------
-    network : as trained; it is left in the mode that it was in.
+    network : the trained network; its mode is restored.
     batches : standardised log-mel (B, T, F) of training clips, on the network's device.
     """
     was_training = network.training
@@ -459,7 +459,7 @@ def initialise_as_released(network: nn.Module, generator: torch.Generator) -> No
 
     Convolutions are uniform within ±sqrt(6 / fan in) with biases 0, batch norms 1 and 0; Linear layers
     (they occur in the two-step attention only) are uniform within ±1 / sqrt(fan in), biases too.
-    Tensors are filled in the order of their registration, so a seed means one set of weights.
+    Tensors are filled in the order of their registration, so a seed gives one set of weights.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d):

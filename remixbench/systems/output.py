@@ -16,14 +16,14 @@ SCORES = ("clip_scores", "frame_scores", "tf_maps")
 
 
 class Output(NamedTuple):
-    """One forward pass; every field float32, scores in [0, 1], None where a system has no such thing.
+    """One forward pass; every field is float32, scores in [0, 1], or None where a system has no such output.
 
     Attributes
     ----------
     clip_scores : (batch, classes), the tags.
     frame_scores : (batch, frames, classes), for detection in time.
     tf_maps : (batch, classes, frames, n_mels), for detection in time and frequency.
-    reconstruction : the input as the decoder gives it back: standardised log-mel (batch, frames, n_mels), or the
+    reconstruction : the decoder's reconstruction of the input: standardised log-mel (batch, frames, n_mels), or the
         waveform (batch, samples).
     frequency_attention : (batch, classes, frames, n_mels); sums to 1 over the mel bands of a frame.
     time_attention : (batch, classes, frames); sums to 1 over the frames.
@@ -57,7 +57,7 @@ def check_output(
     ----------
     own_frame_rate : whether the system states its own `frame_seconds`, so that its frame scores may have any number of
         frames.
-    reconstruction : shape of the input that a decoder gives back; by default that of the log-mel.
+    reconstruction : shape of a decoder's reconstruction; by default that of the log-mel.
 
     Raises
     ------
@@ -102,8 +102,8 @@ def check_output(
 def cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
     """Return the mean binary cross-entropy of scores in [0, 1], float32; labels of the same shape.
 
-    A score that is NaN, or above 1 by rounding, ends the process on a GPU and the run on a CPU, so it is kept away from
-    the cross-entropy; the loss is NaN all the same.
+    A score that is NaN, or above 1 by rounding, would end the process on a GPU and the run on a CPU, so scores are
+    bounded first; for NaN the loss is NaN all the same.
     """
     with torch.autocast(scores.device.type, enabled=False):
         scores = scores.float()

@@ -85,7 +85,7 @@ class Option:
             return None
         if not (self.low < number <= self.high and math.isfinite(number)):
             return None
-        # a whole number may be a count, which torch takes as int alone
+        # a whole number may be a count, which torch takes only as int
         return int(number) if isinstance(self.default, int) and number.is_integer() else number
 
 
@@ -101,8 +101,8 @@ class SystemSpec:
     inputs : what its forward takes: standardised `logmel` (batch, frames, n_mels), the `waveform` (batch, samples),
         standardised `embeddings` (batch, frames, dimensions), or with `logmel+embeddings` the two one after the other.
     training_defaults : by name of the setting, such as {"optimizer": "adamw"}; the rest are the recipe's.
-    published : the row of the paper's tables that it is.
-    package, version : of a third-party system: what it comes from; None for a bundled one.
+    published : its row in the paper's tables.
+    package, version : of a third-party system: where it comes from; None for a bundled one.
     """
 
     name: str
@@ -305,8 +305,7 @@ def register(name: str, factory: Factory) -> None:
     Raises
     ------
     InputError
-        For a name that a folder cannot have, or that a bundled system or an installed package has, and for attributes
-        that break the contract.
+        For a name that a folder cannot have or that is taken, and for attributes that break the contract.
     """
     if not is_short_name(name):
         raise InputError(f"system name '{name}': expected letters, digits, '-', '_' and '.'")
@@ -326,7 +325,7 @@ def is_registered(reference: str) -> bool:
 def available() -> dict[str, SystemSpec]:
     """Return the bundled systems, the registered ones and those of installed packages, by name.
 
-    A package's system is listed without importing it: its description says which package it is of.
+    A package's system is listed without importing it, so its description only names the package.
     """
     specs = dict(_BUNDLED)
     for name, factory in _registered.items():
@@ -404,7 +403,7 @@ def resolve_options(name: str, options: Mapping[str, OptionValue] | None = None)
 
 
 def _described(system: SystemSpec) -> SystemSpec:
-    """Add what the factory of a third-party system says of itself."""
+    """Add the attributes of a third-party system's factory."""
     factory = system.factory
     try:
         alpha = float(getattr(factory, "alpha", 0.0))

@@ -56,7 +56,7 @@ def load_released(system: str, state_dict: Mapping[str, object], *, frames: int 
     """Build a system with the weights of a checkpoint of the released code.
 
     Classes and width are taken from the tensors, and so are frames and mel bands where the network has layers
-    of that size (`2ap`, `2ap-aux`). `num_batches_tracked` may be there or not, names may begin with
+    of that size (`2ap`, `2ap-aux`). `num_batches_tracked` may be missing, names may begin with
     `module.`, and the weights may lie under a key `model` or `state_dict`. For `2ap` a decoder in the
     checkpoint is left out.
 
@@ -64,7 +64,7 @@ def load_released(system: str, state_dict: Mapping[str, object], *, frames: int 
     ----------
     system : `gap`, `gmp`, `gwrp`, `atrous-ap`, `2ap` or `2ap-aux`.
     state_dict : what `torch.load(path, weights_only=True)` gives.
-    frames, n_mels : of the input, for the systems whose checkpoint does not tell.
+    frames, n_mels : of the input, for systems whose checkpoint does not contain them.
 
     Returns
     -------
@@ -74,7 +74,7 @@ def load_released(system: str, state_dict: Mapping[str, object], *, frames: int 
     Raises
     ------
     InputError
-        Naming the tensor that is missing, too many, or of another shape than expected.
+        Naming the tensor that is missing, unexpected, or of the wrong shape.
     """
     if system not in _PREFIXES:
         spec(system)  # an unknown name gets its own message

@@ -18,7 +18,7 @@ from remixbench.errors import InputError, nearest, one_line
 from remixbench.files import sha256
 
 _MODULE = "remixbench_system_"
-"""What the names of the modules of files begin with."""
+"""Prefix of the names of modules loaded from files."""
 _OURS = "__imported_by_a_remixbench_system__"
 """Attribute of the modules that such a file imported from its folder."""
 
@@ -28,8 +28,8 @@ def load_from_file(reference: str, kind: str = "system") -> tuple[Callable[..., 
 
     `kind` is what error messages call it: a system or an encoder.
 
-    The file may import modules of its own folder. It is executed once per content and process: where it, or a module
-    that it imports, has changed since, it is imported anew.
+    The file may import modules of its own folder. It is executed once per process, and again if it, or a module that it
+    imports, has changed.
 
     Raises
     ------
@@ -89,8 +89,8 @@ def _import(file: Path, reference: str, kind: str) -> ModuleType:
 class _SourceLoader(SourceFileLoader):
     """Compiles a module from its source each time.
 
-    Python's cache of compiled modules knows a source by its size and second: an edit within that second would run as
-    the code before it, under the digest of the new one.
+    Python's cache of compiled modules tells sources apart by size and time in seconds: after an edit within a second,
+    the old code would run under the digest of the new.
     """
 
     def path_stats(self, path: str) -> dict[str, Any]:
@@ -114,9 +114,9 @@ class _SourceFinder:
 
 
 def _forget(names: set[str], folder: Path) -> dict[str, ModuleType]:
-    """Drop modules of these names that would be taken for those of a folder: others, and what a system imported before.
+    """Drop modules of these names that would be taken for those of a folder.
 
-    Returns the others, to be put back afterwards.
+    These are modules that a system imported before, and others, which are returned to be restored afterwards.
     """
     others = {}
     for key in [key for key in sys.modules if key.partition(".")[0] in names]:
@@ -131,8 +131,8 @@ def _forget(names: set[str], folder: Path) -> dict[str, ModuleType]:
 def digest_of_sources(factory: Callable[..., Any], file: Path | None = None) -> str:
     """Return a digest of the source files by which a factory's network is defined.
 
-    `file`, the one that names the factory, and what it imports are among them, wherever the factory is from. Of what
-    was typed at a prompt, which no file holds, it is a digest of the compiled code.
+    `file`, which names the factory, and what it imports are included, wherever the factory is defined. For code typed
+    at a prompt, it is a digest of the compiled code.
     """
     files = {*source_files(factory), *({file, *_local_imports(file)} if file is not None else ())}
     return _digest(sorted(files)) if files else sha256(_code(factory))
@@ -142,7 +142,7 @@ def source_files(factory: Callable[..., Any]) -> Iterator[Path]:
     """Yield the source files, sorted, by which a factory's network is defined.
 
     Of an installed package these are all its Python files; of a file, or of a registered class, that file and what it
-    imports from the same folder; none for what was typed at a prompt.
+    imports from the same folder; none for code typed at a prompt.
     """
     try:
         file = Path(inspect.getsourcefile(factory) or "")
@@ -179,7 +179,7 @@ def _local_imports(file: Path) -> set[Path]:
 
 
 def _imported(node: ast.AST, file: Path, folder: Path) -> Iterator[Path]:
-    """Yield where in `folder` the modules that an import statement of a `file` names may lie, without suffix."""
+    """Yield where in `folder` the modules of an import statement of `file` may be, without suffix."""
     if isinstance(node, ast.Import):
         places = [(folder, alias.name.split(".")) for alias in node.names]
     elif isinstance(node, ast.ImportFrom):

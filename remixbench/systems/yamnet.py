@@ -102,7 +102,7 @@ class YamNet(nn.Module):
 
 
 def mel_bank() -> NDArray[np.float32]:
-    """Return the mel bank (bins, bands); bin 0 counts for nothing."""
+    """Return the mel bank (bins, bands); bin 0 has no weight."""
     bank = htk_triangles(RATE, N_FFT, BANDS, LOWEST, HIGHEST)
     bank[0] = 0
     return bank.astype(np.float32)
@@ -169,7 +169,7 @@ def _layers(weights: Path) -> Iterator[tuple[NDArray[np.float32], NDArray[np.flo
                 yield _dequantised(model, kernel, np.int8), _dequantised(model, bias, np.int32)
     except InputError:
         raise
-    except Exception as error:  # of a broken file the reader follows wild offsets
+    except Exception as error:  # in a broken file the reader follows arbitrary offsets
         raise _not_yamnet(weights, f"cannot be read ({type(error).__name__})") from None
 
 
