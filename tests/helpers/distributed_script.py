@@ -1,7 +1,12 @@
-"""Started by torchrun from training/test_distributed.py: a training step of all processes against one alone."""
+"""Started from training/test_distributed.py: a training step of two processes against one alone.
+
+The second process is forked, so that torch is imported once; torchrun itself is tested with a whole training.
+"""
 
 from __future__ import annotations
 
+import os
+import socket
 import sys
 
 import numpy as np
@@ -49,8 +54,18 @@ def step(
     return gradients, state.network.state_dict(), loss, score_clips(state.network, data, CPU, 2, dist)
 
 
-def main() -> None:
-    torch.set_num_threads(1)
+def fork_second_process() -> int:
+    """Make this process the first and a fork of it the second of a group; return the fork's id, in the fork 0."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    child = os.fork()
+    os.environ["RANK"] = os.environ["LOCAL_RANK"] = "0" if child else "1"
+    return child
+
+
+def compare_steps() -> None:
     with process_group(torch.device("cpu")) as dist:
         assert dist.world_size == 2
         cases = [(system, ()) for system in ("gmp", "gwrp", "atrous-ap", "2ap-aux")]
@@ -68,6 +83,13 @@ def main() -> None:
                 np.testing.assert_array_equal(everyone.numpy(), together[3])
         if dist.is_main_process:
             print("agreed")
+
+
+def main() -> int:
+    torch.set_num_threads(1)
+    child = fork_second_process()
+    compare_steps()
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) if child else 0
 
 
 if __name__ == "__main__":
