@@ -205,7 +205,7 @@ def test_the_legend_explains_the_signs_that_stand_in_the_table_and_no_other(boar
         for row in board.rows
     ]
     few = replace(board, rows=tuple(rows))
-    many = replace(board, rows=tuple(replace(row, name=f"{row.name} {k}") for k in range(8) for row in rows))
+    many = replace(board, rows=tuple(replace(row, name=f"{row.name} {k}") for k in range(5) for row in rows))
     explained = set()
     for shown, width, snr in itertools.product((few, many), (60, 70, 80, 100), (None, 20.0)):
         lines = render_summary(shown, width=width, snr=snr).splitlines()
