@@ -55,6 +55,7 @@ atexit.register(begin_exit)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "status", "word"), [(15, 143, "terminated"), (2, 130, "interrupted")])
 def test_a_signal_ends_make_with_one_line_and_all_its_workers(
     corpus: Path, tmp_path: Path, number: int, status: int, word: str

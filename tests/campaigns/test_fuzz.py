@@ -33,6 +33,7 @@ def fuzz() -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 def test_any_input_is_read_or_refused_in_one_line(fuzz: ModuleType, tmp_path: Path) -> None:
     counts, failures = fuzz.fuzz(INPUTS, seed=1, workspace=tmp_path)

@@ -67,6 +67,7 @@ def everything(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 def test_labels_of_a_received_run_never_become_paths(run: Path, tmp_path: Path) -> None:
     place = tmp_path / "place"

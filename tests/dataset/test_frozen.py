@@ -62,6 +62,7 @@ def test_mini(tmp_path: Path) -> None:
     check(make(recipe="mini", clips_per_fold=6, out=tmp_path / "mini", jobs=1), "mini")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["remix2019", "remix2019-strict"])
 def test_the_published_recipes_on_real_recordings(recipe: str, standin: Path, tmp_path: Path) -> None:
     check(make(recipe=recipe, replan=True, clips_per_fold=6, sources=standin, out=tmp_path / "d", jobs=1), recipe)

@@ -25,6 +25,7 @@ from remixbench.sources.catalogue import Catalogue
 ROWS_SHA256 = "38104a63840c476556966addf81243d3ad4b5cad1ec4a9600e8758ffe16ea851"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["remix2019", "remix2019-strict", "mini"])
 def test_the_frozen_manifests_are_what_plan_writes(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     sources = tmp_path if name == "mini" else request.getfixturevalue("published")

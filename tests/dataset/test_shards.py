@@ -43,6 +43,7 @@ def test_more_shares_than_work_are_no_harm(made: Dataset, corpus: Path, tiny_rec
     assert differing(tree(made.path), tree(tmp_path / "tiny")) == []
 
 
+@pytest.mark.slow
 def test_shares_as_processes_at_once_as_a_job_array_runs_them(made: Dataset, corpus: Path, tmp_path: Path) -> None:
     recipe = tiny.write_recipe(tmp_path, tiny.RECIPE)
     out = tmp_path / "tiny"
@@ -179,6 +180,7 @@ def environment() -> dict[str, str]:
     return os.environ | {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "30s"}
 
 
+@pytest.mark.slow
 def test_a_dask_scheduler_with_two_workers_gives_the_same_bytes(made: Dataset, corpus: Path, tmp_path: Path) -> None:
     pytest.importorskip("distributed", reason="Dask is not installed")
     recipe = tiny.write_recipe(tmp_path, tiny.RECIPE)

@@ -207,6 +207,7 @@ def test_shared_recordings_give_wider_intervals():
     assert widths[0] > 1.5 * widths[1]
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_true_value_about_as_often_as_they_claim():
     """In small; benchmarks/intervals.py does it at full size."""
     found = SIMULATION["coverage"](SIMULATION["small_design"](), trials=40, samples=60)
