@@ -241,7 +241,7 @@ def predictions_task(
     if name is None or snr is None or fold is None:
         options = {"--name 'My system'": name, "--snr 0": snr, "--fold 4": fold}
         missing = [option for option, value in options.items() if value is None]
-        raise InputError(f"{paths[0]}: to score predictions, say what they are of; add {' '.join(missing)} or the like")
+        raise InputError(f"{paths[0]}: to score predictions, say what they are: add {' '.join(missing)} or the like")
     clean = check_system_name(name, list_systems())
     dataset.require_snr(snr)
     folder = workspace / "runs" / dataset.name / name_folder(clean) / snr_folder(snr) / f"fold_{fold}" / "submitted"

@@ -319,7 +319,7 @@ def read_waveform(path: Path, rate: int, samples: int) -> NDArray[np.float32]:
     Raises
     ------
     InputError
-        If it is no audio, of another rate, length or number of channels than the clip, or holds NaN or infinity.
+        If it is not audio, has another rate, length or number of channels than the clip, or holds NaN or infinity.
     """
     import soundfile
 

@@ -149,7 +149,7 @@ def _thresholds(path: Path, arrays: Mapping[str, npt.NDArray[Any]], reference: R
 def _names_beside(path: Path, arrays: Mapping[str, npt.NDArray[Any]], values: str, key: str, count: int) -> list[str]:
     """Return the names of the rows or columns of an optional array, which must be there with it."""
     if key not in arrays:
-        raise InputError(f"{path}: has '{values}' but no array '{key}', which names what its entries are of")
+        raise InputError(f"{path}: has '{values}' but no array '{key}', which names its entries")
     return _names(path, key, arrays[key], count, values)
 
 

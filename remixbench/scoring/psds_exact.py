@@ -133,7 +133,7 @@ def psds_of_detections(
     weights: FloatArray,
     criteria: Mapping[str, Criteria] = PSDS,
 ) -> MetricValues:
-    """Return PSDS of the detections of each class, of which one class at a time is in memory.
+    """Return PSDS of the detections of each class; one class at a time is in memory.
 
     Parameters
     ----------

@@ -71,7 +71,7 @@ def event_table(
     if not len(clips) == len(labels) == len(onsets) == len(offsets):
         raise InputError(
             f"events have {len(clips)} clips, {len(labels)} labels, {len(onsets)} onsets and {len(offsets)} offsets,"
-            " expected as many of each"
+            " expected the same number of each"
         )
     times = np.isfinite(onsets) & np.isfinite(offsets) & (onsets <= offsets)
     if not times.all():

@@ -1,4 +1,4 @@
-"""aiSFX as a frozen encoder, from the checkpoint in its PyPI package, of which no code is imported.
+"""aiSFX as a frozen encoder, from the checkpoint in its PyPI package; no code of the package is imported.
 
 A CNN of eight 3×3 convolutions over log-mel, trained to classify sound-effects libraries (Ma and Lerch, ISMIR 2022).
 The published embedding of two seconds is the maximum over time of its last feature map, averaged over frequency; here

@@ -308,7 +308,7 @@ def check_encoder(encoder: PretrainedEncoder, samples: int, device: torch.device
     scale = float(embeddings.abs().max()) or 1.0
     for other, reason in (
         (encoder.encode(waveforms), "differ between two calls; switch off dropout and other random draws"),
-        (encoder.encode(waveforms[:1]), "depend on the other clips of a batch; each clip has to be encoded for itself"),
+        (encoder.encode(waveforms[:1]), "depend on the other clips of a batch; encode each clip on its own"),
     ):
         if not torch.allclose(other, embeddings[: len(other)], rtol=0, atol=REPEATABLE * scale):
             raise encoder.error(f"its embeddings of the same waveform {reason}")

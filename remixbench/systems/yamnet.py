@@ -157,7 +157,7 @@ def _layers(weights: Path) -> Iterator[tuple[NDArray[np.float32], NDArray[np.flo
         ) from None
     data = read_bytes(weights, MAX_FILE)
     if data[4:8] != b"TFL3":
-        raise _not_yamnet(weights, "is no TensorFlow Lite file")
+        raise _not_yamnet(weights, "is not a TensorFlow Lite file")
     try:
         model = tflite.Model.GetRootAs(data, 0)
         graph = model.Subgraphs(0)

@@ -121,7 +121,7 @@ class RoleDataset(ABC, TorchDataset[tuple[Tensor, Target]]):
         recipe = self.dataset.recipe
         active = np.zeros((recipe.frames, len(self._column)), np.float32)
         places = np.arange(recipe.frames)
-        if self.inputs == "waveform":  # rolled over all samples, of which the frames of the log-mel leave some out
+        if self.inputs == "waveform":  # rolled over all samples, also those that no frame of the log-mel covers
             length = recipe.mix.samples / recipe.features.hop_length
             centres = ((places + 0.5 - self._shift) % length) * self.frame_seconds
         else:
@@ -460,7 +460,7 @@ def require_embeddings(dataset: Dataset, snr: float, encoder: EncoderKey) -> Emb
     embeddings = open_embeddings(dataset, snr, encoder.name, encoder.digest)
     if embeddings is None:
         raise InputError(
-            f"{dataset.path}: has no embeddings by '{encoder.name}' at {snr:g} dB of the clips as they are now;"
+            f"{dataset.path}: has no embeddings of its present clips by '{encoder.name}' at {snr:g} dB;"
             f" `remixbench embed {encoder.reference}` computes them"
         )
     return embeddings

@@ -279,7 +279,7 @@ def process_group(device: torch.device) -> Iterator[DistContext]:
     except (ValueError, RuntimeError) as error:
         reason = (str(error).splitlines() or ["no reason given"])[0]
         raise InputError(
-            f"WORLD_SIZE is {size}, but the processes do not meet ({reason}); start with torchrun"
+            f"WORLD_SIZE is {size}, but the processes cannot reach each other ({reason}); start with torchrun"
         ) from None
     try:
         yield DistContext(distributed.get_rank(), size)

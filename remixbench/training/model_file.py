@@ -166,7 +166,7 @@ def read_model(path: Path) -> TrainedModel:
     Raises
     ------
     InputError
-        If the file is missing or broken, is no model of ours, or its tensors are not those of its system.
+        If the file is missing or broken, is not a remixbench model, or its tensors are not those of its system.
     """
     tensors, config = _read(path)
     system = spec(config.system)
@@ -194,7 +194,7 @@ def read_model(path: Path) -> TrainedModel:
     for name, shape in expected.items():
         if name not in tensors:
             raise InputError(
-                f"{path}: tensor {name} is missing, system '{config.system}' has it; delete it and train again"
+                f"{path}: tensor {name} of system '{config.system}' is missing; delete the file and train again"
             )
         if tuple(tensors[name].shape) != shape:
             raise InputError(
@@ -203,9 +203,11 @@ def read_model(path: Path) -> TrainedModel:
             )
     for name, tensor in tensors.items():
         if name not in expected:
-            raise InputError(f"{path}: tensor {name} has no place in system '{config.system}'; is it another's file?")
+            raise InputError(
+                f"{path}: tensor {name} has no place in system '{config.system}'; is it another run's file?"
+            )
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise InputError(f"{path}: tensor {name} holds NaN or infinity; delete it and train again")
+            raise InputError(f"{path}: tensor {name} holds NaN or infinity; delete the file and train again")
     network.load_state_dict(
         # copies: the tensors may still be mapped to the file, which others may change
         {name.removeprefix(NETWORK): tensor.clone() for name, tensor in tensors.items() if name.startswith(NETWORK)},
@@ -239,5 +241,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], ModelConfig]:
         config = ModelConfig.model_validate(stored)
     except (ValueError, RecursionError) as error:
         reason = first_problem(error, ModelConfig) if isinstance(error, ValidationError) else one_line(str(error))[:120]
-        raise InputError(f"{path}: has no description of a remixbench model ({reason}); is it another's?") from None
+        raise InputError(
+            f"{path}: has no description of a remixbench model ({reason}); is it another program's?"
+        ) from None
     return tensors, config

@@ -123,7 +123,7 @@ def _terminal_cell(cell: Cell) -> Text:
 
 COMPACT_WIDTH = 100
 NAMES_WIDTH = 16
-"""Names may be cut down to so many columns before a table has to be narrower."""
+"""Names may be cut to this many columns before a table is made narrower."""
 
 
 @dataclass(frozen=True)
