@@ -16,15 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from remixbench.errors import InputError, nearest, shortened
-from remixbench.scoring.types import EventTable, FloatArray, IntArray, event_table
+from remixbench.scoring.types import OVERHANG, EventTable, FloatArray, IntArray, event_table
 from remixbench.tables import Table, parse_number, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 EVENT_COLUMNS = ("filename", "onset", "offset", "event_label")
-OVERHANG = 0.1
-"""Seconds that an event may last beyond its clip, as the last frame of a padded transform does; they are cut off."""
 MILLISECONDS = 20
 """Times beyond this many clip lengths are taken for milliseconds, if that puts them into the clip."""
 

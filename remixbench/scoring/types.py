@@ -26,6 +26,8 @@ MapArray = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
+OVERHANG = 0.1
+"""Seconds that an event may last beyond its clip, as the last frame of a padded transform does; readers cut it."""
 DECIMALS = 6
 MAP_STEPS = 255
 """Maps are handed in as steps of 1/255."""
@@ -94,8 +96,14 @@ def _whole_numbers(values: npt.ArrayLike, name: str) -> IntArray:
     return array.astype(np.int64)
 
 
-def check_events(events: EventTable, clips: int, classes: int, place: str) -> None:
+def check_events(events: EventTable, durations: FloatArray, classes: int, place: str) -> None:
     """Refuse a table that `event_table` would not make, or whose events are not of these clips and classes.
+
+    Parameters
+    ----------
+    durations : (clips,) seconds, beyond which no event may last for more than `OVERHANG`.
+    classes : their number.
+    place : what the table is called in messages.
 
     Raises
     ------
@@ -104,7 +112,7 @@ def check_events(events: EventTable, clips: int, classes: int, place: str) -> No
     """
     if not len(events.clip) == len(events.label) == len(events.onset) == len(events.offset):
         raise InputError(f"{place} have columns of several lengths; make the table with event_table")
-    for name, values, count in (("clip", events.clip, clips), ("class", events.label, classes)):
+    for name, values, count in (("clip", events.clip, len(durations)), ("class", events.label, classes)):
         _whole_numbers(values, name)
         outside = np.flatnonzero((values < 0) | (values >= count))
         if len(outside):
@@ -117,6 +125,14 @@ def check_events(events: EventTable, clips: int, classes: int, place: str) -> No
         raise InputError(
             f"{place}: event {first} lasts from {events.onset[first]:g} to {events.offset[first]:g} s, expected"
             " 0 <= onset < offset"
+        )
+    ends = durations[events.clip]
+    beyond = (events.onset >= ends) | (events.offset > ends + OVERHANG)
+    if beyond.any():
+        first = int(beyond.argmax())
+        raise InputError(
+            f"{place}: event {first} lasts from {events.onset[first]:g} to {events.offset[first]:g} s, and its clip"
+            f" ends at {ends[first]:g} s; expected seconds within the clip"
         )
     if (np.lexsort((events.onset, events.label, events.clip)) != np.arange(len(events.clip))).any():
         raise InputError(f"{place} are not in the order of clip, class and onset; make the table with event_table")
@@ -375,7 +391,7 @@ def make_reference(
     seconds = np.broadcast_to(np.asarray(durations, np.float64), shape[:1]).copy()
     if not (np.isfinite(seconds) & (seconds > 0)).all():
         raise InputError("the reference has a clip whose duration is not above zero")
-    check_events(events, *shape, "the reference's events")
+    check_events(events, seconds, len(labels), "the reference's events")
     tags = weak_labels_of(events, *shape) if weak is None else np.asarray(weak, bool)
     numbered = ((),) * len(names) if recordings is None else number_recordings(recordings)
     if tags.shape != shape or len(numbered) != len(names):

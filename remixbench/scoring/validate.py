@@ -26,6 +26,9 @@ def check_predictions(predictions: Predictions, reference: Reference) -> None:
     """
     clips, classes = reference.weak.shape
     tags, frames, edges = predictions.clip_scores, predictions.frame_scores, predictions.frame_edges
+    for name, values in (("clip scores", tags), ("frame scores", frames), ("frame edges", edges)):
+        if values is not None and not isinstance(values, np.ndarray):
+            raise InputError(f"{name} are of type {type(values).__name__}, expected a NumPy array")
     where: list[Sequence[str]] = [reference.filenames, reference.classes]
     if predictions.is_empty:
         raise InputError("the predictions hold neither clip scores, frame scores nor events; give one of them")
@@ -46,7 +49,7 @@ def check_predictions(predictions: Predictions, reference: Reference) -> None:
         check_scores(frames, "frame scores", [where[0], [f"frame {i}" for i in range(frames.shape[1])], where[1]])
         fit_edges(edges, float(reference.durations.max()), "frame edges")
     if predictions.events is not None:
-        check_events(predictions.events, clips, classes, "the predicted events")
+        check_events(predictions.events, reference.durations, classes, "the predicted events")
 
 
 def _check_type(scores: npt.NDArray[Any], place: str) -> None:

@@ -24,6 +24,8 @@ WRONG_EVENTS = [
     (events(offset=1.0), "event 0 lasts from 1 to 1 s"),
     (events(offset=np.nan), "event 0 lasts from 1 to nan s"),
     (events(offset=np.inf), "event 0 lasts from 1 to inf s"),
+    (events(onset=9.0, offset=10.2), "event 0 lasts from 9 to 10.2 s, and its clip ends at 10 s"),
+    (events(onset=10.0, offset=10.05), "event 0 lasts from 10 to 10.05 s, and its clip ends at 10 s"),
     (EventTable(np.array([1, 0]), np.array([0, 0]), np.zeros(2), np.ones(2)), "not in the order of clip, class and on"),
     (EventTable(np.array([0, 0]), np.array([0]), np.zeros(2), np.ones(2)), "columns of several lengths"),
 ]
@@ -59,6 +61,8 @@ def test_a_table_of_events_that_cannot_be_is_refused_and_not_cut(columns, messag
         (Predictions(), "hold neither clip scores, frame scores nor events"),
         (Predictions(frame_edges=np.arange(3.0)), "hold neither clip scores, frame scores nor events"),
         (Predictions(np.ones((2, 2), bool)), "clip scores are of type bool, expected float32 or float64"),
+        (Predictions([[0.5, 0.5], [0.5, 0.5]]), "clip scores are of type list, expected a NumPy array"),
+        (Predictions(None, np.ones((2, 3, 2)), [0.0, 1.0, 2.0, 10.0]), "frame edges are of type list"),
         (Predictions(np.ones((2, 2), np.uint8)), "clip scores are of type uint8"),
         (Predictions(None, np.ones((2, 3, 2), np.int64), np.arange(4.0)), "frame scores are of type int64"),
         (Predictions(None, np.ones((2, 3, 2), np.float16), np.arange(4.0)), "frame scores are of type float16"),
