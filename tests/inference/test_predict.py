@@ -398,7 +398,7 @@ def test_a_model_that_lacks_a_tensor_or_has_one_too_many(run: Path) -> None:
     tensors, about = load_file(path), metadata(path)
     kept = tensors.pop("thresholds.tags")
     save_file(tensors, path, about)
-    assert "tensor thresholds.tags is missing" in refused(run)
+    assert "tensor thresholds.tags of system '2ap-aux' is missing" in refused(run)
     save_file({**tensors, "thresholds.tags": kept, "other": kept.clone()}, path, about)
     assert "tensor other has no place" in refused(run)
 
