@@ -14,6 +14,7 @@ from results_page import (
     learning_curves,
     not_above_chance,
     not_trained,
+    on_encoders,
     origins,
     runs_of_part,
     table,
@@ -239,3 +240,11 @@ def test_systems_on_embeddings_are_compared_with_crnn() -> None:
         "",
     ]
     assert encoder_claims([head]) == []
+
+
+def test_systems_on_embeddings_are_compared_at_0_db_alone() -> None:
+    rows = [trained("crnn", 0.5), trained("emb-mlp,encoder=yamnet", 0.4), trained("emb-mlp,encoder=yamnet", 0.8)]
+    rows[0].runs[0].info = run_json()
+    for row, snr in zip(rows[1:], (0.0, 20.0), strict=True):
+        row.runs[0].info |= {"system": "emb-mlp", "options": {"encoder": "yamnet"}, "snr": snr, "fraction": 1.0}
+    assert on_encoders(rows) == [rows[1], rows[0]]
