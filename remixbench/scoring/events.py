@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from remixbench.errors import InputError, nearest, shortened
-from remixbench.scoring.types import OVERHANG, EventTable, FloatArray, IntArray, event_table
+from remixbench.scoring.types import OVERHANG, EventTable, FloatArray, IntArray, beyond_clips, event_table
 from remixbench.tables import Table, parse_number, read_table
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class EventList:
 
     def _check_ends(self, durations: FloatArray) -> None:
         """Refuse events beyond the ends of their clips, which last `durations` (events,) seconds."""
-        beyond = (self.onset >= durations) | (self.offset > durations + OVERHANG)
+        beyond = beyond_clips(self.onset, self.offset, durations)
         if not beyond.any():
             return
         index = int(beyond.argmax())

@@ -127,7 +127,7 @@ def check_events(events: EventTable, durations: FloatArray, classes: int, place:
             " 0 <= onset < offset"
         )
     ends = durations[events.clip]
-    beyond = (events.onset >= ends) | (events.offset > ends + OVERHANG)
+    beyond = beyond_clips(events.onset, events.offset, ends)
     if beyond.any():
         first = int(beyond.argmax())
         raise InputError(
@@ -136,6 +136,12 @@ def check_events(events: EventTable, durations: FloatArray, classes: int, place:
         )
     if (np.lexsort((events.onset, events.label, events.clip)) != np.arange(len(events.clip))).any():
         raise InputError(f"{place} are not in the order of clip, class and onset; make the table with event_table")
+
+
+def beyond_clips(onsets: FloatArray, offsets: FloatArray, ends: FloatArray) -> BoolArray:
+    """Return which events begin after the end of their clip, or last for more than `OVERHANG` beyond it."""
+    beyond: BoolArray = (onsets >= ends) | (offsets > ends + OVERHANG)
+    return beyond
 
 
 def merge_events(events: EventTable) -> EventTable:

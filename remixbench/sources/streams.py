@@ -229,7 +229,7 @@ def check_ogg(data: bytes) -> None:
 
 
 def check_container(file: BinaryIO) -> None:
-    """Refuse an open AU, CAF, RF64 or W64 file that goes on after its recording with another one.
+    """Refuse an open AU, CAF, RF64 or W64 file that continues after its recording with another one.
 
     libsndfile leaves the second one out, and of a W64 file takes whatever follows for samples.
 
