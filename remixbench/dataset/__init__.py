@@ -1,1 +1,1 @@
-"""From recipe and catalogue to a data set on disk. No torch in here."""
+"""From recipe and catalogues to a data set on disk. Never imports torch."""

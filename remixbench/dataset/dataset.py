@@ -1,6 +1,6 @@
-"""A data set on disk: where its files are, and how it is opened.
+"""A data set on disk: its files and how they are opened.
 
-Rows of `weak`, `features` and `roles` are in the order of the manifest's clips.
+Arrays with one row per clip (`weak`, `features`, `roles`) follow the order of the manifest.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ from remixbench.recipe import Recipe, format_snr, format_snrs
 from remixbench.tables import read_table
 
 BIN_DB, MOST_BINS = 5.0, 6
-"""About how wide the bins of `Dataset.snr_bins` are, and how many there are at most."""
+"""Approximate width, and largest number, of the bins of `Dataset.snr_bins`."""
 REMEDY = "restore it, or run the `remixbench make` that made the data set, which makes it again"
 
 
 def snr_folder(snr: float) -> str:
-    """Return the folder name of a signal-to-noise ratio: snr_20, snr_-5, snr_2.5."""
+    """Return the folder name of an SNR: snr_20, snr_-5, snr_2.5."""
     return f"snr_{float(snr):.12g}"
 
 
 def pcm_digest(samples: NDArray[np.int16]) -> str:
-    """Return the SHA-256 of 16-bit samples, little endian, channels interleaved; the same for wav and flac."""
+    """Return the SHA-256 of 16-bit samples (little endian, interleaved); the same for WAV and FLAC."""
     return hashlib.sha256(np.ascontiguousarray(samples, dtype="<i2").data).hexdigest()
 
 
 def logmel_digest(frames: NDArray[np.float32]) -> str:
-    """Return the SHA-256 of the log-mel of a clip, (frames, n_mels), as float32 little endian."""
+    """Return the SHA-256 of the log-mel of a clip, (frames, n_mels), as little-endian float32."""
     return hashlib.sha256(np.ascontiguousarray(frames, dtype="<f4").data).hexdigest()
 
 
 @dataclass(frozen=True, repr=False)
 class Dataset:
-    """A data set on disk: its folder, the content of its `dataset.json`, and its manifest."""
+    """A data set on disk: its folder, `dataset.json` and manifest."""
 
     path: Path
     info: DatasetInfo
@@ -55,12 +55,12 @@ class Dataset:
 
     @staticmethod
     def open(path: Path, *, check_files: bool = True) -> Dataset:
-        """Open the data set in the folder `path`, and check its manifest, and by default labels and tables of digests.
+        """Open the data set in the folder `path` and check its manifest and, by default, labels and digest tables.
 
         Raises
         ------
         InputError
-            If it is not a finished data set, or one of these files was altered since it was made.
+            If it is not a finished data set, or one of these files was altered.
         """
         info = read_info(path)
         dataset = Dataset(path, info, read_manifest(path / "manifest"))
@@ -74,7 +74,7 @@ class Dataset:
         return dataset
 
     def __repr__(self) -> str:
-        """Return what fits a line of a notebook."""
+        """Return one line, for notebooks."""
         return (
             f"Dataset('{self.path}': {len(self.clips)} clips in folds {', '.join(map(str, self.manifest.folds))} at"
             f" {format_snrs(self.snrs, self.recipe.mix.snr_offsets)}, {len(self.classes)} classes)"
@@ -87,7 +87,7 @@ class Dataset:
 
     @property
     def name(self) -> str:
-        """The name under which runs and leaderboard are kept."""
+        """The name under which its runs and leaderboard are stored."""
         return self.info.name
 
     @property
@@ -97,25 +97,25 @@ class Dataset:
 
     @property
     def snrs(self) -> tuple[float, ...]:
-        """The signal-to-noise ratios made, ascending, in dB."""
+        """The SNRs of its mixtures in dB, ascending."""
         return self.info.snrs
 
     @property
     def not_comparable(self) -> tuple[str, ...]:
-        """Why scores cannot be compared with published ones; empty where they can."""
+        """Reasons why scores cannot be compared with published ones; empty if they can."""
         return self.info.not_comparable
 
     @property
     def manifest_digest(self) -> str:
-        """The manifest's digest: rows of different digests never share a table."""
+        """Digest of the manifest; results with different digests never share a table."""
         return self.info.manifest_digest
 
     @cached_property
     def audio_digest(self) -> str:
-        """A SHA-256 of all that audio and log-mel are made from, the same on every machine.
+        """SHA-256 of everything that audio and log-mel depend on, the same on every machine.
 
-        These are the manifest, every sample of the recordings (where dataset.json has their digests), and the
-        recipe's mixing and features.
+        That is the manifest, the samples of the recordings (if dataset.json has their digests), and the mixing and
+        feature settings of the recipe.
         """
         mix = self.recipe.mix.model_dump(mode="json", exclude={"snrs"})
         features = self.recipe.features.model_dump(mode="json")
@@ -124,22 +124,22 @@ class Dataset:
 
     @property
     def clips(self) -> tuple[Clip, ...]:
-        """The clips, in order."""
+        """The clips, in the order of the manifest."""
         return self.manifest.clips
 
     @cached_property
     def filenames(self) -> tuple[str, ...]:
-        """The audio file name of every clip, as the label files name it."""
+        """Audio file name of every clip, as in the label files."""
         return tuple(f"{clip.id}.{self.info.audio_format}" for clip in self.clips)
 
     @cached_property
     def folds(self) -> NDArray[np.int64]:
-        """The fold of every clip, (clips,)."""
+        """Fold of every clip, (clips,)."""
         return np.array([clip.fold for clip in self.clips], dtype=np.int64)
 
     @cached_property
     def weak(self) -> NDArray[np.bool_]:
-        """Which classes are in which clip, (clips, classes)."""
+        """Weak labels: whether a class is present in a clip, (clips, classes)."""
         column = {label: k for k, label in enumerate(self.classes)}
         present = np.zeros((len(self.clips), len(column)), dtype=bool)
         for row, clip in enumerate(self.clips):
@@ -148,8 +148,9 @@ class Dataset:
         return present
 
     def roles(self, fold: int) -> NDArray[np.str_]:
-        """Return the role of every clip when `fold` is tested: 'test', 'train' or, where the manifest has
-        a validation part, 'validation'; (clips,).
+        """Return the role of every clip when `fold` is tested, (clips,).
+
+        Roles are 'test', 'train' and, if the manifest has a validation part, 'validation'.
 
         Raises
         ------
@@ -164,7 +165,7 @@ class Dataset:
         return np.where(self.folds == fold, "test", "train")
 
     def test_rows(self, fold: int) -> NDArray[np.int64]:
-        """Return the rows of the clips that are tested in `fold`, ascending.
+        """Return the rows of the test clips of `fold`, ascending.
 
         Raises
         ------
@@ -181,17 +182,17 @@ class Dataset:
             raise InputError(f"{self.path}: has no fold {fold}; it has {', '.join(map(str, folds))}")
 
     def snr_bins(self, rows: Sequence[int] | NDArray[np.int64], snr: float) -> dict[str, NDArray[np.bool_]]:
-        """Divide clips by their SNR where a recipe draws it for each clip from a range; {} where all have the same.
+        """Bin clips by SNR if the recipe draws it per clip from a range; return {} if all clips have the same SNR.
 
         Parameters
         ----------
-        rows : of the clips
-        snr : the nominal SNR in dB
+        rows : rows of the clips
+        snr : nominal SNR in dB
 
         Returns
         -------
-        The bins by their text, such as "−5 to 0 dB", and which of the clips are in each, (rows,). They are of equal
-        width, about `BIN_DB`; clips without events are in none.
+        Mask of the clips in each bin, (rows,), by the bin's label, such as "−5 to 0 dB". Bins have equal width, about
+        `BIN_DB`; clips without events are in no bin.
         """
         offsets = self.recipe.mix.snr_offsets
         if offsets is None or offsets[0] == offsets[1]:
@@ -205,14 +206,14 @@ class Dataset:
                 for clip in clips
             ]
         )
-        place = np.digitize(mean, edges[1:-1])
+        bins = np.digitize(mean, edges[1:-1])
         return {
-            format_snr(snr, (low, high)): (place == number) & np.isfinite(mean)
+            format_snr(snr, (low, high)): (bins == number) & np.isfinite(mean)
             for number, (low, high) in enumerate(pairwise(edges.tolist()))
         }
 
     def strong(self) -> list[tuple[str, float, float, str]]:
-        """Return labels/strong.tsv as rows (filename, onset, offset, event_label); clips without events have none."""
+        """Return strong.tsv as rows (filename, onset, offset, event_label); clips without events have none."""
         return [
             (name, float(onset), float(offset), label)
             for name, onset, offset, label in self._labels("strong.tsv", 4)
@@ -220,7 +221,7 @@ class Dataset:
         ]
 
     def durations(self) -> NDArray[np.float64]:
-        """Return the length of every clip in seconds, (clips,)."""
+        """Return the duration of every clip in seconds, (clips,)."""
         return np.array([float(duration) for _, duration in self._labels("durations.tsv", 2)])
 
     def _labels(self, name: str, columns: int) -> list[list[str]]:
@@ -234,7 +235,7 @@ class Dataset:
         return table.rows
 
     def snr_text(self, snr: float) -> str:
-        """Return a nominal SNR with its unit, or the range of those that clips have around it."""
+        """Format a nominal SNR with its unit, or the range of the clips' SNRs around it."""
         return format_snr(snr, self.recipe.mix.snr_offsets)
 
     def require_snr(self, snr: float) -> None:
@@ -243,7 +244,7 @@ class Dataset:
         Raises
         ------
         InputError
-            If it was not; the message says which there are and how to make this one.
+            If it was not; the message lists the SNRs available and how to add this one.
         """
         if float(snr) not in self.snrs:
             snrs = ", ".join(f"{value:g}" for value in self.snrs)
@@ -253,11 +254,11 @@ class Dataset:
             )
 
     def audio_path(self, clip: Clip | str, snr: float) -> Path:
-        """Return the file of a clip's mixture at `snr` dB; a clip is named by its id or file name."""
+        """Return the path of a clip's mixture at `snr` dB; `clip` may be an id or a file name."""
         return self._file(clip, snr, "audio")
 
     def stems_path(self, clip: Clip | str, snr: float) -> Path:
-        """Return the two-channel file (events, scene) of a clip at `snr` dB; it exists only after `--stems`."""
+        """Return the path of a clip's stems at `snr` dB; the file exists only after `make --stems`."""
         return self._file(clip, snr, "stems")
 
     def audio(self, clip: Clip | str, snr: float) -> NDArray[np.float32]:
@@ -272,11 +273,11 @@ class Dataset:
         return samples.astype(np.float32) / np.float32(32768)
 
     def audio_bytes(self, clip: Clip | str, snr: float) -> bytes:
-        """Return the file of a clip's mixture at `snr` dB, whose samples were checked; errors as of `audio`."""
+        """Return the bytes of a clip's audio file at `snr` dB, after the checks of `audio`."""
         return self._checked_pcm(self.audio_path(clip, snr), snr, "digests.csv")[0]
 
     def _checked_pcm(self, path: Path, snr: float, table: str) -> tuple[bytes, NDArray[np.int16]]:
-        """Read a file of audio or stems, and check its samples against their digest in a table."""
+        """Read a file of audio or stems, and check its samples against the digest table."""
         data, samples = _read_pcm(path)
         if self._digests(table, snr).get(path.stem, "") != pcm_digest(samples):
             raise InputError(f"{path}: its samples differ from {table}; delete it, and run `remixbench make` again")
@@ -285,13 +286,12 @@ class Dataset:
     def stems(self, clip: Clip | str, snr: float) -> NDArray[np.int16]:
         """Return the stems of a clip at `snr` dB, (channels, samples): events first, the scene last.
 
-        With `make --stems` there is one channel of events, with `make --stems events` one per event, in the order of
-        the manifest.
+        `make --stems` writes one channel with all events, `make --stems events` one per event in manifest order.
 
         Raises
         ------
         InputError
-            If there are none, or the file is missing, not readable or altered.
+            If the data set has no stems, or the file is missing, not readable or altered.
         """
         if snr not in self.info.stems:
             raise InputError(f"{self.path}: has no stems at {snr:g} dB; `remixbench make --stems` adds them")
@@ -307,7 +307,7 @@ class Dataset:
         name = f"{clip.removesuffix(f'.{self.info.audio_format}')}.{self.info.audio_format}"
         if name not in self._rows:
             raise InputError(
-                f"{self.path}: has no clip '{clip}'{nearest(clip, [other.id for other in self.clips])};"
+                f"{self.path}: has no clip '{clip}'{nearest(clip, [known_clip.id for known_clip in self.clips])};"
                 f" its {len(self.clips)} clips are {self.clips[0].id} to {self.clips[-1].id}"
             )
         return name
@@ -322,7 +322,7 @@ class Dataset:
         Raises
         ------
         InputError
-            If they were not made, or have another shape than the data set says.
+            If they were not made, or their shape does not fit the data set.
         """
         self.require_snr(snr)
         path = self.path / snr_folder(snr) / "logmel.npy"
@@ -338,12 +338,12 @@ class Dataset:
         return array
 
     def verify_features(self, snr: float, rows: Iterable[int] | None = None) -> None:
-        """Check the log-mel of the clips `rows` (all of them by default) at `snr` dB against their digests.
+        """Check the log-mel of the clips `rows` (default: all) at `snr` dB against its digests.
 
         Raises
         ------
         InputError
-            Naming the first clip whose log-mel was altered since it was made.
+            If the log-mel of a clip was altered; names the first.
         """
         features = self.features(snr)
         digests = self._digests("logmel_digests.csv", snr)
@@ -356,7 +356,7 @@ class Dataset:
                 )
 
     def features_digest(self, snr: float) -> str:
-        """Return a SHA-256 over the log-mel of all clips at `snr` dB, from their digests.
+        """Return a SHA-256 over the digests of all clips' log-mel at `snr` dB.
 
         Raises
         ------
@@ -369,7 +369,7 @@ class Dataset:
         return sha256("".join(digests.get(clip.id, "") for clip in self.clips).encode())
 
     def waveform_digest(self, snr: float) -> str:
-        """Return a SHA-256 over the samples of all clips at `snr` dB, from their digests."""
+        """Return a SHA-256 over the digests of all clips' samples at `snr` dB."""
         digests = self._digests("digests.csv", snr)
         return sha256("".join(digests.get(clip.id, "") for clip in self.clips).encode())
 
@@ -384,7 +384,7 @@ class Dataset:
 
 
 def altered_files(folder: Path, info: DatasetInfo) -> list[tuple[str, str]]:
-    """Return the small files of a data set that are missing or differ from their digests, each with what is wrong."""
+    """Return the small files that are missing or differ from their digests, each with the problem."""
     altered = []
     for name, digest in info.files.items():
         path = folder / name
@@ -396,7 +396,7 @@ def altered_files(folder: Path, info: DatasetInfo) -> list[tuple[str, str]]:
 
 
 def read_digests(path: Path) -> dict[float, dict[str, str]]:
-    """Return the digest of each clip at each SNR from a table clip_id, snr, sha256; {} where there is no such table."""
+    """Read a table clip_id, snr, sha256 as {snr: {clip_id: digest}}; {} if it is missing or malformed."""
     tables: dict[float, dict[str, str]] = {}
     try:
         for clip, snr, digest in read_table(path).rows:
@@ -407,7 +407,7 @@ def read_digests(path: Path) -> dict[float, dict[str, str]]:
 
 
 def _read_pcm(path: Path) -> tuple[bytes, NDArray[np.int16]]:
-    """Read a file of ours: its bytes, and its 16-bit samples, (samples,) or (samples, channels)."""
+    """Return the bytes of a 16-bit audio file and its samples, (samples,) or (samples, channels)."""
     import soundfile
 
     try:
@@ -423,7 +423,7 @@ def _read_pcm(path: Path) -> tuple[bytes, NDArray[np.int16]]:
 
 
 def find_folder(workspace: Path, dataset: str | Path | None = None) -> Path:
-    """Return the folder of a data set by path, by name in the workspace, or of the most recent one.
+    """Return the folder of a data set, given by path or name; by default the most recent one.
 
     Raises
     ------
@@ -444,18 +444,18 @@ def find_folder(workspace: Path, dataset: str | Path | None = None) -> Path:
 
 
 def find_dataset(workspace: str | Path, dataset: str | Path | Dataset | None = None) -> Dataset:
-    """Open a data set by path, by name in the workspace, or the most recent one.
+    """Open a data set, given by path or name; by default the most recent one.
 
     Raises
     ------
     InputError
-        If there is none, or none of that name, or it cannot be opened.
+        If there is none, none of that name, or it cannot be opened.
     """
     return dataset if isinstance(dataset, Dataset) else Dataset.open(find_folder(Path(workspace), dataset))
 
 
 def load_dataset(name_or_path: str | Path, workspace: str | Path = ".") -> Dataset:
-    """Open a data set by its path, or by its name in the workspace.
+    """Open a data set, given by path or by its name in the workspace.
 
     Raises
     ------
@@ -466,7 +466,7 @@ def load_dataset(name_or_path: str | Path, workspace: str | Path = ".") -> Datas
 
 
 def as_tuple(values: Any) -> tuple[Any, ...]:
-    """Return one value or several as a tuple, so that functions take `snr=0` as well as `snr=[0, 10]`."""
+    """Return one or several values as a tuple, so that `snr=0` and `snr=[0, 10]` both work; () for None."""
     if values is None:
         return ()
     if isinstance(values, Sequence) and not isinstance(values, str):

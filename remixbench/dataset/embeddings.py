@@ -1,10 +1,10 @@
-"""The embeddings of a data set's clips by a frozen encoder, on disk.
+"""Embeddings of a data set's clips by a frozen encoder, on disk.
 
     snr_20/embeddings/<encoder>-<digest>.npy     (clips, frames, dimensions), float16 or float32
-    snr_20/embeddings/<encoder>-<digest>.json    which encoder, of which audio, and the digest of every clip's rows
+    snr_20/embeddings/<encoder>-<digest>.json    encoder, digest of the audio, and the digest of every clip's rows
     snr_20/embeddings/.<encoder>-<digest>/       unfinished work: a file per block of clips
 
-`<digest>` are the first digits of the encoder's digest. `remixbench.training.embeddings` computes them.
+`<digest>` is the start of the encoder's digest. `remixbench.training.embeddings` computes the embeddings.
 """
 
 from __future__ import annotations
@@ -40,20 +40,19 @@ from remixbench.schemas import read_json_as
 FORMAT: Literal[1] = 1
 FOLDER = "embeddings"
 CLIPS_PER_BLOCK = 16
-"""Clips that the encoder gets at once; so their embeddings do not depend on the number of jobs or on interruptions."""
+"""Batch size of the encoder; fixed, so that embeddings depend neither on the number of jobs nor on interruptions."""
 DIGITS = 12
-"""Digits of an encoder's digest in file names."""
+"""Digits of the encoder's digest in file names."""
 REMEDY = "delete it; `remixbench embed` makes it again"
 
 
 class EmbeddingsInfo(BaseModel):
-    """What lies beside an array of embeddings.
+    """Content of the JSON file of an array of embeddings.
 
     Attributes
     ----------
     encoder, encoder_digest : name of the encoder, and the digest of its code and weights.
-    audio : digest of the clips' samples that were embedded (`Dataset.waveform_digest`).
-    dtype : float16 or float32.
+    audio : digest of the embedded samples (`Dataset.waveform_digest`).
     clips : SHA-256 of each clip's rows, in the order of the manifest.
     device : type of the device that computed them.
     """
@@ -88,7 +87,7 @@ class Embeddings:
         Raises
         ------
         InputError
-            Naming the first clip whose embeddings were altered.
+            If the embeddings of a clip were altered; names the first.
         """
         for row in rows:
             if clip_digest(self.values[row]) != self.info.clips[row]:
@@ -109,12 +108,12 @@ def clip_digest(frames: NDArray[np.floating[Any]]) -> str:
 
 
 def open_embeddings(dataset: Dataset, snr: float, encoder: str, digest: str) -> Embeddings | None:
-    """Open the embeddings of an encoder at `snr` dB; None where there are none of the clips as they are now.
+    """Open the embeddings of an encoder at `snr` dB; return None if there are none of the current audio.
 
     Raises
     ------
     InputError
-        If the array or the file beside it is broken or was edited.
+        If the array or its JSON file is broken or was edited.
     """
     path = embeddings_path(dataset, snr, encoder, digest)
     if not path.with_suffix(".json").exists() or not path.exists():
@@ -133,7 +132,7 @@ def open_embeddings(dataset: Dataset, snr: float, encoder: str, digest: str) -> 
 
 
 def read_embeddings_info(path: Path) -> EmbeddingsInfo:
-    """Read the file beside an array of embeddings.
+    """Read the JSON file of an array of embeddings.
 
     Raises
     ------
@@ -144,7 +143,7 @@ def read_embeddings_info(path: Path) -> EmbeddingsInfo:
 
 
 def altered_embeddings(dataset: Dataset, snr: float) -> Iterator[str]:
-    """Yield a line for everything that is wrong with the embeddings at one SNR; unfinished ones are left alone."""
+    """Yield one line per problem with the embeddings at `snr` dB; unfinished work is ignored."""
     folder = dataset.path / snr_folder(snr) / FOLDER
     for path in sorted(folder.glob("*")):
         if path.name.startswith("."):
@@ -152,7 +151,7 @@ def altered_embeddings(dataset: Dataset, snr: float) -> Iterator[str]:
         if path.suffix not in (".npy", ".json") or not path.is_file():
             yield f"{path}: not a file of this data set"
         elif not path.with_suffix(".json").is_file() or not path.with_suffix(".npy").is_file():
-            yield f"{path}: one of the array and the file beside it is missing; {REMEDY}"
+            yield f"{path}: its .npy or .json file is missing; {REMEDY}"
         elif path.suffix == ".json":
             yield from _altered_array(dataset, snr, path)
 
@@ -165,7 +164,7 @@ def _altered_array(dataset: Dataset, snr: float, path: Path) -> Iterator[str]:
         yield str(error)
         return
     if embeddings is None or embeddings.path != path.with_suffix(".npy"):
-        yield f"{path}: the embeddings are of other audio than the clips have now; {REMEDY}"
+        yield f"{path}: not computed from the current audio of the clips; {REMEDY}"
         return
     for clip, values, digest in zip(dataset.clips, embeddings.values, info.clips, strict=True):
         if clip_digest(values) != digest:
@@ -177,8 +176,8 @@ class BlockStore:
 
     Parameters
     ----------
-    path : where the array is to lie.
-    job : what the blocks are of; blocks of another job are dropped.
+    path : path of the joined array.
+    job : description of the work; `open` drops blocks of another job.
     """
 
     def __init__(self, path: Path, job: dict[str, Any], clips: int) -> None:
@@ -188,12 +187,12 @@ class BlockStore:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Let one process at a time work on these embeddings.
+        """Lock these embeddings for this process.
 
         Raises
         ------
         RemixbenchError
-            If another one does.
+            If another process is computing them.
         """
         with exclusive_lock(
             self.path.parent / f".{self.path.stem}.lock",
@@ -203,7 +202,7 @@ class BlockStore:
             yield
 
     def open(self) -> None:
-        """Make the folder of blocks; blocks of another job are dropped."""
+        """Create the folder of blocks, or resume it; blocks of another job are dropped."""
         file = self.folder / "job.json"
         try:
             same = read_json(file) == self.job
@@ -215,15 +214,15 @@ class BlockStore:
             write_json(file, self.job)
 
     def rows(self, block: int) -> range:
-        """Return the rows of the clips of a block."""
+        """Return the rows of the clips in a block."""
         return range(block * CLIPS_PER_BLOCK, min(self.clips, (block + 1) * CLIPS_PER_BLOCK))
 
     def file(self, block: int) -> Path:
-        """Return the file of a block."""
+        """Return the path of a block."""
         return self.folder / f"{block:06d}.npy"
 
     def missing(self, frames: int, dimensions: int, dtype: str) -> list[int]:
-        """Return the blocks that are missing or incomplete; only the header of each file is read."""
+        """Return the blocks that are missing or incomplete; only file headers are read."""
         missing = []
         for block in range(self.blocks):
             try:
@@ -236,11 +235,11 @@ class BlockStore:
         return missing
 
     def keep(self, block: int, values: NDArray[np.floating[Any]]) -> None:
-        """Write a block, whole or not at all."""
+        """Write a block atomically."""
         write_array(self.file(block), values)
 
     def join(self, info: EmbeddingsInfo) -> EmbeddingsInfo:
-        """Write the array and the file beside it from all blocks, and drop these; one block is in memory at a time."""
+        """Join all blocks to the array, write its JSON file, and drop the blocks; holds one block in memory."""
         dtype = np.dtype(info.dtype).newbyteorder("<")
         digests: list[str] = []
         with atomic_path(self.path) as temporary, temporary.open("wb") as file:
@@ -261,12 +260,12 @@ class BlockStore:
 
 
 def check_room(path: Path, need: int) -> None:
-    """Refuse to begin embeddings that the disk has no room for.
+    """Check that the disk has room for `need` bytes of embeddings.
 
     Raises
     ------
     RemixbenchError
-        Saying how many bytes are needed and how many are free.
+        If it has not; the message says how much is needed and free.
     """
     from remixbench.progress import counted
 

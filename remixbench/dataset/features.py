@@ -1,8 +1,8 @@
 """Log-mel spectrograms as the released code computes them.
 
-Symmetric Hamming window, no padding, magnitude scaled by sqrt(1 / Σ w²) (scipy's `spectrogram` in mode
-'magnitude' at a rate of 1), librosa's Slaney mel bank, ln(x + offset). In float32 the values agree with the
-released float64 ones to 2e-6.
+Symmetric Hamming window, no padding, magnitude scaled by sqrt(1 / Σ w²) (scipy's `spectrogram` with
+`mode="magnitude"` and `fs=1`), librosa's Slaney mel filter bank, ln(x + offset). The float32 values agree with the
+released float64 values to 2e-6.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ FRAMES_AT_ONCE = 4096
 
 
 def load_librosa() -> ModuleType:
-    """Import librosa, which takes long, after making sure that numba has a cache folder.
+    """Import librosa lazily, and give numba a cache folder first.
 
-    numba caches what it compiles in the installation or in the user's cache folder. Where neither can be written (a
-    read-only installation, a service without HOME), it takes a temporary folder of the user's.
+    numba caches compiled code in the installation or in the user's cache folder. If neither is writable (a read-only
+    installation, a service without HOME), a temporary folder per user is used.
     """
     if "NUMBA_CACHE_DIR" not in os.environ and not any(map(_is_writable, _numba_folders())):
         user = os.getuid() if hasattr(os, "getuid") else "user"
@@ -37,7 +37,7 @@ def load_librosa() -> ModuleType:
 
 
 def _numba_folders() -> tuple[Path, ...]:
-    """Return the folders in which numba would keep what it compiles for librosa."""
+    """Return the folders in which numba would cache what it compiles for librosa."""
     spec = importlib.util.find_spec("librosa")
     installed = [Path(spec.origin).parent] if spec is not None and spec.origin else []
     home = os.path.expanduser("~")
@@ -45,7 +45,7 @@ def _numba_folders() -> tuple[Path, ...]:
 
 
 def _is_writable(folder: Path) -> bool:
-    """Say whether a folder can be written to, or made."""
+    """Return whether a folder can be written to or created."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return os.access(folder, os.W_OK)
@@ -53,7 +53,7 @@ def _is_writable(folder: Path) -> bool:
 
 @lru_cache(maxsize=4)
 def _window_and_bank(features: Features, rate: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the scaled window (window,) and the mel bank (bins, bands); librosa takes long to build it."""
+    """Return the scaled window, (n_fft,), and the mel filter bank, (bins, n_mels), which librosa builds slowly."""
     librosa = load_librosa()
     window = np.hamming(features.n_fft)
     window /= np.sqrt(np.sum(window**2))
@@ -64,13 +64,13 @@ def _window_and_bank(features: Features, rate: int) -> tuple[NDArray[np.float32]
 
 
 def mel_magnitude(samples: NDArray[np.float32], features: Features, rate: int) -> NDArray[np.float32]:
-    """Return the mel magnitude spectrogram of a signal, (n,) -> (frames, bands)."""
+    """Return the mel magnitude spectrogram of a signal, (samples,) -> (frames, n_mels)."""
     from scipy.fft import rfft
 
     window, bank = _window_and_bank(features, rate)
     framed = np.lib.stride_tricks.sliding_window_view(samples, features.n_fft)[:: features.hop_length]
     mel = np.empty((len(framed), features.n_mels), np.float32)
-    for start in range(0, len(framed), FRAMES_AT_ONCE):  # a clip is one step; a recording of hours must not be
+    for start in range(0, len(framed), FRAMES_AT_ONCE):  # bounds the memory for recordings of hours
         spectrum = rfft(framed[start : start + FRAMES_AT_ONCE] * window, axis=1)
         parts = spectrum.view(np.float32).reshape(len(spectrum), -1, 2)
         np.square(parts, out=parts)
@@ -81,9 +81,9 @@ def mel_magnitude(samples: NDArray[np.float32], features: Features, rate: int) -
 
 
 def logmel(samples: NDArray[np.float32], features: Features, rate: int) -> NDArray[np.float32]:
-    """Return the log-mel spectrogram of a signal in [-1, 1], (n,) -> (frames, bands), natural logarithm.
+    """Return the log-mel spectrogram of a signal in [-1, 1], (samples,) -> (frames, n_mels), natural logarithm.
 
-    Frame i covers samples i·hop to i·hop + window; the tail that fills no window is not covered.
+    Frame i covers the samples from i·hop_length to i·hop_length + n_fft; an incomplete last window is dropped.
     """
     mel = mel_magnitude(samples, features, rate)
     mel += np.float32(features.offset)

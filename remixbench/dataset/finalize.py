@@ -1,6 +1,6 @@
-"""The last step of `make`: labels, levels, digests and dataset.json, when every clip is there.
+"""The last step of `make`, once every clip is finished: labels, levels, digests and dataset.json.
 
-Labels are in DCASE's form. All times are seconds, the same at every signal-to-noise ratio.
+Labels are in DCASE format. Times are in seconds and do not depend on the SNR.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ STAGED = "final"
 
 Row = tuple[object, ...]
 RecordingKey = tuple[str, str, float | None]
-"""What was decoded: scene or event, its file, and for part of a scene the second from which on a clip has it."""
+"""A decoded recording: "scene" or "event", file, and the start in seconds if only part of a scene was decoded."""
 
 
 def finalize(
     spec: DatasetSpec, info: DatasetInfo | None, checkpoint: Checkpoint, snrs: Sequence[float], progress: Progress
 ) -> Dataset:
-    """Write what is written once per data set, and dataset.json last.
+    """Write the files that exist once per data set, dataset.json last.
 
     Parameters
     ----------
-    info : dataset.json of the data set that was there before, None where there was none
-    checkpoint : the finished work at the SNRs `snrs`
+    info : previous content of dataset.json, None for a new data set
+    checkpoint : the finished work at `snrs`
 
     Raises
     ------
     InputError
-        If a recording changed while the data set was made, or a clip differs from when it was made before.
+        If a recording changed while the data set was made, or a clip differs from an earlier `make`.
     """
     target, clips = spec.target, spec.manifest.clips
     folder, staged = target.folder, checkpoint.folder / STAGED
@@ -85,10 +85,10 @@ def finalize(
 
 
 def publish(checkpoint: Checkpoint, folder: Path) -> bool:
-    """Move the small files that `finalize` wrote to their places, dataset.json last; say whether there were any.
+    """Move the files that `finalize` staged to their places, dataset.json last; return whether there were any.
 
-    They are moved together, so that a process killed while it wrote them leaves the data set as it was; one killed
-    while it moved them is completed by the next `make`.
+    If the process is killed before this, the data set is unchanged; if it is killed during it, the next `make`
+    completes the move.
     """
     staged = checkpoint.folder / STAGED
     if not (staged / "dataset.json").exists():
@@ -96,13 +96,13 @@ def publish(checkpoint: Checkpoint, folder: Path) -> bool:
     for name in (*FILES, "dataset.json"):
         if (staged / name).exists():
             os.replace(staged / name, folder / name)
-    for place in (folder, folder / "manifest", folder / "labels"):
-        remove_temp_files(place)
+    for written in (folder, folder / "manifest", folder / "labels"):
+        remove_temp_files(written)
     return True
 
 
 def read_recordings(folder: Path, info: DatasetInfo | None) -> dict[RecordingKey, str]:
-    """Return the digest of every recording that a data set was made from; {} where they were lost."""
+    """Return the digests of the recordings that a data set was made from; {} if the table is missing or altered."""
     path = folder / RECORDINGS
     if info is None or not path.is_file() or sha256(path.read_bytes()) != info.files.get(RECORDINGS):
         return {}
@@ -113,7 +113,7 @@ def read_recordings(folder: Path, info: DatasetInfo | None) -> dict[RecordingKey
 
 
 def _recordings_table(recordings: Mapping[RecordingKey, str]) -> bytes:
-    """Return recordings.csv: kind, file, (start,) sha256; `start` where a scene was decoded in part."""
+    """Format recordings.csv: kind, file, sha256; with `start` if a scene was decoded in part."""
     keys = sorted(recordings, key=lambda key: (key[0], key[1], -1.0 if key[2] is None else key[2]))
     if all(start is None for _, _, start in keys):
         return format_table(
@@ -145,17 +145,17 @@ def _recordings(
 
 
 def _check_unchanged(folder: Path, info: DatasetInfo | None, records: dict[float, list[Record]]) -> None:
-    """Refuse clips whose samples differ from those made before, whatever the reason."""
+    """Refuse clips whose samples differ from those of an earlier `make`."""
     path = folder / "digests.csv"
     if info is None or not path.is_file() or sha256(path.read_bytes()) != info.files.get("digests.csv"):
         return
-    before = read_digests(path)
+    earlier = read_digests(path)
     for snr, of_snr in records.items():
         for record in of_snr:
-            if before.get(snr, {}).get(record["clip_id"], record["pcm"]) != record["pcm"]:
+            if earlier.get(snr, {}).get(record["clip_id"], record["pcm"]) != record["pcm"]:
                 raise InputError(
                     f"{folder}: clip {record['clip_id']} at {snr:g} dB has other samples than when the data set was"
-                    " made (other sources, or other versions of libraries); make another data set with --out"
+                    " made (other sources or library versions); make another data set with --out"
                 )
 
 
@@ -163,7 +163,7 @@ LEVEL_COLUMNS = ("clip_id", "snr", "event_index", "event_label", "target_db", "a
 
 
 def _levels(spec: DatasetSpec, records: dict[float, list[Record]]) -> Iterable[Row]:
-    """Yield the rows of levels.csv: for each event the target and what was measured in the stems, in dB."""
+    """Yield the rows of levels.csv: the target SNR of each event and the SNR measured in the stems, in dB."""
     mix = spec.target.recipe.mix
     definition = f"{mix.level} of {mix.snr_reference}"
     clips = {clip.id: clip for clip in spec.manifest.clips}
@@ -176,7 +176,7 @@ def _levels(spec: DatasetSpec, records: dict[float, list[Record]]) -> Iterable[R
 
 
 def silent_lines(records: Mapping[float, Sequence[Record]], clips: Sequence[Clip]) -> Iterator[str]:
-    """Yield a line for each SNR at which labelled events have no level, since they or the scene are silent."""
+    """Yield a line for each SNR at which events have no measured SNR, as they or the scene are silent."""
     files = {clip.id: [event.file for event in clip.events] for clip in clips}
     for snr, of_snr in records.items():
         silent = [
@@ -188,7 +188,7 @@ def silent_lines(records: Mapping[float, Sequence[Record]], clips: Sequence[Clip
         if silent:
             yield (
                 f"{len(silent)} of {sum(len(record['achieved']) for record in of_snr)} events have no measured SNR at"
-                f" {snr:g} dB, since they or the scene under them are silent: {shortened(silent)}"
+                f" {snr:g} dB because they or the scene under them are silent: {shortened(silent)}"
             )
 
 
@@ -198,9 +198,14 @@ def _digests(records: dict[float, list[Record]], key: str) -> Iterable[Row]:
 
 
 def _merge(
-    spec: DatasetSpec, staged: Path, older: Sequence[float], name: str, header: Sequence[str], rows: Iterable[Row]
+    spec: DatasetSpec,
+    staged: Path,
+    earlier_snrs: Sequence[float],
+    name: str,
+    header: Sequence[str],
+    rows: Iterable[Row],
 ) -> None:
-    """Write a table with rows per clip and SNR, keeping the rows of clips made before at the SNRs `older`."""
+    """Write a table with rows per clip and SNR, keeping the rows of earlier clips at `earlier_snrs`."""
     path = spec.target.folder / name
     position = {clip.id: row for row, clip in enumerate(spec.manifest.clips)}
     new_rows: dict[tuple[float, str], list[Row]] = {}
@@ -210,7 +215,7 @@ def _merge(
     if path.exists():
         for clip, snr, *rest in read_table(path).rows:
             key = (float(snr), clip)
-            if key[0] in older and key not in new_rows and key[1] in position:
+            if key[0] in earlier_snrs and key not in new_rows and key[1] in position:
                 old_rows.setdefault(key, []).append((clip, snr, *rest))
     merged = old_rows | new_rows
     order = sorted(merged, key=lambda key: (key[0], position[key[1]]))
@@ -263,9 +268,9 @@ ATTRIBUTION_COLUMNS = ("kind", "file", "label", "source_url", "licence", "terms"
 def strong_labels(
     recipe: Recipe, clips: Sequence[Clip], filenames: Sequence[str], available: Mapping[ExcerptKey, float]
 ) -> bytes:
-    """Return strong.tsv: filename, onset, offset, event_label; one empty row for a clip without events.
+    """Format strong.tsv: filename, onset, offset, event_label; one empty row for a clip without events.
 
-    `available` gives, for each excerpt (recording, fixed start), the seconds from its start to the recording's end.
+    `available` has the seconds from the start of each excerpt to the end of its recording.
     """
     rows: list[tuple[str, ...]] = []
     for clip, name in zip(clips, filenames, strict=True):
@@ -278,7 +283,7 @@ def strong_labels(
 
 
 def weak_labels(clips: Sequence[Clip], filenames: Sequence[str]) -> bytes:
-    """Return weak.tsv: filename, event_labels; comma separated, sorted, unique."""
+    """Format weak.tsv: filename, event_labels (comma separated, sorted, unique)."""
     rows = [
         (name, ",".join(sorted({event.label for event in clip.events})))
         for clip, name in zip(clips, filenames, strict=True)
@@ -287,15 +292,15 @@ def weak_labels(clips: Sequence[Clip], filenames: Sequence[str]) -> bytes:
 
 
 def durations_table(recipe: Recipe, filenames: Sequence[str]) -> bytes:
-    """Return durations.tsv: filename, duration."""
+    """Format durations.tsv: filename, duration."""
     seconds = number(recipe.mix.seconds)
     return format_table(("filename", "duration"), [(name, seconds) for name in filenames], "\t")
 
 
 def attribution(manifest: Manifest, scenes: Catalogue, events: Catalogue) -> bytes:
-    """Return ATTRIBUTION.csv: every recording used, with where it comes from, its licence, and what that asks of clips.
+    """Format ATTRIBUTION.csv: every recording used, with its origin, licence, and the terms that the licence implies.
 
-    Events first, then scenes, each sorted by file.
+    Events come first, then scenes, each sorted by file.
     """
     rows: list[tuple[str, ...]] = []
     for kind, catalogue, used in (

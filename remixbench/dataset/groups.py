@@ -1,8 +1,8 @@
-"""Recordings that belong together, so that they must not be in clips of two roles.
+"""Groups of related recordings, which must never be split between training, validation and test clips.
 
-Two recordings are of one origin where the source's table names the same one for both, whatever their labels, and where
-the origins are numbers of one label that lie closer than a gap: Freesound numbers uploads in order, and its tables name
-no uploader. Recordings with the same samples are of one origin as well.
+Recordings share an origin if the source's table gives both the same one, whatever their labels; if they have the same
+samples; or if they have the same label and origin numbers closer than a gap. The gap stands in for the uploader, which
+the tables do not name: Freesound numbers uploads in order.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ MAX_DIGITS = 18
 
 
 def origin_gap(recipe: Recipe, events: Catalogue) -> int:
-    """Return how close the numbers of two origins must be to count as one: as the recipe says, or else the source."""
+    """Return the gap below which origin numbers count as one origin: the recipe's, or else the source's."""
     return events.origin_gap if recipe.plan.origin_gap is None else recipe.plan.origin_gap
 
 
 def connected(keys: Sequence[Iterable[Hashable]]) -> list[int]:
-    """Return the number of each item's group: items that share a key, directly or through others, are one group."""
+    """Return the group number of each item: items that share a key, directly or through others, form a group."""
     from scipy.sparse import csr_matrix
     from scipy.sparse.csgraph import connected_components
 
     columns: dict[Hashable, int] = {}
-    edges = [(row, columns.setdefault(key, len(columns))) for row, own in enumerate(keys) for key in own]
+    edges = [(row, columns.setdefault(key, len(columns))) for row, item_keys in enumerate(keys) for key in item_keys]
     size = len(keys) + len(columns)
-    rows, others = np.array(edges, dtype=np.int32).reshape(-1, 2).T  # scipy 1.11 misreads 64-bit indices
-    graph = csr_matrix((np.ones(len(rows)), (rows, others + len(keys))), shape=(size, size))
+    rows, key_columns = np.array(edges, dtype=np.int32).reshape(-1, 2).T  # scipy 1.11 misreads 64-bit indices
+    graph = csr_matrix((np.ones(len(rows)), (rows, key_columns + len(keys))), shape=(size, size))
     groups: list[int] = connected_components(graph, directed=False)[1][: len(keys)].tolist()
     return groups
 
@@ -44,13 +44,13 @@ def connected(keys: Sequence[Iterable[Hashable]]) -> list[int]:
 def origins(
     labels: Sequence[str], ids: Sequence[str], gap: int = 0, identical: Sequence[Sequence[int]] = ()
 ) -> list[str]:
-    """Return the origin of each recording, named by its first label and origin in the table.
+    """Return the origin of each recording, named after the first label and id of its group.
 
     Parameters
     ----------
-    labels, ids : label and origin of each recording, as the table has them
-    gap : origins of one label that are numbers closer than this to a neighbour are one; 0 where numbers are names
-    identical : groups of recordings (their places) that have the same samples
+    labels, ids : label and origin of each recording, as in the table
+    gap : numeric origins of one label that are closer than this to a neighbour count as one; 0 to compare names only
+    identical : sets of rows whose recordings have the same samples
     """
     keys: list[list[Hashable]] = [[("origin", origin)] for origin in ids]
     numbers: dict[str, list[int]] = defaultdict(list)
@@ -67,33 +67,33 @@ def origins(
             keys[row].append(("samples", number))
     groups = connected(keys)
     first: dict[int, int] = {}
-    # numbers in their order, which is that of their length first
+    # by length first, so that numbers sort numerically
     for row in sorted(range(len(ids)), key=lambda row: (labels[row], len(ids[row]), ids[row])):
         first.setdefault(groups[row], row)
     return [f"{labels[first[group]]}/{ids[first[group]]}" for group in groups]
 
 
 PROBE_SAMPLES = 1024
-"""So many samples from the middle of two recordings of one length must be equal before all are compared."""
+"""Samples from the middle of a recording that are compared before whole recordings are."""
 
 
 def identical_recordings(catalogue: Catalogue) -> tuple[tuple[str, ...], ...]:
-    """Return the groups of recordings of a catalogue that have the same samples once decoded, whatever their format.
+    """Return the groups of recordings of a catalogue that decode to the same samples, whatever their format.
 
-    Recordings that are missing or not readable are left out: reading them says what is wrong.
+    Recordings that are missing or not readable are skipped here; `make` reports them.
     """
     reader = catalogue.reader
     if not isinstance(reader, FileReader):
         return ()
     files = list(catalogue.table["file"])
-    alike = _groups((_probe(reader, file), file) for file in files)
+    similar = _groups((_probe(reader, file), file) for file in files)
     return tuple(
-        group for candidates in alike for group in _groups((_digest(reader, file), file) for file in candidates)
+        group for candidates in similar for group in _groups((_digest(reader, file), file) for file in candidates)
     )
 
 
 def _groups(keyed: Iterable[tuple[Hashable, str]]) -> list[tuple[str, ...]]:
-    """Return the files that share a key with another; a key of None is shared with none."""
+    """Group files by key, leaving out groups of one and files whose key is None."""
     groups: dict[Hashable, list[str]] = defaultdict(list)
     for key, file in keyed:
         if key is not None:
@@ -102,10 +102,10 @@ def _groups(keyed: Iterable[tuple[Hashable, str]]) -> list[tuple[str, ...]]:
 
 
 def _probe(reader: FileReader, file: str) -> Hashable:
-    """Return length, sample rate and a few samples of a recording: cheap, and enough to tell most apart."""
+    """Return length, sample rate and a digest of a few samples: cheap, and enough to tell most recordings apart."""
     try:
         with open_audio(reader.path(file)) as audio:
-            if audio.frames is None:  # only decoding tells
+            if audio.frames is None:  # only decoding tells the length
                 return audio.rate
             if audio.frames == 0:
                 return None

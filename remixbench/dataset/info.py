@@ -1,4 +1,4 @@
-"""dataset.json: what a data set is and how it was made, as a typed model that refuses what was altered."""
+"""dataset.json: what a data set is and how it was made. Edited files are refused."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ FILES = (
     *LABEL_FILES, "ATTRIBUTION.csv", "NOTICE.txt", "recordings.csv", "digests.csv", "logmel_digests.csv",
     "stems_digests.csv",
 )  # fmt: skip
-"""The small files whose digests dataset.json holds; NOTICE.txt where a source asks for one, the last two with features
-and with stems."""
+"""The small files whose digests are in dataset.json. NOTICE.txt exists if a source requires one, the last two with
+log-mel and with stems."""
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 AudioFormat = Literal["wav", "flac"]
@@ -31,12 +31,12 @@ StemKind = Literal["sum", "events"]
 
 
 def check_dataset_name(name: str) -> str:
-    """Return the name of a data set, which is that of its folder.
+    """Return the name of a data set, which is also the name of its folder.
 
     Raises
     ------
     ValueError
-        If it is not 1 to 100 characters that can be written and are no separators.
+        If it is not 1 to 100 printable characters without path separators.
     """
     if not NAME.fullmatch(name) or name in (".", ".."):
         raise ValueError("expected the name of a folder, of 1 to 100 characters")
@@ -48,13 +48,13 @@ class DatasetInfo(BaseModel):
 
     Attributes
     ----------
-    created, made : when the data set was first finished, and when something was last added; ISO 8601
-    snrs, features, stems : at which SNRs (dB) there are mixtures, log-mel and stems
-    stem_kind : channels of the stems: the `sum` of all events and the scene, or one per event and the scene
+    created, made : when the data set was first finished, and when it was last extended; ISO 8601
+    snrs, features, stems : SNRs (dB) with mixtures, with log-mel and with stems
+    stem_kind : channels of the stems: `sum` (all events, scene) or `events` (one per event, scene)
     source_digests : SHA-256 of the tables of `scenes` and `events`
     files : SHA-256 of the small files
-    versions : of remixbench, Python and libraries that the data set was first made with
-    versions_added : by the folder of an SNR, where it was added with other versions
+    versions : versions of remixbench, Python and libraries that first made the data set
+    versions_added : versions by SNR folder, for SNRs added later with other versions
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -116,7 +116,7 @@ def read_info(folder: Path) -> DatasetInfo:
     Raises
     ------
     InputError
-        If it is missing, of another format, malformed, or was edited since it was written.
+        If it is missing, of another format, malformed or edited.
     """
     file = folder / "dataset.json"
     if not file.is_file():
@@ -143,12 +143,12 @@ def read_info(folder: Path) -> DatasetInfo:
 
 
 def write_info(folder: Path, info: DatasetInfo) -> None:
-    """Write dataset.json, with a digest over its own keys."""
+    """Write dataset.json with a digest over its keys."""
     content = info.model_dump(mode="json")
     write_json(folder / "dataset.json", content | {"digest": info_digest(content)})
 
 
 def info_digest(content: dict[str, Any]) -> str:
-    """Return the digest of the keys but for the times, so that data sets of the same content have the same."""
+    """Return the digest of all keys except the times, so that data sets of the same content agree."""
     timeless = {key: value for key, value in content.items() if key not in ("created", "made")}
     return sha256(json.dumps(timeless, sort_keys=True).encode())

@@ -1,8 +1,8 @@
-"""What a manifest shares between its training, validation and test clips, and how balanced it is.
+"""Leakage between training, validation and test clips of a manifest, and the balance of its classes.
 
-A leak is a recording location, an event's origin or a file that clips of two roles have in common when a fold is
-tested. remix2019 has many (they are the released data set's), remix2019-strict has none. Everything is counted from the
-columns of the sources' tables and the clips of the manifest, independently of the plan.
+A leak is a recording location, event origin or file that occurs in clips of two roles when a fold is tested. remix2019
+has many, as released; remix2019-strict has none. Everything is counted from the sources' tables and the manifest,
+independently of the code that draws plans.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ LOCATIONS, EVENT_ORIGINS = "locations", "event origins"
 
 
 def leakage_report(recipe: Recipe, manifest: Manifest, scenes: Catalogue, events: Catalogue) -> dict[str, Any]:
-    """Count what the roles of each tested fold share, the balance of classes and the coverage of onsets.
+    """Count what roles share in each tested fold, the balance of classes and the coverage of onsets.
 
     Returns
     -------
-    A JSON-able dict: `folds`, one entry a tested fold; `clips_by_number_of_classes`; `classes`, clips with each label
+    A dict for JSON: `folds`, one entry per tested fold; `clips_by_number_of_classes`; `classes`, clips with each label
     in each fold; `classes without clips`, labels that a role lacks, with the tested folds; `onsets`.
     """
     gap = origin_gap(recipe, events)
     table = scenes.table
-    place = dict(zip(table["file"], table["location"], strict=True))
-    origin = _origins(events, gap)
+    location_of = dict(zip(table["file"], table["location"], strict=True))
+    origin_of = _origins(events, gap)
     unknown = unknown_groups(recipe)
     rule = "recordings with the same value in the source's table"
     if gap:
@@ -42,7 +42,7 @@ def leakage_report(recipe: Recipe, manifest: Manifest, scenes: Catalogue, events
     return {
         "manifest_digest": manifest.digest,
         "origin_rule": "unknown, as the source's table has no column for it" if EVENT_ORIGINS in unknown else rule,
-        "folds": [_fold(manifest, fold, place, origin, unknown) for fold in manifest.folds],
+        "folds": [_fold(manifest, fold, location_of, origin_of, unknown) for fold in manifest.folds],
         "clips_by_number_of_classes": dict(
             sorted(Counter(len({e.label for e in clip.events}) for clip in manifest.clips).items())
         ),
@@ -53,13 +53,13 @@ def leakage_report(recipe: Recipe, manifest: Manifest, scenes: Catalogue, events
 
 
 def _origins(events: Catalogue, gap: int) -> dict[str, object]:
-    """Return the origin of each recording: as its table says or, with a gap, the upload that its number belongs to."""
+    """Return the origin of each recording: that of its table or, with a gap, the group that its number falls into."""
     table = events.table[["file", "label", "origin"]].reset_index(drop=True)
     if not gap:
         return dict(zip(table["file"], table["origin"], strict=True))
     numbered = table[table["origin"].str.fullmatch(rf"[0-9]{{1,{MAX_DIGITS}}}")]
     numbered = numbered.assign(number=numbered["origin"].astype("int64")).sort_values(["label", "number"])
-    # an upload begins with another label, or with a number that is not close to the one before
+    # an upload begins at a new label, or at a number that is not close to the previous one
     begins = (numbered["label"] != numbered["label"].shift()) | (numbered["number"].diff() >= gap)
     upload = begins.cumsum().reindex(table.index, fill_value=0)
     groups = connected(
@@ -69,7 +69,7 @@ def _origins(events: Catalogue, gap: int) -> dict[str, object]:
 
 
 def unknown_groups(recipe: Recipe) -> set[str]:
-    """Return which groups of recordings are unknown: those for which a `folder` source names no column."""
+    """Return the kinds of group that are unknown because a `folder` source names no column for them."""
     unknown = set()
     if recipe.scenes.source == "folder" and recipe.scenes.columns.location is None:
         unknown.add(LOCATIONS)
@@ -87,9 +87,9 @@ def by_role(manifest: Manifest, fold: int) -> dict[str, list[Clip]]:
 
 
 def classes_without_clips(manifest: Manifest, labels: Sequence[str]) -> dict[str, dict[str, list[int]]]:
-    """Return which labels no clip of a role has: {role: {label: tested folds}}.
+    """Return the labels that no clip of a role has: {role: {label: tested folds}}.
 
-    A role that has no clips at all, such as validation where the manifest has no such part, is left out.
+    Roles without any clips, such as validation in a manifest without that part, are left out.
     """
     absent: dict[str, dict[str, list[int]]] = {role: defaultdict(list) for role in ROLES}
     for fold in manifest.folds:
@@ -102,7 +102,7 @@ def classes_without_clips(manifest: Manifest, labels: Sequence[str]) -> dict[str
 
 
 def coverage_lines(manifest: Manifest, labels: Sequence[str]) -> list[str]:
-    """Return a line for each role that lacks classes: which, and when which folds are tested."""
+    """Return a line for each role that lacks classes, with the classes and the tested folds."""
     consequence = {
         "train": ("training", "no system can learn them, so their scores mean nothing"),
         "validation": ("validation", "they are ignored when the epoch is chosen"),
@@ -117,9 +117,9 @@ def coverage_lines(manifest: Manifest, labels: Sequence[str]) -> list[str]:
 
 
 def identical_lines(manifest: Manifest, digests: Mapping[tuple[str, str, float | None], str]) -> list[str]:
-    """Return a line for each set of recordings with the same samples under several names that clips of two roles have.
+    """Return a line for each set of identical recordings under several names that occur in clips of two roles.
 
-    `digests` are those of what was decoded, by kind (scene or event), file, and the start of a part of a scene.
+    `digests` are keyed by kind (scene or event), file, and start if only part of a scene was decoded.
     """
     names: dict[tuple[str, str], list[str]] = defaultdict(list)
     for (kind, file, _), digest in sorted(digests.items(), key=lambda entry: entry[0][:2]):
@@ -140,7 +140,7 @@ def identical_lines(manifest: Manifest, digests: Mapping[tuple[str, str, float |
 
 
 def _roles_with(manifest: Manifest, fold: int, kind: str, files: set[str]) -> int:
-    """Return how many roles have one of some recordings in their clips."""
+    """Return the number of roles whose clips contain any of `files`."""
     return sum(
         any(
             clip.scene_file in files if kind == "scene" else any(event.file in files for event in clip.events)
@@ -150,34 +150,40 @@ def _roles_with(manifest: Manifest, fold: int, kind: str, files: set[str]) -> in
     )
 
 
-def _contents(clips: list[Clip], place: Mapping[str, object], origin: Mapping[str, object]) -> dict[str, set[object]]:
-    """Return what clips are made of: names of recordings, and of the groups that these belong to."""
+def _contents(
+    clips: list[Clip], location_of: Mapping[str, object], origin_of: Mapping[str, object]
+) -> dict[str, set[object]]:
+    """Return the recordings that clips are made of, and the groups that these belong to."""
     events = [event for clip in clips for event in clip.events]
     return {
-        LOCATIONS: {place.get(clip.scene_file, clip.scene_location) for clip in clips},
+        LOCATIONS: {location_of.get(clip.scene_file, clip.scene_location) for clip in clips},
         "scene files": {clip.scene_file for clip in clips},
         "event files": {event.file for event in events},
-        EVENT_ORIGINS: {origin.get(event.file, event.file) for event in events},
+        EVENT_ORIGINS: {origin_of.get(event.file, event.file) for event in events},
     }
 
 
 def _fold(
-    manifest: Manifest, fold: int, place: Mapping[str, object], origin: Mapping[str, object], unknown: set[str]
+    manifest: Manifest,
+    fold: int,
+    location_of: Mapping[str, object],
+    origin_of: Mapping[str, object],
+    unknown: set[str],
 ) -> dict[str, Any]:
     clips_of = by_role(manifest, fold)
-    contents = {role: _contents(clips, place, origin) for role, clips in clips_of.items()}
+    contents = {role: _contents(clips, location_of, origin_of) for role, clips in clips_of.items()}
 
-    def shared(one: str, other: str) -> dict[str, int | None]:
+    def shared(role: str, second_role: str) -> dict[str, int | None]:
         return {
-            what: None if what in unknown else len(values & contents[other][what])
-            for what, values in contents[one].items()
+            kind: None if kind in unknown else len(names & contents[second_role][kind])
+            for kind, names in contents[role].items()
         }
 
     combinations = {tuple(sorted(event.file for event in clip.events)) for clip in clips_of["test"]}
     return {
         "fold": fold,
         "clips": {role: len(clips) for role, clips in clips_of.items()},
-        "test has": {what: None if what in unknown else len(values) for what, values in contents["test"].items()},
+        "test has": {kind: None if kind in unknown else len(names) for kind, names in contents["test"].items()},
         "shared by test and train": shared("test", "train"),
         "shared by test and validation": shared("test", "validation"),
         "shared by validation and train": shared("validation", "train"),
@@ -196,7 +202,7 @@ def _onsets(recipe: Recipe, manifest: Manifest) -> dict[str, Any]:
     edges = np.arange(0, recipe.mix.duration + 1e-9, 0.5)
     if len(onsets) == 0:
         return {"events": 0}
-    active = [float(np.mean((onsets < b) & (ends > a))) for a, b in pairwise(edges)]
+    active = [float(np.mean((onsets < stop) & (ends > start))) for start, stop in pairwise(edges)]
     return {
         "events": len(onsets),
         "different": len(np.unique(onsets)),
@@ -206,8 +212,8 @@ def _onsets(recipe: Recipe, manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _count(what: str, count: int | None) -> str:
-    return f"{what}: unknown" if count is None else f"{count} {what}"
+def _count(kind: str, count: int | None) -> str:
+    return f"{kind}: unknown" if count is None else f"{count} {kind}"
 
 
 def leakage_lines(report: dict[str, Any]) -> list[str]:
@@ -220,9 +226,9 @@ def leakage_lines(report: dict[str, Any]) -> list[str]:
         for pair in ("test and train", "test and validation", "validation and train"):
             shared = fold[f"shared by {pair}"]
             if all(fold["clips"][role] for role in pair.split(" and ")):
-                lines.append(f"  shared by {pair}: " + ", ".join(_count(what, count) for what, count in shared.items()))
-        lines.append("  in test: " + ", ".join(_count(what, count) for what, count in fold["test has"].items()))
-    several = ", ".join(f"{count} with {n}" for n, count in report["clips_by_number_of_classes"].items())
+                lines.append(f"  shared by {pair}: " + ", ".join(_count(kind, count) for kind, count in shared.items()))
+        lines.append("  in test: " + ", ".join(_count(kind, count) for kind, count in fold["test has"].items()))
+    several = ", ".join(f"{count} with {classes}" for classes, count in report["clips_by_number_of_classes"].items())
     lines.append(f"clips by number of classes: {several}")
     counts = [count for row in report["classes"].values() for count in row]
     if counts:

@@ -1,7 +1,7 @@
-"""`make`: from a recipe or manifest to a data set on disk, in parallel, resumable, the same bytes every time.
+"""`make`: from a recipe or manifest to a data set on disk. Parallel, resumable and reproducible byte for byte.
 
-`resolve_inputs` finds what is to be made from what (`spec.DatasetSpec`); `work.Checkpoint` knows what is finished;
-`work.render_block` renders blocks of clips, in any number of processes; `finalize` writes what is written once.
+`resolve_inputs` loads the recipe, manifest and catalogues (`spec.DatasetSpec`); `work.Checkpoint` records finished
+work; `work.render_block` renders blocks of clips in any number of processes; `finalize` writes labels and digests.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from remixbench.sources.published import published_source
 BACKENDS = ("loky", "threading", "dask")
 FORMATS = ("wav", "flac")
 MOST_PROBLEMS = 100
-"""So many unusable recordings are named."""
+"""The largest number of unusable recordings that an error names."""
 
 
 def make(
@@ -66,20 +66,20 @@ def make(
     features: bool = True,
     progress: Progress | bool = False,
 ) -> Dataset | None:
-    """Make a data set, resume an unfinished one, add SNRs to one, or restore what was lost of one.
+    """Make a data set, resume an unfinished one, add SNRs, or restore lost files.
 
     Parameters
     ----------
-    workspace : where `sources/` and `datasets/` lie
-    recipe : name, file or Recipe; by default `remix2019` if its sources are in the workspace, otherwise `mini`
+    workspace : folder with `sources/` and `datasets/`
+    recipe : name, file or Recipe; default `remix2019` if its sources are in the workspace, otherwise `mini`
     manifest : folder of a manifest to use instead of the recipe's frozen one
-    replan : draw the manifest anew from the sources' tables
-    sources : where the sources lie, if not in the workspace
-    out : folder of the data set, if not `datasets/<recipe>` in the workspace
-    snr : SNRs in dB; those of the recipe by default
-    fold, clips_per_fold : make a part: only these folds, only their first clips
+    replan : draw a new manifest from the sources' tables
+    sources : folder of the sources; default `sources/` in the workspace
+    out : folder of the data set; default `datasets/<recipe>` in the workspace
+    snr : SNRs in dB; default those of the recipe
+    fold, clips_per_fold : make only these folds, or only the first clips of each fold
     jobs : parallel processes; -1 for one per core
-    backend, scheduler : of joblib: loky, threading, or dask at the address of a scheduler
+    backend, scheduler : joblib backend (loky, threading or dask), and the address of the dask scheduler
     shard : (I, N), the I-th of N shards of the work; the last to finish completes the data set
     audio_format : wav or flac; both hold the same samples
     stems : also write stems: True or "sum" for two channels (events, scene), "events" for one per event and the scene
@@ -88,12 +88,12 @@ def make(
 
     Returns
     -------
-    The data set, or None if this shard is finished and others are not.
+    The data set, or None if this shard is finished but others are not.
 
     Raises
     ------
     InputError
-        For an argument or a file that is not usable as it is.
+        If an argument or a file is not usable.
     RemixbenchError
         If another process is making the data set, or the disk has no room for it.
     """
@@ -120,7 +120,7 @@ def make(
     if missing or checkpoint.folder.is_dir():
         check_disk_space(spec, checkpoint, missing, folder)
         with ExitStack() as locks:
-            # no other shard may begin or finish between the check and the start
+            # no other shard may start or finish between this check and our start
             with waiting_lock(lock_file(folder, "finish")):
                 _join_in(folder, shard, locks)
                 publish(checkpoint, spec.target.folder)
@@ -139,35 +139,35 @@ def make(
 
 
 def lock_file(folder: Path, purpose: str) -> Path:
-    """Return a lock beside the data set's folder, so that the folder holds nothing but the data set."""
+    """Return the path of a lock next to the data set's folder, which itself holds only the data set."""
     return folder.resolve().parent / f".{folder.resolve().name}.{purpose}.lock"
 
 
 def _join_in(folder: Path, shard: tuple[int, int], locks: ExitStack) -> None:
-    """Lock a shard while `held` lasts; all that are at work at once must be of one number of shards.
+    """Lock a shard for the lifetime of `locks`; all running shards must agree on the number of shards.
 
     Raises
     ------
     RemixbenchError
-        If this shard, or one of another number, is at work.
+        If this shard is already running, or one of a different number of shards.
     """
     index, count = shard
-    own = lock_file(folder, f"make-{index}-of-{count}")
-    for lock in own.parent.glob(lock_file(folder, "make-*-of-*").name):
-        number, _, others = lock.name.removesuffix(".lock").rpartition("make-")[2].partition("-of-")
-        if others != str(count) and is_locked(lock):
-            one = "a `make` without --shard" if others == "1" else f"a job array of {others} shards"
-            own_shard = "without --shard" if count == 1 else f"as --shard {index}/{count}"
+    shard_lock = lock_file(folder, f"make-{index}-of-{count}")
+    for lock in shard_lock.parent.glob(lock_file(folder, "make-*-of-*").name):
+        number, _, shards = lock.name.removesuffix(".lock").rpartition("make-")[2].partition("-of-")
+        if shards != str(count) and is_locked(lock):
+            running = "a `make` without --shard" if shards == "1" else f"a job array of {shards} shards"
+            requested = "without --shard" if count == 1 else f"with --shard {index}/{count}"
             raise RemixbenchError(
-                f"{folder}: {one} is at work on it (shard {number} of {others}), so that none {own_shard} can join in;"
-                f" wait for it{'' if others == '1' else f', or join in with --shard I/{others}'}"
+                f"{folder}: {running} is already running on it (shard {number} of {shards}), so a `make` {requested}"
+                f" cannot join; wait for it{'' if shards == '1' else f', or join with --shard I/{shards}'}"
             )
-    busy = f"{folder}: another `make` is at work on it; wait for it, or choose another --out"
-    locks.enter_context(exclusive_lock(own, busy))
+    busy = f"{folder}: another `make` is already running on it; wait for it, or choose another --out"
+    locks.enter_context(exclusive_lock(shard_lock, busy))
 
 
 def _open(spec: DatasetSpec, checkpoint: Checkpoint, snrs: Sequence[float]) -> None:
-    """Create the folders of the data set; existing files are kept."""
+    """Create the folders of the data set, keeping existing files."""
     target = spec.target
     checkpoint.open(spec.resume_key(), snrs)
     write_manifest(spec.manifest, target.folder / "manifest")
@@ -189,7 +189,7 @@ def _make(
     progress: Progress,
     shown: Path,
 ) -> Dataset | None:
-    """Make the unfinished blocks of a shard, and finalize the data set if no other shard is unfinished."""
+    """Make the unfinished blocks of a shard, and finalize the data set if no blocks of other shards are left."""
     manifest, folder = spec.manifest, spec.target.folder
     expected = read_recordings(folder, read_existing(spec))
     unfinished = checkpoint.unfinished(snrs, len(manifest.clips))
@@ -222,7 +222,7 @@ def _prepare_excerpts(
     workers: Workers,
     progress: Progress,
 ) -> None:
-    """Decode and resample, once, every event recording that the blocks of clips use."""
+    """Decode and resample every event recording that the blocks of clips use, once."""
     manifest, folder = spec.manifest, checkpoint.folder / "excerpts"
     parts = missing_excerpts(folder, manifest, (clip for block in blocks for clip in block_clips(manifest, block)))
     if not parts:
@@ -235,8 +235,8 @@ def _prepare_excerpts(
     problems: list[str] = []
     with progress.bar("Preparing", sum(map(len, parts.values())), "recordings") as advance:
         results = workers.run(prepare_block, tasks, len(parts))
-        for wrong, keys in zip(results, parts.values(), strict=True):
-            problems += wrong
+        for block_problems, keys in zip(results, parts.values(), strict=True):
+            problems += block_problems
             advance(len(keys))
     _refuse("event", problems)
 
@@ -250,7 +250,7 @@ def _render_blocks(
     workers: Workers,
     progress: Progress,
 ) -> None:
-    """Render blocks of clips; this process notes each as finished when its records have come back."""
+    """Render blocks of clips; this process marks a block as done once its records are back."""
     job = RenderJob(spec.target, checkpoint, snrs, spec.scenes.reader, spec.manifest.excerpts)
     clips = [block_clips(spec.manifest, block) for block in blocks]
     tasks = (
@@ -263,16 +263,16 @@ def _render_blocks(
     label = f"Mixing at {len(snrs)} SNR{'s' * (len(snrs) > 1)}"
     with progress.bar(label, sum(map(len, clips)), "clips") as advance:
         results = workers.run(render_block, tasks, len(clips))
-        for block, part, (records, wrong) in zip(blocks, clips, results, strict=True):
-            problems += wrong
-            for snr in snrs if not wrong else ():
+        for block, part, (records, block_problems) in zip(blocks, clips, results, strict=True):
+            problems += block_problems
+            for snr in snrs if not block_problems else ():
                 checkpoint.mark_done(snr, block, [record for record in records if record["snr"] == snr])
             advance(len(part))
     _refuse("scene", problems)
 
 
 def _refuse(kind: str, problems: Iterable[str]) -> None:
-    """Raise one error that names every recording of a source that cannot be used, so that one run finds them all."""
+    """Raise one error that names all unusable recordings of a source, so that one run finds them all."""
     problems = sorted(set(problems))
     if len(problems) > MOST_PROBLEMS:
         problems[MOST_PROBLEMS:] = [f"{len(problems) - MOST_PROBLEMS} more"]
@@ -291,12 +291,12 @@ def check_options(
     scheduler: str | None,
     stems: bool | str,
 ) -> None:
-    """Check the options of `make` that depend on no file.
+    """Check the options of `make` that can be checked without reading files.
 
     Raises
     ------
     InputError
-        Naming the option, what was given and what was expected.
+        If an option is out of range or does not go with another.
     """
     if backend not in BACKENDS:
         raise unknown("--backend", backend, BACKENDS)
@@ -314,12 +314,12 @@ def check_options(
 
 
 def parse_snrs(values: Sequence[Any]) -> tuple[float, ...]:
-    """Return SNRs in dB, ascending, each once.
+    """Return the unique SNRs in dB, ascending.
 
     Raises
     ------
     InputError
-        If one is not a finite value of at most 100 dB either way.
+        If one is not a number from -100 to 100 dB.
     """
     return tuple(sorted({parse_snr(value) for value in values}))
 
@@ -338,12 +338,12 @@ def resolve_inputs(
 
     Returns
     -------
-    Recipe, manifest, scenes, events, and why the data set is not comparable with published ones, if so.
+    Recipe, manifest, scenes, events, and the reasons why the data set is not comparable with published ones.
 
     Raises
     ------
     InputError
-        If something is missing, malformed, or does not go together.
+        If something is missing, malformed or inconsistent.
     """
     sources = workspace / "sources" if sources is None else sources
     loaded = (
@@ -391,12 +391,12 @@ def resolve_inputs(
 
 
 def default_recipe(workspace: Path, sources: Path, progress: Progress) -> str:
-    """Return 'remix2019' where its sources are, else 'mini', and say so.
+    """Return 'remix2019' if its sources are in the workspace, else 'mini'; report which.
 
     Raises
     ------
     InputError
-        Where that would be `mini`, but the workspace has other data sets already.
+        If that is `mini`, but the workspace already has other data sets.
     """
     recipe = load_recipe("remix2019")
     tables = [published_source(source).table for source in (recipe.scenes.source, recipe.events.source)]
@@ -406,8 +406,8 @@ def default_recipe(workspace: Path, sources: Path, progress: Progress) -> str:
     names = sorted(file.parent.name for file in (workspace / "datasets").glob("*/dataset.json"))
     if set(names) - {"mini"}:
         raise InputError(
-            f"{workspace / 'datasets'}: has the data sets {', '.join(names)}; say with --recipe which one to make or to"
-            " add to (--recipe mini makes the synthesised one)"
+            f"{workspace / 'datasets'}: has the data sets {', '.join(names)}; choose with --recipe which one to make or"
+            " extend (--recipe mini makes the synthesised one)"
         )
     progress.say(
         f"recipe mini: the sources of remix2019 are not in {sources} (`remixbench download` fetches them), so every"
@@ -417,7 +417,7 @@ def default_recipe(workspace: Path, sources: Path, progress: Progress) -> str:
 
 
 def frozen_manifest(recipe: Recipe) -> Manifest | None:
-    """Return the manifest that was published with a built-in recipe, None for any other recipe."""
+    """Return the manifest published with a built-in recipe, None for any other recipe."""
     folder = data_folder("manifests") / recipe.name
     return read_manifest(folder) if folder.is_dir() and recipe == load_recipe(recipe.name) else None
 
@@ -438,7 +438,7 @@ def _reasons(
 
 
 def _check_tables(manifest: Manifest, scenes: Catalogue, events: Catalogue, sources: Path, remedy: str) -> None:
-    """Check that the recordings of the manifest are in the sources' tables under the same labels."""
+    """Check that the manifest's recordings are in the sources' tables, with the same labels."""
     wanted_scenes = dict.fromkeys((clip.scene_file, clip.scene_label) for clip in manifest.clips)
     wanted_events = dict.fromkeys((event.file, event.label) for clip in manifest.clips for event in clip.events)
     for catalogue, wanted, kind in ((scenes, wanted_scenes, "scene"), (events, wanted_events, "event")):
@@ -457,7 +457,7 @@ def _check_tables(manifest: Manifest, scenes: Catalogue, events: Catalogue, sour
 def _with_fetched_scenes(
     recipe: Recipe, manifest: Manifest, scenes: Catalogue, sources: Path, clips_per_fold: int | None
 ) -> tuple[Manifest, tuple[str, ...]]:
-    """Return the clips whose scenes were fetched, where only some parts of the scenes were; and that it is so."""
+    """Return the clips whose scenes were downloaded, and a reason for not being comparable if some were not."""
     reader = scenes.reader
     source = recipe.scenes.source
     parts = downloaded_parts(source, sources) if source in PUBLISHED_SOURCES else None
@@ -479,7 +479,7 @@ def _with_fetched_scenes(
 
 
 def _check_files(manifest: Manifest, scenes: Catalogue, events: Catalogue) -> None:
-    """Check that all recordings exist, where they are files, before anything is made."""
+    """Check that all recordings that are files exist, before anything is made."""
     for catalogue, wanted in (
         (scenes, dict.fromkeys(clip.scene_file for clip in manifest.clips)),
         (events, dict.fromkeys(manifest.event_files)),

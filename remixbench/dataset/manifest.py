@@ -1,9 +1,9 @@
-"""The manifest: which scene and which events make each clip. Two CSV files, and a third where clips have roles.
+"""The manifest: the scene and the events of each clip. Two CSV files, and a third if clips have roles.
 
-`clips.csv`: clip_id, fold, scene_file, scene_label, scene_location; `scene_start` (seconds) where a plan draws it.
-`events.csv`: clip_id, event_index, event_file, event_label, onset, max_duration; `event_start` where a plan
-fixes the excerpt, `snr_offset` (dB, added to the nominal SNR) where a recipe draws levels.
-`roles.csv`: clip_id, fold_1, fold_2, ...: what the clip is (train, validation or test) when that fold is tested.
+`clips.csv`: clip_id, fold, scene_file, scene_label, scene_location; `scene_start` (seconds) if the plan draws it.
+`events.csv`: clip_id, event_index, event_file, event_label, onset, max_duration; `event_start` if the plan fixes the
+excerpt, `snr_offset` (dB, added to the nominal SNR) if the recipe draws levels.
+`roles.csv`: clip_id, fold_1, fold_2, ...: the role of the clip (train, validation or test) when that fold is tested.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ MANIFEST_FILES = ("clips.csv", "events.csv", "roles.csv")
 SUM = re.compile(r"([0-9a-fA-F]{64}) [ *](?:\./)?(.+)")  # a line of `sha256sum`, in text or binary mode
 CLIP_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 DECIMALS = 6
-"""Of seconds in labels: below a sample, above the rounding of sums."""
+"""Decimals of seconds in labels: finer than a sample, coarser than rounding errors of sums."""
 
 
 ExcerptKey = tuple[str, float | None]
-"""What is used of an event recording: its file, and the start in seconds where the manifest fixes it."""
+"""An excerpt of an event recording: its file, and its start in seconds if the manifest fixes it."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """One event of a clip: which recording, from when on, at most how long; times in seconds."""
+    """An event of a clip: recording, onset and maximum duration; times in seconds."""
 
     index: int
     file: str
@@ -48,23 +48,23 @@ class Event:
 
 
 def event_seconds(event: Event, available: float, clip_seconds: float) -> float:
-    """Return how long an event lasts: at most its `max_duration`, what its recording has, and what is left of the clip.
+    """Return the duration of an event: limited by `max_duration`, by its recording and by the end of the clip.
 
-    `available` is the length of its recording from where the excerpt starts, in seconds.
+    `available` is the duration of the recording from the start of the excerpt, in seconds.
     """
     return min(event.max_duration, available, clip_seconds - event.onset)
 
 
 def event_times(event: Event, available: float, clip_seconds: float) -> tuple[float, float]:
-    """Return onset and offset of an event, rounded as the labels have them; arguments as of `event_seconds`."""
+    """Return onset and offset of an event, rounded as in the labels; arguments as for `event_seconds`."""
     offset = event.onset + event_seconds(event, available, clip_seconds)
-    end = math.floor(clip_seconds * 10**DECIMALS) / 10**DECIMALS  # rounding must not lead beyond the clip
+    end = math.floor(clip_seconds * 10**DECIMALS) / 10**DECIMALS  # rounding must not exceed the clip
     return round(event.onset, DECIMALS), min(round(offset, DECIMALS), end)
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One clip: a scene and from which second on, its events by index, and its role for every tested fold."""
+    """A clip: its scene and where that starts (seconds), its events by index, and its role for every tested fold."""
 
     id: str
     fold: int
@@ -84,21 +84,21 @@ class Manifest:
 
     @property
     def folds(self) -> tuple[int, ...]:
-        """The folds that occur, ascending."""
+        """The folds of the clips, ascending."""
         return tuple(sorted({clip.fold for clip in self.clips}))
 
     @property
     def excerpts(self) -> tuple[ExcerptKey, ...]:
-        """Every (event recording, fixed start) used, once, in order of first use."""
+        """Unique excerpts, in order of first use."""
         return tuple(dict.fromkeys((event.file, event.start) for clip in self.clips for event in clip.events))
 
     @property
     def event_files(self) -> tuple[str, ...]:
-        """Every event recording used, once, in order of first use."""
+        """Unique event recordings, in order of first use."""
         return tuple(dict.fromkeys(event.file for clip in self.clips for event in clip.events))
 
     def files(self) -> dict[str, bytes]:
-        """Return the manifest as the bytes of its files, by name."""
+        """Return the content of the manifest's files by name."""
         starts = any(event.start is not None for clip in self.clips for event in clip.events)
         spread = any(event.snr_offset for clip in self.clips for event in clip.events)
         header = EVENT_COLUMNS + ("event_start",) * starts + ("snr_offset",) * spread
@@ -129,11 +129,11 @@ class Manifest:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over the files, in order of their names: what makes two manifests the same."""
+        """SHA-256 over the files in order of their names; identifies the manifest."""
         return sha256(b"".join(f"{name}\n".encode() + data for name, data in sorted(self.files().items())))
 
     def first(self, clips_per_fold: int | None, folds: Sequence[int] | None = None) -> Manifest:
-        """Return the first `clips_per_fold` clips of each of `folds` (all of them where None).
+        """Return the first `clips_per_fold` clips of each of `folds` (None for all).
 
         Raises
         ------
@@ -158,12 +158,12 @@ class Manifest:
 
 
 def number(value: float) -> str:
-    """Write a number of seconds or decibels the shortest exact way, with a point: 0.5, 3.0."""
+    """Format seconds or decibels with the fewest digits that are exact, and a decimal point: 0.5, 3.0."""
     return repr(float(value))
 
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:
-    """Write the files of a manifest and their SHA256SUMS into `folder`."""
+    """Write the files of a manifest and their SHA256SUMS to `folder`."""
     files = manifest.files()
     for name, data in files.items():
         write_bytes(folder / name, data)
@@ -172,12 +172,12 @@ def write_manifest(manifest: Manifest, folder: Path) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read a manifest folder, checking every row; where there is a SHA256SUMS the files must agree with it.
+    """Read a manifest folder and check every row; if there is a SHA256SUMS, files must match it.
 
     Raises
     ------
     InputError
-        Naming the file, the line, what was found and what was expected.
+        If a file is missing, malformed, or differs from its checksum.
     """
     contents = {}
     for name in MANIFEST_FILES:
@@ -211,8 +211,8 @@ def read_manifest(folder: Path) -> Manifest:
             tuple(events.pop(name, ())), roles.get(name, ()),
             _seconds(where, "scene_start", row.get("scene_start") or "0"),
         )  # fmt: skip
-    for file, others in (("events.csv", events), ("roles.csv", roles)):
-        if absent := [name for name in others if name not in clips]:
+    for file, named in (("events.csv", events), ("roles.csv", roles)):
+        if absent := [name for name in named if name not in clips]:
             raise InputError(f"{folder / file}: clip '{absent[0]}' is not in clips.csv")
     if not clips:
         raise InputError(f"{folder / 'clips.csv'}: has no rows")
@@ -221,7 +221,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _check_sums(folder: Path, contents: dict[str, bytes]) -> None:
-    """Check that SHA256SUMS, where there is one, has the digest of each file of the manifest, and that none is lost."""
+    """Check the files against SHA256SUMS, if there is one; no file may be missing on either side."""
     path = folder / "SHA256SUMS"
     if not path.exists():
         return
@@ -278,7 +278,7 @@ def _roles(path: Path, data: bytes) -> dict[str, tuple[str, ...]]:
 
 
 def _check_roles(path: Path, name: str, fold: int, roles: tuple[str, ...] | None) -> None:
-    """Check that a clip is tested with its own fold and with no other."""
+    """Check that a clip is a test clip of its fold, and of no other."""
     if roles is None:
         raise InputError(f"{path}: clip '{name}' of clips.csv is missing")
     if fold > len(roles):

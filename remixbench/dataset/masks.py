@@ -1,10 +1,10 @@
-"""Time-frequency masks: the ideal ones of a clip, from its stems, and from masks to waveforms.
+"""Time-frequency masks: ideal masks from stems, and waveforms from masks.
 
-Masks on mel bands are applied to a recording's short-time spectrum, which has the window of the features (symmetric
-Hamming) and the recording's phase. Frames begin before the first sample and end after the last, so that every sample
-lies in as many windows as any other. A masked spectrum is brought back by overlap-add, divided by the sum of the
-windows: a mask of ones gives back all of the recording that the mel bands cover. Whatever no mask takes is the
-background, the recording less the waveforms, so that all sum to it.
+Masks on mel bands are applied to the short-time spectrum of a recording, with the window of the features (symmetric
+Hamming) and the phase of the recording. The signal is padded at both ends, so that every sample lies in the same number
+of windows. The waveform is the overlap-add of the masked spectra, divided by the sum of the windows: a mask of ones
+restores everything that the mel bands cover. The background is the recording minus all waveforms, so that they sum to
+the recording.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ KONG_MARGIN_DB = 5.0
 def ideal_binary_mask(
     stems: Stems, features: Features, rate: int, margin_db: float = KONG_MARGIN_DB
 ) -> NDArray[np.bool_]:
-    """Return where events are audible over the scene, (frames, bands).
+    """Return where events are audible over the scene, (frames, n_mels).
 
-    True where 20·log10(events / scene) + `margin_db` > 0, on mel magnitudes (Kong et al. 2019 with 5 dB).
+    True where 20·log10(events / scene) + `margin_db` > 0 on mel magnitudes (Kong et al. 2019, with 5 dB).
     """
     events, scene = _magnitudes(stems, features, rate)
     mask: NDArray[np.bool_] = events * 10 ** (margin_db / 20) > scene
@@ -38,7 +38,7 @@ def ideal_binary_mask(
 
 
 def ideal_ratio_mask(stems: Stems, features: Features, rate: int) -> NDArray[np.float32]:
-    """Return the events' share of the energy, E² / (E² + S²) of mel magnitudes, (frames, bands); 0 in silence."""
+    """Return the events' share of the energy, E² / (E² + S²) of mel magnitudes, (frames, n_mels); 0 in silence."""
     events, scene = (magnitude**2 for magnitude in _magnitudes(stems, features, rate))
     total = events + scene
     ratio: NDArray[np.float32] = np.divide(events, total, out=np.zeros_like(total), where=total > 0)
@@ -56,16 +56,16 @@ def _magnitudes(stems: Stems, features: Features, rate: int) -> tuple[NDArray[np
 def ideal_class_masks(
     sources: NDArray[np.float32], rest: NDArray[np.float32], features: Features, rate: int, kind: Literal["IBM", "IRM"]
 ) -> NDArray[np.float32]:
-    """Return the ideal masks by which each source is separated from the others and the rest, (sources, frames, n_mels).
+    """Return the ideal mask of each source against all other signals, (sources, frames, n_mels).
 
-    The ideal binary mask (IBM) gives each mel band of a frame to the loudest of all signals; the ideal ratio mask (IRM)
-    gives each its share of the energy, E² / Σ E² of mel magnitudes. With the mask of the rest they sum to 1; all are 0
-    in silence.
+    The ideal binary mask (IBM) assigns each mel band of a frame to the loudest signal; the ideal ratio mask (IRM) gives
+    each signal its share of the energy, E² / Σ E² of mel magnitudes. With the mask of the rest, masks sum to 1; in
+    silence all are 0.
 
     Parameters
     ----------
     sources : (sources, samples).
-    rest : (samples,), what belongs to none of them.
+    rest : (samples,), everything that belongs to no source.
     """
     magnitudes = np.stack([mel_magnitude(signal, features, rate) for signal in (*sources, rest)])
     if kind == "IBM":
@@ -79,10 +79,10 @@ def ideal_class_masks(
 
 
 def class_masks(mask: NDArray[np.bool_], active: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Give each class its part of the events' mask: (frames, bands) and (frames, classes) -> (classes, frames, bands).
+    """Divide the events' mask among classes: (frames, n_mels) and (frames, classes) -> (classes, frames, n_mels).
 
-    `active` says in which frames a class sounds (strong labels); where two sound at once, both get the cell, since
-    the stems do not tell them apart.
+    `active` are the strong labels by frame. If two classes are active at once, both get the cell, as the stems do not
+    tell them apart.
     """
     return active.T[:, :, None] & mask[None]
 
@@ -90,9 +90,9 @@ def class_masks(mask: NDArray[np.bool_], active: NDArray[np.bool_]) -> NDArray[n
 def active_frames(
     events: list[tuple[float, float, int]], classes: int, features: Features, rate: int, frames: int
 ) -> NDArray[np.bool_]:
-    """Return in which frames each class sounds, (frames, classes).
+    """Return in which frames each class is active, (frames, classes).
 
-    `events` are (onset, offset, class) in seconds; a frame counts where its window's centre is inside.
+    `events` are (onset, offset, class), times in seconds; a frame is active if the centre of its window is.
     """
     centres = (np.arange(frames) * features.hop_length + features.n_fft / 2) / rate
     active = np.zeros((frames, classes), dtype=bool)
@@ -103,15 +103,15 @@ def active_frames(
 
 FRAMES_AT_ONCE = 1024
 LEAST_REST = np.float32(1e-6)
-"""What a map of 1 is taken to leave to others, so that its odds are finite."""
+"""Lower limit of 1 - map, which keeps the odds of a map of 1 finite."""
 
 
 def share(maps: NDArray[np.float32]) -> NDArray[np.float32]:
     """Turn maps into masks: classes and the background share each cell by their odds.
 
-    A map says of its class and the background alone how they would share a cell: the odds of the class are
-    o = m / (1 - m) where those of the background are 1. So a mask is o / (1 + Σo), with the sum over the classes. A
-    class that is alone keeps its map; two maps of 1 take half each.
+    A map m states how one class and the background alone would share a cell, so the odds of the class against the
+    background are o = m / (1 - m). The mask of a class is o / (1 + Σo), summed over classes: a class that is alone
+    keeps its map, and two maps of 1 take half each.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def share(maps: NDArray[np.float32]) -> NDArray[np.float32]:
 
     Returns
     -------
-    Masks of the same shape; what they lack to 1 is the mask of the background.
+    Masks of the same shape; the background's mask is 1 minus their sum.
     """
     odds = maps / np.maximum(1 - maps, LEAST_REST)
     masks: NDArray[np.float32] = odds / (1 + odds.sum(axis=0))
@@ -127,43 +127,43 @@ def share(maps: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 class Masks(Protocol):
-    """Masks (masks, frames, n_mels) that are read some frames at a time, in order."""
+    """Masks of shape (masks, frames, n_mels) that are read in order, some frames at a time."""
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Masks, frames, n_mels."""
 
     def __getitem__(self, index: tuple[slice, slice]) -> NDArray[np.float32]:
-        """Return the masks of some frames."""
+        """Return the masks of a range of frames."""
 
 
 def apply_masks(
     samples: NDArray[np.float32], rate: int, masks: Masks, features: Features, mask_rate: int
 ) -> NDArray[np.float32]:
-    """Return the waveform of each mask, (masks, samples); parameters as of `masked_blocks`."""
+    """Return the waveform of each mask, (masks, samples); parameters as for `masked_blocks`."""
     return np.concatenate(list(masked_blocks(samples, rate, masks, features, mask_rate)), axis=1)
 
 
 def masked_blocks(
     samples: NDArray[np.float32], rate: int, masks: Masks, features: Features, mask_rate: int
 ) -> Iterator[NDArray[np.float32]]:
-    """Yield the waveform of each mask some samples at a time, (masks, samples), in memory that does not grow with them.
+    """Yield the waveform of each mask in blocks, (masks, samples), in bounded memory.
 
     Parameters
     ----------
-    samples : (samples,), a recording of any rate.
-    rate : its samples per second.
-    masks : (masks, frames, n_mels) in [0, 1], an array or what gives parts of one; frame i covers samples
-        i · hop_length to i · hop_length + n_fft at `mask_rate`. At another rate the spectrum has windows of the same
-        duration, and masks are interpolated at the centres of its frames. The first and last frame stand for what is
-        before and after them.
+    samples : (samples,), a recording.
+    rate : its sample rate in Hz.
+    masks : (masks, frames, n_mels) in [0, 1], an array or an object that returns slices of one. Frame i covers the
+        samples from i · hop_length to i · hop_length + n_fft at `mask_rate`; the first and last frame extend to the
+        ends of the recording. If `rate` differs, windows have the same duration, and masks are interpolated at the
+        centres of their frames.
     features : mel bands, window and hop of the masks.
-    mask_rate : rate of the audio that the masks were made of.
+    mask_rate : sample rate of the audio that the masks were estimated from.
 
     Notes
     -----
-    A bin has the mean of the masks of its bands, weighted by the triangles of the mel filter bank. Bins outside all
-    bands have a mask of 0: what is there stays in the background.
+    The mask of a bin is the mean over its bands, weighted by the triangles of the mel filter bank. Bins outside all
+    bands have a mask of 0 and stay in the background.
     """
     from scipy.fft import irfft, rfft
 
@@ -172,23 +172,23 @@ def masked_blocks(
     window = np.hamming(n_fft).astype(np.float32)
     window_sum = _window_sum(window, hop)
     bins = _bins_of_bands(features, rate, n_fft)
-    before = math.ceil(n_fft / hop - 1) * hop
-    frames = (len(samples) - 1 + before) // hop + 1
-    centres = (np.arange(frames) * hop - before + n_fft / 2) / rate
-    places = ((centres * mask_rate - features.n_fft / 2) / features.hop_length).clip(0, masks.shape[1] - 1)
+    padding = math.ceil(n_fft / hop - 1) * hop
+    frames = (len(samples) - 1 + padding) // hop + 1
+    centres = (np.arange(frames) * hop - padding + n_fft / 2) / rate
+    positions = ((centres * mask_rate - features.n_fft / 2) / features.hop_length).clip(0, masks.shape[1] - 1)
 
-    overlap = np.zeros((masks.shape[0], n_fft), np.float32)  # what earlier frames add to the samples that follow
+    overlap = np.zeros((masks.shape[0], n_fft), np.float32)  # of earlier frames with the next samples
     for first in range(0, frames, FRAMES_AT_ONCE):
         part = slice(first, min(first + FRAMES_AT_ONCE, frames))
         length = (part.stop - first) * hop
-        start = first * hop - before  # of the samples of these frames
+        start = first * hop - padding  # first sample of these frames
         spectrum = rfft(_framed(samples, start, length + n_fft - hop, n_fft, hop) * window, axis=1)
-        lowest, highest = int(places[first]), min(math.ceil(places[part.stop - 1]) + 1, masks.shape[1] - 1)
+        lowest, highest = int(positions[first]), min(math.ceil(positions[part.stop - 1]) + 1, masks.shape[1] - 1)
         chunk = masks[:, slice(lowest, highest + 1)]
         sources = np.zeros((len(chunk), length + n_fft), np.float32)
         sources[:, :n_fft] = overlap
         for source, mask in zip(sources, chunk, strict=True):
-            masked = irfft(spectrum * (_at(mask, places[part] - lowest) @ bins), n=n_fft, axis=1)
+            masked = irfft(spectrum * (_at(mask, positions[part] - lowest) @ bins), n=n_fft, axis=1)
             for k, frame in enumerate(masked):
                 source[k * hop : k * hop + n_fft] += frame
         overlap = sources[:, length:].copy()
@@ -199,23 +199,23 @@ def masked_blocks(
 
 
 def _framed(samples: NDArray[np.float32], start: int, length: int, n_fft: int, hop: int) -> NDArray[np.float32]:
-    """Return frames (frames, n_fft) of `length` samples from `start` on, which may lie before the first; 0 outside."""
+    """Return the frames, (frames, n_fft), of `length` samples from `start`, which may be negative; zero-padded."""
     padded = np.zeros(length, np.float32)
     inside = samples[max(0, start) : max(0, start + length)]
     padded[max(0, -start) : max(0, -start) + len(inside)] = inside
     return np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop]
 
 
-def _at(mask: NDArray[np.float32], places: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Interpolate a mask (frames, n_mels) linearly at places from its first to its last frame, 0 to frames - 1."""
-    left = np.minimum(places.astype(np.int64), max(0, len(mask) - 2))
-    weight = (places - left).astype(np.float32)[:, None]
-    between: NDArray[np.float32] = mask[left] * (1 - weight) + mask[np.minimum(left + 1, len(mask) - 1)] * weight
-    return between
+def _at(mask: NDArray[np.float32], positions: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Interpolate a mask, (frames, n_mels), linearly at fractional frames from 0 to frames - 1."""
+    left = np.minimum(positions.astype(np.int64), max(0, len(mask) - 2))
+    weight = (positions - left).astype(np.float32)[:, None]
+    interpolated: NDArray[np.float32] = mask[left] * (1 - weight) + mask[np.minimum(left + 1, len(mask) - 1)] * weight
+    return interpolated
 
 
 def _window_sum(window: NDArray[np.float32], hop: int) -> NDArray[np.float32]:
-    """Return the sum of all windows at the samples of a hop, (hop,); it repeats after each."""
+    """Return the sum of all overlapping windows, (hop,), which is periodic in the hop."""
     padded = np.zeros(math.ceil(len(window) / hop) * hop, np.float32)
     padded[: len(window)] = window
     summed: NDArray[np.float32] = padded.reshape(-1, hop).sum(axis=0)
@@ -224,10 +224,10 @@ def _window_sum(window: NDArray[np.float32], hop: int) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=8)
 def _bins_of_bands(features: Features, rate: int, n_fft: int) -> NDArray[np.float32]:
-    """Return what each band contributes to each bin, (n_mels, bins); a bin's sum is 1, or 0 outside all bands."""
+    """Return the weight of each band in each bin, (n_mels, bins); a bin sums to 1, or 0 outside all bands."""
     librosa = load_librosa()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # bands above half the rate of a recording are empty
+        warnings.simplefilter("ignore", UserWarning)  # bands above the Nyquist frequency are empty
         bank = librosa.filters.mel(
             sr=rate, n_fft=n_fft, n_mels=features.n_mels, fmin=features.fmin, fmax=features.fmax, norm=None
         )

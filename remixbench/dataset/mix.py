@@ -1,13 +1,13 @@
-"""Bringing sounds to level and putting them together. Arrays in, arrays out.
+"""Levels, SNR and mixing. Arrays in, arrays out.
 
-Two definitions of the signal-to-noise ratio:
+There are two definitions of the signal-to-noise ratio (SNR):
 
-* `recording`, as released (Kong et al. 2019, Deshmukh et al. 2021): scene scaled to RMS 1, each event's *whole
+* `recording`, as released (Kong et al. 2019, Deshmukh et al. 2021): the scene is scaled to RMS 1, each event's *whole
   recording* to RMS 10^(SNR/20), then cut. The SNR of the excerpt differs from the nominal one.
-* `excerpt`: level of the audible excerpt against the level of the scene under it, exactly.
+* `excerpt`: the level of the audible excerpt relative to the level of the scene under it, exactly.
 
-Both signals are divided by their common largest absolute sample, so that nothing clips, and quantised here
-(not by the audio library, whose WAV and FLAC writers round differently).
+Both signals are divided by their common peak, so that nothing clips, and quantised here, because the WAV and FLAC
+writers of the audio library round differently.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ Signal = NDArray[np.float64]
 Quantisation = Literal["floor", "round"]
 FULL_SCALE = 32768
 Level = Literal["rms", "lufs"]
-GATE_SECONDS, GATE_STEP = 0.4, 0.25  # the block of ITU-R BS.1770, and the step from one to the next as a part of it
+GATE_SECONDS, GATE_STEP = 0.4, 0.25  # block of ITU-R BS.1770, and the step between blocks as a fraction of it
 
 
 class SilenceError(InputError):
-    """Nothing of an event, or of the scene under it, is there to set the SNR on."""
+    """An event or the scene under it is silent, so its SNR is undefined."""
 
 
 @dataclass(frozen=True)
 class Stems:
-    """The two channels of a clip, each (samples,) int16; their mean is the mixture."""
+    """The two channels of a clip, (samples,) int16 each; their mean is the mixture."""
 
     events: NDArray[np.int16]
     scene: NDArray[np.int16]
 
     def interleaved(self) -> NDArray[np.int16]:
-        """Return both as the file holds them, (samples, 2)."""
+        """Return both channels as in the file, (samples, 2)."""
         return np.stack((self.events, self.scene), axis=1)
 
 
@@ -54,8 +54,8 @@ def peak_of(signal: Signal) -> float:
 def to_int16(signal: Signal, peak: float, rule: Quantisation) -> NDArray[np.int16]:
     """Divide a signal by `peak` and quantise it to 16 bits.
 
-    `floor` is what libsndfile makes of floats in a WAV file, and so what was released: rint(x · 2^31) clipped
-    at 2^31 - 1, of which the upper 16 bits are kept. `round` is rint(x · 32767), symmetric and without offset.
+    `floor` is how libsndfile writes floats to WAV, as released: the upper 16 bits of rint(x · 2^31), clipped at
+    2^31 - 1. `round` is rint(x · 32767), symmetric and without offset.
     """
     if rule == "round":
         scaled = signal * ((FULL_SCALE - 1) / peak)
@@ -71,21 +71,21 @@ def to_int16(signal: Signal, peak: float, rule: Quantisation) -> NDArray[np.int1
 
 
 def full_scale(rule: Quantisation) -> int:
-    """Return what 1.0 becomes in 16-bit steps, but for clipping at the top."""
+    """Return the 16-bit value of 1.0 (before clipping)."""
     return FULL_SCALE if rule == "floor" else FULL_SCALE - 1
 
 
 def mixture(stems: Stems) -> NDArray[np.int16]:
-    """Return the mean of the two stems, (samples,), halves rounded to even: the mono file."""
+    """Return the mixture as in the mono file: the mean of the two stems, (samples,), rounded half to even."""
     a, b = stems.events, stems.scene
-    # in 16 bits throughout, which is several times faster than a wider sum
+    # 16 bits throughout: several times faster than a wider sum
     mean: NDArray[np.int16] = (a >> 1) + (b >> 1) + (a & b & 1)
     mean += (a ^ b) & mean & 1
     return mean
 
 
 def exact_mixture(stems: Stems) -> NDArray[np.float32]:
-    """Return the mean of the two stems in [-1, 1], (samples,), exact in float32: what features are computed from."""
+    """Return the mean of the two stems in [-1, 1], (samples,), exact in float32; features are computed from it."""
     total = stems.scene.astype(np.float32)
     total += stems.events
     total *= 0.5 / FULL_SCALE
@@ -99,10 +99,10 @@ class Placed:
     Attributes
     ----------
     first : index of its first sample in the clip
-    samples : (n,), the excerpt, cut to what fits into the clip
-    level : amplitude of what the SNR is defined on (whole recording or excerpt), linear, for `recording`
+    samples : (n,), the excerpt, cut to fit into the clip
+    level : linear amplitude that the SNR refers to (of the whole recording or the excerpt)
     offset_db : added to the nominal SNR
-    name : what it is and where, for messages
+    name : description for messages
     """
 
     first: int
@@ -113,12 +113,12 @@ class Placed:
 
     @property
     def part(self) -> slice:
-        """Where in the clip it sounds."""
+        """The samples of the clip in which it is active."""
         return slice(self.first, self.first + len(self.samples))
 
 
 def resample(samples: Signal, rate: int, new_rate: int) -> Signal:
-    """Resample with soxr HQ to ceil(n · ratio) samples, as librosa does, in float64 as released."""
+    """Resample with soxr HQ to ceil(n · new_rate / rate) samples, as librosa does, in float64 as released."""
     if rate == new_rate:
         return samples
     import soxr
@@ -131,17 +131,17 @@ def resample(samples: Signal, rate: int, new_rate: int) -> Signal:
 
 
 def rms(samples: Signal) -> float:
-    """Return the root mean square, (n,) -> linear."""
+    """Return the root mean square of a signal, (n,)."""
     return math.sqrt(float(np.dot(samples, samples)) / len(samples))
 
 
 def loudness(samples: Signal, rate: int) -> float:
     """Return the loudness as a linear amplitude: 10^(LUFS/20) by pyloudnorm (ITU-R BS.1770-4).
 
-    The gating blocks of 400 ms, three quarters of which overlap, are stretched or shrunk a little so that a whole
-    number of steps covers the whole signal: BS.1770 leaves out what follows the last complete block, in which a short
-    excerpt may have its loudest part. Under 450 ms the whole signal is one block: K-weighted, ungated. The signal is
-    measured at peak 1, so that a faint one does not fall under the -70 LUFS gate.
+    BS.1770 drops everything after the last complete gating block (400 ms, 75 % overlap), which may be the loudest part
+    of a short excerpt. Blocks are therefore stretched or shrunk slightly, so that a whole number of steps covers the
+    signal. Below 450 ms the signal is a single block: K-weighted, ungated. The signal is measured at peak 1, so that a
+    faint one does not fall below the -70 LUFS gate.
     """
     import pyloudnorm
 
@@ -149,7 +149,7 @@ def loudness(samples: Signal, rate: int) -> float:
     if peak == 0:
         return 0.0
     steps = max(0, round((len(samples) / rate - GATE_SECONDS) / (GATE_SECONDS * GATE_STEP)))
-    # pyloudnorm wants more samples than one block has, and counts the zero that this takes as part of each block
+    # pyloudnorm needs one sample more than a block, and averages the appended zero into each block
     covered = len(samples) + 1 - 1e-6
     block = covered / rate / (1 + steps * GATE_STEP)
     padded = np.append(samples / peak, 0.0)
@@ -158,12 +158,12 @@ def loudness(samples: Signal, rate: int) -> float:
 
 
 def level_of(samples: Signal, rate: int, measure: Level) -> float:
-    """Return the level of a signal as a linear amplitude by RMS or loudness."""
+    """Return the level of a signal, by RMS or loudness, as a linear amplitude."""
     return rms(samples) if measure == "rms" else loudness(samples, rate)
 
 
 def loudest_window(samples: Signal, length: int) -> int:
-    """Return the start of the window of `length` samples with the most energy, the first one of equals."""
+    """Return the start of the window of `length` samples with the most energy; the first on ties."""
     if len(samples) <= length:
         return 0
     energy = np.concatenate(([0.0], np.cumsum(samples * samples)))
@@ -178,12 +178,12 @@ def event_gains(
     measure: Level,
     definition: Literal["recording", "excerpt"],
 ) -> list[float]:
-    """Return the factor for each event at `snr` dB over a scene of level 1.
+    """Return the gain of each event at `snr` dB over a scene of level 1.
 
     Raises
     ------
     SilenceError
-        By `excerpt`, if the scene is silent under an event, which then has no level to be mixed at.
+        With the definition `excerpt`, if the scene is silent under an event.
     """
     gains = []
     for event in events:
@@ -201,13 +201,13 @@ def event_gains(
 
 
 def overlapping(events: Sequence[Placed]) -> bool:
-    """Say whether any two events share a sample."""
+    """Return whether any two events overlap."""
     parts = sorted((event.part.start, event.part.stop) for event in events)
     return any(before[1] > after[0] for before, after in pairwise(parts))
 
 
 def sum_events(events: Sequence[Placed], gains: Sequence[float], length: int) -> Signal:
-    """Add events in an empty clip of `length` samples."""
+    """Return the sum of scaled events in a clip of `length` samples."""
     signal = np.zeros(length)
     for event, gain in zip(events, gains, strict=True):
         signal[event.part] += event.samples * gain
@@ -220,16 +220,13 @@ def mix(
     gains: Sequence[float],
     rule: Quantisation,
 ) -> tuple[Stems, float]:
-    """Put scaled events and a scene on two 16-bit channels, and return them with their common peak.
-
-    The peak is of both before quantising; it becomes full scale.
-    """
+    """Return the stems of scaled events and a scene, and the common peak, which is quantised to full scale."""
     scene_peak = peak_of(scene)
     if overlapping(events):
         summed = sum_events(events, gains, len(scene))
         peak = max(scene_peak, peak_of(summed))
         return Stems(to_int16(summed, peak, rule), to_int16(scene, peak, rule)), peak
-    # most of the events' channel is silent: scale and quantise only where it is not
+    # the events' channel is mostly silent: scale and quantise only the events
     scaled = [event.samples * gain for event, gain in zip(events, gains, strict=True)]
     peak = max([scene_peak, *map(peak_of, scaled)])
     quantised = np.zeros(len(scene), dtype=np.int16)
@@ -245,10 +242,10 @@ def event_stems(
     peak: float,
     rule: Quantisation,
 ) -> NDArray[np.int16]:
-    """Return each event on a channel of its own, quantised at the clip's `peak`: (events, samples).
+    """Return one channel per event, quantised at the clip's `peak`: (events, samples).
 
-    Where no events overlap, their sum is exactly the events' channel of `stems`; where they do, up to half a step of
-    rounding per event remains between the two.
+    If no events overlap, their sum equals the events' channel of `stems`; otherwise they differ by rounding, up to half
+    a step per event.
     """
     channels = np.zeros((len(events), len(stems.scene)), dtype=np.int16)
     for k, (event, gain) in enumerate(zip(events, gains, strict=True)):
@@ -264,10 +261,10 @@ def achieved_snr(
     rate: int,
     measure: Level,
 ) -> list[float]:
-    """Measure, in the stems as written, each event's level over the scene under it, in dB.
+    """Measure the SNR of each event in dB, in the quantised stems: its level over that of the scene under it.
 
-    `scale` is the factor from the signals before quantising to 16-bit steps. Where events overlap, the part of
-    the others is taken out of the events' channel first. NaN where either side is silent after quantisation.
+    `scale` converts signals before quantisation to 16-bit steps. Overlapping events are first subtracted from the
+    events' channel. NaN if the event or the scene is silent after quantisation.
     """
     summed = sum_events(events, gains, len(stems.scene)) if overlapping(events) else None
     ratios = []

@@ -1,8 +1,8 @@
-"""Which event recordings of a data set were in the training data of an encoder, by their Freesound ids.
+"""Overlap of a data set's event recordings with the training data of an encoder, by Freesound id.
 
-The events of FSDKaggle2018 are sounds of Freesound, and so are those of FSD50K, Clotho, WavCaps and others: an encoder
-that was trained on one of these may have heard the test recordings. `overlap` compares ids; the result lies in
-`<workspace>/overlap/<data set>/<encoder>.json`, and `score` marks the rows of that encoder.
+FSDKaggle2018, FSD50K, Clotho, WavCaps and others all consist of sounds from Freesound, so an encoder trained on one of
+them may have heard the test recordings. `overlap` compares ids and writes the result to
+`<workspace>/overlap/<data set>/<encoder>.json`; `score` marks the rows of that encoder.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from remixbench.tables import read_table
 FREESOUND = re.compile(r"freesound\.org/(?:s|sounds|people/[^/]+/sounds)/([0-9]+)")
 ID = re.compile(r"(?:.*/)?([0-9]{1,12})(?:\.[A-Za-z0-9]{1,5})?")
 ID_COLUMNS = ("freesound_id", "freesoundid", "fsid", "sound_id", "id", "fname", "filename", "file_name", "file")
-"""Names of the column of ids, whatever their case, the likeliest first; without a header the first column is read."""
+"""Names of the id column, in any case, the likeliest first; without a header the first column is read."""
 FROM_FREESOUND = re.compile(r"freesound|fsd|clotho|wavcaps|esc-?50|urbansound|laion", re.IGNORECASE)
-"""Data sets that consist of sounds of Freesound, or contain some."""
+"""Data sets that contain sounds from Freesound."""
 
 
 class Overlap(BaseModel):
-    """What an encoder has heard of a data set.
+    """The event recordings of a data set that an encoder was trained on.
 
     Attributes
     ----------
-    ids, ids_digest : how many ids the list had, and the SHA-256 of the file.
-    shared : the event recordings of the data set whose ids are in the list, sorted.
-    tested : by fold, how many event recordings of its test clips are shared, and how many there are.
-    without_id : event recordings whose source is not known to be Freesound.
+    ids, ids_digest : number of ids in the list, and SHA-256 of its file.
+    shared : event recordings of the data set whose ids are in the list, sorted.
+    tested : by fold, the number of shared event recordings in its test clips, and of all.
+    without_id : number of event recordings without a Freesound id.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -63,10 +63,10 @@ def overlap(
 
     Parameters
     ----------
-    ids : a CSV or text file with an id per line, in a column such as `freesound_id`, `id` or `fname` (`12345.wav`), or
-        in the first column of a file without a header.
-    encoder : short name of the encoder; rows of it are marked by `score` from then on.
-    workspace, dataset : where data sets are, and the name or folder of one; by default the most recent one.
+    ids : a CSV or text file with one id per line, in a column such as `freesound_id`, `id` or `fname` (`12345.wav`), or
+        in the first column if there is no header.
+    encoder : short name of the encoder, whose rows `score` will mark.
+    workspace, dataset : the workspace, and the name or folder of a data set; by default the most recent one.
 
     Raises
     ------
@@ -78,8 +78,8 @@ def overlap(
         raise InputError(f"encoder '{encoder}': expected the short name of an encoder, as in the names of its runs")
     file = Path(ids)
     heard = read_ids(file)
-    of_recordings = freesound_ids(opened)
-    shared = {name for name, number in of_recordings.items() if number in heard}
+    recording_ids = freesound_ids(opened)
+    shared = {name for name, number in recording_ids.items() if number in heard}
     tested = {}
     for fold in opened.manifest.folds:
         names = {event.file for row in opened.test_rows(fold) for event in opened.clips[row].events}
@@ -93,14 +93,14 @@ def overlap(
         ids_digest=sha256(read_bytes(file)),
         shared=sorted(shared),
         tested=tested,
-        without_id=len(recordings - of_recordings.keys()),
+        without_id=len(recordings - recording_ids.keys()),
     )
     write_sealed(_path(Path(workspace), opened, encoder), comparison.model_dump(mode="json"))
     return comparison
 
 
 def read_overlap(workspace: Path, dataset: Dataset, encoder: str) -> Overlap | None:
-    """Read what an encoder has heard of a data set; None where it was not compared with this manifest.
+    """Read the overlap of an encoder with a data set; return None if it was not computed for this manifest.
 
     Raises
     ------
@@ -115,17 +115,17 @@ def read_overlap(workspace: Path, dataset: Dataset, encoder: str) -> Overlap | N
 
 
 def from_freesound(corpora: Iterable[str]) -> bool:
-    """Say whether some of these data sets are known to hold sounds of Freesound, by their names."""
+    """Return whether any of these data sets is known, by its name, to contain sounds from Freesound."""
     return any(FROM_FREESOUND.search(corpus) for corpus in corpora)
 
 
 def freesound_ids(dataset: Dataset) -> dict[str, int]:
-    """Return the Freesound id of every event recording that has one, from ATTRIBUTION.csv.
+    """Return the Freesound ids of event recordings from ATTRIBUTION.csv.
 
     Raises
     ------
     InputError
-        If none has.
+        If no recording has one.
     """
     path = dataset.path / "ATTRIBUTION.csv"
     table = read_table(path, columns=("kind", "file", "source_url"))
@@ -143,7 +143,7 @@ def read_ids(path: Path) -> set[int]:
     Raises
     ------
     InputError
-        Naming the first line without an id.
+        If the file has no ids, or a line without one.
     """
     try:
         lines = read_bytes(path).decode("utf-8-sig").splitlines()

@@ -1,7 +1,7 @@
-"""`plan`: from a recipe and the tables of its sources to a manifest. Needs no audio.
+"""`plan`: from a recipe and its sources' tables to a manifest. Needs no audio, unless scene starts are drawn.
 
-`released_plan` repeats the draws of the released data set in their order, with numpy's legacy generator
-(Deshmukh et al. 2021, after Kong et al. 2019). The draws of recipes with `method: grouped` are in `plan_grouped.py`.
+`released_plan` repeats the draws of the released data set, in the same order, with numpy's legacy generator (Deshmukh
+et al. 2021, after Kong et al. 2019). `plan_grouped.py` has the draws of recipes with `method: grouped`.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from remixbench.sources.audio import FileReader, open_audio
 from remixbench.sources.catalogue import Catalogue
 
 MOST_SETS = 8
-"""How many sets of identical recordings are named one by one."""
+"""The largest number of sets of identical recordings that are listed."""
 SCENE_STARTS, CLIP_SNRS = 1, 2
-"""Draws with a generator of their own, so that the others stay as they are with and without them."""
+"""Seeds of separate generators, so that these optional draws do not change the others."""
 
 
 def plan(
@@ -39,11 +39,15 @@ def plan(
     report: bool = False,
     progress: Progress | bool = False,
 ) -> tuple[Manifest, dict[str, Any] | None]:
-    """Draw the manifest of a recipe and write it to the folder `out`; with `report`, also its report.json.
+    """Draw the manifest of a recipe and write it to the folder `out`; with `report`, also report.json.
 
-    Returns the manifest, and with `report` the content of report.json: leakage between roles, balance of classes,
-    coverage of onsets. Without `out`, which then needs `report`, nothing is written. `progress` is told which classes a
-    role lacks and which recordings have the same samples.
+    `out` may be omitted if `report` is given; nothing is written then. Classes that a role lacks, and recordings with
+    the same samples, are reported to `progress`.
+
+    Returns
+    -------
+    The manifest, and with `report` the content of report.json: leakage between roles, balance of classes and coverage
+    of onsets.
 
     Raises
     ------
@@ -94,9 +98,9 @@ def draw_manifest(recipe: Recipe, scenes: Catalogue, events: Catalogue, progress
 def _identical(
     source: Source, catalogue: Catalogue, kind: str, group: str, progress: Progress
 ) -> list[tuple[str, ...]]:
-    """Return and name the recordings of a folder that have the same samples; published tables are taken as they are.
+    """Return and report sets of identical recordings in a `folder` source; published tables are not checked.
 
-    Where a label has only one recording under several names, these stay apart: it could not be learned otherwise.
+    If a label has only one recording, under several names, these are not joined: no fold could learn it otherwise.
     """
     if source.source != "folder":
         return []
@@ -118,9 +122,9 @@ def _identical(
 
 
 def _with_scene_starts(recipe: Recipe, manifest: Manifest, scenes: Catalogue) -> Manifest:
-    """Draw from which second of its scene each clip is cut, in whole steps of 1 ms, where the recipe says so.
+    """Draw where in its scene each clip starts, in steps of 1 ms, if the recipe asks for it.
 
-    The length of a recording is read from its header, so that here a plan needs the audio.
+    Needs the audio, because the duration of a recording is read from its header.
     """
     if recipe.plan.scene_start != "drawn":
         return manifest
@@ -134,7 +138,7 @@ def _with_scene_starts(recipe: Recipe, manifest: Manifest, scenes: Catalogue) ->
 
 
 def _recording_seconds(catalogue: Catalogue, file: str) -> float:
-    """Return the length of a recording in seconds, from its header where it is a file that says so."""
+    """Return the duration of a recording in seconds, from the header of its file if that has it."""
     if isinstance(catalogue.reader, FileReader):
         with open_audio(catalogue.reader.path(file)) as audio:
             if audio.frames is not None:
@@ -144,7 +148,7 @@ def _recording_seconds(catalogue: Catalogue, file: str) -> float:
 
 
 def _with_snrs(recipe: Recipe, manifest: Manifest) -> Manifest:
-    """Draw the SNR of each clip from the recipe's range, as the distance of its events from the nominal SNR."""
+    """Draw the SNR of each clip from the recipe's range, as an offset of its events from the nominal SNR."""
     if not isinstance(recipe.mix.snrs, SnrRange):
         return manifest
     generator = np.random.RandomState([recipe.plan.seed, CLIP_SNRS])
@@ -159,9 +163,12 @@ def _with_snrs(recipe: Recipe, manifest: Manifest) -> Manifest:
 
 
 def released_plan(recipe: Recipe, scenes: Catalogue, events: Catalogue) -> Manifest:
-    """Draw clips as the released code does.
+    """Draw clips as the released code does; scenes are reused in order if there are fewer of them than clips.
 
-    Scenes are dealt out again from the start when there are fewer scenes than clips.
+    Raises
+    ------
+    InputError
+        If a fold has no usable event.
     """
     plan = recipe.plan
     assert isinstance(plan.polyphony, int)
@@ -184,25 +191,25 @@ def released_plan(recipe: Recipe, scenes: Catalogue, events: Catalogue) -> Manif
                 f" {len(files)} of {events.source}; use fewer folds or more events"
             )
         need = plan.clips_per_fold * plan.polyphony
-        # The released code appends one array object again and again and shuffles it in place each time,
-        # so that every repeat carries the last permutation.
+        # The released code appends the same array object repeatedly and shuffles it in place each time,
+        # so every repeat has the last permutation.
         repeats = need // len(rows) + 1
         for _ in range(repeats):
             generator.shuffle(rows)
         drawn = np.tile(rows, repeats)[:need].reshape(plan.clips_per_fold, plan.polyphony)
         for triplet in drawn:
-            n = len(clips)
-            file, label, location = scene_rows[order[n % len(order)]]
+            position = len(clips)
+            file, label, location = scene_rows[order[position % len(order)]]
             chosen = tuple(
                 Event(index, files[row], labels[row], onset, plan.max_event)
                 for index, (row, onset) in enumerate(zip(triplet, plan.onsets, strict=False))
             )
-            clips.append(Clip(f"{n:05d}", fold, file, label, location, chosen))
+            clips.append(Clip(f"{position:05d}", fold, file, label, location, chosen))
     return Manifest(tuple(clips))
 
 
 def _released_folds(count: int, folds: int, seed: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Return the fold (from 1) of each row: the k-th of the shuffled order gets k mod folds + 1."""
+    """Return the fold (from 1) of each row: row k of the shuffled order is in fold k mod folds + 1."""
     order = np.arange(count)
     np.random.RandomState(seed).shuffle(order)
     fold_of = np.empty(count, dtype=np.int64)

@@ -1,9 +1,8 @@
 """The draws of recipes with `method: grouped`, such as remix2019-strict.
 
-Recordings are dealt to folds by groups, so that nothing of one group is in two folds: the place of a scene, the
-origin of an event (`groups.py`), each over all labels. Each fold keeps a validation part with groups of its own, so
-that no choice is ever made on the test fold.
-Legacy `RandomState` streams are frozen by numpy, so a plan stays the same over its versions.
+Recordings are dealt to folds by group, so that no group is in two folds: scenes by location, events by origin
+(`groups.py`), across all labels. Each fold has a validation part with separate groups, so that nothing is ever tuned on
+the test fold. Draws use legacy `RandomState`: numpy has frozen its streams, so plans do not depend on its version.
 """
 
 from __future__ import annotations
@@ -32,18 +31,20 @@ def grouped_plan(
     same_scenes: Sequence[Sequence[str]] = (),
     same_events: Sequence[Sequence[str]] = (),
 ) -> Manifest:
-    """Draw the manifest of a recipe with `method: grouped`; recordings with the same samples are named in sets.
+    """Draw the manifest of a recipe with `method: grouped`.
+
+    `same_scenes` and `same_events` are sets of files with the same samples, each of which joins one group.
 
     Raises
     ------
     InputError
-        If there are too few places or origins to keep the folds and their validation parts apart.
+        If there are too few locations or origins for separate folds and validation parts.
     """
     plan = recipe.plan
     generator = np.random.RandomState(plan.seed)
     parts = _parts(plan)
-    scene_groups = _places(scenes, same_scenes)
-    scene_bins = _deal(list(scenes.table["label"]), scene_groups, parts, generator, "recording places of scenes")
+    scene_groups = _locations(scenes, same_scenes)
+    scene_bins = _deal(list(scenes.table["label"]), scene_groups, parts, generator, "recording locations of scenes")
     usable = np.flatnonzero(events.table["verified"].to_numpy(dtype=bool) | (not recipe.events.verified_only))
     # over the whole table: an unusable recording may join two usable ones
     all_groups = origins(
@@ -60,12 +61,12 @@ def grouped_plan(
         in_fold = [part for part in (MAIN, VALIDATION) if (fold, part) in parts]
         scene_decks = {part: _deck(scene_bins[fold, part], generator) for part in in_fold}
         event_decks = {part: _deck(event_bins[fold, part], generator) for part in in_fold}
-        for n in range(plan.clips_per_fold):
+        for position in range(plan.clips_per_fold):
             # validation clips are spread evenly, so that the first clips of a fold have some of them too
-            part = int((n + 1) * plan.validation) - int(n * plan.validation)
+            part = int((position + 1) * plan.validation) - int(position * plan.validation)
             row = next(scene_decks[part])
             count = int(generator.randint(plan.fewest_events, plan.most_events + 1))
-            chosen = _take(event_decks[part], count, len(event_bins[fold, part]))
+            chosen = _draw(event_decks[part], count, len(event_bins[fold, part]))
             onsets = _onsets(recipe, [labels[k] for k in chosen], generator)
             placed = sorted(zip(onsets, chosen, strict=True))
             clip_events = tuple(
@@ -83,15 +84,15 @@ def _rows_of(catalogue: Catalogue, sets: Sequence[Sequence[str]]) -> list[list[i
     return [[row[file] for file in files] for files in sets]
 
 
-def _places(scenes: Catalogue, same_samples: Sequence[Sequence[str]]) -> list[str]:
-    """Return the place of each scene; places that have a recording in common are one, by the name of the first."""
+def _locations(scenes: Catalogue, same_samples: Sequence[Sequence[str]]) -> list[str]:
+    """Return the location of each scene; locations with a recording in common are joined under the first name."""
     locations = list(scenes.table["location"])
-    keys: list[list[Hashable]] = [[("place", location)] for location in locations]
+    keys: list[list[Hashable]] = [[("location", location)] for location in locations]
     for number, rows in enumerate(_rows_of(scenes, same_samples)):
         for row in rows:
             keys[row].append(("samples", number))
     name: dict[int, str] = {}
-    return [name.setdefault(group, place) for group, place in zip(connected(keys), locations, strict=True)]
+    return [name.setdefault(group, location) for group, location in zip(connected(keys), locations, strict=True)]
 
 
 def _parts(plan: Plan) -> dict[tuple[int, int], float]:
@@ -111,9 +112,9 @@ def _deal(
 ) -> dict[tuple[int, int], list[int]]:
     """Deal rows to bins by whole groups, label by label, the largest group first to the emptiest bin.
 
-    A group that appears under two labels stays where it was put first; where there are such groups, labels of few
-    groups come first, since they have the least choice. Of a label with more groups than folds, the smallest go to the
-    validation parts first, one each: dealt by size alone, a label of few groups would be in no validation part.
+    A group with several labels stays in its first bin; if there are such groups, labels with few groups are dealt
+    first, as they have the least choice. If a label has more groups than folds, each validation part first gets one of
+    the smallest: dealt by size alone, it might be in no validation part.
     """
     members: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for row, (label, group) in enumerate(zip(labels, groups, strict=True)):
@@ -147,7 +148,7 @@ def _deal(
 
 
 def _fill_empty(dealt: dict[tuple[int, int], dict[str, list[int]]], what: str) -> None:
-    """Give every empty bin the smallest group of the bin with the most groups; small collections need it."""
+    """Move the smallest group of the bin with the most groups to each empty bin, as small collections need."""
     for key, groups in dealt.items():
         if groups:
             continue
@@ -162,13 +163,13 @@ def _fill_empty(dealt: dict[tuple[int, int], dict[str, list[int]]], what: str) -
 
 
 def _deck(rows: Sequence[int], generator: np.random.RandomState) -> Iterator[int]:
-    """Deal rows in random order, without replacement until all were dealt, then shuffle anew."""
+    """Deal rows in random order, without replacement; reshuffle once all are dealt."""
     while True:
         yield from (rows[k] for k in generator.permutation(len(rows)))
 
 
-def _take(deck: Iterator[int], count: int, size: int) -> list[int]:
-    """Take `count` recordings, none twice unless the deck has fewer."""
+def _draw(deck: Iterator[int], count: int, size: int) -> list[int]:
+    """Draw `count` recordings from a deck of `size`, without repetition unless the deck has fewer."""
     chosen: list[int] = []
     while len(chosen) < count:
         row = next(deck)
@@ -178,7 +179,7 @@ def _take(deck: Iterator[int], count: int, size: int) -> list[int]:
 
 
 def _onsets(recipe: Recipe, labels: list[str], generator: np.random.RandomState) -> list[float]:
-    """Return an onset for each event; two of one class never overlap, and none do where `overlap` is false."""
+    """Return an onset for each event; events of one class never overlap, and none do if `overlap` is false."""
     plan = recipe.plan
     if plan.onsets != "drawn":
         return list(plan.onsets[: len(labels)])
@@ -197,8 +198,8 @@ def _onsets(recipe: Recipe, labels: list[str], generator: np.random.RandomState)
         )
         if all(apart):
             return onsets
-    # so many events of one class that hardly any draw suits: they are drawn with their distances
-    distance = plan.max_event + 1 / STEPS_PER_SECOND  # where they touch, scoring takes them for one
+    # rejection fails with many events of one class: draw their distances instead
+    distance = plan.max_event + 1 / STEPS_PER_SECOND  # scoring merges events that touch
     drawn: dict[str, list[float]] = {}
     for label in sorted(set(labels)):
         count = labels.count(label)
@@ -212,8 +213,8 @@ def _onsets(recipe: Recipe, labels: list[str], generator: np.random.RandomState)
 
 
 def _apart(count: int, latest: float, distance: float, generator: np.random.RandomState) -> list[float]:
-    """Return ascending onsets from 0 to `latest` seconds, at least `distance` apart, all such being equally likely."""
-    # in whole steps, so that rounding brings no two events closer than the longest lasts
+    """Return ascending onsets from 0 to `latest` seconds, uniform among those at least `distance` apart."""
+    # in whole steps, so that rounding brings no events closer than `distance`
     step = math.ceil(distance * STEPS_PER_SECOND - 1e-6)
     room = max(0, math.floor(latest * STEPS_PER_SECOND + 1e-6) - (count - 1) * step)
     slack = np.sort(generator.uniform(0, room, count)).astype(int)

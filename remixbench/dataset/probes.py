@@ -1,19 +1,18 @@
-"""Probes: a run tested again on the same test clips under other conditions, and what that leaves on disk.
+"""Probes: predictions of a run for its test clips under other conditions, and their files.
 
     predictions/probes/
-        probes.json                              which conditions, and digests of run, model and predictions
+        probes.json                              the conditions, and digests of run, model and predictions
         shift_0.48/{tags.csv,frames.npz}         the test clips rolled by 0.48 s
         snr_0/{tags.csv,frames.npz}              the test clips at 0 dB
 
-`remixbench.inference.probes` writes these, the leaderboard reads them; neither needs the other.
+`remixbench.inference.probes` writes them, the leaderboard reads them; neither imports the other.
 
-What comes out at the end of a rolled clip comes back at its start. What a detector finds does not depend on where in
-the clip an event stands, so its scores hardly change; a system that has learned when events begin loses.
+A roll is circular: the end of a clip moves to its start. The scores of a real detector hardly change, as it does not
+depend on where in the clip an event is; those of a system that has memorised onsets drop.
 
-A roll is a whole number of frames. Log-mel that is rolled by k frames is the log-mel of the waveform rolled by
-k · hop_length samples, but for the frames at the seam, and the time from the start of the last frame to the end of the
-clip, which log-mel does not cover. The shifts of a fold keep every event of its test clips off the seam, so that no
-event is cut in two.
+A roll is a whole number of frames. Log-mel rolled by k frames equals the log-mel of the waveform rolled by
+k · hop_length samples, except for frames at the seam and for the tail of the clip after the last frame, which log-mel
+does not cover. The shifts of a fold keep every event of its test clips off the seam, so that none is cut.
 """
 
 from __future__ import annotations
@@ -35,9 +34,9 @@ from remixbench.schemas import read_json_as
 
 Array = TypeVar("Array", bound=NDArray[Any])
 STEPS = 5
-"""About how many equal steps the larger room of the two, before the first and after the last event, is divided into."""
+"""Approximate number of steps in the larger margin: before the first or after the last event."""
 TOLERANCE = 1e-6
-"""How far, in steps, a shift may be from a whole number of them."""
+"""Largest deviation of a shift from a whole number of frames, in frames."""
 
 
 def roll(values: Array, seconds: float, step_seconds: float, axis: int = 0) -> Array:
@@ -45,10 +44,10 @@ def roll(values: Array, seconds: float, step_seconds: float, axis: int = 0) -> A
 
     Parameters
     ----------
-    values : log-mel (frames, n_mels), frame labels (frames, classes), or a waveform (samples,); with `axis`, time may
-        be another axis.
-    seconds : by how much; 0 returns the values as they are.
-    step_seconds : distance of two steps of the time axis: `Recipe.frame_seconds`, or 1 / sample_rate.
+    values : log-mel (frames, n_mels), frame labels (frames, classes), or a waveform (samples,).
+    seconds : shift; 0 returns `values` itself.
+    step_seconds : step of the time axis: `Recipe.frame_seconds`, or 1 / sample_rate.
+    axis : the time axis.
 
     Raises
     ------
@@ -66,9 +65,9 @@ def roll(values: Array, seconds: float, step_seconds: float, axis: int = 0) -> A
 def probe_shifts(dataset: Dataset, fold: int) -> tuple[float, ...]:
     """Return the shifts of the shift probe for the test clips of a fold, in seconds, ascending.
 
-    They keep every event of these clips whole, and are multiples of one step, a whole number of frames: about a fifth
-    of the larger room of the two, before the first and after the last event. On remix2019 they are 0.48, 0.96, 1.44,
-    1.92 and 2.4 s. Empty where neither room holds a frame, as with onsets drawn over the whole clip.
+    Shifts cut no event of these clips, and are multiples of a step of whole frames, about a fifth of the larger margin
+    before the first or after the last event. On remix2019 they are 0.48, 0.96, 1.44, 1.92 and 2.4 s. Empty if both
+    margins are shorter than a frame, as with onsets drawn over the whole clip.
 
     Raises
     ------
@@ -79,18 +78,19 @@ def probe_shifts(dataset: Dataset, fold: int) -> tuple[float, ...]:
     times = [(onset, offset) for name, onset, offset, _ in dataset.strong() if name in names]
     if not times:
         return ()
-    before, after = rooms(min(onset for onset, _ in times), max(offset for _, offset in times), dataset.recipe)
+    before, after = margins(min(onset for onset, _ in times), max(offset for _, offset in times), dataset.recipe)
     step = max(1, round(max(before, after) / STEPS))
     seconds = dataset.recipe.frame_seconds
     return tuple(round(k * step * seconds, 9) for k in range(-(before // step), after // step + 1) if k)
 
 
-def rooms(onset: float, offset: float, recipe: Recipe) -> tuple[int, int]:
-    """Return by how many frames a clip can be rolled to earlier and to later times with no event on the seam.
+def margins(onset: float, offset: float, recipe: Recipe) -> tuple[int, int]:
+    """Return by how many frames a clip can be rolled to earlier and to later times without cutting an event.
 
     Parameters
     ----------
-    onset, offset : seconds, of the first and the last event; frames whose window overlaps an event belong to it.
+    onset, offset : onset of the first and offset of the last event in seconds; an event includes every frame whose
+        window overlaps it.
     """
     features, rate = recipe.features, recipe.mix.sample_rate
     first = math.floor((onset * rate - features.n_fft) / features.hop_length + TOLERANCE) + 1
@@ -112,16 +112,15 @@ REMEDY = "delete the folder; `remixbench score --probe shift snr` makes it again
 
 
 class ProbesInfo(BaseModel):
-    """`probes.json`.
+    """Content of probes.json.
 
     Attributes
     ----------
-    run : the run's identity, as in run.json.
+    run : identity of the run, as in run.json.
     model : SHA-256 of the model.safetensors that made the predictions.
-    snr, fold : what the run was trained at, and is tested on.
-    shifts : by how many seconds the test clips were rolled; empty where no shift keeps every event whole, None where
-        the probe was not made.
-    snrs : the other SNRs tested at, in dB; None where the probe was not made.
+    snr, fold : training SNR in dB, and test fold of the run.
+    shifts : shifts of the test clips in seconds; empty if every shift would cut an event, None if not probed.
+    snrs : other test SNRs in dB; None if not probed.
     predictions : SHA-256 of every file of predictions, by its path below the folder.
     """
 
@@ -138,21 +137,21 @@ class ProbesInfo(BaseModel):
     predictions: dict[str, str] = {}
 
     def folders(self) -> dict[tuple[Probe, float], str]:
-        """Return the folder of every condition: ("shift", seconds) and ("snr", dB)."""
+        """Return the folder name of every condition, ("shift", seconds) or ("snr", dB)."""
         return {condition: probe_folder(*condition) for condition in self.conditions()}
 
     def conditions(self) -> tuple[tuple[Probe, float], ...]:
-        """Return every condition that was tested."""
+        """Return all conditions that were tested."""
         return (*(("shift", s) for s in self.shifts or ()), *(("snr", s) for s in self.snrs or ()))
 
 
 def check_probes(probes: str | Sequence[str] | None) -> tuple[Probe, ...]:
-    """Return the probes of that name, each once.
+    """Return the unique probes named, in the order of `PROBES`.
 
     Raises
     ------
     InputError
-        For an unknown one.
+        If a name is unknown.
     """
     names = [probes] if isinstance(probes, str) else list(probes or ())
     for name in names:
@@ -167,12 +166,12 @@ def probe_folder(probe: Probe, value: float) -> str:
 
 
 def no_shift(fold: int) -> str:
-    """Say that a fold cannot be probed by shifts."""
+    """Return the message that a fold has no shift probe."""
     return f"no shift in time keeps every event of the test clips of fold {fold} whole, so there is no shift probe"
 
 
 def read_probes(run: Path) -> ProbesInfo | None:
-    """Read the probes.json of a run; None where there is none.
+    """Read the probes.json of a run; return None if there is none.
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""From a row of the manifest to arrays: the one renderer, of `make`, of `verify` and of fresh mixtures.
+"""From a row of the manifest to arrays: the renderer of `make`, `verify` and fresh mixtures.
 
     Renderer(recipe, scenes, excerpts).clip(clip).at(snr).stems
 
-A scene is read, cut and brought to level 1; excerpts of events are placed in it; both are mixed at any number of SNRs.
+A scene is read, cut and scaled to level 1; event excerpts are placed in it; both are mixed at any number of SNRs.
 No files are written here.
 """
 
@@ -50,9 +50,9 @@ class Scene:
 
     Attributes
     ----------
-    samples : at the recipe's sample rate, as long as a clip, at level 1
-    digest : SHA-256 of what was decoded of its recording
-    start : second of the recording from which on the clip has it, None where the recording was decoded whole
+    samples : as long as a clip, at the recipe's sample rate and level 1
+    digest : SHA-256 of the decoded part of its recording
+    start : start in the recording in seconds, None if the whole recording was decoded
     """
 
     samples: Signal
@@ -62,14 +62,14 @@ class Scene:
 
 @dataclass(frozen=True)
 class Excerpt:
-    """What is known of an event recording.
+    """Metadata of an excerpt of an event recording.
 
     Attributes
     ----------
-    file : its name
-    seconds : length of the whole recording
-    level : amplitude of the whole resampled recording by the recipe's measure, linear
-    start : where the excerpt starts in the recording, seconds
+    file : name of the recording
+    seconds : duration of the whole recording
+    level : level of the whole resampled recording by the recipe's measure, as a linear amplitude
+    start : start of the excerpt in the recording, in seconds
     samples : length of the excerpt at the recipe's sample rate
     digest : SHA-256 of the decoded recording
     """
@@ -83,17 +83,17 @@ class Excerpt:
 
     @property
     def available(self) -> float:
-        """Seconds from where the excerpt starts to the end of the recording."""
+        """Seconds from the start of the excerpt to the end of the recording."""
         return self.seconds - self.start
 
 
 def longest_excerpt(recipe: Recipe) -> int:
-    """Return the room for an excerpt in samples: one more than the longest, since both its ends are truncated."""
+    """Return the length of an excerpt buffer in samples: one more than the longest, as both ends are truncated."""
     return math.ceil(recipe.plan.max_event * recipe.mix.sample_rate) + 1
 
 
 def prepare_excerpt(recipe: Recipe, reader: Reader, file: str, fixed: float | None) -> tuple[Excerpt, Signal]:
-    """Decode and resample one event recording and choose its excerpt, unless the manifest has fixed its start.
+    """Decode and resample an event recording and cut its excerpt, which starts at `fixed` seconds if not None.
 
     Raises
     ------
@@ -111,18 +111,18 @@ def prepare_excerpt(recipe: Recipe, reader: Reader, file: str, fixed: float | No
     if fixed is not None:
         start = int(fixed * mix.sample_rate)
     elif mix.excerpt == "loudest":
-        # resampling rounds the length up; an excerpt must not reach into that last, partial sample
+        # resampling rounds the length up; the excerpt must not include that last, partial sample
         full_samples = int(len(samples) / rate * mix.sample_rate)
         start = min(loudest_window(signal, room - 1), max(0, full_samples - (room - 1)))
     else:
         start = 0
     excerpt = signal[start : start + room]
-    # where the level is that of the whole recording, an excerpt may begin before the sound does, as released
-    # said here, so that an excerpt that can be replaced is never kept
+    # with the level of the whole recording an excerpt may be silent, as released;
+    # checked here, so that an unusable excerpt is never stored
     if mix.snr_reference == "excerpt" and not np.any(excerpt):
         raise InputError(
-            f"{file}: it is silent in the clip, its {room / mix.sample_rate:.3g} s from {start / mix.sample_rate:.3g} s"
-            " on are silent; leave it out of the table"
+            f"{file}: its excerpt of {room / mix.sample_rate:.3g} s from {start / mix.sample_rate:.3g} s is silent;"
+            " leave it out of the table"
         )
     level = level_of(signal, mix.sample_rate, mix.level) if mix.snr_reference == "recording" else 1.0
     return Excerpt(
@@ -131,7 +131,7 @@ def prepare_excerpt(recipe: Recipe, reader: Reader, file: str, fixed: float | No
 
 
 class Excerpts(Protocol):
-    """Gives excerpts, wherever they are kept."""
+    """Provides excerpts, from memory or disk."""
 
     def facts(self, wanted: ExcerptKey) -> Excerpt:
         """Return the metadata of an excerpt."""
@@ -141,14 +141,14 @@ class Excerpts(Protocol):
 
 
 class FreshExcerpts:
-    """Prepares excerpts when they are asked for, and keeps the last few in memory."""
+    """Prepares excerpts on demand, and caches the most recent ones in memory."""
 
     def __init__(self, recipe: Recipe, reader: Reader, keep: int = 256) -> None:
         self._arguments = (recipe, reader, keep)
         self._prepare = lru_cache(maxsize=keep)(lambda wanted: prepare_excerpt(recipe, reader, *wanted))
 
     def __reduce__(self) -> tuple[type[FreshExcerpts], tuple[Recipe, Reader, int]]:
-        """Pickle without the excerpts kept, so that a worker process gets its own."""
+        """Pickle without the cache, so that each worker process fills its own."""
         return FreshExcerpts, self._arguments
 
     def facts(self, wanted: ExcerptKey) -> Excerpt:
@@ -166,8 +166,8 @@ class Renderer:
 
     Attributes
     ----------
-    scenes : reads recordings of scenes
-    excerpts : gives what is used of recordings of events
+    scenes : reads scene recordings
+    excerpts : provides excerpts of event recordings
     """
 
     recipe: Recipe
@@ -176,16 +176,16 @@ class Renderer:
 
     @staticmethod
     def of(recipe: Recipe, scenes: Catalogue, events: Catalogue) -> Renderer:
-        """Return a renderer that keeps the last few event recordings in memory."""
+        """Return a renderer that caches recent excerpts in memory."""
         return Renderer(recipe, scenes.reader, FreshExcerpts(recipe, events.reader))
 
     def clip(self, clip: Clip) -> ClipParts:
-        """Return what a clip is mixed from.
+        """Return the scene and the placed events of a clip.
 
         Raises
         ------
         InputError
-            If a recording cannot be read, is too short or silent; `SilenceError` if what the clip has of one is.
+            If a recording cannot be read, is too short or silent; `SilenceError` if only its part in the clip is.
         """
         scene = read_scene(self.recipe, self.scenes, clip)
         return ClipParts(self.recipe, scene, place_events(self.recipe, clip, self.excerpts))
@@ -200,7 +200,7 @@ class Renderer:
 
 
 def one_blas_thread() -> AbstractContextManager[object]:
-    """Limit BLAS to one thread: the order of its sums, and so the last bit of a log-mel value, depends on them."""
+    """Limit BLAS to one thread: the order of its sums, and so the last bit of log-mel, depends on their number."""
     limit: AbstractContextManager[object] = _thread_pools().limit(limits=1, user_api="blas")
     return limit
 
@@ -212,7 +212,7 @@ def _thread_pools() -> ThreadpoolController:
 
 @dataclass(frozen=True)
 class ClipParts:
-    """What a clip is mixed from: its scene, and its events before their level is set."""
+    """The scene of a clip, and its placed events before scaling."""
 
     recipe: Recipe
     scene: Scene
@@ -224,8 +224,8 @@ class ClipParts:
         Raises
         ------
         SilenceError
-            If the SNR is that of the excerpt, and the scene under an event is silent, or so faint that nothing of
-            either is left in 16 bits.
+            If the SNR is defined on excerpts, and the scene under an event is silent, or so faint that both are silent
+            in 16 bits.
         """
         mixing, scene, events = self.recipe.mix, self.scene.samples, self.events
         gains = event_gains(scene, events, snr, mixing.sample_rate, mixing.level, mixing.snr_reference)
@@ -246,7 +246,7 @@ class ClipParts:
 
 @dataclass(frozen=True)
 class Rendered:
-    """One clip at one SNR: its stems, the SNR achieved for each event in dB, and each event's own channel."""
+    """A clip at one SNR: its stems, the measured SNR of each event in dB, and a function for one stem per event."""
 
     recipe: Recipe
     stems: Stems
@@ -254,7 +254,7 @@ class Rendered:
     event_stems: Callable[[], NDArray[np.int16]]
 
     def waveform(self) -> NDArray[np.float32]:
-        """Return the mixture, (samples,) in [-1, 1], the same samples as in the file."""
+        """Return the mixture as in the file, (samples,) in [-1, 1]."""
         return mixture(self.stems).astype(np.float32) / np.float32(FULL_SCALE)
 
     def logmel(self) -> NDArray[np.float32]:
@@ -262,12 +262,12 @@ class Rendered:
         return logmel(exact_mixture(self.stems), self.recipe.features, self.recipe.mix.sample_rate)
 
     def interleaved_events(self) -> NDArray[np.int16]:
-        """Return one channel per event and the scene as the last, as a file holds them: (samples, events + 1)."""
+        """Return one channel per event, then the scene, as in the file: (samples, events + 1)."""
         return np.concatenate((self.event_stems(), self.stems.scene[None])).T
 
 
 def read_scene(recipe: Recipe, reader: Reader, clip: Clip) -> Scene:
-    """Return the scene of a clip; of a long recording only the stretch that is used is decoded.
+    """Return the scene of a clip; only the part of the recording that is used is decoded.
 
     Raises
     ------
@@ -287,11 +287,11 @@ def read_scene(recipe: Recipe, reader: Reader, clip: Clip) -> Scene:
             + (f" from {clip.scene_start:g} s on" if start else "")
             + "; leave it out of the table, fetch it again, or set mix.short_scenes to loop"
         )
-    # the released code takes the level over the whole recording, which for its scenes is the clip
+    # as released: there the level is that of the whole recording, which is as long as the clip
     scene = signal[start : start + mix.samples]
     if not np.any(scene):
         raise InputError(f"{file}: the scene is silent, so it has no level to mix at; leave it out of the table")
-    # the released definition is by RMS; an excerpt's level is taken against the scene under it, at any scale
+    # the definition `excerpt` measures the scene under each event, so here any scale will do
     measure = mix.level if mix.snr_reference == "recording" else "rms"
     level = level_of(scene, mix.sample_rate, measure)
     if level <= 0 or not math.isfinite(level):
@@ -301,12 +301,12 @@ def read_scene(recipe: Recipe, reader: Reader, clip: Clip) -> Scene:
 
 
 def place_events(recipe: Recipe, clip: Clip, excerpts: Excerpts) -> list[Placed]:
-    """Return the events of a clip, cut to what is in the clip, before their level is set.
+    """Return the events of a clip, cut to the clip, before scaling.
 
     Raises
     ------
     SilenceError
-        If an excerpt is so short that nothing of it is in the clip, or, where it is what the SNR is set on, silent.
+        If an excerpt has no samples in the clip or, with the SNR defined on excerpts, only silence.
     """
     mix = recipe.mix
     placed = []
@@ -317,7 +317,7 @@ def place_events(recipe: Recipe, clip: Clip, excerpts: Excerpts) -> list[Placed]
         first = int(event.onset * mix.sample_rate)
         count = min(int((event.onset + seconds) * mix.sample_rate) - first, facts.samples, mix.samples - first)
         samples = excerpts.samples(key, max(count, 0))
-        # where the level is that of the whole recording, an excerpt may begin before the sound does, as released
+        # with the level of the whole recording an excerpt may be silent, as released
         if len(samples) == 0 or (mix.snr_reference == "excerpt" and not np.any(samples)):
             raise SilenceError(
                 f"{event.file}: clip {clip.id} has nothing of it (silent or shorter than a sample);"

@@ -1,4 +1,4 @@
-"""The description of a data set to be made, and what the one in its folder lacks of it."""
+"""The description of a data set to make, compared with the one already in its folder."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from remixbench.recipe import Recipe
 from remixbench.sources.catalogue import Catalogue
 
 WORK_LAYOUT = 2
-"""Raised when unfinished work lies otherwise on disk; 2: log-mel in a file per block."""
+"""Version of the layout of unfinished work; 2: log-mel in a file per block."""
 REWRITTEN_ONLY_WITH = {"stems_digests.csv": "stems", "logmel_digests.csv": "features"}
-"""Small files that are written only where the target has these; elsewhere they must be there and intact."""
+"""Small files that are written only with these options; without them they must be intact."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """What is written where: small, so that every task can have it.
+    """What to write and where; small, as every task gets a copy.
 
     Attributes
     ----------
-    folder : of the data set, absolute
-    stems : the kind of stems to write, None for none
+    folder : absolute path of the data set
+    stems : kind of stems to write, None for no stems
     features : whether to write log-mel
     """
 
@@ -43,7 +43,7 @@ class Target:
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """A data set to be made: the target, and what it is made from."""
+    """A data set to make: the target, and the manifest and catalogues that it is made from."""
 
     target: Target
     manifest: Manifest
@@ -53,7 +53,7 @@ class DatasetSpec:
 
     @property
     def filenames(self) -> list[str]:
-        """The audio file name of every clip."""
+        """Audio file name of every clip."""
         return [f"{clip.id}.{self.target.audio_format}" for clip in self.manifest.clips]
 
     @property
@@ -68,7 +68,7 @@ class DatasetSpec:
         return {"scenes": self.scenes.digest, "events": self.events.digest}
 
     def resume_key(self) -> dict[str, Any]:
-        """Return what unfinished work must have in common with this job to be resumed."""
+        """Return the properties in which unfinished work must agree with this job to be resumed."""
         return {
             "manifest": self.manifest.digest,
             "recipe": sha256(str(content_key(self.target.recipe)).encode()),
@@ -81,14 +81,14 @@ class DatasetSpec:
 
 
 def content_key(recipe: Recipe) -> dict[str, Any]:
-    """Return the keys of a recipe that samples, labels and features depend on, flat: `mix.duration` and so on."""
+    """Return the recipe settings that samples, labels and features depend on, with flat keys such as `mix.duration`."""
     include: Any = {"scenes": True, "events": True, "plan": {"method", "max_event"}, "mix": True, "features": True}
     content = recipe.model_dump(mode="json", include=include, exclude={"mix": {"snrs"}})
     return {f"{section}.{key}": value for section, keys in content.items() for key, value in keys.items()}
 
 
 def read_existing(spec: DatasetSpec) -> DatasetInfo | None:
-    """Return the dataset.json of the data set that is in the folder already, None if there is none.
+    """Return the dataset.json of the existing data set, None if there is none.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def read_existing(spec: DatasetSpec) -> DatasetInfo | None:
     before, now = content_key(info.recipe), content_key(spec.target.recipe)
     keys = [f"{key} {before.get(key)}, now {now[key]}" for key in now if before.get(key) != now[key]]
     clips = f"{info.clips} clips, now {len(spec.manifest.clips)}"
-    for same, difference in (
+    for is_same, difference in (
         (not keys, f"another recipe ({'; '.join(keys)})"),
         (info.manifest_digest == spec.manifest.digest, f"another manifest ({clips})"),
         (info.source_digests == spec.source_digests, "another source table"),
@@ -112,7 +112,7 @@ def read_existing(spec: DatasetSpec) -> DatasetInfo | None:
             f"other stems (--stems {info.stem_kind})",
         ),
     ):
-        if not same:
+        if not is_same:
             raise InputError(
                 f"{folder}: holds a data set of {difference}; choose another folder with --out, or delete this one"
             )
@@ -120,15 +120,15 @@ def read_existing(spec: DatasetSpec) -> DatasetInfo | None:
 
 
 def missing_snrs(spec: DatasetSpec, info: DatasetInfo | None, snrs: Sequence[float]) -> tuple[float, ...]:
-    """Return the SNRs that must be made, so that nothing asked for is missing or altered.
+    """Return the SNRs that must be made, or made again because files are missing or altered.
 
-    Small files hold rows of every SNR, so where one was lost or altered all SNRs are made again. Audio is taken to be
-    intact where it is there; `remixbench verify` reads it.
+    Small files have rows of every SNR, so if one is missing or altered all SNRs are made again. Audio files are only
+    checked for existence; `remixbench verify` reads them.
 
     Raises
     ------
     InputError
-        If a small file was lost or altered that is not written with the options of `spec`.
+        If a small file is missing or altered that the options of `spec` do not write.
     """
     if info is None:
         return tuple(snrs)
@@ -146,10 +146,10 @@ def missing_snrs(spec: DatasetSpec, info: DatasetInfo | None, snrs: Sequence[flo
 
 
 def _is_complete(spec: DatasetSpec, dataset: Dataset, snr: float) -> bool:
-    """Say whether all audio at `snr` dB is there, and every row of log-mel has its digest."""
-    place = dataset.path / snr_folder(snr)
+    """Return whether all audio files at `snr` dB exist and all log-mel matches its digests."""
+    folder = dataset.path / snr_folder(snr)
     for kind in ("audio", "stems") if spec.target.stems else ("audio",):
-        if not (place / kind).is_dir() or set(spec.filenames) - set(os.listdir(place / kind)):
+        if not (folder / kind).is_dir() or set(spec.filenames) - set(os.listdir(folder / kind)):
             return False
     try:
         if spec.target.features:
@@ -160,5 +160,5 @@ def _is_complete(spec: DatasetSpec, dataset: Dataset, snr: float) -> bool:
 
 
 def logmel_file(spec: DatasetSpec, snr: float) -> Path:
-    """Return where the log-mel at `snr` dB is."""
+    """Return the path of the log-mel at `snr` dB."""
     return spec.target.folder / snr_folder(snr) / "logmel.npy"

@@ -1,14 +1,12 @@
-"""Which clips a run trains on, chooses its epoch on, and is tested on.
+"""The training, validation and test clips of a run.
 
-All choices are orders by a hash of seed, purpose and clip, so that they are the same on every machine and with every
-version of every library, that no two choices depend on one another, and that a smaller part is always contained in a
-larger one.
+All choices sort by a hash of seed, purpose and clip. So they are the same on every machine and with every library
+version, they are independent of one another, and a smaller part is always a subset of a larger one.
 
-The validation part shares no event recording with the training part. Where the manifest has no such part, whole
-connected components of clips that share event recordings are taken, about a tenth of the training clips. Where the
-components are too large for that, validation clips are drawn one by one, and the clips that share a recording with
-them are left out of training; where that would cost more than a third of the training clips, they stay, and the split
-is flagged.
+The validation part shares no event recording with the training part. If the manifest has no validation part, about a
+tenth of the training clips is taken, as whole connected components of clips that share event recordings. If components
+are too large for that, validation clips are drawn one by one, and clips that share a recording with them are left out
+of training; if that would cost more than a third of the training clips, they are kept, and the split is flagged.
 """
 
 from __future__ import annotations
@@ -27,22 +25,22 @@ from remixbench.dataset.groups import connected
 
 Rows = NDArray[np.int64]
 VALIDATION_SHARE = 0.1
-"""Share of the training clips that is kept for choosing the epoch, where the manifest has no validation part."""
+"""Share of the training clips used for validation if the manifest has no validation part."""
 FEWEST, MOST = 0.05, 0.2
-"""Between which shares a validation part of whole components must lie."""
+"""Smallest and largest share of a validation part of whole components."""
 MOST_LEFT_OUT = 1 / 3
-"""Share of the training clips that may be left out because they share a recording with a validation clip."""
+"""Largest share of training clips left out because they share a recording with a validation clip."""
 SHARED = "validation shares recordings with training"
 
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of the manifest, ascending; `validation` is empty where nothing is chosen on such a part.
+    """Rows of the manifest, ascending; `validation` is empty if the run has no validation part.
 
     Attributes
     ----------
     origin : where the validation part comes from: `manifest`, `training clips`, or `none`
-    flag : why the validation part is not as it should be; empty where it is
+    flag : what is wrong with the validation part; empty if nothing is
     """
 
     train: Rows
@@ -53,9 +51,7 @@ class Split:
 
 
 def splits(dataset: Dataset, fold: int, seed: int = 0) -> dict[str, Rows]:
-    """Return the rows of the manifest to train on, to choose on, and to test on when `fold` is tested.
-
-    They are those of `train --fold FOLD --seed SEED`: see `split`.
+    """Return the manifest rows of the training, validation and test clips, as in `train --fold FOLD --seed SEED`.
 
     Raises
     ------
@@ -67,14 +63,13 @@ def splits(dataset: Dataset, fold: int, seed: int = 0) -> dict[str, Rows]:
 
 
 def split(dataset: Dataset, fold: int, *, seed: int = 0, select: str = "validation", fraction: float = 1.0) -> Split:
-    """Divide the clips for a run that is tested on `fold`.
+    """Split the clips for a run that is tested on `fold`.
 
-    With `select="validation"` the manifest's validation part is used, or else one is taken from the training clips
-    (module docstring). Otherwise all training clips are trained on.
+    With `select="validation"` the validation part is that of the manifest, or else taken from the training clips (see
+    the module docstring). Otherwise all training clips are used for training.
 
-    `fraction` is what a run sees in all: of the training clips and of the validation part alike the first
-    part of a seeded, class-balanced order, so that little data means few labels for choosing the epoch too.
-    The test clips are never thinned.
+    `fraction` reduces both the training and the validation part to the start of a seeded, class-balanced order: with
+    little data, few labels are available for choosing the epoch too. The test clips are never reduced.
 
     Raises
     ------
@@ -102,58 +97,58 @@ def split(dataset: Dataset, fold: int, *, seed: int = 0, select: str = "validati
 def validation_part(
     ids: Sequence[str], recordings: Sequence[set[str]], weak: NDArray[np.bool_], seed: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Choose which training clips to validate on, and which to leave out of training.
+    """Choose validation clips among the training clips, and clips to leave out of training.
 
     Parameters
     ----------
     ids : names of the training clips
-    recordings : the event recordings of each
-    weak : (clips, classes), which classes are in which clip
+    recordings : event recordings of each clip
+    weak : (clips, classes), weak labels
 
     Returns
     -------
-    Two masks of the clips: the validation part, and the clips that are in neither part.
+    Two masks, (clips,): the validation part, and the clips that are in neither part.
     """
     members = _components(ids, recordings)
     order = sorted(members, key=lambda name: _hash(seed, "validation", name))
     chosen = _whole_components([members[name] for name in order], weak, math.ceil(VALIDATION_SHARE * len(ids)))
-    nobody = np.zeros(len(ids), dtype=bool)
+    none = np.zeros(len(ids), dtype=bool)
     if FEWEST * len(ids) <= chosen.sum() <= MOST * len(ids):
-        return chosen, nobody
-    chosen = nobody.copy()
-    alone = sorted(range(len(ids)), key=lambda place: _hash(seed, "validation", f"clip {ids[place]}"))
-    chosen[alone[: min(math.ceil(VALIDATION_SHARE * len(ids)), len(ids) - 1)]] = True
+        return chosen, none
+    chosen = none.copy()
+    shuffled = sorted(range(len(ids)), key=lambda row: _hash(seed, "validation", f"clip {ids[row]}"))
+    chosen[shuffled[: min(math.ceil(VALIDATION_SHARE * len(ids)), len(ids) - 1)]] = True
     used = _used(recordings, chosen)
     left_out = np.array([bool(files & used) for files in recordings], dtype=bool) & ~chosen
-    return chosen, left_out if left_out.sum() <= MOST_LEFT_OUT * len(ids) else nobody
+    return chosen, left_out if left_out.sum() <= MOST_LEFT_OUT * len(ids) else none
 
 
 def _components(ids: Sequence[str], recordings: Sequence[set[str]]) -> dict[str, list[int]]:
-    """Return the places of the clips of each connected component, by its first recording, or its only clip."""
+    """Return the rows of each connected component of clips, by the name of its first recording or its only clip."""
     keys = [sorted(files) or [f"clip {clip}"] for clip, files in zip(ids, recordings, strict=True)]
     members: dict[int, list[int]] = defaultdict(list)
-    for place, group in enumerate(connected(keys)):
-        members[group].append(place)
-    return {min(keys[place][0] for place in places): places for places in members.values()}
+    for row, group in enumerate(connected(keys)):
+        members[group].append(row)
+    return {min(keys[row][0] for row in rows): rows for rows in members.values()}
 
 
 def _whole_components(components: Sequence[list[int]], weak: NDArray[np.bool_], wanted: int) -> NDArray[np.bool_]:
-    """Take components in order while they fit into `wanted` clips, first those that bring a class not there yet.
+    """Choose components in order while they fit into `wanted` clips, first those that add a class.
 
-    No component is taken that has the last clips of a class; where none fits, the smallest is taken.
+    A component with the last clips of a class is never chosen; if no component fits, the smallest is chosen.
     """
     chosen = np.zeros(len(weak), dtype=bool)
-    left = weak.sum(axis=0)
-    per_class = [weak[places].sum(axis=0) for places in components]
+    remaining = weak.sum(axis=0)
+    per_class = [weak[rows].sum(axis=0) for rows in components]
     covered = np.zeros(weak.shape[1], dtype=bool)
 
     def choose(k: int, most: int) -> bool:
-        nonlocal left, covered
-        places, counts = components[k], per_class[k]
-        if chosen[places[0]] or chosen.sum() + len(places) > most or np.any((counts > 0) & (counts >= left)):
+        nonlocal remaining, covered
+        rows, counts = components[k], per_class[k]
+        if chosen[rows[0]] or chosen.sum() + len(rows) > most or np.any((counts > 0) & (counts >= remaining)):
             return False
-        chosen[places] = True
-        left, covered = left - counts, covered | (counts > 0)
+        chosen[rows] = True
+        remaining, covered = remaining - counts, covered | (counts > 0)
         return True
 
     for k in range(len(components)):
@@ -173,19 +168,19 @@ def _used(recordings: Sequence[set[str]], part: NDArray[np.bool_]) -> set[str]:
 
 
 def balanced_order(ids: Sequence[str], weak: NDArray[np.bool_], seed: int) -> Rows:
-    """Return an order of the clips every beginning of which has its classes as evenly as they come.
+    """Return an order of the clips whose every prefix is as balanced over classes as possible.
 
-    Again and again the class that has been taken least gives its next clip, in an order by hash; all classes
-    of that clip count. Clips without events count as one more class.
+    The rarest class so far repeatedly provides the next clip, in an order by hash; all classes of the clip are counted.
+    Clips without events count as one more class.
 
     Parameters
     ----------
     ids : names of the clips.
-    weak : (clips, classes), which classes are in which clip.
+    weak : (clips, classes), weak labels.
     """
-    shuffled = sorted(range(len(ids)), key=lambda place: _hash(seed, "fraction", ids[place]))
+    shuffled = sorted(range(len(ids)), key=lambda row: _hash(seed, "fraction", ids[row]))
     present = np.column_stack([weak, ~weak.any(axis=1)])
-    waiting = [[place for place in reversed(shuffled) if present[place, k]] for k in range(present.shape[1])]
+    waiting = [[row for row in reversed(shuffled) if present[row, k]] for k in range(present.shape[1])]
     ordered = np.zeros(len(ids), dtype=bool)
     counts = np.where([bool(queue) for queue in waiting], 0, len(ids) * present.shape[1] + 1)
     order: list[int] = []
@@ -197,10 +192,10 @@ def balanced_order(ids: Sequence[str], weak: NDArray[np.bool_], seed: int) -> Ro
         if not queue:
             counts[k] = len(ids) * present.shape[1] + 1
             continue
-        place = queue.pop()
-        ordered[place] = True
-        counts += present[place]
-        order.append(place)
+        row = queue.pop()
+        ordered[row] = True
+        counts += present[row]
+        order.append(row)
     return np.array(order, dtype=np.int64)
 
 

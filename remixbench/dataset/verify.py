@@ -1,4 +1,4 @@
-"""`verify`: every file of a data set against its manifest and digests; nothing is changed."""
+"""`verify`: check every file of a data set against its manifest and digests, without changing anything."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from remixbench.parallel import Workers
 from remixbench.progress import Progress, reporter
 from remixbench.sources import load_catalogues
 
-LOGMEL_TOLERANCE = 1e-4  # between machines: the order of a library's float32 sums
+LOGMEL_TOLERANCE = 1e-4  # machines differ in the order of float32 sums
 
 
 def verify(
@@ -43,12 +43,12 @@ def verify(
 
     Returns
     -------
-    One line for each difference; none where the data set is as it was made.
+    One line per difference; empty if the data set is intact.
 
     Raises
     ------
     InputError
-        If there is no such data set, or for `deep`, its sources are not there.
+        If there is no such data set, or `deep` is given and its sources are missing.
     """
     progress = reporter(progress)
     if deep < 0:
@@ -59,7 +59,7 @@ def verify(
     except InputError as error:
         if not (folder / "dataset.json").exists():
             raise
-        return [str(error)]  # manifest or dataset.json were altered: there is nothing to compare the rest with
+        return [str(error)]  # without an intact manifest and dataset.json nothing else can be checked
     differences = [*_small_files(opened), *_stray_files(opened)]
     digests = {snr: _digests(opened, "digests.csv", snr) for snr in opened.snrs}
     stems = {snr: _digests(opened, "stems_digests.csv", snr) for snr in opened.info.stems}
@@ -82,7 +82,7 @@ def verify(
 
 
 def _small_files(opened: Dataset) -> Iterator[str]:
-    """Labels and tables of digests against dataset.json; the manifest was read and checked already."""
+    """Check labels and digest tables against dataset.json; the manifest was checked when it was read."""
     sums = opened.path / "manifest" / "SHA256SUMS"
     if not sums.is_file():
         yield f"{sums}: missing"
@@ -91,16 +91,16 @@ def _small_files(opened: Dataset) -> Iterator[str]:
 
 
 def _stray_files(opened: Dataset) -> Iterator[str]:
-    """Yield files that do not belong to a data set; missing audio is reported elsewhere."""
+    """Report files that do not belong to the data set; missing audio is reported elsewhere."""
     expected = {"dataset.json", *opened.info.files, "manifest/SHA256SUMS"}
     expected |= {f"manifest/{name}" for name in opened.manifest.files()}
     for snr in opened.snrs:
-        place = snr_folder(snr)
-        expected |= {f"{place}/audio/{name}" for name in opened.filenames}
+        folder = snr_folder(snr)
+        expected |= {f"{folder}/audio/{name}" for name in opened.filenames}
         if snr in opened.info.stems:
-            expected |= {f"{place}/stems/{name}" for name in opened.filenames}
+            expected |= {f"{folder}/stems/{name}" for name in opened.filenames}
         if snr in opened.info.features:
-            expected.add(f"{place}/logmel.npy")
+            expected.add(f"{folder}/logmel.npy")
     embeddings = {opened.path / snr_folder(snr) / FOLDER for snr in opened.snrs}  # altered_embeddings checks them
     for path in sorted(opened.path.rglob("*")):
         if not embeddings.isdisjoint(path.parents):
@@ -110,7 +110,7 @@ def _stray_files(opened: Dataset) -> Iterator[str]:
 
 
 def _digests(opened: Dataset, name: str, snr: float) -> dict[str, str] | None:
-    """Return the digest of each clip at one SNR; {} where the table is not readable, None where it was lost.
+    """Return the digest of each clip at one SNR; {} if the table is not readable, None if it is missing.
 
     Both are reported elsewhere.
     """
@@ -119,12 +119,12 @@ def _digests(opened: Dataset, name: str, snr: float) -> dict[str, str] | None:
 
 
 def _expected(digests: Mapping[str, str] | None, clip: Clip) -> str | None:
-    """Return the digest that a clip must have; None where there is no table to compare with."""
+    """Return the digest that a clip must have, None if there is no table."""
     return None if digests is None else digests.get(clip.id, "missing")
 
 
 def _audio(opened: Dataset, clip: Clip, snr: float, digest: str | None, stems_digest: str | None) -> list[str]:
-    """Check the mixture of one clip, and its stems where there are some."""
+    """Check the mixture of a clip, and its stems if the data set has them."""
     recipe = opened.recipe
     lines = []
     path = opened.audio_path(clip, snr)
@@ -145,7 +145,7 @@ def _audio(opened: Dataset, clip: Clip, snr: float, digest: str | None, stems_di
 
 
 def _read(path: Path, rate: int, samples: int, channels: int) -> NDArray[np.int16] | str:
-    """Return the samples of a file of ours, or what is wrong with it."""
+    """Return the samples of an audio file of the data set, or the problem with it."""
     import soundfile
 
     try:
@@ -176,16 +176,16 @@ def _features(opened: Dataset, snr: float) -> Iterator[str]:
 def _rendered_again(
     opened: Dataset, sources: Path, count: int, digests: dict[float, dict[str, str] | None], progress: Progress
 ) -> Iterator[str]:
-    """Render clips spread evenly over the data set from their sources, and compare."""
+    """Render clips, spread evenly over the data set, again from their sources and compare."""
     renderer = Renderer.of(opened.recipe, *load_catalogues(opened.recipe, sources))
     rows = np.unique(np.linspace(0, len(opened.clips) - 1, min(count, len(opened.clips))).astype(int))
     with progress.bar("Rendering", len(rows), "clips") as advance:
         for row in rows:
-            yield from _one_again(opened, int(row), renderer, digests)
+            yield from _clip_again(opened, int(row), renderer, digests)
             advance(1)
 
 
-def _one_again(
+def _clip_again(
     opened: Dataset, row: int, renderer: Renderer, digests: dict[float, dict[str, str] | None]
 ) -> Iterator[str]:
     clip = opened.clips[row]

@@ -1,15 +1,15 @@
-"""The work of `make`: blocks of clips, rendered by any number of processes, and the files from which it resumes.
+"""The work of `make`: blocks of clips, rendered by any number of processes, and the checkpoint from which it resumes.
 
-`<data set>/.work/` holds
+The checkpoint is the folder `<data set>/.work/`:
 
-    job.json                    which data set this is to become
+    job.json                    description of the data set
     excerpts/00007.{npy,json}   event recordings decoded and resampled once: (recordings, samples) float64, and metadata
-    logmel/snr_20/000007.npy    log-mel of a block of clips, joined when all are there: no two processes share a file
-    records/snr_20/000007.json  a record for each clip of a finished block: digests and levels
+    logmel/snr_20/000007.npy    log-mel of a block of clips, joined at the end: no two processes share a file
+    records/snr_20/000007.json  a record per clip of a finished block: digests and levels
     final/                      the small files of the finished data set, before they are moved to their places
 
-Every file is written atomically. A block is finished when its record exists, and a finished block is never made again.
-The folder is removed when the data set is finished.
+Every file is written atomically. A block is finished once its records exist, and is never made again. The folder is
+removed when the data set is finished.
 """
 
 from __future__ import annotations
@@ -29,13 +29,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rich.filesize import decimal as size_text
-from threadpoolctl import threadpool_limits
 
 from remixbench.dataset.dataset import logmel_digest, pcm_digest, snr_folder
 from remixbench.dataset.features import FRAMES_AT_ONCE
 from remixbench.dataset.manifest import Clip, ExcerptKey, Manifest
 from remixbench.dataset.mix import Signal, mixture
-from remixbench.dataset.render import Excerpt, Excerpts, Rendered, Renderer, longest_excerpt, prepare_excerpt
+from remixbench.dataset.render import (
+    Excerpt,
+    Excerpts,
+    Rendered,
+    Renderer,
+    longest_excerpt,
+    one_blas_thread,
+    prepare_excerpt,
+)
 from remixbench.dataset.spec import DatasetSpec, Target
 from remixbench.errors import InputError, RemixbenchError
 from remixbench.files import free_disk, read_json, write_array, write_json
@@ -45,16 +52,16 @@ from remixbench.sources.catalogue import Reader
 CLIPS_PER_BLOCK = 8
 RECORDINGS_PER_BLOCK = 32
 MAX_BYTES = 16 << 30
-"""The most memory that making a clip, or a block of excerpts, may take."""
+"""Memory limit for rendering a clip, or for a block of excerpts."""
 
 Record = dict[str, Any]
-"""What is known of a finished clip at one SNR."""
+"""Digests and measured SNRs of a finished clip at one SNR."""
 SceneKey = tuple[str, float | None]
-"""What is decoded of a scene: its file, and the second from which on a clip has it where that is not all."""
+"""A decoded scene: its file, and its start in seconds if only a part was decoded."""
 
 
 def block_count(clips: int) -> int:
-    """Return the number of blocks that so many clips are worked on in."""
+    """Return the number of blocks of `clips` clips."""
     return -(-clips // CLIPS_PER_BLOCK)
 
 
@@ -70,12 +77,12 @@ class Checkpoint:
     folder: Path
 
     def open(self, job: Mapping[str, Any], snrs: Sequence[float]) -> None:
-        """Make the folder for `job` at `snrs`, or check that the one there is for the same.
+        """Create the folder for `job` at `snrs`, or resume it if it is of the same job.
 
         Raises
         ------
         InputError
-            If it holds work of another data set.
+            If it holds unfinished work of another data set.
         """
         file = self.folder / "job.json"
         kinds = ("records", "logmel") if job.get("features") else ("records",)
@@ -87,16 +94,16 @@ class Checkpoint:
             differing = [key for key in job if unfinished.get(key) != job[key]]
             raise InputError(
                 f"{self.folder.parent}: holds an unfinished data set of another {' and '.join(differing)};"
-                f" delete that folder's unfinished work, {self.folder} (what is finished stays), or choose another with"
+                f" delete the unfinished work, {self.folder} (finished files are kept), or choose another folder with"
                 " --out"
             )
 
     def is_open(self, snr: float) -> bool:
-        """Say whether there is unfinished work at `snr`."""
+        """Return whether there is unfinished work at `snr`."""
         return (self.folder / "records" / snr_folder(snr)).is_dir()
 
     def close(self, snrs: Sequence[float]) -> None:
-        """Drop the work at `snrs`, which is finished, and the folder unless there is work at other SNRs."""
+        """Remove the finished work at `snrs`, and the folder unless there is work at other SNRs."""
         records = self.folder / "records"
         for snr in snrs:
             shutil.rmtree(records / snr_folder(snr), ignore_errors=True)
@@ -104,15 +111,15 @@ class Checkpoint:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def is_done(self, snr: float, block: int) -> bool:
-        """Say whether a block is finished at `snr`."""
+        """Return whether a block is finished at `snr`."""
         return self._record(snr, block).exists()
 
     def mark_done(self, snr: float, block: int, records: Sequence[Record]) -> None:
-        """Note that a block is finished at `snr`."""
+        """Record a block as finished at `snr`."""
         write_json(self._record(snr, block), records)
 
     def unfinished(self, snrs: Sequence[float], clips: int) -> list[int]:
-        """Return the blocks that are not finished at one of `snrs`."""
+        """Return the blocks that are unfinished at any of `snrs`."""
         return [block for block in range(block_count(clips)) if any(not self.is_done(snr, block) for snr in snrs)]
 
     def records(self, snr: float, blocks: int) -> list[Record]:
@@ -124,11 +131,11 @@ class Checkpoint:
         return self.folder / "records" / snr_folder(snr) / f"{block:06d}.json"
 
     def logmel(self, snr: float, block: int) -> Path:
-        """Return the file with the log-mel of a block at `snr`."""
+        """Return the path of the log-mel of a block at `snr`."""
         return self.folder / "logmel" / snr_folder(snr) / f"{block:06d}.npy"
 
     def join_logmel(self, snr: float, shape: tuple[int, int, int], path: Path) -> None:
-        """Join the log-mel of all blocks at `snr` to the file of the data set, unless that was done already."""
+        """Join the log-mel of all blocks at `snr` to the file of the data set, unless that is already done."""
         folder = self.folder / "logmel" / snr_folder(snr)
         if not any(folder.glob("*.npy")):
             if not path.is_file():
@@ -140,7 +147,7 @@ class Checkpoint:
             for block in range(block_count(shape[0])):
                 file.write(np.load(self.logmel(snr, block)).data)
         os.replace(joined, path)
-        # renamed first, so that a process killed here does not leave some of the blocks
+        # renamed first, so that a process killed here never leaves a part of the blocks
         done = folder.with_suffix(".joined")
         os.replace(folder, done)
         shutil.rmtree(done)
@@ -150,30 +157,30 @@ class Checkpoint:
 
 
 def check_memory(recipe: Recipe) -> None:
-    """Refuse a recipe whose clips, or blocks of excerpts, no machine has the memory for.
+    """Check that the clips and blocks of excerpts of a recipe fit into `MAX_BYTES` of memory.
 
     Raises
     ------
     InputError
-        Saying how much they need, before any of it is allocated.
+        If they do not; the message says how much they need.
     """
     samples, features = recipe.mix.samples, recipe.features
     spectrum = min(recipe.frames, FRAMES_AT_ONCE) * (features.n_fft // 2 + 1) * 16
     clip = 64 * samples + spectrum + 4 * recipe.frames * features.n_mels  # stems of float64 and their sums
     excerpts = 8 * RECORDINGS_PER_BLOCK * longest_excerpt(recipe)
-    for need, what, keys in (
+    for need, unit, keys in (
         (clip, "a clip", "mix.duration, mix.sample_rate or features.n_mels, or raise features.hop_length"),
         (excerpts, f"{RECORDINGS_PER_BLOCK} excerpts of events", "plan.max_event or mix.sample_rate"),
     ):
         if need > MAX_BYTES:
             raise InputError(
-                f"recipe '{recipe.name}': {what} would need {need / 2**30:,.0f} GiB of memory, expected at most"
+                f"recipe '{recipe.name}': {unit} would need {need / 2**30:,.0f} GiB of memory, expected at most"
                 f" {MAX_BYTES / 2**30:.0f} GiB; lower {keys}"
             )
 
 
 def missing_excerpts(folder: Path, manifest: Manifest, clips: Iterable[Clip]) -> dict[int, list[ExcerptKey]]:
-    """Return the blocks of excerpts that clips use and that are not in `folder` yet, by their number."""
+    """Return the blocks of excerpts that clips use and that `folder` lacks, by their number."""
     keys = manifest.excerpts
     position = {key: k for k, key in enumerate(keys)}
     used = {position[event.file, event.start] // RECORDINGS_PER_BLOCK for clip in clips for event in clip.events}
@@ -187,9 +194,9 @@ def missing_excerpts(folder: Path, manifest: Manifest, clips: Iterable[Clip]) ->
 def prepare_block(
     recipe: Recipe, reader: Reader, folder: Path, index: int, keys: Sequence[ExcerptKey], expected: Mapping[str, str]
 ) -> list[str]:
-    """Prepare one block of event recordings and write it, unless it is there; returns what is wrong with recordings.
+    """Prepare and write a block of excerpts, unless it exists; return the problems with recordings.
 
-    `expected` are their digests, where known.
+    `expected` are the recordings' digests, if known.
     """
     if (folder / f"{index:05d}.json").exists():
         return []
@@ -212,12 +219,12 @@ def prepare_block(
 
 
 def require_unchanged(kind: str, file: str, digest: str, expected: str | None) -> None:
-    """Refuse a recording whose samples are not those that the data set was made from.
+    """Check that a recording has the samples that the data set was made from, unless `expected` is None.
 
     Raises
     ------
     InputError
-        Naming the recording; nothing is checked where `expected` is None.
+        If it has not.
     """
     if expected not in (None, digest):
         raise InputError(
@@ -231,21 +238,21 @@ class StoredExcerpts:
 
     def __init__(self, folder: Path, keys: Sequence[ExcerptKey]) -> None:
         self._folder = folder
-        self._place = {key: divmod(k, RECORDINGS_PER_BLOCK) for k, key in enumerate(keys)}
+        self._position = {key: divmod(k, RECORDINGS_PER_BLOCK) for k, key in enumerate(keys)}
         self._facts: dict[int, list[Excerpt]] = {}
 
     def facts(self, wanted: ExcerptKey) -> Excerpt:
         """Return the metadata of an excerpt."""
-        block, row = self._place[wanted]
+        block, row = self._position[wanted]
         if block not in self._facts:
             content = read_json(self._folder / f"{block:05d}.json")
             self._facts[block] = [Excerpt(**facts) for facts in content["excerpts"]]
         return self._facts[block][row]
 
     def samples(self, wanted: ExcerptKey, count: int) -> Signal:
-        """Return the first `count` samples of an excerpt; only they are read from disk."""
-        block, row = self._place[wanted]
-        # mapped only for the moment of the copy, so that memory does not grow with what was read
+        """Return the first `count` samples of an excerpt, reading no others from disk."""
+        block, row = self._position[wanted]
+        # mapped only while copying, so that mapped pages do not add up
         stored = np.load(self._folder / f"{block:05d}.npy", mmap_mode="r")
         return np.array(stored[row, :count])
 
@@ -255,15 +262,15 @@ class StoredExcerpts:
 
 @dataclass(frozen=True)
 class RenderJob:
-    """Everything that a task needs to know; small, and the same for all tasks of a `make`.
+    """The arguments that all tasks of a `make` share; small.
 
     Attributes
     ----------
-    target : what to write where
+    target : what to write and where
     checkpoint : folder of unfinished work
     snrs : SNRs to mix at, in dB
     scenes : reads scene recordings
-    excerpts : all excerpts of the manifest, in the order in which they are kept
+    excerpts : all excerpts of the manifest, in the order of the blocks
     """
 
     target: Target
@@ -276,23 +283,22 @@ class RenderJob:
 def render_block(
     job: RenderJob, block: int, clips: Sequence[Clip], expected: Mapping[SceneKey, str]
 ) -> tuple[list[Record], list[str]]:
-    """Make the files of a block of clips; each scene is decoded and resampled once for all SNRs.
+    """Render and write a block of clips; each scene is decoded and resampled once for all SNRs.
 
     Parameters
     ----------
-    expected : digests of the scenes, where known
+    expected : digests of the scenes, if known
 
     Returns
     -------
-    A record per clip and SNR, never audio; and what is wrong with recordings of the others.
+    A record per clip and SNR, without audio, and the problems with recordings of other clips.
     """
     excerpts: Excerpts = StoredExcerpts(job.checkpoint.folder / "excerpts", job.excerpts)
     renderer = Renderer(job.target.recipe, job.scenes, excerpts)
     records: list[Record] = []
     problems = []
     frames: dict[float, list[NDArray[np.float32]]] = {snr: [] for snr in job.snrs}
-    # the order of BLAS's sums, and so the last bit of a log-mel value, depends on its number of threads
-    with threadpool_limits(1, "blas"):
+    with one_blas_thread():
         for clip in clips:
             try:
                 parts = renderer.clip(clip)
@@ -313,16 +319,16 @@ def render_block(
 def _write_clip(
     job: RenderJob, clip: Clip, snr: float, rendered: Rendered
 ) -> tuple[Record, NDArray[np.float32] | None]:
-    """Write the audio of a clip at one SNR; returns its record and its log-mel."""
+    """Write the audio of a clip at one SNR; return its record and log-mel."""
     target, rate, temporary = job.target, job.target.recipe.mix.sample_rate, job.checkpoint.folder / "tmp"
-    place, name = target.folder / snr_folder(snr), f"{clip.id}.{target.audio_format}"
+    folder, name = target.folder / snr_folder(snr), f"{clip.id}.{target.audio_format}"
     mono = mixture(rendered.stems)
-    write_audio(place / "audio" / name, mono, rate, temporary)
+    write_audio(folder / "audio" / name, mono, rate, temporary)
     achieved = [None if math.isnan(value) else value for value in rendered.achieved]  # JSON has no NaN
     record: Record = {"clip_id": clip.id, "snr": snr, "pcm": pcm_digest(mono), "achieved": achieved}
     if target.stems:
         channels = rendered.stems.interleaved() if target.stems == "sum" else rendered.interleaved_events()
-        write_audio(place / "stems" / name, channels, rate, temporary)
+        write_audio(folder / "stems" / name, channels, rate, temporary)
         record["stems"] = pcm_digest(channels)
     if not target.features:
         return record, None
@@ -331,13 +337,13 @@ def _write_clip(
 
 
 def write_audio(path: Path, samples: NDArray[np.int16], rate: int, temporary: Path) -> None:
-    """Write 16-bit samples as wav or flac by the suffix, whole or not at all.
+    """Write 16-bit samples atomically, as WAV or FLAC by the suffix.
 
-    The unfinished file lies in `temporary`, on the same file system, which goes when the data set is finished.
+    `temporary` is a folder on the same file system for the unfinished file.
     """
-    beside = temporary / f"{secrets.token_hex(8)}{path.suffix}"  # process ids recur on machines that share a disk
+    unfinished = temporary / f"{secrets.token_hex(8)}{path.suffix}"  # process ids clash on machines that share a disk
     if path.suffix == ".wav":
-        with wave.open(str(beside), "wb") as file:
+        with wave.open(str(unfinished), "wb") as file:
             file.setnchannels(1 if samples.ndim == 1 else samples.shape[1])
             file.setsampwidth(2)
             file.setframerate(rate)
@@ -345,24 +351,24 @@ def write_audio(path: Path, samples: NDArray[np.int16], rate: int, temporary: Pa
     else:
         import soundfile
 
-        encoded = io.BytesIO()  # written by ourselves, so that a full disk is an OSError that says so
+        encoded = io.BytesIO()  # written below, so that a full disk raises an OSError that says so
         soundfile.write(encoded, samples, rate, subtype="PCM_16", format=path.suffix[1:].upper())
-        beside.write_bytes(encoded.getbuffer())
-    os.replace(beside, path)
+        unfinished.write_bytes(encoded.getbuffer())
+    os.replace(unfinished, path)
 
 
 WAV_HEADER = 44
 FLAC_SHARE = 0.5
-"""Size of a FLAC file relative to WAV: noise at usual levels takes about half and more, so this is a lower bound."""
+"""Lower bound of the size of a FLAC file relative to WAV: noise at usual levels takes half or more."""
 
 
 def check_disk_space(spec: DatasetSpec, checkpoint: Checkpoint, snrs: Sequence[float], folder: Path) -> None:
-    """Refuse to begin what the disk has no room for; `folder` is the data set's as the user named it.
+    """Check that the disk has room for the data set at `snrs`; messages name `folder`.
 
     Raises
     ------
     RemixbenchError
-        Saying how many bytes are needed and how many are free.
+        If it has not; the message says how much is needed and free.
     """
     need, free = bytes_needed(spec, checkpoint, snrs), free_disk(spec.target.folder)
     if need > free:
@@ -373,9 +379,9 @@ def check_disk_space(spec: DatasetSpec, checkpoint: Checkpoint, snrs: Sequence[f
 
 
 def bytes_needed(spec: DatasetSpec, checkpoint: Checkpoint, snrs: Sequence[float]) -> int:
-    """Return about how many bytes the data set at `snrs` takes that are not on disk yet.
+    """Return about how many bytes `make` will add to the disk for the data set at `snrs`.
 
-    That is audio, stems and log-mel, and the excerpts of events that are kept until the data set is finished.
+    These are audio, stems, log-mel, and the excerpts stored until the data set is finished.
     """
     audio = sum(size for snr in snrs for size in _audio_sizes(spec, checkpoint, snr))
     return audio + _logmel_size(spec, checkpoint, snrs) + _excerpts_size(spec, checkpoint, snrs)
@@ -387,11 +393,11 @@ def _unfinished_clips(spec: DatasetSpec, checkpoint: Checkpoint, snrs: Sequence[
 
 
 def _audio_sizes(spec: DatasetSpec, checkpoint: Checkpoint, snr: float) -> Iterator[int]:
-    """Yield the size of every missing file of audio and stems; one that exists is only replaced."""
-    target, place = spec.target, spec.target.folder / snr_folder(snr)
+    """Yield the size of every missing file of audio and stems; existing files are only replaced."""
+    target, folder = spec.target, spec.target.folder / snr_folder(snr)
     share = FLAC_SHARE if target.audio_format == "flac" else 1.0
     for kind in ("audio", "stems") if target.stems else ("audio",):
-        files = set(os.listdir(place / kind)) if (place / kind).is_dir() else set()
+        files = set(os.listdir(folder / kind)) if (folder / kind).is_dir() else set()
         for clip in _unfinished_clips(spec, checkpoint, [snr]):
             if f"{clip.id}.{target.audio_format}" not in files:
                 stems = 2 if target.stems == "sum" else len(clip.events) + 1
@@ -399,7 +405,7 @@ def _audio_sizes(spec: DatasetSpec, checkpoint: Checkpoint, snr: float) -> Itera
 
 
 def _logmel_size(spec: DatasetSpec, checkpoint: Checkpoint, snrs: Sequence[float]) -> int:
-    """Return the size of the log-mel of unfinished blocks, and of one file that blocks are joined to."""
+    """Return the size of the log-mel of unfinished blocks, and of one file that they are joined to."""
     if not spec.target.features or not snrs:
         return 0
     clips, frames, n_mels = spec.logmel_shape

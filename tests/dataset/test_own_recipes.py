@@ -282,8 +282,8 @@ def test_mini_is_never_made_unasked_beside_ones_own_data_sets(sources: Path) -> 
     workspace = sources.parent
     made_here = make(recipe=parse_recipe(recipe(), "own"), workspace=workspace, jobs=1, clips_per_fold=1)
     assert made_here is not None
-    with pytest.raises(InputError, match=r"datasets: has the data sets own; say with --recipe which one to make"):
+    with pytest.raises(InputError, match=r"datasets: has the data sets own; choose with --recipe which one to make"):
         make(workspace=workspace, jobs=1)
     make(recipe="mini", workspace=workspace, jobs=1, clips_per_fold=1, snr=[0])  # asked for
-    with pytest.raises(InputError, match=r"datasets: has the data sets mini, own; say with --recipe"):
+    with pytest.raises(InputError, match=r"datasets: has the data sets mini, own; choose with --recipe"):
         make(workspace=workspace, jobs=1)

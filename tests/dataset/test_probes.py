@@ -10,7 +10,7 @@ from fake_dataset import fake_dataset
 
 from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.features import logmel
-from remixbench.dataset.probes import probe_shifts, roll, rooms, shift_folder
+from remixbench.dataset.probes import margins, probe_shifts, roll, shift_folder
 from remixbench.errors import InputError
 from remixbench.recipe import load_recipe
 
@@ -54,9 +54,9 @@ def test_rolled_log_mel_is_that_of_the_rolled_waveform_but_at_the_seam() -> None
 
 def test_the_shifts_of_the_published_grid() -> None:
     # 7.5 s is in frame 234 of 311; frame 14 is the first whose window of 64 ms reaches 0.5 s
-    assert rooms(0.5, 7.5, load_recipe("remix2019")) == (14, 76)
-    assert rooms(0.25, 4.75, load_recipe("mini")) == (1, 1)
-    assert rooms(0.0, 10.0, load_recipe("remix2019-strict")) == (0, 0)
+    assert margins(0.5, 7.5, load_recipe("remix2019")) == (14, 76)
+    assert margins(0.25, 4.75, load_recipe("mini")) == (1, 1)
+    assert margins(0.0, 10.0, load_recipe("remix2019-strict")) == (0, 0)
 
 
 def test_shifts_keep_every_event_whole(dataset: Dataset) -> None:

@@ -163,7 +163,8 @@ def test_two_at_once_the_second_says_so(
     (second,) = tried
     assert second.returncode == 1
     assert second.stderr == (
-        f"remixbench: {tmp_path / 'tiny'}: another `make` is at work on it; wait for it, or choose another --out\n"
+        f"remixbench: {tmp_path / 'tiny'}: another `make` is already running on it; wait for it, or choose"
+        " another --out\n"
     )
     assert differing(tree(made.path), tree(tmp_path / "tiny")) == []
 
@@ -202,7 +203,7 @@ def test_unfinished_work_with_other_settings_is_not_resumed(corpus: Path, tiny_r
         interrupted(patch, "00017")
         with pytest.raises(KeyboardInterrupt):
             make(recipe=tiny_recipe, sources=corpus, out=out, jobs=1)
-    with pytest.raises(InputError, match="holds an unfinished data set of another stems; delete that folder"):
+    with pytest.raises(InputError, match="holds an unfinished data set of another stems; delete the unfinished work"):
         make(recipe=tiny_recipe, sources=corpus, out=out, jobs=1, stems=True)
     with pytest.raises(InputError, match="holds an unfinished data set of another manifest"):
         make(recipe=tiny_recipe, sources=corpus, out=out, jobs=1, clips_per_fold=2)
@@ -220,7 +221,7 @@ def test_the_remedy_for_unfinished_work_leaves_the_finished_data_set(
             make(recipe=tiny_recipe, sources=corpus, out=out, jobs=1, snr=10, features=False)
     with pytest.raises(InputError, match="unfinished data set of another features") as caught:
         make(recipe=tiny_recipe, sources=corpus, out=out, jobs=1, snr=10)
-    assert f"delete that folder's unfinished work, {out / '.work'} (what is finished stays)" in str(caught.value)
+    assert f"delete the unfinished work, {out / '.work'} (finished files are kept)" in str(caught.value)
     shutil.rmtree(out / ".work")  # what the message says
     shutil.rmtree(out / "snr_10")
     assert differing(finished, tree(out)) == []

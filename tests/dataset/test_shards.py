@@ -78,7 +78,7 @@ def test_shares_as_processes_at_once_as_a_job_array_runs_them(made: Dataset, cor
     assert differing(tree(made.path), tree(out)) == []
 
 
-def test_a_share_that_is_at_work_cannot_be_started_twice(
+def test_a_running_shard_cannot_be_started_twice(
     corpus: Path, tiny_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "tiny"
@@ -86,10 +86,10 @@ def test_a_share_that_is_at_work_cannot_be_started_twice(
 
     def meanwhile(*args: object) -> None:
         if not refused:
-            refused.append(pytest.raises(RemixbenchError, match="another `make` is at work on it"))
+            refused.append(pytest.raises(RemixbenchError, match="another `make` is already running on it"))
             with refused[0]:
                 make(recipe=tiny_recipe, sources=corpus, out=out, jobs=1, shard=(1, 2))
-            # the other share may
+            # the other shard may
             make(recipe=tiny_recipe, sources=corpus, out=out, jobs=1, shard=(2, 2))
         real(*args)  # type: ignore[arg-type]
 
@@ -100,13 +100,14 @@ def test_a_share_that_is_at_work_cannot_be_started_twice(
 @pytest.mark.parametrize(
     ("first", "second", "message"),
     [
-        ((1, 2), (1, 1), "a job array of 2 shards is at work on it .shard 1 of 2., so that none without --shard can"
-         " join in; wait for it, or join in with --shard I/2"),
-        ((1, 2), (2, 3), "a job array of 2 shards is at work on it .shard 1 of 2., so that none as --shard 2/3"),
-        ((1, 1), (2, 3), "a `make` without --shard is at work on it .* --shard 2/3 can join in; wait for it$"),
+        ((1, 2), (1, 1), "a job array of 2 shards is already running on it .shard 1 of 2., so a `make` without --shard"
+         " cannot join; wait for it, or join with --shard I/2"),
+        ((1, 2), (2, 3), "a job array of 2 shards is already running on it .shard 1 of 2., so a `make` with --shard"
+         " 2/3 cannot join"),
+        ((1, 1), (2, 3), "a `make` without --shard is already running on it .* --shard 2/3 cannot join; wait for it$"),
     ],
 )  # fmt: skip
-def test_all_that_are_at_work_at_once_are_of_one_array(
+def test_running_shards_must_agree_on_their_number(
     first: tuple[int, int], second: tuple[int, int], message: str, made: Dataset, corpus: Path, tiny_recipe: Recipe,
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -123,7 +124,7 @@ def test_all_that_are_at_work_at_once_are_of_one_array(
     monkeypatch.setattr(make_module, "_render_blocks", meanwhile)
     make(recipe=tiny_recipe, sources=corpus, out=out, jobs=1, stems=True, shard=first)
     assert refused
-    make(recipe=tiny_recipe, sources=corpus, out=out, jobs=1, stems=True)  # none is at work any more
+    make(recipe=tiny_recipe, sources=corpus, out=out, jobs=1, stems=True)  # nothing is running any more
     assert differing(tree(made.path), tree(out)) == []
 
 

@@ -86,7 +86,7 @@ def test_same_bytes_after_ten_kills(workspace: Path, encoder: str) -> None:
     files = sorted(path.parent.glob("T*"))
     expected = " ".join(hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
     shutil.rmtree(path.parent)
-    # job.json, three blocks, the array, the file beside it
+    # job.json, three blocks, the array and its JSON file
     moments = [f"{n}-{when}" for n in (1, 2, 3, 4, 5, 6) for when in ("before", "after")][:11]
     program = [
         sys.executable,
@@ -226,7 +226,7 @@ def test_other_audio_is_embedded_anew(workspace: Path, encoder: str) -> None:
     before = path.read_bytes()
     dataset = Dataset.open(workspace / "datasets" / "tiny")
     _replace_audio(dataset, 3)
-    assert any("are of other audio" in line for line in verify(dataset=dataset.path))
+    assert any("not computed from the current audio" in line for line in verify(dataset=dataset.path))
     (again,) = embed(encoder, dataset=Dataset.open(dataset.path), snr=0)
     assert again == path
     changed_rows = (np.load(path) != np.load(io.BytesIO(before))).any(axis=(1, 2))

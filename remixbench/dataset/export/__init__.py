@@ -1,4 +1,4 @@
-"""`export`: a data set and its card in the form of AudioFolder, WebDataset, Lhotse or Croissant."""
+"""`export`: write a data set and its card as AudioFolder, WebDataset, Lhotse or Croissant."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def export(
     workspace: str | Path = ".",
     progress: Progress | bool = False,
 ) -> Path:
-    """Write a data set as another tool reads it; the data set itself is not changed.
+    """Write a data set in the format of another tool; the data set itself is not changed.
 
     Parameters
     ----------
@@ -43,10 +43,10 @@ def export(
     format : audiofolder (Hugging Face `datasets`), webdataset (tar shards), lhotse (JSONL manifests) or croissant
         (metadata and label tables, without audio)
     out : a new or empty folder
-    snr : SNRs in dB; all that were made by default
-    fold : which fold is tested; 4, or the last one, by default
+    snr : SNRs in dB; default all of the data set
+    fold : test fold; default 4, or the last one if there is no fold 4
     link : hard-link audio instead of copying it; for lhotse, link it into `out` instead of naming the data set's files
-    workspace : where `datasets/` lies
+    workspace : folder with `datasets/`
     progress : True for bars on a terminal and lines elsewhere, or a progress reporter
 
     Returns
@@ -56,7 +56,7 @@ def export(
     Raises
     ------
     InputError
-        If an argument is not usable, or `out` holds something already.
+        If an argument is not usable, or `out` is not empty.
     """
     progress = reporter(progress)
     if format not in FORMATS:
@@ -81,7 +81,7 @@ def export(
             if name in opened.info.files:
                 write_bytes(folder / name, (opened.path / name).read_bytes())
         write_card(request, format, clips)
-    except BaseException:  # an interrupt too: `out` is empty again, and the same call can be made again
+    except BaseException:  # also an interrupt: `out` is empty again, so the same call can be repeated
         _empty(folder)
         raise
     return folder

@@ -1,6 +1,6 @@
-"""What an exported data set says of itself: its card, and Croissant 1.1 where its audio may not be published.
+"""Descriptions of an exported data set: its card, and Croissant 1.1 metadata, for audio that may not be published.
 
-The card tells what it is, its protocol, on which terms it may be used, and how to cite it. Croissant:
+The card states contents, protocol, terms of use and citation. Croissant:
 https://docs.mlcommons.org/croissant/docs/croissant-spec-1.1.html
 """
 
@@ -38,14 +38,14 @@ READERS = {
 
 
 def joint_terms_of(dataset: Dataset) -> tuple[Terms, list[str]]:
-    """Return what all recordings of a data set together allow, and the licence of each, from ATTRIBUTION.csv."""
+    """Return the joint terms of a data set's recordings, and the licence of each, from ATTRIBUTION.csv."""
     table = read_table(dataset.path / "ATTRIBUTION.csv", columns=("kind", "file", "licence"))
     licences = [licence or UNKNOWN for licence in table.column("licence")]
     return joint_terms(licences), licences
 
 
 def terms(dataset: Dataset) -> str:
-    """Return in a few sentences on which terms clips may be used and passed on: the strictest licence decides."""
+    """Return the terms on which clips may be used and passed on, in a few sentences; the strictest licence decides."""
     joint, licences = joint_terms_of(dataset)
     strict = [licence for licence in licences if terms_of(licence).forbidden or terms_of(licence).unknown]
     metadata = "Pass on manifests, labels and metadata, from which anyone with the recordings makes the same clips"
@@ -73,7 +73,7 @@ def terms(dataset: Dataset) -> str:
 
 
 def terms_and_notice(dataset: Dataset) -> tuple[str, ...]:
-    """Return what must stand beside clips that are passed on: terms of use, and the notices of their sources."""
+    """Return the texts that must accompany clips that are passed on: terms of use, and notices of the sources."""
     if "ATTRIBUTION.csv" not in dataset.info.files:
         return ()
     notice = dataset.path / NOTICES
@@ -81,7 +81,7 @@ def terms_and_notice(dataset: Dataset) -> tuple[str, ...]:
 
 
 def citations(dataset: Dataset) -> list[str]:
-    """Return what to cite: the paper where its data set's sources are used, the sources, and remixbench."""
+    """Return the citations of the paper (if its sources are used), of the sources, and of remixbench."""
     sources = dict.fromkeys((dataset.recipe.scenes.source, dataset.recipe.events.source))
     published = published_sources()
     cited = [published[source].citation for source in sources if source in published]
@@ -90,17 +90,17 @@ def citations(dataset: Dataset) -> list[str]:
 
 
 def is_of_the_paper(dataset: Dataset) -> bool:
-    """Say whether a data set is made from the paper's recordings."""
+    """Return whether a data set is made from the paper's sources."""
     return (dataset.recipe.scenes.source, dataset.recipe.events.source) == ("tau2019", "fsdkaggle2018")
 
 
 def as_text(text: str) -> str:
-    """Return text such that Markdown shows it as it is."""
+    """Escape text for Markdown."""
     return MARKUP.sub(lambda mark: "\\" + mark[0], text)
 
 
 def write_card(export: Export, format: str, clips: dict[float, list[ExportedClip]]) -> None:
-    """Write README.md; for AudioFolder with the YAML header that names a config per SNR."""
+    """Write the card, README.md; for AudioFolder with a YAML header that defines a config per SNR."""
     dataset = export.dataset
     lines = []
     if format == "audiofolder":

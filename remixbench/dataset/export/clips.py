@@ -1,4 +1,4 @@
-"""What every format says of a clip: file, split, labels, and the level of each event."""
+"""The clips of an export: file, split, labels, and the measured SNR of each event."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Export:
-    """Which data set goes where: `fold` is the tested one, `link` hard-links audio instead of copying it."""
+    """The request: a data set and an output folder; `fold` is the test fold, `link` hard-links audio."""
 
     dataset: Dataset
     out: Path
@@ -30,26 +30,26 @@ class Export:
         Raises
         ------
         InputError
-            If its samples are not those that the data set was made with.
+            If the file is missing or its samples were altered.
         """
         return self.dataset.audio_bytes(clip.id, clip.snr)
 
     def place_audio(self, clip: ExportedClip, target: Path) -> None:
-        """Copy the audio file of a clip, or hard-link it where that is asked for and possible; errors as above."""
+        """Copy the audio file of a clip, or hard-link it if requested and possible; raises like `audio_bytes`."""
         data = self.audio_bytes(clip)
         target.parent.mkdir(parents=True, exist_ok=True)
         if self.link:
             try:
                 os.link(clip.audio, target)
                 return
-            except OSError:  # another file system: a copy serves as well
+            except OSError:  # another file system: copy instead
                 pass
         target.write_bytes(data)
 
 
 @dataclass(frozen=True)
 class ExportedEvent:
-    """An event of a clip: onset and offset in seconds, and the SNR measured in the stems in dB, None if silent."""
+    """An event of a clip: onset and offset in seconds, and the SNR measured in the stems in dB (None if silent)."""
 
     onset: float
     offset: float
@@ -72,7 +72,7 @@ class ExportedClip:
     duration: float
 
     def metadata(self) -> dict[str, Any]:
-        """Return the labels as JSON has them."""
+        """Return the labels as an object for JSON."""
         return {
             "labels": list(self.labels),
             "events": [
@@ -88,7 +88,7 @@ class ExportedClip:
 def exported_clips(dataset: Dataset, snr: float, fold: int) -> list[ExportedClip]:
     """Return the clips of all splits at `snr` dB when `fold` is tested, in order.
 
-    Clips that are in no split, because they share recordings with the validation part, are left out.
+    Clips that are in no split, as they share recordings with the validation part, are left out.
     """
     rows = splits(dataset, fold)
     split_of = {int(row): split for split in SPLITS for row in rows[split]}
@@ -117,7 +117,7 @@ def exported_clips(dataset: Dataset, snr: float, fold: int) -> list[ExportedClip
 
 
 def _levels(dataset: Dataset, snr: float) -> dict[tuple[str, int], float | None]:
-    """Return the SNR that each event was measured to have, by clip and index of the event."""
+    """Return the measured SNR of each event, by clip and index of the event."""
     path = dataset.path / "labels" / "levels.csv"
     if "labels/levels.csv" not in dataset.info.files:
         return {}

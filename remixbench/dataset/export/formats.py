@@ -1,13 +1,13 @@
-"""The formats of an export that carry audio.
+"""Export formats with audio.
 
-AudioFolder, of Hugging Face `datasets`: a folder per SNR and split, each with its metadata, which
-`datasets.load_dataset(FOLDER, "snr_20")` reads by the `configs` of the card, one per SNR. The metadata is JSON Lines,
-whose types `datasets` infers for each split. Where a split has no value of a type, such as no event at all, it is
-Parquet, which states them.
+AudioFolder, of Hugging Face `datasets`: a folder per SNR and split, each with its metadata. The card defines a config
+per SNR, for `datasets.load_dataset(FOLDER, "snr_20")`. The metadata is JSON Lines, whose column types `datasets` infers
+for each split. If a split lacks values of some type, for instance because it has no events, the metadata of that SNR is
+Parquet, which states the types.
 
-WebDataset: tar shards of about 1 GB, a clip's `00000.wav` and `00000.json` one after the other.
+WebDataset: tar shards of about 1 GB, with `00000.wav` and `00000.json` of a clip next to each other.
 
-Lhotse: recordings, supervisions (an event each) and cuts (a clip each) as JSONL, per SNR and split.
+Lhotse: recordings, supervisions (one per event) and cuts (one per clip) as JSONL, per SNR and split.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ FEATURES = """\
     dtype: int64
   - name: duration
     dtype: float64""".splitlines()
-"""The columns, as the cards of `datasets` describe them."""
+"""The columns, in the format of the cards of `datasets`."""
 
 
 def write_audiofolder(export: Export, clips: dict[float, list[ExportedClip]], progress: Progress) -> None:
@@ -69,7 +69,7 @@ def write_audiofolder(export: Export, clips: dict[float, list[ExportedClip]], pr
             for clip in part:
                 export.place_audio(clip, folder / clip.audio.name)
                 advance(1)
-            # types are inferred from the first rows, so that one with all of them comes first
+            # types are inferred from the first rows, so a row with all types must come first
             part.sort(key=lambda clip: clip is not next(filter(_has_all_types, part), None))
             rows = [{"file_name": clip.audio.name, **clip.metadata()} for clip in part]
             if not rows:
@@ -87,7 +87,7 @@ def _has_all_types(clip: ExportedClip) -> bool:
 
 def _require_pyarrow(snr: float) -> None:
     try:
-        import pyarrow.parquet  # noqa: F401
+        import pyarrow.parquet  # noqa: F401 - only to see whether it is installed
     except ImportError:
         raise InputError(
             f"--format audiofolder: at {snr:g} dB a split has no events, which takes metadata in Parquet; install"
@@ -115,7 +115,7 @@ def _write_parquet(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def audiofolder_header(name: str, licence: str, clips: dict[float, list[ExportedClip]]) -> list[str]:
-    """Return the lines of the card's YAML header: name, licence, and a config per SNR with its splits and features."""
+    """Return the YAML header of the card: name, licence, and a config per SNR with its splits and features."""
     lines = ["---", f"license: {licence}", f"pretty_name: {json.dumps(name)}", "task_categories:",
              "- audio-classification", "configs:"]  # fmt: skip
     for snr, of_snr in clips.items():
@@ -132,7 +132,7 @@ def audiofolder_header(name: str, licence: str, clips: dict[float, list[Exported
 def write_lhotse(export: Export, clips: dict[float, list[ExportedClip]], progress: Progress) -> None:
     """Write `snr_20/train_recordings.jsonl`, `..._supervisions.jsonl` and `..._cuts.jsonl` for every SNR and split.
 
-    Audio is named where it is in the data set, by absolute path; with `link` it is linked into `snr_20/audio`.
+    Audio is referenced by its absolute path in the data set; with `link` it is hard-linked into `snr_20/audio`.
     """
     mix = export.dataset.recipe.mix
     with progress.bar("Exporting", sum(map(len, clips.values())), "clips") as advance:
@@ -146,7 +146,7 @@ def write_lhotse(export: Export, clips: dict[float, list[ExportedClip]], progres
                         audio = folder / "audio" / clip.audio.name
                         export.place_audio(clip, audio)
                     else:
-                        export.audio_bytes(clip)  # refuses what was altered
+                        export.audio_bytes(clip)  # refuses an altered file
                     recording = {
                         "id": f"{clip.id}-{snr_folder(snr)}",
                         "sources": [{"type": "file", "channels": [0], "source": str(audio.resolve())}],
@@ -198,7 +198,7 @@ SHARD_BYTES = 1_000_000_000
 
 
 def write_webdataset(export: Export, clips: dict[float, list[ExportedClip]], progress: Progress) -> None:
-    """Write `snr_20/train-000000.tar` and so on for every SNR and split; the same clips give the same bytes."""
+    """Write `snr_20/train-000000.tar` etc. for every SNR and split; the bytes are reproducible."""
     with progress.bar("Exporting", sum(map(len, clips.values())), "clips") as advance:
         for snr, of_snr in clips.items():
             for split in SPLITS:
@@ -212,7 +212,9 @@ def _shards(clips: list[ExportedClip]) -> list[list[ExportedClip]]:
     shards: list[list[ExportedClip]] = [[]]
     size = 0
     for clip in clips:
-        file_bytes = clip.audio.stat().st_size if clip.audio.exists() else 0  # what is missing is named when it is read
+        file_bytes = (
+            clip.audio.stat().st_size if clip.audio.exists() else 0
+        )  # a missing file is reported when it is read
         if shards[-1] and size + file_bytes > SHARD_BYTES:
             shards.append([])
             size = 0
@@ -231,7 +233,7 @@ def _write_shard(export: Export, path: Path, clips: list[ExportedClip], advance:
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    """Add a file without owner and time, which are not part of the data set."""
+    """Add a file without owner and time, so that the bytes are reproducible."""
     entry = tarfile.TarInfo(name)
     entry.size = len(data)
     tar.addfile(entry, io.BytesIO(data))
