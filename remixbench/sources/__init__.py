@@ -1,7 +1,7 @@
-"""Sources of recordings: published data sets, folders of one's own, and the synthetic sounds of `mini`.
+"""Sources of recordings: published data sets, a user's folders, and the synthetic sounds of `mini`.
 
-Each is a `Catalogue` (catalogue.py): a table of recordings and a reader of their samples. `download` fetches the
-published ones.
+Each is a `Catalogue` (catalogue.py): a table of recordings and a reader of their samples. `download` fetches published
+sources.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from remixbench.sources.catalogue import Catalogue
 
 
 def load_catalogues(recipe: Recipe, sources: Path) -> tuple[Catalogue, Catalogue]:
-    """Return the catalogues of scenes and of events of a recipe; its data sets lie below `sources`.
+    """Return the catalogues of scenes and events of a recipe, whose data sets are below `sources`.
 
     Raises
     ------
     InputError
-        If a table is missing or malformed, or a source has no recordings of the kind asked for.
+        If a table is missing or malformed, or a source has no recordings of the requested kind.
     """
     return _catalogue(recipe, recipe.scenes, sources, "scenes"), _catalogue(recipe, recipe.events, sources, "events")
 
@@ -35,8 +35,8 @@ def _catalogue(recipe: Recipe, source: Source, sources: Path, kind: Literal["sce
         return (synthetic.scenes if kind == "scenes" else synthetic.events)(source.per_class, source.sample_rate)
     load = getattr(import_module(f"remixbench.sources.{source.source}"), kind, None)
     if load is None:
-        other = "events" if kind == "scenes" else "scenes"
+        available = "events" if kind == "scenes" else "scenes"
         suited = next(name for name in PUBLISHED_SOURCES if hasattr(import_module(f"remixbench.sources.{name}"), kind))
-        raise InputError(f"recipe {recipe.name}: source '{source.source}' has {other}, not {kind}; use {suited}")
+        raise InputError(f"recipe {recipe.name}: source '{source.source}' has {available}, not {kind}; use {suited}")
     catalogue: Catalogue = load(sources)
     return catalogue

@@ -1,7 +1,7 @@
-"""The one reader of recordings: any file that libsndfile reads, whole or a stretch of it, as mono float64.
+"""The reader of recordings: any file that libsndfile reads, whole or in part, as mono float64.
 
-Every command reads through `open_audio`, so that all of them agree on what a file holds. What cannot be decoded
-correctly and completely is refused by name: nothing is guessed, nothing left out.
+Every command reads through `open_audio`, so all agree on the content of a file. A file that cannot be decoded correctly
+and completely is refused: nothing is guessed, nothing is skipped.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ if TYPE_CHECKING:
     import soundfile
 
 MAX_BYTES = 4 << 30
-"""The largest recording that is read, in bytes when decoded as float64: 6 hours at 24 kHz, mono."""
+"""Size limit of a decoded recording in bytes of float64: 6 hours at 24 kHz, mono."""
 MAX_COMPRESSED_BYTES = 1 << 30
-"""The largest MP3, Ogg or FLAC file that is read, in bytes."""
+"""Size limit of an MP3, Ogg or FLAC file in bytes."""
 SAMPLE_RATES = (1000, 1_000_000)
-"""The lowest and the highest sample rate of a recording, in Hz."""
+"""Lowest and highest sample rate of a recording, in Hz."""
 BLOCK = 1 << 20
-"""Samples per channel that are decoded at once, so that a long recording of many channels is never held whole."""
+"""Samples per channel decoded at once, so that a long multichannel recording is never in memory as a whole."""
 CANCELLED_DB = -40.0
-"""Channels whose mean is this far below them, in dB, are of opposite phase: what is left is their difference."""
+"""Channels have opposite phase if their mean is this far below them, in dB: only their difference remains."""
 ENERGY_SAMPLES = 4096
 MAX_FRAMES = 1 << 62
-"""More samples per channel than this are libsndfile's way of saying that a stream does not tell its length."""
+"""libsndfile reports more samples per channel than this if a stream does not state its length."""
 AUDIO_SUFFIXES = (
     ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".w64", ".rf64",
 )  # fmt: skip
-"""Suffixes of the recordings that are taken from a folder."""
+"""Suffixes of recordings in a `folder` source."""
 MPEG_SUFFIXES = (".mp1", ".mp2", ".mp3", ".mpga")
-"""Suffixes by which libsndfile takes whatever a file holds for an MP3."""
+"""Suffixes for which libsndfile assumes MP3, whatever the file contains."""
 UNREAD_SUFFIXES = (
     ".m4a", ".aac", ".mp4", ".m4b", ".wma", ".webm", ".mka", ".amr", ".ape", ".wv", ".tta", ".ra", ".ac3", ".mpc",
 )  # fmt: skip
@@ -55,22 +55,18 @@ UNREAD_SUFFIXES = (
 
 
 class Decoder(Protocol):
-    """Decodes the samples of one file.
-
-    Attributes
-    ----------
-    rate : sample rate in Hz
-    frames : samples per channel, None where only decoding tells
-    """
+    """Decodes the samples of one file."""
 
     @property
-    def rate(self) -> int: ...  # noqa: D102
+    def rate(self) -> int:
+        """Sample rate in Hz."""
 
     @property
-    def frames(self) -> int | None: ...  # noqa: D102
+    def frames(self) -> int | None:
+        """Samples per channel, None if only decoding tells."""
 
     def blocks(self, first: int, count: int | None) -> Iterator[NDArray[np.float64]]:
-        """Yield `count` samples (all that follow where None) from `first` on, in blocks of (samples, channels)."""
+        """Yield `count` samples (None for all) from `first`, in blocks of shape (samples, channels)."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +83,11 @@ class AudioFile:
 
     @property
     def frames(self) -> int | None:
-        """Samples per channel, None where only decoding tells."""
+        """Samples per channel, None if only decoding tells."""
         return self.decoder.frames
 
     def blocks(self, first: int = 0, count: int | None = None) -> Iterator[NDArray[np.float64]]:
-        """Yield `count` samples (all that follow where None) from `first` on, in blocks of (samples, channels).
+        """Yield `count` samples (None for all) from `first`, in blocks of shape (samples, channels).
 
         Raises
         ------
@@ -117,18 +113,18 @@ class FileReader:
         return read_stretch(self.path(file), start, stop)
 
     def path(self, file: str) -> Path:
-        """Return where a file is; its accents may be written in another Unicode normal form there than in its table."""
+        """Return the path of a file, even if its name on disk is in another Unicode normal form."""
         path = self.root / file
         if file.isascii() or path.exists():
             return path
-        place = self.root
+        path = self.root
         for part in Path(file).parts:
-            place = place / part if (place / part).exists() else _same_name(place, part)
-        return place
+            path = path / part if (path / part).exists() else _same_name(path, part)
+        return path
 
 
 def _same_name(folder: Path, name: str) -> Path:
-    """Return the entry of a folder whose name is the same in Unicode's composed form; itself where there is none."""
+    """Return the entry of a folder with the same name in Unicode's composed form; `folder / name` if there is none."""
     wanted = unicodedata.normalize("NFC", name)
     try:
         entries = os.listdir(folder)
@@ -138,28 +134,27 @@ def _same_name(folder: Path, name: str) -> Path:
 
 
 def read_audio(path: Path, dtype: type[np.floating] = np.float64) -> tuple[NDArray[Any], int]:
-    """Read an audio file as the mean of its channels in [-1, 1], (samples,) of `dtype`, and its rate in hertz.
+    """Return the mean of the channels of an audio file, (samples,) in [-1, 1], and its sample rate in Hz.
 
     Raises
     ------
     InputError
-        If the file is missing, is not audio, holds no samples, ends before its header says, cannot be read to its end,
-        or its channels cancel each other.
+        If the file is missing, not audio, empty or truncated, has NaN or infinite samples, or its channels cancel.
     """
     with open_audio(path) as file:
         return _read(file, 0, None, dtype), file.rate
 
 
 def read_stretch(path: Path, start: float, stop: float) -> Stretch:
-    """Read what lies between two times of a recording, in seconds, with a margin of one second or more around it.
+    """Read a recording from `start` to `stop` seconds, with a margin of at least one second on both sides.
 
-    It begins at a whole second, so that resampled it has the samples of the whole recording. A recording that is not
-    much longer is read whole, and so is one that ends before `stop`.
+    It begins at a whole second, so that resampling it gives the same samples as resampling the whole recording. If the
+    recording is not much longer, or ends before `stop`, all of it is read.
 
     Raises
     ------
     InputError
-        As `read_audio`.
+        As for `read_audio`.
     """
     with open_audio(path) as file:
         first = max(0, math.floor(start) - 1) * file.rate
@@ -176,7 +171,7 @@ def open_audio(path: Path) -> Iterator[AudioFile]:
     Raises
     ------
     InputError
-        If it is missing or not audio, is truncated, or has a sample rate that no recording has.
+        If it is missing, not audio or truncated, or its sample rate is out of range.
     """
     with ExitStack() as stack:
         with _named(path):
@@ -201,7 +196,7 @@ def open_audio(path: Path) -> Iterator[AudioFile]:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Turn whatever reading a file raises into an `InputError` that names it."""
+    """Turn errors of reading a file into an `InputError` that names the file."""
     import soundfile
 
     try:
@@ -212,8 +207,8 @@ def _named(path: Path) -> Iterator[None]:
         reason = getattr(error, "error_string", "") or f"libsndfile's error {getattr(error, 'code', 'unknown')}"
         raise InputError(f"{path}: not readable as audio ({one_line(reason)}); fetch it again, or convert it") from None
     except OSError as error:
-        what = "missing" if isinstance(error, FileNotFoundError) else f"not readable ({error.strerror or error})"
-        raise InputError(f"{path}: {what}; fetch or restore it, then run the command again") from None
+        reason = "missing" if isinstance(error, FileNotFoundError) else f"not readable ({error.strerror or error})"
+        raise InputError(f"{path}: {reason}; fetch or restore it, then run the command again") from None
 
 
 @dataclass
@@ -236,22 +231,22 @@ class WavDecoder:
 
     def blocks(self, first: int, count: int | None) -> Iterator[NDArray[np.float64]]:
         """Yield samples; see `Decoder.blocks`."""
-        step, left = self.layout.frame_bytes, self.frames - first if count is None else count
-        check_memory(self.path, left)
+        step, remaining = self.layout.frame_bytes, self.frames - first if count is None else count
+        check_memory(self.path, remaining)
         self.file.seek(self.layout.offset + first * step)
-        while left > 0:
-            data = self.file.read(min(left, BLOCK) * step)
+        while remaining > 0:
+            data = self.file.read(min(remaining, BLOCK) * step)
             data = data[: len(data) - len(data) % step]
             if not data:
-                raise WavError("truncated, it became shorter while it was read")
+                raise WavError("truncated while it was read")
             block = decode(data, self.layout)
-            left -= len(block)
+            remaining -= len(block)
             yield block
 
 
 @dataclass
 class SndfileDecoder:
-    """What libsndfile reads: one recording, or the parts of an MP3 one after the other."""
+    """A file for libsndfile: one recording, or the parts of an MP3 in order."""
 
     path: Path
     files: Sequence[soundfile.SoundFile]
@@ -263,7 +258,7 @@ class SndfileDecoder:
 
     @property
     def frames(self) -> int | None:
-        """Samples per channel; None for a stream that does not say, or of several parts."""
+        """Samples per channel; None for several parts, or a stream that does not state its length."""
         frames = int(self.files[0].frames)
         return frames if len(self.files) == 1 and frames <= MAX_FRAMES else None
 
@@ -272,31 +267,31 @@ class SndfileDecoder:
         if count is not None:
             assert len(self.files) == 1
             self.files[0].seek(first)
-        left = self.frames if count is None else count
-        check_memory(self.path, left or 0)
+        wanted = self.frames if count is None else count
+        check_memory(self.path, wanted or 0)
         total = 0
         for file in self.files:
-            while left is None or total < left:
+            while wanted is None or total < wanted:
                 block: NDArray[np.float64] = file.read(
-                    BLOCK if left is None else min(BLOCK, left - total), dtype="float64", always_2d=True
+                    BLOCK if wanted is None else min(BLOCK, wanted - total), dtype="float64", always_2d=True
                 )
                 if not len(block):
                     break
                 total += len(block)
                 check_memory(self.path, total)
                 yield block
-        if left is not None and total < left:
-            raise StreamError(f"truncated, {total:,} of {left:,} samples could be read")
+        if wanted is not None and total < wanted:
+            raise StreamError(f"truncated, {total:,} of {wanted:,} samples could be read")
 
 
 def _sound_files(
     path: Path, raw: BinaryIO, layout: WavLayout | None, stack: ExitStack
 ) -> Sequence[soundfile.SoundFile]:
-    """Open a file with libsndfile, after making sure that it will read all of it."""
+    """Open a file with libsndfile, after checking that it will read all of it."""
     import soundfile
 
-    class Stream(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
-        """A file of unknown length, in which libsndfile cannot seek."""
+    class Stream(soundfile.SoundFile):  # type: ignore[misc]  # soundfile is untyped, so its class is Any
+        """A stream of unknown length, in which libsndfile cannot seek."""
 
         def seekable(self) -> bool:
             return False
@@ -309,12 +304,12 @@ def _sound_files(
         check_regular(path, MAX_COMPRESSED_BYTES)
         raw.seek(layout.offset)
         return [opened(io.BytesIO(plain_header(layout) + raw.read(layout.size)))]
-    # an MP3 is looked at before libsndfile opens it, whose decoder would print warnings of its own
+    # an MP3 is checked before libsndfile opens it, because its decoder prints warnings
     kind = stream_kind(raw)
     if is_container(raw):
         check_container(raw)
     elif kind is None and path.suffix.lower() in MPEG_SUFFIXES:
-        kind = "mp3"  # after something else, or none at all
+        kind = "mp3"  # perhaps after other data, or not an MP3 at all
     file = opened(path) if kind is None else None
     if file is not None and file.format not in ("MP3", "OGG", "FLAC"):
         _check_log(file)
@@ -324,28 +319,28 @@ def _sound_files(
     parts = stream_parts(raw.read(), kind or "mp3")
     files = [opened(path)] if parts is None else [opened(io.BytesIO(part)) for part in parts]
     if len({part.channels for part in files}) > 1:
-        raise StreamError("holds parts of different numbers of channels; split it into files of one each")
+        raise StreamError("holds parts with different numbers of channels; split it into one file per part")
     return files
 
 
 def _check_log(file: soundfile.SoundFile) -> None:
-    """Refuse a file of which libsndfile's log says that its header promises more than there is."""
+    """Refuse a file if libsndfile's log says that its header states more data than there is."""
     for line in file.extra_info.splitlines():
-        name, colon, rest = line.strip().partition(":")
+        name, colon, sizes = line.strip().partition(":")
         if not colon or name.strip() not in ("data", "SSND", "Data Size", "riff", "Riff size"):
             continue
-        promised, _, actual = rest.partition("(should be")
-        if actual and promised.strip().isdigit() and int(promised) > int(actual.strip(" )") or 0):
+        stated, _, actual = sizes.partition("(should be")
+        if actual and stated.strip().isdigit() and int(stated) > int(actual.strip(" )") or 0):
             raise StreamError("truncated, its header promises more than the file holds")
 
 
 def check_memory(path: Path, frames: int) -> None:
-    """Refuse a recording that needs more than `MAX_BYTES` when decoded, before memory is allocated.
+    """Check that a decoded recording needs at most `MAX_BYTES`, before memory is allocated.
 
     Raises
     ------
     InputError
-        If it does.
+        If it needs more.
     """
     if (need := frames * 8) > MAX_BYTES:
         raise InputError(
@@ -355,14 +350,14 @@ def check_memory(path: Path, frames: int) -> None:
 
 
 def _read(file: AudioFile, first: int, count: int | None, dtype: type[np.floating] = np.float64) -> NDArray[Any]:
-    """Return the mean of the channels of part of an open recording."""
-    path, parts, before, after = file.path, [], 0.0, 0.0
+    """Return the mean of the channels of a part of an open recording, (samples,)."""
+    path, parts, channel_energy, mean_energy = file.path, [], 0.0, 0.0
     for channels in file.blocks(first, count):
         mono = _mono(channels)
         if channels.shape[1] > 1:
-            energy = _energy(channels, mono)
-            before, after = before + energy[0], after + energy[1]
-        with np.errstate(over="ignore"):  # becomes infinite, which is refused below
+            energies = _energies(channels, mono)
+            channel_energy, mean_energy = channel_energy + energies[0], mean_energy + energies[1]
+        with np.errstate(over="ignore"):  # overflow to infinity is refused below
             parts.append(mono.astype(dtype, copy=False))
     if not parts or not sum(map(len, parts)):
         raise InputError(f"{path}: holds no samples; fetch it again or leave it out of the table")
@@ -370,23 +365,22 @@ def _read(file: AudioFile, first: int, count: int | None, dtype: type[np.floatin
     with np.errstate(over="ignore"):
         finite = math.isfinite(samples.dot(samples))
     if not finite and not np.isfinite(samples).all():
-        raise InputError(f"{path}: holds NaN or infinite samples, which are not finite; fetch it again or leave it out")
+        raise InputError(f"{path}: holds NaN or infinite samples, expected finite ones; fetch it again or leave it out")
     if not finite:
         raise InputError(
             f"{path}: holds samples of up to {float(np.abs(samples).max()):.0e}, expected about -1 to 1; write it again"
             " as floats in that range, or leave it out"
         )
-    if before > 0 and after < before * 10 ** (CANCELLED_DB / 10):
-        below = f"{10 * math.log10(before / after):.0f} dB below them" if after > 0 else "silent"
+    if channel_energy > 0 and mean_energy < channel_energy * 10 ** (CANCELLED_DB / 10):
+        level = f"{10 * math.log10(channel_energy / mean_energy):.0f} dB below them" if mean_energy > 0 else "silent"
         raise InputError(
-            f"{path}: its channels are of opposite phase, so that their mean is {below}; keep one channel of it, or"
-            " invert one"
+            f"{path}: its channels are of opposite phase, so their mean is {level}; keep one channel, or invert one"
         )
     return samples
 
 
 def _mono(channels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Average (samples, channels); written out for two, since `np.mean` over a short axis costs more than decoding."""
+    """Average (samples, channels); two are summed by hand, as `np.mean` over a short axis is slower than decoding."""
     if channels.shape[1] == 1:
         return channels[:, 0]
     if channels.shape[1] == 2:
@@ -395,19 +389,23 @@ def _mono(channels: NDArray[np.float64]) -> NDArray[np.float64]:
     return mean
 
 
-def _energy(channels: NDArray[np.float64], mono: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the mean energy of the channels, and that of their mean; of a few samples unless these look cancelled."""
+def _energies(channels: NDArray[np.float64], mono: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the mean energy of the channels, and the energy of their mean.
+
+    Both are estimated from a subset of samples, unless the channels of the subset cancel.
+    """
 
     def energies(step: int) -> tuple[float, float]:
         subset, mean = channels[::step], mono[::step]
         return step * float(np.einsum("ij,ij->", subset, subset)) / channels.shape[1], step * float(mean.dot(mean))
 
     step = max(1, len(mono) // ENERGY_SAMPLES)
-    before, after = energies(step)
-    return energies(1) if step > 1 and after <= before * 10 ** (CANCELLED_DB / 10) else (before, after)
+    channel_energy, mean_energy = energies(step)
+    cancelled = mean_energy <= channel_energy * 10 ** (CANCELLED_DB / 10)
+    return energies(1) if step > 1 and cancelled else (channel_energy, mean_energy)
 
 
 def recording_digest(samples: NDArray[np.float64]) -> str:
-    """Return the SHA-256 of a decoded recording, as float32: 24 bits, which is what recordings have."""
+    """Return the SHA-256 of a decoded recording as float32, whose 24 bits are the precision of recordings."""
     with np.errstate(over="ignore"):
         return hashlib.sha256(np.ascontiguousarray(samples, dtype="<f4").data).hexdigest()

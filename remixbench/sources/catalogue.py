@@ -1,8 +1,8 @@
-"""The common form of every source: a table of recordings, and a way to read one of them.
+"""The common form of every source: a table of recordings, and a reader of their samples.
 
 A catalogue of scenes has the columns `file`, `label`, `location`, `licence`, `url`; one of events has `file`, `label`,
-`verified`, `origin`, `licence`, `url`. Rows keep the order of the published table, because the released
-draws depend on it.
+`verified`, `origin`, `licence`, `url`. Rows are in the order of the published table, on which the released draws
+depend.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAX_LABEL = 200
-"""The largest number of characters of a label."""
+"""Largest number of characters in a label."""
 RESERVED = ("filename", "onset", "offset", "event_label", "event_labels")
-"""Names of columns of label files and predictions, which no label may have."""
+"""Column names of label files and predictions, which no label may have."""
 OUTSIDE = re.compile(r"^/|^[A-Za-z]:|\\|(^|/)\.\.(/|$)|[\x00-\x1f\ud800-\udfff]")
-"""Names of files that would leave their folder, or that no table of ours can hold."""
+"""File names that lead out of their folder, or that tables cannot hold."""
 FORMULA_SIGNS = ("=", "+", "-", "@")
 SCENE_COLUMNS = ("file", "label", "location", "licence", "url")
 EVENT_COLUMNS = ("file", "label", "verified", "origin", "licence", "url")
@@ -38,9 +38,9 @@ class Stretch:
 
     Attributes
     ----------
-    samples : (n,), the mean of the channels
+    samples : (n,), mean of the channels
     rate : sample rate in Hz
-    first : index in the recording of the first sample, a multiple of `rate`
+    first : index of the first sample in the recording, a multiple of `rate`
     complete : whether it is the whole recording
     """
 
@@ -51,10 +51,10 @@ class Stretch:
 
 
 class Reader(Protocol):
-    """Reads recordings of one source by the name they have in its table. Must be picklable."""
+    """Reads recordings of a source by their names in its table. Must be picklable."""
 
     def read(self, file: str) -> tuple[NDArray[np.float64], int]:
-        """Return one recording as mono samples in [-1, 1] (the mean of its channels) and its rate in hertz.
+        """Return the mean of the channels of a recording, (samples,) in [-1, 1], and its sample rate in Hz.
 
         Raises
         ------
@@ -63,15 +63,15 @@ class Reader(Protocol):
         """
 
     def read_stretch(self, file: str, start: float, stop: float) -> Stretch:
-        """Return at least what lies between two times of a recording, in seconds.
+        """Return the part of a recording from `start` to `stop` seconds, with a margin.
 
-        It begins at a whole second and has room around it, so that resampled it has the samples of the whole recording
-        resampled.
+        It begins at a whole second. Thanks to the margin, resampling it gives the same samples as resampling the whole
+        recording.
 
         Raises
         ------
         InputError
-            As `read`.
+            As for `read`.
         """
 
 
@@ -82,12 +82,12 @@ class Catalogue:
     Attributes
     ----------
     source : name of the source, for messages
-    table : one row a recording; columns as in the module's docstring
-    digest : SHA-256 of the published table, to tell whether two catalogues are the same
+    table : one row per recording; columns as in the module's docstring
+    digest : SHA-256 of the published table, which identifies the catalogue
     reader : reads the recordings
-    origin_gap : origins of one label that are numbers closer than this are taken for one; 0 where numbers are names
-    notice : what must accompany every copy of the recordings, empty where nothing must
-    left_out : recordings that lie there and are not in the table, and why, as lines of text
+    origin_gap : numeric origins of one label that are closer than this count as one; 0 to compare names only
+    notice : text that must accompany every copy of the recordings, empty if none must
+    left_out : lines about recordings in the folder that are not in the table, and why
     """
 
     source: str
@@ -105,7 +105,7 @@ class Catalogue:
 
 
 def read_catalogue_table(path: Path, columns: tuple[str, ...], separator: str) -> Table:
-    """Read a table of recordings, one per row, named in the first of `columns`, all of which must be filled.
+    """Read a table with one recording per row, named in the first of `columns`; no column may be empty.
 
     Raises
     ------
@@ -119,10 +119,10 @@ def read_catalogue_table(path: Path, columns: tuple[str, ...], separator: str) -
 
 
 def label_problem(text: str) -> str:
-    """Say why label files, tables of predictions or records cannot hold a label; empty where they can.
+    """Return why label files, predictions or records cannot hold a label; empty if they can.
 
-    Weak labels are joined by commas in a column, a table of tags has a column per label beside that of the file names,
-    and a spreadsheet runs what begins with a sign of its formulas.
+    Weak labels are joined by commas, labels are column names in tables of tags, and spreadsheets execute text that
+    begins like a formula.
     """
     if not 1 <= len(text) <= MAX_LABEL:
         return f"has {len(text)} characters, expected 1 to {MAX_LABEL}"
@@ -136,12 +136,12 @@ def label_problem(text: str) -> str:
 
 
 def checked_label(where: str, label: str) -> str:
-    """Return a label of a scene or event if label files can hold it.
+    """Return a label, if label files can hold it.
 
     Raises
     ------
     InputError
-        If they cannot.
+        If they cannot; `where` is its place, for the message.
     """
     if problem := label_problem(label):
         shown = repr(label) if len(label) <= MAX_LABEL else f"{label[:20]!r}..."
@@ -150,20 +150,20 @@ def checked_label(where: str, label: str) -> str:
 
 
 def stays_below(name: str) -> bool:
-    """Say whether a name, with `/` between folders, is that of a file below its folder that every table can hold.
+    """Return whether a name, with `/` as separator, is a path below its folder that tables can hold.
 
-    The one rule for the names of recordings in tables, folders and manifests.
+    This rule applies to the names of recordings in tables, folders and manifests.
     """
     return bool(name) and not OUTSIDE.search(name)
 
 
 def checked_name(where: str, name: str) -> str:
-    """Return the name of a recording in a table, with `/` between folders; `where` is its place, for messages.
+    """Return the name of a recording in a table, with `/` as separator; `where` is its place, for messages.
 
     Raises
     ------
     InputError
-        If it is empty, absolute, climbs out with `..`, or has a character that no table of ours can hold.
+        If it is empty or absolute, leads out of its folder, or has a character that tables cannot hold.
     """
     path = name.replace("\\", "/")
     if not stays_below(path):

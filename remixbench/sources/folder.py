@@ -1,7 +1,8 @@
-"""A user's own recordings: a folder with one sub-folder per class, or with a table whose columns the recipe names.
+"""A user's recordings: a folder with one sub-folder per class, or with a table whose columns the recipe names.
 
-Recordings of any format that libsndfile reads, at any sample rate and number of channels; links are followed. Without a
-table the label is the sub-folder's name, each file is a location and an origin of its own, and the licence is unknown.
+Recordings may have any format that libsndfile reads, any sample rate and any number of channels; links are followed.
+Without a table, the label is the name of the sub-folder, each file has a separate location and origin, and the licence
+is unknown.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def catalogue(source: Source, sources: Path, kind: Literal["scenes", "events"]) 
     Raises
     ------
     InputError
-        If the folder or table is missing or malformed, or there is no recording in it.
+        If the folder or table is missing or malformed, or has no recordings.
     """
     assert source.folder is not None
     root = sources / source.folder
@@ -51,9 +52,9 @@ def catalogue(source: Source, sources: Path, kind: Literal["scenes", "events"]) 
         table, digest = _from_table(root, source)
     for label in table["label"]:
         checked_label(str(root), label)
-    if len(twice := table["file"][table["file"].duplicated()]):
+    if len(duplicates := table["file"][table["file"].duplicated()]):
         raise InputError(
-            f"{root}: two files have the name {twice.iloc[0]!r} but for the Unicode form of its accents; rename one"
+            f"{root}: two files have the name {duplicates.iloc[0]!r}, in different Unicode forms; rename one"
         )
     columns = SCENE_COLUMNS if kind == "scenes" else EVENT_COLUMNS
     notice = read_notices(root)
@@ -69,18 +70,18 @@ def _from_folders(root: Path, kind: Literal["scenes", "events"]) -> tuple[pd.Dat
     if unread:
         raise InputError(
             f"{root}: {shortened(unread)}: libsndfile does not read {Path(unread[0]).suffix} files; convert them to WAV"
-            " or FLAC, or take them out of the folder"
+            " or FLAC, or remove them from the folder"
         )
-    others = [path for path in paths if Path(path).suffix.lower() not in AUDIO_SUFFIXES]
-    paths = [path for path in paths if path not in set(others)]
+    no_audio_suffix = [path for path in paths if Path(path).suffix.lower() not in AUDIO_SUFFIXES]
+    paths = [path for path in paths if path not in set(no_audio_suffix)]
     files = [path for path in paths if "/" in path]
     flat = not files and kind == "scenes"
     if flat:  # a folder of scenes without sub-folders is one class
         files = paths
     if not files:
         raise InputError(
-            f"{root}: no .wav, .flac, .ogg, .mp3 file in any sub-folder, nor one of another kind that libsndfile reads;"
-            " expected one sub-folder per class"
+            f"{root}: no .wav, .flac, .ogg, .mp3 or other file that libsndfile reads in any sub-folder; expected one"
+            " sub-folder per class"
         )
     irregular = [file for file in files if not (root / file).is_file()]
     if irregular:
@@ -92,9 +93,9 @@ def _from_folders(root: Path, kind: Literal["scenes", "events"]) -> tuple[pd.Dat
             raise InputError(f"{root}: a manifest cannot hold the file name {file!r}; rename it")
     left_out = []
     if loose := sorted(set(paths) - set(files)):
-        left_out.append(f"{root}: left out, in no sub-folder and so without a class: {shortened(loose)}")
-    if unnamed := [path for path in others if _holds_audio(root / path)]:
-        left_out.append(f"{root}: left out, recordings without a suffix that says so: {shortened(unnamed)}")
+        left_out.append(f"{root}: left out, not in a sub-folder and so without a class: {shortened(loose)}")
+    if unnamed := [path for path in no_audio_suffix if _holds_audio(root / path)]:
+        left_out.append(f"{root}: left out, recordings without an audio suffix: {shortened(unnamed)}")
     files = sorted(map(_composed, files))
     table = pd.DataFrame({"file": files})
     table = table.assign(
@@ -105,7 +106,7 @@ def _from_folders(root: Path, kind: Literal["scenes", "events"]) -> tuple[pd.Dat
 
 
 def _holds_audio(path: Path) -> bool:
-    """Say whether a file begins as a recording does."""
+    """Return whether the first bytes of a file are those of a recording."""
     try:
         if not path.is_file():
             return False
@@ -118,30 +119,30 @@ def _holds_audio(path: Path) -> bool:
 
 
 def _composed(name: str) -> str:
-    """Return a name in Unicode's composed form (NFC): some systems write accents as separate characters."""
+    """Return a name in Unicode's composed form (NFC), as some systems write accents as separate characters."""
     return unicodedata.normalize("NFC", name)
 
 
 def _files(root: Path) -> Iterator[str]:
-    """Yield the files below a folder, also in folders that are linked, as paths relative to it; hidden ones left out.
+    """Yield the paths of the files below a folder, relative to it; follows links, skips hidden files.
 
     Raises
     ------
     InputError
-        If a folder cannot be read, or is linked from within itself.
+        If a folder cannot be read, or a link leads to a folder that contains it.
     """
 
     def refuse(error: OSError) -> None:
         raise InputError(f"{error.filename}: not readable ({error.strerror}); make it readable or remove it")
 
-    for place, folders, files in os.walk(root, onerror=refuse, followlinks=True):
+    for parent, folders, files in os.walk(root, onerror=refuse, followlinks=True):
         folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
-        above = [os.path.realpath(place), *map(str, Path(os.path.realpath(place)).parents)]
+        ancestors = [os.path.realpath(parent), *map(str, Path(os.path.realpath(parent)).parents)]
         for folder in folders:
-            if os.path.islink(path := os.path.join(place, folder)) and os.path.realpath(path) in above:
+            if os.path.islink(path := os.path.join(parent, folder)) and os.path.realpath(path) in ancestors:
                 raise InputError(f"{path}: links to a folder that contains it; remove the link")
-        below = Path(place).relative_to(root)
-        yield from ((below / file).as_posix() for file in files if not file.startswith("."))
+        relative = Path(parent).relative_to(root)
+        yield from ((relative / file).as_posix() for file in files if not file.startswith("."))
 
 
 def _from_table(root: Path, source: Source) -> tuple[pd.DataFrame, str]:
@@ -155,15 +156,15 @@ def _from_table(root: Path, source: Source) -> tuple[pd.DataFrame, str]:
     wanted = (names.file, names.label, *(name for name in optional.values() if name is not None))
     if not path.exists():
         raise InputError(f"{path}: no such file; the recipe's source names it")
-    given_table = read_catalogue_table(path, wanted, separator)
-    table = given_table.frame(wanted)
+    user_table = read_catalogue_table(path, wanted, separator)
+    table = user_table.frame(wanted)
     files = [_composed(checked_name(f"{path}, line {line}", name)) for line, name in table[names.file].items()]
-    given = {
+    values = {
         key: [_composed(value.strip()) for value in table[name]] for key, name in optional.items() if name is not None
     }
-    out = table.assign(file=files, label=table[names.label].map(_composed), verified=True)
-    out = out.assign(
-        location=given.get("location", files), origin=given.get("origin", files),
-        licence=given.get("licence", UNKNOWN), url=given.get("url", ""),
+    table = table.assign(
+        file=files, label=table[names.label].map(_composed), verified=True,
+        location=values.get("location", files), origin=values.get("origin", files),
+        licence=values.get("licence", UNKNOWN), url=values.get("url", ""),
     )  # fmt: skip
-    return out, given_table.digest
+    return table, user_table.digest

@@ -1,4 +1,4 @@
-"""Events: FSDKaggle2018 (DCASE 2018 Task 2), its train part, unpacked as published."""
+"""Events: the train part of FSDKaggle2018 (DCASE 2018 Task 2), unpacked as published."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from remixbench.sources.published import Archive, PublishedSource
 FOLDER = Path("FSDKaggle2018")
 AUDIO = FOLDER / "FSDKaggle2018.audio_train"
 ORIGIN_GAP = 100
-"""Freesound numbers uploads in order, so sounds of one label with ids closer than this may be of one uploader."""
+"""Sounds of one label with Freesound ids closer than this may have the same uploader, as ids are in upload order."""
 SOURCE = PublishedSource(
     name="fsdkaggle2018",
     title="FSDKaggle2018, train part",
@@ -46,7 +46,7 @@ SOURCE = PublishedSource(
 def events(sources: Path) -> Catalogue:
     """Read the table of events below `sources`.
 
-    `origin` is the Freesound id, the only trace of an uploader that the table has.
+    `origin` is the Freesound id, as the table does not name uploaders.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""What the licence of a recording allows, read from its name, and what all licences of a data set allow together.
+"""Terms of the licence of a recording, read from its name, and joint terms of all licences of a data set.
 
-A clip is made from a scene and several events, so whoever passes it on must keep to the licences of all of them. A
-licence that is not recognised counts as unknown, never as one that allows something.
+A clip is made from a scene and several events, so anyone who passes it on must comply with all of their licences. A
+licence that is not recognised counts as unknown, never as permission.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _BY = re.compile(
     r"\battribution\b|\b(?:cc|creative ?commons|licenses) by\b"
     r"|^by\b(?!.*\b(?:permission|courtesy|consent|arrangement|agreement|request)\b)"
 )
-# by themselves, or called a licence: `mit` is also a word of German, `apache` a helicopter
+# only alone, or followed by "licence": `mit` is also a German word, `apache` a helicopter
 _SOFTWARE = re.compile(
     r"\bodc by\b|^(?:the )?(?:mit|bsd|apache|isc|zlib)(?: (?:\d+|clause|licen[cs]e|style|x11|new|modified))*$"
     r"|\b(?:mit|bsd|apache|isc|zlib)(?: \d+(?: clause)?)* licen[cs]e|\blicenses (?:mit|bsd|apache|isc|zlib)\b"
@@ -46,11 +46,11 @@ class Terms:
 
     Attributes
     ----------
-    attribution : the makers are named
-    share_alike : under the same licence
-    noncommercial : not commercially
-    forbidden : not at all, since the licence forbids altered copies, which clips are, or any
-    unknown : nobody knows
+    attribution : the authors must be named
+    share_alike : only under the same licence
+    noncommercial : only for non-commercial use
+    forbidden : the licence forbids copies, or altered copies, which clips are
+    unknown : the licence was not recognised
     """
 
     attribution: bool = False
@@ -60,11 +60,11 @@ class Terms:
     unknown: bool = False
 
     def __or__(self, other: Terms) -> Terms:
-        """Return the conditions of both."""
+        """Return the joint conditions."""
         return Terms(*(getattr(self, field.name) or getattr(other, field.name) for field in fields(Terms)))
 
     def __str__(self) -> str:
-        """Return the conditions in a few words."""
+        """Format the conditions in a few words."""
         if self.unknown:
             return "unknown"
         if self.forbidden:
@@ -82,7 +82,7 @@ class Terms:
 
 
 def terms_of(licence: str) -> Terms:
-    """Return what a licence, given by its name or address, allows for clips made from a recording."""
+    """Return the terms of a licence, given by its name or URL."""
     text = re.sub(r"[^a-z0-9]+", " ", licence.lower()).strip()
     noncommercial = bool(_NONCOMMERCIAL.search(text))
     if _CLOSED.search(text):
@@ -99,7 +99,7 @@ def terms_of(licence: str) -> Terms:
 
 
 def joint_terms(licences: Iterable[str]) -> Terms:
-    """Return the conditions of several licences together: the strictest of each kind."""
+    """Return the joint terms of several licences: each condition that any of them has."""
     joint = Terms()
     for licence in set(licences):
         joint |= terms_of(licence)
@@ -107,16 +107,16 @@ def joint_terms(licences: Iterable[str]) -> Terms:
 
 
 def read_notices(folder: Path) -> str:
-    """Return the text of the licence files in a folder of recordings, each below its name; empty where it has none."""
+    """Return the text of the licence files in a folder of recordings, each below its name; empty if there are none."""
     texts = []
     try:
         paths = sorted(path for path in folder.iterdir() if NOTICE_NAME.fullmatch(path.name) and path.is_file())
-    except OSError:  # no such folder, or none that may be read: reading its recordings says so
+    except OSError:  # missing or unreadable: reported when its recordings are read
         return ""
     for path in paths:
         try:
             text = read_bytes(path, MAX_NOTICE_BYTES).decode("utf-8").strip()
-        except (UnicodeDecodeError, InputError):  # a PDF, say, or a book
+        except (UnicodeDecodeError, InputError):  # such as a PDF
             texts.append(f"{path.name}: not copied here (no text, or too long); see the source\n")
         else:
             texts.append(f"{path.name}:\n\n{text}\n")

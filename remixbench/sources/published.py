@@ -1,7 +1,7 @@
-"""A published data set: its record of archives, its licence, and how it lies below the folder of sources.
+"""A published data set: its archives, licence, and layout below the folder of sources.
 
-Each has a module of its own beside this one (`tau2019`, `fsdkaggle2018`), which holds its `PublishedSource` as `SOURCE`
-and reads its table; `recipe.PUBLISHED_SOURCES` names them.
+Each has a module in this package (`tau2019`, `fsdkaggle2018`) that defines its `PublishedSource` as `SOURCE` and reads
+its table. `recipe.PUBLISHED_SOURCES` names them.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _MAX_HEADER_BYTES = 64 << 10
 
 @dataclass(frozen=True)
 class Archive:
-    """One file of a record.
+    """A file of a record.
 
     Attributes
     ----------
-    file, md5 : its name and MD5
-    size : in bytes, None where only the record's file list says
-    part : the number that `--parts` takes
-    optional : the notice and description, which a mirror need not have
+    file, md5 : name and MD5 of the file
+    size : size in bytes, None if only the record's file list has it
+    part : number for `--parts`
+    optional : whether a mirror may lack it (notices and descriptions)
     """
 
     file: str
@@ -45,18 +45,18 @@ class PublishedSource:
 
     Attributes
     ----------
-    name : as recipes and `download` take it
-    title, licence : in a few words
-    citation : what to cite where it is used
-    record : number of its record
-    archives : small ones first; optional ones last
-    unpacks_to : folder under the sources that the archives' member names are relative to
-    member_prefix : folder, below `unpacks_to`, of every member of an archive; {stem} is the file without .zip
-    md5_confirmed : False where the MD5s are a third party's; the record's file list is then trusted, and reported
-    expansion : bytes unpacked per byte of the archive, for the estimate of the disk space
-    table, separator : the published table of recordings, and what is between its fields
-    file_column, root : the column with the names of the recordings, and the folder that these are relative to
-    sample_rate, channels : of every recording; in Hz
+    name : name in recipes and for `download`
+    title, licence : short descriptions
+    citation : reference to cite
+    record : Zenodo record number
+    archives : small archives first, optional ones last
+    unpacks_to : folder below the sources that the names of archive members are relative to
+    member_prefix : folder, below `unpacks_to`, of every member of an archive; {stem} is the file name without .zip
+    md5_confirmed : False if the MD5s are from a third party; the record's file list is then trusted, with a message
+    expansion : unpacked bytes per byte of the archive, for the estimate of disk space
+    table, separator : published table of recordings, and its field separator
+    file_column, root : column with the names of recordings, and the folder that they are relative to
+    sample_rate, channels : sample rate in Hz and number of channels of every recording
     min_seconds, max_seconds : shortest and longest duration
     """
 
@@ -81,21 +81,21 @@ class PublishedSource:
 
     @property
     def parts(self) -> tuple[int, ...]:
-        """The numbers that `--parts` may name, rising; none if the source is not in parts."""
+        """The part numbers for `--parts`, ascending; empty if the source has no parts."""
         return tuple(sorted(a.part for a in self.archives if a.part is not None))
 
     def prefix_of(self, archive: Archive) -> str:
-        """Return the folder, relative to where the archive unpacks, of all its members."""
+        """Return the folder of all members of an archive, relative to where it is unpacked."""
         return self.member_prefix.format(stem=archive.file.removesuffix(".zip"))
 
     def max_member_bytes(self, name: str) -> int:
-        """Return how large a file of the source may be: 32 bits per sample of the longest recording, or a table."""
+        """Return the size limit of a file in bytes: 32 bits per sample of the longest recording, or that of a table."""
         if not name.lower().endswith(".wav"):
             return _MAX_TABLE_BYTES
         return _MAX_HEADER_BYTES + int(self.max_seconds * self.sample_rate) * self.channels * 4
 
     def read_table(self, sources: Path, columns: tuple[str, ...] = ()) -> Table:
-        """Read the table below `sources`; every row has a value in the file column and in `columns`.
+        """Read the table below `sources`, checking that no value of the file column and `columns` is empty.
 
         Raises
         ------
@@ -124,7 +124,7 @@ def published_source(name: str) -> PublishedSource:
     Raises
     ------
     InputError
-        If there is none, naming the nearest.
+        If there is none.
     """
     sources = published_sources()
     if name not in sources:

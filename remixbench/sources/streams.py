@@ -1,9 +1,9 @@
-"""Compressed streams, walked frame by frame or page by page to see whether libsndfile will read all of a file.
+"""Compressed streams: checks that libsndfile will read all of a file.
 
-It reads as much of an MP3 as the first frames promise: too little where the bit rate varies and no Xing header says how
-long the recording is, and the first part alone of files joined end to end. `mp3_parts` takes such a file apart
-into recordings of known length. Ogg pages tell whether the stream ends where the file does, and the headers of other
-containers where their recording ends.
+libsndfile reads as much of an MP3 as its first frames promise. That is too little if the bit rate varies and no Xing
+header states the length, and only the first part of files joined end to end. `mp3_parts` splits such a file into
+recordings of known length. Ogg pages tell whether the stream ends at the end of the file, and the headers of other
+containers tell where their recording ends.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ SIDE_BYTES = {(True, False): 32, (True, True): 17, (False, False): 17, (False, T
 CONTAINERS = (b"FORM", b".snd", b"dns.", b"caff", b"riff", b"RF64")
 """First bytes of AIFF, AU (of either byte order), CAF, W64 and RF64 files."""
 MAX_CHUNKS = 10_000
-INFO_KBITS = 128  # of a frame that holds no sound but the length of the recording
+INFO_KBITS = 128  # bit rate of the frame with the Info header, which has no sound
 
 
 class StreamError(ValueError):
-    """A stream of which a part would be left out or is missing; the message says why."""
+    """A part of a stream is missing or would be skipped; the message says why."""
 
 
 def stream_kind(file: BinaryIO) -> Literal["mp3", "ogg", "flac"] | None:
-    """Say by its first bytes what kind of stream an open file holds, None for another."""
+    """Return the kind of stream of an open file by its first bytes, None for any other."""
     file.seek(0)
     head = file.read(10)
     if head[:3] == b"ID3":
@@ -50,18 +50,18 @@ def stream_kind(file: BinaryIO) -> Literal["mp3", "ogg", "flac"] | None:
 
 
 def is_container(file: BinaryIO) -> bool:
-    """Say whether an open file begins as one of `CONTAINERS`."""
+    """Return whether an open file is one of `CONTAINERS`, by its first bytes."""
     file.seek(0)
     return file.read(4) in CONTAINERS
 
 
 def stream_parts(data: bytes, kind: Literal["mp3", "ogg", "flac"]) -> list[bytes] | None:
-    """Return the streams that a file is to be read as, None where libsndfile reads all of the file by itself.
+    """Return the streams that a file must be read as, None if libsndfile reads all of the file.
 
     Raises
     ------
     StreamError
-        If it is truncated, or a part of it would be left out.
+        If it is truncated, or a part of it would be skipped.
     """
     if kind == "mp3":
         return mp3_parts(data)
@@ -71,7 +71,7 @@ def stream_parts(data: bytes, kind: Literal["mp3", "ogg", "flac"]) -> list[bytes
 
 @dataclass(frozen=True)
 class Mp3Frame:
-    """The header of an MPEG audio frame: where it begins, its bytes and samples, and what it codes."""
+    """The header of an MPEG audio frame: position, coding, and size in bytes and samples."""
 
     position: int
     header: int
@@ -84,7 +84,7 @@ class Mp3Frame:
 
 
 def parse_frame(data: bytes, position: int) -> Mp3Frame | None:
-    """Return the frame that begins at `position`, None if there is none."""
+    """Return the frame at `position`, None if there is none."""
     if position + 4 > len(data):
         return None
     (header,) = struct.unpack_from(">I", data, position)
@@ -102,10 +102,10 @@ def parse_frame(data: bytes, position: int) -> Mp3Frame | None:
 
 
 def _announced(data: bytes, frame: Mp3Frame) -> int | None:
-    """Return how many frames follow by a Xing, Info or VBRI header in this one; 0 if it does not say, None if none."""
-    place = frame.position + 4 + SIDE_BYTES[frame.mpeg1, frame.mono]
-    if data[place : place + 4] in (b"Xing", b"Info"):
-        flags, count = struct.unpack_from(">II", data[place + 4 : place + 12].ljust(8, b"\0"))
+    """Return the number of frames stated by a Xing, Info or VBRI header; 0 if it states none, None if there is none."""
+    position = frame.position + 4 + SIDE_BYTES[frame.mpeg1, frame.mono]
+    if data[position : position + 4] in (b"Xing", b"Info"):
+        flags, count = struct.unpack_from(">II", data[position + 4 : position + 12].ljust(8, b"\0"))
         return int(count) if flags & 1 else 0
     if data[frame.position + 36 : frame.position + 40] == b"VBRI":
         return int(struct.unpack_from(">I", data[frame.position + 50 : frame.position + 54].ljust(4, b"\0"))[0])
@@ -113,7 +113,7 @@ def _announced(data: bytes, frame: Mp3Frame) -> int | None:
 
 
 def _skipped(data: bytes, position: int) -> int:
-    """Return where a tag that begins at `position` ends; `position` itself if there is none."""
+    """Return the end of the tag at `position`; `position` itself if there is none."""
     if data[position : position + 3] == b"ID3" and len(data) >= position + 10:
         a, b, c, d = data[position + 6 : position + 10]
         return position + 10 + ((a & 127) << 21 | (b & 127) << 14 | (c & 127) << 7 | d & 127)
@@ -126,39 +126,39 @@ def _skipped(data: bytes, position: int) -> int:
 
 
 def _frames(data: bytes) -> Iterator[Mp3Frame]:
-    """Yield the frames of a file in their order, over tags and damage."""
-    position, like = 0, None
+    """Yield the frames of a file in order, skipping tags and damage."""
+    position, previous = 0, None
     while position < len(data):
         frame = parse_frame(data, position)
-        if frame is not None and like is not None and (frame.layer, frame.mpeg1) != (like.layer, like.mpeg1):
-            frame = None  # in the midst of damage, other bits look like a frame
-        if frame is not None and (like is not None or parse_frame(data, position + frame.size) is not None):
+        if (
+            frame is not None
+            and previous is not None
+            and (frame.layer, frame.mpeg1) != (previous.layer, previous.mpeg1)
+        ):
+            frame = None  # damaged bytes can look like a frame
+        if frame is not None and (previous is not None or parse_frame(data, position + frame.size) is not None):
             if position + frame.size > len(data):
                 raise StreamError("truncated, it ends in the middle of a frame")
             yield frame
-            like, position = frame, position + frame.size
+            previous, position = frame, position + frame.size
             continue
         end = _skipped(data, position)
         if end == position:
-            like = None  # what follows must prove by a second frame that it is one
-            end = min((place for place in (data.find(mark, position + 1) for mark in (b"\xff", b"ID3")) if place > 0),
+            previous = None  # after damage, only two frames in a row count
+            end = min((start for start in (data.find(mark, position + 1) for mark in (b"\xff", b"ID3")) if start > 0),
                       default=len(data))  # fmt: skip
         position = end
 
 
 def mp3_parts(data: bytes) -> list[bytes] | None:
-    """Take an MP3 file apart into recordings of known length; None where libsndfile reads the file rightly by itself.
+    """Split the bytes of an MP3 file into recordings of known length; return None if libsndfile reads it correctly.
 
-    Each part is a stream of its own, which begins with a frame that says how many follow.
-
-    Parameters
-    ----------
-    data : bytes of the whole file
+    Each part is a complete stream, which begins with a frame that states how many follow.
 
     Raises
     ------
     StreamError
-        If it is truncated, has no frame with sound, or its parts do not go together.
+        If it is truncated, has no frame with sound, or its parts differ in format.
     """
     parts: list[tuple[Mp3Frame | None, int, list[Mp3Frame]]] = []
     for frame in _frames(data):
@@ -174,7 +174,7 @@ def mp3_parts(data: bytes) -> list[bytes] | None:
         raise StreamError("not readable as audio, it has no MPEG frame with sound")
     formats = {(frame.rate, frame.layer) for _, _, frames in parts for frame in frames}
     if len(formats) > 1:
-        raise StreamError("holds parts of different sample rates or layers; split it into files of one each")
+        raise StreamError("holds parts with different sample rates or layers; split it into one file per part")
     for _, announced, frames in parts:
         if len(frames) < announced - 1:
             raise StreamError(f"truncated, its header promises {announced:,} frames, {len(frames):,} are there")
@@ -192,10 +192,10 @@ def _stream(data: bytes, info: Mp3Frame | None, announced: int, frames: list[Mp3
     return info_frame(frames[0], len(frames), len(sound)) + sound
 
 
-def info_frame(like: Mp3Frame, frames: int, sound_bytes: int) -> bytes:
-    """Return a frame without sound whose Info header says how many frames and bytes follow."""
-    index = BIT_RATES[like.mpeg1, 3].index(INFO_KBITS)
-    header = like.header & ~(0xF << 12) | index << 12 | 1 << 16  # of this bit rate, without a checksum
+def info_frame(template: Mp3Frame, frames: int, sound_bytes: int) -> bytes:
+    """Return a frame without sound whose Info header states how many frames and bytes follow."""
+    index = BIT_RATES[template.mpeg1, 3].index(INFO_KBITS)
+    header = template.header & ~(0xF << 12) | index << 12 | 1 << 16  # INFO_KBITS, without a checksum
     header &= ~(1 << 9)
     frame = parse_frame(struct.pack(">I", header), 0)
     assert frame is not None
@@ -206,12 +206,12 @@ def info_frame(like: Mp3Frame, frames: int, sound_bytes: int) -> bytes:
 
 
 def check_ogg(data: bytes) -> None:
-    """Refuse an Ogg file whose stream does not end where the file does.
+    """Check that an Ogg file holds one complete stream.
 
     Raises
     ------
     StreamError
-        If it is truncated, or holds several streams, of which libsndfile reads the first.
+        If it is truncated, or holds several streams, of which libsndfile reads only the first.
     """
     position, last, streams = 0, 0, 0
     while position + 27 <= len(data) and data[position : position + 4] == b"OggS":
@@ -229,14 +229,14 @@ def check_ogg(data: bytes) -> None:
 
 
 def check_container(file: BinaryIO) -> None:
-    """Refuse an open AU, CAF, RF64 or W64 file that continues after its recording with another one.
+    """Check that an open AU, CAF, RF64 or W64 file holds only one recording.
 
-    libsndfile leaves the second one out, and of a W64 file takes whatever follows for samples.
+    libsndfile skips a second recording, and decodes anything after the recording of a W64 file as samples.
 
     Raises
     ------
     StreamError
-        If there is a second recording, or anything at all after that of a W64 file.
+        If there is a second recording, or any data after that of a W64 file.
     """
     length = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -248,11 +248,11 @@ def check_container(file: BinaryIO) -> None:
     if file.read(4) == head[:4]:
         raise StreamError("holds a second recording after the first; split it into two files")
     if head[:4] == b"riff":
-        raise StreamError(f"goes on for {length - end:,} bytes after its end, which would be taken for samples")
+        raise StreamError(f"has {length - end:,} bytes after its end, which would be decoded as samples")
 
 
 def _container_end(file: BinaryIO, head: bytes, length: int) -> int | None:
-    """Return where the recording of an open container ends; None where it does not say."""
+    """Return the end of the recording in an open container, None if it is not stated."""
     kind = head[:4]
     if kind in (b".snd", b"dns.") and len(head) >= 12:
         offset, size = struct.unpack((">" if kind == b".snd" else "<") + "II", head[4:12])
@@ -271,13 +271,13 @@ def _container_end(file: BinaryIO, head: bytes, length: int) -> int | None:
             return position
         size = struct.unpack(">q", chunk[4:])[0]
         position += 12 + size
-        if size < 0 or position > length:  # -1: up to the end of the file
+        if size < 0 or position > length:  # -1 means up to the end of the file
             return None
     return None
 
 
 def check_flac(data: bytes) -> None:
-    """Refuse a FLAC file that holds a second one, which libsndfile would leave out.
+    """Check that a FLAC file holds only one recording, as libsndfile would skip a second one.
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""WAV files: where their samples lie, and how plain ones become floats.
+"""WAV files: finding the samples, and decoding PCM and IEEE floats.
 
-Many programs write headers, and some write them wrongly: chunks of odd size without their pad byte, sizes that were not
-known when the file was begun (a pipe), 24-bit samples in 4 bytes. `read_layout` finds the samples all the same, or says
-why it cannot; `decode` turns PCM and IEEE floats into the values that libsndfile gives, several times faster.
+Some programs write wrong headers: chunks of odd size without a pad byte, unknown sizes (output to a pipe), 24-bit
+samples in 4 bytes. `read_layout` finds the samples nevertheless, or raises the reason why not. `decode` returns the
+values of libsndfile, several times faster.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from numpy.typing import NDArray
 
 PCM, IEEE_FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 UNKNOWN_SIZE = 0x7FFFF000
-"""From this size on, in bytes, a data chunk that is shorter was streamed: its size was not known when it was begun."""
+"""A declared size of a data chunk, in bytes, from which a shorter chunk means a streamed file of unknown size."""
 GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
 MAX_CHUNKS = 10_000
 
 
 class WavError(ValueError):
-    """A WAV file whose samples cannot be found or are not all there; the message says why."""
+    """The samples of a WAV file cannot be found or are incomplete; the message says why."""
 
 
 @dataclass(frozen=True)
 class WavLayout:
-    """Where the samples of a WAV file lie.
+    """The format and position of the samples in a WAV file.
 
     Attributes
     ----------
-    coding : pcm, float, or other for what only libsndfile decodes
-    width : bytes per sample of one channel as stored
-    bits : significant bits per sample; 24 of 32 where 24-bit samples lie in 4 bytes
+    coding : pcm, float, or other for formats that only libsndfile decodes
+    width : stored bytes per sample and channel
+    bits : significant bits per sample, such as 24 in 4 bytes
     channels, rate : number of channels, sample rate in Hz
-    fmt : the content of the `fmt ` chunk
-    offset, size : where the data begin in the file, and how many bytes they are
+    fmt : content of the `fmt ` chunk
+    offset, size : position and size of the data in bytes
     """
 
     coding: Literal["pcm", "float", "other"]
@@ -51,7 +51,7 @@ class WavLayout:
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes of one sample of all channels."""
+        """Bytes per sample of all channels."""
         return self.width * self.channels
 
     @property
@@ -61,12 +61,12 @@ class WavLayout:
 
 
 def read_layout(file: BinaryIO) -> WavLayout | None:
-    """Find the samples of an open file; None where it is not RIFF/WAVE, or of a form that is left to libsndfile.
+    """Find the samples of an open file; return None if it is not RIFF/WAVE, or left to libsndfile.
 
     Raises
     ------
     WavError
-        If it is a WAV file without its samples, or with fewer than its header says.
+        If it is a WAV file without samples, or with fewer than its header states.
     """
     length = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -85,12 +85,12 @@ def read_layout(file: BinaryIO) -> WavLayout | None:
         if name == b"fmt ":
             fmt = file.read(min(size, 64))
         position += 8 + size
-        # odd chunks have a pad byte, except where a program forgot it
+        # odd chunks have a pad byte, but some programs omit it
         padded = size % 2 and (_is_chunk(file, position + 1, length) or not _is_chunk(file, position, length))
         position += 1 if padded else 0
         if position > length - 8:
             raise WavError(
-                f"not readable as audio, its chunk {name.decode('latin-1')!r} reaches to the end of the file"
+                f"not readable as audio, its chunk {name.decode('latin-1')!r} extends to the end of the file"
             )
     raise WavError(f"not readable as audio, it has more than {MAX_CHUNKS:,} chunks before its samples")
 
@@ -104,7 +104,7 @@ def _chunk(file: BinaryIO, position: int) -> tuple[bytes, int]:
 
 
 def _is_chunk(file: BinaryIO, position: int, length: int) -> bool:
-    """Say whether a chunk may begin at `position`: four printable characters."""
+    """Return whether a chunk may begin at `position`: four printable characters."""
     if position + 8 > length:
         return False
     file.seek(position)
@@ -112,14 +112,14 @@ def _is_chunk(file: BinaryIO, position: int, length: int) -> bool:
 
 
 def _data_size(file: BinaryIO, offset: int, size: int, length: int) -> int:
-    """Return how many bytes of samples there are, where the header says `size`."""
+    """Return the number of bytes of samples, where the header states `size`."""
     available = length - offset
     if size > available:
         if size < UNKNOWN_SIZE:
             raise WavError(f"truncated, its header promises {size:,} bytes of samples, {available:,} are there")
         return available
     if size == 0 and available and not _is_chunk(file, offset, length):
-        return available  # the writer was ended before it could fill in the size
+        return available  # the writer was killed before it could fill in the size
     return size
 
 
@@ -156,21 +156,21 @@ def _layout(fmt: bytes, offset: int, size: int) -> WavLayout:
 
 
 def decode(data: bytes, layout: WavLayout) -> NDArray[np.float64]:
-    """Return samples as float64 (frames, channels), equal to libsndfile's: integers over half their range.
+    """Return samples as float64, (frames, channels), as libsndfile does: integers divided by half their range.
 
     Raises
     ------
     WavError
-        If 24-bit samples in 4 bytes are at neither end of them.
+        If 24-bit samples are in neither the upper nor the lower three of 4 bytes.
     """
     count = len(data) // layout.width
     if layout.coding == "float":
-        with np.errstate(invalid="ignore"):  # signalling NaNs, which whoever reads the samples refuses
+        with np.errstate(invalid="ignore"):  # signalling NaNs, which the caller refuses
             values: NDArray[np.float64] = np.frombuffer(data, f"<f{layout.width}", count).astype(np.float64)
     elif layout.width == 1:
         values = np.frombuffer(data, np.uint8, count).astype(np.float64) / 128.0 - 1.0
     elif layout.width == 3:
-        # every sample as the upper three bytes of an overlapping 32-bit word
+        # each sample is the upper three bytes of an overlapping 32-bit word
         words = np.ndarray((count,), dtype="<i4", buffer=b"\0" + data, strides=(3,))
         values = (words >> 8) / float(1 << 23)
     else:
@@ -182,7 +182,7 @@ def decode(data: bytes, layout: WavLayout) -> NDArray[np.float64]:
 
 
 def _of_24_bits(words: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Return 24-bit samples that lie in 4 bytes, whether in the upper three or, sign-extended, in the lower three."""
+    """Return 24-bit samples in 4 bytes: in the upper three or, sign-extended, in the lower three."""
     upper = words >> 8
     if not np.any(words & 0xFF):
         return upper
@@ -192,7 +192,7 @@ def _of_24_bits(words: NDArray[np.int32]) -> NDArray[np.int32]:
 
 
 def plain_header(layout: WavLayout) -> bytes:
-    """Return a header for the data alone, without the chunks of the file that libsndfile might not get past."""
+    """Return a header for the data alone, without chunks that libsndfile might not be able to skip."""
     fmt = layout.fmt + b"\0" * (len(layout.fmt) % 2)
     rest = b"WAVEfmt " + struct.pack("<I", len(layout.fmt)) + fmt + b"data" + struct.pack("<I", layout.size)
     return b"RIFF" + struct.pack("<I", len(rest) + layout.size) + rest

@@ -26,7 +26,7 @@ def test_download_then_check(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         assert run([*begin, "--mirror", server.url, "--checksums", str(sums), "--yes"]) == 0
     assert on_disk(tmp_path / "sources") == TREE
     out, err = capsys.readouterr()
-    assert out.endswith("5 archives fetched in 10 requests, 5 unpacked, 0 were there already\n")
+    assert out.endswith("5 archives fetched in 10 requests, 5 unpacked, 0 already present\n")
     assert "licence: " in err
     assert run([*begin, "--check"]) == 0
     (tmp_path / "sources" / TAU / "audio/airport-lisbon-1-0-a.wav").unlink()

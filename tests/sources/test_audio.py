@@ -131,7 +131,7 @@ def test_every_coding_is_read_as_libsndfile_reads_it(subtype: str, size: int | N
         (wav(PCM)[:-1], "truncated, its header promises 2,000 bytes of samples, 1,999 are there"),
         (
             wav(PCM, before=chunk(b"LIST", INFO, size=100_000)),
-            "not readable as audio, its chunk 'LIST' reaches to the end",
+            "not readable as audio, its chunk 'LIST' extends to the end",
         ),
         (wav(PCM, align=8), "not readable as audio, its header says 1 channel.s. of 16 bits in blocks of 8 bytes"),
         (wav(PCM, channels=0), "not readable as audio, its header says that it has no channels"),
@@ -140,7 +140,7 @@ def test_every_coding_is_read_as_libsndfile_reads_it(subtype: str, size: int | N
         (wav(PCM, code=0x55), "not readable as audio"),
         (wav(b""), "holds no samples"),
         (wav(b"", size=0xFFFFFFFF), "holds no samples"),
-        (wav(PCM)[:40], "not readable as audio, its chunk 'fmt ' reaches to the end"),
+        (wav(PCM)[:40], "not readable as audio, its chunk 'fmt ' extends to the end"),
     ],
 )
 def test_what_a_header_leaves_open_is_refused_by_name(data: bytes, message: str, tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_what_follows_a_recording_is_no_part_of_it(format: str, tmp_path: Path) 
 
 
 def test_what_follows_a_w64_recording_is_not_taken_for_samples(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"x.w64: goes on for 640 bytes after its end, which would be taken for"):
+    with pytest.raises(InputError, match=r"x.w64: has 640 bytes after its end, which would be decoded as samples"):
         read(tmp_path, encoded(noise(20_000), "W64") + bytes(640), "x.w64")
 
 
@@ -285,7 +285,7 @@ def test_a_truncated_mp3_is_refused(change: Callable[[bytes], bytes], tmp_path: 
 
 
 def test_mp3s_of_two_rates_in_one_file_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"x.mp3: holds parts of different sample rates"):
+    with pytest.raises(InputError, match=r"x.mp3: holds parts with different sample rates"):
         read(tmp_path, mp3(TONE[:50_000]) + mp3(TONE[:50_000], rate=48000), "x.mp3")
 
 

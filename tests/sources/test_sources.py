@@ -351,7 +351,7 @@ def test_sub_folders_are_classes(tmp_path: Path) -> None:
     events = folder.catalogue(Source(source="folder", folder="sounds"), tmp_path, "events")
     assert events.labels == ("class0", "class1")
     assert [line.partition(": left")[2] for line in events.left_out] == [
-        " out, in no sub-folder and so without a class: loose.wav"
+        " out, not in a sub-folder and so without a class: loose.wav"
     ]
     assert list(events.table["file"][:2]) == ["class0/deep/0.wav", "class0/deep/2.ogg"]
     assert len(events.table) == 10
@@ -407,9 +407,9 @@ def test_recordings_that_are_left_out_are_named(tmp_path: Path, capsys: pytest.C
     plan = ["plan", "--recipe", str(tiny.write_recipe(tmp_path, OWN)), "--out", str(tmp_path / "m")]
     assert run(["--workspace", str(tmp_path), *plan]) == 0
     said = capsys.readouterr().err
-    assert "sounds: left out, in no sub-folder and so without a class: loose.wav\n" in said
+    assert "sounds: left out, not in a sub-folder and so without a class: loose.wav\n" in said
     names = ", ".join(f"class0/x{suffix}" for suffix in ("", ".aic", ".audio", ".wave"))
-    assert f"sounds: left out, recordings without a suffix that says so: {names}\n" in said
+    assert f"sounds: left out, recordings without an audio suffix: {names}\n" in said
 
 
 def test_recordings_without_samples_are_named_and_stop_no_plan(tmp_path: Path) -> None:
@@ -461,7 +461,7 @@ def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"mine: no such folder; the recipe's events name it"):
         folder.catalogue(source, tmp_path, "events")
     (tmp_path / "mine").mkdir()
-    with pytest.raises(InputError, match=r"mine: no .wav, .flac, .ogg, .mp3 file in any sub-folder"):
+    with pytest.raises(InputError, match=r"mine: no .wav, .flac, .ogg, .mp3 or other file that libsndfile reads in any sub-folder"):
         folder.catalogue(source, tmp_path, "events")
     tone(tmp_path / "mine" / "rain, heavy" / "x.wav", 1, 8000)
     with pytest.raises(
@@ -544,7 +544,7 @@ def test_accents_may_be_written_in_another_normal_form_than_in_the_table(
 def test_two_names_that_differ_only_in_the_normal_form_are_refused(tmp_path: Path) -> None:
     for name in (COMPOSED, DECOMPOSED):
         tone(tmp_path / "mine" / "a" / f"{name}.wav", 0.5, 8000)
-    with pytest.raises(InputError, match="but for the Unicode form of its accents; rename one"):
+    with pytest.raises(InputError, match="in different Unicode forms; rename one"):
         folder.catalogue(Source(source="folder", folder="mine"), tmp_path, "events")
 
 

@@ -1,9 +1,8 @@
 """Download of the published sources: from the files of two Zenodo records to verified recordings on disk.
 
-`download`, the command, estimates, checks the disk space, then takes all archives in parallel. `select` chooses among
-the archives of published sources; `archive` takes one archive through its steps; `transfer` resumes and verifies one
-file; `http` retries requests and limits their rate; `unzip` unpacks; `check` checks recordings against the tables;
-`threads` runs downloads in parallel.
+`download` estimates the sizes, checks the disk space, and processes all archives in parallel. `select` chooses
+archives; `archive` has the steps of one archive; `transfer` resumes and verifies one file; `http` retries requests and
+limits their rate; `unzip` unpacks; `check` checks recordings against the tables; `threads` runs parallel downloads.
 """
 
 from __future__ import annotations
@@ -42,10 +41,13 @@ from remixbench.sources.published import PublishedSource
 
 @dataclass(frozen=True)
 class Downloaded:
-    """What a download did.
+    """The outcome of a download.
 
-    `fetched` archives came over the network, in `requests` requests; `unpacked` archives were unpacked, including
-    those that were on disk already; `ready` archives were verified and unpacked by an earlier run.
+    Attributes
+    ----------
+    fetched, requests : archives fetched over the network, and the number of requests
+    unpacked : archives unpacked, including those that were already on disk
+    ready : archives verified and unpacked by an earlier run
     """
 
     sources: Path
@@ -55,19 +57,22 @@ class Downloaded:
     requests: int
 
     def summary(self) -> str:
-        """Return it in one line."""
+        """Return the outcome in one line."""
         return (
             f"{self.sources}: {len(self.fetched)} archives fetched in {self.requests} requests, "
-            f"{len(self.unpacked)} unpacked, {len(self.ready)} were there already"
+            f"{len(self.unpacked)} unpacked, {len(self.ready)} already present"
         )
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What one archive will cost, in bytes.
+    """Estimated cost of an archive; sizes in bytes.
 
-    `size` is the archive's (0 if unknown), `to_fetch` what is still to come of it, `unpacked` what its members
-    will add; `on_disk` says that the archive itself is there.
+    Attributes
+    ----------
+    size, to_fetch : size of the archive (0 if unknown), and the part still to be fetched
+    unpacked : disk space that its members will add
+    on_disk : whether the archive is already on disk
     """
 
     remote: RemoteFile
@@ -91,28 +96,28 @@ def download(
     progress: Progress | bool = False,
     retry_policy: RetryPolicy | None = None,
 ) -> Downloaded:
-    """Fetch, verify and unpack the sources; resumes what an earlier run left.
+    """Fetch, verify and unpack the sources; resumes an interrupted download.
 
     Parameters
     ----------
     names
         `tau2019`, `fsdkaggle2018`; by default both.
     workspace, sources
-        The sources go to `sources`, by default the folder `sources` of the workspace.
+        The folder of the sources; by default `sources/` in the workspace.
     mirror
-        The address of a copy of the records, with its files at `records/<id>/files/<name>`.
+        URL of a copy of the records, with files at `records/<id>/files/<name>`.
     parts
-        Some of the scene archives, such as "1-3,5".
+        Parts of the scenes to fetch, such as "1-3,5".
     checksums
-        The files of the mirror in the format of `md5sum`, if its archives are not the published ones.
+        MD5s of the mirror's archives in the format of `md5sum`, if they are not the published ones.
     keep_archives
-        Leave the archives in `archives/` once they are unpacked.
+        Keep the archives in `archives/` after unpacking.
     accept_changed
-        Accept archives that the record itself lists with another MD5 than the one known to us.
+        Accept an archive whose MD5 is not the expected one, if the record itself lists it.
     jobs
         Number of parallel downloads.
     confirm
-        Called with a question of one line before anything is fetched; by default nothing is asked.
+        Called with a question before anything is fetched; by default nothing is asked.
     retry_policy
         Timeouts, retries and delays.
 
@@ -122,7 +127,7 @@ def download(
         If a name, part, address or file of checksums is not usable.
     RemixbenchError
         If another download is running in the folder, the disk is too small, an archive could not be fetched, or
-        recordings of the table are missing although all archives are there. All that arrived is kept.
+        recordings of the table are missing from complete archives. Everything fetched is kept, to be resumed.
     """
     progress = reporter(progress)
     if jobs < 1:
@@ -145,7 +150,7 @@ def download(
                 estimates = [estimate(remote, folder, client, listed.get(remote.name)) for remote in to_do]
             question = _announce(selected, estimates, folder, keep_archives, jobs, progress)
             if confirm is not None and not confirm(question):
-                raise RemixbenchError("not started, as answered; nothing was fetched")
+                raise RemixbenchError("cancelled; nothing was fetched")
             total = sum(cost.size for cost in estimates if not cost.on_disk)
             with progress.bar("all archives", total, "B") as advance_all:
 
@@ -178,21 +183,21 @@ def download(
 
 @contextmanager
 def _locked_folder(folder: Path) -> Iterator[None]:
-    """Make the folder, keep other downloads out of it, and remove the temporary files of killed runs."""
+    """Create and lock the folder, and remove temporary files of killed runs."""
     try:
-        for place in (folder, folder / "archives", folder / ".receipts"):
-            place.mkdir(parents=True, exist_ok=True)
+        for subfolder in (folder, folder / "archives", folder / ".receipts"):
+            subfolder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{folder}: cannot be made ({error.strerror}); choose another with --sources") from None
+        raise InputError(f"{folder}: cannot be created ({error.strerror}); choose another with --sources") from None
     busy = f"{folder}: another download is running there; wait until it has ended, then try again"
     with exclusive_lock(folder / ".download.lock", busy):
-        for place in (folder / "archives", folder / ".receipts"):
-            remove_temp_files(place)
+        for subfolder in (folder / "archives", folder / ".receipts"):
+            remove_temp_files(subfolder)
         yield
 
 
 def _finish_ready(remote: RemoteFile, receipt: Receipt | None, folder: Path, keep: bool, progress: Progress) -> None:
-    """Remove a complete archive unless it is kept; repeat that it was accepted with another MD5."""
+    """Remove a complete archive unless it is kept; report again if it was accepted with another MD5."""
     if receipt is None:
         return
     remove_archive(remote, receipt, folder, keep)
@@ -201,7 +206,7 @@ def _finish_ready(remote: RemoteFile, receipt: Receipt | None, folder: Path, kee
 
 
 def _listed_sizes(remotes: Iterable[RemoteFile], client: HttpClient) -> dict[str, int]:
-    """Return the sizes in bytes of the published archives that only their record says, by name."""
+    """Return the sizes in bytes of published archives, by name, that only the list of their record has."""
     sizes: dict[str, int] = {}
     for url in dict.fromkeys(remote.listing_url for remote in remotes if remote.size is None and remote.published):
         name = next(remote.name for remote in remotes if remote.listing_url == url)
@@ -210,9 +215,9 @@ def _listed_sizes(remotes: Iterable[RemoteFile], client: HttpClient) -> dict[str
 
 
 def estimate(remote: RemoteFile, sources: Path, client: HttpClient, listed_size: int | None = None) -> Estimate:
-    """Estimate what an archive will cost; requests its size from the server if it is nowhere to be seen.
+    """Estimate the cost of an archive; requests its size from the server if it is not known.
 
-    `listed_size` is the size that the archive's record gives. An optional archive that is not there costs nothing.
+    `listed_size` is the size in the list of its record. An optional archive that the server lacks costs nothing.
 
     Raises
     ------
@@ -226,7 +231,7 @@ def estimate(remote: RemoteFile, sources: Path, client: HttpClient, listed_size:
             inside, _ = read_members(path, remote.source.prefix_of(remote.archive), remote.source.max_member_bytes)
             return Estimate(remote, size, 0, missing_bytes(inside, unpack_folder(remote, sources)), True)
         except RemixbenchError:
-            pass  # not a whole archive; what is wrong with it is reported when it is verified
+            pass  # not a complete archive; verification reports the problem
     full_size = remote.size if remote.size is not None else listed_size
     if full_size is None:
         try:
@@ -235,33 +240,33 @@ def estimate(remote: RemoteFile, sources: Path, client: HttpClient, listed_size:
             if not remote.archive.optional:
                 raise
             full_size = 0
-    begun = max(size, file_size(path.with_name(path.name + ".part")))
-    return Estimate(remote, full_size, max(full_size - begun, 0), round(full_size * remote.source.expansion), False)
+    fetched = max(size, file_size(path.with_name(path.name + ".part")))
+    return Estimate(remote, full_size, max(full_size - fetched, 0), round(full_size * remote.source.expansion), False)
 
 
 def disk_need(estimates: Sequence[Estimate], keep: bool, jobs: int) -> int:
-    """Return the bytes of disk that fetching and unpacking take beyond what is used now, at their peak.
+    """Return the peak of additional disk space in bytes while fetching and unpacking.
 
-    Unless archives are kept, each is removed as soon as it is unpacked, so at most `jobs` are there at once.
+    Unless archives are kept, each is removed once it is unpacked, so at most `jobs` exist at a time.
     """
     to_fetch = sorted((cost.to_fetch for cost in estimates), reverse=True)
     return sum(cost.unpacked for cost in estimates) + sum(to_fetch if keep else to_fetch[:jobs])
 
 
 def check_disk_space(need: int, free: int, sources: Path, keep: bool, need_with_one_job: int) -> str:
-    """Return the line on disk space.
+    """Return a line on the disk space needed and free.
 
     Raises
     ------
     RemixbenchError
-        If it does not fit.
+        If it does not suffice.
     """
     text = f"needs about {size_text(need)} of disk in {sources}, {size_text(free)} are free"
     if need <= free:
         after = "archives are kept" if keep else "each archive is removed once it is unpacked"
         return f"{text}; {after}"
     if not keep and need_with_one_job <= free:
-        remedy = f"with --jobs 1 about {size_text(need_with_one_job)} would do"
+        remedy = f"with --jobs 1 about {size_text(need_with_one_job)} would be enough"
     else:
         remedy = "free some space, choose another disk with --sources, or fetch a part with --parts 1-3"
         remedy += ", without --keep-archives" if keep else ""
@@ -276,7 +281,7 @@ def _announce(
     jobs: int,
     progress: Progress,
 ) -> str:
-    """Report what will be done, the licences and the disk space; returns the question whether to start."""
+    """Report the plan, the licences and the disk space; return the question whether to start."""
     for source in dict.fromkeys(remote.source for remote in selected):
         costs = [cost for cost in estimates if cost.remote.source is source]
         progress.say(f"{source.name} ({source.title}): {_describe(costs) or 'nothing to do'}")
@@ -290,7 +295,7 @@ def _announce(
 
 
 def _describe(estimates: Sequence[Estimate]) -> str:
-    """Return what is to be done for one source."""
+    """Describe the remaining work for one source."""
     remote, local = [cost for cost in estimates if not cost.on_disk], [cost for cost in estimates if cost.on_disk]
     steps = []
     if remote:
@@ -307,19 +312,19 @@ def _describe(estimates: Sequence[Estimate]) -> str:
 
 
 def _report_recordings(sources: Iterable[PublishedSource], folder: Path, progress: Progress) -> None:
-    """Report how many recordings of each table are there.
+    """Report how many recordings of each table are present.
 
     Raises
     ------
     RemixbenchError
-        If some are missing although every published archive of the source was unpacked.
+        If some are missing although every archive of the source was unpacked.
     """
     for source in sources:
         table = folder / source.table
         if not table.is_file():
             continue
         missing, named = missing_recordings(source, folder)
-        progress.say(f"{source.name}: {named - len(missing)} of {named} recordings of the table are there")
+        progress.say(f"{source.name}: {named - len(missing)} of {named} recordings of the table are present")
         if missing and all(read_receipt(folder, a.file) is not None for a in source.archives if not a.optional):
             raise RemixbenchError(
                 f"{table}: names {missing[0]} and {len(missing) - 1} more recordings that are in none of the archives "

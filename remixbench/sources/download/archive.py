@@ -1,7 +1,7 @@
-"""The steps of one archive: found on disk or fetched, verified, unpacked, removed.
+"""The steps of one archive: fetch it or find it on disk, verify, unpack, remove.
 
-A finished archive leaves a receipt in `sources/.receipts/` with the sizes of its members. While all of them are
-there with these sizes, the archive is complete: it is neither fetched nor unpacked again.
+A finished archive leaves a receipt in `sources/.receipts/` with the sizes of its members. As long as all members exist
+with these sizes, the archive is complete and is neither fetched nor unpacked again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from remixbench.sources.published import published_source
 
 @dataclass(frozen=True)
 class Receipt:
-    """A verified and unpacked archive: MD5 expected and found, whether it was to be kept, member sizes in bytes."""
+    """A verified and unpacked archive: its expected and actual MD5, whether it was kept, member sizes in bytes."""
 
     expected: str
     md5: str
@@ -33,7 +33,7 @@ class Receipt:
 
 
 def receipt_path(sources: Path, name: str) -> Path:
-    """Return where the receipt of an archive lies."""
+    """Return the path of the receipt of an archive."""
     return sources / ".receipts" / f"{name}.json"
 
 
@@ -43,7 +43,7 @@ def write_receipt(sources: Path, name: str, receipt: Receipt) -> None:
 
 
 def read_receipt(sources: Path, name: str) -> Receipt | None:
-    """Return the receipt of an archive, None if there is none or none that can be read."""
+    """Return the receipt of an archive, None if it is missing or malformed."""
     try:
         value = read_json(receipt_path(sources, name))
         members = {str(name): int(size) for name, size in value["members"].items()}
@@ -53,31 +53,31 @@ def read_receipt(sources: Path, name: str) -> Receipt | None:
 
 
 def write_absence(remote: RemoteFile, sources: Path) -> None:
-    """Record that a server does not have an optional archive, so that it is not asked again."""
+    """Record that the server lacks an optional archive, so that it is not requested again."""
     write_receipt(sources, remote.name, Receipt(remote.md5, f"absent at {remote.url}", False, {}))
 
 
 def is_absent(remote: RemoteFile, receipt: Receipt | None) -> bool:
-    """Return whether the server is known not to have an archive."""
+    """Return whether the server is known to lack an archive."""
     return receipt is not None and receipt.md5 == f"absent at {remote.url}"
 
 
 def missing_members(folder: Path, members: dict[str, int]) -> list[str]:
-    """Return the members that are not below `folder` with their size, in their order."""
+    """Return the members that are missing below `folder`, or have another size."""
     return [name for name, size in members.items() if file_size(folder / name) != size]
 
 
 def is_complete(remote: RemoteFile, receipt: Receipt | None, sources: Path) -> bool:
-    """Return whether an archive was verified and unpacked, and all its members are there."""
+    """Return whether an archive was verified and unpacked, and all its members still exist."""
     if receipt is None or not receipt.members or remote.md5 not in (receipt.md5, receipt.expected):
         return False
     return not missing_members(unpack_folder(remote, sources), receipt.members)
 
 
 def downloaded_parts(source: str, sources: Path) -> tuple[int, ...] | None:
-    """Return the numbers of the parts of a source that were downloaded with `--parts`, rising.
+    """Return the part numbers of a source that were downloaded with `--parts`, ascending.
 
-    None if all or none of them were: recordings that are missing then are missing by mistake.
+    None if all or none of them were: missing recordings are an error then.
     """
     archives = [archive for archive in published_source(source).archives if archive.part is not None]
     numbers = sorted(a.part for a in archives if a.part is not None and read_receipt(sources, a.file) is not None)
@@ -85,17 +85,17 @@ def downloaded_parts(source: str, sources: Path) -> tuple[int, ...] | None:
 
 
 def archive_path(remote: RemoteFile, sources: Path) -> Path:
-    """Return where an archive lies between its arrival and its unpacking."""
+    """Return the path of a fetched archive until it is unpacked."""
     return sources / "archives" / remote.name
 
 
 def unpack_folder(remote: RemoteFile, sources: Path) -> Path:
-    """Return the folder that the archive's member names are relative to."""
+    """Return the folder that an archive is unpacked to."""
     return sources / remote.source.unpacks_to
 
 
 def remove_archive(remote: RemoteFile, receipt: Receipt, sources: Path, keep: bool) -> None:
-    """Remove a complete archive, unless it was or is to be kept."""
+    """Remove a complete archive, unless `keep` or its receipt says to keep it."""
     if not receipt.kept and not keep:
         path = archive_path(remote, sources)
         path.unlink(missing_ok=True)
@@ -113,23 +113,23 @@ def process_archive(
     keep: bool,
     accept_changed: bool,
 ) -> bool:
-    """Unpack an archive, fetching it first if necessary; returns whether it was fetched.
+    """Unpack an archive, fetching it first if necessary; return whether it was fetched.
 
     Parameters
     ----------
     advance_all
-        Moves the bar of all archives on by a number of bytes fetched.
+        Advances the progress bar of all archives by a number of bytes.
     size
-        Of the archive in bytes, for its own bar; None if unknown.
+        Size of the archive in bytes, for its progress bar; None if unknown.
     keep
-        Leave the archive on disk.
+        Keep the archive after unpacking.
     accept_changed
         Accept a published archive whose record lists another MD5.
 
     Raises
     ------
     RemixbenchError
-        If the archive cannot be fetched, is not what it should be, or cannot be unpacked.
+        If the archive cannot be fetched, fails verification, or cannot be unpacked.
     DownloadCancelled
         If the download was interrupted.
     """
@@ -174,7 +174,7 @@ def process_archive(
 
 
 def _rename_from_wget(path: Path) -> None:
-    """Give an archive its name that another program saved under the whole end of its address."""
+    """Rename an archive that another program saved with the query of its URL in the name."""
     saved = path.with_name(path.name + QUERY)
     if saved.exists() and not path.exists():
         saved.replace(path)
@@ -183,12 +183,12 @@ def _rename_from_wget(path: Path) -> None:
 def _verify_existing(
     remote: RemoteFile, path: Path, size: int | None, progress: Progress, check: Callable[[], None]
 ) -> bool:
-    """Return whether the archive is there and right; a copy of one that is cut short is resumed.
+    """Return whether the archive exists and is valid; an incomplete one becomes a partial file, to be resumed.
 
     Raises
     ------
     RemixbenchError
-        If it is another file: we did not put it there, so it is left alone.
+        If it is another file that remixbench did not download; it is not touched.
     """
     actual_size = file_size(path)
     if actual_size < 0:
@@ -198,21 +198,21 @@ def _verify_existing(
     if actual == remote.md5:
         return True
     part = path.with_name(path.name + ".part")
-    if actual == _fetched_md5(path):  # ours, of another mirror
+    if actual == _fetched_md5(path):  # downloaded by us from another mirror
         path.replace(part)
         mark_begun(part, remote.md5)
         return False
     if is_beginning(path, part) if part.exists() else _looks_cut_short(path, actual_size, size):
         if not part.exists():
-            progress.say(f"{path}: MD5 is {actual}, expected {remote.md5}; taken as the beginning of the archive")
+            progress.say(f"{path}: MD5 is {actual}, expected {remote.md5}; resuming it as an incomplete download")
             shutil.copyfile(path, part)
             mark_begun(part, remote.md5)
         return False
     if part.exists() and md5_of(part, lambda _: None, check) == remote.md5:
-        return False  # it is complete, and says itself which file is in its way
+        return False  # the partial file is complete; `PartialFile.finish` reports the conflict
     raise RemixbenchError(
-        f"{path}: MD5 is {actual}, expected {remote.md5}; remixbench did not download it, so it is left alone: move it"
-        " away, or give the MD5s of archives of your own with --checksums"
+        f"{path}: MD5 is {actual}, expected {remote.md5}; remixbench did not download it and leaves it unchanged: move"
+        " it away, or give the MD5s of your own archives with --checksums"
     )
 
 
@@ -221,7 +221,7 @@ def _fetched_note(path: Path) -> Path:
 
 
 def _fetched_md5(path: Path) -> str | None:
-    """Return the MD5 of the archive that was downloaded to `path`, None if none was."""
+    """Return the MD5 of the archive that was downloaded to `path`, None if unknown."""
     try:
         return str(read_json(_fetched_note(path))["md5"])
     except (InputError, KeyError):
@@ -234,14 +234,14 @@ def _looks_cut_short(path: Path, actual_size: int, size: int | None) -> bool:
 
 
 def _explain_corruption(error: CorruptArchiveError, path: Path, md5: str, check: Callable[[], None]) -> RemixbenchError:
-    """Distinguish a bad disk from a bad archive: the archive was right when it was verified."""
+    """Return the error for a verified archive that cannot be read: it is bad at its source, or the disk is."""
     if md5_of(path, lambda _: None, check) == md5:
         return RemixbenchError(
-            f"{error}; the archive's MD5 is right, so it is damaged at its source: "
+            f"{error}; the archive's MD5 is correct, so it is damaged at its source: "
             f"use another --mirror, or, once it is repaired there, delete {path.name} and run again"
         )
     path.unlink(missing_ok=True)
     return RemixbenchError(
         f"{error}; the archive changed on this disk after it was verified and was deleted: "
-        "run the same command again to fetch it, and have the disk checked if it happens again"
+        "run the same command again to fetch it, and check the disk if this happens again"
     )

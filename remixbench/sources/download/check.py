@@ -1,4 +1,4 @@
-"""Checks of recordings against the tables: which are missing, and which differ from what the table says."""
+"""Checks of recordings against the tables of their sources."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class SourceCheck:
-    """The outcome for one source: how many recordings were checked, and what is wrong with which."""
+    """The outcome for one source: the number of recordings checked, and failures as (recording, problem)."""
 
     source: str
     checked: int
     failures: tuple[tuple[str, str], ...]
 
     def summary(self) -> str:
-        """Return it in one line, with the first recordings that fail."""
+        """Return the outcome in one line, with the first failures."""
         valid = self.checked - len({name for name, _ in self.failures})
         text = f"{self.source}: {valid} of {self.checked} recordings are valid"
         if self.failures:
-            first = "; ".join(f"{name}: {what}" for name, what in self.failures[:_SHOWN])
+            first = "; ".join(f"{name}: {problem}" for name, problem in self.failures[:_SHOWN])
             more = len(self.failures) - _SHOWN
             text += f"; {first}" + (f"; and {more} more" if more > 0 else "")
         return text
@@ -44,15 +44,15 @@ def check_sources(
 ) -> list[SourceCheck]:
     """Verify the recordings of the sources against their tables.
 
-    Every file that a table names must exist, open, and have the source's sample rate, number of channels and a
-    duration in its range; and the size that it had when it was unpacked, if that is known.
+    Every file that a table names must be readable, with the sample rate, number of channels and range of durations of
+    the source, and the size that it had when it was unpacked, if known.
 
     Parameters
     ----------
     names
         Sources; by default all.
     parts
-        Check only the recordings of these parts, such as "1-3"; for a source that was not downloaded whole.
+        Check only the recordings of these parts, such as "1-3", if only these were downloaded.
 
     Raises
     ------
@@ -100,13 +100,13 @@ def table_recordings(source: PublishedSource, sources: Path) -> list[str]:
 
 
 def missing_recordings(source: PublishedSource, sources: Path) -> tuple[list[str], int]:
-    """Return the recordings of the table that are not there, and how many the table names."""
+    """Return the missing recordings of a table, and the number of recordings in the table."""
     named = table_recordings(source, sources)
     return [name for name in named if not (sources / name).is_file()], len(named)
 
 
 def raise_if_invalid(checks: Sequence[SourceCheck]) -> None:
-    """Raise a one-line `RemixbenchError` if any recording failed."""
+    """Raise a `RemixbenchError` if any recording failed."""
     bad = [check for check in checks if check.failures]
     if bad:
         raise RemixbenchError(
@@ -117,13 +117,13 @@ def raise_if_invalid(checks: Sequence[SourceCheck]) -> None:
 
 
 def _unpacked_sizes(source: PublishedSource, receipts: Sequence[Receipt | None]) -> dict[str, int]:
-    """Return the sizes that files had when they were unpacked, by their path relative to the sources."""
+    """Return the sizes of files when they were unpacked, by path relative to the sources."""
     prefix = "" if source.unpacks_to == "." else f"{source.unpacks_to}/"
     return {prefix + name: size for receipt in receipts if receipt for name, size in receipt.members.items()}
 
 
 def _problem(source: PublishedSource, path: Path, size: int | None) -> str | None:
-    """Return what is wrong with a recording, None if nothing is."""
+    """Return the problem with a recording, None if it is valid."""
     import soundfile
 
     try:

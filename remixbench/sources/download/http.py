@@ -1,8 +1,7 @@
-"""HTTP requests that are retried, and limited in their rate for all threads together.
+"""HTTP requests with retries, and with a rate limit that all threads share.
 
-The record service limits guests to 60 requests per minute and says with `Retry-After` when to come back. All
-threads of one download share one `RateLimiter`; each has an `HttpClient` of its own. HEAD, the record's file list
-and GET are all retried in the same way (`HttpClient.retry`).
+Zenodo limits guests to 60 requests per minute and sends `Retry-After`. All threads of a download share a `RateLimiter`;
+each has its own `HttpClient`. HEAD, the file list of a record and GET are all retried by `HttpClient.retry`.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ USER_AGENT = f"remixbench/{__version__} (benchmark for sound event detection)"
 TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504, 509, 520, 521, 522, 523, 524})
 NETWORK_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError)
 SETTINGS_ERRORS = (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)
-"""Of addresses and proxies that cannot be read."""
+"""Errors of malformed addresses and proxy settings."""
 REFUSED = re.compile(r"Tunnel connection failed: 4\d\d|CERTIFICATE")
 PROXIES = "HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
 MD5 = re.compile(r"[0-9a-f]{32}")
@@ -40,28 +39,28 @@ _ANNOUNCED_DELAY_S = 5.0
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """When to retry, how long to wait, and when to give up; times in seconds.
+    """When to retry a request, how long to wait, and when to give up; times in seconds.
 
     Parameters
     ----------
     connect_timeout, read_timeout
-        How long a connection may take, and how long a server may send nothing.
+        Time limits for connecting, and between received data.
     max_failures
-        Requests in a row that may bring less than `min_progress_bytes` before a file is given up.
+        Consecutive failed requests, without `min_progress_bytes` of progress, after which a file is given up.
     max_full_downloads
-        How often a whole file is fetched when its MD5 is wrong.
+        How often a whole file is fetched if its MD5 is wrong.
     min_progress_bytes
-        New bytes after which failures are counted from 0 again.
+        New bytes that reset the count of failures.
     initial_delay, max_delay
-        The delay after a failed request doubles from the first to the second; jitter adds up to as much again.
+        The delay doubles with each failure, from the first to the second; jitter at most doubles it.
     max_retry_after
-        If a server asks for a longer wait (`Retry-After`), the file is given up.
+        Longest `Retry-After` that is obeyed; beyond it the file is given up.
     requests_per_minute
-        Of all threads together.
+        Rate limit of all threads together.
     sleep
-        How to wait; by default so that an interrupt ends the wait.
+        Function that waits; the default ends on an interrupt.
     rng
-        Draws the jitter.
+        Generator of the jitter.
     """
 
     connect_timeout: float = 20.0
@@ -77,13 +76,13 @@ class RetryPolicy:
     rng: random.Random = field(default_factory=random.Random)
 
     def delay(self, failures: int) -> float:
-        """Return the delay after the given number (1, 2, ...) of failed requests in a row."""
+        """Return the delay after a number (1, 2, ...) of consecutive failures."""
         delay: float = min(self.max_delay, self.initial_delay * 2.0 ** min(failures - 1, 30))
         return delay * (1.0 + self.rng.random())
 
 
 class RateLimiter:
-    """Keeps the rate of requests of all threads, pauses them all when a server asks for it, and cancels waits."""
+    """Limits the request rate of all threads, pauses them all for `Retry-After`, and cancels waits."""
 
     def __init__(self, policy: RetryPolicy, cancel: threading.Event) -> None:
         self.requests = 0
@@ -99,7 +98,7 @@ class RateLimiter:
         Raises
         ------
         DownloadCancelled
-            If the download was interrupted meanwhile.
+            If the download was interrupted.
         """
         with self._lock:
             now = time.monotonic()
@@ -111,12 +110,12 @@ class RateLimiter:
         self.sleep(slot - now)
 
     def pause(self, seconds: float) -> None:
-        """Let no request through for that long."""
+        """Hold all requests for this time."""
         with self._lock:
             self._resumes = max(self._resumes, time.monotonic() + seconds)
 
     def sleep(self, seconds: float) -> None:
-        """Wait; an interrupt ends the wait with `DownloadCancelled`."""
+        """Wait; raises `DownloadCancelled` on an interrupt."""
         if seconds > 0:
             (self._policy.sleep or self._cancel.wait)(seconds)
         self.check_cancelled()
@@ -128,7 +127,7 @@ class RateLimiter:
 
 
 class TransientError(Exception):
-    """One request failed in a way that may pass; `retry_after` is what the server asked for, in seconds."""
+    """A request failed for a reason that may pass; `retry_after` is the wait that the server asked for, in seconds."""
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -137,7 +136,7 @@ class TransientError(Exception):
 
 @dataclass(frozen=True)
 class ListedFile:
-    """A file as its record lists it: MD5, and size in bytes if it says."""
+    """A file in the list of a record: its MD5, and its size in bytes if listed."""
 
     md5: str
     size: int | None
@@ -148,7 +147,7 @@ class MissingFileError(RemixbenchError):
 
 
 class HttpClient:
-    """The requests of one thread; policy and rate limiter are shared by all threads."""
+    """Sends the requests of one thread; all threads share the policy and the rate limiter."""
 
     def __init__(self, policy: RetryPolicy, limiter: RateLimiter, say: Callable[[str], None]) -> None:
         self.policy = policy
@@ -158,12 +157,12 @@ class HttpClient:
         self._session.headers.update({"User-Agent": USER_AGENT, "Accept-Encoding": "identity"})
 
     def request(self, method: str, url: str, headers: dict[str, str] | None = None) -> requests.Response:
-        """Send one request when the rate allows it; the body is not read yet.
+        """Send a request when the rate limit allows it; the body is not read yet.
 
         Raises
         ------
         TransientError
-            If the server answers with a status of `TRANSIENT_STATUS`.
+            If the status is in `TRANSIENT_STATUS`.
         FatalDownloadError
             If the file of certificates cannot be read.
         """
@@ -173,7 +172,7 @@ class HttpClient:
             response = self._session.request(method, url, headers=headers, timeout=timeout, stream=True)
         except NETWORK_ERRORS:
             raise
-        except OSError as error:  # before anything is sent: there is no such file of certificates
+        except OSError as error:  # raised before anything is sent if there is no such file of certificates
             raise FatalDownloadError(f"{url}: {error}; correct REQUESTS_CA_BUNDLE") from None
         if response.status_code in TRANSIENT_STATUS:
             response.close()
@@ -182,22 +181,22 @@ class HttpClient:
         return response
 
     def retry(self, name: str, url: str, attempt: Callable[[], T], received: Callable[[], int] = lambda: 0) -> T:
-        """Call `attempt` until it succeeds; network errors and `TransientError` are retried.
+        """Call `attempt` until it succeeds; retries after network errors and `TransientError`.
 
         Parameters
         ----------
         name, url
-            Of the file, for messages.
+            Name and URL of the file, for messages.
         received
-            Returns the bytes received so far; enough new ones reset the count of failures.
+            Returns the number of bytes received so far, from which progress is measured.
 
         Raises
         ------
         FatalDownloadError
-            After `max_failures` failures in a row, if the server asks for too long a wait, or for an error of TLS or of
-            a proxy that no retry can cure.
+            After `max_failures` consecutive failures, if `Retry-After` is too long, or for an error of TLS or a proxy
+            that a retry cannot fix.
         DownloadCancelled
-            If the download was interrupted meanwhile.
+            If the download was interrupted.
         """
         failures, best = 0, received()
         while True:
@@ -215,15 +214,15 @@ class HttpClient:
             self._back_off(name, message, wait, failures)
 
     def _back_off(self, name: str, message: str, wait: float | None, failures: int) -> None:
-        """Wait after the given number of failed requests in a row: longer each time, and as the server asked."""
+        """Wait after a number of consecutive failures: longer each time, and at least as long as the server asked."""
         if failures >= self.policy.max_failures:
             raise FatalDownloadError(
-                f"{name}: gave up after {failures} requests in a row with next to no data, the last: {message}; "
-                "what arrived is kept, run the same command again to resume"
+                f"{name}: gave up after {failures} requests in a row without progress, the last: {message}; "
+                "the partial file is kept, run the same command again to resume"
             )
         if wait is not None and wait > self.policy.max_retry_after:
             raise FatalDownloadError(
-                f"{name}: {message} and asks to come back in {wait:.0f} s; what arrived is kept, run the same command "
+                f"{name}: {message} and asks to retry in {wait:.0f} s; the partial file is kept, run the same command "
                 "again then"
             )
         delay = max(self.policy.delay(failures), wait or 0.0)
@@ -235,7 +234,7 @@ class HttpClient:
             self.limiter.pause(delay)
 
     def content_length(self, url: str, name: str) -> int | None:
-        """Return the size of a file in bytes by HEAD; None if the server does not report it.
+        """Return the size of a file in bytes from a HEAD request; None if the server does not report it.
 
         Raises
         ------
@@ -254,12 +253,12 @@ class HttpClient:
         return self.retry(name, url, attempt)
 
     def listed_files(self, url: str, name: str) -> dict[str, ListedFile]:
-        """Return the files that a record lists, by name; {} if there is no such list.
+        """Return the files that a record lists, by name; {} if the server has no such list.
 
         Parameters
         ----------
-        name
-            Of the file that it is asked for, for messages.
+        url, name
+            URL of the list, and name of a file for messages.
 
         Raises
         ------
@@ -285,10 +284,10 @@ class HttpClient:
 
 
 def parse_listing(data: bytes) -> dict[str, ListedFile]:
-    """Read the files of a record in the forms in which the record service has answered; {} where it is none of them.
+    """Parse the file list of a record in any format that Zenodo has used; return {} for other content.
 
-    An entry names its file as `key` or `filename`, its MD5 with or without the prefix `md5:`, its bytes as `size` or
-    `filesize`; the entries are a list, or lie in `entries` by name.
+    The entries are a list, or a mapping `entries` by name. An entry has its file name as `key` or `filename`, its MD5
+    with or without the prefix `md5:`, and its size as `size` or `filesize`.
     """
     try:
         listed = json.loads(data)["files"]
@@ -306,7 +305,7 @@ def parse_listing(data: bytes) -> dict[str, ListedFile]:
 
 
 def retry_after(value: str | None, now: datetime | None = None) -> float | None:
-    """Return the seconds that a `Retry-After` header asks for (a number or a date), None if it says nothing.
+    """Return the seconds to wait by a `Retry-After` header (a number or a date), None if there is none.
 
     >>> retry_after("120")
     120.0
@@ -326,12 +325,12 @@ def retry_after(value: str | None, now: datetime | None = None) -> float | None:
 
 
 def header_number(text: str | None) -> int | None:
-    """Return the number in a header, None if there is none."""
+    """Return the number in a header, None if it is missing or not a number."""
     return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
 def _is_permanent(error: Exception) -> bool:
-    """Say whether an error of TLS or of a proxy is one of settings, which comes again however often it is tried."""
+    """Return whether an error is due to TLS or proxy settings, so that a retry cannot fix it."""
     if isinstance(error, requests.exceptions.ProxyError):
         return REFUSED.search(str(error)) is not None
     return isinstance(error, (requests.exceptions.SSLError, *SETTINGS_ERRORS))
@@ -363,7 +362,7 @@ def describe_error(error: Exception) -> str:
 
 
 def innermost(error: BaseException) -> str:
-    """Return the message of the error that caused an error, in one line."""
+    """Return the message of the root cause of an error, in one line."""
     while True:
         cause = getattr(error, "reason", None) or next((a for a in error.args if isinstance(a, BaseException)), None)
         if not isinstance(cause, BaseException):

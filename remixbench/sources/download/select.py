@@ -1,4 +1,4 @@
-"""Which archives of which records a download is about: names, parts, mirrors and files of checksums."""
+"""The selection of archives to download: sources, parts, mirrors and files of checksums."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from remixbench.files import read_bytes
 from remixbench.sources.published import Archive, PublishedSource, published_source, published_sources
 
 ORIGIN, QUERY = "https://zenodo.org", "?download=1"
-"""Files of a record lie at ORIGIN/records/<id>/files/<name>; the query is left out for a mirror."""
+"""Files of a record are at ORIGIN/records/<id>/files/<name>; mirrors need no query."""
 _RANGE = re.compile(r"([0-9]{1,6})(?:-([0-9]{1,6}))?")
 _CHECKSUM = re.compile(r"([0-9a-fA-F]{32}) [ *](.+)")
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """One archive to download: its address, the file list of its record, its MD5, its bytes if known for certain."""
+    """An archive to download: its URL, the URL of its record's file list, its MD5, and its size in bytes if certain."""
 
     source: PublishedSource
     archive: Archive
@@ -31,17 +31,17 @@ class RemoteFile:
 
     @property
     def name(self) -> str:
-        """The file's name."""
+        """File name of the archive."""
         return self.archive.file
 
     @property
     def label(self) -> str:
-        """A short name for progress bars: the source, and what follows the first dot of the archive's name."""
+        """A short name for progress bars: the source, and the archive's name from its first dot."""
         return f"{self.source.name} {self.name.removesuffix('.zip').partition('.')[2]}"
 
     @property
     def published(self) -> bool:
-        """Whether the archive is the published one, not a mirror's own."""
+        """Whether the archive is the published one, not a variant of a mirror."""
         return self.md5 == self.archive.md5
 
 
@@ -56,14 +56,14 @@ def select(
     Parameters
     ----------
     names
-        Sources; by default all (of those in `checksums`, if given).
+        Sources; by default all.
     mirror
-        The address that replaces that of the records; its files lie at `records/<id>/files/<name>`.
+        URL that replaces Zenodo's, with files at `records/<id>/files/<name>`.
     parts
-        Parts of the sources that come in parts, such as "1-3,5"; by default all.
+        Parts of sources that have parts, such as "1-3,5"; by default all.
     checksums
-        A file in the format of `md5sum` that lists the files of the mirror; it replaces the published MD5s, and
-        files that it does not list are not requested.
+        A file in the format of `md5sum` that lists the files of the mirror. It replaces the published MD5s, and files
+        that it does not list are not requested.
 
     Raises
     ------
@@ -94,10 +94,10 @@ def select(
 def list_urls(
     *names: str, mirror: str | None = None, parts: str | None = None, checksums: Path | None = None
 ) -> list[str]:
-    """Return the addresses of the archives, for other programs that fetch.
+    """Return the URLs of the archives, to fetch them with another program.
 
-    Save the files to `<workspace>/sources/archives/`, under the name that the address has before any `?`;
-    `download` verifies and unpacks them from there. Arguments and errors are those of `download`.
+    Save the files to `<workspace>/sources/archives/`, under the name before any `?` in the URL; `download` verifies and
+    unpacks them. Arguments and errors are those of `download`.
     """
     return [remote.url for remote in select(names, mirror, parts, checksums)]
 
@@ -139,7 +139,7 @@ def parse_parts(text: str, last: int) -> frozenset[int]:
     Raises
     ------
     InputError
-        If a piece is neither a number nor a rising range within 1 to `last`.
+        If an item is neither a number nor an ascending range within 1 to `last`.
     """
     parts: set[int] = set()
     for piece in text.split(","):
@@ -155,12 +155,12 @@ def parse_parts(text: str, last: int) -> frozenset[int]:
 
 
 def read_checksums(path: Path) -> dict[str, str]:
-    """Read a file in the format of `md5sum`: path to MD5, in lowercase.
+    """Read a file in the format of `md5sum`, as {path: MD5 in lower case}.
 
     Raises
     ------
     InputError
-        If the file cannot be read, or a line is not an MD5, two spaces and a path, or a path has two MD5s.
+        If the file cannot be read, a line is malformed, or a path has two different MD5s.
     """
     try:
         lines = read_bytes(path).decode("utf-8").splitlines()

@@ -1,4 +1,4 @@
-"""Tasks on several threads, which stop together when interrupted and report every error."""
+"""Tasks on several threads, which all stop on an interrupt and report every error."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ _MAX_FATAL_IN_A_ROW = 2
 
 
 class FatalDownloadError(RemixbenchError):
-    """An error that would probably stop the other archives too: the network, the server, the disk."""
+    """An error that probably affects the other archives too: of the network, the server or the disk."""
 
 
-class DownloadCancelled(Exception):  # noqa: N818 (not an error: the user or another thread ended the download)
+class DownloadCancelled(Exception):  # noqa: N818 - not an error, like KeyboardInterrupt
     """The download was interrupted, or another thread failed unexpectedly."""
 
 
 def disk_error(error: OSError, path: Path) -> RemixbenchError:
-    """Make the one-line error for a file that could not be written."""
+    """Return the error for a file that could not be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return FatalDownloadError(f"{path}: the disk is full; free some space and run the same command again to resume")
     return RemixbenchError(f"{path}: could not be written ({error.strerror or error}); existing files are kept")
 
 
 def run_in_threads(tasks: Sequence[Callable[[], T]], jobs: int, cancel: threading.Event) -> list[T]:
-    """Run tasks on up to `jobs` threads; returns their results in the order of the tasks.
+    """Run tasks on up to `jobs` threads; return their results in the order of the tasks.
 
-    A task that fails does not end the others, since each fetches another archive. After two tasks in a row that
-    fail with `FatalDownloadError` no further one is started; an error that is not a `RemixbenchError`, or an
-    interrupt, sets `cancel` and ends all.
+    A failed task does not stop the others, as each fetches another archive. After two consecutive failures with
+    `FatalDownloadError` no more tasks are started. An interrupt, or an error that is not a `RemixbenchError`, sets
+    `cancel` and stops all.
 
     Raises
     ------
     RemixbenchError
-        The first error, with the number of further ones, once all threads have ended.
+        The first error, with the number of tasks not done, once all threads have ended.
     """
     waiting: queue.SimpleQueue[tuple[int, Callable[[], T]]] = queue.SimpleQueue()
-    for numbered in enumerate(tasks):
-        waiting.put(numbered)
+    for numbered_task in enumerate(tasks):
+        waiting.put(numbered_task)
     reports: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
     results: dict[int, T] = {}
-    fatal_in_a_row = 0  # a race between two threads only starts one task more
+    fatal_in_a_row = 0  # unlocked: a race at worst starts one more task
 
     def work() -> None:
         nonlocal fatal_in_a_row
@@ -69,7 +69,7 @@ def run_in_threads(tasks: Sequence[Callable[[], T]], jobs: int, cancel: threadin
         finally:
             reports.put(None)
 
-    # daemons: a thread that is blocked in a read must not keep an interrupted program alive
+    # daemons: a thread blocked in a read must not keep an interrupted program alive
     threads = [threading.Thread(target=work, daemon=True) for _ in range(min(jobs, len(tasks)))]
     errors: list[BaseException] = []
     try:
@@ -93,7 +93,7 @@ def run_in_threads(tasks: Sequence[Callable[[], T]], jobs: int, cancel: threadin
 
 
 def _next(reports: queue.SimpleQueue[BaseException | None]) -> BaseException | None:
-    """Wait for the next report in short steps, since some systems deliver an interrupt only between them."""
+    """Wait for the next report in short steps, as some systems deliver an interrupt only between them."""
     while True:
         try:
             return reports.get(timeout=0.5)

@@ -1,9 +1,9 @@
-"""One file over an unreliable network: resumed where it stopped, and verified by size and MD5.
+"""Transfer of one file over an unreliable network: resumed after interruptions, and verified by size and MD5.
 
-What arrives goes to a partial file (`NAME.part`). A broken transfer resumes where it stopped if the server proves
-that it sends the rest of the same file (206, the exact `Content-Range`, the same ETag). Otherwise the file is sent from
-its beginning and compared with what is here; only bytes that are proven to differ are given up.
-The file gets its name only once its size and its MD5, computed while it arrives, are right.
+Data is written to a partial file (`NAME.part`). A broken transfer resumes at its end if the server proves that it sends
+the rest of the same file (status 206, the exact `Content-Range`, the same ETag). Otherwise the server sends the file
+from the start, which is compared with the partial file, and only bytes proven to differ are dropped. The file is
+renamed only once its size and its MD5, computed on the fly, are correct.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ from remixbench.sources.download.threads import disk_error
 CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
 CHUNK = 1 << 20
 NOT_FILES = ("text/", "image/", "application/xhtml", "application/xml", "application/json")
-"""How the types of what is no archive begin."""
+"""Beginnings of content types that cannot be an archive."""
 ZIP_MARK = b"PK"
 WEB_PAGE = "the server sent a web page instead of the file, perhaps the login of a network or proxy"
 NETWORK_CHUNK = 1 << 18
 
 
 class PartialFile:
-    """What has arrived of the file `path`: `NAME.part`, with its state beside it in `NAME.part.json`.
+    """The received part of the file `path`: `NAME.part`, with its state in `NAME.part.json`.
 
-    It only grows at its end, or is cut back to what is known to be right, so whenever a process is killed, it is the
-    beginning of one version of the file; the MD5 over the whole decides in the end. Use it in a `with` block.
+    It only grows at its end, or is truncated to bytes known to be correct, so even after a kill it is the start of one
+    version of the file; the MD5 of the complete file decides. Use it in a `with` block.
 
     Attributes
     ----------
-    size : bytes that have arrived
-    etag, total : of the version of the file that they are of, where known
-    resumable : whether the server is asked for the rest; it is not after it answered such a request wrongly
-    is_ours : whether we downloaded it; what another program left is compared with the file and never truncated
+    size : bytes received
+    etag, total : ETag and size of the version of the file that they belong to, if known
+    resumable : whether to request only the rest; False once the server has answered such a request wrongly
+    is_ours : whether remixbench downloaded it; data of another program is compared with the file, never truncated
     """
 
     def __init__(self, path: Path, md5: str) -> None:
@@ -61,7 +61,7 @@ class PartialFile:
         self._md5 = hashlib.md5(usedforsecurity=False)
 
     def __enter__(self) -> PartialFile:
-        """Open the partial file, keeping what an earlier run left if it is of the same file."""
+        """Open the partial file, keeping the data of an earlier run if it is of the same file."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = open(self.part, "a+b", buffering=0)
         state = _read_state(self.state)
@@ -79,7 +79,7 @@ class PartialFile:
         self._file.close()
 
     def hash_existing(self, advance: Callable[[int], None], check_cancelled: Callable[[], None]) -> None:
-        """Take the bytes that are already there into the digest."""
+        """Add the existing bytes to the digest."""
         self._file.seek(0)
         while data := self._file.read(CHUNK):
             check_cancelled()
@@ -88,13 +88,13 @@ class PartialFile:
             advance(len(data))
 
     def save_state(self, etag: str | None, total: int | None) -> None:
-        """Remember which version of the file the following bytes are of."""
+        """Store the version of the file that the following bytes belong to."""
         if (etag, total) != (self.etag, self.total) or not self.state.exists():
             self.etag, self.total = etag, total
             write_json(self.state, {"md5": self._expected, "etag": etag, "total": total})
 
     def append(self, data: bytes) -> None:
-        """Add bytes at the end."""
+        """Append bytes."""
         view = memoryview(data)
         while view:
             view = view[self._file.write(view) :]
@@ -102,7 +102,7 @@ class PartialFile:
         self.size += len(data)
 
     def restart(self) -> None:
-        """Begin again from nothing; a partial file that another program left is put aside."""
+        """Start over with an empty file; a partial file of another program is renamed, not truncated."""
         if self.is_ours or not os.path.getsize(self.part):
             self._file.truncate(0)
         else:
@@ -115,15 +115,15 @@ class PartialFile:
         self._md5 = hashlib.md5(usedforsecurity=False)
 
     def compare(self, offset: int, data: bytes) -> int:
-        """Return how many of some bytes, from their first on, are those that arrived before at `offset`."""
+        """Return the length of the common prefix of `data` and the bytes received at `offset`."""
         self._file.seek(offset)
-        before = self._file.read(min(len(data), self.size - offset))
-        if data.startswith(before):
-            return len(before)
-        return next(k for k, (one, other) in enumerate(zip(data, before, strict=False)) if one != other)
+        received = self._file.read(min(len(data), self.size - offset))
+        if data.startswith(received):
+            return len(received)
+        return next(k for k, (new, old) in enumerate(zip(data, received, strict=False)) if new != old)
 
     def cut(self, size: int) -> None:
-        """Keep only the first `size` bytes."""
+        """Truncate to the first `size` bytes."""
         if size == 0 or not self.is_ours:
             self.restart()
             return
@@ -133,23 +133,23 @@ class PartialFile:
         self.hash_existing(lambda _: None, lambda: None)
 
     def digest(self) -> str:
-        """Return the MD5 of the bytes so far, in hexadecimal."""
+        """Return the MD5 of the bytes received so far, in hexadecimal."""
         return self._md5.hexdigest()
 
     def finish(self) -> None:
-        """Give the file its final name."""
+        """Rename the partial file to its final name."""
         self._file.close()
         if self.path.exists() and not is_beginning(self.path, self.part):
             raise RemixbenchError(
-                f"{self.path}: is another file, which remixbench did not download and leaves alone; the right one is"
-                f" complete in {self.part.name}: move yours away and run the same command again"
+                f"{self.path}: is another file, which remixbench did not download and leaves unchanged; the correct one"
+                f" is complete in {self.part.name}: move yours away and run the same command again"
             )
         os.replace(self.part, self.path)
         self.state.unlink(missing_ok=True)
 
 
 def is_beginning(short: Path, long: Path) -> bool:
-    """Say whether a file is the beginning of another, or all of it."""
+    """Return whether a file is a prefix of another, or equal to it."""
     with short.open("rb") as beginning, long.open("rb") as file:
         while data := beginning.read(CHUNK):
             if file.read(len(data)) != data:
@@ -158,7 +158,7 @@ def is_beginning(short: Path, long: Path) -> bool:
 
 
 def mark_begun(part: Path, md5: str) -> None:
-    """Record that a partial file is ours and belongs to the file with this MD5."""
+    """Mark a partial file as downloaded by remixbench, of the file with this MD5."""
     write_json(part.with_name(part.name + ".json"), {"md5": md5, "etag": None, "total": None})
 
 
@@ -188,23 +188,22 @@ def fetch(
     advance: Callable[[int], None],
     trust_listed_md5: bool,
 ) -> str:
-    """Fetch a file whole and verified, resuming what an earlier attempt left; returns its MD5.
+    """Fetch and verify a file, resuming a partial file if there is one; return its MD5.
 
     Parameters
     ----------
     advance
-        Called with the bytes gained, and (negative) with bytes given up.
+        Called with the number of bytes received, negative for bytes dropped.
     trust_listed_md5
-        Accept a file whose MD5 is not the expected one but the one in the record's file list, saying so.
+        Accept, with a message, a file whose MD5 is not the expected one but that of the record's file list.
 
     Raises
     ------
     RemixbenchError
-        If the server refuses, or sends nothing or wrong bytes for longer than the retry policy allows (a
-        `FatalDownloadError` if the network or the disk is the cause). What arrived stays for the next attempt,
-        except for bytes known to be wrong.
+        If the server refuses, or keeps failing or sending wrong bytes beyond the retry policy (a `FatalDownloadError`
+        if the network or the disk is the cause). The partial file is kept, except for bytes known to be wrong.
     DownloadCancelled
-        If the download was interrupted; the partial file stays.
+        If the download was interrupted; the partial file is kept.
     """
     name = path.name
     with PartialFile(path, remote.md5) as part:
@@ -232,7 +231,7 @@ def fetch(
 
 
 def _fetch_rest(remote: RemoteFile, part: PartialFile, client: HttpClient, advance: Callable[[int], None]) -> None:
-    """Request what is missing until all bytes are there, or the retry policy gives up."""
+    """Request the missing bytes until the file is complete, or the retry policy gives up."""
     client.retry(
         part.path.name,
         remote.url,
@@ -242,7 +241,7 @@ def _fetch_rest(remote: RemoteFile, part: PartialFile, client: HttpClient, advan
 
 
 def _request_rest(remote: RemoteFile, part: PartialFile, client: HttpClient, advance: Callable[[int], None]) -> None:
-    """Send one request for what is missing and append what comes."""
+    """Send one request for the missing bytes, and append the answer."""
     total = _total(remote, part)
     if part.size and total is not None and part.size >= total:
         _cut(part, 0, advance)
@@ -260,29 +259,30 @@ def _request_rest(remote: RemoteFile, part: PartialFile, client: HttpClient, adv
         offset, trusted = body.offset, False
         for data in response.raw.stream(NETWORK_CHUNK, decode_content=False):
             client.limiter.check_cancelled()
-            before = part.size
-            offset = _take(part, body, offset, data, advance)
-            if not trusted and (offset >= before or part.size < before):  # it is the file, this version or another
+            previous_size = part.size
+            offset = _append(part, body, offset, data, advance)
+            # the answer is the file, in this version or another
+            if not trusted and (offset >= previous_size or part.size < previous_size):
                 part.save_state(body.etag, body.total)
                 part.is_ours = part.resumable = trusted = True
     if offset < part.size:
-        raise TransientError(f"broke off after {offset} of the {part.size} bytes that are here already")
+        raise TransientError(f"broke off after {offset} of the {part.size} bytes already received")
     total = body.total
     if total is not None and part.size != total:
         raise TransientError(f"broke off after {part.size} of {total} bytes")
     part.save_state(body.etag, part.size)
 
 
-def _take(part: PartialFile, body: Body, offset: int, data: bytes, advance: Callable[[int], None]) -> int:
-    """Take bytes of the file that begin at `offset`; returns where they end.
+def _append(part: PartialFile, body: Body, offset: int, data: bytes, advance: Callable[[int], None]) -> int:
+    """Append bytes of the file that begin at `offset`, and return their end.
 
-    Where a server sends the file from its beginning, what is here already is compared and not written again.
+    Bytes that were already received are compared, not written again.
     """
     end = offset + len(data)
     if body.total is not None and end > body.total:
         part.resumable = False
         _cut(part, min(offset, part.size), advance)
-        raise TransientError("more bytes came than were announced")
+        raise TransientError("the server sent more bytes than announced")
     if offset == 0 and data.lstrip()[:9].lower().startswith((b"<!doctype", b"<html", b"<?xml")):
         raise TransientError(WEB_PAGE)
     if offset < part.size:
@@ -292,7 +292,7 @@ def _take(part: PartialFile, body: Body, offset: int, data: bytes, advance: Call
                 raise TransientError("the server sent something that is not a zip archive")
             _cut(part, offset + same, advance)  # another version of the file
             if part.size != offset + same:
-                raise TransientError("what another program had begun is another file; it is put aside")
+                raise TransientError("the partial file of another program is another file; it was renamed")
         data = data[same:]
     if data:
         try:
@@ -305,7 +305,7 @@ def _take(part: PartialFile, body: Body, offset: int, data: bytes, advance: Call
 
 @dataclass(frozen=True)
 class Body:
-    """What an answer holds: where in the file it begins, and ETag and size of the file as far as it says."""
+    """The body of an answer: its offset in the file, and the file's ETag and size if stated."""
 
     offset: int
     etag: str | None
@@ -313,9 +313,9 @@ class Body:
 
 
 def _accept(remote: RemoteFile, part: PartialFile, response: requests.Response) -> Body | None:
-    """Return what follows, None if nothing does since the partial file is complete.
+    """Check an answer, and return its body; None if the partial file is already complete.
 
-    Nothing is given up here: whatever the answer is, the partial file stays as it is.
+    Never changes the data of the partial file.
     """
     status, etag = response.status_code, response.headers.get("ETag")
     if 400 <= status < 500 and status != 416:
@@ -355,7 +355,7 @@ def _accept(remote: RemoteFile, part: PartialFile, response: requests.Response) 
 
 
 def _cut(part: PartialFile, size: int, advance: Callable[[int], None]) -> None:
-    """Keep only the first bytes of the partial file."""
+    """Truncate the partial file to `size` bytes, if it is longer."""
     if part.size > size:
         advance(size - part.size)
         part.cut(size)
@@ -377,7 +377,7 @@ def _wrong_md5(name: str, remote: RemoteFile, wrong: list[str]) -> str:
     if len(set(wrong)) == 1:
         cause = "the same each time, so the server holds another file: try another --mirror, a newer remixbench"
     else:
-        cause = "not the same each time, so bytes change on the way (proxy, memory, disk): try another network"
+        cause = "not the same each time, so bytes change in transit (proxy, memory, disk): try another network"
     return (
         f"{name}: MD5 is {wrong[-1]}, expected {remote.md5}; fetched {len(wrong)} times and "
         f"deleted; {cause} ({remote.url})"

@@ -1,6 +1,6 @@
 """Safe unpacking of archives: nothing outside the target, no partial files, nothing unpacked twice.
 
-`read_members` checks the whole directory of an archive first, names and sizes; `unpack` then writes its members.
+`read_members` first checks all names and sizes in the archive's directory; `unpack` then writes the members.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ class CorruptArchiveError(RemixbenchError):
 def read_members(
     archive: Path, prefix: str, max_bytes: Callable[[str], int]
 ) -> tuple[list[zipfile.ZipInfo], list[str]]:
-    """Return the files of an archive below the folder `prefix`, and the names of all others, after checking them.
+    """Check the members of an archive; return the files below the folder `prefix`, and the names of all others.
 
     Parameters
     ----------
     max_bytes
-        Returns the size that the file of a given name may have when unpacked.
+        Returns the size limit of an unpacked file, given its name.
 
     Raises
     ------
     RemixbenchError
-        If a member has an unsafe name (absolute, `..`, a backslash, a drive), is a link or another special file,
-        is encrypted, appears twice (also by letter case alone), or is larger than it may be.
+        If a member has an unsafe name (absolute, `..`, a backslash, a drive), is a link or special file, is encrypted,
+        appears twice (ignoring case), or is too large.
     CorruptArchiveError
         If it is not a zip archive or its directory is damaged.
     """
@@ -50,8 +50,8 @@ def read_members(
         key = info.filename.rstrip("/").casefold()
         problem = _problem(info)
         if problem is None:
-            above = key.split("/")
-            folders.update("/".join(above[:depth]) for depth in range(1, len(above) + info.is_dir()))
+            pieces = key.split("/")
+            folders.update("/".join(pieces[:depth]) for depth in range(1, len(pieces) + info.is_dir()))
             if not info.is_dir():
                 problem = "appears twice" if key in seen else None
                 seen.add(key)
@@ -75,7 +75,7 @@ def read_members(
 
 
 def _problem(info: zipfile.ZipInfo) -> str | None:
-    """Return what is wrong with a member's name or kind, None if nothing is."""
+    """Return the problem with a member's name or kind, None if there is none."""
     name = info.orig_filename
     pieces = name.removesuffix("/").split("/") if info.is_dir() else name.split("/")
     if not name or name.startswith("/") or any(piece in ("", ".", "..") for piece in pieces):
@@ -92,7 +92,7 @@ def _problem(info: zipfile.ZipInfo) -> str | None:
 
 
 def missing_bytes(members: Sequence[zipfile.ZipInfo], folder: Path) -> int:
-    """Return how many bytes unpacking would add below `folder`: members that are not there with their size."""
+    """Return the bytes that unpacking would add below `folder`: members that are missing or have another size."""
     return sum(info.file_size for info in members if file_size(folder / info.filename) != info.file_size)
 
 
@@ -103,19 +103,19 @@ def unpack(
     advance: Callable[[int], None],
     check_cancelled: Callable[[], None],
 ) -> dict[str, int]:
-    """Unpack `members`, as `read_members` returned them, below `folder`; returns their sizes in bytes by name.
+    """Unpack `members` (see `read_members`) below `folder`; return their sizes in bytes by name.
 
-    A file that is already there with the right size and CRC-32 is left as it is; any other is written to a
-    temporary file and renamed once its CRC-32 is right.
+    An existing file with the correct size and CRC-32 is kept; any other is written to a temporary file, which is
+    renamed once its CRC-32 is correct.
 
     Raises
     ------
     RemixbenchError
         If a file cannot be written.
     CorruptArchiveError
-        If a member is damaged, naming it.
+        If a member is damaged.
     DownloadCancelled
-        From `check_cancelled`; what is done stays done.
+        From `check_cancelled`; files already unpacked are kept.
     """
     temporary_name = f".{archive.name}.unpacking"
     for parent in {(folder / info.filename).parent for info in members}:
@@ -146,7 +146,7 @@ def _write(
     advance: Callable[[int], None],
     check_cancelled: Callable[[], None],
 ) -> None:
-    """Write one member; `zipfile` checks its CRC-32 and never gives more bytes than the directory states."""
+    """Write a member; `zipfile` checks its CRC-32 and never returns more bytes than the directory states."""
     with path.open("wb") as file:
         try:
             with opened.open(info) as member:
@@ -155,12 +155,12 @@ def _write(
                     file.write(data)
                     advance(len(data))
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-            what = str(error).split(" for file ")[0]
-            raise CorruptArchiveError(f"{opened.filename}: member {info.filename} is damaged ({what})") from None
+            reason = str(error).split(" for file ")[0]
+            raise CorruptArchiveError(f"{opened.filename}: member {info.filename} is damaged ({reason})") from None
 
 
 def file_size(path: Path) -> int:
-    """Return the size of a file in bytes, -1 where there is none."""
+    """Return the size of a file in bytes, -1 if there is none."""
     try:
         return path.stat().st_size if path.is_file() else -1
     except OSError:

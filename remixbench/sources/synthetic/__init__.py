@@ -1,6 +1,6 @@
-"""The source of the `mini` recipe: recordings that are synthesised when they are read. It needs no files.
+"""The source of the `mini` recipe: recordings that are synthesised when they are read, without any files.
 
-`render` makes the samples, from the models in `models`, the signal processing in `dsp` and the tables in `events` and
+`render` computes the samples from the models in `models`, the signal processing in `dsp` and the tables in `events` and
 `scenes`.
 """
 
@@ -19,29 +19,29 @@ from remixbench.sources.synthetic.render import event_labels, scene_labels, synt
 
 SEED = 2019
 SCENE_SECONDS = 10.0
-PIECES_PER_PLACE = 4
+PIECES_PER_LOCATION = 4
 LICENCE = "Creative Commons 0"
-ORIGIN_STEP = 1000  # origins of neighbouring numbers must not look like one upload
+ORIGIN_STEP = 1000  # above usual values of `origin_gap`, so that numbers stay separate origins
 
 
 @dataclass(frozen=True)
 class SynthesisReader:
-    """Synthesises the recording that a name such as `Gong_003.wav` or `park-01-2.wav` stands for."""
+    """Synthesises a recording from its name, such as `Gong_003.wav` or `park-01-2.wav`."""
 
     rate: int
 
     def read(self, file: str) -> tuple[NDArray[np.float64], int]:
         """Return the recording; see `Reader.read`."""
         stem = file.removesuffix(".wav")
-        label, _, rest = stem.rpartition("_")
-        if label in event_labels() and rest.isdigit():
-            samples = synthesise_event(label, int(rest), self.rate, SEED)
+        label, _, number = stem.rpartition("_")
+        if label in event_labels() and number.isdigit():
+            samples = synthesise_event(label, int(number), self.rate, SEED)
         else:
-            label, _, place_and_piece = stem.partition("-")
-            place, _, piece = place_and_piece.partition("-")
-            if label not in scene_labels() or not (place.isdigit() and piece.isdigit()):
+            label, _, location_and_piece = stem.partition("-")
+            location, _, piece = location_and_piece.partition("-")
+            if label not in scene_labels() or not (location.isdigit() and piece.isdigit()):
                 raise InputError(f"{file}: not a recording of the synthetic source; use the recipe's own manifest")
-            samples = synthesise_scene(label, int(place), int(piece), self.rate, SCENE_SECONDS, SEED)
+            samples = synthesise_scene(label, int(location), int(piece), self.rate, SCENE_SECONDS, SEED)
         return samples.astype(np.float64), self.rate
 
     def read_stretch(self, file: str, start: float, stop: float) -> Stretch:
@@ -68,17 +68,17 @@ def events(per_class: int, rate: int) -> Catalogue:
 
 
 def scenes(per_class: int, rate: int) -> Catalogue:
-    """Return the catalogue of synthetic scenes, `per_class` pieces of each of 10 labels, four per place."""
+    """Return the catalogue of synthetic scenes, `per_class` pieces of each of 10 labels, four per location."""
     rows = [
-        (f"{label}-{place:02d}-{piece}.wav", label, f"{label}-{place:02d}", LICENCE, "synthesised")
+        (f"{label}-{location:02d}-{piece}.wav", label, f"{label}-{location:02d}", LICENCE, "synthesised")
         for label in scene_labels()
-        for place, piece in (divmod(n, PIECES_PER_PLACE) for n in range(per_class))
+        for location, piece in (divmod(number, PIECES_PER_LOCATION) for number in range(per_class))
     ]
     return _catalogue(pd.DataFrame(rows, columns=list(SCENE_COLUMNS)), rate)
 
 
 def _catalogue(table: pd.DataFrame, rate: int) -> Catalogue:
-    # of the columns that it has had from the first: data sets made before must stay extensible
+    # without columns added later, so that older data sets can still be extended
     described = table.drop(columns=["licence", "url"]) if "location" in table else table
     digest = sha256(f"{SEED} {rate}\n{described.to_csv(index=False)}".encode())
     return Catalogue("synthetic", table, digest, SynthesisReader(rate))

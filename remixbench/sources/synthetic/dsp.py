@@ -1,7 +1,7 @@
 """The building blocks of the synthetic sounds: ringing modes, harmonics, filters, noise.
 
 Numpy only, float64, without loops over samples: decaying modes are sums of outer products, harmonics are a
-polynomial in one rotating phasor (Horner's rule), filters and noise colours act on spectra.
+polynomial in a rotating phasor (Horner's rule), filters and noise colours multiply spectra.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 Signal = NDArray[np.float64]
 
-HIGHEST = 0.45  # no partial above this share of the rate: nothing aliases
-BLOCK = 16384  # samples to transform at once: what stays in a processor's cache
+HIGHEST = 0.45  # highest frequency of a partial, relative to the sample rate; avoids aliasing
+BLOCK = 16384  # samples per transform, which fit into a processor's cache
 
 
 @dataclass(frozen=True)
 class Resonance:
-    """One resonance of a body or a vocal tract: `hertz`, its `width` in Hz, its linear `gain`."""
+    """A resonance of a body or a vocal tract: frequency and `width` in Hz, linear `gain`."""
 
     hertz: float
     width: float
@@ -28,7 +28,7 @@ class Resonance:
 
 
 def fast_length(count: int) -> int:
-    """Return the next length m · 2^k with m in 8..15: cheap to transform, at most an eighth longer."""
+    """Return the next length m · 2^k with m in 8..15: fast to transform, at most an eighth longer."""
     step = 1 << max(0, count.bit_length() - 4)
     return -(-count // step) * step
 
@@ -36,8 +36,8 @@ def fast_length(count: int) -> int:
 def modal(frequencies: Signal, decays: Signal, amplitudes: Signal, count: int, rate: int) -> Signal:
     """Return Σ a·exp(-t/τ)·sin(2πft), `count` samples: the free ringing of a struck or plucked body.
 
-    Sample 256·r + b of a mode is the product of a coarse phasor (r) and a fine one (b), so a mode costs two
-    outer products and hardly a sine.
+    Sample 256·r + b of a mode is the product of a coarse phasor (r) and a fine phasor (b), so that a mode takes two
+    outer products instead of `count` exponentials.
     """
     audible = frequencies < HIGHEST * rate
     pole = (-1 / decays[audible] + 2j * np.pi * frequencies[audible]) / rate
@@ -45,17 +45,14 @@ def modal(frequencies: Signal, decays: Signal, amplitudes: Signal, count: int, r
     fine = np.exp(pole[:, None] * np.arange(256))
     coarse = amplitudes[audible, None] * np.exp(pole[:, None] * (256 * np.arange(rows)))
     total = np.zeros((rows, 256))
-    for one, other in zip(coarse, fine, strict=True):
-        total += one.imag[:, None] * other.real
-        total += one.real[:, None] * other.imag
+    for coarse_phasor, fine_phasor in zip(coarse, fine, strict=True):
+        total += coarse_phasor.imag[:, None] * fine_phasor.real
+        total += coarse_phasor.real[:, None] * fine_phasor.imag
     return total.reshape(-1)[:count]
 
 
 def harmonics(pitch: Signal, weights: Signal, rate: int) -> Signal:
-    """Return Σ w_k·sin(kφ), where φ turns with `pitch` (Hz, one per sample).
-
-    Harmonics that could alias are left out.
-    """
+    """Return Σ w_k·sin(kφ), where φ advances by `pitch` (Hz, one value per sample); omits harmonics that alias."""
     turn = np.exp(2j * np.pi / rate * np.cumsum(pitch))
     usable = max(1, min(len(weights), int(HIGHEST * rate / pitch.max())))
     total = np.zeros(len(pitch), dtype=np.complex128)
@@ -66,11 +63,11 @@ def harmonics(pitch: Signal, weights: Signal, rate: int) -> Signal:
 
 
 def resonate(signal: Signal, rate: int, resonances: tuple[Resonance, ...], direct: float = 0.0) -> Signal:
-    """Return `signal` through two-pole resonances in parallel, plus `direct` times itself.
+    """Filter `signal` with parallel two-pole resonances, and add `direct` times the signal.
 
-    A resonance is the analogue band-pass b·s / (s² + b·s + w²) by the bilinear transform, of gain 1 at its
-    frequency (what scipy calls `iirpeak`); one above the range of the rate moves to its upper end. Long
-    signals go through in blocks, each with room for the ringing (to -54 dB), added where they overlap.
+    A resonance is the analogue band-pass b·s / (s² + b·s + w²) under the bilinear transform, with gain 1 at its
+    frequency (scipy's `iirpeak`); frequencies are limited to `HIGHEST`. Long signals are filtered in overlapping
+    blocks, long enough for the ringing to decay by 54 dB.
     """
     ring = round(2 * rate / min(part.width for part in resonances))
     block = fast_length(min(len(signal), BLOCK) + ring)
@@ -88,9 +85,9 @@ def resonate(signal: Signal, rate: int, resonances: tuple[Resonance, ...], direc
 
 
 def coloured_noise(random: Generator, count: int, rate: int, centre: float, octaves: float) -> Signal:
-    """Return Gaussian noise of about unit RMS; its spectrum is a bell, `octaves` wide, on a log axis.
+    """Return Gaussian noise of about unit RMS, with a bell-shaped spectrum on a log axis, `octaves` wide.
 
-    Long noise is made of independent blocks, faded into each other at equal power.
+    Long noise consists of independent blocks, cross-faded at equal power.
     """
     block = fast_length(min(count, BLOCK))
     fade = block // 16 if count > block else 0
@@ -107,7 +104,7 @@ def coloured_noise(random: Generator, count: int, rate: int, centre: float, octa
 
 
 def _joined(blocks: Signal, step: int) -> Signal:
-    """Return the sum of the rows of `blocks`, each beginning `step` samples after the one before."""
+    """Return the overlap-add of the rows of `blocks`, `step` samples apart."""
     rows, block = blocks.shape
     total = np.zeros((rows - 1) * step + block)
     for i, row in enumerate(blocks):
@@ -116,14 +113,14 @@ def _joined(blocks: Signal, step: int) -> Signal:
 
 
 def wander(random: Generator, count: int, rate: int, per_second: float) -> Signal:
-    """Return a line in [-1, 1] through `per_second` random points a second."""
+    """Return a line in [-1, 1] through `per_second` random points per second."""
     points = 2 + int(count / rate * per_second) + 1
     line: Signal = np.interp(np.arange(count) * (per_second / rate), np.arange(points), random.uniform(-1, 1, points))
     return line
 
 
 def swell(count: int, rate: int, attack: float, release: float) -> Signal:
-    """Return an envelope that rises in `attack` seconds, stays, and falls in the last `release` seconds."""
+    """Return an envelope with `attack` and `release` in seconds."""
     envelope = np.ones(count)
     rise, fall = min(count, samples(attack, rate)), min(count, samples(release, rate))
     envelope[:rise] *= np.sin(np.linspace(0.1, np.pi / 2, rise)) ** 2
@@ -138,5 +135,5 @@ def along(points: tuple[float, ...], count: int) -> Signal:
 
 
 def samples(seconds: float, rate: int) -> int:
-    """Return how many samples that is, at least 16."""
+    """Return a duration in samples, at least 16."""
     return max(16, round(seconds * rate))

@@ -1,7 +1,7 @@
-"""The table of the synthetic events: which model makes the sound of which label, and with what ranges.
+"""The table of the synthetic events: the model of each label, and the ranges of its parameters.
 
-These are stand-ins: simple physics that resembles what the label says, not recordings of it. Rows follow the
-order of the labels of FSDKaggle2018. Hz and seconds; `again` takes the number of hits and their distance.
+These are stand-ins: simple physical models that resemble their labels. Rows are in the order of the labels of
+FSDKaggle2018. Units are Hz and seconds; `repeated` takes the number of hits and the time between them.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ from remixbench.sources.synthetic.models import (
     Range,
     Struck,
     Voice,
-    again,
     formants,
-    one,
+    repeated,
+    single,
 )
 
 R = Range
 
 EVENTS: dict[str, Pattern] = {
-    "Acoustic_guitar": again(Plucked(R(110, 350), R(0.4, 1.0)), R(1, 4), R(0.2, 0.5)),
-    "Applause": one(Grains(R(150, 700), R(1.5, 3.5), body=formants(1000, 1600, 2500))),
-    "Bark": again(
+    "Acoustic_guitar": repeated(Plucked(R(110, 350), R(0.4, 1.0)), R(1, 4), R(0.2, 0.5)),
+    "Applause": single(Grains(R(150, 700), R(1.5, 3.5), body=formants(1000, 1600, 2500))),
+    "Bark": repeated(
         Voice(
             R(250, 500),
             R(0.12, 0.25),
@@ -61,8 +61,10 @@ EVENTS: dict[str, Pattern] = {
         R(1, 4),
         R(0.35, 0.7),
     ),
-    "Bass_drum": one(Struck(R(45, 85), MEMBRANE, decay=R(0.12, 0.35), slope=R(1.2, 2.0), thud=R(0.02, 0.1), bend=0.8)),
-    "Burping_or_eructation": one(
+    "Bass_drum": single(
+        Struck(R(45, 85), MEMBRANE, decay=R(0.12, 0.35), slope=R(1.2, 2.0), thud=R(0.02, 0.1), bend=0.8)
+    ),
+    "Burping_or_eructation": single(
         Pulses(R(45, 85), R(0.4, 1.4), body=formants(420, 750, 1900), jitter=R(0.25, 0.5), drift=0.3)
     ),
     "Bus": Pattern(
@@ -80,14 +82,14 @@ EVENTS: dict[str, Pattern] = {
             Layer(Friction(R(180, 350), R(1.0, 1.5), seconds=R(2.0, 3.5), attack=R(0.2, 0.5), release=0.3), 0.5),
         )
     ),
-    "Cello": one(Bowed(R(66, 200), R(1.2, 2.8), body=CELLO)),
-    "Chime": again(
+    "Cello": single(Bowed(R(66, 200), R(1.2, 2.8), body=CELLO)),
+    "Chime": repeated(
         Struck(R(900, 2200), TUBE, decay=R(0.4, 0.9), slope=R(0.2, 0.6), thud=R(0.01, 0.03)),
         R(3, 7),
         R(0.15, 0.4),
         0.5,
     ),
-    "Clarinet": one(Blown(R(147, 500), R(0.8, 2.5), slope=R(0.7, 1.1), even=0.06, breath=R(0.005, 0.02))),
+    "Clarinet": single(Blown(R(147, 500), R(0.8, 2.5), slope=R(0.7, 1.1), even=0.06, breath=R(0.005, 0.02))),
     "Computer_keyboard": Pattern(
         (
             Layer(Struck(R(1200, 2400), BOX, decay=R(0.006, 0.015), thud=R(0.5, 1.0))),
@@ -117,12 +119,12 @@ EVENTS: dict[str, Pattern] = {
         R(1, 3.9),
         R(0.35, 0.6),
     ),
-    "Cowbell": again(
+    "Cowbell": repeated(
         Struck(R(480, 850), COW, decay=R(0.08, 0.25), slope=R(0.2, 0.7), damping=R(0.2, 0.5)),
         R(1, 4),
         R(0.25, 0.6),
     ),
-    "Double_bass": again(Plucked(R(38, 85), R(0.4, 0.9), slope=R(1.2, 1.8)), R(1, 3), R(0.4, 0.8)),
+    "Double_bass": repeated(Plucked(R(38, 85), R(0.4, 0.9), slope=R(1.2, 1.8)), R(1, 3), R(0.4, 0.8)),
     "Drawer_open_or_close": Pattern(
         (
             Layer(
@@ -143,12 +145,12 @@ EVENTS: dict[str, Pattern] = {
             ),
         )
     ),
-    "Electric_piano": again(
+    "Electric_piano": repeated(
         Struck(R(180, 500), TINE, decay=R(0.4, 0.8), slope=R(1.2, 2.0), damping=R(0.5, 1.0), thud=R(0.01, 0.03)),
         R(1, 3),
         R(0.3, 0.7),
     ),
-    "Fart": one(
+    "Fart": single(
         Pulses(
             R(70, 160),
             R(0.3, 1.3),
@@ -157,7 +159,7 @@ EVENTS: dict[str, Pattern] = {
             drift=0.4,
         )
     ),
-    "Finger_snapping": again(
+    "Finger_snapping": repeated(
         Struck(R(1500, 2600), SNAP, decay=R(0.008, 0.02), slope=R(0.2, 0.8), thud=R(0.2, 0.4)),
         R(1, 4),
         R(0.4, 0.7),
@@ -172,13 +174,13 @@ EVENTS: dict[str, Pattern] = {
             ),
         )
     ),
-    "Flute": one(Blown(R(450, 1300), R(0.8, 2.5), slope=R(2.2, 3.2), breath=R(0.08, 0.2), vibrato=R(0.006, 0.012))),
-    "Glockenspiel": again(
+    "Flute": single(Blown(R(450, 1300), R(0.8, 2.5), slope=R(2.2, 3.2), breath=R(0.08, 0.2), vibrato=R(0.006, 0.012))),
+    "Glockenspiel": repeated(
         Struck(R(1000, 2600), FREE_BAR, decay=R(0.3, 0.9), slope=R(0.6, 1.2), thud=R(0.02, 0.06)),
         R(1, 5),
         R(0.2, 0.5),
     ),
-    "Gong": one(
+    "Gong": single(
         Struck(
             R(80, 220),
             FREE_PLATE + CLAMPED_PLATE[1:],
@@ -188,10 +190,10 @@ EVENTS: dict[str, Pattern] = {
             thud=R(0.02, 0.05),
         )
     ),
-    "Gunshot_or_gunfire": again(
+    "Gunshot_or_gunfire": repeated(
         Burst(R(500, 1200), R(1.3, 1.8), decay=R(0.08, 0.25), dull=R(2.0, 4.0)), R(1, 4), R(0.3, 0.7)
     ),
-    "Harmonica": again(
+    "Harmonica": repeated(
         Blown(
             R(260, 700),
             R(0.5, 1.2),
@@ -204,19 +206,19 @@ EVENTS: dict[str, Pattern] = {
         R(1, 3),
         R(0.6, 1.0),
     ),
-    "Hi-hat": again(Burst(R(6500, 9000), R(0.25, 0.45), decay=R(0.03, 0.2)), R(1, 5), R(0.2, 0.45), 0.03),
-    "Keys_jangling": again(
+    "Hi-hat": repeated(Burst(R(6500, 9000), R(0.25, 0.45), decay=R(0.03, 0.2)), R(1, 5), R(0.2, 0.45), 0.03),
+    "Keys_jangling": repeated(
         Struck(R(2600, 4200), SHARDS, decay=R(0.03, 0.08), slope=R(0.0001, 0.3), thud=R(0.05, 0.2)),
         R(12, 24),
         R(0.05, 0.12),
         0.9,
     ),
-    "Knock": again(
+    "Knock": repeated(
         Struck(R(140, 320), BOX, decay=R(0.02, 0.05), slope=R(0.3, 0.9), thud=R(0.1, 0.4)),
         R(2.5, 6.9),
         R(0.15, 0.3),
     ),
-    "Laughter": again(
+    "Laughter": repeated(
         Voice(
             R(160, 380),
             R(0.1, 0.16),
@@ -229,7 +231,7 @@ EVENTS: dict[str, Pattern] = {
         R(4, 9),
         R(0.17, 0.25),
     ),
-    "Meow": one(
+    "Meow": single(
         Voice(
             R(420, 750),
             R(0.6, 1.4),
@@ -261,7 +263,7 @@ EVENTS: dict[str, Pattern] = {
             ),
         )
     ),
-    "Oboe": one(
+    "Oboe": single(
         Blown(
             R(380, 900),
             R(0.8, 2.5),
@@ -271,7 +273,7 @@ EVENTS: dict[str, Pattern] = {
             vibrato=R(0.004, 0.009),
         )
     ),
-    "Saxophone": one(
+    "Saxophone": single(
         Blown(
             R(110, 330),
             R(0.8, 2.5),
@@ -319,7 +321,7 @@ EVENTS: dict[str, Pattern] = {
         R(1, 4),
         R(0.2, 0.5),
     ),
-    "Squeak": again(
+    "Squeak": repeated(
         Bowed(
             R(700, 1700),
             R(0.25, 0.8),
@@ -348,11 +350,11 @@ EVENTS: dict[str, Pattern] = {
         R(2, 5),
         R(0.22, 0.45),
     ),
-    "Tearing": one(Friction(R(1800, 3500), R(1.0, 1.4), seconds=R(0.4, 1.6), crackle=0.95, grain=R(120, 300))),
-    "Telephone": again(
+    "Tearing": single(Friction(R(1800, 3500), R(1.0, 1.4), seconds=R(0.4, 1.6), crackle=0.95, grain=R(120, 300))),
+    "Telephone": repeated(
         Struck(R(900, 1500), TWO_BELLS, decay=R(0.1, 0.3), slope=R(0.2, 0.5)), R(16, 34), R(0.04, 0.055), 0.02
     ),
-    "Trumpet": one(
+    "Trumpet": single(
         Blown(
             R(180, 550),
             R(0.6, 2.2),
@@ -362,8 +364,8 @@ EVENTS: dict[str, Pattern] = {
             attack=R(0.03, 0.08),
         )
     ),
-    "Violin_or_fiddle": one(Bowed(R(200, 900), R(0.8, 2.6), body=VIOLIN, vibrato=R(0.008, 0.018))),
-    "Writing": one(
+    "Violin_or_fiddle": single(Bowed(R(200, 900), R(0.8, 2.6), body=VIOLIN, vibrato=R(0.008, 0.018))),
+    "Writing": single(
         Friction(
             R(2200, 4000),
             R(0.6, 0.9),

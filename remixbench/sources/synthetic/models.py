@@ -1,13 +1,13 @@
-"""Nine small physical models of sound sources, and how they combine into a recording of `mini`.
+"""Nine small physical models of sound sources, and their combination into recordings of `mini`.
 
-Each model is a frozen dataclass of ranges. `sound` draws one value from each range and returns one sound
-as float64 samples of no particular level. A recording first narrows the ranges of its class (`narrowed`), so
-that its hits resemble each other more than those of another recording. At the end of the file: ratios of modes
-and formants, and the layers and patterns that the tables of events and scenes are written with.
+Each model is a frozen dataclass of ranges. `sound` draws a value from each range and returns one sound as float64
+samples of arbitrary level. A recording first narrows the ranges of its class (`narrowed`), so that its hits are more
+alike than those of different recordings. The end of the file has mode ratios and formants, and the layers and patterns
+of the tables of events and scenes.
 
-Ratios of modes: Fletcher and Rossing, The Physics of Musical Instruments, 2nd ed. (Springer, 1998): free bar
-(nearly (k + 1/2)²) and clamped bar, chapter 2; circular membrane (zeros of Bessel functions) and circular
-plates, chapter 3. The formants of vowels have typical adult values, rounded.
+Mode ratios: Fletcher and Rossing, The Physics of Musical Instruments, 2nd ed. (Springer, 1998): free bar (nearly
+(k + 1/2)²) and clamped bar, chapter 2; circular membrane (zeros of Bessel functions) and circular plates, chapter 3.
+Vowel formants have typical adult values, rounded.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from remixbench.sources.synthetic.dsp import (
     wander,
 )
 
-Thing = TypeVar("Thing")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Range:
-    """A positive quantity between two values, drawn evenly on a logarithmic scale."""
+    """A range of a positive quantity, drawn uniformly on a logarithmic scale."""
 
     low: float
     high: float
@@ -47,9 +47,9 @@ class Range:
         return float(self.low * (self.high / self.low) ** random.random())
 
 
-def narrowed(thing: Thing, random: Generator, spread: float) -> Thing:
-    """Return `thing` with each Range in it, at any depth, narrowed to one drawn value ± `spread` of it."""
-    value: Any = thing
+def narrowed(template: T, random: Generator, spread: float) -> T:
+    """Return a copy in which each nested Range is narrowed to ± `spread` around a value drawn from it."""
+    value: Any = template
     if isinstance(value, Range):
         middle = value.draw(random)
         value = Range(max(value.low, middle * (1 - spread)), min(value.high, middle * (1 + spread)))
@@ -58,22 +58,22 @@ def narrowed(thing: Thing, random: Generator, spread: float) -> Thing:
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         parts = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
         value = type(value)(**{name: narrowed(part, random, spread) for name, part in parts.items()})
-    narrowed_thing: Thing = value
-    return narrowed_thing
+    narrowed_copy: T = value
+    return narrowed_copy
 
 
 class Model(Protocol):
-    """What makes one sound."""
+    """A model of one kind of sound."""
 
     def sound(self, random: Generator, rate: int) -> Signal:
-        """Return one sound of about unit size at `rate` Hz."""
+        """Return one sound of about unit amplitude at `rate` Hz."""
 
 
 @dataclass(frozen=True)
 class Plucked:
     """A stiff string, plucked at `point` of its length: f_k = k·f·√(1 + B·k²), a_k = sin(kπ·point) / k^slope.
 
-    High partials die first (τ_k = decay / k^damping). Fletcher and Rossing, The Physics of Musical
+    High partials decay first (τ_k = decay / k^damping). Fletcher and Rossing, The Physics of Musical
     Instruments, 2nd ed., sections 2.8, 2.18 and 9.
     """
 
@@ -98,8 +98,8 @@ class Plucked:
 class Struck:
     """A bar, bell, membrane, plate, box or shard: inharmonic modes at `ratios` of the pitch, struck once.
 
-    `slope` and `damping` are powers of the ratio (amplitude, decay); `thud` is the noise of the contact as a
-    share of the ringing; `bend` how far the pitch starts above its rest (a slack membrane).
+    Amplitude and decay are powers, `slope` and `damping`, of the ratio; `thud` is the level of the contact noise
+    relative to the ringing; `bend` raises the pitch at the start (a slack membrane).
     """
 
     pitch: Range
@@ -116,24 +116,23 @@ class Struck:
         slope, damping, thud = (part.draw(random) for part in (self.slope, self.damping, self.thud))
         ratios = np.array(self.ratios)
         count = samples(min(3.5, max(0.05, 5 * decay)), rate)
-        place = random.uniform(0.4, 1.0, len(ratios))  # where it was struck sets the amplitude of each mode
-        ring = modal(pitch * ratios, decay * ratios**-damping, place * ratios**-slope, count, rate)
+        strength = random.uniform(0.4, 1.0, len(ratios))  # amplitudes depend on where it is struck
+        ring = modal(pitch * ratios, decay * ratios**-damping, strength * ratios**-slope, count, rate)
         if self.bend > 0:
             t = np.arange(count) / rate
             ring = np.interp(t + self.bend * 0.05 * (1 - np.exp(-t / 0.05)), t, ring)
         burst = min(count, samples(0.02, rate))
         hit = random.standard_normal(burst) * np.exp(-np.arange(burst) / (0.004 * rate))
-        ring[:burst] += thud * (np.abs(ring).max() or 1.0) * hit  # all modes may lie above a low rate
+        ring[:burst] += thud * (np.abs(ring).max() or 1.0) * hit  # all modes may be above the limit of a low rate
         return ring
 
 
 @dataclass(frozen=True)
 class Blown:
-    """A pipe or a reed: harmonics with slope, formants and breath, tongued softly.
+    """A pipe or reed: harmonics with a spectral slope, formants and breath noise, and a soft attack.
 
-    `even` is the share of the even harmonics (small in a cylinder closed at one end, as a clarinet), `breath`
-    that of the noise, `vibrato` the relative excursion in pitch, `second` the pitch of a second reed over
-    the first.
+    `even` is the level of the even harmonics (low in a cylinder closed at one end, such as a clarinet), `breath` that
+    of the noise, `vibrato` the relative pitch excursion, `second` the pitch of a second reed relative to the first.
     """
 
     pitch: Range
@@ -167,10 +166,10 @@ class Blown:
 
 @dataclass(frozen=True)
 class Bowed:
-    """Stick and slip: a sawtooth (Helmholtz motion) with vibrato through the resonances of a body.
+    """Stick and slip: a sawtooth (Helmholtz motion) with vibrato, filtered by the resonances of a body.
 
-    `glide` is the pitch at the end over that at the start, with `wobble` for an unsteady hand: a violin's are
-    small, a hinge's large.
+    `glide` is the ratio of final to initial pitch, `wobble` the unsteadiness of the pitch: small for a violin, large
+    for a hinge.
     """
 
     pitch: Range
@@ -196,9 +195,9 @@ class Bowed:
 
 @dataclass(frozen=True)
 class Voice:
-    """A throat: a glottal tone and breath through formants that move from one vowel to another.
+    """A voice: a glottal tone and breath noise, with formants that move from one vowel to another.
 
-    `contour` multiplies the pitch along the sound; `rough` is how unevenly the vocal folds beat.
+    `contour` multiplies the pitch over time; `rough` is the irregularity of the vocal folds.
     """
 
     pitch: Range
@@ -219,16 +218,16 @@ class Voice:
         source = harmonics(pitch, np.arange(1.0, 31.0) ** -1.2, rate)
         source += breath * random.standard_normal(count)
         first, last = (resonate(source, rate, vowel) for vowel in self.vowels)
-        place = np.linspace(0, 1, count)
-        return (first * (1 - place) + last * place) * swell(count, rate, self.attack.draw(random), self.release)
+        weight = np.linspace(0, 1, count)
+        return (first * (1 - weight) + last * weight) * swell(count, rate, self.attack.draw(random), self.release)
 
 
 @dataclass(frozen=True)
 class Pulses:
-    """An engine, a mains hum, or lips that flap: a train of pulses of unsteady period through resonances.
+    """An engine, mains hum or flapping lips: a train of irregular pulses, filtered by resonances.
 
-    `jitter` is the share by which a period varies, `drift` the slow change of the pulse rate, `noise` the
-    share of turbulence, `rise` the envelope's attack in seconds, `tune` moves the whole body.
+    `jitter` is the relative variation of the period, `drift` the slow change of the pulse rate, `noise` the level of
+    turbulence, `rise` the attack in seconds; `tune` scales all resonance frequencies.
     """
 
     pulses: Range
@@ -257,10 +256,10 @@ class Pulses:
 
 @dataclass(frozen=True)
 class Friction:
-    """One surface over another, or wind: noise of one colour that strokes and crackles.
+    """Friction of two surfaces, or wind: coloured noise with strokes and crackle.
 
-    `strokes` a second with `depth` (0 none, 1 silent between); `crackle` is the share of the short-time
-    unevenness and `grain` its rate a second.
+    `strokes` per second have a modulation `depth` (1: silence in between); `crackle` is the depth of short-time
+    irregularity, and `grain` its rate per second.
     """
 
     centre: Range
@@ -292,10 +291,10 @@ class Friction:
 
 @dataclass(frozen=True)
 class Grains:
-    """Many small impacts at random times (a Poisson process), each ringing in the same few resonances.
+    """Many small impacts at random times (a Poisson process), which excite the same resonances.
 
-    `density` impacts a second, following `course` over the length; `spread` is the standard deviation of the
-    logarithm of their strength, `tune` moves the whole body.
+    `density` is the number of impacts per second, which follows `course` over time; `spread` is the standard deviation
+    of the logarithm of their strength; `tune` scales all resonance frequencies.
     """
 
     density: Range
@@ -320,7 +319,7 @@ class Grains:
 
 @dataclass(frozen=True)
 class Burst:
-    """An explosion, a rattle of wires, a cymbal: noise that dies away, `dull` times lower at its end."""
+    """An explosion, a rattle of wires, a cymbal: decaying noise whose frequency falls by the factor `dull`."""
 
     centre: Range
     octaves: Range
@@ -342,12 +341,12 @@ class Burst:
 
 
 FREE_BAR = (1.0, 2.757, 5.404, 8.933, 13.344)
-TUBE = (0.605, 1.0, 1.494, 2.086, 2.778)  # a hung tube: modes 3 to 7 of a free bar, over the fourth
-TINE = (1.0, 2.0, 3.0, 6.267, 17.547)  # a clamped bar, its fundamental bent into harmonics by the pick-up
+TUBE = (0.605, 1.0, 1.494, 2.086, 2.778)  # a hanging tube: modes 3 to 7 of a free bar, relative to the fourth
+TINE = (1.0, 2.0, 3.0, 6.267, 17.547)  # a clamped bar, with harmonics of the fundamental from the pick-up
 MEMBRANE = (1.0, 1.593, 2.136, 2.295, 2.653, 2.917, 3.155, 3.500, 3.598, 3.647, 4.059)
 CLAMPED_PLATE = (1.0, 2.081, 3.414, 3.893, 4.995, 5.954, 6.819, 8.280, 8.722)
 FREE_PLATE = (1.0, 1.730, 2.328, 3.907, 4.110, 6.302, 6.706, 7.344)
-# The next ones are chosen, not derived: bodies of no simple shape.
+# The following ratios are chosen by ear, not derived: bodies without a simple shape.
 COW = (1.0, 1.48, 2.52, 3.1, 4.4)
 TWO_BELLS = (1.0, 1.19, 2.6, 4.2)
 BOX = (1.0, 1.41, 1.73, 2.24, 2.83, 3.6)
@@ -356,7 +355,7 @@ SHARDS = (1.0, 1.23, 1.61, 1.97, 2.44, 3.02)
 
 
 def formants(*hertz: float) -> tuple[Resonance, ...]:
-    """Return resonances at `hertz`, 60 Hz and a fifteenth of that wide, each 0.7 times the one before."""
+    """Return resonances at `hertz` with widths of 60 Hz + hertz / 15, each 0.7 times as strong as the previous."""
     return tuple(Resonance(f, 60 + f / 15, 0.7**i) for i, f in enumerate(hertz))
 
 
@@ -372,7 +371,7 @@ ONCE = Range(1.0, 1.0)
 
 @dataclass(frozen=True)
 class Layer:
-    """One model in a sound: its linear peak (`gain`), and the delay after which it enters."""
+    """A model in a sound: its linear peak (`gain`), and its delay in seconds (`start`)."""
 
     model: Model
     gain: float = 1.0
@@ -381,7 +380,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Pattern:
-    """Layers that sound together, `count` times over, `gap` seconds apart (± `loose` of it)."""
+    """Simultaneous layers, repeated `count` times, `gap` seconds apart (with relative jitter `loose`)."""
 
     layers: tuple[Layer, ...]
     count: Range = ONCE
@@ -389,11 +388,11 @@ class Pattern:
     loose: float = 0.1
 
 
-def one(model: Model) -> Pattern:
-    """Return a single sound."""
+def single(model: Model) -> Pattern:
+    """Return the pattern of a single sound."""
     return Pattern((Layer(model),))
 
 
-def again(model: Model, count: Range, gap: Range, loose: float = 0.1) -> Pattern:
-    """Return a sound that comes several times."""
+def repeated(model: Model, count: Range, gap: Range, loose: float = 0.1) -> Pattern:
+    """Return the pattern of a repeated sound."""
     return Pattern((Layer(model),), count, gap, loose)

@@ -1,16 +1,14 @@
 """Synthesised recordings of 41 sound events and 10 scenes: the sounds of the `mini` recipe.
 
-They come from simple physics (`models`) and two tables (`events`, `scenes`), so that every command can be tried
-without a download. They only resemble what their labels say, and scores measured on them mean nothing outside
-`mini`.
+They are computed by simple physical models (`models`) with two tables (`events`, `scenes`), so that every command can
+be tried without a download. They only resemble their labels, and scores on them mean nothing outside `mini`.
 
-Determinism: everything is drawn from a PCG64 seeded with (seed, CRC-32 of the label, number, ...), computed
-in float64 without BLAS, and rounded to steps of 1/32768, which float32 and PCM_16 both hold exactly. On one
-machine with one numpy the samples are always the same. Another processor or numpy may differ in the last
-bits of an exponential or a transform, which the rounding hides nearly always: numpy 1.26 and 2.4, and 2.4
-with and without AVX-512 and AVX2, gave the same 276 recordings (11 million samples) although those bits
-differed. What it cannot hide is one step in a rare sample. A numpy that changed its Generator's stream would
-give other sounds of the same kind.
+Determinism: everything is drawn from a PCG64 seeded with (seed, CRC-32 of the label, number, ...), computed in float64
+without BLAS, and rounded to steps of 1/32768, which float32 and PCM_16 represent exactly. Samples are reproducible on
+one machine with one version of numpy. Elsewhere the last bits of an exponential or a transform may differ, which
+rounding nearly always hides: numpy 1.26 and 2.4, and 2.4 with and without AVX-512 and AVX2, gave the same 276
+recordings (11 million samples) although those bits differed. At worst, a rare sample differs by one step. A numpy that
+changed the stream of its Generator would give different sounds of the same kind.
 """
 
 from __future__ import annotations
@@ -29,8 +27,8 @@ from remixbench.sources.synthetic.models import Layer, Pattern, Range, narrowed
 from remixbench.sources.synthetic.scenes import SCENES
 
 LOWEST_RATE = 8000  # Hz; below it the brightest classes would be silent
-SHORTEST, LONGEST = 0.3, 4.0  # seconds an event lasts
-VARIANTS = 6  # different hits that a repeated sound is made of
+SHORTEST, LONGEST = 0.3, 4.0  # range of durations of events, in seconds
+VARIANTS = 6  # number of different hits in a repeated sound
 FADE = 0.02  # seconds
 
 
@@ -52,20 +50,20 @@ def synthesise_event(label: str, number: int, rate: int, seed: int) -> NDArray[n
     label
         One of `event_labels()`.
     number
-        Which recording, from 0: another number draws another pitch, length, decay, brightness and room.
+        Number of the recording, from 0; recordings differ in pitch, length, decay, brightness and room.
     rate
         Sample rate in Hz, at least 8000.
     seed
-        Of the whole set of recordings, from 0.
+        Seed of the set of recordings, from 0.
 
     Returns
     -------
-    Mono samples, 0.3 to 4 s long, the largest in [0.2, 0.9], faded out, on a grid of 1/32768.
+    Mono samples, 0.3 to 4 s long, with a peak in [0.2, 0.9] and a fade-out, rounded to steps of 1/32768.
 
     Raises
     ------
     InputError
-        For an unknown label or a rate below 8000.
+        If the label is unknown, or the rate is below 8000.
     """
     if label not in EVENTS:
         raise unknown("synthetic event", label, EVENTS)
@@ -86,41 +84,42 @@ def synthesise_event(label: str, number: int, rate: int, seed: int) -> NDArray[n
     return _quantised(wet * (random.uniform(0.3, 0.85) / np.abs(wet).max()))
 
 
-def synthesise_scene(label: str, place: int, piece: int, rate: int, seconds: float, seed: int) -> NDArray[np.float32]:
-    """Return piece `piece` of the recording of a scene at a place.
+def synthesise_scene(
+    label: str, location: int, piece: int, rate: int, seconds: float, seed: int
+) -> NDArray[np.float32]:
+    """Return one piece of the recording of a scene at a location.
 
-    Pieces of one place share its colour, density and hum, and differ in all details.
-    A piece is nowhere silent.
+    Pieces of a location share its colour, density and hum, and differ in all details. A piece is never silent.
 
     Parameters
     ----------
     label
         One of `scene_labels()`.
-    place, piece
-        Which recording place, and which piece of its recording, from 0.
+    location, piece
+        Number of the recording location, and of the piece of its recording, from 0.
     rate
         Sample rate in Hz, at least 8000.
     seconds
-        Length.
+        Duration.
     seed
-        Of the whole set of recordings, from 0.
+        Seed of the set of recordings, from 0.
 
     Returns
     -------
-    `round(seconds * rate)` mono samples, the largest in [0.2, 0.9], on a grid of 1/32768.
+    `round(seconds * rate)` mono samples, with a peak in [0.2, 0.9], rounded to steps of 1/32768.
 
     Raises
     ------
     InputError
-        For an unknown label or a rate below 8000.
+        If the label is unknown, or the rate is below 8000.
     """
     if label not in SCENES:
         raise unknown("synthetic scene", label, SCENES)
     _check_rate(rate)
-    of_place = _generator(seed, label, place)
-    bed = narrowed(SCENES[label].bed, of_place, 0.05)
-    scatter = narrowed(SCENES[label].scatter, of_place, 0.3)  # one place, but many people, steps and birds
-    random = _generator(seed, label, place, 1 + piece)  # a SeedSequence takes no notice of a last 0
+    location_random = _generator(seed, label, location)
+    bed = narrowed(SCENES[label].bed, location_random, 0.05)
+    scatter = narrowed(SCENES[label].scatter, location_random, 0.3)  # wider: many people, steps and birds
+    random = _generator(seed, label, location, 1 + piece)  # SeedSequence ignores a trailing 0
     length = samples(seconds, rate)
     total = np.zeros(length)
     for layer in bed:
@@ -135,7 +134,7 @@ def synthesise_scene(label: str, place: int, piece: int, rate: int, seconds: flo
 
 
 def _generator(seed: int, label: str, *numbers: int) -> Generator:
-    """Return the generator of one recording; labels enter by CRC-32, which is the same everywhere."""
+    """Return the generator of a recording; the CRC-32 of the label is the same on every machine."""
     return Generator(PCG64(SeedSequence((seed, zlib.crc32(label.encode()), *numbers))))
 
 
@@ -145,21 +144,21 @@ def _check_rate(rate: int) -> None:
 
 
 def _regular(pattern: Pattern, random: Generator) -> list[float]:
-    """Return when the hits of an event begin: the first at 0, the others `gap` apart, more or less."""
+    """Return the onsets of the hits of an event: the first at 0, the others about `gap` seconds apart."""
     count, gap = int(pattern.count.draw(random)), pattern.gap.draw(random)
     steps = gap * (1 + pattern.loose * random.uniform(-1, 1, count))
     return [float(t) for t in np.cumsum(steps) - steps[0] if t < LONGEST - SHORTEST]
 
 
 def _scattered(pattern: Pattern, seconds: float, random: Generator) -> list[float]:
-    """Return when the hits of a scene begin: anywhere, on average one per `gap` seconds."""
+    """Return the onsets of the hits of a scene: uniform, on average one per `gap` seconds."""
     gap = pattern.gap.draw(random)
     count = max(1, int(seconds / gap))
     return [float(t) for t in random.uniform(0, seconds, count)]
 
 
 def _hits(pattern: Pattern, at: list[float], random: Generator, rate: int) -> list[tuple[Signal, float]]:
-    """Return sounds and when they begin: each layer of the pattern at each time, in a few variants."""
+    """Return (sound, onset) of each layer of the pattern at each time in `at`; layers have a few variants."""
     strokes = []
     for layer in pattern.layers:
         after = layer.start.draw(random) if layer.start is not None else 0.0
@@ -170,7 +169,7 @@ def _hits(pattern: Pattern, at: list[float], random: Generator, rate: int) -> li
 
 
 def _scaled(layer: Layer, random: Generator, rate: int) -> Signal:
-    """Return a sound of the layer's model with the layer's gain as its peak, ending in a fade."""
+    """Return a sound of the layer's model, with the layer's gain as its peak and a fade-out."""
     sound = layer.model.sound(random, rate)
     sound *= swell(len(sound), rate, 1 / rate, FADE)
     scale: float = layer.gain / np.abs(sound).max()
@@ -178,7 +177,7 @@ def _scaled(layer: Layer, random: Generator, rate: int) -> Signal:
 
 
 def _with_reverb(dry: Signal, random: Generator, rate: int) -> Signal:
-    """Add the reverberation of a small room: a decaying tail of noise, its RT60 in 0.05 to 0.25 s."""
+    """Add the reverberation of a small room: exponentially decaying noise with an RT60 of 0.05 to 0.25 s."""
     decay, share = random.uniform(0.05, 0.25) / 6.9, random.uniform(0.1, 0.35)
     tail = samples(7 * decay, rate)
     impulse = random.standard_normal(tail) * np.exp(-np.arange(tail) / (decay * rate))
@@ -189,5 +188,5 @@ def _with_reverb(dry: Signal, random: Generator, rate: int) -> Signal:
 
 
 def _quantised(signal: Signal) -> NDArray[np.float32]:
-    """Return float32 samples rounded to steps of 1/32768, the values of 16-bit audio."""
+    """Return float32 samples rounded to steps of 1/32768, as in 16-bit audio."""
     return (np.rint(signal * 32768.0) / 32768.0).astype(np.float32)

@@ -1,7 +1,7 @@
-"""The table of the synthetic scenes: what never stops in a place, and what comes and goes.
+"""The table of the synthetic scenes: continuous background sounds, and sounds at random times.
 
-Stand-ins like those of `events`, built from the same models; labels are those of TAU Urban
-Acoustic Scenes 2019. Hz and seconds.
+Like those of `events`, these are stand-ins from the same models. Labels are those of TAU Urban Acoustic Scenes 2019.
+Units are Hz and seconds.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ R = Range
 
 @dataclass(frozen=True)
 class Bed:
-    """A sound that never stops, with its RMS."""
+    """A continuous sound, with its RMS as `gain`."""
 
     model: Friction | Pulses
     gain: float
@@ -41,13 +41,13 @@ class Bed:
 
 @dataclass(frozen=True)
 class SceneRow:
-    """A scene: `bed` sounds all the time, the patterns of `scatter` come at random (gains are peaks)."""
+    """A scene: continuous sounds (`bed`), and patterns at random times (`scatter`), whose gains are peaks."""
 
     bed: tuple[Bed, ...]
     scatter: tuple[Pattern, ...] = ()
 
 
-_LONG = R(1.0, 1.0)  # a bed's length is the scene's
+_LONG = R(1.0, 1.0)  # replaced: a bed is as long as its scene
 _STEPS = Struck(R(120, 260), BOX, decay=R(0.01, 0.03), slope=R(0.6, 1.2), thud=R(0.3, 0.8))
 _TALK = Voice(R(110, 260), R(0.12, 0.3), contour=(1.0, 1.1, 0.9), vowels=(AH, EE), breath=R(0.03, 0.1))
 _BIRD = Bowed(
@@ -62,7 +62,7 @@ _CAR = Friction(R(300, 700), R(0.8, 1.1), seconds=R(2.5, 4.0), attack=R(1.0, 1.5
 
 
 def _air(centre: Range, octaves: Range, gain: float = 1.0) -> Bed:
-    """Return the steady noise of a place."""
+    """Return steady background noise."""
     return Bed(Friction(centre, octaves, seconds=_LONG, attack=R(0.001, 0.002), release=0.001), gain)
 
 
@@ -72,7 +72,7 @@ def _motor(pulses: Range, body: tuple[Resonance, ...], gain: float, jitter: Rang
 
 
 def _often(model: Model, gap: Range, gain: float) -> Pattern:
-    """Return a sound that comes again about every `gap` seconds."""
+    """Return a sound that recurs about every `gap` seconds."""
     return Pattern((Layer(model, gain),), gap=gap)
 
 

@@ -75,12 +75,12 @@ def test_both_sources_arrive_as_their_readers_want_them(tmp_path: Path) -> None:
         assert (server.count("HEAD"), server.count("GET")) == (5, 5)
     assert on_disk(tmp_path / "sources") == TREE
     assert len(done.fetched) == len(done.unpacked) == 5
-    assert done.summary().endswith("5 archives fetched in 10 requests, 5 unpacked, 0 were there already")
+    assert done.summary().endswith("5 archives fetched in 10 requests, 5 unpacked, 0 already present")
     # What it costs and the licences were said before; the bars end where they said they would.
     said = "\n".join(recorded.lines)
     assert "licence: free for non-commercial use with notice" in said
     assert "3 archives to fetch" in said
-    assert "4 of 4 recordings of the table are there" in said
+    assert "4 of 4 recordings of the table are present" in said
     assert recorded.bars["all archives"][0] == sum(map(len, ARCHIVES.values()))
     assert all(sum(moves[1:]) == moves[0] for moves in recorded.bars.values())
 
@@ -320,7 +320,7 @@ def test_what_the_disk_must_hold() -> None:
     loads = [Estimate(item, 100, 100, 150, False) for item in items if not item.archive.optional]
     assert disk_need(loads, keep=False, jobs=2) == 4 * 150 + 2 * 100
     assert disk_need(loads, keep=True, jobs=2) == 4 * 150 + 4 * 100
-    with pytest.raises(RemixbenchError, match="with --jobs 1 about 700 bytes would do"):
+    with pytest.raises(RemixbenchError, match="with --jobs 1 about 700 bytes would be enough"):
         check_disk_space(800, 750, Path("sources"), keep=False, need_with_one_job=700)
     with pytest.raises(RemixbenchError, match="without --keep-archives"):
         check_disk_space(800, 750, Path("sources"), keep=True, need_with_one_job=700)

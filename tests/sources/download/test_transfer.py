@@ -378,7 +378,7 @@ def test_a_server_that_is_away_is_given_up(tmp_path: Path) -> None:
 
 def test_a_wait_beyond_reason_is_not_waited(tmp_path: Path) -> None:
     server = FaultyServer({PATH: DATA}, {PATH: [Fault("429", 99_999)]})
-    with server, pytest.raises(FatalDownloadError, match=r"answered 429 .* asks to come back in 99999 s"):
+    with server, pytest.raises(FatalDownloadError, match=r"answered 429 .* asks to retry in 99999 s"):
         get(server, tmp_path)
 
 
