@@ -1,1 +1,1 @@
-"""A trained system applied: to recordings, and to the test clips of its data set under other conditions."""
+"""Inference with a trained system: on recordings, and on its test clips under other conditions."""

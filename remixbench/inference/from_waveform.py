@@ -1,4 +1,4 @@
-"""A system on embeddings as a network that takes the waveform: encoder, standardisation and system in one."""
+"""A system on embeddings as a network on waveforms: encoder, standardisation and system in one."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from remixbench.training.model_file import ModelConfig, TrainedModel
 
 
 class FromWaveform(nn.Module):
-    """Maps the waveform of clips (batch, samples), at the rate of the training, to the output of a system.
+    """Maps the waveforms of clips, (batch, samples) at the training sample rate, to the output of a system.
 
-    The log-mel, where the system takes it, and the embeddings are computed per clip.
+    Embeddings, and log-mel if the system takes it, are computed per clip.
     """
 
     def __init__(self, model: TrainedModel, encoder: PretrainedEncoder, device: torch.device) -> None:
@@ -36,29 +36,29 @@ class FromWaveform(nn.Module):
         return output
 
     def inputs(self, waveforms: Tensor) -> tuple[Tensor, ...]:
-        """Return what the system takes of these waveforms, standardised."""
+        """Return the standardised inputs of the system for a batch of waveforms."""
         config, model = self.model.config, self.model
         rate = config.mix.sample_rate
         clips = waveforms.cpu().numpy()
         resampled = np.stack([resample(clip, rate, self.encoder.sample_rate) for clip in clips])
         embeddings = self.encoder.encode(torch.from_numpy(resampled).to(self.device))
-        beside_logmel = model.second_standardisation is not None
+        takes_logmel = model.second_standardisation is not None
         scale = model.second_standardisation or model.standardisation
         mean, std = (torch.from_numpy(values).to(self.device) for values in (scale.mean, scale.std))
         standardised = (embeddings - mean) / std
-        if not beside_logmel:
+        if not takes_logmel:
             return (standardised,)
         spectrograms = np.stack([logmel(clip, config.features, rate) for clip in clips])
         return torch.from_numpy(model.standardisation.apply(spectrograms)).to(self.device), standardised
 
 
 def encoder_of(config: ModelConfig) -> PretrainedEncoder | None:
-    """Load the encoder whose embeddings a system was trained on; None for a system that takes none.
+    """Load the encoder that a system was trained with; return None if the system does not use embeddings.
 
     Raises
     ------
     InputError
-        If it cannot be loaded, or its code or weights are others than in training.
+        If it cannot be loaded, or its code or weights are not those of the training.
     """
     if not spec(config.system).takes_embeddings or config.encoder is None:
         return None

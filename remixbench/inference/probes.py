@@ -1,7 +1,7 @@
-"""Probes: a finished run's network on its test clips under other conditions.
+"""Probes: predictions of a finished run for its test clips under other conditions.
 
-`shift` rolls the test clips in time by the shifts of the fold (`remixbench.dataset.probes`), `snr` takes them at every
-other SNR of the data set. The predictions stay with the run, so that scoring needs no network.
+`shift` rolls the test clips in time by the shifts of the fold (`remixbench.dataset.probes`); `snr` uses the test clips
+at all other SNRs of the data set. The predictions are stored with the run, so that scoring needs no network.
 """
 
 from __future__ import annotations
@@ -49,28 +49,27 @@ def predict_probes(
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> ProbesInfo:
-    """Test a finished run under other conditions, and leave the predictions in its folder `predictions/probes`.
+    """Test a finished run under other conditions, and write the predictions to `predictions/probes` in its folder.
 
-    Conditions that the same model was tested under before are kept.
+    Predictions of the same model from an earlier call are reused.
 
     Parameters
     ----------
-    run : the run's folder.
-    workspace, dataset : where the run's data set is, and its name or folder; by default the one that the run names.
-    probe : `shift` and `snr`, one or both.
+    run : folder of the run.
+    workspace, dataset : the workspace, and name or folder of the run's data set; by default the one that it names.
+    probe : `shift`, `snr` or both.
     device : auto, cpu, cuda, cuda:N or mps.
     progress : progress reporter.
 
     Returns
     -------
-    The content of probes.json: the shifts in seconds (none where no shift keeps every event whole) and SNRs tested at,
-    and digests of the predictions.
+    The content of probes.json: shifts in seconds (empty if every shift would cut an event), SNRs, and digests of the
+    predictions.
 
     Raises
     ------
     InputError
-        If the run is not done, is of other data, or its model is broken or lacks the direction of two-step attention;
-        or the log-mel of a test clip was altered.
+        If the run is not done, is of other data, or its model is broken; or the log-mel of a test clip was altered.
     """
     folder, probes = Path(run), check_probes(probe)
     info = read_run(folder)
@@ -81,7 +80,7 @@ def predict_probes(
             f" ({opened.manifest_digest[:12]}); choose the data set of the run"
         )
     wanted = {"shift": probe_shifts(opened, info.fold), "snr": other_snrs(opened, info.snr)}
-    probed = _kept(folder, info)
+    probed = _earlier_probes(folder, info)
     missing = [
         (name, value)
         for name in probes
@@ -100,19 +99,19 @@ def predict_probes(
         probed = probed.model_copy(update={"snrs": list(wanted["snr"])})
         if not wanted["snr"]:
             progress.say(
-                f"{folder}: {opened.name} has log-mel at {info.snr:g} dB alone; `remixbench make --snr` adds some"
+                f"{folder}: {opened.name} has log-mel only at {info.snr:g} dB; `remixbench make --snr` adds more"
             )
     write_probes(folder, probed)
     return probed
 
 
 def other_snrs(dataset: Dataset, snr: float) -> tuple[float, ...]:
-    """Return the SNRs at which a data set has log-mel, but for one."""
-    return tuple(float(other) for other in dataset.info.features if float(other) != float(snr))
+    """Return the SNRs at which a data set has log-mel, without `snr`."""
+    return tuple(value for value in dataset.info.features if value != float(snr))
 
 
-def _kept(folder: Path, info: RunInfo) -> ProbesInfo:
-    """Return the probes.json of a run, or an empty one where there is none of its present model."""
+def _earlier_probes(folder: Path, info: RunInfo) -> ProbesInfo:
+    """Return the probes.json of a run, or an empty one if it is missing or of another model."""
     fresh = ProbesInfo(
         run=info.digest,
         model=sha256((folder / MODEL).read_bytes()) if (folder / MODEL).is_file() else "",
@@ -138,7 +137,7 @@ def _predict_all(
     conditions: Sequence[tuple[Probe, float]],
     progress: Progress,
 ) -> dict[str, str]:
-    """Write the predictions of every condition; returns their digests."""
+    """Write the predictions for every condition; return their digests."""
     rows = dataset.test_rows(info.fold)
     filenames = [dataset.filenames[row] for row in rows]
     digests: dict[str, str] = {}
@@ -149,9 +148,9 @@ def _predict_all(
             snr, shift = (value, 0.0) if probe == "snr" else (info.snr, value)
             tags, frames = _predict_rows(system, dataset, snr, shift, rows, info.batch_size)
             name = probe_folder(probe, value)
-            place = folder / FOLDER / name
-            write_predictions(place, filenames, system.classes, tags, frames, system.frame_seconds)
-            for file in sorted(place.iterdir()):
+            target = folder / FOLDER / name
+            write_predictions(target, filenames, system.classes, tags, frames, system.frame_seconds)
+            for file in sorted(target.iterdir()):
                 digests[f"{name}/{file.name}"] = sha256(file.read_bytes())
             advance(1)
     return digests
@@ -160,9 +159,7 @@ def _predict_all(
 def _predict_rows(
     system: TrainedSystem, dataset: Dataset, snr: float, shift: float, rows: Rows, batch_size: int
 ) -> tuple[Scores, Scores]:
-    """Return clip and frame scores of the clips `rows` at one SNR, rolled by `shift` seconds; some clips are in memory
-    at a time.
-    """
+    """Return clip and frame scores of the clips `rows` at one SNR, rolled by `shift` seconds, in bounded memory."""
     inputs: Features | Waveforms
     if system.inputs == "waveform":
         inputs, step_seconds = Waveforms(dataset, snr), 1 / dataset.recipe.mix.sample_rate
@@ -179,13 +176,13 @@ def _predict_rows(
 
 
 def predict_clips(system: TrainedSystem, features: Features, batch_size: int) -> tuple[Scores, Scores]:
-    """Return clip scores (clips, classes) and frame scores (clips, frames, classes) of clips (clips, ...).
+    """Return clip scores, (clips, classes), and frame scores, (clips, frames, classes), of inputs (clips, ...).
 
-    They are those that a training leaves, bit by bit: in float32, in batches, in the same memory order.
+    They equal the predictions of the training bit by bit: in float32, in batches, in the same memory order.
     """
-    nothing = np.zeros((len(features), len(system.classes)), np.bool_)  # labels, which prediction does not use
+    no_labels = np.zeros((len(features), len(system.classes)), np.bool_)  # prediction does not use labels
     scale = system.model.standardisation if system.inputs == "logmel" else AS_IT_IS
-    clips = ClipTensors(features, nothing, np.arange(len(features)), scale, system.device)
+    clips = ClipTensors(features, no_labels, np.arange(len(features)), scale, system.device)
     engine = Engine(system.device, "32")
     with exact_float32():
         return score_frames(engine.place(system.network), clips, engine, batch_size)

@@ -1,4 +1,4 @@
-"""Audio files in, events or separated waveforms out: `predict` and `separate`."""
+"""`predict` and `separate`: from audio files to events or separated waveforms."""
 
 from __future__ import annotations
 
@@ -32,32 +32,32 @@ def predict(
     device: str = "auto",
     progress: Progress | bool = False,
 ) -> dict[str, Prediction]:
-    """Detect events with a trained system in audio files of any format, rate and length.
+    """Detect events with a trained system in audio files of any format, sample rate and length.
 
     Parameters
     ----------
-    run : the folder of a run that is done.
-    audio : one file or several.
+    run : folder of a finished run.
+    audio : one or several files.
     out : folder for `tags.csv` (`filename` and one column per class) and `events.tsv` (`filename onset offset
-        event_label score`, seconds; a file without events has one row with only its name); by default neither is
-        written.
-    threshold : of clip and frame scores of every class, in (0, 1]; by default the run's own thresholds, one per class.
-    frames : also write the frame scores of each file into `out`/frames: its name with .tsv for the suffix, `onset`,
-        `offset` and one column per class, as sed_scores_eval has them.
-    figure : also write a picture of each file into `out`, by default into the current folder: its name with .png for
-        the suffix (numbered where files share a name), in it the eight panels of `show` with a run, without a
-        reference. A recording longer than the clips of the training is shown whole: log-mel, frame and clip scores.
+        event_label score`, times in seconds; a file without events has one row with only its name); by default neither
+        is written.
+    threshold : threshold of the clip and frame scores of all classes, in (0, 1]; by default the run's own, per class.
+    frames : also write frame scores, in the format of sed_scores_eval (`onset`, `offset` and one column per class), to
+        `out`/frames/NAME.tsv.
+    figure : also draw each file, without a reference, as NAME.png in `out` or the current folder; names are numbered if
+        files share one. The panels are those of `show` with a run; for a recording longer than the training clips,
+        log-mel, frame scores and clip scores over its whole length.
     device : auto, cpu, cuda, cuda:N or mps.
     progress : True for bars on a terminal and lines elsewhere, or a progress reporter.
 
     Returns
     -------
-    The prediction of each file, by its name; by its path where two files have one name.
+    The prediction of each file by name, or by path if two files have the same name.
 
     Raises
     ------
     InputError
-        If the run is not usable, for the first file that is not, or if a picture is wanted without matplotlib.
+        If the run or a file is not usable, or a figure is requested without matplotlib.
     """
     progress = reporter(progress)
     if out is not None:
@@ -65,7 +65,7 @@ def predict(
     if threshold is not None and not 0 < threshold <= 1:
         raise InputError(f"--threshold {threshold:g}: expected a number above 0, at most 1")
     if frames and out is None:
-        raise InputError("--frames: give a folder to write into with --out")
+        raise InputError("--frames: give a folder to write to with --out")
     if figure:
         from remixbench.plots.style import require_matplotlib
 
@@ -110,29 +110,28 @@ def separate(
     device: str = "auto",
     progress: Progress | bool = False,
 ) -> dict[str, dict[str, Path]]:
-    """Separate the classes in audio files of any format, rate and length, by the time-frequency maps of a system.
+    """Separate the classes in audio files of any format, sample rate and length with a system's time-frequency maps.
 
     Parameters
     ----------
-    run : the folder of a run that is done, of a system with maps.
-    audio : one file or several.
-    out : folder to write into: for each recording a folder of its name without suffix, in it `<class>.wav` of each
-        class, one channel of 32-bit floats at the recording's own rate and as long as it. The folder holds the last
-        result only: an earlier one is replaced as a whole.
-    classes : the classes to write; by default those that are detected, by the thresholds of `predict`.
-    background : also write `background.wav`, the recording less the classes written.
+    run : folder of a finished run, of a system with maps.
+    audio : one or several files.
+    out : folder to write to. Each recording gets a folder, named after the file without suffix, with `<class>.wav` per
+        class: mono, 32-bit floats, with the sample rate and length of the recording. An earlier folder is replaced.
+    classes : classes to write; by default those detected, by the thresholds of `predict`.
+    background : also write `background.wav`, the recording minus the classes written.
     device : auto, cpu, cuda, cuda:N or mps.
     progress : True for bars on a terminal and lines elsewhere, or a progress reporter.
 
     Returns
     -------
-    The files written, by the name of the recording (its path where two have one name) and the class.
+    The files written, by recording (its name, or its path if two files have the same name) and class.
 
     Raises
     ------
     InputError
-        If the run is not usable or its system has no maps, for an unknown class, for the first file that is not
-        usable, or if a folder to be replaced holds other files than separated classes.
+        If the run or a file is not usable, the system has no maps, a class is unknown, or a folder to be replaced
+        contains other files than separated classes.
     """
     progress = reporter(progress)
     check_out(out)
@@ -160,12 +159,12 @@ def separate(
 
 
 def check_replaceable(folder: Path, classes: Sequence[str]) -> None:
-    """Refuse a folder that holds anything but an earlier separation into `classes`, which is replaced.
+    """Check that a folder to be replaced contains nothing but separated `classes`.
 
     Raises
     ------
     InputError
-        Naming what would be lost.
+        If a file would be lost.
     """
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise InputError(f"{folder}: is a link or a file, expected a folder; choose another --out")
@@ -173,20 +172,20 @@ def check_replaceable(folder: Path, classes: Sequence[str]) -> None:
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if (path.name not in results and not is_system_file(path)) or path.is_dir():
             raise InputError(
-                f"{path}: is not a class of the run, and the folder is replaced as a whole; choose another --out"
+                f"{path}: is not a class of the run, and the whole folder would be replaced; choose another --out"
             )
 
 
 def write_sources(
     folder: Path, labels: Sequence[str], blocks: Iterable[NDArray[np.float32]], rate: int, classes: Sequence[str]
 ) -> dict[str, Path]:
-    """Write waveforms as WAV of 32-bit floats in place of an earlier result; returns their paths by class.
+    """Write waveforms as 32-bit float WAV, replacing an earlier result; return their paths by class.
 
-    A class that cannot be the name of a file, of all `classes` of the system, gets one that stands for it.
+    Files are named by `safe_names` of all `classes` of the system.
 
     Parameters
     ----------
-    blocks : the waveforms (labels, samples), one block after another.
+    blocks : blocks of the waveforms, (labels, samples), in order.
     """
     import soundfile
 
@@ -203,23 +202,23 @@ def write_sources(
 
 
 def check_files(paths: Sequence[Path]) -> None:
-    """Refuse missing recordings before any is read.
+    """Check that all recordings exist before any is read.
 
     Raises
     ------
     InputError
-        Naming the first.
+        If one is missing or a folder.
     """
     for path in paths:
         if not path.exists() or path.is_dir():
-            what = "is a folder; give the files in it" if path.is_dir() else "no such audio file"
-            raise InputError(f"{path}: {what}")
+            problem = "is a folder; give the files in it" if path.is_dir() else "no such audio file"
+            raise InputError(f"{path}: {problem}")
 
 
 def check_out(out: str | Path) -> None:
-    """Refuse a file where a folder is to be written into."""
+    """Check that the output folder is not a file."""
     if Path(out).exists() and not Path(out).is_dir():
-        raise InputError(f"{out}: is a file, expected a folder to write into; give another --out")
+        raise InputError(f"{out}: is a file, expected a folder to write to; give another --out")
 
 
 def _pictures(paths: Sequence[Path], out: str | Path | None) -> Sequence[Path | None]:
@@ -227,11 +226,11 @@ def _pictures(paths: Sequence[Path], out: str | Path | None) -> Sequence[Path | 
 
 
 def output_names(paths: Sequence[Path], suffix: str) -> list[str]:
-    """Return the name of a file for each recording: its own with another suffix.
+    """Return an output name for each recording: its own with another suffix.
 
-    Where two would be the same (whatever their case), all are numbered in the order given.
+    If two would be the same (ignoring case), all are numbered in the given order.
     """
-    # a name such as "..wav" has the stem ".", which as a folder would be the one that the results go into
+    # a name such as "..wav" has the stem ".", which would be the output folder itself
     stems = [path.name if path.stem in (".", "..") else path.stem for path in paths]
     if len({stem.casefold() for stem in stems}) < len(stems):
         stems = [f"{number}-{stem}" for number, stem in enumerate(stems, start=1)]
@@ -239,7 +238,7 @@ def output_names(paths: Sequence[Path], suffix: str) -> list[str]:
 
 
 def file_names(paths: Sequence[Path]) -> list[str]:
-    """Return the name of each file in tables: its name, or where two have one name, its path.
+    """Return the name of each file for tables: its name, or its path if two files have the same name.
 
     Raises
     ------
@@ -248,15 +247,15 @@ def file_names(paths: Sequence[Path]) -> list[str]:
     """
     for path in paths:
         check_name(path)
-    twice = [str(path) for path, times in Counter(paths).items() if times > 1]
-    if twice:
-        raise InputError(f"{min(twice)}: given twice; keep one")
-    alone = len({path.name for path in paths}) == len(paths)
-    return [path.name if alone else path.as_posix() for path in paths]
+    repeated = [str(path) for path, times in Counter(paths).items() if times > 1]
+    if repeated:
+        raise InputError(f"{min(repeated)}: given twice; keep one")
+    unique = len({path.name for path in paths}) == len(paths)
+    return [path.name if unique else path.as_posix() for path in paths]
 
 
 def events_table(predictions: dict[str, Prediction]) -> bytes:
-    """Return the events as TSV, `filename onset offset event_label score`, with a header."""
+    """Format the events as TSV: filename, onset, offset, event_label, score."""
     rows: list[tuple[str, ...]] = []
     for name, prediction in predictions.items():
         rows += [
@@ -267,7 +266,7 @@ def events_table(predictions: dict[str, Prediction]) -> bytes:
 
 
 def frames_table(prediction: Prediction) -> bytes:
-    """Return frame scores as TSV, `onset`, `offset` (seconds) and one column per class, as sed_scores_eval has them."""
+    """Format frame scores as TSV, as for sed_scores_eval: onset, offset (seconds) and one column per class."""
     edges = [f"{frame * prediction.frame_seconds:.6g}" for frame in range(len(prediction.frames) + 1)]
     scores = [[f"{score:.6g}" for score in row] for row in prediction.frames.tolist()]
     rows = [(start, stop, *row) for start, stop, row in zip(edges[:-1], edges[1:], scores, strict=True)]

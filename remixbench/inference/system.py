@@ -1,4 +1,4 @@
-"""A trained network applied: to recordings of any length, to separate what is in them, and for pictures."""
+"""A trained system: detection and separation in recordings of any length, and outputs for figures."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from remixbench.training.model_file import TrainedModel, read_model
 from remixbench.training.run_files import MODEL, RUN_FILE, read_run
 
 WINDOWS = 16
-"""Windows given to the network at once."""
+"""Windows per batch."""
 BACKGROUND = "background"
-"""What `separate` calls the rest of a recording."""
+"""Label of the rest of a recording in `separate`."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """A detected event: onset and offset in seconds, label, and score, the highest frame score in it, in [0, 1]."""
+    """A detected event: onset and offset in seconds, label, and its highest frame score, in [0, 1]."""
 
     onset: float
     offset: float
@@ -49,40 +49,40 @@ class Prediction:
     Attributes
     ----------
     classes : names of the columns.
-    tags : (classes,) float32 in [0, 1], the clip scores: whether the class is anywhere in the recording.
-    frames : (frames, classes) float32 in [0, 1]; frame i begins at i · `frame_seconds`.
-    found : the classes whose clip score reaches the run's threshold, highest score first.
-    events : the detected events, by the run's thresholds.
+    tags : (classes,) float32 in [0, 1], clip scores.
+    frames : (frames, classes) float32 in [0, 1], frame scores; frame i begins at i · `frame_seconds`.
+    detected : classes whose clip score reaches the threshold, highest score first.
+    events : detected events, by onset.
     """
 
     classes: tuple[str, ...]
     tags: NDArray[np.float32]
     frames: NDArray[np.float32]
     frame_seconds: float
-    found: tuple[str, ...]
+    detected: tuple[str, ...]
     events: tuple[Event, ...]
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A recording as input of a system.
+    """A recording as input of a system; a short one is repeated to the length of a training clip.
 
     Attributes
     ----------
-    logmel : (frames, n_mels), not standardised; at least a window long, for which a short recording is repeated.
-    own_frames : frames of the recording itself, without what was repeated; at least 1.
-    seconds : its length.
-    waveform : (samples,), for systems that take it; at least a clip long.
+    logmel : (frames, n_mels), not standardised.
+    original_frames : number of frames without repetition; at least 1.
+    seconds : duration without repetition.
+    waveform : (samples,), None for systems on log-mel.
     """
 
     logmel: NDArray[np.float32]
-    own_frames: int
+    original_frames: int
     seconds: float
     waveform: NDArray[np.float32] | None = None
 
 
 class TrainedSystem:
-    """A network with all that is needed to use it on audio; made by `load_system`."""
+    """A trained network with everything needed to apply it to audio; returned by `load_system`."""
 
     def __init__(self, model: TrainedModel, device: torch.device) -> None:
         self.model = model
@@ -95,27 +95,27 @@ class TrainedSystem:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The classes, in the order of the scores."""
+        """Classes, in the order of the scores."""
         return self.model.config.classes
 
     @property
     def rate(self) -> int:
-        """Samples per second that it was trained on; other rates are resampled."""
+        """Sample rate of the training in Hz; recordings are resampled to it."""
         return self.mix.sample_rate
 
     @property
     def inputs(self) -> str:
-        """What it is given: `logmel`, or the `waveform`, from which a system on embeddings computes these."""
+        """Input of the network: `logmel` or `waveform` (also for systems on embeddings)."""
         return "logmel" if spec(self.model.config.system).inputs == "logmel" else "waveform"
 
     @property
     def logmel_frame_seconds(self) -> float:
-        """Distance of two frames of the log-mel in seconds."""
+        """Hop of the log-mel in seconds."""
         return self.features.hop_length / self.mix.sample_rate
 
     @property
     def frame_seconds(self) -> float:
-        """Distance of two frame scores in seconds; that of the log-mel unless the system has its own."""
+        """Seconds between frame scores; the hop of the log-mel unless the system defines another."""
         return frame_seconds_of(self.network, self.logmel_frame_seconds)
 
     def predict(
@@ -123,16 +123,17 @@ class TrainedSystem:
     ) -> Prediction:
         """Return tags, frame scores and events of a recording of any length.
 
-        A recording longer than the training clips is cut into windows of their length that overlap by half; a frame's
-        score is the mean over the windows that hold it, a tag the highest of all windows. A shorter one is repeated
-        until a window is full. Levels are not normalised. Frames of digital silence have the score 0, and so have the
-        tags of windows of nothing else.
+        Recordings longer than the training clips are cut into windows of their length, which overlap by half. A frame
+        score is the mean over all windows with the frame, a tag the maximum over windows. Shorter recordings are
+        repeated to fill a window. Levels are not normalised. Frames of digital silence have a score of 0; windows of
+        digital silence do not count for tags.
 
         Parameters
         ----------
         audio : (samples,) or (samples, channels), floats in [-1, 1]; channels are averaged.
-        rate : samples per second.
-        threshold : of clip and frame scores of every class, in (0, 1]; by default the run's own, of each class.
+        rate : sample rate in Hz.
+        threshold : threshold of the clip and frame scores of all classes, in (0, 1]; by default the run's own, per
+            class.
         origin : name of the audio in error messages.
 
         Raises
@@ -143,22 +144,22 @@ class TrainedSystem:
         return self.predict_features(self.extract_features(audio, rate, origin=origin), threshold)
 
     def extract_features(self, audio: NDArray[np.floating], rate: int, *, origin: str = "audio") -> Recording:
-        """Return a recording's log-mel at the rate and size of the training; arguments and errors as in `predict`."""
+        """Return the input of the system for a recording; arguments and errors as for `predict`."""
         samples = prepare(audio, rate, self.rate, origin)
         window = self.model.config.frames
-        own_frames = max(1, (len(samples) - self.features.n_fft) // self.features.hop_length + 1)
+        original_frames = max(1, (len(samples) - self.features.n_fft) // self.features.hop_length + 1)
         window_samples = (window - 1) * self.features.hop_length + self.features.n_fft
         filled = samples if len(samples) >= window_samples else np.resize(samples, window_samples)
         spectrogram = logmel(filled, self.features, self.rate)
         clip = self.model.config.samples
         waveform = None if self.inputs == "logmel" else np.resize(samples, max(len(samples), clip))
-        return Recording(spectrogram, own_frames, len(samples) / self.rate, waveform)
+        return Recording(spectrogram, original_frames, len(samples) / self.rate, waveform)
 
     def predict_features(self, recording: Recording, threshold: float | None = None) -> Prediction:
-        """Return the prediction for a recording that `extract_features` returned; `threshold` as in `predict`."""
+        """Return the prediction for the result of `extract_features`; `threshold` as for `predict`."""
         if recording.waveform is None:
             x, window = self.model.standardisation.apply(recording.logmel), self.model.config.frames
-            step, recording_steps = self.logmel_frame_seconds, recording.own_frames
+            step, recording_steps = self.logmel_frame_seconds, recording.original_frames
             silent = digital_silence(recording.logmel, self.features.offset)
         else:
             x, window = recording.waveform, self.model.config.samples
@@ -176,7 +177,7 @@ class TrainedSystem:
             tags=tags,
             frames=frames,
             frame_seconds=self.frame_seconds,
-            found=tuple(config.classes[k] for k in order if tags[k] >= tag_thresholds[k]),
+            detected=tuple(config.classes[k] for k in order if tags[k] >= tag_thresholds[k]),
             events=tuple(
                 replace(event, offset=min(event.offset, recording.seconds))
                 for event in events(frames, frame_thresholds, self.classes, self.frame_seconds)
@@ -192,25 +193,25 @@ class TrainedSystem:
         background: bool = False,
         origin: str = "audio",
     ) -> dict[str, NDArray[np.float32]]:
-        """Return the waveform of each class in a recording of any rate and length, by the system's maps as masks.
+        """Return the waveform of each class in a recording, separated with the system's maps as masks.
 
         The detected classes, those in `classes` and the background share each band of a frame by the odds of the maps.
-        See `remixbench.dataset.masks` for the way from masks to waveforms.
+        See `remixbench.dataset.masks` for the masks and waveforms.
 
         Parameters
         ----------
-        audio, rate, origin : as in `predict`.
-        classes : by default those that `predict` finds.
-        background : also return the recording less the waveforms of these classes, as "background".
+        audio, rate, origin : as for `predict`.
+        classes : classes to return; by default those that `predict` detects.
+        background : also return the recording minus these waveforms, as "background".
 
         Returns
         -------
-        {class: (samples,)}, at the recording's own rate, in one channel.
+        {class: (samples,)}, mono, at the sample rate of the recording.
 
         Raises
         ------
         InputError
-            For an unknown class, a system without maps, or audio that `predict` refuses.
+            If a class is unknown, the system has no maps, or `predict` would refuse the audio.
         """
         labels, blocks = self.separate_blocks(audio, rate, classes=classes, background=background, origin=origin)
         return dict(zip(labels, np.concatenate(list(blocks), axis=1), strict=True))
@@ -224,18 +225,16 @@ class TrainedSystem:
         background: bool = False,
         origin: str = "audio",
     ) -> tuple[tuple[str, ...], Iterator[NDArray[np.float32]]]:
-        """Separate some samples at a time, so that memory does not grow with the recording times the classes.
-
-        Parameters and errors as of `separate`.
+        """Separate in blocks, so that memory does not grow with the number of classes; see `separate`.
 
         Returns
         -------
-        The labels, and an iterator of their waveforms (labels, samples), one block after another.
+        The labels, and an iterator of blocks of their waveforms, (labels, samples).
         """
         self.check_separable(classes, background=background)
         samples = prepare(audio, rate, rate, origin)
         recording = self.extract_features(audio, rate, origin=origin)
-        detected = self.predict_features(recording).found
+        detected = self.predict_features(recording).detected
         chosen = detected if classes is None else tuple(dict.fromkeys(classes))
         sharing = [*chosen, *(label for label in detected if label not in chosen)]
         masks = _SharedMasks(self, recording, [self.classes.index(label) for label in sharing], len(chosen))
@@ -250,12 +249,12 @@ class TrainedSystem:
         return ((*chosen, BACKGROUND) if background else chosen), blocks()
 
     def check_separable(self, classes: Sequence[str] | None = None, *, background: bool = False) -> None:
-        """Refuse to separate by a system without maps, or classes that it does not know.
+        """Check that the system can separate `classes`.
 
         Raises
         ------
         InputError
-            Naming the system, or the class and the nearest one.
+            If it has no maps, or a class is unknown.
         """
         for label in classes or ():
             if label not in self.classes:
@@ -264,38 +263,37 @@ class TrainedSystem:
             raise InputError(f"'{BACKGROUND}' is a class of this system; leave --background out")
         config = self.model.config
         if self.inputs == "waveform":
-            taken = "embeddings" if config.embedding else "the waveform"
-            raise InputError(f"the system '{config.name}' takes {taken}; separation needs one that takes log-mel")
+            inputs = "embeddings" if config.embedding else "the waveform"
+            raise InputError(f"the system '{config.name}' takes {inputs}; separation needs one that takes log-mel")
         if self.forward(np.zeros((config.frames, config.n_mels), np.float32)).tf_maps is None:
             raise InputError(
-                f"the system '{config.name}' has no time-frequency maps to separate by; use a run of one that has"
-                " them, such as crnn-sep or gwrp"
+                f"the system '{config.name}' has no time-frequency maps to separate with; use a run of a system"
+                " with maps, such as crnn-sep or gwrp"
             )
 
     def forward(self, clip: NDArray[np.float32]) -> Output:
-        """Return the whole output for one clip of the training clips' length, attention and reconstruction too.
+        """Return the complete output for one clip, including attention and reconstruction.
 
         Parameters
         ----------
-        clip : log-mel (frames, n_mels), not standardised, as a data set has it, or for a system that takes it the
-            waveform (samples,).
+        clip : (frames, n_mels), log-mel as in a data set (not standardised), or (samples,) for systems on waveforms.
 
         Returns
         -------
-        An `Output` of a batch of one, on the CPU.
+        An `Output` for a batch of one, on the CPU.
 
         Raises
         ------
         InputError
-            If it has another shape than the training clips.
+            If its shape is not that of the training clips.
         """
         config = self.model.config
         takes_logmel = self.inputs == "logmel"
         expected = (config.frames, config.n_mels) if takes_logmel else (config.samples,)
         if clip.shape != expected:
-            shape_given, wanted = (" × ".join(map(str, shape)) for shape in (clip.shape, expected))
-            what, axes = ("log-mel", "frames × bands") if takes_logmel else ("waveform", "samples")
-            raise InputError(f"{what} of {shape_given} ({axes}), but the system was trained on {wanted}")
+            actual_size, size = (" × ".join(map(str, shape)) for shape in (clip.shape, expected))
+            kind, axes = ("log-mel", "frames × bands") if takes_logmel else ("waveform", "samples")
+            raise InputError(f"{kind} of {actual_size} ({axes}), but the system was trained on {size}")
         values = np.asarray(clip, np.float32)
         x = torch.from_numpy(self.model.standardisation.apply(values) if takes_logmel else values).unsqueeze(0)
         with evaluating(self.network, reconstruct=True), exact_float32():
@@ -303,12 +301,12 @@ class TrainedSystem:
         return Output._make(None if field is None else field.float().cpu() for field in output)
 
     def run_windows(self, x: NDArray[np.float32], window: int, starts: Sequence[int]) -> Iterator[tuple[int, Output]]:
-        """Yield the place of every `WINDOWS` windows among `starts`, and the output for them.
+        """Yield the outputs for batches of windows, each with the index of its first window in `starts`.
 
         Parameters
         ----------
-        x : (time, ...) as the network takes it.
-        window : steps of an input of the network. A window that reaches beyond x is filled up with its last step.
+        x : (time, ...), as the network takes it; padded at its end with its last step if the last window needs it.
+        window : length of a window in steps.
         """
         if (missing := starts[-1] + window - len(x)) > 0:
             x = np.pad(x, ((0, missing), *[(0, 0)] * (x.ndim - 1)), mode="edge")
@@ -321,23 +319,23 @@ class TrainedSystem:
     def _windows(
         self, x: NDArray[np.float32], window: int, stride: float, silent: NDArray[np.bool_]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return tags (classes,) and frame scores (frames, classes) of a recording of any length, (time, ...).
+        """Return tags, (classes,), and frame scores, (frames, classes), of a recording of any length, (time, ...).
 
-        `window` steps of it are an input of the network; a frame score is of `stride` steps, and windows begin where
-        one does. `silent` says which steps of the recording are digital silence.
+        Windows of `window` steps begin at multiples of `stride` steps, the step of the frame scores. `silent` marks
+        steps of digital silence.
         """
-        places = window_places(len(x), window, stride)
-        starts = [round(place * stride) for place in places]
+        first_frames = window_starts(len(x), window, stride)
+        starts = [round(frame * stride) for frame in first_frames]
         tags = np.zeros(len(self.classes), np.float32)
         total, times = np.zeros((0, len(self.classes)), np.float32), np.zeros((0, 1), np.float32)
         for first, output in self.run_windows(x, window, starts):
             clip_scores, frame_scores = (scores.float().cpu().numpy() for scores in output[:2])
             if not len(total):
-                frames = places[-1] + frame_scores.shape[1]
+                frames = first_frames[-1] + frame_scores.shape[1]
                 total, times = np.zeros((frames, len(self.classes)), np.float32), np.zeros((frames, 1), np.float32)
             for k, scores in enumerate(frame_scores, start=first):
-                total[places[k] : places[k] + len(scores)] += scores
-                times[places[k] : places[k] + len(scores)] += 1
+                total[first_frames[k] : first_frames[k] + len(scores)] += scores
+                times[first_frames[k] : first_frames[k] + len(scores)] += 1
                 if not silent[starts[k] : starts[k] + window].all():
                     tags = np.maximum(tags, clip_scores[k - first])
         averaged = (total / times).clip(0, 1)
@@ -346,30 +344,30 @@ class TrainedSystem:
 
 
 class _SharedMasks:
-    """The masks of some classes in a recording, computed where they are asked for, later frames after earlier ones.
+    """Masks of classes in a recording, computed on access, in order of time.
 
     Parameters
     ----------
     labels : columns of the classes that share each cell.
-    count : the first of them are those whose masks are wanted.
+    count : return the masks of the first `count` of them.
     """
 
     def __init__(self, system: TrainedSystem, recording: Recording, labels: list[int], count: int) -> None:
         config = system.model.config
         x = system.model.standardisation.apply(recording.logmel)
-        self.shape = (count, recording.own_frames, config.n_mels)
+        self.shape = (count, recording.original_frames, config.n_mels)
         self._labels, self._window = labels, config.frames
-        self._starts = window_places(len(x), self._window)
+        self._starts = window_starts(len(x), self._window)
         self._outputs = system.run_windows(x, self._window, self._starts)
         self._maps: dict[int, NDArray[np.float32]] = {}
         self._next = 0
 
     def __getitem__(self, index: tuple[slice, slice]) -> NDArray[np.float32]:
-        """Return the masks of some frames, from maps that are the mean over the windows that hold a frame."""
+        """Return the masks of a range of frames, from maps averaged over all windows with the frame."""
         first, last = index[1].start, index[1].stop
         while self._next < len(self._starts) and self._starts[self._next] < last:
             _, output = next(self._outputs)
-            assert output.tf_maps is not None  # `check_separable` has looked
+            assert output.tf_maps is not None  # see `check_separable`
             for maps in output.tf_maps[:, self._labels].float().cpu().numpy():
                 self._maps[self._starts[self._next]] = maps
                 self._next += 1
@@ -388,9 +386,7 @@ class _SharedMasks:
 def events(
     frames: NDArray[np.float32], thresholds: NDArray[np.float32], classes: tuple[str, ...], frame_seconds: float
 ) -> list[Event]:
-    """Return the events in frame scores (frames, classes), by onset; frame i lasts from i to i + 1 times
-    `frame_seconds`.
-    """
+    """Return the events in frame scores, (frames, classes), by onset; frame i begins at i · `frame_seconds`."""
     edges = np.arange(len(frames) + 1, dtype=np.float64) * frame_seconds
     detected = detect_events(frames[None], edges, hysteresis(thresholds.tolist()))
     first, last = (np.rint(times / frame_seconds).astype(int) for times in (detected.onset, detected.offset))
@@ -404,23 +400,23 @@ def events(
 
 
 def digital_silence(logmel: NDArray[np.float32], offset: float) -> NDArray[np.bool_]:
-    """Return which frames of a log-mel (frames, n_mels) are digital silence; `offset` is that of the logarithm."""
+    """Return which frames of a log-mel, (frames, n_mels), are digital silence; `offset` is `Features.offset`."""
     silent: NDArray[np.bool_] = (logmel <= np.log(offset) + 1e-3).all(axis=1)
     return silent
 
 
-def window_places(steps: int, window: int, stride: float = 1.0) -> list[int]:
-    """Return where windows begin that cover all steps, counted in frame scores of `stride` steps.
+def window_starts(steps: int, window: int, stride: float = 1.0) -> list[int]:
+    """Return the starts of windows that overlap by half and cover all steps, in frame scores of `stride` steps.
 
-    Each is half over the next. The last one ends at the last step, or beyond it by a part of a frame score.
+    The last window ends at the last step, or beyond it by less than a frame score.
     """
     last = math.ceil((steps - window) / stride - 1e-6)
-    places = list(range(0, last + 1, max(1, int(window // 2 / stride))))
-    return places if places[-1] == last else [*places, last]
+    starts = list(range(0, last + 1, max(1, int(window // 2 / stride))))
+    return starts if starts[-1] == last else [*starts, last]
 
 
 def _silent_frames(silent: NDArray[np.bool_], frames: int, stride: float) -> NDArray[np.bool_]:
-    """Return which frame scores, of `stride` steps each, are of nothing but silent steps."""
+    """Return which frame scores, of `stride` steps each, cover only silent steps."""
     edges = np.rint(np.arange(frames + 1) * stride).astype(np.int64).clip(max=len(silent))
     counted = np.concatenate([[0], np.cumsum(silent)])
     length = np.diff(edges)
@@ -429,19 +425,19 @@ def _silent_frames(silent: NDArray[np.bool_], frames: int, stride: float) -> NDA
 
 
 def load_system(run: str | Path, *, device: str = "cpu") -> TrainedSystem:
-    """Load the system of a run that is done. Nothing in the run's files is executed.
+    """Load the system of a finished run. No code in the run's files is executed.
 
-    The package or file of a third-party system has to be as it was in training.
+    The package or file of a third-party system must be unchanged since the training.
 
     Parameters
     ----------
-    run : the run's folder, as `train` returns it.
+    run : folder of the run, as returned by `train`.
     device : auto, cpu, cuda, cuda:N or mps.
 
     Raises
     ------
     InputError
-        If the folder is no run, the run is not done, or its files are broken or not of one run.
+        If the folder is not a run, the run is not done, or its files are broken or of different runs.
     """
     folder = Path(run)
     info = read_run(folder)
@@ -458,18 +454,18 @@ def load_system(run: str | Path, *, device: str = "cpu") -> TrainedSystem:
 
 
 MANY_CHANNELS = 64
-"""More channels than this, and than samples, are samples."""
+"""A second axis longer than this, and longer than the first, must be time."""
 LOUDEST = 100.0
-"""Float recordings may reach over 1 here and there; samples above this were never scaled."""
+"""Float recordings may exceed 1 slightly; samples above this were not scaled."""
 
 
 def prepare(audio: NDArray[np.floating], rate: int, wanted: int, origin: str) -> NDArray[np.float32]:
-    """Return audio (samples,) or (samples, channels) in one channel at the rate `wanted`, resampled by soxr HQ.
+    """Convert audio, (samples,) or (samples, channels), to mono at the rate `wanted` in Hz, resampled by soxr HQ.
 
     Raises
     ------
     InputError
-        Naming `origin`, if there are no samples, they are NaN or infinite, or the rate is none.
+        If there are no samples, some are NaN or infinite, or the rate is invalid; names `origin`.
     """
     if not isinstance(audio, np.ndarray):
         raise InputError(f"{origin}: expected an array of samples, found {type(audio).__name__}")

@@ -259,7 +259,7 @@ def separated_classes(labels: Sequence[str], detected: Sequence[str]) -> tuple[s
 
 def draw_separated(view: ClipView, system: TrainedSystem, title: str, target: Path) -> None:
     """Write the log-mel of a clip, of each class that a system separates from it, and of the rest, on one scale."""
-    detected = system.predict(view.samples, view.rate).found
+    detected = system.predict(view.samples, view.rate).detected
     classes = separated_classes(view.labels, detected)
     sources = system.separate(view.samples, view.rate, classes=classes, background=True, origin=f"clip {view.id}")
     pictures = {"Mixture": view.samples, **sources}

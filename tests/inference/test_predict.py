@@ -28,7 +28,7 @@ from remixbench.dataset.features import logmel
 from remixbench.errors import InputError
 from remixbench.files import write_sealed
 from remixbench.inference.recordings import predict
-from remixbench.inference.system import TrainedSystem, load_system, window_places
+from remixbench.inference.system import TrainedSystem, load_system, window_starts
 from remixbench.systems import Output, register, registry
 from remixbench.tables import read_table
 from remixbench.training.evaluate import fit_thresholds
@@ -113,10 +113,10 @@ def test_a_look_at_a_clip_has_all_that_a_picture_needs(trained: Path) -> None:
 
 
 def test_windows_cover_a_long_recording_half_over_one_another() -> None:
-    assert window_places(31, 31) == [0]
-    assert window_places(32, 31) == [0, 1]
-    assert window_places(70, 31) == [0, 15, 30, 39]
-    assert window_places(5, 1) == [0, 1, 2, 3, 4]
+    assert window_starts(31, 31) == [0]
+    assert window_starts(32, 31) == [0, 1]
+    assert window_starts(70, 31) == [0, 15, 30, 39]
+    assert window_starts(5, 1) == [0, 1, 2, 3, 4]
 
 
 def test_a_recording_that_repeats_a_clip_says_what_the_clip_says(trained: Path) -> None:
@@ -143,7 +143,7 @@ def test_frames_are_the_mean_and_tags_the_highest_of_all_windows(trained: Path) 
     system.network = Marked()
     found = system.predict_features(recording)
     height = 1 / (1 + np.exp(-system.model.standardisation.apply(recording.logmel)[:, 0].astype(np.float64)))
-    assert window_places(len(recording.logmel), 31) == [0, 15, 30, 40]
+    assert window_starts(len(recording.logmel), 31) == [0, 15, 30, 40]
     for frame in range(71):
         indices = [frame - start for start in (0, 15, 30, 40) if 0 <= frame - start < 31]
         expected = np.mean([height[frame] * (0.5 + 0.5 * place / 30) for place in indices])
@@ -157,10 +157,10 @@ def test_tags_and_frames_are_judged_by_thresholds_of_their_own(trained: Path) ->
     tags, frames = system.predict_features(recording).tags, system.predict_features(recording).frames
     never, always = np.full(5, 1.1, np.float32), np.full(5, 1e-9, np.float32)
     system.model = replace(system.model, tag_thresholds=tags, frame_thresholds=never)
-    assert len(system.predict_features(recording).found) == 5
+    assert len(system.predict_features(recording).detected) == 5
     assert system.predict_features(recording).events == ()
     system.model = replace(system.model, tag_thresholds=never, frame_thresholds=always)
-    assert system.predict_features(recording).found == ()
+    assert system.predict_features(recording).detected == ()
     assert {event.label for event in system.predict_features(recording).events} == set(
         np.array(CLASSES)[frames.max(axis=0) > 0]
     )
@@ -183,7 +183,7 @@ def test_digital_silence_has_no_events(trained: Path) -> None:
     system.model = replace(system.model, tag_thresholds=always, frame_thresholds=always)
     for seconds in (0.5, 2.0, 7.0):
         silence = system.predict(np.zeros(round(seconds * RATE), np.float32), RATE)
-        assert (silence.found, silence.events, silence.tags.max(), silence.frames.max()) == ((), (), 0, 0)
+        assert (silence.detected, silence.events, silence.tags.max(), silence.frames.max()) == ((), (), 0, 0)
     # silence after a sound: nothing is detected in it, and what is before keeps its scores
     sound = clip(3, 4.0)
     followed = system.predict(np.concatenate([sound, np.zeros(4 * RATE, np.float32)]), RATE)
@@ -217,7 +217,7 @@ def test_tags_and_events_are_written(trained: Path, tmp_path: Path, capsys: pyte
 def test_frame_scores_and_the_score_of_each_event(trained: Path, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", clip(1, 3.0), RATE)
     prediction = predict(trained, tmp_path / "a.wav", out=tmp_path / "out", threshold=0.05, frames=True)["a.wav"]
-    assert set(prediction.found) == {name for name, tag in zip(CLASSES, prediction.tags, strict=True) if tag >= 0.05}
+    assert set(prediction.detected) == {name for name, tag in zip(CLASSES, prediction.tags, strict=True) if tag >= 0.05}
     table = read_table(tmp_path / "out" / "frames" / "a.tsv", ("onset", "offset", *CLASSES), "\t")
     onsets = np.array(table.column("onset"), float)
     for found in prediction.events:
@@ -226,7 +226,7 @@ def test_frame_scores_and_the_score_of_each_event(trained: Path, tmp_path: Path)
     assert prediction.events
     with pytest.raises(InputError, match=r"--threshold 2: expected a number above 0, at most 1"):
         predict(trained, tmp_path / "a.wav", threshold=2)
-    with pytest.raises(InputError, match="--frames: give a folder to write into with --out"):
+    with pytest.raises(InputError, match="--frames: give a folder to write to with --out"):
         predict(trained, tmp_path / "a.wav", frames=True)
 
 
@@ -471,7 +471,7 @@ def test_paths_that_cannot_be(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is a folder; give the files in it"):
         predict(trained, tmp_path)
     (tmp_path / "there").write_text("mine")
-    with pytest.raises(InputError, match="there: is a file, expected a folder to write into"):
+    with pytest.raises(InputError, match="there: is a file, expected a folder to write to"):
         predict(trained, tmp_path / "never looked at.wav", out=tmp_path / "there")
 
 
@@ -528,7 +528,7 @@ def test_frame_scores_of_a_long_recording_are_those_of_its_own_frames(by_four: T
     # where a window ends within a score, the rest of that score is filled up; no other window does that at its place
     whole = frames // 4 - (frames > 31)
     np.testing.assert_allclose(scored[:7], expected[:7], atol=1e-5)
-    ends_within = {place + 7 for place in window_places(frames, 31, 4.0)}
+    ends_within = {place + 7 for place in window_starts(frames, 31, 4.0)}
     inner = [frame for frame in range(whole) if frame not in ends_within]
     np.testing.assert_allclose(scored[inner], expected[inner], atol=1e-5)
 

@@ -43,7 +43,7 @@ def test_all_classes_and_the_background_sum_to_the_recording(runs: dict[str, Pat
 def test_the_detected_classes_are_those_of_predict(runs: dict[str, Path]) -> None:
     system = load_system(runs["gwrp"])
     audio = noise(2, 8000)
-    assert tuple(system.separate(audio, 8000)) == system.predict(audio, 8000).found
+    assert tuple(system.separate(audio, 8000)) == system.predict(audio, 8000).detected
 
 
 def test_a_class_is_the_same_whichever_are_written(runs: dict[str, Path]) -> None:

@@ -461,7 +461,9 @@ def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"mine: no such folder; the recipe's events name it"):
         folder.catalogue(source, tmp_path, "events")
     (tmp_path / "mine").mkdir()
-    with pytest.raises(InputError, match=r"mine: no .wav, .flac, .ogg, .mp3 or other file that libsndfile reads in any sub-folder"):
+    with pytest.raises(
+        InputError, match=r"mine: no .wav, .flac, .ogg, .mp3 or other file that libsndfile reads in any sub-folder"
+    ):
         folder.catalogue(source, tmp_path, "events")
     tone(tmp_path / "mine" / "rain, heavy" / "x.wav", 1, 8000)
     with pytest.raises(

@@ -16,7 +16,7 @@ from watcher import run_json, stop_after
 import remixbench
 from remixbench.dataset.dataset import Dataset, find_dataset
 from remixbench.errors import InputError
-from remixbench.inference.system import load_system, window_places
+from remixbench.inference.system import load_system, window_starts
 from remixbench.leaderboard.report.clips import read_run_frames
 from remixbench.plots.axes import Scales
 from remixbench.plots.figures import draw_recording
@@ -353,7 +353,7 @@ def test_windows_of_a_long_recording_are_in_place(run: Path) -> None:
     """
     system = load_system(run)
     recording = system.extract_features(np.random.default_rng(1).normal(0, 0.1, 512 + 120 * 256), 8000)
-    assert window_places(len(recording.logmel), 61, 2.0) == [0, 15, 30]
+    assert window_starts(len(recording.logmel), 61, 2.0) == [0, 15, 30]
     whole = system.predict_features(recording).frames
     x = torch.from_numpy(system.model.standardisation.apply(recording.logmel))
     first, second, third = (forward(system.network, x[None, start : start + 61])[1][0] for start in (0, 30, 60))
