@@ -1,4 +1,4 @@
-"""The command line: `remixbench COMMAND`. A command's module is imported when it is called, not before."""
+"""The command line, `remixbench COMMAND`. The module of a command is imported only when it is called."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from remixbench import __version__
 from remixbench.cli.options import Settings
 from remixbench.errors import RemixbenchError, is_out_of_memory, nearest, one_line
 
-# command: what `remixbench --help` says of it, so that help needs no import
+# descriptions for `remixbench --help`, which imports no command
 COMMANDS = {
     "download": "Download, verify and unpack the sources.",
     "plan": "Draw a manifest from the tables of the sources.",
@@ -38,10 +38,10 @@ COMMANDS = {
 
 
 class Commands(click.Group):
-    """The group of all commands, each in the module of `remixbench.cli` that has its name."""
+    """The group of all commands; each is in the module of `remixbench.cli` with its name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the commands in the order of their use."""
+        """Return the commands in order of use."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -55,7 +55,7 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command, or fail naming the nearest one."""
+        """Find the command, or suggest the nearest one."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             raise click.UsageError(
                 f"unknown command '{args[0]}'{nearest(args[0], COMMANDS)}; commands: {', '.join(COMMANDS)}"
@@ -69,7 +69,7 @@ class Commands(click.Group):
 
 
 def _note_verbose(ctx: click.Context, _: click.Parameter, verbose: bool) -> None:
-    """Keep the flag where `run` finds it when the command line has failed."""
+    """Store the flag for `run`, which needs it when parsing fails."""
     ctx.ensure_object(dict)["verbose"] = verbose
 
 
@@ -101,11 +101,11 @@ def group(ctx: click.Context, workspace: Path, quiet: bool) -> None:
 
 
 class Terminated(BaseException):
-    """SIGTERM was received. Like an interrupt it unwinds the stack, so that files and locks are left in order."""
+    """SIGTERM was received. Like an interrupt, it unwinds the stack, so that files and locks are cleaned up."""
 
 
 def _terminate(number: int, _: object) -> None:
-    signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
+    signal.signal(number, signal.SIG_DFL)  # a second signal ends the process at once
     raise Terminated
 
 
@@ -115,13 +115,13 @@ def main(args: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):  # an encoding may lack a character, a file name may not be UTF-8
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    # what joblib says of an interrupt, for which one line of ours is enough
+    # joblib's warning on an interrupt, which we report in one line
     warnings.filterwarnings("ignore", r"\d+ tasks ", UserWarning)
     sys.exit(run(sys.argv[1:] if args is None else args))
 
 
 def run(args: list[str]) -> int:
-    """Run the command line with `args`; returns the exit status. Every error is one line on standard error."""
+    """Run the command line and return the exit status. Every error is one line on standard error."""
     options: dict[str, bool] = {}
     try:
         result = group.main(args=args, prog_name="remixbench", standalone_mode=False, obj=options)
@@ -143,7 +143,7 @@ def run(args: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         return _fail("interrupted; rerun to resume", 130)
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output went away: nothing is left to report to
+        sys.stderr.close()  # the reader of our output is gone
         return 1
     except UnicodeEncodeError as error:
         _print_traceback(options)
@@ -155,8 +155,8 @@ def run(args: list[str]) -> int:
         if isinstance(error, OSError):
             where = f"{error.filename}: " if error.filename else ""
             return _fail(f"{where}{error.strerror or error}; finished files are intact; rerun the command", 1)
-        what = f"{type(error).__name__}: {error}"
-        return _fail(f"internal error ({what}); please report it with the output of `remixbench -v ...`", 1)
+        description = f"{type(error).__name__}: {error}"
+        return _fail(f"internal error ({description}); please report it with the output of `remixbench -v ...`", 1)
     return result if isinstance(result, int) else 0
 
 
@@ -173,11 +173,11 @@ ALIASES = {
     "--num-workers": "--jobs",
     "--scheduler": "--schedule",
 }
-"""Options of other programs that no spelling leads to, and what they are called here."""
+"""Common option names of other programs, and their names here."""
 
 
 def _no_such_option(error: click.NoSuchOption) -> str:
-    """Say which option was meant, or where it belongs."""
+    """Return the message for an unknown option, with the option that was meant or its correct position."""
     name, ctx = error.option_name, error.ctx
     command = ctx.command_path if ctx else "remixbench"
     see = f"(see `{command} --help`)"

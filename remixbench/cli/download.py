@@ -1,9 +1,10 @@
-"""`remixbench download`: fetch, verify and unpack the two real sources."""
+"""`remixbench download`."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -24,7 +25,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     "--checksums",
     type=FILE,
     metavar="FILE",
-    help="The files of the mirror, in md5sum format; files that it does not list are not fetched.",
+    help="MD5s of the mirror's archives, in md5sum format; archives that it does not list are not fetched.",
 )
 @click.option("--parts", metavar="LIST", help="Scene archives to download, such as 1-3,5. [default: all 21]")
 @click.option("--keep-archives", is_flag=True, help="Keep the archives after unpacking.")
@@ -79,7 +80,7 @@ def command(
         return
     confirm: Callable[[str], bool] | None = None
     if not yes and is_terminal(sys.stdin) and is_terminal(sys.stderr):
-        confirm = _confirm
+        confirm = partial(click.confirm, default=True, err=True)
     done = download(
         *names,
         workspace=settings.workspace,
@@ -94,7 +95,3 @@ def command(
         progress=settings.progress(),
     )
     click.echo(done.summary())
-
-
-def _confirm(question: str) -> bool:
-    return click.confirm(question, default=True, err=True)

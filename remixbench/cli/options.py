@@ -1,9 +1,9 @@
-"""Options that take several values in one go (`--snr 0 10 20`), and the value types of our options.
+"""Options that take several values (`--snr 0 10 20`), and options that several commands share.
 
-click has no such options. A command of class `ManyCommand` rewrites `--snr 0 10 20` to `--snr 0 --snr 10
---snr 20` before click parses, for each option declared with `many(...)`. Values end at the next option, at
-`--`, and at the end; those of an option with choices also at the first value that is none of them. Positional
-arguments come before such an option, which would swallow them, or after `--`.
+click has no such options. A command of class `ManyCommand` rewrites `--snr 0 10 20` to `--snr 0 --snr 10 --snr 20`
+before click parses, for each option declared with `many(...)`. The values end at the next option, at `--`, and, for an
+option with choices, at the first value that is not a choice. Positional arguments come before such an option, or after
+`--`.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ device_option = click.option(
 
 
 class ManyOption(click.Option):
-    """An option that takes one value or more after its name."""
+    """An option that takes one or more values."""
 
 
 class ManyCommand(click.Command):
-    """A command some of whose options are `ManyOption`s.
+    """A command with options that may be `ManyOption`s.
 
     Parameters
     ----------
     groups
-        Headings in the order of `--help`, each with the names of its parameters; all others are under "Options", the
-        last heading.
+        Headings of `--help`, in order, with the names of their parameters; all others are under a last heading,
+        "Options".
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class ManyCommand(click.Command):
         self.groups = groups
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the options by group. Arguments are left to the text above, which explains them."""
+        """List the options by group, without arguments, which the text above explains."""
         headings = {name: heading for heading, names in self.groups.items() for name in names}
         sections: dict[str, list[tuple[str, str]]] = {heading: [] for heading in (*self.groups, "Options")}
         for parameter in self.get_params(ctx):
@@ -62,16 +62,16 @@ class ManyCommand(click.Command):
                 formatter.write_dl(records)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Rewrite the values of the options that take several, then parse as click does."""
+        """Rewrite options with several values, then parse."""
         options = [p for p in self.params if isinstance(p, ManyOption)]
         names = {name: p.type.choices if isinstance(p.type, click.Choice) else None for p in options for name in p.opts}
         return super().parse_args(ctx, spread(args, names))
 
 
 def spread(args: list[str], names: Mapping[str, Sequence[str] | None]) -> list[str]:
-    """Repeat the option's name before each of its values: --snr 0 -5 becomes --snr 0 --snr -5.
+    """Repeat an option's name before each of its values: --snr 0 -5 becomes --snr 0 --snr -5.
 
-    `names` are the options' names, each with the only values that it can have, or None.
+    `names` maps the names of options to their choices, or None.
     """
     out: list[str] = []
     current: str | None = None
@@ -96,12 +96,12 @@ def spread(args: list[str], names: Mapping[str, Sequence[str] | None]) -> list[s
 
 
 def many(*names: str, **attributes: Any) -> Callable[[F], F]:
-    """Declare an option that takes several values; the function gets a tuple."""
+    """Declare an option that takes several values, passed as a tuple."""
     return click.option(*names, cls=ManyOption, multiple=True, **attributes)
 
 
 def decibel(value: str) -> float:
-    """Return a signal-to-noise ratio; the type of an option."""
+    """Parse an SNR in dB; used as the type of an option."""
     from remixbench.recipe import parse_snr
 
     try:
@@ -110,13 +110,13 @@ def decibel(value: str) -> float:
         raise click.BadParameter(str(error).removeprefix(f"--snr {value}: ")) from None
 
 
-def share(value: str | tuple[int, int]) -> tuple[int, int]:
-    """Return I/N as (I, N): the I-th of N equal parts of the work, counted from 1; the type of an option."""
+def shard(value: str | tuple[int, int]) -> tuple[int, int]:
+    """Parse I/N, the I-th of N shards of the work, as (I, N); used as the type of an option."""
     if isinstance(value, tuple):
         return value
     match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", value)
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
-        raise click.BadParameter(f"'{value}' is not a share of the work; expected I/N, 1 <= I <= N, such as 3/16")
+        raise click.BadParameter(f"'{value}' is not a shard of the work; expected I/N, 1 <= I <= N, such as 3/16")
     return int(match[1]), int(match[2])
 
 
@@ -124,7 +124,7 @@ def shard_option(function: F) -> F:
     """Declare `--shard I/N`."""
     return click.option(
         "--shard",
-        type=share,
+        type=shard,
         default=(1, 1),
         metavar="I/N",
         help="Do only the I-th of N equal parts of the work. [default: 1/1]",
@@ -138,11 +138,11 @@ def snr_option(help_text: str) -> Callable[[F], F]:
 
 @dataclass(frozen=True)
 class Settings:
-    """The options that stand before the command."""
+    """The options before the command."""
 
     workspace: Path
     quiet: bool
 
     def progress(self) -> Progress:
-        """Return what long work reports to: nothing with `-q`, bars on a terminal, else plain lines."""
+        """Return the progress reporter: silent with `-q`, bars on a terminal, plain lines otherwise."""
         return SILENT if self.quiet else reporter(True)

@@ -9,7 +9,7 @@ import click
 from remixbench.cli.options import Settings
 
 SHOWN = 20
-"""Shared recordings that are listed."""
+"""Largest number of shared recordings to list."""
 
 
 @click.command()

@@ -36,10 +36,10 @@ def command(
 ) -> None:
     """Detect events in AUDIO files with the trained system of a RUN.
 
-    Any format that libsndfile reads (WAV, FLAC, OGG, MP3), any sample rate and any length will do.
+    AUDIO may have any format that libsndfile reads (WAV, FLAC, OGG, MP3), any sample rate and any length.
 
     Prints the events: file name, onset and offset in seconds, label, and score (the highest frame score in the event).
-    Pictures are those of `remixbench show --run`; of a recording longer than the training clips, they show the scores
+    Figures are those of `remixbench show --run`; for a recording longer than the training clips, they show the scores
     over its whole length.
 
     Example: remixbench predict runs/mini/2ap-aux/snr_20/fold_4/seed_0 street.wav --out detected --figure

@@ -23,7 +23,7 @@ def command(settings: Settings, /, style: str, **values: Any) -> None:
     """Compare frozen pretrained encoders: train the same small head on each and print one row per encoder.
 
     The head (emb-mlp) is trained at every SNR, on all training clips and on about 8 clips per class, with three seeds.
-    Embeddings are computed once. If interrupted, rerun to resume. The leaderboard gets the rows, too.
+    Embeddings are computed once. If interrupted, rerun to resume. The rows are added to the leaderboard.
 
     Example: remixbench probe aisfx my_encoder.py:MyEncoder --snr 0 20
     """

@@ -14,6 +14,6 @@ def command() -> None:
     from remixbench.recipe import load_recipe, recipes
 
     names = recipes()
-    wide = max(map(len, names))
+    width = max(map(len, names))
     for name in names:
-        click.echo(f"{name:{wide}}  {load_recipe(name).description}")
+        click.echo(f"{name:{width}}  {load_recipe(name).description}")

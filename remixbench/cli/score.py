@@ -132,7 +132,7 @@ def command(
 
 
 def _at_snr(leaderboard: Leaderboard, snr: float) -> Leaderboard:
-    """Return what a leaderboard and the results published beside it have at one SNR; InputError where it has none."""
+    """Return a leaderboard, with its published results, at one SNR; InputError if it has none."""
     leaderboard.require_snr(snr)
     rows = [replace(row, conditions={snr: row.conditions[snr]}) for row in leaderboard.rows if snr in row.conditions]
     published = leaderboard.published

@@ -32,7 +32,7 @@ def command(
 ) -> None:
     """Separate the detected classes in AUDIO files with the trained system of a RUN.
 
-    Any format that libsndfile reads (WAV, FLAC, OGG, MP3), any sample rate and any length will do. The system's
+    AUDIO may have any format that libsndfile reads (WAV, FLAC, OGG, MP3), any sample rate and any length. The system's
     time-frequency maps are applied to the recording's spectrum as masks; the phase is kept. Waveforms are mono and have
     the recording's sample rate and length. With --background, they sum to the recording. The folder of a recording
     holds only the latest result.
@@ -50,4 +50,4 @@ def command(
         for path in sources.values():
             click.echo(path)
         if not sources:
-            settings.progress().say(f"{name}: no class is detected; --class LABEL writes one all the same")
+            settings.progress().say(f"{name}: no class is detected; --class LABEL writes a class anyway")

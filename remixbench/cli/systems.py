@@ -10,7 +10,7 @@ import click
 from remixbench.progress import is_terminal
 
 UNBROKEN = 10_000
-"""Columns of what is not a terminal."""
+"""Width of output that is not a terminal."""
 _TAKES = {
     "waveform": "the waveform",
     "embeddings": "the embeddings of an encoder",
@@ -19,7 +19,7 @@ _TAKES = {
 
 
 def setting_text(value: object) -> str:
-    """Return the value of a setting of the training as text."""
+    """Format the value of a training setting."""
     return "+".join(map(str, value)) or "none" if isinstance(value, tuple | list) else str(value)
 
 
@@ -43,7 +43,7 @@ def command() -> None:
     for name in names:
         try:
             system = spec(name)
-        except InputError as error:  # a package that cannot be imported does not hide the others
+        except InputError as error:  # a package that cannot be imported must not hide the others
             write(name, f"unusable: {error}")
             continue
         takes = "" if system.inputs == "logmel" else f" (takes {_TAKES[system.inputs]})"

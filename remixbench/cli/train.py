@@ -19,7 +19,7 @@ GROUPS = {
 
 
 def training_options(function: F) -> F:
-    """Declare an option for every setting of the training."""
+    """Declare an option for every training setting."""
     for name, (field, setting) in reversed(training_settings().items()):
         option = f"--{name.replace('_', '-')}"
         text = f"{setting.help} [default: the system's]"
@@ -79,7 +79,7 @@ def training_options(function: F) -> F:
 )
 @click.pass_obj
 def command(settings: Settings, /, option: tuple[str, ...], **values: Any) -> None:
-    """Train systems on a data set; every combination of the values given is a run.
+    """Train systems on a data set, with one run per combination of the given values.
 
     If interrupted, rerun to resume. Finished runs are skipped; other settings make a new run.
 
@@ -100,12 +100,18 @@ def command(settings: Settings, /, option: tuple[str, ...], **values: Any) -> No
     for folder in folders:
         click.echo(f"{folder}  {describe_state(folder)}" if values["dry_run"] else folder)
     if folders and not values["dry_run"] and not settings.quiet:
-        place = "" if str(settings.workspace) == "." else f" --workspace {settings.workspace}"
-        click.echo(f"Next: remixbench{place} score", err=True)
+        workspace = "" if str(settings.workspace) == "." else f" --workspace {settings.workspace}"
+        click.echo(f"Next: remixbench{workspace} score", err=True)
 
 
 def parse_options(pairs: tuple[str, ...]) -> dict[str, str | float]:
-    """Return NAME=VALUE pairs as a dict, or fail naming one that is not."""
+    """Return NAME=VALUE pairs as a dict.
+
+    Raises
+    ------
+    InputError
+        If a pair is malformed, or a name is given twice.
+    """
     options: dict[str, str | float] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from paths import ROOT
 
 from remixbench.cli import COMMANDS, group, main, run
-from remixbench.cli.options import ManyCommand, decibel, share, spread
+from remixbench.cli.options import ManyCommand, decibel, shard, spread
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError, one_line
 from remixbench.recipe import SNR_DECIMALS
@@ -85,15 +85,15 @@ def test_any_ratios_come_through(values: list[float]) -> None:
 
 
 @pytest.mark.parametrize("text", ["ten", "nan", "inf", "-inf", "101", "", "1,0", "0x10"])
-def test_what_is_no_ratio(text: str) -> None:
+def test_invalid_snrs(text: str) -> None:
     with pytest.raises(click.BadParameter, match=re.escape(f"'{text}' is not an SNR in dB; expected values such as")):
         decibel(text)
 
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "1/0", "a/b", "1/2/3", "-1/2", "1 / 2", "\u0661/2", "1/10000000"])
-def test_what_is_no_share(text: str) -> None:
-    with pytest.raises(click.BadParameter, match="is not a share of the work; expected I/N"):
-        share(text)
+def test_invalid_shards(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="is not a shard of the work; expected I/N"):
+        shard(text)
 
 
 # --- errors
@@ -130,7 +130,7 @@ def failing(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         ("make --recipe mini --jobs 0", "--jobs 0: expected a number of processes, or -1"),
         ("make --backend slurm", "'--backend'.*'slurm' is not one of"),
         ("make --recipe mini --scheduler tcp://x:1", "--scheduler tcp://x:1: needs --backend dask"),
-        ("make --shard 3/2", "'3/2' is not a share of the work"),
+        ("make --shard 3/2", "'3/2' is not a shard of the work"),
         ("make --audio-format mp3", "'mp3' is not one of"),
         ("make --recipe remix2019", "meta.csv: no such file; run `remixbench download tau2019` first"),
         ("make --recipe mini --manifest nowhere", "nowhere/clips.csv: no such file"),

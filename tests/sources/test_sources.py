@@ -297,7 +297,7 @@ def test_silence_and_short_scenes_are_named(sources: Path) -> None:
         made_from(sources)
     soundfile.write(event, np.concatenate([np.zeros(9000), np.ones(500)]), tiny.EVENT_RATE)
     of_excerpt = parse_recipe(tiny.changed(tiny.RECIPE, mix__snr_reference="excerpt"), "of excerpts")
-    with pytest.raises(InputError, match=r"00000000.wav: it is silent in the clip, its 0.5 s from 0 s on are silent"):
+    with pytest.raises(InputError, match=r"00000000.wav: its excerpt of 0.5 s from 0 s is silent"):
         make(recipe=of_excerpt, sources=sources, out=sources.parent / "e", jobs=1)
     event.write_bytes(kept[0])
     soundfile.write(scene, np.zeros((24_000, 2)), tiny.SCENE_RATE)

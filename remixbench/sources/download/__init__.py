@@ -150,7 +150,7 @@ def download(
                 estimates = [estimate(remote, folder, client, listed.get(remote.name)) for remote in to_do]
             question = _announce(selected, estimates, folder, keep_archives, jobs, progress)
             if confirm is not None and not confirm(question):
-                raise RemixbenchError("cancelled; nothing was fetched")
+                raise RemixbenchError("not started; nothing was fetched")
             total = sum(cost.size for cost in estimates if not cost.on_disk)
             with progress.bar("all archives", total, "B") as advance_all:
 

@@ -272,7 +272,7 @@ def test_a_damaged_archive_names_itself_and_the_member(tmp_path: Path) -> None:
     data[end_of_first_member(bytes(data)) - 10] ^= 0xFF
     files = dict(ARCHIVES) | {AUDIO_2: bytes(data)}
     sums = write_sums(files, tmp_path / "damaged.txt")
-    found = r"audio\.2\.zip: member .*airport-lisbon-2-0-a\.wav is damaged \(Bad CRC-32\); the archive's MD5 is right"
+    found = r"audio\.2\.zip: member .*airport-lisbon-2-0-a\.wav is damaged \(Bad CRC-32\); the archive's MD5 is correct"
     with FaultyServer(files) as server, pytest.raises(RemixbenchError, match=found):
         fetch(server, tmp_path, checksums=sums)
     with FaultyServer(dict(ARCHIVES)) as server:
@@ -351,7 +351,7 @@ def test_two_downloads_do_not_share_a_folder(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
     (tmp_path / "sources").write_text("a file")
-    with pytest.raises(InputError, match="cannot be made"):
+    with pytest.raises(InputError, match="cannot be created"):
         download(workspace=tmp_path)
 
 
