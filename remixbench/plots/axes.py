@@ -1,7 +1,6 @@
-"""Physical axes of a log-mel spectrogram, and the panels that are drawn on them.
+"""Physical axes of a log-mel spectrogram, and the panels drawn on them.
 
-`Scales` gives frames in seconds, mel bands in hertz and values in decibels; each function below draws into one pair of
-axes.
+`Scales` converts frames to seconds, mel bands to Hz and values to dB; each drawing function takes one `Axes`.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ if TYPE_CHECKING:
     from remixbench.plots.view import Bar, ClipView
 
 DB_PER_NEPER = 20 / np.log(10)
-"""Log-mel is the natural logarithm of a magnitude; times this it is decibels."""
+"""Converts log-mel, the natural logarithm of a magnitude, to dB."""
 LEVEL_SECONDS = 0.1
-"""Levels are RMS values over intervals of this length."""
+"""Length of the intervals of RMS levels."""
 QUIETEST_DB = -90.0
 COLUMNS = 1200
-"""A waveform is drawn as the lowest and highest sample of this many intervals, about the resolution of print."""
+"""Number of intervals whose minimum and maximum represent a waveform, about the resolution of print."""
 SHOWN_DB = 80.0
-"""Dynamic range of a spectrogram: dB below its loudest bin."""
+"""Dynamic range of a spectrogram below its loudest bin, in dB."""
 _ROUND_HERTZ = (50, 100, 200, 500, 1000, 2000, 4000, 8000, 16000, 32000)
 
 
@@ -41,12 +40,12 @@ class Scales:
 
     Attributes
     ----------
-    duration : seconds of a clip
-    frame_seconds : distance of two frames
-    first_centre : seconds from the clip's start to the middle of the first frame's window
+    duration : duration of a clip in seconds
+    frame_seconds : hop in seconds
+    first_centre : centre of the first window in seconds after the start of the clip
     frames, n_mels : size of a spectrogram
-    fmin, fmax : hertz, lower edge of the lowest band and upper edge of the highest
-    start : second of the recording at which the clip begins; the axis of time counts in the recording
+    fmin, fmax : lower edge of the lowest band and upper edge of the highest, in Hz
+    start : start of the clip in the recording, in seconds, where the time axis begins
     """
 
     duration: float
@@ -60,12 +59,12 @@ class Scales:
 
     @staticmethod
     def of(recipe: Recipe) -> Scales:
-        """Return the axes of a recipe."""
+        """Return the axes of a recipe's clips."""
         return Scales.of_frames(recipe.frames, recipe.features, recipe.mix)
 
     @staticmethod
     def of_frames(frames: int, features: Features, mix: Mix, start: float = 0.0) -> Scales:
-        """Return the axes of a clip of so many frames that begins `start` seconds after its recording."""
+        """Return the axes of a clip of `frames` frames that starts at `start` seconds."""
         return Scales(
             duration=mix.samples / mix.sample_rate,
             frame_seconds=features.hop_length / mix.sample_rate,
@@ -79,52 +78,52 @@ class Scales:
 
     @property
     def span(self) -> tuple[float, float]:
-        """Seconds from the left edge of the first frame to the right edge of the last.
+        """Left edge of the first frame and right edge of the last, in seconds.
 
-        A frame is drawn around the middle of its window, one hop wide: frame i's window covers the samples from
-        i · hop to i · hop + window, so drawing it from i · hop on would show everything half a window too early.
+        A frame is drawn one hop wide around the centre of its window. Its window covers the samples from
+        i · hop_length to i · hop_length + n_fft, so drawn from i · hop_length it would be half a window too early.
         """
         left = self.start + self.first_centre - self.frame_seconds / 2
         return left, left + self.frames * self.frame_seconds
 
     def centres(self) -> NDArray[np.float64]:
-        """Return the second at the middle of every frame's window, (frames,)."""
+        """Return the centres of the windows in seconds, (frames,)."""
         return self.start + self.first_centre + self.frame_seconds * np.arange(self.frames, dtype=np.float64)
 
     def hold(self, frame_scores: NDArray[np.float32], frame_seconds: float) -> NDArray[np.float32]:
-        """Return frame scores (..., frames, classes) that are `frame_seconds` apart on the frames of these axes.
+        """Resample frame scores, (..., frames, classes), with a step of `frame_seconds` to the frames of these axes.
 
-        Each is held until the next begins, the last until the end.
+        Each score is held until the next, the last until the end.
         """
         starts = np.arange(self.frames) * self.frame_seconds
-        places = np.floor(starts / frame_seconds + 1e-6).astype(np.intp)
-        scores: NDArray[np.float32] = frame_scores[..., np.minimum(places, frame_scores.shape[-2] - 1), :]
+        indices = np.floor(starts / frame_seconds + 1e-6).astype(np.intp)
+        scores: NDArray[np.float32] = frame_scores[..., np.minimum(indices, frame_scores.shape[-2] - 1), :]
         return scores
 
     def band_of(self, hertz: ArrayLike) -> NDArray[np.float64]:
-        """Return where frequencies lie on the axis of bands; a whole number k is the centre of band k.
+        """Convert frequencies to (fractional) mel bands; k is the centre of band k.
 
-        The bands' centres divide the range from fmin to fmax, in mel (Slaney), into bands + 1 equal steps.
+        The centres divide the range from fmin to fmax, in mel (Slaney), into n_mels + 1 equal steps.
         """
         librosa = load_librosa()
         low, high = librosa.hz_to_mel(self.fmin), librosa.hz_to_mel(self.fmax)
-        at = (librosa.hz_to_mel(np.asarray(hertz, dtype=float)) - low) / (high - low)
-        return np.asarray(at * (self.n_mels + 1) - 1, dtype=np.float64)
+        fraction = (librosa.hz_to_mel(np.asarray(hertz, dtype=float)) - low) / (high - low)
+        return np.asarray(fraction * (self.n_mels + 1) - 1, dtype=np.float64)
 
     def ticks(self) -> tuple[NDArray[np.float64], list[str]]:
-        """Return round frequencies that lie on the axis: places, and names such as '500' and '2k'."""
+        """Return ticks at round frequencies: bands, and labels such as '500' and '2k'."""
         hertz = [f for f in _ROUND_HERTZ if -0.5 <= self.band_of(f) <= self.n_mels - 0.5]
-        apart = [f for f in hertz if f != 200]  # so low the mel scale is linear, and 100, 200 would touch
-        return self.band_of(apart), [f"{f / 1000:g}k" if f >= 1000 else str(f) for f in apart]
+        hertz = [f for f in hertz if f != 200]  # its label would touch that of 100
+        return self.band_of(hertz), [f"{f / 1000:g}k" if f >= 1000 else str(f) for f in hertz]
 
 
 def readable(label: str) -> str:
-    """Return a class label with spaces in place of underscores."""
+    """Return a class label with spaces instead of underscores."""
     return label.replace("_", " ")
 
 
 def time_axis(axes: Axes, scales: Scales, *, named: bool = True) -> None:
-    """Let the axis run over the whole clip, in seconds."""
+    """Set the limits of the time axis to the clip, in seconds; `named` labels it."""
     axes.set_xlim(scales.start, scales.start + scales.duration)
     if named:
         axes.set_xlabel("Time (s)")
@@ -133,43 +132,43 @@ def time_axis(axes: Axes, scales: Scales, *, named: bool = True) -> None:
 
 
 def waveform(axes: Axes, view: ClipView) -> None:
-    """Draw the mixture as an envelope, sample values over seconds."""
+    """Draw the mixture as an envelope of sample values over time."""
     low, high = envelope(view.samples, COLUMNS)
-    at = (np.arange(len(low)) + 0.5) * view.scales.duration / len(low)
-    axes.fill_between(at, low, high, color=INK, linewidth=0, step="mid")
+    seconds = (np.arange(len(low)) + 0.5) * view.scales.duration / len(low)
+    axes.fill_between(seconds, low, high, color=INK, linewidth=0, step="mid")
     largest = 1.05 * max(float(np.abs(view.samples).max()), 1e-3)
     axes.set_ylim(-largest, largest)
     axes.set_ylabel("Amplitude")
 
 
 def envelope(samples: NDArray[np.float32], columns: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the lowest and the highest sample of each of (at most) `columns` stretches of a signal."""
+    """Return the minimum and maximum of each of (at most) `columns` intervals of a signal."""
     starts = np.linspace(0, len(samples), min(columns, len(samples)), endpoint=False).astype(int)
     return np.minimum.reduceat(samples, starts), np.maximum.reduceat(samples, starts)
 
 
 def levels(axes: Axes, view: ClipView) -> None:
-    """Draw the level over time: of events and scene where the stems are there, else of the mixture."""
+    """Draw the level over time: of events and scene if there are stems, else of the mixture."""
     curves = [(view.samples, "mixture", INK, "-")]
     if view.stems is not None:
         curves = [(view.stems[1], "scene", SECOND, "-"), (view.stems[0], "events", ACCENT, "-")]
     size = max(1, round(LEVEL_SECONDS * view.rate))
     for samples, name, colour, line in curves:
         level = short_levels(samples, size)
-        at = (np.arange(len(level)) + 0.5) * size / view.rate
-        axes.plot(at, level, line, color=colour, label=name)
+        seconds = (np.arange(len(level)) + 0.5) * size / view.rate
+        axes.plot(seconds, level, line, color=colour, label=name)
     axes.set_ylabel("Level (dB FS)")
     axes.grid(axis="y", color=FAINT, alpha=0.35, linewidth=0.4)
     axes.legend(loc="upper right", ncols=2, fontsize=6, framealpha=0.85, borderpad=0.3, handlelength=1.4)
 
 
 def short_levels(samples: NDArray[np.float32], size: int) -> NDArray[np.float64]:
-    """Return the RMS level of stretches of `size` samples in dB below a full-scale square wave.
+    """Return the RMS level of intervals of `size` samples, in dB relative to a full-scale square wave.
 
-    NaN where it lies under -90 dB: silence is a gap in the curve.
+    NaN below -90 dB, so that silence is a gap in the curve.
     """
-    stretches = samples[: len(samples) // size * size].astype(np.float64).reshape(-1, size)
-    power = np.mean(stretches**2, axis=1)
+    intervals = samples[: len(samples) // size * size].astype(np.float64).reshape(-1, size)
+    power = np.mean(intervals**2, axis=1)
     level: NDArray[np.float64] = 10 * np.log10(np.maximum(power, 1e-30))
     return np.where(level < QUIETEST_DB, np.nan, level)
 
@@ -177,7 +176,7 @@ def short_levels(samples: NDArray[np.float32], size: int) -> NDArray[np.float64]
 def bands_image(
     axes: Axes, values: NDArray[Any], scales: Scales, colours: str, low: float | None, high: float | None
 ) -> AxesImage:
-    """Draw (frames, n_mels) over seconds and hertz; `low` and `high` are the ends of the colour scale."""
+    """Draw values, (frames, n_mels), over time and frequency; `low` and `high` limit the colour scale."""
     left, right = scales.span
     image = axes.imshow(
         values.T, cmap=colours, vmin=low, vmax=high, aspect="auto", origin="lower",
@@ -191,27 +190,27 @@ def bands_image(
 def spectrogram(
     axes: Axes, logmel: NDArray[np.float32], scales: Scales, top: float | None = None, shown: float = SHOWN_DB
 ) -> AxesImage:
-    """Draw a log-mel spectrogram (frames, n_mels), natural logarithm, in dB; `top` is the end of the colour scale."""
+    """Draw a log-mel spectrogram, (frames, n_mels), in dB; `top` is the upper limit of the colour scale in dB."""
     decibels = logmel * DB_PER_NEPER
     loudest = float(decibels.max()) if top is None else top
     return bands_image(axes, decibels, scales, SPECTRUM, max(float(decibels.min()), loudest - shown), loudest)
 
 
 def events(axes: Axes, bars: Sequence[Bar], scales: Scales) -> None:
-    """Draw the reference: one line per class, one bar per event, with target and achieved SNR."""
+    """Draw the reference events: a line per class, a bar per event, with target and achieved SNR."""
     labels = list(dict.fromkeys(bar.label for bar in bars))
     for bar in bars:
-        at = labels.index(bar.label)
-        axes.barh(at, bar.offset - bar.onset, left=bar.onset, height=0.62, color=ACCENT, linewidth=0)
+        line = labels.index(bar.label)
+        axes.barh(line, bar.offset - bar.onset, left=bar.onset, height=0.62, color=ACCENT, linewidth=0)
         if bar.achieved is not None:
             target = f" (target {bar.target:g})" if bar.target is not None else ""
-            after = scales.duration - bar.offset > 0.25 * scales.duration
+            right = scales.duration - bar.offset > 0.25 * scales.duration
             axes.annotate(
                 f"SNR {bar.achieved:+.1f} dB{target}",
-                (bar.offset if after else bar.onset, at),
-                xytext=(3 if after else -3, 0),
+                (bar.offset if right else bar.onset, line),
+                xytext=(3 if right else -3, 0),
                 textcoords="offset points",
-                ha="left" if after else "right",
+                ha="left" if right else "right",
                 va="center",
                 fontsize=6,
             )
@@ -224,7 +223,7 @@ def events(axes: Axes, bars: Sequence[Bar], scales: Scales) -> None:
 def classes_image(
     axes: Axes, values: NDArray[Any], scales: Scales, colours: str, low: float, high: float | None
 ) -> AxesImage:
-    """Draw (frames, classes) over seconds, one line per class, the first on top."""
+    """Draw values, (frames, classes), over time, a line per class, the first on top."""
     left, right = scales.span
     count = values.shape[1]
     return axes.imshow(
@@ -234,7 +233,7 @@ def classes_image(
 
 
 def outlines(axes: Axes, bars: Sequence[Bar], labels: Sequence[str]) -> None:
-    """Draw a frame around each event of the reference in a picture of classes over time."""
+    """Outline events in a panel of classes over time."""
     from matplotlib.patches import Rectangle
 
     for bar in bars:

@@ -1,8 +1,8 @@
-"""The figures: a clip by itself, what a network computes from it, what it separates, and any recording.
+"""The figures: a clip, the outputs of a network for it, the classes separated from it, and any recording.
 
-`draw_activations` is Figure 2 of Deshmukh, Raj and Singh (2021) for any system: log-mel, its reconstruction, the
-frequency attention of the three most probable classes, the score of every class in every frame, how much each frame
-counts, and the scores of the clip. Panels that a system has no output for are left out.
+`draw_activations` is Figure 2 of Deshmukh, Raj and Singh (2021) for any system: log-mel, reconstruction, frequency
+attention of the three most probable classes, frame scores, time attention and clip scores. Panels without an output of
+the system are omitted.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ if TYPE_CHECKING:
     from remixbench.inference.system import Prediction, Recording, TrainedSystem
 
 OVERVIEW_HEIGHTS = (0.75, 1.75, 0.95)
-"""Inches of waveform, log-mel and levels in the figure of a clip."""
+"""Heights in inches of waveform, log-mel and levels in the figure of a clip."""
 EVENT_LINE = 0.24
 """Inches per class in the panel of reference events."""
 TOP_CLASSES = 3
-"""Classes whose frequency attention or map is drawn."""
+"""Number of classes whose frequency attention or map is drawn."""
 READABLE_CLASSES = 60
-"""Of more classes than this, only `KEPT_CLASSES` are drawn: those of the reference and those of the highest scores."""
+"""With more classes than this, only `KEPT_CLASSES` are drawn: those of the reference, and the highest scores."""
 KEPT_CLASSES = 40
 CLASS_LINE = 0.086
 """Inches per class in the panels of classes."""
 SPECTRUM_HEIGHT, MAP_HEIGHT, CLASS_MARGIN = 1.6, 1.65, 0.85
-"""Inches of the rows of spectrograms and of class maps, and of what surrounds the panels of classes."""
+"""Heights in inches of the rows of spectrograms and class maps, and margin of the panels of classes."""
 SCORE_LIMITS = (0.1, 0.2, 0.5, 1.0)
-"""Where the axis of clip scores may end."""
+"""Possible upper limits of the axis of clip scores."""
 SEPARATED_PANEL = 1.15
-"""Inches of a panel of a separated clip."""
+"""Height in inches of a panel of a separated clip."""
 SEPARATED_CLASSES = 6
-"""At most so many separated classes are drawn: those of the clip, then those detected."""
+"""Largest number of separated classes drawn: those of the clip, then those detected."""
 WEIGHT_LABEL, MAGNITUDE_LABEL = "Weight (1 = even)", "Magnitude (dB)"
 
 
 def draw_clip(view: ClipView, title: str, target: Path) -> None:
-    """Write the figure of a clip: waveform, log-mel, reference events and levels on one time axis."""
+    """Draw a clip: waveform, log-mel, reference events and levels on one time axis."""
     events_height = EVENT_LINE * max(2, len(view.labels))
     with sheet(sum(OVERVIEW_HEIGHTS) + events_height + 1.0) as figure:
         heights = [*OVERVIEW_HEIGHTS[:2], events_height, OVERVIEW_HEIGHTS[2]]
@@ -78,9 +78,9 @@ def _title(figure: Figure, title: str) -> None:
 
 
 def draw_activations(view: View, activations: Activations, classes: Sequence[str], title: str, target: Path) -> None:
-    """Write the figure of what a network computes from a clip; panels that the system cannot fill are left out.
+    """Draw the outputs of a network for a clip, omitting panels that the system has no output for.
 
-    The log-mel stands above the frame scores and the reconstruction above the time attention, on the same time axes.
+    The log-mel is above the frame scores, and the reconstruction above the time attention, on the same time axes.
     """
     kept = shown_classes(activations.clip_scores, classes, view.labels)
     maps = _class_maps(activations)
@@ -98,36 +98,36 @@ def draw_activations(view: View, activations: Activations, classes: Sequence[str
         )
         top = [figure.add_subplot(grid[0, 0])]
         if activations.reconstruction is not None:
-            beside = slice(1, 2) if activations.time_attention is not None else slice(1, None)
-            top.append(figure.add_subplot(grid[0, beside]))
+            right = slice(1, 2) if activations.time_attention is not None else slice(1, None)
+            top.append(figure.add_subplot(grid[0, right]))
         _spectrograms(figure, top, view, activations, letters)
         if maps is not None:
             best = [int(k) for k in np.argsort(-activations.clip_scores, kind="stable")[:TOP_CLASSES]]
             row = grid[1, :].subgridspec(1, len(best))
-            axes = [figure.add_subplot(row[0, place]) for place in range(len(best))]
+            axes = [figure.add_subplot(row[0, column]) for column in range(len(best))]
             _top_classes(figure, axes, view, activations, maps, best, classes, letters)
-        lower = {name: figure.add_subplot(grid[-1, place]) for place, name in enumerate(columns)}
+        lower = {name: figure.add_subplot(grid[-1, column]) for column, name in enumerate(columns)}
         _classes(figure, lower, view, activations, kept, [classes[k] for k in kept], letters)
         _legend(figure, view)
         write_figure(figure, target)
 
 
 def shown_classes(scores: Array, classes: Sequence[str], reference: Sequence[str]) -> list[int]:
-    """Return which classes the lower panels show, in the order of the data set: all, if they can be read."""
+    """Return the classes of the lower panels, in the order of the data set: all, unless there are too many to read."""
     if len(classes) <= READABLE_CLASSES:
         return list(range(len(classes)))
     required = [k for k, label in enumerate(classes) if label in reference]
-    rest = [int(k) for k in np.argsort(-scores, kind="stable") if k not in required]
-    return sorted([*required, *rest][: max(KEPT_CLASSES, len(required))])
+    by_score = [int(k) for k in np.argsort(-scores, kind="stable") if k not in required]
+    return sorted([*required, *by_score][: max(KEPT_CLASSES, len(required))])
 
 
 def _class_maps(activations: Activations) -> Array | None:
-    """Return what a system has per class and band, (classes, frames, n_mels): attention, else class maps."""
+    """Return the frequency attention of a system, or else its class maps, (classes, frames, n_mels)."""
     return activations.tf_maps if activations.frequency_attention is None else activations.frequency_attention
 
 
 def _class_columns(activations: Activations) -> dict[str, float]:
-    """Return the panels of classes over time and their relative widths; those of one width share their scale."""
+    """Return the panels of classes over time, and their relative widths."""
     columns = {"frames": 1.0, "attention": 1.0, "raw": 0.6, "clip": 0.62}
     if activations.raw_frame_scores is None:
         del columns["raw"]
@@ -184,7 +184,7 @@ def _classes(
     labels: Sequence[str],
     letters: Iterator[str],
 ) -> None:
-    """Draw the panels with one line per class: frame scores, raw scores, time attention, clip scores."""
+    """Draw the panels with a line per class: frame scores, raw scores, time attention, clip scores."""
     raw, attention = activations.raw_frame_scores, activations.time_attention
     contents = {
         "frames": (activations.frame_scores, SCORE, "Frame scores" if raw is None else "Frame scores, oriented"),
@@ -207,10 +207,10 @@ def _classes(
 
 
 def _colorbar(figure: Figure, image: AxesImage, axes: Sequence[Axes], name: str, *, below: bool = False) -> None:
-    place: dict[str, Any] = {"pad": 0.01, "aspect": 14, "fraction": 0.03}
+    placement: dict[str, Any] = {"pad": 0.01, "aspect": 14, "fraction": 0.03}
     if below:
-        place = {"location": "bottom", "pad": 0.012, "aspect": 28, "fraction": 0.03}
-    bar = figure.colorbar(image, ax=list(axes), label=name, **place)
+        placement = {"location": "bottom", "pad": 0.012, "aspect": 28, "fraction": 0.03}
+    bar = figure.colorbar(image, ax=list(axes), label=name, **placement)
     if below:
         bar.ax.locator_params(axis="x", nbins=3)
 
@@ -236,7 +236,7 @@ def _clip_scores(axes: Axes, view: View, scores: Array, labels: Sequence[str]) -
 
 
 def _legend(figure: Figure, view: View) -> None:
-    """Explain colours and outlines below all panels, in room that no tick or label uses."""
+    """Add a legend of colours and outlines below all panels."""
     from matplotlib.patches import Patch
 
     handles = [Patch(facecolor="white", edgecolor=INK, linewidth=0.8, label="detected event")]
@@ -253,12 +253,12 @@ def _legend(figure: Figure, view: View) -> None:
 
 
 def separated_classes(labels: Sequence[str], detected: Sequence[str]) -> tuple[str, ...]:
-    """Return the classes of a clip, then those that are detected in it, each once, at most `SEPARATED_CLASSES`."""
+    """Return the unique classes of a clip, then those detected in it, at most `SEPARATED_CLASSES`."""
     return tuple(dict.fromkeys([*labels, *detected]))[:SEPARATED_CLASSES]
 
 
 def draw_separated(view: ClipView, system: TrainedSystem, title: str, target: Path) -> None:
-    """Write the log-mel of a clip, of each class that a system separates from it, and of the rest, on one scale."""
+    """Draw the log-mel of a clip, of each class that a system separates from it, and of the rest, on one scale."""
     detected = system.predict(view.samples, view.rate).detected
     classes = separated_classes(view.labels, detected)
     sources = system.separate(view.samples, view.rate, classes=classes, background=True, origin=f"clip {view.id}")
@@ -289,15 +289,15 @@ def _heading(name: str, labels: Sequence[str], classes: Sequence[str], detected:
 def draw_recording(
     system: TrainedSystem, recording: Recording, prediction: Prediction, name: str, target: Path
 ) -> None:
-    """Write the figure of a recording without a reference; the suffix of `target` decides the format.
+    """Draw a recording without a reference; the suffix of `target` decides the format.
 
-    One as long as the clips of the training, or shorter, gets all panels. A longer one is drawn as a whole, without
-    attention, which belongs to a single window of the network's input.
+    A recording no longer than the training clips gets all panels. A longer one is drawn over its whole length, without
+    attention, which belongs to a single window.
 
     Parameters
     ----------
-    recording : as `system.extract_features` returns it.
-    prediction : the system's prediction for it.
+    recording : result of `system.extract_features`.
+    prediction : prediction of the system for it.
     name : its name in the title.
     """
     config = system.model.config

@@ -1,4 +1,4 @@
-"""`show`: a picture of a clip, or of the activations of a trained system for it, as a file."""
+"""`show`: draw a clip, or the activations of a trained system for it."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ def show(
     separated: bool = False,
     out: str | Path | None = None,
 ) -> Path:
-    """Write the figure of a clip: waveform, log-mel, reference events, levels; with a run, Figure 2 of the paper.
+    """Draw a clip: waveform, log-mel, reference events and levels; with a run, Figure 2 of the paper.
 
     Parameters
     ----------
     clip : id or file name of the clip.
     workspace : folder of data sets and runs.
     dataset : name or folder of a data set; by default the run's, otherwise the most recent one.
-    snr : SNR in dB; by default the run's, else the highest that was made.
-    run : folder of a run; the picture then shows what its network attends to.
-    separated : with a run, the spectrogram of each class that it separates, and of the rest, in place of what it
-        attends to; onset and offset of the reference events are marked.
-    out : a file ending in .png, .svg or .pdf; by default the clip's id with .png in the current folder.
+    snr : SNR in dB; by default the run's, otherwise the highest of the data set.
+    run : folder of a run, whose outputs and attention are drawn.
+    separated : with a run, draw the spectrogram of each class that it separates, and of the rest, instead; onsets and
+        offsets of reference events are marked.
+    out : a PNG, SVG or PDF file; by default CLIP.png in the current folder.
 
     Returns
     -------
@@ -120,6 +120,6 @@ def _read_run(folder: Path) -> RunInfo:
 
 
 def _dataset_of(workspace: Path, info: RunInfo) -> Path | str:
-    """Return the data set of a run: of its name in the workspace."""
+    """Return the folder of a run's data set in the workspace, or its name if there is none."""
     folder = workspace / "datasets" / info.dataset
     return folder if folder.is_dir() else info.dataset

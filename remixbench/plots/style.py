@@ -1,6 +1,6 @@
-"""The style of all pictures, and how they are written: PNG at print resolution, SVG or PDF with text as text.
+"""The style of all figures, and their output: PNG at print resolution, SVG or PDF with text as text.
 
-The same picture gives the same bytes: no date and no random name is written into a file.
+Files are reproducible byte for byte: they contain no dates and no random ids.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 FORMATS = ("png", "svg", "pdf")
 WIDTH = 7.2
-"""Inches: two columns of a paper."""
+"""Width in inches: two columns of a paper."""
 DOTS_PER_INCH = 300
 SPECTRUM, WEIGHT, SCORE = "magma", "cividis", "viridis"
-"""Colour maps that are perceptually uniform and can be read by the colour-blind and in grey."""
+"""Colour maps that are perceptually uniform and readable for the colour-blind and in greyscale."""
 INK, FAINT, ACCENT, SECOND = "#1a1a1a", "#8a8a8a", "#0072b2", "#d55e00"
-"""Blue and vermilion of Okabe and Ito's palette, which colour-blind readers can distinguish."""
+"""ACCENT and SECOND are blue and vermilion of Okabe and Ito's palette for colour-blind readers."""
 
-# Any: the type that matplotlib gives its settings differs between its releases
+# Any, because the type of matplotlib's settings differs between releases
 _STYLE: Any = {
     "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib, so that a picture is the same everywhere
+    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib, so that figures are the same everywhere
     "font.size": 7,
     "axes.titlesize": 7.5,
     "axes.titlelocation": "left",
@@ -54,16 +54,16 @@ _STYLE: Any = {
 
 
 def require_matplotlib() -> None:
-    """Fail with the remedy where matplotlib is not installed."""
+    """Raise `InputError` if matplotlib is not installed."""
     try:
-        import matplotlib  # noqa: F401 - only whether it is there
+        import matplotlib  # noqa: F401 - only to see whether it is installed
     except ImportError:
         raise InputError("figures need matplotlib; install it with `pip install 'remixbench[report]'`") from None
 
 
 @contextmanager
 def sheet(height: float, width: float = WIDTH) -> Iterator[Figure]:
-    """Yield an empty figure of a size in inches; draw and write it inside, where the style holds."""
+    """Yield an empty figure, sizes in inches; draw and write it inside the context, which sets the style."""
     require_matplotlib()
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -73,12 +73,12 @@ def sheet(height: float, width: float = WIDTH) -> Iterator[Figure]:
 
 
 def format_of(path: Path) -> str:
-    """Return the format that a file's suffix asks for.
+    """Return the format of a figure by its suffix.
 
     Raises
     ------
     InputError
-        If it is none of `FORMATS`.
+        If it is not in `FORMATS`.
     """
     kind = path.suffix.lower().removeprefix(".")
     if kind not in FORMATS:
@@ -87,7 +87,7 @@ def format_of(path: Path) -> str:
 
 
 def write_figure(figure: Figure, path: Path) -> None:
-    """Write a figure, whole or not at all; the suffix says how."""
+    """Write a figure atomically, in the format of the suffix."""
     kind = format_of(path)
     undated = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
     with atomic_path(path) as temporary:

@@ -1,4 +1,4 @@
-"""What a picture is drawn from, as arrays: a clip of a data set, a recording of one's own, the outputs of a network."""
+"""The data of a figure, as arrays: a clip of a data set, any recording, the outputs of a network."""
 
 from __future__ import annotations
 
@@ -24,10 +24,7 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Bar:
-    """An event of the reference; times in seconds, levels in dB above the scene, None where not known.
-
-    `target` is the SNR requested, `achieved` the SNR measured in the mixture.
-    """
+    """An event; times in seconds, requested (`target`) and measured (`achieved`) SNR in dB, None if unknown."""
 
     label: str
     onset: float
@@ -38,14 +35,14 @@ class Bar:
 
 @dataclass(frozen=True)
 class ClipView:
-    """One clip at one SNR.
+    """A clip at one SNR.
 
     Attributes
     ----------
     samples : (n,) in [-1, 1]
-    stems : (2, n), events and scene; None where they were not kept
+    stems : (2, n), events and scene; None if the data set has none
     logmel : (frames, n_mels), natural logarithm
-    bars : the reference, by onset
+    bars : reference events, by onset
     """
 
     row: int
@@ -64,12 +61,12 @@ class ClipView:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The classes of the clip, each once, by first onset."""
+        """Unique classes of the clip, by first onset."""
         return tuple(dict.fromkeys(bar.label for bar in self.bars))
 
 
 class View(Protocol):
-    """What the panels need to know of a sound: a `ClipView` has it, and so does a `RecordingView`."""
+    """The interface of `ClipView` and `RecordingView` for the panels."""
 
     @property
     def logmel(self) -> Array:
@@ -81,15 +78,15 @@ class View(Protocol):
 
     @property
     def bars(self) -> Sequence[Bar] | None:
-        """The reference, by onset; None where there is none."""
+        """Reference events, by onset; None without a reference."""
 
     @property
     def labels(self) -> Sequence[str]:
-        """The classes of the reference, each once."""
+        """Unique classes of the reference."""
 
     @property
     def detected(self) -> Sequence[Bar]:
-        """Detected events, to be outlined where there is no reference."""
+        """Detected events, outlined if there is no reference."""
 
 
 @dataclass(frozen=True)
@@ -113,17 +110,17 @@ def find_clip(dataset: Dataset, name: str) -> int:
     """
     wanted = Path(name).name
     rows = {clip.id: row for row, clip in enumerate(dataset.clips)}
-    for tried in (wanted, Path(wanted).stem):
-        if tried in rows:
-            return rows[tried]
+    for candidate in (wanted, Path(wanted).stem):
+        if candidate in rows:
+            return rows[candidate]
     ids = list(rows)
     padded = [clip for clip in ids if clip.lstrip("0") == Path(wanted).stem.lstrip("0")]
-    meant = f" (did you mean '{padded[0]}'?)" if padded else nearest(wanted, ids)
-    raise InputError(f"{dataset.path}: no clip '{name}'{meant}; it has {ids[0]} to {ids[-1]}")
+    suggestion = f" (did you mean '{padded[0]}'?)" if padded else nearest(wanted, ids)
+    raise InputError(f"{dataset.path}: no clip '{name}'{suggestion}; it has {ids[0]} to {ids[-1]}")
 
 
 def view_clip(dataset: Dataset, row: int, snr: float) -> ClipView:
-    """Read one clip of a data set at `snr` dB.
+    """Read a clip of a data set at `snr` dB.
 
     Raises
     ------
@@ -158,7 +155,7 @@ def view_clip(dataset: Dataset, row: int, snr: float) -> ClipView:
 
 
 def _events_and_scene(channels: Array) -> Array:
-    """Return stems (channels, samples) as two channels: all events, which may have one each, and the scene."""
+    """Return stems, (channels, samples), as two channels: the sum of all events, and the scene."""
     return np.stack((channels[:-1].sum(axis=0), channels[-1]))
 
 
@@ -182,7 +179,7 @@ def _read_channels(path: Path) -> tuple[Array, int]:
 
 
 def _logmel(dataset: Dataset, row: int, snr: float, samples: Array) -> Array:
-    """Return a clip's log-mel as it was made, or from its audio in a data set without features."""
+    """Return the log-mel of a clip, computed from its audio if the data set has no features."""
     recipe = dataset.recipe
     if snr in dataset.info.features:
         return np.array(dataset.features(snr)[row])
@@ -194,7 +191,7 @@ def _logmel(dataset: Dataset, row: int, snr: float, samples: Array) -> Array:
 def _bars(dataset: Dataset, row: int, snr: float) -> tuple[Bar, ...]:
     clip, name = dataset.clips[row], dataset.filenames[row]
     levels = _levels(dataset.path / "labels" / "levels.csv", clip.id, snr)
-    # the rows of strong.tsv are the clip's events in this order
+    # strong.tsv has the events of a clip in this order
     events = sorted(clip.events, key=lambda event: (event.onset, event.index))
     rows = [(onset, offset, label) for file, onset, offset, label in dataset.strong() if file == name]
     if [label for *_, label in rows] != [event.label for event in events]:
@@ -206,7 +203,7 @@ def _bars(dataset: Dataset, row: int, snr: float) -> tuple[Bar, ...]:
 
 
 def _levels(path: Path, clip: str, snr: float) -> dict[int, tuple[float | None, float | None]]:
-    """Return target and achieved SNR by event index; empty where the data set has no such file."""
+    """Return target and achieved SNR by event index; {} if there is no such file."""
     if not path.is_file():
         return {}
     try:
@@ -225,14 +222,14 @@ def _number(text: str) -> float | None:
 
 @dataclass(frozen=True)
 class Activations:
-    """Outputs of a network for one clip; None where the system has no such output.
+    """Outputs of a network for one clip; None if the system has no such output.
 
     Attributes
     ----------
     clip_scores : (classes,)
     frame_scores : (frames, classes)
     tf_maps : (classes, frames, n_mels)
-    reconstruction : (frames, n_mels), natural logarithm as the log-mel
+    reconstruction : (frames, n_mels), as log-mel
     frequency_attention : (classes, frames, n_mels), sums to 1 over the mel bands
     time_attention : (classes, frames), sums to 1 over the frames
     raw_frame_scores : (frames, classes), output of the first attention step before orientation and gating
@@ -248,10 +245,7 @@ class Activations:
 
 
 def from_output(output: Output, model: TrainedModel) -> Activations:
-    """Return the first clip of a forward pass as arrays, its reconstruction as log-mel.
-
-    Frame scores of another rate than the log-mel's are held over its frames.
-    """
+    """Return the first clip of a forward pass as arrays, on the frames and scale of the log-mel."""
     from remixbench.systems.building import frame_seconds_of
 
     arrays: dict[str, Any] = {
