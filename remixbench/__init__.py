@@ -1,7 +1,6 @@
-"""remixbench: weakly supervised sound event detection in noise, from little data, as a benchmark.
+"""remixbench: a benchmark for weakly supervised sound event detection in noise, from little data.
 
-Every command of the command line but the lists `recipes` and `systems` is a function here, imported when it is first
-used::
+Every command, except `recipes` and `systems`, is a function of this package, imported on first use::
 
     import remixbench
 
@@ -16,5 +15,5 @@ import lazy_loader
 
 __version__ = "0.1.0"
 
-# __init__.pyi names what is imported from where, for type checkers and for lazy_loader alike
+# __init__.pyi lists the imports, for type checkers and for lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

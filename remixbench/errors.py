@@ -1,7 +1,7 @@
-"""The two kinds of errors that a user can meet, and how they are worded.
+"""The two kinds of errors that users see, and their wording.
 
-A message is one line: the file, row or key; what was found; what was expected; the remedy. The command
-line prints it as it is and ends with `exit_status`; it never shows a traceback unless asked with `-v`.
+A message is one line: the file, row or key; what was found; what was expected; the remedy. The command line prints it
+and exits with `exit_status`; it shows a traceback only with `-v`.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ class RemixbenchError(Exception):
     exit_status = 1
 
     def __init__(self, message: str) -> None:
-        # messages contain names and values from untrusted files: what breaks a line or terminal becomes a blank
+        # messages quote untrusted files: replace control characters, which could break the line or the terminal
         super().__init__("".join(letter if letter.isprintable() else " " for letter in message))
 
 
 class InputError(RemixbenchError):
-    """What was asked, or a file that was given, is not usable as it is (exit status 2)."""
+    """An argument or a file is not usable (exit status 2)."""
 
     exit_status = 2
 
@@ -36,11 +36,11 @@ MEMORY_WORDS = (
     "failed to map segment",  # the loader of shared libraries
     "annot allocate memory",
 )
-"""What libraries say in errors of other types when memory runs out."""
+"""Parts of messages by which libraries report, in errors of other types, that memory ran out."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Say whether an error means out of memory: of numpy, of torch on any device, or of a library being loaded."""
+    """Return whether an error means out of memory: in numpy, in torch on any device, or on loading a library."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     text = str(error)
@@ -48,8 +48,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Return " (did you mean 'x'?)" for the name most like `name`, or "" where none is close."""
-    # of two that differ in case alone, either is a fair guess
+    """Return " (did you mean 'x'?)" for the most similar name, or "" if none is similar."""
+    # of names that differ only in case, the last one is suggested
     folded = {candidate.casefold(): candidate for candidate in names}
     close = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)
     # transposed letters come first: gpa, gap
@@ -58,22 +58,22 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 
 def unknown(kind: str, name: str, names: Iterable[str]) -> InputError:
-    """Make the error for a name that is not among `names`, with the nearest one and the whole list.
+    """Return the error for a name that is not in `names`, with the most similar one and all choices.
 
-    `kind` is what the name should be one of: "system", or "option of system 'gap'".
+    `kind` describes the names: "system", or "option of system 'gap'".
     """
     choices = sorted(names)
     noun, of, owner = kind.partition(" of ")
     return InputError(f"unknown {noun} '{name}'{of}{owner}{nearest(name, choices)}; choose from {', '.join(choices)}")
 
 
-def one_line(what: BaseException | str) -> str:
-    """Return a message, or type and message of an error, in one line, without control characters."""
-    text = what if isinstance(what, str) else f"{type(what).__name__}: {what}"
+def one_line(error: BaseException | str) -> str:
+    """Return a message, or the type and message of an error, in one line, without control characters."""
+    text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
     return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
 
 
 def shortened(names: Sequence[str], most: int = 8) -> str:
-    """Return names separated by commas, the first few of many."""
+    """Return names separated by commas; of more than `most`, only the first and the number of the others."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NUMPY_ERRORS = (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError)
-"""What `numpy.load` raises where an .npy is broken; its header is parsed as Python."""
+"""Errors of `numpy.load` for a broken .npy, whose header is parsed as Python."""
 MAX_BYTES = 1 << 30
-"""The largest file that `read_bytes` reads by default."""
+"""Default size limit of `read_bytes`."""
 MAX_RESULT_BYTES = 16 << 30
-"""The largest file of predictions or weights: four of the largest arrays that are read."""
+"""Size limit of a file of predictions or weights: four of the largest arrays that are read."""
 SYSTEM_FILES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", ".directory"})
-"""Files that desktops put into folders."""
+"""Files that desktop environments create in folders."""
 SEAL = "content_digest"
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 _UNSAFE = re.compile('^[.~-]|[. ]$|^ |[\x00-\x1f\x7f-\x9f/\\\\:*?"<>|%\u2028\u2029\ud800-\udfff]')
@@ -41,15 +41,15 @@ _MAX_NAME_BYTES = 200
 
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Errors of writing: no space left, a quota or the largest size of a file reached."""
+"""Errors of writing: no space left, or a quota or the maximum file size reached."""
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path to write to; on success it is renamed to `path`, on failure removed.
+    """Yield a temporary path to write to, which is renamed to `path` on success and removed on failure.
 
-    The temporary name is random (process ids repeat on machines that share a disk). It ends in the suffix of
-    `path`, so that libraries which choose a format by suffix do the right thing.
+    The temporary name is random, because process ids clash on machines that share a disk. It has the suffix of `path`,
+    for libraries that choose a format by suffix.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")
@@ -57,7 +57,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        if error.errno in DISK_FULL and error.filename is None:  # writing does not say which file
+        if error.errno in DISK_FULL and error.filename is None:  # errors of writing do not name the file
             error.filename = str(path)
         raise
     finally:
@@ -66,10 +66,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replaced_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder to fill; on success it takes the place of `path` and what was in it, else it is removed.
+    """Yield a temporary folder to fill, which replaces the folder `path` on success and is removed on failure.
 
-    Nobody sees a mixture of old and new files. If the process is killed between the removal of the old folder and the
-    renaming of the new one, there is none.
+    Old and new files are never mixed. If the process is killed between removing the old folder and renaming the new
+    one, neither exists.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
@@ -84,22 +84,22 @@ def replaced_folder(path: Path) -> Iterator[Path]:
 
 
 def remove_temp_files(folder: Path, stem: str = "") -> None:
-    """Remove the temporary files that killed writers left in a folder, of files whose names begin with `stem`.
+    """Remove temporary files of killed processes from a folder, for files whose names begin with `stem`.
 
-    Nobody else may be writing these files.
+    No other process may be writing these files.
     """
-    for left in folder.glob(f".{glob.escape(stem)}*.part*"):
-        left.unlink(missing_ok=True)
+    for temporary in folder.glob(f".{glob.escape(stem)}*.part*"):
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def exclusive_lock(path: Path, if_held: str) -> Iterator[None]:
-    """Hold a lock file, without waiting; the lock ends with the process that holds it, however it ends.
+    """Hold a file lock, without waiting; the lock is released when the process ends, even if killed.
 
     Raises
     ------
     RemixbenchError
-        With the text `if_held`, if another process holds it; or if the file system has no locks.
+        If another process holds it, with the message `if_held`; or if the file system has no locks.
     """
     from filelock import Timeout
 
@@ -116,12 +116,12 @@ def exclusive_lock(path: Path, if_held: str) -> Iterator[None]:
 
 @contextmanager
 def waiting_lock(path: Path, on_wait: Callable[[], None] = lambda: None, *, optional: bool = False) -> Iterator[None]:
-    """Hold a lock file, waiting for others to release it; `on_wait` is called once if it has to wait.
+    """Hold a file lock, waiting until other processes release it; `on_wait` is called once before waiting.
 
     Raises
     ------
     RemixbenchError
-        If the file system has no locks; with `optional`, nothing is held then.
+        If the file system has no locks; with `optional`, no lock is held then.
     """
     from filelock import Timeout
 
@@ -144,7 +144,7 @@ def waiting_lock(path: Path, on_wait: Callable[[], None] = lambda: None, *, opti
 
 
 def is_locked(path: Path) -> bool:
-    """Say whether another process holds a lock file."""
+    """Return whether another process holds a file lock."""
     from filelock import Timeout
 
     try:
@@ -155,7 +155,7 @@ def is_locked(path: Path) -> bool:
 
 
 def _locked(path: Path, timeout: float) -> BaseFileLock:
-    """Return a lock that is held; raises `filelock.Timeout` if another process keeps it that long."""
+    """Acquire and return a lock; raises `filelock.Timeout` if another process holds it for `timeout` seconds."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(path)
@@ -174,13 +174,13 @@ def _locked(path: Path, timeout: float) -> BaseFileLock:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` to `path`, whole or not at all."""
+    """Write `data` to `path` atomically."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
 
 
 def write_array(path: Path, values: NDArray[Any]) -> None:
-    """Write an array as .npy, whole or not at all; unlike `numpy.save`, it says when the disk is full."""
+    """Write an array as .npy atomically; unlike `numpy.save`, this reports a full disk."""
     import numpy as np
 
     values = np.ascontiguousarray(values)
@@ -189,17 +189,17 @@ def write_array(path: Path, values: NDArray[Any]) -> None:
         file.write(values.data)
 
 
-def map_array(path: Path, what: str, remedy: str) -> NDArray[Any]:
-    """Return the array in an .npy, mapped from disk, read-only.
+def map_array(path: Path, kind: str, remedy: str) -> NDArray[Any]:
+    """Memory-map the array in an .npy file, read-only.
 
     Parameters
     ----------
-    what, remedy : what the file should be, and what to do about one that is not, in the error message.
+    kind, remedy : description of the file and remedy for a broken one, for error messages.
 
     Raises
     ------
     InputError
-        If it is none, or broken.
+        If it is not an .npy file, or broken.
     OSError
         If there is no such file, or not enough memory.
     """
@@ -211,24 +211,22 @@ def map_array(path: Path, what: str, remedy: str) -> NDArray[Any]:
     except NUMPY_ERRORS as error:
         if isinstance(error, FileNotFoundError) or is_out_of_memory(error):
             raise
-        raise InputError(f"{path}: not {what} ({one_line(error)}); {remedy}") from None
+        raise InputError(f"{path}: not {kind} ({one_line(error)}); {remedy}") from None
     return array
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8 with the line ends it has, whole or not at all."""
+    """Write `text` as UTF-8 atomically, keeping its line ends."""
     write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON, keys in the order given; NaN is an error, not a token."""
+    """Write `value` as indented JSON atomically, keeping the order of keys; NaN raises `ValueError`."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
-    """Read a whole file, after checking that it is a regular file of at most `max_bytes`.
-
-    A named pipe or a device could block forever or never end.
+    """Read a regular file of at most `max_bytes`; a named pipe or a device could block forever or never end.
 
     Raises
     ------
@@ -245,23 +243,23 @@ def read_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
 
 
 def free_disk(path: Path) -> int:
-    """Return the free bytes of the disk on which a path lies, or will lie."""
+    """Return the free bytes on the disk of a path, which need not exist."""
     while not path.exists():
         path = path.parent
     return shutil.disk_usage(path).free
 
 
 def is_system_file(path: Path) -> bool:
-    """Say whether a file is one that an operating system or a network disk put into a folder."""
+    """Return whether a file was created by an operating system or network disk."""
     return path.name in SYSTEM_FILES or path.name.startswith(("._", ".nfs"))
 
 
 def safe_names(texts: Iterable[str]) -> dict[str, str]:
-    """Return for each text, such as a class label, the name of a file that stands for it, without suffix.
+    """Return a file name, without suffix, for each text, such as a class label.
 
-    That is the text itself where every file system takes it. Characters that would make it a path, hide it or are
-    reserved somewhere are percent-encoded; a name that is too long is cut, and one that differs from another in case or
-    in the composition of accents alone is told apart, both by a digest of the text. Their order makes no difference.
+    It is the text itself if all file systems accept it. Characters that would make it a path, hide it or are reserved
+    anywhere are percent-encoded. A digest of the text is appended to a name that is too long, which is cut, or that
+    differs from another only in case or in the Unicode form of accents. The order of the texts does not matter.
 
     >>> safe_names(["Hi-hat", "../up", "a/b"])
     {'Hi-hat': 'Hi-hat', '../up': '%2E.%2Fup', 'a/b': 'a%2Fb'}
@@ -277,7 +275,7 @@ def safe_names(texts: Iterable[str]) -> dict[str, str]:
 
 
 def is_short_name(name: str) -> bool:
-    """Say whether a name may be that of a system or encoder: letters, digits, `-`, `_` and `.`, which is not first."""
+    """Return whether a name is valid for a system or encoder: letters, digits, `-`, `_`, and `.` but not first."""
     return bool(name) and all(letter.isalnum() or letter in "-_." for letter in name) and not name.startswith(".")
 
 
@@ -290,7 +288,7 @@ def _folded(name: str) -> str:
 
 
 def check_name(path: Path) -> None:
-    """Check that a file's name is text, as tables and JSON need it.
+    """Check that a file name is valid text, as required by tables and JSON.
 
     Raises
     ------
@@ -304,14 +302,14 @@ def check_name(path: Path) -> None:
 
 
 def check_regular(path: Path, max_bytes: int | None = None) -> None:
-    """Check that a path is a regular file (links are followed) of at most `max_bytes`, if given.
+    """Check that a path is a regular file, or a link to one, of at most `max_bytes` if given.
 
     Raises
     ------
     InputError
         If it is something else, or larger.
     OSError
-        If there is nothing at `path`, or it cannot be accessed.
+        If it does not exist, or cannot be accessed.
     """
     status = path.stat()
     if stat.S_ISDIR(status.st_mode):
@@ -327,12 +325,12 @@ def read_json(path: Path, max_bytes: int = MAX_BYTES, remedy: str = "") -> dict[
 
     Parameters
     ----------
-    remedy : what to do about a file that is none, the end of the error message.
+    remedy : remedy for a broken file, for error messages.
 
     Raises
     ------
     InputError
-        If the file is missing, is not JSON, has a key twice, or holds something other than an object.
+        If the file is missing, not JSON, not an object, or has a duplicate key.
     """
     data, end = read_bytes(path, max_bytes), f"; {remedy}" if remedy else ""
     try:
@@ -345,7 +343,7 @@ def read_json(path: Path, max_bytes: int = MAX_BYTES, remedy: str = "") -> dict[
 
 
 def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a JSON object; ValueError where it has a key twice, of which readers take either."""
+    """Return a JSON object; raises `ValueError` for a duplicate key, of which JSON readers keep either."""
     value = dict(pairs)
     if len(value) < len(pairs):
         key = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
@@ -354,24 +352,24 @@ def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def content_digest(value: Mapping[str, Any], key: str = "digest") -> str:
-    """Return the SHA-256 of a JSON object (compact, keys sorted) without its own key `key`.
+    """Return the SHA-256 of a JSON object (compact, keys sorted) without the key `key`.
 
     Raises
     ------
     ValueError
         If it holds NaN or infinity.
     """
-    rest = {name: content for name, content in value.items() if name != key}
-    return sha256(json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False).encode())
+    content = {name: entry for name, entry in value.items() if name != key}
+    return sha256(json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode())
 
 
 def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON object with a digest of its content, by which `is_sealed` finds edits."""
+    """Write a JSON object with a digest of its content, for `is_sealed`."""
     write_json(path, {**value, SEAL: content_digest(value, SEAL)})
 
 
 def is_sealed(value: Mapping[str, Any]) -> bool:
-    """Say whether a JSON object is unchanged since `write_sealed` wrote it."""
+    """Return whether a JSON object is unchanged since `write_sealed`."""
     try:
         return value.get(SEAL) == content_digest(value, SEAL)
     except ValueError:
@@ -379,12 +377,12 @@ def is_sealed(value: Mapping[str, Any]) -> bool:
 
 
 def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file of predictions or weights in hexadecimal, without holding it in memory.
+    """Return the SHA-256 of a file of predictions or weights in hexadecimal, without reading it into memory.
 
     Raises
     ------
     InputError
-        If it is no regular file, or larger than any such file can be, so that hashing it would seem to hang.
+        If it is not a regular file, or larger than `MAX_RESULT_BYTES`, so that hashing would seem to hang.
     OSError
         If it cannot be read.
     """

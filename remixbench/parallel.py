@@ -1,4 +1,4 @@
-"""Tasks in parallel: by joblib on this machine, or by Dask on others."""
+"""Parallel tasks: with joblib on this machine, or with Dask on others."""
 
 from __future__ import annotations
 
@@ -21,25 +21,26 @@ from typing import Any, Literal
 from remixbench.errors import InputError, RemixbenchError
 
 WATCH_EVERY_S = 0.5
-"""Seconds between two checks of a worker process for whether the main process is still there."""
+"""Seconds between a worker process's checks that the main process still exists."""
 
 FEEDER_TIMEOUT_S = 2.0
-"""Seconds to wait at exit for a thread that may be stuck in a full pipe that no worker reads any more."""
+"""Seconds to wait at exit for a thread that may be blocked by a pipe that no worker reads any more."""
 
 AHEAD = 2
-"""Tasks per thread that are handed out before the result of the first one is taken."""
+"""Tasks submitted per thread before waiting for the first result."""
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 SPINS = "10000"
 
 
 def prepare_for_torch() -> None:
-    """Tune torch for the CPU, before it is imported; only in processes of our own (the command line and its workers),
-    never in those that import the library.
+    """Tune torch for the CPU before it is imported.
 
-    Waiting threads spin for a fraction of a millisecond, then sleep (GNU OpenMP, unless the environment says
-    otherwise): sleeping at once doubles the time of small networks on an idle machine, and long spinning does so on a
-    busy one. Freed memory is kept (on glibc), since a training step asks for the same blocks again and again.
+    Called only by the command line and its workers, never when the package is used as a library.
+
+    Waiting threads of GNU OpenMP spin for a fraction of a millisecond, then sleep, unless the environment says
+    otherwise: sleeping at once doubles the time of small networks on an idle machine, and long spinning on a busy one.
+    glibc keeps freed memory, since every training step allocates the same blocks.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
@@ -51,14 +52,14 @@ def prepare_for_torch() -> None:
 
 
 def available_cores() -> int:
-    """Return how many processor cores this process may use."""
+    """Return the number of CPU cores available to this process."""
     import joblib
 
     return int(joblib.cpu_count())
 
 
 def check_jobs(jobs: int) -> None:
-    """Check a number of processes."""
+    """Raise `InputError` if the number of processes is 0."""
     if jobs == 0:
         raise InputError("--jobs 0: expected a number of processes, or -1 for one per core")
 
@@ -73,11 +74,10 @@ def _run_task(owner: int | None, function: Callable[..., Any], task: tuple[Any, 
 
 @cache
 def _keep_worker() -> None:
-    """Keep this worker process however much memory its tasks take.
+    """Keep this worker process, however much memory its tasks use.
 
-    Where psutil is installed, loky takes a worker that has grown by 300 MB since its first task for a leaking one and
-    ends it, with a warning: one whose later tasks import torch or hold larger arrays would be started again, and import
-    everything again.
+    If psutil is installed, loky restarts a worker that has grown by 300 MB since its first task, assuming a leak. Tasks
+    that import torch or need larger arrays would cause needless restarts, with a warning and all imports again.
     """
     from joblib.externals.loky import process_executor
 
@@ -86,9 +86,9 @@ def _keep_worker() -> None:
 
 @cache
 def _end_with(owner: int) -> None:
-    """End this worker process soon after its owner has ended, however that ended; joblib would let it wait for minutes.
+    """End this worker process soon after its owner ends, even if killed; joblib would let it wait for minutes.
 
-    A thread compares the parent's id, which is portable; Linux's PR_SET_PDEATHSIG would follow the thread that started
+    A thread compares the id of the parent, which is portable; Linux's PR_SET_PDEATHSIG follows the thread that started
     the worker, not the process.
     """
 
@@ -97,33 +97,32 @@ def _end_with(owner: int) -> None:
             time.sleep(WATCH_EVERY_S)
         os._exit(1)
 
-    if os.getppid() == owner:  # it is not where another process starts the workers
+    if os.getppid() == owner:  # False if another process starts the workers
         threading.Thread(target=watch, name="parent watch", daemon=True).start()
 
 
 @cache
 def _end_workers_before(process: int) -> None:
-    """End loky's workers before this process, whose id is `process` and which `multiprocessing` started.
+    """End loky's workers before this process (with id `process`), which was started by `multiprocessing`.
 
-    Such a process waits at exit for its children, but calls no `atexit` functions, by which loky ends its workers: it
-    would wait for minutes, until they time out.
+    Such a process waits for its children at exit, but does not call the `atexit` functions with which loky ends its
+    workers, so it would wait for minutes, until they time out.
     """
     from joblib.executor import MemmappingExecutor
     from joblib.externals.loky import reusable_executor
 
     def end() -> None:
-        if isinstance(reusable_executor._executor, MemmappingExecutor):  # else they have ended
+        if isinstance(reusable_executor._executor, MemmappingExecutor):  # otherwise they have already ended
             reusable_executor._executor.terminate()
 
-    Finalize(None, end, exitpriority=100)  # before those of loky's queues, which bring the workers the message to end
+    Finalize(None, end, exitpriority=100)  # before those of loky's queues, which deliver the message to end
 
 
-@atexit.register  # runs after loky has told them to end
+@atexit.register  # runs after loky has told its workers to end
 def _join_feeders() -> None:
-    """Let the threads that feed loky's queues end before the interpreter does.
+    """Join the threads that feed loky's queues before the interpreter exits.
 
-    They are daemons that nobody joins. One that is stopped while it takes a semaphore back leaves the rest to loky's
-    resource tracker, which reports it as leaked.
+    They are daemon threads. If one is stopped while it releases a semaphore, loky's resource tracker reports a leak.
     """
     for thread in threading.enumerate():
         if thread.name == "QueueFeederThread":
@@ -133,8 +132,8 @@ def _join_feeders() -> None:
 def _in_threads(function: Callable[..., Any], tasks: Iterable[tuple[Any, ...]], jobs: int) -> Iterator[Any]:
     """Yield function(*task) for every task, in order.
 
-    After an error or an interruption it waits for the tasks that run: a process that ends while a thread is in compiled
-    code (torch's) may abort.
+    After an error or an interrupt, running tasks are completed, because a process that exits while a thread is in
+    compiled code (such as torch's) may abort.
     """
     waiting: deque[Future[Any]] = deque()
     with ThreadPoolExecutor(jobs) as pool:
@@ -166,9 +165,9 @@ class Workers:
         *,
         batch_size: int | Literal["auto"] = "auto",
     ) -> Iterator[Any]:
-        """Yield function(*task) for every task, in order, as they are finished.
+        """Yield function(*task) for every task, in order, as they finish.
 
-        `batch_size` tasks are handed to a worker at once; by default, more the shorter they are.
+        `batch_size` tasks are sent to a worker at a time; by default, more if they are short.
         """
         import joblib
         from threadpoolctl import threadpool_limits
@@ -180,7 +179,7 @@ class Workers:
             with threadpool_limits(1, "blas"):
                 yield from _in_threads(function, tasks, jobs)
             return
-        # set here too for threads and for a single job, where tasks share this process
+        # also limits tasks in this process: threads, or a single job
         owner = os.getpid() if self.backend == "loky" and jobs > 1 else None
         if owner is not None and multiprocessing.parent_process() is not None:
             _end_workers_before(owner)
@@ -191,8 +190,8 @@ class Workers:
                 )
             except BrokenExecutor:
                 raise RemixbenchError(
-                    "a worker process was killed, perhaps because memory ran out; what is done is kept, run the command"
-                    " again with fewer --jobs"
+                    "a worker process was killed, perhaps because memory ran out; finished work is kept, run the"
+                    " command again with fewer --jobs"
                 ) from None
 
     @contextmanager

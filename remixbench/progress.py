@@ -1,7 +1,7 @@
-"""Progress reporters: how long work reports its progress, and how that is shown on standard error.
+"""Progress reporters, which show the progress of long work on standard error.
 
-Public functions take `progress`: False for silence (the default), True for bars on a terminal and plain lines
-elsewhere, or a `Progress` of one's own.
+Public functions take `progress`: False for none (the default), True for bars on a terminal and plain lines elsewhere,
+or any `Progress`.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ class Progress(Protocol):
         """Show one line."""
 
     def bar(self, label: str, total: int, unit: str) -> AbstractContextManager[Advance]:
-        """Open a bar of `total` units; the function that it yields advances it by a number of units."""
+        """Open a bar of `total` units; yields a function that advances it by a number of units."""
 
 
 class Silent:
     """Reports nothing."""
 
     def say(self, line: str) -> None:
-        """Drop the line."""
+        """Ignore the line."""
 
     def bar(self, label: str, total: int, unit: str) -> AbstractContextManager[Advance]:
-        """Return a bar that is not shown."""
+        """Return an invisible bar."""
         return nullcontext(lambda _: None)
 
 
@@ -43,7 +43,7 @@ SILENT: Progress = Silent()
 
 
 def reporter(progress: Progress | bool) -> Progress:
-    """Return the progress reporter that a public function was asked for."""
+    """Return the progress reporter for the argument `progress` of a public function."""
     if not isinstance(progress, bool):
         return progress
     if not progress:
@@ -52,12 +52,12 @@ def reporter(progress: Progress | bool) -> Progress:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Say whether a standard stream is a terminal; one that was closed before the start is None."""
+    """Return whether a standard stream is a terminal; it is None if it was closed at the start."""
     return stream is not None and stream.isatty()
 
 
 def counted(done: float, unit: str) -> str:
-    """Return an amount in its unit: 12 clips, 1.2 GB."""
+    """Format an amount with its unit: 12 clips, 1.2 GB."""
     if unit != "B":
         return (
             f"{done:.3g} {unit}"
@@ -70,7 +70,7 @@ def counted(done: float, unit: str) -> str:
 
 
 def of_total(done: int, total: int, unit: str) -> str:
-    """Return how much of the total is done: 3 of 12 clips, 1.2 GB of 1.6 GB."""
+    """Format the share that is done: 3 of 12 clips, 1.2 GB of 1.6 GB."""
     return f"{counted(done, unit) if unit == 'B' else done} of {counted(total, unit)}"
 
 
@@ -97,7 +97,7 @@ class Lines:
     def detailed_bar(
         self, label: str, total: int, unit: str, detail: Callable[[], str] | None = None
     ) -> Iterator[Advance]:
-        """Open a bar whose lines say what `detail` returns; see `detailed_bar`."""
+        """Open a bar whose lines show the text of `detail`; see `detailed_bar`."""
         start = last = time.monotonic()
         done = 0.0
 
@@ -118,12 +118,12 @@ class Lines:
         self.say(finished(label, counted(amount, unit) if amount == total else of_total(amount, total, unit), took))
 
     def bar(self, label: str, total: int, unit: str) -> AbstractContextManager[Advance]:
-        """Open a bar that writes a line every ten seconds and one at the end."""
+        """Open a bar that writes a line every ten seconds, and one at the end."""
         return self.detailed_bar(label, total, unit)
 
 
 class Bars:
-    """Progress as bars with rate and time left; several may be open at once."""
+    """Progress as bars with rate and remaining time; several may be open at once."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -152,7 +152,7 @@ class Bars:
     def detailed_bar(
         self, label: str, total: int, unit: str, detail: Callable[[], str] | None = None
     ) -> Iterator[Advance]:
-        """Open a bar beside which stands what `detail` returns; see `detailed_bar`."""
+        """Open a bar with the text of `detail`; see `detailed_bar`."""
         if self._open == 0:
             self._bars.start()
         self._open += 1
@@ -184,13 +184,13 @@ class Bars:
 def detailed_bar(
     progress: Progress, label: str, total: int, unit: str, detail: Callable[[], str]
 ) -> AbstractContextManager[Advance]:
-    """Open a bar that says what `detail` returns in place of amount and rate, where the reporter can."""
-    own: Callable[..., AbstractContextManager[Advance]] | None = getattr(progress, "detailed_bar", None)
-    return progress.bar(label, total, unit) if own is None else own(label, total, unit, detail)
+    """Open a bar with the text of `detail` instead of amount and rate, if the reporter supports it."""
+    method: Callable[..., AbstractContextManager[Advance]] | None = getattr(progress, "detailed_bar", None)
+    return progress.bar(label, total, unit) if method is None else method(label, total, unit, detail)
 
 
 def duration(seconds: float) -> str:
-    """Return a duration as one would say it: 40 s, 4 min, 3 h."""
+    """Format a duration roughly: 40 s, 4 min, 3 h."""
     if seconds < 100:
         return f"{max(1, round(seconds))} s"
     return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.0f} h"

@@ -1,7 +1,7 @@
-"""What a benchmark is: sources, folds, mixing, features and training defaults, read from a YAML file.
+"""Recipes: sources, folds, mixing, features and training defaults of a benchmark, read from a YAML file.
 
-A `Recipe` is validated when it is loaded and immutable afterwards. Its defaults are those of the released
-data set (Deshmukh, Raj, Singh, Interspeech 2021), so that a recipe of one's own states what differs.
+A `Recipe` is validated when it is loaded, and immutable. Its defaults are those of the released data set (Deshmukh,
+Raj, Singh, Interspeech 2021), so that a custom recipe states only the differences.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from remixbench.files import read_bytes
 from remixbench.schemas import first_problem
 
 PUBLISHED_SOURCES = ("tau2019", "fsdkaggle2018")
-"""Published data sets; each has a module of this name in `sources/`."""
+"""Published data sets, each with a module of its name in `sources/`."""
 SOURCES = (*PUBLISHED_SOURCES, "synthetic", "folder")
 MAX_BYTES = 1 << 20
-"""The largest recipe that is read."""
+"""Size limit of a recipe."""
 
 SNR_DECIMALS = 6
-"""A folder is named after its SNR: two that differ by less are one."""
+"""Precision of SNRs, after which folders are named."""
 
 Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
 Decibels = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]
@@ -49,7 +49,7 @@ SnrList = Annotated[tuple[Decibels, ...], Field(min_length=1)]
 
 
 def _count_or_range(value: object) -> object:
-    """Refuse what is neither a number nor a range; also a list, which everywhere in a recipe is one of values."""
+    """Refuse anything but a number or a range; lists are refused because elsewhere they are lists of values."""
     if isinstance(value, list | tuple):
         raise ValueError(f"expected a number or a range; write a range as {{range: {list(value)}}}")
     if not isinstance(value, int | float) and not (isinstance(value, str) and value.strip().isdecimal()):
@@ -58,7 +58,7 @@ def _count_or_range(value: object) -> object:
 
 
 def _as_range(value: object) -> object:
-    """Take two numbers for a range where nothing else can be meant."""
+    """Accept a list of two numbers as a range, where it cannot mean anything else."""
     if value is None or isinstance(value, dict | SnrRange):
         return value
     if isinstance(value, list | tuple):
@@ -67,7 +67,7 @@ def _as_range(value: object) -> object:
 
 
 def _listed(value: object) -> object:
-    """Take a single number where a list may stand."""
+    """Accept a single number as a list."""
     return (value,) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
@@ -76,7 +76,7 @@ class _Part(BaseModel):
 
 
 class Columns(_Part):
-    """The names that a user's table gives to the columns of a `folder` source."""
+    """Column names in the table of a `folder` source."""
 
     file: str = "file"
     label: str = "label"
@@ -88,13 +88,13 @@ class Columns(_Part):
 
 def _source_name(name: str) -> str:
     if name not in SOURCES:
-        *others, last = (f"'{source}'" for source in SOURCES)
-        raise ValueError(f"expected {', '.join(others)} or {last}")
+        *names, last = (f"'{source}'" for source in SOURCES)
+        raise ValueError(f"expected {', '.join(names)} or {last}")
     return name
 
 
 class Source(_Part):
-    """Where recordings come from: a known data set, or a folder of the user's own."""
+    """The source of recordings: a published data set, the synthetic sounds, or a folder of the user."""
 
     source: Annotated[str, AfterValidator(_source_name)]
     folder: str | None = Field(None, description="for `folder`: its path, relative to the sources directory")
@@ -118,7 +118,7 @@ def _ascending(bounds: tuple[float, float]) -> tuple[float, float]:
 
 
 class CountRange(_Part):
-    """Bounds between which the number of events of each clip is drawn, evenly."""
+    """A range from which the number of events per clip is drawn uniformly."""
 
     range: Annotated[
         tuple[Annotated[int, Field(ge=0, le=20)], Annotated[int, Field(ge=0, le=20)]], AfterValidator(_ascending)
@@ -126,7 +126,7 @@ class CountRange(_Part):
 
 
 class SnrRange(_Part):
-    """Bounds in dB between which an SNR, or its distance from the nominal one, is drawn, evenly."""
+    """A range in dB from which an SNR, or its offset from the nominal SNR, is drawn uniformly."""
 
     range: Annotated[tuple[Decibels, Decibels], AfterValidator(_ascending)]
 
@@ -134,8 +134,8 @@ class SnrRange(_Part):
 class Plan(_Part):
     """How clips are drawn.
 
-    `released` repeats the draws of the released data set. `grouped` deals recordings to folds by groups
-    (place of a scene, origin of an event), draws onsets, and keeps a validation part in every fold.
+    The method `released` repeats the draws of the released data set. The method `grouped` deals recordings to folds by
+    group (location of a scene, origin of an event), draws onsets, and has a validation part in every fold.
     """
 
     method: Literal["released", "grouped"] = "released"
@@ -176,13 +176,13 @@ class Plan(_Part):
 
     @model_validator(mode="after")
     def _fixed_onsets_are_apart(self) -> Self:
-        """Refuse a grid on which events touch: two of one class would be one event to every scorer."""
+        """Refuse onsets at which events touch: scorers would merge two of one class."""
         used = () if self.onsets == "drawn" else sorted(self.onsets[: self.most_events])
-        for before, after in pairwise(used):
-            if after - before < self.max_event - 1e-9:
+        for onset, next_onset in pairwise(used):
+            if next_onset - onset < self.max_event - 1e-9:
                 raise ValueError(
-                    f"onsets {before:g} and {after:g} s are closer than max_event {self.max_event:g} s, so events would"
-                    " overlap; lower max_event, move the onsets apart, or set onsets to drawn with method grouped"
+                    f"onsets {onset:g} and {next_onset:g} s are closer than max_event {self.max_event:g} s, so events"
+                    " would overlap; lower max_event, move the onsets apart, or set onsets to drawn with method grouped"
                 )
         return self
 
@@ -198,7 +198,7 @@ class Plan(_Part):
 
 
 class Mix(_Part):
-    """How sounds are brought to level and put together."""
+    """How scenes and events are mixed."""
 
     sample_rate: Annotated[int, Field(ge=4000, le=192000)] = 32000
     duration: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 10.0
@@ -214,12 +214,12 @@ class Mix(_Part):
 
     @property
     def nominal_snrs(self) -> tuple[float, ...]:
-        """The SNRs to make; of a range, which is drawn for each clip, its middle."""
+        """The SNRs in dB; for a range, from which the SNR of each clip is drawn, its middle."""
         return (sum(self.snrs.range) / 2,) if isinstance(self.snrs, SnrRange) else self.snrs
 
     @property
     def snr_offsets(self) -> tuple[float, float] | None:
-        """How far below and above the nominal SNR those of single clips are at most, in dB; None where all have it."""
+        """Range of clips' SNRs relative to the nominal SNR, in dB; None if all clips have the same SNR."""
         if not isinstance(self.snrs, SnrRange):
             return None
         low, high = self.snrs.range
@@ -237,7 +237,7 @@ class Mix(_Part):
 
 
 class Features(_Part):
-    """Log-mel spectrogram: `n_fft`, `hop_length` in samples, `fmin`, `fmax` in hertz, `offset` in the logarithm."""
+    """Log-mel settings: `n_fft` and `hop_length` in samples, `fmin` and `fmax` in Hz, `offset` in ln(x + offset)."""
 
     n_fft: Annotated[int, Field(ge=16, le=65536)] = 2048
     hop_length: Annotated[int, Field(ge=1, le=65536)] = 1024
@@ -249,13 +249,13 @@ class Features(_Part):
 
 @dataclass(frozen=True)
 class Setting:
-    """What a setting of the training is for those who give it on the command line.
+    """Metadata of a training setting.
 
     Attributes
     ----------
-    help, metavar : of its option. A system's own default, and the recipe's, are looked for first.
-    named : whether a value other than the system's is part of the name of a run's folder.
-    identity : whether its default is part of a run's identity; not of a setting that was added later.
+    help, metavar : help text and metavar of its option.
+    named : whether a value other than the system's default is part of the folder name of a run.
+    identity : whether its default is part of the identity of a run; False for settings added later.
     """
 
     help: str
@@ -265,10 +265,10 @@ class Setting:
 
 
 class Training(_Part):
-    """The settings of a training; the defaults are the released code's.
+    """Training settings; the defaults are those of the released code.
 
-    This is the one place where they are declared: the `training` section of a recipe, the options of `train`, run.json
-    and the identity of a run follow it. A new one needs a line here and its use in `remixbench/training/trainer.py`.
+    The `training` section of a recipe, the options of `train`, run.json and the identity of a run all derive from this
+    class. A new setting needs a line here and its use in `remixbench/training/trainer.py`.
     """
 
     epochs: Annotated[int, Field(ge=1, le=100_000), Setting("Number of epochs.", "N", named=False)] = 50
@@ -319,14 +319,14 @@ class Training(_Part):
     @model_validator(mode="before")
     @classmethod
     def _none_is_the_default(cls, content: Any) -> Any:
-        """Leave out settings that are None, as older recipes and data sets have them."""
+        """Drop settings that are None, as in older recipes and data sets."""
         if not isinstance(content, dict):
             return content
         return {key: value for key, value in content.items() if value is not None or key not in Training.model_fields}
 
 
 def training_settings() -> dict[str, tuple[Any, Setting]]:
-    """Return the field and the `Setting` of every setting of a training, by name."""
+    """Return the field and the `Setting` of every training setting, by name."""
     return {
         name: (field, next(entry for entry in field.metadata if isinstance(entry, Setting)))
         for name, field in Training.model_fields.items()
@@ -334,11 +334,11 @@ def training_settings() -> dict[str, tuple[Any, Setting]]:
 
 
 class Recipe(_Part):
-    """A benchmark in full."""
+    """The complete definition of a benchmark."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     description: Annotated[str, Field(min_length=1, max_length=1000)]
-    not_comparable: str | None = Field(None, description="why no figure may stand beside published ones, if so")
+    not_comparable: str | None = Field(None, description="why results must not be compared with published ones")
     scenes: Source
     events: Source
     plan: Plan = Plan()
@@ -349,10 +349,10 @@ class Recipe(_Part):
     @model_validator(mode="before")
     @classmethod
     def _defaults_that_depend(cls, content: Any) -> Any:
-        """Fill in `fmax`, half the sample rate; for `folder` sources the grouped plan and drawn scene starts."""
+        """Fill in defaults: `fmax` is half the sample rate; `folder` sources have grouped plans, drawn scene starts."""
         if not isinstance(content, dict):
             return content
-        # a section may also be an object made in Python, of which only what was set there counts as given
+        # a section may also be an object from Python, of which only the fields that were set count as given
         given = {
             key: section.model_dump(exclude_unset=True) if isinstance(section, _Part) else section
             for key, section in content.items()
@@ -394,20 +394,17 @@ class Recipe(_Part):
 
     @property
     def frames(self) -> int:
-        """Number of log-mel frames in a clip; the window is not padded (FACTS: 311 of 10 s at 32 kHz)."""
+        """Number of log-mel frames in a clip, without padding: 311 for 10 s at 32 kHz."""
         return (self.mix.samples - self.features.n_fft) // self.features.hop_length + 1
 
     @property
     def frame_seconds(self) -> float:
-        """Distance of two frames in seconds."""
+        """Hop in seconds."""
         return self.features.hop_length / self.mix.sample_rate
 
 
 def format_snr(snr: float, offsets: tuple[float, float] | None = None) -> str:
-    """Return a nominal SNR with its unit; where clips are drawn around it, as the range of theirs.
-
-    `offsets` is how far they are from it at most, down and up (`Mix.snr_offsets`).
-    """
+    """Format a nominal SNR with its unit, or with `offsets` (`Mix.snr_offsets`) the range of the clips' SNRs."""
     if offsets is None:
         return f"{snr:g} dB"
     low, high = (f"{snr + offset:g}".replace("-", "\N{MINUS SIGN}") for offset in offsets)
@@ -415,14 +412,14 @@ def format_snr(snr: float, offsets: tuple[float, float] | None = None) -> str:
 
 
 def format_snrs(snrs: Sequence[float], offsets: tuple[float, float] | None = None) -> str:
-    """Return several SNRs as text: 0, 10, 20 dB."""
+    """Format several SNRs: 0, 10, 20 dB."""
     if offsets is None:
         return f"{', '.join(f'{snr:g}' for snr in snrs)} dB"
     return ", ".join(format_snr(snr, offsets) for snr in snrs)
 
 
 def parse_snr(value: object) -> float:
-    """Return a signal-to-noise ratio in dB from what a user gave.
+    """Parse a signal-to-noise ratio in dB.
 
     Raises
     ------
@@ -430,7 +427,7 @@ def parse_snr(value: object) -> float:
         If it is not a number from -100 to 100.
     """
     try:
-        number = float(value)  # type: ignore[arg-type]  # whatever it cannot convert is refused
+        number = float(value)  # type: ignore[arg-type]  # raises TypeError for other types
     except (TypeError, ValueError):
         number = math.nan
     if not abs(number) <= 100:
@@ -439,7 +436,7 @@ def parse_snr(value: object) -> float:
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """A safe loader that refuses a key given twice, instead of keeping the last one."""
+    """A safe loader that refuses duplicate keys, of which PyYAML keeps the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -454,14 +451,14 @@ class _UniqueKeys(yaml.SafeLoader):
 
 
 def data_folder(kind: Literal["recipes", "manifests"]) -> Path:
-    """Return the folder of the recipes or manifests that travel with the package (wheel or checkout)."""
+    """Return the folder of the recipes or manifests in the package (wheel or checkout)."""
     package = Path(__file__).parent
     inside = package / "_data" / kind
     return inside if inside.is_dir() else package.parent / kind
 
 
 def recipes() -> dict[str, Path]:
-    """Return the built-in recipes: name to file."""
+    """Return the files of the built-in recipes by name."""
     return dict(sorted((path.stem, path) for path in data_folder("recipes").glob("*.yaml")))
 
 
@@ -471,7 +468,7 @@ def load_recipe(name_or_file: str | Path) -> Recipe:
     Raises
     ------
     InputError
-        If there is no such recipe, the file is not YAML, or a key or value is not as expected.
+        If there is no such recipe, the file is not YAML, or a key or value is invalid.
     """
     text = str(name_or_file)
     looks_like_file = isinstance(name_or_file, Path) or text.endswith((".yaml", ".yml")) or "/" in text
@@ -487,7 +484,7 @@ def load_recipe(name_or_file: str | Path) -> Recipe:
     try:
         content = yaml.load(read_bytes(path, MAX_BYTES).decode("utf-8"), Loader=_UniqueKeys)
     except (RecursionError, ValueError, TypeError, AttributeError, LookupError) as error:
-        # PyYAML lets errors of its own conversions escape, such as that of `!!timestamp x`
+        # errors that escape PyYAML's conversions, such as for `!!timestamp x`
         raise InputError(f"{path}: not readable as a recipe ({error})") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -499,12 +496,12 @@ def load_recipe(name_or_file: str | Path) -> Recipe:
 
 
 def parse_recipe(content: dict[str, Any], origin: str) -> Recipe:
-    """Validate the content of a recipe; `origin` names it in errors.
+    """Validate the content of a recipe; `origin` names it in error messages.
 
     Raises
     ------
     InputError
-        For the first key that is unknown, missing or of a wrong value.
+        If a key is unknown or missing, or a value is invalid.
     """
     try:
         return Recipe.model_validate(content)

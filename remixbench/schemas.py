@@ -1,4 +1,4 @@
-"""Files that follow a pydantic model: how they are read, and what is wrong with one in a line."""
+"""Reading files as pydantic models, with one-line error messages."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def read_json_as(
 
     Parameters
     ----------
-    remedy : what to do about a broken file, the end of the error message.
-    format : the format that this version reads, where the file states one.
-    edited : what to do about a file that was edited; by default the `remedy`.
-    sealed : whether `write_sealed` wrote it, with a digest by which edits are found.
+    remedy : remedy for a broken file, for error messages.
+    format : expected value of `format` in the file, if it has one.
+    edited : remedy for an edited file; by default `remedy`.
+    sealed : whether the file was written by `write_sealed`, so that edits can be detected.
 
     Raises
     ------
     InputError
-        If the file is of another format, malformed, or was edited since it was written.
+        If the file is of another format, malformed or edited.
     """
     content = read_json(path, remedy=remedy)
     intact = is_sealed(content)
@@ -53,13 +53,13 @@ def read_json_as(
 
 
 BRANCH = re.compile(r"(int|tuple|literal|constrained-\w+|list|mapping|number)(\[.*)?")
-"""How pydantic's locations name the branches of a union."""
+"""Names of the branches of a union in pydantic's locations."""
 
 
 def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
-    """Return the first problem that pydantic found in a `model`: the key, what was found, what was expected."""
+    """Return the first problem of a validation in one line: the key, what was found, what was expected."""
     problems = error.errors(include_url=False)
-    # a key that is misspelt makes the right one missing: name the misspelt one
+    # a misspelt key also makes the correct one missing: report the misspelt one
     first = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
     key = ".".join(str(part) for part in first["loc"] if not BRANCH.fullmatch(str(part)))
     if first["type"] == "extra_forbidden":
@@ -75,7 +75,7 @@ def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
 
 
 def _expectation(message: str) -> str:
-    """Return a message of pydantic in the words of ours: "expected an integer"."""
+    """Rephrase a message of pydantic: "expected an integer"."""
     text = message.removeprefix("Value error, ")
     if not text.startswith("Input should be "):
         return text
@@ -86,7 +86,7 @@ def _expectation(message: str) -> str:
 
 
 def _shortened(value: object) -> str:
-    """Return the start of a value of any size: that of YAML whose aliases multiply is never written out whole."""
+    """Return a short repr of a value, which may be huge: YAML aliases can multiply."""
     short = reprlib.Repr()
     short.maxstring = short.maxother = 60
     short.maxlevel = 2
@@ -94,7 +94,7 @@ def _shortened(value: object) -> str:
 
 
 def _keys_below(model: type[BaseModel], parents: list[str]) -> list[str]:
-    """Return the keys of the model at a location; parents that are no fields are places in a list, or branches."""
+    """Return the keys of the model at a location; `parents` may include list indices and branches of unions."""
     for parent in parents:
         if parent in model.model_fields:
             model = _model_in(model.model_fields[parent].annotation) or model

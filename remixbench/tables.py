@@ -1,10 +1,9 @@
-r"""The one strict reader and writer of CSV and TSV tables; every table of the project is read here.
+r"""Strict reading and writing of CSV and TSV tables.
 
-Two ways in. `read_table(path, columns=..., separator=...)` reads a table of ours or of a source: UTF-8, a known
-separator, fields as they are. `read_table(path, lenient=True)` reads a table that another program wrote: any encoding
-with a byte order mark, the separator that the header shows, fields without surrounding blanks; every column must have a
-name of its own. Both refuse rows of another length than the header, and both keep the line of each row for error
-messages::
+`read_table(path, columns=..., separator=...)` reads a table of remixbench or of a source: UTF-8, a known separator,
+fields unchanged. `read_table(path, lenient=True)` reads a table of another program: any encoding with a byte order
+mark, the separator of the header, fields stripped of blanks; column names must be unique. Both refuse rows of another
+length than the header, and keep the line number of each row for error messages::
 
     table = read_table(path, columns=("filename", "event_labels"), separator="\t")
     table.require_values(("filename",))
@@ -48,11 +47,11 @@ class Table:
 
     Attributes
     ----------
-    path : where it was read from, for messages
-    header : names of the columns
-    rows : the fields of each row
-    lines : the line in the file (from 1) on which each row stands
-    digest : SHA-256 of the file's bytes
+    path : file, for messages
+    header : column names
+    rows : fields of each row
+    lines : line number of each row in the file, from 1
+    digest : SHA-256 of the file
     """
 
     path: Path
@@ -62,17 +61,17 @@ class Table:
     digest: str
 
     def column(self, name: str) -> list[str]:
-        """Return the fields of one column."""
-        place = self.header.index(name)
-        return [row[place] for row in self.rows]
+        """Return the fields of a column."""
+        index = self.header.index(name)
+        return [row[index] for row in self.rows]
 
     def records(self) -> Iterator[tuple[int, dict[str, str]]]:
-        """Yield the line and the fields by column name of every row."""
+        """Yield (line number, fields by column name) for every row."""
         for line, row in zip(self.lines, self.rows, strict=True):
             yield line, dict(zip(self.header, row, strict=True))
 
     def frame(self, columns: Sequence[str]) -> pd.DataFrame:
-        """Return some columns as a DataFrame of text, indexed by line."""
+        """Return columns as a DataFrame of text, indexed by line number."""
         import pandas as pd
 
         return pd.DataFrame({name: self.column(name) for name in columns}, index=self.lines, dtype=str)
@@ -85,13 +84,13 @@ class Table:
                 raise InputError(f"{self.path}: column '{column}' {fault}; found: {', '.join(self.header)}")
 
     def require_values(self, columns: Sequence[str]) -> None:
-        """Raise `InputError` if there are no rows, or a row has nothing in one of `columns`."""
+        """Raise `InputError` if there are no rows, or a field in `columns` is empty."""
         if not self.rows:
             raise InputError(f"{self.path}: has no rows")
-        places = [(self.header.index(column), column) for column in columns]
+        indices = [(self.header.index(column), column) for column in columns]
         for line, row in zip(self.lines, self.rows, strict=True):
-            for place, column in places:
-                if not row[place].strip():
+            for index, column in indices:
+                if not row[index].strip():
                     raise InputError(f"{self.path}, line {line}: no value in column '{column}'")
 
     def require_unique(self, column: str) -> None:
@@ -118,20 +117,20 @@ def read_table(
     path
         A regular file.
     columns
-        Columns that must be there; others may be too.
+        Required columns; there may be others.
     separator
-        Between fields; ignored if `lenient`.
+        Field separator; ignored if `lenient`.
     lenient
-        Take any encoding with a byte order mark, the separator (tab, semicolon or comma) that the header
-        shows, and drop blanks around fields.
+        Accept any encoding with a byte order mark, detect the separator (tab, semicolon or comma) from the header, and
+        strip blanks around fields.
     max_bytes
-        Larger files are refused before they are read.
+        Size limit, checked before reading.
 
     Raises
     ------
     InputError
-        If the file cannot be read, is not text, is empty, lacks a column, or has a row with another number of
-        fields than the header; names file and line.
+        If the file cannot be read, is not text, is empty, lacks a column, or has a row with another number of fields
+        than the header; names file and line.
     """
     return parse_table(path, read_bytes(path, max_bytes), columns, separator, lenient=lenient)
 
@@ -139,12 +138,12 @@ def read_table(
 def parse_table(
     path: Path, data: bytes, columns: Sequence[str] = (), separator: str = ",", *, lenient: bool = False
 ) -> Table:
-    """Parse the bytes of a table; `path` is for messages. Arguments and errors are those of `read_table`."""
+    """Parse the bytes of a table; `path` is for messages, other arguments and errors as for `read_table`."""
     text = decode(path, data) if lenient else _utf8(path, data)
     if lenient:
         first = next((line for line in text.splitlines() if line.strip()), "")
         unquoted = _QUOTED.sub("", first)
-        # a name may hold one of the others, so the mark after the first name decides
+        # names may contain other separators, so the first one decides
         separator = min((mark for mark in "\t;," if mark in unquoted), key=unquoted.index, default=",")
     header: list[str] | None = None
     rows: list[list[str]] = []
@@ -177,7 +176,7 @@ def parse_table(
 
 
 def check_header(path: Path, header: Sequence[str]) -> None:
-    """Raise InputError where a column has no name, or the name of another."""
+    """Raise `InputError` if a column name is empty or appears twice."""
     seen: set[str] = set()
     for index, name in enumerate(header, 1):
         if not name.strip():
@@ -195,7 +194,7 @@ def _utf8(path: Path, data: bytes) -> str:
 
 
 def decode(path: Path, data: bytes) -> str:
-    """Decode text by its byte order mark; without one as UTF-8, or UTF-16 where every other byte is nul.
+    """Decode text by its byte order mark; without one as UTF-8, or as UTF-16 if every other byte is nul.
 
     Raises
     ------
@@ -215,12 +214,12 @@ def decode(path: Path, data: bytes) -> str:
 
 
 def number(text: str, path: Path, line: int, column: str) -> float:
-    """Return the finite number that a field holds; InputError names file, line and column, as `parse_number`."""
+    """Return the finite number in a field; see `parse_number`."""
     return parse_number(text, f"{path}, line {line}, column '{column}'")
 
 
 def parse_number(text: str, at: str) -> float:
-    """Return the finite number that a text holds; `at` is its place, for messages.
+    """Return the finite number in a text; `at` is its place, for messages.
 
     Raises
     ------
@@ -242,7 +241,7 @@ def parse_number(text: str, at: str) -> float:
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[object]], separator: str = ",") -> bytes:
-    r"""Return a table as UTF-8 with `\n` line ends, quoting only what needs it."""
+    r"""Format a table as UTF-8 with `\n` line ends, quoting fields only if necessary."""
     text = io.StringIO()
     writer = csv.writer(text, delimiter=separator, lineterminator="\n")
     writer.writerow(header)

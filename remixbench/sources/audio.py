@@ -365,7 +365,7 @@ def _read(file: AudioFile, first: int, count: int | None, dtype: type[np.floatin
     with np.errstate(over="ignore"):
         finite = math.isfinite(samples.dot(samples))
     if not finite and not np.isfinite(samples).all():
-        raise InputError(f"{path}: holds samples that are not finite (NaN or infinite); fetch it again or leave it out")
+        raise InputError(f"{path}: holds NaN or infinite samples (not finite); fetch it again or leave it out")
     if not finite:
         raise InputError(
             f"{path}: holds samples of up to {float(np.abs(samples).max()):.0e}, expected about -1 to 1; write it again"

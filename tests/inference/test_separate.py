@@ -110,7 +110,7 @@ def test_the_command_prints_the_files(
 def test_what_cannot_be_separated_is_one_line(runs: dict[str, Path], tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, noise(1, 8000), 8000)
-    with pytest.raises(InputError, match="the system 'crnn' has no time-frequency maps to separate by"):
+    with pytest.raises(InputError, match="the system 'crnn' has no time-frequency maps to separate with"):
         separate(runs["crnn"], path, out=tmp_path / "out", device="cpu")
     with pytest.raises(InputError, match=r"unknown class 'Barc' \(did you mean 'Bark'"):
         separate(runs["gwrp"], path, out=tmp_path / "out", classes="Barc", device="cpu")
