@@ -35,9 +35,10 @@ demo: demo-setup
 	@echo "At 20 dB the events are far louder than the scene, at 0 dB as loud. The sounds are synthesised: these numbers"
 	@echo "mean nothing outside mini. The page with curves and clips to play: $(WORKSPACE)/leaderboard/mini.html"
 
-# as many files of tests at once as there are cores, each with one thread; those with slow tests first (tests/conftest.py)
+# as many files of tests at once as there are cores, each with one thread, and with worker processes only where a test
+# asks for them; those with slow tests first (tests/conftest.py)
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 LOKY_MAX_CPU_COUNT=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 lint: setup
 	$(BIN)/ruff check .

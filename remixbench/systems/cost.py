@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,8 +42,7 @@ def count_cost(network: nn.Module, *shape: int | tuple[int, ...]) -> Cost:
     several = [size for size in shape if isinstance(size, tuple)]
     shapes = several or [tuple(size for size in shape if isinstance(size, int))]
     copied = copy.deepcopy(network).cpu().eval()
-    counter = _counter()
-    with torch.no_grad(), without_decoder(copied), counter:
+    with torch.no_grad(), without_decoder(copied), _counting() as counter:
         copied(*(torch.zeros(1, *size) for size in shapes))
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return Cost(parameters, counter.get_total_flops() // 2)
@@ -50,14 +51,20 @@ def count_cost(network: nn.Module, *shape: int | tuple[int, ...]) -> Cost:
 def count_encoder_macs(encoder: PretrainedEncoder, samples: int) -> int | None:
     """Count the MACs of a frozen encoder on one clip, as `count_cost` does; None where torch computes none of them."""
     device = next((weight.device for module in encoder.modules for weight in module.parameters()), torch.device("cpu"))
-    counter = _counter()
-    with torch.no_grad(), counter:
+    with torch.no_grad(), _counting() as counter:
         encoder.call(torch.zeros(1, samples, device=device))
     return counter.get_total_flops() // 2 or None
 
 
-def _counter() -> FlopCounterMode:
-    return FlopCounterMode(display=False, custom_mapping={torch.ops.aten.mkldnn_rnn_layer: _lstm_operations})
+@contextmanager
+def _counting() -> Iterator[FlopCounterMode]:
+    with FlopCounterMode(
+        display=False, custom_mapping={torch.ops.aten.mkldnn_rnn_layer: _lstm_operations}
+    ) as counter:
+        mode: Any = type(counter.mode)
+        # its guard against torch.compile would import the compiler, which takes longer than torch itself
+        mode.__torch_dispatch__ = inspect.unwrap(mode.__torch_dispatch__)
+        yield counter
 
 
 def _lstm_operations(

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,8 @@ PATIENCE = 3
 """Epochs without a better score that the schedule `plateau` waits before the learning rate falls to a tenth."""
 WARM_UP = 0.1
 """Part of the steps in which the schedule `cosine` rises from 0."""
+COMPILER_GUARDED = ("add_param_group", "load_state_dict", "state_dict", "step", "zero_grad")
+"""Methods of an optimizer that torch guards from torch.compile."""
 
 
 class WeightAverage:
@@ -97,7 +100,7 @@ class TrainState:
         if self.system.bundled and config.alpha == 0 and isinstance(decoder, nn.Module) and self.training_step is None:
             decoder.requires_grad_(False)  # nothing trains it, so it need not be run
         self.optimizer, self.schedule, self.schedule_by_step = _optimization(
-            network, self.system, config, steps_per_epoch
+            network, self.system, config, steps_per_epoch, compiled
         )
         self.epochs = config.epochs_of(steps_per_epoch)
         self.learning_rate = 0.0
@@ -322,8 +325,18 @@ def _loss(
     return loss.float() * part
 
 
+@cache
+def _eager(kind: type[torch.optim.Adam]) -> type[torch.optim.Adam]:
+    """Return an optimizer like `kind` without the guards that keep torch.compile out of its methods.
+
+    The first call of a guarded method imports the compiler, which takes longer than torch itself.
+    """
+    methods = {name: inspect.unwrap(getattr(kind, name)) for name in COMPILER_GUARDED}
+    return type(kind.__name__, (kind,), methods | {"step": torch.no_grad()(methods["step"])})
+
+
 def _optimization(
-    network: nn.Module, system: SystemSpec, config: TrainConfig, steps_per_epoch: int
+    network: nn.Module, system: SystemSpec, config: TrainConfig, steps_per_epoch: int, compiled: bool
 ) -> tuple[torch.optim.Optimizer, LRScheduler | ReduceLROnPlateau | None, bool]:
     """Return optimizer, schedule, and whether the schedule counts steps rather than epochs."""
     configure = getattr(network, "configure_optimizers", None)
@@ -341,6 +354,8 @@ def _optimization(
             {"params": [p for p in named if p.dim() <= 1], "weight_decay": 0.0},
         ]
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    if not compiled:
+        kind = _eager(kind)
     fused = next(network.parameters()).device.type in ("cpu", "cuda")
     optimizer = kind(parameters, lr=config.learning_rate, weight_decay=0.0, fused=fused)
     if config.schedule == "plateau":

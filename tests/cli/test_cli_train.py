@@ -123,6 +123,18 @@ def test_the_list_of_systems_imports_no_torch() -> None:
     assert names[:7] == ["gap", "gmp", "gwrp", "atrous-ap", "2ap", "2ap-aux", "atrous-2ap-aux"]
 
 
+def test_a_training_imports_no_compiler_and_nothing_for_analysis(tmp_path: Path) -> None:
+    fake_dataset(tmp_path)
+    code = (
+        "import sys; from remixbench.cli import run; status = run(sys.argv[1:]); "
+        "heavy = {'torch._dynamo', 'sklearn', 'scipy.stats', 'pandas', 'matplotlib'} & set(sys.modules); "
+        "print(heavy, file=sys.stderr); sys.exit(status or bool(heavy))"
+    )
+    arguments = ["--workspace", tmp_path, "train", "--system", "gap", "--snr", "20", "--epochs", "1", "--jobs", "1"]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_list_of_systems_has_the_training_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["systems"]) == 0
     listed = capsys.readouterr().out

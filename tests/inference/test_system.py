@@ -115,8 +115,12 @@ def test_scores_do_not_depend_on_the_batch_and_the_mode_is_put_back() -> None:
     np.testing.assert_allclose(highest, frames.max(axis=1), atol=1e-6)
 
 
-def test_micro_average_precision_is_scikit_learns() -> None:
+@pytest.mark.parametrize("decimals", [1, 9])
+def test_micro_average_precision_is_scikit_learns_to_the_last_bit(decimals: int) -> None:
     draw = np.random.default_rng(1)
-    weak, tags = draw.random((30, 4)) < 0.2, draw.random((30, 4)).round(1).astype(np.float32)
-    assert micro_average_precision(weak, tags) == pytest.approx(average_precision_score(weak, tags, average="micro"))
+    for clips, classes in draw.integers(1, 60, (50, 2)):
+        weak = draw.random((clips, classes)) < 0.2
+        weak[0, 0] = True
+        tags = draw.random((clips, classes)).round(decimals).astype(np.float32)
+        assert micro_average_precision(weak, tags) == average_precision_score(weak, tags, average="micro")
     assert micro_average_precision(np.zeros((3, 2), bool), np.ones((3, 2), np.float32)) == 0
