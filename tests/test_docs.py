@@ -298,18 +298,6 @@ def test_the_example_scripts_are_short_and_as_shown(page: str, name: str) -> Non
 
 
 @pytest.mark.slow
-def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
-    for module in ("sphinx", "myst_parser", "furo"):
-        pytest.importorskip(module, reason=f"the extra 'docs' is not installed: no {module}")
-    done = subprocess.run(
-        [sys.executable, "-m", "sphinx", "-q", "-W", "-E", str(DOCS), str(tmp_path / "site")],
-        capture_output=True, text=True, cwd=ROOT,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "site" / "api.html").is_file()
-
-
-@pytest.mark.slow
 def test_the_tutorial_notebook_runs_and_shows_tables_and_plots(tmp_path: Path) -> None:
     nbformat = pytest.importorskip("nbformat", reason="notebooks are run by nbclient")
     nbclient = pytest.importorskip("nbclient", reason="notebooks are run by nbclient")

@@ -56,8 +56,7 @@ def test_an_empty_workspace_makes_trains_and_scores_mini(tmp_path: Path) -> None
     assert figures["micro_ap"] == pytest.approx(average_precision_score(truth, scores, average="micro"), abs=1e-9)
 
     before = {path: path.read_bytes() for path in (tmp_path / "leaderboard").iterdir()}
-    again = remixbench(tmp_path, "score", "--bootstrap", "20")
-    assert again.returncode == 0, again.stderr
+    assert run(["--workspace", str(tmp_path), "score", "--bootstrap", "20"]) == 0
     assert {path: path.read_bytes() for path in (tmp_path / "leaderboard").iterdir()} == before
 
 

@@ -60,7 +60,7 @@ atexit.register(begin_exit)
 def test_a_signal_ends_make_with_one_line_and_all_its_workers(
     corpus: Path, tmp_path: Path, number: int, status: int, word: str
 ) -> None:
-    recipe = tiny.write_recipe(tmp_path, tiny.changed(tiny.RECIPE, plan__clips_per_fold=400))
+    recipe = tiny.write_recipe(tmp_path, tiny.changed(tiny.RECIPE, plan__clips_per_fold=150))
     command = [sys.executable, "-m", "remixbench", "--workspace", str(tmp_path), "-q", "make", "--recipe", str(recipe)]
     process = subprocess.Popen(
         [*command, "--sources", str(corpus), "--jobs", "2"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,

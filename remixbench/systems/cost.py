@@ -58,9 +58,7 @@ def count_encoder_macs(encoder: PretrainedEncoder, samples: int) -> int | None:
 
 @contextmanager
 def _counting() -> Iterator[FlopCounterMode]:
-    with FlopCounterMode(
-        display=False, custom_mapping={torch.ops.aten.mkldnn_rnn_layer: _lstm_operations}
-    ) as counter:
+    with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.mkldnn_rnn_layer: _lstm_operations}) as counter:
         mode: Any = type(counter.mode)
         # its guard against torch.compile would import the compiler, which takes longer than torch itself
         mode.__torch_dispatch__ = inspect.unwrap(mode.__torch_dispatch__)
