@@ -28,8 +28,9 @@ def outputs(folder: Path) -> dict[str, str]:
     from fake_leaderboard import scored_workspace
     from fake_runs import fake_run, tags_text, write_frames
 
-    from remixbench import report, score
+    from remixbench import figure, report, score
     from remixbench.cli import run
+    from remixbench.dataset.probes import probe_shifts
     from remixbench.leaderboard.renderers import FORMATS, render
 
     os.chdir(folder)  # outputs name paths as they were given
@@ -42,23 +43,40 @@ def outputs(folder: Path) -> dict[str, str]:
     score(workspace=theirs, bootstrap=30, submission="runs.json")
     Path("tags.csv").write_text(tags_text(dataset, 4, noise=0.2, seed=1))
     write_frames(dataset, 4, Path("frames.npz"), seed=2)
-    score("tags.csv", "frames.npz", workspace=theirs, name="Lab X", snr=0, fold=4, bootstrap=30, submission="lab.json")
+    probes = {f"shift_{shift:g}.csv": shift for shift in probe_shifts(dataset, 4)} | {"snr_20.csv": 0.0}
+    for name, noise in probes.items():
+        Path(name).write_text(tags_text(dataset, 4, noise=0.3 + noise, seed=2))
+    score(
+        "tags.csv", "frames.npz", workspace=theirs, name="Lab X", snr=0, fold=4, bootstrap=30, submission="lab.json",
+        shifted=[name for name in probes if name.startswith("shift")], other_snrs="snr_20.csv",
+    )  # fmt: skip
     texts: dict[str, bytes] = {}
     for name, arguments in {
         "runs": [], "details": ["--details"], "one SNR": ["--snr", "20"], "compared": ["--compare", "gap", "2ap-aux"],
-        "added": ["--add", "runs.json"], "recomputed": ["tags.csv", "frames.npz", "--add", "lab.json"],
+        "compared as CSV": ["--compare", "gap", "chance", "--format", "csv"],
+        "compared as JSON": ["--compare", "gap", "chance", "--format", "json"],
+        "added": ["--add", "runs.json"], "recomputed": ["tags.csv", "frames.npz", *probes, "--add", "lab.json"],
+        "verified": ["tags.csv", "frames.npz", "--verify", "Lab X"],
+        "verified as CSV": ["tags.csv", "--verify", "Lab X", "--format", "csv"],
+        "verified as JSON": ["tags.csv", "frames.npz", "--verify", "Lab X", "--format", "json"],
+        "verified by others": ["printed.txt", "--verify", "gap"],
     }.items():  # fmt: skip
         printed = Path("printed.txt")
-        bootstrap = [] if "--add" in arguments else ["--bootstrap", "20"]
+        bootstrap = [] if {"--add", "--verify"} & {*arguments} else ["--bootstrap", "20"]
         with printed.open("w") as out, contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
             status = run(["--workspace", str(ours), "score", *bootstrap, *arguments])
         texts[f"printed: {name}"] = printed.read_bytes() + str(status).encode()
     board = score(workspace=ours, bootstrap=20)
     texts |= {f"format: {style}": render(board, style).encode() for style in FORMATS if style != "every-eval-ever"}
+    for name, options in {"curves.svg": {}, "table.svg": {"kind": "table"}, "table.tex": {}}.items():
+        texts[f"figure: {name}"] = figure(name, workspace=ours, **options).read_bytes()
     texts["page"] = report(workspace=ours, clips=2).read_bytes()
     texts["page of submissions"] = report(submissions=".", out="page.html", workspace=ours).read_bytes()
     for file in sorted([*ours.rglob("metrics.json"), *theirs.rglob("metrics.json"), *Path().glob("*.json")]):
         texts[f"file: {file}"] = file.read_bytes()
+    for index, row in enumerate(row for row in board.rows if row.kind in ("predictions", "added")):
+        score(workspace=ours, remove=row.name)
+        texts[f"removed: {index}"] = (ours / "leaderboard" / f"{board.dataset}.csv").read_bytes()
     return {name: hashlib.sha256(data).hexdigest() for name, data in texts.items()}
 
 

@@ -87,6 +87,7 @@ def command(
     Example: remixbench score my_tags.csv --name "My system" --snr 0 --fold 4
     """
     from remixbench.leaderboard.discover import run_folders
+    from remixbench.leaderboard.hosting import verify_row
     from remixbench.leaderboard.probes import probe_tables
     from remixbench.leaderboard.renderers import (
         render,
@@ -95,7 +96,7 @@ def command(
         render_tables,
         render_verification,
     )
-    from remixbench.leaderboard.score import score, verify_row
+    from remixbench.leaderboard.score import score
     from remixbench.leaderboard.significance import compare_rows
     from remixbench.leaderboard.table_maker import TableMaker
 

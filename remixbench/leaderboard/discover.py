@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from remixbench.dataset.dataset import Dataset, snr_folder
+from remixbench.dataset.dataset import Dataset, find_dataset, snr_folder
 from remixbench.dataset.overlap import from_freesound, read_overlap
 from remixbench.dataset.probes import FOLDER, Probe, no_shift, probe_folder, probe_shifts, read_probes
 from remixbench.errors import InputError
@@ -321,3 +321,70 @@ def name_folder(name: str) -> str:
     """
     safe = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].strip("-")
     return f"{safe or 'system'}-{sha256(name.encode())[:8]}"
+
+
+def plan_tasks(
+    paths: Sequence[Path],
+    workspace: Path,
+    dataset: str | Path | Dataset | None,
+    name: str | None,
+    snr: float | None,
+    fold: int | None,
+    shifted: Sequence[Path],
+    other_snrs: Sequence[Path],
+    progress: Progress,
+) -> tuple[Dataset, list[Task]]:
+    """Tell runs from predictions, find the data set, and list what to score.
+
+    Raises
+    ------
+    InputError
+        If targets are of several kinds or data sets, or an option is for the other kind.
+    """
+    folders = {path: run_folders(path) for path in paths}
+    runs = [run for below in folders.values() for run in below]
+    files = [path for path, below in folders.items() if not below]
+    if files:
+        if runs:
+            raise InputError(f"{files[0]}: is not a run, and runs are given with it; score them separately")
+        opened = find_dataset(workspace, dataset)
+        return opened, [predictions_task(workspace, opened, files, name, snr, fold, shifted, other_snrs)]
+    refuse_options(
+        {
+            "--name": name,
+            "--snr": snr,
+            "--fold": fold,
+            "--shifted": shifted or None,
+            "--other-snrs": other_snrs or None,
+        },
+        "only works with predictions, and none are given",
+    )
+    if not paths:
+        opened = find_dataset(workspace, dataset)
+        chosen = find_runs(workspace, opened, progress)
+        return opened, run_tasks(workspace, chosen, opened, progress)
+    above = (workspace / "runs").resolve()
+    for folder in runs:
+        if not folder.resolve().is_relative_to(above):
+            raise InputError(f"{folder}: is not in the workspace {workspace}; give its own with --workspace")
+    inside = {folder: workspace / "runs" / folder.resolve().relative_to(above) for folder in runs}
+    named = {inside[path] for path in paths if path in inside}
+    infos = read_runs(sorted({*inside.values()}), progress, named)
+    names = sorted({info.dataset for info in infos.values()})
+    if dataset is None and len(names) > 1:
+        raise InputError(f"{paths[0]}: runs on {', '.join(names)}; score one data set at a time")
+    opened = find_dataset(workspace, names[0] if dataset is None and names else dataset)
+    chosen = finished_runs(infos, opened, progress, named)
+    tasks = run_tasks(workspace, chosen, opened, progress, named)
+    if not tasks:
+        raise InputError(
+            f"{paths[0]}: none of its {len(runs)} runs is done and usable; `remixbench train` resumes or repeats them"
+        )
+    return opened, tasks
+
+
+def refuse_options(options: Mapping[str, object], why: str) -> None:
+    """Fail if one of some options is given, naming the first."""
+    for option, value in options.items():
+        if value is not None:
+            raise InputError(f"{option}: {why}; leave it out")

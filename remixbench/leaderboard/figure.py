@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from remixbench.dataset.dataset import Dataset, find_dataset
 from remixbench.errors import InputError, unknown
 from remixbench.files import write_text
-from remixbench.leaderboard.leaderboard import Leaderboard
-from remixbench.leaderboard.load import load_leaderboard
+from remixbench.leaderboard.leaderboard import Leaderboard, load_leaderboard
 from remixbench.leaderboard.record import CHANCE, FLAGS
 from remixbench.leaderboard.renderers.text import to_paper_table
 from remixbench.leaderboard.rows import Condition, Estimate, Row, tested_alike

@@ -1,4 +1,4 @@
-"""From records to rows: which records are one row, what it is called, and the mean of its metrics."""
+"""From records to rows: which records are one row, what it is called, and the means of its metrics and probes."""
 
 from __future__ import annotations
 
@@ -8,49 +8,43 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from remixbench.leaderboard.record import OURS, Evidence, Flag, Record
-from remixbench.leaderboard.rows import Condition, Estimate, Row
+from remixbench.dataset.probes import Probe
+from remixbench.leaderboard.evaluate import METRIC
+from remixbench.leaderboard.record import Entry, Flag, ProbeRecord, Record, probe_value, unpack
+from remixbench.leaderboard.rows import Condition, Estimate, Probes, Row
 from remixbench.scoring.bootstrap import FoldRuns, Runs, limited, mean_interval, mean_over_folds, standard_deviation
 from remixbench.scoring.metrics import metric_range
+from remixbench.scoring.types import FloatArray
 
 Shown = tuple[str, str, float, int]
 """A record's predictions (digest), name, SNR and fold."""
+Scored = tuple[float, FloatArray | None]
+"""A value and its bootstrap samples, (resamples,)."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """The records of one row and their evidence, one each.
-
-    `submission` names the submission that they came in, "" for this workspace's own.
-    """
+    """The records of one row; `submission` names the submission that they came in, "" for this workspace's own."""
 
     submission: str
-    records: tuple[Record, ...]
-    evidence: tuple[Evidence, ...]
+    entries: tuple[Entry, ...]
 
 
-def group_records(
-    records: Sequence[Record], submission: str = "", evidence: Sequence[Evidence] | None = None
-) -> list[Group]:
+def group_records(entries: Iterable[Entry], submission: str = "") -> list[Group]:
     """Gather records into rows: those whose systems differ only in SNR, fold and seed are one row.
 
-    Flags may differ, since some concern the clips of a fold; systems differ by their settings. `evidence` has one entry
-    per record; by default all are this workspace's own.
+    Flags may differ, since some concern the clips of a fold; systems differ by their settings.
     """
-    gathered: dict[str, list[tuple[Record, Evidence]]] = {}
-    for pair in zip(records, [OURS] * len(records) if evidence is None else evidence, strict=True):
-        system = pair[0].system.model_dump(mode="json", exclude={"snr", "fold", "seed", "flags"})
-        gathered.setdefault(json.dumps(system, sort_keys=True), []).append(pair)
-    return [
-        Group(submission, tuple(record for record, _ in pairs), tuple(state for _, state in pairs))
-        for pairs in gathered.values()
-    ]
+    gathered: dict[str, list[Entry]] = {}
+    for entry in entries:
+        system = entry.record.system.model_dump(mode="json", exclude={"snr", "fold", "seed", "flags"})
+        gathered.setdefault(json.dumps(system, sort_keys=True), []).append(entry)
+    return [Group(submission, tuple(alike)) for alike in gathered.values()]
 
 
-Submitted = tuple[str, Sequence[Record], Sequence[Evidence]]
-"""The digest of a submission, its records and their evidence."""
+Submitted = tuple[str, Sequence[Entry]]
+"""The digest of a submission, and its records."""
 
 
 def group_submissions(submissions: Sequence[Submitted], own: Iterable[Record] = ()) -> list[Group]:
@@ -63,27 +57,25 @@ def group_submissions(submissions: Sequence[Submitted], own: Iterable[Record] = 
     """
     shown = {shown_as(record) for record in own}
     owners: dict[Shown, str] = {}
-    for digest, records, evidence in submissions:
-        for record, state in zip(records, evidence, strict=True):
-            if state.state == "recomputed" and shown_as(record) not in shown:
-                owners.setdefault(shown_as(record), digest)
+    for digest, entries in submissions:
+        for entry in entries:
+            if entry.evidence.state == "recomputed" and shown_as(entry.record) not in shown:
+                owners.setdefault(shown_as(entry.record), digest)
     claims: set[str] = set()
     groups: list[Group] = []
-    for digest, records, evidence in submissions:
-        kept: dict[str, tuple[Record, Evidence]] = {}
-        recomputed_first = sorted(zip(records, evidence, strict=True), key=lambda pair: pair[1].state != "recomputed")
-        for record, state in recomputed_first:
-            known_as, claim = shown_as(record), _claim(record)
-            is_owner = state.state == "recomputed" and owners.get(known_as) == digest
-            is_shown = known_as in shown or claim in claims or (known_as in owners and not is_owner)
-            if not is_shown and identity(record) not in kept:
-                kept[identity(record)] = record, state
+    for digest, entries in submissions:
+        kept: dict[str, int] = {}
+        recomputed_first = sorted(enumerate(entries), key=lambda pair: pair[1].evidence.state != "recomputed")
+        for place, entry in recomputed_first:
+            predictions, claim = shown_as(entry.record), _claim(entry.record)
+            is_owner = entry.evidence.state == "recomputed" and owners.get(predictions) == digest
+            is_shown = predictions in shown or claim in claims or (predictions in owners and not is_owner)
+            if not is_shown and identity(entry.record) not in kept:
+                kept[identity(entry.record)] = place
                 claims.add(claim)
                 if is_owner:
-                    shown.add(known_as)
-        chosen = {id(record) for record, _ in kept.values()}
-        pairs = [pair for pair in zip(records, evidence, strict=True) if id(pair[0]) in chosen]
-        groups += group_records([record for record, _ in pairs], digest[:8], [state for _, state in pairs])
+                    shown.add(predictions)
+        groups += group_records([entries[place] for place in sorted(kept.values())], digest[:8])
     return groups
 
 
@@ -107,28 +99,27 @@ def make_rows(groups: Sequence[Group]) -> list[Row]:
     """Return a row per group of records, its metrics averaged at each SNR."""
     rows = []
     for name, group in zip(_names(groups), groups, strict=True):
-        system = group.records[0].system
-        conditions = {}
-        pairs = sorted(
-            zip(group.records, group.evidence, strict=True),
-            key=lambda pair: (pair[0].system.fold, pair[0].system.seed or 0),
-        )
-        for snr in sorted({record.system.snr for record in group.records}):
-            of_snr = [pair for pair in pairs if pair[0].system.snr == snr]
-            conditions[snr] = make_condition(snr, [record for record, _ in of_snr], [state for _, state in of_snr])
+        by_snr: dict[float, list[Entry]] = {}
+        for entry in sorted(group.entries, key=lambda entry: _order(entry.record)):
+            by_snr.setdefault(entry.record.system.snr, []).append(entry)
+        system = group.entries[0].record.system
         rows.append(
             Row(
                 name=name,
                 kind="added" if group.submission else system.kind,
                 system=system.registry_name,
                 settings=system.settings,
-                flags=_flags_of(group.records),
-                conditions=conditions,
+                flags=_flags_of([entry.record for entry in group.entries]),
+                conditions={snr: make_condition(snr, entries) for snr, entries in by_snr.items()},
                 plain=system.name == system.registry_name,
                 submission=group.submission,
             )
         )
     return rows
+
+
+def _order(record: Record) -> tuple[float, int, int]:
+    return record.system.snr, record.system.fold, record.system.seed or 0
 
 
 def _flags_of(records: Sequence[Record]) -> tuple[Flag, ...]:
@@ -158,13 +149,13 @@ def _names(groups: Sequence[Group]) -> list[str]:
     """
     names = []
     for group in groups:
-        system = group.records[0].system
-        alike = [other for other in groups if other.records[0].system.name == system.name]
+        system = group.entries[0].record.system
+        alike = [other for other in groups if other.entries[0].record.system.name == system.name]
         beside = [other for other in alike if bool(other.submission) == bool(group.submission)]
         differing = [
             f"{key.replace('_', ' ')} {_shown(value, DIGITS if key.endswith('digest') else LONGEST)}"
             for key, value in system.settings.items()
-            if any(other.records[0].system.settings.get(key) != value for other in beside)
+            if any(other.entries[0].record.system.settings.get(key) != value for other in beside)
         ]
         if group.submission and len({other.submission for other in alike}) > 1:
             differing.append(group.submission)
@@ -180,8 +171,9 @@ def _shown(value: Any, longest: int) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text[:longest])
 
 
-def make_condition(snr: float, records: Sequence[Record], evidence: Sequence[Evidence] = ()) -> Condition:
-    """Average the records of one row at one SNR; `evidence` has one entry per record, or none if all are our own."""
+def make_condition(snr: float, entries: Sequence[Entry]) -> Condition:
+    """Average the records of one row at one SNR."""
+    records, evidence = tuple(entry.record for entry in entries), tuple(entry.evidence for entry in entries)
     metrics = {}
     for name in dict.fromkeys(name for record in records for name in record.metrics):
         estimate = _estimate(name, records)
@@ -190,7 +182,8 @@ def make_condition(snr: float, records: Sequence[Record], evidence: Sequence[Evi
     per_class = _mean_values([(record.system.fold, record.per_class) for record in records])
     own = all(state.state == "ours" for state in evidence)
     by_snr = _mean_values([(record.system.fold, record.by_snr) for record in records]) if own else {}
-    return Condition(snr, metrics, per_class, tuple(records), evidence=tuple(evidence), by_snr=by_snr)
+    condition = Condition(snr, metrics, per_class, records, evidence=evidence, by_snr=by_snr)
+    return replace(condition, probes=mean_probes(condition))
 
 
 def _mean_values(
@@ -210,20 +203,33 @@ def _mean_values(
 
 def _estimate(name: str, records: Sequence[Record]) -> Estimate | None:
     """Average a metric over records; None unless every one of them has it."""
-    values = {
-        fold: [value for record in of_fold if (value := record.metrics.get(name)) is not None]
-        for fold, of_fold in by_fold(records).items()
-    }
-    if sum(map(len, values.values())) < len(records):
+    values = [scored for record in records if (scored := _scored(record, name)) is not None]
+    if len(values) < len(records):
         return None
-    mean = mean_over_folds(values)
     if len(records) == 1:
         low, high = records[0].intervals.get(name) or (None, None)
-        return Estimate(mean, low, high)
-    runs = metric_runs(name, records)
+        return Estimate(values[0][0], low, high)
+    return _average(records, values, metric_range(name))
+
+
+def _scored(scores: Record | ProbeRecord, metric: str) -> Scored | None:
+    """Return a metric and its bootstrap samples; None where it is undefined."""
+    value, samples = scores.metrics.get(metric), scores.bootstrap_samples.get(metric)
+    return None if value is None else (value, None if samples is None else unpack(samples).astype(np.float64))
+
+
+def _average(
+    records: Sequence[Record], scored: Sequence[Scored], limits: tuple[float, float] = (-np.inf, np.inf)
+) -> Estimate:
+    """Average a value of every record over seeds, then over folds, with the mean's interval within `limits`."""
+    values: dict[int, list[float]] = {}
+    for record, (value, _) in zip(records, scored, strict=True):
+        values.setdefault(record.system.fold, []).append(value)
+    std = standard_deviation(values) if len(records) > 1 else None
+    runs = _runs(records, scored)
     interval = None if runs is None else mean_interval(runs)
-    low, high = (None, None) if interval is None else limited(interval.ends, *metric_range(name))
-    return Estimate(mean, low, high, standard_deviation(values))
+    low, high = (None, None) if interval is None else limited(interval.ends, *limits)
+    return Estimate(mean_over_folds(values), low, high, std)
 
 
 def by_fold(records: Sequence[Record]) -> dict[int, list[Record]]:
@@ -234,34 +240,87 @@ def by_fold(records: Sequence[Record]) -> dict[int, list[Record]]:
     return folds
 
 
-def runs_by_fold(
-    records: Sequence[Record], values: Sequence[float | None], samples: Sequence[NDArray[np.floating] | None]
-) -> Runs | None:
-    """Return a value of every record and its bootstrap samples, by fold; None where one is missing.
+def metric_runs(name: str, records: Sequence[Record]) -> Runs | None:
+    """Return a metric of every record, by fold; None where one lacks it or its bootstrap samples."""
+    values = [scored for record in records if (scored := _scored(record, name)) is not None]
+    return _runs(records, values) if len(values) == len(records) else None
 
-    Parameters
-    ----------
-    samples : (resamples,) of each record.
-    """
-    if any(sample is None or not len(sample) for sample in samples) or any(value is None for value in values):
-        return None
-    if len({len(sample) for sample in samples if sample is not None}) != 1:
+
+def _runs(records: Sequence[Record], scored: Sequence[Scored]) -> Runs | None:
+    """Return a value of every record, by fold; None where bootstrap samples are missing or not equally many."""
+    samples = [sample for _, sample in scored if sample is not None and len(sample)]
+    if len(samples) < len(records) or len({len(sample) for sample in samples}) > 1:
         return None
     folds: dict[int, list[int]] = {}
     for place, record in enumerate(records):
         folds.setdefault(record.system.fold, []).append(place)
     return {
         fold: FoldRuns(
-            np.array([values[place] for place in places], np.float64),
-            np.array([samples[place] for place in places], np.float64),
+            np.array([scored[place][0] for place in places], np.float64),
+            np.array([samples[place] for place in places]),
             records[places[0]].provenance.groups,
         )
         for fold, places in sorted(folds.items())
     }
 
 
-def metric_runs(name: str, records: Sequence[Record]) -> Runs | None:
-    """Return a metric of every record, by fold; None where one lacks it or its bootstrap samples."""
-    return runs_by_fold(
-        records, [record.metrics.get(name) for record in records], [record.samples(name) for record in records]
-    )
+def mean_probes(condition: Condition) -> Probes | None:
+    """Average the probes of a row's records at one SNR, over the conditions that all of them have; None without any.
+
+    The mean over the shifts is that of each record's own, since folds can have different ones. Differences are taken
+    record by record and bootstrap sample by bootstrap sample, so that their intervals are paired.
+    """
+    records, limits = condition.records, metric_range(METRIC)
+    shifted, tested = ([_probed(record, probe) for record in records] for probe in ("shift", "snr"))
+    shifts = None
+    if all(record.shifts is not None for record in records):
+        shifts = tuple(sorted({value for record in records for value in record.shifts or ()}))
+    if shifts is None and not _common(tested):
+        return None
+
+    def mean_at(probe: Probe, scored: Sequence[Mapping[float, Scored]]) -> dict[float, Estimate]:
+        return {
+            value: replace(
+                _average(records, [of_record[value] for of_record in scored], limits),
+                verified=condition.verified(probe_value(probe, value, METRIC)),
+            )
+            for value in _common(scored)
+        }
+
+    probes = Probes(shifts, {} if shifts is None else mean_at("shift", shifted), mean_at("snr", tested))
+    if not shifts or not all(shifted):
+        return probes
+    means = [_mean([of_record[value] for value in sorted(of_record)]) for of_record in shifted]
+    names = {probe_value("shift", value, METRIC) for of_record in shifted for value in of_record}
+    verified = all(map(condition.verified, names))
+    probes = replace(probes, mean=replace(_average(records, means, limits), verified=verified))
+    unmoved = [scored for record in records if (scored := _scored(record, METRIC)) is not None]
+    if len(unmoved) < len(records):
+        return probes
+    verified = verified and condition.verified(METRIC)
+    difference = _average(records, list(map(_minus, means, unmoved)))
+    return replace(probes, difference=replace(difference, verified=verified))
+
+
+def _probed(record: Record, probe: Probe) -> dict[float, Scored]:
+    """Return the scores of a record under the conditions of a probe, where they are defined."""
+    scores = {probed.value: _scored(probed, METRIC) for probed in record.probes if probed.probe == probe}
+    return {value: scored for value, scored in scores.items() if scored is not None}
+
+
+def _common(scored: Sequence[Mapping[float, Scored]]) -> list[float]:
+    """Return the conditions under which every record has a score, ascending."""
+    return sorted(set.intersection(*map(set, scored)))
+
+
+def _mean(scored: Sequence[Scored]) -> Scored:
+    samples = [sample for _, sample in scored if sample is not None]
+    paired = len(samples) == len(scored) and len({len(sample) for sample in samples}) == 1
+    return float(np.mean([value for value, _ in scored])), np.mean(samples, axis=0) if paired else None
+
+
+def _minus(first: Scored, second: Scored) -> Scored:
+    (value, samples), (other_value, other_samples) = first, second
+    if samples is None or other_samples is None or len(samples) != len(other_samples):
+        return value - other_value, None
+    return value - other_value, samples - other_samples

@@ -1,179 +1,234 @@
-"""Other people's rows: the submissions of a workspace, and receipts of which values were recomputed.
-
-    submissions/<dataset>/<digest>.json     a submission that was added, as it was read
-    receipts/<digest>.json                  which of its values were recomputed in this workspace
-    receipts/key                            signs the receipts, so that those of another workspace count for nothing
-
-Submissions lie where others can write, such as a folder of pull requests; receipts are looked up in the host's own
-workspace alone.
-"""
+"""What a host does with other people's rows: adds, verifies and removes them."""
 
 from __future__ import annotations
 
-import hmac
-import json
-import secrets
 import shutil
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-from remixbench.dataset.dataset import Dataset
+from remixbench.dataset.dataset import Dataset, find_dataset
 from remixbench.dataset.probes import probe_folder
-from remixbench.errors import InputError
-from remixbench.files import read_bytes, read_json, write_json, write_text
-from remixbench.leaderboard.discover import name_folder
-from remixbench.leaderboard.record import SELF_REPORTED, Evidence, Record, digests_of, files_digest, probe_value
+from remixbench.errors import InputError, RemixbenchError, one_line
+from remixbench.files import read_json
+from remixbench.leaderboard.discover import name_folder, run_folders
+from remixbench.leaderboard.evaluate import References
+from remixbench.leaderboard.grouping import identity
+from remixbench.leaderboard.leaderboard import (
+    Leaderboard,
+    load_leaderboard,
+    scoring_lock,
+)
+from remixbench.leaderboard.receipts import (
+    Verified,
+    entries_of,
+    merged,
+    read_receipt,
+    read_submissions,
+    receipt_file,
+    record_name,
+    store_submission,
+    write_receipt,
+)
+from remixbench.leaderboard.record import digests_of, files_digest, probe_value
+from remixbench.leaderboard.renderers import leaderboard_texts, remove_leaderboard, write_leaderboard
 from remixbench.leaderboard.rows import Row
-from remixbench.leaderboard.submission import OtherFormatError, Submission, read_submission
-from remixbench.progress import SILENT, Progress
+from remixbench.leaderboard.submission import (
+    Submission,
+    Verification,
+    check_submission,
+    pieces,
+    read_submission,
+    require_agreement,
+    verified_values,
+    verify_submission,
+)
+from remixbench.parallel import Workers, check_jobs
+from remixbench.progress import SILENT, Progress, reporter
 
-RECEIPT_FORMAT = "remixbench receipt"
 
-Verified = Sequence[frozenset[str]]
-"""Per record of a submission, the names of the values that were recomputed here, as in `Evidence`."""
+def add_submission(
+    workspace: Path,
+    dataset: str | Path | Dataset | None,
+    file: Path,
+    paths: Sequence[Path],
+    require_predictions: bool,
+    workers: Workers,
+    progress: Progress,
+) -> Leaderboard:
+    """Check a submission, add it to the given data set or the one with its manifest, and write the leaderboard.
 
-
-def receipt_file(workspace: Path, digest: str) -> Path:
-    """Return where the receipt of a submission lies."""
-    return workspace / "receipts" / f"{digest[:16]}.json"
-
-
-def read_submissions(folder: Path, above: Path, left_out: list[str]) -> list[tuple[Path, Submission]]:
-    """Read every submission in a folder and its subfolders, with its file; other JSON files are skipped.
-
-    Parameters
-    ----------
-    left_out : gets a line for each submission that cannot be read, with its path from `above`.
+    Metrics are recomputed from the given predictions, and from those in this workspace whose digests the records name.
+    Nothing is kept that cannot be shown.
     """
-    submissions = []
-    for file in sorted(folder.rglob("*.json")):
+    submission = read_submission(file)
+    references = References(_dataset_of(workspace, dataset, submission))
+    check_submission(submission, file, references)
+    with scoring_lock(workspace, progress):
+        digests = {record.provenance.predictions_digest for record in submission.records}
+        evidence = [*_sets_of_predictions(submission, paths), *_own_predictions(workspace, references.dataset, digests)]
+        values = verify_submission(submission, file, references, evidence, workers, progress)
+        require_agreement(submission, file, values)
+        now = verified_values(submission, values)
+        verified: Verified = now
+        with suppress(InputError):  # an unusable receipt is written again
+            verified = merged(now, read_receipt(workspace, submission))
+        entries = entries_of(submission, verified)
+        for entry in entries if require_predictions else ():
+            if entry.evidence.state != "recomputed":
+                raise InputError(
+                    f"{file}: {record_name(entry.record)} was not recomputed; give the predictions of every record, or"
+                    " leave out --require-predictions"
+                )
         try:
-            submissions.append((file, read_submission(file)))
-        except OtherFormatError:
-            continue
-        except InputError as error:
-            left_out.append(str(error).replace(str(file), file.relative_to(above).as_posix(), 1))
-    return submissions
+            leaderboard = load_leaderboard(
+                workspace, references.dataset, progress, references=references, candidate=(submission.digest, entries)
+            )
+            texts = leaderboard_texts(leaderboard)
+        except RemixbenchError:
+            raise
+        except Exception as error:  # no unforeseen value may break the tables
+            raise InputError(f"{file}: cannot be shown in a table ({one_line(error)}); nothing was added") from error
+        store_submission(workspace, references.dataset.name, file, submission, verified)
+        for line in _added_lines(submission, now):
+            progress.say(f"{file}: {line}")
+        write_leaderboard(workspace, leaderboard, texts)
+    return leaderboard
 
 
-def store_submission(workspace: Path, dataset: str, file: Path, submission: Submission, verified: Verified) -> None:
-    """Store a submission among those whose rows are shown, and write its receipt."""
-    kept = workspace / "submissions" / dataset / f"{submission.digest[:16]}.json"
-    if not kept.is_file():
-        write_json(kept, read_json(file))
-    write_receipt(workspace, submission, verified)
+def _dataset_of(workspace: Path, dataset: str | Path | Dataset | None, submission: Submission) -> Dataset:
+    """Return the given data set, the one with the submission's manifest, or else the most recent one."""
+    if dataset is None:
+        alike = [
+            file.parent
+            for file in sorted((workspace / "datasets").glob("*/dataset.json"))
+            if read_json(file).get("manifest_digest") == submission.manifest_digest
+        ]
+        dataset = alike[0] if alike else None
+    return find_dataset(workspace, dataset)
 
 
-def write_receipt(workspace: Path, submission: Submission, verified: Verified) -> None:
-    """Write which values of a submission were recomputed, unless its receipt says so already."""
-    file = receipt_file(workspace, submission.digest)
-    content = {
-        "format": RECEIPT_FORMAT,
-        "submission": submission.digest,
-        "verified": [sorted(names) for names in verified],
-    }
-    if any(verified):
-        key = workspace / "receipts" / "key"
-        if not key.is_file():
-            write_text(key, secrets.token_hex(32) + "\n")
-            key.chmod(0o600)
-        signed = content | {"signature": _signature(key, content)}
-        if not (file.is_file() and read_json(file) == signed):
-            write_json(file, signed)
+def _sets_of_predictions(submission: Submission, paths: Sequence[Path]) -> list[tuple[Path, ...]]:
+    """Return predictions, and those of runs, as `verify_submission` takes them."""
+    runs = {path: run_folders(path) for path in paths}
+    files = [path for path, folders in runs.items() if not folders]
+    return [(run / "predictions",) for folders in runs.values() for run in folders] + pieces(submission, files)
 
 
-def read_receipt(workspace: Path, submission: Submission) -> Verified:
-    """Return which values of a submission were recomputed in this workspace.
-
-    Raises
-    ------
-    InputError
-        If its receipt is broken, of another submission, or was not written by this workspace.
-    """
-    file, key = receipt_file(workspace, submission.digest), workspace / "receipts" / "key"
-    if not file.is_file():
-        return [frozenset()] * len(submission.records)
-    content = read_json(file)
-    signature, verified = content.pop("signature", None), content.get("verified")
-    if (
-        (content.get("format"), content.get("submission")) != (RECEIPT_FORMAT, submission.digest)
-        or not key.is_file()
-        or not hmac.compare_digest(str(signature).encode(), _signature(key, content).encode())
-        or not isinstance(verified, list)
-        or len(verified) != len(submission.records)
-    ):
-        raise InputError(f"{file}: not a receipt of this workspace; delete it, and add the submission again")
-    return [frozenset(names) for names in verified]
+def _own_predictions(workspace: Path, dataset: Dataset, digests: Collection[str]) -> list[tuple[Path, ...]]:
+    """Return the folders of predictions of this workspace's runs whose digest is among `digests`."""
+    kept: dict[str, tuple[Path, ...]] = {}
+    for folder in sorted((workspace / "runs" / dataset.name).rglob("predictions")):
+        if folder.is_dir():
+            try:
+                kept.setdefault(files_digest(digests_of([folder])), (folder,))
+            except InputError:
+                continue
+    return [paths for digest, paths in kept.items() if digest in digests]
 
 
-def _signature(key: Path, content: Mapping[str, Any]) -> str:
-    data = json.dumps(content, sort_keys=True).encode()
-    return hmac.new(read_bytes(key), data, "sha256").hexdigest()
-
-
-def merged(first: Verified, second: Verified) -> Verified:
-    """Return the values that were recomputed in either of two verifications."""
-    return [values | more for values, more in zip(first, second, strict=True)]
-
-
-def evidence_of(submission: Submission, verified: Verified) -> list[Evidence]:
-    """Return the evidence of every record of a submission."""
-    return [
-        Evidence("recomputed", names) if names & record.metrics.keys() else replace(SELF_REPORTED, verified=names)
-        for record, names in zip(submission.records, verified, strict=True)
-    ]
-
-
-def kept_evidence(workspace: Path, submission: Submission, left_out: list[str]) -> list[Evidence]:
-    """Return the evidence of every record by the submission's receipt; an unusable one is added to `left_out`."""
-    try:
-        return evidence_of(submission, read_receipt(workspace, submission))
-    except InputError as error:
-        left_out.append(str(error).replace(f"{workspace.as_posix()}/", "", 1))
-        return [SELF_REPORTED] * len(submission.records)
-
-
-def added_lines(submission: Submission, verified: Verified) -> list[str]:
+def _added_lines(submission: Submission, verified: Verified) -> list[str]:
     """Say how many records were added and recomputed, and which files the others and their probes would need."""
-    evidence = evidence_of(submission, verified)
-    count, recomputed = len(submission.records), sum(state.state == "recomputed" for state in evidence)
+    entries = entries_of(submission, verified)
+    count, recomputed = len(entries), sum(entry.evidence.state == "recomputed" for entry in entries)
     lines = [f"{count} record{'s' * (count != 1)} added, {recomputed} recomputed from predictions"]
-    for record, state in zip(submission.records, evidence, strict=True):
+    for record, evidence in ((entry.record, entry.evidence) for entry in entries):
         what = record_name(record)
-        if state.state != "recomputed":
+        if evidence.state != "recomputed":
             files = ", ".join(
                 f"{name} (SHA-256 {digest[:12]})" for name, digest in record.provenance.predictions.items()
             )
             lines.append(f"not recomputed: {what}; needs {files}")
-        elif values := [name for name in record.metrics if not state.covers(name)]:
+        elif values := [name for name in record.metrics if not evidence.covers(name)]:
             lines.append(f"not verified: {', '.join(values)} of {what}; cannot be computed with what is here")
         missing = [
             probe_folder(probe.probe, probe.value)
             for probe in record.probes
-            if not all(state.covers(probe_value(probe.probe, probe.value, name)) for name in probe.metrics)
+            if not all(evidence.covers(probe_value(probe.probe, probe.value, name)) for name in probe.metrics)
         ]
         if missing:
             lines.append(f"not recomputed: probes of {what}; needs their predictions, {', '.join(missing)}")
     return lines
 
 
-def record_name(record: Record) -> str:
-    """Return what a record is of, for messages."""
-    system = record.system
-    seed = "" if system.seed is None else f", seed {system.seed}"
-    return f"'{system.name}' at {system.snr:g} dB, fold {system.fold}{seed}"
+def verify_row(
+    row: str,
+    *predictions: str | Path,
+    workspace: str | Path = ".",
+    dataset: str | Path | Dataset | None = None,
+    jobs: int = -1,
+    progress: Progress | bool = False,
+) -> Verification:
+    """Recompute a submitted row and say for every value whether it agrees.
 
+    If every value that can be computed agrees, the row is `recomputed` from then on.
 
-def remove_row(workspace: Path, dataset: Dataset, row: Row, progress: Progress = SILENT) -> None:
-    """Remove a row from the leaderboard: its submission, or the record of a third party's predictions.
+    Parameters
+    ----------
+    row : its name on the leaderboard.
+    predictions : the files and folders that it was made from, or runs.
+    workspace, dataset, jobs, progress : as in `score`.
 
     Raises
     ------
     InputError
-        If the row is of runs that were trained in this workspace.
+        If there is no such row, it is not from a submission, or none of the given predictions are its own.
     """
+    workspace, progress = Path(workspace), reporter(progress)
+    check_jobs(jobs)
+    if not predictions:
+        raise InputError(f"--verify '{row}': give the predictions that it was made from")
+    opened = find_dataset(workspace, dataset)
+    with scoring_lock(workspace, progress):
+        leaderboard = load_leaderboard(workspace, opened)
+        chosen = leaderboard.find_row(row)
+        submissions = submissions_of(workspace, opened, chosen)
+        if not submissions:
+            raise InputError(f"--verify '{chosen.name}': not from a submission; it was scored here")
+        file, submission = submissions[0]
+        shown = {identity(record) for condition in chosen.conditions.values() for record in condition.records}
+        places = [place for place, record in enumerate(submission.records) if identity(record) in shown]
+        references = References(opened)
+        evidence = _sets_of_predictions(submission, [Path(path) for path in predictions])
+        values = verify_submission(submission, file, references, evidence, Workers(jobs), progress)
+        if not any(value.record in places for value in values):
+            raise InputError(
+                f"--verify '{chosen.name}': none of the given predictions belongs to it; the row is unchanged"
+            )
+        if all(value.verdict != "differs" for value in values):
+            verified: Verified = verified_values(submission, values)
+            with suppress(InputError):
+                verified = merged(verified, read_receipt(workspace, submission))
+            write_receipt(workspace, submission, verified)
+            write_leaderboard(workspace, load_leaderboard(workspace, opened, references=references))
+    return Verification(
+        chosen.name,
+        {place: record_name(submission.records[place]) for place in places},
+        tuple(value for value in values if value.record in places),
+    )
+
+
+def remove_row(workspace: Path, dataset: Dataset, name: str, progress: Progress = SILENT) -> Leaderboard:
+    """Remove a row and write the leaderboard without it; where it was the only one, remove the leaderboard's files.
+
+    With a submitted row goes its whole submission, with a third party's its record.
+
+    Raises
+    ------
+    InputError
+        If there is no such row, or it is of runs that were trained in this workspace.
+    """
+    with scoring_lock(workspace, progress):
+        _remove_records(workspace, dataset, load_leaderboard(workspace, dataset).find_row(name), progress)
+        leaderboard = load_leaderboard(workspace, dataset, progress, may_be_empty=True)
+        if leaderboard.rows:
+            write_leaderboard(workspace, leaderboard)
+        else:
+            remove_leaderboard(workspace, dataset.name)
+    return leaderboard
+
+
+def _remove_records(workspace: Path, dataset: Dataset, row: Row, progress: Progress) -> None:
     if row.kind == "run":
         run = next(iter(row.conditions.values())).records[0].provenance.run or ""
         raise InputError(
@@ -200,15 +255,3 @@ def submissions_of(workspace: Path, dataset: Dataset, row: Row) -> list[tuple[Pa
         for file, submission in read_submissions(folder, workspace, [])
         if row.submission and submission.digest.startswith(row.submission)
     ]
-
-
-def own_predictions(workspace: Path, dataset: Dataset, digests: Collection[str]) -> list[tuple[Path, ...]]:
-    """Return the folders of predictions of this workspace's runs whose digest is among `digests`."""
-    kept: dict[str, tuple[Path, ...]] = {}
-    for folder in sorted((workspace / "runs" / dataset.name).rglob("predictions")):
-        if folder.is_dir():
-            try:
-                kept.setdefault(files_digest(digests_of([folder])), (folder,))
-            except InputError:
-                continue
-    return [paths for digest, paths in kept.items() if digest in digests]

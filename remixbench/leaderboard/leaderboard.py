@@ -7,20 +7,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError, unknown
-from remixbench.leaderboard.evaluate import References
+from remixbench.files import waiting_lock
+from remixbench.leaderboard.discover import why_unusable
+from remixbench.leaderboard.evaluate import References, why_incompatible
+from remixbench.leaderboard.grouping import Group, Submitted, group_records, group_submissions, identity, make_rows
 from remixbench.leaderboard.published import Published, load_published
-from remixbench.leaderboard.record import CHANCE, class_values
-from remixbench.leaderboard.rows import ROW_COLUMNS, Row, Tested, about_row, tested_alike, value_state
+from remixbench.leaderboard.receipts import kept_entries, read_submissions
+from remixbench.leaderboard.record import CHANCE, METRICS_FILE, Entry, Record, class_values, own_evidence, read_record
+from remixbench.leaderboard.rows import ROW_COLUMNS, Chance, Row, Tested, about_row, tested_alike, value_state
+from remixbench.leaderboard.significance import mark_best, mark_chance
+from remixbench.leaderboard.submission import why_unfit
+from remixbench.progress import SILENT, Progress
 from remixbench.recipe import format_snr
-from remixbench.scoring import SCORING_VERSION
 from remixbench.scoring.evaluate import chance_values
-from remixbench.scoring.metrics import METRICS, metrics_shown
+from remixbench.scoring.metrics import METRICS, SCORING_VERSION, metrics_shown
+from remixbench.training.run_files import RUN_FILE, read_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,48 +44,7 @@ TIDY_COLUMNS = (
 TRUTHS = ("best", "at_chance", "one_training")
 INTEGERS = ("clips", "parameters", "macs", "frozen_parameters", "frozen_macs")
 REPR_ROWS = 20
-
-
-Values = Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Chance:
-    """What a constant score gives: its metrics, and the average precision of each class, by fold."""
-
-    by_fold: Mapping[int, Values] = field(default_factory=dict)
-    classes_by_fold: Mapping[int, Values] = field(default_factory=dict)
-
-    def metrics(self, folds: Sequence[int]) -> dict[str, float]:
-        """Return the mean over folds of every metric; empty where one of the folds is not known."""
-        return _mean(self.by_fold, folds)
-
-    def classes(self, folds: Sequence[int]) -> dict[str, float]:
-        """Return the mean over folds of the average precision of each class."""
-        return _mean(self.classes_by_fold, folds)
-
-
-def chance_of(references: References, folds: Iterable[int]) -> Chance:
-    """Return chance on folds of a data set."""
-    recipe = references.dataset.recipe
-    edges = np.arange(recipe.frames + 1, dtype=np.float64) * recipe.frame_seconds
-    metrics: dict[int, Values] = {}
-    classes: dict[int, Values] = {}
-    for fold in sorted(set(folds)):
-        reference = references.fold(fold).reference
-        values = chance_values(reference, edges)
-        metrics[fold] = {name: float(value[0]) for name, value in values.overall.items() if not np.isnan(value[0])}
-        precision = zip(reference.classes, values.per_class["ap"][:, 0], strict=True)
-        classes[fold] = {label: float(value) for label, value in precision if not np.isnan(value)}
-    return Chance(metrics, classes)
-
-
-def _mean(values: Mapping[int, Values], folds: Sequence[int]) -> dict[str, float]:
-    if not folds or any(fold not in values for fold in folds):
-        return {}
-    names = dict.fromkeys(name for fold in folds for name in values[fold])
-    by_name = {name: [values[fold][name] for fold in folds if name in values[fold]] for name in names}
-    return {name: float(np.mean(of_folds)) for name, of_folds in by_name.items()}
+NO_CHANCE = Chance()
 
 
 @dataclass(frozen=True, repr=False)
@@ -274,19 +243,22 @@ class Leaderboard:
 
 
 def make_leaderboard(
+    groups: Sequence[Group],
     *,
     dataset: str,
     recipe: str,
     manifest_digest: str,
     classes: tuple[str, ...],
     reasons: Sequence[str],
-    rows: Iterable[Row],
+    chance: Chance = NO_CHANCE,
+    caveat: str = "",
     snr_offsets: tuple[float, float] | None = None,
 ) -> Leaderboard:
-    """Make a leaderboard of rows, in their order; `reasons` say why published rows may not stand beside them."""
+    """Make a leaderboard with a row per group; `reasons` say why published rows may not stand beside them."""
     published = load_published()
     if not reasons and recipe != published.recipe:
         reasons = (f"the published rows are on {published.recipe}, these on {recipe}",)
+    rows = sorted(make_rows(groups), key=lambda row: _order(row, published))
     return Leaderboard(
         dataset=dataset,
         recipe=recipe,
@@ -295,8 +267,10 @@ def make_leaderboard(
         classes=classes,
         comparable=not reasons,
         why_not_comparable=tuple(reasons),
-        rows=tuple(sorted(rows, key=lambda row: _order(row, published))),
+        rows=mark_best(mark_chance(rows, chance)),
         published=published,
+        chance=chance,
+        caveat=caveat,
         snr_offsets=snr_offsets,
     )
 
@@ -310,3 +284,134 @@ def _order(row: Row, published: Published) -> tuple[int, int, str, str]:
         row.name,
         json.dumps(row.settings, sort_keys=True),
     )
+
+
+def load_leaderboard(
+    workspace: Path,
+    dataset: Dataset,
+    progress: Progress = SILENT,
+    *,
+    references: References | None = None,
+    current: Mapping[Path, Record] | None = None,
+    candidate: Submitted | None = None,
+    may_be_empty: bool = False,
+) -> Leaderboard:
+    """Make the leaderboard of a data set from all records in the workspace; what is left out is reported.
+
+    Parameters
+    ----------
+    references : of the data set, where some were read already.
+    current : records that were read or made already, by their files.
+    candidate : a submission that is not added yet.
+    may_be_empty : whether a leaderboard without rows may be returned.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to show, unless it `may_be_empty`.
+    """
+    left_out: list[str] = []
+    references = references or References(dataset)
+    own = _own_records(workspace, references, current or {}, left_out)
+    added = _added(workspace, references, own, candidate, left_out)
+    for line in left_out:
+        progress.say(f"skipped {line}")
+    if not own and not added and not may_be_empty:
+        raise InputError(
+            f"{workspace / 'runs' / dataset.name}: nothing is scored on data set '{dataset.name}' yet;"
+            " `remixbench train` makes runs"
+        )
+    entries = [Entry(record, own_evidence(record)) for record in own]
+    board = board_on(references, [*group_records(entries), *added])
+    return replace(board, left_out=tuple(left_out))
+
+
+def board_on(references: References, groups: Sequence[Group]) -> Leaderboard:
+    """Make the leaderboard of groups of records on a data set."""
+    dataset = references.dataset
+    return make_leaderboard(
+        groups,
+        dataset=dataset.name,
+        recipe=dataset.recipe.name,
+        manifest_digest=dataset.manifest_digest,
+        classes=dataset.classes,
+        reasons=dataset.not_comparable,
+        chance=chance_of(references, {entry.record.system.fold for group in groups for entry in group.entries}),
+        snr_offsets=dataset.recipe.mix.snr_offsets,
+    )
+
+
+def _own_records(
+    workspace: Path, references: References, current: Mapping[Path, Record], left_out: list[str]
+) -> list[Record]:
+    dataset = references.dataset
+    kept: dict[str, Record] = {}
+    for file in sorted((workspace / "runs" / dataset.name).rglob(METRICS_FILE)):
+        place = file.relative_to(workspace).as_posix()
+        try:
+            record = current[file] if file in current else read_record(file)
+            why = why_incompatible(record, references)
+            if not why and (file.parent / RUN_FILE).exists():
+                why = why_unusable(read_run(file.parent), dataset)
+        except InputError as error:
+            left_out.append(str(error).replace(str(file.parent), str(Path(place).parent)))
+            continue
+        key = identity(record)
+        if not why and key in kept:
+            why = f"has the settings, SNR, fold and seed of {kept[key].provenance.run}, which is in the table"
+        if why:
+            left_out.append(f"{place}: {why}")
+        else:
+            kept[key] = record
+    return list(kept.values())
+
+
+def _added(
+    workspace: Path,
+    references: References,
+    own: Sequence[Record],
+    candidate: Submitted | None,
+    left_out: list[str],
+) -> list[Group]:
+    """Read the submissions that were added; this workspace's own records are in the table already."""
+    submissions: dict[str, tuple[str, Sequence[Entry]]] = {}
+    folder = workspace / "submissions" / references.dataset.name
+    for file, submission in read_submissions(folder, workspace, left_out):
+        if candidate is None or candidate[0] != submission.digest:
+            place = file.relative_to(workspace).as_posix()
+            submissions[submission.digest] = place, kept_entries(workspace, submission, left_out)
+    fitting: dict[str, Sequence[Entry]] = {}
+    for digest, (place, entries) in sorted(submissions.items()):
+        problems = [why_unfit(entry.record, references) for entry in entries]
+        pairs = list(zip(entries, problems, strict=True))
+        left_out += [f"{place}: '{entry.record.system.name}': {why}" for entry, why in pairs if why]
+        fitting[digest] = [entry for entry, why in pairs if not why]
+    if candidate is not None:
+        fitting |= [candidate]
+    return group_submissions(sorted(fitting.items()), own)
+
+
+def chance_of(references: References, folds: Iterable[int]) -> Chance:
+    """Return chance on folds of a data set."""
+    recipe = references.dataset.recipe
+    edges = np.arange(recipe.frames + 1, dtype=np.float64) * recipe.frame_seconds
+    metrics: dict[int, dict[str, float]] = {}
+    classes: dict[int, dict[str, float]] = {}
+    for fold in sorted(set(folds)):
+        reference = references.fold(fold).reference
+        values = chance_values(reference, edges)
+        metrics[fold] = {name: float(value[0]) for name, value in values.overall.items() if not np.isnan(value[0])}
+        precision = zip(reference.classes, values.per_class["ap"][:, 0], strict=True)
+        classes[fold] = {label: float(value) for label, value in precision if not np.isnan(value)}
+    return Chance(metrics, classes)
+
+
+@contextmanager
+def scoring_lock(workspace: Path, progress: Progress) -> Iterator[None]:
+    """Let one process at a time read the records of a workspace, change them and write its leaderboard.
+
+    The lock leaves a file in the workspace: check input before taking it, as far as that needs no records.
+    """
+    waiting = f"{workspace}: another `remixbench score` is at work; waiting for it to end"
+    with waiting_lock(workspace / ".score.lock", lambda: progress.say(waiting), optional=True):
+        yield

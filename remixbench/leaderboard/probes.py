@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
-from remixbench.dataset.probes import Probe, no_shift
+from remixbench.dataset.probes import no_shift
 from remixbench.leaderboard.evaluate import METRIC
-from remixbench.leaderboard.grouping import runs_by_fold
-from remixbench.leaderboard.record import Record, probe_value, unpack
-from remixbench.leaderboard.rows import Condition, Estimate, Probes, Row
+from remixbench.leaderboard.rows import Condition, Estimate
 from remixbench.leaderboard.table_maker import KIND_HEADINGS, TableMaker
 from remixbench.leaderboard.tables import (
     EVIDENCE,
@@ -26,123 +22,6 @@ from remixbench.leaderboard.tables import (
     signed,
     title,
 )
-from remixbench.scoring.bootstrap import limited, mean_interval, mean_over_folds, standard_deviation
-from remixbench.scoring.metrics import METRICS
-from remixbench.scoring.types import FloatArray
-
-Scored = tuple[float, FloatArray | None]
-"""A value and its bootstrap samples, (resamples,)."""
-RANGE = METRICS[METRIC].range
-
-
-def with_probes(rows: Sequence[Row]) -> tuple[Row, ...]:
-    """Return the rows with their probes summarised."""
-    return tuple(
-        replace(
-            row,
-            conditions={
-                snr: replace(condition, probes=summarise(condition)) for snr, condition in row.conditions.items()
-            },
-        )
-        for row in rows
-    )
-
-
-def summarise(condition: Condition) -> Probes | None:
-    """Average the probes of a row's records at one SNR, over the conditions that all of them have; None without any.
-
-    The mean over the shifts is that of each record's own, since folds can have different ones. Differences are taken
-    record by record and bootstrap sample by bootstrap sample, so that their intervals are paired.
-    """
-    records = condition.records
-    shifts = None
-    if all(record.shifts is not None for record in records):
-        shifts = tuple(sorted({value for record in records for value in record.shifts or ()}))
-    tested = _common(records, "snr")
-    if shifts is None and not tested:
-        return None
-    common = () if shifts is None else _common(records, "shift")
-
-    def at(probe: Probe, value: float) -> Estimate:
-        estimate = average(records, [_scored(record, probe, value) for record in records], *RANGE)
-        return replace(estimate, verified=condition.verified(probe_value(probe, value, METRIC)))
-
-    probes = Probes(
-        shifts=shifts,
-        shifted={value: at("shift", value) for value in common},
-        tested={value: at("snr", value) for value in tested},
-    )
-    own = [sorted(_defined(record, "shift")) for record in records]
-    if not shifts or not all(own):
-        return probes
-    means = [
-        _mean([_scored(record, "shift", value) for value in values])
-        for record, values in zip(records, own, strict=True)
-    ]
-    verified = all(
-        condition.verified(probe_value("shift", value, METRIC))
-        for value in {value for values in own for value in values}
-    )
-    probes = replace(probes, mean=replace(average(records, means, *RANGE), verified=verified))
-    if any(record.metrics.get(METRIC) is None for record in records):
-        return probes
-    differences = [_minus(mean, _unmoved(record)) for mean, record in zip(means, records, strict=True)]
-    verified = verified and condition.verified(METRIC)
-    return replace(probes, difference=replace(average(records, differences), verified=verified))
-
-
-def average(
-    records: Sequence[Record], scored: Sequence[Scored], lowest: float = -np.inf, highest: float = np.inf
-) -> Estimate:
-    """Average values of records as the other tables do: over seeds, then over folds, with the mean's interval.
-
-    Parameters
-    ----------
-    lowest, highest : possible values; the interval ends there.
-    """
-    values: dict[int, list[float]] = {}
-    for record, (value, _) in zip(records, scored, strict=True):
-        values.setdefault(record.system.fold, []).append(value)
-    std = standard_deviation(values) if len(records) > 1 else None
-    runs = runs_by_fold(records, [value for value, _ in scored], [samples for _, samples in scored])
-    interval = None if runs is None else mean_interval(runs)
-    low, high = (None, None) if interval is None else limited(interval.ends, lowest, highest)
-    return Estimate(mean_over_folds(values), low, high, std)
-
-
-def _common(records: Sequence[Record], probe: Probe) -> tuple[float, ...]:
-    """Return the conditions under which every record has a score, ascending."""
-    values = [_defined(record, probe) for record in records]
-    return tuple(sorted(set.intersection(*values))) if values else ()
-
-
-def _defined(record: Record, probe: Probe) -> set[float]:
-    """Return the conditions under which a record has a score."""
-    return {
-        scores.value for scores in record.probes if scores.probe == probe and scores.metrics.get(METRIC) is not None
-    }
-
-
-def _scored(record: Record, probe: Probe, value: float) -> Scored:
-    scores = next(scores for scores in record.probes if (scores.probe, scores.value) == (probe, value))
-    samples = scores.bootstrap_samples.get(METRIC)
-    return scores.metrics[METRIC] or 0.0, None if samples is None else unpack(samples).astype(np.float64)
-
-
-def _unmoved(record: Record) -> Scored:
-    samples = record.samples(METRIC)
-    return record.metrics[METRIC] or 0.0, None if samples is None else samples.astype(np.float64)
-
-
-def _mean(scored: Sequence[Scored]) -> Scored:
-    samples = [sample for _, sample in scored if sample is not None]
-    paired = len(samples) == len(scored) and len({len(sample) for sample in samples}) == 1
-    return float(np.mean([value for value, _ in scored])), np.mean(samples, axis=0) if paired else None
-
-
-def _minus(first: Scored, second: Scored) -> Scored:
-    paired = first[1] is not None and second[1] is not None and len(first[1]) == len(second[1])
-    return first[0] - second[0], first[1] - second[1] if paired else None  # type: ignore[operator]  # neither is None
 
 
 def probe_tables(maker: TableMaker) -> tuple[Table, ...]:

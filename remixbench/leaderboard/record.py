@@ -416,6 +416,14 @@ def own_evidence(record: Record) -> Evidence:
     return OURS
 
 
+@dataclass(frozen=True)
+class Entry:
+    """A record, and which of its values were computed in this workspace."""
+
+    record: Record
+    evidence: Evidence = OURS
+
+
 def weakest(evidence: Iterable[Evidence]) -> State:
     """Return the weakest of some states; "ours" where there are none."""
     return min((part.state for part in evidence), key=STATES.index, default="ours")

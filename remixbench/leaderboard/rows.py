@@ -1,8 +1,8 @@
-"""A row of the leaderboard: one system in one setting, its metrics at each SNR, its probes and its cost."""
+"""A row of the leaderboard: one system in one setting, its metrics at each SNR, its probes and its cost; and chance."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -212,6 +212,33 @@ class Row:
     def estimate(self, snr: float, metric: str) -> Estimate | None:
         """Return a metric at an SNR, or None where the row has none."""
         return self.conditions[snr].metrics.get(metric) if snr in self.conditions else None
+
+
+Values = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Chance:
+    """What a constant score gives: its metrics, and the average precision of each class, by fold."""
+
+    by_fold: Mapping[int, Values] = field(default_factory=dict)
+    classes_by_fold: Mapping[int, Values] = field(default_factory=dict)
+
+    def metrics(self, folds: Sequence[int]) -> dict[str, float]:
+        """Return the mean over folds of every metric; empty where one of the folds is not known."""
+        return _mean_over_folds(self.by_fold, folds)
+
+    def classes(self, folds: Sequence[int]) -> dict[str, float]:
+        """Return the mean over folds of the average precision of each class."""
+        return _mean_over_folds(self.classes_by_fold, folds)
+
+
+def _mean_over_folds(values: Mapping[int, Values], folds: Sequence[int]) -> dict[str, float]:
+    if not folds or any(fold not in values for fold in folds):
+        return {}
+    names = dict.fromkeys(name for fold in folds for name in values[fold])
+    by_name = {name: [values[fold][name] for fold in folds if name in values[fold]] for name in names}
+    return {name: float(np.mean(of_folds)) for name, of_folds in by_name.items()}
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from remixbench.errors import InputError
 from remixbench.leaderboard.grouping import metric_runs
-from remixbench.leaderboard.leaderboard import Chance, Leaderboard
 from remixbench.leaderboard.record import CHANCE
-from remixbench.leaderboard.rows import Condition, Row, Tested
+from remixbench.leaderboard.rows import Chance, Condition, Row, Tested
 from remixbench.scoring.bootstrap import Difference, FoldRuns, Runs, paired_difference
 from remixbench.scoring.metrics import METRICS, paired_metrics
+
+if TYPE_CHECKING:
+    from remixbench.leaderboard.leaderboard import Leaderboard
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,11 +28,11 @@ from remixbench import report, score
 from remixbench.cli import run as command_line
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
-from remixbench.leaderboard.hosting import write_receipt
 from remixbench.leaderboard.leaderboard import Leaderboard
-from remixbench.leaderboard.load import submitted_leaderboards
+from remixbench.leaderboard.receipts import write_receipt
 from remixbench.leaderboard.record import digests_of, files_digest, parse_record
 from remixbench.leaderboard.renderers import FORMATS, render
+from remixbench.leaderboard.report.submissions import submitted_leaderboards
 from remixbench.leaderboard.submission import read_submission
 
 ALL = list(forgeries())

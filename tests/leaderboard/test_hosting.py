@@ -19,7 +19,7 @@ from remixbench.cli import run
 from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.info import write_info
 from remixbench.errors import InputError
-from remixbench.leaderboard.load import submitted_leaderboards
+from remixbench.leaderboard.report.submissions import submitted_leaderboards
 from remixbench.recipe import SnrRange
 
 REPOSITORY = ROOT / "docs" / "examples" / "leaderboard-repository"

@@ -22,12 +22,11 @@ from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
 from remixbench.files import content_digest, file_sha256, write_sealed
 from remixbench.leaderboard import evaluate
-from remixbench.leaderboard.grouping import group_records, make_rows
-from remixbench.leaderboard.leaderboard import Leaderboard, make_leaderboard
-from remixbench.leaderboard.load import load_leaderboard
+from remixbench.leaderboard.grouping import group_records
+from remixbench.leaderboard.leaderboard import Leaderboard, load_leaderboard, make_leaderboard
 from remixbench.leaderboard.other_tables import alpha_table, class_table, fraction_table
 from remixbench.leaderboard.published import load_published
-from remixbench.leaderboard.record import Record
+from remixbench.leaderboard.record import Entry, Record
 from remixbench.leaderboard.renderers import make_tables, render
 from remixbench.leaderboard.rows import Estimate, Row
 from remixbench.leaderboard.table_maker import TableMaker
@@ -396,8 +395,8 @@ def test_differences_to_published_figures_only_on_the_published_data(tmp_path: P
 def board_of(dataset: Dataset, records: Sequence[Record]) -> Leaderboard:
     """The leaderboard of a data set, of these records alone."""
     return make_leaderboard(
-        dataset=dataset.name, recipe=dataset.recipe.name, manifest_digest=dataset.manifest_digest,
-        classes=dataset.classes, reasons=dataset.not_comparable, rows=make_rows(group_records(records)),
+        group_records(map(Entry, records)), dataset=dataset.name, recipe=dataset.recipe.name,
+        manifest_digest=dataset.manifest_digest, classes=dataset.classes, reasons=dataset.not_comparable,
     )  # fmt: skip
 
 

@@ -20,8 +20,8 @@ from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.probes import ProbesInfo, probe_shifts, roll, shift_folder, write_probes
 from remixbench.errors import InputError
 from remixbench.files import content_digest
+from remixbench.leaderboard.grouping import mean_probes
 from remixbench.leaderboard.leaderboard import Leaderboard
-from remixbench.leaderboard.probes import summarise
 from remixbench.leaderboard.renderers import make_tables, render
 from remixbench.leaderboard.rows import Estimate, Probes
 from remixbench.training.run_files import write_tags
@@ -321,7 +321,7 @@ def test_without_the_unshifted_score_there_is_no_difference(tmp_path: Path, data
     board = score(workspace=tmp_path, bootstrap=20)
     condition = board.rows[0].conditions[SNR]
     undefined = [each.model_copy(update={"metrics": each.metrics | {"micro_ap": None}}) for each in condition.records]
-    found = summarise(replace(condition, records=tuple(undefined)))
+    found = mean_probes(replace(condition, records=tuple(undefined)))
     assert found is not None
     assert found.difference is None
     assert found.mean == probes(board, "2ap").mean

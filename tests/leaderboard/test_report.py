@@ -29,8 +29,7 @@ from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.make import make
 from remixbench.errors import InputError
 from remixbench.leaderboard.evaluate import read_fold_reference
-from remixbench.leaderboard.leaderboard import Leaderboard
-from remixbench.leaderboard.load import load_leaderboard
+from remixbench.leaderboard.leaderboard import Leaderboard, load_leaderboard
 from remixbench.leaderboard.record import FLAGS, Record
 from remixbench.leaderboard.report import clips as page_clips
 from remixbench.leaderboard.report.clips import ClipMaps, fixed_serial, read_run_frames, separate_view

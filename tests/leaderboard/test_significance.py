@@ -15,12 +15,22 @@ from hypothesis import strategies as st
 from paths import ROOT
 from scipy import stats
 
-from remixbench.leaderboard.grouping import group_records, make_condition, make_rows, metric_runs
-from remixbench.leaderboard.leaderboard import Chance, Leaderboard, make_leaderboard
-from remixbench.leaderboard.probes import shift_table, summarise, with_probes
-from remixbench.leaderboard.record import Flag, ProbeRecord, Provenance, Record, SystemInfo, files_digest, pack, unpack
+from remixbench.leaderboard.grouping import group_records, make_condition, metric_runs
+from remixbench.leaderboard.leaderboard import Leaderboard, make_leaderboard
+from remixbench.leaderboard.probes import shift_table
+from remixbench.leaderboard.record import (
+    Entry,
+    Flag,
+    ProbeRecord,
+    Provenance,
+    Record,
+    SystemInfo,
+    files_digest,
+    pack,
+    unpack,
+)
 from remixbench.leaderboard.renderers import render_comparison
-from remixbench.leaderboard.rows import Condition, Estimate, Row
+from remixbench.leaderboard.rows import Chance, Condition, Estimate, Row
 from remixbench.leaderboard.significance import compare_conditions, compare_rows, mark_best, mark_chance
 from remixbench.leaderboard.table_maker import TableMaker
 from remixbench.scoring import Scores, compare
@@ -55,6 +65,11 @@ def record(
         settings={},
         bootstrap_samples={"micro_ap": pack(np.array(samples, np.float64))},
     )
+
+
+def condition_of(*records: Record) -> Condition:
+    """The mean of records at 0 dB."""
+    return make_condition(0.0, list(map(Entry, records)))
 
 
 def column(*records: Record) -> Condition:
@@ -183,16 +198,16 @@ def test_the_standard_deviation_is_over_seeds_or_else_over_folds() -> None:
 
 def test_rows_tested_on_other_folds_are_neither_better_nor_worse() -> None:
     """A is high on an easy fold alone; B is better there, and lower on the mean of four."""
-    first = make_condition(0.0, [record(0.6, SAMPLES + 0.2)])
-    second = make_condition(
-        0.0, [record(0.5 + 0.2 * (fold == 4), SAMPLES + 0.1 + 0.2 * (fold == 4), fold=fold) for fold in (1, 2, 3, 4)]
+    first = condition_of(record(0.6, SAMPLES + 0.2))
+    second = condition_of(
+        *(record(0.5 + 0.2 * (fold == 4), SAMPLES + 0.1 + 0.2 * (fold == 4), fold=fold) for fold in (1, 2, 3, 4))
     )
     assert compare_conditions(first, second, "micro_ap") is None
-    third = make_condition(0.0, [record(0.58, SAMPLES + 0.1)])
+    third = condition_of(record(0.58, SAMPLES + 0.1))
     marked = mark_best(rows(first, second, third))
     assert best(marked) == [True, False, False]  # the best of its own two
     fewer = third.records[0].provenance.model_copy(update={"clips": 9})
-    fewer_clips = make_condition(0.0, [third.records[0].model_copy(update={"provenance": fewer})])
+    fewer_clips = condition_of(third.records[0].model_copy(update={"provenance": fewer}))
     assert compare_conditions(first, fewer_clips, "micro_ap") is None
 
 
@@ -202,7 +217,7 @@ def test_a_fold_counts_once_however_many_seeds_it_has() -> None:
         record(0.8, SAMPLES + 0.4, fold=4),
     ]
     even = [record(0.3, SAMPLES - 0.1, fold=1), record(0.6, SAMPLES + 0.2, fold=4)]
-    boards = [make_condition(0.0, records) for records in (uneven, even)]
+    boards = [condition_of(*records) for records in (uneven, even)]
     estimates = [board.metrics["micro_ap"] for board in boards]
     assert [each.value for each in estimates] == pytest.approx([0.5, 0.45])
     half = stats.t(100).ppf(0.975) * SAMPLES.std(ddof=1)
@@ -233,9 +248,9 @@ def test_probes_are_averaged_as_metrics_are() -> None:
         *(record(0.3 + shift, SAMPLES - 0.1 + shift, fold=1, seed=seed) for seed, shift in enumerate((-0.1, 0.1))),
         record(0.8, SAMPLES + 0.4, fold=4),
     ]
-    condition = make_condition(0.0, runs)
+    condition = condition_of(*runs)
     unmoved = condition.metrics["micro_ap"]
-    found = summarise(make_condition(0.0, [with_probe(each, 0.5, 0.0) for each in runs]))
+    found = condition_of(*(with_probe(each, 0.5, 0.0) for each in runs)).probes
     assert found is not None
     assert found.difference is not None
     assert (found.difference.value, found.difference.low, found.difference.high) == (0, 0, 0)  # the same seeds drawn
@@ -248,7 +263,7 @@ def test_probes_are_averaged_as_metrics_are() -> None:
 def test_folds_with_different_shifts_are_averaged_over_their_own() -> None:
     first = with_probe(with_probe(record(0.5, SAMPLES + 0.1, fold=1), 0.48, 0.1), 0.96, 0.3)
     second = with_probe(record(0.4, SAMPLES, fold=2), 0.32, 0.1)
-    found = summarise(make_condition(0.0, [first, second]))
+    found = condition_of(first, second).probes
     assert found is not None
     assert (found.shifts, found.shifted, found.worst) == ((0.32, 0.48, 0.96), {}, None)
     assert found.mean is not None
@@ -289,11 +304,10 @@ def test_no_two_rows_have_one_name() -> None:
 
 def board_of(*records: Record) -> Leaderboard:
     """A leaderboard of some records."""
-    board = make_leaderboard(
+    return make_leaderboard(
+        group_records(map(Entry, records)),
         dataset="x", recipe="x", manifest_digest="0" * 64, classes=(), reasons=("made up",),
-        rows=make_rows(group_records(records)),
     )  # fmt: skip
-    return replace(board, rows=with_probes(board.rows))
 
 
 @pytest.mark.parametrize(
@@ -408,7 +422,7 @@ def test_rows_at_chance_are_marked_and_do_not_differ() -> None:
     noisy = SAMPLES[::-1]
     columns = [record(0.45, SAMPLES), record(0.4, noisy), record(0.34, noisy - 0.06), record(0.8, SAMPLES + 0.4)]
     columns = [each.model_copy(update={"intervals": {"micro_ap": interval(each)}}) for each in columns]
-    marked = mark_best(mark_chance(rows(*(make_condition(0.0, [each]) for each in columns)), chance))
+    marked = mark_best(mark_chance(rows(*(condition_of(each) for each in columns)), chance))
     assert [row.conditions[0.0].metrics["micro_ap"].at_chance for row in marked] == [True, True, True, False]
     first, second, third, fourth = (row.conditions[0.0] for row in marked)
     found = compare_conditions(second, third, "micro_ap")

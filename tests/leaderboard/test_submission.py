@@ -24,11 +24,11 @@ from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
 from remixbench.files import content_digest
 from remixbench.leaderboard.evaluate import evaluate
-from remixbench.leaderboard.leaderboard import Leaderboard
-from remixbench.leaderboard.load import load_leaderboard, submitted_leaderboards
+from remixbench.leaderboard.leaderboard import Leaderboard, load_leaderboard
 from remixbench.leaderboard.record import parse_record
 from remixbench.leaderboard.renderers import FORMATS, render
 from remixbench.leaderboard.renderers.data import plain_text
+from remixbench.leaderboard.report.submissions import submitted_leaderboards
 from remixbench.leaderboard.significance import compare_rows
 from remixbench.leaderboard.submission import read_submission
 from remixbench.scoring import SCORING_VERSION
@@ -390,7 +390,7 @@ def test_a_submission_that_no_table_can_show_is_not_kept(
     def overflow(board: Leaderboard) -> str:
         raise OverflowError("int too large to convert to float")
 
-    monkeypatch.setattr("remixbench.leaderboard.score.leaderboard_texts", overflow)
+    monkeypatch.setattr("remixbench.leaderboard.hosting.leaderboard_texts", overflow)
     with pytest.raises(InputError, match=r"cannot be shown in a table \(OverflowError: int too large"):
         score(workspace=ours, add=theirs / "lab.json")
     assert not (ours / "submissions").exists()

@@ -16,14 +16,14 @@ from remixbench.dataset.dataset import Dataset, find_dataset
 from remixbench.dataset.export.card import terms_and_notice
 from remixbench.errors import InputError
 from remixbench.files import write_text
-from remixbench.leaderboard.leaderboard import Leaderboard
-from remixbench.leaderboard.load import load_leaderboard, submitted_leaderboards
+from remixbench.leaderboard.leaderboard import Leaderboard, load_leaderboard
 from remixbench.leaderboard.other_tables import cost_table, fraction_table
 from remixbench.leaderboard.probes import probe_tables
 from remixbench.leaderboard.record import FLAGS, class_values
 from remixbench.leaderboard.renderers.data import provenance
 from remixbench.leaderboard.report.clips import explore
 from remixbench.leaderboard.report.runs import learning_curves
+from remixbench.leaderboard.report.submissions import submitted_leaderboards
 from remixbench.leaderboard.table_maker import FAMILIES, TableMaker, chance_note, evidence_notes
 from remixbench.leaderboard.tables import title
 from remixbench.progress import Progress, reporter

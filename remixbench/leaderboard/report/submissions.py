@@ -1,9 +1,9 @@
-"""Leaderboards from records: of a workspace, and of the submissions in a folder."""
+"""The leaderboards of the submissions in a folder, such as one of pull requests."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -11,141 +11,25 @@ from remixbench.dataset.dataset import Dataset, find_dataset
 from remixbench.dataset.make import frozen_manifest
 from remixbench.errors import InputError
 from remixbench.files import read_json
-from remixbench.leaderboard.discover import why_unusable
-from remixbench.leaderboard.evaluate import References, why_incompatible
-from remixbench.leaderboard.grouping import Group, Submitted, group_records, group_submissions, identity, make_rows
-from remixbench.leaderboard.hosting import kept_evidence, read_submissions, record_name
-from remixbench.leaderboard.leaderboard import Chance, Leaderboard, chance_of, make_leaderboard
-from remixbench.leaderboard.probes import with_probes
+from remixbench.leaderboard.evaluate import References
+from remixbench.leaderboard.grouping import Group, Submitted, group_submissions
+from remixbench.leaderboard.leaderboard import Leaderboard, board_on, make_leaderboard
 from remixbench.leaderboard.published import load_published
-from remixbench.leaderboard.record import METRICS_FILE, SELF_REPORTED, Evidence, Record, own_evidence, read_record
-from remixbench.leaderboard.significance import mark_best, mark_chance
+from remixbench.leaderboard.receipts import kept_entries, read_submissions, record_name
+from remixbench.leaderboard.record import SELF_REPORTED, Entry
 from remixbench.leaderboard.submission import Submission, why_unfit
 from remixbench.progress import SILENT, Progress
 from remixbench.recipe import load_recipe
 from remixbench.scoring.metrics import SCORING_VERSION
-from remixbench.training.run_files import RUN_FILE, read_run
-
-Candidate = tuple[Submission, Sequence[Evidence]]
-
-
-def load_leaderboard(
-    workspace: Path,
-    dataset: Dataset,
-    progress: Progress = SILENT,
-    *,
-    references: References | None = None,
-    current: Mapping[Path, Record] | None = None,
-    candidate: Candidate | None = None,
-    may_be_empty: bool = False,
-) -> Leaderboard:
-    """Make the leaderboard of a data set from all records in the workspace; what is left out is reported.
-
-    Parameters
-    ----------
-    references : of the data set, where some were read already.
-    current : records that were read or made already, by their files.
-    candidate : a submission that is not added yet, and the evidence of its records.
-    may_be_empty : whether a leaderboard without rows may be returned.
-
-    Raises
-    ------
-    InputError
-        If there is nothing to show, unless it `may_be_empty`.
-    """
-    left_out: list[str] = []
-    references = references or References(dataset)
-    own = _own(workspace, references, current or {}, left_out)
-    added = _added(workspace, references, own, candidate, left_out)
-    for line in left_out:
-        progress.say(f"skipped {line}")
-    if not own and not added and not may_be_empty:
-        raise InputError(
-            f"{workspace / 'runs' / dataset.name}: nothing is scored on data set '{dataset.name}' yet;"
-            " `remixbench train` makes runs"
-        )
-    board = _board_on(references, [*group_records(own, evidence=list(map(own_evidence, own))), *added])
-    return replace(board, left_out=tuple(left_out))
-
-
-def _board_on(references: References, groups: Sequence[Group]) -> Leaderboard:
-    """Make the leaderboard of groups of records on a data set."""
-    dataset = references.dataset
-    board = make_leaderboard(
-        dataset=dataset.name,
-        recipe=dataset.recipe.name,
-        manifest_digest=dataset.manifest_digest,
-        classes=dataset.classes,
-        reasons=dataset.not_comparable,
-        rows=make_rows(groups),
-        snr_offsets=dataset.recipe.mix.snr_offsets,
-    )
-    return _marked(board, chance_of(references, {record.system.fold for group in groups for record in group.records}))
-
-
-def _marked(board: Leaderboard, chance: Chance) -> Leaderboard:
-    """Return a leaderboard with chance, its best values and those at chance marked, and its probes averaged."""
-    return replace(board, chance=chance, rows=with_probes(mark_best(mark_chance(board.rows, chance))))
-
-
-def _own(workspace: Path, references: References, current: Mapping[Path, Record], left_out: list[str]) -> list[Record]:
-    dataset = references.dataset
-    kept: dict[str, Record] = {}
-    for file in sorted((workspace / "runs" / dataset.name).rglob(METRICS_FILE)):
-        place = file.relative_to(workspace).as_posix()
-        try:
-            record = current[file] if file in current else read_record(file)
-            why = why_incompatible(record, references)
-            if not why and (file.parent / RUN_FILE).exists():
-                why = why_unusable(read_run(file.parent), dataset)
-        except InputError as error:
-            left_out.append(str(error).replace(str(file.parent), str(Path(place).parent)))
-            continue
-        key = identity(record)
-        if not why and key in kept:
-            why = f"has the settings, SNR, fold and seed of {kept[key].provenance.run}, which is in the table"
-        if why:
-            left_out.append(f"{place}: {why}")
-        else:
-            kept[key] = record
-    return list(kept.values())
-
-
-def _added(
-    workspace: Path,
-    references: References,
-    own: Sequence[Record],
-    candidate: Candidate | None,
-    left_out: list[str],
-) -> list[Group]:
-    """Read the submissions that were added; this workspace's own records are in the table already."""
-    submissions: dict[str, tuple[str, Submission, Sequence[Evidence]]] = {}
-    folder = workspace / "submissions" / references.dataset.name
-    for file, submission in read_submissions(folder, workspace, left_out):
-        if candidate is None or candidate[0].digest != submission.digest:
-            place, states = file.relative_to(workspace).as_posix(), kept_evidence(workspace, submission, left_out)
-            submissions[submission.digest] = place, submission, states
-    if candidate is not None:
-        submissions[candidate[0].digest] = candidate[0].dataset, *candidate
-    fitting: list[Submitted] = []
-    for digest, (place, submission, evidence) in sorted(submissions.items()):
-        kept: list[tuple[Record, Evidence]] = []
-        for record, state in zip(submission.records, evidence, strict=True):
-            if why := why_unfit(record, references):
-                left_out.append(f"{place}: '{record.system.name}': {why}")
-            else:
-                kept.append((record, state))
-        fitting.append((digest, [record for record, _ in kept], [state for _, state in kept]))
-    return group_submissions(fitting, own)
 
 
 @dataclass(frozen=True)
 class _Received:
-    """A submission, its path below the folder that was given, and the evidence of its records."""
+    """A submission, its path below the folder that was given, and its records."""
 
     place: str
     submission: Submission
-    evidence: Sequence[Evidence]
+    entries: Sequence[Entry]
 
     @property
     def sender(self) -> str:
@@ -203,9 +87,10 @@ def submitted_leaderboards(
     for file, submission in read_submissions(folder, folder, left_out):
         if submission.digest not in digests:
             digests.add(submission.digest)
-            reported = [SELF_REPORTED] * len(submission.records)
-            evidence = kept_evidence(workspace, submission, left_out) if of_host else reported
-            received = _Received(file.relative_to(folder).as_posix(), submission, evidence)
+            entries = [Entry(record, SELF_REPORTED) for record in submission.records]
+            if of_host:
+                entries = kept_entries(workspace, submission, left_out)
+            received = _Received(file.relative_to(folder).as_posix(), submission, entries)
             by_manifest.setdefault(submission.manifest_digest, []).append(received)
     if not digests:
         why = f" ({left_out[0]})" if left_out else ""
@@ -269,7 +154,7 @@ def _pinned_board(
         else:
             why = problem[1].replace("score it again", "ask for a submission that fits")
             left_out.append(f"{received.place}: {record_name(problem[0])}: {why}")
-    return _board_on(references, _groups(fitting, left_out, require_predictions))
+    return board_on(references, _groups(fitting, left_out, require_predictions))
 
 
 def _unpinned_boards(
@@ -307,19 +192,18 @@ def _unpinned_boards(
             for values in record.per_class.values()
             for label in values
         }
-        board = make_leaderboard(
-            dataset=_most_common((received.sender, received.submission.dataset) for received in group),
-            recipe=_most_common((received.sender, received.submission.recipe) for received in group),
-            manifest_digest=manifest,
-            classes=tuple(sorted(classes)),
-            reasons=_reasons(manifest),
-            rows=make_rows(_groups(group, left_out, require_predictions)),
+        boards.append(
+            make_leaderboard(
+                _groups(group, left_out, require_predictions),
+                dataset=_most_common((received.sender, received.submission.dataset) for received in group),
+                recipe=_most_common((received.sender, received.submission.recipe) for received in group),
+                manifest_digest=manifest,
+                classes=tuple(sorted(classes)),
+                reasons=_reasons(manifest),
+                caveat="The host has not pinned this data set: its name, labels and audio are those that"
+                f" {most} of {senders} senders on this manifest name, one vote each.",
+            )
         )
-        caveat = (
-            f"The host has not pinned this data set: its name, labels and audio are those that {most} of {senders}"
-            " senders on this manifest name, one vote each."
-        )
-        boards.append(_marked(replace(board, caveat=caveat), Chance()))
     return boards
 
 
@@ -332,14 +216,13 @@ def _groups(submissions: Sequence[_Received], left_out: list[str], require_predi
     """Gather the records of submissions into rows, only recomputed ones if these are required."""
     chosen: list[Submitted] = []
     for received in submissions:
-        records, evidence = list(received.submission.records), list(received.evidence)
+        entries = received.entries
         if require_predictions:
-            recomputed = [k for k, state in enumerate(evidence) if state.state == "recomputed"]
-            if missing := len(records) - len(recomputed):
-                why = f"{missing} of {len(records)} records were not recomputed from predictions"
+            entries = [entry for entry in entries if entry.evidence.state == "recomputed"]
+            if missing := len(received.entries) - len(entries):
+                why = f"{missing} of {len(received.entries)} records were not recomputed from predictions"
                 left_out.append(f"{received.place}: {why}")
-            records, evidence = [records[k] for k in recomputed], [evidence[k] for k in recomputed]
-        chosen.append((received.submission.digest, records, evidence))
+        chosen.append((received.submission.digest, entries))
     return group_submissions(chosen)
 
 
