@@ -11,20 +11,18 @@ from typing import TYPE_CHECKING, Any
 from remixbench.dataset.dataset import Dataset, find_dataset
 from remixbench.errors import InputError, unknown
 from remixbench.files import write_text
+from remixbench.leaderboard.board_tables import columns
 from remixbench.leaderboard.leaderboard import Leaderboard, load_leaderboard
 from remixbench.leaderboard.record import CHANCE, FLAGS
 from remixbench.leaderboard.renderers.text import to_paper_table
 from remixbench.leaderboard.rows import Condition, Estimate, Row, tested_alike
 from remixbench.leaderboard.significance import mark_best
-from remixbench.leaderboard.table_maker import TableMaker, columns
+from remixbench.leaderboard.table_maker import TableMaker
 from remixbench.leaderboard.tables import (
     AT_CHANCE,
     NOT_VERIFIED,
     ONE_TRAINING,
-    Block,
-    Cell,
     Column,
-    Line,
     Table,
     estimate_cell,
     folds_of,
@@ -168,10 +166,7 @@ def paper_table(board: Leaderboard, metrics: Sequence[str], *, intervals: bool =
             estimate_cell(row.estimate(snr, metric), 3, interval=intervals) for snr in snrs for metric in metrics
         ],
         snrs,
-        lambda folds: [
-            Cell("" if level is None else f"{level:.3f}")
-            for level in [board.chance.metrics(folds).get(metric) for metric in metrics] * len(snrs)
-        ],
+        lambda folds: maker.chance_cells(folds, [*metrics] * len(snrs), 3),
     )
     heads = {row.name: _marked(row.name, row) for row in board.rows}
     blocks = [replace(block, heading=block.heading.removeprefix("Trained here").removeprefix(", ")) for block in blocks]
@@ -184,7 +179,7 @@ def paper_table(board: Leaderboard, metrics: Sequence[str], *, intervals: bool =
         for block in blocks
     ]
     if published:
-        blocks += _published(board, maker, metrics)
+        blocks += maker.published_rows(snrs, metrics, 3)
     (first, _), *others = tested_alike(board.rows, snrs)
     conditions = [condition for row in board.rows for condition in row.conditions.values()]
     shown = [condition.metrics[metric] for condition in conditions for metric in metrics if metric in condition.metrics]
@@ -215,17 +210,6 @@ def _marked(name: str, row: Row) -> str:
     """Return the name of a row, with its evidence if submitted, and a mark if it has one training per fold."""
     evidence = f" ({row.evidence})" if row.evidence != "ours" else ""
     return f"{name}{evidence}{ONE_TRAINING * any(condition.one_training for condition in row.conditions.values())}"
-
-
-def _published(board: Leaderboard, maker: TableMaker, metrics: Sequence[str]) -> list[Block]:
-    table = board.published.table1
-    lines = []
-    for row in table.rows:
-        values = [board.published.value(row.system, snr, metric) for snr in board.snrs for metric in metrics]
-        if any(value is not None for value in values):
-            cells = tuple(Cell("" if value is None else f"{value:.3f}") for value in values)
-            lines.append(Line(row.name, cells, maker.letters_of(table.flags) if board.comparable else ()))
-    return maker.published_block(table.source, lines)
 
 
 def _trainings(conditions: Sequence[Condition]) -> str:

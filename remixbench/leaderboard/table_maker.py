@@ -1,42 +1,31 @@
-"""The tables of a leaderboard: Table 1 of the paper, the differences to it, the details of each family of metrics.
-
-Which metrics have columns is said by `remixbench.scoring.metrics`.
-"""
+"""What the tables of a leaderboard share: lines of rows, of chance and of published results, and notes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 from remixbench.leaderboard.leaderboard import Leaderboard
-from remixbench.leaderboard.record import CHANCE, SCORING_SETTINGS, Flag, weakest
+from remixbench.leaderboard.record import CHANCE, Flag, weakest
 from remixbench.leaderboard.rows import Condition, Estimate, Row, Tested, about_row, tested_alike
 from remixbench.leaderboard.tables import (
     AT_CHANCE,
     DEVIATION,
-    EVIDENCE,
     INTERVAL,
     NOT_REPORTED,
     NOT_VERIFIED,
-    TESTED,
     Block,
     Cell,
-    Column,
     Line,
     Table,
-    estimate_cell,
     folds_of,
-    marked,
     numbered,
     shows,
-    signed,
     span,
     tested_on,
-    title,
     value_cell,
 )
-from remixbench.scoring.metrics import METRICS, VARIANT_TITLES, Family, metrics_shown
+from remixbench.scoring.metrics import VARIANT_TITLES
 
 KIND_HEADINGS = {
     "run": "Trained here",
@@ -46,25 +35,8 @@ KIND_HEADINGS = {
 }
 
 
-FAMILIES: dict[str, tuple[Family, ...]] = {
-    "Tagging": ("tagging",),
-    "Detection": ("detection", "time-frequency", "separation"),
-}
-"""The tables of details, and the families of metrics in each."""
-
-
 HEADINGS = {**VARIANT_TITLES, "kong": "Kong et al."}
 """Headings of groups of metrics that are not named after their post-processing or family."""
-
-
-RANKED_BY = ("micro_ap", "frame_ap", "event_f1")
-"""What the tables of the page are ranked by: the first of these that a table has."""
-
-
-PSDS_NOTE = (
-    "PSDS 1 and 2 take off the standard deviation over classes, and so are too low by the noise of a single fold, for"
-    " all systems alike; their intervals leave that out and are too narrow for the value of very many folds."
-)
 
 
 def flag_letters(leaderboard: Leaderboard) -> dict[Flag, str]:
@@ -185,10 +157,10 @@ class TableMaker:
         folds, _ = groups[0][0][0]
         return self.chance_block(folds, self.chance_cells(folds, metrics))
 
-    def chance_cells(self, folds: Sequence[int], metrics: Sequence[str]) -> list[Cell]:
+    def chance_cells(self, folds: Sequence[int], metrics: Sequence[str], digits: int = 4) -> list[Cell]:
         """Return some metrics of chance on some folds."""
         values = self.leaderboard.chance.metrics(folds)
-        return [value_cell(values.get(metric)) for metric in metrics]
+        return [value_cell(values.get(metric), digits) for metric in metrics]
 
     def line_notes(self, blocks: Sequence[Block]) -> tuple[str, ...]:
         """Return what chance is where lines name it, and the flags that lines carry, each after its letter."""
@@ -205,38 +177,16 @@ class TableMaker:
             return []
         return [Block(f"Published: {self.leaderboard.published.sources[source].name}", tuple(lines))]
 
-    def main(self) -> Table | None:
-        """Return the paper's Table 1: systems down, SNRs across, each with the main metrics; None without any."""
-        board = self.leaderboard
-        snrs, published = board.snrs, board.published
-        available = board.metrics()
-        metrics = [metric.name for metric in metrics_shown("tagging", "main") if metric.name in available]
-        if not metrics:
-            return None
-        blocks = self.blocks(
-            lambda row: [estimate_cell(row.estimate(snr, metric)) for snr in snrs for metric in metrics],
-            snrs,
-            lambda folds: self.chance_cells(folds, metrics * len(snrs)),
-        )
-        lines = [
-            Line(
-                row.name,
-                tuple(value_cell(published.value(row.system, snr, metric)) for snr in snrs for metric in metrics),
-                self.letters_of(published.table1.flags) if board.comparable else (),
-                NOT_REPORTED,
-            )
-            for row in published.table1.rows
-            if set(row.scores) & set(snrs)
-        ]
-        blocks += self.published_block(published.table1.source, lines)
-        return Table(
-            f"Tagging on {board.dataset}",
-            "system",
-            tuple((board.snr_text(snr), columns(metrics)) for snr in snrs),
-            tuple(blocks),
-            self.line_notes(blocks),
-            (TESTED, EVIDENCE),
-        )
+    def published_rows(self, snrs: Sequence[float], metrics: Sequence[str], digits: int = 4) -> list[Block]:
+        """Return the published rows of the paper's Table 1 that have a value: metrics at each SNR."""
+        published, table = self.leaderboard.published, self.leaderboard.published.table1
+        lines = []
+        for row in table.rows if self.leaderboard.comparable else ():
+            values = [published.value(row.system, snr, metric) for snr in snrs for metric in metrics]
+            if any(value is not None for value in values):
+                cells = tuple(value_cell(value, digits) for value in values)
+                lines.append(Line(row.name, cells, self.letters_of(table.flags), NOT_REPORTED))
+        return self.published_block(table.source, lines)
 
     def where_published(self) -> tuple[str, ...]:
         """Say where published rows are, in the tables of other data sets."""
@@ -273,129 +223,6 @@ class TableMaker:
             )
         return [*notes, version, *evidence_notes(board, tables)]
 
-    def differences(self) -> Table | None:
-        """Return ours minus published, where both are on the same clips."""
-        board = self.leaderboard
-        if not board.comparable:
-            return None
-        metrics = [metric.name for metric in metrics_shown("tagging", "main")]
-        snrs = [snr for snr in board.snrs if any(snr in row.scores for row in board.published.table1.rows)]
-
-        def cells_of(row: Row) -> list[Cell] | None:
-            cells = [self._difference(row, snr, metric) for snr in snrs for metric in metrics]
-            return cells if row.plain and any(cell.text for cell in cells) else None
-
-        blocks = self.blocks(cells_of, snrs)
-        if not blocks:
-            return None
-        return Table(
-            "Difference to the published values",
-            "system",
-            tuple((self.leaderboard.snr_text(snr), columns(metrics)) for snr in snrs),
-            tuple(blocks),
-            (
-                "Ours minus published, and the 95 % interval that our value's own leaves for it. Of which folds and"
-                " seeds the published values are the mean is not reported.",
-            ),
-            texts=(EVIDENCE,),
-        )
-
-    def _difference(self, row: Row, snr: float, metric: str) -> Cell:
-        published = self.leaderboard.published.value(row.system, snr, metric)
-        ours = row.estimate(snr, metric)
-        if published is None or ours is None:
-            return Cell()
-        below = ""
-        if ours.low is not None and ours.high is not None:
-            below = f"{signed(ours.low - published, 3)} to {signed(ours.high - published, 3)}"
-        return Cell(marked(signed(ours.value - published), ours.verified), below)
-
-    def details(self, family: str, snr: float, *, ranked: bool = False) -> Table | None:
-        """Return the metrics of `FAMILIES[family]` at one SNR that the main table lacks, or all of them, `ranked`.
-
-        A ranked table stands where notes explain flags, chance and blank cells for all tables.
-        """
-        board = self.leaderboard
-        rows = [row for row in board.rows if snr in row.conditions]
-        available = {name for row in rows for name in row.conditions[snr].metrics}
-        shown = ("main", "details") if ranked else ("details",)
-        groups = _grouped(
-            m.name for group in FAMILIES[family] for m in metrics_shown(group, *shown) if m.name in available
-        )
-        metrics = [name for names in groups.values() for name in names]
-        if not metrics:
-            return None
-        if ranked:
-            lines_of = self.ranked_lines(
-                board.rows,
-                snr,
-                next((metric for metric in RANKED_BY if metric in metrics), metrics[0]),
-                lambda condition: [estimate_cell(condition.metrics.get(metric)) for metric in metrics],
-            )
-            blocks = [
-                Block(f"Tested on {folds_of([tested])}, ranked apart" if index else "", lines)
-                for index, (tested, lines) in enumerate(lines_of.items())
-            ]
-        else:
-            blocks = self.blocks(
-                lambda row: (
-                    [estimate_cell(row.estimate(snr, metric)) for metric in metrics] if snr in row.conditions else None
-                ),
-                [snr],
-                lambda folds: self.chance_cells(folds, metrics),
-            )
-        published = board.published
-        if family == "Tagging" and ranked:
-            lines = [
-                Line(
-                    row.name,
-                    tuple(value_cell(published.value(row.system, snr, metric)) for metric in metrics),
-                    self.letters_of(published.table1.flags) if board.comparable else (),
-                    NOT_REPORTED,
-                )
-                for row in published.table1.rows
-                if snr in row.scores
-            ]
-            blocks += self.published_block(published.table1.source, lines)
-        notes = [] if ranked else list(self.line_notes(blocks))
-        if family == "Detection":
-            notes += detection_notes(rows, snr, metrics, [] if ranked else blocks)
-            notes += [PSDS_NOTE] if {"psds1", "psds2"} & set(metrics) else []
-        if snr == published.detection.snr and any(variant_of(name) == "kong" for name in metrics):
-            notes.append(published.detection_line() if board.comparable else published.where_detection_is())
-        return Table(
-            f"{family} at {self.leaderboard.snr_text(snr)}",
-            "system",
-            tuple((HEADINGS.get(variant, variant), columns(names, variant)) for variant, names in groups.items()),
-            tuple(blocks),
-            tuple(notes),
-            (TESTED, EVIDENCE),
-        )
-
-
-def columns(metrics: Sequence[str], variant: str = "") -> tuple[Column, ...]:
-    """Return the columns of some metrics; titles leave out the `variant` that the heading above them names."""
-    return tuple(
-        Column(
-            METRICS[name].heading if variant and variant_of(name) == variant else title(name),
-            METRICS[name].direction if name in METRICS else "higher",
-        )
-        for name in metrics
-    )
-
-
-def variant_of(name: str) -> str:
-    """Return the variant of a metric; "" for the main one, or an unknown metric."""
-    return METRICS[name].variant if name in METRICS else ""
-
-
-def _grouped(metrics: Iterable[str]) -> dict[str, list[str]]:
-    """Return metrics by variant, those of the main one by family."""
-    groups: dict[str, list[str]] = {}
-    for name in metrics:
-        groups.setdefault(variant_of(name) or METRICS[name].family, []).append(name)
-    return groups
-
 
 def chance_note(lines: Sequence[Line]) -> list[str]:
     """Explain chance where it has a line, and the sign after values that are not above it."""
@@ -430,57 +257,3 @@ def caption(board: Leaderboard) -> tuple[str, ...]:
     if not board.comparable:
         lines.append(f"Not comparable with published results: {'; '.join(board.why_not_comparable)}.")
     return tuple(lines)
-
-
-def detection_notes(rows: Sequence[Row], snr: float, metrics: Sequence[str], blocks: Sequence[Block]) -> list[str]:
-    """Say with which thresholds and tolerances the metrics were computed, as the records have them.
-
-    What is only self-reported is a sentence of its own.
-    """
-    verified: dict[str, None] = {}
-    claimed: dict[str, None] = {}
-    for row in rows:
-        condition = row.conditions[snr]
-        settings = verified if condition.verified(SCORING_SETTINGS) else claimed
-        for record in condition.records:
-            settings |= dict.fromkeys(_parameters(record.settings))
-    claimed = {text: None for text in claimed if text not in verified}
-    lines = [f"{'; '.join(verified)}."] if verified else []
-    lines += [f"Self-reported: {'; '.join(claimed)}."] if claimed else []
-    error_rate = any("ER" in title(metric).split() for metric in metrics)
-    blank = any(not cell.text for block in blocks for line in block.lines for cell in line.cells)
-    return [
-        *lines,
-        "Detected events are those of an event list, or of the main post-processing of frame scores."
-        + " ER: error rate, lower is better; it may exceed 1." * error_rate
-        + " Blank: the form of the predictions cannot express it." * blank,
-    ]
-
-
-def _parameters(settings: dict[str, Any]) -> Iterator[str]:
-    """Yield the settings of a record, in short."""
-    main = settings.get("main_postprocessing")
-    for name, values in _pairs(settings.get("postprocessings")):
-        if given := _listed(values):
-            yield f"post-processing {name}{' (main)' if name == main else ''}: {given}"
-    if isinstance(seconds := settings.get("time_resolution"), (int, float)):
-        yield f"segments of {seconds:g} s"
-    for name, values in (
-        *((key, settings.get(key)) for key in ("collar", "intersection", "kong")),
-        *_pairs(settings.get("psds")),
-    ):
-        if given := _listed(values):
-            yield f"{title(name)}: {given}"
-    margin, threshold = settings.get("mask_margin_db"), settings.get("mask_threshold")
-    if isinstance(margin, (int, float)) and isinstance(threshold, (int, float)):
-        yield f"masks: events above the scene less {margin:g} dB, F1 at {threshold:g}, bins pooled over clips"
-
-
-def _listed(settings: Any) -> str:
-    numbers = [(key, value) for key, value in _pairs(settings) if isinstance(value, (int, float))]
-    return ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in numbers)
-
-
-def _pairs(value: Any) -> list[tuple[str, Any]]:
-    """Return the entries of an object; none of anything else, since records come from third parties too."""
-    return list(value.items()) if isinstance(value, dict) else []

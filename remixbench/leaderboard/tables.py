@@ -230,6 +230,16 @@ def estimate_cell(estimate: Estimate | None, digits: int = 4, *, interval: bool 
     )
 
 
+def difference_cell(difference: Estimate | None) -> Cell:
+    """Return a difference with its sign, and its interval below; a blank where there is none."""
+    if difference is None:
+        return Cell()
+    below = ""
+    if difference.low is not None and difference.high is not None:
+        below = f"{signed(difference.low, 3)} to {signed(difference.high, 3)}"
+    return Cell(marked(signed(difference.value), difference.verified), below)
+
+
 def value_cell(value: float | None, digits: int = 4, *, verified: bool = True) -> Cell:
     """Return a value without interval, or a blank where there is none."""
     if value is None:

@@ -12,9 +12,10 @@ from fake_dataset import fake_dataset
 from fake_runs import fake_run, tags_text
 
 from remixbench import report, score
+from remixbench.leaderboard.comparisons import render_comparison
 from remixbench.leaderboard.figure import paper_table
 from remixbench.leaderboard.leaderboard import Leaderboard
-from remixbench.leaderboard.renderers import render, render_comparison, render_summary
+from remixbench.leaderboard.renderers import render, render_summary
 from remixbench.leaderboard.significance import compare_rows
 from remixbench.leaderboard.tables import ONE_TRAINING
 

@@ -24,10 +24,11 @@ from rich.cells import cell_len
 from remixbench import score
 from remixbench.errors import InputError
 from remixbench.leaderboard import tables
+from remixbench.leaderboard.board_tables import make_tables
 from remixbench.leaderboard.discover import name_folder
 from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.record import Evidence, check_system_name
-from remixbench.leaderboard.renderers import make_tables, render, render_summary
+from remixbench.leaderboard.renderers import render, render_summary
 from remixbench.leaderboard.renderers.terminal import to_terminal
 from remixbench.leaderboard.renderers.text import _LATEX, escape_latex, escape_markdown
 from remixbench.leaderboard.report.report import _write_page

@@ -22,12 +22,12 @@ from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
 from remixbench.files import content_digest, file_sha256, write_sealed
 from remixbench.leaderboard import evaluate
+from remixbench.leaderboard.board_tables import alpha_table, class_table, difference_table, fraction_table, make_tables
 from remixbench.leaderboard.grouping import group_records
 from remixbench.leaderboard.leaderboard import Leaderboard, load_leaderboard, make_leaderboard
-from remixbench.leaderboard.other_tables import alpha_table, class_table, fraction_table
 from remixbench.leaderboard.published import load_published
 from remixbench.leaderboard.record import Entry, Record
-from remixbench.leaderboard.renderers import make_tables, render
+from remixbench.leaderboard.renderers import render
 from remixbench.leaderboard.rows import Estimate, Row
 from remixbench.leaderboard.table_maker import TableMaker
 from remixbench.leaderboard.tables import Column, Table
@@ -339,7 +339,7 @@ def test_anyones_predictions(tmp_path: Path, dataset: Dataset, form: str) -> Non
     assert folder.name.isascii()
     assert json.loads((tmp_path / "leaderboard" / "fake.json").read_text())["rows"][0]["name"] == name
     without_tags = form in ("frames", "events", "folder")
-    assert (TableMaker(board).main() is None) == without_tags
+    assert (main_table(TableMaker(board)) is None) == without_tags
     table = main_table(board)
     assert table.title == ("Detection at 0 dB" if without_tags else "Tagging on fake")
     assert table.caption[0].startswith("Data set fake, recipe fake, manifest ")
@@ -373,14 +373,14 @@ def test_differences_to_published_figures_only_on_the_published_data(tmp_path: P
     board = score(workspace=tmp_path, bootstrap=20)
     assert not board.comparable
     assert board.why_not_comparable == ("made up for a test",)
-    assert TableMaker(board).differences() is None
+    assert difference_table(TableMaker(board)) is None
     assert [block.heading for block in main_table(board).blocks] == ["Trained here", ""]
     assert any("are in the tables of remix2019" in note for note in main_table(board).notes)
     assert "made up for a test" in main_table(board).caption[1]
 
     records = [record for row in board.rows for column in row.conditions.values() for record in column.records]
     there = board_of(comparable(dataset), records)
-    table = TableMaker(there).differences()
+    table = difference_table(TableMaker(there))
     assert table is not None
     ((line,),) = (block.lines for block in table.blocks)
     ours = row(there, "gap").conditions[0.0].metrics["micro_ap"].value
@@ -389,7 +389,7 @@ def test_differences_to_published_figures_only_on_the_published_data(tmp_path: P
     assert main_table(there).blocks[-1].heading == "Published: Deshmukh, Raj, Singh 2021"
     assert {line.letters for line in main_table(there).blocks[-1].lines} == {("b",)}  # epoch chosen on the test fold
     strict = replace(there, comparable=False)
-    assert TableMaker(strict).differences() is None
+    assert difference_table(TableMaker(strict)) is None
 
 
 def board_of(dataset: Dataset, records: Sequence[Record]) -> Leaderboard:

@@ -20,9 +20,10 @@ from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.probes import ProbesInfo, probe_shifts, roll, shift_folder, write_probes
 from remixbench.errors import InputError
 from remixbench.files import content_digest
+from remixbench.leaderboard.board_tables import make_tables
 from remixbench.leaderboard.grouping import mean_probes
 from remixbench.leaderboard.leaderboard import Leaderboard
-from remixbench.leaderboard.renderers import make_tables, render
+from remixbench.leaderboard.renderers import render
 from remixbench.leaderboard.rows import Estimate, Probes
 from remixbench.training.run_files import write_tags
 

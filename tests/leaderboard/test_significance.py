@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from paths import ROOT
 from scipy import stats
 
+from remixbench.leaderboard.comparisons import render_comparison
 from remixbench.leaderboard.grouping import group_records, make_condition, metric_runs
 from remixbench.leaderboard.leaderboard import Leaderboard, make_leaderboard
-from remixbench.leaderboard.probes import shift_table
+from remixbench.leaderboard.probe_tables import shift_table
 from remixbench.leaderboard.record import (
     Entry,
     Flag,
@@ -29,7 +30,6 @@ from remixbench.leaderboard.record import (
     pack,
     unpack,
 )
-from remixbench.leaderboard.renderers import render_comparison
 from remixbench.leaderboard.rows import Chance, Condition, Estimate, Row
 from remixbench.leaderboard.significance import compare_conditions, compare_rows, mark_best, mark_chance
 from remixbench.leaderboard.table_maker import TableMaker

@@ -18,10 +18,11 @@ from remixbench import score
 from remixbench.cli import run
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
+from remixbench.leaderboard.board_tables import details_table, main_table, time_text
+from remixbench.leaderboard.comparisons import render_comparison
 from remixbench.leaderboard.leaderboard import Leaderboard
-from remixbench.leaderboard.other_tables import time_text
 from remixbench.leaderboard.record import Cost, Flag
-from remixbench.leaderboard.renderers import render, render_comparison, render_summary
+from remixbench.leaderboard.renderers import render, render_summary
 from remixbench.leaderboard.renderers.terminal import to_terminal
 from remixbench.leaderboard.rows import Condition, Estimate, Probes, Row
 from remixbench.leaderboard.significance import compare_rows
@@ -256,7 +257,7 @@ def test_rows_tested_on_other_folds_stand_below_and_are_ranked_apart(tmp_path: P
     assert [i > heading for i, line in enumerate(lines) if " chance " in line] == [False, True]
     assert next(line for line in lines if " gwrp " in line).endswith("4 × 2")
     assert "of this training only" in "".join(lines)
-    table = TableMaker(board).main()
+    table = main_table(TableMaker(board))
     assert table is not None
     headings = [block.heading for block in table.blocks]
     assert headings == ["Trained here", "", "Trained here, tested on folds 1-4 (48 clips)", ""]
@@ -322,7 +323,7 @@ def test_a_wide_group_of_columns_becomes_several_tables() -> None:
 
 
 def test_every_column_of_the_details_has_the_metric_of_its_heading(board: Leaderboard) -> None:
-    table = TableMaker(board).details("Detection", 20.0)
+    table = details_table(TableMaker(board), "Detection", 20.0)
     assert table is not None
     (line,) = (line for line in table.lines if line.head == "gwrp")
     row = board.find_row("gwrp")

@@ -1,4 +1,4 @@
-"""A leaderboard, or a comparison of two rows, as text in every format, and the files it is written to."""
+"""A leaderboard as text in every format, and the files it is written to."""
 
 from __future__ import annotations
 
@@ -9,32 +9,17 @@ from pathlib import Path
 
 from remixbench.errors import unknown
 from remixbench.files import write_text
+from remixbench.leaderboard.board_tables import make_tables
 from remixbench.leaderboard.leaderboard import Leaderboard
-from remixbench.leaderboard.other_tables import (
-    alpha_table,
-    class_table,
-    clip_snr_table,
-    comparison_table,
-    cost_table,
-    fraction_table,
-    verification_table,
-)
-from remixbench.leaderboard.probes import probe_tables
 from remixbench.leaderboard.renderers.data import (
-    comparison_to_csv,
-    comparison_to_json,
     to_csv,
     to_every_eval_ever,
     to_json,
-    verification_to_csv,
-    verification_to_json,
 )
 from remixbench.leaderboard.renderers.terminal import to_compact, to_terminal
 from remixbench.leaderboard.renderers.text import to_latex, to_markdown
-from remixbench.leaderboard.significance import Comparison
-from remixbench.leaderboard.submission import Verification
 from remixbench.leaderboard.summary import LEVELS, matrix, ranking
-from remixbench.leaderboard.table_maker import FAMILIES, TableMaker, caption
+from remixbench.leaderboard.table_maker import TableMaker
 from remixbench.leaderboard.tables import Table
 
 EVERY_EVAL_EVER = "every-eval-ever"
@@ -42,31 +27,6 @@ TABLE_FORMATS = ("table", "md", "csv", "json", "latex")
 FORMATS = (*TABLE_FORMATS, EVERY_EVAL_EVER)
 MAX_LINES = 30
 """A longer ranking is replaced by a table with one line per row."""
-
-
-def make_tables(leaderboard: Leaderboard) -> tuple[Table, ...]:
-    """Return every table of a leaderboard for which there are values, the main one first.
-
-    The caption of the first describes all of them.
-    """
-    maker = TableMaker(leaderboard)
-    tables = [
-        maker.main(),
-        *probe_tables(maker),
-        maker.differences(),
-        alpha_table(maker),
-        fraction_table(maker),
-        class_table(maker),
-        *(clip_snr_table(maker, snr) for snr in leaderboard.snrs),
-        cost_table(maker),
-        *(maker.details(family, snr) for snr in leaderboard.snrs for family in FAMILIES),
-    ]
-    shown = [table for table in tables if table is not None]
-    if not shown:
-        return ()
-    first, *others = shown
-    notes = (*first.notes, *maker.interval_notes(shown), *maker.where_published())
-    return (replace(first, notes=notes, caption=caption(leaderboard)), *others)
 
 
 WRITERS: dict[str, Callable[[Leaderboard], str]] = {
@@ -155,29 +115,6 @@ def render_summary(
     if len(ranked.splitlines()) <= MAX_LINES or len(snrs) == 1:
         return ranked
     return text(lambda level: matrix(maker, level))
-
-
-def render_comparison(
-    comparison: Comparison, leaderboard: Leaderboard, style: str = "table", *, width: int | None = None,
-    colour: bool = False,
-) -> str:  # fmt: skip
-    """Return how two rows of a leaderboard differ as text; parameters and errors as in `render`."""
-    if style == "csv":
-        return comparison_to_csv(comparison)
-    if style == "json":
-        return comparison_to_json(comparison)
-    return render_tables([comparison_table(comparison, leaderboard)], style, width=width, colour=colour)
-
-
-def render_verification(
-    verification: Verification, style: str = "table", *, width: int | None = None, colour: bool = False
-) -> str:
-    """Return the verification of a submitted row as text; parameters and errors as in `render`."""
-    if style == "csv":
-        return verification_to_csv(verification)
-    if style == "json":
-        return verification_to_json(verification)
-    return render_tables([verification_table(verification)], style, width=width, colour=colour)
 
 
 def render_tables(

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict
 from typing import Any
 
 from remixbench import __version__
 from remixbench.leaderboard.leaderboard import TRUTHS, Leaderboard
 from remixbench.leaderboard.record import Record, starts_formula
 from remixbench.leaderboard.rows import Condition, Estimate, Row, about_row
-from remixbench.leaderboard.significance import Comparison
-from remixbench.leaderboard.submission import Value, Verification
 from remixbench.scoring.bootstrap import LEVEL
 from remixbench.scoring.metrics import METRICS, Metric
 
@@ -69,7 +66,7 @@ def to_json(leaderboard: Leaderboard) -> str:
         "published": list(board.published.tidy()),
         "left_out": list(board.left_out),
     }
-    return _dumps(value)
+    return dumps(value)
 
 
 def _row(board: Leaderboard, row: Row) -> dict[str, Any]:
@@ -115,46 +112,8 @@ def provenance(record: Record) -> dict[str, Any]:
     return system | record.provenance.model_dump(mode="json") | {"settings": record.settings}
 
 
-def comparison_to_json(comparison: Comparison) -> str:
-    """Return a comparison as JSON."""
-    differences = [line.as_dict() for line in comparison.differences]
-    return _dumps({"first": comparison.first, "second": comparison.second, "differences": differences})
-
-
-def comparison_to_csv(comparison: Comparison) -> str:
-    """Return a comparison as CSV, one metric at one SNR per line."""
-    import pandas as pd
-
-    lines = [line.as_dict() | {"folds": "; ".join(map(str, line.folds))} for line in comparison.differences]
-    text: str = pd.DataFrame(lines).to_csv(index=False, lineterminator="\n")
-    return text
-
-
-def verification_to_json(verification: Verification) -> str:
-    """Return the verification of a submitted row as JSON."""
-    return _dumps(
-        {
-            "row": verification.row,
-            "agrees": verification.agrees,
-            "values": [_value(verification, value) for value in verification.values],
-        }
-    )
-
-
-def verification_to_csv(verification: Verification) -> str:
-    """Return the verification of a submitted row as CSV, a value per line."""
-    import pandas as pd
-
-    lines = [_value(verification, value) for value in verification.values]
-    text: str = pd.DataFrame(lines).to_csv(index=False, lineterminator="\n")
-    return text
-
-
-def _value(verification: Verification, value: Value) -> dict[str, Any]:
-    return asdict(value) | {"record": verification.records[value.record]}
-
-
-def _dumps(value: Any) -> str:
+def dumps(value: Any) -> str:
+    """Return a value as indented JSON."""
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 

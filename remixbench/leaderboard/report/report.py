@@ -16,15 +16,15 @@ from remixbench.dataset.dataset import Dataset, find_dataset
 from remixbench.dataset.export.card import terms_and_notice
 from remixbench.errors import InputError
 from remixbench.files import write_text
+from remixbench.leaderboard.board_tables import FAMILIES, cost_table, details_table, fraction_table
 from remixbench.leaderboard.leaderboard import Leaderboard, load_leaderboard
-from remixbench.leaderboard.other_tables import cost_table, fraction_table
-from remixbench.leaderboard.probes import probe_tables
+from remixbench.leaderboard.probe_tables import probe_tables
 from remixbench.leaderboard.record import FLAGS, class_values
 from remixbench.leaderboard.renderers.data import provenance
 from remixbench.leaderboard.report.clips import explore
 from remixbench.leaderboard.report.runs import learning_curves
 from remixbench.leaderboard.report.submissions import submitted_leaderboards
-from remixbench.leaderboard.table_maker import FAMILIES, TableMaker, chance_note, evidence_notes
+from remixbench.leaderboard.table_maker import TableMaker, chance_note, evidence_notes
 from remixbench.leaderboard.tables import title
 from remixbench.progress import Progress, reporter
 from remixbench.scoring.metrics import METRICS, Family, metrics_shown
@@ -214,7 +214,7 @@ def _explore(
 def _context(leaderboard: Leaderboard) -> dict[str, Any]:
     maker = TableMaker(leaderboard)
     panels = [
-        (snr, [t for family in FAMILIES if (t := maker.details(family, snr, ranked=True)) is not None])
+        (snr, [t for family in FAMILIES if (t := details_table(maker, family, snr, ranked=True)) is not None])
         for snr in leaderboard.snrs
     ]
     ranked = [table for _, tables in panels for table in tables]

@@ -1,4 +1,4 @@
-"""The probes in a leaderboard: micro-AP on rolled clips, and at SNRs other than that of the training."""
+"""The tables of probes: micro-AP on rolled clips, and at SNRs other than that of the training."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ from remixbench.leaderboard.tables import (
     Cell,
     Column,
     Table,
+    difference_cell,
     estimate_cell,
-    marked,
     numbered,
-    signed,
     title,
 )
 
@@ -98,17 +97,8 @@ def _shift_cells(condition: Condition | None) -> list[Cell]:
         unmoved,
         estimate_cell(probes.mean),
         Cell() if worst is None else replace(estimate_cell(worst[1]), below=f"at {worst[0]:g} s", bold=False),
-        _difference_cell(probes.difference),
+        difference_cell(probes.difference),
     ]
-
-
-def _difference_cell(difference: Estimate | None) -> Cell:
-    if difference is None:
-        return Cell()
-    below = ""
-    if difference.low is not None and difference.high is not None:
-        below = f"{signed(difference.low, 3)} to {signed(difference.high, 3)}"
-    return Cell(marked(signed(difference.value), difference.verified), below)
 
 
 def trained_and_tested_table(maker: TableMaker) -> Table | None:

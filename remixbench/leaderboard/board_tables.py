@@ -1,0 +1,486 @@
+"""Every table of a leaderboard: the paper's Tables 1 to 3 and the differences to it, probes, cost, single metrics.
+
+Which metrics have columns is said by `remixbench.scoring.metrics`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from remixbench.leaderboard.leaderboard import Leaderboard
+from remixbench.leaderboard.probe_tables import probe_tables
+from remixbench.leaderboard.record import SCORING_SETTINGS, Cost, class_values
+from remixbench.leaderboard.rows import Condition, Estimate, Row
+from remixbench.leaderboard.table_maker import KIND_HEADINGS, TableMaker, caption
+from remixbench.leaderboard.tables import (
+    EVIDENCE,
+    NOT_REPORTED,
+    TESTED,
+    Block,
+    Cell,
+    Column,
+    Line,
+    Table,
+    difference_cell,
+    estimate_cell,
+    folds_of,
+    marked,
+    quantity,
+    title,
+    value_cell,
+)
+from remixbench.scoring.metrics import METRICS, VARIANT_TITLES, Family, metrics_shown
+
+FAMILIES: dict[str, tuple[Family, ...]] = {
+    "Tagging": ("tagging",),
+    "Detection": ("detection", "time-frequency", "separation"),
+}
+"""The tables of details, and the families of metrics in each."""
+HEADINGS = {**VARIANT_TITLES, "kong": "Kong et al."}
+"""Headings of groups of metrics that are not named after their post-processing or family."""
+RANKED_BY = ("micro_ap", "frame_ap", "event_f1")
+"""What the tables of the page are ranked by: the first of these that a table has."""
+PSDS_NOTE = (
+    "PSDS 1 and 2 take off the standard deviation over classes, and so are too low by the noise of a single fold, for"
+    " all systems alike; their intervals leave that out and are too narrow for the value of very many folds."
+)
+METRIC = "micro_ap"
+"""The metric of the tables of one metric."""
+EXTREMES = 3
+"""How many of the best and of the worst classes are shown beside the paper's four."""
+WITHOUT_RECONSTRUCTION = {"2ap": "2ap-aux"}
+"""A system that is another with the weight of its reconstruction at zero."""
+
+
+def make_tables(leaderboard: Leaderboard) -> tuple[Table, ...]:
+    """Return every table of a leaderboard for which there are values, the main one first.
+
+    The caption of the first describes all of them.
+    """
+    maker = TableMaker(leaderboard)
+    tables = [
+        main_table(maker),
+        *probe_tables(maker),
+        difference_table(maker),
+        alpha_table(maker),
+        fraction_table(maker),
+        class_table(maker),
+        *(clip_snr_table(maker, snr) for snr in leaderboard.snrs),
+        cost_table(maker),
+        *(details_table(maker, family, snr) for snr in leaderboard.snrs for family in FAMILIES),
+    ]
+    shown = [table for table in tables if table is not None]
+    if not shown:
+        return ()
+    first, *others = shown
+    notes = (*first.notes, *maker.interval_notes(shown), *maker.where_published())
+    return (replace(first, notes=notes, caption=caption(leaderboard)), *others)
+
+
+def main_table(maker: TableMaker) -> Table | None:
+    """Return the paper's Table 1: systems down, SNRs across, each with the main metrics; None without any."""
+    board, snrs = maker.leaderboard, maker.leaderboard.snrs
+    available = board.metrics()
+    metrics = [metric.name for metric in metrics_shown("tagging", "main") if metric.name in available]
+    if not metrics:
+        return None
+    blocks = maker.blocks(
+        lambda row: [estimate_cell(row.estimate(snr, metric)) for snr in snrs for metric in metrics],
+        snrs,
+        lambda folds: maker.chance_cells(folds, metrics * len(snrs)),
+    )
+    blocks += maker.published_rows(snrs, metrics)
+    return Table(
+        f"Tagging on {board.dataset}",
+        "system",
+        tuple((board.snr_text(snr), columns(metrics)) for snr in snrs),
+        tuple(blocks),
+        maker.line_notes(blocks),
+        (TESTED, EVIDENCE),
+    )
+
+
+def difference_table(maker: TableMaker) -> Table | None:
+    """Return ours minus published, where both are on the same clips."""
+    board, published = maker.leaderboard, maker.leaderboard.published
+    if not board.comparable:
+        return None
+    metrics = [metric.name for metric in metrics_shown("tagging", "main")]
+    snrs = [snr for snr in board.snrs if any(snr in row.scores for row in published.table1.rows)]
+
+    def cell(row: Row, snr: float, metric: str) -> Cell:
+        theirs, ours = published.value(row.system, snr, metric), row.estimate(snr, metric)
+        if theirs is None or ours is None:
+            return Cell()
+        low, high = (None if end is None else end - theirs for end in (ours.low, ours.high))
+        return difference_cell(Estimate(ours.value - theirs, low, high, verified=ours.verified))
+
+    def cells_of(row: Row) -> list[Cell] | None:
+        cells = [cell(row, snr, metric) for snr in snrs for metric in metrics]
+        return cells if row.plain and any(cell.text for cell in cells) else None
+
+    blocks = maker.blocks(cells_of, snrs)
+    if not blocks:
+        return None
+    return Table(
+        "Difference to the published values",
+        "system",
+        tuple((board.snr_text(snr), columns(metrics)) for snr in snrs),
+        tuple(blocks),
+        (
+            "Ours minus published, and the 95 % interval that our value's own leaves for it. Of which folds and"
+            " seeds the published values are the mean is not reported.",
+        ),
+        texts=(EVIDENCE,),
+    )
+
+
+def details_table(maker: TableMaker, family: str, snr: float, *, ranked: bool = False) -> Table | None:
+    """Return the metrics of `FAMILIES[family]` at one SNR that the main table lacks, or all of them, `ranked`.
+
+    A ranked table stands where notes explain flags, chance and blank cells for all tables.
+    """
+    board, published = maker.leaderboard, maker.leaderboard.published
+    conditions = [row.conditions[snr] for row in board.rows if snr in row.conditions]
+    available = {name for condition in conditions for name in condition.metrics}
+    places = ("main", "details") if ranked else ("details",)
+    shown = [metric.name for group in FAMILIES[family] for metric in metrics_shown(group, *places)]
+    groups = _grouped(name for name in shown if name in available)
+    metrics = [name for names in groups.values() for name in names]
+    if not metrics:
+        return None
+
+    def cells_of(condition: Condition) -> list[Cell]:
+        return [estimate_cell(condition.metrics.get(metric)) for metric in metrics]
+
+    if ranked:
+        ranked_by = next((metric for metric in RANKED_BY if metric in metrics), metrics[0])
+        lines_of = maker.ranked_lines(board.rows, snr, ranked_by, cells_of)
+        blocks = [
+            Block(f"Tested on {folds_of([tested])}, ranked apart" if index else "", lines)
+            for index, (tested, lines) in enumerate(lines_of.items())
+        ]
+    else:
+        blocks = maker.blocks(
+            lambda row: cells_of(row.conditions[snr]) if snr in row.conditions else None,
+            [snr],
+            lambda folds: maker.chance_cells(folds, metrics),
+        )
+    if family == "Tagging" and ranked:
+        blocks += maker.published_rows([snr], metrics)
+    notes = [] if ranked else list(maker.line_notes(blocks))
+    if family == "Detection":
+        blank = not ranked and any(not cell.text for block in blocks for line in block.lines for cell in line.cells)
+        notes += detection_notes(conditions, metrics, blank=blank)
+        notes += [PSDS_NOTE] if {"psds1", "psds2"} & set(metrics) else []
+    if snr == published.detection.snr and any(variant_of(name) == "kong" for name in metrics):
+        notes.append(published.detection_line() if board.comparable else published.where_detection_is())
+    return Table(
+        f"{family} at {board.snr_text(snr)}",
+        "system",
+        tuple((HEADINGS.get(variant, variant), columns(names, variant)) for variant, names in groups.items()),
+        tuple(blocks),
+        tuple(notes),
+        (TESTED, EVIDENCE),
+    )
+
+
+def columns(metrics: Sequence[str], variant: str = "") -> tuple[Column, ...]:
+    """Return the columns of some metrics; titles leave out the `variant` that the heading above them names."""
+    return tuple(
+        Column(
+            METRICS[name].heading if variant and variant_of(name) == variant else title(name),
+            METRICS[name].direction if name in METRICS else "higher",
+        )
+        for name in metrics
+    )
+
+
+def variant_of(name: str) -> str:
+    """Return the variant of a metric; "" for the main one, or an unknown metric."""
+    return METRICS[name].variant if name in METRICS else ""
+
+
+def _grouped(metrics: Iterable[str]) -> dict[str, list[str]]:
+    """Return metrics by variant, those of the main one by family."""
+    groups: dict[str, list[str]] = {}
+    for name in metrics:
+        groups.setdefault(variant_of(name) or METRICS[name].family, []).append(name)
+    return groups
+
+
+def detection_notes(conditions: Sequence[Condition], metrics: Sequence[str], *, blank: bool) -> list[str]:
+    """Say with which thresholds and tolerances metrics were computed, as the records have them.
+
+    What is only self-reported is a sentence of its own; `blank` says whether blank cells are to be explained.
+    """
+    verified: dict[str, None] = {}
+    claimed: dict[str, None] = {}
+    for condition in conditions:
+        settings = verified if condition.verified(SCORING_SETTINGS) else claimed
+        for record in condition.records:
+            settings |= dict.fromkeys(_parameters(record.settings))
+    claimed = {text: None for text in claimed if text not in verified}
+    lines = [f"{'; '.join(verified)}."] if verified else []
+    lines += [f"Self-reported: {'; '.join(claimed)}."] if claimed else []
+    error_rate = any("ER" in title(metric).split() for metric in metrics)
+    return [
+        *lines,
+        "Detected events are those of an event list, or of the main post-processing of frame scores."
+        + " ER: error rate, lower is better; it may exceed 1." * error_rate
+        + " Blank: the form of the predictions cannot express it." * blank,
+    ]
+
+
+def _parameters(settings: dict[str, Any]) -> Iterator[str]:
+    """Yield the settings of a record, in short."""
+    main = settings.get("main_postprocessing")
+    for name, values in _pairs(settings.get("postprocessings")):
+        if given := _listed(values):
+            yield f"post-processing {name}{' (main)' if name == main else ''}: {given}"
+    if isinstance(seconds := settings.get("time_resolution"), (int, float)):
+        yield f"segments of {seconds:g} s"
+    for name, values in (
+        *((key, settings.get(key)) for key in ("collar", "intersection", "kong")),
+        *_pairs(settings.get("psds")),
+    ):
+        if given := _listed(values):
+            yield f"{title(name)}: {given}"
+    margin, threshold = settings.get("mask_margin_db"), settings.get("mask_threshold")
+    if isinstance(margin, (int, float)) and isinstance(threshold, (int, float)):
+        yield f"masks: events above the scene less {margin:g} dB, F1 at {threshold:g}, bins pooled over clips"
+
+
+def _listed(settings: Any) -> str:
+    numbers = [(key, value) for key, value in _pairs(settings) if isinstance(value, (int, float))]
+    return ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in numbers)
+
+
+def _pairs(value: Any) -> list[tuple[str, Any]]:
+    """Return the entries of an object; none of anything else, since records come from third parties too."""
+    return list(value.items()) if isinstance(value, dict) else []
+
+
+def alpha_table(maker: TableMaker) -> Table | None:
+    """Return the paper's Table 2: micro-AP by the weight α of the reconstruction, where there are several."""
+    series = _series(
+        (row for row in maker.leaderboard.rows if row.settings.get("options") is not None),
+        "alpha",
+        lambda row: WITHOUT_RECONSTRUCTION.get(row.system or "", row.system),
+    )
+    snrs, published = maker.leaderboard.snrs, maker.leaderboard.published.table2
+    lines = [
+        Line(f"α = {row.alpha:g}", tuple(value_cell(row.scores.get(snr)) for snr in snrs), (), NOT_REPORTED)
+        for row in published.rows
+    ]
+    return _series_table(
+        maker,
+        "Weight of the reconstruction (α)",
+        "weight",
+        series,
+        name_of=lambda row: row.system,
+        head_of=lambda row: f"α = {row.settings['alpha']:g}",
+        published=maker.published_block(published.source, lines),
+    )
+
+
+def fraction_table(maker: TableMaker) -> Table | None:
+    """Return micro-AP by the part of the training clips that was used, where there are several."""
+
+    def part(row: Row) -> str:
+        percent = f"{row.settings['fraction']:.4%}".rstrip("0%").rstrip(".")
+        return f"{percent} % of the training clips"
+
+    series = _series(maker.leaderboard.rows, "fraction", lambda row: row.system)
+    return _series_table(
+        maker,
+        "Size of the training data",
+        "trained on",
+        series,
+        name_of=lambda row: row.name,
+        head_of=part,
+        flagged=False,
+    )
+
+
+def class_table(maker: TableMaker) -> Table | None:
+    """Return the paper's Table 3: AP of single classes at 0 dB: the paper's four, the worst, the best."""
+    board = maker.leaderboard
+    table = board.published.table3
+    snr = table.snr if table.snr in board.snrs else min(board.snrs)
+    rows = [row.conditions[snr].per_class.get("ap", {}) for row in board.rows if snr in row.conditions]
+    labels = [label for label in board.classes if any(label in precision for precision in rows)]
+    if not labels:
+        return None
+    mean = {label: float(np.mean([precision[label] for precision in rows if label in precision])) for label in labels}
+    paper = tuple(label for label in table.classes if label in board.classes)
+    ranked = sorted((label for label in labels if label not in paper), key=lambda label: mean[label])
+    worst = tuple(ranked[:EXTREMES])
+    best = tuple(ranked[max(len(worst), len(ranked) - EXTREMES) :][::-1])
+    groups = [
+        (name, chosen) for name, chosen in (("the paper's classes", paper), ("worst", worst), ("best", best)) if chosen
+    ]
+    shown = [label for _, chosen in groups for label in chosen]
+
+    def cells_of(row: Row) -> list[Cell] | None:
+        precision = row.conditions[snr].per_class.get("ap") if snr in row.conditions else None
+        verified = snr in row.conditions and row.conditions[snr].verified(class_values("ap"))
+        return [value_cell(precision.get(label), 3, verified=verified) for label in shown] if precision else None
+
+    def chance_cells(folds: tuple[int, ...]) -> list[Cell]:
+        values = board.chance.classes(folds)
+        return [value_cell(values.get(label), 3) for label in shown]
+
+    blocks = maker.blocks(cells_of, [snr], chance_cells)
+    if snr == table.snr and paper:
+        published = [dict(zip(table.classes, row.scores, strict=True)) for row in table.rows]
+        lines = [
+            Line(row.name, tuple(value_cell(scores.get(label), 3) for label in shown), (), NOT_REPORTED)
+            for row, scores in zip(table.rows, published, strict=True)
+        ]
+        blocks += maker.published_block(table.source, lines)
+    return Table(
+        f"Average precision of single classes at {board.snr_text(snr)}",
+        "system",
+        tuple((name, tuple(Column(label, "higher") for label in chosen)) for name, chosen in groups),
+        tuple(blocks),
+        (
+            *maker.line_notes(blocks),
+            "Worst and best by the mean over the rows of this data set. Classes that do not occur in the fold are"
+            " left out.",
+        ),
+        (TESTED, EVIDENCE),
+    )
+
+
+def clip_snr_table(maker: TableMaker, snr: float) -> Table | None:
+    """Return micro-AP by the SNR of the clips, where that is drawn from a range."""
+    board = maker.leaderboard
+    conditions = [row.conditions[snr] for row in board.rows if snr in row.conditions]
+    bins = list(dict.fromkeys(name for condition in conditions for name in condition.by_snr.get(METRIC, {})))
+    if not bins:
+        return None
+
+    def cells_of(row: Row) -> list[Cell] | None:
+        values = row.conditions[snr].by_snr.get(METRIC) if snr in row.conditions else None
+        return [value_cell(values.get(name)) for name in bins] if values else None
+
+    blocks = maker.blocks(cells_of, [snr])
+    return Table(
+        f"micro-AP by the SNR of the clips, drawn from {board.snr_text(snr)}",
+        "system",
+        (("", tuple(Column(name, "higher") for name in bins)),),
+        tuple(blocks),
+        (*maker.line_notes(blocks), "Of the test clips with that SNR alone; clips without events are in no column."),
+        (TESTED, EVIDENCE),
+    )
+
+
+def _series(rows: Iterable[Row], setting: str, family: Callable[[Row], str | None]) -> list[list[Row]]:
+    """Return the groups of rows that differ in one setting only, where it has two values or more."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        if isinstance(row.settings.get(setting), (int, float)):
+            rest = {key: value for key, value in row.settings.items() if key != setting}
+            groups.setdefault(json.dumps([family(row), rest, row.kind], sort_keys=True), []).append(row)
+    series = [sorted(group, key=lambda row: row.settings[setting]) for group in groups.values()]
+    return [group for group in series if len({row.settings[setting] for row in group}) > 1]
+
+
+def _series_table(
+    maker: TableMaker,
+    what: str,
+    head: str,
+    series: Sequence[Sequence[Row]],
+    *,
+    name_of: Callable[[Row], str | None],
+    head_of: Callable[[Row], str],
+    flagged: bool = True,
+    published: Sequence[Block] = (),
+) -> Table | None:
+    """Return micro-AP by `what` and SNR, with a block of lines per series; None where there is no series.
+
+    Parameters
+    ----------
+    name_of : what a series is called, from its last row
+    head_of : what the line of a row is called
+    flagged : whether lines have the letters of their flags
+    """
+    if not series:
+        return None
+    board, snrs = maker.leaderboard, maker.leaderboard.snrs
+
+    def line(row: Row) -> Line:
+        cells = [replace(estimate_cell(row.estimate(snr, METRIC)), bold=False) for snr in snrs]
+        table_line = replace(maker.line(row, cells, snrs), head=marked(head_of(row), not row.submission))
+        return table_line if flagged else replace(table_line, letters=())
+
+    blocks = [
+        Block(f"{name_of(group[-1])}, {KIND_HEADINGS[group[-1].kind].lower()}", tuple(map(line, group)))
+        for group in series
+    ]
+    blocks += maker.common_chance([row for group in series for row in group], snrs, [METRIC] * len(snrs))
+    blocks += published
+    return Table(
+        f"{what}, micro-AP",
+        head,
+        (("", tuple(Column(board.snr_text(snr), "higher") for snr in snrs)),),
+        tuple(blocks),
+        maker.line_notes(blocks),
+        (TESTED, EVIDENCE),
+    )
+
+
+def time_text(seconds: float | None) -> str:
+    """Return a time in a unit that suits it: 8.1 s, 12.4 min, 3.2 h; "" for None."""
+    if seconds is None:
+        return ""
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def cost_table(maker: TableMaker) -> Table | None:
+    """Return parameters, MACs, training time and device of every row; None where no row reports one.
+
+    Where a row has a frozen encoder, trainable and all parameters have columns of their own, and so do the encoder's
+    MACs.
+    """
+    board = maker.leaderboard
+    if all(row.cost == Cost() for row in board.rows):
+        return None
+    frozen = any(row.pretrained_on or row.cost.frozen_parameters for row in board.rows)
+
+    def cells_of(row: Row) -> list[Cell]:
+        cost = row.cost
+        trained, macs = quantity(cost.parameters), quantity(cost.macs)
+        texts = [trained, macs, time_text(cost.seconds), cost.device or ""]
+        if frozen:
+            of_encoder = ("", "")  # not reported
+            if cost.frozen_parameters is not None:
+                of_encoder = quantity(cost.frozen_parameters + (cost.parameters or 0)), quantity(cost.frozen_macs)
+            elif not row.pretrained_on:
+                of_encoder = trained, "0"
+            texts = [trained, of_encoder[0], macs, of_encoder[1], *texts[2:]]
+        return [Cell(marked(text, not row.submission) if text else NOT_REPORTED) for text in texts]
+
+    titles = ["parameters", "MACs per clip", "training time", "device"]
+    if frozen:
+        titles = ["trainable parameters", "all parameters", titles[1], "MACs of the encoder", *titles[2:]]
+    return Table(
+        "Cost",
+        "system",
+        (("", tuple(Column(title) for title in titles)),),
+        tuple(maker.blocks(cells_of, board.snrs)),
+        (
+            "MACs: multiply-accumulate operations of a forward pass on one clip. Training time: per run, including the"
+            " predictions of the test clips, averaged over SNRs, folds and seeds"
+            + (", without the embeddings, which are computed once." if frozen else "."),
+        ),
+        (TESTED, EVIDENCE),
+    )
