@@ -14,7 +14,7 @@ from .inference.recordings import predict, separate
 from .inference.system import load_system
 from .leaderboard.encoder_probe import probe
 from .leaderboard.figure import figure
-from .leaderboard.report.report import report
+from .leaderboard.report import report
 from .leaderboard.score import score
 from .plots.show import show
 from .recipe import Recipe, load_recipe

@@ -42,7 +42,7 @@ def command(
 
     Example: remixbench report --clips 12
     """
-    from remixbench.leaderboard.report.report import report
+    from remixbench.leaderboard.report import report
 
     done = report(
         workspace=settings.workspace,

@@ -94,6 +94,14 @@ class Task:
     probes: ProbePredictions | None = None
     results: Mapping[str, str] = field(default_factory=dict)
 
+    def absolute(self) -> Task:
+        """Return the task with absolute paths."""
+        probes = self.probes
+        if probes is not None:
+            probes = replace(probes, files={condition: path.absolute() for condition, path in probes.files.items()})
+        predictions = tuple(path.absolute() for path in self.predictions)
+        return replace(self, predictions=predictions, folder=self.folder.absolute(), probes=probes)
+
     def check_results(self, digests: Mapping[str, str]) -> None:
         """Refuse predictions of a run that were altered since it was trained.
 
@@ -215,8 +223,9 @@ Parts = Sequence[tuple[Path, Predictions]]
 
 def _read_parts(paths: Sequence[Path], reference: Reference) -> Parts:
     """Read every file or folder of predictions that can be scored without stems."""
-    rest = [path for path in paths if not stems_alone(path) and path.name != VALIDATION]
-    return [(path, read_predictions(path, reference)) for path in rest]
+    return [
+        (path, read_predictions(path, reference)) for path in paths if not stems_alone(path) and path.name != VALIDATION
+    ]
 
 
 def _joined(parts: Parts) -> Predictions:
@@ -365,15 +374,27 @@ def probes_current(record: Record, task: Task) -> bool:
     return scored == digests and (record.shifts == probes.shifts or "shift" not in kinds)
 
 
-def evaluate(
-    dataset: Dataset,
-    fold: FoldReference,
-    task: Task,
-    resamples: int,
-    digests: dict[str, str],
-    kept: Record | None,
-    separation: Separation | None = None,
-) -> tuple[Record, dict[int, tuple[int, int]]]:
+@dataclass(frozen=True)
+class Job:
+    """A task to score, as a worker gets it: paths are absolute, since its working directory may be another.
+
+    Attributes
+    ----------
+    digests : of the files of predictions, by name
+    kept : the task's record, where only its probes are to be scored
+    separation : how well the events were separated, where that was measured
+    """
+
+    dataset: Dataset
+    fold: FoldReference
+    task: Task
+    resamples: int
+    digests: dict[str, str]
+    kept: Record | None
+    separation: Separation | None
+
+
+def evaluate(job: Job) -> tuple[Record, dict[int, tuple[int, int]]]:
     """Score one set of predictions, or only its probes where it has a record, and write its metrics.json.
 
     Returns
@@ -387,6 +408,7 @@ def evaluate(
         As in `make_record` and `score_probes`, or if a third party gives probes but no clip scores to compare them
         with.
     """
+    fold, task, kept = job.fold, job.task, job.kept
     probes = task.probes or ProbePredictions()
     parts = _read_parts(task.predictions, fold.reference) if kept is None else []
     predictions = _joined(parts)
@@ -398,8 +420,8 @@ def evaluate(
         )
     record = kept
     if record is None:
-        record = make_record(dataset, fold, task, resamples, digests, separation, predictions)
-    scored, shifts = score_probes(fold.reference, probes, resamples, BOOTSTRAP_SEED), probes.shifts
+        record = make_record(job.dataset, fold, task, job.resamples, job.digests, job.separation, predictions)
+    scored, shifts = score_probes(fold.reference, probes, job.resamples, BOOTSTRAP_SEED), probes.shifts
     if kept is not None and task.run is None:
         given = {score.probe for score in scored}
         scored = (*scored, *(score for score in kept.probes if score.probe not in given))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from remixbench.dataset.probes import Probe, check_probes
 from remixbench.errors import InputError, RemixbenchError
 from remixbench.leaderboard.discover import plan_tasks, refuse_options, run_probes
 from remixbench.leaderboard.evaluate import (
-    FoldReference,
+    Job,
     References,
     Task,
     add_ideal_masks,
@@ -22,7 +22,7 @@ from remixbench.leaderboard.evaluate import (
 )
 from remixbench.leaderboard.hosting import add_submission, remove_row, verify_row
 from remixbench.leaderboard.leaderboard import Leaderboard, load_leaderboard, scoring_lock
-from remixbench.leaderboard.record import METRICS_FILE, Record, SystemInfo, digests_of, stamps_of
+from remixbench.leaderboard.record import METRICS_FILE, Record, digests_of, stamps_of
 from remixbench.leaderboard.renderers import write_leaderboard
 from remixbench.leaderboard.separation import add_ideal_rows, is_separated, separation_of
 from remixbench.leaderboard.stems import has_stems, map_files, why_no_separation
@@ -31,7 +31,6 @@ from remixbench.parallel import Workers, check_jobs
 from remixbench.progress import SILENT, Progress, reporter
 from remixbench.scoring.evaluate import BOOTSTRAP_SAMPLES
 from remixbench.scoring.metrics import scored_with
-from remixbench.scoring.types import Separation
 
 
 def score(
@@ -170,27 +169,6 @@ def _predict_probes(
             progress.say(f"not probed: {error}")
 
 
-def _absolute(dataset: Dataset, task: Task) -> tuple[Dataset, Task]:
-    """Return both with absolute paths: a reused worker may have another working directory."""
-    predictions = tuple(path.absolute() for path in task.predictions)
-    probes = task.probes
-    if probes is not None:
-        probes = replace(probes, files={condition: path.absolute() for condition, path in probes.files.items()})
-    return (
-        replace(dataset, path=dataset.path.absolute()),
-        replace(task, predictions=predictions, folder=task.folder.absolute(), probes=probes),
-    )
-
-
-def _event_lines(task: Task, event_lists: Mapping[int, tuple[int, int]], clips: int) -> list[str]:
-    """Return a line per event list of a third party: how many clips have events."""
-    return [
-        f"{task.predictions[place]}: {events} events in {with_events} of {clips} clips"
-        for place, (events, with_events) in event_lists.items()
-        if task.run is None
-    ]
-
-
 def _evaluate(
     workspace: Path,
     references: References,
@@ -200,51 +178,50 @@ def _evaluate(
     progress: Progress,
 ) -> list[Record]:
     """Return the record of every task; those that are out of date are scored in parallel."""
-    dataset = references.dataset
+    dataset = replace(references.dataset, path=references.dataset.path.absolute())
     records: dict[int, Record] = {}
-    due: dict[int, tuple[Dataset, FoldReference, Task, int, dict[str, str], Record | None, Separation | None]] = {}
-    read: dict[int, list[tuple[str, int, int]]] = {}
+    jobs: dict[int, Job] = {}
+    stamps: dict[int, list[tuple[str, int, int]]] = {}
     separated: list[tuple[float, int]] = []
-    replaced: list[SystemInfo] = []
     lines: list[str] = []
     for place, task in enumerate(tasks):
-        stamps = stamps_of(task.predictions)
-        snr, fold, digests = task.system.snr, references.fold(task.system.fold), digests_of(task.predictions)
-        can_separate = is_separated(task.predictions) and not why_no_separation(dataset, fold.reference, snr)
+        stamps[place] = stamps_of(task.predictions)
+        system, fold, digests = task.system, references.fold(task.system.fold), digests_of(task.predictions)
         task.check_results(digests)
         record = kept_record(references, task, resamples, digests, progress)
-        if can_separate:
-            separated.append((snr, task.system.fold))
+        if is_separated(task.predictions) and not why_no_separation(references.dataset, fold.reference, system.snr):
+            separated.append((system.snr, system.fold))
             if record is not None and not scored_with(record.metrics, "event stems"):  # scored before there were stems
                 record = None
         if record is not None and probes_current(record, task):
             records[place] = record
             continue
         if replaces_others(task, digests):
-            replaced.append(task.system)
-        absolute, own_task = _absolute(dataset, task)
+            where = f"'{system.name}' at {system.snr:g} dB, fold {system.fold}"
+            lines.append(f"{where}: other predictions than before; replaced")
         separation = None
         if record is None:  # here: masks are made once, and all workers share the separation
-            if map_files(task.predictions) and has_stems(dataset, snr):
-                add_ideal_masks(dataset, fold, snr)
-            separation = separation_of(dataset, fold.reference, snr, task.predictions, workers, progress)
-        read[place] = stamps
-        due[place] = absolute, fold, own_task, resamples, digests, record, separation
+            if map_files(task.predictions) and has_stems(references.dataset, system.snr):
+                add_ideal_masks(references.dataset, fold, system.snr)
+            separation = separation_of(
+                references.dataset, fold.reference, system.snr, task.predictions, workers, progress
+            )
+        jobs[place] = Job(dataset, fold, task.absolute(), resamples, digests, record, separation)
     add_ideal_rows(workspace, references, separated, resamples, workers, progress)
     if not tasks:
         return []
-    with (progress if due else SILENT).bar("Scoring", len(due), "runs") as advance:
-        for place, (record, event_lists) in zip(due, workers.run(evaluate, due.values(), len(due)), strict=True):
-            records[place] = record
-            lines += _event_lines(tasks[place], event_lists, record.provenance.clips)
+    event_lines: list[str] = []
+    with (progress if jobs else SILENT).bar("Scoring", len(jobs), "runs") as advance:
+        scored = workers.run(evaluate, ((job,) for job in jobs.values()), len(jobs))
+        for place, (record, event_lists) in zip(jobs, scored, strict=True):
+            task, records[place] = tasks[place], record
+            for number, (events, clips) in event_lists.items() if task.run is None else ():
+                where = f"{events} events in {clips} of {record.provenance.clips} clips"
+                event_lines.append(f"{task.predictions[number]}: {where}")
             advance(1)
-            if stamps_of(tasks[place].predictions) != read[place]:
-                raise InputError(f"{tasks[place].predictions[0]}: was changed while it was scored; score it again")
-    for line in lines:
+            if stamps_of(task.predictions) != stamps[place]:
+                raise InputError(f"{task.predictions[0]}: was changed while it was scored; score it again")
+    for line in (*event_lines, *lines):
         progress.say(line)
-    for system in replaced:
-        progress.say(
-            f"'{system.name}' at {system.snr:g} dB, fold {system.fold}: other predictions than before; replaced"
-        )
-    progress.say(f"{len(due)} run{'s' * (len(due) != 1)} scored, {len(tasks) - len(due)} up to date")
+    progress.say(f"{len(jobs)} run{'s' * (len(jobs) != 1)} scored, {len(tasks) - len(jobs)} up to date")
     return [records[place] for place in range(len(tasks))]

@@ -20,7 +20,7 @@ from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.export import export
 from remixbench.dataset.make import make
 from remixbench.errors import InputError
-from remixbench.leaderboard.report.report import report
+from remixbench.leaderboard.report import report
 from remixbench.leaderboard.score import score
 from remixbench.recipe import Source, parse_recipe
 from remixbench.scoring.io import read_predictions, read_reference

@@ -31,7 +31,7 @@ from remixbench.leaderboard.record import Evidence, check_system_name
 from remixbench.leaderboard.renderers import render, render_summary
 from remixbench.leaderboard.renderers.terminal import to_terminal
 from remixbench.leaderboard.renderers.text import _LATEX, escape_latex, escape_markdown
-from remixbench.leaderboard.report.report import _write_page
+from remixbench.leaderboard.report import _write_page
 from remixbench.leaderboard.rows import Estimate
 from remixbench.leaderboard.tables import Block, Cell, Column, Line, Table, TextColumn, estimate_cell, numbered
 from remixbench.progress import SILENT

@@ -22,7 +22,7 @@ from remixbench.files import write_sealed
 from remixbench.leaderboard.encoder_probe import few_clips, probe
 from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.renderers import render, render_summary
-from remixbench.leaderboard.report.report import report
+from remixbench.leaderboard.report import report
 from remixbench.leaderboard.rows import Row
 from remixbench.leaderboard.score import score
 from remixbench.recipe import load_recipe

@@ -32,8 +32,8 @@ from remixbench.leaderboard.evaluate import read_fold_reference
 from remixbench.leaderboard.leaderboard import Leaderboard, load_leaderboard
 from remixbench.leaderboard.record import FLAGS, Record
 from remixbench.leaderboard.report import clips as page_clips
+from remixbench.leaderboard.report import json_for_script, part, report
 from remixbench.leaderboard.report.clips import ClipMaps, fixed_serial, read_run_frames, separate_view
-from remixbench.leaderboard.report.report import json_for_script, part, report
 from remixbench.leaderboard.report.runs import read_history, runs_of
 from remixbench.leaderboard.rows import Condition
 from remixbench.leaderboard.score import score

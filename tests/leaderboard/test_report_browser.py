@@ -28,7 +28,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from remixbench.leaderboard.leaderboard import load_leaderboard
-from remixbench.leaderboard.report.report import _write_page, report
+from remixbench.leaderboard.report import _write_page, report
 from remixbench.leaderboard.rows import Estimate
 from remixbench.progress import SILENT
 
