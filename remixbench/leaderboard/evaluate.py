@@ -7,8 +7,7 @@ Predictions of the same system under other conditions are its probes, which have
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from functools import reduce
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,16 @@ from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.probes import PROBES, Probe
 from remixbench.errors import InputError
 from remixbench.files import file_sha256
+from remixbench.leaderboard.prediction_files import (
+    digests_of,
+    files_digest,
+    files_named,
+    joined,
+    map_files,
+    read_all,
+    read_parts,
+    stems_alone,
+)
 from remixbench.leaderboard.record import (
     METRICS_FILE,
     Cost,
@@ -25,20 +34,11 @@ from remixbench.leaderboard.record import (
     Provenance,
     Record,
     SystemInfo,
-    digests_of,
-    files_digest,
     pack,
     read_record,
     write_record,
 )
-from remixbench.leaderboard.stems import (
-    has_stems,
-    ideal_masks,
-    map_files,
-    no_stems,
-    stems_alone,
-    why_not_compared,
-)
+from remixbench.leaderboard.separation import has_stems, ideal_masks, no_stems, why_not_compared
 from remixbench.progress import SILENT, Progress
 from remixbench.scoring.bootstrap import make_bootstrap
 from remixbench.scoring.bounding_boxes import tune
@@ -207,42 +207,6 @@ def why_incompatible(record: Record, references: References) -> str:
     return ""
 
 
-def read_all(paths: Sequence[Path], reference: Reference) -> Predictions:
-    """Read one system's predictions from a file or folder, or from several of different forms.
-
-    Raises
-    ------
-    InputError
-        If one is broken, or two are of the same form.
-    """
-    return _joined(_read_parts(paths, reference))
-
-
-Parts = Sequence[tuple[Path, Predictions]]
-
-
-def _read_parts(paths: Sequence[Path], reference: Reference) -> Parts:
-    """Read every file or folder of predictions that can be scored without stems."""
-    return [
-        (path, read_predictions(path, reference)) for path in paths if not stems_alone(path) and path.name != VALIDATION
-    ]
-
-
-def _joined(parts: Parts) -> Predictions:
-    return reduce(lambda first, part: _join(first, part[1], part[0]), parts, Predictions())
-
-
-def _join(first: Predictions, second: Predictions, path: Path) -> Predictions:
-    joined = {}
-    for form in fields(Predictions):
-        before, new = getattr(first, form.name), getattr(second, form.name)
-        if before is not None and new is not None:
-            what = form.name.replace("_", " ")
-            raise InputError(f"{path}: gives {what}, and so does a file before it; leave one out")
-        joined[form.name] = new if before is None else before
-    return Predictions(**joined)
-
-
 def make_record(
     dataset: Dataset,
     fold: FoldReference,
@@ -313,8 +277,7 @@ def tuned_boxes(dataset: Dataset, task: Task) -> tuple[SebbParameters, ...] | No
     InputError
         If the file is not usable, or holds a test clip.
     """
-    files = [file for path in task.predictions for file in [path / VALIDATION if path.is_dir() else path]]
-    files = [file for file in files if file.name == VALIDATION and file.exists()]
+    files = files_named(task.predictions, VALIDATION)
     if not files:
         return None
     tested = set(dataset.test_rows(task.system.fold).tolist())
@@ -410,8 +373,8 @@ def evaluate(job: Job) -> tuple[Record, dict[int, tuple[int, int]]]:
     """
     fold, task, kept = job.fold, job.task, job.kept
     probes = task.probes or ProbePredictions()
-    parts = _read_parts(task.predictions, fold.reference) if kept is None else []
-    predictions = _joined(parts)
+    parts = read_parts(task.predictions, fold.reference) if kept is None else []
+    predictions = joined(parts)
     has_clip_scores = predictions.clip_scores is not None if kept is None else METRIC in kept.metrics
     if task.run is None and probes.files and not has_clip_scores:
         raise InputError(

@@ -19,6 +19,7 @@ from remixbench.leaderboard.leaderboard import (
     load_leaderboard,
     scoring_lock,
 )
+from remixbench.leaderboard.prediction_files import digests_of, files_digest
 from remixbench.leaderboard.receipts import (
     Verified,
     entries_of,
@@ -30,7 +31,7 @@ from remixbench.leaderboard.receipts import (
     store_submission,
     write_receipt,
 )
-from remixbench.leaderboard.record import digests_of, files_digest, probe_value
+from remixbench.leaderboard.record import probe_value
 from remixbench.leaderboard.renderers import leaderboard_texts, remove_leaderboard, write_leaderboard
 from remixbench.leaderboard.rows import Row
 from remixbench.leaderboard.submission import (

@@ -14,7 +14,7 @@ import binascii
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from remixbench.errors import InputError
-from remixbench.files import check_name, content_digest, file_sha256, read_json, sha256, write_json
+from remixbench.files import content_digest, read_json, write_json
+from remixbench.leaderboard.prediction_files import MOST_NAMED, files_digest
 from remixbench.schemas import first_problem
-from remixbench.scoring.io import FRAME_FOLDER
 from remixbench.scoring.metrics import metric_range
 
 METRICS_FILE = "metrics.json"
@@ -41,10 +41,6 @@ IDEAL: dict[Ideal, str] = {
 """What is separated with the stems alone, and the names of its rows."""
 CHANCE = "chance"
 """The name of the row of a constant score."""
-WAVEFORM_SUFFIXES = (".wav", ".flac")
-NAMED = 10
-"""The most files of predictions that a record names; more (one per clip) share one digest."""
-
 LARGEST = 1e6
 """The largest magnitude of a metric of unbounded range: an error rate, or dB."""
 LARGEST_INTEGER = 10**18
@@ -244,7 +240,7 @@ class Provenance(Frozen):
     reference_digest: Digest
     audio_digest: Digest
     run: Word | None = None
-    predictions: Annotated[dict[Word, Digest], Field(min_length=1, max_length=NAMED)]
+    predictions: Annotated[dict[Word, Digest], Field(min_length=1, max_length=MOST_NAMED)]
     predictions_digest: Digest
     clips: Annotated[Integer, Field(ge=1)]
     groups: Annotated[Integer, Field(ge=1)]
@@ -497,50 +493,3 @@ def read_record(file: Path) -> Record:
 def write_record(file: Path, record: Record) -> None:
     """Write a metrics.json."""
     write_json(file, record.as_json())
-
-
-def files_digest(digests: Mapping[str, str]) -> str:
-    """Return the digest of a set of prediction files: of the bytes of one file, else of names and digests together."""
-    if len(digests) == 1:
-        return next(iter(digests.values()))
-    return sha256("".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items())).encode())
-
-
-def has_waveforms(path: Path) -> bool:
-    """Say whether a folder holds waveforms, `<clip>/<class>.wav` or .flac."""
-    return path.is_dir() and any(file.suffix.lower() in WAVEFORM_SUFFIXES for file in path.glob("*/*"))
-
-
-def stamps_of(paths: Sequence[Path]) -> list[tuple[str, int, int]]:
-    """Return name, size and modification time of every prediction file, so that a change is noticed."""
-    files = [file for path in paths for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()]
-    return sorted((str(file), status.st_size, status.st_mtime_ns) for file in files for status in [file.stat()])
-
-
-def digests_of(paths: Sequence[Path]) -> dict[str, str]:
-    """Return the SHA-256 of every prediction file by its name, or one of all files where there are many.
-
-    Raises
-    ------
-    InputError
-        If a file is missing, unreadable or not a regular file, or two have the same name.
-    """
-    files: dict[str, str] = {}
-    for path in paths:
-        # waveforms and tables of frame scores lie one level below, and tags or events beside their folders
-        below = "*/*" if has_waveforms(path) else f"{FRAME_FOLDER}/*.tsv"
-        inside = [*path.iterdir(), *path.glob(below)] if path.is_dir() else [path]
-        for file in sorted(inside):
-            if file.is_dir() or file.name.startswith("."):
-                continue
-            name = file.relative_to(path).as_posix() if path.is_dir() else file.name
-            if name in files:
-                raise InputError(f"{file}: two files of that name are given; give each once")
-            try:
-                check_name(file)
-                files[name] = file_sha256(file)
-            except OSError as error:
-                raise InputError(f"{file}: not readable ({error.strerror})") from None
-    if not files:
-        raise InputError(f"{paths[0]}: holds no predictions")
-    return files if len(files) <= NAMED else {f"{len(files)} files": files_digest(files)}

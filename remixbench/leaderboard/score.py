@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from remixbench.dataset.dataset import Dataset, find_dataset
+from remixbench.dataset.dataset import Dataset, find_dataset, snr_folder
 from remixbench.dataset.probes import Probe, check_probes
 from remixbench.errors import InputError, RemixbenchError
-from remixbench.leaderboard.discover import plan_tasks, refuse_options, run_probes
+from remixbench.files import sha256
+from remixbench.leaderboard.discover import name_folder, plan_tasks, refuse_options, run_probes
 from remixbench.leaderboard.evaluate import (
+    BOOTSTRAP_SEED,
     Job,
     References,
     Task,
     add_ideal_masks,
     evaluate,
     kept_record,
+    make_record,
     probes_current,
     replaces_others,
+    why_incompatible,
 )
 from remixbench.leaderboard.hosting import add_submission, remove_row, verify_row
 from remixbench.leaderboard.leaderboard import Leaderboard, load_leaderboard, scoring_lock
-from remixbench.leaderboard.record import METRICS_FILE, Record, digests_of, stamps_of
+from remixbench.leaderboard.prediction_files import digests_of, is_separated, map_files, stamps_of
+from remixbench.leaderboard.record import IDEAL, METRICS_FILE, Record, SystemInfo, read_record, write_record
 from remixbench.leaderboard.renderers import write_leaderboard
-from remixbench.leaderboard.separation import add_ideal_rows, is_separated, separation_of
-from remixbench.leaderboard.stems import has_stems, map_files, why_no_separation
+from remixbench.leaderboard.separation import has_stems, ideal_separation, separation_of, why_no_separation
 from remixbench.leaderboard.submission import write_submission
 from remixbench.parallel import Workers, check_jobs
 from remixbench.progress import SILENT, Progress, reporter
@@ -207,7 +211,7 @@ def _evaluate(
                 references.dataset, fold.reference, system.snr, task.predictions, workers, progress
             )
         jobs[place] = Job(dataset, fold, task.absolute(), resamples, digests, record, separation)
-    add_ideal_rows(workspace, references, separated, resamples, workers, progress)
+    _add_ideal_rows(workspace, references, separated, resamples, workers, progress)
     if not tasks:
         return []
     event_lines: list[str] = []
@@ -225,3 +229,39 @@ def _evaluate(
         progress.say(line)
     progress.say(f"{len(jobs)} run{'s' * (len(jobs) != 1)} scored, {len(tasks) - len(jobs)} up to date")
     return [records[place] for place in range(len(tasks))]
+
+
+def _add_ideal_rows(
+    workspace: Path,
+    references: References,
+    conditions: Iterable[tuple[float, int]],
+    resamples: int,
+    workers: Workers,
+    progress: Progress = SILENT,
+) -> None:
+    """Write the records of the ideal masks and of the mixture at some (SNR, fold), unless they are there.
+
+    They lie in `<workspace>/runs/<dataset>/<name>/<snr>/<fold>/ideal/`.
+    """
+    dataset = references.dataset
+    for snr, fold in sorted(set(conditions)):
+        chosen = references.fold(fold)
+        for ideal, name in IDEAL.items():
+            above = workspace / "runs" / dataset.name / name_folder(name)
+            folder = above / snr_folder(snr) / f"fold_{fold}" / "ideal"
+            if _has_record(folder / METRICS_FILE, references, resamples):
+                continue
+            task = Task(SystemInfo(name=name, kind="ideal", snr=snr, fold=fold), (), folder)
+            separation = ideal_separation(dataset, chosen.reference, snr, ideal, workers, progress)
+            digests = {name: sha256(f"{ideal} of {dataset.audio_digest}".encode())}
+            write_record(folder / METRICS_FILE, make_record(dataset, chosen, task, resamples, digests, separation))
+
+
+def _has_record(file: Path, references: References, resamples: int) -> bool:
+    try:
+        record = read_record(file)
+    except InputError:  # none yet, or edited
+        return False
+    provenance = record.provenance
+    same = (provenance.resamples, provenance.bootstrap_seed) == (resamples, BOOTSTRAP_SEED)
+    return same and not why_incompatible(record, references)

@@ -1,4 +1,4 @@
-"""Separation of a fold's clips: the stems against a system's maps or waveforms, or against ideal masks.
+"""What is scored against the stems of a data set: maps, separated waveforms and ideal masks.
 
 One clip at a time is read, separated and measured, so that memory does not grow with the number of clips. With maps,
 the classes in a clip share each band of a frame, and the clip scores given with the maps say which are detected.
@@ -7,39 +7,34 @@ Waveforms are a folder `<clip>/<class>.wav`; a class without a file was not dete
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from remixbench.dataset.dataset import Dataset, snr_folder
+from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.manifest import Clip
-from remixbench.dataset.masks import apply_masks, ideal_class_masks, share
-from remixbench.dataset.mix import FULL_SCALE
+from remixbench.dataset.masks import (
+    active_frames,
+    apply_masks,
+    class_masks,
+    ideal_binary_mask,
+    ideal_class_masks,
+    share,
+)
+from remixbench.dataset.mix import FULL_SCALE, Stems
 from remixbench.errors import InputError, unknown
-from remixbench.files import safe_names, sha256
-from remixbench.leaderboard.discover import name_folder
-from remixbench.leaderboard.evaluate import (
-    BOOTSTRAP_SEED,
-    References,
-    Task,
-    make_record,
-    read_all,
-    why_incompatible,
-)
-from remixbench.leaderboard.record import (
-    IDEAL,
-    METRICS_FILE,
+from remixbench.files import safe_names
+from remixbench.leaderboard.prediction_files import (
     WAVEFORM_SUFFIXES,
-    Ideal,
-    SystemInfo,
     has_waveforms,
-    read_record,
-    write_record,
+    is_separated,
+    map_files,
+    read_all,
 )
-from remixbench.leaderboard.stems import map_files, why_no_separation
+from remixbench.leaderboard.record import Ideal
 from remixbench.parallel import Workers
 from remixbench.progress import SILENT, Progress
 from remixbench.scoring.clip_based import TAGGING_THRESHOLD
@@ -77,9 +72,54 @@ class ClipJob:
     detected: tuple[int, ...] | None = None
 
 
-def is_separated(paths: Sequence[Path]) -> bool:
-    """Say whether predictions hold maps or waveforms."""
-    return bool(map_files(paths)) or any(map(has_waveforms, paths))
+def has_stems(dataset: Dataset, snr: float) -> bool:
+    """Say whether a data set has stems at an SNR."""
+    return float(snr) in map(float, dataset.info.stems)
+
+
+def no_stems(dataset: Dataset, snr: float) -> str:
+    """Say why maps and waveforms cannot be scored on a data set."""
+    return (
+        f"maps and waveforms need stems, which {dataset.path} lacks at {snr:g} dB; `remixbench make --stems` writes"
+        " them"
+    )
+
+
+def why_not_compared(dataset: Dataset, snr: float) -> str:
+    """Say why maps or waveforms were not compared with stems."""
+    if not has_stems(dataset, snr):
+        return no_stems(dataset, snr)
+    return (
+        f"waveforms need stems of single events where events overlap, and those of {dataset.path} have one channel for"
+        " all events; `remixbench make --stems events` writes them"
+    )
+
+
+def why_no_separation(dataset: Dataset, reference: Reference, snr: float) -> str:
+    """Say why separation cannot be scored against the stems of a data set; empty if it can."""
+    if not has_stems(dataset, snr):
+        return no_stems(dataset, snr)
+    if dataset.info.stem_kind == "sum" and (clip := _overlapping(reference)) is not None:
+        return (
+            f"events overlap in clip {reference.filenames[clip]}, and the stems have one channel for all events;"
+            " `remixbench make --stems events` writes one per event"
+        )
+    return ""
+
+
+def _overlapping(reference: Reference) -> int | None:
+    """Return the first clip in which events of two classes overlap."""
+    events = merge_events(reference.events)
+    order = np.lexsort((events.onset, events.clip))
+    clip, onset, offset = events.clip[order], events.onset[order], events.offset[order]
+    end, before = 0.0, -1
+    for k in range(len(order)):
+        if clip[k] != before:
+            end, before = 0.0, int(clip[k])
+        if onset[k] < end:
+            return before
+        end = max(end, float(offset[k]))
+    return None
 
 
 def separation_of(
@@ -142,42 +182,6 @@ def ideal_separation(
         for job in jobs_of(dataset, reference)
     ]
     return measure(dataset, snr, jobs, workers, progress)
-
-
-def add_ideal_rows(
-    workspace: Path,
-    references: References,
-    conditions: Iterable[tuple[float, int]],
-    resamples: int,
-    workers: Workers,
-    progress: Progress = SILENT,
-) -> None:
-    """Write the records of the ideal masks and of the mixture at some (SNR, fold), unless they are there.
-
-    They lie in `<workspace>/runs/<dataset>/<name>/<snr>/<fold>/ideal/`.
-    """
-    dataset = references.dataset
-    for snr, fold in sorted(set(conditions)):
-        chosen = references.fold(fold)
-        for ideal, name in IDEAL.items():
-            above = workspace / "runs" / dataset.name / name_folder(name)
-            folder = above / snr_folder(snr) / f"fold_{fold}" / "ideal"
-            if _is_current(folder / METRICS_FILE, references, resamples):
-                continue
-            task = Task(SystemInfo(name=name, kind="ideal", snr=snr, fold=fold), (), folder)
-            separation = ideal_separation(dataset, chosen.reference, snr, ideal, workers, progress)
-            digests = {name: sha256(f"{ideal} of {dataset.audio_digest}".encode())}
-            write_record(folder / METRICS_FILE, make_record(dataset, chosen, task, resamples, digests, separation))
-
-
-def _is_current(file: Path, references: References, resamples: int) -> bool:
-    try:
-        record = read_record(file)
-    except InputError:  # none yet, or edited
-        return False
-    provenance = record.provenance
-    same = (provenance.resamples, provenance.bootstrap_seed) == (resamples, BOOTSTRAP_SEED)
-    return same and not why_incompatible(record, references)
 
 
 def jobs_of(dataset: Dataset, reference: Reference) -> list[ClipJob]:
@@ -269,6 +273,50 @@ def read_sources(dataset: Dataset, snr: float, job: ClipJob) -> ClipSources:
         for place, first, last in events:
             signals[place, first:last] = channels[0, first:last]
     return ClipSources(labels, signals, channels.sum(axis=0), events)
+
+
+def ideal_masks(dataset: Dataset, reference: Reference, snr: float) -> BoolArray:
+    """Return the ideal binary mask of every class in every clip of a reference, (pairs, frames, n_mels).
+
+    Pairs are those of the weak labels, by clip and then class. A class has the mask of the clip's events in the frames
+    in which it is active by the strong labels; where two are active at once, both have it.
+    """
+    recipe = dataset.recipe
+    features, rate, frames = recipe.features, recipe.mix.sample_rate, recipe.frames
+    files = dict(zip(dataset.filenames, dataset.clips, strict=True))
+    events = reference.events
+    masks = np.empty((int(reference.weak.sum()), frames, features.n_mels), bool)
+    done = 0
+    for row, name in enumerate(reference.filenames):
+        labels = np.flatnonzero(reference.weak[row])
+        if not len(labels):
+            continue
+        of_clip = np.flatnonzero(events.clip == row)
+        times = [(float(events.onset[i]), float(events.offset[i]), int(events.label[i])) for i in of_clip]
+        active = active_frames(times, len(reference.classes), features, rate, frames)
+        stems = read_stems(dataset, files[name], snr)
+        masks[done : done + len(labels)] = class_masks(ideal_binary_mask(stems, features, rate), active[:, labels])
+        done += len(labels)
+    return masks
+
+
+def read_stems(dataset: Dataset, clip: Clip, snr: float) -> Stems:
+    """Read a clip's stems: the events in one or more channels, which are added up, and the scene in the last.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, altered, or of another shape.
+    """
+    channels = dataset.stems(clip, snr)
+    shape = (1 + (len(clip.events) if dataset.info.stem_kind == "events" else 1), dataset.recipe.mix.samples)
+    if channels.shape != shape:
+        raise InputError(
+            f"{dataset.stems_path(clip, snr)}: has channels and samples {channels.shape}, expected {shape}; delete it"
+            " and run `remixbench make --stems`"
+        )
+    events = channels[:-1].sum(axis=0, dtype=np.int32).clip(-FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+    return Stems(events, np.ascontiguousarray(channels[-1]))
 
 
 def find_waveforms(folder: Path, reference: Reference) -> list[dict[int, Path]]:

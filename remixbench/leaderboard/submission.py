@@ -35,6 +35,7 @@ from remixbench.leaderboard.evaluate import (
     score_probes,
     why_incompatible,
 )
+from remixbench.leaderboard.prediction_files import digests_of, files_digest, is_separated, map_files, stems_alone
 from remixbench.leaderboard.record import (
     DECLARED,
     SCORING_SETTINGS,
@@ -45,14 +46,11 @@ from remixbench.leaderboard.record import (
     Record,
     check_system_name,
     class_values,
-    digests_of,
-    files_digest,
     parse_record,
     probe_value,
     unpack,
 )
-from remixbench.leaderboard.separation import is_separated, separation_of
-from remixbench.leaderboard.stems import has_stems, map_files, no_stems, stems_alone, why_no_separation
+from remixbench.leaderboard.separation import has_stems, no_stems, separation_of, why_no_separation
 from remixbench.parallel import Workers
 from remixbench.progress import SILENT, Progress
 from remixbench.schemas import first_problem

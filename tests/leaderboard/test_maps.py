@@ -27,7 +27,7 @@ from remixbench.leaderboard.leaderboard import Leaderboard
 from remixbench.leaderboard.record import Record, read_record
 from remixbench.leaderboard.renderers import render
 from remixbench.leaderboard.rows import Condition
-from remixbench.leaderboard.stems import ideal_masks
+from remixbench.leaderboard.separation import ideal_masks
 from remixbench.scoring import METRICS
 from remixbench.scoring.io_maps import read_maps
 from remixbench.scoring.types import event_table, make_reference
