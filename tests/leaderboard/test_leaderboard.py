@@ -22,7 +22,15 @@ from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
 from remixbench.files import content_digest, file_sha256, write_sealed
 from remixbench.leaderboard import evaluate
-from remixbench.leaderboard.board_tables import alpha_table, class_table, difference_table, fraction_table, make_tables
+from remixbench.leaderboard.board_tables import (
+    alpha_table,
+    class_table,
+    details_table,
+    difference_table,
+    fraction_table,
+    main_table,
+    make_tables,
+)
 from remixbench.leaderboard.grouping import group_records
 from remixbench.leaderboard.leaderboard import Leaderboard, load_leaderboard, make_leaderboard
 from remixbench.leaderboard.published import load_published
@@ -43,7 +51,7 @@ def row(board: Leaderboard, name: str) -> Row:
     return next(row for row in board.rows if row.name == name)
 
 
-def main_table(board: Leaderboard) -> Table:
+def first_table(board: Leaderboard) -> Table:
     return make_tables(board)[0]
 
 
@@ -180,13 +188,13 @@ def test_folds_and_seeds_give_mean_and_spread(tmp_path: Path, dataset: Dataset) 
     assert figure.low is not None
     assert figure.high is not None
     assert figure.low <= figure.value <= figure.high
-    cell = main_table(board).blocks[0].lines[0].cells[0].below
+    cell = first_table(board).blocks[0].lines[0].cells[0].below
     assert "–" in cell
     assert "±" in cell
     assert any(
-        "over seeds where a row has several. ±: standard deviation over seeds" in n for n in main_table(board).notes
+        "over seeds where a row has several. ±: standard deviation over seeds" in n for n in first_table(board).notes
     )
-    assert main_table(board).blocks[0].lines[0].tested == "folds 3-4, seeds 0-1 (3 runs)"
+    assert first_table(board).blocks[0].lines[0].tested == "folds 3-4, seeds 0-1 (3 runs)"
 
 
 def test_rows_of_other_settings_are_kept_apart_and_marked(tmp_path: Path, dataset: Dataset) -> None:
@@ -199,7 +207,7 @@ def test_rows_of_other_settings_are_kept_apart_and_marked(tmp_path: Path, datase
         "gap (select validation)": (),
         "gmp": ("last epoch kept, none chosen",),
     }
-    table = main_table(board)
+    table = first_table(board)
     assert [line.letters for line in table.blocks[0].lines] == [("a",), (), ("b",)]
     assert table.notes[1:3] == ("a: epoch chosen on the test fold", "b: last epoch kept, none chosen")
 
@@ -340,7 +348,7 @@ def test_anyones_predictions(tmp_path: Path, dataset: Dataset, form: str) -> Non
     assert json.loads((tmp_path / "leaderboard" / "fake.json").read_text())["rows"][0]["name"] == name
     without_tags = form in ("frames", "events", "folder")
     assert (main_table(TableMaker(board)) is None) == without_tags
-    table = main_table(board)
+    table = first_table(board)
     assert table.title == ("Detection at 0 dB" if without_tags else "Tagging on fake")
     assert table.caption[0].startswith("Data set fake, recipe fake, manifest ")
     assert any(note.startswith("low–high: ") for note in table.notes)
@@ -374,9 +382,9 @@ def test_differences_to_published_figures_only_on_the_published_data(tmp_path: P
     assert not board.comparable
     assert board.why_not_comparable == ("made up for a test",)
     assert difference_table(TableMaker(board)) is None
-    assert [block.heading for block in main_table(board).blocks] == ["Trained here", ""]
-    assert any("are in the tables of remix2019" in note for note in main_table(board).notes)
-    assert "made up for a test" in main_table(board).caption[1]
+    assert [block.heading for block in first_table(board).blocks] == ["Trained here", ""]
+    assert any("are in the tables of remix2019" in note for note in first_table(board).notes)
+    assert "made up for a test" in first_table(board).caption[1]
 
     records = [record for row in board.rows for column in row.conditions.values() for record in column.records]
     there = board_of(comparable(dataset), records)
@@ -386,8 +394,8 @@ def test_differences_to_published_figures_only_on_the_published_data(tmp_path: P
     ours = row(there, "gap").conditions[0.0].metrics["micro_ap"].value
     assert line.head == "gap"
     assert line.cells[0].text == f"{ours - 0.3295:+.4f}"
-    assert main_table(there).blocks[-1].heading == "Published: Deshmukh, Raj, Singh 2021"
-    assert {line.letters for line in main_table(there).blocks[-1].lines} == {("b",)}  # epoch chosen on the test fold
+    assert first_table(there).blocks[-1].heading == "Published: Deshmukh, Raj, Singh 2021"
+    assert {line.letters for line in first_table(there).blocks[-1].lines} == {("b",)}  # epoch chosen on the test fold
     strict = replace(there, comparable=False)
     assert difference_table(TableMaker(strict)) is None
 
@@ -463,7 +471,7 @@ def test_detection_figures_have_a_table_for_each_snr(tmp_path: Path, dataset: Da
         fake_run(tmp_path, dataset, snr=snr, frames=True)
     fake_run(tmp_path, dataset, "gmp")
     maker = TableMaker(score(workspace=tmp_path, bootstrap=0))
-    tables = [table for snr in (20.0, 0.0) if (table := maker.details("Detection", snr)) is not None]
+    tables = [table for snr in (20.0, 0.0) if (table := details_table(maker, "Detection", snr)) is not None]
     assert [table.title for table in tables] == ["Detection at 20 dB", "Detection at 0 dB"]
     gap, gmp = tables[1].blocks[0].lines
     assert all(cell.text for cell in gap.cells)
@@ -472,7 +480,7 @@ def test_detection_figures_have_a_table_for_each_snr(tmp_path: Path, dataset: Da
     where = "Published detection results (Kong et al. 2019) are beside the tables of remix2019."
     assert where in tables[1].notes
     assert not any("0.398" in note for note in tables[1].notes)
-    there = TableMaker(replace(maker.leaderboard, comparable=True)).details("Detection", 0.0)
+    there = details_table(TableMaker(replace(maker.leaderboard, comparable=True)), "Detection", 0.0)
     assert there is not None
     assert any("report for GWRP at 0 dB" in note and "frame F1 at threshold 0.1 0.398" in note for note in there.notes)
     assert dict(there.groups)["Kong et al."] == (
