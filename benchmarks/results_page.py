@@ -105,22 +105,26 @@ def section(title: str, dataset: Dataset, rows: Sequence[Trained], chance: Mappi
     return "\n".join(lines)
 
 
-def on_encoders(rows: Iterable[Trained]) -> list[Trained]:
+def of_crnn(rows: Iterable[Trained], *parts: str) -> list[Trained]:
+    """Return the rows of `crnn` as it comes that belong to one of some parts of the page."""
+    return [row for row in rows if row.name == "crnn" and row.parts & {*parts}]
+
+
+def on_encoders(rows: Sequence[Trained]) -> list[Trained]:
     """Return what is trained on embeddings at 0 dB, and `crnn`."""
     pretrained = [row for row in rows if row.pretrained and row.runs[0].info["snr"] == 0]
-    crnn = [row for row in rows if row.name == "crnn" and "systems" in row.parts]
-    return sorted([*pretrained, *crnn], key=lambda row: row.mean("micro_ap"))
+    return sorted([*pretrained, *of_crnn(rows, "systems")], key=lambda row: row.mean("micro_ap"))
 
 
 def by_snr(rows: Iterable[Trained]) -> list[Trained]:
     """Return `crnn` at every SNR."""
-    return [row for row in rows if row.name == "crnn" and row.parts & {"systems", "snr"}]
+    return of_crnn(rows, "systems", "snr")
 
 
-def by_size(rows: Iterable[Trained]) -> list[Trained]:
+def by_size(rows: Sequence[Trained]) -> list[Trained]:
     """Return `crnn` at 0 dB with a part of the training clips, and with all of them."""
-    chosen = [row for row in rows if "size" in row.parts or (row.name == "crnn" and "systems" in row.parts)]
-    return sorted(chosen, key=lambda row: float(row.runs[0].info["fraction"]))
+    smaller = [row for row in rows if "size" in row.parts]
+    return sorted([*smaller, *of_crnn(rows, "systems")], key=lambda row: float(row.runs[0].info["fraction"]))
 
 
 def runs_of_part(part: str, recipe: str, rows: Iterable[Trained]) -> tuple[int, int] | None:

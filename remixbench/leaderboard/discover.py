@@ -10,7 +10,8 @@ theirs with `--shifted` (rolled clips) and `--other-snrs`, in files or folders n
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -44,48 +45,40 @@ def run_folders(above: Path) -> list[Path]:
     return sorted(file.parent for file in above.rglob(RUN_FILE)) if above.is_dir() else []
 
 
+@contextmanager
+def _skipping(folder: Path, named: Container[Path], progress: Progress) -> Iterator[None]:
+    """Report what is wrong with a run, so that it is left out; fail if the run is among those `named` by the caller."""
+    try:
+        yield
+    except InputError as error:
+        if folder in named:
+            raise
+        progress.say(f"skipped {error}")
+
+
 def find_runs(workspace: Path, dataset: Dataset, progress: Progress) -> dict[Path, RunInfo]:
     """Return the folders of all finished runs on a data set, in order; what is left out is reported."""
     return finished_runs(read_runs(run_folders(workspace / "runs" / dataset.name), progress), dataset, progress)
 
 
 def read_runs(folders: Iterable[Path], progress: Progress, named: Container[Path] = ()) -> dict[Path, RunInfo]:
-    """Read run.json of some runs.
-
-    Raises
-    ------
-    InputError
-        If that of a `named` run is damaged or another program's; for other runs this is reported.
-    """
+    """Read run.json of some runs; one that is damaged or another program's is reported, or an error if `named`."""
     infos = {}
     for folder in folders:
-        try:
+        with _skipping(folder, named, progress):
             infos[folder] = read_run(folder)
-        except InputError as error:
-            if folder in named:
-                raise
-            progress.say(f"skipped {error}")
     return infos
 
 
 def finished_runs(
     runs: Mapping[Path, RunInfo], dataset: Dataset, progress: Progress, named: Container[Path] = ()
 ) -> dict[Path, RunInfo]:
-    """Return the runs that are done and on this data set.
-
-    Raises
-    ------
-    InputError
-        If a `named` run is not, saying why; for other runs this is reported.
-    """
+    """Return the runs that are done and on this data set; another is reported, or an error if `named`."""
     finished = {}
     for folder, info in runs.items():
-        why = why_unusable(info, dataset)
-        if why and folder in named:
-            raise InputError(f"{folder}: {why}")
-        if why:
-            progress.say(f"skipped {folder}: {why}")
-        else:
+        with _skipping(folder, named, progress):
+            if why := why_unusable(info, dataset):
+                raise InputError(f"{folder}: {why}")
             finished[folder] = info
     return finished
 
@@ -107,21 +100,11 @@ def why_unusable(info: RunInfo, dataset: Dataset) -> str:
 def run_tasks(
     workspace: Path, runs: Mapping[Path, RunInfo], dataset: Dataset, progress: Progress, named: Container[Path] = ()
 ) -> list[Task]:
-    """Return the scoring tasks of some runs, without their probes.
-
-    Raises
-    ------
-    InputError
-        If a `named` run cannot be scored (see `run_task`); for other runs this is reported.
-    """
+    """Return the tasks of runs (see `run_task`); a run that cannot be scored is reported, or an error if `named`."""
     tasks = []
     for folder, info in runs.items():
-        try:
+        with _skipping(folder, named, progress):
             tasks.append(run_task(workspace, folder, info, dataset))
-        except InputError as error:
-            if folder in named:
-                raise
-            progress.say(f"skipped {error}")
     return tasks
 
 

@@ -192,8 +192,9 @@ def _arguments(
     """
     chosen = resolve_options(system.reference, options)
     for name in ("classes", "frames", "n_mels"):
-        if sizes[name] is None or sizes[name] < 1:  # type: ignore[operator]  # None is excluded before
-            raise InputError(f"system '{system.name}': {name} is {sizes[name]}, expected 1 or more")
+        size = sizes[name]
+        if size is None or size < 1:
+            raise InputError(f"system '{system.name}': {name} is {size}, expected 1 or more")
     width = sizes["width"]
     if width is None or not 0 < width < math.inf:
         raise InputError(f"system '{system.name}': width is {width}, expected a number above 0, such as 0.5")
