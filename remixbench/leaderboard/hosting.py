@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from remixbench.dataset.dataset import Dataset, find_dataset
@@ -23,12 +22,11 @@ from remixbench.leaderboard.prediction_files import digests_of, files_digest
 from remixbench.leaderboard.receipts import (
     Verified,
     entries_of,
-    merged,
-    read_receipt,
     read_submissions,
     receipt_file,
     record_name,
     store_submission,
+    with_receipt,
     write_receipt,
 )
 from remixbench.leaderboard.record import probe_value
@@ -71,9 +69,7 @@ def add_submission(
         values = verify_submission(submission, file, references, evidence, workers, progress)
         require_agreement(submission, file, values)
         now = verified_values(submission, values)
-        verified: Verified = now
-        with suppress(InputError):  # an unusable receipt is written again
-            verified = merged(now, read_receipt(workspace, submission))
+        verified = with_receipt(workspace, submission, now)
         entries = entries_of(submission, verified)
         for entry in entries if require_predictions else ():
             if entry.evidence.state != "recomputed":
@@ -197,9 +193,7 @@ def verify_row(
                 f"--verify '{chosen.name}': none of the given predictions belongs to it; the row is unchanged"
             )
         if all(value.verdict != "differs" for value in values):
-            verified: Verified = verified_values(submission, values)
-            with suppress(InputError):
-                verified = merged(verified, read_receipt(workspace, submission))
+            verified = with_receipt(workspace, submission, verified_values(submission, values))
             write_receipt(workspace, submission, verified)
             write_leaderboard(workspace, load_leaderboard(workspace, opened, references=references))
     return Verification(

@@ -106,9 +106,13 @@ def _signature(key: Path, content: Mapping[str, Any]) -> str:
     return hmac.new(read_bytes(key), data, "sha256").hexdigest()
 
 
-def merged(first: Verified, second: Verified) -> Verified:
-    """Return the values that were recomputed in either of two verifications."""
-    return [values | more for values, more in zip(first, second, strict=True)]
+def with_receipt(workspace: Path, submission: Submission, verified: Verified) -> Verified:
+    """Return which values were recomputed now, `verified`, or before; an unusable receipt counts for nothing."""
+    try:
+        receipt = read_receipt(workspace, submission)
+    except InputError:
+        return verified
+    return [now | before for now, before in zip(verified, receipt, strict=True)]
 
 
 def entries_of(submission: Submission, verified: Verified) -> list[Entry]:

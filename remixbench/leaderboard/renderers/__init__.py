@@ -29,37 +29,31 @@ MAX_LINES = 30
 """A longer ranking is replaced by a table with one line per row."""
 
 
-WRITERS: dict[str, Callable[[Leaderboard], str]] = {
-    "csv": to_csv,
-    "md": lambda leaderboard: to_markdown(make_tables(leaderboard)),
-    "json": to_json,
-    "tex": lambda leaderboard: to_latex(make_tables(leaderboard)),
-}
-"""Suffix of the leaderboard's files, and what writes each."""
+SUFFIXES = ("csv", "md", "json", "tex")
+"""Of the leaderboard's files."""
 
 
 def leaderboard_texts(leaderboard: Leaderboard) -> dict[str, str]:
     """Return the content of the leaderboard's files by their suffixes."""
-    return {suffix: writer(leaderboard) for suffix, writer in WRITERS.items()}
+    tables = make_tables(leaderboard)
+    texts = to_csv(leaderboard), to_markdown(tables), to_json(leaderboard), to_latex(tables)
+    return dict(zip(SUFFIXES, texts, strict=True))
 
 
-def write_leaderboard(workspace: Path, leaderboard: Leaderboard, texts: Mapping[str, str] | None = None) -> list[Path]:
-    """Write the leaderboard's files where they differ from what is there; returns those written.
+def write_leaderboard(workspace: Path, leaderboard: Leaderboard, texts: Mapping[str, str] | None = None) -> None:
+    """Write the leaderboard's files where they differ from what is there.
 
     `texts` is what `leaderboard_texts` returned, where that was called before.
     """
-    written = []
     for suffix, text in (texts or leaderboard_texts(leaderboard)).items():
         file = workspace / "leaderboard" / f"{leaderboard.dataset}.{suffix}"
         if not (file.is_file() and file.read_bytes() == text.encode("utf-8")):
             write_text(file, text)
-            written.append(file)
-    return written
 
 
 def remove_leaderboard(workspace: Path, dataset: str) -> None:
     """Remove the leaderboard's files and page."""
-    for suffix in (*WRITERS, "html"):
+    for suffix in (*SUFFIXES, "html"):
         (workspace / "leaderboard" / f"{dataset}.{suffix}").unlink(missing_ok=True)
 
 
