@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from remixbench.dataset.dataset import Dataset, find_dataset
+from remixbench.dataset.dataset import Dataset, as_tuple, find_dataset
 from remixbench.errors import InputError, unknown
 from remixbench.files import write_text
 from remixbench.leaderboard.board_tables import columns
@@ -90,8 +90,8 @@ def figure(
     kind = _kind(target, kind)
     workspace = Path(workspace)
     board = load_leaderboard(workspace, find_dataset(workspace, dataset), reporter(progress))
-    chosen = _chosen(board, _names(row), _names(without), [snr] if isinstance(snr, int | float) else list(snr))
-    metrics = _metrics(chosen, _names(metric) or METRICS[kind])
+    chosen = _chosen(board, as_tuple(row), as_tuple(without), as_tuple(snr))
+    metrics = _metrics(chosen, as_tuple(metric) or METRICS[kind])
     if not row:
         chosen = replace(chosen, rows=tuple(shown for shown in chosen.rows if _has_any(shown, metrics)))
     if kind == "snr":
@@ -117,10 +117,6 @@ def _kind(target: Path, kind: str | None) -> str:
     if kind == "snr":
         raise InputError(f"{target}: curves cannot be LaTeX; write .pdf or .svg, or use --kind table")
     return "table"
-
-
-def _names(given: str | Sequence[str]) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def _chosen(board: Leaderboard, names: Sequence[str], without: Sequence[str], snrs: Sequence[float]) -> Leaderboard:

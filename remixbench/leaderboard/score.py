@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from remixbench.dataset.dataset import Dataset, find_dataset, snr_folder
+from remixbench.dataset.dataset import Dataset, as_tuple, find_dataset, snr_folder
 from remixbench.dataset.probes import Probe, check_probes
 from remixbench.errors import InputError, RemixbenchError
 from remixbench.files import sha256
@@ -102,7 +102,7 @@ def score(
         raise InputError(f"--bootstrap {resamples}: expected 0 for none, or a number of samples such as 1000")
     paths = [Path(target) for target in targets]
     probes = check_probes(probe)
-    rolled, others = _paths(shifted), _paths(other_snrs)
+    rolled, others = ([Path(file) for file in as_tuple(files)] for files in (shifted, other_snrs))
     about_predictions: dict[str, object] = {
         "--name": name, "--snr": snr, "--fold": fold, "--submission": submission, "--probe": probes or None,
         "--shifted": rolled or None, "--other-snrs": others or None,
@@ -146,10 +146,6 @@ def score(
         leaderboard = load_leaderboard(workspace, opened, progress, references=references, current=current)
         write_leaderboard(workspace, leaderboard)
         return leaderboard
-
-
-def _paths(given: str | Path | Sequence[str | Path] | None) -> list[Path]:
-    return [Path(path) for path in ([given] if isinstance(given, str | Path) else given or ())]
 
 
 def _predict_probes(
