@@ -38,6 +38,11 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 _UNSAFE = re.compile('^[.~-]|[. ]$|^ |[\x00-\x1f\x7f-\x9f/\\\\:*?"<>|%\u2028\u2029\ud800-\udfff]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?|", re.IGNORECASE)
 _MAX_NAME_BYTES = 200
+MAX_SHORT_NAME = 100
+"""The most bytes of the name of a system or encoder: its folders are named after it, and its options."""
+_LOOKALIKE = {"LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "CHEROKEE", "COPTIC", "LISU"}
+"""Alphabets that have letters in common by their looks."""
+MIXED_SCRIPTS = "mixes letters of alphabets that look alike, such as Latin and Cyrillic, in one word"
 
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -274,9 +279,25 @@ def safe_names(texts: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def is_short_name(name: str) -> bool:
-    """Return whether a name is valid for a system or encoder: letters, digits, `-`, `_`, and `.` but not first."""
-    return bool(name) and all(letter.isalnum() or letter in "-_." for letter in name) and not name.startswith(".")
+def short_name_problem(name: str) -> str:
+    """Say why a system or encoder may not have a name, which is also that of a folder; empty if it may."""
+    if len(name.encode("utf-8", "replace")) > MAX_SHORT_NAME:
+        return f"has {len(name)} characters, expected at most {MAX_SHORT_NAME} (bytes in UTF-8)"
+    if not name or name.startswith(".") or not all(letter.isalnum() or letter in "-_." for letter in name):
+        return "cannot be that of a folder, expected letters, digits, '-', '_' and '.', which is not first"
+    if mixes_scripts(name):
+        return MIXED_SCRIPTS
+    return ""
+
+
+def mixes_scripts(text: str) -> bool:
+    """Say whether a word has letters of two alphabets that look alike, so that it reads as another word.
+
+    >>> mixes_scripts("g\N{CYRILLIC SMALL LETTER A}p"), mixes_scripts("\N{GREEK SMALL LETTER BETA}-VAE")
+    (True, False)
+    """
+    words = re.findall(r"[^\W\d_]+", text)
+    return any(len({unicodedata.name(letter, "").split(" ")[0] for letter in word} & _LOOKALIKE) > 1 for word in words)
 
 
 def _percent_encoded(match: re.Match[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -147,23 +148,36 @@ def _names(groups: Sequence[Group]) -> list[str]:
     Rows of one name get the settings in which they differ. A submitted row gets its submission's digest where others
     have its name, so that none of this workspace's own rows is renamed.
     """
+    submissions: dict[str, set[str]] = {}
+    beside: dict[tuple[str, bool], list[dict[str, Any]]] = {}
+    for group in groups:
+        system = group.entries[0].record.system
+        submissions.setdefault(system.name, set()).add(group.submission)
+        beside.setdefault((system.name, bool(group.submission)), []).append(system.settings)
+    differing = {place: _differing(settings) for place, settings in beside.items()}
     names = []
     for group in groups:
         system = group.entries[0].record.system
-        alike = [other for other in groups if other.entries[0].record.system.name == system.name]
-        beside = [other for other in alike if bool(other.submission) == bool(group.submission)]
-        differing = [
+        marks = [
             f"{key.replace('_', ' ')} {_shown(value, DIGITS if key.endswith('digest') else LONGEST)}"
             for key, value in system.settings.items()
-            if any(other.entries[0].record.system.settings.get(key) != value for other in beside)
+            if key in differing[system.name, bool(group.submission)]
         ]
-        if group.submission and len({other.submission for other in alike}) > 1:
-            differing.append(group.submission)
-        names.append(f"{system.name} ({', '.join(differing)})" if differing else system.name)
-    return [
-        name if names.count(name) == 1 else f"{name} #{names[: index + 1].count(name)}"
-        for index, name in enumerate(names)
-    ]
+        if group.submission and len(submissions[system.name]) > 1:
+            marks.append(group.submission)
+        names.append(f"{system.name} ({', '.join(marks)})" if marks else system.name)
+    total, number = Counter(names), Counter[str]()
+    for index, name in enumerate(names):
+        number[name] += 1
+        if total[name] > 1:
+            names[index] = f"{name} #{number[name]}"
+    return names
+
+
+def _differing(settings: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Return the settings that rows do not have in common; one that a row lacks counts as None."""
+    first, *others = settings
+    return {key for other in others for key in {*first, *other} if first.get(key) != other.get(key)}
 
 
 def _shown(value: Any, longest: int) -> str:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from remixbench.errors import InputError
-from remixbench.files import content_digest, read_json, write_json
+from remixbench.files import MIXED_SCRIPTS, content_digest, mixes_scripts, read_json, write_json
 from remixbench.leaderboard.prediction_files import MOST_NAMED, files_digest
 from remixbench.schemas import first_problem
 from remixbench.scoring.metrics import metric_range
@@ -84,6 +84,8 @@ def name_problem(text: str) -> str:
         return f"starts with '{text[0]}', which spreadsheets take for a formula"
     if INVISIBLE.search(text):
         return "holds an invisible character"
+    if mixes_scripts(text):
+        return MIXED_SCRIPTS
     if text != unicodedata.normalize("NFC", text):
         return "has accents separate from their letters; write it in Unicode NFC"
     if any(all(map(unicodedata.combining, text[k : k + MOST_ACCENTS + 1])) for k in range(len(text) - MOST_ACCENTS)):

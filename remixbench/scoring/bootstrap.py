@@ -118,7 +118,7 @@ def make_bootstrap(reference: Reference, samples: int, seed: int) -> Bootstrap:
     parts = [np.full((clips, 1), 1.0)]
     smallest = 1.0
     recordings = _independent(reference.recordings)
-    if recordings < 2:
+    if recordings < 2 or _all_share_one(reference.recordings):
         samples = 0
     if samples:
         counted, taken_off = _clusters(reference.recordings)
@@ -143,6 +143,12 @@ def _independent(recordings: Sequence[Sequence[int]]) -> int:
     """Return the number of recordings; a clip without any counts as one."""
     distinct = {recording for of_clip in recordings for recording in of_clip}
     return len(distinct) + sum(not of_clip for of_clip in recordings)
+
+
+def _all_share_one(recordings: Sequence[Sequence[int]]) -> bool:
+    """Say whether a recording is in every clip, so that no two clips are independent."""
+    first, *others = recordings
+    return bool(set(first).intersection(*others))
 
 
 @dataclass(frozen=True)

@@ -89,10 +89,15 @@ def boxes_of(scores: ScoreArray, frame_seconds: float, parameters: SebbParameter
     return _merged(*_changes(scores, frame_seconds, parameters.step), parameters)
 
 
+def half_step(step: float, frame_seconds: float) -> int:
+    """Return the frames on either side of an edge that a change over `step` seconds is taken of: at least one."""
+    return max(1, round(step / frame_seconds / 2))
+
+
 def _changes(scores: ScoreArray, frame_seconds: float, step: float) -> tuple[IntArray, IntArray, FloatArray]:
     """Return clips and frame edges of onset, offset, onset, offset, ..., and sums of scores before each edge."""
     clips, frames = scores.shape
-    half = max(1, round(step / frame_seconds / 2))
+    half = half_step(step, frame_seconds)
     sums = np.zeros((clips, frames + 1))
     np.cumsum(scores, axis=1, dtype=np.float64, out=sums[:, 1:])
     after = np.minimum(np.arange(frames + 1) + half, frames)

@@ -62,8 +62,8 @@ PERCENTAGE_OF_LENGTH = 0.2
 DTC = GTC = 0.5
 KONG_THRESHOLD = 0.1
 KONG_PERCENTAGE_OF_LENGTH = 0.5
-_SPAN = 1 << 36
-"""Microseconds between the keys of two groups; 19 hours, longer than any clip."""
+_SPAN = 1 << 37
+"""Microseconds between the keys of two groups; 38 hours, longer than any clip (`MAX_SECONDS`)."""
 
 
 @dataclass(frozen=True)

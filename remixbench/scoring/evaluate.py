@@ -8,7 +8,7 @@ out. What the format of the predictions cannot express is missing from the value
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from remixbench.scoring.bootstrap import (
     make_bootstrap,
     paired_difference,
 )
-from remixbench.scoring.bounding_boxes import sebb_metrics
+from remixbench.scoring.bounding_boxes import frame_length, half_step, sebb_metrics
 from remixbench.scoring.clip_based import TAGGING_THRESHOLD, frame_average_precision, micro_ap_by_snr, tagging_metrics
 from remixbench.scoring.detection import active_frames
 from remixbench.scoring.metrics import METRICS, SCORING_VERSION
@@ -110,7 +110,7 @@ def score_predictions(
     if not predictions.is_empty or (masks is None and separation is None):
         check_predictions(predictions, reference)
     drawn = make_bootstrap(reference, bootstrap, seed)
-    inputs = Inputs(reference, predictions, masks, separation, sebbs)
+    inputs = Inputs(reference, within_clips(predictions, reference.durations), masks, separation, sebbs)
     computed = metric_values(inputs, drawn.weights, progress)
     with_samples = [name for name in computed.overall if drawn.samples and not METRICS[name].fitted]
     values = {name: float(values[0]) for name, values in computed.overall.items()}
@@ -137,6 +137,18 @@ def score_predictions(
         reference_digest=sha256("\0".join((reference_digest(reference), *reference.filenames)).encode()),
         by_snr=_by_snr(reference, predictions),
     )
+
+
+def within_clips(predictions: Predictions, durations: FloatArray) -> Predictions:
+    """Return predictions whose frames after the end of a shorter clip have score 0.
+
+    Frames are the same for all clips and cover the longest, so shorter ones have scores that mean nothing.
+    """
+    scores, edges = predictions.frame_scores, predictions.frame_edges
+    if scores is None or edges is None:
+        return predictions
+    after = edges[:-1] >= durations[:, None]
+    return replace(predictions, frame_scores=np.where(after[..., None], 0, scores)) if after.any() else predictions
 
 
 def _by_snr(reference: Reference, predictions: Predictions) -> dict[str, dict[str, float | None]]:
@@ -230,8 +242,12 @@ def settings_of(inputs: Inputs) -> dict[str, Any]:
         settings["median_filter"] = {"frames": frames, "seconds": seconds}
         settings["psds"] = {name: asdict(criteria) for name, criteria in PSDS.items()}
         if inputs.sebbs is not None:
-            by_class = zip(inputs.reference.classes, inputs.sebbs, strict=True)
-            settings["sebb"] = {label: asdict(parameters) for label, parameters in by_class}
+            chosen = dict(zip(inputs.reference.classes, inputs.sebbs, strict=True))
+            length = frame_length(edges)
+            settings["sebb"] = {label: asdict(parameters) for label, parameters in chosen.items()}
+            settings["sebb_step_frames"] = {
+                label: 2 * half_step(parameters.step, length) for label, parameters in chosen.items()
+            }
     if predictions.clip_scores is not None or inputs.masks is not None:
         settings["kong"] = {
             "threshold": detection.KONG_THRESHOLD,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from remixbench.errors import InputError, nearest, shortened
-from remixbench.scoring.types import OVERHANG, EventTable, FloatArray, IntArray, beyond_clips, event_table
+from remixbench.scoring.types import MAX_SECONDS, OVERHANG, EventTable, FloatArray, IntArray, beyond_clips, event_table
 from remixbench.tables import Table, parse_number, read_table
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class EventList:
         for index, label in enumerate(self.labels):
             if label not in of_label:
                 raise InputError(
-                    f"{self._at(index)}, column 'event_label': '{label}' is not a class of {classes_of}"
+                    f"{self.at(index)}, column 'event_label': '{label}' is not a class of {classes_of}"
                     f"{nearest(label, classes)}"
                 )
         clip, offset = clips[self.event], self.offset
@@ -96,10 +96,11 @@ class EventList:
         in_milliseconds = offset >= MILLISECONDS * duration and offset / 1000 <= duration + OVERHANG
         remedy = "milliseconds? divide them by 1000" if in_milliseconds else "give seconds from the start of the clip"
         raise InputError(
-            f"{self._at(index)}, column '{name}': {value:g} is after the end of the clip, {duration:g} s ({remedy})"
+            f"{self.at(index)}, column '{name}': {value:g} is after the end of the clip, {duration:g} s ({remedy})"
         )
 
-    def _at(self, index: int) -> str:
+    def at(self, index: int) -> str:
+        """Return the place of an event, for messages."""
         return f"{self.place}: {self.rows[self.event[index]]}"
 
 
@@ -113,6 +114,30 @@ def read_event_list(source: pd.DataFrame | str | Path, name: str) -> EventList:
     """
     place, rows, (filenames, onsets, offsets, labels) = read_columns(source, name, EVENT_COLUMNS)
     return _parse(place, rows, (filenames, onsets, offsets, list(map(_plain, labels))))
+
+
+def refuse_milliseconds(estimate: EventList, reference: EventList) -> None:
+    """Refuse an estimate whose times look like milliseconds, where the durations of clips are not known.
+
+    Most of its events begin and last far longer than any of the reference, all of which they would fit as milliseconds.
+    Detections in the silence of a long clip are late, too, but not hundreds of times as long.
+
+    Raises
+    ------
+    InputError
+        Naming an event.
+    """
+    if not (len(estimate.event) and len(reference.event)):
+        return
+    last, longest = reference.offset.max(), (reference.offset - reference.onset).max()
+    late = float(np.median(estimate.offset)) >= MILLISECONDS * last
+    long = float(np.median(estimate.offset - estimate.onset)) >= MILLISECONDS * longest
+    if late and long and estimate.offset.max() / 1000 <= last + OVERHANG:
+        row = int(estimate.offset.argmax())
+        raise InputError(
+            f"{estimate.at(row)}, column 'offset': {estimate.offset[row]:g} is far after the last event of the"
+            f" reference, {last:g} s (milliseconds? divide them by 1000)"
+        )
 
 
 def event_list_of(table: Table, *, skip_empty: bool = False) -> EventList:
@@ -201,6 +226,10 @@ def _parse(place: str, rows: Sequence[str], columns: Sequence[Sequence[str]], *,
             continue
         if stop <= start:
             raise InputError(f"{at}, column 'offset': {stop:g} is not after the onset {start:g}")
+        if stop > MAX_SECONDS:
+            raise InputError(
+                f"{at}, column 'offset': {stop:g} is beyond {MAX_SECONDS:g} s; give seconds from the start of the clip"
+            )
         event.append(row)
         times.append((start, stop))
     seconds = np.array(times, np.float64).reshape(-1, 2)
@@ -230,6 +259,8 @@ def read_durations(source: pd.DataFrame | str | Path, name: str = "durations") -
         seconds = parse_number(text, f"{at}, column 'duration'")
         if seconds <= 0:
             raise InputError(f"{at}, column 'duration': {text}, expected seconds above 0")
+        if seconds > MAX_SECONDS:
+            raise InputError(f"{at}, column 'duration': {text}, expected at most {MAX_SECONDS:g} seconds")
         if clip in durations:
             raise InputError(f"{at}: clip '{clip}' appears twice; keep one")
         durations[clip] = seconds

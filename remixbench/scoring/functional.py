@@ -19,7 +19,13 @@ import numpy.typing as npt
 from remixbench.errors import InputError, nearest
 from remixbench.scoring import bounding_boxes, detection, psds_exact
 from remixbench.scoring.clip_based import label_precisions, rank_classes, rank_pairs, ranked_average_precision
-from remixbench.scoring.events import EVENT_COLUMNS, read_durations, read_event_list, refuse_doubles
+from remixbench.scoring.events import (
+    EVENT_COLUMNS,
+    read_durations,
+    read_event_list,
+    refuse_doubles,
+    refuse_milliseconds,
+)
 from remixbench.scoring.io import frame_paths, frame_tables, read_numbers
 from remixbench.scoring.types import (
     BoolArray,
@@ -43,6 +49,8 @@ Clips = Sequence[tuple[FloatArray, FloatArray]]
 """Frame edges (frames + 1,) and scores (frames, classes) of each clip."""
 
 
+MOST_SEGMENTS = 10**9
+"""The most segments of all clips and classes; each takes a few bytes of memory."""
 _NAME_ALONE = "; a reference clip without events has a row with its name alone"
 
 
@@ -170,6 +178,13 @@ def segment_based(reference: Events, estimate: Events, *, time_resolution: float
     ends = np.zeros(len(names))
     for events in (truth, detected):
         np.maximum.at(ends, events.clip, events.offset)
+    segments = len(names) * len(classes) * float(ends.max() / time_resolution)
+    if segments > MOST_SEGMENTS:
+        raise InputError(
+            f"time_resolution {time_resolution:g}: {len(names)} clips of up to {ends.max():g} s and {len(classes)}"
+            f" classes have {segments:.2g} segments, expected at most {MOST_SEGMENTS:.0e}; give times in seconds, or a"
+            " longer segment"
+        )
     counts, errors = detection.segment_counts(truth, detected, ends, len(classes), time_resolution=time_resolution)
     return _scores(counts, classes, float(divide(errors.sum(), counts.n_ref.sum())))
 
@@ -426,7 +441,7 @@ def _with_reference(
     names, classes, loaded = _frame_scores(scores, list(seconds))
     listed = read_event_list(reference, "reference")
     clips = clip_rows(listed.filenames, names, listed.place, listed.rows, clips_of="the durations")
-    events = listed.table(clips, classes, classes_of="the scores")
+    events = listed.table(clips, classes, np.array(list(seconds.values())), classes_of="the scores")
     fitted = [
         (fit_edges(grid, duration, place), values)
         for (place, grid, values), duration in zip(loaded, seconds.values(), strict=True)
@@ -512,6 +527,7 @@ def _pair(reference: Events, estimate: Events) -> tuple[list[str], list[str], Ev
         filenames, names, estimated.place, rows, clips_of="the reference", remedy=_NAME_ALONE
     )
     classes = sorted({*listed.labels, *estimated.labels})
+    refuse_milliseconds(estimated, listed)
     return names, classes, listed.table(clips, classes), estimated.table(estimated_clips, classes)
 
 

@@ -29,6 +29,8 @@ BoolArray = npt.NDArray[np.bool_]
 OVERHANG = 0.1
 """Seconds that an event may last beyond its clip, as the last frame of a padded transform does; readers cut it."""
 DECIMALS = 6
+MAX_SECONDS = 100_000.0
+"""The latest time of an event, and the longest clip: 28 hours."""
 MAP_STEPS = 255
 """Maps are handed in as steps of 1/255."""
 
@@ -64,8 +66,8 @@ def event_table(
     Raises
     ------
     InputError
-        If columns differ in length, a clip or label is not a whole number, a time is not finite, or an offset lies
-        before its onset.
+        If columns differ in length, a clip or label is not a whole number, a time is not finite or beyond
+        `MAX_SECONDS`, or an offset lies before its onset.
     """
     clips, labels = _whole_numbers(clip, "clip"), _whole_numbers(label, "label")
     onsets = np.round(np.asarray(onset, np.float64).reshape(-1), DECIMALS)
@@ -80,6 +82,11 @@ def event_table(
         first = int(times.argmin())
         raise InputError(
             f"event {first} lasts from {onsets[first]:g} to {offsets[first]:g} s, expected onset <= offset"
+        )
+    if (beyond := np.maximum(offsets, -onsets) > MAX_SECONDS).any():
+        first = int(beyond.argmax())
+        raise InputError(
+            f"event {first} lasts from {onsets[first]:g} to {offsets[first]:g} s, expected at most {MAX_SECONDS:g} s"
         )
     keep = offsets > onsets
     clips, labels, onsets, offsets = clips[keep], labels[keep], onsets[keep], offsets[keep]
@@ -284,7 +291,8 @@ class SebbParameters:
 
     Attributes
     ----------
-    step : seconds that the change of scores is taken over, half before and half after a frame edge.
+    step : seconds that the change of scores is taken over, half before and half after a frame edge; in whole frames, at
+        least one on either side (`sebb_step_frames` in `settings` has their number).
     merge_absolute : gaps are closed that lie less than this below the boxes beside them, in [0, 1]; 0 closes none.
     merge_relative : and whose score is more than the boxes' divided by this, of 1 or more; 1 closes none.
     """
@@ -384,7 +392,7 @@ def make_reference(
     ------
     InputError
         If names repeat, shapes do not agree, a duration is not above zero, an event is not of these clips and classes,
-        or there is no clip or class.
+        or longer than `MAX_SECONDS`, or there is no clip or class.
     """
     names, labels = tuple(filenames), tuple(classes)
     shape = (len(names), len(labels))
@@ -397,6 +405,8 @@ def make_reference(
     seconds = np.broadcast_to(np.asarray(durations, np.float64), shape[:1]).copy()
     if not (np.isfinite(seconds) & (seconds > 0)).all():
         raise InputError("the reference has a clip whose duration is not above zero")
+    if seconds.max() > MAX_SECONDS:
+        raise InputError(f"the reference has a clip of {seconds.max():g} s, expected at most {MAX_SECONDS:g}")
     check_events(events, seconds, len(labels), "the reference's events")
     tags = weak_labels_of(events, *shape) if weak is None else np.asarray(weak, bool)
     numbered = ((),) * len(names) if recordings is None else number_recordings(recordings)

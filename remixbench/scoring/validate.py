@@ -208,7 +208,11 @@ def fit_edges(edges: FloatArray, duration: float, at: str) -> FloatArray:
         raise InputError(f"{at}: expected one frame or more, each ending after it begins")
     next_edge = 2 * edges[-1] - edges[-2]
     if edges[-2] >= duration or (edges[-1] < 0.9 * duration and next_edge <= duration):
-        hint = " (milliseconds? divide by 1000)" if 0.9 * duration <= edges[-1] / 1000 <= 1.1 * duration else ""
+        hint = ""
+        if 0.9 * duration <= edges[-1] / 1000 <= 1.1 * duration:
+            hint = " (milliseconds? divide by 1000)"
+        elif 0.9 * edges[-1] <= duration / 1000 <= 1.1 * edges[-1]:
+            hint = " (are the durations milliseconds? divide them by 1000)"
         raise InputError(
             f"{at}: {len(edges) - 1} frames end at {edges[-1]:g} s but the clips last {duration:g} s{hint}"
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -110,10 +110,14 @@ def compute_embeddings(
         return ready
     path = embeddings_path(dataset, snr, encoder.name, encoder.digest)
     store = BlockStore(path, {"encoder": encoder.digest, "audio": dataset.waveform_digest(snr)}, len(dataset.clips))
+    place = device or torch.device("cpu")
+    lock = None if encoder.parallel and place.type == "cpu" else threading.Lock()
+    work = _BlockEncoder(dataset, encoder, snr, store, place, lock)
+    first, need = _first_block(work)  # before anything is written, since an encoder may be refused
     with store.locked():
         ready = open_embeddings(dataset, snr, encoder.name, encoder.digest)
         if ready is None:
-            _compute(dataset, encoder, snr, store, jobs, device or torch.device("cpu"), progress)
+            _compute(work, first, need, jobs, progress)
     ready = open_embeddings(dataset, snr, encoder.name, encoder.digest)
     if ready is None:
         raise RemixbenchError(f"{path}: was replaced while it was written; run the command again")
@@ -130,6 +134,12 @@ class _BlockEncoder:
     store: BlockStore
     device: torch.device
     lock: threading.Lock | None
+
+    def threads(self) -> AbstractContextManager[None]:
+        """Return the context of all calls of the encoder: on a CPU one thread of torch, so that sums do not depend on
+        the number of jobs or cores.
+        """
+        return torch_threads(1 if self.device.type == "cpu" else None)
 
     def encode(self, block: int) -> NDArray[np.float32]:
         """Return the embeddings (clips, frames, dimensions) of a block."""
@@ -155,31 +165,25 @@ class _BlockEncoder:
         return len(values)
 
 
-def _compute(
-    dataset: Dataset,
-    encoder: PretrainedEncoder,
-    snr: float,
-    store: BlockStore,
-    jobs: int,
-    device: torch.device,
-    progress: Progress,
-) -> None:
-    """Encode the blocks that are missing, and join them."""
-    encoder.to(device)
-    on_cpu = device.type == "cpu"
-    lock = None if encoder.parallel and on_cpu else threading.Lock()
-    work = _BlockEncoder(dataset, encoder, snr, store, device, lock)
-    with torch_threads(1 if on_cpu else None):  # so that sums do not depend on the number of jobs or cores
-        samples = len(
-            resample(dataset.audio(dataset.clips[0], snr), dataset.recipe.mix.sample_rate, encoder.sample_rate)
-        )
+def _first_block(work: _BlockEncoder) -> tuple[NDArray[np.float32], int]:
+    """Check the encoder; return the embeddings of the first block of clips, and the bytes that a block needs."""
+    dataset, encoder = work.dataset, work.encoder
+    encoder.to(work.device)
+    with work.threads():
+        audio = dataset.audio(dataset.clips[0], work.snr)
+        samples = len(resample(audio, dataset.recipe.mix.sample_rate, encoder.sample_rate))
         check_repeatable_load(encoder)
-        check_encoder(encoder, samples, device)
+        check_encoder(encoder, samples, work.device)
         before = _peak_bytes()
-        first = work.encode(0)
-        need = _peak_bytes() - before
-        frames, dimensions = first.shape[1:]
-        dtype = storage_dtype(first)
+        return work.encode(0), _peak_bytes() - before
+
+
+def _compute(work: _BlockEncoder, first: NDArray[np.float32], need: int, jobs: int, progress: Progress) -> None:
+    """Encode the blocks that are missing, and join them; `first` and `need` are from `_first_block`."""
+    dataset, encoder, snr, store, device = work.dataset, work.encoder, work.snr, work.store, work.device
+    frames, dimensions = first.shape[1:]
+    dtype = storage_dtype(first)
+    with work.threads():
         store.open()
         missing = store.missing(frames, dimensions, dtype)
         total = len(dataset.clips)

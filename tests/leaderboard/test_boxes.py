@@ -46,6 +46,12 @@ def test_they_are_tuned_class_by_class_and_named(tmp_path: Path, dataset: Datase
     assert all(
         set(each) == {"step", "merge_absolute", "merge_relative"} for each in record["settings"]["sebb"].values()
     )
+    steps, real = record["settings"]["sebb"], record["settings"]["sebb_step_frames"]
+    length = dataset.recipe.frame_seconds
+    assert real.keys() == steps.keys()
+    for label, frames in real.items():  # an even number, nearest to the seconds that were chosen
+        assert frames % 2 == 0
+        assert abs(frames * length - steps[label]["step"]) <= length or frames == 2
     assert 0 < record["metrics"]["psds2[sebb alpha_st 0]"] <= 1
     assert "validation.npz" in record["provenance"]["predictions"]
 

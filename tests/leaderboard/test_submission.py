@@ -25,7 +25,7 @@ from remixbench.errors import InputError
 from remixbench.files import content_digest
 from remixbench.leaderboard.evaluate import evaluate
 from remixbench.leaderboard.leaderboard import Leaderboard, load_leaderboard
-from remixbench.leaderboard.record import parse_record
+from remixbench.leaderboard.record import check_system_name, parse_record
 from remixbench.leaderboard.renderers import FORMATS, render
 from remixbench.leaderboard.renderers.data import plain_text
 from remixbench.leaderboard.report.submissions import submitted_leaderboards
@@ -290,6 +290,33 @@ def test_third_party_predictions_cannot_take_the_name_of_a_system(
     (tmp_path / "posing.json").write_text(json.dumps(body))
     with pytest.raises(InputError, match="is the name of a system"):
         score(workspace=ours, add=tmp_path / "posing.json")
+
+
+@pytest.mark.parametrize("name", ["g\u0430p", "my crn\u0438", "\u0397ybrid", "2\u0430p-aux", "\u0441rnn-sep"])
+def test_names_of_letters_of_two_alphabets_are_refused(theirs: Path, ours: Path, tmp_path: Path, name: str) -> None:
+    body = json.loads((theirs / "lab.json").read_text())
+    body["records"][0]["system"]["name"] = name
+    sign(body["records"][0])
+    body["digest"] = content_digest(body)
+    (tmp_path / "posing.json").write_text(json.dumps(body))
+    with pytest.raises(InputError, match="mixes letters of alphabets that look alike"):
+        score(workspace=ours, add=tmp_path / "posing.json")
+    with pytest.raises(InputError, match=f"--name: '{name}' mixes letters of alphabets"):
+        check_system_name(name, [])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "\u0421\u0438\u0441\u0442\u0435\u043c\u0430 2",
+        "\u6f22\u5b57net",
+        "\u03b2-VAE",
+        "M\u00fcller \u00b5-law",
+        "\u05e7\u05d5\u05dc",
+    ],
+)
+def test_names_of_one_alphabet_are_names(name: str) -> None:
+    assert check_system_name(name, []) == name
 
 
 @pytest.mark.parametrize("option", [{"name": "x"}, {"snr": 0.0}, {"fold": 4}, {"submission": "x.json"}])

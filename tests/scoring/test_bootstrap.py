@@ -182,7 +182,16 @@ def test_a_threshold_fitted_on_the_clips_has_no_interval():
     assert not fitted & {*scores.intervals, *scores.samples}
 
 
-@pytest.mark.parametrize("recordings", [[["a"]] * 30, [[0]] * 30])
+@pytest.mark.parametrize(
+    "recordings",
+    [
+        [["a"]] * 30,
+        [[0]] * 30,
+        [["a", "b"]] * 30,
+        [["a", "b", "c"]] * 29 + [["c"]],
+        [["everywhere", f"own {i}"] for i in range(30)],
+    ],
+)
 def test_where_all_clips_share_one_recording_there_is_no_interval(recordings):
     reference, predictions = fold(1, clips=30, recordings=recordings)
     scores = score_predictions(reference, predictions)

@@ -255,6 +255,78 @@ def test_what_is_wrong_with_events_is_named(change, message):
         scoring.event_based(table(), table(**change))
 
 
+METRICS_OF_EVENTS = (scoring.event_based, scoring.segment_based, scoring.intersection_based)
+
+
+@pytest.mark.parametrize("metric", METRICS_OF_EVENTS)
+def test_an_estimate_in_milliseconds_is_called_so_where_no_duration_is_known(metric):
+    truth = pd.DataFrame([["a", 1.0, 2.0, "dog"], ["b", 0.5, 3.5, "dog"]], columns=COLUMNS)
+    thousand = truth.assign(onset=truth.onset * 1000, offset=truth.offset * 1000)
+    with pytest.raises(InputError, match=r"estimate: row 1, column 'offset': 3500 .* 3\.5 s \(milliseconds\? divide"):
+        metric(truth, thousand)
+    assert metric(thousand, thousand).f1 == 1  # both in one unit: nobody knows
+    # false alarms late in an hour of silence are no milliseconds
+    late = pd.DataFrame([["a", second, second + 2.0, "dog"] for second in (600.0, 1800.0, 3000.0)], columns=COLUMNS)
+    assert metric(truth, late).f1 == 0
+
+
+@pytest.mark.parametrize("metric", METRICS_OF_EVENTS)
+@pytest.mark.parametrize("offset", [1.7e9, 1e13, 1e300])
+def test_times_no_recording_has_are_refused(metric, offset):
+    for events in (table(onset=offset / 2, offset=offset), table(offset=offset)):
+        with pytest.raises(InputError, match=r"row 0, column 'offset': .* is beyond 100000 s"):
+            metric(events, events)
+
+
+def test_events_of_a_whole_day_belong_to_their_own_clip_and_class():
+    day = pd.DataFrame([["a", 80_000.0, 80_001.0, "dog"], ["b", 10.0, 11.0, "dog"]], columns=COLUMNS)
+    other = pd.DataFrame([["a", 10.0, 11.0, "dog"], ["b", 80_000.0, 80_001.0, "dog"]], columns=COLUMNS)
+    for metric in METRICS_OF_EVENTS:
+        assert metric(day, day).f1 == 1
+        assert metric(day, other).f1 == 0
+
+
+def test_segments_that_no_memory_holds_are_refused():
+    with pytest.raises(InputError, match=r"time_resolution 9e-10: 1 clips of up to 1 s .* 1.1e\+09 segments"):
+        scoring.segment_based(table(), table(), time_resolution=0.9e-9)
+
+
+def test_labels_in_milliseconds_are_named_by_their_row():
+    frames = {"a": pd.DataFrame({"onset": [0.0, 1.0, 2.0], "offset": [1.0, 2.0, 3.0], "dog": [0.1, 0.9, 0.2]})}
+    durations = pd.DataFrame({"filename": ["a"], "duration": [3.0]})
+    labels = pd.DataFrame([["a", 1000.0, 2000.0, "dog"]], columns=COLUMNS)
+    for metric in (scoring.psds, scoring.tune_sebbs):
+        with pytest.raises(InputError, match=r"reference: row 0, column 'onset': 1000 .* \(milliseconds\?"):
+            metric(labels, frames, durations)
+        with pytest.raises(InputError, match=r"scores of 'a': .* \(are the durations milliseconds\?"):
+            metric(labels, frames, durations.assign(duration=3000.0))
+
+
+@pytest.mark.parametrize("padding", [0.0, 1.0, "noise"])
+def test_frames_after_the_end_of_a_shorter_clip_count_for_nothing(padding):
+    rng = np.random.default_rng(0)
+    durations, edges = [5.0, 10.0, 2.5], np.linspace(0, 10, 41)
+    events = [(0, 0, 1.0, 3.0), (1, 0, 6.0, 9.0), (1, 1, 1.0, 2.0), (2, 1, 0.5, 2.5), (2, 0, 0.25, 1.0)]
+    scores = rng.uniform(0, 0.2, (3, 40, 2))
+    for clip, label, onset, offset in events:
+        scores[clip, (edges[:-1] < offset) & (edges[1:] > onset), label] += 0.7
+    tables = {}
+    for clip, duration in enumerate(durations):
+        inside = edges[:-1] < duration
+        columns = {"onset": edges[:-1][inside], "offset": edges[1:][inside]}
+        tables["abc"[clip]] = pd.DataFrame(columns | {label: scores[clip, inside, k] for k, label in enumerate("xy")})
+        scores[clip, ~inside] = rng.uniform(0, 1, (int((~inside).sum()), 2)) if padding == "noise" else padding
+    truth = pd.DataFrame([("abc"[c], a, b, "xy"[k]) for c, k, a, b in events], columns=COLUMNS)
+    lengths = pd.DataFrame({"filename": list("abc"), "duration": durations})
+    reference = scoring.make_reference(
+        list("abc"), list("xy"), scoring.event_table(*zip(*events, strict=True)), durations
+    )
+    values = score_predictions(reference, scoring.Predictions(None, scores, edges), bootstrap=0).values
+    assert values["psds1"] == pytest.approx(scoring.psds(truth, tables, lengths), abs=1e-12)
+    assert values["psds1"] == 1
+    assert values["frame_ap"] == values["event_f1[threshold]"] == values["intersection_f1"] == 1
+
+
 def test_files_are_named_with_line_and_column(tmp_path: Path):
     file = tmp_path / "events.tsv"
     file.write_text("filename\tonset\toffset\tevent_label\n\na.wav\t0.5\t1,5\tdog\n")

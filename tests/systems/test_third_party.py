@@ -376,6 +376,27 @@ def test_a_registered_system_is_listed_counted_and_trained(
         register("gap", Registered)
 
 
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("A" * 300, "has 300 characters, expected at most 100"),
+        ("\u6f22" * 60, "has 60 characters, expected at most 100"),
+        ("g\u0430p", "mixes letters of alphabets that look alike"),  # a Cyrillic a
+        ("cr\u03bdn", "mixes letters of alphabets that look alike"),  # a Greek nu
+    ],
+)
+def test_names_that_no_folder_holds_or_that_read_as_others(tmp_path: Path, name: str, problem: str) -> None:
+    fake_dataset(tmp_path)
+    (tmp_path / "own.py").write_text(f"import torch\n\n\nclass {name}(torch.nn.Module):\n    pass\n")
+    for call in (
+        lambda: remixbench.train(workspace=tmp_path, system=f"{tmp_path / 'own.py'}:{name}", snr=20),
+        lambda: register(name, Registered),
+    ):
+        with pytest.raises(InputError, match=rf"system '.{{,100}}': its name {problem}"):
+            call()
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.fixture(scope="module")
 def trained(made: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of the example that takes the waveform."""

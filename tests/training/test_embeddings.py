@@ -380,7 +380,25 @@ def test_encoders_that_break_the_contract(workspace: Path, right: str, wrong: st
     with pytest.raises(InputError, match=message) as caught:
         embed(reference, workspace=workspace, snr=0)
     assert str(caught.value).startswith("encoder 'TinyEncoder'")
-    assert not list((workspace / "datasets" / "tiny" / "snr_0").glob("embeddings/*.npy"))
+    assert not (workspace / "datasets" / "tiny" / "snr_0" / "embeddings").exists()  # no lock either
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("A" * 300, "has 300 characters, expected at most 100"),
+        ("\u6f22" * 60, "has 60 characters, expected at most 100"),
+        ("Enc\u043eder", "mixes letters of alphabets that look alike"),  # a Cyrillic o
+    ],
+)
+def test_names_that_no_folder_holds_or_that_read_as_others(workspace: Path, name: str, problem: str) -> None:
+    reference = write_encoder(workspace, TINY_ENCODER.replace("class TinyEncoder", f"class {name}"), name="named.py")
+    before = sorted(workspace.rglob("*"))
+    with pytest.raises(InputError, match=rf"encoder '.{{,100}}': its name {problem}"):
+        embed(reference.replace("TinyEncoder", name), workspace=workspace, snr=0)
+    with pytest.raises(InputError, match=rf"encoder '.{{,100}}': its name {problem}"):
+        register_encoder(name, lambda _: None)
+    assert [path for path in sorted(workspace.rglob("*")) if "__pycache__" not in path.parts] == before
 
 
 def test_an_encoder_may_ask_for_gradients(workspace: Path, encoder: str) -> None:
