@@ -97,7 +97,8 @@ def _end_with(owner: int) -> None:
             time.sleep(WATCH_EVERY_S)
         os._exit(1)
 
-    if os.getppid() == owner:  # False if another process starts the workers
+    started_by = multiprocessing.parent_process()
+    if started_by is not None and started_by.pid == owner:  # even if the owner has ended before the first task began
         threading.Thread(target=watch, name="parent watch", daemon=True).start()
 
 

@@ -22,6 +22,31 @@ def sleep(number):
 list(Workers(2).run(sleep, [(k,) for k in range(2)], 2))
 """
 
+KILLED_BEFORE_THE_FIRST_TASK = """
+import os, signal, time
+from remixbench.parallel import Workers
+
+def kill_owner(owner):  # called where a worker reads its task
+    if os.getpid() != owner:
+        if os.getppid() == owner:
+            os.kill(owner, signal.SIGKILL)
+        while os.getppid() == owner:
+            time.sleep(0.01)
+    return owner
+
+class Task:
+    def __init__(self):
+        self.owner = os.getpid()
+
+    def __reduce__(self):
+        return kill_owner, (self.owner,)
+
+def sleep(task):
+    time.sleep(600)
+
+list(Workers(2).run(sleep, [(Task(),)] * 2, 2))
+"""
+
 LATE_FEEDER = """
 import atexit, importlib, threading, time, warnings
 from remixbench.parallel import Workers
@@ -86,6 +111,14 @@ def test_workers_end_with_a_main_process_that_was_killed(tmp_path: Path) -> None
     process.send_signal(signal.SIGKILL)
     # the workers sleep for 600 s and hold the other end; the bound is generous for busy machines
     process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_workers_end_with_a_main_process_that_was_killed_before_their_first_task(tmp_path: Path) -> None:
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED_BEFORE_THE_FIRST_TASK)
+    process = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE)
+    process.communicate(timeout=120)  # the workers hold the other end, and would sleep for 600 s
     assert process.returncode == -signal.SIGKILL
 
 
