@@ -82,8 +82,8 @@ PAST = {
 
 def finished(label: str, amount: str, seconds: float) -> str:
     """Return the last line of a bar: 'Prepared 142 recordings (1.3 s)', 'Mixing at 3 SNRs: 120 clips (9.8 s)'."""
-    lead = f"{PAST[label]} " if label in PAST else f"{label}: "
-    return f"{lead}{amount} ({seconds:.1f} s)"
+    prefix = f"{PAST[label]} " if label in PAST else f"{label}: "
+    return f"{prefix}{amount} ({seconds:.1f} s)"
 
 
 class Lines:
@@ -101,21 +101,21 @@ class Lines:
         start = last = time.monotonic()
         done = 0.0
 
-        def advance(by: float) -> None:
+        def advance(units: float) -> None:
             nonlocal done, last
-            done += by
+            done += units
             now = time.monotonic()
             if now - last >= LINE_EVERY_S and done < total - HALF_A_UNIT:
                 last = now
                 rate = done / (now - start)
-                left = f", {(total - done) / rate:.0f} s left" if rate else ""
-                amount = f"{of_total(round(done), total, unit)}, {counted(rate, unit)}/s{left}"
+                remaining = f", {(total - done) / rate:.0f} s left" if rate else ""
+                amount = f"{of_total(round(done), total, unit)}, {counted(rate, unit)}/s{remaining}"
                 self.say(f"{label}: {amount if detail is None else detail()}")
 
         yield advance
-        took = time.monotonic() - start
+        seconds = time.monotonic() - start
         amount = round(done)
-        self.say(finished(label, counted(amount, unit) if amount == total else of_total(amount, total, unit), took))
+        self.say(finished(label, counted(amount, unit) if amount == total else of_total(amount, total, unit), seconds))
 
     def bar(self, label: str, total: int, unit: str) -> AbstractContextManager[Advance]:
         """Open a bar that writes a line every ten seconds, and one at the end."""
@@ -160,12 +160,12 @@ class Bars:
         done = 0.0
         task = self._bars.add_task(label, total=total, amount="", detailed=detail is not None)
 
-        def advance(by: float) -> None:
+        def advance(units: float) -> None:
             nonlocal done
-            done += by
+            done += units
             rate = done / max(time.monotonic() - start, 1e-9)
             amount = f"{of_total(round(done), total, unit)}, {counted(rate, unit)}/s" if detail is None else detail()
-            self._bars.update(task, advance=by, amount=amount)
+            self._bars.update(task, advance=units, amount=amount)
 
         try:
             yield advance

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, SupportsFloat, get_args
 
 import yaml
 from pydantic import (
@@ -353,13 +353,13 @@ class Recipe(_Part):
         if not isinstance(content, dict):
             return content
         # a section may also be an object from Python, of which only the fields that were set count as given
-        given = {
+        contents = {
             key: section.model_dump(exclude_unset=True) if isinstance(section, _Part) else section
             for key, section in content.items()
         }
-        sections = {key: given.get(key, {}) for key in ("scenes", "events", "plan", "mix", "features")}
+        sections = {key: contents.get(key, {}) for key in ("scenes", "events", "plan", "mix", "features")}
         if not all(isinstance(section, dict) for section in sections.values()):
-            return given
+            return contents
         plan, features = dict(sections["plan"]), dict(sections["features"])
         rate = sections["mix"].get("sample_rate")
         if isinstance(rate, int) and "fmax" not in features:
@@ -370,7 +370,7 @@ class Recipe(_Part):
         if "scenes" in folders and plan["method"] == "grouped":
             plan.setdefault("scene_start", "drawn")
         filled = {"plan": plan, "features": features}
-        return given | {key: section for key, section in filled.items() if section or key in given}
+        return contents | {key: section for key, section in filled.items() if section or key in contents}
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:
@@ -418,7 +418,7 @@ def format_snrs(snrs: Sequence[float], offsets: tuple[float, float] | None = Non
     return ", ".join(format_snr(snr, offsets) for snr in snrs)
 
 
-def parse_snr(value: object) -> float:
+def parse_snr(value: str | SupportsFloat) -> float:
     """Parse a signal-to-noise ratio in dB.
 
     Raises
@@ -427,7 +427,7 @@ def parse_snr(value: object) -> float:
         If it is not a number from -100 to 100.
     """
     try:
-        number = float(value)  # type: ignore[arg-type]  # raises TypeError for other types
+        number = float(value)
     except (TypeError, ValueError):
         number = math.nan
     if not abs(number) <= 100:

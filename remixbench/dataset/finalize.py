@@ -213,16 +213,16 @@ def _merge(
         new_rows.setdefault((float(str(row[1])), str(row[0])), []).append(row)
     old_rows: dict[tuple[float, str], list[Row]] = {}
     if path.exists():
-        for clip, snr, *rest in read_table(path).rows:
+        for clip, snr, *fields in read_table(path).rows:
             key = (float(snr), clip)
             if key[0] in earlier_snrs and key not in new_rows and key[1] in position:
-                old_rows.setdefault(key, []).append((clip, snr, *rest))
+                old_rows.setdefault(key, []).append((clip, snr, *fields))
     merged = old_rows | new_rows
     order = sorted(merged, key=lambda key: (key[0], position[key[1]]))
     write_bytes(staged / name, format_table(header, [row for key in order for row in merged[key]]))
 
 
-def _info(spec: DatasetSpec, before: DatasetInfo | None, snrs: Sequence[float], staged: Path) -> DatasetInfo:
+def _info(spec: DatasetSpec, previous: DatasetInfo | None, snrs: Sequence[float], staged: Path) -> DatasetInfo:
     target = spec.target
     now = datetime.now(UTC).isoformat(timespec="microseconds")
     versions = {
@@ -231,24 +231,26 @@ def _info(spec: DatasetSpec, before: DatasetInfo | None, snrs: Sequence[float], 
         **{library: version(library) for library in LIBRARIES},
     }
     added = {
-        snr_folder(snr): versions for snr in snrs if before and snr not in before.snrs and versions != before.versions
+        snr_folder(snr): versions
+        for snr in snrs
+        if previous and snr not in previous.snrs and versions != previous.versions
     }
-    features = set(snrs if target.features else ()) | set(before.features if before else ())
-    stems = set(snrs if target.stems else ()) | set(before.stems if before else ())
-    absent = {NOTICES: not (staged / NOTICES).exists() and not (before and NOTICES in before.files)}
+    features = set(snrs if target.features else ()) | set(previous.features if previous else ())
+    stems = set(snrs if target.stems else ()) | set(previous.stems if previous else ())
+    absent = {NOTICES: not (staged / NOTICES).exists() and not (previous and NOTICES in previous.files)}
     absent |= {"logmel_digests.csv": not features, "stems_digests.csv": not stems}
     newest = {name: staged / name if (staged / name).exists() else target.folder / name for name in FILES}
     files = {name: sha256(path.read_bytes()) for name, path in newest.items() if not absent.get(name, False)}
     return DatasetInfo(
         name=target.folder.name,
-        created=before.created if before else now,
+        created=previous.created if previous else now,
         made=now,
         comparable=not spec.not_comparable,
         not_comparable=spec.not_comparable,
-        snrs=tuple(sorted({*snrs, *(before.snrs if before else ())})),
+        snrs=tuple(sorted({*snrs, *(previous.snrs if previous else ())})),
         features=tuple(sorted(features)),
         stems=tuple(sorted(stems)),
-        stem_kind=target.stems or (before.stem_kind if before else "sum"),
+        stem_kind=target.stems or (previous.stem_kind if previous else "sum"),
         audio_format=target.audio_format,
         clips=len(spec.manifest.clips),
         folds=spec.manifest.folds,
@@ -256,8 +258,8 @@ def _info(spec: DatasetSpec, before: DatasetInfo | None, snrs: Sequence[float], 
         manifest_digest=spec.manifest.digest,
         source_digests=spec.source_digests,
         files=files,
-        versions=before.versions if before else versions,
-        versions_added=(before.versions_added if before else {}) | added,
+        versions=previous.versions if previous else versions,
+        versions_added=(previous.versions_added if previous else {}) | added,
         recipe=target.recipe,
     )
 

@@ -58,10 +58,10 @@ def origins(
         if gap and origin.isascii() and origin.isdigit() and len(origin) <= MAX_DIGITS:
             numbers[label].append(row)
     for rows in numbers.values():
-        for before, after in pairwise(sorted(rows, key=lambda row: int(ids[row]))):
-            if int(ids[after]) - int(ids[before]) < gap:
-                keys[after].append(("neighbour", before))
-                keys[before].append(("neighbour", before))
+        for row, next_row in pairwise(sorted(rows, key=lambda row: int(ids[row]))):
+            if int(ids[next_row]) - int(ids[row]) < gap:
+                keys[next_row].append(("neighbour", row))
+                keys[row].append(("neighbour", row))
     for number, same in enumerate(identical):
         for row in same:
             keys[row].append(("samples", number))

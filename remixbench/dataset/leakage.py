@@ -110,9 +110,9 @@ def coverage_lines(manifest: Manifest, labels: Sequence[str]) -> list[str]:
     }
     lines = []
     for role, by_label in classes_without_clips(manifest, labels).items():
-        named = [f"{label} (fold {', '.join(map(str, folds))})" for label, folds in by_label.items()]
+        labels_with_folds = [f"{label} (fold {', '.join(map(str, folds))})" for label, folds in by_label.items()]
         clips, meaning = consequence[role]
-        lines.append(f"classes without {clips} clips: {shortened(named)}; {meaning}")
+        lines.append(f"classes without {clips} clips: {shortened(labels_with_folds)}; {meaning}")
     return lines
 
 
@@ -228,8 +228,9 @@ def leakage_lines(report: dict[str, Any]) -> list[str]:
             if all(fold["clips"][role] for role in pair.split(" and ")):
                 lines.append(f"  shared by {pair}: " + ", ".join(_count(kind, count) for kind, count in shared.items()))
         lines.append("  in test: " + ", ".join(_count(kind, count) for kind, count in fold["test has"].items()))
-    several = ", ".join(f"{count} with {classes}" for classes, count in report["clips_by_number_of_classes"].items())
-    lines.append(f"clips by number of classes: {several}")
+    clips_by_classes = report["clips_by_number_of_classes"]
+    counts_text = ", ".join(f"{count} with {classes}" for classes, count in clips_by_classes.items())
+    lines.append(f"clips by number of classes: {counts_text}")
     counts = [count for row in report["classes"].values() for count in row]
     if counts:
         lines.append(f"clips per class and fold: {min(counts)} to {max(counts)}, {len(report['classes'])} classes")

@@ -130,8 +130,8 @@ def make(
                 elif info is not None:  # a process was killed before it could remove its checkpoint
                     checkpoint.close([value for value in info.snrs if not missing_snrs(spec, info, [value])])
             if missing:
-                at = format_snrs(missing, loaded.mix.snr_offsets)
-                progress.say(f"{folder}: making {len(spec.manifest.clips)} clips at {at}")
+                snr_text = format_snrs(missing, loaded.mix.snr_offsets)
+                progress.say(f"{folder}: making {len(spec.manifest.clips)} clips at {snr_text}")
                 return _make(spec, checkpoint, missing, shard, Workers(jobs, backend, scheduler), progress, folder)
     dataset = Dataset.open(folder)
     progress.say(f"{folder}: {_ready(dataset, snrs)}; nothing to do")
@@ -187,7 +187,7 @@ def _make(
     shard: tuple[int, int],
     workers: Workers,
     progress: Progress,
-    shown: Path,
+    user_path: Path,
 ) -> Dataset | None:
     """Make the unfinished blocks of a shard, and finalize the data set if no blocks of other shards are left."""
     manifest, folder = spec.manifest, spec.target.folder
@@ -200,17 +200,18 @@ def _make(
     with waiting_lock(lock_file(folder, "finish")):
         info = read_existing(spec)
         if info is not None and not any(map(checkpoint.is_open, snrs)):
-            return Dataset.open(shown)  # another shard completed it in the meantime
-        if left := checkpoint.unfinished(snrs, len(manifest.clips)):
+            return Dataset.open(user_path)  # another shard completed it in the meantime
+        if remaining := checkpoint.unfinished(snrs, len(manifest.clips)):
             progress.say(
-                f"{shown}: shard {shard[0]} of {shard[1]} is finished; {len(left)} blocks of other shards are not"
+                f"{user_path}: shard {shard[0]} of {shard[1]} is finished; {len(remaining)} blocks of other shards are"
+                " not"
             )
             return None
         finalize(spec, info, checkpoint, snrs, progress)
     for line in identical_lines(manifest, read_recordings(folder, read_info(folder))):
         progress.say(line)
-    dataset = Dataset.open(shown)
-    progress.say(f"{shown}: {_ready(dataset, dataset.snrs)}")
+    dataset = Dataset.open(user_path)
+    progress.say(f"{user_path}: {_ready(dataset, dataset.snrs)}")
     return dataset
 
 
@@ -506,4 +507,6 @@ def _listing(folder: Path) -> set[str]:
     try:
         return set(os.listdir(folder))
     except OSError as error:
-        raise InputError(f"{folder}: not readable ({error.strerror}); the recordings of the table lie there") from None
+        raise InputError(
+            f"{folder}: not readable ({error.strerror}); expected the folder of the recordings in the table"
+        ) from None

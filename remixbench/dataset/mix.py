@@ -189,13 +189,13 @@ def event_gains(
     for event in events:
         gain = 10 ** ((snr + event.offset_db) / 20) / event.level
         if definition == "excerpt":
-            below = level_of(scene[event.part], rate, measure)
-            if below == 0:
+            scene_level = level_of(scene[event.part], rate, measure)
+            if scene_level == 0:
                 raise SilenceError(
                     f"{event.name}: the scene is silent under it, from {event.first / rate:.2f} to"
                     f" {event.part.stop / rate:.2f} s, so there is no level to mix at; leave the scene out of the table"
                 )
-            gain *= below
+            gain *= scene_level
         gains.append(gain)
     return gains
 
@@ -203,7 +203,7 @@ def event_gains(
 def overlapping(events: Sequence[Placed]) -> bool:
     """Return whether any two events overlap."""
     parts = sorted((event.part.start, event.part.stop) for event in events)
-    return any(before[1] > after[0] for before, after in pairwise(parts))
+    return any(part[1] > next_part[0] for part, next_part in pairwise(parts))
 
 
 def sum_events(events: Sequence[Placed], gains: Sequence[float], length: int) -> Signal:
@@ -269,10 +269,10 @@ def achieved_snr(
     summed = sum_events(events, gains, len(stems.scene)) if overlapping(events) else None
     ratios = []
     for event, gain in zip(events, gains, strict=True):
-        alone = stems.events[event.part].astype(np.float64)
+        signal = stems.events[event.part].astype(np.float64)
         if summed is not None:
-            alone -= scale * (summed[event.part] - gain * event.samples)
-        above = level_of(alone, rate, measure)
-        below = level_of(stems.scene[event.part].astype(np.float64), rate, measure)
-        ratios.append(20 * math.log10(above / below) if above > 0 and below > 0 else math.nan)
+            signal -= scale * (summed[event.part] - gain * event.samples)
+        event_level = level_of(signal, rate, measure)
+        scene_level = level_of(stems.scene[event.part].astype(np.float64), rate, measure)
+        ratios.append(20 * math.log10(event_level / scene_level) if event_level > 0 and scene_level > 0 else math.nan)
     return ratios

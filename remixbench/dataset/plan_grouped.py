@@ -108,7 +108,7 @@ def _deal(
     groups: Sequence[str],
     shares: dict[tuple[int, int], float],
     generator: np.random.RandomState,
-    what: str,
+    kind: str,
 ) -> dict[tuple[int, int], list[int]]:
     """Deal rows to bins by whole groups, label by label, the largest group first to the emptiest bin.
 
@@ -131,23 +131,23 @@ def _deal(
         total = sum(len(rows) for rows in members[label].values())
         keys = [list(shares)[k] for k in generator.permutation(len(shares))]
         missing = {key: shares[key] * total for key in keys}
-        free = [name for name in names if name not in home]
+        unplaced = [name for name in names if name not in home]
         for name in (name for name in names if name in home):
             missing[home[name]] -= len(members[label][name])
             dealt[home[name]][name] += members[label][name]
         empty = [key for key in keys if not any(home.get(name) == key for name in names)]
         validation = [key for key in empty if key[1] == VALIDATION]
-        spare = free[len(empty) - len(validation) :][::-1]
+        spare = unplaced[len(empty) - len(validation) :][::-1]
         reserved = dict(zip(spare, validation, strict=False))
-        for name in free:
+        for name in unplaced:
             home[name] = reserved.get(name) or max(keys, key=lambda key: missing[key])
             missing[home[name]] -= len(members[label][name])
             dealt[home[name]][name] = list(members[label][name])
-    _fill_empty(dealt, what)
+    _fill_empty(dealt, kind)
     return {key: sorted(row for rows in bins.values() for row in rows) for key, bins in dealt.items()}
 
 
-def _fill_empty(dealt: dict[tuple[int, int], dict[str, list[int]]], what: str) -> None:
+def _fill_empty(dealt: dict[tuple[int, int], dict[str, list[int]]], kind: str) -> None:
     """Move the smallest group of the bin with the most groups to each empty bin, as small collections need."""
     for key, groups in dealt.items():
         if groups:
@@ -155,7 +155,7 @@ def _fill_empty(dealt: dict[tuple[int, int], dict[str, list[int]]], what: str) -
         fullest = max(dealt.values(), key=len)
         if len(fullest) < 2:
             raise InputError(
-                f"there are only {sum(map(len, dealt.values()))} {what} for {len(dealt)} parts of"
+                f"there are only {sum(map(len, dealt.values()))} {kind} for {len(dealt)} parts of"
                 f" folds (part {key} stays empty); use fewer folds or more recordings"
             )
         smallest = min(fullest, key=lambda name: len(fullest[name]))

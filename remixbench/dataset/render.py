@@ -133,10 +133,10 @@ def prepare_excerpt(recipe: Recipe, reader: Reader, file: str, fixed: float | No
 class Excerpts(Protocol):
     """Provides excerpts, from memory or disk."""
 
-    def facts(self, wanted: ExcerptKey) -> Excerpt:
+    def facts(self, key: ExcerptKey) -> Excerpt:
         """Return the metadata of an excerpt."""
 
-    def samples(self, wanted: ExcerptKey, count: int) -> Signal:
+    def samples(self, key: ExcerptKey, count: int) -> Signal:
         """Return the first `count` samples of an excerpt, or all if it has fewer."""
 
 
@@ -145,19 +145,19 @@ class FreshExcerpts:
 
     def __init__(self, recipe: Recipe, reader: Reader, keep: int = 256) -> None:
         self._arguments = (recipe, reader, keep)
-        self._prepare = lru_cache(maxsize=keep)(lambda wanted: prepare_excerpt(recipe, reader, *wanted))
+        self._prepare = lru_cache(maxsize=keep)(lambda key: prepare_excerpt(recipe, reader, *key))
 
     def __reduce__(self) -> tuple[type[FreshExcerpts], tuple[Recipe, Reader, int]]:
         """Pickle without the cache, so that each worker process fills its own."""
         return FreshExcerpts, self._arguments
 
-    def facts(self, wanted: ExcerptKey) -> Excerpt:
+    def facts(self, key: ExcerptKey) -> Excerpt:
         """Return the metadata of an excerpt."""
-        return self._prepare(wanted)[0]
+        return self._prepare(key)[0]
 
-    def samples(self, wanted: ExcerptKey, count: int) -> Signal:
+    def samples(self, key: ExcerptKey, count: int) -> Signal:
         """Return the first `count` samples of an excerpt."""
-        return self._prepare(wanted)[1][:count]
+        return self._prepare(key)[1][:count]
 
 
 @dataclass(frozen=True)

@@ -99,8 +99,8 @@ def read_existing(spec: DatasetSpec) -> DatasetInfo | None:
     if not (folder / "dataset.json").exists():
         return None
     info = read_info(folder)
-    before, now = content_key(info.recipe), content_key(spec.target.recipe)
-    keys = [f"{key} {before.get(key)}, now {now[key]}" for key in now if before.get(key) != now[key]]
+    existing, requested = content_key(info.recipe), content_key(spec.target.recipe)
+    keys = [f"{key} {existing.get(key)}, now {value}" for key, value in requested.items() if existing.get(key) != value]
     clips = f"{info.clips} clips, now {len(spec.manifest.clips)}"
     for is_same, difference in (
         (not keys, f"another recipe ({'; '.join(keys)})"),

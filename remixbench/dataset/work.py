@@ -241,17 +241,17 @@ class StoredExcerpts:
         self._position = {key: divmod(k, RECORDINGS_PER_BLOCK) for k, key in enumerate(keys)}
         self._facts: dict[int, list[Excerpt]] = {}
 
-    def facts(self, wanted: ExcerptKey) -> Excerpt:
+    def facts(self, key: ExcerptKey) -> Excerpt:
         """Return the metadata of an excerpt."""
-        block, row = self._position[wanted]
+        block, row = self._position[key]
         if block not in self._facts:
             content = read_json(self._folder / f"{block:05d}.json")
             self._facts[block] = [Excerpt(**facts) for facts in content["excerpts"]]
         return self._facts[block][row]
 
-    def samples(self, wanted: ExcerptKey, count: int) -> Signal:
+    def samples(self, key: ExcerptKey, count: int) -> Signal:
         """Return the first `count` samples of an excerpt, reading no others from disk."""
-        block, row = self._position[wanted]
+        block, row = self._position[key]
         # mapped only while copying, so that mapped pages do not add up
         stored = np.load(self._folder / f"{block:05d}.npy", mmap_mode="r")
         return np.array(stored[row, :count])
@@ -302,8 +302,8 @@ def render_block(
         for clip in clips:
             try:
                 parts = renderer.clip(clip)
-                before = expected.get((clip.scene_file, parts.scene.start))
-                require_unchanged("scene", clip.scene_file, parts.scene.digest, before)
+                expected_digest = expected.get((clip.scene_file, parts.scene.start))
+                require_unchanged("scene", clip.scene_file, parts.scene.digest, expected_digest)
                 for snr in job.snrs:
                     record, logmel = _write_clip(job, clip, snr, parts.at(snr))
                     records.append(record | {"scene": parts.scene.digest, "scene_start": parts.scene.start})

@@ -138,9 +138,9 @@ def separate(
     paths = [Path(path) for path in ([audio] if isinstance(audio, str | Path) else audio)]
     if not paths:
         raise InputError("no audio file given")
-    wanted = [classes] if isinstance(classes, str) else classes
+    requested = [classes] if isinstance(classes, str) else classes
     system = load_system(run, device=device)
-    system.check_separable(wanted, background=background)
+    system.check_separable(requested, background=background)
     check_files(paths)
     written: dict[str, dict[str, Path]] = {}
     folders = [Path(out) / name for name in output_names(paths, "")]
@@ -151,7 +151,7 @@ def separate(
             with enough_memory(str(path), system.device, "separate it in parts"):
                 samples, rate = read_audio(path, np.float32)
                 labels, blocks = system.separate_blocks(
-                    samples, rate, classes=wanted, background=background, origin=str(path)
+                    samples, rate, classes=requested, background=background, origin=str(path)
                 )
                 written[name] = write_sources(folder, labels, blocks, rate, system.classes)
             advance(1)

@@ -459,7 +459,7 @@ LOUDEST = 100.0
 """Float recordings may exceed 1 slightly; samples above this were not scaled."""
 
 
-def prepare(audio: NDArray[np.floating], rate: int, wanted: int, origin: str) -> NDArray[np.float32]:
+def prepare(audio: NDArray[np.floating], rate: int, target_rate: int, origin: str) -> NDArray[np.float32]:
     """Convert audio, (samples,) or (samples, channels), to mono at the rate `wanted` in Hz, resampled by soxr HQ.
 
     Raises
@@ -482,7 +482,7 @@ def prepare(audio: NDArray[np.floating], rate: int, wanted: int, origin: str) ->
     if (peak := float(np.abs(audio).max())) > LOUDEST:
         raise InputError(f"{origin}: holds samples of {peak:g}, expected -1 to 1; divide by the range of its integers")
     mono = np.asarray(audio, np.float32) if audio.ndim == 1 else audio.mean(axis=1, dtype=np.float32)
-    resampled = resample(mono, rate, wanted)
+    resampled = resample(mono, rate, target_rate)
     if not len(resampled):
-        raise InputError(f"{origin}: too short to be resampled from {rate} to {wanted} Hz")
+        raise InputError(f"{origin}: too short to be resampled from {rate} to {target_rate} Hz")
     return np.ascontiguousarray(resampled, np.float32)

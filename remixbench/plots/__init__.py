@@ -1,1 +1,1 @@
-"""Pictures of a clip and of what a network attended to in it, good enough to be printed."""
+"""Figures of clips and of the outputs of networks, in print quality."""

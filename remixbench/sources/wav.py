@@ -194,5 +194,5 @@ def _of_24_bits(words: NDArray[np.int32]) -> NDArray[np.int32]:
 def plain_header(layout: WavLayout) -> bytes:
     """Return a header for the data alone, without chunks that libsndfile might not be able to skip."""
     fmt = layout.fmt + b"\0" * (len(layout.fmt) % 2)
-    rest = b"WAVEfmt " + struct.pack("<I", len(layout.fmt)) + fmt + b"data" + struct.pack("<I", layout.size)
-    return b"RIFF" + struct.pack("<I", len(rest) + layout.size) + rest
+    chunks = b"WAVEfmt " + struct.pack("<I", len(layout.fmt)) + fmt + b"data" + struct.pack("<I", layout.size)
+    return b"RIFF" + struct.pack("<I", len(chunks) + layout.size) + chunks

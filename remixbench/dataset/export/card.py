@@ -47,13 +47,13 @@ def joint_terms_of(dataset: Dataset) -> tuple[Terms, list[str]]:
 def terms(dataset: Dataset) -> str:
     """Return the terms on which clips may be used and passed on, in a few sentences; the strictest licence decides."""
     joint, licences = joint_terms_of(dataset)
-    strict = [licence for licence in licences if terms_of(licence).forbidden or terms_of(licence).unknown]
+    restrictive = [licence for licence in licences if terms_of(licence).forbidden or terms_of(licence).unknown]
     metadata = "Pass on manifests, labels and metadata, from which anyone with the recordings makes the same clips"
-    if strict:
-        named = shortened([f"'{licence}'" for licence in sorted(set(strict))])
+    if restrictive:
+        licence_names = shortened([f"'{licence}'" for licence in sorted(set(restrictive))])
         return (
-            f"Clips may not be passed on: {len(strict)} of {len(licences)} recordings have a licence that is unknown or"
-            f" does not allow it ({named}; ATTRIBUTION.csv names the licence of each). {metadata}."
+            f"Clips may not be passed on: {len(restrictive)} of {len(licences)} recordings have a licence that is"
+            f" unknown or does not allow it ({licence_names}; ATTRIBUTION.csv names the licence of each). {metadata}."
         )
     if joint == Terms():
         synthesised = {dataset.recipe.scenes.source, dataset.recipe.events.source} == {"synthetic"}

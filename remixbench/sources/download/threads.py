@@ -87,8 +87,8 @@ def run_in_threads(tasks: Sequence[Callable[[], T]], jobs: int, cancel: threadin
         if not isinstance(error, RemixbenchError):
             raise error
     if errors:
-        left = len(tasks) - len(results) - 1
-        raise RemixbenchError(f"{errors[0]}" + (f" ({left} more not done)" if left else "")) from errors[0]
+        failed = len(tasks) - len(results) - 1
+        raise RemixbenchError(f"{errors[0]}" + (f" ({failed} more not done)" if failed else "")) from errors[0]
     return [results[number] for number in range(len(tasks))]
 
 

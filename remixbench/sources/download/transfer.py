@@ -208,7 +208,7 @@ def fetch(
     name = path.name
     with PartialFile(path, remote.md5) as part:
         part.hash_existing(advance, client.limiter.check_cancelled)
-        wrong: list[str] = []
+        wrong_md5s: list[str] = []
         while True:
             if part.digest() == remote.md5 and remote.size in (None, part.size):
                 part.finish()
@@ -222,10 +222,10 @@ def fetch(
                     client.say(f"{name}: MD5 is {actual}, expected {remote.md5}, but the record lists it: accepted")
                     part.finish()
                     return actual
-                wrong.append(actual)
+                wrong_md5s.append(actual)
                 _cut(part, 0, advance)
-                if len(wrong) >= client.policy.max_full_downloads:
-                    raise RemixbenchError(_wrong_md5(name, remote, wrong))
+                if len(wrong_md5s) >= client.policy.max_full_downloads:
+                    raise RemixbenchError(_wrong_md5(name, remote, wrong_md5s))
                 client.say(f"{name}: MD5 is {actual}, expected {remote.md5}; fetching it again")
             _fetch_rest(remote, part, client, advance)
 
@@ -373,12 +373,12 @@ def _replaced_at_source(name: str, expected: str, actual: str) -> str:
     )
 
 
-def _wrong_md5(name: str, remote: RemoteFile, wrong: list[str]) -> str:
-    if len(set(wrong)) == 1:
+def _wrong_md5(name: str, remote: RemoteFile, wrong_md5s: list[str]) -> str:
+    if len(set(wrong_md5s)) == 1:
         cause = "the same each time, so the server holds another file: try another --mirror, a newer remixbench"
     else:
         cause = "not the same each time, so bytes change in transit (proxy, memory, disk): try another network"
     return (
-        f"{name}: MD5 is {wrong[-1]}, expected {remote.md5}; fetched {len(wrong)} times and "
+        f"{name}: MD5 is {wrong_md5s[-1]}, expected {remote.md5}; fetched {len(wrong_md5s)} times and "
         f"deleted; {cause} ({remote.url})"
     )

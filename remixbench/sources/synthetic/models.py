@@ -245,10 +245,10 @@ class Pulses:
         count, jitter, tune = samples(seconds, rate), self.jitter.draw(random), self.tune.draw(random)
         number = int(seconds * pulses * 1.5) + 4
         turn = 1 + self.drift * wander(random, number, 1, 0.2)
-        at = np.cumsum((1 + jitter * random.uniform(-1, 1, number)) / (pulses * turn)) * rate
-        at = at[at < count - 1]
+        positions = np.cumsum((1 + jitter * random.uniform(-1, 1, number)) / (pulses * turn)) * rate
+        positions = positions[positions < count - 1]
         train = np.zeros(count)
-        np.add.at(train, at.astype(np.int64), random.uniform(0.7, 1.0, len(at)))
+        np.add.at(train, positions.astype(np.int64), random.uniform(0.7, 1.0, len(positions)))
         train += self.noise.draw(random) * np.sqrt(np.mean(train**2)) * random.standard_normal(count)
         body = tuple(Resonance(part.hertz * tune, part.width * tune, part.gain) for part in self.body)
         return resonate(train, rate, body) * swell(count, rate, self.rise.draw(random), 0.05)

@@ -70,11 +70,11 @@ def synthesise_event(label: str, number: int, rate: int, seed: int) -> NDArray[n
     _check_rate(rate)
     random = _generator(seed, label, number)
     pattern = narrowed(EVENTS[label], random, 0.04)
-    at = _regular(pattern, random)
+    onsets = _regular(pattern, random)
     length = samples(LONGEST, rate)
     dry = np.zeros(length)
     end = samples(SHORTEST, rate)
-    for sound, start in _hits(pattern, at, random, rate):
+    for sound, start in _hits(pattern, onsets, random, rate):
         first = round(start * rate)
         last = min(length, first + len(sound))
         dry[first:last] += sound[: last - first]
@@ -157,14 +157,14 @@ def _scattered(pattern: Pattern, seconds: float, random: Generator) -> list[floa
     return [float(t) for t in random.uniform(0, seconds, count)]
 
 
-def _hits(pattern: Pattern, at: list[float], random: Generator, rate: int) -> list[tuple[Signal, float]]:
-    """Return (sound, onset) of each layer of the pattern at each time in `at`; layers have a few variants."""
+def _hits(pattern: Pattern, onsets: list[float], random: Generator, rate: int) -> list[tuple[Signal, float]]:
+    """Return (sound, onset) of each layer of the pattern at each onset; a layer has a few variants."""
     strokes = []
     for layer in pattern.layers:
-        after = layer.start.draw(random) if layer.start is not None else 0.0
-        kinds = [_scaled(layer, random, rate) for _ in range(min(len(at), VARIANTS))]
-        for i, start in enumerate(at):
-            strokes.append((kinds[i % len(kinds)] * random.uniform(0.6, 1.0), start + after))
+        delay = layer.start.draw(random) if layer.start is not None else 0.0
+        kinds = [_scaled(layer, random, rate) for _ in range(min(len(onsets), VARIANTS))]
+        for i, start in enumerate(onsets):
+            strokes.append((kinds[i % len(kinds)] * random.uniform(0.6, 1.0), start + delay))
     return strokes
 
 
