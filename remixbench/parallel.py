@@ -180,10 +180,10 @@ class Workers:
             with threadpool_limits(1, "blas"):
                 yield from _in_threads(function, tasks, jobs)
             return
-        # also limits tasks in this process: threads, or a single job
         owner = os.getpid() if self.backend == "loky" and jobs > 1 else None
         if owner is not None and multiprocessing.parent_process() is not None:
             _end_workers_before(owner)
+        # the limit also applies to tasks in this process, of threads or a single job
         with threadpool_limits(1, "blas"), self._configured(jobs):
             try:
                 yield from joblib.Parallel(return_as="generator", batch_size=batch_size)(

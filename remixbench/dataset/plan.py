@@ -138,7 +138,7 @@ def _with_scene_starts(recipe: Recipe, manifest: Manifest, scenes: Catalogue) ->
 
 
 def _recording_seconds(catalogue: Catalogue, file: str) -> float:
-    """Return the duration of a recording in seconds, from the header of its file if that has it."""
+    """Return the duration of a recording in seconds, from the header of its file if it has one."""
     if isinstance(catalogue.reader, FileReader):
         with open_audio(catalogue.reader.path(file)) as audio:
             if audio.frames is not None:

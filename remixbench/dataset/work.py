@@ -351,7 +351,7 @@ def write_audio(path: Path, samples: NDArray[np.int16], rate: int, temporary: Pa
     else:
         import soundfile
 
-        encoded = io.BytesIO()  # written below, so that a full disk raises an OSError that says so
+        encoded = io.BytesIO()  # written below, so that a full disk raises an OSError
         soundfile.write(encoded, samples, rate, subtype="PCM_16", format=path.suffix[1:].upper())
         unfinished.write_bytes(encoded.getbuffer())
     os.replace(unfinished, path)

@@ -212,9 +212,8 @@ def _shards(clips: list[ExportedClip]) -> list[list[ExportedClip]]:
     shards: list[list[ExportedClip]] = [[]]
     size = 0
     for clip in clips:
-        file_bytes = (
-            clip.audio.stat().st_size if clip.audio.exists() else 0
-        )  # a missing file is reported when it is read
+        # a missing file is reported when it is read
+        file_bytes = clip.audio.stat().st_size if clip.audio.exists() else 0
         if shards[-1] and size + file_bytes > SHARD_BYTES:
             shards.append([])
             size = 0

@@ -346,7 +346,7 @@ TINE = (1.0, 2.0, 3.0, 6.267, 17.547)  # a clamped bar, with harmonics of the fu
 MEMBRANE = (1.0, 1.593, 2.136, 2.295, 2.653, 2.917, 3.155, 3.500, 3.598, 3.647, 4.059)
 CLAMPED_PLATE = (1.0, 2.081, 3.414, 3.893, 4.995, 5.954, 6.819, 8.280, 8.722)
 FREE_PLATE = (1.0, 1.730, 2.328, 3.907, 4.110, 6.302, 6.706, 7.344)
-# The following ratios are chosen by ear, not derived: bodies without a simple shape.
+# The following ratios are chosen, not derived: bodies without a simple shape.
 COW = (1.0, 1.48, 2.52, 3.1, 4.4)
 TWO_BELLS = (1.0, 1.19, 2.6, 4.2)
 BOX = (1.0, 1.41, 1.73, 2.24, 2.83, 3.6)
