@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from remixbench.dataset.info import DatasetInfo, read_info
 from remixbench.dataset.manifest import Clip, Manifest, read_manifest
+from remixbench.dataset.mix import as_float
 from remixbench.errors import InputError, nearest
 from remixbench.files import check_regular, map_array, read_json, sha256
 from remixbench.recipe import Recipe, format_snr, format_snrs
@@ -270,7 +271,7 @@ class Dataset:
             If there is no such clip or SNR, or its file is missing or not readable.
         """
         _, samples = self._checked_pcm(self.audio_path(clip, snr), snr, "digests.csv")
-        return samples.astype(np.float32) / np.float32(32768)
+        return as_float(samples)
 
     def audio_bytes(self, clip: Clip | str, snr: float) -> bytes:
         """Return the bytes of a clip's audio file at `snr` dB, after the checks of `audio`."""

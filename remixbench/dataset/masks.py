@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from remixbench.dataset.features import load_librosa, mel_magnitude
-from remixbench.dataset.mix import FULL_SCALE, Stems
+from remixbench.dataset.mix import Stems, as_float
 from remixbench.recipe import Features
 
 KONG_MARGIN_DB = 5.0
@@ -46,10 +46,7 @@ def ideal_ratio_mask(stems: Stems, features: Features, rate: int) -> NDArray[np.
 
 
 def _magnitudes(stems: Stems, features: Features, rate: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    events, scene = (
-        mel_magnitude(channel.astype(np.float32) / np.float32(FULL_SCALE), features, rate)
-        for channel in (stems.events, stems.scene)
-    )
+    events, scene = (mel_magnitude(as_float(channel), features, rate) for channel in (stems.events, stems.scene))
     return events, scene
 
 

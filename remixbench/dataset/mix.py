@@ -75,6 +75,11 @@ def full_scale(rule: Quantisation) -> int:
     return FULL_SCALE if rule == "floor" else FULL_SCALE - 1
 
 
+def as_float(samples: NDArray[np.int16]) -> NDArray[np.float32]:
+    """Return 16-bit samples as float32 in [-1, 1)."""
+    return samples.astype(np.float32) / np.float32(FULL_SCALE)
+
+
 def mixture(stems: Stems) -> NDArray[np.int16]:
     """Return the mixture as in the mono file: the mean of the two stems, (samples,), rounded half to even."""
     a, b = stems.events, stems.scene

@@ -22,12 +22,12 @@ from threadpoolctl import ThreadpoolController
 from remixbench.dataset.features import logmel
 from remixbench.dataset.manifest import Clip, ExcerptKey, event_seconds, event_times
 from remixbench.dataset.mix import (
-    FULL_SCALE,
     Placed,
     Signal,
     SilenceError,
     Stems,
     achieved_snr,
+    as_float,
     event_gains,
     event_stems,
     exact_mixture,
@@ -255,7 +255,7 @@ class Rendered:
 
     def waveform(self) -> NDArray[np.float32]:
         """Return the mixture as in the file, (samples,) in [-1, 1]."""
-        return mixture(self.stems).astype(np.float32) / np.float32(FULL_SCALE)
+        return as_float(mixture(self.stems))
 
     def logmel(self) -> NDArray[np.float32]:
         """Return the log-mel of the mean of the two quantised channels, (frames, n_mels)."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from remixbench.dataset.mix import as_float
 from remixbench.errors import InputError, nearest
 from remixbench.plots.axes import Scales
 from remixbench.tables import read_table
@@ -136,7 +137,7 @@ def view_clip(dataset: Dataset, row: int, snr: float) -> ClipView:
         samples = audio.mean(axis=1)
     stems, stems_path = None, dataset.stems_path(clip, snr)
     if snr in dataset.info.stems:
-        stems = dataset.stems(clip, snr).astype(np.float32) / np.float32(32768)
+        stems = as_float(dataset.stems(clip, snr))
     elif stems_path.is_file():
         stems = _read_channels(stems_path)[0].T
     return ClipView(
