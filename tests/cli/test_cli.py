@@ -58,7 +58,7 @@ def test_values_of_an_option_in_one_go(given_: str, spread_out: str) -> None:
         ("--probe shfit run", "--probe shfit run"),
     ],
 )
-def test_values_that_are_no_choice_are_arguments(given_: str, spread_out: str) -> None:
+def test_values_that_are_not_choices_are_arguments(given_: str, spread_out: str) -> None:
     assert spread(given_.split(), {"--probe": ("shift", "snr")}) == spread_out.split()
 
 
@@ -164,7 +164,7 @@ def test_bad_input_is_one_line_and_status_2(
         ({"events": {"source": "folder", "folder": "mine"}}, "mine: no such folder; the recipe's events name it"),
     ],
 )
-def test_recipes_of_ones_own_are_checked(
+def test_custom_recipes_are_checked(
     changes: dict[str, Any], message: str, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tiny.write_recipe(tmp_path, tiny.changed(tiny.RECIPE, **changes))
@@ -173,7 +173,7 @@ def test_recipes_of_ones_own_are_checked(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_manifest_of_ones_own_is_checked(
+def test_custom_manifests_are_checked(
     made: Dataset, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe = tiny.write_recipe(tmp_path, tiny.RECIPE)
@@ -203,7 +203,7 @@ def test_remix2019_with_other_tables_asks_for_replan(
     assert "--replan draws a manifest from them (marked as not comparable)" in line
 
 
-def test_a_data_set_that_is_not_one(copied: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_is_not_a_data_set(copied: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     file = copied.path / "dataset.json"
     for text, message in (
         ("", "not readable as JSON"),

@@ -86,7 +86,7 @@ def test_an_snr_is_not_added_from_changed_sources(
         make(recipe=tiny_recipe, sources=sources, out=copied.path, jobs=1, stems=True)
 
 
-def test_the_features_digest_is_of_the_log_mel_at_its_snr(made: Dataset, copied: Dataset) -> None:
+def test_the_features_digest_depends_on_the_log_mel_of_its_snr(made: Dataset, copied: Dataset) -> None:
     assert made.features_digest(0) == copied.features_digest(0) != made.features_digest(10)
 
 
@@ -119,7 +119,7 @@ def test_a_wrong_dataset_json_is_one_line(copied: Dataset, change: dict[str, Any
     assert "\n" not in str(caught.value)
 
 
-def test_yaml_whose_aliases_multiply_ends_at_once(tmp_path: Path) -> None:
+def test_yaml_with_multiplying_aliases_is_refused_quickly(tmp_path: Path) -> None:
     from remixbench.recipe import load_recipe
 
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
@@ -227,7 +227,7 @@ def test_digests_that_a_make_does_not_write_are_not_taken_over(damage: str, copi
     assert verify(dataset=copied) == []
 
 
-def test_an_snr_added_with_other_versions_leaves_those_of_the_others(copied: Dataset, corpus: Path) -> None:
+def test_an_snr_added_with_other_versions_keeps_the_versions_of_the_others(copied: Dataset, corpus: Path) -> None:
     older = copied.info.model_copy(update={"versions": copied.info.versions | {"numpy": "0.1"}})
     write_info(copied.path, older)
     added = make(recipe=copied.recipe, sources=corpus, out=copied.path, jobs=1, stems=True, snr=5)

@@ -80,7 +80,7 @@ def test_recombined_events_of_one_class_do_not_overlap() -> None:
             assert len({event.label for event in clip.events}) == 2
 
 
-def test_a_role_that_there_is_not_is_named(mini: Dataset) -> None:
+def test_an_unknown_role_is_refused(mini: Dataset) -> None:
     with pytest.raises(InputError, match=r"unknown role 'tset' \(did you mean 'test'"):
         remixbench.FreshMixtures(mini, "nowhere", snr=10, fold=4, role="tset")
 

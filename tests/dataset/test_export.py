@@ -87,7 +87,7 @@ def test_webdataset_shards_are_the_same_bytes_every_time(made: Dataset, tmp_path
         assert names == [f"{clip.id}.{end}" for clip in made.clips if clip.fold == 4 for end in ("wav", "json")]
 
 
-def test_lhotse_names_the_data_sets_own_files_unless_they_are_linked(made: Dataset, tmp_path: Path) -> None:
+def test_lhotse_references_the_files_of_the_data_set_unless_linked(made: Dataset, tmp_path: Path) -> None:
     for link in (False, True):
         folder = export(made, format="lhotse", out=tmp_path / str(link), snr=[10], link=link)
         first = json.loads((folder / "snr_10" / "test_recordings.jsonl").read_text().splitlines()[0])
@@ -251,9 +251,7 @@ def test_the_library_reads_the_same_labels_and_splits_without_events(form: str, 
     }
 
 
-def test_a_split_without_events_is_refused_by_name_where_its_types_cannot_be_stated(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_split_without_events_is_refused_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = own_dataset(tmp_path, polyphony={"range": [0, 1]}, seed=3, clips_per_fold=4)
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(InputError, match=r"at 0 dB a split has no events.*install pyarrow"):

@@ -42,7 +42,7 @@ def by_scipy(samples: NDArray[np.float64], features: Features, rate: int) -> NDA
     ids=["paper", "overlap that is no power of two", "no overlap"],
 )
 @pytest.mark.parametrize("level", [1.0, 1e-4])
-def test_values_are_those_of_scipy_and_librosa(features: Features, rate: int, level: float) -> None:
+def test_values_equal_scipy_and_librosa(features: Features, rate: int, level: float) -> None:
     draw = np.random.default_rng(3)
     # 16-bit steps, as all our signals have
     samples = np.round(draw.uniform(-1, 1, rate) * level * 32768) / 32768
@@ -80,7 +80,7 @@ def test_a_long_recording_is_worked_on_in_parts() -> None:
         np.testing.assert_allclose(whole[frame], alone[0], atol=1e-5)
 
 
-def test_the_tail_that_fills_no_window_is_not_covered() -> None:
+def test_an_incomplete_last_window_is_dropped() -> None:
     samples = np.zeros(320_000, dtype=np.float32)
     silent = logmel(samples, PAPER, 32000)
     samples[-512:] = 0.5
@@ -90,7 +90,7 @@ def test_the_tail_that_fills_no_window_is_not_covered() -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux") or os.getuid() != 0, reason="mounting needs root on Linux")
-def test_an_installation_that_cannot_be_written_to_needs_no_home(tmp_path: Path) -> None:
+def test_a_read_only_installation_without_home(tmp_path: Path) -> None:
     site = Path(importlib.util.find_spec("librosa").origin).parents[1]  # type: ignore[union-attr, arg-type]
     code = "from remixbench.dataset.features import load_librosa; load_librosa().filters.mel(sr=8000, n_fft=256)"
     read_only = f'mount --bind "{site}" "{site}" && mount -o remount,ro,bind "{site}"'

@@ -47,7 +47,7 @@ def test_strong_labels_end_with_the_recording_the_longest_event_or_the_clip() ->
 
 
 @pytest.mark.parametrize(("rate", "seconds"), [(22050, 3.3333), (44100, 1 / 3), (8000, 2.00007), (16000, 7.7777)])
-def test_no_label_ends_after_the_clip_where_it_is_no_whole_number_of_samples(rate: int, seconds: float) -> None:
+def test_labels_never_exceed_a_clip_of_a_fractional_number_of_samples(rate: int, seconds: float) -> None:
     mix = {"sample_rate": rate, "duration": seconds, "snrs": 0}
     content = {"plan": {"onsets": 0.1, "polyphony": 1, "max_event": 2.0}, "mix": mix, "features": {"n_fft": 256}}
     recipe = parse_recipe(tiny.RECIPE | content, "odd")
@@ -109,7 +109,7 @@ def test_strong_labels_of_files_are_where_the_events_sound(made: Dataset, corpus
         assert not np.any(events_channel[quiet] < 0)
 
 
-def test_the_files_are_read_by_those_who_know_dcase_files(made: Dataset) -> None:
+def test_label_files_have_the_dcase_format(made: Dataset) -> None:
     strong = pd.read_csv(made.path / "labels" / "strong.tsv", sep="\t")
     assert list(strong.columns) == ["filename", "onset", "offset", "event_label"]
     weak = pd.read_csv(made.path / "labels" / "weak.tsv", sep="\t")

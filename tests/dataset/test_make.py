@@ -87,7 +87,7 @@ def test_ratios_one_at_a_time_in_any_order_give_the_same_bytes(
     assert differing(tree(made.path), tree(tmp_path / "tiny")) == []
 
 
-def test_ratios_named_backwards_and_twice_give_the_same_bytes(
+def test_order_and_repetition_of_snrs_do_not_change_the_bytes(
     made: Dataset, corpus: Path, tiny_recipe: Recipe, tmp_path: Path
 ) -> None:
     make(recipe=tiny_recipe, sources=corpus, out=tmp_path / "tiny", snr=[10, 0, 10.0], jobs=1, stems=True)
@@ -136,7 +136,7 @@ def test_a_lost_clip_is_made_again(made: Dataset, copied: Dataset, corpus: Path,
     assert differing(tree(made.path), tree(copied.path)) == []
 
 
-def test_what_dataset_json_says(made: Dataset, tiny_recipe: Recipe) -> None:
+def test_content_of_dataset_json(made: Dataset, tiny_recipe: Recipe) -> None:
     info = json.loads((made.path / "dataset.json").read_text())
     assert info["comparable"] is False
     assert info["not_comparable"] == ["recipe 'tiny' is one of your own"]

@@ -79,7 +79,7 @@ EVENTS_OF_A_CLIP = st.lists(
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(clips=st.lists(st.tuples(st.integers(1, 20), NAMES, NAMES, NAMES, EVENTS_OF_A_CLIP), min_size=1, max_size=5))
-def test_what_is_written_is_read_as_the_same(
+def test_write_and_read_round_trip(
     clips: list[tuple[int, str, str, str, list[tuple[str, str, float, float, float | None, float]]]], tmp_path: Path
 ) -> None:
     manifest = Manifest(

@@ -34,13 +34,13 @@ def test_the_margin_shifts_the_border_by_its_decibels() -> None:
     np.testing.assert_allclose(ideal_ratio_mask(louder, FEATURES, RATE)[:, 3], 0.2, atol=1e-3)  # 1 / (1 + 2²)
 
 
-def test_silence_is_in_no_mask() -> None:
+def test_masks_are_zero_in_silence() -> None:
     silent = Stems(np.zeros(8192, np.int16), np.zeros(8192, np.int16))
     assert not ideal_binary_mask(silent, FEATURES, RATE).any()
     assert not ideal_ratio_mask(silent, FEATURES, RATE).any()
 
 
-def test_class_masks_are_the_mask_where_the_class_sounds() -> None:
+def test_class_masks_are_the_mask_while_the_class_is_active() -> None:
     active = active_frames([(0.1, 0.3, 1)], classes=2, features=FEATURES, rate=RATE, frames=15)
     centres = (np.arange(15) * 512 + 512) / RATE
     np.testing.assert_array_equal(active[:, 1], (centres >= 0.1) & (centres < 0.3))

@@ -55,7 +55,7 @@ def test_classes_and_background_share_a_cell_by_their_odds(maps: tuple[float, ..
     np.testing.assert_allclose(share(np.array(maps, np.float32).reshape(2, 1, 1)).ravel(), masks, atol=1e-4)
 
 
-def test_a_little_more_of_one_map_changes_no_mask_by_much() -> None:
+def test_masks_are_continuous_in_the_maps() -> None:
     second = np.linspace(0, 1, 2001, dtype=np.float32)
     for first in (0.1, 0.5, 0.9, 0.99):
         maps = np.stack([np.full_like(second, first), second])[:, :, None]
@@ -120,7 +120,7 @@ def test_ideal_masks_separate_tones_and_sum_to_1_with_the_rest() -> None:
     np.testing.assert_allclose(half[:, :, 2], 0.5)
 
 
-def test_silence_is_in_no_ideal_mask() -> None:
+def test_ideal_masks_are_zero_in_silence() -> None:
     silence = np.zeros(8192, np.float32)
     for kind in ("IBM", "IRM"):
         assert not ideal_class_masks(silence[None], silence, FEATURES, RATE, kind).any()

@@ -61,7 +61,7 @@ SHORT = st.integers(-32768, 32767)
 
 
 @given(st.lists(st.tuples(SHORT, SHORT), min_size=1, max_size=50))
-def test_the_mono_file_is_the_mean_with_halves_to_even(pairs: list[tuple[int, int]]) -> None:
+def test_the_mono_file_is_the_mean_rounded_half_to_even(pairs: list[tuple[int, int]]) -> None:
     both = np.array([*pairs, (32767, 32767), (-32768, -32768), (32767, -32768), (-32768, -32767)], dtype=np.int16)
     stems = Stems(np.ascontiguousarray(both[:, 0]), np.ascontiguousarray(both[:, 1]))
     mean = both.astype(np.float64).mean(axis=1)
@@ -133,7 +133,7 @@ def test_strict_levels_are_exact_for_the_audible_excerpt(strict: Dataset, snr: f
         assert achieved == pytest.approx(measured, abs=0.02)
 
 
-def test_strict_levels_are_exact_where_events_overlap_too(strict: Dataset) -> None:
+def test_strict_levels_are_exact_even_if_events_overlap(strict: Dataset) -> None:
     said = levels(strict)
     assert len(said) == 24 * 3 * 2
     assert max(abs(achieved - target) for target, achieved in said.values()) < 0.05
@@ -184,13 +184,13 @@ def loudness(samples: np.ndarray) -> float:
 @pytest.mark.parametrize(
     "seconds", [1 / RATE, 2 / RATE, 0.01, 0.399, 0.4, 0.41, 0.44, 0.451, 0.5, 0.77, 1.234, 2.0, 10.0]
 )
-def test_loudness_is_of_the_whole_signal(seconds: float) -> None:
+def test_loudness_covers_the_whole_signal(seconds: float) -> None:
     samples = np.random.default_rng(3).normal(0, 1e-3, round(seconds * RATE))
     samples[-max(1, min(len(samples), RATE // 33)) :] *= 300  # a click in the last 30 ms
     assert 20 * np.log10(mixing.loudness(samples, RATE)) == pytest.approx(loudness(samples), abs=0.05)
 
 
-def test_where_blocks_are_complete_loudness_is_that_of_the_standard() -> None:
+def test_loudness_of_complete_blocks_equals_the_standard() -> None:
     samples = np.random.default_rng(3).normal(0, 0.1, 2 * RATE) * np.linspace(0, 1, 2 * RATE)
     standard = pyloudnorm.Meter(RATE).integrated_loudness(samples / np.abs(samples).max())
     found = 20 * np.log10(mixing.loudness(samples, RATE) / np.abs(samples).max())
@@ -326,7 +326,7 @@ def test_a_scene_whose_power_is_zero_is_refused_by_name(
     assert not (tmp_path / "d" / "dataset.json").exists()
 
 
-def test_a_recording_that_begins_silent_is_mixed_as_released_and_said_to_be_inaudible(
+def test_a_recording_with_a_silent_start_is_mixed_as_released_and_reported(
     corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(corpus, tmp_path / "sources")

@@ -92,7 +92,7 @@ def test_a_scene_that_is_too_short_is_refused_or_looped(sources: Path) -> None:
     assert np.array_equal(scene[: 5 * RATE], scene[5 * RATE : 10 * RATE])
 
 
-def test_clips_may_have_no_event_at_all(sources: Path) -> None:
+def test_clips_without_events(sources: Path) -> None:
     dataset = made(sources, recipe(plan={"polyphony": {"range": [0, 2]}}))
     counts = {len(clip.events) for clip in dataset.clips}
     assert counts == {0, 1, 2}
@@ -112,7 +112,7 @@ def test_the_snr_is_drawn_from_a_range_for_each_clip(sources: Path) -> None:
             parse_recipe(recipe(mix={"snrs": bad}), "own")
 
 
-def test_a_range_of_snrs_is_shown_as_one(sources: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_range_of_snrs_is_shown_as_a_range(sources: Path, capsys: pytest.CaptureFixture[str]) -> None:
     dataset = made(sources, recipe(mix={"snrs": {"range": [-5, 20]}}), progress=True)
     assert "12 clips ready at −5 to 20 dB" in capsys.readouterr().err
     assert "at −5 to 20 dB, 2 classes" in repr(dataset)
@@ -145,7 +145,7 @@ def test_runs_and_embeddings_name_the_range(sources: Path, capsys: pytest.Captur
     assert "7.5 dB" not in said
 
 
-def test_scores_by_snr_are_those_of_the_clips_in_each_bin(sources: Path, tmp_path: Path) -> None:
+def test_scores_by_snr_use_the_clips_of_each_bin(sources: Path, tmp_path: Path) -> None:
     plan_of_range = {
         "clips_per_fold": 40,
         "folds": 2,
@@ -193,7 +193,7 @@ def test_ranges_read_alike_and_are_written_as_they_are_read(tmp_path: Path) -> N
     assert parse_recipe(recipe(plan=ranges | {"snr_spread": [-6, 6]}, mix={"snrs": {"range": [-5, 20]}}), "own") == own
 
 
-def test_unknown_origins_are_reported_as_unknown(sources: Path, tmp_path: Path) -> None:
+def test_unknown_origins_are_reported(sources: Path, tmp_path: Path) -> None:
     _, report = plan(recipe=parse_recipe(recipe(), "own"), out=tmp_path / "m", sources=sources, report=True)
     assert report is not None
     assert report["folds"][0]["shared by test and train"] == {
@@ -202,7 +202,7 @@ def test_unknown_origins_are_reported_as_unknown(sources: Path, tmp_path: Path) 
     assert "event origins: unknown" in "\n".join(leakage_lines(report))
 
 
-def test_the_same_samples_under_two_names_are_in_one_fold_and_named(
+def test_identical_recordings_are_in_one_fold_and_reported(
     sources: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     samples, rate = soundfile.read(sources / "animals" / "Bark" / "3.wav", dtype="int16")
@@ -228,7 +228,7 @@ def test_the_same_samples_under_two_names_are_in_one_fold_and_named(
     assert "scenes: again.flac, scene2.wav have the same samples and count as one location" in said
 
 
-def test_a_class_of_one_recording_under_many_names_is_in_every_fold_and_named(
+def test_a_class_with_one_recording_under_many_names_is_in_every_fold_and_reported(
     sources: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for k in range(1, 8):
@@ -245,9 +245,7 @@ def test_a_class_of_one_recording_under_many_names_is_in_every_fold_and_named(
     assert set(barking) == {1, 2}
 
 
-def test_the_same_samples_in_two_roles_are_named_where_the_plan_does_not_prevent_it(
-    sources: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_identical_recordings_in_two_roles_are_reported(sources: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for k in range(8):  # every recording twice, so that the released draws must put some in both folds
         shutil.copy(sources / "animals" / "Bark" / f"{k}.wav", sources / "animals" / "Bark" / f"again{k}.wav")
     released = {"method": "released", "onsets": 0.5, "max_event": 0.5, "polyphony": 1, "folds": 2, "clips_per_fold": 24}
@@ -278,7 +276,7 @@ def test_stems_of_single_events_add_up_to_the_events(sources: Path) -> None:
         made(sources, content, stems="sum")
 
 
-def test_mini_is_never_made_unasked_beside_ones_own_data_sets(sources: Path) -> None:
+def test_mini_is_not_the_default_if_there_are_other_data_sets(sources: Path) -> None:
     workspace = sources.parent
     made_here = make(recipe=parse_recipe(recipe(), "own"), workspace=workspace, jobs=1, clips_per_fold=1)
     assert made_here is not None

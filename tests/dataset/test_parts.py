@@ -28,14 +28,16 @@ def partial(corpus: Path, tmp_path: Path) -> Path:
     return sources
 
 
-def test_without_a_number_it_says_which_clips_can_be_made(partial: Path, tiny_recipe: Recipe, tmp_path: Path) -> None:
+def test_without_clips_per_fold_the_error_counts_possible_clips(
+    partial: Path, tiny_recipe: Recipe, tmp_path: Path
+) -> None:
     with pytest.raises(
         InputError, match=r"only part 2, 3 of the scenes was fetched, enough for \d+ of 24 clips \(\d+ in"
     ):
         make(recipe=tiny_recipe, sources=partial, out=tmp_path / "d", jobs=1)
 
 
-def test_with_a_number_it_makes_clips_whose_scenes_are_there(
+def test_with_clips_per_fold_clips_with_downloaded_scenes_are_made(
     partial: Path, tiny_recipe: Recipe, tmp_path: Path
 ) -> None:
     dataset = make(recipe=tiny_recipe, sources=partial, out=tmp_path / "d", clips_per_fold=2, jobs=1)
@@ -47,7 +49,7 @@ def test_with_a_number_it_makes_clips_whose_scenes_are_there(
         make(recipe=tiny_recipe, sources=partial, out=tmp_path / "e", clips_per_fold=1000, jobs=1)
 
 
-def test_all_or_none_are_no_parts(corpus: Path, tmp_path: Path) -> None:
+def test_all_or_no_archives_do_not_count_as_parts(corpus: Path, tmp_path: Path) -> None:
     assert downloaded_parts("tau2019", corpus) is None
     for part in range(1, 22):
         write_receipt(tmp_path, ARCHIVE.format(part), Receipt("0" * 32, "0" * 32, False, {}))

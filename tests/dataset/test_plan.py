@@ -68,7 +68,7 @@ def test_strict_roles(strict: Manifest) -> None:
         assert all((role == "test") == (clip.fold == fold) for role, clip in zip(roles, strict.clips, strict=True))
 
 
-def test_strict_roles_share_no_place_and_no_origin(strict: Manifest, published: Path) -> None:
+def test_strict_roles_share_no_location_or_origin(strict: Manifest, published: Path) -> None:
     table = pd.read_csv(published / tiny.FSD_TABLE).sort_values(["label", "freesound_id"])
     # a new origin begins with a new label, or 100 or more after the id before
     begins = (table["label"] != table["label"].shift()) | (table["freesound_id"].diff() >= 100)
@@ -95,7 +95,7 @@ def check_onsets(manifest: Manifest, longest: float, clip_seconds: float, overla
                     assert round(event.onset - other.onset, 9) >= longest
 
 
-def test_strict_onsets_cover_the_clip_and_no_class_meets_itself(strict: Manifest) -> None:
+def test_strict_onsets_cover_the_clip_and_events_of_a_class_never_overlap(strict: Manifest) -> None:
     check_onsets(strict, 2.0, 10.0, overlap=True)
     onsets = [event.onset for clip in strict.clips for event in clip.events]
     assert min(onsets) < 0.01
@@ -106,7 +106,7 @@ def test_strict_onsets_cover_the_clip_and_no_class_meets_itself(strict: Manifest
     assert len({len(clip.events) for clip in strict.clips}) == 1
 
 
-def test_strict_uses_every_verified_recording_and_no_other(strict: Manifest, published: Path) -> None:
+def test_strict_uses_exactly_the_verified_recordings(strict: Manifest, published: Path) -> None:
     table = pd.read_csv(published / tiny.FSD_TABLE)
     assert set(strict.event_files) == set(table["fname"][table["manually_verified"] == 1])
 
@@ -148,7 +148,7 @@ def test_polyphony_is_drawn_from_its_range() -> None:
     assert min(counts.count(n) for n in (1, 2, 3)) > 30
 
 
-def test_without_overlap_no_two_events_meet() -> None:
+def test_without_overlap_events_never_overlap() -> None:
     manifest = drawn(plan__overlap=False, plan__clips_per_fold=100)
     check_onsets(manifest, 0.5, 2.0, overlap=False)
     assert {len(clip.events) for clip in manifest.clips} == {3}
@@ -181,7 +181,7 @@ def test_validation_parts_are_spread_over_the_fold() -> None:
     st.integers(0, 1000),
     st.sampled_from([0, 100]),
 )
-def test_no_plan_shares_a_place_or_an_origin_between_roles(
+def test_roles_never_share_a_location_or_origin(
     scenes: list[tuple[str, int]], events: list[tuple[str, int]], validation: float, seed: int, gap: int
 ) -> None:
     recipe = parse_recipe(tiny.changed(tiny.STRICT, plan__seed=seed, plan__folds=2, plan__validation=validation), "x")
@@ -254,7 +254,7 @@ def test_a_class_of_two_people_is_in_two_folds_although_they_have_other_classes_
         assert classes_without_clips(manifest, ("common", "rare")) == {}
 
 
-def test_classes_that_a_role_lacks_are_named() -> None:
+def test_classes_missing_from_a_role_are_reported() -> None:
     people = [("common", "", str(k)) for k in range(8)] + [("rare", "", "0")]
     recipe = parse_recipe(tiny.changed(tiny.STRICT, plan__folds=2, plan__clips_per_fold=40), "x")
     manifest = draw_manifest(recipe, SCENES, catalogue(people))
@@ -268,7 +268,7 @@ def test_classes_that_a_role_lacks_are_named() -> None:
     assert len(lines) == 3
 
 
-def test_scenes_are_dealt_again_when_there_are_fewer_than_clips() -> None:
+def test_scenes_are_reused_if_there_are_fewer_than_clips() -> None:
     recipe = parse_recipe(tiny.changed(tiny.RECIPE, plan__clips_per_fold=20), "x")
     manifest = draw_manifest(recipe, SCENES, EVENTS)
     files = [clip.scene_file for clip in manifest.clips]

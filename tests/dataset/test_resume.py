@@ -73,7 +73,7 @@ def test_several_processes_killed_together_resume_to_the_same_bytes(
     assert differing(tree(made.path), tree(tmp_path / "tiny")) == []
 
 
-def test_a_worker_that_is_killed_is_one_line(
+def test_a_killed_worker_is_reported_in_one_line(
     corpus: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def killed(*_: object) -> None:
@@ -146,7 +146,7 @@ def test_a_full_disk_at_any_file_leaves_the_rest_resumable(
     assert differing(tree(made.path), tree(tmp_path / "tiny")) == []
 
 
-def test_two_at_once_the_second_says_so(
+def test_a_second_make_at_the_same_time_is_refused(
     made: Dataset, corpus: Path, tiny_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = tiny.write_recipe(tmp_path, tiny.RECIPE)
@@ -229,7 +229,7 @@ def test_the_remedy_for_unfinished_work_leaves_the_finished_data_set(
     assert Dataset.open(out).snrs == (0, 10)
 
 
-def test_interrupted_ends_with_130_and_says_how_to_go_on(
+def test_an_interrupt_exits_with_130_and_says_how_to_resume(
     corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     interrupted(monkeypatch, "00003")
@@ -238,7 +238,7 @@ def test_interrupted_ends_with_130_and_says_how_to_go_on(
     assert capsys.readouterr().err.strip() == "remixbench: interrupted; rerun to resume"
 
 
-def test_a_finished_data_set_that_cannot_be_written_to_is_left_in_peace(
+def test_a_read_only_finished_data_set_is_not_written_to(
     copied: Dataset, corpus: Path, tiny_recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_lock(*_: object, **__: object) -> None:

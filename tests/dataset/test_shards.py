@@ -24,7 +24,7 @@ from remixbench.recipe import Recipe
 @pytest.mark.parametrize(
     ("shares", "of"), [((1, 2), 2), ((3, 1, 2), 3), ((5, 2, 2, 4, 1, 5, 3), 5)], ids=["in order", "mixed", "repeated"]
 )
-def test_shares_in_any_order_give_the_same_bytes(
+def test_shards_in_any_order_give_the_same_bytes(
     shares: tuple[int, ...], of: int, made: Dataset, corpus: Path, tiny_recipe: Recipe, tmp_path: Path
 ) -> None:
     out = tmp_path / "tiny"
@@ -37,14 +37,14 @@ def test_shares_in_any_order_give_the_same_bytes(
     assert differing(tree(made.path), tree(out)) == []
 
 
-def test_more_shares_than_work_are_no_harm(made: Dataset, corpus: Path, tiny_recipe: Recipe, tmp_path: Path) -> None:
+def test_more_shards_than_blocks(made: Dataset, corpus: Path, tiny_recipe: Recipe, tmp_path: Path) -> None:
     for share in (7, 3, 1, 2):
         make(recipe=tiny_recipe, sources=corpus, out=tmp_path / "tiny", jobs=1, stems=True, shard=(share, 7))
     assert differing(tree(made.path), tree(tmp_path / "tiny")) == []
 
 
 @pytest.mark.slow
-def test_shares_as_processes_at_once_as_a_job_array_runs_them(made: Dataset, corpus: Path, tmp_path: Path) -> None:
+def test_shards_as_concurrent_processes_of_a_job_array(made: Dataset, corpus: Path, tmp_path: Path) -> None:
     recipe = tiny.write_recipe(tmp_path, tiny.RECIPE)
     out = tmp_path / "tiny"
     tasks = [
@@ -128,7 +128,7 @@ def test_running_shards_must_agree_on_their_number(
     assert differing(tree(made.path), tree(out)) == []
 
 
-def test_no_two_shards_write_into_one_file(
+def test_shards_never_write_to_the_same_file(
     corpus: Path, tiny_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, written = tmp_path / "tiny", []
@@ -148,7 +148,7 @@ def test_no_two_shards_write_into_one_file(
     assert written[0].isdisjoint(written[1] - manifest)
 
 
-def test_a_file_system_without_locks_is_named(
+def test_a_file_system_without_locks_is_reported(
     corpus: Path, tiny_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_locks(*_: object) -> None:
@@ -222,7 +222,7 @@ def test_a_scheduler_that_does_not_answer_is_one_line(
     assert lines[-1].startswith("remixbench: --scheduler nonsense://x: no Dask scheduler answers there")
 
 
-def test_without_dask_the_error_says_how_to_get_it(
+def test_without_dask_the_error_says_how_to_install_it(
     corpus: Path, tiny_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)

@@ -32,7 +32,7 @@ def test_a_tenth_of_the_training_clips_is_kept_for_choosing(dataset: Dataset) ->
     assert list(parts.test) == list(range(120, 160))
 
 
-def test_no_recording_is_validated_on_and_trained_on(dataset: Dataset) -> None:
+def test_training_and_validation_share_no_recording(dataset: Dataset) -> None:
     for fold in (1, 2, 3, 4):
         parts = splits(dataset, fold, seed=3)
         assert not recordings(dataset, parts["train"]) & recordings(dataset, parts["validation"])
@@ -57,7 +57,7 @@ def test_remix2019_has_whole_components_of_every_class_to_validate_on() -> None:
         assert weak[~chosen].any(axis=0).all()
 
 
-def test_clips_that_share_recordings_are_left_out_where_components_are_too_large() -> None:
+def test_clips_that_share_recordings_are_left_out_if_components_are_too_large() -> None:
     # a chain: clip k shares a recording with clips k - 1 and k + 1, so that there is one component
     used = [{f"{k}", f"{k + 1}"} for k in range(100)]
     chosen, left_out = validation_part([f"{k:05d}" for k in range(100)], used, np.ones((100, 1), bool), seed=0)
@@ -66,13 +66,13 @@ def test_clips_that_share_recordings_are_left_out_where_components_are_too_large
     assert set(np.flatnonzero(left_out)) == neighbours - set(np.flatnonzero(chosen))
 
 
-def test_where_that_would_cost_too_much_nothing_is_left_out() -> None:
+def test_no_clip_is_left_out_if_that_would_cost_too_many() -> None:
     used = [{"the only recording"} for _ in range(30)]
     chosen, left_out = validation_part([f"{k:05d}" for k in range(30)], used, np.ones((30, 1), bool), seed=0)
     assert (chosen.sum(), left_out.sum()) == (3, 0)
 
 
-def test_a_split_that_shares_recordings_says_so(tmp_path: Path) -> None:
+def test_a_split_that_shares_recordings_is_flagged(tmp_path: Path) -> None:
     parts = split(fake_dataset(tmp_path, recordings=1), 4)
     assert parts.flag == "validation shares recordings with training"
 
@@ -88,7 +88,7 @@ def test_without_a_choice_on_validation_clips_all_are_learned_from(dataset: Data
     assert (len(parts.train), len(parts.validation), len(parts.test)) == (120, 0, 40)
 
 
-def test_the_manifests_own_validation_part_is_used(tmp_path: Path) -> None:
+def test_the_validation_part_of_the_manifest_is_used(tmp_path: Path) -> None:
     dataset = fake_dataset(tmp_path, validation=True)
     parts = split(dataset, 4, seed=0, select="validation", fraction=1)
     assert parts.origin == "manifest"
@@ -97,7 +97,7 @@ def test_the_manifests_own_validation_part_is_used(tmp_path: Path) -> None:
     assert not set(split(dataset, 4, seed=0, select="paper", fraction=1).train) & set(parts.validation)
 
 
-def test_fractions_are_nested_and_leave_the_test_clips_alone(dataset: Dataset) -> None:
+def test_fractions_are_nested_and_keep_all_test_clips(dataset: Dataset) -> None:
     whole, *parts = [split(dataset, 4, seed=2, select="validation", fraction=f) for f in (1, 0.5, 0.25, 0.1, 0.01)]
     for smaller, larger in zip(parts, [whole, *parts], strict=False):
         assert set(smaller.train) < set(larger.train)

@@ -31,7 +31,7 @@ def replaced(path: Path, change: Callable[[np.ndarray], None], **options: object
     soundfile.write(path, samples, rate, subtype="PCM_16", **options)
 
 
-def test_a_data_set_as_it_was_made_has_no_difference(made: Dataset, corpus: Path) -> None:
+def test_an_intact_data_set_has_no_differences(made: Dataset, corpus: Path) -> None:
     assert found(made) == []
     assert found(made, deep=7, sources=corpus) == []
     assert found(made, deep=1000, sources=corpus) == []
@@ -80,7 +80,7 @@ def test_a_clip_of_another_rate_length_or_kind(copied: Dataset) -> None:
         assert line.endswith("expected (8000, 1, 'PCM_16', 16000)")
 
 
-def test_a_clip_that_is_no_audio(copied: Dataset) -> None:
+def test_a_clip_that_is_not_audio(copied: Dataset) -> None:
     (copied.path / "snr_0/audio/00000.wav").write_text("hello")
     (line,) = found(copied)
     assert line.startswith("snr_0/audio/00000.wav: not readable (")
@@ -94,7 +94,7 @@ def test_two_clips_exchanged(copied: Dataset) -> None:
     assert found(copied) == [f"snr_0/audio/0000{k}.wav: its samples differ from digests.csv" for k in (1, 2)]
 
 
-def test_stems_that_are_not_those_of_the_mixture(copied: Dataset) -> None:
+def test_stems_of_another_mixture(copied: Dataset) -> None:
     stems = copied.path / "snr_10" / "stems"
     shutil.copy(stems / "00003.wav", stems / "00004.wav")
     assert [line.split(":")[0] for line in found(copied)] == ["snr_10/stems/00004.wav"]
@@ -184,7 +184,7 @@ def test_an_extra_file(copied: Dataset, name: str) -> None:
     assert found(copied) == [f"{name}: not a file of this data set"]
 
 
-def test_a_manifest_file_that_is_gone(copied: Dataset) -> None:
+def test_missing_checksums_of_a_manifest(copied: Dataset) -> None:
     (copied.path / "manifest" / "SHA256SUMS").unlink()
     assert found(copied) == ["manifest/SHA256SUMS: missing"]
 
@@ -255,6 +255,6 @@ def test_a_lost_table_of_digests_is_one_difference(copied: Dataset, name: str) -
 
 
 @pytest.mark.parametrize("name", [".DS_Store", "snr_0/audio/._00000.wav", "labels/Thumbs.db"])
-def test_what_a_desktop_puts_into_folders_is_no_difference(copied: Dataset, name: str) -> None:
+def test_system_files_are_not_differences(copied: Dataset, name: str) -> None:
     (copied.path / name).write_bytes(b"?")
     assert found(copied) == []

@@ -151,7 +151,7 @@ def test_frames_are_the_mean_and_tags_the_highest_of_all_windows(trained: Path) 
     np.testing.assert_allclose(found.tags, max(height[s : s + 31].min() for s in (0, 15, 30, 40)), atol=1e-6)
 
 
-def test_tags_and_frames_are_judged_by_thresholds_of_their_own(trained: Path) -> None:
+def test_tags_and_frames_have_separate_thresholds(trained: Path) -> None:
     system = load_system(trained)
     recording = system.extract_features(clip(3), RATE)
     tags, frames = system.predict_features(recording).tags, system.predict_features(recording).frames
@@ -166,7 +166,7 @@ def test_tags_and_frames_are_judged_by_thresholds_of_their_own(trained: Path) ->
     )
 
 
-def test_thresholds_are_those_of_the_validation_clips(trained: Path) -> None:
+def test_thresholds_come_from_the_validation_clips(trained: Path) -> None:
     system, dataset = load_system(trained), Dataset.open(trained.parents[5] / "datasets" / "fake")
     names = json.loads((trained / "run.json").read_text())["validation_clips"]
     rows = [dataset.filenames.index(name) for name in names]
@@ -240,7 +240,7 @@ def test_files_of_one_name_are_identified_by_their_paths(trained: Path, tmp_path
         predict(trained, [paths[0], paths[0]])
 
 
-def test_a_picture_of_each_file_is_written_beside_the_rest(
+def test_a_figure_is_written_per_file(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("matplotlib", reason="pictures need matplotlib")
@@ -268,7 +268,7 @@ def test_a_picture_without_matplotlib_is_refused_before_any_work(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_picture_shows_the_whole_recording_and_claims_no_reference(trained: Path, tmp_path: Path) -> None:
+def test_a_figure_shows_the_whole_recording_without_a_reference(trained: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="pictures need matplotlib")
     from remixbench.plots.figures import draw_recording
 
@@ -311,7 +311,7 @@ def bad_audio(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", ["empty.wav", "text.wav", "nan.wav", "absent.wav"])
-def test_audio_that_is_none(trained: Path, tmp_path: Path, name: str) -> None:
+def test_invalid_audio_files(trained: Path, tmp_path: Path, name: str) -> None:
     message = bad_audio(tmp_path)[name]
     with pytest.raises(InputError, match=message) as error:
         predict(trained, tmp_path / name)
@@ -319,7 +319,7 @@ def test_audio_that_is_none(trained: Path, tmp_path: Path, name: str) -> None:
     assert "\n" not in str(error.value)
 
 
-def test_samples_that_are_no_floats(trained: Path) -> None:
+def test_samples_that_are_not_floats(trained: Path) -> None:
     with pytest.raises(InputError, match="expected floats in \\[-1, 1\\], found int16; divide"):
         load_system(trained).predict(np.zeros(100, np.int16), RATE)  # type: ignore[arg-type]
 
@@ -345,7 +345,7 @@ def refused(run: Path) -> str:
     return str(error.value)
 
 
-def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_run(tmp_path: Path) -> None:
     assert "not a run (no run.json)" in refused(tmp_path)
 
 
@@ -403,7 +403,7 @@ def test_a_model_that_lacks_a_tensor_or_has_one_too_many(run: Path) -> None:
     assert "tensor other has no place" in refused(run)
 
 
-def test_a_model_of_values_that_are_no_numbers(run: Path) -> None:
+def test_a_model_with_nan_or_infinite_values(run: Path) -> None:
     path = run / "model.safetensors"
     tensors = load_file(path)
     tensors["standardisation.mean"][0] = torch.nan
@@ -439,13 +439,13 @@ def test_a_model_with_a_wrong_description(run: Path, key: str, value: str) -> No
         ("options", "{", "Expecting property name"),
     ],
 )
-def test_a_broken_description_names_what_is_wrong(run: Path, key: str, value: str, problem: str) -> None:
+def test_a_broken_description_is_reported(run: Path, key: str, value: str, problem: str) -> None:
     path = run / "model.safetensors"
     save_file(load_file(path), path, metadata(path) | {key: value})
     assert problem in refused(run)
 
 
-def test_a_model_that_says_to_be_huge_takes_no_memory(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_claims_to_be_huge_allocates_no_memory(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = run / "model.safetensors"
     save_file(load_file(path), path, metadata(path) | {"frames": "60000"})  # 29 GB, were it made
     monkeypatch.setattr(nn.Module, "to_empty", None)  # by which it would be
@@ -510,7 +510,7 @@ def by_four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrainedSystem]
 
 
 @pytest.mark.parametrize("frames", [31, 32, 33, 34, 46, 47, 48, 61, 100, 333])
-def test_frame_scores_of_a_long_recording_are_those_of_its_own_frames(by_four: TrainedSystem, frames: int) -> None:
+def test_frame_scores_of_a_long_recording_match_its_frames(by_four: TrainedSystem, frames: int) -> None:
     """Windows of 31 frames whose halves, 15, are no multiple of the four frames of a score."""
     config = by_four.model.config
     assert config.frames == 31
@@ -533,7 +533,7 @@ def test_frame_scores_of_a_long_recording_are_those_of_its_own_frames(by_four: T
     np.testing.assert_allclose(scored[inner], expected[inner], atol=1e-5)
 
 
-def test_the_time_for_a_long_recording_grows_with_its_length_alone(by_four: TrainedSystem) -> None:
+def test_inference_time_is_linear_in_the_length_of_a_recording(by_four: TrainedSystem) -> None:
     class Nothing(nn.Module):
         def forward(self, x: torch.Tensor) -> Output:
             return Output(torch.zeros(len(x), 5), torch.zeros(len(x), 2, 5))

@@ -60,7 +60,7 @@ def test_every_condition_leaves_tags_and_frames(workspace: Path) -> None:
     assert read_probes(run) == made
 
 
-def test_the_predictions_are_those_of_the_rolled_features(workspace: Path) -> None:
+def test_predictions_use_the_rolled_features(workspace: Path) -> None:
     run, dataset = run_of(workspace, "2ap"), load_dataset("fake", workspace)
     predict_probes(run, workspace=workspace, probe="shift")
     rows, system = dataset.test_rows(4), load_system(run)
@@ -94,7 +94,7 @@ def test_a_probe_has_some_clips_in_memory_at_a_time(
     assert sizes == [5, 5, 2] * (len(expected) // 2)
 
 
-def test_the_rolled_features_are_those_of_a_rolled_clip_dataset(workspace: Path) -> None:
+def test_rolled_features_equal_a_rolled_clip_dataset(workspace: Path) -> None:
     dataset = load_dataset("fake", workspace)
     for shift in probe_shifts(dataset, 4):
         clips = ClipDataset(dataset, snr=20, fold=4, role="test", roll=shift)
@@ -112,7 +112,7 @@ def test_at_another_snr_the_features_of_that_snr_are_used(workspace: Path) -> No
     assert not (run / "predictions" / "probes" / "snr_20").exists()
 
 
-def test_what_is_there_is_kept_and_what_is_of_another_model_is_made_again(workspace: Path) -> None:
+def test_probes_are_reused_unless_the_model_differs(workspace: Path) -> None:
     run = run_of(workspace)
     first = predict_probes(run, workspace=workspace, probe="snr")
     file = run / "predictions" / "probes" / "snr_0" / "tags.csv"
@@ -129,7 +129,7 @@ def test_what_is_there_is_kept_and_what_is_of_another_model_is_made_again(worksp
     assert file.is_file()
 
 
-def test_a_fold_that_no_shift_keeps_whole(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fold_without_shifts(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Dataset, "strong", lambda self: [(name, 0.0, 2.0, "Bell") for name in self.filenames])
     said = Said()
     made = predict_probes(run_of(workspace), workspace=workspace, probe="shift", progress=said)

@@ -40,7 +40,7 @@ def test_all_classes_and_the_background_sum_to_the_recording(runs: dict[str, Pat
     assert all(np.abs(source).max() > 0 for source in sources.values())
 
 
-def test_the_detected_classes_are_those_of_predict(runs: dict[str, Path]) -> None:
+def test_detected_classes_equal_those_of_predict(runs: dict[str, Path]) -> None:
     system = load_system(runs["gwrp"])
     audio = noise(2, 8000)
     assert tuple(system.separate(audio, 8000)) == system.predict(audio, 8000).detected
@@ -107,7 +107,7 @@ def test_the_command_prints_the_files(
     assert printed == [f"{out}/{clip}/{label}.wav" for clip in ("a", "b") for label in ("Bark", "Bell")]
 
 
-def test_what_cannot_be_separated_is_one_line(runs: dict[str, Path], tmp_path: Path) -> None:
+def test_separation_errors_are_one_line(runs: dict[str, Path], tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, noise(1, 8000), 8000)
     with pytest.raises(InputError, match="the system 'crnn' has no time-frequency maps to separate with"):
@@ -121,7 +121,7 @@ def test_what_cannot_be_separated_is_one_line(runs: dict[str, Path], tmp_path: P
     assert not (tmp_path / "out").exists()
 
 
-def test_a_recording_that_memory_does_not_suffice_to_read_is_named(
+def test_a_recording_too_large_for_memory_is_reported(
     runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     soundfile.write(tmp_path / "day.wav", noise(1, 8000), 8000)

@@ -92,7 +92,7 @@ INFO = b"INFO" + chunk(b"ISFT", b"hello")
         wav(PCM, code=0xFFFE, extension=struct.pack("<HHI", 22, 16, 4) + GUID),
     ],
 )
-def test_whatever_the_header_says_the_samples_are_read(data: bytes, tmp_path: Path) -> None:
+def test_samples_are_read_despite_wrong_headers(data: bytes, tmp_path: Path) -> None:
     assert np.array_equal(read(tmp_path, data), EXPECTED)
 
 
@@ -169,32 +169,34 @@ def test_containers_are_read_whole_or_refused(format: str, subtype: str, suffix:
 
 
 @pytest.mark.parametrize("format", ["FLAC", "OGG", "AIFF", "AU", "CAF", "W64", "RF64", "WAV"])
-def test_of_two_recordings_in_one_file_none_is_left_out_silently(format: str, tmp_path: Path) -> None:
+def test_two_recordings_in_one_file_are_refused(format: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"x\.\w+: (holds|not readable as audio)"):
         read(tmp_path, encoded(noise(20_000), format) + encoded(noise(20_000), format), f"x.{format.lower()}")
 
 
 @pytest.mark.parametrize("format", ["AU", "CAF", "RF64", "WAV", "AIFF"])
-def test_what_follows_a_recording_is_no_part_of_it(format: str, tmp_path: Path) -> None:
+def test_data_after_a_recording_is_not_read(format: str, tmp_path: Path) -> None:
     data = encoded(noise(20_000), format)
     expected, _ = soundfile.read(io.BytesIO(data))
     assert np.array_equal(read(tmp_path, data + bytes(640), f"x.{format.lower()}"), expected)
 
 
-def test_what_follows_a_w64_recording_is_not_taken_for_samples(tmp_path: Path) -> None:
+def test_data_after_a_w64_recording_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"x.w64: has 640 bytes after its end, which would be decoded as samples"):
         read(tmp_path, encoded(noise(20_000), "W64") + bytes(640), "x.w64")
 
 
 @pytest.mark.parametrize("content", [b"<html>not found</html>" * 300, bytes(5000), b"\xff" * 5000])
-def test_an_mp3_that_is_none_is_one_line(content: bytes, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_is_not_an_mp3_is_reported_in_one_line(
+    content: bytes, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(InputError, match=r"x.mp3: not readable as audio, it has no MPEG frame with sound"):
         read(tmp_path, content, "x.mp3")
     assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("suffix", ["wav", "aiff", "flac", "mp3", "opus"])
-def test_an_empty_file_is_said_to_be_empty(suffix: str, tmp_path: Path) -> None:
+def test_an_empty_file_is_reported_as_empty(suffix: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=rf"x.{suffix}: not readable as audio, it is empty; fetch"):
         read(tmp_path, b"", f"x.{suffix}")
 

@@ -131,7 +131,7 @@ def test_a_broken_table_of_events(text: str, message: str, tmp_path: Path) -> No
         fsd(tmp_path, text)
 
 
-def test_a_missing_table_says_how_to_get_it(tmp_path: Path) -> None:
+def test_a_missing_table_says_how_to_download_it(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"meta.csv: no such file; run `remixbench download tau2019` first"):
         tau2019.scenes(tmp_path)
     with pytest.raises(
@@ -263,7 +263,7 @@ def test_missing_recordings_are_reported_before_anything_is_made(sources: Path) 
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_a_truncated_recording_is_named_from_any_process(jobs: int, sources: Path, tiny_recipe: Any) -> None:
+def test_a_truncated_recording_is_reported_from_any_process(jobs: int, sources: Path, tiny_recipe: Any) -> None:
     path = an_event(sources)
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(InputError, match=r"00000000.wav: truncated"):
@@ -272,7 +272,7 @@ def test_a_truncated_recording_is_named_from_any_process(jobs: int, sources: Pat
 
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("kind", ["event", "scene"])
-def test_all_bad_recordings_of_a_source_are_named_in_one_run(
+def test_all_bad_recordings_of_a_source_are_reported_in_one_run(
     kind: str, jobs: int, sources: Path, tiny_recipe: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = sources / (tiny.FSD_AUDIO if kind == "event" else f"{tiny.TAU}/audio")
@@ -289,7 +289,7 @@ def test_all_bad_recordings_of_a_source_are_named_in_one_run(
     assert not (sources.parent / "out" / "dataset.json").exists()
 
 
-def test_silence_and_short_scenes_are_named(sources: Path) -> None:
+def test_silence_and_short_scenes_are_reported(sources: Path) -> None:
     event, scene = an_event(sources), a_scene(sources)
     kept = event.read_bytes(), scene.read_bytes()
     soundfile.write(event, np.zeros(9000), tiny.EVENT_RATE)
@@ -375,7 +375,7 @@ def test_every_format_and_linked_folders_are_read(tmp_path: Path) -> None:
         assert len(events.reader.read(file)[0])
 
 
-def test_no_recording_vanishes_without_a_word(tmp_path: Path) -> None:
+def test_no_recording_is_dropped_silently(tmp_path: Path) -> None:
     def refused() -> str:
         with pytest.raises(InputError) as caught:
             folder.catalogue(Source(source="folder", folder="sounds"), tmp_path, "events")
@@ -397,7 +397,7 @@ def test_no_recording_vanishes_without_a_word(tmp_path: Path) -> None:
     assert "a/round: links to a folder that contains it; remove the link" in refused()
 
 
-def test_recordings_that_are_left_out_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_recordings_that_are_left_out_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     own(tmp_path / "sources")
     sounds = tmp_path / "sources" / "sounds"
     tone(sounds / "loose.wav", 1, 8000)
@@ -412,7 +412,7 @@ def test_recordings_that_are_left_out_are_named(tmp_path: Path, capsys: pytest.C
     assert f"sounds: left out, recordings without an audio suffix: {names}\n" in said
 
 
-def test_recordings_without_samples_are_named_and_stop_no_plan(tmp_path: Path) -> None:
+def test_recordings_without_samples_are_reported_but_do_not_stop_plan(tmp_path: Path) -> None:
     own(tmp_path / "sources")
     for name in ("0.wav", "1.flac"):
         soundfile.write(tmp_path / "sources" / "sounds" / "class0" / name, np.zeros(0), 8000)
@@ -437,7 +437,7 @@ def test_a_recipe_with_folders_is_made_end_to_end(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def test_a_table_with_columns_of_ones_own(tmp_path: Path) -> None:
+def test_a_table_with_custom_columns(tmp_path: Path) -> None:
     own(tmp_path)
     rows = [f"{k}\tclass{k % 2}\\deep\\{k}.wav\tlabel {k % 2}\tuploader{k // 4}\tCC BY\tu{k}" for k in (0, 5)]
     (tmp_path / "sounds" / "list.tsv").write_text("\n".join(["n\tpath\twhat\twho\tterms\twhere", *rows, ""]))

@@ -75,7 +75,7 @@ TAU2019 = [
 ]
 
 
-def test_labels_are_those_of_the_two_real_sources_in_their_order() -> None:
+def test_labels_equal_those_of_the_published_sources() -> None:
     assert list(event_labels()) == FSDKAGGLE2018
     assert list(scene_labels()) == TAU2019
 
@@ -99,7 +99,7 @@ def test_every_event_is_well_formed(label: str) -> None:
 
 
 @pytest.mark.parametrize("label", TAU2019)
-def test_every_scene_is_well_formed_and_nowhere_silent(label: str) -> None:
+def test_every_scene_is_well_formed_and_never_silent(label: str) -> None:
     sound = synthesise_scene(label, 0, 0, RATE, 3.0, seed=5)
     assert sound.dtype == np.float32
     assert sound.shape == (3 * RATE,)
@@ -150,7 +150,7 @@ def test_every_class_sounds_at_every_usual_rate(rate: int) -> None:
         assert len(scene) == rate
 
 
-def test_wrong_requests_are_named() -> None:
+def test_invalid_arguments_are_reported() -> None:
     with pytest.raises(InputError, match=r"unknown synthetic event 'Celo' \(did you mean 'Cello'\?\)"):
         synthesise_event("Celo", 0, RATE, 0)
     with pytest.raises(InputError, match=r"unknown synthetic scene 'trams' \(did you mean 'tram'\?\)"):
@@ -230,7 +230,7 @@ def test_resonances_are_peak_filters_in_parallel_and_long_signals_show_no_seams(
     assert np.abs(found - expected).max() < 0.005 * expected.std()  # the ringing is cut off at -54 dB
 
 
-def test_coloured_noise_has_its_power_round_its_centre_and_no_seams() -> None:
+def test_coloured_noise_has_its_power_around_its_centre_and_no_seams() -> None:
     noise = coloured_noise(np.random.default_rng(0), 4 * RATE, RATE, 1000, 0.3)
     assert noise.std() == pytest.approx(1, abs=0.05)
     power = np.abs(np.fft.rfft(noise)) ** 2

@@ -85,7 +85,7 @@ def test_both_sources_arrive_as_their_readers_want_them(tmp_path: Path) -> None:
     assert all(sum(moves[1:]) == moves[0] for moves in recorded.bars.values())
 
 
-def test_a_second_download_asks_for_nothing(tmp_path: Path) -> None:
+def test_a_second_download_sends_no_requests(tmp_path: Path) -> None:
     with FaultyServer(dict(ARCHIVES)) as server:
         fetch(server, tmp_path)
         asked = len(server.asked)
@@ -94,7 +94,7 @@ def test_a_second_download_asks_for_nothing(tmp_path: Path) -> None:
     assert (done.fetched, done.unpacked, len(done.ready), done.requests) == ((), (), 5, 0)
 
 
-def test_what_is_missing_and_no_more_is_fetched_again(tmp_path: Path) -> None:
+def test_only_missing_files_are_fetched_again(tmp_path: Path) -> None:
     with FaultyServer(dict(ARCHIVES)) as server:
         fetch(server, tmp_path)
         (tmp_path / "sources" / TAU / "audio/airport-lisbon-2-1-a.wav").unlink()
@@ -145,7 +145,7 @@ def test_a_truncated_archive_is_resumed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("found", [b"not it" * 10_000, b"PK but another archive", ARCHIVES[AUDIO_1] + b"x"])
-def test_an_archive_that_we_did_not_download_is_left_alone(found: bytes, tmp_path: Path) -> None:
+def test_an_archive_of_another_program_is_not_changed(found: bytes, tmp_path: Path) -> None:
     archives = tmp_path / "sources/archives"
     archives.mkdir(parents=True)
     path = archives / f"{TAU}.audio.2.zip"
@@ -281,7 +281,7 @@ def test_a_damaged_archive_names_itself_and_the_member(tmp_path: Path) -> None:
     assert on_disk(tmp_path / "sources") == TREE
 
 
-def test_a_server_that_refuses_an_archive_says_so(tmp_path: Path) -> None:
+def test_a_refused_archive_is_reported(tmp_path: Path) -> None:
     files = {path: data for path, data in ARCHIVES.items() if path != EVENTS}
     with FaultyServer(files) as server, pytest.raises(RemixbenchError, match="answered 404"):
         fetch(server, tmp_path)
@@ -326,7 +326,7 @@ def test_what_the_disk_must_hold() -> None:
         check_disk_space(800, 750, Path("sources"), keep=True, need_with_one_job=700)
 
 
-def test_the_question_is_asked_before_and_no_means_no(tmp_path: Path) -> None:
+def test_nothing_is_fetched_if_the_question_is_declined(tmp_path: Path) -> None:
     questions: list[str] = []
 
     def answer(question: str) -> bool:
@@ -355,7 +355,7 @@ def test_a_folder_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
         download(workspace=tmp_path)
 
 
-def test_no_jobs_is_no_answer(tmp_path: Path) -> None:
+def test_zero_jobs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--jobs 0"):
         download(workspace=tmp_path, jobs=0)
 
@@ -368,7 +368,7 @@ def listing(record: int, data: dict[str, bytes], size: str = "bytes") -> dict[st
     return {f"/api/records/{record}": json.dumps({"files": files}).encode()}
 
 
-def test_a_third_partys_md5_gives_way_to_the_records_own_with_a_message(tmp_path: Path) -> None:
+def test_the_md5_of_the_record_overrides_that_of_a_third_party_with_a_message(tmp_path: Path) -> None:
     # The registry's MD5s of FSDKaggle2018 are not from the record; the small archives have others.
     archives = {path: data for path, data in ARCHIVES.items() if FSD in path}
     recorded = Recorder()
@@ -390,7 +390,7 @@ def test_a_published_md5_does_not_give_way_unless_asked(tmp_path: Path) -> None:
     assert not (tmp_path / "sources" / TAU / "meta.csv").exists()
 
 
-def test_check_finds_what_is_not_as_it_should_be(tmp_path: Path) -> None:
+def test_check_finds_invalid_recordings(tmp_path: Path) -> None:
     from download_tools import wav
 
     with FaultyServer(dict(ARCHIVES)) as server:

@@ -121,7 +121,7 @@ def test_the_partial_file_of_another_file_is_not_resumed(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("notes", ["", "[]", '{"etag": 3, "total": "many"}', "\x00"])
-def test_damaged_notes_do_no_harm(notes: str, tmp_path: Path) -> None:
+def test_damaged_receipts_are_ignored(notes: str, tmp_path: Path) -> None:
     (tmp_path / "a.zip.part").write_bytes(DATA[:20_000])
     (tmp_path / "a.zip.part.json").write_text(notes)
     with FaultyServer({PATH: DATA}) as server:
@@ -213,7 +213,7 @@ def test_an_archive_is_kept_while_the_list_of_its_record_cannot_be_read(tmp_path
 
 
 @pytest.mark.parametrize("answer", [b"", b"[]", b'{"files": 3}', b'{"files": [{}]}', b'{"files": [{"key": "b.zip"}]}'])
-def test_a_strange_listing_is_no_listing(answer: bytes, tmp_path: Path) -> None:
+def test_a_malformed_listing_is_ignored(answer: bytes, tmp_path: Path) -> None:
     server = FaultyServer({PATH: DATA[::-1], "/api/records/1": answer})
     with server, pytest.raises(RemixbenchError, match="fetched 3 times"):
         get(server, tmp_path)
@@ -274,7 +274,7 @@ def test_a_login_page_is_called_one(tmp_path: Path) -> None:
     assert not (tmp_path / "a.zip").exists()
 
 
-def test_a_server_without_ranges_sends_again_what_is_compared_and_not_written(tmp_path: Path) -> None:
+def test_without_ranges_received_bytes_are_compared_not_rewritten(tmp_path: Path) -> None:
     moves: list[int] = []
     script = [Fault("drop", 30_000), Fault("ignore-range")]
     with FaultyServer({PATH: DATA}, {PATH: script}) as server:
@@ -341,7 +341,7 @@ def test_an_error_of_settings_is_not_tried_again(
         ("LANG", "C", "does not speak TLS as expected .*check the address"),
     ],
 )
-def test_wrong_settings_of_tls_and_proxies_are_named_at_once(
+def test_wrong_tls_and_proxy_settings_are_reported_immediately(
     variable: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
@@ -364,7 +364,7 @@ def test_a_missing_file_is_reported_without_retries(tmp_path: Path) -> None:
         assert server.count() == 1
 
 
-def test_a_server_that_is_away_is_given_up(tmp_path: Path) -> None:
+def test_an_unreachable_server_is_given_up(tmp_path: Path) -> None:
     waits: list[float] = []
     with FaultyServer({}) as server:
         pass
@@ -452,7 +452,7 @@ def test_retry_after_is_a_number_or_a_date() -> None:
         assert retry_after(nothing, now) is None
 
 
-def test_no_more_than_sixty_requests_a_minute() -> None:
+def test_at_most_sixty_requests_per_minute() -> None:
     waits: list[float] = []
     limiter = RateLimiter(RetryPolicy(sleep=waits.append), threading.Event())
     for _ in range(60):

@@ -58,7 +58,7 @@ def test_members_land_beneath_their_folder(tmp_path: Path) -> None:
     assert missing_bytes(members(archive), tmp_path / "to") == 0
 
 
-def test_members_elsewhere_are_left_out_and_named(tmp_path: Path) -> None:
+def test_members_outside_the_folder_are_left_out_and_reported(tmp_path: Path) -> None:
     archive = put(tmp_path, zipped({**FILES, "__MACOSX/x": b"1", "readme": b"2"}))
     run(archive, tmp_path / "to")
     assert tree(tmp_path / "to") == FILES
@@ -88,7 +88,7 @@ def test_an_archive_of_something_else_is_refused(tmp_path: Path) -> None:
         "top/\x1b[2Jevil", "top/evil/../../../x", "top/../", "/", "//", "top/a.wav/",
     ],
 )  # fmt: skip
-def test_a_name_that_leads_elsewhere_stops_everything(name: str, tmp_path: Path) -> None:
+def test_an_unsafe_member_name_stops_unpacking(name: str, tmp_path: Path) -> None:
     # The harmless member comes first: it must not be unpacked either.
     archive = put(tmp_path, zipped({"top/a.wav": b"good", name: b"evil"}))
     with pytest.raises(RemixbenchError, match="nothing was unpacked"):
@@ -154,7 +154,7 @@ def test_a_file_of_the_right_size_but_other_content_is_replaced(tmp_path: Path) 
     assert (tmp_path / "to/top/audio/3.wav").stat().st_mtime_ns == kept  # right, so not written again
 
 
-def test_a_damaged_member_is_named_and_those_before_it_stay(tmp_path: Path) -> None:
+def test_a_damaged_member_is_reported_and_earlier_ones_are_kept(tmp_path: Path) -> None:
     data = bytearray(zipped({name: FILES[name] for name in sorted(FILES, reverse=True)}))
     data[end_of_first_member(bytes(data)) + 100] ^= 0xFF  # in the second, 3.wav
     with pytest.raises(CorruptArchiveError, match=r"a\.zip: member top/audio/3\.wav is damaged"):
@@ -165,7 +165,7 @@ def test_a_damaged_member_is_named_and_those_before_it_stay(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("keep", [0, 1, 100, 5000, -1, -30])
-def test_half_an_archive_is_no_archive(keep: int, tmp_path: Path) -> None:
+def test_a_truncated_archive_is_refused(keep: int, tmp_path: Path) -> None:
     with pytest.raises(CorruptArchiveError, match="not a readable zip archive"):
         members(put(tmp_path, zipped(FILES)[:keep]))
 
