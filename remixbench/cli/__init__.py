@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import signal
 import sys
 import warnings
@@ -115,6 +116,8 @@ def main(args: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):  # an encoding may lack a character, a file name may not be UTF-8
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    # without a writable home matplotlib uses a temporary folder, and warns
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     # joblib's warning on an interrupt, which we report in one line
     warnings.filterwarnings("ignore", r"\d+ tasks ", UserWarning)
     sys.exit(run(sys.argv[1:] if args is None else args))

@@ -300,19 +300,22 @@ class TrainedSystem:
             output: Output = self.network(x.to(self.device))
         return Output._make(None if field is None else field.float().cpu() for field in output)
 
-    def run_windows(self, x: NDArray[np.float32], window: int, starts: Sequence[int]) -> Iterator[tuple[int, Output]]:
+    def run_windows(
+        self, x: NDArray[np.float32], window: int, starts: Sequence[int], *, maps: bool = False
+    ) -> Iterator[tuple[int, Output]]:
         """Yield the outputs for batches of windows, each with the index of its first window in `starts`.
 
         Parameters
         ----------
         x : (time, ...), as the network takes it; padded at its end with its last step if the last window needs it.
         window : length of a window in steps.
+        maps : whether maps are needed; `crnn-sep` computes none without.
         """
         if (missing := starts[-1] + window - len(x)) > 0:
             x = np.pad(x, ((0, missing), *[(0, 0)] * (x.ndim - 1)), mode="edge")
         for first in range(0, len(starts), WINDOWS):
             batch = torch.from_numpy(np.stack([x[start : start + window] for start in starts[first : first + WINDOWS]]))
-            with evaluating(self.network), exact_float32():
+            with evaluating(self.network, maps=maps), exact_float32():
                 output: Output = self.network(batch.to(self.device))
             yield first, output
 
@@ -358,7 +361,7 @@ class _SharedMasks:
         self.shape = (count, recording.original_frames, config.n_mels)
         self._labels, self._window = labels, config.frames
         self._starts = window_starts(len(x), self._window)
-        self._outputs = system.run_windows(x, self._window, self._starts)
+        self._outputs = system.run_windows(x, self._window, self._starts, maps=True)
         self._maps: dict[int, NDArray[np.float32]] = {}
         self._next = 0
 

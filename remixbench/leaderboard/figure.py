@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from remixbench.dataset.dataset import Dataset, as_tuple, find_dataset
@@ -46,8 +47,11 @@ COLUMN = 3.5
 MARKERS = "osD^vPX*"
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8c7200", "#56b4e9", "#3a3a3a", "#6a51a3")
 ONE_TRAINING_NOTE = f"{ONE_TRAINING}: one training per fold; another may differ by more."
+NOT_VERIFIED_NOTE = f"{NOT_VERIFIED}: self-reported."
 LINE_INCHES, LETTER_INCHES = 0.155, 0.062
 """Height of a line and width of a letter in a drawn table."""
+NOTE_LETTERS = 1.2
+"""Letters of a note below it per letter of the table."""
 
 
 def figure(
@@ -197,7 +201,7 @@ def paper_table(board: Leaderboard, metrics: Sequence[str], *, intervals: bool =
             *(["±: standard deviation over seeds, or over folds."] if _any(shown, "std") else []),
             *(["Bold: no system is significantly better."] if _any(shown, "best") else []),
             *([f"{AT_CHANCE}: not above chance."] if _any(shown, "at_chance") else []),
-            *([f"{NOT_VERIFIED}: self-reported."] if not all(estimate.verified for estimate in shown) else []),
+            *([NOT_VERIFIED_NOTE] if not all(estimate.verified for estimate in shown) else []),
         ),
     )
 
@@ -247,6 +251,8 @@ def _curves(board: Leaderboard, metric: str, published: bool) -> list[_Curve]:
             if metric in condition.metrics
         }
         name = _marked(f"{row.name}, {_folds(row)}" if several else row.name, row)
+        if row.evidence != "self-reported" and not all(point.verified for point in points.values()):
+            name += NOT_VERIFIED
         curves.append(_Curve(name, points, PALETTE[index % len(PALETTE)], MARKERS[index % len(MARKERS)]))
     if published and board.comparable:
         for index, line in enumerate(board.published.table1.rows):
@@ -273,16 +279,27 @@ def _draw_curves(target: Path, board: Leaderboard, metrics: Sequence[str], inter
     names = list(dict.fromkeys(curve.name for curves in panels for curve in curves))
     width = COLUMN if len(metrics) == 1 else WIDTH
     across = max(1, int(width / (0.45 + LETTER_INCHES * max(map(len, names)))))
-    rows = -(-(len(names) + 1) // across)
+    points = [point for curves in panels for curve in curves for point in curve.points.values()]
+    notes = (
+        *(["Whiskers: 95 % intervals."] if intervals and _any(points, "low") else []),
+        *([ONE_TRAINING_NOTE] if any(ONE_TRAINING in name for name in names) else []),
+        *([NOT_VERIFIED_NOTE] if any(name.endswith(NOT_VERIFIED) for name in names) else []),
+    )
+    rows = -(-(len(names) + 1) // across) + len(notes)
     with sheet(2.1 + 0.15 * rows, width) as drawn:
         axes = drawn.subplots(1, len(metrics), squeeze=False)[0]
         handles: dict[str, Any] = {}
         for panel, metric, curves in zip(axes, metrics, panels, strict=True):
             handles |= _draw_panel(panel, board, metric, curves, intervals)
-        if any(ONE_TRAINING in name for name in names):
-            (handles[ONE_TRAINING_NOTE],) = axes[0].plot([], [], linestyle="none")
         drawn.legend(
-            list(handles.values()), list(handles), loc="outside lower center", ncols=across, frameon=False, fontsize=6.5
+            list(handles.values()),
+            list(handles),
+            loc="outside lower center",
+            ncols=across,
+            frameon=False,
+            fontsize=6.5,
+            title="\n".join(notes) or None,
+            title_fontsize=5.5,
         )
         write_figure(drawn, target)
 
@@ -338,9 +355,11 @@ def _draw_table(target: Path, table: Table) -> None:
     first = max(map(len, [table.head, *names])) + 1.5
     tall = any(cell.below for line in lines for cell in line.cells)
     per_line = 1.8 if tall else 1.0
-    total = 2.6 + sum(per_line * len(b.lines) + bool(b.heading) + 0.3 for b in table.blocks) + len(table.notes) + 0.4
     ends = [first + sum(widths[: k + 1]) for k in range(len(widths))]
     width = ends[-1]
+    texts = [" ".join(table.caption), *table.notes]
+    notes = [line for text in texts for line in wrap(text, int(NOTE_LETTERS * width))]
+    total = 2.6 + sum(per_line * len(b.lines) + bool(b.heading) + 0.3 for b in table.blocks) + len(notes) + 0.4
     with sheet(total * LINE_INCHES, width * LETTER_INCHES) as drawn:
         drawn.set_layout_engine("none")
         axes = drawn.add_axes((0.0, 0.0, 1.0, 1.0))
@@ -379,7 +398,7 @@ def _draw_table(target: Path, table: Table) -> None:
                     axes.text(end - 0.5, y + 1.2, cell.below, ha="right", va="center", fontsize=5.5, color=FAINT)
                 y += per_line
         rule(y + 0.1, weight=0.9)
-        for note in table.notes:
+        for note in notes:
             axes.text(0.3, y + 0.7, note, fontsize=5.5, va="center")
             y += 1.0
         write_figure(drawn, target)

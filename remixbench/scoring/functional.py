@@ -497,9 +497,18 @@ def _floats(values: Any, place: str) -> FloatArray:
         raise InputError(f"{place}: not an array of numbers; give one number for every row and column") from None
 
 
+def _ordered(scores: npt.ArrayLike) -> FloatArray:
+    """Return scores as doubles of the same order: the ranks of numbers that doubles cannot tell apart."""
+    values, given = _floats(scores, "the scores"), np.asarray(scores)
+    wider = given.dtype.kind in "iu" or (given.dtype.kind == "f" and given.dtype.itemsize > values.itemsize)
+    if not (wider and np.isfinite(values).all()):
+        return values
+    return np.unique(given, return_inverse=True)[1].reshape(given.shape).astype(np.float64)
+
+
 def _tags(reference: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[BoolArray, FloatArray]:
     """Return reference and scores as (clips, classes) arrays, checked."""
-    truth, values = _floats(reference, "the reference"), _floats(scores, "the scores")
+    truth, values = _floats(reference, "the reference"), _ordered(scores)
     if truth.shape != values.shape or truth.ndim not in (1, 2):
         raise InputError(
             f"the reference has shape {truth.shape} and the scores {values.shape}, expected (clips, classes) for both"

@@ -97,6 +97,8 @@ class CrnnSep(Crnn):
     The masks are learned from pairs: clip i of the first half of a batch with clip i of its second half. Where several
     processes train together, `paired` says that a batch is sharded by such pairs.
 
+    `masks` says whether `forward` computes maps, on which scores do not depend (`without_masks`).
+
     `log_std` is the standard deviation of log-mel, by which standardised log-mel becomes the logarithm of a magnitude.
 
     Parameters
@@ -105,6 +107,7 @@ class CrnnSep(Crnn):
     """
 
     paired = True
+    masks = True
     log_std: Tensor
 
     def __init__(
@@ -125,6 +128,8 @@ class CrnnSep(Crnn):
     def forward(self, x: Tensor) -> Output:
         """Map standardised log-mel (B, T, F) to scores; a class's map is its mask against the background alone."""
         stages, features, frame_scores, clip_scores = self.classify(x)
+        if not self.masks:
+            return self.output(x, frame_scores, clip_scores)
         everyone = torch.arange(frame_scores.shape[2], device=x.device).expand(len(x), -1)
         maps = (self._log_odds(x, stages, features, frame_scores, everyone) + BIAS).sigmoid()
         return self.output(x, frame_scores, clip_scores, maps)
@@ -198,6 +203,19 @@ def event_share(x: Tensor, log_std: Tensor | float = LOG_STD) -> Tensor:
     """
     stationary = x.float().kthvalue(max(1, round(STATIONARY * x.shape[1])), dim=1, keepdim=True).values
     return (1 - OVERSUBTRACTION * torch.exp(2 * log_std * (stationary - x))).clamp_min(0)
+
+
+@contextmanager
+def without_masks(network: nn.Module) -> Iterator[None]:
+    """Skip the decoder of masks of a `CrnnSep`; other networks are unchanged."""
+    if not isinstance(network, CrnnSep):
+        yield
+        return
+    before, network.masks = network.masks, False
+    try:
+        yield
+    finally:
+        network.masks = before
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from remixbench.scoring.tf_masks import KONG_FIRST_STEP as FIRST_STEP
 from remixbench.scoring.types import MAP_STEPS
+from remixbench.systems.crnn_sep import without_masks
 from remixbench.systems.models import without_decoder
 from remixbench.systems.output import Output
 from remixbench.training.data import ClipTensors
@@ -31,7 +32,7 @@ def score_clips(
 ) -> Scores:
     """Return clip scores (clips, classes) in [0, 1], in every process."""
     tags = torch.zeros(clips.weak.shape, device=engine.device)
-    with evaluating(network):
+    with evaluating(network, maps=False):
         for indices in _batches(clips, batch_size):
             shard = dist.shard_batch(indices)
             if len(shard):
@@ -56,7 +57,7 @@ def score_frames(
     classes). Leave it out for a system without maps (`has_maps`).
     """
     tags, frames = [], []
-    with evaluating(network):
+    with evaluating(network, maps=on_maps is not None):
         for indices in _batches(clips, batch_size):
             output = _forward(network, clips, indices, engine)
             frame_scores = output.frame_scores.float()
@@ -93,15 +94,18 @@ def micro_average_precision(weak: NDArray[np.bool_], tags: Scores) -> float:
 
 
 @contextmanager
-def evaluating(network: nn.Module, *, reconstruct: bool = False) -> Iterator[None]:
+def evaluating(network: nn.Module, *, reconstruct: bool = False, maps: bool = True) -> Iterator[None]:
     """Switch to evaluation mode without gradients; the mode is restored afterwards, even after an error.
 
-    The decoder of a published system, which scores do not depend on, only runs with `reconstruct`.
+    Decoders that scores do not depend on only run where they are needed: that of a published system with `reconstruct`,
+    that of the masks of `crnn-sep` with `maps`.
     """
+    decoder = nullcontext() if reconstruct else without_decoder(network)
+    masks = nullcontext() if maps else without_masks(network)
     was_training = network.training
     network.eval()
     try:
-        with torch.inference_mode(), nullcontext() if reconstruct else without_decoder(network):
+        with torch.inference_mode(), decoder, masks:
             yield
     finally:
         network.train(was_training)

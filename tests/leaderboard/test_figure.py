@@ -6,6 +6,7 @@ import itertools
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,7 @@ def test_rows_of_one_training_and_of_other_folds_are_told_apart(tmp_path: Path, 
     assert "‡: one training per fold; another may differ by more." in text
     assert len(re.findall(r"(gap|gwrp)[^<&]*‡", text)) == 2
     assert not re.search(r"gmp[^<&]*‡", text)
+    assert all(float(x) > 0 for x in re.findall(r"translate\((\S+) ", text))  # nothing begins beyond the edge
     if name == "curve.svg":
         assert "chance, folds 3-4" in text
     if name == "table.tex":
@@ -130,6 +132,42 @@ def test_pictures_are_written_and_the_same_every_time(
         text = first.decode()
         assert all(word in text for word in (">gap<", ">gmp<", ">chance<", "micro-AP"))
         assert "Ça &amp; [50 %]" in text
+
+
+def test_a_drawn_table_explains_its_marks_as_latex_does(workspace: Path, tmp_path: Path) -> None:
+    remixbench.figure(tmp_path / "table.svg", kind="table", workspace=workspace)
+    remixbench.figure(tmp_path / "table.tex", workspace=workspace)
+    drawn = re.sub(r"\s+", " ", " ".join(re.findall(r">([^<>]+)</text>", (tmp_path / "table.svg").read_text())))
+    latex = (tmp_path / "table.tex").read_text()
+    for text in ("Below a value: its 95", "Bold: no system is significantly better.", "standard deviation over seeds"):
+        assert (text in drawn) == (text in latex)
+    assert "Below a value: its 95 % interval." in drawn
+    assert "Tested on fold 4" in drawn
+
+
+def test_curves_explain_their_whiskers_and_values_that_were_not_verified(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board, out = score(workspace=workspace), tmp_path / "curve.svg"
+
+    def drawn(**options: object) -> str:
+        return remixbench.figure(out, row=["gap", "gmp"], workspace=workspace, **options).read_text()  # type: ignore[arg-type]
+
+    text = drawn()
+    assert "Whiskers: 95 % intervals." in text
+    assert "self-reported" not in text
+    assert "Whiskers" not in drawn(intervals=False)
+    gap, gmp = (next(row for row in board.rows if row.name == name) for name in ("gap", "gmp"))
+    unverified = {
+        snr: replace(condition, metrics={k: replace(v, verified=False) for k, v in condition.metrics.items()})
+        for snr, condition in gap.conditions.items()
+    }
+    changed = replace(board, rows=(replace(gap, conditions=unverified), gmp))
+    monkeypatch.setattr("remixbench.leaderboard.figure.load_leaderboard", lambda *_: changed)
+    text = drawn()
+    assert ">gap?<" in text
+    assert ">gmp<" in text
+    assert "?: self-reported." in text
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,15 +19,17 @@ from fake_dataset import fake_dataset
 from fake_runs import fake_run, tags_text
 from hypothesis import given
 from hypothesis import strategies as st
+from paths import ROOT
 from rich.cells import cell_len
 
 from remixbench import score
+from remixbench.dataset.info import DatasetInfo
 from remixbench.errors import InputError
 from remixbench.leaderboard import tables
 from remixbench.leaderboard.board_tables import make_tables
 from remixbench.leaderboard.discover import name_folder
-from remixbench.leaderboard.leaderboard import Leaderboard
-from remixbench.leaderboard.record import Evidence, check_system_name
+from remixbench.leaderboard.leaderboard import TIDY_COLUMNS, Leaderboard
+from remixbench.leaderboard.record import Evidence, Record, check_system_name
 from remixbench.leaderboard.renderers import render, render_summary
 from remixbench.leaderboard.renderers.terminal import to_terminal
 from remixbench.leaderboard.renderers.text import _LATEX, escape_latex, escape_markdown
@@ -36,6 +38,7 @@ from remixbench.leaderboard.rows import Estimate
 from remixbench.leaderboard.tables import Block, Cell, Column, Line, Table, TextColumn, estimate_cell, numbered
 from remixbench.progress import SILENT
 from remixbench.scoring import SCORING_VERSION
+from remixbench.training.run_files import RunInfo
 
 NASTY = r"A|B_$%&#{}~^\ <b>[red]*x*`y` " "quoted" " 系统 ÿ -- €"
 BACKSLASHED = re.compile(r"\\([\\`*_{}\[\]<>#+!|~$&@-])")
@@ -324,3 +327,18 @@ def test_every_name_gets_a_harmless_name_folder_its_own(name: str) -> None:
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*-[0-9a-f]{8}", name_folder(clean))
     assert name_folder(clean) != name_folder(clean + "!")
     assert np.all([part not in name_folder(clean) for part in ("..", "/", "\\")])
+
+
+@pytest.mark.parametrize(
+    ("section", "names"),
+    [
+        ("## The leaderboard", TIDY_COLUMNS),
+        ("### `metrics.json`", ("digest", *Record.model_fields)),
+        ("### `dataset.json`", ("digest", *DatasetInfo.model_fields)),
+        ("### `run.json`", ("content_digest", *RunInfo.model_fields)),
+    ],
+)
+def test_the_documentation_lists_what_files_hold(section: str, names: Sequence[str]) -> None:
+    part = (ROOT / "docs" / "formats.md").read_text().split(f"{section}\n", 1)[1].split("\n#", 1)[0]
+    rows = [line.split("|")[1] for line in part.splitlines() if line.startswith("| `")]
+    assert sorted(name for row in rows for name in re.findall(r"`([^`]+)`", row)) == sorted(names)

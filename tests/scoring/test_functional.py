@@ -47,6 +47,21 @@ def test_tagging_is_that_of_scikit_learn(seed):
     assert scoring.lwlrap(weak, scores) == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize(
+    "scores",
+    [
+        [2**53 + 1, 2**53],
+        np.array([2**63 + 1, 2**63], np.uint64),
+        np.array([-(2**62), -(2**62) - 1]),
+        1 + np.array([1, 0], np.longdouble) * np.finfo(np.longdouble).eps,
+    ],
+)
+def test_scores_that_doubles_cannot_tell_apart_are_ranked(scores):
+    assert scoring.average_precision([1, 0], scores) == 1
+    assert scoring.average_precision([0, 1], scores) == 0.5
+    assert scoring.lwlrap([[1, 0]], [scores]) == 1
+
+
 def test_a_class_alone_and_a_class_that_never_occurs():
     assert scoring.average_precision([1, 0, 1], [0.9, 0.5, 0.4]) == pytest.approx((1 + 2 / 3) / 2)
     assert scoring.average_precision([[1, 0], [0, 0]], [[0.9, 0.5], [0.1, 0.8]]) == 1

@@ -13,8 +13,10 @@ from safetensors.torch import load_file
 
 from remixbench.dataset.masks import share
 from remixbench.systems import build_system
-from remixbench.systems.crnn_sep import LOG_STD, OVERSUBTRACTION, CrnnSep, event_share
-from remixbench.training.device import DistContext
+from remixbench.systems.crnn_sep import LOG_STD, OVERSUBTRACTION, CrnnSep, MaskDecoder, event_share
+from remixbench.training.data import ClipTensors, Standardisation
+from remixbench.training.device import DistContext, Engine
+from remixbench.training.evaluate import has_maps, score_clips, score_frames
 from remixbench.training.train import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -180,3 +182,25 @@ def test_masks_learn_from_weak_labels_where_each_class_is() -> None:
         own, other = (masks[:, k, 6:14, band].mean() for k in (label, 1 - label))
         assert own > 2 * other
         assert masks[:, :, 16:, band].sum(axis=1).mean() < 0.3  # of the background
+
+
+def test_masks_are_not_computed_where_only_scores_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The decoder takes more than half of the operations of a forward pass."""
+    calls: list[int] = []
+    decode = MaskDecoder.forward
+    monkeypatch.setattr(MaskDecoder, "forward", lambda *args: [calls.append(1), decode(*args)][1])
+    draw = np.random.default_rng(0)
+    unit = Standardisation(np.zeros(64, np.float32), np.ones(64, np.float32))
+    features = draw.normal(size=(3, 39, 64)).astype(np.float32)
+    clips = ClipTensors(features, draw.random((3, 5)) < 0.5, np.arange(3), unit, torch.device("cpu"))
+    engine = Engine(torch.device("cpu"), "32")
+    network = build_system("crnn-sep", classes=5, frames=39, n_mels=64, width=0.25)
+    tags = score_clips(network, clips, engine, 2)
+    alone = score_frames(network, clips, engine, 2)
+    assert not calls
+    beside = score_frames(network, clips, engine, 2, on_maps=lambda *_: None)
+    assert calls
+    for scores, others in ((tags, alone[0]), (alone[0], beside[0]), (alone[1], beside[1])):
+        np.testing.assert_array_equal(scores, others)
+    assert network.training
+    assert has_maps(network, clips, engine)
