@@ -61,10 +61,11 @@ def test_the_table_has_every_kind_of_question() -> None:
     assert set(MOST_FILES) <= {question for question, _ in table()}
 
 
-def imported(file: Path) -> set[str]:
-    """Names of the modules that a module imports, and of what it imports from them."""
+def imported(file: Path, *, top: bool = False) -> set[str]:
+    """Names of the modules that a module imports, and of what it imports from them; `top`: when it is imported."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in tree.body if top else ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return names
@@ -84,3 +85,18 @@ def test_every_answer_names_files_and_definitions_that_exist(question: str, answ
         module = "remixbench." + file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
         assert not is_path or not reached or module in reached, f"{question}: no file before imports {file}"
         reached |= imported(path)
+
+
+def test_the_map_of_the_leaderboard_has_every_module_in_the_order_of_its_imports() -> None:
+    folder = ROOT / "remixbench" / "leaderboard"
+    docstring = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))) or ""
+    lines = [line.strip().split("  ")[0] for line in docstring.splitlines() if line.startswith("    ")]
+    order = [name for line in lines for name in line.split(", ")]
+    files = {path.stem: path for path in folder.glob("*.py") if path.stem != "__init__"}
+    packages = {path.parent.name: path for path in folder.glob("*/__init__.py")}
+    assert sorted(order) == sorted(files | packages)
+    for name, path in (files | packages).items():
+        below = {
+            module.split(".")[2] for module in imported(path, top=True) if module.startswith("remixbench.leaderboard.")
+        }
+        assert {order.index(module) for module in below} <= set(range(order.index(name) + (name in packages)))

@@ -36,7 +36,7 @@ from remixbench.leaderboard.tables import (
 )
 from remixbench.scoring.metrics import METRICS, VARIANT_TITLES, Family, metrics_shown
 
-FAMILIES: dict[str, tuple[Family, ...]] = {
+DETAILS: dict[str, tuple[Family, ...]] = {
     "Tagging": ("tagging",),
     "Detection": ("detection", "time-frequency", "separation"),
 }
@@ -72,7 +72,7 @@ def make_tables(leaderboard: Leaderboard) -> tuple[Table, ...]:
         class_table(maker),
         *(clip_snr_table(maker, snr) for snr in leaderboard.snrs),
         cost_table(maker),
-        *(details_table(maker, family, snr) for snr in leaderboard.snrs for family in FAMILIES),
+        *(details_table(maker, family, snr) for snr in leaderboard.snrs for family in DETAILS),
     ]
     shown = [table for table in tables if table is not None]
     if not shown:
@@ -141,7 +141,7 @@ def difference_table(maker: TableMaker) -> Table | None:
 
 
 def details_table(maker: TableMaker, family: str, snr: float, *, ranked: bool = False) -> Table | None:
-    """Return the metrics of `FAMILIES[family]` at one SNR that the main table lacks, or all of them, `ranked`.
+    """Return the metrics of `DETAILS[family]` at one SNR that the main table lacks, or all of them, `ranked`.
 
     A ranked table stands where notes explain flags, chance and blank cells for all tables.
     """
@@ -149,7 +149,7 @@ def details_table(maker: TableMaker, family: str, snr: float, *, ranked: bool = 
     conditions = [row.conditions[snr] for row in board.rows if snr in row.conditions]
     available = {name for condition in conditions for name in condition.metrics}
     places = ("main", "details") if ranked else ("details",)
-    shown = [metric.name for group in FAMILIES[family] for metric in metrics_shown(group, *places)]
+    shown = [metric.name for group in DETAILS[family] for metric in metrics_shown(group, *places)]
     groups = _grouped(name for name in shown if name in available)
     metrics = [name for names in groups.values() for name in names]
     if not metrics:

@@ -18,7 +18,7 @@ from remixbench.leaderboard.record import CHANCE, FLAGS
 from remixbench.leaderboard.renderers.text import to_paper_table
 from remixbench.leaderboard.rows import Condition, Estimate, Row, tested_alike
 from remixbench.leaderboard.significance import mark_best
-from remixbench.leaderboard.table_maker import TableMaker
+from remixbench.leaderboard.table_maker import KIND_HEADINGS, TableMaker
 from remixbench.leaderboard.tables import (
     AT_CHANCE,
     NOT_VERIFIED,
@@ -169,11 +169,10 @@ def paper_table(board: Leaderboard, metrics: Sequence[str], *, intervals: bool =
         lambda folds: maker.chance_cells(folds, [*metrics] * len(snrs), 3),
     )
     heads = {row.name: _marked(row.name, row) for row in board.rows}
-    blocks = [replace(block, heading=block.heading.removeprefix("Trained here").removeprefix(", ")) for block in blocks]
     blocks = [
         replace(
             block,
-            heading=block.heading[:1].upper() + block.heading[1:],
+            heading=_paper_heading(block.heading),
             lines=tuple(replace(line, head=heads.get(line.head, line.head)) for line in block.lines),
         )
         for block in blocks
@@ -204,6 +203,12 @@ def paper_table(board: Leaderboard, metrics: Sequence[str], *, intervals: bool =
             *([NOT_VERIFIED_NOTE] if not all(estimate.verified for estimate in shown) else []),
         ),
     )
+
+
+def _paper_heading(heading: str) -> str:
+    """Return the heading of a block without what goes without saying in a paper."""
+    text = heading.removeprefix(KIND_HEADINGS["run"]).removeprefix(", ")
+    return text[:1].upper() + text[1:]
 
 
 def _marked(name: str, row: Row) -> str:

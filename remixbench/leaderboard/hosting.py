@@ -36,9 +36,7 @@ from remixbench.leaderboard.submission import (
     Submission,
     Verification,
     check_submission,
-    pieces,
     read_submission,
-    require_agreement,
     verified_values,
     verify_submission,
 )
@@ -67,7 +65,9 @@ def add_submission(
         digests = {record.provenance.predictions_digest for record in submission.records}
         evidence = [*_sets_of_predictions(submission, paths), *_own_predictions(workspace, references.dataset, digests)]
         values = verify_submission(submission, file, references, evidence, workers, progress)
-        require_agreement(submission, file, values)
+        if differing := next((value for value in values if value.verdict == "differs"), None):
+            system = submission.records[differing.record].system
+            raise InputError(f"{file}: '{system.name}' at {system.snr:g} dB: {differing.why}; nothing was added")
         now = verified_values(submission, values)
         verified = with_receipt(workspace, submission, now)
         entries = entries_of(submission, verified)
@@ -106,10 +106,20 @@ def _dataset_of(workspace: Path, dataset: str | Path | Dataset | None, submissio
 
 
 def _sets_of_predictions(submission: Submission, paths: Sequence[Path]) -> list[tuple[Path, ...]]:
-    """Return predictions, and those of runs, as `verify_submission` takes them."""
+    """Return predictions, and those of runs, as `verify_submission` takes them.
+
+    Files that are not of a probe form one set if a record was made from all of them; otherwise each is its own.
+    """
     runs = {path: run_folders(path) for path in paths}
+    sets: list[tuple[Path, ...]] = [(run / "predictions",) for folders in runs.values() for run in folders]
     files = [path for path, folders in runs.items() if not folders]
-    return [(run / "predictions",) for folders in runs.values() for run in folders] + pieces(submission, files)
+    of_probes = {probe.predictions_digest for record in submission.records for probe in record.probes}
+    together = tuple(path for path in files if files_digest(digests_of([path])) not in of_probes)
+    if len({path.name for path in together}) == len(together) > 1:
+        digest = files_digest(digests_of(together))
+        if any(record.provenance.predictions_digest == digest for record in submission.records):
+            return [*sets, together, *((path,) for path in files if path not in together)]
+    return [*sets, *((path,) for path in files)]
 
 
 def _own_predictions(workspace: Path, dataset: Dataset, digests: Collection[str]) -> list[tuple[Path, ...]]:

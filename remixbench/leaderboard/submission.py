@@ -350,34 +350,6 @@ def verified_values(submission: Submission, values: Sequence[Value]) -> tuple[fr
     return tuple(map(frozenset, agreed))
 
 
-def require_agreement(submission: Submission, file: Path, values: Sequence[Value]) -> None:
-    """Fail if a value is not what the predictions give.
-
-    Raises
-    ------
-    InputError
-        Naming the first value that differs.
-    """
-    for value in values:
-        if value.verdict == "differs":
-            system = submission.records[value.record].system
-            raise InputError(f"{file}: '{system.name}' at {system.snr:g} dB: {value.why}; nothing was added")
-
-
-def pieces(submission: Submission, given: Sequence[Path]) -> list[tuple[Path, ...]]:
-    """Return predictions as `verify_submission` takes them.
-
-    Files that are not of a probe form one set if a record was made from all of them; otherwise each is its own.
-    """
-    of_probes = {probe.predictions_digest for record in submission.records for probe in record.probes}
-    rest = [path for path in given if files_digest(digests_of([path])) not in of_probes]
-    if len({path.name for path in rest}) == len(rest) > 1:
-        together = files_digest(digests_of(rest))
-        if any(record.provenance.predictions_digest == together for record in submission.records):
-            return [tuple(rest), *((path,) for path in given if path not in rest)]
-    return [(path,) for path in given]
-
-
 def compare_records(place: int, claimed: Record, computed: Record, *, of_maps: bool) -> list[Value]:
     """Compare a record with what its predictions give, every value that either has.
 

@@ -19,7 +19,7 @@ from remixbench.dataset.dataset import Dataset, find_dataset
 from remixbench.dataset.export.card import terms_and_notice
 from remixbench.errors import InputError
 from remixbench.files import write_text
-from remixbench.leaderboard.board_tables import FAMILIES, cost_table, details_table, fraction_table
+from remixbench.leaderboard.board_tables import DETAILS, cost_table, details_table, fraction_table
 from remixbench.leaderboard.leaderboard import Leaderboard, load_leaderboard
 from remixbench.leaderboard.probe_tables import probe_tables
 from remixbench.leaderboard.record import FLAGS, class_values
@@ -217,7 +217,7 @@ def _explore(
 def _context(leaderboard: Leaderboard) -> dict[str, Any]:
     maker = TableMaker(leaderboard)
     panels = [
-        (snr, [t for family in FAMILIES if (t := details_table(maker, family, snr, ranked=True)) is not None])
+        (snr, [t for family in DETAILS if (t := details_table(maker, family, snr, ranked=True)) is not None])
         for snr in leaderboard.snrs
     ]
     ranked = [table for _, tables in panels for table in tables]
