@@ -84,7 +84,7 @@ def main() -> None:
                     for job in islice(cycle(plain), count)
                 ]
                 began = time.perf_counter()
-                measure(dataset, reference, SNR, jobs, Workers(options.jobs))
+                measure(dataset, SNR, jobs, Workers(options.jobs))
                 seconds = time.perf_counter() - began
                 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
                 print(f"{way} of {count} clips: {seconds:.0f} s, at most {peak:.0f} MiB", flush=True)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,7 +14,7 @@ from remixbench.errors import RemixbenchError
 from remixbench.progress import is_terminal
 
 if TYPE_CHECKING:
-    from remixbench.leaderboard.leaderboard import Leaderboard
+    pass
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 GROUPS = {
@@ -89,6 +87,7 @@ def command(
     from remixbench.leaderboard.comparisons import render_comparison, render_verification
     from remixbench.leaderboard.discover import run_folders
     from remixbench.leaderboard.hosting import verify_row
+    from remixbench.leaderboard.leaderboard import at_snr
     from remixbench.leaderboard.probe_tables import probe_tables
     from remixbench.leaderboard.renderers import render, render_summary, render_tables
     from remixbench.leaderboard.score import score
@@ -116,7 +115,7 @@ def command(
         comparison = compare_rows(leaderboard, *compare, snr=snr)
         text = render_comparison(comparison, leaderboard, style, width=width, colour=colour)
     else:
-        shown = leaderboard if snr is None or predictions else _at_snr(leaderboard, snr)
+        shown = leaderboard if snr is None or predictions else at_snr(leaderboard, snr)
         if style == "table" and not details:
             files = str(settings.workspace / "leaderboard" / f"{leaderboard.dataset}.{{csv,md,json,tex}}")
             text = render_summary(shown, files=files, width=width, colour=colour)
@@ -125,23 +124,3 @@ def command(
         else:
             text = render(shown, style, width=width, colour=colour)
     click.echo(text, nl=False)
-
-
-def _at_snr(leaderboard: Leaderboard, snr: float) -> Leaderboard:
-    """Return a leaderboard, with its published results, at one SNR; InputError if it has none."""
-    leaderboard.require_snr(snr)
-    rows = [replace(row, conditions={snr: row.conditions[snr]}) for row in leaderboard.rows if snr in row.conditions]
-    published = leaderboard.published
-    tables: dict[str, Any] = {
-        "table1": published.table1.model_copy(update={"rows": _rows_at(published.table1.rows, snr)}),
-        "table2": published.table2.model_copy(update={"rows": _rows_at(published.table2.rows, snr)}),
-    }
-    if published.table3.snr != snr:
-        tables["table3"] = published.table3.model_copy(update={"rows": ()})
-    if published.detection.snr != snr:
-        tables["detection"] = published.detection.model_copy(update={"results": ()})
-    return replace(leaderboard, rows=tuple(rows), published=published.model_copy(update=tables))
-
-
-def _rows_at(rows: Sequence[Any], snr: float) -> tuple[Any, ...]:
-    return tuple(row.model_copy(update={"scores": {snr: row.scores[snr]}}) for row in rows if snr in row.scores)

@@ -205,8 +205,8 @@ def predictions_task(
     name: str | None,
     snr: float | None,
     fold: int | None,
-    shifted: Sequence[Path] = (),
-    other_snrs: Sequence[Path] = (),
+    shifted: Sequence[Path],
+    other_snrs: Sequence[Path],
 ) -> Task:
     """Return the scoring task of a third party's predictions.
 

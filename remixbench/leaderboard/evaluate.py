@@ -286,7 +286,7 @@ def tuned_boxes(dataset: Dataset, task: Task) -> tuple[SebbParameters, ...] | No
 
 
 def kept_record(
-    references: References, task: Task, resamples: int, digests: dict[str, str], progress: Progress = SILENT
+    references: References, task: Task, resamples: int, digests: dict[str, str], progress: Progress
 ) -> Record | None:
     """Return the record in a task's folder if it is still that of these predictions, else None.
 

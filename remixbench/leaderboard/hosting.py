@@ -41,7 +41,7 @@ from remixbench.leaderboard.submission import (
     verify_submission,
 )
 from remixbench.parallel import Workers, check_jobs
-from remixbench.progress import SILENT, Progress, reporter
+from remixbench.progress import Progress, reporter
 
 
 def add_submission(
@@ -213,7 +213,7 @@ def verify_row(
     )
 
 
-def remove_row(workspace: Path, dataset: Dataset, name: str, progress: Progress = SILENT) -> Leaderboard:
+def remove_row(workspace: Path, dataset: Dataset, name: str, progress: Progress) -> Leaderboard:
     """Remove a row and write the leaderboard without it; where it was the only one, remove the leaderboard's files.
 
     With a submitted row goes its whole submission, with a third party's its record.

@@ -233,7 +233,7 @@ def _add_ideal_rows(
     conditions: Iterable[tuple[float, int]],
     resamples: int,
     workers: Workers,
-    progress: Progress = SILENT,
+    progress: Progress,
 ) -> None:
     """Write the records of the ideal masks and of the mixture at some (SNR, fold), unless they are there.
 

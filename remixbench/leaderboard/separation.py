@@ -128,7 +128,7 @@ def separation_of(
     snr: float,
     paths: Sequence[Path],
     workers: Workers,
-    progress: Progress = SILENT,
+    progress: Progress,
 ) -> Separation | None:
     """Measure how well a system's maps or waveforms separate the events of a fold.
 

@@ -52,7 +52,7 @@ from remixbench.leaderboard.record import (
 )
 from remixbench.leaderboard.separation import has_stems, no_stems, separation_of, why_no_separation
 from remixbench.parallel import Workers
-from remixbench.progress import SILENT, Progress
+from remixbench.progress import Progress
 from remixbench.schemas import first_problem
 from remixbench.scoring.metrics import METRICS
 
@@ -274,7 +274,7 @@ def verify_submission(
     references: References,
     evidence: Sequence[tuple[Path, ...]],
     workers: Workers,
-    progress: Progress = SILENT,
+    progress: Progress,
 ) -> list[Value]:
     """Recompute what can be recomputed of a submission, and compare value by value.
 

@@ -47,17 +47,17 @@ Sections = Sequence[tuple[tuple[Tested, ...], Sequence[Sequence[Line]]]]
 """Lines in groups, by what they were tested on."""
 
 
-def ranking(maker: TableMaker, snrs: Sequence[float], level: int) -> Table:
-    """Return every row at some SNRs, and chance, ranked by micro-AP. Ideal masks are left out.
+def ranking(maker: TableMaker, level: int) -> Table:
+    """Return every row at every SNR, and chance, ranked by micro-AP. Ideal masks are left out.
 
     Lines tested on the same clips stand together, the most first, among them the highest SNR first.
     """
     board = maker.leaderboard
     rows = [row for row in board.rows if row.kind != "ideal"]
-    sizes = Counter(row.conditions[snr].tested for row in rows for snr in snrs if snr in row.conditions)
+    sizes = Counter(row.conditions[snr].tested for row in rows for snr in board.snrs if snr in row.conditions)
     contents = _contents(level)
     groups: dict[Tested, list[list[Line]]] = {}
-    for snr in snrs:
+    for snr in board.snrs:
         lines_of = maker.ranked_lines(
             rows, snr, RANKED_BY, lambda condition: [cell(condition) for cell in contents.values()]
         )
@@ -66,7 +66,7 @@ def ranking(maker: TableMaker, snrs: Sequence[float], level: int) -> Table:
     sections = [
         ((tested,), groups[tested]) for tested in sorted(groups, key=lambda tested: (-sizes[tested], -tested[1]))
     ]
-    return _table(maker, snrs, "ranked by micro-AP at each SNR", list(contents), sections, level)
+    return _table(maker, "ranked by micro-AP at each SNR", list(contents), sections, level)
 
 
 def _contents(level: int) -> dict[str, Callable[[Condition], Cell]]:
@@ -139,7 +139,7 @@ def matrix(maker: TableMaker, level: int) -> Table:
             for block in maker.chance_block(folds, cells(chance, Cost())):
                 keyed += [(_order(chance), line) for line in block.lines]
         sections.append((tested, [[line for _, line in sorted(keyed, key=lambda keyed_line: keyed_line[0])]]))
-    return _table(maker, board.snrs, "micro-AP, in order of its mean over SNRs", titles, sections, level)
+    return _table(maker, "micro-AP, in order of its mean over SNRs", titles, sections, level)
 
 
 def _order(conditions: Mapping[float, Condition]) -> tuple[int, bool, float]:
@@ -149,9 +149,7 @@ def _order(conditions: Mapping[float, Condition]) -> tuple[int, bool, float]:
     return -len(estimates), not verified, -float(mean)
 
 
-def _table(
-    maker: TableMaker, snrs: Sequence[float], order: str, titles: Sequence[str], sections: Sections, level: int
-) -> Table:
+def _table(maker: TableMaker, order: str, titles: Sequence[str], sections: Sections, level: int) -> Table:
     """Return the table of lines in `sections`, each after the first under a heading; `order` is part of the title."""
     title = [f"Data set {maker.leaderboard.dataset}"]
     if sections:
@@ -166,7 +164,7 @@ def _table(
     ]
     columns = tuple(Column(name) for name in titles)
     table = Table(", ".join([*title, order]), "system", (("", columns),), tuple(blocks), texts=(EVIDENCE,))
-    return replace(table, notes=tuple(_notes(maker, table, snrs)))
+    return replace(table, notes=tuple(_notes(maker, table)))
 
 
 def _shortened(line: Line, level: int) -> Line:
@@ -179,10 +177,10 @@ def _shortened(line: Line, level: int) -> Line:
     return replace(line, head=line.head.replace(",encoder=", ","), about=about)
 
 
-def _notes(maker: TableMaker, table: Table, snrs: Sequence[float]) -> list[str]:
+def _notes(maker: TableMaker, table: Table) -> list[str]:
     """Explain the signs that stand in the table, and say what is published."""
     board = maker.leaderboard
-    rows = [row for row in board.rows if row.kind != "ideal" and any(snr in row.conditions for snr in snrs)]
+    rows = [row for row in board.rows if row.kind != "ideal"]
     columns = {
         column.title
         for index, column in enumerate(table.columns)
@@ -194,7 +192,7 @@ def _notes(maker: TableMaker, table: Table, snrs: Sequence[float]) -> list[str]:
     if DEVIATION in columns or table.shows(DEVIATION):
         notes.append(f"{DEVIATION}: standard deviation over seeds, or over folds where a row has one seed")
     if table.shows(ONE_TRAINING):
-        conditions = [row.conditions[snr] for row in rows for snr in snrs if snr in row.conditions]
+        conditions = [condition for row in rows for condition in row.conditions.values()]
         folds = sorted({len(condition.folds) for condition in conditions if condition.one_training})
         trainings = " or ".join(dict.fromkeys(map(training_only, folds)))
         notes.append(
@@ -213,6 +211,6 @@ def _notes(maker: TableMaker, table: Table, snrs: Sequence[float]) -> list[str]:
         notes.append(f"{FLAGGED}: {flags.pop() if len(flags) == 1 else 'flagged; --details says why'}")
     if not board.comparable:
         notes.append(f"Not comparable with published results: {'; '.join(board.why_not_comparable)}")
-    elif published := board.published.best_line(snrs):
+    elif published := board.published.best_line(board.snrs):
         notes.append(published)
     return notes

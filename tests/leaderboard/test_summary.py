@@ -20,7 +20,7 @@ from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
 from remixbench.leaderboard.board_tables import details_table, main_table, time_text
 from remixbench.leaderboard.comparisons import render_comparison
-from remixbench.leaderboard.leaderboard import Leaderboard
+from remixbench.leaderboard.leaderboard import Leaderboard, at_snr
 from remixbench.leaderboard.record import Cost, Flag
 from remixbench.leaderboard.renderers import render, render_summary
 from remixbench.leaderboard.renderers.terminal import to_terminal
@@ -56,10 +56,15 @@ def board(workspace: Path, dataset: Dataset) -> Leaderboard:
     return score(tags, workspace=workspace, name="Lab X", snr=20, fold=4, bootstrap=20)
 
 
+def shown_at(board: Leaderboard, snr: float | None) -> Leaderboard:
+    """The leaderboard at one SNR; whole where that is None."""
+    return board if snr is None else at_snr(board, snr)
+
+
 @pytest.mark.parametrize("width", [60, 80, 100, 200])
 @pytest.mark.parametrize("snr", [None, 20.0])
 def test_it_fits_a_screen_at_any_width_and_no_column_is_cut(board: Leaderboard, width: int, snr: float | None) -> None:
-    lines = render_summary(board, width=width, snr=snr, files="leaderboard/fake.{csv,md,json,tex}").splitlines()
+    lines = render_summary(shown_at(board, snr), width=width, files="leaderboard/fake.{csv,md,json,tex}").splitlines()
     assert len(lines) <= 30
     assert max(map(cell_len, lines)) <= min(width, 100)
     assert lines[0].startswith("Data set fake, ")
@@ -72,7 +77,7 @@ def test_it_fits_a_screen_at_any_width_and_no_column_is_cut(board: Leaderboard, 
 
 
 def test_rows_are_ranked_at_every_snr_by_micro_ap(board: Leaderboard) -> None:
-    ranked = ranking(TableMaker(board), board.snrs, 0).lines
+    ranked = ranking(TableMaker(board), 0).lines
     assert [line.snr for line in ranked] == ["20 dB"] * 7 + ["10 dB"] * 6 + ["0 dB"] * 6
     for snr in SNRS:
         at_snr = [line for line in ranked if line.snr == f"{snr:g} dB"]
@@ -85,7 +90,7 @@ def test_rows_are_ranked_at_every_snr_by_micro_ap(board: Leaderboard) -> None:
 
 
 def test_at_100_columns_it_has_intervals_and_cost(board: Leaderboard) -> None:
-    lines = render_summary(board, width=100, snr=20.0).splitlines()
+    lines = render_summary(at_snr(board, 20.0), width=100).splitlines()
     words = next(line for line in lines if "gwrp" in line and line.startswith("20 dB")).split()
     assert words[-4:] == ["4.69", "M", "1.23", "G"]
     assert sum("–" in word for word in words) == 2  # intervals of micro-AP and macro-AP
@@ -105,7 +110,7 @@ def test_names_with_wide_letters_are_cut_to_their_column_and_flags_stay(board: L
     flags = (Flag(code="setting", text="epochs 4, the recipe has 30"),)
     row = replace(board.rows[0], name="東京大学の検出器とその仲間たち", flags=flags)  # 15 letters in 30 columns
     for width in (60, 80, 100):
-        lines = render_summary(replace(board, rows=(row, *board.rows[1:3])), width=width, snr=20.0).splitlines()
+        lines = render_summary(at_snr(replace(board, rows=(row, *board.rows[1:3])), 20.0), width=width).splitlines()
         shown = [line for line in lines if line.startswith("20 dB") and "chance" not in line]
         assert len(shown) == 3
         assert max(map(cell_len, lines)) <= width
@@ -121,7 +126,7 @@ def test_rows_without_micro_ap_stand_below_all_that_have_it(board: Leaderboard) 
     no_tags = changed(first, lambda c: {name: m for name, m in c.metrics.items() if name != "micro_ap"})
     claim = changed(second, lambda c: {name: replace(m, verified=False) for name, m in c.metrics.items()})
     rows = (replace(no_tags, name="no tags"), replace(claim, name="claim"), *others)
-    ranked = ranking(TableMaker(replace(board, rows=rows)), (10.0,), 0).lines
+    ranked = ranking(TableMaker(at_snr(replace(board, rows=rows), 10.0)), 0).lines
     assert [(line.head, line.rank) for line in ranked][-2:] == [("claim", 4), ("no tags", None)]
 
 
@@ -144,7 +149,7 @@ def test_names_that_differ_at_their_ends_alone_are_told_apart_at_any_width(board
     for start in ("emb-mlp,encoder=My (encoder digest 9dcc9c975937", "東京大学の検出器とその仲間たち"):
         rows = tuple(replace(row, name=f"{start}{k})", flags=flags) for k, row in enumerate(board.rows[:3]))
         for width in (60, 80, 100):
-            lines = render_summary(replace(board, rows=rows), width=width, snr=20.0).splitlines()
+            lines = render_summary(at_snr(replace(board, rows=rows), 20.0), width=width).splitlines()
             shown = [line.split("†")[0] for line in lines if "†" in line and line.startswith("20 dB")]
             assert len(shown) == 3
             assert sorted(name[-2:] for name in shown) == ["0)", "1)", "2)"]
@@ -161,7 +166,7 @@ def test_rows_of_other_encoders_are_told_apart_and_flags_stay_at_80_columns(boar
     flags = (Flag(code="setting", text="epochs 4, the recipe has 30"),)
     rows = tuple(replace(row, name=name, flags=flags) for row, name in zip(board.rows, names, strict=False))
     for snr in (None, 20.0):
-        text = render_summary(replace(board, rows=rows), width=80, snr=snr)
+        text = render_summary(shown_at(replace(board, rows=rows), snr), width=80)
         for shown in ("emb-mlp,yamnet†", "emb-mlp,aisfx†", "crnn-emb,yamnet†", "emb-linear,bea"):
             assert shown in text
 
@@ -209,7 +214,7 @@ def test_the_legend_explains_the_signs_that_stand_in_the_table_and_no_other(boar
     many = replace(board, rows=tuple(replace(row, name=f"{row.name} {k}") for k in range(5) for row in rows))
     explained = set()
     for shown, width, snr in itertools.product((few, many), (60, 70, 80, 100), (None, 20.0)):
-        lines = render_summary(shown, width=width, snr=snr).splitlines()
+        lines = render_summary(shown_at(shown, snr), width=width).splitlines()
         end = next(k for k, line in enumerate(lines) if line.startswith(("Not comparable", *LEGEND.values())))
         table, legend = "\n".join(lines[:end]), " ".join(lines[end:])
         for sign, start in LEGEND.items():
@@ -249,7 +254,7 @@ def test_rows_tested_on_other_folds_stand_below_and_are_ranked_apart(tmp_path: P
         for seed in (0, 1):
             fake_run(tmp_path, dataset, "gwrp", fold=fold, seed=seed, noise=0.01)
     board = score(workspace=tmp_path, bootstrap=50)
-    ranked = ranking(TableMaker(board), board.snrs, 0).lines
+    ranked = ranking(TableMaker(board), 0).lines
     assert {line.head: line.rank for line in ranked if line.head != "chance"} == {"gap": 1, "gmp": 2, "gwrp": 1}
     lines = render_summary(board, width=80).splitlines()
     heading = lines.index("Tested on folds 1-4 (48 clips), not ranked with those above:")
@@ -286,8 +291,8 @@ def test_a_row_of_other_folds_at_another_snr_says_so_wherever_it_stands(tmp_path
 
 def test_one_snr_alone(board: Leaderboard, workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(InputError, match="--snr 5"):
-        render_summary(board, snr=5.0)
-    text = render_summary(board, snr=10.0)
+        at_snr(board, 5.0)
+    text = render_summary(at_snr(board, 10.0))
     assert "10 dB" in text
     assert "20 dB" not in text
     arguments = ["-q", "--workspace", str(workspace), "score", "--bootstrap", "20", "--snr"]

@@ -80,35 +80,24 @@ def render(leaderboard: Leaderboard, style: str = "table", *, width: int | None 
     return render_tables(make_tables(leaderboard), style, width=width, colour=colour)
 
 
-def render_summary(
-    leaderboard: Leaderboard, *, snr: float | None = None, files: str = "", width: int | None = None,
-    colour: bool = False,
-) -> str:  # fmt: skip
+def render_summary(leaderboard: Leaderboard, *, files: str = "", width: int | None = None, colour: bool = False) -> str:
     """Return one table of at most 100 columns for a terminal: rows ranked, or where these are many, a line per row.
 
     Parameters
     ----------
-    snr : show this SNR alone.
     files : where the leaderboard's files are.
     width, colour : of the terminal.
-
-    Raises
-    ------
-    InputError
-        If no row has that SNR.
     """
     maker = TableMaker(leaderboard)
-    snrs = leaderboard.snrs if snr is None else (leaderboard.require_snr(snr),)
     where = f"All metrics, classes, probes, ablations and cost: --details{f' or {files}' * bool(files)}"
 
-    def text(version: Callable[[int], Table]) -> str:
-        versions = (replace(table, notes=(*table.notes, where)) for table in map(version, LEVELS))
-        return to_compact(versions, width=width, colour=colour)
+    def text(table_of: Callable[[TableMaker, int], Table]) -> str:
+        versions = (table_of(maker, level) for level in LEVELS)
+        with_files = (replace(table, notes=(*table.notes, where)) for table in versions)
+        return to_compact(with_files, width=width, colour=colour)
 
-    ranked = text(lambda level: ranking(maker, snrs, level))
-    if len(ranked.splitlines()) <= MAX_LINES or len(snrs) == 1:
-        return ranked
-    return text(lambda level: matrix(maker, level))
+    ranked = text(ranking)
+    return ranked if len(ranked.splitlines()) <= MAX_LINES or len(leaderboard.snrs) == 1 else text(matrix)
 
 
 def render_tables(

@@ -28,7 +28,7 @@ from remixbench.leaderboard.report.runs import runs_of
 from remixbench.leaderboard.separation import ClipJob, jobs_of, read_sources, why_no_separation
 from remixbench.plots.axes import DB_PER_NEPER, SHOWN_DB, Scales
 from remixbench.plots.view import ClipView, view_clip
-from remixbench.progress import SILENT, Progress
+from remixbench.progress import Progress
 from remixbench.scoring.io import MAX_FRAME_RATE
 from remixbench.scoring.io_maps import read_maps
 from remixbench.scoring.npz import name_bytes, read_npz, strings
@@ -63,7 +63,7 @@ class Choice:
 
 
 def explore(
-    leaderboard: Leaderboard, dataset: Dataset, workspace: Path, count: int, progress: Progress = SILENT
+    leaderboard: Leaderboard, dataset: Dataset, workspace: Path, count: int, progress: Progress
 ) -> list[dict[str, Any]]:
     """Return `count` clips for the page: evenly spaced over the fold that most runs were tested on, the SNRs in turn.
 
