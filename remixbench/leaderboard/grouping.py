@@ -48,15 +48,15 @@ Submitted = tuple[str, Sequence[Entry]]
 """The digest of a submission, and its records."""
 
 
-def group_submissions(submissions: Sequence[Submitted], own: Iterable[Record] = ()) -> list[Group]:
+def group_submissions(submissions: Sequence[Submitted], records: Iterable[Record] = ()) -> list[Group]:
     """Gather the records of submissions into rows.
 
-    The same predictions are shown once per name, wherever they come from and whatever seeds they claim: this
-    workspace's `own` first, then recomputed ones, so that nobody can displace a row by naming its predictions, or pass
-    one training off as many. Self-reported records that differ are all kept. The same predictions under two names are
-    two rows.
+    The same predictions are shown once per name, wherever they come from and whatever seeds they claim: those of
+    this workspace's `records`, which have rows already, then recomputed ones, so that nobody can displace a row by
+    naming its predictions, or pass one training off as many. Self-reported records that differ are all kept. The same
+    predictions under two names are two rows.
     """
-    shown = {shown_as(record) for record in own}
+    shown = {shown_as(record) for record in records}
     owners: dict[Shown, str] = {}
     for digest, entries in submissions:
         for entry in entries:
@@ -194,8 +194,8 @@ def make_condition(snr: float, entries: Sequence[Entry]) -> Condition:
         if estimate is not None:
             metrics[name] = replace(estimate, verified=all(state.covers(name) for state in evidence))
     per_class = _mean_values([(record.system.fold, record.per_class) for record in records])
-    own = all(state.state == "ours" for state in evidence)
-    by_snr = _mean_values([(record.system.fold, record.by_snr) for record in records]) if own else {}
+    ours = all(state.state == "ours" for state in evidence)
+    by_snr = _mean_values([(record.system.fold, record.by_snr) for record in records]) if ours else {}
     condition = Condition(snr, metrics, per_class, records, evidence=evidence, by_snr=by_snr)
     return replace(condition, probes=mean_probes(condition))
 

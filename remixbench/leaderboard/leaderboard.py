@@ -332,17 +332,17 @@ def load_leaderboard(
     """
     left_out: list[str] = []
     references = references or References(dataset)
-    own = _own_records(workspace, references, current or {}, left_out)
-    added = _added(workspace, references, own, candidate, left_out)
+    records = _read_records(workspace, references, current or {}, left_out)
+    submitted = _read_submitted(workspace, references, records, candidate, left_out)
     for line in left_out:
         progress.say(f"skipped {line}")
-    if not own and not added and not may_be_empty:
+    if not records and not submitted and not may_be_empty:
         raise InputError(
             f"{workspace / 'runs' / dataset.name}: nothing is scored on data set '{dataset.name}' yet;"
             " `remixbench train` makes runs"
         )
-    entries = [Entry(record, own_evidence(record)) for record in own]
-    board = board_on(references, [*group_records(entries), *added])
+    entries = [Entry(record, own_evidence(record)) for record in records]
+    board = board_on(references, [*group_records(entries), *submitted])
     return replace(board, left_out=tuple(left_out))
 
 
@@ -361,9 +361,10 @@ def board_on(references: References, groups: Sequence[Group]) -> Leaderboard:
     )
 
 
-def _own_records(
+def _read_records(
     workspace: Path, references: References, current: Mapping[Path, Record], left_out: list[str]
 ) -> list[Record]:
+    """Read the records of the workspace's runs and of predictions scored in it."""
     dataset = references.dataset
     kept: dict[str, Record] = {}
     for file in sorted((workspace / "runs" / dataset.name).rglob(METRICS_FILE)):
@@ -386,14 +387,14 @@ def _own_records(
     return list(kept.values())
 
 
-def _added(
+def _read_submitted(
     workspace: Path,
     references: References,
-    own: Sequence[Record],
+    records: Sequence[Record],
     candidate: Submitted | None,
     left_out: list[str],
 ) -> list[Group]:
-    """Read the submissions that were added; this workspace's own records are in the table already."""
+    """Read the submissions that were added, and gather their records into rows beside those of `records`."""
     submissions: dict[str, tuple[str, Sequence[Entry]]] = {}
     folder = workspace / "submissions" / references.dataset.name
     for file, submission in read_submissions(folder, workspace, left_out):
@@ -408,7 +409,7 @@ def _added(
         fitting[digest] = [entry for entry, why in pairs if not why]
     if candidate is not None:
         fitting |= [candidate]
-    return group_submissions(sorted(fitting.items()), own)
+    return group_submissions(sorted(fitting.items()), records)
 
 
 def chance_of(references: References, folds: Iterable[int]) -> Chance:

@@ -137,5 +137,5 @@ def trained_and_tested_table(maker: TableMaker) -> Table | None:
 def _tested(condition: Condition) -> dict[float, Estimate]:
     """Return micro-AP by the SNR tested at, that of the training among them."""
     tested = {} if condition.probes is None else dict(condition.probes.tested)
-    own = condition.metrics.get(METRIC)
-    return tested if own is None else tested | {condition.snr: own}
+    trained = condition.metrics.get(METRIC)
+    return tested if trained is None else tested | {condition.snr: trained}

@@ -165,7 +165,7 @@ def chart_rows(leaderboard: Leaderboard, metrics: Sequence[str]) -> list[dict[st
     families: dict[str, int] = {}
     rows = []
     for row in leaderboard.rows:
-        said = row.evidence == "self-reported"
+        claimed = row.evidence == "self-reported"
         rest = {key: value for key, value in row.settings.items() if key != "fraction"}
         family = json.dumps([row.kind, row.system, rest], sort_keys=True)
         conditions = [
@@ -174,18 +174,18 @@ def chart_rows(leaderboard: Leaderboard, metrics: Sequence[str]) -> list[dict[st
                 "metrics": {
                     name: {k: v for k, v in estimate.as_dict().items() if k in ("value", "low", "high")}
                     for name, estimate in condition.metrics.items()
-                    if name in metrics and (said or estimate.verified)
+                    if name in metrics and (claimed or estimate.verified)
                 },
-                "ap": condition.per_class.get("ap", {}) if said or condition.verified(class_values("ap")) else {},
+                "ap": condition.per_class.get("ap", {}) if claimed or condition.verified(class_values("ap")) else {},
             }
             for snr, condition in row.conditions.items()
         ]
         rows.append(
             {
-                "name": f"{row.name} (self-reported)" if said else row.name,
-                "fraction": row.settings.get("fraction") if said or not row.submission else None,
-                "parameters": row.cost.parameters if said or not row.submission else None,
-                "macs": row.cost.macs if said or not row.submission else None,
+                "name": f"{row.name} (self-reported)" if claimed else row.name,
+                "fraction": row.settings.get("fraction") if claimed or not row.submission else None,
+                "parameters": row.cost.parameters if claimed or not row.submission else None,
+                "macs": row.cost.macs if claimed or not row.submission else None,
                 "family": families.setdefault(family, len(families)),
                 "conditions": conditions,
             }
