@@ -55,6 +55,7 @@ def grouped_plan(
     table = events.table.iloc[usable]
     labels, files = list(table["label"]), list(table["file"])
     event_bins = _deal(labels, groups, parts, generator, "origins of events")
+    scene_rows = list(scenes.table[["file", "label", "location"]].itertuples(index=False, name=None))
 
     clips: list[Clip] = []
     for fold in range(1, plan.folds + 1):
@@ -74,7 +75,7 @@ def grouped_plan(
                 for index, (onset, k) in enumerate(placed)
             )
             roles = tuple(_role(fold, part, tested) for tested in range(1, plan.folds + 1)) if plan.validation else ()
-            file, label, location = scenes.table[["file", "label", "location"]].iloc[row]
+            file, label, location = scene_rows[row]
             clips.append(Clip(f"{len(clips):05d}", fold, file, label, location, clip_events, roles))
     return Manifest(tuple(clips))
 

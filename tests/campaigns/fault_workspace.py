@@ -109,8 +109,8 @@ def preload() -> None:
     """Import what commands import, once for all the processes forked from this one."""
     package = importlib.import_module("remixbench")
     modules = [module.name for module in pkgutil.walk_packages(package.__path__, "remixbench.")]
-    libraries = ("librosa.core.audio", "librosa.filters", "matplotlib.backends.backend_svg", "pyloudnorm",
-                 "sklearn.metrics", "torch._dynamo")  # fmt: skip
+    libraries = ("librosa.core.audio", "librosa.filters", "matplotlib.backends.backend_svg", "pandas", "pyloudnorm",
+                 "scipy.optimize")  # fmt: skip
     for name in (*modules, *libraries):
         if not name.endswith("__main__"):
             importlib.import_module(name)

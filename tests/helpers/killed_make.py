@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import librosa.filters
-import scipy.fft  # noqa: F401  (imported before forking, so that a round costs no imports)
+import pandas as pd  # noqa: F401  (imported before forking, so that a round costs no imports)
+import scipy.fft  # noqa: F401
 import soxr  # noqa: F401
 from killing import When, count_replaces, forked
 
