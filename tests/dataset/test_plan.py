@@ -293,11 +293,11 @@ def test_too_many_events_of_one_class_are_bad_input() -> None:
 def test_events_of_one_class_that_fit_are_placed() -> None:
     same = Catalogue("made up", EVENTS.table.assign(label="one"), "", EVENTS.reader)
     for seed in range(3):
-        changes = {"plan__seed": seed, "plan__polyphony": 4, "plan__max_event": 0.49, "plan__clips_per_fold": 40}
+        changes = {"plan__seed": seed, "plan__polyphony": 4, "plan__max_event": 0.49, "plan__clips_per_fold": 12}
         manifest = draw_manifest(parse_recipe(tiny.changed(tiny.STRICT, **changes), "x"), SCENES, same)
         check_onsets(manifest, 0.4901, 2.0, overlap=True)
         assert {len(clip.events) for clip in manifest.clips} == {4}
     # of two classes, which may overlap, each as many as fit
     two = Catalogue("made up", EVENTS.table.assign(label=["x", "y"] * 30), "", EVENTS.reader)
-    changes = {"plan__polyphony": 5, "plan__max_event": 0.39, "plan__clips_per_fold": 40}
+    changes = {"plan__polyphony": 5, "plan__max_event": 0.39, "plan__clips_per_fold": 12}
     check_onsets(draw_manifest(parse_recipe(tiny.changed(tiny.STRICT, **changes), "x"), SCENES, two), 0.39, 2.0, True)
