@@ -67,7 +67,6 @@ def _as_range(value: object) -> object:
 
 
 def _listed(value: object) -> object:
-    """Accept a single number as a list."""
     return (value,) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 

@@ -75,7 +75,6 @@ class Dataset:
         return dataset
 
     def __repr__(self) -> str:
-        """Return one line, for notebooks."""
         return (
             f"Dataset('{self.path}': {len(self.clips)} clips in folds {', '.join(map(str, self.manifest.folds))} at"
             f" {format_snrs(self.snrs, self.recipe.mix.snr_offsets)}, {len(self.classes)} classes)"
@@ -445,13 +444,7 @@ def find_folder(workspace: Path, dataset: str | Path | None = None) -> Path:
 
 
 def find_dataset(workspace: str | Path, dataset: str | Path | Dataset | None = None) -> Dataset:
-    """Open a data set, given by path or name; by default the most recent one.
-
-    Raises
-    ------
-    InputError
-        If there is none, none of that name, or it cannot be opened.
-    """
+    """Open a data set, given by path or name; by default the most recent one. Errors as for `find_folder`."""
     return dataset if isinstance(dataset, Dataset) else Dataset.open(find_folder(Path(workspace), dataset))
 
 

@@ -45,7 +45,6 @@ def _numba_folders() -> tuple[Path, ...]:
 
 
 def _is_writable(folder: Path) -> bool:
-    """Return whether a folder can be written to or created."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return os.access(folder, os.W_OK)

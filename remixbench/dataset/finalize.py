@@ -126,7 +126,6 @@ def _recordings_table(recordings: Mapping[RecordingKey, str]) -> bytes:
 def _recordings(
     spec: DatasetSpec, excerpts: StoredExcerpts, records: dict[float, list[Record]]
 ) -> dict[RecordingKey, str]:
-    """Return the digest of every recording used."""
     scene_of = {clip.id: clip.scene_file for clip in spec.manifest.clips}
     used: list[tuple[RecordingKey, str]] = [
         (("scene", scene_of[record["clip_id"]], record["scene_start"]), record["scene"])

@@ -144,13 +144,7 @@ def lock_file(folder: Path, purpose: str) -> Path:
 
 
 def _join_in(folder: Path, shard: tuple[int, int], locks: ExitStack) -> None:
-    """Lock a shard for the lifetime of `locks`; all running shards must agree on the number of shards.
-
-    Raises
-    ------
-    RemixbenchError
-        If this shard is already running, or one of a different number of shards.
-    """
+    """Lock a shard for the lifetime of `locks`; all running shards must agree on the number of shards."""
     index, count = shard
     shard_lock = lock_file(folder, f"make-{index}-of-{count}")
     for lock in shard_lock.parent.glob(lock_file(folder, "make-*-of-*").name):
@@ -167,7 +161,6 @@ def _join_in(folder: Path, shard: tuple[int, int], locks: ExitStack) -> None:
 
 
 def _open(spec: DatasetSpec, checkpoint: Checkpoint, snrs: Sequence[float]) -> None:
-    """Create the folders of the data set, keeping existing files."""
     target = spec.target
     checkpoint.open(spec.resume_key(), snrs)
     write_manifest(spec.manifest, target.folder / "manifest")

@@ -163,7 +163,6 @@ def _whole_components(components: Sequence[list[int]], weak: NDArray[np.bool_], 
 
 
 def _used(recordings: Sequence[set[str]], part: NDArray[np.bool_]) -> set[str]:
-    """Return the recordings of the clips of a part."""
     return set().union(*(files for files, in_part in zip(recordings, part, strict=True) if in_part))
 
 

@@ -110,10 +110,7 @@ def _stray_files(opened: Dataset) -> Iterator[str]:
 
 
 def _digests(opened: Dataset, name: str, snr: float) -> dict[str, str] | None:
-    """Return the digest of each clip at one SNR; {} if the table is not readable, None if it is missing.
-
-    Both are reported elsewhere.
-    """
+    """Return the digest of each clip at one SNR; {} if the table is not readable, None if it is missing."""
     path = opened.path / name
     return read_digests(path).get(snr, {}) if path.exists() else None
 
@@ -124,7 +121,6 @@ def _expected(digests: Mapping[str, str] | None, clip: Clip) -> str | None:
 
 
 def _audio(opened: Dataset, clip: Clip, snr: float, digest: str | None, stems_digest: str | None) -> list[str]:
-    """Check the mixture of a clip, and its stems if the data set has them."""
     recipe = opened.recipe
     lines = []
     path = opened.audio_path(clip, snr)

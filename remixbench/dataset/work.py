@@ -319,7 +319,6 @@ def render_block(
 def _write_clip(
     job: RenderJob, clip: Clip, snr: float, rendered: Rendered
 ) -> tuple[Record, NDArray[np.float32] | None]:
-    """Write the audio of a clip at one SNR; return its record and log-mel."""
     target, rate, temporary = job.target, job.target.recipe.mix.sample_rate, job.checkpoint.folder / "tmp"
     folder, name = target.folder / snr_folder(snr), f"{clip.id}.{target.audio_format}"
     mono = mixture(rendered.stems)

@@ -137,7 +137,6 @@ def _predict_all(
     conditions: Sequence[tuple[Probe, float]],
     progress: Progress,
 ) -> dict[str, str]:
-    """Write the predictions for every condition; return their digests."""
     rows = dataset.test_rows(info.fold)
     filenames = [dataset.filenames[row] for row in rows]
     digests: dict[str, str] = {}

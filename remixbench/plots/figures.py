@@ -236,7 +236,6 @@ def _clip_scores(axes: Axes, view: View, scores: Array, labels: Sequence[str]) -
 
 
 def _legend(figure: Figure, view: View) -> None:
-    """Add a legend of colours and outlines below all panels."""
     from matplotlib.patches import Patch
 
     handles = [Patch(facecolor="white", edgecolor=INK, linewidth=0.8, label="detected event")]

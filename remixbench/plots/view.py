@@ -161,13 +161,7 @@ def _events_and_scene(channels: Array) -> Array:
 
 
 def _read_channels(path: Path) -> tuple[Array, int]:
-    """Read an audio file as (samples, channels) in [-1, 1], and its sample rate.
-
-    Raises
-    ------
-    InputError
-        If it is missing or is not audio.
-    """
+    """Read an audio file as (samples, channels) in [-1, 1], and its sample rate."""
     import soundfile
 
     if not path.is_file():

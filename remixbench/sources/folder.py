@@ -124,13 +124,7 @@ def _composed(name: str) -> str:
 
 
 def _files(root: Path) -> Iterator[str]:
-    """Yield the paths of the files below a folder, relative to it; follows links, skips hidden files.
-
-    Raises
-    ------
-    InputError
-        If a folder cannot be read, or a link leads to a folder that contains it.
-    """
+    """Yield the paths of the files below a folder, relative to it; follows links, skips hidden files."""
 
     def refuse(error: OSError) -> None:
         raise InputError(f"{error.filename}: not readable ({error.strerror}); make it readable or remove it")

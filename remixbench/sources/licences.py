@@ -60,11 +60,9 @@ class Terms:
     unknown: bool = False
 
     def __or__(self, other: Terms) -> Terms:
-        """Return the joint conditions."""
         return Terms(*(getattr(self, field.name) or getattr(other, field.name) for field in fields(Terms)))
 
     def __str__(self) -> str:
-        """Format the conditions in a few words."""
         if self.unknown:
             return "unknown"
         if self.forbidden:

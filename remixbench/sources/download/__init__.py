@@ -295,7 +295,6 @@ def _announce(
 
 
 def _describe(estimates: Sequence[Estimate]) -> str:
-    """Describe the remaining work for one source."""
     remote, local = [cost for cost in estimates if not cost.on_disk], [cost for cost in estimates if cost.on_disk]
     steps = []
     if remote:
@@ -312,13 +311,7 @@ def _describe(estimates: Sequence[Estimate]) -> str:
 
 
 def _report_recordings(sources: Iterable[PublishedSource], folder: Path, progress: Progress) -> None:
-    """Report how many recordings of each table are present.
-
-    Raises
-    ------
-    RemixbenchError
-        If some are missing although every archive of the source was unpacked.
-    """
+    """Report how many recordings of each table are present; raise if any are missing from complete archives."""
     for source in sources:
         table = folder / source.table
         if not table.is_file():

@@ -185,10 +185,7 @@ def _verify_existing(
 ) -> bool:
     """Return whether the archive exists and is valid; an incomplete one becomes a partial file, to be resumed.
 
-    Raises
-    ------
-    RemixbenchError
-        If it is another file that remixbench did not download; it is not touched.
+    Raises `RemixbenchError` for another file that remixbench did not download, and does not touch it.
     """
     actual_size = file_size(path)
     if actual_size < 0:

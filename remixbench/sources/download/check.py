@@ -123,7 +123,6 @@ def _unpacked_sizes(source: PublishedSource, receipts: Sequence[Receipt | None])
 
 
 def _problem(source: PublishedSource, path: Path, size: int | None) -> str | None:
-    """Return the problem with a recording, None if it is valid."""
     import soundfile
 
     try:

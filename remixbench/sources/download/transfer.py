@@ -75,7 +75,6 @@ class PartialFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the partial file; it stays on disk."""
         self._file.close()
 
     def hash_existing(self, advance: Callable[[int], None], check_cancelled: Callable[[], None]) -> None:

@@ -188,5 +188,4 @@ def _with_reverb(dry: Signal, random: Generator, rate: int) -> Signal:
 
 
 def _quantised(signal: Signal) -> NDArray[np.float32]:
-    """Return float32 samples rounded to steps of 1/32768, as in 16-bit audio."""
     return (np.rint(signal * 32768.0) / 32768.0).astype(np.float32)

@@ -62,12 +62,10 @@ _CAR = Friction(R(300, 700), R(0.8, 1.1), seconds=R(2.5, 4.0), attack=R(1.0, 1.5
 
 
 def _air(centre: Range, octaves: Range, gain: float = 1.0) -> Bed:
-    """Return steady background noise."""
     return Bed(Friction(centre, octaves, seconds=_LONG, attack=R(0.001, 0.002), release=0.001), gain)
 
 
 def _motor(pulses: Range, body: tuple[Resonance, ...], gain: float, jitter: Range) -> Bed:
-    """Return a steady motor or hum."""
     return Bed(Pulses(pulses, _LONG, body=body, jitter=jitter, rise=R(0.001, 0.002)), gain)
 
 
