@@ -280,18 +280,18 @@ def safe_names(texts: Iterable[str]) -> dict[str, str]:
 
 
 def short_name_problem(name: str) -> str:
-    """Say why a system or encoder may not have a name, which is also that of a folder; empty if it may."""
+    """Return why a name is not valid for a system or encoder, which is also a folder name; empty if it is."""
     if len(name.encode("utf-8", "replace")) > MAX_SHORT_NAME:
         return f"has {len(name)} characters, expected at most {MAX_SHORT_NAME} (bytes in UTF-8)"
     if not name or name.startswith(".") or not all(letter.isalnum() or letter in "-_." for letter in name):
-        return "cannot be that of a folder, expected letters, digits, '-', '_' and '.', which is not first"
+        return "cannot be used for a folder, expected letters, digits, '-', '_', and '.' except at the start"
     if mixes_scripts(name):
         return MIXED_SCRIPTS
     return ""
 
 
 def mixes_scripts(text: str) -> bool:
-    """Say whether a word has letters of two alphabets that look alike, so that it reads as another word.
+    """Return whether a word mixes alphabets whose letters look alike, so that it reads like another word.
 
     >>> mixes_scripts("g\N{CYRILLIC SMALL LETTER A}p"), mixes_scripts("\N{GREEK SMALL LETTER BETA}-VAE")
     (True, False)

@@ -75,7 +75,7 @@ def overlap(
     """
     opened = find_dataset(workspace, dataset)
     if problem := short_name_problem(encoder):
-        raise InputError(f"encoder '{encoder[:MAX_SHORT_NAME]}': its name {problem}; give it as its runs have it")
+        raise InputError(f"encoder '{encoder[:MAX_SHORT_NAME]}': its name {problem}; use the name in its runs")
     file = Path(ids)
     heard = read_ids(file)
     recording_ids = freesound_ids(opened)

@@ -136,7 +136,7 @@ def test_the_command_lists_and_keeps(workspace: Path, capsys: pytest.CaptureFixt
     assert out.splitlines() == [name]
     assert "has heard 1 event recordings of tiny (1 ids)" in err
     assert cli([*arguments, "--encoder", "../x"]) == 2
-    assert "cannot be that of a folder, expected letters" in capsys.readouterr().err
+    assert "cannot be used for a folder, expected letters, digits" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
