@@ -24,8 +24,7 @@ import remixbench
 from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.probes import FOLDER, probe_folder
 from remixbench.leaderboard.evaluate import read_fold_reference
-from remixbench.leaderboard.leaderboard import Leaderboard
-from remixbench.leaderboard.report.runs import Run, runs_of
+from remixbench.leaderboard.leaderboard import Leaderboard, Run, runs_of
 from remixbench.parallel import prepare_for_torch
 from remixbench.scoring import average_precision
 from remixbench.scoring.io import read_predictions

@@ -29,10 +29,10 @@ from results_runs import (
 import remixbench
 from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.splits import split
-from remixbench.leaderboard.report.runs import Run, read_history
+from remixbench.leaderboard.leaderboard import Run
 from remixbench.scoring import average_precision
 from remixbench.systems.registry import spec
-from remixbench.training.run_files import HISTORY
+from remixbench.training.run_files import HISTORY, read_history
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "results.md"
 FIGURE = "figures/results.svg"

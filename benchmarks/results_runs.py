@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from remixbench.leaderboard.report.runs import Run
+from remixbench.leaderboard.leaderboard import Run
 from remixbench.leaderboard.rows import Estimate
 from remixbench.recipe import Recipe, load_recipe
 from remixbench.systems.registry import resolve_options, spec

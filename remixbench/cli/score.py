@@ -84,11 +84,11 @@ def command(
 
     Example: remixbench score my_tags.csv --name "My system" --snr 0 --fold 4
     """
+    from remixbench.leaderboard.board_tables import probe_tables
     from remixbench.leaderboard.comparisons import render_comparison, render_verification
     from remixbench.leaderboard.discover import run_folders
     from remixbench.leaderboard.hosting import verify_row
     from remixbench.leaderboard.leaderboard import at_snr
-    from remixbench.leaderboard.probe_tables import probe_tables
     from remixbench.leaderboard.renderers import render, render_summary, render_tables
     from remixbench.leaderboard.score import score
     from remixbench.leaderboard.significance import compare_rows

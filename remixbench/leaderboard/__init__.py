@@ -8,7 +8,7 @@
     rows, grouping, significance            records to rows: means, intervals, what is best
     published, leaderboard                  published results, and all rows of a data set
     tables, table_maker                     one table, and what the tables of a leaderboard share
-    probe_tables, board_tables, summary     the tables
+    board_tables, summary                   the tables
     renderers                               tables and rows as text: terminal, Markdown, LaTeX, CSV, JSON
     comparisons                             two rows, or a submitted row and its predictions, as text
     hosting                                 a host adds, verifies and removes other people's rows

@@ -30,7 +30,7 @@ from remixbench.progress import SILENT, Progress
 from remixbench.recipe import format_snr
 from remixbench.scoring.evaluate import chance_values
 from remixbench.scoring.metrics import METRICS, SCORING_VERSION, metrics_shown
-from remixbench.training.run_files import RUN_FILE, read_run
+from remixbench.training.run_files import RUN_FILE, RunInfo, read_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -240,6 +240,33 @@ class Leaderboard:
                     yield about | {"metric": "ap", "class": label, "value": value}
         for line in self.published.tidy():
             yield {"comparable": self.comparable} | line
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that a row is made from: the row's index, the run's folder, and its run.json."""
+
+    row: int
+    snr: float
+    fold: int
+    seed: int | None
+    folder: Path
+    info: RunInfo
+
+
+def runs_of(leaderboard: Leaderboard, workspace: Path) -> Iterator[Run]:
+    """Yield every run of this workspace that a row is made from.
+
+    Rows may come from third parties: only folders below the workspace's runs are read.
+    """
+    above = (workspace / "runs").resolve()
+    for index, row in enumerate(leaderboard.rows):
+        for condition in row.conditions.values() if row.kind == "run" else ():
+            for record in condition.records:
+                folder = (workspace / (record.provenance.run or "")).resolve()
+                if folder.is_relative_to(above) and (folder / RUN_FILE).is_file():
+                    system = record.system
+                    yield Run(index, system.snr, system.fold, system.seed, folder, read_run(folder))
 
 
 def at_snr(leaderboard: Leaderboard, snr: float) -> Leaderboard:

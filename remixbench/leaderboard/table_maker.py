@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from remixbench.leaderboard.leaderboard import Leaderboard
-from remixbench.leaderboard.record import CHANCE, Flag, weakest
+from remixbench.leaderboard.record import CHANCE, SCORING_SETTINGS, Flag, weakest
 from remixbench.leaderboard.rows import Condition, Estimate, Row, Tested, about_row, tested_alike
 from remixbench.leaderboard.tables import (
     AT_CHANCE,
@@ -23,6 +24,7 @@ from remixbench.leaderboard.tables import (
     shows,
     span,
     tested_on,
+    title,
     value_cell,
 )
 from remixbench.scoring.metrics import VARIANT_TITLES
@@ -257,3 +259,55 @@ def caption(board: Leaderboard) -> tuple[str, ...]:
     if not board.comparable:
         lines.append(f"Not comparable with published results: {'; '.join(board.why_not_comparable)}.")
     return tuple(lines)
+
+
+def detection_notes(conditions: Sequence[Condition], metrics: Sequence[str], *, blank: bool) -> list[str]:
+    """Say with which thresholds and tolerances metrics were computed, as the records have them.
+
+    What is only self-reported is a sentence of its own; `blank` says whether blank cells are to be explained.
+    """
+    verified: dict[str, None] = {}
+    claimed: dict[str, None] = {}
+    for condition in conditions:
+        settings = verified if condition.verified(SCORING_SETTINGS) else claimed
+        for record in condition.records:
+            settings |= dict.fromkeys(_parameters(record.settings))
+    claimed = {text: None for text in claimed if text not in verified}
+    lines = [f"{'; '.join(verified)}."] if verified else []
+    lines += [f"Self-reported: {'; '.join(claimed)}."] if claimed else []
+    error_rate = any("ER" in title(metric).split() for metric in metrics)
+    return [
+        *lines,
+        "Detected events are those of an event list, or of the main post-processing of frame scores."
+        + " ER: error rate, lower is better; it may exceed 1." * error_rate
+        + " Blank: the form of the predictions cannot express it." * blank,
+    ]
+
+
+def _parameters(settings: dict[str, Any]) -> Iterator[str]:
+    """Yield the settings of a record, in short."""
+    main = settings.get("main_postprocessing")
+    for name, values in _pairs(settings.get("postprocessings")):
+        if given := _listed(values):
+            yield f"post-processing {name}{' (main)' if name == main else ''}: {given}"
+    if isinstance(seconds := settings.get("time_resolution"), (int, float)):
+        yield f"segments of {seconds:g} s"
+    for name, values in (
+        *((key, settings.get(key)) for key in ("collar", "intersection", "kong")),
+        *_pairs(settings.get("psds")),
+    ):
+        if given := _listed(values):
+            yield f"{title(name)}: {given}"
+    margin, threshold = settings.get("mask_margin_db"), settings.get("mask_threshold")
+    if isinstance(margin, (int, float)) and isinstance(threshold, (int, float)):
+        yield f"masks: events above the scene less {margin:g} dB, F1 at {threshold:g}, bins pooled over clips"
+
+
+def _listed(settings: Any) -> str:
+    numbers = [(key, value) for key, value in _pairs(settings) if isinstance(value, (int, float))]
+    return ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in numbers)
+
+
+def _pairs(value: Any) -> list[tuple[str, Any]]:
+    """Return the entries of an object; none of anything else, since records come from third parties too."""
+    return list(value.items()) if isinstance(value, dict) else []

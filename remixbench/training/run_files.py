@@ -26,10 +26,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from remixbench.dataset.dataset import snr_folder
 from remixbench.errors import InputError
-from remixbench.files import atomic_path, check_regular, read_json, write_bytes, write_sealed
+from remixbench.files import atomic_path, check_regular, read_bytes, read_json, sha256, write_bytes, write_sealed
 from remixbench.recipe import Training
 from remixbench.schemas import read_json_as
-from remixbench.tables import format_table
+from remixbench.tables import format_table, read_table
 
 if TYPE_CHECKING:
     from remixbench.training.config import TrainConfig
@@ -39,6 +39,8 @@ RUN_FILE = "run.json"
 CHECKPOINT = "checkpoint.pt"
 MODEL = "model.safetensors"
 HISTORY = "history.csv"
+HISTORY_NUMBERS = ("loss", "validation_micro_ap", "test_micro_ap")
+"""The columns that `read_history` returns besides the epochs."""
 PREDICTIONS = Path("predictions")
 TAGS, FRAMES, MAPS = PREDICTIONS / "tags.csv", PREDICTIONS / "frames.npz", PREDICTIONS / "maps.npz"
 VALIDATION = PREDICTIONS / "validation.npz"
@@ -208,6 +210,32 @@ def write_history(folder: Path, history: Sequence[Epoch]) -> None:
     """Write `history.csv`: a line per epoch, empty where an average precision was not computed."""
     rows = [["" if value is None else _shortest(value) for value in asdict(epoch).values()] for epoch in history]
     write_bytes(folder / HISTORY, format_table(HISTORY_COLUMNS, rows))
+
+
+def read_history(file: Path, digest: str | None = None) -> dict[str, list[float | None]]:
+    """Return epochs, losses and average precisions of a history, None where one was not computed.
+
+    Raises
+    ------
+    InputError
+        If the file does not have the SHA-256 `digest` (None where it is not known), lacks a column, or holds something
+        other than numbers.
+    """
+    if digest is not None and sha256(read_bytes(file)) != digest:
+        raise InputError(f"{file}: was edited since it was written; restore it, or train again with --rerun")
+    try:
+        rows = [row for _, row in read_table(file).records()]
+        history: dict[str, list[float | None]] = {"epochs": [int(row["epoch"]) for row in rows]}
+        for name in HISTORY_NUMBERS:
+            history[name] = [_number(row[name]) for row in rows]
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{file}: not a history ({error}); train the run again") from None
+    return history
+
+
+def _number(text: str) -> float | None:
+    value = float(text) if text else math.nan
+    return round(value, 6) if math.isfinite(value) else None
 
 
 def write_predictions(

@@ -30,12 +30,11 @@ from remixbench.dataset.make import make
 from remixbench.errors import InputError
 from remixbench.leaderboard.board_tables import details_table
 from remixbench.leaderboard.evaluate import read_fold_reference
-from remixbench.leaderboard.leaderboard import Leaderboard, load_leaderboard
+from remixbench.leaderboard.leaderboard import Leaderboard, load_leaderboard, runs_of
 from remixbench.leaderboard.record import FLAGS, Record
 from remixbench.leaderboard.report import clips as page_clips
 from remixbench.leaderboard.report import json_for_script, part, report
 from remixbench.leaderboard.report.clips import ClipMaps, fixed_serial, read_run_frames, separate_view
-from remixbench.leaderboard.report.runs import read_history, runs_of
 from remixbench.leaderboard.rows import Condition
 from remixbench.leaderboard.score import score
 from remixbench.leaderboard.table_maker import TableMaker
@@ -319,13 +318,6 @@ def test_flags_say_what_they_mean(page: str) -> None:
 def test_without_records_the_page_says_how_to_get_them(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nothing is scored on data set 'fake' yet; `remixbench train` makes runs"):
         report(workspace=tmp_path, dataset=fake_dataset(tmp_path))
-
-
-def test_a_broken_history_names_the_file(tmp_path: Path) -> None:
-    file = tmp_path / "history.csv"
-    file.write_text("epoch,loss,validation_micro_ap,test_micro_ap\n1,much,,\n")
-    with pytest.raises(InputError, match=r"history\.csv: not a history"):
-        read_history(file)
 
 
 def test_an_edited_history_is_refused(workspace: Path, dataset: Dataset, tmp_path: Path) -> None:

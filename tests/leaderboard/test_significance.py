@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from paths import ROOT
 from scipy import stats
 
+from remixbench.leaderboard.board_tables import shift_table
 from remixbench.leaderboard.comparisons import render_comparison
 from remixbench.leaderboard.grouping import group_records, make_condition, metric_runs
 from remixbench.leaderboard.leaderboard import Leaderboard, make_leaderboard
 from remixbench.leaderboard.prediction_files import files_digest
-from remixbench.leaderboard.probe_tables import shift_table
 from remixbench.leaderboard.record import (
     Entry,
     Flag,

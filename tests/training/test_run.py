@@ -24,6 +24,7 @@ from remixbench.errors import InputError, RemixbenchError
 from remixbench.files import file_sha256, write_sealed
 from remixbench.training.evaluate import describe_thresholds
 from remixbench.training.run import _flags_of_data, create_run
+from remixbench.training.run_files import read_history
 from remixbench.training.train import train
 from remixbench.training.trainer import batches
 
@@ -468,3 +469,10 @@ def test_a_flag_names_three_of_many_classes_without_training_clips() -> None:
     data = SimpleNamespace(train=SimpleNamespace(weak=np.zeros((5, 400), bool)), split=SimpleNamespace(flag=""))
     (flag,) = _flags_of_data(SimpleNamespace(classes=classes), data)  # type: ignore[arg-type]  # all that it reads
     assert flag.text == f"no training clip has {', '.join(classes[:3])} and 397 other classes"
+
+
+def test_a_broken_history_names_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "history.csv"
+    file.write_text("epoch,loss,validation_micro_ap,test_micro_ap\n1,much,,\n")
+    with pytest.raises(InputError, match=r"history\.csv: not a history"):
+        read_history(file)

@@ -19,18 +19,17 @@ from remixbench.dataset.dataset import Dataset, find_dataset
 from remixbench.dataset.export.card import terms_and_notice
 from remixbench.errors import InputError
 from remixbench.files import write_text
-from remixbench.leaderboard.board_tables import DETAILS, cost_table, details_table, fraction_table
-from remixbench.leaderboard.leaderboard import Leaderboard, load_leaderboard
-from remixbench.leaderboard.probe_tables import probe_tables
+from remixbench.leaderboard.board_tables import DETAILS, cost_table, details_table, fraction_table, probe_tables
+from remixbench.leaderboard.leaderboard import Leaderboard, load_leaderboard, runs_of
 from remixbench.leaderboard.record import FLAGS, class_values
 from remixbench.leaderboard.renderers.data import provenance
 from remixbench.leaderboard.report.clips import explore
-from remixbench.leaderboard.report.runs import learning_curves
 from remixbench.leaderboard.report.submissions import submitted_leaderboards
 from remixbench.leaderboard.table_maker import TableMaker, chance_note, evidence_notes
 from remixbench.leaderboard.tables import title
 from remixbench.progress import Progress, reporter
 from remixbench.scoring.metrics import METRICS, Family, metrics_shown
+from remixbench.training.run_files import HISTORY, read_history
 
 CLIPS = 6
 MOST_CLIPS = 40
@@ -148,6 +147,28 @@ def _write_page(
     )
     write_text(target, page)
     progress.say(f"{target}: {len(page.encode('utf-8')) / 1e6:.2f} MB")
+
+
+def learning_curves(leaderboard: Leaderboard, workspace: Path) -> list[dict[str, Any]]:
+    """Return one curve per run: row, SNR, fold, seed, the epoch kept, and the history as lists by column.
+
+    Raises
+    ------
+    InputError
+        If a history is broken, or was edited since its run was finished.
+    """
+    return [
+        {
+            "row": run.row,
+            "snr": run.snr,
+            "fold": run.fold,
+            "seed": run.seed,
+            "epoch": run.info.epoch,
+            **read_history(run.folder / HISTORY, (run.info.results or {}).get(HISTORY)),
+        }
+        for run in runs_of(leaderboard, workspace)
+        if (run.folder / HISTORY).is_file()
+    ]
 
 
 def shown_metrics(leaderboard: Leaderboard) -> list[str]:

@@ -22,9 +22,8 @@ from remixbench.dataset.features import logmel
 from remixbench.dataset.masks import apply_masks, share
 from remixbench.errors import InputError
 from remixbench.leaderboard.evaluate import read_fold_reference
-from remixbench.leaderboard.leaderboard import Leaderboard
+from remixbench.leaderboard.leaderboard import Leaderboard, runs_of
 from remixbench.leaderboard.prediction_files import map_files
-from remixbench.leaderboard.report.runs import runs_of
 from remixbench.leaderboard.separation import ClipJob, jobs_of, read_sources, why_no_separation
 from remixbench.plots.axes import DB_PER_NEPER, SHOWN_DB, Scales
 from remixbench.plots.view import ClipView, view_clip
