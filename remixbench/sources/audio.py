@@ -298,6 +298,8 @@ def _sound_files(
 
     def opened(source: Any) -> soundfile.SoundFile:
         file = stack.enter_context(soundfile.SoundFile(source))
+        if file.format == "RAW":  # what libsndfile takes unknown bytes for, by the suffixes .au, .snd, .vox and .gsm
+            raise StreamError("not readable as audio, it does not begin as the file that its suffix says")
         return stack.enter_context(Stream(source)) if file.frames > MAX_FRAMES else file
 
     if layout is not None:

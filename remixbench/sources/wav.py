@@ -80,9 +80,11 @@ def read_layout(file: BinaryIO) -> WavLayout | None:
             if not fmt:
                 return None
             size = _data_size(file, position + 8, size, length)
-            _refuse_second_recording(file, position + 8 + size)
+            _refuse_second_recording(file, position + 8 + size, length)
             return _layout(fmt, position + 8, size)
         if name == b"fmt ":
+            if fmt:
+                raise WavError("not readable as audio, it has two chunks 'fmt '")
             fmt = file.read(min(size, 64))
         position += 8 + size
         # odd chunks have a pad byte, but some programs omit it
@@ -123,10 +125,18 @@ def _data_size(file: BinaryIO, offset: int, size: int, length: int) -> int:
     return size
 
 
-def _refuse_second_recording(file: BinaryIO, end: int) -> None:
-    file.seek(end)
-    if file.read(4) in (b"RIFF", b"RF64"):
-        raise WavError("holds a second recording after the first; split it into two files")
+def _refuse_second_recording(file: BinaryIO, end: int, length: int) -> None:
+    """Refuse samples after the first chunk of them, which ends at `end`."""
+    position = end
+    for _ in range(MAX_CHUNKS):
+        if end % 2 and _is_chunk(file, position + 1, length):
+            position += 1  # the pad byte
+        if not _is_chunk(file, position, length):
+            return
+        name, size = _chunk(file, position)
+        if name in (b"RIFF", b"RF64", b"RIFX", b"data"):
+            raise WavError("holds a second recording after the first; split it into two files")
+        end = position = position + 8 + size
 
 
 def _layout(fmt: bytes, offset: int, size: int) -> WavLayout:

@@ -61,6 +61,7 @@ def read(tmp_path: Path, data: bytes, name: str = "x.wav") -> np.ndarray:
 
 PCM = steps().astype("<i2").tobytes()
 EXPECTED = steps() / 2**15
+ODD = wav(bytes(range(100, 201)), bits=8)  # 101 bytes of samples
 INFO = b"INFO" + chunk(b"ISFT", b"hello")
 
 
@@ -137,6 +138,12 @@ def test_every_coding_is_read_as_libsndfile_reads_it(subtype: str, size: int | N
         (wav(PCM, channels=0), "not readable as audio, its header says that it has no channels"),
         (wav(noise(1000).astype("<f4").tobytes(), bits=24, align=4), "24-bit samples in 4 bytes are in neither"),
         (wav(PCM) + wav(PCM), "holds a second recording after the first; split it into two files"),
+        (wav(PCM, after=chunk(b"data", PCM)), "holds a second recording after the first"),
+        (wav(PCM, after=chunk(b"LIST", INFO) + chunk(b"data", PCM)), "holds a second recording after the first"),
+        (wav(PCM, after=chunk(b"LIST", INFO)) + wav(PCM), "holds a second recording after the first"),
+        (ODD + ODD, "holds a second recording after the first"),
+        (ODD + b"\0" + ODD, "holds a second recording after the first"),
+        (wav(PCM, before=chunk(b"fmt ", struct.pack("<HHIIHH", 1, 2, RATE, 4 * RATE, 4, 16))), "two chunks 'fmt '"),
         (wav(PCM, code=0x55), "not readable as audio"),
         (wav(b""), "holds no samples"),
         (wav(b"", size=0xFFFFFFFF), "holds no samples"),
@@ -193,6 +200,14 @@ def test_a_file_that_is_not_an_mp3_is_reported_in_one_line(
     with pytest.raises(InputError, match=r"x.mp3: not readable as audio, it has no MPEG frame with sound"):
         read(tmp_path, content, "x.mp3")
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("suffix", ["au", "snd", "vox", "gsm"])
+@pytest.mark.parametrize("data", [bytes(100) + encoded(noise(1000), "AU"), b"<html>" * 1000])
+def test_what_only_its_suffix_calls_audio_is_refused(suffix: str, data: bytes, tmp_path: Path) -> None:
+    """libsndfile takes it for samples without a header."""
+    with pytest.raises(InputError, match=rf"x.{suffix}: not readable as audio, it does not begin as the file"):
+        read(tmp_path, data, f"x.{suffix}")
 
 
 @pytest.mark.parametrize("suffix", ["wav", "aiff", "flac", "mp3", "opus"])
