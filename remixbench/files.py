@@ -55,7 +55,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     The temporary name is random, because process ids clash on machines that share a disk. It has the suffix of `path`,
     for libraries that choose a format by suffix.
+
+    Raises
+    ------
+    InputError
+        If `path` is a folder.
     """
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, expected the name of a file to write")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")
     try:

@@ -14,8 +14,8 @@ from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remixbench.errors import RemixbenchError
-from remixbench.files import atomic_path, free_disk, safe_names, waiting_lock, write_array
+from remixbench.errors import InputError, RemixbenchError
+from remixbench.files import atomic_path, free_disk, safe_names, waiting_lock, write_array, write_text
 
 TEXTS = st.text(max_size=12) | st.text(st.sampled_from("./\\~-:aA%\u0301é \x00\n"), max_size=12) | st.text(min_size=150)
 
@@ -108,3 +108,10 @@ def test_a_full_disk_names_the_file_that_was_written(tmp_path: Path, number: int
         raise OSError(number, "no space")  # what write(2) says, without a name
     assert caught.value.filename == str(tmp_path / "tags.csv")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"{tmp_path}: is a folder, expected the name of a file"):
+        write_text(tmp_path, "x")
+    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.parent.glob(f".{tmp_path.name}*"))

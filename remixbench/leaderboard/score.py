@@ -98,7 +98,7 @@ def score(
     workspace = Path(workspace)
     resamples = BOOTSTRAP_SAMPLES if bootstrap is None else bootstrap
     check_jobs(jobs)
-    if resamples < 0:
+    if not isinstance(resamples, int) or resamples < 0:
         raise InputError(f"--bootstrap {resamples}: expected 0 for none, or a number of samples such as 1000")
     paths = [Path(target) for target in targets]
     probes = check_probes(probe)

@@ -409,6 +409,13 @@ def board_of(dataset: Dataset, records: Sequence[Record]) -> Leaderboard:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("samples", [-1, 1.5, "many"])
+def test_bootstrap_samples_are_a_whole_number(tmp_path: Path, dataset: Dataset, samples: Any) -> None:
+    fake_run(tmp_path, dataset)
+    with pytest.raises(InputError, match=f"--bootstrap {samples}: expected 0 for none, or a number of samples"):
+        score(workspace=tmp_path, bootstrap=samples)
+
+
 def test_thousands_of_rows_are_named_in_seconds(tmp_path: Path, dataset: Dataset) -> None:
     fake_run(tmp_path, dataset)
     (row,) = score(workspace=tmp_path, bootstrap=0).rows
