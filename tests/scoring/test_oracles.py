@@ -250,9 +250,9 @@ def test_a_class_without_events_changes_no_psds(cases):
 def test_psds_is_that_of_psds_eval_where_it_is_given_every_threshold(cases, tmp_path):
     few_levels = [case for case in cases if len(np.unique(case[1].frame_scores)) < 12]
     # With a single class theirs averages nothing over the other classes, and is 0 whatever the scores.
-    some = [with_truth(case) for case in few_levels if case[0].weak.any(0).sum() > 1][:12]
+    some = [with_truth(case) for case in few_levels if case[0].weak.any(0).sum() > 1][:6]
     for seed, (case, theirs) in enumerate(zip(some, ask("psds_eval", some, tmp_path), strict=True)):
         ours = psds_of(case[0], case[1])
         for name in ("psds1", "psds2"):
             assert agree(ours[name], theirs[name]), (seed, name, ours[name], theirs[name])
-    assert len(some) == 12  # it takes half a second a case
+    assert len(some) == 6  # it takes half a second a case
