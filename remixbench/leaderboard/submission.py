@@ -66,6 +66,8 @@ TOLERANCE = 1e-9
 SAMPLE_TOLERANCE = 1e-6
 COUNTS = ("clips", "groups", "bootstrap_seed")
 """Fields of a record's provenance that are compared in addition to its settings."""
+LATER_SETTINGS = ("sebb_step_frames",)
+"""Scoring settings that follow from others and that records made before they existed lack."""
 
 T = TypeVar("T")
 
@@ -372,7 +374,8 @@ def compare_records(place: int, claimed: Record, computed: Record, *, of_maps: b
 def _compare_settings(place: int, claimed: Record, computed: Record, *, of_maps: bool) -> Value:
     """Compare how the metrics were computed, and on how many clips and recordings."""
     theirs, ours = claimed.settings, json.loads(json.dumps(computed.settings))  # with lists for tuples, as in a file
-    settings = [key for key in dict.fromkeys([*theirs, *ours]) if not _agree(key, theirs, ours)]
+    compared = dict.fromkeys([*theirs, *(key for key in ours if key not in LATER_SETTINGS)])
+    settings = [key for key in compared if not _agree(key, theirs, ours)]
     counts = [key for key in COUNTS if getattr(claimed.provenance, key) != getattr(computed.provenance, key)]
     missing = of_maps and bool(settings) and not counts and ours.keys().isdisjoint(settings)
     differing = [*settings, *counts]

@@ -14,6 +14,8 @@ from remixbench import score
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
 from remixbench.files import read_json
+from remixbench.leaderboard.record import parse_record
+from remixbench.leaderboard.submission import compare_records
 
 SEBB = {"psds1[sebb]", "psds2[sebb]", "psds1[sebb alpha_st 0]", "psds2[sebb alpha_st 0]"}
 
@@ -54,6 +56,19 @@ def test_they_are_tuned_class_by_class_and_named(tmp_path: Path, dataset: Datase
         assert abs(frames * length - steps[label]["step"]) <= length or frames == 2
     assert 0 < record["metrics"]["psds2[sebb alpha_st 0]"] <= 1
     assert "validation.npz" in record["provenance"]["predictions"]
+
+
+def test_a_record_made_before_the_frames_of_a_step_were_stored_still_agrees(tmp_path: Path, dataset: Dataset) -> None:
+    score(predictions(dataset, tmp_path / "mine"), workspace=tmp_path, name="mine", snr=20, fold=4, bootstrap=0)
+    computed = parse_record(metrics_of(tmp_path), "metrics.json")
+    settings = dict(computed.settings)
+    frames = settings.pop("sebb_step_frames")
+    earlier = computed.model_copy(update={"settings": settings})
+    more = {label: count + 2 for label, count in frames.items()}
+    altered = computed.model_copy(update={"settings": settings | {"sebb_step_frames": more}})
+    assert {value.verdict for value in compare_records(0, earlier, computed, of_maps=False)} == {"agrees"}
+    differing = [value.name for value in compare_records(0, altered, computed, of_maps=False) if value.why]
+    assert differing == ["scoring settings"]
 
 
 def test_without_validation_clips_they_are_left_blank(tmp_path: Path, dataset: Dataset) -> None:
