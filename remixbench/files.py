@@ -286,7 +286,7 @@ def safe_names(texts: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def short_name_problem(name: str) -> str:
+def _short_name_problem(name: str) -> str:
     """Return why a name is not valid for a system or encoder, which is also a folder name; empty if it is."""
     if len(name.encode("utf-8", "replace")) > MAX_SHORT_NAME:
         return f"has {len(name)} characters, expected at most {MAX_SHORT_NAME} (bytes in UTF-8)"
@@ -295,6 +295,18 @@ def short_name_problem(name: str) -> str:
     if mixes_scripts(name):
         return MIXED_SCRIPTS
     return ""
+
+
+def check_short_name(name: str, kind: str, remedy: str = "rename it") -> None:
+    """Check the name of a system or encoder, which is also a folder name; `kind` is which of them, for messages.
+
+    Raises
+    ------
+    InputError
+        If it is not valid.
+    """
+    if problem := _short_name_problem(name):
+        raise InputError(f"{kind} '{name[:MAX_SHORT_NAME]}': its name {problem}; {remedy}")
 
 
 def mixes_scripts(text: str) -> bool:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from remixbench.dataset.dataset import Dataset, find_dataset
 from remixbench.errors import InputError
-from remixbench.files import MAX_SHORT_NAME, read_bytes, sha256, short_name_problem, write_sealed
+from remixbench.files import check_short_name, read_bytes, sha256, write_sealed
 from remixbench.schemas import read_json_as
 from remixbench.tables import read_table
 
@@ -74,8 +74,7 @@ def overlap(
         If the file has no ids, or the data set has no event from Freesound.
     """
     opened = find_dataset(workspace, dataset)
-    if problem := short_name_problem(encoder):
-        raise InputError(f"encoder '{encoder[:MAX_SHORT_NAME]}': its name {problem}; use the name in its runs")
+    check_short_name(encoder, "encoder", "use the name in its runs")
     file = Path(ids)
     heard = read_ids(file)
     recording_ids = freesound_ids(opened)

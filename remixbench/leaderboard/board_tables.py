@@ -441,25 +441,16 @@ def probe_tables(maker: TableMaker) -> tuple[Table, ...]:
 def shift_table(maker: TableMaker) -> Table | None:
     """Return micro-AP beside micro-AP on rolled clips: mean and worst over the shifts, and the difference."""
     board = maker.leaderboard
-    probed = [
-        (row, condition)
-        for row in board.rows
-        for condition in row.conditions.values()
-        if condition.probes is not None and condition.probes.shifts is not None
-    ]
+    probed = [condition for row in board.rows for condition in _shifted(row)]
     if not probed:
         return None
-    snrs = [snr for snr in board.snrs if any(condition.snr == snr for _, condition in probed)]
+    snrs = [snr for snr in board.snrs if any(condition.snr == snr for condition in probed)]
     blocks = maker.blocks(
-        lambda row: (
-            [cell for snr in snrs for cell in _shift_cells(row.conditions.get(snr))]
-            if any(row is other for other, _ in probed)
-            else None
-        ),
+        lambda row: [cell for snr in snrs for cell in _shift_cells(row.conditions.get(snr))] if _shifted(row) else None,
         snrs,
         lambda folds: [*maker.chance_cells(folds, [METRIC] * 3), Cell()] * len(snrs),  # rolling keeps the labels
     )
-    notes = [*maker.line_notes(blocks), *_shift_notes([condition for _, condition in probed])]
+    notes = [*maker.line_notes(blocks), *_shift_notes(probed)]
     columns = ("unshifted", "mean", "worst")
     return Table(
         f"{title(METRIC)}, shifted: test clips rolled in time",
@@ -472,6 +463,15 @@ def shift_table(maker: TableMaker) -> Table | None:
         tuple(notes),
         texts=(EVIDENCE,),
     )
+
+
+def _shifted(row: Row) -> list[Condition]:
+    """Return the SNRs of a row at which its rolled clips were tested."""
+    return [
+        condition
+        for condition in row.conditions.values()
+        if condition.probes is not None and condition.probes.shifts is not None
+    ]
 
 
 def _shift_notes(conditions: Sequence[Condition]) -> list[str]:

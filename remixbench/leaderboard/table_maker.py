@@ -27,7 +27,6 @@ from remixbench.leaderboard.tables import (
     title,
     value_cell,
 )
-from remixbench.scoring.metrics import VARIANT_TITLES
 
 KIND_HEADINGS = {
     "run": "Trained here",
@@ -35,10 +34,6 @@ KIND_HEADINGS = {
     "added": "Added from submissions",
     "ideal": "From the stems",
 }
-
-
-HEADINGS = {**VARIANT_TITLES, "kong": "Kong et al."}
-"""Headings of groups of metrics that are not named after their post-processing or family."""
 
 
 def flag_letters(leaderboard: Leaderboard) -> dict[Flag, str]:

@@ -73,7 +73,7 @@ def _from_folders(root: Path, kind: Literal["scenes", "events"]) -> tuple[pd.Dat
             " or FLAC, or remove them from the folder"
         )
     no_audio_suffix = [path for path in paths if Path(path).suffix.lower() not in AUDIO_SUFFIXES]
-    paths = [path for path in paths if path not in set(no_audio_suffix)]
+    paths = [path for path in paths if Path(path).suffix.lower() in AUDIO_SUFFIXES]
     files = [path for path in paths if "/" in path]
     flat = not files and kind == "scenes"
     if flat:  # a folder of scenes without sub-folders is one class

@@ -15,7 +15,7 @@ Shapes: as in `remixbench.systems.crnn`; K classes that some clip of a batch has
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import pairwise
 
 import torch
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from remixbench.systems.crnn import FRAME_SECONDS, Crnn, Pooling, time_strides
-from remixbench.systems.output import Output, cross_entropy
+from remixbench.systems.output import Output, cross_entropy, switched_off
 
 LOG_STD = 1.25
 """Standard deviation of a log-mel band, in nats, until `set_std` tells that of the training clips."""
@@ -205,17 +205,9 @@ def event_share(x: Tensor, log_std: Tensor | float = LOG_STD) -> Tensor:
     return (1 - OVERSUBTRACTION * torch.exp(2 * log_std * (stationary - x))).clamp_min(0)
 
 
-@contextmanager
-def without_masks(network: nn.Module) -> Iterator[None]:
+def without_masks(network: nn.Module) -> AbstractContextManager[None]:
     """Skip the decoder of masks of a `CrnnSep`; other networks are unchanged."""
-    if not isinstance(network, CrnnSep):
-        yield
-        return
-    before, network.masks = network.masks, False
-    try:
-        yield
-    finally:
-        network.masks = before
+    return switched_off(network, "masks") if isinstance(network, CrnnSep) else nullcontext()
 
 
 @contextmanager

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from remixbench.errors import InputError, RemixbenchError, is_out_of_memory, one_line, unknown
-from remixbench.files import MAX_SHORT_NAME, file_sha256, sha256, short_name_problem
+from remixbench.files import check_short_name, file_sha256, sha256
 from remixbench.systems.registry import entry_points_of, is_file_reference, package_of
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def register_encoder(name: str, encoder: Any) -> None:
     InputError
         For a name that a file cannot have, or that is taken.
     """
-    _check_name(name)
+    check_short_name(name, "encoder")
     if name in BUNDLED or any(point.name == name for point in entry_points_of(GROUP)):
         raise InputError(f"encoder name '{name}' is taken; choose another name")
     if not callable(encoder):
@@ -210,11 +210,6 @@ def split_reference(reference: str) -> tuple[str, Path | None]:
     return match[1], None if match[2] is None else Path(match[2]).expanduser().absolute()
 
 
-def _check_name(name: str) -> None:
-    if problem := short_name_problem(name):
-        raise InputError(f"encoder '{name[:MAX_SHORT_NAME]}': its name {problem}; rename it")
-
-
 def short_name(reference: str) -> str:
     """Return the name of an encoder as folders and tables have it: of `my_file.py:MyEncoder@w.pt` it is `MyEncoder`."""
     return split_reference(reference)[0].rpartition(":")[2]
@@ -234,7 +229,7 @@ def load_encoder(reference: str) -> PretrainedEncoder:
         raise InputError(f"encoder '{reference}': no such file of weights: {weights}")
     source, code, place = _source(named)
     name = short_name(reference)
-    _check_name(name)
+    check_short_name(name, "encoder")
     encoder = _make(source, weights, name, named)
     values = _attributes(encoder, name)
     modules, tensors, settings = _parts(encoder)

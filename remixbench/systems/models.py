@@ -13,8 +13,8 @@ sigmoids and logarithms lose too much in bfloat16.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ from torch.autograd.function import FunctionCtx
 from torch.nn import functional as F
 
 from remixbench.errors import InputError
-from remixbench.systems.output import Output
+from remixbench.systems.output import Output, switched_off
 
 # Blocks -------------------------------------------------------------------------------------------------------------
 
@@ -422,17 +422,9 @@ class TwoStepNetwork(nn.Module):
         return output._replace(reconstruction=self.decoder(maps if self.decoder_input == "maps" else features))
 
 
-@contextmanager
-def without_decoder(network: nn.Module) -> Iterator[None]:
+def without_decoder(network: nn.Module) -> AbstractContextManager[None]:
     """Skip the decoder of a network that has one, since scores do not depend on it; other networks are unchanged."""
-    if not isinstance(network, TwoStepNetwork):
-        yield
-        return
-    before, network.reconstructs = network.reconstructs, False
-    try:
-        yield
-    finally:
-        network.reconstructs = before
+    return switched_off(network, "reconstructs") if isinstance(network, TwoStepNetwork) else nullcontext()
 
 
 def find_direction(network: TwoStepNetwork, batches: Iterable[Tensor]) -> None:

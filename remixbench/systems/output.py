@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from remixbench.errors import InputError
@@ -109,3 +111,14 @@ def cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
         scores = scores.float()
         bounded = scores.nan_to_num(0.5).clamp(0, 1)
         return F.binary_cross_entropy(bounded, labels.float()) + 0 * scores.sum()
+
+
+@contextmanager
+def switched_off(network: nn.Module, switch: str) -> Iterator[None]:
+    """Set an attribute of a network, which says whether `forward` computes some output, to False for a while."""
+    before = getattr(network, switch)
+    setattr(network, switch, False)
+    try:
+        yield
+    finally:
+        setattr(network, switch, before)

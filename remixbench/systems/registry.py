@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from remixbench.errors import InputError, nearest, one_line, unknown
-from remixbench.files import MAX_SHORT_NAME, short_name_problem
+from remixbench.files import check_short_name
 from remixbench.recipe import Training
 
 OptionValue = str | float  # int where the default is one and the value is whole
@@ -307,7 +307,7 @@ def register(name: str, factory: Factory) -> None:
     InputError
         For a name that a folder cannot have or that is taken, and for attributes that break the contract.
     """
-    _check_name(name)
+    check_short_name(name, "system")
     if name in _BUNDLED or any(point.name == name for point in entry_points_of(GROUP)):
         raise InputError(f"system name '{name}' is taken by {_taken_by(name)}; choose another name")
     if not callable(factory):
@@ -357,7 +357,7 @@ def spec(reference: str) -> SystemSpec:
         name = reference.rpartition(":")[2]
         if name in _BUNDLED:
             raise InputError(f"system '{reference}': '{name}' is the name of a bundled system; rename yours")
-        _check_name(name)
+        check_short_name(name, "system")
         return _described(SystemSpec(name, f"of {file.name}", factory, f"{file}:{name}", package=file.name))
     system = available().get(reference)
     if system is None:
@@ -374,13 +374,8 @@ def spec(reference: str) -> SystemSpec:
         )
     if not claims:
         return system
-    _check_name(reference)
+    check_short_name(reference, "system")
     return _described(replace(system, factory=load_factory(system)))
-
-
-def _check_name(name: str) -> None:
-    if problem := short_name_problem(name):
-        raise InputError(f"system '{name[:MAX_SHORT_NAME]}': its name {problem}; rename it")
 
 
 def is_file_reference(reference: str) -> bool:

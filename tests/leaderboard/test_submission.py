@@ -279,28 +279,30 @@ def test_without_its_receipt_a_submission_was_not_recomputed(theirs: Path, ours:
             assert receipt.name in line
 
 
+def renamed(submission: Path, file: Path, name: str) -> Path:
+    """Write a submission anew, its first record under another name, with matching digests."""
+    body = json.loads(submission.read_text())
+    body["records"][0]["system"]["name"] = name
+    sign(body["records"][0])
+    body["digest"] = content_digest(body)
+    file.write_text(json.dumps(body))
+    return file
+
+
 @pytest.mark.parametrize("name", ["gap", "GAP, better", "2ap-aux (ours)"])
 def test_third_party_predictions_cannot_take_the_name_of_a_system(
     theirs: Path, ours: Path, tmp_path: Path, name: str
 ) -> None:
-    body = json.loads((theirs / "lab.json").read_text())
-    body["records"][0]["system"]["name"] = name
-    sign(body["records"][0])
-    body["digest"] = content_digest(body)
-    (tmp_path / "posing.json").write_text(json.dumps(body))
+    posing = renamed(theirs / "lab.json", tmp_path / "posing.json", name)
     with pytest.raises(InputError, match="is the name of a system"):
-        score(workspace=ours, add=tmp_path / "posing.json")
+        score(workspace=ours, add=posing)
 
 
 @pytest.mark.parametrize("name", ["g\u0430p", "my crn\u0438", "\u0397ybrid", "2\u0430p-aux", "\u0441rnn-sep"])
 def test_names_of_letters_of_two_alphabets_are_refused(theirs: Path, ours: Path, tmp_path: Path, name: str) -> None:
-    body = json.loads((theirs / "lab.json").read_text())
-    body["records"][0]["system"]["name"] = name
-    sign(body["records"][0])
-    body["digest"] = content_digest(body)
-    (tmp_path / "posing.json").write_text(json.dumps(body))
+    posing = renamed(theirs / "lab.json", tmp_path / "posing.json", name)
     with pytest.raises(InputError, match="mixes letters of alphabets that look alike"):
-        score(workspace=ours, add=tmp_path / "posing.json")
+        score(workspace=ours, add=posing)
     with pytest.raises(InputError, match=f"--name: '{name}' mixes letters of alphabets"):
         check_system_name(name, [])
 
