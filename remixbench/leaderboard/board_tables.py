@@ -50,6 +50,8 @@ PSDS_NOTE = (
     "PSDS 1 and 2 take off the standard deviation over classes, and so are too low by the noise of a single fold, for"
     " all systems alike; their intervals leave that out and are too narrow for the value of very many folds."
 )
+CLASSES_AT = 0.0
+"""The SNR of the paper's Table 3, in dB."""
 EXTREMES = 3
 """How many of the best and of the worst classes are shown beside the paper's four."""
 WITHOUT_RECONSTRUCTION = {"2ap": "2ap-aux"}
@@ -177,7 +179,7 @@ def details_table(maker: TableMaker, family: str, snr: float, *, ranked: bool = 
         blank = not ranked and any(not cell.text for block in blocks for line in block.lines for cell in line.cells)
         notes += detection_notes(conditions, metrics, blank=blank)
         notes += [PSDS_NOTE] if {"psds1", "psds2"} & set(metrics) else []
-    if snr == published.detection.snr and any(variant_of(name) == "kong" for name in metrics):
+    if "kong" in groups and any(snr in row.scores for row in published.detection.rows):
         notes.append(published.detection_line() if board.comparable else published.where_detection_is())
     return Table(
         f"{family} at {board.snr_text(snr)}",
@@ -222,7 +224,7 @@ def alpha_table(maker: TableMaker) -> Table | None:
     )
     snrs, published = maker.leaderboard.snrs, maker.leaderboard.published.table2
     lines = [
-        Line(f"α = {row.alpha:g}", tuple(value_cell(row.scores.get(snr)) for snr in snrs), (), NOT_REPORTED)
+        Line(f"α = {row.alpha:g}", tuple(value_cell(*row.scores.get(snr, (None,))) for snr in snrs), (), NOT_REPORTED)
         for row in published.rows
     ]
     return _series_table(
@@ -259,7 +261,7 @@ def class_table(maker: TableMaker) -> Table | None:
     """Return the paper's Table 3: AP of single classes at 0 dB: the paper's four, the worst, the best."""
     board = maker.leaderboard
     table = board.published.table3
-    snr = table.snr if table.snr in board.snrs else min(board.snrs)
+    snr = CLASSES_AT if CLASSES_AT in board.snrs else min(board.snrs)
     rows = [row.conditions[snr].per_class.get("ap", {}) for row in board.rows if snr in row.conditions]
     labels = [label for label in board.classes if any(label in precision for precision in rows)]
     if not labels:
@@ -284,8 +286,8 @@ def class_table(maker: TableMaker) -> Table | None:
         return [value_cell(values.get(label), 3) for label in shown]
 
     blocks = maker.blocks(cells_of, [snr], chance_cells)
-    if snr == table.snr and paper:
-        published = [dict(zip(table.classes, row.scores, strict=True)) for row in table.rows]
+    if snr == CLASSES_AT and paper:
+        published = [dict(zip(table.classes, row.scores[snr], strict=True)) for row in table.rows]
         lines = [
             Line(row.name, tuple(value_cell(scores.get(label), 3) for label in shown), (), NOT_REPORTED)
             for row, scores in zip(table.rows, published, strict=True)

@@ -8,8 +8,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from remixbench.leaderboard.leaderboard import Leaderboard
-from remixbench.leaderboard.renderers import render_tables
-from remixbench.leaderboard.renderers.data import dumps
+from remixbench.leaderboard.renderers import dumps, render_tables
 from remixbench.leaderboard.rows import Estimate
 from remixbench.leaderboard.significance import Comparison
 from remixbench.leaderboard.submission import Verification

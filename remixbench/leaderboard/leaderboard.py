@@ -273,20 +273,7 @@ def at_snr(leaderboard: Leaderboard, snr: float) -> Leaderboard:
     """Return a leaderboard, with its published results, at one SNR; InputError if it has none."""
     leaderboard.require_snr(snr)
     rows = [replace(row, conditions={snr: row.conditions[snr]}) for row in leaderboard.rows if snr in row.conditions]
-    published = leaderboard.published
-    tables: dict[str, Any] = {
-        "table1": published.table1.model_copy(update={"rows": _published_at(published.table1.rows, snr)}),
-        "table2": published.table2.model_copy(update={"rows": _published_at(published.table2.rows, snr)}),
-    }
-    if published.table3.snr != snr:
-        tables["table3"] = published.table3.model_copy(update={"rows": ()})
-    if published.detection.snr != snr:
-        tables["detection"] = published.detection.model_copy(update={"results": ()})
-    return replace(leaderboard, rows=tuple(rows), published=published.model_copy(update=tables))
-
-
-def _published_at(rows: Sequence[Any], snr: float) -> tuple[Any, ...]:
-    return tuple(row.model_copy(update={"scores": {snr: row.scores[snr]}}) for row in rows if snr in row.scores)
+    return replace(leaderboard, rows=tuple(rows), published=leaderboard.published.at(snr))
 
 
 def make_leaderboard(

@@ -25,82 +25,54 @@ class Source(_Frozen):
     doi: str
 
 
-class SystemRow(_Frozen):
-    """A row of Table 1: at each SNR the values of the table's metrics."""
+class PublishedRow(_Frozen):
+    """A row of a table: values by SNR, one per column; `alpha` is the weight of the reconstruction."""
 
     name: str
     system: str
     scores: dict[float, tuple[float, ...]]
+    alpha: float = 0.0
 
 
-class SystemTable(_Frozen):
-    """Table 1."""
+class PublishedTable(_Frozen):
+    """A table: its columns are metrics, or classes of its only metric.
+
+    `dataset` is what it is on, if not the paper's data set; `what` says how each metric was computed.
+    """
 
     source: str
     metrics: tuple[str, ...]
-    flags: tuple[Flag, ...]
-    rows: tuple[SystemRow, ...]
-
-
-class AlphaRow(_Frozen):
-    """A row of Table 2: micro AP at each SNR."""
-
-    alpha: float
-    scores: dict[float, float]
-
-
-class AlphaTable(_Frozen):
-    """Table 2."""
-
-    source: str
-    rows: tuple[AlphaRow, ...]
-
-
-class ClassRow(_Frozen):
-    """A row of Table 3: AP of each of the table's classes."""
-
-    name: str
-    system: str
-    scores: tuple[float, ...]
-
-
-class ClassTable(_Frozen):
-    """Table 3."""
-
-    source: str
-    snr: float
-    classes: tuple[str, ...]
-    rows: tuple[ClassRow, ...]
-
-
-class DetectionResult(_Frozen):
-    """One class-averaged metric, and in words how it was computed."""
-
-    metric: str
-    value: float
-    what: str
-
-
-class DetectionTable(_Frozen):
-    """Detection metrics of one system at one SNR, on a data set that is not the paper's."""
-
-    source: str
-    dataset: str
-    name: str
-    system: str
-    snr: float
-    results: tuple[DetectionResult, ...]
+    rows: tuple[PublishedRow, ...]
+    classes: tuple[str, ...] = ()
+    flags: tuple[Flag, ...] = ()
+    dataset: str = ""
+    what: tuple[str, ...] = ()
 
 
 class Published(_Frozen):
-    """All published results, and the recipe whose data set Tables 1 to 3 are on."""
+    """All published results, and the recipe whose data set Tables 1 to 3 are on; `detection` is on another."""
 
     recipe: str
     sources: dict[str, Source]
-    table1: SystemTable
-    table2: AlphaTable
-    table3: ClassTable
-    detection: DetectionTable
+    table1: PublishedTable
+    table2: PublishedTable
+    table3: PublishedTable
+    detection: PublishedTable
+
+    @property
+    def tables(self) -> dict[str, PublishedTable]:
+        """Every table, by its name here."""
+        return {"table1": self.table1, "table2": self.table2, "table3": self.table3, "detection": self.detection}
+
+    def at(self, snr: float) -> Published:
+        """Return the results at one SNR alone."""
+
+        def at_snr(table: PublishedTable) -> PublishedTable:
+            rows = [row for row in table.rows if snr in row.scores]
+            kept = tuple(row.model_copy(update={"scores": {snr: row.scores[snr]}}) for row in rows)
+            return table.model_copy(update={"rows": kept})
+
+        return self.model_copy(update={name: at_snr(table) for name, table in self.tables.items()})
 
     @property
     def systems(self) -> tuple[str, ...]:
@@ -134,11 +106,12 @@ class Published(_Frozen):
     def detection_line(self) -> str:
         """Return the published detection results in a sentence, as they are on other data than any table here."""
         table = self.detection
-        results = "; ".join(f"{result.what} {result.value:g}" for result in table.results)
+        ((row, snr, values),) = [(row, snr, values) for row in table.rows for snr, values in row.scores.items()]
+        results = "; ".join(f"{what} {value:g}" for what, value in zip(table.what, values, strict=True))
         return (
-            f"{self.sources[table.source].name} report for {table.name} at {table.snr:g} dB, as means over all"
-            f" classes: {results}. The columns of their settings are computed in the same way, but their clips have"
-            " other scenes (TUT Urban Acoustic Scenes 2018), so the values are not comparable."
+            f"{self.sources[table.source].name} report for {row.name} at {snr:g} dB, as means over all classes:"
+            f" {results}. The columns of their settings are computed in the same way, but their clips have other scenes"
+            " (TUT Urban Acoustic Scenes 2018), so the values are not comparable."
         )
 
     def where_detection_is(self) -> str:
@@ -148,32 +121,19 @@ class Published(_Frozen):
 
     def tidy(self) -> Iterator[dict[str, Any]]:
         """Yield every published value with name, system, snr, metric, class and source."""
-        on = {"kind": "published", "dataset": self.recipe}
-        one, two, three, four = self.table1, self.table2, self.table3, self.detection
-        for row in one.rows:
-            for snr, values in row.scores.items():
-                for metric, value in zip(one.metrics, values, strict=True):
-                    yield on | {
-                        "name": row.name, "system": row.system, "snr": snr, "metric": metric, "value": value,
-                        "flags": "; ".join(flag.text for flag in one.flags), "source": self.cite(one.source),
-                    }  # fmt: skip
-        for weight in two.rows:
-            for snr, value in weight.scores.items():
-                yield on | {
-                    "name": f"VGGish, 2AP, α = {weight.alpha:g}", "system": "2ap-aux" if weight.alpha else "2ap",
-                    "snr": snr, "metric": "micro_ap", "value": value, "source": self.cite(two.source),
-                }  # fmt: skip
-        for line in three.rows:
-            for label, value in zip(three.classes, line.scores, strict=True):
-                yield on | {
-                    "name": line.name, "system": line.system, "snr": three.snr, "metric": "ap", "class": label,
-                    "value": value, "source": self.cite(three.source),
-                }  # fmt: skip
-        for result in four.results:
-            yield on | {
-                "name": four.name, "system": four.system, "snr": four.snr, "metric": result.metric,
-                "value": result.value, "source": self.cite(four.source), "dataset": four.dataset,
-            }  # fmt: skip
+        for table in self.tables.values():
+            last = {"flags": "; ".join(flag.text for flag in table.flags)} if table.flags else {}
+            last["source"] = self.cite(table.source)
+            for row in table.rows:
+                for snr, values in row.scores.items():
+                    for index, value in enumerate(values):
+                        column = {"metric": table.metrics[0 if table.classes else index]}
+                        if table.classes:
+                            column["class"] = table.classes[index]
+                        yield {
+                            "kind": "published", "dataset": table.dataset or self.recipe, "name": row.name,
+                            "system": row.system, "snr": snr, **column, "value": value, **last,
+                        }  # fmt: skip
 
 
 @cache

@@ -457,7 +457,7 @@ def test_the_published_figures() -> None:
     assert len(published.table1.rows) == 5
     assert all(len(values) == 3 for line in published.table1.rows for values in line.scores.values())
     # Table 2 repeats a figure of Table 1
-    assert published.table2.rows[1].scores[0] == published.value("2ap-aux", 0, "micro_ap")
+    assert published.table2.rows[1].scores[0] == (published.value("2ap-aux", 0, "micro_ap"),)
 
 
 def test_the_weight_of_the_reconstruction_has_a_table(tmp_path: Path, dataset: Dataset) -> None:

@@ -1,34 +1,32 @@
-"""A leaderboard as text in every format, and the files it is written to."""
+"""A leaderboard as text in every format, and the files it is written to.
+
+CSV has one value per line (`Leaderboard.to_dataframe`), JSON everything; the other formats are tables.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from remixbench.errors import unknown
 from remixbench.files import write_text
 from remixbench.leaderboard.board_tables import make_tables
-from remixbench.leaderboard.leaderboard import Leaderboard
-from remixbench.leaderboard.renderers.data import (
-    to_csv,
-    to_every_eval_ever,
-    to_json,
-)
+from remixbench.leaderboard.leaderboard import TRUTHS, Leaderboard
+from remixbench.leaderboard.record import Record, starts_formula
 from remixbench.leaderboard.renderers.terminal import to_compact, to_terminal
 from remixbench.leaderboard.renderers.text import to_latex, to_markdown
+from remixbench.leaderboard.rows import Condition, Row, about_row
 from remixbench.leaderboard.summary import LEVELS, matrix, ranking
 from remixbench.leaderboard.table_maker import TableMaker
 from remixbench.leaderboard.tables import Table
 
-EVERY_EVAL_EVER = "every-eval-ever"
-TABLE_FORMATS = ("table", "md", "csv", "json", "latex")
-FORMATS = (*TABLE_FORMATS, EVERY_EVAL_EVER)
+FORMATS = ("table", "md", "csv", "json", "latex")
+JSON_FORMAT = 3
 MAX_LINES = 30
 """A longer ranking is replaced by a table with one line per row."""
-
-
 SUFFIXES = ("csv", "md", "json", "tex")
 """Of the leaderboard's files."""
 
@@ -62,8 +60,7 @@ def render(leaderboard: Leaderboard, style: str = "table", *, width: int | None 
 
     Parameters
     ----------
-    style : `table` for a terminal, `md`, `csv`, `json`, `latex` as its files are, or `every-eval-ever`, JSON lines in
-        that schema.
+    style : `table` for a terminal; `md`, `csv`, `json` or `latex` as its files are.
     width, colour : of the terminal.
 
     Raises
@@ -75,8 +72,6 @@ def render(leaderboard: Leaderboard, style: str = "table", *, width: int | None 
         return to_csv(leaderboard)
     if style == "json":
         return to_json(leaderboard)
-    if style == EVERY_EVAL_EVER:
-        return to_every_eval_ever(leaderboard, time.time())
     return render_tables(make_tables(leaderboard), style, width=width, colour=colour)
 
 
@@ -100,9 +95,7 @@ def render_summary(leaderboard: Leaderboard, *, files: str = "", width: int | No
     return ranked if len(ranked.splitlines()) <= MAX_LINES or len(leaderboard.snrs) == 1 else text(matrix)
 
 
-def render_tables(
-    tables: tuple[Table, ...] | list[Table], style: str, *, width: int | None = None, colour: bool = False
-) -> str:
+def render_tables(tables: Sequence[Table], style: str, *, width: int | None = None, colour: bool = False) -> str:
     """Return tables as text; parameters and errors as in `render`."""
     if style == "table":
         return to_terminal(tables, width=width, colour=colour)
@@ -110,4 +103,97 @@ def render_tables(
         return to_markdown(tables)
     if style == "latex":
         return to_latex(tables)
-    raise unknown("table format", style, TABLE_FORMATS)
+    raise unknown("table format", style, FORMATS)
+
+
+def to_csv(leaderboard: Leaderboard) -> str:
+    r"""Return every value as a line of CSV, with `\n` line ends."""
+    table = leaderboard.to_dataframe()
+    texts = table.select_dtypes("object").columns
+    table[texts] = table[texts].map(plain_text)
+    for name in (*TRUTHS, "comparable"):
+        table[name] = table[name].map({True: "true", False: "false"})
+    text: str = table.to_csv(index=False, lineterminator="\n")
+    return text
+
+
+def plain_text(text: Any) -> Any:
+    """Return a text, with an apostrophe before it if a spreadsheet would take it for a formula."""
+    return f"'{text}" if isinstance(text, str) and starts_formula(text) else text
+
+
+def to_json(leaderboard: Leaderboard) -> str:
+    """Return the whole leaderboard as JSON: rows with metrics and their provenance, published rows, notes."""
+    board = leaderboard
+    value = {
+        "format": JSON_FORMAT,
+        "dataset": {
+            "name": board.dataset,
+            "recipe": board.recipe,
+            "manifest_digest": board.manifest_digest,
+            "comparable": board.comparable,
+            "not_comparable": list(board.why_not_comparable),
+        },
+        "scoring_version": board.scoring_version,
+        "rows": [_row(board, row) for row in board.rows],
+        "chance": [
+            {
+                "folds": list(folds),
+                "clips": clips,
+                "metrics": board.chance.metrics(folds),
+                "per_class": {"ap": board.chance.classes(folds)},
+            }
+            for folds, clips in sorted({tested for snr in board.snrs for tested in board.tested(snr)})
+        ],
+        "published": list(board.published.tidy()),
+        "left_out": list(board.left_out),
+    }
+    return dumps(value)
+
+
+def _row(board: Leaderboard, row: Row) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "kind": row.kind,
+        "evidence": row.evidence,
+        "submission": row.submission or None,
+        "system": row.system,
+        "settings": row.settings,
+        "flags": [flag.model_dump() for flag in row.flags],
+        **{key: list(texts) for key, texts in about_row(row).items()},
+        "conditions": [
+            {
+                "snr": condition.snr,
+                "folds": list(condition.folds),
+                "seeds": list(condition.seeds),
+                "one_training": condition.one_training,
+                "clips": condition.clips,
+                "evidence": condition.state,
+                "not_verified": list(condition.not_verified),
+                "metrics": {name: _with_published(board, row, condition, name) for name in condition.metrics},
+                "per_class": condition.per_class,
+                "cost": condition.cost.model_dump(),
+                "probes": {} if condition.probes is None else condition.probes.as_dict(),
+                "provenance": [provenance(record) for record in condition.records],
+            }
+            for condition in row.conditions.values()
+        ],
+    }
+
+
+def _with_published(board: Leaderboard, row: Row, condition: Condition, metric: str) -> dict[str, Any]:
+    estimate = condition.metrics[metric]
+    published = board.published.value(row.system, condition.snr, metric) if board.comparable and row.plain else None
+    ours = estimate.as_dict()
+    return ours if published is None else ours | {"published": published, "difference": estimate.value - published}
+
+
+def provenance(record: Record) -> dict[str, Any]:
+    """Return what one record's metrics were computed from and with."""
+    system = {"fold": record.system.fold, "seed": record.system.seed}
+    return system | record.provenance.model_dump(mode="json") | {"settings": record.settings}
+
+
+def dumps(value: Any) -> str:
+    """Return a value as indented JSON."""
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

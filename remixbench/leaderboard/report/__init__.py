@@ -22,7 +22,7 @@ from remixbench.files import write_text
 from remixbench.leaderboard.board_tables import DETAILS, cost_table, details_table, fraction_table, probe_tables
 from remixbench.leaderboard.leaderboard import Leaderboard, load_leaderboard, runs_of
 from remixbench.leaderboard.record import FLAGS, class_values
-from remixbench.leaderboard.renderers.data import provenance
+from remixbench.leaderboard.renderers import provenance
 from remixbench.leaderboard.report.clips import explore
 from remixbench.leaderboard.report.submissions import submitted_leaderboards
 from remixbench.leaderboard.table_maker import TableMaker, chance_note, evidence_notes

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -242,21 +243,12 @@ def fixed_serial(ogg: bytes) -> bytes:
 
 
 def _ogg_crc(page: bytes | bytearray) -> int:
-    crc = 0
-    for byte in page:
-        crc = ((crc << 8) & 0xFFFFFFFF) ^ _CRC_TABLE[(crc >> 24) ^ byte]
-    return crc
+    """Return the CRC-32 of Ogg: zlib's with the bits of bytes and result reversed, and without its inversions."""
+    crc = zlib.crc32(page.translate(_BITS_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return int(f"{crc:032b}"[::-1], 2)
 
 
-def _crc_entry(byte: int) -> int:
-    crc = byte << 24
-    for _ in range(8):
-        crc = ((crc << 1) ^ (CRC_POLYNOMIAL if crc & 0x80000000 else 0)) & 0xFFFFFFFF
-    return crc
-
-
-CRC_POLYNOMIAL = 0x04C11DB7
-_CRC_TABLE = [_crc_entry(byte) for byte in range(256)]
+_BITS_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 @dataclass(frozen=True)
