@@ -53,8 +53,9 @@ GROUPS = {
 @click.option("--details", is_flag=True, help="Print every table: detection, classes, probes, ablations, cost.")
 @click.option("--jobs", type=int, default=-1, metavar="N", help="Runs scored in parallel. [default: one per core]")
 @click.option("--format", "style",
-              type=click.Choice(["table", "md", "csv", "json", "latex"]), default="table", show_default=True,
-              help="Output format.")  # fmt: skip
+              type=click.Choice(["table", "md", "csv", "json", "latex", "every-eval-ever"]), default="table",
+              show_default=True,
+              help="Output format; every-eval-ever: JSON Lines in that schema.")  # fmt: skip
 @click.pass_obj
 def command(
     settings: Settings,

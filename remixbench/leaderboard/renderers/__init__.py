@@ -6,6 +6,7 @@ CSV has one value per line (`Leaderboard.to_dataframe`), JSON everything; the ot
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from remixbench.files import write_text
 from remixbench.leaderboard.board_tables import make_tables
 from remixbench.leaderboard.leaderboard import TRUTHS, Leaderboard
 from remixbench.leaderboard.record import Record, starts_formula
+from remixbench.leaderboard.renderers.every_eval_ever import to_every_eval_ever
 from remixbench.leaderboard.renderers.terminal import to_compact, to_terminal
 from remixbench.leaderboard.renderers.text import to_latex, to_markdown
 from remixbench.leaderboard.rows import Condition, Row, about_row
@@ -23,7 +25,9 @@ from remixbench.leaderboard.summary import LEVELS, matrix, ranking
 from remixbench.leaderboard.table_maker import TableMaker
 from remixbench.leaderboard.tables import Table
 
-FORMATS = ("table", "md", "csv", "json", "latex")
+EVERY_EVAL_EVER = "every-eval-ever"
+TABLE_FORMATS = ("table", "md", "csv", "json", "latex")
+FORMATS = (*TABLE_FORMATS, EVERY_EVAL_EVER)
 JSON_FORMAT = 3
 MAX_LINES = 30
 """A longer ranking is replaced by a table with one line per row."""
@@ -60,7 +64,8 @@ def render(leaderboard: Leaderboard, style: str = "table", *, width: int | None 
 
     Parameters
     ----------
-    style : `table` for a terminal; `md`, `csv`, `json` or `latex` as its files are.
+    style : `table` for a terminal, `md`, `csv`, `json`, `latex` as its files are, or `every-eval-ever`, JSON lines in
+        that schema.
     width, colour : of the terminal.
 
     Raises
@@ -72,6 +77,8 @@ def render(leaderboard: Leaderboard, style: str = "table", *, width: int | None 
         return to_csv(leaderboard)
     if style == "json":
         return to_json(leaderboard)
+    if style == EVERY_EVAL_EVER:
+        return to_every_eval_ever(leaderboard, time.time())
     return render_tables(make_tables(leaderboard), style, width=width, colour=colour)
 
 
@@ -103,7 +110,7 @@ def render_tables(tables: Sequence[Table], style: str, *, width: int | None = No
         return to_markdown(tables)
     if style == "latex":
         return to_latex(tables)
-    raise unknown("table format", style, FORMATS)
+    raise unknown("table format", style, TABLE_FORMATS)
 
 
 def to_csv(leaderboard: Leaderboard) -> str:
