@@ -71,6 +71,8 @@ def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
     message = _expectation(first["msg"])
     if not key:
         return message
+    if isinstance(first["input"], dict) and first["type"] == "value_error":  # the message names the keys that disagree
+        return f"{key}: {message}"
     return f"{key}: found {_shortened(first['input'])}; {message[0].lower()}{message[1:]}"
 
 

@@ -111,8 +111,8 @@ def test_a_recipe_that_is_not_there(name: str, message: str) -> None:
             {"plan__polyphony": "many"},
             "plan.polyphony: found 'many'; expected a number or a range such as {range: \\[1, 3\\]}",
         ),
-        ({"plan__polyphony": 4}, "plan: .*polyphony 4 needs as many onsets, found 3"),
-        ({"plan__onsets": [0.1, 0.5, 1.3]}, "plan: .*onsets 0.1 and 0.5 s are closer than max_event 0.5 s, so events"),
+        ({"plan__polyphony": 4}, "plan: polyphony 4 needs as many onsets, found 3"),
+        ({"plan__onsets": [0.1, 0.5, 1.3]}, "plan: onsets 0.1 and 0.5 s are closer than max_event 0.5 s, so events"),
         ({"plan__onsets": [1.3, 0.1, 1.7]}, "plan: .*onsets 1.3 and 1.7 s are closer than max_event 0.5 s"),
         (
             {"plan__method": "grouped", "plan__overlap": False, "plan__onsets": [0, 0, 1]},

@@ -133,8 +133,9 @@ def make(
                 snr_text = format_snrs(missing, loaded.mix.snr_offsets)
                 progress.say(f"{folder}: making {len(spec.manifest.clips)} clips at {snr_text}")
                 return _make(spec, checkpoint, missing, shard, Workers(jobs, backend, scheduler), progress, folder)
+    restored = write_manifest(spec.manifest, spec.target.folder / "manifest")
     dataset = Dataset.open(folder)
-    progress.say(f"{folder}: {_ready(dataset, snrs)}; nothing to do")
+    progress.say(f"{folder}: {_ready(dataset, snrs)}; {'manifest restored' if restored else 'nothing to do'}")
     return dataset
 
 

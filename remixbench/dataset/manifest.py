@@ -162,13 +162,23 @@ def number(value: float) -> str:
     return repr(float(value))
 
 
-def write_manifest(manifest: Manifest, folder: Path) -> None:
-    """Write the files of a manifest and their SHA256SUMS to `folder`."""
+def write_manifest(manifest: Manifest, folder: Path) -> bool:
+    """Write the files of a manifest and their SHA256SUMS to `folder`, unless they are there; return whether it did."""
     files = manifest.files()
-    for name, data in files.items():
-        write_bytes(folder / name, data)
     sums = "".join(f"{sha256(data)}  {name}\n" for name, data in files.items())
-    write_bytes(folder / "SHA256SUMS", sums.encode())
+    files["SHA256SUMS"] = sums.encode()
+    stale = [folder / name for name in MANIFEST_FILES if name not in files and (folder / name).exists()]
+    altered = [name for name, data in files.items() if not _holds(folder / name, data)]
+    for name in altered:
+        write_bytes(folder / name, files[name])
+    for path in stale:
+        path.unlink()
+    return bool(altered or stale)
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    """Return whether a file has the content `data`."""
+    return path.is_file() and path.read_bytes() == data
 
 
 def read_manifest(folder: Path) -> Manifest:

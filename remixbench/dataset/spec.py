@@ -102,6 +102,8 @@ def read_existing(spec: DatasetSpec) -> DatasetInfo | None:
     existing, requested = content_key(info.recipe), content_key(spec.target.recipe)
     keys = [f"{key} {existing.get(key)}, now {value}" for key, value in requested.items() if existing.get(key) != value]
     clips = f"{info.clips} clips, now {len(spec.manifest.clips)}"
+    if info.clips == len(spec.manifest.clips):
+        clips += ": other draws, or other recordings in the sources"
     for is_same, difference in (
         (not keys, f"another recipe ({'; '.join(keys)})"),
         (info.manifest_digest == spec.manifest.digest, f"another manifest ({clips})"),

@@ -101,9 +101,14 @@ def _stray_files(opened: Dataset) -> Iterator[str]:
             expected |= {f"{folder}/stems/{name}" for name in opened.filenames}
         if snr in opened.info.features:
             expected.add(f"{folder}/logmel.npy")
-    embeddings = {opened.path / snr_folder(snr) / FOLDER for snr in opened.snrs}  # altered_embeddings checks them
+    elsewhere = {opened.path / snr_folder(snr) / FOLDER for snr in opened.snrs}  # altered_embeddings checks them
+    work = opened.path / ".work"
+    if work.is_dir():
+        yield f"{work}: unfinished work; run the `remixbench make` that was interrupted, or delete it"
+        finished = {snr_folder(snr) for snr in opened.snrs}
+        elsewhere |= {work, *(path for path in opened.path.glob("snr_*") if path.name not in finished)}
     for path in sorted(opened.path.rglob("*")):
-        if not embeddings.isdisjoint(path.parents):
+        if not elsewhere.isdisjoint(path.parents):
             continue
         if path.is_file() and not is_system_file(path) and path.relative_to(opened.path).as_posix() not in expected:
             yield f"{path}: not a file of this data set"

@@ -48,6 +48,8 @@ AUDIO_SUFFIXES = (
 """Suffixes of recordings in a `folder` source."""
 MPEG_SUFFIXES = (".mp1", ".mp2", ".mp3", ".mpga")
 """Suffixes for which libsndfile assumes MP3, whatever the file contains."""
+CHECKED_FORMATS = ("WAV", "WAVEX", "AIFF", "AU", "CAF", "W64", "RF64", "FLAC", "OGG", "MP3")
+"""Formats of libsndfile in which a truncated file is noticed; of others it reads what there is."""
 UNREAD_SUFFIXES = (
     ".m4a", ".aac", ".mp4", ".m4b", ".wma", ".webm", ".mka", ".amr", ".ape", ".wv", ".tta", ".ra", ".ac3", ".mpc",
 )  # fmt: skip
@@ -300,8 +302,12 @@ def _sound_files(
         file = stack.enter_context(soundfile.SoundFile(source))
         if file.format == "RAW":  # what libsndfile takes unknown bytes for, by the suffixes .au, .snd, .vox and .gsm
             raise StreamError("not readable as audio, it does not begin as the file that its suffix says")
+        if file.format not in CHECKED_FORMATS:
+            raise StreamError(f"in the format {file.format}, in which a truncated file looks like a complete one")
         return stack.enter_context(Stream(source)) if file.frames > MAX_FRAMES else file
 
+    if path.suffix.lower() == ".raw":  # soundfile asks for the sample rate
+        raise StreamError("not readable as audio, samples without a header")
     if layout is not None:
         check_regular(path, MAX_COMPRESSED_BYTES)
         raw.seek(layout.offset)

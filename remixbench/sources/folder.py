@@ -27,10 +27,13 @@ from remixbench.sources.catalogue import (
     stays_below,
 )
 from remixbench.sources.licences import UNKNOWN, read_notices
-from remixbench.sources.streams import CONTAINERS
+from remixbench.sources.streams import CONTAINERS, parse_frame
 
 if TYPE_CHECKING:
     import pandas as pd
+
+OTHER_CONTAINERS = (b"fLaC", b"OggS", b"NIST", b"Crea", b"2BIT", b"PVF1", b" paf", b"fap ", b"\x1aE\xdf\xa3")
+"""First bytes of FLAC, Ogg, NIST SPHERE, Creative Voice, AVR, PVF, PAF and Matroska files."""
 
 
 def catalogue(source: Source, sources: Path, kind: Literal["scenes", "events"]) -> Catalogue:
@@ -92,6 +95,9 @@ def _from_folders(root: Path, kind: Literal["scenes", "events"]) -> tuple[pd.Dat
         if not stays_below(file):
             raise InputError(f"{root}: a manifest cannot hold the file name {file!r}; rename it")
     left_out = []
+    classes = {path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")}
+    if empty := sorted(classes - {file.split("/", 1)[0] for file in files}) if not flat else []:
+        left_out.append(f"{root}: left out, sub-folders without recordings: {shortened(empty)}")
     if loose := sorted(set(paths) - set(files)):
         left_out.append(f"{root}: left out, not in a sub-folder and so without a class: {shortened(loose)}")
     if unnamed := [path for path in no_audio_suffix if _holds_audio(root / path)]:
@@ -112,10 +118,13 @@ def _holds_audio(path: Path) -> bool:
             return False
         with path.open("rb") as file:
             head = file.read(12)
+            if (frame := parse_frame(head, 0)) is not None:  # MP3, if a second frame follows the first
+                file.seek(frame.size)
+                return parse_frame(file.read(4), 0) is not None
     except OSError:
         return False
     riff = head[:4] == b"RIFF" and head[8:] == b"WAVE"
-    return riff or head[:4] in (*CONTAINERS, b"fLaC", b"OggS") or head[:3] == b"ID3" or head[4:8] == b"ftyp"
+    return riff or head[:4] in (*CONTAINERS, *OTHER_CONTAINERS) or head[:3] == b"ID3" or head[4:8] == b"ftyp"
 
 
 def _composed(name: str) -> str:

@@ -22,7 +22,11 @@ _CLOSED = re.compile(
 _FREE = re.compile(
     r"\bcc ?0\b|creative ?commons (?:0|zero)\b|publicdomain|public domain|\bpddl\b|\bunlicense\b|\bwtfpl\b"
 )
-_NOT_FREE = re.compile(r"\b(?:not|non|never)\b")
+# in the rest of a text, what limits the licence that it names; `gpl 3 0 only` is a name
+_LIMITED = re.compile(
+    r"\b(?:not|non|never|without|except|excluding|unless|like|(?<!\d )only|prohibited|forbidden"
+    r"|no(?! rights| (?:known )?copyright| restriction| attribution| warrant))\b"
+)
 _BY = re.compile(
     r"\battribution\b|\b(?:cc|creative ?commons|licenses) by\b"
     r"|^by\b(?!.*\b(?:permission|courtesy|consent|arrangement|agreement|request)\b)"
@@ -33,7 +37,10 @@ _SOFTWARE = re.compile(
     r"|\b(?:mit|bsd|apache|isc|zlib)(?: \d+(?: clause)?)* licen[cs]e|\blicenses (?:mit|bsd|apache|isc|zlib)\b"
 )
 _COPYLEFT = re.compile(r"\b(?:[al]?gpl|gfdl|odbl)")
-_NONCOMMERCIAL = re.compile(r"\bnc\b|non ?commercial|\bacademic\b|research (?:use|purposes)? ?only")
+_NONCOMMERCIAL = re.compile(
+    r"\bnc\b|\b(?:no|non|not|never) ?(?:be used )?(?:for )?commercial(?:(?: use| purposes)? only)?|\bacademic\b"
+    r"|research (?:use|purposes)? ?only"
+)
 _SHARE_ALIKE = re.compile(r"\bsa\b|share ?alike")
 _NO_DERIVATIVES = re.compile(r"\bnd\b|no ?deriv")
 NOTICE_NAME = re.compile(r"(?i)(licen[cs]e|eula|notice|copying|copyright)([._-].*)?")
@@ -87,13 +94,15 @@ def terms_of(licence: str) -> Terms:
         return Terms(forbidden=True)
     if _NO_DERIVATIVES.search(text) and _BY.search(text):
         return Terms(attribution=True, noncommercial=noncommercial, forbidden=True)
+    if _LIMITED.search(_NONCOMMERCIAL.sub("", text)):
+        return Terms(unknown=True)
     if _BY.search(text) or _SOFTWARE.search(text):
         return Terms(attribution=True, share_alike=bool(_SHARE_ALIKE.search(text)), noncommercial=noncommercial)
     if _COPYLEFT.search(text):
         return Terms(attribution=True, share_alike=True, noncommercial=noncommercial)
     if noncommercial:
         return Terms(attribution=True, noncommercial=True)
-    return Terms() if _FREE.search(text) and not _NOT_FREE.search(text) else Terms(unknown=True)
+    return Terms() if _FREE.search(text) else Terms(unknown=True)
 
 
 def joint_terms(licences: Iterable[str]) -> Terms:

@@ -210,6 +210,13 @@ def test_sums_are_complete_or_refused(tmp_path: Path) -> None:
             read_manifest(tmp_path)
 
 
+def test_a_manifest_written_over_another_leaves_nothing_of_it(tmp_path: Path) -> None:
+    write_manifest(WITH_ROLES, tmp_path)
+    assert write_manifest(MANIFEST, tmp_path)
+    assert read_manifest(tmp_path) == MANIFEST
+    assert not write_manifest(MANIFEST, tmp_path)
+
+
 def test_sums_in_the_forms_of_sha256sum(tmp_path: Path) -> None:
     write_manifest(WITH_ROLES, tmp_path)
     sums = (tmp_path / "SHA256SUMS").read_text()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 import tiny
+from fake_runs import Said
 
 from remixbench.cli import run
 from remixbench.dataset.dataset import Dataset
@@ -176,12 +178,33 @@ def test_a_log_mel_of_another_shape_or_type(copied: Dataset) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["notes.txt", "snr_0/audio/00024.wav", "snr_0/audio/.00000.wav", "snr_20/audio/00000.wav", ".work/job.json"]
+    "name", ["notes.txt", "snr_0/audio/00024.wav", "snr_0/audio/.00000.wav", "snr_20/audio/00000.wav"]
 )
 def test_an_extra_file(copied: Dataset, name: str) -> None:
     (copied.path / name).parent.mkdir(parents=True, exist_ok=True)
     (copied.path / name).write_bytes(b"?")
     assert found(copied) == [f"{name}: not a file of this data set"]
+
+
+def test_unfinished_work_is_one_difference(copied: Dataset) -> None:
+    for name in (".work/job.json", ".work/records/snr_20/000000.json", "snr_20/audio/00000.wav"):
+        (copied.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (copied.path / name).write_bytes(b"?")
+    assert found(copied) == [".work: unfinished work; run the `remixbench make` that was interrupted, or delete it"]
+
+
+@pytest.mark.parametrize("name", ["clips.csv", "events.csv", "SHA256SUMS"])
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"?")])
+def test_a_lost_or_altered_manifest_is_restored_by_make(
+    name: str, damage: Callable[[Path], Any], copied: Dataset, corpus: Path, tiny_recipe: Recipe
+) -> None:
+    before = tiny.tree(copied.path)
+    damage(copied.path / "manifest" / name)
+    assert len(found(copied)) == 1
+    said = Said()
+    make(recipe=tiny_recipe, sources=corpus, out=copied.path, stems=True, jobs=1, progress=said)
+    assert said.lines[-1].endswith("; manifest restored")
+    assert tiny.tree(copied.path) == before
 
 
 def test_missing_checksums_of_a_manifest(copied: Dataset) -> None:

@@ -210,6 +210,20 @@ def test_what_only_its_suffix_calls_audio_is_refused(suffix: str, data: bytes, t
         read(tmp_path, data, f"x.{suffix}")
 
 
+@pytest.mark.parametrize("format", ["NIST", "VOC", "AVR", "SVX", "IRCAM", "PVF", "PAF", "MAT5"])
+def test_a_format_without_checks_is_refused(format: str, tmp_path: Path) -> None:
+    """libsndfile reads the first half of such a file as if it were the whole."""
+    data = encoded(noise(20_000), format, "PCM_16")
+    for content in (data, data[: len(data) // 2]):
+        with pytest.raises(InputError, match=rf"x.\w+: in the format {format}, in which a truncated file looks like"):
+            read(tmp_path, content, f"x.{format.lower()}")
+
+
+def test_samples_without_a_header_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"x.RAW: not readable as audio, samples without a header"):
+        read(tmp_path, bytes(1000), "x.RAW")
+
+
 @pytest.mark.parametrize("suffix", ["wav", "aiff", "flac", "mp3", "opus"])
 def test_an_empty_file_is_reported_as_empty(suffix: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=rf"x.{suffix}: not readable as audio, it is empty; fetch"):

@@ -59,6 +59,18 @@ CLOSED, UNKNOWN = Terms(forbidden=True), Terms(unknown=True)
         ("CC0, not for redistribution", CLOSED),
         ("free to use, do not distribute", CLOSED),
         ("may not be redistributed", CLOSED),
+        ("CC BY, no commercial use", NC),
+        ("CC BY 4.0, may not be used for commercial purposes", NC),
+        ("CC BY, not for commercial use", NC),
+        ("Attribution, commercial use prohibited", UNKNOWN),
+        ("CC BY 4.0; derivatives not allowed", UNKNOWN),
+        ("CC BY 4.0, no modifications", UNKNOWN),
+        ("CC0 except for the scenes", UNKNOWN),
+        ("CC0-like", UNKNOWN),
+        ("Public domain in the USA only", UNKNOWN),
+        ("GPL-3.0-only", SA),
+        ("CC0, no rights reserved", Terms()),
+        ("CC BY-NC 4.0, non-commercial use only", NC),
     ],
 )
 def test_what_a_licence_asks_for(licence: str, terms: Terms) -> None:

@@ -404,12 +404,21 @@ def test_recordings_that_are_left_out_are_reported(tmp_path: Path, capsys: pytes
     for suffix, format in ((".wave", "WAV"), (".aic", "AIFF"), ("", "FLAC"), (".audio", "OGG")):
         soundfile.write(sounds / "class0" / f"x{suffix}", np.ones(800) * 0.1, 8000, format=format)
     (sounds / "class0" / "notes.txt").write_text("RIFF is not all of a header")
+    (sounds / "class0" / "notes.doc").write_text("one letter", "utf-16")
+    for name, format in (("x.sph", "NIST"), ("x.voc", "VOC")):
+        (sounds / name[2:]).mkdir()
+        soundfile.write(sounds / name[2:] / name, np.ones(800) * 0.1, 8000, format=format, subtype="PCM_16")
+    (sounds / "bare").mkdir()
+    soundfile.write(sounds / "bare" / "x", np.ones(8000) * 0.1, 8000, format="MP3")
+    (sounds / "empty").mkdir()
+    (sounds / ".hidden").mkdir()
     plan = ["plan", "--recipe", str(tiny.write_recipe(tmp_path, OWN)), "--out", str(tmp_path / "m")]
     assert run(["--workspace", str(tmp_path), *plan]) == 0
     said = capsys.readouterr().err
     assert "sounds: left out, not in a sub-folder and so without a class: loose.wav\n" in said
     names = ", ".join(f"class0/x{suffix}" for suffix in ("", ".aic", ".audio", ".wave"))
-    assert f"sounds: left out, recordings without an audio suffix: {names}\n" in said
+    assert f"sounds: left out, recordings without an audio suffix: bare/x, {names}, sph/x.sph, voc/x.voc\n" in said
+    assert "sounds: left out, sub-folders without recordings: bare, empty, sph, voc\n" in said
 
 
 def test_recordings_without_samples_are_reported_but_do_not_stop_plan(tmp_path: Path) -> None:
