@@ -8,7 +8,10 @@ How a block is treated stands in an HTML comment on a line before it:
 <!-- writes: FILE -->           the block is written to FILE of the workspace
 <!-- needs: WHAT -->            what this machine may not have: of remixbench commands the options are checked, the rest
                                 is parsed, nothing is run
-<!-- runs as a job array -->    a shell script whose `#SBATCH --array` tasks are run as processes at once
+<!-- runs as a job array -->    a shell script whose `#SBATCH --array` tasks are run, one after another
+
+Commands of remixbench and python run in this process, which has imported what they need, unless they are part of a
+larger shell command. That tasks and commands in processes of their own get along is tested where locks and signals are.
 
 Pages are run where matplotlib and jinja2 are, as in the project's own set-up.
 """
@@ -21,6 +24,7 @@ import io
 import json
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -95,12 +99,20 @@ def shell_environment() -> dict[str, str]:
 
 def output_of(command: str, folder: Path) -> str:
     """Run a command in `folder` and return what it prints; anything but status 0 is a failure."""
-    words = shlex.split(command, comments=True)
-    if words[0] == "remixbench" and not set("|&;<>$*") & set(command):
+    plain, _, file = command.partition(" > ")
+    words = shlex.split(plain, comments=True)
+    if words[0] in ("remixbench", "python") and not set("|&;<>$*\n") & set(plain + file) and "-m" not in words:
         printed, said = io.StringIO(), io.StringIO()
         with contextlib.chdir(folder), contextlib.redirect_stdout(printed), contextlib.redirect_stderr(said):
-            status = run(words[1:])
-        assert status == 0, f"{command}: {said.getvalue()}"
+            if words[0] == "remixbench":
+                status = run(words[1:])
+                assert status == 0, f"{command}: {said.getvalue()}"
+            else:
+                (script,) = words[1:]
+                runpy.run_path(script, run_name="__main__")
+        if file:
+            (folder / file).write_text(printed.getvalue(), encoding="utf-8")
+            return said.getvalue()
         return said.getvalue() + printed.getvalue()
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", command], cwd=folder, env=shell_environment(), capture_output=True, text=True
@@ -138,23 +150,17 @@ def check_options(block: Block) -> None:
 
 
 def run_job_array(block: Block, folder: Path) -> None:
-    """Run a Slurm script's array as Slurm does: one process a task, the task's number in the environment, at once."""
+    """Run the tasks of a Slurm script's array, with the variables that Slurm sets, one after another."""
     array = re.search(r"^#SBATCH --array=(\d+)-(\d+)$", block.text, re.MULTILINE)
     assert array, f"{block.where}: no line '#SBATCH --array=FIRST-LAST'"
-    script = folder / "job.sh"
-    script.write_text(block.text)
     first, last = int(array[1]), int(array[2])
-    tasks = [
-        subprocess.Popen(
-            ["bash", str(script)], cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env=shell_environment()
-            | {"SLURM_ARRAY_TASK_ID": str(number), "SLURM_ARRAY_TASK_COUNT": str(last - first + 1),
-               "SLURM_CPUS_PER_TASK": "1"},
-        )
-        for number in range(first, last + 1)
-    ]  # fmt: skip
-    said = [task.communicate(timeout=300)[1] for task in tasks]
-    assert [task.returncode for task in tasks] == [0] * len(tasks), said
+    command = re.sub(r"^#.*\n", "", block.text, flags=re.MULTILINE).replace("\\\n", " ").strip()
+    assert "\n" not in command, f"{block.where}: expected one command"
+    for number in range(first, last + 1):
+        task = command
+        for name, value in (("ARRAY_TASK_ID", number), ("ARRAY_TASK_COUNT", last - first + 1), ("CPUS_PER_TASK", 1)):
+            task = task.replace(f"$SLURM_{name}", str(value))
+        output_of(task, folder)
 
 
 def run_block(block: Block, folder: Path, names: dict[str, object]) -> None:
@@ -298,13 +304,15 @@ def test_the_example_scripts_are_short_and_as_shown(page: str, name: str) -> Non
 
 
 @pytest.mark.slow
-def test_the_tutorial_notebook_runs_and_shows_tables_and_plots(tmp_path: Path) -> None:
+def test_the_tutorial_notebook_runs_and_shows_tables_and_plots(workspaces: Workspaces, tmp_path: Path) -> None:
     nbformat = pytest.importorskip("nbformat", reason="notebooks are run by nbclient")
     nbclient = pytest.importorskip("nbclient", reason="notebooks are run by nbclient")
     pytest.importorskip("matplotlib", reason="the tutorial draws with matplotlib")
     notebook = nbformat.read(DOCS / "tutorial.ipynb", as_version=4)
     assert all(cell.get("outputs", []) == [] for cell in notebook.cells)  # outputs would go stale
-    nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    folder = tmp_path / "workspace"  # with the data set, and a run of `gap`
+    shutil.copytree(workspaces.after("getting-started"), folder)
+    nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(folder)}}).execute()
     shown = [kind for cell in notebook.cells for output in cell.get("outputs", []) for kind in output.get("data", {})]
-    assert shown.count("image/png") == 2  # a clip at two SNRs, and scores with their intervals
+    assert shown.count("image/png") == 2  # a clip at three SNRs, and scores with their intervals
     assert shown.count("text/html") == 2  # the leaderboard, and a part of it as a data frame
