@@ -15,7 +15,7 @@ from paths import ROOT
 from remixbench.errors import InputError, RemixbenchError
 
 SCRIPT = ROOT / "tests" / "campaigns" / "fuzz.py"
-INPUTS = round(20_000 * float(os.environ.get("REMIXBENCH_FUZZ", "0.1")))
+INPUTS = round(20_000 * float(os.environ.get("REMIXBENCH_FUZZ", "0.05")))
 
 
 @pytest.fixture(scope="module")

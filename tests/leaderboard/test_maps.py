@@ -250,7 +250,7 @@ def test_maps_of_floats_are_read_map_by_map(tmp_path: Path) -> None:
 
 
 @given(at=st.floats(0, 1), byte=st.integers(0, 255), cut=st.booleans())
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_broken_files_are_refused_or_read(trained: Path, tmp_path: Path, at: float, byte: int, cut: bool) -> None:
     file = trained / RUN / "predictions" / "maps.npz"
     data, reference = bytearray(file.read_bytes()), read_fold_reference(dataset_of(trained), 4).reference

@@ -1,4 +1,4 @@
-"""Ours against sed_eval, sed_scores_eval and psds_eval on 200 random cases, with degenerate ones.
+"""Ours against sed_eval, sed_scores_eval and psds_eval on random cases, with degenerate ones.
 
 They need older libraries than we do, so they run in an environment of their own: tests/oracles/setup.sh makes it.
 """
@@ -19,7 +19,7 @@ from remixbench.scoring.detection import event_metrics
 from remixbench.scoring.psds_exact import psds_of_scores
 from remixbench.scoring.types import merge_events
 
-CASES = 200
+CASES = 80
 
 pytestmark = pytest.mark.skipif(
     not PYTHON.exists(), reason=f"no scorers at {PYTHON}; tests/oracles/setup.sh sets them up"
@@ -95,7 +95,7 @@ def test_segment_and_event_scores_are_those_of_sed_eval(cases, tmp_path):
                 continue  # nothing is true: sed_eval divides by 2.2e-16
             assert agree(value, theirs[name]), (seed, name, value, theirs[name])
             compared += 1
-    assert compared > 1500
+    assert compared > 600
 
 
 def touching_case(seed):
@@ -115,9 +115,9 @@ def touching_case(seed):
 
 
 def test_estimates_that_touch_or_overlap_count_as_in_sed_eval(tmp_path):
-    touching = [touching_case(seed) for seed in range(60)]
+    touching = [touching_case(seed) for seed in range(40)]
     decided = [events for _, _, events in touching]
-    assert sum(len(merge_events(events)) < len(events) for events in decided) > 40
+    assert sum(len(merge_events(events)) < len(events) for events in decided) > 25
     compared = 0
     for seed, (case, theirs) in enumerate(zip(touching, ask("sed_eval", touching, tmp_path), strict=True)):
         for name, value in ours_of(case[0], case[2]).items():
@@ -125,7 +125,7 @@ def test_estimates_that_touch_or_overlap_count_as_in_sed_eval(tmp_path):
                 continue
             assert agree(value, theirs[name]), (seed, name, value, theirs[name])
             compared += 1
-    assert compared > 400
+    assert compared > 250
 
 
 def as_frame(case):
@@ -137,7 +137,7 @@ def as_frame(case):
 
 def test_event_and_segment_scores_in_one_line_are_those_of_sed_eval_whatever_touches_or_overlaps(tmp_path):
     asked = []
-    for seed in range(60):
+    for seed in range(30):
         reference, predictions, estimate = touching_case(seed)
         case = as_json(reference, predictions, estimate)
         # references that touch and overlap too: the same events, and halves of them
@@ -160,12 +160,12 @@ def test_event_and_segment_scores_in_one_line_are_those_of_sed_eval_whatever_tou
                 if not np.isnan(value) and value > 0:  # theirs is NaN where nothing was detected
                     assert agree(value, theirs[f"{name} {label}"]), (seed, name, label)
                     compared += 1
-    assert compared > 300
+    assert compared > 150
 
 
 def test_psds_in_one_line_is_that_of_sed_scores_eval_for_clips_of_any_length(tmp_path):
     asked = []
-    for seed in range(25):
+    for seed in range(12):
         rng = np.random.default_rng(seed)
         classes = ["x", "y", "z"][: rng.integers(2, 4)]
         case = {"classes": classes, "durations": {}, "reference": [], "estimate": [], "edges": {}, "scores": {}}
@@ -201,7 +201,7 @@ def test_psds_in_one_line_is_that_of_sed_scores_eval_for_clips_of_any_length(tmp
                 value = scoring.psds(reference, tables, durations, alpha_st=alpha_st, **options)
                 assert agree(value, theirs[f"{name}{suffix}"]), (seed, name, suffix, value, theirs[f"{name}{suffix}"])
                 compared += value > 0
-    assert compared > 60
+    assert compared > 25
 
 
 def test_psds_event_and_intersection_scores_are_those_of_sed_scores_eval(cases, tmp_path):
@@ -214,7 +214,7 @@ def test_psds_event_and_intersection_scores_are_those_of_sed_scores_eval(cases, 
                 continue
             assert agree(value, theirs[name]), (seed, name, value, theirs[name])
             compared += 1
-    assert compared > 2500
+    assert compared > 1000
 
 
 def psds_of(reference, predictions):
@@ -250,9 +250,9 @@ def test_a_class_without_events_changes_no_psds(cases):
 def test_psds_is_that_of_psds_eval_where_it_is_given_every_threshold(cases, tmp_path):
     few_levels = [case for case in cases if len(np.unique(case[1].frame_scores)) < 12]
     # With a single class theirs averages nothing over the other classes, and is 0 whatever the scores.
-    some = [with_truth(case) for case in few_levels if case[0].weak.any(0).sum() > 1][:6]
+    some = [with_truth(case) for case in few_levels if case[0].weak.any(0).sum() > 1][:4]
     for seed, (case, theirs) in enumerate(zip(some, ask("psds_eval", some, tmp_path), strict=True)):
         ours = psds_of(case[0], case[1])
         for name in ("psds1", "psds2"):
             assert agree(ours[name], theirs[name]), (seed, name, ours[name], theirs[name])
-    assert len(some) == 6  # it takes half a second a case
+    assert len(some) == 4  # it takes half a second a case
