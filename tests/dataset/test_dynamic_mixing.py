@@ -48,7 +48,7 @@ def test_the_first_epoch_equals_the_files(mini: Dataset, inputs: Inputs) -> None
 def test_persistent_workers_take_the_epoch_that_is_set(mini: Dataset) -> None:
     fresh = remixbench.FreshMixtures(mini, "nowhere", snr=10, fold=4)
     loader = DataLoader(fresh, batch_size=2, num_workers=1, persistent_workers=True, multiprocessing_context="spawn")
-    for epoch in (0, 1, 2, 1):
+    for epoch in (0, 2, 1):
         fresh.set_epoch(epoch)
         x = torch.cat([batch for batch, _ in loader])
         assert torch.equal(x, torch.stack([clip for clip, _ in fresh]))

@@ -231,7 +231,7 @@ def test_altered_audio_is_not_exported(form: str, link: bool, copied: Dataset, t
 @pytest.mark.parametrize("form", ["audiofolder", "webdataset", "lhotse", "croissant"])
 def test_the_library_reads_the_same_labels_and_splits_without_events(form: str, made: Dataset, tmp_path: Path) -> None:
     if form == "audiofolder":
-        pytest.importorskip("pyarrow")
+        pytest.importorskip("pyarrow", reason="without events the metadata are Parquet, which needs pyarrow (extra)")
     sparse = own_dataset(tmp_path, polyphony={"range": [0, 1]}, seed=3, clips_per_fold=4)
     rows = splits(sparse, 2)
     counts = {split: sum(len(sparse.clips[row].events) for row in rows[split]) for split in rows}

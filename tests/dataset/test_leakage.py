@@ -1,4 +1,4 @@
-"""The leak report: what is known of remix2019, nothing for remix2019-strict."""
+"""The frozen plans of the published tables, and the leak report: what is known of remix2019, nothing for strict."""
 
 from __future__ import annotations
 
@@ -16,22 +16,34 @@ from paths import ROOT
 
 from remixbench.cli import run
 from remixbench.dataset.plan import plan
-from remixbench.recipe import load_recipe
+from remixbench.recipe import data_folder, load_recipe
 from remixbench.sources import load_catalogues
 
 PAIRS = ("test and train", "test and validation", "validation and train")
 
 
 @pytest.fixture(scope="module")
-def reports(published: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    found = {}
+def planned(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the manifests of the two published recipes and their reports."""
+    folder = tmp_path_factory.mktemp("planned")
     for name in ("remix2019", "remix2019-strict"):
-        out = tmp_path_factory.mktemp("report")
-        _, report = plan(recipe=name, out=out, sources=published, report=True)
+        manifest, report = plan(recipe=name, out=folder / name, sources=published, report=True)
         assert report is not None
-        assert json.loads((out / "report.json").read_text())["manifest_digest"] == report["manifest_digest"]
-        found[name] = report
-    return found
+        assert report["manifest_digest"] == manifest.digest
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reports(planned: Path) -> dict[str, dict[str, Any]]:
+    return {folder.name: json.loads((folder / "report.json").read_text()) for folder in planned.iterdir()}
+
+
+@pytest.mark.parametrize("name", ["remix2019", "remix2019-strict"])
+def test_the_frozen_manifests_are_what_plan_writes(name: str, planned: Path) -> None:
+    frozen = {path.name: path.read_bytes() for path in (data_folder("manifests") / name).iterdir()}
+    written = {path.name: path.read_bytes() for path in (planned / name).iterdir()}
+    del written["report.json"]
+    assert written == frozen
 
 
 def test_remix2019_has_the_known_leaks(reports: dict[str, dict[str, Any]]) -> None:
@@ -45,7 +57,7 @@ def test_remix2019_has_the_known_leaks(reports: dict[str, dict[str, Any]]) -> No
     assert [fold["shared by test and train"]["scene files"] for fold in folds] == [0, 0, 0, 0]
     assert [fold["different event combinations in test"] for fold in folds] == [925, 952, 302, 309]
     assert [fold["clips"] for fold in folds] == [{"train": 6000, "validation": 0, "test": 2000}] * 4
-    assert report["clips_by_number_of_classes"] == {1: 8, 2: 686, 3: 7306}
+    assert report["clips_by_number_of_classes"] == {"1": 8, "2": 686, "3": 7306}
     assert (report["onsets"]["different"], report["onsets"]["latest"]) == (3, 5.5)
     # nothing is ever active after 7.5 s
     assert list(report["onsets"].values())[-1][15:] == [0, 0, 0, 0, 0]

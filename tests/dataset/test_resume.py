@@ -37,7 +37,7 @@ def of_one_name(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("how", "kills"), [(["random", "12"], 12), (["replaces"], 25)], ids=["random", "replaces"])
+@pytest.mark.parametrize(("how", "kills"), [(["random", "6"], 6), (["replaces"], 20)], ids=["random", "replaces"])
 def test_killed_at_any_moment_it_resumes_to_the_same_bytes(
     how: list[str], kills: int, corpus: Path, tmp_path: Path
 ) -> None:
@@ -50,7 +50,7 @@ def test_killed_at_any_moment_it_resumes_to_the_same_bytes(
     assert int(done.stdout.split()[-2]) >= kills
     whole = of_one_name(tmp_path / "killed" / "whole")
     rounds = [folder for folder in (tmp_path / "killed").iterdir() if folder.is_dir()]
-    assert len(rounds) > 3
+    assert len(rounds) >= 3
     for folder in rounds:
         assert differing(whole, of_one_name(folder)) == [], folder
 

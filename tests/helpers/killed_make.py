@@ -62,7 +62,7 @@ def at_replaces() -> None:
     count = count_replaces(making(folder / "whole", clips_per_fold=3, stems=False))
     last = range(count - 15, count + 1)
     moments: list[tuple[int, When]] = [
-        (n, "before" if n % 2 else "after") for n in [*range(1, 10), *range(10, last.start, 9)]
+        (n, "before" if n % 2 else "after") for n in [*range(1, 5), *range(10, last.start, 18)]
     ]
     moments += [*((n, "before") for n in last), (count, "after")]
     for number, when in moments:

@@ -76,12 +76,14 @@ def test_a_clip_of_the_data_set_gets_its_stored_predictions(trained: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("suffix", "subtype"), [("wav", "PCM_16"), ("wav", "FLOAT"), ("flac", "PCM_24"), ("ogg", "VORBIS"), ("mp3", None)]
+    ("suffix", "subtype", "rate"),
+    [
+        *[("wav", "PCM_16", rate) for rate in (8000, 16000, 44100, 48000, 96000)],
+        *[("wav", "FLOAT", 44100), ("flac", "PCM_24", 8000), ("flac", "PCM_24", 96000)],
+        *[(suffix, subtype, rate) for suffix, subtype in (("ogg", "VORBIS"), ("mp3", None)) for rate in (8000, 48000)],
+    ],
 )
-@pytest.mark.parametrize("rate", [8000, 16000, 44100, 48000, 96000])
 def test_any_format_and_rate(trained: Path, tmp_path: Path, suffix: str, subtype: str | None, rate: int) -> None:
-    if suffix == "mp3" and rate == 96000:
-        pytest.skip("MP3 has no 96 kHz")
     times = np.arange(3 * rate) / rate
     tone = 0.3 * np.sin(2 * np.pi * 440 * times)
     path = tmp_path / f"tone.{suffix}"

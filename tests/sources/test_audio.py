@@ -269,8 +269,8 @@ def headless(data: bytes) -> bytes:
 
 def aligned(found: np.ndarray, expected: np.ndarray) -> float:
     """Return the correlation of two signals; `found` may begin up to 3,000 samples later."""
-    search = expected[20_000:60_000]
-    lags = [float(np.corrcoef(found[20_000 + lag : 60_000 + lag], search)[0, 1]) for lag in range(3000)]
+    search = expected[20_000:30_000]
+    lags = [float(np.corrcoef(found[20_000 + lag : 30_000 + lag], search)[0, 1]) for lag in range(3000)]
     best = int(np.argmax(lags))
     count = min(len(found) - best, len(expected))
     return float(np.corrcoef(found[best : best + count], expected[:count])[0, 1])
@@ -353,11 +353,11 @@ def test_a_stretch_resampled_is_that_of_the_whole(suffix: str, tmp_path: Path) -
     with soundfile.SoundFile(
         path, "w", rate, 2, format={"opus": "OGG"}.get(suffix), subtype={"opus": "OPUS"}.get(suffix)
     ) as file:
-        for second in range(60):  # libsndfile overflows its stack if it is given much Vorbis at once
+        for second in range(40):  # libsndfile overflows its stack if it is given much Vorbis at once
             file.write(noise(rate, 2, second))
     whole, _ = read_audio(path)
     whole = resample(whole, rate, RATE)
-    for start in (0.0, 3.7, 41.25, 50.0):
+    for start in (0.0, 3.7, 30.0):
         stretch = FileReader(tmp_path).read_stretch(path.name, start, start + 10)
         assert not stretch.complete
         assert len(stretch.samples) <= 13 * rate
