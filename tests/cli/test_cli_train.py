@@ -79,7 +79,7 @@ def test_a_workspace_without_data_sets(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_a_killed_training_resumes_to_the_same_weights(tmp_path: Path) -> None:
-    options = ("train", "--system", "2ap", "--snr", "20", "--epochs", "12", "--precision", "32")
+    options = ("train", "--system", "2ap", "--snr", "20", "--epochs", "6", "--precision", "32")
     for name in ("whole", "killed"):
         fake_dataset(tmp_path / name)
     process = start("--workspace", tmp_path / "killed", *options)
@@ -91,7 +91,7 @@ def test_a_killed_training_resumes_to_the_same_weights(tmp_path: Path) -> None:
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     ends = [
-        train(workspace=tmp_path / name, system="2ap", snr=20, epochs=12, precision="32")[0]
+        train(workspace=tmp_path / name, system="2ap", snr=20, epochs=6, precision="32")[0]
         for name in ("killed", "whole")
     ]
     killed, whole = (load_file(folder / "model.safetensors") for folder in ends)

@@ -81,13 +81,13 @@ def test_same_bytes_for_any_number_of_jobs(workspace: Path, encoder: str) -> Non
     assert {path.name: path.read_bytes() for path in again.parent.glob("T*")} == there
 
 
-def test_same_bytes_after_ten_kills(workspace: Path, encoder: str) -> None:
+def test_same_bytes_after_kills(workspace: Path, encoder: str) -> None:
     (path,) = embed(encoder, workspace=workspace, snr=0)
     files = sorted(path.parent.glob("T*"))
     expected = " ".join(hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
     shutil.rmtree(path.parent)
     # job.json, three blocks, the array and its JSON file
-    moments = [f"{n}-{when}" for n in (1, 2, 3, 4, 5, 6) for when in ("before", "after")][:11]
+    moments = ["1-before", "1-after", "3-before", "4-after", "5-after", "6-before"]
     program = [
         sys.executable,
         str(ROOT / "tests" / "helpers" / "killed_embed.py"),

@@ -241,9 +241,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(workspace=workspace, **INTERRUPTED)[0]  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    "clips", [20, 36, 70, 95], ids=["before any epoch", "in the second", "in the third", "near the end"]
-)
+@pytest.mark.parametrize("clips", [20, 36, 95], ids=["before any epoch", "in the second", "near the end"])
 def test_an_interrupted_run_ends_with_the_same_weights(tmp_path: Path, uninterrupted: Path, clips: int) -> None:
     fake_dataset(tmp_path)
     with pytest.raises(KeyboardInterrupt):
