@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -41,20 +42,17 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--yes", is_flag=True, help="Do not ask before starting (it asks only on a terminal).")
 @click.option("--print-urls", is_flag=True, help="Print the URLs, for aria2 or wget, and exit.")
 @click.option("--check", is_flag=True, help="Verify the recordings on disk against the tables, and exit.")
-@click.pass_context
+@click.pass_obj
 def command(
-    ctx: click.Context,
+    settings: Settings,
+    /,
     names: tuple[str, ...],
-    sources: Path | None,
     mirror: str | None,
     checksums: Path | None,
-    parts: str | None,
-    keep_archives: bool,
-    accept_changed: bool,
-    jobs: int,
     yes: bool,
     print_urls: bool,
     check: bool,
+    **values: Any,
 ) -> None:
     """Download, verify and unpack the sources of the published benchmark (about 40 GB); both by default.
 
@@ -66,14 +64,14 @@ def command(
     from remixbench.sources.download.check import check_sources, raise_if_invalid
     from remixbench.sources.download.select import list_urls
 
-    settings: Settings = ctx.obj
     if print_urls:
-        click.echo("\n".join(list_urls(*names, mirror=mirror, parts=parts, checksums=checksums)))
+        click.echo("\n".join(list_urls(*names, mirror=mirror, checksums=checksums, parts=values["parts"])))
         return
     if check:
         checks = check_sources(
-            *names, workspace=settings.workspace, sources=sources, parts=parts, progress=settings.progress()
-        )
+            *names, workspace=settings.workspace, sources=values["sources"], parts=values["parts"],
+            progress=settings.progress(),
+        )  # fmt: skip
         for outcome in checks:
             click.echo(outcome.summary())
         raise_if_invalid(checks)
@@ -82,16 +80,7 @@ def command(
     if not yes and is_terminal(sys.stdin) and is_terminal(sys.stderr):
         confirm = partial(click.confirm, default=True, err=True)
     done = download(
-        *names,
-        workspace=settings.workspace,
-        sources=sources,
-        mirror=mirror,
-        parts=parts,
-        checksums=checksums,
-        keep_archives=keep_archives,
-        accept_changed=accept_changed,
-        jobs=jobs,
-        confirm=confirm,
-        progress=settings.progress(),
-    )
+        *names, workspace=settings.workspace, mirror=mirror, checksums=checksums, confirm=confirm,
+        progress=settings.progress(), **values,
+    )  # fmt: skip
     click.echo(done.summary())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,7 +14,7 @@ FORMATS = ["audiofolder", "webdataset", "lhotse", "croissant"]
 
 @click.command(cls=ManyCommand)
 @click.argument("dataset", required=False)
-@click.option("--format", "form", required=True, type=click.Choice(FORMATS), help="Format to write.")
+@click.option("--format", required=True, type=click.Choice(FORMATS), help="Format to write.")
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="New or empty folder to write to."
 )
@@ -21,9 +22,7 @@ FORMATS = ["audiofolder", "webdataset", "lhotse", "croissant"]
 @click.option("--fold", type=click.IntRange(1), metavar="N", help="Test fold. [default: 4, or the last fold]")
 @click.option("--link", is_flag=True, help="Hard-link audio instead of copying it.")
 @click.pass_obj
-def command(
-    settings: Settings, dataset: str | None, form: str, out: Path, snr: tuple[float, ...], fold: int | None, link: bool
-) -> None:
+def command(settings: Settings, /, **values: Any) -> None:
     """Export DATASET, a name or folder (default: the most recent one), for other tools.
 
     To read the result: audiofolder needs `datasets[audio]`, which brings torchcodec, and FFmpeg; lhotse needs urllib3
@@ -33,8 +32,4 @@ def command(
     """
     from remixbench.dataset.export import export
 
-    folder = export(
-        dataset, format=form, out=out, snr=snr, fold=fold, link=link, workspace=settings.workspace,
-        progress=settings.progress(),
-    )  # fmt: skip
-    click.echo(folder)
+    click.echo(export(workspace=settings.workspace, progress=settings.progress(), **values))

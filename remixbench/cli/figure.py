@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -30,18 +31,7 @@ from remixbench.cli.options import ManyCommand, Settings, many, snr_option
 @click.option("--published/--no-published", default=True, show_default=True, help="Show published results.")
 @click.option("--dataset", metavar="NAME|DIR", help="Data set. [default: the most recent one]")
 @click.pass_obj
-def command(
-    settings: Settings,
-    out: Path,
-    kind: str | None,
-    metric: tuple[str, ...],
-    row: tuple[str, ...],
-    without: tuple[str, ...],
-    snr: tuple[float, ...],
-    intervals: bool,
-    published: bool,
-    dataset: str | None,
-) -> None:
+def command(settings: Settings, /, **values: Any) -> None:
     """Write the leaderboard as a figure or table for a paper.
 
     LaTeX tables need only the booktabs package.
@@ -50,8 +40,4 @@ def command(
     """
     from remixbench.leaderboard.figure import figure
 
-    path = figure(
-        out, kind=kind, metric=metric, row=row, without=without, snr=snr, intervals=intervals, published=published,
-        dataset=dataset, workspace=settings.workspace, progress=settings.progress(),
-    )  # fmt: skip
-    click.echo(path)
+    click.echo(figure(workspace=settings.workspace, progress=settings.progress(), **values))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import click
 
@@ -41,24 +41,7 @@ from remixbench.cli.options import ManyCommand, Settings, many, shard_option, sn
               help="Also write stems: two channels (events, scene), or with `events` one per event.")  # fmt: skip
 @click.option("--no-features", is_flag=True, help="Do not write log-mel features.")
 @click.pass_obj
-def command(
-    settings: Settings,
-    snr: tuple[float, ...],
-    recipe: str | None,
-    manifest: Path | None,
-    replan: bool,
-    sources: Path | None,
-    out: Path | None,
-    fold: tuple[int, ...],
-    clips_per_fold: int | None,
-    jobs: int,
-    backend: str,
-    scheduler: str | None,
-    shard: tuple[int, int],
-    audio_format: Literal["wav", "flac"],
-    stems: Literal["sum", "events"] | None,
-    no_features: bool,
-) -> None:
+def command(settings: Settings, /, stems: str | None, no_features: bool, **values: Any) -> None:
     """Make a data set: audio, labels and features at every SNR, from a recipe's manifest.
 
     If interrupted, rerun to resume.
@@ -68,10 +51,8 @@ def command(
     from remixbench.dataset.make import make
 
     dataset = make(
-        workspace=settings.workspace, recipe=recipe, manifest=manifest, replan=replan, sources=sources, out=out,
-        snr=snr, fold=fold, clips_per_fold=clips_per_fold, jobs=jobs, backend=backend, scheduler=scheduler,
-        shard=shard, audio_format=audio_format, stems=stems or False, features=not no_features,
-        progress=settings.progress(),
+        workspace=settings.workspace, stems=stems or False, features=not no_features, progress=settings.progress(),
+        **values,
     )  # fmt: skip
     if dataset is not None:
         click.echo(dataset.path)

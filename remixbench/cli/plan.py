@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -29,7 +30,7 @@ from remixbench.cli.options import Settings
     help="Print what the folds share and how classes are balanced; with --out, also write report.json.",
 )
 @click.pass_obj
-def command(settings: Settings, recipe: str, out: Path | None, sources: Path | None, report: bool) -> None:
+def command(settings: Settings, /, out: Path | None, **values: Any) -> None:
     """Draw a manifest from the tables of the sources; needs no audio unless the recipe draws `scene_start`.
 
     Example: remixbench plan --recipe remix2019 --out my-manifest --report
@@ -37,8 +38,7 @@ def command(settings: Settings, recipe: str, out: Path | None, sources: Path | N
     from remixbench.dataset.leakage import leakage_lines
     from remixbench.dataset.plan import plan
 
-    manifest, leakage = plan(recipe=recipe, out=out, workspace=settings.workspace, sources=sources, report=report,
-                             progress=settings.progress())  # fmt: skip
+    manifest, leakage = plan(out=out, workspace=settings.workspace, progress=settings.progress(), **values)
     for line in leakage_lines(leakage) if leakage else ():
         click.echo(line)
     clips = f"{len(manifest.clips)} clips in {len(manifest.folds)} folds"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -23,17 +24,7 @@ from remixbench.parallel import prepare_for_torch
 @click.option("--figure", is_flag=True, help="Draw each file, as NAME.png in --out or the current folder.")
 @device_option
 @click.pass_obj
-def command(
-    settings: Settings,
-    /,
-    run: Path,
-    audio: tuple[Path, ...],
-    out: Path | None,
-    threshold: float | None,
-    frames: bool,
-    figure: bool,
-    device: str,
-) -> None:
+def command(settings: Settings, /, **values: Any) -> None:
     """Detect events in AUDIO files with the trained system of a RUN.
 
     AUDIO may have any format that libsndfile reads (WAV, FLAC, OGG, MP3), any sample rate and any length.
@@ -47,8 +38,5 @@ def command(
     prepare_for_torch()
     from remixbench.inference.recordings import events_table, predict
 
-    predictions = predict(
-        run, audio, out=out, threshold=threshold, frames=frames, figure=figure, device=device,
-        progress=settings.progress(),
-    )  # fmt: skip
+    predictions = predict(progress=settings.progress(), **values)
     click.echo(events_table(predictions).decode(), nl=False)

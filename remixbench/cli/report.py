@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -30,27 +31,11 @@ from remixbench.cli.options import Settings
     help="HTML file to write. [default: leaderboard/<dataset>.html, or submissions.html]",
 )
 @click.pass_obj
-def command(
-    settings: Settings,
-    dataset: str | None,
-    submissions: Path | None,
-    require_predictions: bool,
-    clips: int,
-    out: Path | None,
-) -> None:
+def command(settings: Settings, /, **values: Any) -> None:
     """Write the leaderboard as one self-contained HTML page.
 
     Example: remixbench report --clips 12
     """
     from remixbench.leaderboard.report import report
 
-    done = report(
-        workspace=settings.workspace,
-        dataset=dataset,
-        submissions=submissions,
-        require_predictions=require_predictions,
-        clips=clips,
-        out=out,
-        progress=settings.progress(),
-    )
-    click.echo(done)
+    click.echo(report(workspace=settings.workspace, progress=settings.progress(), **values))

@@ -5,16 +5,13 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
 from remixbench.cli.options import ManyCommand, Settings, decibel, many
 from remixbench.errors import RemixbenchError
 from remixbench.progress import is_terminal
-
-if TYPE_CHECKING:
-    pass
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 GROUPS = {
@@ -59,24 +56,16 @@ GROUPS = {
 @click.pass_obj
 def command(
     settings: Settings,
+    /,
     targets: tuple[Path, ...],
     dataset: str | None,
-    name: str | None,
     snr: float | None,
-    fold: int | None,
-    bootstrap: int | None,
-    probe: tuple[str, ...],
-    shifted: tuple[Path, ...],
-    other_snrs: tuple[Path, ...],
     compare: tuple[str, str] | None,
-    submission: Path | None,
-    add: Path | None,
-    require_predictions: bool,
     verify: str | None,
-    remove: str | None,
     details: bool,
     jobs: int,
     style: str,
+    **values: Any,
 ) -> None:
     """Score runs, or anyone's predictions; print a ranked table and write the leaderboard.
 
@@ -105,9 +94,8 @@ def command(
         return
     predictions = not all(map(run_folders, targets))
     leaderboard = score(
-        *targets, workspace=settings.workspace, dataset=dataset, name=name, snr=snr if predictions else None, fold=fold,
-        bootstrap=bootstrap, probe=probe, shifted=shifted, other_snrs=other_snrs, submission=submission, add=add,
-        require_predictions=require_predictions, remove=remove, jobs=jobs, progress=settings.progress(),
+        *targets, workspace=settings.workspace, dataset=dataset, snr=snr if predictions else None, jobs=jobs,
+        progress=settings.progress(), **values,
     )  # fmt: skip
     if not leaderboard.rows:
         text = f"no rows are left on data set {leaderboard.dataset}\n"
@@ -119,7 +107,7 @@ def command(
         if style == "table" and not details:
             files = str(settings.workspace / "leaderboard" / f"{leaderboard.dataset}.{{csv,md,json,tex}}")
             text = render_summary(shown, files=files, width=width, colour=colour)
-            if probe or shifted or other_snrs:
+            if values["probe"] or values["shifted"] or values["other_snrs"]:
                 text += "\n" + render_tables(probe_tables(TableMaker(shown)), style, width=width, colour=colour)
         else:
             text = render(shown, style, width=width, colour=colour)

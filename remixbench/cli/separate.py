@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,16 +21,7 @@ from remixbench.parallel import prepare_for_torch
 @click.option("--background", is_flag=True, help="Also write the rest of each recording, NAME/background.wav.")
 @device_option
 @click.pass_obj
-def command(
-    settings: Settings,
-    /,
-    run: Path,
-    audio: tuple[Path, ...],
-    out: Path,
-    classes: tuple[str, ...],
-    background: bool,
-    device: str,
-) -> None:
+def command(settings: Settings, /, classes: tuple[str, ...], **values: Any) -> None:
     """Separate the detected classes in AUDIO files with the trained system of a RUN.
 
     AUDIO may have any format that libsndfile reads (WAV, FLAC, OGG, MP3), any sample rate and any length. The system's
@@ -42,10 +34,7 @@ def command(
     prepare_for_torch()
     from remixbench.inference.recordings import separate
 
-    written = separate(
-        run, audio, out=out, classes=classes or None, background=background, device=device,
-        progress=settings.progress(),
-    )  # fmt: skip
+    written = separate(classes=classes or None, progress=settings.progress(), **values)
     for name, sources in written.items():
         for path in sources.values():
             click.echo(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -22,15 +23,7 @@ from remixbench.cli.options import Settings, decibel
     help="PNG, SVG or PDF file to write. [default: CLIP.png]",
 )
 @click.pass_obj
-def command(
-    settings: Settings,
-    clip: str,
-    dataset: str | None,
-    snr: float | None,
-    run: str | None,
-    separated: bool,
-    out: Path | None,
-) -> None:
+def command(settings: Settings, /, **values: Any) -> None:
     """Draw a clip: waveform, log-mel spectrogram, reference events and levels.
 
     With --run, draw the panels of the paper's Figure 2: log-mel, reconstruction, attention over frequency and time,
@@ -40,7 +33,4 @@ def command(
     """
     from remixbench.plots.show import show
 
-    picture = show(
-        clip=clip, workspace=settings.workspace, dataset=dataset, snr=snr, run=run, separated=separated, out=out
-    )
-    click.echo(picture)
+    click.echo(show(workspace=settings.workspace, **values))

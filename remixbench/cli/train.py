@@ -66,10 +66,7 @@ def training_options(function: F) -> F:
 @click.option("--sources", metavar="DIR", help="For --fresh: folder of the recordings. [default: WORKSPACE/sources]")
 @shard_option
 @click.option(
-    "--jobs",
-    type=int,
-    metavar="N",
-    help="Runs trained in parallel on a CPU, one thread each. [default: one per core]",
+    "--jobs", type=int, metavar="N", help="Runs trained in parallel on a CPU, one thread each. [default: one per core]"
 )
 @click.option("--list", "dry_run", is_flag=True, help="List the runs, their state and their number, and exit.")
 @click.option("--rerun", is_flag=True, help="Train finished runs again, from scratch.")
@@ -89,12 +86,7 @@ def command(settings: Settings, /, option: tuple[str, ...], **values: Any) -> No
     from remixbench.training.run_files import describe_state
     from remixbench.training.train import train
 
-    folders = train(
-        workspace=settings.workspace,
-        options=parse_options(option),
-        progress=settings.progress(),
-        **values,
-    )
+    folders = train(workspace=settings.workspace, options=parse_options(option), progress=settings.progress(), **values)
     if values["dry_run"] and not settings.quiet:
         click.echo(f"{len(folders)} run{'s' * (len(folders) != 1)}:", err=True)
     for folder in folders:

@@ -147,12 +147,7 @@ def rank(target: BoolArray, score: npt.NDArray[np.floating[Any]], clip: IntArray
     pairs = np.bincount(clip, minlength=clips).astype(np.float64)
     every = counts(np.ones_like(target), row, 1.0)
     return Ranking(
-        every,
-        counts(target, row, 1.0),
-        sparse.csr_matrix(above),
-        pairs,
-        negatives,
-        -distinct[holds].astype(np.float64),
+        every, counts(target, row, 1.0), sparse.csr_matrix(above), pairs, negatives, -distinct[holds].astype(np.float64)
     )
 
 

@@ -230,13 +230,7 @@ def tally(events: EventTable, shape: tuple[int, int], keep: np.ndarray | slice =
 
 
 def intersection_counts(
-    reference: EventTable,
-    estimate: EventTable,
-    clips: int,
-    classes: int,
-    *,
-    dtc: float = DTC,
-    gtc: float = GTC,
+    reference: EventTable, estimate: EventTable, clips: int, classes: int, *, dtc: float = DTC, gtc: float = GTC
 ) -> Counts:
     """Count found events, reference events, and found events plus false alarms for each clip and class."""
     reference, estimate = merge_events(reference), merge_events(estimate)

@@ -231,10 +231,7 @@ def settings_of(inputs: Inputs) -> dict[str, Any]:
         settings["postprocessings"] = {how: asdict(POSTPROCESSINGS[how]) if how != EVENT_LIST else {} for how in hows}
         settings["main_postprocessing"] = EVENT_LIST if EVENT_LIST in hows else MAIN
         settings["time_resolution"] = detection.TIME_RESOLUTION
-        settings["collar"] = {
-            "seconds": detection.COLLAR,
-            "percentage_of_length": detection.PERCENTAGE_OF_LENGTH,
-        }
+        settings["collar"] = {"seconds": detection.COLLAR, "percentage_of_length": detection.PERCENTAGE_OF_LENGTH}
         settings["intersection"] = {"dtc": detection.DTC, "gtc": detection.GTC}
     if predictions.frame_scores is not None and edges is not None:
         frames = filter_frames(POSTPROCESSINGS["median"].median_filter, edges)

@@ -234,13 +234,7 @@ def _parse(place: str, rows: Sequence[str], columns: Sequence[Sequence[str]], *,
         times.append((start, stop))
     seconds = np.array(times, np.float64).reshape(-1, 2)
     return EventList(
-        place,
-        rows,
-        filenames,
-        np.array(event, np.int64),
-        [labels[row] for row in event],
-        seconds[:, 0],
-        seconds[:, 1],
+        place, rows, filenames, np.array(event, np.int64), [labels[row] for row in event], seconds[:, 0], seconds[:, 1]
     )
 
 

@@ -178,10 +178,7 @@ def frame_seconds_of(network: nn.Module, frame_seconds: float) -> float:
 
 
 def _arguments(
-    system: SystemSpec,
-    factory: Factory,
-    sizes: Mapping[str, float | None],
-    options: Mapping[str, OptionValue] | None,
+    system: SystemSpec, factory: Factory, sizes: Mapping[str, float | None], options: Mapping[str, OptionValue] | None
 ) -> dict[str, object]:
     """Return what a factory takes, by name, of the sizes and its options.
 

@@ -39,10 +39,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 GROUP = "remixbench.encoders"
-BUNDLED = {
-    "yamnet": "remixbench.systems.yamnet:YamNet",
-    "aisfx": "remixbench.systems.aisfx:AiSfx",
-}
+BUNDLED = {"yamnet": "remixbench.systems.yamnet:YamNet", "aisfx": "remixbench.systems.aisfx:AiSfx"}
 REQUIRED = ("sample_rate", "frame_seconds", "dimensions", "pretrained_on")
 """The attributes that every encoder has."""
 FRAMES_COVER = 0.9

@@ -209,11 +209,7 @@ _BUNDLED = {
     spec.name: spec
     for spec in (
         SystemSpec(
-            "gap",
-            "VGG-like encoder, global average pooling",
-            f"{_MODELS}:gap",
-            options=_BIAS,
-            published="VGGish, GAP",
+            "gap", "VGG-like encoder, global average pooling", f"{_MODELS}:gap", options=_BIAS, published="VGGish, GAP"
         ),
         SystemSpec(
             "gmp", "VGG-like encoder, global max pooling", f"{_MODELS}:gmp", options=_BIAS, published="VGGish, GMP"

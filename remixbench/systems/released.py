@@ -16,11 +16,7 @@ from remixbench.systems.registry import spec
 _MAPS = {f"bottleneck.conv_block{i}.": f"encoder.block{i}." for i in range(1, 5)} | {
     "bottleneck.final_conv.": "class_maps."
 }
-_ATROUS = {
-    "emb.": "encoder.",
-    "attention.att.": "pooling.attention.",
-    "attention.cla.": "pooling.classification.",
-}
+_ATROUS = {"emb.": "encoder.", "attention.att.": "pooling.attention.", "attention.cla.": "pooling.classification."}
 _TWO_STEP = {
     f"{theirs}.cb{i}.": f"{ours}.block{i}."
     for theirs, ours in (("enc", "encoder"), ("dec", "decoder"))
