@@ -70,26 +70,24 @@ def predict(
         from remixbench.plots.style import require_matplotlib
 
         require_matplotlib()
-    paths = [Path(path) for path in ([audio] if isinstance(audio, str | Path) else audio)]
-    if not paths:
-        raise InputError("no audio file given")
+    paths = audio_files(audio)
     system = load_system(run, device=device)
     if threshold is None:
         progress.say(describe_thresholds(system.model.tag_thresholds, system.model.frame_thresholds))
     names = file_names(paths)
-    check_files(paths)
-    pictures = _pictures(paths, out) if figure else [None] * len(paths)
+    pictures = output_names(paths, ".png") if figure else [""] * len(paths)
     predictions = {}
     with progress.bar("Predicting", len(paths), "files") as advance:
         for name, path, picture in zip(names, paths, pictures, strict=True):
             with enough_memory(str(path), system.device, "predict it in parts"):
                 recording = system.extract_features(*read_audio(path, np.float32), origin=str(path))
                 predictions[name] = system.predict_features(recording, threshold)
-            if picture is not None:
+            if picture:
                 from remixbench.plots.figures import draw_recording
 
-                draw_recording(system, recording, predictions[name], path.name, picture)
-                progress.say(f"{picture}: written")
+                place = Path("." if out is None else out) / picture
+                draw_recording(system, recording, predictions[name], path.name, place)
+                progress.say(f"{place}: written")
             advance(1)
     if out is not None:
         tags = np.stack([prediction.tags for prediction in predictions.values()])
@@ -135,13 +133,10 @@ def separate(
     """
     progress = reporter(progress)
     check_out(out)
-    paths = [Path(path) for path in ([audio] if isinstance(audio, str | Path) else audio)]
-    if not paths:
-        raise InputError("no audio file given")
+    paths = audio_files(audio)
     requested = [classes] if isinstance(classes, str) else classes
     system = load_system(run, device=device)
     system.check_separable(requested, background=background)
-    check_files(paths)
     written: dict[str, dict[str, Path]] = {}
     folders = [Path(out) / name for name in output_names(paths, "")]
     for folder in folders:
@@ -159,13 +154,7 @@ def separate(
 
 
 def check_replaceable(folder: Path, classes: Sequence[str]) -> None:
-    """Check that a folder to be replaced contains nothing but separated `classes`.
-
-    Raises
-    ------
-    InputError
-        If a file would be lost.
-    """
+    """Refuse to replace a folder that contains anything but separated `classes`."""
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise InputError(f"{folder}: is a link or a file, expected a folder; choose another --out")
     results = {f"{name}.wav" for name in safe_names((*classes, BACKGROUND)).values()}
@@ -201,28 +190,22 @@ def write_sources(
     return {label: folder / f"{names[label]}.wav" for label in labels}
 
 
-def check_files(paths: Sequence[Path]) -> None:
-    """Check that all recordings exist before any is read.
-
-    Raises
-    ------
-    InputError
-        If one is missing or a folder.
-    """
+def audio_files(audio: str | Path | Sequence[str | Path]) -> list[Path]:
+    """Return the paths of recordings, which have to exist; InputError for the first that does not."""
+    paths = [Path(path) for path in ([audio] if isinstance(audio, str | Path) else audio)]
+    if not paths:
+        raise InputError("no audio file given")
     for path in paths:
         if not path.exists() or path.is_dir():
             problem = "is a folder; give the files in it" if path.is_dir() else "no such audio file"
             raise InputError(f"{path}: {problem}")
+    return paths
 
 
 def check_out(out: str | Path) -> None:
     """Check that the output folder is not a file."""
     if Path(out).exists() and not Path(out).is_dir():
         raise InputError(f"{out}: is a file, expected a folder to write to; give another --out")
-
-
-def _pictures(paths: Sequence[Path], out: str | Path | None) -> Sequence[Path | None]:
-    return [Path("." if out is None else out) / name for name in output_names(paths, ".png")]
 
 
 def output_names(paths: Sequence[Path], suffix: str) -> list[str]:
@@ -240,10 +223,7 @@ def output_names(paths: Sequence[Path], suffix: str) -> list[str]:
 def file_names(paths: Sequence[Path]) -> list[str]:
     """Return the name of each file for tables: its name, or its path if two files have the same name.
 
-    Raises
-    ------
-    InputError
-        If a file is given twice, or its name is not UTF-8.
+    InputError if a file is given twice, or its name is not UTF-8.
     """
     for path in paths:
         check_name(path)

@@ -10,20 +10,21 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from remixbench.dataset.features import logmel
 from remixbench.dataset.masks import masked_blocks, share
 from remixbench.errors import InputError, unknown
 from remixbench.files import file_sha256
-from remixbench.inference.from_waveform import FromWaveform, encoder_of
 from remixbench.scoring.postprocessing import detect_events, hysteresis
 from remixbench.systems.building import frame_seconds_of
+from remixbench.systems.encoders import PretrainedEncoder, load_encoder
 from remixbench.systems.output import Output
 from remixbench.systems.registry import spec
 from remixbench.training.device import choose_device, exact_float32
 from remixbench.training.embeddings import resample
 from remixbench.training.evaluate import evaluating
-from remixbench.training.model_file import TrainedModel, read_model
+from remixbench.training.model_file import ModelConfig, TrainedModel, read_model
 from remixbench.training.run_files import MODEL, RUN_FILE, read_run
 
 WINDOWS = 16
@@ -249,13 +250,7 @@ class TrainedSystem:
         return ((*chosen, BACKGROUND) if background else chosen), blocks()
 
     def check_separable(self, classes: Sequence[str] | None = None, *, background: bool = False) -> None:
-        """Check that the system can separate `classes`.
-
-        Raises
-        ------
-        InputError
-            If it has no maps, or a class is unknown.
-        """
+        """Check that the system can separate `classes`."""
         for label in classes or ():
             if label not in self.classes:
                 raise unknown("class", label, self.classes)
@@ -281,11 +276,6 @@ class TrainedSystem:
         Returns
         -------
         An `Output` for a batch of one, on the CPU.
-
-        Raises
-        ------
-        InputError
-            If its shape is not that of the training clips.
         """
         config = self.model.config
         takes_logmel = self.inputs == "logmel"
@@ -344,6 +334,58 @@ class TrainedSystem:
         averaged = (total / times).clip(0, 1)
         averaged[_silent_frames(silent, len(averaged), stride)] = 0
         return tags.clip(0, 1), averaged
+
+
+class FromWaveform(nn.Module):
+    """A system on embeddings as a network on waveforms, (batch, samples) at the training sample rate.
+
+    Embeddings, and log-mel if the system takes it, are computed per clip.
+    """
+
+    def __init__(self, model: TrainedModel, encoder: PretrainedEncoder, device: torch.device) -> None:
+        super().__init__()
+        self.network = model.network
+        self.model, self.encoder, self.device = model, encoder, device
+        frame_seconds = getattr(model.network, "frame_seconds", None)
+        if frame_seconds is not None:
+            self.frame_seconds = frame_seconds
+        encoder.to(device)
+
+    def forward(self, waveforms: Tensor) -> Output:
+        """Return the system's output."""
+        config, model = self.model.config, self.model
+        rate = config.mix.sample_rate
+        clips = waveforms.cpu().numpy()
+        resampled = np.stack([resample(clip, rate, self.encoder.sample_rate) for clip in clips])
+        embeddings = self.encoder.encode(torch.from_numpy(resampled).to(self.device))
+        scale = model.second_standardisation or model.standardisation
+        mean, std = (torch.from_numpy(values).to(self.device) for values in (scale.mean, scale.std))
+        inputs = [(embeddings - mean) / std]
+        if model.second_standardisation is not None:  # it takes log-mel, too
+            spectrograms = np.stack([logmel(clip, config.features, rate) for clip in clips])
+            inputs.insert(0, torch.from_numpy(model.standardisation.apply(spectrograms)).to(self.device))
+        output: Output = self.network(*inputs)
+        return output
+
+
+def encoder_of(config: ModelConfig) -> PretrainedEncoder | None:
+    """Load the encoder that a system was trained with; return None if the system does not use embeddings.
+
+    InputError if its code or weights are not those of the training.
+    """
+    if not spec(config.system).takes_embeddings or config.encoder is None:
+        return None
+    try:
+        encoder = load_encoder(config.encoder.reference)
+    except InputError as error:
+        raise InputError(f"the run needs the encoder that it was trained with: {error}") from None
+    if encoder.digest != config.encoder.digest:
+        raise InputError(
+            f"encoder '{encoder.name}' ({encoder.reference}): its code or weights are not those that the run was"
+            f" trained with (digest {encoder.digest[:12]}, the run has {config.encoder.digest[:12]}); restore them,"
+            " or train again"
+        )
+    return encoder
 
 
 class _SharedMasks:
@@ -463,27 +505,22 @@ LOUDEST = 100.0
 
 
 def prepare(audio: NDArray[np.floating], rate: int, target_rate: int, origin: str) -> NDArray[np.float32]:
-    """Convert audio, (samples,) or (samples, channels), to mono at the rate `wanted` in Hz, resampled by soxr HQ.
+    """Convert audio, (samples,) or (samples, channels), to mono at the rate `target_rate` in Hz, resampled by soxr HQ.
 
-    Raises
-    ------
-    InputError
-        If there are no samples, some are NaN or infinite, or the rate is invalid; names `origin`.
+    InputError, which names `origin`, for what is not audio.
     """
-    if not isinstance(audio, np.ndarray):
-        raise InputError(f"{origin}: expected an array of samples, found {type(audio).__name__}")
-    if audio.ndim not in (1, 2) or audio.size == 0:
-        raise InputError(f"{origin}: expected (samples,) or (samples, channels), found the shape {audio.shape}")
-    if audio.dtype.kind != "f":
-        raise InputError(f"{origin}: expected floats in [-1, 1], found {audio.dtype}; divide integers by their range")
-    if audio.ndim == 2 and audio.shape[1] > max(audio.shape[0], MANY_CHANNELS):
-        raise InputError(f"{origin}: expected (samples, channels), found the shape {audio.shape}; transpose it")
+    is_audio = isinstance(audio, np.ndarray) and audio.ndim in (1, 2) and audio.size and audio.dtype.kind == "f"
+    if not is_audio or (audio.ndim == 2 and audio.shape[1] > max(audio.shape[0], MANY_CHANNELS)):
+        kind = f"{audio.dtype} of {audio.shape}" if isinstance(audio, np.ndarray) else type(audio).__name__
+        raise InputError(
+            f"{origin}: expected an array of floats in [-1, 1], (samples,) or (samples, channels); found {kind}"
+        )
     if rate < 1:
         raise InputError(f"{origin}: a rate of {rate} Hz, expected 1 or more")
-    if not np.isfinite(audio).all():
-        raise InputError(f"{origin}: holds NaN or infinite samples; repair or leave out the recording")
-    if (peak := float(np.abs(audio).max())) > LOUDEST:
-        raise InputError(f"{origin}: holds samples of {peak:g}, expected -1 to 1; divide by the range of its integers")
+    peak = float(np.abs(audio).max())
+    if not peak <= LOUDEST:  # false for NaN, too
+        problem = f"samples of {peak:g}" if np.isfinite(peak) else "NaN or infinite samples"
+        raise InputError(f"{origin}: holds {problem}, expected -1 to 1; repair the recording, or leave it out")
     mono = np.asarray(audio, np.float32) if audio.ndim == 1 else audio.mean(axis=1, dtype=np.float32)
     resampled = resample(mono, rate, target_rate)
     if not len(resampled):

@@ -44,8 +44,7 @@ from remixbench.scoring.bootstrap import make_bootstrap
 from remixbench.scoring.bounding_boxes import tune
 from remixbench.scoring.clip_based import frame_average_precision, rank_pairs, ranked_average_precision
 from remixbench.scoring.evaluate import score_predictions
-from remixbench.scoring.io import VALIDATION, read_predictions, read_reference, read_validation
-from remixbench.scoring.io_maps import read_maps
+from remixbench.scoring.io import VALIDATION, read_maps, read_predictions, read_reference, read_validation
 from remixbench.scoring.metrics import SCORING_VERSION, paired_metrics, scored_with
 from remixbench.scoring.types import (
     DECIMALS,

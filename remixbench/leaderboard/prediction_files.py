@@ -9,8 +9,7 @@ from typing import Any
 
 from remixbench.errors import InputError
 from remixbench.files import check_name, file_sha256, sha256
-from remixbench.scoring.io import FRAME_FOLDER, VALIDATION, holds_scores, read_predictions
-from remixbench.scoring.io_maps import MAPS
+from remixbench.scoring.io import FRAME_FOLDER, MAPS, VALIDATION, holds_scores, read_predictions
 from remixbench.scoring.types import Predictions, Reference
 
 WAVEFORM_SUFFIXES = (".wav", ".flac")

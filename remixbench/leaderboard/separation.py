@@ -38,7 +38,7 @@ from remixbench.leaderboard.record import Ideal
 from remixbench.parallel import Workers
 from remixbench.progress import SILENT, Progress
 from remixbench.scoring.clip_based import TAGGING_THRESHOLD
-from remixbench.scoring.io_maps import read_maps
+from remixbench.scoring.io import read_maps
 from remixbench.scoring.separation import ClipSources, measure_clip
 from remixbench.scoring.types import MAP_STEPS, BoolArray, FloatArray, MapArray, Reference, Separation, merge_events
 from remixbench.scoring.validate import clip_rows

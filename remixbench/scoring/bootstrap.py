@@ -117,8 +117,9 @@ def make_bootstrap(reference: Reference, samples: int, seed: int) -> Bootstrap:
     clips = len(reference.filenames)
     parts = [np.full((clips, 1), 1.0)]
     smallest = 1.0
-    recordings = _independent(reference.recordings)
-    if recordings < 2 or _all_share_one(reference.recordings):
+    first, *others = map(set, reference.recordings)
+    recordings = len(first.union(*others)) + sum(not of_clip for of_clip in reference.recordings)
+    if recordings < 2 or first.intersection(*others):  # all clips share one: no two are independent
         samples = 0
     if samples:
         counted, taken_off = _clusters(reference.recordings)
@@ -137,18 +138,6 @@ def _orthonormal(columns: FloatArray) -> FloatArray:
     basis, sizes, _ = np.linalg.svd(columns, full_matrices=False)
     spanning: FloatArray = basis[:, sizes > 1e-9 * max(columns.shape)]
     return spanning
-
-
-def _independent(recordings: Sequence[Sequence[int]]) -> int:
-    """Return the number of recordings; a clip without any counts as one."""
-    distinct = {recording for of_clip in recordings for recording in of_clip}
-    return len(distinct) + sum(not of_clip for of_clip in recordings)
-
-
-def _all_share_one(recordings: Sequence[Sequence[int]]) -> bool:
-    """Say whether a recording is in every clip, so that no two clips are independent."""
-    first, *others = recordings
-    return bool(set(first).intersection(*others))
 
 
 @dataclass(frozen=True)
@@ -428,9 +417,9 @@ def _interval(value: float, samples: FloatArray, systems: Sequence[Runs]) -> Int
     if interval is None:
         return None
     seeds = [_between_seeds(system, ~np.isnan(samples)) for system in systems]
-    over_recordings = interval.variances[0] - sum(part.counted_twice for part in seeds)
-    over_seeds = sum(part.variance for part in seeds)
-    squares = sum(part.variance**2 / part.freedom for part in seeds if part.freedom)
+    over_recordings = interval.variances[0] - sum(counted_twice for _, counted_twice, _ in seeds)
+    over_seeds = sum(variance for variance, _, _ in seeds)
+    squares = sum(variance**2 / freedom for variance, _, freedom in seeds if freedom)
     return replace(
         interval,
         variances=(max(over_recordings, 0.0), over_seeds),
@@ -438,24 +427,15 @@ def _interval(value: float, samples: FloatArray, systems: Sequence[Runs]) -> Int
     )
 
 
-@dataclass(frozen=True)
-class _BetweenSeeds:
-    """What the seeds of a system add to the variance of its mean.
-
-    `counted_twice` is the part of it that the mean's bootstrap samples contain too.
+def _between_seeds(system: Runs, defined: NDArray[np.bool_]) -> tuple[float, float, int]:
+    """Return what the seeds of a system add to the variance of its mean, the part of it that the mean's bootstrap
+    samples contain too, and the degrees of freedom.
     """
-
-    variance: float
-    counted_twice: float
-    freedom: int
-
-
-def _between_seeds(system: Runs, defined: NDArray[np.bool_]) -> _BetweenSeeds:
     freedom = sum(len(runs.values) - 1 for runs in system.values())
     if not freedom:
-        return _BetweenSeeds(0.0, 0.0, 0)
+        return 0.0, 0.0, 0
     squares = sum(((runs.values - runs.values.mean()) ** 2).sum() for runs in system.values())
     deviations = [(runs.samples - runs.samples.mean(axis=0))[:, defined] for runs in system.values()]
     interaction = sum(np.var(deviation, axis=1, ddof=1).sum() for deviation in deviations)
     of_mean = sum(1 / len(runs.values) for runs in system.values()) / len(system) ** 2
-    return _BetweenSeeds(float(squares / freedom * of_mean), float(interaction / freedom * of_mean), freedom)
+    return float(squares / freedom * of_mean), float(interaction / freedom * of_mean), freedom

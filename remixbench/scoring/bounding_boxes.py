@@ -70,13 +70,6 @@ class Boxes:
             np.full(len(self.clip), levels),
         )
 
-    def scores(self, clips: int, frames: int) -> FloatArray:
-        """Return frame scores (clips, frames): the confidence in each box, 0 elsewhere."""
-        scores = np.zeros((clips, frames))
-        for clip, start, stop, confidence in zip(self.clip, self.start, self.stop, self.confidence, strict=True):
-            scores[clip, start:stop] = confidence
-        return scores
-
 
 def boxes_of(scores: ScoreArray, frame_seconds: float, parameters: SebbParameters) -> Boxes:
     """Return the boxes of one class in clips of equal length.

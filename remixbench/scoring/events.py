@@ -64,11 +64,6 @@ class EventList:
         clips : (rows,) the row of each row's clip in the reference.
         durations : seconds of the clips in the reference; events up to `OVERHANG` longer are cut there.
         classes_of : what has the classes, for messages.
-
-        Raises
-        ------
-        InputError
-            If a label is not among the classes, or an event lies beyond the end of its clip.
         """
         column = {_plain(label): k for k, label in enumerate(classes)} | {label: k for k, label in enumerate(classes)}
         of_label = {label: column[key] for label in self.labels for key in (_plain(label), label) if key in column}
@@ -80,22 +75,20 @@ class EventList:
                 )
         clip, offset = clips[self.event], self.offset
         if durations is not None:
-            self._check_ends(durations[clip])
-            offset = np.minimum(offset, durations[clip])
+            ends = durations[clip]
+            if (beyond := beyond_clips(self.onset, offset, ends)).any():
+                raise self._beyond(int(beyond.argmax()), float(ends[beyond.argmax()]))
+            offset = np.minimum(offset, ends)
         labels = [of_label[label] for label in self.labels]
         return event_table(clip, labels, self.onset, offset, merge=False)
 
-    def _check_ends(self, durations: FloatArray) -> None:
-        """Refuse events beyond the ends of their clips, which last `durations` (events,) seconds."""
-        beyond = beyond_clips(self.onset, self.offset, durations)
-        if not beyond.any():
-            return
-        index = int(beyond.argmax())
-        duration, onset, offset = durations[index], self.onset[index], self.offset[index]
+    def _beyond(self, index: int, duration: float) -> InputError:
+        """Return the error for an event beyond the end of its clip."""
+        onset, offset = self.onset[index], self.offset[index]
         name, value = ("onset", onset) if onset >= duration else ("offset", offset)
         in_milliseconds = offset >= MILLISECONDS * duration and offset / 1000 <= duration + OVERHANG
         remedy = "milliseconds? divide them by 1000" if in_milliseconds else "give seconds from the start of the clip"
-        raise InputError(
+        return InputError(
             f"{self.at(index)}, column '{name}': {value:g} is after the end of the clip, {duration:g} s ({remedy})"
         )
 
@@ -121,11 +114,6 @@ def refuse_milliseconds(estimate: EventList, reference: EventList) -> None:
 
     Most of its events begin and last far longer than any of the reference, all of which they would fit as milliseconds.
     Detections in the silence of a long clip are late, too, but not hundreds of times as long.
-
-    Raises
-    ------
-    InputError
-        Naming an event.
     """
     if not (len(estimate.event) and len(reference.event)):
         return
@@ -154,13 +142,7 @@ def event_list_of(table: Table, *, skip_empty: bool = False) -> EventList:
 def read_columns(
     source: pd.DataFrame | str | Path, name: str, columns: Sequence[str]
 ) -> tuple[str, list[str], list[list[str]]]:
-    """Return the names of a table and of its rows in messages, and some columns as text.
-
-    Raises
-    ------
-    InputError
-        If the table cannot be read, or has no such column, or two.
-    """
+    """Return the names of a table and of its rows in messages, and some columns as text."""
     if isinstance(source, str | Path):
         table = read_table(Path(source), lenient=True)
         _require(columns, table.header, str(source))
@@ -239,13 +221,7 @@ def _parse(place: str, rows: Sequence[str], columns: Sequence[Sequence[str]], *,
 
 
 def read_durations(source: pd.DataFrame | str | Path, name: str = "durations") -> dict[str, float]:
-    """Return the seconds of each clip from a table of `filename` and `duration`.
-
-    Raises
-    ------
-    InputError
-        If a column is missing, a duration is not above 0, or a clip appears twice.
-    """
+    """Return the seconds of each clip from a table of `filename` and `duration`."""
     place, rows, (names, texts) = read_columns(source, name, ("filename", "duration"))
     durations: dict[str, float] = {}
     for clip, text, row in zip(names, texts, rows, strict=True):

@@ -28,6 +28,7 @@ from remixbench.scoring.events import (
 )
 from remixbench.scoring.io import frame_paths, frame_tables, read_numbers
 from remixbench.scoring.types import (
+    TINY,
     BoolArray,
     EventTable,
     FloatArray,
@@ -36,6 +37,7 @@ from remixbench.scoring.types import (
     divide,
     make_reference,
     mean_defined,
+    require_number,
 )
 from remixbench.scoring.validate import clip_rows, fit_edges
 
@@ -173,7 +175,7 @@ def segment_based(reference: Events, estimate: Events, *, time_resolution: float
     >>> scores.f1, scores.f1_macro, scores.error_rate
     (0.6666666666666666, 0.4, 0.6666666666666666)
     """
-    _require("time_resolution", time_resolution, above=0)
+    require_number("time_resolution", time_resolution, TINY)
     names, classes, truth, detected = _pair(reference, estimate)
     ends = np.zeros(len(names))
     for events in (truth, detected):
@@ -230,8 +232,8 @@ def event_based(
     >>> scoring.event_based(reference, estimate).per_class
     {'dog': 1.0, 'door': 0.0}
     """
-    _require("collar", collar)
-    _require("percentage_of_length", percentage_of_length, high=1)
+    require_number("collar", collar, 0)
+    require_number("percentage_of_length", percentage_of_length, 0, 1)
     names, classes, truth, detected = _pair(reference, estimate)
     counts = detection.event_counts(
         truth,
@@ -269,8 +271,8 @@ def intersection_based(reference: Events, estimate: Events, *, dtc: float = 0.5,
     >>> scoring.intersection_based(reference, estimate).f1
     0.6666666666666666
     """
-    _require("dtc", dtc, high=1)
-    _require("gtc", gtc, high=1)
+    require_number("dtc", dtc, 0, 1)
+    require_number("gtc", gtc, 0, 1)
     names, classes, truth, detected = _pair(reference, estimate)
     return _scores(detection.intersection_counts(truth, detected, len(names), len(classes), dtc=dtc, gtc=gtc), classes)
 
@@ -326,9 +328,9 @@ def psds(
     1.0
     """
     for name, value in (("dtc", dtc), ("gtc", gtc), ("cttc", cttc), ("alpha_ct", alpha_ct)):
-        _require(name, value, high=1)
-    _require("alpha_st", alpha_st)
-    _require("max_efpr", max_efpr, above=0)
+        require_number(name, value, 0, 1)
+    require_number("alpha_st", alpha_st, 0)
+    require_number("max_efpr", max_efpr, TINY)
     truth, clips = _with_reference(reference, scores, durations)
     frames, edges = psds_exact.padded(clips)
     criteria = {"psds": psds_exact.Criteria(dtc, gtc, cttc, alpha_ct, alpha_st, max_efpr)}
@@ -468,25 +470,13 @@ def _frame_scores(
         given, places = [path.stem for path in paths], [str(path) for path in paths]
         where, load = str(scores), lambda index: read_numbers(paths[index])
     else:
-        raise InputError(f"scores: found {_kind(scores)}, expected a DataFrame per clip, or a folder of tables")
+        raise InputError(f"scores: found {type(scores).__name__}, expected a DataFrame per clip, or a folder of tables")
     header = load(0)[0] if given else ()
     classes = [label for label in header if label not in ("onset", "offset")]
     if not classes:
         raise InputError(f"scores: {len(scores) if isinstance(scores, Mapping) else 'no'} tables without any class")
     wanted = given if names is None else list(names)
     return wanted, classes, frame_tables(places, given, load, wanted, classes, where)
-
-
-def _require(name: str, value: float, *, above: float | None = None, high: float = np.inf) -> None:
-    """Refuse a parameter that is not a finite number above `above`, or of 0 and more, and at most `high`."""
-    number = isinstance(value, int | float | np.number) and bool(np.isfinite(value))
-    if not (number and (value >= 0 if above is None else value > above) and value <= high):
-        least = "of 0 or more" if above is None else f"above {above:g}"
-        raise InputError(f"{name} {value}: expected a number {least if np.isinf(high) else f'from 0 to {high:g}'}")
-
-
-def _kind(value: object) -> str:
-    return type(value).__name__
 
 
 def _floats(values: Any, place: str) -> FloatArray:
@@ -543,7 +533,9 @@ def _pair(reference: Events, estimate: Events) -> tuple[list[str], list[str], Ev
 def _frame_table(table: pd.DataFrame, place: str) -> tuple[tuple[str, ...], FloatArray]:
     """Return the columns of a table of frame scores, and its numbers (frames, columns)."""
     if not hasattr(table, "columns"):
-        raise InputError(f"{place}: found {_kind(table)}, expected a DataFrame with onset, offset and the classes")
+        raise InputError(
+            f"{place}: found {type(table).__name__}, expected a DataFrame with onset, offset and the classes"
+        )
     refuse_doubles(list(table.columns), place)
     numbers = [_floats(table[name], f"{place}, column '{name}'") for name in table.columns]
     return tuple(map(str, table.columns)), np.stack(numbers, axis=1) if numbers else np.zeros((0, 0))

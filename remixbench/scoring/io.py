@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-import warnings
-from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -19,9 +19,11 @@ from remixbench.scoring.events import EVENT_COLUMNS, event_list_of, read_duratio
 from remixbench.scoring.npz import CHUNK, name_bytes, open_npz, read_npz, strings
 from remixbench.scoring.types import (
     DECIMALS,
+    MAP_STEPS,
     EventTable,
     FloatArray,
     IntArray,
+    MapArray,
     Predictions,
     Reference,
     ScoreArray,
@@ -118,16 +120,6 @@ def read_predictions(path: Path, reference: Reference) -> Predictions:
     InputError
         One line with file, row and column, what was found, what was expected, and the remedy.
     """
-    try:
-        return _read(path, reference)
-    except InputError as error:
-        # The message quotes names from the file; unprintable characters are escaped.
-        message = str(error)
-        shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
-        raise InputError(shown) from None
-
-
-def _read(path: Path, reference: Reference) -> Predictions:
     if path.is_dir():
         return _read_folder(path, reference)
     if not path.exists():
@@ -211,22 +203,17 @@ def read_frames(path: Path, reference: Reference) -> tuple[ScoreArray, FloatArra
     clips, classes = reference.weak.shape
     sizes = _frame_sizes(clips, classes, float(reference.durations.max()))
     arrays = read_npz(path, sizes, hints=OTHER_ARRAYS)
-    scores, names, labels = arrays["scores"], arrays["filename"], arrays["classes"]
+    scores = arrays["scores"]
     if scores.ndim != 3 or scores.dtype.kind != "f":
         raise InputError(
             f"{path}: 'scores' has shape {scores.shape} and type {scores.dtype}, "
             "expected floats (clips, frames, classes)"
         )
-    for key, values, count in (("filename", names, scores.shape[0]), ("classes", labels, scores.shape[2])):
-        if values.dtype.kind not in "US" or values.shape != (count,):
-            raise InputError(
-                f"{path}: '{key}' has shape {values.shape} and type {values.dtype}, "
-                f"expected {count} strings as in 'scores'"
-            )
+    clip_names = _texts(path, "filename", arrays["filename"], scores.shape[0], "scores")
+    class_names = _texts(path, "classes", arrays["classes"], scores.shape[2], "scores")
     edges = _edges(path, arrays["frame_seconds"], scores.shape[1], float(reference.durations.max()))
-    clip_names, class_names = strings(names), strings(labels)
     columns = match_classes(class_names, reference.classes, f"{path}: 'classes'")
-    at = match_clips(clip_names, reference.filenames, f"{path}: 'filename'", [f"row {i}" for i in range(len(names))])
+    at = match_clips(clip_names, reference.filenames, f"{path}: 'filename'")
     axes = (
         [f"clip '{name}'" for name in clip_names],
         [f"frame {i}" for i in range(scores.shape[1])],
@@ -266,21 +253,10 @@ def read_validation(
     Returns
     -------
     The reference of the clips in the file, their scores (clips, frames, classes), and the frames' edges in seconds.
-
-    Raises
-    ------
-    InputError
-        If the file is not usable, or has a clip that is not among `clips`.
     """
     with open_npz(path, _frame_sizes(len(clips), len(classes), MAX_CLIP_SECONDS), hints=OTHER_ARRAYS) as arrays:
         named = strings(arrays.read("filename").reshape(-1))
-    rows = clip_rows(
-        named,
-        clips,
-        f"{path}: 'filename'",
-        [f"row {i}" for i in range(len(named))],
-        clips_of="the folds that are not tested",
-    )
+    rows = clip_rows(named, clips, f"{path}: 'filename'", clips_of="the folds that are not tested")
     chosen = [clips[row] for row in dict.fromkeys(rows.tolist())]
     if not chosen:
         raise InputError(f"{path}: holds no clip")
@@ -297,14 +273,7 @@ def _frame_sizes(clips: int, classes: int, seconds: float) -> dict[str, int]:
 
 
 def read_events(table: Table, reference: Reference) -> EventTable:
-    """Return the events of a list; a clip without rows, or with a row that has only its name, has no events.
-
-    Raises
-    ------
-    InputError
-        Names file, line and column: unknown clip or class, times that are not numbers, not in order, not
-        within the clip, or in milliseconds.
-    """
+    """Return the events of a list; a clip without rows, or with a row that has only its name, has no events."""
     listed = event_list_of(table)
     clips = clip_rows(listed.filenames, reference.filenames, listed.place, listed.rows)
     return listed.table(clips, reference.classes, reference.durations)
@@ -313,11 +282,7 @@ def read_events(table: Table, reference: Reference) -> EventTable:
 def _read_frame_tables(paths: Sequence[Path], reference: Reference, where: str) -> tuple[ScoreArray, FloatArray]:
     """Return (clips, frames, classes) and the frames' edges in seconds from one table of frame scores per clip.
 
-    Raises
-    ------
-    InputError
-        If a clip has no file or two, a file belongs to no clip, or a file's columns, times or scores are wrong: frames
-        must follow each other without gaps and be the same in every file.
+    Frames must be the same in every file.
     """
     first = ""
     edges: FloatArray = np.zeros(0)
@@ -366,11 +331,6 @@ def frame_tables(
     load : returns the columns of table i and its numbers, (frames, columns).
     filenames, classes : the expected clips and classes, in the order of the result.
     where : the name of all tables in messages.
-
-    Raises
-    ------
-    InputError
-        If a clip has no table or two, a table belongs to no clip, or its columns, times or scores are wrong.
     """
     header: tuple[str, ...] = ()
     columns: IntArray = np.zeros(0, np.int64)
@@ -378,7 +338,12 @@ def frame_tables(
         place = places[index]
         named, values = load(int(index))
         if named != header:
-            columns, header = _columns(place, named, classes), named
+            if named[:2] != ("onset", "offset"):
+                raise InputError(
+                    f"{place}: begins with columns {', '.join(named[:2])}; expected onset, offset and one column per"
+                    " class"
+                )
+            columns, header = match_classes(named[2:], classes, place), named
         grid = _grid(place, values)
         if len(grid) - 1 > max(1.0, MAX_FRAME_RATE * grid[-1]):
             raise InputError(
@@ -387,14 +352,6 @@ def frame_tables(
         lines = ([f"line {line + 2}" for line in range(len(values))], [f"column '{name}'" for name in named[2:]])
         check_scores(values[:, 2:], place, lines)
         yield place, grid, values[:, 2:][:, columns]
-
-
-def _columns(place: str, header: tuple[str, ...], classes: Sequence[str]) -> IntArray:
-    if header[:2] != ("onset", "offset"):
-        raise InputError(
-            f"{place}: begins with columns {', '.join(header[:2])}; expected onset, offset and one column per class"
-        )
-    return match_classes(header[2:], classes, place)
 
 
 def _grid(place: str, values: FloatArray) -> FloatArray:
@@ -419,20 +376,166 @@ def read_numbers(path: Path) -> tuple[tuple[str, ...], FloatArray]:
     text = decode(path, data)
     head, _, body = text.replace("\r\n", "\n").partition("\n")
     header = tuple(name.strip() for name in head.split("\t"))
-    lines = body.rstrip("\n").split("\n")
-    plain = '"' not in text and "\r" not in body and len(set(header)) == len(header) and all(header)
-    if plain and all(line.count("\t") == len(header) - 1 for line in lines) and "\t\t" not in body:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # a field that is not a number: the slow way names it
-            try:
-                values = np.fromstring(body, sep="\t")
-                if values.size == len(lines) * len(header):
-                    return header, values.reshape(len(lines), len(header))
-            except (DeprecationWarning, ValueError):
-                pass
+    if '"' not in text and len(set(header)) == len(header) and all(header) and body.strip():
+        with suppress(ValueError):  # a field that is not a number, or a row too short: the slow way names it
+            values = np.loadtxt(body.rstrip("\n").split("\n"), delimiter="\t", comments=None, ndmin=2)
+            if values.shape == (body.rstrip("\n").count("\n") + 1, len(header)):
+                return header, values
     table = parse_table(path, data, lenient=True)
     numbers = [
         [number(field, path, line, name) for field, name in zip(row, table.header, strict=True)]
         for row, line in zip(table.rows, table.lines, strict=True)
     ]
     return table.header, np.array(numbers).reshape(len(numbers), len(table.header))
+
+
+# Time-frequency maps --------------------------------------------------------------------------------------------------
+
+MAPS = "maps.npz"
+
+
+@dataclass(frozen=True)
+class Maps:
+    """A system's maps of every pair of clip and class that the weak labels have, by clip and then class.
+
+    Attributes
+    ----------
+    clip, label : (pairs,) row and column in the `Reference`
+    maps : (pairs, frames, bands) uint8, in steps of 1/255
+    active_bins : (clips, classes) how many bins of each map reach 0.1; None where the file does not say
+    thresholds : (classes,) the clip score from which on each class is detected; None where the file does not say
+    """
+
+    clip: IntArray
+    label: IntArray
+    maps: MapArray
+    active_bins: IntArray | None = None
+    thresholds: FloatArray | None = None
+
+
+def read_maps(path: Path, reference: Reference, size: tuple[int, int]) -> Maps:
+    """Read a maps.npz; maps of classes that do not occur in their clip are ignored.
+
+    Parameters
+    ----------
+    path : an .npz with `clip` (file names), `label` (classes), and `maps` (pairs, frames, bands), uint8 in steps of
+        1/255 or floats in [0, 1], which are rounded to such steps. It may have `active_bins` (clips, classes), whole
+        numbers, and `thresholds` (classes,) in [0, 1], with `filename` and `classes` that name their rows and columns.
+    size : frames and bands of the data set's log-mel.
+
+    Raises
+    ------
+    InputError
+        If an array is missing, not expected, or of another shape or type, a name is unknown, or a pair appears twice or
+        not at all.
+    """
+    clips, classes = reference.weak.shape
+    pair_names = name_bytes(clips * classes)
+    required = {"clip": pair_names, "label": pair_names, "maps": clips * classes * math.prod(size) * 8}
+    optional = {
+        "filename": name_bytes(clips),
+        "classes": name_bytes(classes),
+        "active_bins": max(CHUNK, clips * classes * 64),
+        "thresholds": name_bytes(classes),
+    }
+    with open_npz(path, required, optional) as arrays:
+        header = arrays.headers["maps"]
+        if header.shape[1:] != size or not (header.dtype == np.uint8 or header.dtype.kind == "f"):
+            raise InputError(
+                f"{path}: 'maps' has shape {header.shape} and type {header.dtype}, expected uint8 or floats of"
+                f" (pairs, {size[0]} frames, {size[1]} bands)"
+            )
+        names, labels = (_texts(path, key, arrays.read(key), header.shape[0]) for key in ("clip", "label"))
+        clip, label, order = _rows_of_pairs(path, names, labels, reference)
+        maps = np.empty((len(order), *size), np.uint8)
+        target = dict(zip(order.tolist(), range(len(order)), strict=True))
+        where = ([f"frame {i}" for i in range(size[0])], [f"band {i}" for i in range(size[1])])
+        for row, values in enumerate(arrays.rows("maps")):
+            at = ([f"clip '{names[row]}', class '{labels[row]}'"], *where)
+            steps = _in_steps(values, f"{path}: 'maps'", at)
+            if row in target:
+                maps[target[row]] = steps
+        extra = {key: arrays.read(key) for key in optional if key in arrays}
+    return Maps(clip, label, maps, _active_bins(path, extra, reference), _thresholds(path, extra, reference))
+
+
+def _rows_of_pairs(
+    path: Path, names: list[str], labels: list[str], reference: Reference
+) -> tuple[IntArray, IntArray, IntArray]:
+    """Return clip and class of every pair that the weak labels have, and its row in the file."""
+    column = {label: k for k, label in enumerate(reference.classes)}
+    for row, label in enumerate(labels):
+        if label not in column:
+            raise InputError(f"{path}: 'label': row {row}: {unknown('class', label, column)}")
+    place = np.full(reference.weak.shape, -1)
+    rows = clip_rows(names, reference.filenames, f"{path}: 'clip'")
+    for row, (clip, label) in enumerate(zip(rows, labels, strict=True)):
+        before = place[clip, column[label]]
+        if before >= 0:
+            raise InputError(f"{path}: row {row}: '{names[row]}', '{label}' appears twice (before at row {before})")
+        place[clip, column[label]] = row
+    clips, classes = np.nonzero(reference.weak)
+    order = place[clips, classes]
+    missing = np.flatnonzero(order < 0)
+    if len(missing):
+        first = missing[0]
+        raise InputError(
+            f"{path}: {len(missing)} of {len(order)} maps missing, first of class"
+            f" '{reference.classes[classes[first]]}' in clip '{reference.filenames[clips[first]]}'; give one for"
+            " every class of every clip"
+        )
+    return clips, classes, order
+
+
+def _active_bins(path: Path, arrays: Mapping[str, npt.NDArray[Any]], reference: Reference) -> IntArray | None:
+    counts = arrays.get("active_bins")
+    if counts is None:
+        return None
+    if counts.ndim != 2 or counts.dtype.kind not in "iu" or (counts.size and counts.min() < 0):
+        raise InputError(
+            f"{path}: 'active_bins' has shape {counts.shape} and type {counts.dtype}, expected whole numbers"
+            " (clips, classes), none below 0"
+        )
+    names = _names_beside(path, arrays, "active_bins", "filename", counts.shape[0])
+    rows = match_clips(names, reference.filenames, f"{path}: 'filename'")
+    labels = _names_beside(path, arrays, "active_bins", "classes", counts.shape[1])
+    return counts[np.ix_(rows, match_classes(labels, reference.classes, f"{path}: 'classes'"))].astype(np.int64)
+
+
+def _thresholds(path: Path, arrays: Mapping[str, npt.NDArray[Any]], reference: Reference) -> FloatArray | None:
+    values = arrays.get("thresholds")
+    if values is None:
+        return None
+    if values.ndim != 1 or values.dtype.kind != "f":
+        raise InputError(
+            f"{path}: 'thresholds' has shape {values.shape} and type {values.dtype}, expected floats, one per class"
+        )
+    labels = _names_beside(path, arrays, "thresholds", "classes", len(values))
+    check_scores(values, f"{path}: 'thresholds'", [[f"class '{label}'" for label in labels]])
+    return values[match_classes(labels, reference.classes, f"{path}: 'classes'")].astype(np.float64)
+
+
+def _names_beside(path: Path, arrays: Mapping[str, npt.NDArray[Any]], values: str, key: str, count: int) -> list[str]:
+    """Return the names of the rows or columns of an optional array, which must be there with it."""
+    if key not in arrays:
+        raise InputError(f"{path}: has '{values}' but no array '{key}', which names its entries")
+    return _texts(path, key, arrays[key], count, values)
+
+
+def _texts(path: Path, key: str, array: npt.NDArray[Any], count: int, beside: str = "maps") -> list[str]:
+    """Return `count` names in an array, as many as the array `beside` has entries."""
+    if array.dtype.kind not in "US" or array.shape != (count,):
+        raise InputError(
+            f"{path}: '{key}' has shape {array.shape} and type {array.dtype}, expected {count} strings as in '{beside}'"
+        )
+    return strings(array)
+
+
+def _in_steps(
+    values: npt.NDArray[Any], at: str, where: tuple[list[str], list[str], list[str]]
+) -> npt.NDArray[np.uint8]:
+    """Return a map in steps of 1/255; InputError where it is of floats outside [0, 1]."""
+    if values.dtype == np.uint8:
+        return values
+    check_scores(values[None], at, where)
+    return np.rint(values.astype(np.float64) * MAP_STEPS).astype(np.uint8)

@@ -89,11 +89,6 @@ def detect_events(
     frame_scores : (clips, frames, classes)
     frame_edges : (frames + 1,) seconds, where each frame begins and ends
     clip_scores : (clips, classes), needed where `how` has a clip threshold
-
-    Raises
-    ------
-    ValueError
-        If `how` has a clip threshold and there are no clip scores.
     """
     frames, classes = frame_scores.shape[1:]
     step = float(np.median(np.diff(frame_edges)))

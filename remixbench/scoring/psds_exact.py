@@ -142,16 +142,20 @@ def psds_of_detections(
     """
     reference = replace(reference, events=merge_events(reference.events))
     # criteria that differ in the weight of the spread over classes alone share their staircases
-    names: dict[Criteria, list[str]] = {}
+    alphas: dict[Criteria, dict[str, float]] = {}
     for name, parameters in criteria.items():
-        names.setdefault(replace(parameters, alpha_st=0.0), []).append(name)
-    pairs = reference_pairs(reference, edges)
+        alphas.setdefault(replace(parameters, alpha_st=0.0), {})[name] = parameters.alpha_st
+    limit = 2 * max(parameters.max_efpr for parameters in alphas) * reference.durations.sum() / 3600 + 10
+    grid = _grid(edges, len(reference.filenames))
+    pairs = reference_pairs(reference, grid)
+    staircases: dict[Criteria, list[Curve]] = {parameters: [] for parameters in alphas}
+    for label in np.unique(pairs.label).tolist():
+        of_class = detections(label)
+        for parameters, curves in staircases.items():
+            curves.append(_curve(reference, pairs, of_class, grid, label, parameters, limit))
     values = MetricValues()
-    for (shared, alike), staircases in zip(
-        names.items(), curves(reference, pairs, detections, edges, list(names)), strict=True
-    ):
-        alphas = {name: criteria[name].alpha_st for name in alike}
-        values.update(_values(shared, alphas, reference, pairs, staircases, weights))
+    for parameters, curves in staircases.items():
+        values.update(_values(parameters, alphas[parameters], reference, pairs, curves, weights))
     return values
 
 
@@ -308,16 +312,17 @@ class ReferencePairs:
     first: IntArray
 
 
-def reference_pairs(reference: Reference, edges: FloatArray) -> ReferencePairs:
-    """Return the reference events by pairs of clip and class, on a grid of frame edges in seconds.
+def reference_pairs(reference: Reference, grid: IntArray) -> ReferencePairs:
+    """Return the reference events by pairs of clip and class; those of one class in one clip must not overlap.
 
-    Events of one class in one clip must not overlap; `edges` as in `psds_metrics`.
+    Parameters
+    ----------
+    grid : (clips, frames + 1) microseconds of the frame edges.
     """
     events = reference.events
     clips, classes = reference.weak.shape
     keys, pair = np.unique(events.clip * classes + events.label, return_inverse=True)
     onset, offset = microseconds(events.onset), microseconds(events.offset)
-    grid = _grid(edges, clips)
     cover = np.zeros((len(keys), grid.shape[1]), np.int64)
     np.add.at(cover, pair, np.clip(grid[events.clip] - onset[:, None], 0, (offset - onset)[:, None]))
     clip = keys // classes
@@ -329,24 +334,6 @@ def reference_pairs(reference: Reference, edges: FloatArray) -> ReferencePairs:
 def _grid(edges: FloatArray, clips: int) -> IntArray:
     """Return the frame edges of each clip in microseconds, (clips, frames + 1)."""
     return np.broadcast_to(microseconds(edges), (clips, edges.shape[-1]))
-
-
-def curves(
-    reference: Reference,
-    pairs: ReferencePairs,
-    detections: DetectionsOfClass,
-    edges: FloatArray,
-    criteria: Sequence[Criteria],
-) -> list[list[Curve]]:
-    """Return for each of the criteria the curves of the classes that have events, in order of class."""
-    limit = 2 * max(parameters.max_efpr for parameters in criteria) * reference.durations.sum() / 3600 + 10
-    grid = _grid(edges, len(reference.filenames))
-    result: list[list[Curve]] = [[] for _ in criteria]
-    for label in np.unique(pairs.label).tolist():
-        of_class = detections(label)
-        for staircases, parameters in zip(result, criteria, strict=True):
-            staircases.append(_curve(reference, pairs, of_class, grid, label, parameters, limit))
-    return result
 
 
 def _curve(

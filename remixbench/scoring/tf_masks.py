@@ -28,13 +28,7 @@ KONG_FIRST_STEP = math.ceil(KONG_THRESHOLD * MAP_STEPS)
 
 
 def mask_metrics(inputs: Inputs, weights: FloatArray) -> MetricValues:
-    """Return F1 at 0.5, AP and AUC of bins, and Kong et al.'s F1, for weights (clips, samples); {} without masks.
-
-    Raises
-    ------
-    InputError
-        If shapes do not agree or maps are not in steps of 1/255.
-    """
+    """Return F1 at 0.5, AP and AUC of bins, and Kong et al.'s F1, for weights (clips, samples); {} without masks."""
     masks, reference = inputs.masks, inputs.reference
     if masks is None:
         return MetricValues()

@@ -77,16 +77,12 @@ def event_table(
             f"events have {len(clips)} clips, {len(labels)} labels, {len(onsets)} onsets and {len(offsets)} offsets,"
             " expected the same number of each"
         )
-    times = np.isfinite(onsets) & np.isfinite(offsets) & (onsets <= offsets)
+    times = (onsets >= -MAX_SECONDS) & (onsets <= offsets) & (offsets <= MAX_SECONDS)  # false for NaN
     if not times.all():
         first = int(times.argmin())
         raise InputError(
-            f"event {first} lasts from {onsets[first]:g} to {offsets[first]:g} s, expected onset <= offset"
-        )
-    if (beyond := np.maximum(offsets, -onsets) > MAX_SECONDS).any():
-        first = int(beyond.argmax())
-        raise InputError(
-            f"event {first} lasts from {onsets[first]:g} to {offsets[first]:g} s, expected at most {MAX_SECONDS:g} s"
+            f"event {first} lasts from {onsets[first]:g} to {offsets[first]:g} s, expected onset <= offset, and at"
+            f" most {MAX_SECONDS:g} s"
         )
     keep = offsets > onsets
     clips, labels, onsets, offsets = clips[keep], labels[keep], onsets[keep], offsets[keep]
@@ -111,11 +107,6 @@ def check_events(events: EventTable, durations: FloatArray, classes: int, place:
     durations : (clips,) seconds, beyond which no event may last for more than `OVERHANG`.
     classes : their number.
     place : what the table is called in messages.
-
-    Raises
-    ------
-    InputError
-        Naming the first event that is wrong, or saying that the columns or their order are.
     """
     if not len(events.clip) == len(events.label) == len(events.onset) == len(events.offset):
         raise InputError(f"{place} have columns of several lengths; make the table with event_table")
@@ -126,20 +117,14 @@ def check_events(events: EventTable, durations: FloatArray, classes: int, place:
             raise InputError(
                 f"{place}: event {outside[0]} is of {name} {values[outside[0]]}, expected one from 0 to {count - 1}"
             )
-    times = (events.onset >= 0) & (events.offset > events.onset) & np.isfinite(events.offset)
-    if not times.all():
-        first = int(times.argmin())
+    ends = durations[events.clip]
+    inside = (events.onset >= 0) & (events.offset > events.onset)
+    inside &= ~beyond_clips(events.onset, events.offset, ends)
+    if not inside.all():
+        first = int(inside.argmin())
         raise InputError(
             f"{place}: event {first} lasts from {events.onset[first]:g} to {events.offset[first]:g} s, expected"
-            " 0 <= onset < offset"
-        )
-    ends = durations[events.clip]
-    beyond = beyond_clips(events.onset, events.offset, ends)
-    if beyond.any():
-        first = int(beyond.argmax())
-        raise InputError(
-            f"{place}: event {first} lasts from {events.onset[first]:g} to {events.offset[first]:g} s, and its clip"
-            f" ends at {ends[first]:g} s; expected seconds within the clip"
+            f" 0 <= onset < offset, in seconds within its clip of {ends[first]:g} s"
         )
     if (np.lexsort((events.onset, events.label, events.clip)) != np.arange(len(events.clip))).any():
         raise InputError(f"{place} are not in the order of clip, class and onset; make the table with event_table")
@@ -188,13 +173,6 @@ def select_class(events: EventTable, label: int) -> EventTable:
     """Return the events of one class."""
     of_class = events.label == label
     return EventTable(events.clip[of_class], events.label[of_class], events.onset[of_class], events.offset[of_class])
-
-
-def weak_labels_of(events: EventTable, clips: int, classes: int) -> BoolArray:
-    """Return (clips, classes): whether the class has an event in the clip."""
-    weak = np.zeros((clips, classes), bool)
-    weak[events.clip, events.label] = True
-    return weak
 
 
 @dataclass(frozen=True)
@@ -302,14 +280,9 @@ class SebbParameters:
     merge_relative: float = 2.0
 
     def __post_init__(self) -> None:
-        for name, expected, low, high in (
-            ("step", "seconds above 0", np.nextafter(0, 1), np.inf),
-            ("merge_absolute", "a number from 0 to 1", 0, 1),
-            ("merge_relative", "a number of 1 or more", 1, np.inf),
-        ):
-            value = getattr(self, name)
-            if not (isinstance(value, int | float | np.number) and low <= value <= high):
-                raise InputError(f"{name} {value}: expected {expected}")
+        require_number("step", self.step, TINY)
+        require_number("merge_absolute", self.merge_absolute, 0, 1)
+        require_number("merge_relative", self.merge_relative, 1)
 
 
 @dataclass(frozen=True)
@@ -363,6 +336,19 @@ def metric_name(quantity: str, variant: str = "") -> str:
     return f"{quantity}[{variant}]" if variant else quantity
 
 
+TINY = float(np.nextafter(0, 1))
+"""The smallest number above 0."""
+
+
+def require_number(name: str, value: object, low: float, high: float = np.inf) -> None:
+    """Refuse a parameter that is not a finite number from `low` to `high`."""
+    if not (isinstance(value, int | float | np.number) and np.isfinite(value) and low <= value <= high):
+        least = "above 0" if low == TINY else f"of {low:g} or more"
+        raise InputError(
+            f"{name} {value}: expected a number {least if np.isinf(high) else f'from {low:g} to {high:g}'}"
+        )
+
+
 def mean_defined(values: FloatArray, axis: int = 0) -> FloatArray:
     """Return the mean over `axis` of the values that are defined; NaN only where none is."""
     defined = ~np.isnan(values)
@@ -408,22 +394,20 @@ def make_reference(
     if seconds.max() > MAX_SECONDS:
         raise InputError(f"the reference has a clip of {seconds.max():g} s, expected at most {MAX_SECONDS:g}")
     check_events(events, seconds, len(labels), "the reference's events")
-    tags = weak_labels_of(events, *shape) if weak is None else np.asarray(weak, bool)
-    numbered = ((),) * len(names) if recordings is None else number_recordings(recordings)
+    tags = np.zeros(shape, bool) if weak is None else np.asarray(weak, bool)
+    if weak is None:
+        tags[events.clip, events.label] = True
+    numbers: dict[Hashable, int] = {}  # of the recordings, in the order in which they first occur
+    numbered = tuple(
+        tuple(sorted({numbers.setdefault(recording, len(numbers)) for recording in of_clip}))
+        for of_clip in ([()] * len(names) if recordings is None else recordings)
+    )
     if tags.shape != shape or len(numbered) != len(names):
         raise InputError(
             f"the reference's labels have shape {tags.shape}, expected {shape} (clips, classes), and recordings of"
             f" {len(numbered)} clips"
         )
     return Reference(names, labels, tags, events, seconds, numbered)
-
-
-def number_recordings(recordings: Iterable[Iterable[Hashable]]) -> tuple[tuple[int, ...], ...]:
-    """Number the recordings of clips in the order in which they first occur."""
-    numbers: dict[Hashable, int] = {}
-    return tuple(
-        tuple(sorted({numbers.setdefault(recording, len(numbers)) for recording in of_clip})) for of_clip in recordings
-    )
 
 
 def reference_digest(reference: Reference) -> str:

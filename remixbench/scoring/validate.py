@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -65,11 +65,6 @@ def check_scores(scores: npt.NDArray[Any], place: str, where: Sequence[Sequence[
     scores : array of any shape
     place : the file or key that they come from
     where : for each axis of `scores`, what each index is called in the message
-
-    Raises
-    ------
-    InputError
-        With the first offending place and its value.
     """
     if not scores.size:
         return
@@ -93,17 +88,14 @@ def check_scores(scores: npt.NDArray[Any], place: str, where: Sequence[Sequence[
     raise InputError(f"{place}: {at}: {value:g} is outside [0, 1] ({remedy})")
 
 
-def match_clips(names: Sequence[str], filenames: Sequence[str], place: str, where: Sequence[str]) -> IntArray:
+def match_clips(names: Sequence[str], filenames: Sequence[str], place: str, where: Sequence[str] = ()) -> IntArray:
     """Return for each clip of `filenames` the row in `names` that is meant.
 
     A name may come with or without a leading folder and an audio suffix.
 
-    Raises
-    ------
-    InputError
-        If a name is unknown or ambiguous, or a clip appears twice or not at all. `where[i]` says where name i
-        stands.
+    `where[i]` says where name i stands, in messages; by default "row i". Every clip has to be there once.
     """
+    where = where or [f"row {index}" for index in range(len(names))]
     rows = clip_rows(names, filenames, place, where)
     at = np.full(len(filenames), -1)
     for index, row in enumerate(rows):
@@ -126,7 +118,7 @@ def clip_rows(
     names: Sequence[str],
     filenames: Sequence[str],
     place: str,
-    where: Sequence[str],
+    where: Sequence[str] = (),
     *,
     clips_of: str = "this fold",
     remedy: str = "",
@@ -143,8 +135,18 @@ def clip_rows(
     result = np.empty(len(names), np.int64)
     for index, name in enumerate(names):
         rows = [exact[name]] if name in exact else bare.get(_bare(name), [])
-        if len(rows) != 1:
-            raise _no_such_clip(name, rows, filenames, bare, f"{place}: {where[index]}", clips_of, remedy)
+        at = f"{place}: {where[index] if where else f'row {index}'}"
+        if len(rows) > 1:
+            raise InputError(
+                f"{at}: '{name}' could be any of {len(rows)} clips, such as '{filenames[rows[0]]}'; name it in full"
+            )
+        if not rows:
+            padded = [key for key in bare if key.lstrip("0") == _bare(name).lstrip("0")]
+            hint = f"; leading zeros lost? '{padded[0]}' is there" if len(padded) == 1 else nearest(name, filenames)
+            raise InputError(
+                f"{at}: no clip '{name}' in {clips_of}{hint}; it has {len(filenames)}, '{filenames[0]}' to"
+                f" '{filenames[-1]}'{remedy}"
+            )
         result[index] = rows[0]
     return result
 
@@ -154,35 +156,10 @@ def _bare(name: str) -> str:
     return last[: last.rindex(".")] if last.lower().endswith(AUDIO_SUFFIXES) else last
 
 
-def _no_such_clip(
-    name: str,
-    rows: list[int],
-    filenames: Sequence[str],
-    bare: Mapping[str, object],
-    at: str,
-    clips_of: str,
-    remedy: str,
-) -> InputError:
-    if rows:
-        return InputError(
-            f"{at}: '{name}' could be any of {len(rows)} clips, such as '{filenames[rows[0]]}'; name it in full"
-        )
-    padded = [key for key in bare if key.lstrip("0") == _bare(name).lstrip("0")]
-    if len(padded) == 1:
-        return InputError(f"{at}: no clip '{name}' in {clips_of}; leading zeros lost? '{padded[0]}' is there")
-    return InputError(
-        f"{at}: no clip '{name}' in {clips_of}{nearest(name, filenames)}; it has {len(filenames)}, '{filenames[0]}' to"
-        f" '{filenames[-1]}'{remedy}"
-    )
-
-
 def match_classes(labels: Sequence[str], classes: Sequence[str], place: str) -> IntArray:
     """Return for each of the classes its place in `labels`, which may come in any order.
 
-    Raises
-    ------
-    InputError
-        If a label is unknown (the nearest is named), appears twice, or a class is missing.
+    Every class has to be there once.
     """
     for index, label in enumerate(labels):
         if label not in classes:

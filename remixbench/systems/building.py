@@ -15,6 +15,7 @@ from remixbench.systems.registry import (
     Factory,
     OptionValue,
     SystemSpec,
+    check_coverage,
     load_factory,
     resolve_options,
     spec,
@@ -22,11 +23,6 @@ from remixbench.systems.registry import (
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from remixbench.systems.output import Output
-
-FRAMES_COVER = 0.9
-"""Part of a clip that frame scores have to cover, as the scorer expects."""
 
 
 @dataclass(frozen=True)
@@ -78,13 +74,10 @@ def build_system(
     Parameters
     ----------
     reference : one of `list_systems()`, or `FILE.py:NAME`.
-    classes, frames, n_mels : of the data set: event classes, frames of a clip, mel bands.
     width : factor on the number of channels of every layer (rounded, at least 4).
     options : named options, see `spec(reference).options`; the rest keep their defaults.
     seed : of the first weights; the global generator is left unchanged.
-    samples, sample_rate : of a clip; needed by systems that take the waveform.
-    frame_seconds : distance of two frames of the log-mel, for systems that ask for it.
-    embedding : of a clip's embeddings, for systems that take them.
+    classes, frames, n_mels, samples, sample_rate, frame_seconds, embedding : as in `ClipShape`.
 
     Returns
     -------
@@ -108,7 +101,7 @@ def build_network(
 
     system = spec(reference)
     factory = load_factory(system)
-    arguments = _arguments(system, factory, _sizes(system, shape, width), options)
+    arguments = _arguments(system, factory, shape, width, options)
     # layers draw their first weights from the global generator: seed it, restore it afterwards
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
@@ -144,27 +137,8 @@ def build_empty(reference: str, shape: ClipShape, *, width: float, options: Mapp
         return build_network(reference, shape, width=width, options=options)
     factory = load_factory(system)
     with torch.device("meta"):
-        empty: nn.Module = factory(**_arguments(system, factory, _sizes(system, shape, width), options))
+        empty: nn.Module = factory(**_arguments(system, factory, shape, width, options))
     return empty
-
-
-def _sizes(system: SystemSpec, shape: ClipShape, width: float) -> dict[str, float | None]:
-    """Return what a factory may take of a shape, by name."""
-    sizes: dict[str, float | None] = {name: value for name, value in vars(shape).items() if name != "embedding"}
-    return sizes | {"width": width, **_embedding_sizes(system, shape.embedding)}
-
-
-def _embedding_sizes(system: SystemSpec, embedding: EmbeddingShape | None) -> dict[str, float | None]:
-    """Return what a factory may take of the shape of embeddings."""
-    if embedding is None:
-        if system.takes_embeddings:
-            raise system.error("takes embeddings; give build_system their shape (embedding)")
-        return {}
-    return {
-        "dimensions": embedding.dimensions,
-        "embedding_frames": embedding.frames,
-        "embedding_seconds": embedding.frame_seconds,
-    }
 
 
 def frame_seconds_of(network: nn.Module, frame_seconds: float) -> float:
@@ -178,29 +152,27 @@ def frame_seconds_of(network: nn.Module, frame_seconds: float) -> float:
 
 
 def _arguments(
-    system: SystemSpec, factory: Factory, sizes: Mapping[str, float | None], options: Mapping[str, OptionValue] | None
+    system: SystemSpec, factory: Factory, shape: ClipShape, width: float, options: Mapping[str, OptionValue] | None
 ) -> dict[str, object]:
-    """Return what a factory takes, by name, of the sizes and its options.
-
-    Raises
-    ------
-    InputError
-        For an impossible option or size, or a parameter of the factory without a value.
-    """
-    chosen = resolve_options(system.reference, options)
+    """Return what a factory takes, by name, of a shape, the width and its options."""
+    chosen: dict[str, object] = dict(resolve_options(system.reference, options))
+    sizes = {name: value for name, value in vars(shape).items() if name != "embedding" and value is not None}
     for name in ("classes", "frames", "n_mels"):
-        size = sizes[name]
-        if size is None or size < 1:
-            raise InputError(f"system '{system.name}': {name} is {size}, expected 1 or more")
-    width = sizes["width"]
-    if width is None or not 0 < width < math.inf:
+        if sizes[name] < 1:
+            raise InputError(f"system '{system.name}': {name} is {sizes[name]}, expected 1 or more")
+    if not 0 < width < math.inf:
         raise InputError(f"system '{system.name}': width is {width}, expected a number above 0, such as 0.5")
     if system.takes_embeddings:
+        if shape.embedding is None:
+            raise system.error("takes embeddings; give build_system their shape (embedding)")
         chosen.pop(ENCODER)  # it gets the embeddings
-    given = {**{name: size for name, size in sizes.items() if size is not None}, **chosen}
+        chosen["dimensions"] = shape.embedding.dimensions
+        chosen["embedding_frames"] = shape.embedding.frames
+        chosen["embedding_seconds"] = shape.embedding.frame_seconds
+    given = {"width": width, **sizes, **chosen}
     parameters = inspect.signature(factory).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return dict(given)
+        return given
     for parameter in parameters:
         if parameter.name not in given and parameter.default is parameter.empty:
             raise system.error(
@@ -208,7 +180,7 @@ def _arguments(
                 f" {', '.join(SIZES)} and the options that it declares"
             )
     names = {parameter.name for parameter in parameters}
-    if undeclared := [name for name in chosen if name not in names]:
+    if undeclared := [name for name in chosen if name in system.options and name not in names]:
         raise system.error(f"it declares the option '{undeclared[0]}', but has no parameter of that name")
     return {name: value for name, value in given.items() if name in names}
 
@@ -217,46 +189,67 @@ def _check_contract(system: SystemSpec, network: object, shape: ClipShape) -> No
     """Run a third-party network once, on noise, and check what it returns."""
     import torch
 
-    from remixbench.systems.output import check_output
-
     samples, sample_rate, embedding = shape.samples, shape.sample_rate, shape.embedding
     if not isinstance(network, torch.nn.Module):
-        raise InputError(
-            f"system '{system.name}'{system.origin} could not be built: it made a {type(network).__name__}, not a"
-            " torch.nn.Module"
-        )
-    if system.inputs == "waveform" and samples is None:
-        raise InputError(f"system '{system.name}' takes the waveform; give build_system samples and sample_rate")
+        raise system.error(f"could not be built: it made a {type(network).__name__}, not a torch.nn.Module")
     shapes: list[tuple[int, ...]] = [(2, shape.frames, shape.n_mels)] if system.takes_logmel else []
-    if system.inputs == "waveform" and samples is not None:
+    if system.inputs == "waveform":
+        if samples is None:
+            raise InputError(f"system '{system.name}' takes the waveform; give build_system samples and sample_rate")
         shapes.append((2, samples))
-    if system.takes_embeddings and embedding is not None:
+    if embedding is not None and system.takes_embeddings:
         shapes.append((2, embedding.frames, embedding.dimensions))
-    own_rate = getattr(network, "frame_seconds", None)
-    if own_rate is not None and not (isinstance(own_rate, int | float) and 0 < own_rate < math.inf):
-        raise InputError(f"system '{system.name}': its frame_seconds is {own_rate!r}, expected seconds above 0")
+    step = getattr(network, "frame_seconds", None)
+    if step is not None and not (isinstance(step, int | float) and 0 < step < math.inf):
+        raise system.error(f"its frame_seconds is {step!r}, expected seconds above 0")
     network.eval()
     try:
         with torch.no_grad():
             generator = torch.Generator().manual_seed(0)
-            output: Output = network(*(torch.randn(size, generator=generator) for size in shapes))
+            output = network(*(torch.randn(size, generator=generator) for size in shapes))
     except Exception as error:
         given = " and ".join(map(str, shapes))
         raise system.error(f"its forward fails on input {given} ({one_line(error)})") from error
-    check_output(
-        output,
-        batch=2,
-        classes=shape.classes,
-        frames=shape.frames,
-        n_mels=shape.n_mels,
-        own_frame_rate=own_rate is not None,
-        reconstruction=shapes[0],
-        system=system.name,
-    )
-    if own_rate is not None and samples is not None and sample_rate is not None:
-        count, seconds = output.frame_scores.shape[1], samples / sample_rate
-        if not (count - 1) * own_rate < seconds <= count * own_rate / FRAMES_COVER:
-            raise InputError(
-                f"system '{system.name}': its {count} frame scores, {own_rate:g} s apart, cover {count * own_rate:g} s,"
-                f" expected the {seconds:g} s of a clip: frame i begins at i · frame_seconds"
-            )
+    frames = _check_output(output, system, shape, shapes[0], own_frame_rate=step is not None)
+    if step is not None and samples is not None and sample_rate is not None:
+        check_coverage(system.error, "frame scores", frames, step, samples / sample_rate)
+
+
+def _check_output(
+    output: object, system: SystemSpec, shape: ClipShape, reconstruction: tuple[int, ...], *, own_frame_rate: bool
+) -> int:
+    """Refuse what is not an `Output` for two clips, of the right shapes and ranges; returns the number of frame scores.
+
+    With `own_frame_rate`, frame scores may have any number of frames; `reconstruction` is the shape of a decoder's.
+    """
+    from remixbench.systems.output import SCORES, Output
+
+    if not isinstance(output, Output):
+        raise system.error(f"its forward returns {type(output).__name__}, expected remixbench.systems.Output")
+    frames, size = shape.frames, tuple(getattr(output.frame_scores, "shape", ()))
+    if own_frame_rate and len(size) == 3:
+        frames = max(1, size[1])
+    maps = (2, shape.classes, shape.frames, shape.n_mels)
+    expected: dict[str, tuple[int, ...]] = {
+        "clip_scores": (2, shape.classes),
+        "frame_scores": (2, frames, shape.classes),
+        "tf_maps": maps,
+        "reconstruction": reconstruction,
+        "frequency_attention": maps,
+        "time_attention": maps[:3],
+        "raw_frame_scores": (2, frames, shape.classes),
+    }
+    for field, size in expected.items():
+        value = getattr(output, field)
+        if value is None and field not in ("clip_scores", "frame_scores"):
+            continue
+        given = tuple(getattr(value, "shape", ()))
+        if given != size:
+            remedy = "; a system of another frame rate sets `frame_seconds`" if field == "frame_scores" else ""
+            raise system.error(f"its {field} are {given or type(value).__name__}, expected {size}{remedy}")
+        if field in SCORES:
+            low, high = float(value.min()), float(value.max())
+            if not (low >= 0 and high <= 1):  # false for NaN, too
+                remedy = "" if math.isnan(low + high) else "; apply a sigmoid"
+                raise system.error(f"its {field} range from {low:g} to {high:g}, expected values in [0, 1]{remedy}")
+    return frames

@@ -10,6 +10,8 @@ Shapes: B clips, C classes, T frames of the log-mel, T' of the embeddings, D dim
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -34,7 +36,7 @@ class EmbeddingHead(nn.Module):
 
     Parameters
     ----------
-    hidden : units of a hidden layer; 0 for none.
+    units : of a hidden layer, at width 1; 0 for none.
     """
 
     def __init__(
@@ -42,13 +44,16 @@ class EmbeddingHead(nn.Module):
         classes: int,
         dimensions: int,
         embedding_seconds: float,
-        hidden: int,
+        width: float = 1.0,
         pooling: Pooling = "quadratic",
         bias: str = "prior",
+        *,
+        units: int,
     ) -> None:
         super().__init__()
         self.bias = bias
         self.frame_seconds = embedding_seconds
+        hidden = scaled(units, width) if units else 0
         features = hidden or dimensions
         self.hidden = nn.Sequential(nn.Linear(dimensions, hidden), nn.ReLU()) if hidden else nn.Identity()
         self.dropout = nn.Dropout(DROPOUT)
@@ -68,23 +73,8 @@ class EmbeddingHead(nn.Module):
             set_bias(self.classifier.bias, prior)
 
 
-def emb_linear(
-    classes: int, dimensions: int, embedding_seconds: float, pooling: Pooling = "quadratic", bias: str = "prior"
-) -> nn.Module:
-    """Make `emb-linear`: a linear layer on every embedding."""
-    return EmbeddingHead(classes, dimensions, embedding_seconds, 0, pooling, bias)
-
-
-def emb_mlp(
-    classes: int,
-    dimensions: int,
-    embedding_seconds: float,
-    width: float = 1.0,
-    pooling: Pooling = "quadratic",
-    bias: str = "prior",
-) -> nn.Module:
-    """Make `emb-mlp`: a hidden layer on every embedding."""
-    return EmbeddingHead(classes, dimensions, embedding_seconds, scaled(HIDDEN, width), pooling, bias)
+emb_linear = partial(EmbeddingHead, units=0)
+emb_mlp = partial(EmbeddingHead, units=HIDDEN)
 
 
 class CrnnEmb(Crnn):

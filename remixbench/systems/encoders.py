@@ -28,11 +28,20 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from remixbench.errors import InputError, RemixbenchError, is_out_of_memory, one_line, unknown
 from remixbench.files import check_short_name, file_sha256, sha256
-from remixbench.systems.registry import entry_points_of, is_file_reference, package_of
+from remixbench.schemas import first_problem
+from remixbench.systems.registry import (
+    check_coverage,
+    check_registration,
+    entry_points_of,
+    is_file_reference,
+    load_entry_point,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -42,17 +51,16 @@ GROUP = "remixbench.encoders"
 BUNDLED = {"yamnet": "remixbench.systems.yamnet:YamNet", "aisfx": "remixbench.systems.aisfx:AiSfx"}
 REQUIRED = ("sample_rate", "frame_seconds", "dimensions", "pretrained_on")
 """The attributes that every encoder has."""
-FRAMES_COVER = 0.9
-"""Part of a clip that the embeddings have to cover."""
-LARGEST_DIMENSIONS = 65_536
-MOST_CORPORA, LONGEST_NAME, LARGEST_COUNT = 50, 200, 10**15
-"""The most data sets in `pretrained_on`, letters of a name, and weights that a record of a score holds."""
 REPEATABLE = 1e-3
 """The largest difference between the embeddings of a waveform in two calls, relative to the largest value."""
 _REFERENCE = re.compile(r"(.+\.py:[^@:/]+|.+?\.py|[^@]+)(?:@(.*))?", re.DOTALL)
 """What names an encoder, and the file of its weights; either path may hold an '@' itself."""
 DEPTH = 3
 """How deep weights are looked for: in an encoder's attributes, in theirs, and in what these hold."""
+
+Corpus = Annotated[str, Field(max_length=200, pattern=r"\S"), AfterValidator(one_line)]
+"""Name of a data set."""
+Text = Annotated[str, BeforeValidator(lambda text: one_line(str(text or "")))]
 
 _registered: dict[str, Any] = {}
 
@@ -77,6 +85,21 @@ class Encoder(Protocol):
 
     def __call__(self, waveforms: Tensor) -> Tensor:
         """Map float32 waveforms (batch, samples) in [-1, 1] to embeddings (batch, frames, dimensions)."""
+
+
+class _Attributes(BaseModel):
+    """The attributes of an encoder, with the limits of what a record of a score holds."""
+
+    model_config = ConfigDict(strict=True)
+
+    sample_rate: Annotated[int, Field(ge=1000, le=768_000)]
+    frame_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    dimensions: Annotated[int, Field(ge=1, le=65_536)]
+    pretrained_on: Annotated[tuple[Corpus, ...], Field(strict=False, max_length=50)]
+    parameter_count: Annotated[int, Field(ge=0, le=10**15)] | None = None
+    description: Text = ""
+    citation: Text = ""
+    licence: Text = ""
 
 
 @dataclass(frozen=True)
@@ -181,11 +204,7 @@ def register_encoder(name: str, encoder: Any) -> None:
     InputError
         For a name that a file cannot have, or that is taken.
     """
-    check_short_name(name, "encoder")
-    if name in BUNDLED or any(point.name == name for point in entry_points_of(GROUP)):
-        raise InputError(f"encoder name '{name}' is taken; choose another name")
-    if not callable(encoder):
-        raise InputError(f"encoder '{name}': expected a callable, found a {type(encoder).__name__}")
+    check_registration("encoder", name, encoder, BUNDLED, GROUP)
     _registered[name] = encoder
 
 
@@ -228,7 +247,7 @@ def load_encoder(reference: str) -> PretrainedEncoder:
     name = short_name(reference)
     check_short_name(name, "encoder")
     encoder = _make(source, weights, name, named)
-    values = _attributes(encoder, name)
+    attributes = _attributes(encoder, name)
     modules, tensors, settings = _parts(encoder)
     for module in modules:
         module.eval().requires_grad_(False)
@@ -241,9 +260,9 @@ def load_encoder(reference: str) -> PretrainedEncoder:
         name=name,
         reference=full_reference,
         digest=digest,
-        **values,
+        **attributes.model_dump(exclude={"parameter_count"}),
         call=encoder,
-        parameters=_count(modules, tensors, encoder),
+        parameters=_count(modules, tensors, attributes.parameter_count),
         modules=modules,
     )
 
@@ -262,13 +281,7 @@ def encoder_loader() -> Callable[[str], PretrainedEncoder]:
 
 
 def check_repeatable_load(encoder: PretrainedEncoder) -> None:
-    """Load an encoder again: it has to have the same code and weights, by which its embeddings are found.
-
-    Raises
-    ------
-    InputError
-        If its digest differs.
-    """
+    """Load an encoder again: it has to have the same code and weights, by which its embeddings are found."""
     if load_encoder(encoder.reference).digest != encoder.digest:
         raise encoder.error(
             "its weights or its code differ when it is loaded again, so that its embeddings would not be found again;"
@@ -295,13 +308,8 @@ def check_encoder(encoder: PretrainedEncoder, samples: int, device: torch.device
     noise = 0.1 * torch.randn(samples, generator=torch.Generator().manual_seed(0))
     waveforms = torch.stack([noise, torch.zeros(samples)]).to(device)
     embeddings = encoder.encode(waveforms, ("noise", "digital silence"))
-    frames, seconds = embeddings.shape[1], samples / encoder.sample_rate
-    step = encoder.frame_seconds
-    if not (frames - 1) * step < seconds <= frames * step / FRAMES_COVER:
-        raise encoder.error(
-            f"its {frames} frames, {step:g} s apart, cover {frames * step:g} s, expected the {seconds:g} s of a clip:"
-            " frame i begins at i · frame_seconds"
-        )
+    frames = embeddings.shape[1]
+    check_coverage(encoder.error, "frames", frames, encoder.frame_seconds, samples / encoder.sample_rate)
     scale = float(embeddings.abs().max()) or 1.0
     for other, reason in (
         (encoder.encode(waveforms), "differ between two calls; switch off dropout and other random draws"),
@@ -323,26 +331,15 @@ def _source(named: str) -> tuple[Any, str, str]:
         if short_name(named) in BUNDLED:
             raise InputError(f"encoder '{named}': '{short_name(named)}' is the name of a bundled encoder; rename yours")
         return source, digest_of_sources(_defining(source), file), f"{file}:{short_name(named)}"
+    _, source = load_entry_point("encoder", named, BUNDLED, GROUP)
+    if source is not None:
+        return source, digest_of_sources(_defining(source)), named
     if named in BUNDLED:
         source = EntryPoint(named, BUNDLED[named], GROUP).load()
         return source, f"{named} {source.version}", named
-    if named in _registered:
-        source = _registered[named]
-        return source, digest_of_sources(_defining(source)), named
-    points = [point for point in entry_points_of(GROUP) if point.name == named]
-    if not points:
+    if named not in _registered:
         raise unknown("encoder", named, list_encoders())
-    packages = [package_of(point) for point in points]
-    if len(points) > 1:
-        raise InputError(f"encoder '{named}': the packages {' and '.join(packages)} both register it; uninstall one")
-    try:
-        source = points[0].load()
-    except Exception as error:
-        raise InputError(
-            f"encoder '{named}': the package {packages[0]} registers it as {points[0].value}, which cannot be imported"
-            f" ({one_line(error)}); repair or uninstall {packages[0]}"
-        ) from error
-    return source, digest_of_sources(_defining(source)), named
+    return _registered[named], digest_of_sources(_defining(_registered[named])), named
 
 
 def _defining(source: Any) -> Any:
@@ -370,49 +367,15 @@ def _make(source: Any, weights: Path | None, name: str, named: str) -> Any:
         raise InputError(f"encoder '{name}': could not be loaded{takes} ({one_line(error)}){remedy}") from error
 
 
-def _attributes(encoder: Any, name: str) -> dict[str, Any]:
-    """Return the attributes of an encoder, each of its type and in its range."""
+def _attributes(encoder: Any, name: str) -> _Attributes:
+    """Return the attributes of an encoder."""
     if not callable(encoder):
         raise InputError(f"encoder '{name}': made a {type(encoder).__name__}, expected a callable")
-    missing = [attribute for attribute in REQUIRED if not hasattr(encoder, attribute)]
-    if missing:
-        raise InputError(f"encoder '{name}': has no attribute '{missing[0]}'; expected {', '.join(REQUIRED)}")
-    rate, step, dimensions = encoder.sample_rate, encoder.frame_seconds, encoder.dimensions
-    if not (_is_whole(rate) and 1000 <= rate <= 768_000):
-        raise InputError(f"encoder '{name}': its sample_rate is {rate!r}, expected whole Hz from 1,000 to 768,000")
-    if not (isinstance(step, int | float) and not isinstance(step, bool) and 0 < step < math.inf):
-        raise InputError(f"encoder '{name}': its frame_seconds is {step!r}, expected seconds above 0")
-    if not (_is_whole(dimensions) and 1 <= dimensions <= LARGEST_DIMENSIONS):
-        raise InputError(
-            f"encoder '{name}': its dimensions are {dimensions!r}, expected a whole number from 1 to"
-            f" {LARGEST_DIMENSIONS:,}"
-        )
-    corpora = encoder.pretrained_on
-    if (
-        not isinstance(corpora, list | tuple)
-        or len(corpora) > MOST_CORPORA
-        or not all(isinstance(corpus, str) and 0 < len(one_line(corpus)) <= LONGEST_NAME for corpus in corpora)
-    ):
-        raise InputError(
-            f"encoder '{name}': its pretrained_on is {repr(corpora)[:80]}, expected a list of at most {MOST_CORPORA}"
-            f" names of data sets, each of 1 to {LONGEST_NAME} letters"
-        )
-    count: Any = getattr(encoder, "parameter_count", None)
-    if _is_whole(count) and not 0 <= count <= LARGEST_COUNT:
-        raise InputError(
-            f"encoder '{name}': its parameter_count is {str(count)[:40]}, expected a whole number from 0 to"
-            f" {LARGEST_COUNT:,}"
-        )
-    texts = {key: one_line(str(getattr(encoder, key, "") or "")) for key in ("description", "citation", "licence")}
-    names = tuple(one_line(corpus) for corpus in corpora)
-    return {"sample_rate": int(rate), "frame_seconds": float(step), "dimensions": int(dimensions)} | {
-        "pretrained_on": names,
-        **texts,
-    }
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    values = {key: getattr(encoder, key) for key in _Attributes.model_fields if hasattr(encoder, key)}
+    try:
+        return _Attributes.model_validate(values)
+    except ValidationError as error:
+        raise InputError(f"encoder '{name}': {first_problem(error, _Attributes)}") from None
 
 
 def _parts(encoder: Any) -> tuple[tuple[torch.nn.Module, ...], dict[str, Any], dict[str, str | float]]:
@@ -491,11 +454,10 @@ def _tensor_digest(tensors: Mapping[str, Any]) -> str:
     return total.hexdigest()
 
 
-def _count(modules: Sequence[torch.nn.Module], tensors: Mapping[str, Any], encoder: Any) -> int:
+def _count(modules: Sequence[torch.nn.Module], tensors: Mapping[str, Any], stated: int | None) -> int:
     """Return the number of an encoder's weights: as stated, else its parameters, else all floating-point values."""
-    stated: Any = getattr(encoder, "parameter_count", None)
-    if _is_whole(stated):
-        return int(stated)
+    if stated is not None:
+        return stated
     parameters = {id(weight): weight.numel() for module in modules for weight in module.parameters()}
     if parameters:
         return sum(parameters.values())

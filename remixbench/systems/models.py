@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -368,29 +369,42 @@ class TwoStepNetwork(nn.Module):
     """Class maps and two-step attention: `2ap`, and with a decoder `2ap-aux` and `atrous-2ap-aux`.
 
     The decoder of `atrous-2ap-aux` is that of `2ap-aux` unchanged (both encoders end in 256 channels), so
-    that the two differ in the encoder alone. `decoder_input` None makes a network without decoder.
+    that the two differ in the encoder alone.
+
+    Parameters
+    ----------
+    attention : the `form` of `TwoStepAttention`.
+    frame_scores : `oriented` or `raw`.
+    decoder_input : `features` or `maps`; None makes a network without decoder.
+    dilated : whether the encoder is the dilated one in place of the VGG-like one.
     """
 
     def __init__(
         self,
-        encoder: VggEncoder | DilatedEncoder,
-        attention: TwoStepAttention,
         classes: int,
+        frames: int,
+        n_mels: int,
         width: float,
+        attention: str,
+        frame_scores: str,
         decoder_input: str | None = None,
         decoder_output: str = "relu",
         bias: str = "released",
+        *,
+        dilated: bool = False,
     ) -> None:
         super().__init__()
         self.bias = bias
         self.reconstructs = True
-        self.encoder = encoder
-        self.class_maps = nn.Conv2d(encoder.channels, classes, 1)
-        self.attention = attention
+        self.encoder: VggEncoder | DilatedEncoder = (
+            DilatedEncoder(width) if dilated else VggEncoder((32, 64, 128, 256), width, average=True)
+        )
+        self.class_maps = nn.Conv2d(self.encoder.channels, classes, 1)
+        self.attention = TwoStepAttention(frames, n_mels, form=attention, oriented=frame_scores == "oriented")
         self.decoder_input = decoder_input
         self.decoder = None
         if decoder_input is not None:
-            inputs = classes if decoder_input == "maps" else encoder.channels
+            inputs = classes if decoder_input == "maps" else self.encoder.channels
             self.decoder = Decoder(inputs, width, output=decoder_output)
 
     def initialise(self, generator: torch.Generator) -> None:
@@ -479,66 +493,13 @@ def _uniform(weight: Tensor, bound: float, generator: torch.Generator) -> None:
         weight.uniform_(-bound, bound, generator=generator)
 
 
-# Systems: what registry.py names -------------------------------------------------------------------------------------
+# Systems: what registry.py names, beside the classes -----------------------------------------------------------------
 
-
-def gap(classes: int, width: float, bias: str) -> nn.Module:
-    """Global average pooling."""
-    return MapNetwork(classes, width, mean_pooling, bias)
-
-
-def gmp(classes: int, width: float, bias: str) -> nn.Module:
-    """Global max pooling."""
-    return MapNetwork(classes, width, max_pooling, bias)
+gap = partial(MapNetwork, pool=mean_pooling)
+gmp = partial(MapNetwork, pool=max_pooling)
+atrous_two_step = partial(TwoStepNetwork, dilated=True)
 
 
 def gwrp(classes: int, width: float, decay: float, bias: str) -> nn.Module:
     """Global weighted rank pooling."""
     return MapNetwork(classes, width, lambda maps: rank_pooling(maps, decay), bias)
-
-
-def atrous_ap(classes: int, width: float, bias: str) -> nn.Module:
-    """Dilated encoder, attention pooling."""
-    return AtrousNetwork(classes, width, bias)
-
-
-def two_step(
-    classes: int, frames: int, n_mels: int, width: float, attention: str, frame_scores: str, bias: str
-) -> nn.Module:
-    """Two-step attention pooling without the auxiliary task."""
-    encoder = VggEncoder((32, 64, 128, 256), width, average=True)
-    pooling = TwoStepAttention(frames, n_mels, form=attention, oriented=frame_scores == "oriented")
-    return TwoStepNetwork(encoder, pooling, classes, width, bias=bias)
-
-
-def two_step_aux(
-    classes: int,
-    frames: int,
-    n_mels: int,
-    width: float,
-    attention: str,
-    frame_scores: str,
-    decoder_input: str,
-    decoder_output: str,
-    bias: str,
-) -> nn.Module:
-    """Two-step attention pooling with reconstruction as auxiliary task."""
-    encoder = VggEncoder((32, 64, 128, 256), width, average=True)
-    pooling = TwoStepAttention(frames, n_mels, form=attention, oriented=frame_scores == "oriented")
-    return TwoStepNetwork(encoder, pooling, classes, width, decoder_input, decoder_output, bias)
-
-
-def atrous_two_step_aux(
-    classes: int,
-    frames: int,
-    n_mels: int,
-    width: float,
-    attention: str,
-    frame_scores: str,
-    decoder_input: str,
-    decoder_output: str,
-    bias: str,
-) -> nn.Module:
-    """Dilated encoder in place of the VGG-like one of `two_step_aux`."""
-    pooling = TwoStepAttention(frames, n_mels, form=attention, oriented=frame_scores == "oriented")
-    return TwoStepNetwork(DilatedEncoder(width), pooling, classes, width, decoder_input, decoder_output, bias)

@@ -18,11 +18,10 @@ sample_rate, frame_seconds, width and its own options, and returns a torch.nn.Mo
 from __future__ import annotations
 
 import math
-import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
@@ -155,6 +154,7 @@ _BIAS = {
         added_later=True,
     )
 }
+_DECAY = _BIAS | {"decay": Option(0.9998, "weight of a rank relative to the one before it", low=0.0, high=1.0)}
 _TWO_STEP = _BIAS | {
     "attention": Option(
         "released",
@@ -167,16 +167,12 @@ _TWO_STEP = _BIAS | {
         ("oriented", "raw"),
     ),
 }
-_DECODER = {
+_TWO_STEP_AUX = _TWO_STEP | {
     "decoder_input": Option(
         "features", "input of the decoder: the encoder's features or the class maps", ("features", "maps")
     ),
     "decoder_output": Option("relu", "activation of the decoder's last layer", ("relu", "linear")),
 }
-_DECAY = _BIAS | {"decay": Option(0.9998, "weight of a rank relative to the one before it", low=0.0, high=1.0)}
-ENCODER_OPTION = {ENCODER: Option("", "frozen pretrained encoder whose embeddings it takes", free=True)}
-_HEADS = "remixbench.systems.embedding_heads"
-_MODELS = "remixbench.systems.models"
 _CRNN = {
     "bias": Option(
         "prior",
@@ -189,6 +185,8 @@ _CRNN = {
         ("quadratic", "linear", "mean", "max", "attention", "auto", "power"),
     ),
 }
+_CRNN_SEP = _CRNN | {"separation": Option(1.0, "weight of the loss of the masks", low=0.0, high=100.0)}
+ENCODER_OPTION = {ENCODER: Option("", "frozen pretrained encoder whose embeddings it takes", free=True)}
 _ON_EMBEDDINGS = ENCODER_OPTION | _CRNN
 _CRNN_TRAINING = {
     "epochs": 30,
@@ -205,92 +203,62 @@ _CRNN_TRAINING = {
 }
 _HEAD_TRAINING = _CRNN_TRAINING | {"batch_size": 16, "augment": ("mixup", "time-shift")}
 
+# name, factory in systems/models.py, description, row in the paper's tables, options, alpha (of those with a decoder)
+_FROM_PAPER = (
+    ("gap", "gap", "VGG-like encoder, global average pooling", "VGGish, GAP", _BIAS, 0.0),
+    ("gmp", "gmp", "VGG-like encoder, global max pooling", "VGGish, GMP", _BIAS, 0.0),
+    ("gwrp", "gwrp", "VGG-like encoder, global weighted rank pooling", "VGGish, GWRP", _DECAY, 0.0),
+    ("atrous-ap", "AtrousNetwork", "dilated encoder, attention pooling", "VGGish (dil.), AP", _BIAS, 0.0),
+    ("2ap", "TwoStepNetwork", "VGG-like encoder, two-step attention pooling", "2AP, α = 0", _TWO_STEP, 0.0),
+    (
+        "2ap-aux", "TwoStepNetwork",
+        "VGG-like encoder, two-step attention pooling, reconstruction as auxiliary task",
+        "VGGish, 2AP, aux", _TWO_STEP_AUX, 0.001,
+    ),
+    (
+        "atrous-2ap-aux", "atrous_two_step",
+        "dilated encoder, two-step attention pooling, reconstruction as auxiliary task",
+        None, _TWO_STEP_AUX, 0.001,
+    ),
+)  # fmt: skip
+# name, factory, description, input, options, training defaults
+_OTHERS = (
+    (
+        "crnn", "crnn:Crnn",
+        "convolutional recurrent network with pooled frame scores, at a fraction of the cost",
+        "logmel", _CRNN, _CRNN_TRAINING,
+    ),
+    (
+        "crnn-sep", "crnn_sep:CrnnSep",
+        "the crnn with a mask per class and one for the background, learned from mixtures of clips",
+        "logmel", _CRNN_SEP, _CRNN_TRAINING,
+    ),
+    (
+        "emb-linear", "embedding_heads:emb_linear",
+        "linear layer on the embeddings of a frozen encoder, pooled frame scores",
+        "embeddings", _ON_EMBEDDINGS, _HEAD_TRAINING,
+    ),
+    (
+        "emb-mlp", "embedding_heads:emb_mlp",
+        "small perceptron on the embeddings of a frozen encoder, pooled frame scores",
+        "embeddings", _ON_EMBEDDINGS, _HEAD_TRAINING,
+    ),
+    (
+        "crnn-emb", "embedding_heads:CrnnEmb",
+        "the crnn with the embeddings of a frozen encoder beside its features",
+        "logmel+embeddings", _ON_EMBEDDINGS, _CRNN_TRAINING,
+    ),
+)  # fmt: skip
 _BUNDLED = {
-    spec.name: spec
-    for spec in (
-        SystemSpec(
-            "gap", "VGG-like encoder, global average pooling", f"{_MODELS}:gap", options=_BIAS, published="VGGish, GAP"
-        ),
-        SystemSpec(
-            "gmp", "VGG-like encoder, global max pooling", f"{_MODELS}:gmp", options=_BIAS, published="VGGish, GMP"
-        ),
-        SystemSpec(
-            "gwrp",
-            "VGG-like encoder, global weighted rank pooling",
-            f"{_MODELS}:gwrp",
-            options=_DECAY,
-            published="VGGish, GWRP",
-        ),
-        SystemSpec(
-            "atrous-ap",
-            "dilated encoder, attention pooling",
-            f"{_MODELS}:atrous_ap",
-            options=_BIAS,
-            published="VGGish (dil.), AP",
-        ),
-        SystemSpec(
-            "2ap",
-            "VGG-like encoder, two-step attention pooling",
-            f"{_MODELS}:two_step",
-            options=_TWO_STEP,
-            published="2AP, α = 0",
-        ),
-        SystemSpec(
-            "2ap-aux",
-            "VGG-like encoder, two-step attention pooling, reconstruction as auxiliary task",
-            f"{_MODELS}:two_step_aux",
-            alpha=0.001,
-            decoder=True,
-            options=_TWO_STEP | _DECODER,
-            published="VGGish, 2AP, aux",
-        ),
-        SystemSpec(
-            "atrous-2ap-aux",
-            "dilated encoder, two-step attention pooling, reconstruction as auxiliary task",
-            f"{_MODELS}:atrous_two_step_aux",
-            alpha=0.001,
-            decoder=True,
-            options=_TWO_STEP | _DECODER,
-        ),
-        SystemSpec(
-            "crnn",
-            "convolutional recurrent network with pooled frame scores, at a fraction of the cost",
-            "remixbench.systems.crnn:Crnn",
-            options=_CRNN,
-            training_defaults=_CRNN_TRAINING,
-        ),
-        SystemSpec(
-            "crnn-sep",
-            "the crnn with a mask per class and one for the background, learned from mixtures of clips",
-            "remixbench.systems.crnn_sep:CrnnSep",
-            options=_CRNN | {"separation": Option(1.0, "weight of the loss of the masks", low=0.0, high=100.0)},
-            training_defaults=_CRNN_TRAINING,
-        ),
-        SystemSpec(
-            "emb-linear",
-            "linear layer on the embeddings of a frozen encoder, pooled frame scores",
-            f"{_HEADS}:emb_linear",
-            options=_ON_EMBEDDINGS,
-            inputs="embeddings",
-            training_defaults=_HEAD_TRAINING,
-        ),
-        SystemSpec(
-            "emb-mlp",
-            "small perceptron on the embeddings of a frozen encoder, pooled frame scores",
-            f"{_HEADS}:emb_mlp",
-            options=_ON_EMBEDDINGS,
-            inputs="embeddings",
-            training_defaults=_HEAD_TRAINING,
-        ),
-        SystemSpec(
-            "crnn-emb",
-            "the crnn with the embeddings of a frozen encoder beside its features",
-            f"{_HEADS}:CrnnEmb",
-            options=_ON_EMBEDDINGS,
-            inputs="logmel+embeddings",
-            training_defaults=_CRNN_TRAINING,
-        ),
+    name: SystemSpec(
+        name, description, f"remixbench.systems.models:{factory}", name, alpha, alpha > 0, options, published=published
     )
+    for name, factory, description, published, options, alpha in _FROM_PAPER
+} | {
+    name: SystemSpec(
+        name, description, f"remixbench.systems.{factory}", name, 0.0, False, options, inputs, training_defaults
+    )
+    for name, factory, description, inputs, options, training_defaults in _OTHERS
 }
 _registered: dict[str, Factory] = {}
 
@@ -303,11 +271,7 @@ def register(name: str, factory: Factory) -> None:
     InputError
         For a name that a folder cannot have or that is taken, and for attributes that break the contract.
     """
-    check_short_name(name, "system")
-    if name in _BUNDLED or any(point.name == name for point in entry_points_of(GROUP)):
-        raise InputError(f"system name '{name}' is taken by {_taken_by(name)}; choose another name")
-    if not callable(factory):
-        raise InputError(f"system '{name}': expected a class or a function, found a {type(factory).__name__}")
+    check_registration("system", name, factory, _BUNDLED, GROUP)
     _described(SystemSpec(name, "registered", factory, package=factory.__module__))
     _registered[name] = factory
 
@@ -324,12 +288,15 @@ def available() -> dict[str, SystemSpec]:
     """
     specs = dict(_BUNDLED)
     for name, factory in _registered.items():
-        specs.setdefault(name, _described(SystemSpec(name, "registered", factory, package=factory.__module__)))
+        specs.setdefault(name, _described(SystemSpec(name, "registered", factory, name, package=factory.__module__)))
     for point in entry_points_of(GROUP):
-        package, version = package_of(point), point.dist.version if point.dist is not None else None
-        unread = SystemSpec(point.name, f"of the package {package}", point.value, package=package, version=version)
-        specs.setdefault(point.name, unread)
-    return {name: replace(spec, reference=name) for name, spec in specs.items()}
+        specs.setdefault(point.name, _of_package(point, point.value))
+    return specs
+
+
+def _of_package(point: EntryPoint, factory: str | Factory) -> SystemSpec:
+    package, version = package_of(point), point.dist.version if point.dist is not None else None
+    return SystemSpec(point.name, f"of the package {package}", factory, point.name, package=package, version=version)
 
 
 def list_systems() -> list[str]:
@@ -355,23 +322,13 @@ def spec(reference: str) -> SystemSpec:
             raise InputError(f"system '{reference}': '{name}' is the name of a bundled system; rename yours")
         check_short_name(name, "system")
         return _described(SystemSpec(name, f"of {file.name}", factory, f"{file}:{name}", package=file.name))
-    system = available().get(reference)
-    if system is None:
-        raise unknown("system", reference, available())
-    claims = [package_of(point) for point in entry_points_of(GROUP) if point.name == reference]
-    if system.bundled and claims:
-        raise InputError(
-            f"system '{reference}': the package {claims[0]} registers a system of that name, which remixbench has "
-            f"itself; rename it there or uninstall {claims[0]}"
-        )
-    if len(claims) > 1:
-        raise InputError(
-            f"system '{reference}': the packages {' and '.join(claims)} both register it; uninstall one of them"
-        )
-    if not claims:
-        return system
-    check_short_name(reference, "system")
-    return _described(replace(system, factory=load_factory(system)))
+    point, factory = load_entry_point("system", reference, _BUNDLED, GROUP)
+    if point is not None:
+        check_short_name(reference, "system")
+        return _described(_of_package(point, factory))
+    if reference not in (systems := available()):
+        raise unknown("system", reference, systems)
+    return systems[reference]
 
 
 def is_file_reference(reference: str) -> bool:
@@ -463,22 +420,10 @@ def _training_default(name: str) -> str:
 
 
 def load_factory(system: SystemSpec) -> Factory:
-    """Import what makes a system's network.
-
-    Raises
-    ------
-    InputError
-        For a third-party module that cannot be imported.
-    """
+    """Return what makes a system's network."""
     if not isinstance(system.factory, str):
         return system.factory
-    try:
-        factory: Factory = EntryPoint(system.name, system.factory, GROUP).load()
-    except Exception as error:
-        raise InputError(
-            f"system '{system.name}': the package {system.package} registers it as {system.factory}, which cannot be "
-            f"imported ({one_line(error)}); repair or uninstall {system.package}"
-        ) from error
+    factory: Factory = EntryPoint(system.name, system.factory, GROUP).load()
     return factory
 
 
@@ -494,35 +439,71 @@ def source_digest(system: SystemSpec) -> str | None:
     return digest_of_sources(load_factory(system), None if file is None else Path(file))
 
 
-def _taken_by(name: str) -> str:
-    package = available()[name].package
-    return "a bundled system" if package is None else f"the package {package}"
+# Systems and encoders alike ---------------------------------------------------------------------------------
 
 
-def entry_points_of(group: str) -> list[EntryPoint]:
-    """Return what installed packages register in a group, in a fixed order.
-
-    For this the metadata of every installed package is read: tens of milliseconds, so only where something was
-    installed or removed since the last time.
-    """
-    return list(_entry_points_at(group, tuple(map(_state_of, sys.path))))
-
-
-@lru_cache(maxsize=8)
-def _entry_points_at(group: str, _: tuple[object, ...]) -> tuple[EntryPoint, ...]:
-    """Return the entry points of a group at a state of the folders of sys.path."""
+@cache
+def _entry_points_on(path: tuple[str, ...], group: str) -> tuple[EntryPoint, ...]:
+    """Return the entry points of a group with `path` as sys.path; reading them takes tens of milliseconds."""
     return tuple(sorted(entry_points(group=group), key=lambda point: (point.name, package_of(point))))
 
 
-def _state_of(folder: str) -> tuple[str, int, int, int] | None:
-    """Return what changes where a package is installed into a folder of sys.path or removed; None where none is."""
-    try:
-        status = os.stat(folder or ".")
-    except OSError:
-        return None
-    return folder, status.st_dev, status.st_ino, status.st_mtime_ns
+def entry_points_of(group: str) -> tuple[EntryPoint, ...]:
+    """Return what installed packages register in a group, in a fixed order."""
+    return _entry_points_on(tuple(sys.path), group)
 
 
 def package_of(point: EntryPoint) -> str:
     """Return the name of the package that registers an entry point."""
     return point.dist.name if point.dist is not None else point.value
+
+
+def _owners(name: str, bundled: Collection[str], group: str) -> list[str]:
+    """Return the packages that have a system or encoder of that name."""
+    packages = [package_of(point) for point in entry_points_of(group) if point.name == name]
+    return ["remixbench", *packages] if name in bundled else packages
+
+
+def check_registration(kind: str, name: str, registered: object, bundled: Collection[str], group: str) -> None:
+    """Refuse a name that a folder cannot have or that is taken, and what cannot be called."""
+    check_short_name(name, kind)
+    if owners := _owners(name, bundled, group):
+        raise InputError(f"{kind} name '{name}' is taken by {owners[0]}; choose another name")
+    if not callable(registered):
+        raise InputError(f"{kind} '{name}': expected a class or a function, found a {type(registered).__name__}")
+
+
+def load_entry_point(kind: str, name: str, bundled: Collection[str], group: str) -> tuple[EntryPoint | None, Any]:
+    """Return the entry point of that name and what it loads; None for both where no package registers the name.
+
+    InputError if two packages register it, or one does and it is bundled, or the package cannot be imported.
+    """
+    points = [point for point in entry_points_of(group) if point.name == name]
+    owners = _owners(name, bundled, group)
+    if not points:
+        return None, None
+    if len(owners) > 1:
+        raise InputError(
+            f"{kind} '{name}': the packages {' and '.join(owners)} both register it; rename it, or uninstall"
+            f" {owners[-1]}"
+        )
+    try:
+        return points[0], points[0].load()
+    except Exception as error:
+        raise InputError(
+            f"{kind} '{name}': the package {owners[0]} registers it as {points[0].value}, which cannot be imported"
+            f" ({one_line(error)}); repair or uninstall {owners[0]}"
+        ) from error
+
+
+FRAMES_COVER = 0.9
+"""Part of a clip that frame scores and embeddings have to cover, as the scorer expects."""
+
+
+def check_coverage(error: Callable[[str], InputError], what: str, count: int, step: float, seconds: float) -> None:
+    """Raise an `error` unless `count` frames, `step` seconds apart, cover a clip of `seconds`."""
+    if not (count - 1) * step < seconds <= count * step / FRAMES_COVER:
+        raise error(
+            f"its {count} {what}, {step:g} s apart, cover {count * step:g} s, expected the {seconds:g} s of a clip:"
+            " frame i begins at i · frame_seconds"
+        )

@@ -394,13 +394,7 @@ class DataSplits:
 
 
 def load_splits(dataset: Dataset, config: TrainConfig, device: torch.device) -> DataSplits:
-    """Return the clips that a run trains on, chooses its epoch on and is tested on.
-
-    Raises
-    ------
-    InputError
-        If one of these has no clips, log-mel or embeddings were altered, or the log-mel holds NaN or infinity.
-    """
+    """Return the clips that a run trains on, chooses its epoch on and is tested on."""
     # with "last", the training is the same as with a choice on validation clips
     select = "paper" if config.select == "paper" else "validation"
     rows = split(dataset, config.fold, seed=config.seed, select=select, fraction=config.fraction)
@@ -450,13 +444,7 @@ def embedding_shape(embeddings: Embeddings) -> EmbeddingShape:
 
 
 def require_embeddings(dataset: Dataset, snr: float, encoder: EncoderKey) -> Embeddings:
-    """Open the embeddings of a run, which are computed before it begins.
-
-    Raises
-    ------
-    InputError
-        If they were not computed.
-    """
+    """Open the embeddings of a run, which are computed before it begins."""
     embeddings = open_embeddings(dataset, snr, encoder.name, encoder.digest)
     if embeddings is None:
         raise InputError(

@@ -62,11 +62,6 @@ def choose_device(device: str, local_rank: int | None = None) -> torch.device:
 
     `local_rank` is the number of this process where torchrun started several on this machine: each takes the GPU of
     its number.
-
-    Raises
-    ------
-    InputError
-        If the name is unknown, or the device does not exist.
     """
     number = re.fullmatch(r"cuda:([0-9]{1,4})", device)
     kind = "cuda" if number else one_of("--device", device, DEVICES)
@@ -89,13 +84,7 @@ def choose_device(device: str, local_rank: int | None = None) -> torch.device:
 
 
 def choose_precision(precision: str, device: torch.device) -> str:
-    """Return `32` or `bf16`; `auto` is bf16 where the hardware multiplies it faster.
-
-    Raises
-    ------
-    InputError
-        If the name is unknown.
-    """
+    """Return `32` or `bf16`; `auto` is bf16 where the hardware multiplies it faster."""
     if one_of("--precision", precision, PRECISIONS) != "auto":
         return precision
     if device.type == "cuda":
@@ -126,13 +115,7 @@ def _cpuinfo() -> str:
 
 @contextmanager
 def enough_memory(what: str, device: torch.device, remedy: str) -> Iterator[None]:
-    """Turn running out of memory into an error of one line: what needs it (`what`) and the `remedy`.
-
-    Raises
-    ------
-    RemixbenchError
-        In place of the errors of torch, numpy and the loader of libraries.
-    """
+    """Turn running out of memory into an error of one line: what needs it (`what`) and the `remedy`."""
     try:
         yield
     except (RuntimeError, MemoryError, ImportError, OSError) as error:
@@ -257,13 +240,7 @@ SINGLE_PROCESS = DistContext()
 
 @contextmanager
 def process_group(device: torch.device) -> Iterator[DistContext]:
-    """Yield the processes that `torchrun` has started, or this process alone.
-
-    Raises
-    ------
-    InputError
-        If the processes cannot reach each other.
-    """
+    """Yield the processes that `torchrun` has started, or this process alone."""
     size = process_number("WORLD_SIZE") or 1
     if size == 1:
         yield SINGLE_PROCESS

@@ -176,13 +176,7 @@ def run_folder(workspace: Path, dataset: str, settings: TrainConfig, digest: str
 
 
 def read_run(folder: Path) -> RunInfo:
-    """Read `run.json` of a run.
-
-    Raises
-    ------
-    InputError
-        If the folder is not a run, run.json has another format, lacks a key, or has one of another type.
-    """
+    """Read `run.json` of a run."""
     file = folder / RUN_FILE
     if not file.is_file():
         raise InputError(f"{folder}: not a run (no {RUN_FILE}); `remixbench train` makes runs")
@@ -213,14 +207,7 @@ def write_history(folder: Path, history: Sequence[Epoch]) -> None:
 
 
 def read_history(file: Path, digest: str | None = None) -> dict[str, list[float | None]]:
-    """Return epochs, losses and average precisions of a history, None where one was not computed.
-
-    Raises
-    ------
-    InputError
-        If the file does not have the SHA-256 `digest` (None where it is not known), lacks a column, or holds something
-        other than numbers.
-    """
+    """Return epochs, losses and average precisions of a history, None where one was not computed."""
     if digest is not None and sha256(read_bytes(file)) != digest:
         raise InputError(f"{file}: was edited since it was written; restore it, or train again with --rerun")
     try:
@@ -348,13 +335,7 @@ def write_checkpoint(folder: Path, digest: str, state: dict[str, Any]) -> None:
 
 
 def read_checkpoint(folder: Path, digest: str) -> dict[str, Any] | None:
-    """Read the checkpoint of a run, or None where there is none. Nothing in it is executed.
-
-    Raises
-    ------
-    InputError
-        If it is broken or another run's.
-    """
+    """Read the checkpoint of a run, or None where there is none. Nothing in it is executed."""
     import torch  # here, since run.json is read without it
 
     file = folder / CHECKPOINT
@@ -377,13 +358,7 @@ def _shortest(value: float) -> str:
 
 
 def require_tensorboard() -> None:
-    """Check that tensorboard is installed.
-
-    Raises
-    ------
-    InputError
-        If it is not.
-    """
+    """Check that tensorboard is installed."""
     try:
         import tensorboard  # noqa: F401 - only whether it is there
     except ImportError:

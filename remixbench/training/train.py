@@ -175,13 +175,7 @@ def _try_systems(dataset: Dataset, configs: Sequence[TrainConfig], device: torch
 
 
 def _workers(jobs: int | None, device: torch.device, configs: Sequence[TrainConfig], dist: DistContext) -> int:
-    """Return how many runs are trained side by side.
-
-    Raises
-    ------
-    InputError
-        If `jobs` is 0, or more than 1 where torchrun has started processes.
-    """
+    """Return how many runs are trained side by side."""
     if dist.world_size > 1:
         if jobs not in (None, 1):
             raise InputError(f"--jobs {jobs}: torchrun starts the processes; leave --jobs out")

@@ -68,13 +68,7 @@ COPIES = 4
 
 
 def check_size(config: TrainConfig, shape: ClipShape, device: torch.device) -> None:
-    """Refuse a bundled network whose weights do not fit into memory, before drawing them, which may take hours.
-
-    Raises
-    ------
-    InputError
-        Saying how much memory it needs and how much is free.
-    """
+    """Refuse a bundled network whose weights do not fit into memory, before drawing them, which may take hours."""
     network = build_empty(config.system, shape, width=config.width, options=dict(config.options))
     weights = sum(parameter.numel() for parameter in network.parameters())
     for place, copies in ((torch.device("cpu"), 1), (device, COPIES)):  # the first weights are drawn on the CPU
@@ -92,11 +86,6 @@ def try_system(dataset: Dataset, config: TrainConfig, device: torch.device) -> N
 
     This refuses a system that breaks the contract, or a bundled one too large for the `device` that it is trained on,
     before anything is written.
-
-    Raises
-    ------
-    InputError
-        Naming the system and what is wrong with it.
     """
     system, recipe, cpu = spec(config.system), dataset.recipe, torch.device("cpu")
     embedding = None

@@ -120,12 +120,22 @@ def noisy(seed, clips=80, classes=3):
     return make_reference(names, [f"c{k}" for k in range(classes)], events, 10.0), np.clip(scores, 0, 1), edges
 
 
+def frame_scores(boxes, shape):
+    """Return frame scores (clips, frames): the confidence in each box, 0 elsewhere."""
+    scores = np.zeros(shape)
+    for clip, start, stop, confidence in zip(boxes.clip, boxes.start, boxes.stop, boxes.confidence, strict=True):
+        scores[clip, start:stop] = confidence
+    return scores
+
+
 def test_psds_of_boxes_is_that_of_scores_constant_in_each_box():
     reference, scores, edges = noisy(0)
     parameters = [GRID[0], GRID[5], GRID[-1]]
     once = np.ones((80, 1))
     values = sebb_metrics(inputs(reference, scores, edges, parameters), once).overall
-    constant = np.stack([boxes_of(scores[:, :, k], STEP, parameters[k]).scores(80, 100) for k in range(3)], axis=-1)
+    constant = np.stack(
+        [frame_scores(boxes_of(scores[:, :, k], STEP, parameters[k]), (80, 100)) for k in range(3)], axis=-1
+    )
     expected = psds_of_scores(reference, constant, edges, once).overall
     assert set(values) == {"psds1[sebb]", "psds2[sebb]", "psds1[sebb alpha_st 0]", "psds2[sebb alpha_st 0]"}
     for name in PSDS:
@@ -224,7 +234,7 @@ def test_clips_may_differ_in_length():
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"step": 0.0}, "step 0.0: expected seconds above 0"),
+        ({"step": 0.0}, "step 0.0: expected a number above 0"),
         ({"step": np.nan}, "step nan"),
         ({"merge_absolute": 1.5}, "merge_absolute 1.5: expected a number from 0 to 1"),
         ({"merge_relative": 0.5}, "merge_relative 0.5: expected a number of 1 or more"),

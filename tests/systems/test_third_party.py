@@ -211,7 +211,7 @@ def test_a_changed_file_is_another_run_and_does_not_load_the_old_one(tmp_path: P
     ("name", "said"),
     [
         ("Mien", "has no class 'Mien' (did you mean 'Mine'?)"),
-        ("TooHigh", "system 'TooHigh': its clip_scores range from 2 to 2, expected values in [0, 1]; apply a sigmoid"),
+        ("TooHigh", "its clip_scores range from 2 to 2, expected values in [0, 1]; apply a sigmoid"),
         ("FewFrames", "its frame_scores are (2, 16, 5), expected (2, 31, 5); a system of another frame rate sets"),
         ("WrongRate", "its 16 frame scores, 0.064 s apart, cover 1.024 s, expected the 2 s of a clip"),
         ("NoForward", "system 'NoForward' of my_file.py: its forward fails on input (2, 31, 16) (NotImplementedError"),
@@ -372,7 +372,7 @@ def test_a_registered_system_is_listed_counted_and_trained(
     assert cost.macs == 31 * (3 * 4 * (16 + 4) + 4 * 5)
     fake_dataset(tmp_path)
     assert remixbench.train(workspace=tmp_path, system="mine", snr=20, epochs=1)[0].parts[-4] == "mine"
-    with pytest.raises(InputError, match="system name 'gap' is taken by a bundled system"):
+    with pytest.raises(InputError, match="system name 'gap' is taken by remixbench"):
         register("gap", Registered)
 
 

@@ -29,8 +29,7 @@ from remixbench.leaderboard.separation import ClipJob, jobs_of, read_sources, wh
 from remixbench.plots.axes import DB_PER_NEPER, SHOWN_DB, Scales
 from remixbench.plots.view import ClipView, view_clip
 from remixbench.progress import Progress
-from remixbench.scoring.io import MAX_FRAME_RATE
-from remixbench.scoring.io_maps import read_maps
+from remixbench.scoring.io import MAX_FRAME_RATE, read_maps
 from remixbench.scoring.npz import name_bytes, read_npz, strings
 from remixbench.scoring.separation import Signal
 from remixbench.scoring.types import MAP_STEPS, MapArray, Reference
