@@ -14,7 +14,7 @@ from remixbench.recipe import training_settings
 GROUPS = {
     "Runs": ("dataset", "system", "option", "snr", "fold", "seed", "alpha", "fraction", "fresh", "sources", "select"),
     "Training settings": tuple(training_settings()),
-    "Execution": ("device", "precision", "compiled", "jobs", "shard", "dry_run", "rerun", "tensorboard"),
+    "Execution": ("device", "precision", "jobs", "shard", "dry_run", "rerun"),
 }
 
 
@@ -70,10 +70,6 @@ def training_options(function: F) -> F:
 )
 @click.option("--list", "dry_run", is_flag=True, help="List the runs, their state and their number, and exit.")
 @click.option("--rerun", is_flag=True, help="Train finished runs again, from scratch.")
-@click.option("--tensorboard", is_flag=True, help="Also write logs for TensorBoard.")
-@click.option(
-    "--compile", "compiled", is_flag=True, help="Compile the network with torch.compile; may be faster on a GPU."
-)
 @click.pass_obj
 def command(settings: Settings, /, option: tuple[str, ...], **values: Any) -> None:
     """Train systems on a data set, with one run per combination of the given values.

@@ -282,7 +282,7 @@ class SebbParameters:
     def __post_init__(self) -> None:
         require_number("step", self.step, TINY)
         require_number("merge_absolute", self.merge_absolute, 0, 1)
-        require_number("merge_relative", self.merge_relative, 1)
+        require_number("merge_relative", self.merge_relative, 1, np.inf)
 
 
 @dataclass(frozen=True)
@@ -336,17 +336,15 @@ def metric_name(quantity: str, variant: str = "") -> str:
     return f"{quantity}[{variant}]" if variant else quantity
 
 
-TINY = float(np.nextafter(0, 1))
-"""The smallest number above 0."""
+TINY, HUGE = float(np.nextafter(0, 1)), float(np.finfo(np.float64).max)
+"""The smallest number above 0, and the largest that is finite."""
 
 
-def require_number(name: str, value: object, low: float, high: float = np.inf) -> None:
-    """Refuse a parameter that is not a finite number from `low` to `high`."""
-    if not (isinstance(value, int | float | np.number) and np.isfinite(value) and low <= value <= high):
-        least = "above 0" if low == TINY else f"of {low:g} or more"
-        raise InputError(
-            f"{name} {value}: expected a number {least if np.isinf(high) else f'from {low:g} to {high:g}'}"
-        )
+def require_number(name: str, value: object, low: float, high: float = HUGE) -> None:
+    """Refuse a parameter that is not a number from `low` to `high`."""
+    if not (isinstance(value, int | float | np.number) and low <= value <= high):
+        expected = f"from {low:g} to {high:g}" if high < HUGE else f"of {low:g} or more"
+        raise InputError(f"{name} {value}: expected a number {'above 0' if low == TINY else expected}")
 
 
 def mean_defined(values: FloatArray, axis: int = 0) -> FloatArray:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from remixbench import __version__
 from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.splits import Rows
-from remixbench.errors import InputError, RemixbenchError, one_line
+from remixbench.errors import InputError, RemixbenchError
 from remixbench.files import file_sha256, sha256
 from remixbench.systems.building import EmbeddingShape, frame_seconds_of
 from remixbench.systems.cost import count_cost, count_encoder_macs
@@ -45,7 +45,6 @@ from remixbench.training.run_files import (
     RunInfo,
     Software,
     read_checkpoint,
-    tensorboard_writer,
     write_checkpoint,
     write_frames,
     write_history,
@@ -68,8 +67,6 @@ class RunContext:
     sources: Path
     device: torch.device
     dist: DistContext
-    tensorboard: bool
-    compiled: bool
     progress: Display
     load: Callable[[str], PretrainedEncoder] = load_encoder
 
@@ -114,7 +111,7 @@ def run_training(folder: Path, info: RunInfo, context: RunContext, config: Train
     network = first_network(dataset, config, data.embedding)
     steps = -(-len(data.train) // config.batch_size)
     tell_network(network, data.train.weak, data.standardisation, system)
-    state = TrainState(dist.prepare(engine.place(network)), config, steps, compiled=context.compiled)
+    state = TrainState(dist.prepare(engine.place(network)), config, steps)
     saved = read_checkpoint(folder, info.digest)
     if saved is not None:
         try:
@@ -126,7 +123,6 @@ def run_training(folder: Path, info: RunInfo, context: RunContext, config: Train
             ) from None
         progress.say(f"{label}: resumes after epoch {len(state.history)}")
         info = _resumed(folder, info, context, label, versions, len(state.history))
-    log = tensorboard_writer(folder, len(state.history)) if context.tensorboard and dist.is_main_process else None
 
     def on_epoch(epoch: Epoch) -> None:
         if dist.is_main_process:
@@ -134,8 +130,6 @@ def run_training(folder: Path, info: RunInfo, context: RunContext, config: Train
             if len(state.history) == 1 and not system.bundled:
                 check_resumable(folder, info.digest, system)
             write_history(folder, state.history)
-        if log is not None:
-            log(epoch)
 
     if unseen := unseen_classes(data.train.weak, dataset.classes):
         progress.say(f"{label}: no training clip has {', '.join(unseen)}; the scores of such classes mean nothing")
@@ -155,12 +149,6 @@ def run_training(folder: Path, info: RunInfo, context: RunContext, config: Train
             )
         except DivergenceError as error:
             raise RemixbenchError(f"{label}: {error}") from None
-        except RuntimeError as error:
-            if not (context.compiled and type(error).__module__.startswith("torch._")):
-                raise
-            raise RemixbenchError(
-                f"{label}: torch.compile failed ({one_line(error)}); train without --compile"
-            ) from error
     if dist.is_main_process:
         with exact_float32():
             _finish(TrainedRun(folder, info, context, config, data, state, sources))

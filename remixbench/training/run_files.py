@@ -355,32 +355,3 @@ def read_checkpoint(folder: Path, digest: str) -> dict[str, Any] | None:
 
 def _shortest(value: float) -> str:
     return str(value) if isinstance(value, int) or not math.isfinite(value) else f"{value:.9g}"
-
-
-def require_tensorboard() -> None:
-    """Check that tensorboard is installed."""
-    try:
-        import tensorboard  # noqa: F401 - only whether it is there
-    except ImportError:
-        raise InputError(
-            "--tensorboard: the package tensorboard is not installed; `pip install 'remixbench[tensorboard]'`"
-        ) from None
-
-
-def tensorboard_writer(folder: Path, done: int) -> Callable[[Epoch], None]:
-    """Return a function that writes an epoch's values to `<folder>/tensorboard`.
-
-    Values of epochs after `done` are discarded.
-    """
-    from torch.utils.tensorboard import SummaryWriter
-
-    writer = SummaryWriter(str(folder / "tensorboard"), purge_step=done + 1)
-
-    def write(epoch: Epoch) -> None:
-        for name in ("loss", "validation_micro_ap", "test_micro_ap", "learning_rate"):
-            value = getattr(epoch, name)
-            if value is not None:
-                writer.add_scalar(name, value, epoch.epoch)
-        writer.flush()
-
-    return write

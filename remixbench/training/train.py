@@ -40,7 +40,6 @@ from remixbench.training.run_files import (
     RUN_FILE,
     RunInfo,
     read_run,
-    require_tensorboard,
     run_folder,
     write_run,
 )
@@ -70,8 +69,6 @@ def train(
     jobs: int | None = None,
     rerun: bool = False,
     dry_run: bool = False,
-    tensorboard: bool = False,
-    compiled: bool = False,
     progress: Progress | bool = False,
     **training: Any,
 ) -> list[Path]:
@@ -101,9 +98,6 @@ def train(
         a CPU. The weights are the same for any number. A single run uses all cores, unless `jobs` is 1.
     rerun : train finished and interrupted runs again, from the start.
     dry_run : train nothing, only return the folders of all runs.
-    tensorboard : also write curves for TensorBoard into each run's folder.
-    compiled : train with the network compiled by torch.compile, which takes a minute or more per run, may pay on a
-        GPU, and rounds differently; it does not change the identity of a run.
     progress : True for bars on a terminal and lines elsewhere, or a progress reporter.
     training : the settings of `remixbench.recipe.Training`: `epochs`, `min_steps`, `batch_size`, `learning_rate`,
         `width`, `optimizer`, `weight_decay`, `schedule`, `augment`, `ema`, `early_stopping`, `gradient_clip`. One that
@@ -133,8 +127,6 @@ def train(
     )  # fmt: skip
     if not 1 <= shard[0] <= shard[1]:
         raise InputError(f"--shard {shard[0]}/{shard[1]}: expected I/N with 1 <= I <= N")
-    if tensorboard:
-        require_tensorboard()
     for config in configs:
         if spec(config.system).takes_logmel:
             opened.features(config.snr)  # fails at once where it is missing
@@ -144,9 +136,7 @@ def train(
         return [run_folder(workspace, opened.name, config, _identity(opened, config)) for config in configs]
     with process_group(where) as dist:
         shown = progress if dist.is_main_process else SILENT
-        context = RunContext(
-            opened, Path(sources or workspace / "sources"), where, dist, tensorboard, compiled, NO_DISPLAY, load
-        )
+        context = RunContext(opened, Path(sources or workspace / "sources"), where, dist, NO_DISPLAY, load)
         count = len(configs)
         workers = _workers(jobs, where, configs, dist)
         beside = f", {workers} side by side" if workers > 1 else ""

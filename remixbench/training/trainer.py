@@ -72,8 +72,7 @@ class WeightAverage:
 class TrainState:
     """A training in progress: network, optimizer, schedule, history, and the best epoch's weights so far.
 
-    `steps_per_epoch` decides how many epochs are trained (`min_steps`), and the schedule `cosine`. With `compiled`,
-    training steps run through torch.compile; evaluation, checkpoints and results use the original network.
+    `steps_per_epoch` decides how many epochs are trained (`min_steps`), and the schedule `cosine`.
 
     Raises
     ------
@@ -82,25 +81,19 @@ class TrainState:
         docs/systems.md has them.
     """
 
-    def __init__(
-        self, network: nn.Module, config: TrainConfig, steps_per_epoch: int = 1, *, compiled: bool = False
-    ) -> None:
+    def __init__(self, network: nn.Module, config: TrainConfig, steps_per_epoch: int = 1) -> None:
         self.network = network
         self.system = spec(config.system)
-        self.compiled = compiled
         if next(network.parameters(), None) is None:
             raise self.system.error("it has no parameters to train")
-        step = _training_step(network, self.system)
-        # torch compiles on the first call, so what is never called costs nothing
-        self.trained: Callable[..., Any] = torch.compile(network) if compiled else network
-        self.training_step = torch.compile(step) if compiled and step is not None else step
+        self.training_step = _training_step(network, self.system)
         self.paired = bool(getattr(network, "paired", False))
         decoder = getattr(network, "decoder", None)
         # a third-party system may use its `decoder` for anything
         if self.system.bundled and config.alpha == 0 and isinstance(decoder, nn.Module) and self.training_step is None:
             decoder.requires_grad_(False)  # nothing trains it, so it need not be run
         self.optimizer, self.schedule, self.schedule_by_step = _optimization(
-            network, self.system, config, steps_per_epoch, compiled
+            network, self.system, config, steps_per_epoch
         )
         self.epochs = config.epochs_of(steps_per_epoch)
         self.learning_rate = 0.0
@@ -228,14 +221,14 @@ def train_epoch(
     for step, indices in enumerate(batches(len(train), config.batch_size, config.seed, number, train.index_device)):
         inputs, targets = _augmented(train, config, indices, number, step, dist, state.paired)
         optimizer.zero_grad(set_to_none=True)
-        with third_party_errors(state.system, "its training step fails", compiled=state.compiled):
+        with third_party_errors(state.system, "its training step fails"):
             loss = _loss(state, config, engine, inputs, targets, len(indices), train, indices)
             loss.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
         dist.all_reduce_gradients(network)
         if config.gradient_clip:
             nn.utils.clip_grad_norm_(network.parameters(), config.gradient_clip)
         state.learning_rate = float(optimizer.param_groups[0]["lr"])
-        with third_party_errors(state.system, "its training step fails", compiled=state.compiled):
+        with third_party_errors(state.system, "its training step fails"):
             optimizer.step()
         state.steps += 1
         if state.average is not None:
@@ -265,15 +258,14 @@ def _augmented(
 
 
 @contextmanager
-def third_party_errors(system: SystemSpec, what: str, *, compiled: bool = False) -> Iterator[None]:
-    """Turn errors of a third-party system, except the compiler's, into one line that names it and says `what`."""
+def third_party_errors(system: SystemSpec, what: str) -> Iterator[None]:
+    """Turn errors of a third-party system into one line that names it and says `what`."""
     try:
         yield
     except RemixbenchError:
         raise
     except Exception as error:
-        of_compiler = compiled and type(error).__module__.startswith("torch._")
-        if system.bundled or of_compiler or is_out_of_memory(error):
+        if system.bundled or is_out_of_memory(error):
             raise
         raise _breaks(what, system, error) from error
 
@@ -305,7 +297,7 @@ def _loss(
     """Return what the clips of this process add to the mean loss over a batch of `batch` clips."""
     if state.training_step is None:
         with engine.autocast():
-            output = state.trained(*inputs)
+            output = state.network(*inputs)
         if not isinstance(output, Output):
             raise state.system.error(
                 f"in training mode its forward returns {type(output).__name__}, expected remixbench.systems.Output"
@@ -336,7 +328,7 @@ def _eager(kind: type[torch.optim.Adam]) -> type[torch.optim.Adam]:
 
 
 def _optimization(
-    network: nn.Module, system: SystemSpec, config: TrainConfig, steps_per_epoch: int, compiled: bool
+    network: nn.Module, system: SystemSpec, config: TrainConfig, steps_per_epoch: int
 ) -> tuple[torch.optim.Optimizer, LRScheduler | ReduceLROnPlateau | None, bool]:
     """Return optimizer, schedule, and whether the schedule counts steps rather than epochs."""
     configure = getattr(network, "configure_optimizers", None)
@@ -353,9 +345,7 @@ def _optimization(
             {"params": [p for p in named if p.dim() > 1], "weight_decay": config.weight_decay},
             {"params": [p for p in named if p.dim() <= 1], "weight_decay": 0.0},
         ]
-    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-    if not compiled:
-        kind = _eager(kind)
+    kind = _eager(torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam)
     fused = next(network.parameters()).device.type in ("cpu", "cuda")
     optimizer = kind(parameters, lr=config.learning_rate, weight_decay=0.0, fused=fused)
     if config.schedule == "plateau":

@@ -6,7 +6,6 @@ import csv
 import json
 import re
 import shutil
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,7 +16,6 @@ from fake_dataset import CLASSES, fake_dataset, write_fake_info
 from filelock import FileLock, Timeout
 from safetensors.torch import load_file
 from sklearn.metrics import average_precision_score
-from torch._dynamo.exc import TorchDynamoException
 from watcher import Watcher, run_json, stop_after
 
 from remixbench.errors import InputError, RemixbenchError
@@ -397,52 +395,6 @@ def test_a_checkpoint_left_by_a_kill_at_the_very_end_is_removed(tmp_path: Path) 
     (folder / "checkpoint.pt").write_bytes(b"of the last epoch")
     assert train(workspace=tmp_path, system="gap", snr=20) == [folder]
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
-
-
-def test_a_compiled_network_trains_and_the_run_is_the_same_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_dataset(tmp_path)
-    compiled: list[torch.nn.Module] = []
-
-    def compile_nothing(network: torch.nn.Module) -> torch.nn.Module:
-        compiled.append(network)
-        return torch.nn.Sequential(network)
-
-    monkeypatch.setattr(torch, "compile", compile_nothing)
-    folder = train(workspace=tmp_path, system="gap", snr=20, compiled=True)[0]
-    assert len(compiled) == 1
-    weights = (folder / "model.safetensors").read_bytes()
-    assert train(workspace=tmp_path, system="gap", snr=20, rerun=True) == [folder]
-    assert (folder / "model.safetensors").read_bytes() == weights
-
-
-def test_a_network_that_torch_cannot_compile_ends_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise TorchDynamoException("no compiler")
-
-    fake_dataset(tmp_path)
-    monkeypatch.setattr(torch, "compile", lambda network: refuse)
-    with pytest.raises(RemixbenchError, match=r"torch\.compile failed .*; train without --compile"):
-        train(workspace=tmp_path, system="gap", snr=20, compiled=True)
-
-
-def test_tensorboard_is_asked_for_by_name_where_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_dataset(tmp_path)
-    monkeypatch.setitem(sys.modules, "tensorboard", None)
-    with pytest.raises(InputError, match=r"pip install 'remixbench\[tensorboard\]'"):
-        train(workspace=tmp_path, tensorboard=True)
-
-
-def test_tensorboard_has_the_history(tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard", reason="tensorboard is not installed (extra)")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    fake_dataset(tmp_path)
-    folder = train(workspace=tmp_path, system="gap", snr=20, tensorboard=True)[0]
-    events = EventAccumulator(str(folder / "tensorboard"))
-    events.Reload()
-    assert [(e.step, round(e.value, 4)) for e in events.Scalars("loss")] == [
-        (int(epoch["epoch"]), round(float(epoch["loss"]), 4)) for epoch in history(folder)
-    ]
 
 
 def test_few_validation_clips_and_classes_without_training_clips_are_said(
