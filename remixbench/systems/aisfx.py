@@ -61,7 +61,7 @@ class AiSfx(nn.Module):
 
     def __init__(self, weights: Path | None = None) -> None:
         super().__init__()
-        self.convolutions = nn.ModuleList(_fused(_read(weights or _installed())))
+        self.convolutions = nn.ModuleList(_convolutions(weights or _installed()))
         self.register_buffer("bank", torch.from_numpy(mel_bank()), persistent=False)
         self.register_buffer("window", torch.hann_window(N_FFT, periodic=False), persistent=False)
         self.bank: Tensor
@@ -98,20 +98,29 @@ def _installed() -> Path:
     return Path(package.submodule_search_locations[0]) / "models" / "checkpoint.pth"
 
 
-def _read(weights: Path) -> dict[str, Tensor]:
-    """Return the tensors of the checkpoint, a pair of these and of names; nothing in it is executed."""
+def _convolutions(weights: Path) -> list[nn.Module]:
+    """Return the convolutions of the checkpoint, a pair of tensors and of names, with their batch norms folded in.
+
+    Nothing in the checkpoint is executed.
+    """
+    check_regular(weights, MAX_FILE)
+    layers: list[nn.Module] = []
     try:
-        check_regular(weights, MAX_FILE)
         with torch.serialization.safe_globals(_numpy_scalars()):
-            saved = torch.load(weights, map_location="cpu", weights_only=True)
-        tensors = saved[0]
-        return {name.removeprefix(PREFIX): value for name, value in tensors.items() if name.startswith(PREFIX)}
-    except InputError:
-        raise
+            tensors = torch.load(weights, map_location="cpu", weights_only=True)[0]
+        for block, (inputs, outputs) in enumerate(zip((1, *CHANNELS[:-1]), CHANNELS, strict=True), start=1):
+            for number, channels in ((1, inputs), (2, outputs)):
+                convolution, norm = nn.Conv2d(channels, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs)
+                for name, layer in (("conv", convolution), ("bn", norm)):
+                    start = f"{PREFIX}conv_block{block}.{name}{number}."
+                    state = {key.removeprefix(start): value for key, value in tensors.items() if key.startswith(start)}
+                    layer.load_state_dict(state)
+                layers.append(fuse_conv_bn_eval(convolution.eval(), norm.eval()))
     except Exception as error:  # torch.load raises almost anything on a broken file
         raise InputError(
             f"encoder 'aisfx': {weights}: not its checkpoint ({one_line(error)[:120]}); {REMEDY}"
         ) from None
+    return layers
 
 
 def _numpy_scalars() -> list[Any]:
@@ -120,22 +129,3 @@ def _numpy_scalars() -> list[Any]:
 
     kinds = {type(np.dtype(name)) for name in ("int64", "int32")}
     return [(scalar, "numpy.core.multiarray.scalar"), scalar, np.dtype, *kinds]
-
-
-def _fused(tensors: dict[str, Tensor]) -> list[nn.Module]:
-    """Return the convolutions with their batch norms folded in."""
-    layers: list[nn.Module] = []
-    for block, (inputs, outputs) in enumerate(zip((1, *CHANNELS[:-1]), CHANNELS, strict=True), start=1):
-        for number, channels in ((1, inputs), (2, outputs)):
-            convolution, norm = nn.Conv2d(channels, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs)
-            for name, layer in (("conv", convolution), ("bn", norm)):
-                start = f"conv_block{block}.{name}{number}."
-                state = {key.removeprefix(start): value for key, value in tensors.items() if key.startswith(start)}
-                try:
-                    layer.load_state_dict(state)
-                except RuntimeError as error:
-                    raise InputError(
-                        f"encoder 'aisfx': not its checkpoint ({one_line(error)[:200]}); {REMEDY}"
-                    ) from None
-            layers.append(fuse_conv_bn_eval(convolution.eval(), norm.eval()))
-    return layers

@@ -174,18 +174,16 @@ class PretrainedEncoder:
             raise self.error(
                 f"fails on waveforms {shape}{places} at {self.sample_rate} Hz ({one_line(error)})"
             ) from error
-        if not isinstance(embeddings, torch.Tensor) or embeddings.layout != torch.strided or embeddings.is_meta:
+        dense = isinstance(embeddings, torch.Tensor) and embeddings.layout == torch.strided and not embeddings.is_meta
+        given = tuple(embeddings.shape) if dense and embeddings.is_floating_point() else ()
+        if len(given) != 3 or (given[0], given[2]) != (shape[0], self.dimensions):
             kind = type(embeddings).__name__
             if isinstance(embeddings, torch.Tensor):
-                kind += f" ({embeddings.device.type}, {embeddings.layout})"
-            raise self.error(f"returns {kind}, expected a dense tensor (batch, frames, dimensions)")
-        if embeddings.dim() != 3 or (embeddings.shape[0], embeddings.shape[2]) != (shape[0], self.dimensions):
+                kind = f"{embeddings.dtype} {tuple(embeddings.shape)}, {embeddings.device.type}, {embeddings.layout}"
             raise self.error(
-                f"returns {tuple(embeddings.shape)} for waveforms {shape}, expected (batch, frames, dimensions) ="
-                f" ({shape[0]}, frames, {self.dimensions})"
+                f"returns {kind} for waveforms {shape}, expected a dense floating-point tensor (batch, frames,"
+                f" dimensions) = ({shape[0]}, frames, {self.dimensions})"
             )
-        if not embeddings.is_floating_point():
-            raise self.error(f"returns {embeddings.dtype} values, expected floating-point ones")
         embeddings = embeddings.detach().float()  # in which large values may be infinite
         finite = torch.isfinite(embeddings).flatten(1).all(dim=1)
         if not bool(finite.all()):
