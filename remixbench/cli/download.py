@@ -10,12 +10,9 @@ from typing import Any
 
 import click
 
-from remixbench.cli.options import Settings
+from remixbench.cli.options import FILE, FOLDER, Settings
 from remixbench.progress import is_terminal
 from remixbench.recipe import PUBLISHED_SOURCES
-
-FOLDER = click.Path(file_okay=False, path_type=Path)
-FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command()

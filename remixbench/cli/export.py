@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from remixbench.cli.options import ManyCommand, Settings, snr_option
+from remixbench.cli.options import PATH, ManyCommand, Settings, snr_option
 
 FORMATS = ["audiofolder", "webdataset", "lhotse", "croissant"]
 
@@ -15,9 +14,7 @@ FORMATS = ["audiofolder", "webdataset", "lhotse", "croissant"]
 @click.command(cls=ManyCommand)
 @click.argument("dataset", required=False)
 @click.option("--format", required=True, type=click.Choice(FORMATS), help="Format to write.")
-@click.option(
-    "--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="New or empty folder to write to."
-)
+@click.option("--out", required=True, type=PATH, metavar="DIR", help="New or empty folder to write to.")
 @snr_option("Only these SNRs. [default: all that were made]")
 @click.option("--fold", type=click.IntRange(1), metavar="N", help="Test fold. [default: 4, or the last fold]")
 @click.option("--link", is_flag=True, help="Hard-link audio instead of copying it.")

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from remixbench.cli.options import ManyCommand, Settings, many, snr_option
+from remixbench.cli.options import FILE, ManyCommand, Settings, many, snr_option
 
 
 @click.command(cls=ManyCommand)
-@click.option(
-    "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
-    required=True,
-    metavar="FILE",
-    help="PDF, SVG or LaTeX file to write.",
-)
+@click.option("--out", type=FILE, required=True, metavar="FILE", help="PDF, SVG or LaTeX file to write.")
 @click.option(
     "--kind",
     type=click.Choice(["snr", "table"]),

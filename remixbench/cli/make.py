@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
-from remixbench.cli.options import ManyCommand, Settings, many, shard_option, snr_option
+from remixbench.cli.options import PATH, ManyCommand, Settings, many, shard_option, snr_option
 
 
 @click.command(cls=ManyCommand)
@@ -17,17 +16,10 @@ from remixbench.cli.options import ManyCommand, Settings, many, shard_option, sn
     metavar="NAME|FILE",
     help="Built-in recipe or YAML file. [default: remix2019 if its sources are in the workspace, otherwise mini]",
 )
-@click.option(
-    "--manifest", type=click.Path(path_type=Path), metavar="DIR", help="Manifest to use instead of the recipe's."
-)
+@click.option("--manifest", type=PATH, metavar="DIR", help="Manifest to use instead of the recipe's.")
 @click.option("--replan", is_flag=True, help="Draw a new manifest from the tables of the sources.")
-@click.option(
-    "--sources",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Folder of the sources. [default: WORKSPACE/sources]",
-)
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the data set.")
+@click.option("--sources", type=PATH, metavar="DIR", help="Folder of the sources. [default: WORKSPACE/sources]")
+@click.option("--out", type=PATH, metavar="DIR", help="Folder of the data set.")
 @many("--fold", type=click.IntRange(1), metavar="N...", help="Make only these folds.")
 @click.option("--clips-per-fold", type=click.IntRange(1), metavar="N", help="Make only the first N clips of each fold.")
 @click.option("--jobs", type=int, default=-1, metavar="N", help="Number of parallel processes. [default: one per core]")
@@ -41,7 +33,7 @@ from remixbench.cli.options import ManyCommand, Settings, many, shard_option, sn
               help="Also write stems: two channels (events, scene), or with `events` one per event.")  # fmt: skip
 @click.option("--no-features", is_flag=True, help="Do not write log-mel features.")
 @click.pass_obj
-def command(settings: Settings, /, stems: str | None, no_features: bool, **values: Any) -> None:
+def command(settings: Settings, /, stems: Literal["sum", "events"] | None, no_features: bool, **values: Any) -> None:
     """Make a data set: audio, labels and features at every SNR, from a recipe's manifest.
 
     If interrupted, rerun to resume.

@@ -24,6 +24,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 _NUMBER = re.compile(r"[-+]?(\d|\.\d)|[-+]?(inf|nan)", re.IGNORECASE)
 
 
+PATH = click.Path(path_type=Path)
+FILE, FOLDER = click.Path(dir_okay=False, path_type=Path), click.Path(file_okay=False, path_type=Path)
+
 device_option = click.option(
     "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps", help="Where to compute."
 )

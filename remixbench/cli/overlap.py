@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from remixbench.cli.options import Settings
+from remixbench.cli.options import PATH, Settings
 
 SHOWN = 20
 """Largest number of shared recordings to list."""
 
 
 @click.command()
-@click.argument("ids", type=click.Path(path_type=Path), metavar="IDS.csv")
+@click.argument("ids", type=PATH, metavar="IDS.csv")
 @click.option("--encoder", required=True, metavar="NAME", help="Encoder trained on these sounds.")
 @click.option("--dataset", metavar="NAME|DIR", help="Data set. [default: the most recent one]")
 @click.pass_obj

@@ -7,23 +7,13 @@ from typing import Any
 
 import click
 
-from remixbench.cli.options import Settings
+from remixbench.cli.options import PATH, Settings
 
 
 @click.command()
 @click.option("--recipe", required=True, metavar="NAME|FILE", help="Built-in recipe or YAML file.")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Folder to write the manifest to; optional with --report.",
-)
-@click.option(
-    "--sources",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Folder of the sources' tables. [default: WORKSPACE/sources]",
-)
+@click.option("--out", type=PATH, metavar="DIR", help="Folder to write the manifest to; optional with --report.")
+@click.option("--sources", type=PATH, metavar="DIR", help="Folder of the sources' tables. [default: WORKSPACE/sources]")
 @click.option(
     "--report",
     is_flag=True,

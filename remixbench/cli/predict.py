@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from remixbench.cli.options import Settings, device_option
+from remixbench.cli.options import PATH, Settings, device_option
 from remixbench.parallel import prepare_for_torch
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("audio", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="AUDIO...")
-@click.option(
-    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder to write tags.csv and events.tsv to."
-)
+@click.argument("run", type=PATH)
+@click.argument("audio", type=PATH, nargs=-1, required=True, metavar="AUDIO...")
+@click.option("--out", type=PATH, metavar="DIR", help="Folder to write tags.csv and events.tsv to.")
 @click.option(
     "--threshold", type=float, metavar="T", help="Threshold for all classes. [default: the run's own, per class]"
 )

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from remixbench.cli.options import Settings
+from remixbench.cli.options import FILE, FOLDER, Settings
 
 
 @click.command()
 @click.option("--dataset", metavar="NAME|DIR", help="Data set. [default: the most recent one]")
 @click.option(
-    "--submissions",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Make the page from the submission files in DIR instead of runs.",
+    "--submissions", type=FOLDER, metavar="DIR", help="Make the page from the submission files in DIR instead of runs."
 )
 @click.option(
     "--require-predictions",
@@ -26,7 +22,7 @@ from remixbench.cli.options import Settings
 @click.option("--clips", type=int, default=6, show_default=True, metavar="N", help="Number of clips to listen to.")
 @click.option(
     "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     metavar="FILE",
     help="HTML file to write. [default: leaderboard/<dataset>.html, or submissions.html]",
 )

@@ -9,11 +9,10 @@ from typing import Any
 
 import click
 
-from remixbench.cli.options import ManyCommand, Settings, decibel, many
+from remixbench.cli.options import FILE, PATH, ManyCommand, Settings, decibel, many
 from remixbench.errors import RemixbenchError
 from remixbench.progress import is_terminal
 
-FILE = click.Path(dir_okay=False, path_type=Path)
 GROUPS = {
     "Predictions": ("dataset", "name", "snr", "fold", "bootstrap", "jobs"),
     "Probes": ("probe", "shifted", "other_snrs"),
@@ -23,7 +22,7 @@ GROUPS = {
 
 
 @click.command(cls=ManyCommand, groups=GROUPS)
-@click.argument("targets", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN|PREDICTIONS]...")
+@click.argument("targets", nargs=-1, type=PATH, metavar="[RUN|PREDICTIONS]...")
 @click.option("--dataset", metavar="NAME|DIR", help="Data set. [default: that of the runs, or the most recent one]")
 @click.option("--name", metavar="NAME", help="Name of the row.")
 @click.option(
@@ -34,9 +33,9 @@ GROUPS = {
               help="Bootstrap samples for the 95 % intervals; 0 for none. [default: 1000]")  # fmt: skip
 @many("--probe", type=click.Choice(["shift", "snr"]), metavar="shift|snr...",
       help="Also test the runs on clips shifted in time, or at the other SNRs.")  # fmt: skip
-@many("--shifted", type=click.Path(path_type=Path), metavar="FILE...",
+@many("--shifted", type=PATH, metavar="FILE...",
       help="Predictions on shifted clips, each named after its shift, such as shift_0.48.csv.")  # fmt: skip
-@many("--other-snrs", type=click.Path(path_type=Path), metavar="FILE...",
+@many("--other-snrs", type=PATH, metavar="FILE...",
       help="Predictions on the clips at other SNRs, each named after its SNR, such as snr_0.csv.")  # fmt: skip
 @click.option("--compare", type=str, nargs=2, metavar="A B", help="Print the difference of two rows, with intervals.")
 @click.option("--submission", type=FILE, metavar="FILE", help="Also write the scored records as a submission.")

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from remixbench.cli.options import ManyCommand, Settings, device_option, many
+from remixbench.cli.options import PATH, ManyCommand, Settings, device_option, many
 from remixbench.parallel import prepare_for_torch
 
 
 @click.command(cls=ManyCommand)
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("audio", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="AUDIO...")
-@click.option(
-    "--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder to write NAME/CLASS.wav to."
-)
+@click.argument("run", type=PATH)
+@click.argument("audio", type=PATH, nargs=-1, required=True, metavar="AUDIO...")
+@click.option("--out", type=PATH, required=True, metavar="DIR", help="Folder to write NAME/CLASS.wav to.")
 @many("--class", "classes", metavar="LABEL...", help="Classes to write. [default: those detected]")
 @click.option("--background", is_flag=True, help="Also write the rest of each recording, NAME/background.wav.")
 @device_option

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from remixbench.cli.options import Settings, decibel
+from remixbench.cli.options import FILE, Settings, decibel
 
 
 @click.command()
@@ -16,12 +15,7 @@ from remixbench.cli.options import Settings, decibel
 @click.option("--snr", type=decibel, metavar="DB", help="SNR. [default: the run's, otherwise the highest]")
 @click.option("--run", metavar="RUN", help="Folder of a run: draw what its network computes from the clip.")
 @click.option("--separated", is_flag=True, help="With --run: draw each class that the system separates.")
-@click.option(
-    "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="PNG, SVG or PDF file to write. [default: CLIP.png]",
-)
+@click.option("--out", type=FILE, metavar="FILE", help="PNG, SVG or PDF file to write. [default: CLIP.png]")
 @click.pass_obj
 def command(settings: Settings, /, **values: Any) -> None:
     """Draw a clip: waveform, log-mel spectrogram, reference events and levels.

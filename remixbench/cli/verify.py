@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from remixbench.cli.options import Settings
+from remixbench.cli.options import PATH, Settings
 
 
 @click.command()
@@ -19,10 +19,7 @@ from remixbench.cli.options import Settings
     help="Also render N clips again and compare their samples.",
 )
 @click.option(
-    "--sources",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="For --deep: folder of the sources. [default: WORKSPACE/sources]",
+    "--sources", type=PATH, metavar="DIR", help="For --deep: folder of the sources. [default: WORKSPACE/sources]"
 )
 @click.pass_obj
 def command(settings: Settings, dataset: str | None, deep: int, sources: Path | None) -> int:
