@@ -54,13 +54,19 @@ def describe(work: Work) -> dict[str, str | int]:
     }
 
 
+def synchronise(engine: Engine) -> None:
+    """Wait for the device to finish, as before reading a clock."""
+    if engine.device.type == "cuda":
+        torch.cuda.synchronize(engine.device)
+
+
 def speed(role: str, system: str, work: Work) -> float:
     """Return the clips per second of one more epoch of `plain`, `defaults` or `ours`; the first is a rehearsal."""
     engine, batch_size = work.begin()
     epoch = _loop(role, system, work)
     start = time.perf_counter()
     epoch()
-    engine.synchronise()
+    synchronise(engine)
     return batch_size * work.batches / (time.perf_counter() - start)
 
 
@@ -74,7 +80,7 @@ def peak(work: Work) -> float:
     for _ in range(12):
         start = time.perf_counter()
         a @ b
-        engine.synchronise()
+        synchronise(engine)
         best = max(best, 2 * size**3 / (time.perf_counter() - start))
     return best
 

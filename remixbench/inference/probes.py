@@ -79,7 +79,8 @@ def predict_probes(
             f"{folder}: was trained on another manifest ({info.manifest_digest[:12]}) than data set '{opened.name}' has"
             f" ({opened.manifest_digest[:12]}); choose the data set of the run"
         )
-    wanted = {"shift": probe_shifts(opened, info.fold), "snr": other_snrs(opened, info.snr)}
+    other_snrs = tuple(snr for snr in opened.info.features if snr != float(info.snr))
+    wanted = {"shift": probe_shifts(opened, info.fold), "snr": other_snrs}
     probed = _earlier_probes(folder, info)
     missing = [
         (name, value)
@@ -103,11 +104,6 @@ def predict_probes(
             )
     write_probes(folder, probed)
     return probed
-
-
-def other_snrs(dataset: Dataset, snr: float) -> tuple[float, ...]:
-    """Return the SNRs at which a data set has log-mel, without `snr`."""
-    return tuple(value for value in dataset.info.features if value != float(snr))
 
 
 def _earlier_probes(folder: Path, info: RunInfo) -> ProbesInfo:

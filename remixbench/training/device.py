@@ -46,11 +46,6 @@ class Engine:
                 tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
         return network
 
-    def synchronise(self) -> None:
-        """Wait for the device to finish, as before reading a clock."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-
     @property
     def name(self) -> str:
         """Name of the device, as its manufacturer gives it."""
