@@ -17,7 +17,7 @@ from remixbench.dataset.dataset import Dataset, find_dataset
 from remixbench.dataset.probes import roll
 from remixbench.inference.probes import predict_clips
 from remixbench.inference.system import load_system
-from remixbench.leaderboard.discover import find_runs
+from remixbench.leaderboard.discover import run_folders, run_tasks
 from remixbench.progress import SILENT
 from remixbench.training.evaluate import micro_average_precision
 from remixbench.training.run_files import read_run
@@ -44,8 +44,10 @@ def main() -> None:
     options = parser.parse_args()
     dataset = find_dataset(options.workspace, options.dataset)
     systems: dict[str, list[list[float]]] = {}
-    for run in find_runs(options.workspace, dataset, SILENT):
-        if read_run(run).snr == options.snr:
+    folders = run_folders(options.workspace / "runs" / dataset.name)
+    for task in run_tasks(options.workspace, folders, dataset, SILENT):
+        run = task.folder
+        if task.system.snr == options.snr:
             systems.setdefault(run.parents[2].name, []).append(micro_aps(run, dataset, options.shift))
     print(f"{'micro-AP, rolled by (s)':<24}", *(f"{shift:>7g}" for shift in options.shift), " runs")
     for name, values in sorted(systems.items()):

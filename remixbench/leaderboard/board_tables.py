@@ -6,7 +6,7 @@ Which metrics have columns is said by `remixbench.scoring.metrics`.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -151,7 +151,10 @@ def details_table(maker: TableMaker, family: str, snr: float, *, ranked: bool = 
     available = {name for condition in conditions for name in condition.metrics}
     places = ("main", "details") if ranked else ("details",)
     shown = [metric.name for group in DETAILS[family] for metric in metrics_shown(group, *places)]
-    groups = _grouped(name for name in shown if name in available)
+    groups: dict[str, list[str]] = {}  # by variant, those of the main one by family
+    for name in shown:
+        if name in available:
+            groups.setdefault(variant_of(name) or METRICS[name].family, []).append(name)
     metrics = [name for names in groups.values() for name in names]
     if not metrics:
         return None
@@ -207,21 +210,8 @@ def variant_of(name: str) -> str:
     return METRICS[name].variant if name in METRICS else ""
 
 
-def _grouped(metrics: Iterable[str]) -> dict[str, list[str]]:
-    """Return metrics by variant, those of the main one by family."""
-    groups: dict[str, list[str]] = {}
-    for name in metrics:
-        groups.setdefault(variant_of(name) or METRICS[name].family, []).append(name)
-    return groups
-
-
 def alpha_table(maker: TableMaker) -> Table | None:
     """Return the paper's Table 2: micro-AP by the weight α of the reconstruction, where there are several."""
-    series = _series(
-        (row for row in maker.leaderboard.rows if row.settings.get("options") is not None),
-        "alpha",
-        lambda row: WITHOUT_RECONSTRUCTION.get(row.system or "", row.system),
-    )
     snrs, published = maker.leaderboard.snrs, maker.leaderboard.published.table2
     lines = [
         Line(f"α = {row.alpha:g}", tuple(value_cell(*row.scores.get(snr, (None,))) for snr in snrs), (), NOT_REPORTED)
@@ -231,7 +221,9 @@ def alpha_table(maker: TableMaker) -> Table | None:
         maker,
         "Weight of the reconstruction (α)",
         "weight",
-        series,
+        "alpha",
+        [row for row in maker.leaderboard.rows if row.settings.get("options") is not None],
+        family=lambda row: WITHOUT_RECONSTRUCTION.get(row.system or "", row.system),
         name_of=lambda row: row.system,
         head_of=lambda row: f"α = {row.settings['alpha']:g}",
         published=maker.published_block(published.source, lines),
@@ -245,12 +237,13 @@ def fraction_table(maker: TableMaker) -> Table | None:
         percent = f"{row.settings['fraction']:.4%}".rstrip("0%").rstrip(".")
         return f"{percent} % of the training clips"
 
-    series = _series(maker.leaderboard.rows, "fraction", lambda row: row.system)
     return _series_table(
         maker,
         "Size of the training data",
         "trained on",
-        series,
+        "fraction",
+        maker.leaderboard.rows,
+        family=lambda row: row.system,
         name_of=lambda row: row.name,
         head_of=part,
         flagged=False,
@@ -330,36 +323,35 @@ def clip_snr_table(maker: TableMaker, snr: float) -> Table | None:
     )
 
 
-def _series(rows: Iterable[Row], setting: str, family: Callable[[Row], str | None]) -> list[list[Row]]:
-    """Return the groups of rows that differ in one setting only, where it has two values or more."""
+def _series_table(
+    maker: TableMaker,
+    what: str,
+    head: str,
+    setting: str,
+    rows: Sequence[Row],
+    *,
+    family: Callable[[Row], str | None],
+    name_of: Callable[[Row], str | None],
+    head_of: Callable[[Row], str],
+    flagged: bool = True,
+    published: Sequence[Block] = (),
+) -> Table | None:
+    """Return micro-AP by a setting and SNR, with a block per series of rows that differ in it only; None without any.
+
+    Parameters
+    ----------
+    family : what rows of a series have in common beside their settings
+    name_of : what a series is called, from its last row
+    head_of : what the line of a row is called
+    flagged : whether lines have the letters of their flags
+    """
     groups: dict[str, list[Row]] = {}
     for row in rows:
         if isinstance(row.settings.get(setting), (int, float)):
             rest = {key: value for key, value in row.settings.items() if key != setting}
             groups.setdefault(json.dumps([family(row), rest, row.kind], sort_keys=True), []).append(row)
     series = [sorted(group, key=lambda row: row.settings[setting]) for group in groups.values()]
-    return [group for group in series if len({row.settings[setting] for row in group}) > 1]
-
-
-def _series_table(
-    maker: TableMaker,
-    what: str,
-    head: str,
-    series: Sequence[Sequence[Row]],
-    *,
-    name_of: Callable[[Row], str | None],
-    head_of: Callable[[Row], str],
-    flagged: bool = True,
-    published: Sequence[Block] = (),
-) -> Table | None:
-    """Return micro-AP by `what` and SNR, with a block of lines per series; None where there is no series.
-
-    Parameters
-    ----------
-    name_of : what a series is called, from its last row
-    head_of : what the line of a row is called
-    flagged : whether lines have the letters of their flags
-    """
+    series = [group for group in series if len({row.settings[setting] for row in group}) > 1]
     if not series:
         return None
     board, snrs = maker.leaderboard, maker.leaderboard.snrs

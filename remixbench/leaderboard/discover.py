@@ -10,8 +10,8 @@ theirs with `--shifted` (rolled clips) and `--other-snrs`, in files or folders n
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Container, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -45,44 +45,6 @@ def run_folders(above: Path) -> list[Path]:
     return sorted(file.parent for file in above.rglob(RUN_FILE)) if above.is_dir() else []
 
 
-@contextmanager
-def _skipping(folder: Path, named: Container[Path], progress: Progress) -> Iterator[None]:
-    """Report what is wrong with a run, so that it is left out; fail if the run is among those `named` by the caller."""
-    try:
-        yield
-    except InputError as error:
-        if folder in named:
-            raise
-        progress.say(f"skipped {error}")
-
-
-def find_runs(workspace: Path, dataset: Dataset, progress: Progress) -> dict[Path, RunInfo]:
-    """Return the folders of all finished runs on a data set, in order; what is left out is reported."""
-    return finished_runs(read_runs(run_folders(workspace / "runs" / dataset.name), progress), dataset, progress)
-
-
-def read_runs(folders: Iterable[Path], progress: Progress, named: Container[Path] = ()) -> dict[Path, RunInfo]:
-    """Read run.json of some runs; one that is damaged or another program's is reported, or an error if `named`."""
-    infos = {}
-    for folder in folders:
-        with _skipping(folder, named, progress):
-            infos[folder] = read_run(folder)
-    return infos
-
-
-def finished_runs(
-    runs: Mapping[Path, RunInfo], dataset: Dataset, progress: Progress, named: Container[Path] = ()
-) -> dict[Path, RunInfo]:
-    """Return the runs that are done and on this data set; another is reported, or an error if `named`."""
-    finished = {}
-    for folder, info in runs.items():
-        with _skipping(folder, named, progress):
-            if why := why_unusable(info, dataset):
-                raise InputError(f"{folder}: {why}")
-            finished[folder] = info
-    return finished
-
-
 def why_unusable(info: RunInfo, dataset: Dataset) -> str:
     """Say why a run cannot be scored on a data set; empty where it can."""
     if info.status != "done":
@@ -98,23 +60,31 @@ def why_unusable(info: RunInfo, dataset: Dataset) -> str:
 
 
 def run_tasks(
-    workspace: Path, runs: Mapping[Path, RunInfo], dataset: Dataset, progress: Progress, named: Container[Path] = ()
+    workspace: Path, folders: Iterable[Path], dataset: Dataset, progress: Progress, named: Container[Path] = ()
 ) -> list[Task]:
-    """Return the tasks of runs (see `run_task`); a run that cannot be scored is reported, or an error if `named`."""
+    """Return the tasks of runs (see `run_task`) on a data set.
+
+    A run that is damaged, unfinished, on other data or cannot be scored is reported, or an error if the caller `named`
+    it.
+    """
     tasks = []
-    for folder, info in runs.items():
-        with _skipping(folder, named, progress):
+    for folder in folders:
+        try:
+            info = read_run(folder)
+            if why := why_unusable(info, dataset):
+                raise InputError(f"{folder}: {why}")
             tasks.append(run_task(workspace, folder, info, dataset))
+        except InputError as error:
+            if folder in named:
+                raise
+            progress.say(f"skipped {error}")
     return tasks
 
 
 def run_task(workspace: Path, folder: Path, info: RunInfo, dataset: Dataset) -> Task:
     """Return the scoring task of a run, without its probes.
 
-    Raises
-    ------
-    InputError
-        If its run.json does not fit the folder, or its predictions are missing.
+    InputError if its run.json does not fit the folder, or its predictions are missing.
     """
     if not (folder / "predictions").is_dir():
         raise InputError(f"{folder}: a finished run without predictions/; delete {RUN_FILE} and train it again")
@@ -210,11 +180,8 @@ def predictions_task(
 ) -> Task:
     """Return the scoring task of a third party's predictions.
 
-    Raises
-    ------
-    InputError
-        If a file or option is missing, an option has an impossible value, the name is taken, or probes are not at the
-        fold's shifts or the data set's SNRs.
+    InputError if a file or option is missing, an option has an impossible value, the name is taken, or probes are not
+    at the fold's shifts or the data set's SNRs.
     """
     from remixbench.systems.registry import list_systems
 
@@ -237,17 +204,14 @@ def submitted_probes(
 ) -> ProbePredictions | None:
     """Return a third party's predictions under other conditions than those of its row; None where none are given.
 
+    InputError if a file is missing, its name gives no condition or another one than expected, a condition is given
+    twice, or a shift is missing.
+
     Parameters
     ----------
     shifted : one file or folder for each shift of the fold, with the shift in its name or in that of its folder:
         `shift_0.48.csv`, `shift_0.48/tags.csv`.
     other_snrs : one file or folder for any of the data set's other SNRs: `snr_10.csv`, `snr_10/tags.csv`.
-
-    Raises
-    ------
-    InputError
-        If a file is missing, its name gives no condition or another one than expected, a condition is given twice, or
-        a shift is missing.
     """
     if not shifted and not other_snrs:
         return None
@@ -319,10 +283,7 @@ def plan_tasks(
 ) -> tuple[Dataset, list[Task]]:
     """Tell runs from predictions, find the data set, and list what to score.
 
-    Raises
-    ------
-    InputError
-        If targets are of several kinds or data sets, or an option is for the other kind.
+    InputError if targets are of several kinds or data sets, or an option is for the other kind.
     """
     folders = {path: run_folders(path) for path in paths}
     runs = [run for below in folders.values() for run in below]
@@ -344,26 +305,32 @@ def plan_tasks(
     )
     if not paths:
         opened = find_dataset(workspace, dataset)
-        chosen = find_runs(workspace, opened, progress)
-        return opened, run_tasks(workspace, chosen, opened, progress)
+        return opened, run_tasks(workspace, run_folders(workspace / "runs" / opened.name), opened, progress)
     above = (workspace / "runs").resolve()
     for folder in runs:
         if not folder.resolve().is_relative_to(above):
             raise InputError(f"{folder}: is not in the workspace {workspace}; give its own with --workspace")
     inside = {folder: workspace / "runs" / folder.resolve().relative_to(above) for folder in runs}
-    named = {inside[path] for path in paths if path in inside}
-    infos = read_runs(sorted({*inside.values()}), progress, named)
-    names = sorted({info.dataset for info in infos.values()})
-    if dataset is None and len(names) > 1:
+    chosen = sorted({*inside.values()})
+    names = _datasets_of(chosen) if dataset is None else []
+    if len(names) > 1:
         raise InputError(f"{paths[0]}: runs on {', '.join(names)}; score one data set at a time")
-    opened = find_dataset(workspace, names[0] if dataset is None and names else dataset)
-    chosen = finished_runs(infos, opened, progress, named)
-    tasks = run_tasks(workspace, chosen, opened, progress, named)
+    opened = find_dataset(workspace, names[0] if names else dataset)
+    tasks = run_tasks(workspace, chosen, opened, progress, {inside[path] for path in paths if path in inside})
     if not tasks:
         raise InputError(
             f"{paths[0]}: none of its {len(runs)} runs is done and usable; `remixbench train` resumes or repeats them"
         )
     return opened, tasks
+
+
+def _datasets_of(runs: Iterable[Path]) -> list[str]:
+    """Return the names of the data sets of some runs; a run that cannot be read has none."""
+    names = set()
+    for run in runs:
+        with suppress(InputError):
+            names.add(read_run(run).dataset)
+    return sorted(names)
 
 
 def refuse_options(options: Mapping[str, object], why: str) -> None:

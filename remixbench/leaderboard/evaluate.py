@@ -21,10 +21,8 @@ from remixbench.leaderboard.prediction_files import (
     digests_of,
     files_digest,
     files_named,
-    joined,
     map_files,
     read_all,
-    read_parts,
     stems_alone,
 )
 from remixbench.leaderboard.record import (
@@ -38,14 +36,14 @@ from remixbench.leaderboard.record import (
     read_record,
     write_record,
 )
-from remixbench.leaderboard.separation import has_stems, ideal_masks, no_stems, why_not_compared
-from remixbench.progress import SILENT, Progress
+from remixbench.leaderboard.separation import ideal_masks, missing_metrics, why_no_separation, why_no_stems
+from remixbench.progress import Progress
 from remixbench.scoring.bootstrap import make_bootstrap
 from remixbench.scoring.bounding_boxes import tune
 from remixbench.scoring.clip_based import frame_average_precision, rank_pairs, ranked_average_precision
 from remixbench.scoring.evaluate import score_predictions
 from remixbench.scoring.io import VALIDATION, read_maps, read_predictions, read_reference, read_validation
-from remixbench.scoring.metrics import SCORING_VERSION, paired_metrics, scored_with
+from remixbench.scoring.metrics import SCORING_VERSION, paired_metrics
 from remixbench.scoring.types import (
     DECIMALS,
     BoolArray,
@@ -104,14 +102,11 @@ class Task:
     def check_results(self, digests: Mapping[str, str]) -> None:
         """Refuse predictions of a run that were altered since it was trained.
 
+        InputError naming the first file whose digest is not that in run.json.
+
         Parameters
         ----------
         digests : of files that were read already, by name.
-
-        Raises
-        ------
-        InputError
-            Naming the first file whose digest is not that in run.json.
         """
         for name, digest in self.results.items():
             file = self.predictions[0] / name
@@ -133,10 +128,7 @@ class FoldReference:
 def read_fold_reference(dataset: Dataset, fold: int) -> FoldReference:
     """Read the reference of the clips that are tested in `fold`.
 
-    Raises
-    ------
-    InputError
-        If the data set has no such fold, or its labels are broken.
+    InputError if the data set has no such fold, or its labels are broken.
     """
     rows = dataset.test_rows(fold)
     clips = [dataset.clips[row] for row in rows]
@@ -211,7 +203,7 @@ def make_record(
     fold: FoldReference,
     task: Task,
     resamples: int,
-    digests: dict[str, str],
+    digests: Mapping[str, str],
     separation: Separation | None = None,
     predictions: Predictions | None = None,
 ) -> Record:
@@ -220,17 +212,14 @@ def make_record(
     `separation` is how well the events were separated, where that was measured; `predictions` are those of the task,
     where they were read already.
 
-    Raises
-    ------
-    InputError
-        If they are not usable, or are maps or waveforms alone and the data set has no stems to score them by.
+    InputError if they are not usable, or are maps or waveforms alone and the data set has no stems to score them by.
     """
     if predictions is None:
         predictions = read_all(task.predictions, fold.reference)
     snr = task.system.snr
     masks = read_masks(dataset, fold, snr, task.predictions)
     if masks is None and separation is None and all(map(stems_alone, task.predictions)):
-        raise InputError(f"{task.predictions[0]}: {why_not_compared(dataset, snr)}")
+        raise InputError(f"{task.predictions[0]}: {why_no_separation(dataset, fold.reference, snr)}")
     bins = dataset.snr_bins(dataset.test_rows(task.system.fold), snr)
     scores = score_predictions(
         replace(fold.reference, snr_bins=bins),
@@ -251,7 +240,7 @@ def make_record(
             reference_digest=fold.digest,
             audio_digest=dataset.audio_digest,
             run=task.run,
-            predictions=digests,
+            predictions=dict(digests),
             predictions_digest=files_digest(digests),
             clips=len(fold.reference.filenames),
             groups=max(1, scores.settings["recordings"]),
@@ -271,10 +260,7 @@ def make_record(
 def tuned_boxes(dataset: Dataset, task: Task) -> tuple[SebbParameters, ...] | None:
     """Tune bounding boxes on a system's frame scores of validation clips; None where it has none.
 
-    Raises
-    ------
-    InputError
-        If the file is not usable, or holds a test clip.
+    InputError if the file is not usable, or holds a test clip.
     """
     files = files_named(task.predictions, VALIDATION)
     if not files:
@@ -285,43 +271,27 @@ def tuned_boxes(dataset: Dataset, task: Task) -> tuple[SebbParameters, ...] | No
 
 
 def kept_record(
-    references: References, task: Task, resamples: int, digests: dict[str, str], progress: Progress
+    old: Record, references: References, task: Task, resamples: int, digests: Mapping[str, str]
 ) -> Record | None:
-    """Return the record in a task's folder if it is still that of these predictions, else None.
+    """Return the record in a task's folder, `old`, if its metrics are still those of these predictions, else None.
 
     If the run was moved or the predictions were renamed, the record is written again under the new name.
     """
-    dataset = references.dataset
-    file = task.folder / METRICS_FILE
-    old = _readable(file, progress)
-    system, maps, digest = task.system, map_files(task.predictions), files_digest(digests)
-    if maps and not has_stems(dataset, system.snr):
-        progress.say(f"{maps[0]}: left blank: {no_stems(dataset, system.snr)}")
-    elif maps and old is not None and not scored_with(old.metrics, "stems"):  # scored before there were stems
-        old = None
-    if old is None:
-        return None
-    before = old.provenance
-    if before.predictions_digest != digest:
-        return None
+    system, before, dataset = task.system, old.provenance, references.dataset
     # other keys of the system cannot change a metric
-    same_condition = (old.system.snr, old.system.fold) == (system.snr, system.fold)
-    if (before.resamples, before.bootstrap_seed) != (resamples, BOOTSTRAP_SEED) or not same_condition:
+    made_from = before.predictions_digest, old.system.snr, old.system.fold, before.resamples, before.bootstrap_seed
+    if made_from != (files_digest(digests), system.snr, system.fold, resamples, BOOTSTRAP_SEED):
         return None
-    if why_incompatible(old, references):
+    if why_incompatible(old, references) or missing_metrics(
+        old, dataset, references.fold(system.fold).reference, task.predictions
+    ):
         return None
     if old.system == system and before.run == task.run and old.cost == task.cost:
         return old
     provenance = before.model_copy(update={"run": task.run})
     record = old.model_copy(update={"system": system, "provenance": provenance, "cost": task.cost})
-    write_record(file, record)
+    write_record(task.folder / METRICS_FILE, record)
     return record
-
-
-def replaces_others(task: Task, digests: Mapping[str, str]) -> bool:
-    """Say whether a third party's predictions replace others with a record under the same name."""
-    old = _readable(task.folder / METRICS_FILE, SILENT) if task.run is None else None
-    return old is not None and old.provenance.predictions_digest != files_digest(digests)
 
 
 def probes_current(record: Record, task: Task) -> bool:
@@ -336,62 +306,49 @@ def probes_current(record: Record, task: Task) -> bool:
     return scored == digests and (record.shifts == probes.shifts or "shift" not in kinds)
 
 
-@dataclass(frozen=True)
-class Job:
-    """A task to score, as a worker gets it: paths are absolute, since its working directory may be another.
-
-    Attributes
-    ----------
-    digests : of the files of predictions, by name
-    kept : the task's record, where only its probes are to be scored
-    separation : how well the events were separated, where that was measured
-    """
-
-    dataset: Dataset
-    fold: FoldReference
-    task: Task
-    resamples: int
-    digests: dict[str, str]
-    kept: Record | None
-    separation: Separation | None
-
-
-def evaluate(job: Job) -> tuple[Record, dict[int, tuple[int, int]]]:
+def evaluate(
+    dataset: Dataset,
+    fold: FoldReference,
+    task: Task,
+    resamples: int,
+    digests: dict[str, str],
+    kept: Record | None,
+    separation: Separation | None,
+) -> tuple[Record, tuple[int, int] | None]:
     """Score one set of predictions, or only its probes where it has a record, and write its metrics.json.
+
+    InputError as in `make_record` and `score_probes`, or if a third party gives probes but no clip scores to compare
+    them with.
+
+    Parameters
+    ----------
+    task : with absolute paths, since a worker's folder may be another.
+    digests : of the files of predictions, by name.
+    kept : the task's record, where only its probes are to be scored.
+    separation : how well the events were separated, where that was measured.
 
     Returns
     -------
-    The record, and for every event list read, by its place in the task's predictions, the number of events and of clips
-    with events.
-
-    Raises
-    ------
-    InputError
-        As in `make_record` and `score_probes`, or if a third party gives probes but no clip scores to compare them
-        with.
+    The record, and the number of events and of clips with events, where an event list was read.
     """
-    fold, task, kept = job.fold, job.task, job.kept
     probes = task.probes or ProbePredictions()
-    parts = read_parts(task.predictions, fold.reference) if kept is None else []
-    predictions = joined(parts)
+    predictions = read_all(task.predictions, fold.reference) if kept is None else Predictions()
     has_clip_scores = predictions.clip_scores is not None if kept is None else METRIC in kept.metrics
     if task.run is None and probes.files and not has_clip_scores:
         raise InputError(
             f"{task.predictions[0]}: holds no clip scores, which --shifted and --other-snrs are compared with; give"
             " tags.csv too, or leave them out"
         )
-    record = kept
-    if record is None:
-        record = make_record(job.dataset, fold, task, job.resamples, job.digests, job.separation, predictions)
-    scored, shifts = score_probes(fold.reference, probes, job.resamples, BOOTSTRAP_SEED), probes.shifts
+    record = kept or make_record(dataset, fold, task, resamples, digests, separation, predictions)
+    scored, shifts = score_probes(fold.reference, probes, resamples, BOOTSTRAP_SEED), probes.shifts
     if kept is not None and task.run is None:
         given = {score.probe for score in scored}
         scored = (*scored, *(score for score in kept.probes if score.probe not in given))
         shifts = kept.shifts if shifts is None else shifts
     record = record.model_copy(update={"shifts": shifts, "probes": scored})
     write_record(task.folder / METRICS_FILE, record)
-    lists = {task.predictions.index(path): part.events for path, part in parts if part.events is not None}
-    return record, {place: (len(events), len(np.unique(events.clip))) for place, events in lists.items()}
+    events = predictions.events
+    return record, None if events is None else (len(events), len(np.unique(events.clip)))
 
 
 def score_probes(
@@ -399,15 +356,12 @@ def score_probes(
 ) -> tuple[ProbeRecord, ...]:
     """Score the predictions of every condition: micro-AP with bootstrap samples, and frame AP where there are frames.
 
+    InputError if predictions are broken, of other clips, or hold no clip scores.
+
     Parameters
     ----------
     reference : of the clips as they are; its events are moved with the clips.
     resamples, bootstrap_seed : as for the record, so that samples are paired with the record's.
-
-    Raises
-    ------
-    InputError
-        If predictions are broken, of other clips, or hold no clip scores.
     """
     weights = make_bootstrap(reference, resamples, bootstrap_seed)
     records = []
@@ -442,8 +396,9 @@ def shift_events(reference: Reference, seconds: float) -> Reference:
     return replace(reference, events=replace(events, onset=onset, offset=offset))
 
 
-def _readable(file: Path, progress: Progress) -> Record | None:
-    """Return a record; None if it is missing, broken or edited, so that it is made again."""
+def readable_record(folder: Path, progress: Progress) -> Record | None:
+    """Return the record in a folder; None if it is missing, broken or edited, so that it is made again."""
+    file = folder / METRICS_FILE
     try:
         return read_record(file) if file.is_file() else None
     except InputError as error:
@@ -454,17 +409,14 @@ def _readable(file: Path, progress: Progress) -> Record | None:
 def read_masks(dataset: Dataset, fold: FoldReference, snr: float, paths: Sequence[Path]) -> Masks | None:
     """Read a system's maps, and make the ideal masks of their clips.
 
+    InputError if maps.npz is not usable, there are two, or a stem is missing or broken.
+
     Returns
     -------
     None where there is no maps.npz, or the data set has no stems at this SNR.
-
-    Raises
-    ------
-    InputError
-        If maps.npz is not usable, there are two, or a stem is missing or broken.
     """
     files = map_files(paths)
-    if not files or not has_stems(dataset, snr):
+    if not files or why_no_stems(dataset, snr):
         return None
     if len(files) > 1:
         raise InputError(f"{files[1]}: gives maps, and so does a file before it; leave one out")

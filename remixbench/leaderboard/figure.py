@@ -31,7 +31,7 @@ from remixbench.leaderboard.tables import (
     span,
     title,
 )
-from remixbench.plots.style import FAINT, INK, WIDTH, format_of, sheet, write_figure
+from remixbench.plots.style import FAINT, INK, WIDTH, sheet, write_figure
 from remixbench.progress import Progress, reporter
 from remixbench.scoring.metrics import find_metric
 
@@ -97,7 +97,10 @@ def figure(
     chosen = _chosen(board, as_tuple(row), as_tuple(without), as_tuple(snr))
     metrics = _metrics(chosen, as_tuple(metric) or METRICS[kind])
     if not row:
-        chosen = replace(chosen, rows=tuple(shown for shown in chosen.rows if _has_any(shown, metrics)))
+        # an event list has no metric of tagging
+        have = [{name for condition in row.conditions.values() for name in condition.metrics} for row in chosen.rows]
+        rows = tuple(row for row, names in zip(chosen.rows, have, strict=True) if names & {*metrics})
+        chosen = replace(chosen, rows=rows)
     if kind == "snr":
         _draw_curves(target, chosen, metrics, intervals, published)
         return target
@@ -113,14 +116,11 @@ def _kind(target: Path, kind: str | None) -> str:
     suffix = target.suffix.lower()
     if kind is not None and kind not in KINDS:
         raise unknown("figure kind", kind, list(KINDS))
-    if suffix != ".tex":
-        if suffix not in (".pdf", ".svg"):
-            raise InputError(f"{target}: cannot write '{target.suffix}'; expected a name ending in .pdf, .svg or .tex")
-        format_of(target)
-        return kind or "snr"
-    if kind == "snr":
+    if suffix not in (".pdf", ".svg", ".tex"):
+        raise InputError(f"{target}: cannot write '{target.suffix}'; expected a name ending in .pdf, .svg or .tex")
+    if suffix == ".tex" and kind == "snr":
         raise InputError(f"{target}: curves cannot be LaTeX; write .pdf or .svg, or use --kind table")
-    return "table"
+    return kind or ("table" if suffix == ".tex" else "snr")
 
 
 def _chosen(board: Leaderboard, names: Sequence[str], without: Sequence[str], snrs: Sequence[float]) -> Leaderboard:
@@ -145,11 +145,6 @@ def _chosen(board: Leaderboard, names: Sequence[str], without: Sequence[str], sn
     return replace(board, rows=mark_best(kept))
 
 
-def _has_any(row: Row, metrics: Sequence[str]) -> bool:
-    """Say whether a row has a value of one of some metrics; an event list has none of tagging."""
-    return any(metric in condition.metrics for condition in row.conditions.values() for metric in metrics)
-
-
 def _metrics(board: Leaderboard, names: Sequence[str]) -> list[str]:
     available = board.metrics()
     for name in names:
@@ -169,10 +164,11 @@ def paper_table(board: Leaderboard, metrics: Sequence[str], *, intervals: bool =
         lambda folds: maker.chance_cells(folds, [*metrics] * len(snrs), 3),
     )
     heads = {row.name: _marked(row.name, row) for row in board.rows}
+    trained = KIND_HEADINGS["run"]  # which goes without saying in a paper
     blocks = [
         replace(
             block,
-            heading=_paper_heading(block.heading),
+            heading="" if block.heading == trained else block.heading.replace(f"{trained}, tested", "Tested"),
             lines=tuple(replace(line, head=heads.get(line.head, line.head)) for line in block.lines),
         )
         for block in blocks
@@ -203,12 +199,6 @@ def paper_table(board: Leaderboard, metrics: Sequence[str], *, intervals: bool =
             *([NOT_VERIFIED_NOTE] if not all(estimate.verified for estimate in shown) else []),
         ),
     )
-
-
-def _paper_heading(heading: str) -> str:
-    """Return the heading of a block without what goes without saying in a paper."""
-    text = heading.removeprefix(KIND_HEADINGS["run"]).removeprefix(", ")
-    return text[:1].upper() + text[1:]
 
 
 def _marked(name: str, row: Row) -> str:
@@ -255,7 +245,8 @@ def _curves(board: Leaderboard, metric: str, published: bool) -> list[_Curve]:
             for snr, condition in sorted(row.conditions.items())
             if metric in condition.metrics
         }
-        name = _marked(f"{row.name}, {_folds(row)}" if several else row.name, row)
+        folds = dict.fromkeys(numbered(condition.folds, "fold") for condition in row.conditions.values())
+        name = _marked(f"{row.name}, {' or '.join(folds)}" if several else row.name, row)
         if row.evidence != "self-reported" and not all(point.verified for point in points.values()):
             name += NOT_VERIFIED
         curves.append(_Curve(name, points, PALETTE[index % len(PALETTE)], MARKERS[index % len(MARKERS)]))
@@ -266,10 +257,6 @@ def _curves(board: Leaderboard, metric: str, published: bool) -> list[_Curve]:
             look = PALETTE[index % len(PALETTE)], MARKERS[index % len(MARKERS)]
             curves.append(_Curve(f"{line.name} (published)", points, *look, published=True))
     return [curve for curve in curves if curve.points]
-
-
-def _folds(row: Row) -> str:
-    return " or ".join(dict.fromkeys(numbered(condition.folds, "fold") for condition in row.conditions.values()))
 
 
 def _draw_curves(target: Path, board: Leaderboard, metrics: Sequence[str], intervals: bool, published: bool) -> None:

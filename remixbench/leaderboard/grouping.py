@@ -68,7 +68,8 @@ def group_submissions(submissions: Sequence[Submitted], records: Iterable[Record
         kept: dict[str, int] = {}
         recomputed_first = sorted(enumerate(entries), key=lambda pair: pair[1].evidence.state != "recomputed")
         for place, entry in recomputed_first:
-            predictions, claim = shown_as(entry.record), _claim(entry.record)
+            record, predictions = entry.record, shown_as(entry.record)
+            claim = json.dumps([predictions, record.metrics, record.per_class], sort_keys=True)
             is_owner = entry.evidence.state == "recomputed" and owners.get(predictions) == digest
             is_shown = predictions in shown or claim in claims or (predictions in owners and not is_owner)
             if not is_shown and identity(entry.record) not in kept:
@@ -78,11 +79,6 @@ def group_submissions(submissions: Sequence[Submitted], records: Iterable[Record
                     shown.add(predictions)
         groups += group_records([entries[place] for place in sorted(kept.values())], digest[:8])
     return groups
-
-
-def _claim(record: Record) -> str:
-    """Return what a self-reported record claims: what it is known by, and its metrics."""
-    return json.dumps([shown_as(record), record.metrics, record.per_class], sort_keys=True)
 
 
 def shown_as(record: Record) -> Shown:
@@ -217,8 +213,8 @@ def _mean_values(
 
 def _estimate(name: str, records: Sequence[Record]) -> Estimate | None:
     """Average a metric over records; None unless every one of them has it."""
-    values = [scored for record in records if (scored := _scored(record, name)) is not None]
-    if len(values) < len(records):
+    values = _all_scored(records, name)
+    if values is None:
         return None
     if len(records) == 1:
         low, high = records[0].intervals.get(name) or (None, None)
@@ -230,6 +226,12 @@ def _scored(scores: Record | ProbeRecord, metric: str) -> Scored | None:
     """Return a metric and its bootstrap samples; None where it is undefined."""
     value, samples = scores.metrics.get(metric), scores.bootstrap_samples.get(metric)
     return None if value is None else (value, None if samples is None else unpack(samples).astype(np.float64))
+
+
+def _all_scored(records: Sequence[Record], metric: str) -> list[Scored] | None:
+    """Return a metric of every record; None where one lacks it."""
+    scored = [_scored(record, metric) for record in records]
+    return None if None in scored else [pair for pair in scored if pair is not None]
 
 
 def _average(
@@ -256,8 +258,8 @@ def by_fold(records: Sequence[Record]) -> dict[int, list[Record]]:
 
 def metric_runs(name: str, records: Sequence[Record]) -> Runs | None:
     """Return a metric of every record, by fold; None where one lacks it or its bootstrap samples."""
-    values = [scored for record in records if (scored := _scored(record, name)) is not None]
-    return _runs(records, values) if len(values) == len(records) else None
+    values = _all_scored(records, name)
+    return None if values is None else _runs(records, values)
 
 
 def _runs(records: Sequence[Record], scored: Sequence[Scored]) -> Runs | None:
@@ -308,8 +310,8 @@ def mean_probes(condition: Condition) -> Probes | None:
     names = {probe_value("shift", value, METRIC) for of_record in shifted for value in of_record}
     verified = all(map(condition.verified, names))
     probes = replace(probes, mean=replace(_average(records, means, limits), verified=verified))
-    unmoved = [scored for record in records if (scored := _scored(record, METRIC)) is not None]
-    if len(unmoved) < len(records):
+    unmoved = _all_scored(records, METRIC)
+    if unmoved is None:
         return probes
     verified = verified and condition.verified(METRIC)
     difference = _average(records, list(map(_minus, means, unmoved)))

@@ -218,10 +218,7 @@ def remove_row(workspace: Path, dataset: Dataset, name: str, progress: Progress)
 
     With a submitted row goes its whole submission, with a third party's its record.
 
-    Raises
-    ------
-    InputError
-        If there is no such row, or it is of runs that were trained in this workspace.
+    InputError if there is no such row, or it is of runs that were trained in this workspace.
     """
     with scoring_lock(workspace, progress):
         _remove_records(workspace, dataset, load_leaderboard(workspace, dataset).find_row(name), progress)

@@ -89,13 +89,7 @@ class Leaderboard:
         return [tested[0] for tested, _ in tested_alike(self.rows, [snr])]
 
     def require_snr(self, snr: float) -> float:
-        """Return the SNR, or fail saying which SNRs there are.
-
-        Raises
-        ------
-        InputError
-            If no row has it.
-        """
+        """Return the SNR, or fail saying which SNRs there are. InputError if no row has it."""
         if snr not in self.snrs:
             present = ", ".join(f"{other:g}" for other in self.snrs)
             raise InputError(f"--snr {snr:g}: no row of the leaderboard is at that SNR; there are rows at {present} dB")
@@ -109,10 +103,7 @@ class Leaderboard:
     def find_row(self, name: str) -> Row:
         """Return the row of that name, or the only plain row of the system of that name.
 
-        Raises
-        ------
-        InputError
-            If there is none, or several.
+        InputError if there is none, or several.
         """
         for chosen in (
             [row for row in self.rows if row.name == name],
@@ -153,10 +144,7 @@ class Leaderboard:
     def table(self, *metrics: str) -> pd.DataFrame:
         """Return one line per system, with a column per SNR and metric (by default those of the main table).
 
-        Raises
-        ------
-        InputError
-            For a metric that no row has.
+        InputError for a metric that no row has.
         """
         import pandas as pd
 
@@ -332,17 +320,14 @@ def load_leaderboard(
 ) -> Leaderboard:
     """Make the leaderboard of a data set from all records in the workspace; what is left out is reported.
 
+    InputError if there is nothing to show, unless it `may_be_empty`.
+
     Parameters
     ----------
     references : of the data set, where some were read already.
     current : records that were read or made already, by their files.
     candidate : a submission that is not added yet.
     may_be_empty : whether a leaderboard without rows may be returned.
-
-    Raises
-    ------
-    InputError
-        If there is nothing to show, unless it `may_be_empty`.
     """
     left_out: list[str] = []
     references = references or References(dataset)

@@ -45,25 +45,16 @@ def stems_alone(path: Path) -> bool:
     return path.name == MAPS
 
 
-Parts = Sequence[tuple[Path, Predictions]]
-
-
 def read_all(paths: Sequence[Path], reference: Reference) -> Predictions:
-    """Read one system's predictions from files and folders of different forms; errors as in `joined`, or in reading."""
-    return joined(read_parts(paths, reference))
+    """Read what can be scored without stems of one system's predictions, files and folders of different forms.
 
-
-def read_parts(paths: Sequence[Path], reference: Reference) -> Parts:
-    """Read every file or folder of predictions that can be scored without stems."""
-    return [
-        (path, read_predictions(path, reference)) for path in paths if not stems_alone(path) and path.name != VALIDATION
-    ]
-
-
-def joined(parts: Parts) -> Predictions:
-    """Return one system's predictions of different forms as one; InputError if two are of the same form."""
+    InputError if one is not usable, or two are of the same form.
+    """
     forms: dict[str, Any] = {}
-    for path, predictions in parts:
+    for path in paths:
+        if stems_alone(path) or path.name == VALIDATION:
+            continue
+        predictions = read_predictions(path, reference)
         for form in fields(Predictions):
             if (value := getattr(predictions, form.name)) is None:
                 continue
@@ -83,10 +74,7 @@ def stamps_of(paths: Sequence[Path]) -> list[tuple[str, int, int]]:
 def digests_of(paths: Sequence[Path]) -> dict[str, str]:
     """Return the SHA-256 of every prediction file by its name, or one of all files where there are many.
 
-    Raises
-    ------
-    InputError
-        If a file is missing, unreadable or not a regular file, or two have the same name.
+    InputError if a file is missing, unreadable or not a regular file, or two have the same name.
     """
     files: dict[str, str] = {}
     for path in paths:

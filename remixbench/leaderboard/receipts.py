@@ -80,10 +80,7 @@ def write_receipt(workspace: Path, submission: Submission, verified: Verified) -
 def read_receipt(workspace: Path, submission: Submission) -> Verified:
     """Return which values of a submission were recomputed in this workspace.
 
-    Raises
-    ------
-    InputError
-        If its receipt is broken, of another submission, or was not written by this workspace.
+    InputError if its receipt is broken, of another submission, or was not written by this workspace.
     """
     file, key = receipt_file(workspace, submission.digest), workspace / "receipts" / "key"
     if not file.is_file():

@@ -106,11 +106,8 @@ def check_system_name(name: str, taken: list[str], place: str = "--name") -> str
 
     `place` says in errors where the name was given.
 
-    Raises
-    ------
-    InputError
-        If it is empty, too long, not printable, not allowed for a row (`name_problem`), or the name of a bundled or
-        installed system, with or without options, or of a row that remixbench makes.
+    InputError if it is empty, too long, not printable, not allowed for a row (`name_problem`), or the name of a bundled
+    or installed system, with or without options, or of a row that remixbench makes.
     """
     clean = unicodedata.normalize("NFC", name.strip())
     if not clean or len(clean) > MAX_NAME or not clean.isprintable():
@@ -315,30 +312,22 @@ class Record(Frozen):
 
     @model_validator(mode="after")
     def _in_range(self) -> Record:
-        for name, value in self.metrics.items():
-            _check_range(name, value, name)
-        for name, classes in self.per_class.items():
-            for label, value in classes.items():
-                _check_range(name, value, f"{name} of {label}")
-        for name, bins in self.by_snr.items():
-            for label, value in bins.items():
-                _check_range(name, value, f"{name} at {label}")
+        per_label = [
+            (name, f" at {label}", value) for name, bins in self.by_snr.items() for label, value in bins.items()
+        ]
+        per_label += [
+            (name, f" of {label}", value) for name, of in self.per_class.items() for label, value in of.items()
+        ]
+        for name, label, value in per_label:
+            _check_range(name, value, f"{name}{label}")
         for name, ends in self.intervals.items():
             if name not in self.metrics:
                 raise ValueError(f"interval of '{name}', which is not among the metrics")
-            if ends is not None:
-                if ends[0] > ends[1]:
-                    raise ValueError(f"interval of '{name}' is [{ends[0]:g}, {ends[1]:g}], expected low before high")
-                for end in ends:
-                    _check_range(name, end, f"interval of {name}")
-        return self
-
-    @model_validator(mode="after")
-    def _samples_fit(self) -> Record:
-        for name, text in self.bootstrap_samples.items():
-            if name not in self.metrics:
-                raise ValueError(f"bootstrap samples of '{name}', which is not among the metrics")
-            _check_samples(name, text, self.provenance.resamples)
+            if ends is not None and ends[0] > ends[1]:
+                raise ValueError(f"interval of '{name}' is [{ends[0]:g}, {ends[1]:g}], expected low before high")
+            for end in ends or ():
+                _check_range(name, end, f"interval of {name}")
+        _check_scores(self, self.provenance.resamples)
         return self
 
     @model_validator(mode="after")
@@ -351,12 +340,7 @@ class Record(Frozen):
         if conditions and "micro_ap" not in self.metrics:
             raise ValueError("probes are scored by micro_ap, which is not among the metrics")
         for probe in self.probes:
-            for name, value in probe.metrics.items():
-                _check_range(name, value, f"{name} of probe {probe.probe} {probe.value:g}")
-            for name, text in probe.bootstrap_samples.items():
-                if name not in probe.metrics:
-                    raise ValueError(f"bootstrap samples of '{name}', which is not among the metrics of its probe")
-                _check_samples(name, text, self.provenance.resamples)
+            _check_scores(probe, self.provenance.resamples, f" of probe {probe.probe} {probe.value:g}")
         return self
 
     def samples(self, metric: str) -> Samples | None:
@@ -443,12 +427,17 @@ def _check_range(name: str, value: float | None, what: str) -> None:
         raise ValueError(f"'{what}' is {value:g}, expected a value in [{low:g}, {high:g}]")
 
 
-def _check_samples(name: str, text: str, resamples: int) -> None:
-    if len(text) != 4 * -(-4 * resamples // 3):  # checked before decoding
-        raise ValueError(f"bootstrap samples of '{name}': expected {resamples}")
-    samples = unpack(text)  # which may lie outside the range of the metric, see Bootstrap.samples_of
-    if len(samples) != resamples or not np.all(np.isnan(samples) | (np.abs(samples) <= LARGEST)):
-        raise ValueError(f"bootstrap samples of '{name}': expected {resamples} within ±{LARGEST:g}, or NaN")
+def _check_scores(scores: Record | ProbeRecord, resamples: int, of: str = "") -> None:
+    """Check the metrics of a record or probe, and their bootstrap samples."""
+    for name, value in scores.metrics.items():
+        _check_range(name, value, f"{name}{of}")
+    for name, text in scores.bootstrap_samples.items():
+        if name not in scores.metrics:
+            raise ValueError(f"bootstrap samples of '{name}', which is not among the metrics{of}")
+        # the length is checked before decoding; samples may lie outside the range of the metric (Bootstrap.samples_of)
+        samples = unpack(text) if len(text) == 4 * -(-4 * resamples // 3) else np.empty(0)
+        if len(samples) != resamples or not np.all(np.isnan(samples) | (np.abs(samples) <= LARGEST)):
+            raise ValueError(f"bootstrap samples of '{name}': expected {resamples} within ±{LARGEST:g}, or NaN")
 
 
 def pack(samples: NDArray[np.float64]) -> str:
@@ -467,10 +456,7 @@ def unpack(text: str) -> Samples:
 def parse_record(value: Mapping[str, Any], place: str) -> Record:
     """Check a record that was read from a file.
 
-    Raises
-    ------
-    InputError
-        Naming `place`, the first field that is wrong, and what was expected.
+    InputError naming `place`, the first field that is wrong, and what was expected.
     """
     try:
         digest = content_digest(value)

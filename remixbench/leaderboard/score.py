@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from remixbench.dataset.dataset import Dataset, as_tuple, find_dataset, snr_folder
 from remixbench.dataset.probes import Probe, check_probes
@@ -12,8 +13,6 @@ from remixbench.errors import InputError, RemixbenchError
 from remixbench.files import sha256
 from remixbench.leaderboard.discover import name_folder, plan_tasks, refuse_options, run_probes
 from remixbench.leaderboard.evaluate import (
-    BOOTSTRAP_SEED,
-    Job,
     References,
     Task,
     add_ideal_masks,
@@ -21,20 +20,18 @@ from remixbench.leaderboard.evaluate import (
     kept_record,
     make_record,
     probes_current,
-    replaces_others,
-    why_incompatible,
+    readable_record,
 )
 from remixbench.leaderboard.hosting import add_submission, remove_row, verify_row
 from remixbench.leaderboard.leaderboard import Leaderboard, load_leaderboard, scoring_lock
-from remixbench.leaderboard.prediction_files import digests_of, is_separated, map_files, stamps_of
-from remixbench.leaderboard.record import IDEAL, METRICS_FILE, Record, SystemInfo, read_record, write_record
+from remixbench.leaderboard.prediction_files import digests_of, files_digest, is_separated, map_files, stamps_of
+from remixbench.leaderboard.record import IDEAL, METRICS_FILE, Record, SystemInfo, write_record
 from remixbench.leaderboard.renderers import write_leaderboard
-from remixbench.leaderboard.separation import has_stems, ideal_separation, separation_of, why_no_separation
+from remixbench.leaderboard.separation import ideal_separation, separation_of, why_no_separation, why_no_stems
 from remixbench.leaderboard.submission import write_submission
 from remixbench.parallel import Workers, check_jobs
 from remixbench.progress import SILENT, Progress, reporter
 from remixbench.scoring.evaluate import BOOTSTRAP_SAMPLES
-from remixbench.scoring.metrics import scored_with
 
 
 def score(
@@ -153,10 +150,7 @@ def _predict_probes(
 ) -> None:
     """Test the runs of some tasks under other conditions, unless that was done before.
 
-    Raises
-    ------
-    InputError
-        If a run cannot be used and runs were `named`; otherwise it is reported.
+    InputError if a run cannot be used and runs were `named`; otherwise it is reported.
     """
     from remixbench.inference.probes import predict_probes  # torch takes long to import
 
@@ -178,46 +172,47 @@ def _evaluate(
     progress: Progress,
 ) -> list[Record]:
     """Return the record of every task; those that are out of date are scored in parallel."""
-    dataset = replace(references.dataset, path=references.dataset.path.absolute())
+    dataset = references.dataset
+    absolute = replace(dataset, path=dataset.path.absolute())
     records: dict[int, Record] = {}
-    jobs: dict[int, Job] = {}
-    stamps: dict[int, list[tuple[str, int, int]]] = {}
-    separated: list[tuple[float, int]] = []
+    jobs: dict[int, tuple[Any, ...]] = {}
+    separated: set[tuple[float, int]] = set()
     lines: list[str] = []
+    stamps = [stamps_of(task.predictions) for task in tasks]
     for place, task in enumerate(tasks):
-        stamps[place] = stamps_of(task.predictions)
         system, fold, digests = task.system, references.fold(task.system.fold), digests_of(task.predictions)
         task.check_results(digests)
-        record = kept_record(references, task, resamples, digests, progress)
-        if is_separated(task.predictions) and not why_no_separation(references.dataset, fold.reference, system.snr):
-            separated.append((system.snr, system.fold))
-            if record is not None and not scored_with(record.metrics, "event stems"):  # scored before there were stems
-                record = None
+        maps = map_files(task.predictions)
+        why_unmapped = why_no_stems(dataset, system.snr)
+        if maps and why_unmapped:
+            progress.say(f"{maps[0]}: left blank: {why_unmapped}")
+        if is_separated(task.predictions) and not why_no_separation(dataset, fold.reference, system.snr):
+            separated.add((system.snr, system.fold))
+        old = readable_record(task.folder, progress)
+        record = None if old is None else kept_record(old, references, task, resamples, digests)
         if record is not None and probes_current(record, task):
             records[place] = record
             continue
-        if replaces_others(task, digests):
+        if old is not None and task.run is None and old.provenance.predictions_digest != files_digest(digests):
             where = f"'{system.name}' at {system.snr:g} dB, fold {system.fold}"
             lines.append(f"{where}: other predictions than before; replaced")
         separation = None
         if record is None:  # here: masks are made once, and all workers share the separation
-            if map_files(task.predictions) and has_stems(references.dataset, system.snr):
-                add_ideal_masks(references.dataset, fold, system.snr)
-            separation = separation_of(
-                references.dataset, fold.reference, system.snr, task.predictions, workers, progress
-            )
-        jobs[place] = Job(dataset, fold, task.absolute(), resamples, digests, record, separation)
+            if maps and not why_unmapped:
+                add_ideal_masks(dataset, fold, system.snr)
+            separation = separation_of(dataset, fold.reference, system.snr, task.predictions, workers, progress)
+        jobs[place] = absolute, fold, task.absolute(), resamples, digests, record, separation
     _add_ideal_rows(workspace, references, separated, resamples, workers, progress)
     if not tasks:
         return []
     event_lines: list[str] = []
     with (progress if jobs else SILENT).bar("Scoring", len(jobs), "runs") as advance:
-        scored = workers.run(evaluate, ((job,) for job in jobs.values()), len(jobs))
-        for place, (record, event_lists) in zip(jobs, scored, strict=True):
+        scored = workers.run(evaluate, jobs.values(), len(jobs))
+        for place, (record, counts) in zip(jobs, scored, strict=True):
             task, records[place] = tasks[place], record
-            for number, (events, clips) in event_lists.items() if task.run is None else ():
-                where = f"{events} events in {clips} of {record.provenance.clips} clips"
-                event_lines.append(f"{task.predictions[number]}: {where}")
+            if counts is not None and task.run is None:
+                paths, (events, clips) = ", ".join(map(str, task.predictions)), counts
+                event_lines.append(f"{paths}: {events} events in {clips} of {record.provenance.clips} clips")
             advance(1)
             if stamps_of(task.predictions) != stamps[place]:
                 raise InputError(f"{task.predictions[0]}: was changed while it was scored; score it again")
@@ -240,24 +235,14 @@ def _add_ideal_rows(
     They lie in `<workspace>/runs/<dataset>/<name>/<snr>/<fold>/ideal/`.
     """
     dataset = references.dataset
-    for snr, fold in sorted(set(conditions)):
+    for snr, fold in sorted(conditions):
         chosen = references.fold(fold)
         for ideal, name in IDEAL.items():
             above = workspace / "runs" / dataset.name / name_folder(name)
             folder = above / snr_folder(snr) / f"fold_{fold}" / "ideal"
-            if _has_record(folder / METRICS_FILE, references, resamples):
-                continue
             task = Task(SystemInfo(name=name, kind="ideal", snr=snr, fold=fold), (), folder)
-            separation = ideal_separation(dataset, chosen.reference, snr, ideal, workers, progress)
             digests = {name: sha256(f"{ideal} of {dataset.audio_digest}".encode())}
-            write_record(folder / METRICS_FILE, make_record(dataset, chosen, task, resamples, digests, separation))
-
-
-def _has_record(file: Path, references: References, resamples: int) -> bool:
-    try:
-        record = read_record(file)
-    except InputError:  # none yet, or edited
-        return False
-    provenance = record.provenance
-    same = (provenance.resamples, provenance.bootstrap_seed) == (resamples, BOOTSTRAP_SEED)
-    return same and not why_incompatible(record, references)
+            old = readable_record(folder, progress)
+            if old is None or kept_record(old, references, task, resamples, digests) is None:
+                separation = ideal_separation(dataset, chosen.reference, snr, ideal, workers, progress)
+                write_record(folder / METRICS_FILE, make_record(dataset, chosen, task, resamples, digests, separation))

@@ -34,11 +34,12 @@ from remixbench.leaderboard.prediction_files import (
     map_files,
     read_all,
 )
-from remixbench.leaderboard.record import Ideal
+from remixbench.leaderboard.record import Ideal, Record
 from remixbench.parallel import Workers
 from remixbench.progress import SILENT, Progress
 from remixbench.scoring.clip_based import TAGGING_THRESHOLD
 from remixbench.scoring.io import read_maps
+from remixbench.scoring.metrics import scored_with
 from remixbench.scoring.separation import ClipSources, measure_clip
 from remixbench.scoring.types import MAP_STEPS, BoolArray, FloatArray, MapArray, Reference, Separation, merge_events
 from remixbench.scoring.validate import clip_rows
@@ -72,39 +73,35 @@ class ClipJob:
     detected: tuple[int, ...] | None = None
 
 
-def has_stems(dataset: Dataset, snr: float) -> bool:
-    """Say whether a data set has stems at an SNR."""
-    return float(snr) in map(float, dataset.info.stems)
-
-
-def no_stems(dataset: Dataset, snr: float) -> str:
-    """Say why maps and waveforms cannot be scored on a data set."""
+def why_no_stems(dataset: Dataset, snr: float) -> str:
+    """Say why maps cannot be scored on a data set: it has no stems at an SNR; empty if it has."""
+    if float(snr) in map(float, dataset.info.stems):
+        return ""
     return (
         f"maps and waveforms need stems, which {dataset.path} lacks at {snr:g} dB; `remixbench make --stems` writes"
         " them"
     )
 
 
-def why_not_compared(dataset: Dataset, snr: float) -> str:
-    """Say why maps or waveforms were not compared with stems."""
-    if not has_stems(dataset, snr):
-        return no_stems(dataset, snr)
-    return (
-        f"waveforms need stems of single events where events overlap, and those of {dataset.path} have one channel for"
-        " all events; `remixbench make --stems events` writes them"
-    )
-
-
 def why_no_separation(dataset: Dataset, reference: Reference, snr: float) -> str:
     """Say why separation cannot be scored against the stems of a data set; empty if it can."""
-    if not has_stems(dataset, snr):
-        return no_stems(dataset, snr)
+    if why := why_no_stems(dataset, snr):
+        return why
     if dataset.info.stem_kind == "sum" and (clip := _overlapping(reference)) is not None:
         return (
             f"events overlap in clip {reference.filenames[clip]}, and the stems have one channel for all events;"
             " `remixbench make --stems events` writes one per event"
         )
     return ""
+
+
+def missing_metrics(record: Record, dataset: Dataset, reference: Reference, paths: Sequence[Path]) -> bool:
+    """Say whether a record was made before the data set had the stems that its predictions can be scored by now."""
+    snr = record.system.snr
+    of_maps = bool(map_files(paths)) and not why_no_stems(dataset, snr)
+    of_events = is_separated(paths) and not why_no_separation(dataset, reference, snr)
+    metrics = record.metrics
+    return (of_maps and not scored_with(metrics, "stems")) or (of_events and not scored_with(metrics, "event stems"))
 
 
 def _overlapping(reference: Reference) -> int | None:
@@ -132,14 +129,11 @@ def separation_of(
 ) -> Separation | None:
     """Measure how well a system's maps or waveforms separate the events of a fold.
 
+    InputError if both are given, or either is not usable.
+
     Returns
     -------
     None where there are neither, or the data set has no stems to compare with, which is then reported.
-
-    Raises
-    ------
-    InputError
-        If both are given, or either is not usable.
     """
     if not is_separated(paths):
         return None
@@ -155,7 +149,9 @@ def separation_of(
         size = (dataset.recipe.frames, dataset.recipe.features.n_mels)
         masks = read_maps(maps[0], reference, size)
         edges = np.searchsorted(masks.clip, np.arange(len(plain) + 1))
-        detected = _detected(paths, masks.thresholds, reference)
+        scores = read_all(paths, reference).clip_scores
+        thresholds = TAGGING_THRESHOLD if masks.thresholds is None else masks.thresholds
+        detected = None if scores is None else scores >= thresholds
         jobs = [
             replace(
                 job,
@@ -252,10 +248,7 @@ def read_sources(dataset: Dataset, snr: float, job: ClipJob) -> ClipSources:
 
     Where the stems have one channel for all events, a class has it from onset to offset of its events.
 
-    Raises
-    ------
-    InputError
-        If a file is missing, not readable or altered.
+    InputError if a file is missing, not readable or altered.
     """
     rate = dataset.recipe.mix.sample_rate
     channels = dataset.stems(job.clip, snr).astype(np.float32) * np.float32(0.5 / FULL_SCALE)
@@ -294,38 +287,19 @@ def ideal_masks(dataset: Dataset, reference: Reference, snr: float) -> BoolArray
         of_clip = np.flatnonzero(events.clip == row)
         times = [(float(events.onset[i]), float(events.offset[i]), int(events.label[i])) for i in of_clip]
         active = active_frames(times, len(reference.classes), features, rate, frames)
-        stems = read_stems(dataset, files[name], snr)
+        channels = dataset.stems(files[name], snr)
+        event_sum = channels[:-1].sum(axis=0, dtype=np.int32).clip(-FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+        stems = Stems(event_sum, np.ascontiguousarray(channels[-1]))
         masks[done : done + len(labels)] = class_masks(ideal_binary_mask(stems, features, rate), active[:, labels])
         done += len(labels)
     return masks
 
 
-def read_stems(dataset: Dataset, clip: Clip, snr: float) -> Stems:
-    """Read a clip's stems: the events in one or more channels, which are added up, and the scene in the last.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, altered, or of another shape.
-    """
-    channels = dataset.stems(clip, snr)
-    shape = (1 + (len(clip.events) if dataset.info.stem_kind == "events" else 1), dataset.recipe.mix.samples)
-    if channels.shape != shape:
-        raise InputError(
-            f"{dataset.stems_path(clip, snr)}: has channels and samples {channels.shape}, expected {shape}; delete it"
-            " and run `remixbench make --stems`"
-        )
-    events = channels[:-1].sum(axis=0, dtype=np.int32).clip(-FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
-    return Stems(events, np.ascontiguousarray(channels[-1]))
-
-
 def find_waveforms(folder: Path, reference: Reference) -> list[dict[int, Path]]:
     """Return the waveforms of each clip of a reference, by class, from a folder `<clip>/<class>.wav`.
 
-    Raises
-    ------
-    InputError
-        If a folder is not a clip of the fold, a clip has no folder, or a file does not name a class or repeats one.
+    InputError if a folder is not a clip of the fold, a clip has no folder, or a file does not name a class or repeats
+    one.
     """
     folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     places = [f"folder {path.name}" for path in folders]
@@ -364,10 +338,8 @@ def _by_class(folder: Path, reference: Reference) -> Iterator[tuple[int, Path]]:
 def read_waveform(path: Path, rate: int, samples: int) -> NDArray[np.float32]:
     """Read a separated waveform, (samples,).
 
-    Raises
-    ------
-    InputError
-        If it is not audio, has another rate, length or number of channels than the clip, or holds NaN or infinity.
+    InputError if it is not audio, has another rate, length or number of channels than the clip, or holds NaN or
+    infinity.
     """
     import soundfile
 
@@ -384,13 +356,3 @@ def read_waveform(path: Path, rate: int, samples: int) -> NDArray[np.float32]:
     if not np.isfinite(waveform).all():
         raise InputError(f"{path}: holds NaN or infinite samples; write finite ones, or leave the class out")
     return waveform
-
-
-def _detected(paths: Sequence[Path], thresholds: FloatArray | None, reference: Reference) -> BoolArray | None:
-    """Return which classes are detected in which clip: clip scores that reach the class's threshold, or 0.5 without
-    thresholds; None without clip scores.
-    """
-    scores = read_all(paths, reference).clip_scores
-    if scores is None:
-        return None
-    return scores >= (TAGGING_THRESHOLD if thresholds is None else thresholds)

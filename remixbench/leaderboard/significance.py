@@ -6,8 +6,9 @@ cannot be compared is neither better nor worse.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from remixbench.errors import InputError
 from remixbench.leaderboard.grouping import metric_runs
 from remixbench.leaderboard.record import CHANCE
-from remixbench.leaderboard.rows import Chance, Condition, Row, Tested
+from remixbench.leaderboard.rows import Chance, Condition, Estimate, Row, Tested
 from remixbench.scoring.bootstrap import Difference, FoldRuns, Runs, paired_difference
 from remixbench.scoring.metrics import METRICS, paired_metrics
 
@@ -129,20 +130,20 @@ def mark_best(rows: Sequence[Row]) -> tuple[Row, ...]:
     for snr in {snr for row in rows for snr in row.conditions}:
         for metric in paired_metrics():
             best |= {(index, snr, metric) for index in _best(rows, snr, metric)}
-    marked = []
-    for index, row in enumerate(rows):
-        conditions = {
-            snr: replace(
-                condition,
-                metrics={
-                    name: replace(estimate, best=(index, snr, name) in best)
-                    for name, estimate in condition.metrics.items()
-                },
-            )
-            for snr, condition in row.conditions.items()
-        }
-        marked.append(replace(row, conditions=conditions))
-    return tuple(marked)
+
+    def marked(index: int, row: Row) -> Row:
+        return _with_metrics(row, lambda condition, metric, _: {"best": (index, condition.snr, metric) in best})
+
+    return tuple(marked(index, row) for index, row in enumerate(rows))
+
+
+def _with_metrics(row: Row, change: Callable[[Condition, str, Estimate], Mapping[str, bool]]) -> Row:
+    """Return a row with some fields of its metrics changed."""
+    conditions = {}
+    for snr, condition in row.conditions.items():
+        metrics = {name: replace(value, **change(condition, name, value)) for name, value in condition.metrics.items()}
+        conditions[snr] = replace(condition, metrics=metrics)
+    return replace(row, conditions=conditions)
 
 
 def _best(rows: Sequence[Row], snr: float, metric: str) -> list[int]:
@@ -173,20 +174,14 @@ def _best(rows: Sequence[Row], snr: float, metric: str) -> list[int]:
 def mark_chance(rows: Sequence[Row], chance: Chance) -> tuple[Row, ...]:
     """Return the rows with the values marked that are not above chance."""
 
-    def marked(condition: Condition) -> Condition:
-        levels = chance.metrics(condition.folds)
-        metrics = {
-            name: replace(
-                estimate,
-                at_chance=name in levels and (estimate.value if estimate.low is None else estimate.low) <= levels[name],
-            )
-            for name, estimate in condition.metrics.items()
-        }
-        return replace(condition, metrics=metrics)
+    levels = cache(chance.metrics)
 
-    return tuple(
-        replace(row, conditions={snr: marked(condition) for snr, condition in row.conditions.items()}) for row in rows
-    )
+    def at_chance(condition: Condition, name: str, estimate: Estimate) -> dict[str, bool]:
+        level = levels(condition.folds).get(name)
+        lowest = estimate.value if estimate.low is None else estimate.low
+        return {"at_chance": level is not None and lowest <= level}
+
+    return tuple(_with_metrics(row, at_chance) for row in rows)
 
 
 def compare_rows(leaderboard: Leaderboard, first: str, second: str, snr: float | None = None) -> Comparison:
@@ -194,13 +189,11 @@ def compare_rows(leaderboard: Leaderboard, first: str, second: str, snr: float |
 
     They are compared by every metric, at each SNR that both have (or at one).
 
-    Raises
-    ------
-    InputError
-        If a name is unknown or that of several rows, the two are the same, or were not tested on the same clips or have
-        no bootstrap samples in common.
+    InputError if a name is unknown or that of several rows, the two are the same, or were not tested on the same clips
+    or have no bootstrap samples in common.
     """
-    rows = [None if _is_chance(leaderboard, name) else leaderboard.find_row(name) for name in (first, second)]
+    has_chance = leaderboard.chance.by_fold and all(row.name != CHANCE for row in leaderboard.rows)
+    rows = [None if has_chance and name == CHANCE else leaderboard.find_row(name) for name in (first, second)]
     given = [row for row in rows if row is not None]
     if not given or rows[0] is rows[1]:
         name = CHANCE if rows[0] is None else rows[0].name
@@ -222,10 +215,6 @@ def compare_rows(leaderboard: Leaderboard, first: str, second: str, snr: float |
         raise InputError(f"--compare {first} {second}: {_why_not_compared(given, common)}")
     names = [CHANCE if row is None else row.name for row in rows]
     return Comparison(names[0], names[1], tuple(differences))
-
-
-def _is_chance(leaderboard: Leaderboard, name: str) -> bool:
-    return name == CHANCE and bool(leaderboard.chance.by_fold) and all(row.name != name for row in leaderboard.rows)
 
 
 def _why_not_compared(rows: Sequence[Row], common: Sequence[float]) -> str:

@@ -11,11 +11,10 @@ checked against each other.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from operator import eq
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import AfterValidator, Field, ValidationError
@@ -27,7 +26,6 @@ from remixbench.errors import InputError
 from remixbench.files import content_digest, read_json, write_text
 from remixbench.leaderboard.discover import run_probes
 from remixbench.leaderboard.evaluate import (
-    FoldReference,
     ProbePredictions,
     References,
     Task,
@@ -50,7 +48,7 @@ from remixbench.leaderboard.record import (
     probe_value,
     unpack,
 )
-from remixbench.leaderboard.separation import has_stems, no_stems, separation_of, why_no_separation
+from remixbench.leaderboard.separation import separation_of, why_no_separation, why_no_stems
 from remixbench.parallel import Workers
 from remixbench.progress import Progress
 from remixbench.schemas import first_problem
@@ -68,8 +66,6 @@ COUNTS = ("clips", "groups", "bootstrap_seed")
 """Fields of a record's provenance that are compared in addition to its settings."""
 LATER_SETTINGS = ("sebb_step_frames",)
 """Scoring settings that follow from others and that records made before they existed lack."""
-
-T = TypeVar("T")
 
 
 class OtherFormatError(InputError):
@@ -147,10 +143,7 @@ class Verification:
 def write_submission(file: Path, dataset: Dataset, records: Sequence[Record]) -> str:
     """Write records as a submission; returns its digest.
 
-    Raises
-    ------
-    InputError
-        If there are none, or one has more bootstrap samples than a submission may have.
+    InputError if there are none, or one has more bootstrap samples than a submission may have.
     """
     if not records:
         raise InputError(f"{file}: nothing to submit; score a run or predictions first")
@@ -178,11 +171,8 @@ def write_submission(file: Path, dataset: Dataset, records: Sequence[Record]) ->
 def read_submission(file: Path) -> Submission:
     """Read a submission and check that it is well-formed.
 
-    Raises
-    ------
-    InputError
-        If it is not a submission (`OtherFormatError`), was changed after it was written, contradicts itself, or uses a
-        name that is reserved for systems or for rows that remixbench makes.
+    InputError if it is not a submission (`OtherFormatError`), was changed after it was written, contradicts itself, or
+    uses a name that is reserved for systems or for rows that remixbench makes.
     """
     from remixbench.systems.registry import list_systems
 
@@ -231,10 +221,7 @@ def _short(value: Any) -> str:
 def check_submission(submission: Submission, file: Path, references: References) -> None:
     """Check that a submission was scored on the clips and labels of a data set.
 
-    Raises
-    ------
-    InputError
-        If it is on another manifest, SNR, audio or other labels, or of another scoring version.
+    InputError if it is on another manifest, SNR, audio or other labels, or of another scoring version.
     """
     dataset = references.dataset
     if submission.manifest_digest != dataset.manifest_digest:
@@ -244,16 +231,13 @@ def check_submission(submission: Submission, file: Path, references: References)
         )
     for index, record in enumerate(submission.records):
         if why := why_unfit(record, references):
-            raise InputError(
-                f"{file}: records.{index}: '{record.system.name}'"
-                f" {why.replace('score it again', 'ask for a submission that fits')}"
-            )
+            raise InputError(f"{file}: records.{index}: '{record.system.name}' {why}")
 
 
 def why_unfit(record: Record, references: References) -> str:
     """Say why a submitted record may not stand in the table of a data set; empty where it may."""
     if why := why_incompatible(record, references):
-        return why
+        return why.replace("score it again", "ask for a submission that fits")
     dataset, fold = references.dataset, record.system.fold
     clips = len(references.fold(fold).reference.filenames)
     if record.provenance.clips != clips:
@@ -280,6 +264,8 @@ def verify_submission(
 ) -> list[Value]:
     """Recompute what can be recomputed of a submission, and compare value by value.
 
+    InputError if a piece of evidence is broken, or belongs to no record.
+
     Parameters
     ----------
     evidence : sets of files and folders of predictions; each set is what one or more records, or the score of a probe,
@@ -288,11 +274,6 @@ def verify_submission(
     Returns
     -------
     Every value that a record with evidence has, or that its predictions give; none of records without evidence.
-
-    Raises
-    ------
-    InputError
-        If a piece of evidence is broken, or belongs to no record.
     """
     values: list[Value] = []
     for paths in evidence:
@@ -304,7 +285,11 @@ def verify_submission(
         for place in places:
             record = submission.records[place]
             fold, snr = references.fold(record.system.fold), record.system.snr
-            if why := _why_not_scored(references.dataset, fold, snr, paths):
+            why = ""
+            if all(map(stems_alone, paths)):
+                maps, dataset = map_files(paths), references.dataset
+                why = why_no_stems(dataset, snr) if maps else why_no_separation(dataset, fold.reference, snr)
+            if why:
                 progress.say(f"{path}: not computed again: {why}")
                 continue
             progress.say(f"{path}: recomputing the metrics of '{record.system.name}'")
@@ -321,15 +306,6 @@ def verify_submission(
             probe_digest = files_digest(digests_of([probe_path]))
             values += _verify_probes(submission, references, probe_path, probe_digest)
     return values
-
-
-def _why_not_scored(dataset: Dataset, fold: FoldReference, snr: float, paths: Sequence[Path]) -> str:
-    """Say why predictions that need stems cannot be scored here; empty if they can."""
-    if not all(map(stems_alone, paths)):
-        return ""
-    if map_files(paths):
-        return "" if has_stems(dataset, snr) else no_stems(dataset, snr)
-    return why_no_separation(dataset, fold.reference, snr)
 
 
 def _verify_probes(submission: Submission, references: References, path: Path, digest: str) -> Iterator[Value]:
@@ -375,20 +351,20 @@ def _compare_settings(place: int, claimed: Record, computed: Record, *, of_maps:
     """Compare how the metrics were computed, and on how many clips and recordings."""
     theirs, ours = claimed.settings, json.loads(json.dumps(computed.settings))  # with lists for tuples, as in a file
     compared = dict.fromkeys([*theirs, *(key for key in ours if key not in LATER_SETTINGS)])
-    settings = [key for key in compared if not _agree(key, theirs, ours)]
+    missing = object()
+    settings = [key for key in compared if theirs.get(key, missing) != ours.get(key, missing)]
     counts = [key for key in COUNTS if getattr(claimed.provenance, key) != getattr(computed.provenance, key)]
-    missing = of_maps and bool(settings) and not counts and ours.keys().isdisjoint(settings)
+    of_stems = of_maps and bool(settings) and not counts and ours.keys().isdisjoint(settings)
     differing = [*settings, *counts]
     why = f"'{differing[0]}' of its settings is not what its predictions are scored with" if differing else ""
-    return Value(place, SCORING_SETTINGS, None, None, *_verdict(why, missing=missing))
+    return Value(place, SCORING_SETTINGS, None, None, *_verdict(why, missing=of_stems))
 
 
 def compare_probes(place: int, claimed: ProbeRecord, computed: ProbeRecord) -> Iterator[Value]:
     """Compare the score of a probe with what its predictions give, every metric that either has."""
     for name in dict.fromkeys([*claimed.metrics, *computed.metrics]):
-        same = _agree(name, claimed.metrics, computed.metrics, _close) and _agree(
-            name, claimed.bootstrap_samples, computed.bootstrap_samples, _close_samples
-        )
+        same = _agree(name, claimed.metrics, computed.metrics)
+        same = same and _agree(name, claimed.bootstrap_samples, computed.bootstrap_samples, SAMPLE_TOLERANCE)
         why = "" if same else f"probe {claimed.probe} {claimed.value:g} is not what its predictions give"
         value_name = probe_value(claimed.probe, claimed.value, name)
         yield Value(place, value_name, claimed.metrics.get(name), computed.metrics.get(name), *_verdict(why))
@@ -412,15 +388,13 @@ def _verdict(difference: str, *, missing: bool = False, declared: bool = False) 
 
 def _metric_difference(name: str, claimed: Record, computed: Record) -> str:
     """Say how a metric, its interval or its samples differ from those computed here; empty if they do not."""
-    if not _agree(name, claimed.metrics, computed.metrics, _close):
-        shown = [
-            f"{record.metrics[name]:.6g}" if record.metrics.get(name) is not None else "missing"
-            for record in (claimed, computed)
-        ]
+    if not _agree(name, claimed.metrics, computed.metrics):
+        values = [record.metrics.get(name) for record in (claimed, computed)]
+        shown = ["missing" if value is None else f"{value:.6g}" for value in values]
         return f"{name} is {shown[0]}, but its predictions give {shown[1]}"
-    if not _agree(name, claimed.intervals, computed.intervals, _close_ends):
+    if not _agree(name, claimed.intervals, computed.intervals):
         return f"interval of {name} is not what its predictions give"
-    if not _agree(name, claimed.bootstrap_samples, computed.bootstrap_samples, _close_samples):
+    if not _agree(name, claimed.bootstrap_samples, computed.bootstrap_samples, SAMPLE_TOLERANCE):
         return f"its bootstrap samples of {name} are not what its predictions give"
     return ""
 
@@ -429,33 +403,20 @@ def _class_difference(name: str, claimed: Record, computed: Record) -> str:
     """Say for which class a metric differs from that computed here; empty if for none."""
     theirs, ours = claimed.per_class.get(name, {}), computed.per_class.get(name, {})
     for label in dict.fromkeys([*theirs, *ours]):
-        if not _agree(label, theirs, ours, _close):
+        if not _agree(label, theirs, ours):
             return f"{name} of {label} is not what its predictions give"
     return ""
 
 
-def _agree(key: str, first: Mapping[str, T], second: Mapping[str, T], same: Callable[[T, T], bool] = eq) -> bool:
-    """Say whether two mappings agree on a key, or both lack it."""
+def _agree(key: str, first: Mapping[str, Any], second: Mapping[str, Any], tolerance: float = TOLERANCE) -> bool:
+    """Say whether two mappings agree on a key, or both lack it: on a number, the ends of an interval, samples or None.
+
+    Samples agree to float32 precision, as another machine may sum in another order.
+    """
     if key not in first or key not in second:
         return (key in first) == (key in second)
-    return same(first[key], second[key])
-
-
-def _close(first: float | None, second: float | None) -> bool:
-    if first is None or second is None:
-        return first is second
-    return abs(first - second) <= TOLERANCE * max(1.0, abs(second))
-
-
-def _close_ends(first: tuple[float, float] | None, second: tuple[float, float] | None) -> bool:
-    if first is None or second is None:
-        return first is second
-    return all(map(_close, first, second))
-
-
-def _close_samples(first: str, second: str) -> bool:
-    """Compare bootstrap samples to float32 precision, as another machine may sum in another order."""
-    ours, theirs = unpack(first), unpack(second)
-    return ours.shape == theirs.shape and np.allclose(
-        ours, theirs, rtol=SAMPLE_TOLERANCE, atol=SAMPLE_TOLERANCE, equal_nan=True
+    ours, theirs = (
+        np.asarray(unpack(value) if isinstance(value, str) else np.nan if value is None else value, np.float64)
+        for value in (first[key], second[key])
     )
+    return ours.shape == theirs.shape and np.allclose(ours, theirs, rtol=tolerance, atol=tolerance, equal_nan=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from string import ascii_lowercase
 from typing import Any
 
 from remixbench.leaderboard.leaderboard import Leaderboard
@@ -36,24 +37,17 @@ KIND_HEADINGS = {
 }
 
 
-def flag_letters(leaderboard: Leaderboard) -> dict[Flag, str]:
-    """Return every flag of the rows, and of published rows beside them, with its letter, the same in all tables."""
-    flags = [flag for row in leaderboard.rows for flag in row.flags]
-    if leaderboard.comparable:
-        flags += leaderboard.published.table1.flags
-    return {flag: _letter(index) for index, flag in enumerate(dict.fromkeys(flags))}
-
-
-def _letter(index: int) -> str:
-    return chr(ord("a") + index % 26) * (index // 26 + 1)
-
-
 class TableMaker:
-    """Makes the tables of one leaderboard, with one letter per flag in all of them."""
+    """Makes the tables of one leaderboard, with one letter per flag, of published rows too, in all of them."""
 
     def __init__(self, leaderboard: Leaderboard) -> None:
         self.leaderboard = leaderboard
-        self.letters = flag_letters(leaderboard)
+        flags = [flag for row in leaderboard.rows for flag in row.flags]
+        if leaderboard.comparable:
+            flags += leaderboard.published.table1.flags
+        self.letters = {
+            flag: ascii_lowercase[index % 26] * (index // 26 + 1) for index, flag in enumerate(dict.fromkeys(flags))
+        }
 
     def line(self, row: Row, cells: Sequence[Cell], snrs: Sequence[float]) -> Line:
         """Return a row's line."""

@@ -19,7 +19,7 @@ from remixbench.dataset.features import logmel
 from remixbench.plots import axes as panels
 from remixbench.plots.axes import DB_PER_NEPER, Scales
 from remixbench.plots.style import ACCENT, FAINT, INK, SCORE, SPECTRUM, WEIGHT, sheet, write_figure
-from remixbench.plots.view import Activations, Array, Bar, ClipView, RecordingView, View, from_output
+from remixbench.plots.view import Activations, Array, Bar, ClipView, View, from_output
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,8 +83,12 @@ def draw_activations(view: View, activations: Activations, classes: Sequence[str
     The log-mel is above the frame scores, and the reconstruction above the time attention, on the same time axes.
     """
     kept = shown_classes(activations.clip_scores, classes, view.labels)
-    maps = _class_maps(activations)
-    columns = _class_columns(activations)
+    maps = activations.tf_maps if activations.frequency_attention is None else activations.frequency_attention
+    columns = {"frames": 1.0, "attention": 1.0, "raw": 0.6, "clip": 0.62}  # panels of classes, and relative widths
+    if activations.raw_frame_scores is None:
+        del columns["raw"]
+    if activations.time_attention is None:
+        del columns["attention"]
     heights = [
         SPECTRUM_HEIGHT,
         *([] if maps is None else [MAP_HEIGHT]),
@@ -119,21 +123,6 @@ def shown_classes(scores: Array, classes: Sequence[str], reference: Sequence[str
     required = [k for k, label in enumerate(classes) if label in reference]
     by_score = [int(k) for k in np.argsort(-scores, kind="stable") if k not in required]
     return sorted([*required, *by_score][: max(KEPT_CLASSES, len(required))])
-
-
-def _class_maps(activations: Activations) -> Array | None:
-    """Return the frequency attention of a system, or else its class maps, (classes, frames, n_mels)."""
-    return activations.tf_maps if activations.frequency_attention is None else activations.frequency_attention
-
-
-def _class_columns(activations: Activations) -> dict[str, float]:
-    """Return the panels of classes over time, and their relative widths."""
-    columns = {"frames": 1.0, "attention": 1.0, "raw": 0.6, "clip": 0.62}
-    if activations.raw_frame_scores is None:
-        del columns["raw"]
-    if activations.time_attention is None:
-        del columns["attention"]
-    return columns
 
 
 def _spectrograms(
@@ -201,7 +190,12 @@ def _classes(
         axes.set_title(f"({next(letters)}) {heading}")
         axes.set_yticks([])
         _colorbar(figure, image, [axes], WEIGHT_LABEL if name == "attention" else "Score", below=True)
-    _class_names(axes_of["frames"], view, labels)
+    names = axes_of["frames"]
+    names.set_yticks(range(len(labels)), [panels.readable(label) for label in labels], fontsize=5.8)
+    names.tick_params(axis="y", length=1.5)
+    for text, label in zip(names.get_yticklabels(), labels, strict=True):
+        if label in view.labels:
+            text.set_fontweight("bold")
     _clip_scores(axes_of["clip"], view, activations.clip_scores[list(kept)], labels)
     axes_of["clip"].set_title(f"({next(letters)}) Clip scores")
 
@@ -213,14 +207,6 @@ def _colorbar(figure: Figure, image: AxesImage, axes: Sequence[Axes], name: str,
     bar = figure.colorbar(image, ax=list(axes), label=name, **placement)
     if below:
         bar.ax.locator_params(axis="x", nbins=3)
-
-
-def _class_names(axes: Axes, view: View, labels: Sequence[str]) -> None:
-    axes.set_yticks(range(len(labels)), [panels.readable(label) for label in labels], fontsize=5.8)
-    axes.tick_params(axis="y", length=1.5)
-    for text, label in zip(axes.get_yticklabels(), labels, strict=True):
-        if label in view.labels:
-            text.set_fontweight("bold")
 
 
 def _clip_scores(axes: Axes, view: View, scores: Array, labels: Sequence[str]) -> None:
@@ -311,5 +297,5 @@ def draw_recording(
         scales = replace(scales, duration=recording.seconds, frames=len(recording.logmel))
         activations = Activations(prediction.tags, scales.hold(prediction.frames, prediction.frame_seconds))
     detected = tuple(Bar(event.label, event.onset, event.offset) for event in prediction.events)
-    view = RecordingView(recording.logmel, scales, detected)
+    view = View(logmel=recording.logmel, scales=scales, detected=detected)
     draw_activations(view, activations, system.classes, f"{config.name}, {name}, {length}", target)

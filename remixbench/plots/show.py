@@ -54,8 +54,7 @@ def show(
     if out is not None:
         format_of(Path(out))
     workspace = Path(workspace)
-    folder = None if run is None else _run_folder(workspace, Path(run))
-    info = None if folder is None else _read_run(folder)
+    folder, info = (None, None) if run is None else _read_run(workspace, Path(run))
     opened = find_dataset(workspace, _dataset_of(workspace, info) if dataset is None and info else dataset)
     row = find_clip(opened, clip)
     snr_db = float(snr) if snr is not None else info.snr if info else max(opened.snrs)
@@ -103,20 +102,17 @@ def _clip_title(dataset: Dataset, view: ClipView) -> str:
     return f"clip {view.id}, {view.scene.replace('_', ' ')}, {snr}"
 
 
-def _run_folder(workspace: Path, run: Path) -> Path:
-    for folder in (run, workspace / run, workspace / "runs" / run):
-        if (folder / "run.json").is_file():
-            return folder
-    raise InputError(f"{run}: not a run (no run.json in it); name a folder that `remixbench train` printed")
-
-
-def _read_run(folder: Path) -> RunInfo:
+def _read_run(workspace: Path, run: Path) -> tuple[Path, RunInfo]:
+    """Return the folder of a finished run and its run.json."""
     from remixbench.training.run_files import read_run
 
-    info = read_run(folder)
-    if info.status != "done":
-        raise InputError(f"{folder}: the run is not finished; `remixbench train` resumes it")
-    return info
+    for folder in (run, workspace / run, workspace / "runs" / run):
+        if (folder / "run.json").is_file():
+            info = read_run(folder)
+            if info.status != "done":
+                raise InputError(f"{folder}: the run is not finished; `remixbench train` resumes it")
+            return folder, info
+    raise InputError(f"{run}: not a run (no run.json in it); name a folder that `remixbench train` printed")
 
 
 def _dataset_of(workspace: Path, info: RunInfo) -> Path | str:

@@ -73,13 +73,7 @@ def sheet(height: float, width: float = WIDTH) -> Iterator[Figure]:
 
 
 def format_of(path: Path) -> str:
-    """Return the format of a figure by its suffix.
-
-    Raises
-    ------
-    InputError
-        If it is not in `FORMATS`.
-    """
+    """Return the format of a figure by its suffix. InputError if it is not in `FORMATS`."""
     kind = path.suffix.lower().removeprefix(".")
     if kind not in FORMATS:
         raise InputError(f"{path}: cannot write '{path.suffix}'; expected a name ending in .{', .'.join(FORMATS)}")

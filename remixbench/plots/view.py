@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,16 +33,36 @@ class Bar:
     achieved: float | None = None
 
 
-@dataclass(frozen=True)
-class ClipView:
-    """A clip at one SNR.
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """The log-mel of a clip or recording, and its events.
+
+    Attributes
+    ----------
+    logmel : (frames, n_mels), natural logarithm
+    bars : reference events, by onset; None without a reference
+    detected : detected events, outlined if there is no reference
+    """
+
+    logmel: Array
+    scales: Scales
+    bars: tuple[Bar, ...] | None = None
+    detected: tuple[Bar, ...] = ()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Unique classes of the reference, by first onset."""
+        return tuple(dict.fromkeys(bar.label for bar in self.bars or ()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipView(View):
+    """A clip of a data set at one SNR.
 
     Attributes
     ----------
     samples : (n,) in [-1, 1]
     stems : (2, n), events and scene; None if the data set has none
-    logmel : (frames, n_mels), natural logarithm
-    bars : reference events, by onset
     """
 
     row: int
@@ -54,60 +73,13 @@ class ClipView:
     rate: int
     samples: Array
     stems: Array | None
-    logmel: Array
     bars: tuple[Bar, ...]
-    scales: Scales
-
-    detected: tuple[Bar, ...] = ()
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Unique classes of the clip, by first onset."""
-        return tuple(dict.fromkeys(bar.label for bar in self.bars))
-
-
-class View(Protocol):
-    """The interface of `ClipView` and `RecordingView` for the panels."""
-
-    @property
-    def logmel(self) -> Array:
-        """(frames, n_mels), natural logarithm."""
-
-    @property
-    def scales(self) -> Scales:
-        """The axes of the log-mel."""
-
-    @property
-    def bars(self) -> Sequence[Bar] | None:
-        """Reference events, by onset; None without a reference."""
-
-    @property
-    def labels(self) -> Sequence[str]:
-        """Unique classes of the reference."""
-
-    @property
-    def detected(self) -> Sequence[Bar]:
-        """Detected events, outlined if there is no reference."""
-
-
-@dataclass(frozen=True)
-class RecordingView:
-    """A recording without a reference; `detected` are the events to outline."""
-
-    logmel: Array
-    scales: Scales
-    detected: tuple[Bar, ...]
-    bars: None = None
-    labels: tuple[str, ...] = ()
 
 
 def find_clip(dataset: Dataset, name: str) -> int:
     """Return the row of a clip by its id or file name, with or without folder and suffix.
 
-    Raises
-    ------
-    InputError
-        If the data set has no such clip.
+    InputError if the data set has no such clip.
     """
     wanted = Path(name).name
     rows = {clip.id: row for row, clip in enumerate(dataset.clips)}
@@ -123,10 +95,7 @@ def find_clip(dataset: Dataset, name: str) -> int:
 def view_clip(dataset: Dataset, row: int, snr: float) -> ClipView:
     """Read a clip of a data set at `snr` dB.
 
-    Raises
-    ------
-    InputError
-        If the data set was not made at that SNR, or one of the clip's files is missing, broken or altered.
+    InputError if the data set was not made at that SNR, or one of the clip's files is missing, broken or altered.
     """
     dataset.require_snr(snr)
     clip = dataset.clips[row]
@@ -148,16 +117,11 @@ def view_clip(dataset: Dataset, row: int, snr: float) -> ClipView:
         snr=snr,
         rate=rate,
         samples=samples,
-        stems=None if stems is None else _events_and_scene(stems),
+        stems=None if stems is None else np.stack((stems[:-1].sum(axis=0), stems[-1])),
         logmel=_logmel(dataset, row, snr, samples),
         bars=_bars(dataset, row, snr),
         scales=Scales.of(dataset.recipe),
     )
-
-
-def _events_and_scene(channels: Array) -> Array:
-    """Return stems, (channels, samples), as two channels: the sum of all events, and the scene."""
-    return np.stack((channels[:-1].sum(axis=0), channels[-1]))
 
 
 def _read_channels(path: Path) -> tuple[Array, int]:

@@ -34,7 +34,7 @@ from remixbench.leaderboard.leaderboard import Leaderboard, load_leaderboard, ru
 from remixbench.leaderboard.record import FLAGS, Record
 from remixbench.leaderboard.report import clips as page_clips
 from remixbench.leaderboard.report import json_for_script, part, report
-from remixbench.leaderboard.report.clips import ClipMaps, fixed_serial, read_run_frames, separate_view
+from remixbench.leaderboard.report.clips import fixed_serial, read_run_frames, separate_view
 from remixbench.leaderboard.rows import Condition
 from remixbench.leaderboard.score import score
 from remixbench.leaderboard.table_maker import TableMaker
@@ -261,7 +261,7 @@ def test_separated_classes_stand_beside_their_stems(made: Dataset) -> None:
     row = int(np.flatnonzero(made.folds == FOLD)[0])
     view = view_clip(made, row, 0.0)
     ones = np.full((len(view.labels), made.recipe.frames, made.recipe.features.n_mels), 255, np.uint8)
-    shown = separate_view(made, reference, view, [ClipMaps(3, ones), ClipMaps(5, 0 * ones)])
+    shown = separate_view(made, reference, view, {3: ones, 5: 0 * ones})
     assert [each["label"] for each in shown] == sorted(view.labels)
     for each in shown:
         assert [system["row"] for system in each["systems"]] == [3, 5]

@@ -62,16 +62,13 @@ def remove_leaderboard(workspace: Path, dataset: str) -> None:
 def render(leaderboard: Leaderboard, style: str = "table", *, width: int | None = None, colour: bool = False) -> str:
     """Return the leaderboard as text.
 
+    InputError for another format.
+
     Parameters
     ----------
     style : `table` for a terminal, `md`, `csv`, `json`, `latex` as its files are, or `every-eval-ever`, JSON lines in
         that schema.
     width, colour : of the terminal.
-
-    Raises
-    ------
-    InputError
-        For another format.
     """
     if style == "csv":
         return to_csv(leaderboard)

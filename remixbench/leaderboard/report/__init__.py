@@ -79,7 +79,10 @@ def report(
     opened = find_dataset(workspace, dataset)
     leaderboard = load_leaderboard(workspace, opened, progress)
     target = workspace / "leaderboard" / f"{opened.name}.html" if out is None else Path(out)
-    explored = _explore(leaderboard, opened, workspace, clips, progress) if clips else []
+    try:
+        explored = explore(leaderboard, opened, workspace, clips, progress) if clips else []
+    except InputError as error:
+        raise InputError(f"{error}; --clips 0 makes a page without clips") from None
     facts = [
         f"{len(opened.clips)} clips of {opened.recipe.mix.duration:g} s in {len(opened.manifest.folds)} folds",
         f"{len(opened.classes)} classes",
@@ -121,7 +124,8 @@ def _write_page(
     others: Sequence[tuple[str, str]] = (),
     terms: Sequence[str] = (),
 ) -> None:
-    metrics = shown_metrics(leaderboard)
+    available = leaderboard.metrics()
+    metrics = [metric.name for metric in metrics_shown(None, "main", "details") if metric.name in available]
     about = {"lead": lead, "facts": facts, "others": others, "curves": bool(curves), "explored": len(clips),
              "terms": terms}  # fmt: skip
     about["snr_text"] = leaderboard.snr_text
@@ -152,10 +156,7 @@ def _write_page(
 def learning_curves(leaderboard: Leaderboard, workspace: Path) -> list[dict[str, Any]]:
     """Return one curve per run: row, SNR, fold, seed, the epoch kept, and the history as lists by column.
 
-    Raises
-    ------
-    InputError
-        If a history is broken, or was edited since its run was finished.
+    InputError if a history is broken, or was edited since its run was finished.
     """
     return [
         {
@@ -169,12 +170,6 @@ def learning_curves(leaderboard: Leaderboard, workspace: Path) -> list[dict[str,
         for run in runs_of(leaderboard, workspace)
         if (run.folder / HISTORY).is_file()
     ]
-
-
-def shown_metrics(leaderboard: Leaderboard) -> list[str]:
-    """Return the metrics of the page's tables and charts that the leaderboard has."""
-    available = leaderboard.metrics()
-    return [metric.name for metric in metrics_shown(None, "main", "details") if metric.name in available]
 
 
 def chart_rows(leaderboard: Leaderboard, metrics: Sequence[str]) -> list[dict[str, Any]]:
@@ -226,15 +221,6 @@ def chart_published(leaderboard: Leaderboard, metrics: Sequence[str]) -> list[di
     ]
 
 
-def _explore(
-    leaderboard: Leaderboard, dataset: Dataset, workspace: Path, clips: int, progress: Progress
-) -> list[dict[str, Any]]:
-    try:
-        return explore(leaderboard, dataset, workspace, clips, progress)
-    except InputError as error:
-        raise InputError(f"{error}; --clips 0 makes a page without clips") from None
-
-
 def _context(leaderboard: Leaderboard) -> dict[str, Any]:
     maker = TableMaker(leaderboard)
     panels = [
@@ -284,15 +270,12 @@ SCRIPTS = ("vendor/d3.min.js", "vendor/plot.umd.min.js", "core.js", "charts.js",
 def render_page(context: dict[str, Any], data: dict[str, Any]) -> str:
     """Return the page.
 
+    InputError if Jinja is not installed.
+
     Parameters
     ----------
     context : what the template shows by itself.
     data : what the scripts draw.
-
-    Raises
-    ------
-    InputError
-        If Jinja is not installed.
     """
     try:
         from jinja2 import Environment, StrictUndefined

@@ -10,8 +10,8 @@ import base64
 import io
 import math
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from remixbench.errors import InputError
 from remixbench.leaderboard.evaluate import read_fold_reference
 from remixbench.leaderboard.leaderboard import Leaderboard, runs_of
 from remixbench.leaderboard.prediction_files import map_files
-from remixbench.leaderboard.separation import ClipJob, jobs_of, read_sources, why_no_separation
+from remixbench.leaderboard.separation import jobs_of, read_sources, why_no_separation
 from remixbench.plots.axes import DB_PER_NEPER, SHOWN_DB, Scales
 from remixbench.plots.view import ClipView, view_clip
 from remixbench.progress import Progress
@@ -44,21 +44,7 @@ OTHER_CLASSES = 2
 DECIMALS = 4
 
 
-@dataclass(frozen=True)
-class RunScores:
-    """Frame scores of a run on some clips, in [0, 1], (clips, frames, classes)."""
-
-    row: int
-    scores: NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Clips at one SNR, and their frame scores by several runs."""
-
-    snr: float
-    rows: list[int]
-    scored: list[RunScores] = field(default_factory=list)
+Scores = NDArray[np.float32]
 
 
 def explore(
@@ -66,56 +52,42 @@ def explore(
 ) -> list[dict[str, Any]]:
     """Return `count` clips for the page: evenly spaced over the fold that most runs were tested on, the SNRs in turn.
 
-    Raises
-    ------
-    InputError
-        If a clip's audio or a run's frame scores are broken.
+    InputError if a clip's audio or a run's frame scores are broken.
     """
-    tested: dict[tuple[float, int], list[tuple[int, Path]]] = {}
+    runs: dict[tuple[float, int], dict[int, list[Path]]] = {}
     for run in runs_of(leaderboard, workspace):
         if run.info.manifest_digest == dataset.manifest_digest and run.snr in dataset.snrs:
-            tested.setdefault((run.snr, run.fold), []).append((run.row, run.folder))
-    fold = max(
-        {fold for _, fold in tested} or set(dataset.manifest.folds),
-        key=lambda fold: (sum(len(runs) for (_, other), runs in tested.items() if other == fold), fold),
-    )
-    snrs = sorted({snr for snr, other in tested if other == fold} or set(dataset.snrs), reverse=True)
+            runs.setdefault((run.snr, run.fold), {}).setdefault(run.row, []).append(run.folder)
+    tests = Counter({fold: 0 for _, fold in runs} or dict.fromkeys(dataset.manifest.folds, 0))
+    for (_, fold), folders in runs.items():
+        tests[fold] += sum(map(len, folders.values()))
+    fold = max(tests, key=lambda fold: (tests[fold], fold))
+    snrs = sorted({snr for snr, other in runs if other == fold} or set(dataset.snrs), reverse=True)
     reference = read_fold_reference(dataset, fold).reference
     inside = np.flatnonzero(dataset.folds == fold)
     chosen = inside[np.linspace(0, len(inside) - 1, min(count, len(inside))).round().astype(int)]
-    shown = []
+    clips = []
     with progress.bar("Drawing", len(chosen), "clips") as advance:
         for index, snr in enumerate(snrs):
-            choice = Choice(snr, [int(row) for row in chosen[index :: len(snrs)]])
-            runs = _first_of_each(tested.get((snr, fold), []))
-            for row, folder in runs:
-                choice.scored.append(RunScores(row, read_run_frames(folder, dataset, choice.rows)))
-            for at, row in enumerate(choice.rows):
-                view = view_clip(dataset, row, snr)
-                shown.append(_clip(dataset, view, choice.scored, at))
-                if at < SEPARATED_CLIPS:
-                    maps = read_clip_maps(runs, dataset, reference, dataset.filenames[row])
-                    shown[-1]["separated"] = separate_view(dataset, reference, view, maps)
+            rows = chosen[index :: len(snrs)].tolist()
+            # of each row of the leaderboard, the run of the first seed
+            first_runs = {row: folders[0] for row, folders in runs.get((snr, fold), {}).items()}
+            scores = {row: read_run_frames(folder, dataset, rows) for row, folder in first_runs.items()}
+            for place, clip in enumerate(rows):
+                view = view_clip(dataset, clip, snr)
+                clips.append(_clip(dataset, view, {row: of_clips[place] for row, of_clips in scores.items()}))
+                if place < SEPARATED_CLIPS:
+                    maps = read_clip_maps(first_runs, dataset, reference, dataset.filenames[clip])
+                    clips[-1]["separated"] = separate_view(dataset, reference, view, maps)
                 advance(1)
-    _fit(shown)
-    return shown
-
-
-def _first_of_each(runs: Sequence[tuple[int, Path]]) -> list[tuple[int, Path]]:
-    """Keep one run of each row: the first seed's."""
-    first: dict[int, Path] = {}
-    for row, folder in runs:
-        first.setdefault(row, folder)
-    return list(first.items())
+    _fit(clips)
+    return clips
 
 
 def read_run_frames(folder: Path, dataset: Dataset, rows: Sequence[int]) -> NDArray[np.float32]:
     """Return a run's frame scores of some of the data set's clips, on the log-mel's frames: (clips, frames, classes).
 
-    Raises
-    ------
-    InputError
-        If they are missing or not of this data set.
+    InputError if they are missing or not of this data set.
     """
     file = folder / "predictions" / "frames.npz"
     clips, classes = dataset.weak.shape
@@ -135,11 +107,12 @@ def read_run_frames(folder: Path, dataset: Dataset, rows: Sequence[int]) -> NDAr
     return Scales.of(dataset.recipe).hold(scores, step)
 
 
-def _clip(dataset: Dataset, view: ClipView, scored: Sequence[RunScores], at: int) -> dict[str, Any]:
+def _clip(dataset: Dataset, view: ClipView, scores: Mapping[int, Scores]) -> dict[str, Any]:
+    """Return a clip as the page draws it; `scores` are frame scores, (frames, classes), by row of the leaderboard."""
     scales = view.scales
     places, names = scales.ticks()
     loudest = float(view.logmel.max()) * DB_PER_NEPER
-    labels = _labels(dataset.classes, view, [run.scores[at] for run in scored])
+    labels = _labels(dataset.classes, view, list(scores.values()))
     columns = [dataset.classes.index(label) for label in labels]
     sounds = {"mixture": encode_sound(view.samples, view.rate)}
     if view.stems is not None:
@@ -164,7 +137,7 @@ def _clip(dataset: Dataset, view: ClipView, scored: Sequence[RunScores], at: int
             {"label": bar.label, "onset": bar.onset, "offset": bar.offset, "snr": bar.achieved} for bar in view.bars
         ],
         "labels": labels,
-        "scores": [{"row": run.row, "values": encode_bytes(run.scores[at][:, columns].T)} for run in scored],
+        "scores": [{"row": row, "values": encode_bytes(values[:, columns].T)} for row, values in scores.items()],
         "sounds": sounds,
         "separated": [],
         "separated_left_out": False,
@@ -172,7 +145,7 @@ def _clip(dataset: Dataset, view: ClipView, scored: Sequence[RunScores], at: int
     }
 
 
-def _labels(classes: Sequence[str], view: ClipView, frames: Sequence[NDArray[np.float32]]) -> list[str]:
+def _labels(classes: Sequence[str], view: ClipView, frames: Sequence[Scores]) -> list[str]:
     """Return the classes of a clip, then those others that any system scores highest."""
     labels = list(view.labels)
     if frames:
@@ -250,68 +223,46 @@ def _ogg_crc(page: bytes | bytearray) -> int:
 _BITS_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
-@dataclass(frozen=True)
-class ClipMaps:
-    """The maps of a run for the classes that are in a clip, in the order of the classes.
-
-    Attributes
-    ----------
-    row : the run's row in the leaderboard
-    maps : (classes in the clip, frames, n_mels)
-    """
-
-    row: int
-    maps: MapArray
-
-
 def read_clip_maps(
-    runs: Sequence[tuple[int, Path]], dataset: Dataset, reference: Reference, filename: str
-) -> list[ClipMaps]:
-    """Read the maps of one clip from the predictions of each run that has some.
+    runs: Mapping[int, Path], dataset: Dataset, reference: Reference, filename: str
+) -> dict[int, MapArray]:
+    """Read the maps of one clip, (classes in the clip, frames, n_mels), from the predictions of each run that has some.
 
-    Raises
-    ------
-    InputError
-        If a maps.npz is not usable.
+    InputError if a maps.npz is not usable.
     """
     size = (dataset.recipe.frames, dataset.recipe.features.n_mels)
     clip = reference.filenames.index(filename)
-    maps_of_runs = []
-    for row, folder in runs:
+    maps_of_runs = {}
+    for row, folder in runs.items():
         for file in map_files([folder / "predictions"]):
             read = read_maps(file, reference, size)
             # a view would keep the maps of all clips
-            maps_of_runs.append(ClipMaps(row, read.maps[read.clip == clip].copy()))
+            maps_of_runs[row] = read.maps[read.clip == clip].copy()
     return maps_of_runs
 
 
 def separate_view(
-    dataset: Dataset, reference: Reference, view: ClipView, maps: Sequence[ClipMaps]
+    dataset: Dataset, reference: Reference, view: ClipView, maps: Mapping[int, MapArray]
 ) -> list[dict[str, Any]]:
     """Return for each class of a clip its stem and what each run separates, as sound and log-mel.
 
     The classes of the clip share each band of a frame, as in the scores. There is no stem where the data set has none
     at this SNR, or where its stems do not tell overlapping events apart.
 
-    Raises
-    ------
-    InputError
-        If a stem is missing or broken.
+    InputError if a stem is missing or broken.
     """
     if not maps:
         return []
     job = jobs_of(dataset, reference)[reference.filenames.index(dataset.filenames[view.row])]
-    stems = _stems(dataset, reference, view.snr, job)
+    stems: dict[int, Signal] = {}
+    if not why_no_separation(dataset, reference, view.snr):
+        sources = read_sources(dataset, view.snr, job)
+        stems = dict(zip(sources.labels, sources.signals, strict=True))
     features, rate = dataset.recipe.features, dataset.recipe.mix.sample_rate
-    estimates = [
-        (
-            run_maps.row,
-            apply_masks(
-                view.samples, rate, share(run_maps.maps.astype(np.float32) / np.float32(MAP_STEPS)), features, rate
-            ),
-        )
-        for run_maps in maps
-    ]
+    estimates = {
+        row: apply_masks(view.samples, rate, share(values.astype(np.float32) / np.float32(MAP_STEPS)), features, rate)
+        for row, values in maps.items()
+    }
     loudest = float(view.logmel.max()) * DB_PER_NEPER
 
     def shown(samples: Signal) -> dict[str, str]:
@@ -325,15 +276,7 @@ def separate_view(
         {
             "label": dataset.classes[label],
             "stem": shown(stems[label]) if label in stems else None,
-            "systems": [{"row": row, **shown(waveforms[index])} for row, waveforms in estimates],
+            "systems": [{"row": row, **shown(waveforms[index])} for row, waveforms in estimates.items()],
         }
         for index, label in enumerate(sorted({label for label, _, _ in job.events}))
     ]
-
-
-def _stems(dataset: Dataset, reference: Reference, snr: float, job: ClipJob) -> dict[int, Signal]:
-    """Return the stems of a clip by class; none where the data set does not have them."""
-    if why_no_separation(dataset, reference, snr):
-        return {}
-    sources = read_sources(dataset, snr, job)
-    return dict(zip(sources.labels, sources.signals, strict=True))

@@ -65,16 +65,13 @@ def submitted_leaderboards(
     A submission must fit the workspace's data set on its manifest, or `dataset` if that is given. Where there is none,
     each sender has one vote: a sub-folder is one sender, and so is a submission outside any.
 
+    InputError if there is nothing to show.
+
     Parameters
     ----------
     workspace : its data sets and receipts count, unless it lies in the folder, where senders could have made them
     dataset : name or folder of the only data set to show
     require_predictions : leave out records that were not recomputed
-
-    Raises
-    ------
-    InputError
-        If there is nothing to show.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give --submissions a folder of submission files")
@@ -111,20 +108,13 @@ def submitted_leaderboards(
     boards = [replace(board, left_out=tuple(left_out)) for board in boards if board.rows]
     if not boards:
         raise InputError(f"{folder}: no record of its submissions can be shown; the lines above say why")
-    return sorted(boards, key=lambda board: (-_submissions(board), -len(board.rows), board.dataset))
-
-
-def _submissions(board: Leaderboard) -> int:
-    return len({row.submission for row in board.rows})
+    return sorted(boards, key=lambda b: (-len({row.submission for row in b.rows}), -len(b.rows), b.dataset))
 
 
 def _pins(workspace: Path, dataset: str | Path | Dataset | None, manifests: Collection[str]) -> dict[str, Dataset]:
     """Return the data sets that the host has pinned, by their manifests.
 
-    Raises
-    ------
-    InputError
-        If one is broken, or two are on one manifest.
+    InputError if one is broken, or two are on one manifest.
     """
     if dataset is not None:
         opened = find_dataset(workspace, dataset)
@@ -147,13 +137,12 @@ def _pinned_board(
     references = References(dataset)
     fitting = []
     for received in submissions:
-        whys = ((record, why_unfit(record, references)) for record in received.submission.records)
-        problem = next(((record, why) for record, why in whys if why), None)
-        if problem is None:
-            fitting.append(received)
+        problems = [(record, why) for record in received.submission.records if (why := why_unfit(record, references))]
+        if problems:
+            record, why = problems[0]
+            left_out.append(f"{received.place}: {record_name(record)}: {why}")
         else:
-            why = problem[1].replace("score it again", "ask for a submission that fits")
-            left_out.append(f"{received.place}: {record_name(problem[0])}: {why}")
+            fitting.append(received)
     return board_on(references, _groups(fitting, left_out, require_predictions))
 
 
