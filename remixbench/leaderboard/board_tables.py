@@ -1,4 +1,4 @@
-"""Every table of a leaderboard: the paper's Tables 1 to 3 and the differences to it, probes, cost, single metrics.
+"""Every table of a leaderboard: the paper's Tables 1 to 3, probes, cost, single metrics.
 
 Which metrics have columns is said by `remixbench.scoring.metrics`.
 """
@@ -67,7 +67,6 @@ def make_tables(leaderboard: Leaderboard) -> tuple[Table, ...]:
     tables = [
         main_table(maker),
         *probe_tables(maker),
-        difference_table(maker),
         alpha_table(maker),
         fraction_table(maker),
         class_table(maker),
@@ -103,41 +102,6 @@ def main_table(maker: TableMaker) -> Table | None:
         tuple(blocks),
         maker.line_notes(blocks),
         (TESTED, EVIDENCE),
-    )
-
-
-def difference_table(maker: TableMaker) -> Table | None:
-    """Return ours minus published, where both are on the same clips."""
-    board, published = maker.leaderboard, maker.leaderboard.published
-    if not board.comparable:
-        return None
-    metrics = [metric.name for metric in metrics_shown("tagging", "main")]
-    snrs = [snr for snr in board.snrs if any(snr in row.scores for row in published.table1.rows)]
-
-    def cell(row: Row, snr: float, metric: str) -> Cell:
-        theirs, ours = published.value(row.system, snr, metric), row.estimate(snr, metric)
-        if theirs is None or ours is None:
-            return Cell()
-        low, high = (None if end is None else end - theirs for end in (ours.low, ours.high))
-        return difference_cell(Estimate(ours.value - theirs, low, high, verified=ours.verified))
-
-    def cells_of(row: Row) -> list[Cell] | None:
-        cells = [cell(row, snr, metric) for snr in snrs for metric in metrics]
-        return cells if row.plain and any(cell.text for cell in cells) else None
-
-    blocks = maker.blocks(cells_of, snrs)
-    if not blocks:
-        return None
-    return Table(
-        "Difference to the published values",
-        "system",
-        tuple((board.snr_text(snr), columns(metrics)) for snr in snrs),
-        tuple(blocks),
-        (
-            "Ours minus published, and the 95 % interval that our value's own leaves for it. Of which folds and"
-            " seeds the published values are the mean is not reported.",
-        ),
-        texts=(EVIDENCE,),
     )
 
 

@@ -13,6 +13,7 @@ import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -20,7 +21,7 @@ from remixbench.dataset.dataset import Dataset, find_dataset, snr_folder
 from remixbench.dataset.overlap import from_freesound, read_overlap
 from remixbench.dataset.probes import FOLDER, Probe, no_shift, probe_folder, probe_shifts, read_probes
 from remixbench.errors import InputError
-from remixbench.files import sha256
+from remixbench.files import read_json, sha256
 from remixbench.leaderboard.evaluate import ProbePredictions, Task
 from remixbench.leaderboard.record import Cost, Flag, SystemInfo, check_system_name
 from remixbench.progress import Progress
@@ -43,6 +44,12 @@ SETTINGS = (
 def run_folders(above: Path) -> list[Path]:
     """Return every folder with a run.json at or below `above`, in order."""
     return sorted(file.parent for file in above.rglob(RUN_FILE)) if above.is_dir() else []
+
+
+def manifests_of(workspace: Path) -> list[tuple[Path, Any]]:
+    """Return the folders of a workspace's data sets, in order, each with the digest of its manifest."""
+    files = sorted((workspace / "datasets").glob("*/dataset.json"))
+    return [(file.parent, read_json(file).get("manifest_digest")) for file in files]
 
 
 def why_unusable(info: RunInfo, dataset: Dataset) -> str:

@@ -64,12 +64,9 @@ METRIC = "micro_ap"
 
 @dataclass(frozen=True)
 class ProbePredictions:
-    """The predictions of the probes of one run or third party.
+    """The predictions of the probes of one run or third party: files by condition, ("shift", seconds) or ("snr", dB).
 
-    Attributes
-    ----------
-    shifts : seconds by which the test clips were rolled; None where the shift probe was not made.
-    files : file or folder of predictions under each condition, ("shift", seconds) or ("snr", dB).
+    `shifts` are the seconds by which the test clips were rolled; None where the shift probe was not made.
     """
 
     shifts: tuple[float, ...] | None = None
@@ -104,9 +101,8 @@ class Task:
 
         InputError naming the first file whose digest is not that in run.json.
 
-        Parameters
-        ----------
-        digests : of files that were read already, by name.
+        InputError naming the first file whose digest is not that in run.json; `digests` are those of files that were
+        read already, by name.
         """
         for name, digest in self.results.items():
             file = self.predictions[0] / name
@@ -407,13 +403,9 @@ def readable_record(folder: Path, progress: Progress) -> Record | None:
 
 
 def read_masks(dataset: Dataset, fold: FoldReference, snr: float, paths: Sequence[Path]) -> Masks | None:
-    """Read a system's maps, and make the ideal masks of their clips.
+    """Read a system's maps, and make the ideal masks of their clips; None without maps.npz, or stems at this SNR.
 
     InputError if maps.npz is not usable, there are two, or a stem is missing or broken.
-
-    Returns
-    -------
-    None where there is no maps.npz, or the data set has no stems at this SNR.
     """
     files = map_files(paths)
     if not files or why_no_stems(dataset, snr):

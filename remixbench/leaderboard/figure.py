@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from remixbench.dataset.dataset import Dataset, as_tuple, find_dataset
 from remixbench.errors import InputError, unknown
 from remixbench.files import write_text
 from remixbench.leaderboard.board_tables import columns
+from remixbench.leaderboard.grouping import by_fold
 from remixbench.leaderboard.leaderboard import Leaderboard, load_leaderboard
 from remixbench.leaderboard.record import CHANCE, FLAGS
 from remixbench.leaderboard.renderers.text import to_paper_table
@@ -209,11 +209,7 @@ def _marked(name: str, row: Row) -> str:
 
 def _trainings(conditions: Sequence[Condition]) -> str:
     """Say how many trainings each fold has."""
-    counts = {
-        count
-        for condition in conditions
-        for count in Counter(record.system.fold for record in condition.records).values()
-    }
+    counts = {len(records) for condition in conditions for records in by_fold(condition.records).values()}
     return "One training per fold." if counts == {1} else f"{span(counts)} trainings per fold."
 
 

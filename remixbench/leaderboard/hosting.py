@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from remixbench.dataset.dataset import Dataset, find_dataset
 from remixbench.dataset.probes import probe_folder
 from remixbench.errors import InputError, RemixbenchError, one_line
-from remixbench.files import read_json
-from remixbench.leaderboard.discover import name_folder, run_folders
+from remixbench.files import read_json, write_json
+from remixbench.leaderboard.discover import manifests_of, name_folder, run_folders
 from remixbench.leaderboard.evaluate import References
 from remixbench.leaderboard.grouping import identity
 from remixbench.leaderboard.leaderboard import (
@@ -25,7 +25,6 @@ from remixbench.leaderboard.receipts import (
     read_submissions,
     receipt_file,
     record_name,
-    store_submission,
     with_receipt,
     write_receipt,
 )
@@ -55,15 +54,13 @@ def add_submission(
 ) -> Leaderboard:
     """Check a submission, add it to the given data set or the one with its manifest, and write the leaderboard.
 
-    Metrics are recomputed from the given predictions, and from those in this workspace whose digests the records name.
-    Nothing is kept that cannot be shown.
+    Metrics are recomputed from the given predictions. Nothing is kept that cannot be shown.
     """
     submission = read_submission(file)
     references = References(_dataset_of(workspace, dataset, submission))
     check_submission(submission, file, references)
     with scoring_lock(workspace, progress):
-        digests = {record.provenance.predictions_digest for record in submission.records}
-        evidence = [*_sets_of_predictions(submission, paths), *_own_predictions(workspace, references.dataset, digests)]
+        evidence = _sets_of_predictions(submission, paths)
         values = verify_submission(submission, file, references, evidence, workers, progress)
         if differing := next((value for value in values if value.verdict == "differs"), None):
             system = submission.records[differing.record].system
@@ -86,7 +83,10 @@ def add_submission(
             raise
         except Exception as error:  # no unforeseen value may break the tables
             raise InputError(f"{file}: cannot be shown in a table ({one_line(error)}); nothing was added") from error
-        store_submission(workspace, references.dataset.name, file, submission, verified)
+        kept = workspace / "submissions" / references.dataset.name / f"{submission.digest[:16]}.json"
+        if not kept.is_file():
+            write_json(kept, read_json(file))
+        write_receipt(workspace, submission, verified)
         for line in _added_lines(submission, now):
             progress.say(f"{file}: {line}")
         write_leaderboard(workspace, leaderboard, texts)
@@ -96,12 +96,8 @@ def add_submission(
 def _dataset_of(workspace: Path, dataset: str | Path | Dataset | None, submission: Submission) -> Dataset:
     """Return the given data set, the one with the submission's manifest, or else the most recent one."""
     if dataset is None:
-        alike = [
-            file.parent
-            for file in sorted((workspace / "datasets").glob("*/dataset.json"))
-            if read_json(file).get("manifest_digest") == submission.manifest_digest
-        ]
-        dataset = alike[0] if alike else None
+        folders = (folder for folder, manifest in manifests_of(workspace) if manifest == submission.manifest_digest)
+        dataset = next(folders, None)
     return find_dataset(workspace, dataset)
 
 
@@ -120,18 +116,6 @@ def _sets_of_predictions(submission: Submission, paths: Sequence[Path]) -> list[
         if any(record.provenance.predictions_digest == digest for record in submission.records):
             return [*sets, together, *((path,) for path in files if path not in together)]
     return [*sets, *((path,) for path in files)]
-
-
-def _own_predictions(workspace: Path, dataset: Dataset, digests: Collection[str]) -> list[tuple[Path, ...]]:
-    """Return the folders of predictions of this workspace's runs whose digest is among `digests`."""
-    kept: dict[str, tuple[Path, ...]] = {}
-    for folder in sorted((workspace / "runs" / dataset.name).rglob("predictions")):
-        if folder.is_dir():
-            try:
-                kept.setdefault(files_digest(digests_of([folder])), (folder,))
-            except InputError:
-                continue
-    return [paths for digest, paths in kept.items() if digest in digests]
 
 
 def _added_lines(submission: Submission, verified: Verified) -> list[str]:
@@ -189,10 +173,10 @@ def verify_row(
     with scoring_lock(workspace, progress):
         leaderboard = load_leaderboard(workspace, opened)
         chosen = leaderboard.find_row(row)
-        submissions = submissions_of(workspace, opened, chosen)
-        if not submissions:
+        submitted = submission_of(workspace, opened, chosen)
+        if submitted is None:
             raise InputError(f"--verify '{chosen.name}': not from a submission; it was scored here")
-        file, submission = submissions[0]
+        file, submission = submitted
         shown = {identity(record) for condition in chosen.conditions.values() for record in condition.records}
         places = [place for place, record in enumerate(submission.records) if identity(record) in shown]
         references = References(opened)
@@ -236,12 +220,12 @@ def _remove_records(workspace: Path, dataset: Dataset, row: Row, progress: Progr
         raise InputError(
             f"--remove '{row.name}': was trained in this workspace; delete its folder {Path(run).parents[2]}"
         )
-    if row.submission:
-        for file, submission in submissions_of(workspace, dataset, row):
-            names = dict.fromkeys(record.system.name for record in submission.records)
-            file.unlink()
-            receipt_file(workspace, submission.digest).unlink(missing_ok=True)
-            progress.say(f"{file}: removed, with its row{'s' * (len(names) > 1)} {', '.join(names)}")
+    if (submitted := submission_of(workspace, dataset, row)) is not None:
+        file, submission = submitted
+        names = dict.fromkeys(record.system.name for record in submission.records)
+        file.unlink()
+        receipt_file(workspace, submission.digest).unlink(missing_ok=True)
+        progress.say(f"{file}: removed, with its row{'s' * (len(names) > 1)} {', '.join(names)}")
         return
     name = next(iter(row.conditions.values())).records[0].system.name
     folder = workspace / "runs" / dataset.name / name_folder(name)
@@ -249,11 +233,7 @@ def _remove_records(workspace: Path, dataset: Dataset, row: Row, progress: Progr
     progress.say(f"{folder}: removed")
 
 
-def submissions_of(workspace: Path, dataset: Dataset, row: Row) -> list[tuple[Path, Submission]]:
-    """Return the submission of a row, with its file; empty if the row was not submitted."""
-    folder = workspace / "submissions" / dataset.name
-    return [
-        (file, submission)
-        for file, submission in read_submissions(folder, workspace, [])
-        if row.submission and submission.digest.startswith(row.submission)
-    ]
+def submission_of(workspace: Path, dataset: Dataset, row: Row) -> tuple[Path, Submission] | None:
+    """Return the submission of a row, with its file; None if the row was not submitted."""
+    submissions = read_submissions(workspace / "submissions" / dataset.name, workspace, []) if row.submission else []
+    return next((pair for pair in submissions if pair[1].digest.startswith(row.submission)), None)

@@ -1,6 +1,6 @@
 """The leaderboard of a data set: each system once, its metrics averaged over folds and seeds, side by side over SNRs.
 
-`Leaderboard.to_dataframe` has everything as a tidy table (one value per row), `Leaderboard.table` one line per system.
+`Leaderboard.to_dataframe` has everything as a tidy table, one value per row.
 """
 
 from __future__ import annotations
@@ -22,7 +22,16 @@ from remixbench.leaderboard.evaluate import References, why_incompatible
 from remixbench.leaderboard.grouping import Group, Submitted, group_records, group_submissions, identity, make_rows
 from remixbench.leaderboard.published import Published, load_published
 from remixbench.leaderboard.receipts import kept_entries, read_submissions
-from remixbench.leaderboard.record import CHANCE, METRICS_FILE, Entry, Record, class_values, own_evidence, read_record
+from remixbench.leaderboard.record import (
+    CHANCE,
+    METRICS_FILE,
+    Entry,
+    Record,
+    SystemInfo,
+    class_values,
+    own_evidence,
+    read_record,
+)
 from remixbench.leaderboard.rows import ROW_COLUMNS, Chance, Row, Tested, about_row, tested_alike, value_state
 from remixbench.leaderboard.significance import mark_best, mark_chance
 from remixbench.leaderboard.submission import why_unfit
@@ -141,18 +150,23 @@ class Leaderboard:
             table[name] = table[name].astype("boolean")
         return table
 
-    def table(self, *metrics: str) -> pd.DataFrame:
-        """Return one line per system, with a column per SNR and metric (by default those of the main table).
+    def __repr__(self) -> str:
+        """Return a summary that fits a screen."""
+        shown = self._wide().head(REPR_ROWS).round(4).to_string(na_rep="", max_cols=9)
+        more = f"\n... {len(self.rows) - REPR_ROWS} more rows" if len(self.rows) > REPR_ROWS else ""
+        return f"<Leaderboard of {self.dataset}: {len(self.rows)} rows>\n{shown}{more}"
 
-        InputError for a metric that no row has.
-        """
+    def _repr_html_(self) -> str:
+        """Return the wide table as a notebook shows it."""
+        html: str = self._wide().to_html(float_format="{:.4f}".format, na_rep="", border=0)
+        return html
+
+    def _wide(self) -> pd.DataFrame:
+        """Return a line per row: its texts, and the main metrics at every SNR; ideal masks only if they have any."""
         import pandas as pd
 
         available = self.metrics()
-        for metric in metrics:
-            if metric not in available:
-                raise unknown("metric of the leaderboard", metric, list(available))
-        shown = metrics or tuple(metric.name for metric in metrics_shown(None, "main") if metric.name in available)
+        shown = [metric.name for metric in metrics_shown(None, "main") if metric.name in available]
         rows = [r for r in self.rows if r.kind != "ideal" or any(r.estimate(s, m) for s in self.snrs for m in shown)]
         columns = pd.MultiIndex.from_product([self.snrs, shown], names=["snr", "metric"])
         values = [
@@ -162,29 +176,13 @@ class Leaderboard:
             ]
             for row in rows
         ]
-        return pd.DataFrame(values, index=pd.Index([row.name for row in rows], name="system"), columns=columns)
-
-    def __repr__(self) -> str:
-        """Return a summary that fits a screen."""
-        shown = self._with_evidence().head(REPR_ROWS).round(4).to_string(na_rep="", max_cols=9)
-        more = f"\n... {len(self.rows) - REPR_ROWS} more rows" if len(self.rows) > REPR_ROWS else ""
-        return f"<Leaderboard of {self.dataset}: {len(self.rows)} rows>\n{shown}{more}"
-
-    def _repr_html_(self) -> str:
-        """Return the wide table as a notebook shows it."""
-        html: str = self._with_evidence().to_html(float_format="{:.4f}".format, na_rep="", border=0)
-        return html
-
-    def _with_evidence(self) -> pd.DataFrame:
-        """Return the wide table, with the columns of texts that rows have in front."""
-        table = self.table()
+        table = pd.DataFrame(values, index=pd.Index([row.name for row in rows], name="system"), columns=columns)
         for column in reversed(ROW_COLUMNS):
-            texts = {row.name: "; ".join(column.texts(row)) for row in self.rows}
-            if any(texts.values()):
-                table.insert(0, ("", column.heading), [texts.get(name, "") for name in table.index])
-        states = {row.name: row.evidence for row in self.rows}
-        if {*states.values()} - {"ours"}:
-            table.insert(0, ("", "evidence"), [states[name] for name in table.index])
+            texts = ["; ".join(column.texts(row)) for row in rows]
+            if any(texts):
+                table.insert(0, ("", column.heading), texts)
+        if any(row.evidence != "ours" for row in rows):
+            table.insert(0, ("", "evidence"), [row.evidence for row in rows])
         return table
 
     def _tidy(self) -> Iterator[dict[str, Any]]:
@@ -230,20 +228,8 @@ class Leaderboard:
             yield {"comparable": self.comparable} | line
 
 
-@dataclass(frozen=True)
-class Run:
-    """A run that a row is made from: the row's index, the run's folder, and its run.json."""
-
-    row: int
-    snr: float
-    fold: int
-    seed: int | None
-    folder: Path
-    info: RunInfo
-
-
-def runs_of(leaderboard: Leaderboard, workspace: Path) -> Iterator[Run]:
-    """Yield every run of this workspace that a row is made from.
+def runs_of(leaderboard: Leaderboard, workspace: Path) -> Iterator[tuple[int, SystemInfo, Path, RunInfo]]:
+    """Yield every run of this workspace that a row is made from: index of the row, system, folder and run.json.
 
     Rows may come from third parties: only folders below the workspace's runs are read.
     """
@@ -253,8 +239,7 @@ def runs_of(leaderboard: Leaderboard, workspace: Path) -> Iterator[Run]:
             for record in condition.records:
                 folder = (workspace / (record.provenance.run or "")).resolve()
                 if folder.is_relative_to(above) and (folder / RUN_FILE).is_file():
-                    system = record.system
-                    yield Run(index, system.snr, system.fold, system.seed, folder, read_run(folder))
+                    yield index, record.system, folder, read_run(folder)
 
 
 def at_snr(leaderboard: Leaderboard, snr: float) -> Leaderboard:

@@ -51,14 +51,6 @@ def read_submissions(folder: Path, above: Path, left_out: list[str]) -> list[tup
     return submissions
 
 
-def store_submission(workspace: Path, dataset: str, file: Path, submission: Submission, verified: Verified) -> None:
-    """Store a submission among those whose rows are shown, and write its receipt."""
-    kept = workspace / "submissions" / dataset / f"{submission.digest[:16]}.json"
-    if not kept.is_file():
-        write_json(kept, read_json(file))
-    write_receipt(workspace, submission, verified)
-
-
 def write_receipt(workspace: Path, submission: Submission, verified: Verified) -> None:
     """Write which values of a submission were recomputed, unless its receipt says so already."""
     file = receipt_file(workspace, submission.digest)

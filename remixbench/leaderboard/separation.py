@@ -127,13 +127,10 @@ def separation_of(
     workers: Workers,
     progress: Progress,
 ) -> Separation | None:
-    """Measure how well a system's maps or waveforms separate the events of a fold.
+    """Measure how well a system's maps or waveforms separate the events of a fold; None where there are neither.
 
-    InputError if both are given, or either is not usable.
-
-    Returns
-    -------
-    None where there are neither, or the data set has no stems to compare with, which is then reported.
+    Where the data set has no stems to compare with, that is reported, and the result is None as well. InputError if
+    both are given, or either is not usable.
     """
     if not is_separated(paths):
         return None

@@ -75,9 +75,17 @@ def _contents(level: int) -> dict[str, Callable[[Condition], Cell]]:
     def metric(name: str, *, interval: bool = False) -> Callable[[Condition], Cell]:
         return lambda condition: estimate_cell(condition.metrics.get(name), 3, interval=interval, deviation=False)
 
-    contents = {"micro-AP": metric("micro_ap", interval=level < 6), DEVIATION: _deviation}
+    def deviation(condition: Condition) -> Cell:
+        estimate = condition.metrics.get(RANKED_BY)
+        return Cell("" if estimate is None or estimate.std is None else short(estimate.std))
+
+    def shifted(condition: Condition) -> Cell:
+        mean = None if condition.probes is None else condition.probes.mean
+        return estimate_cell(mean, 3, interval=False, deviation=False)
+
+    contents = {"micro-AP": metric(RANKED_BY, interval=level < 6), DEVIATION: deviation}
     if level < 2:
-        contents[SHIFTED] = _shifted
+        contents[SHIFTED] = shifted
     contents["macro-AP"] = metric("macro_ap", interval=level < 1)
     if level < 5:
         contents["frame\nAP"] = metric("frame_ap")
@@ -85,24 +93,10 @@ def _contents(level: int) -> dict[str, Callable[[Condition], Cell]]:
         contents["micro\nevent F1"] = metric("event_f1")
     contents["folds ×\nseeds"] = lambda condition: _trainings([condition])
     if level < 2:
-        contents["para-\nmeters"] = lambda condition: Cell(quantity(_cost(condition).parameters))
+        contents["para-\nmeters"] = lambda condition: Cell(quantity(condition.cost.parameters))
     if level < 3:
-        contents["MACs\nper clip"] = lambda condition: Cell(quantity(_cost(condition).macs))
+        contents["MACs\nper clip"] = lambda condition: Cell(quantity(condition.cost.macs))
     return contents
-
-
-def _deviation(condition: Condition) -> Cell:
-    estimate = condition.metrics.get(RANKED_BY)
-    return Cell("" if estimate is None or estimate.std is None else short(estimate.std))
-
-
-def _shifted(condition: Condition) -> Cell:
-    mean = None if condition.probes is None else condition.probes.mean
-    return estimate_cell(mean, 3, interval=False, deviation=False)
-
-
-def _cost(condition: Condition) -> Cost:
-    return condition.cost if condition.records else Cost()
 
 
 def _trainings(conditions: Sequence[Condition]) -> Cell:

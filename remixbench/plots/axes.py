@@ -45,7 +45,6 @@ class Scales:
     first_centre : centre of the first window in seconds after the start of the clip
     frames, n_mels : size of a spectrogram
     fmin, fmax : lower edge of the lowest band and upper edge of the highest, in Hz
-    start : start of the clip in the recording, in seconds, where the time axis begins
     """
 
     duration: float
@@ -55,7 +54,6 @@ class Scales:
     n_mels: int
     fmin: float
     fmax: float
-    start: float = 0.0
 
     @staticmethod
     def of(recipe: Recipe) -> Scales:
@@ -63,8 +61,8 @@ class Scales:
         return Scales.of_frames(recipe.frames, recipe.features, recipe.mix)
 
     @staticmethod
-    def of_frames(frames: int, features: Features, mix: Mix, start: float = 0.0) -> Scales:
-        """Return the axes of a clip of `frames` frames that starts at `start` seconds."""
+    def of_frames(frames: int, features: Features, mix: Mix) -> Scales:
+        """Return the axes of a clip of `frames` frames."""
         return Scales(
             duration=mix.samples / mix.sample_rate,
             frame_seconds=features.hop_length / mix.sample_rate,
@@ -73,7 +71,6 @@ class Scales:
             n_mels=features.n_mels,
             fmin=features.fmin,
             fmax=features.fmax,
-            start=start,
         )
 
     @property
@@ -83,12 +80,8 @@ class Scales:
         A frame is drawn one hop wide around the centre of its window. Its window covers the samples from
         i · hop_length to i · hop_length + n_fft, so drawn from i · hop_length it would be half a window too early.
         """
-        left = self.start + self.first_centre - self.frame_seconds / 2
+        left = self.first_centre - self.frame_seconds / 2
         return left, left + self.frames * self.frame_seconds
-
-    def centres(self) -> NDArray[np.float64]:
-        """Return the centres of the windows in seconds, (frames,)."""
-        return self.start + self.first_centre + self.frame_seconds * np.arange(self.frames, dtype=np.float64)
 
     def hold(self, frame_scores: NDArray[np.float32], frame_seconds: float) -> NDArray[np.float32]:
         """Resample frame scores, (..., frames, classes), with a step of `frame_seconds` to the frames of these axes.
@@ -124,7 +117,7 @@ def readable(label: str) -> str:
 
 def time_axis(axes: Axes, scales: Scales, *, named: bool = True) -> None:
     """Set the limits of the time axis to the clip, in seconds; `named` labels it."""
-    axes.set_xlim(scales.start, scales.start + scales.duration)
+    axes.set_xlim(0, scales.duration)
     if named:
         axes.set_xlabel("Time (s)")
     else:
@@ -187,13 +180,11 @@ def bands_image(
     return image
 
 
-def spectrogram(
-    axes: Axes, logmel: NDArray[np.float32], scales: Scales, top: float | None = None, shown: float = SHOWN_DB
-) -> AxesImage:
+def spectrogram(axes: Axes, logmel: NDArray[np.float32], scales: Scales, top: float | None = None) -> AxesImage:
     """Draw a log-mel spectrogram, (frames, n_mels), in dB; `top` is the upper limit of the colour scale in dB."""
     decibels = logmel * DB_PER_NEPER
     loudest = float(decibels.max()) if top is None else top
-    return bands_image(axes, decibels, scales, SPECTRUM, max(float(decibels.min()), loudest - shown), loudest)
+    return bands_image(axes, decibels, scales, SPECTRUM, max(float(decibels.min()), loudest - SHOWN_DB), loudest)
 
 
 def events(axes: Axes, bars: Sequence[Bar], scales: Scales) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,10 +56,8 @@ _STYLE: Any = {
 
 def require_matplotlib() -> None:
     """Raise `InputError` if matplotlib is not installed."""
-    try:
-        import matplotlib  # noqa: F401 - only to see whether it is installed
-    except ImportError:
-        raise InputError("figures need matplotlib; install it with `pip install 'remixbench[report]'`") from None
+    if find_spec("matplotlib") is None:
+        raise InputError("figures need matplotlib; install it with `pip install 'remixbench[report]'`")
 
 
 @contextmanager

@@ -56,7 +56,6 @@ def text_of(svg: Path) -> str:
 def test_a_frame_is_drawn_around_the_middle_of_its_window() -> None:
     scales = Scales.of(load_recipe("remix2019"))
     # 2048 samples every 1024 at 32 kHz: the first window's middle is at 32 ms, frames are 32 ms apart
-    assert scales.centres()[:3] == pytest.approx([0.032, 0.064, 0.096])
     assert scales.span == pytest.approx((0.016, 0.016 + 311 * 0.032))
 
 

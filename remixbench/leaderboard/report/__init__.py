@@ -160,15 +160,15 @@ def learning_curves(leaderboard: Leaderboard, workspace: Path) -> list[dict[str,
     """
     return [
         {
-            "row": run.row,
-            "snr": run.snr,
-            "fold": run.fold,
-            "seed": run.seed,
-            "epoch": run.info.epoch,
-            **read_history(run.folder / HISTORY, (run.info.results or {}).get(HISTORY)),
+            "row": row,
+            "snr": system.snr,
+            "fold": system.fold,
+            "seed": system.seed,
+            "epoch": info.epoch,
+            **read_history(folder / HISTORY, (info.results or {}).get(HISTORY)),
         }
-        for run in runs_of(leaderboard, workspace)
-        if (run.folder / HISTORY).is_file()
+        for row, system, folder, info in runs_of(leaderboard, workspace)
+        if (folder / HISTORY).is_file()
     ]
 
 
@@ -254,13 +254,9 @@ def _context(leaderboard: Leaderboard) -> dict[str, Any]:
         "sources": [leaderboard.published.cite(source) for source in leaderboard.published.sources],
         "resamples": sorted({record.provenance.resamples for record in records}),
         "provenance": provenance,
-        "licences": licences(),
+        # every copy of the page has to carry the notices of its libraries
+        "licences": [("D3", part("vendor/d3.LICENSE")), ("Observable Plot", part("vendor/plot.LICENSE"))],
     }
-
-
-def licences() -> list[tuple[str, str]]:
-    """Return name and licence of the libraries in the page; every copy has to carry these notices."""
-    return [("D3", part("vendor/d3.LICENSE")), ("Observable Plot", part("vendor/plot.LICENSE"))]
 
 
 EARLY = "theme.js"

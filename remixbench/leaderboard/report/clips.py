@@ -55,9 +55,9 @@ def explore(
     InputError if a clip's audio or a run's frame scores are broken.
     """
     runs: dict[tuple[float, int], dict[int, list[Path]]] = {}
-    for run in runs_of(leaderboard, workspace):
-        if run.info.manifest_digest == dataset.manifest_digest and run.snr in dataset.snrs:
-            runs.setdefault((run.snr, run.fold), {}).setdefault(run.row, []).append(run.folder)
+    for row, system, folder, info in runs_of(leaderboard, workspace):
+        if info.manifest_digest == dataset.manifest_digest and system.snr in dataset.snrs:
+            runs.setdefault((system.snr, system.fold), {}).setdefault(row, []).append(folder)
     tests = Counter({fold: 0 for _, fold in runs} or dict.fromkeys(dataset.manifest.folds, 0))
     for (_, fold), folders in runs.items():
         tests[fold] += sum(map(len, folders.values()))

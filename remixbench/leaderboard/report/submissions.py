@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from remixbench.dataset.dataset import Dataset, find_dataset
 from remixbench.dataset.make import frozen_manifest
 from remixbench.errors import InputError
-from remixbench.files import read_json
+from remixbench.leaderboard.discover import manifests_of
 from remixbench.leaderboard.evaluate import References
 from remixbench.leaderboard.grouping import Group, Submitted, group_submissions
 from remixbench.leaderboard.leaderboard import Leaderboard, board_on, make_leaderboard
@@ -120,13 +120,11 @@ def _pins(workspace: Path, dataset: str | Path | Dataset | None, manifests: Coll
         opened = find_dataset(workspace, dataset)
         return {opened.manifest_digest: opened}
     pins: dict[str, Dataset] = {}
-    for file in sorted((workspace / "datasets").glob("*/dataset.json")):
-        if read_json(file).get("manifest_digest") in manifests:
-            opened = Dataset.open(file.parent)
-            if opened.manifest_digest in pins:
-                other = pins[opened.manifest_digest].path
-                raise InputError(f"{file.parent}: has the same manifest as {other}; choose one with --dataset")
-            pins[opened.manifest_digest] = opened
+    for folder, manifest in manifests_of(workspace):
+        if manifest in manifests:
+            if manifest in pins:
+                raise InputError(f"{folder}: has the same manifest as {pins[manifest].path}; choose one with --dataset")
+            pins[manifest] = Dataset.open(folder)
     return pins
 
 
@@ -166,21 +164,15 @@ def _unpinned_boards(
             agreeing.append([received])
     senders = len({received.sender for received in submissions})
     votes = [len({received.sender for received in group}) for group in agreeing]
-    most = max(votes, default=0)
     boards = []
     for group, count in zip(agreeing, votes, strict=True):
-        if count < most:
+        if count < max(votes):
             why = "is on other audio or labels than those of most senders on this manifest"
             left_out += [f"{received.place}: {why}" for received in group]
             continue
         manifest = group[0].submission.manifest_digest
-        classes = {
-            label
-            for received in group
-            for record in received.submission.records
-            for values in record.per_class.values()
-            for label in values
-        }
+        records = [record for received in group for record in received.submission.records]
+        classes = {label for record in records for values in record.per_class.values() for label in values}
         boards.append(
             make_leaderboard(
                 _groups(group, left_out, require_predictions),
@@ -190,7 +182,7 @@ def _unpinned_boards(
                 classes=tuple(sorted(classes)),
                 reasons=_reasons(manifest),
                 caveat="The host has not pinned this data set: its name, labels and audio are those that"
-                f" {most} of {senders} senders on this manifest name, one vote each.",
+                f" {count} of {senders} senders on this manifest name, one vote each.",
             )
         )
     return boards
