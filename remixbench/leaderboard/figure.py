@@ -96,11 +96,9 @@ def figure(
     board = load_leaderboard(workspace, find_dataset(workspace, dataset), reporter(progress))
     chosen = _chosen(board, as_tuple(row), as_tuple(without), as_tuple(snr))
     metrics = _metrics(chosen, as_tuple(metric) or METRICS[kind])
-    if not row:
-        # an event list has no metric of tagging
-        have = [{name for condition in row.conditions.values() for name in condition.metrics} for row in chosen.rows]
-        rows = tuple(row for row, names in zip(chosen.rows, have, strict=True) if names & {*metrics})
-        chosen = replace(chosen, rows=rows)
+    if not row:  # an event list has no metric of tagging
+        rows = [r for r in chosen.rows if any(c.metrics.keys() & {*metrics} for c in r.conditions.values())]
+        chosen = replace(chosen, rows=tuple(rows))
     if kind == "snr":
         _draw_curves(target, chosen, metrics, intervals, published)
         return target

@@ -230,8 +230,8 @@ def _scored(scores: Record | ProbeRecord, metric: str) -> Scored | None:
 
 def _all_scored(records: Sequence[Record], metric: str) -> list[Scored] | None:
     """Return a metric of every record; None where one lacks it."""
-    scored = [_scored(record, metric) for record in records]
-    return None if None in scored else [pair for pair in scored if pair is not None]
+    scored = [pair for record in records if (pair := _scored(record, metric)) is not None]
+    return scored if len(scored) == len(records) else None
 
 
 def _average(
