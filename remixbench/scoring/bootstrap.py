@@ -69,6 +69,8 @@ GRID = 8
 """Weights are whole numbers with mean GRID, so that counts stay exact in 32-bit floats; no metric depends on it."""
 CORRECTION = 0.5
 """Samples for the correction, per bootstrap sample."""
+ROUNDING = 1e-9
+"""Deviations of a value up to this are errors of rounding."""
 MIN_KEPT = 0.5
 """The least part of a deviation that calibration may leave; where it would leave less, there is none."""
 
@@ -94,10 +96,13 @@ class Bootstrap:
     def samples_of(self, values: FloatArray) -> FloatArray:
         """Return the bootstrap samples (samples,) of a metric from its values (columns,), NaN where undefined.
 
-        They may lie outside the range of the metric, so that their variance is not cut.
+        They may lie outside the range of the metric, so that their variance is not cut. They are also undefined where
+        no weights change the value, unless it is at the end of its range, such as 1: it has an interval of no width.
         """
         value, deviations = values[0], (values[1:] - values[0]) / STEP
         spread, correction = deviations[: self.samples], deviations[self.samples :]
+        if not (np.abs(spread) > ROUNDING).any() and not float(value).is_integer():
+            return np.full_like(spread, np.nan)  # such as where each class has one recording
         scale = 1.0
         if len(correction) and np.mean(spread**2) > 0:
             scale = float(np.sqrt(max(1 - np.mean(correction**2) / np.mean(spread**2), self.smallest**2)))

@@ -48,7 +48,7 @@ from remixbench.scoring.types import (
     mean_defined,
     reference_digest,
 )
-from remixbench.scoring.validate import check_predictions
+from remixbench.scoring.validate import check_measures, check_predictions
 
 BOOTSTRAP_SAMPLES = 1000
 """Bootstrap samples for the intervals, by default."""
@@ -105,10 +105,12 @@ def score_predictions(
     InputError
         If there is nothing to score, or the predictions or the masks were not made for this reference.
     """
-    if bootstrap < 0:
+    if not isinstance(bootstrap, int) or bootstrap < 0:
         raise InputError(f"bootstrap {bootstrap}: expected a number of bootstrap samples, or 0 for none")
-    if not predictions.is_empty or (masks is None and separation is None):
+    nothing = isinstance(predictions, Predictions) and predictions.is_empty
+    if not nothing or (masks is None and separation is None):
         check_predictions(predictions, reference)
+    check_measures(masks, separation, sebbs, reference)
     drawn = make_bootstrap(reference, bootstrap, seed)
     inputs = Inputs(reference, within_clips(predictions, reference.durations), masks, separation, sebbs)
     computed = metric_values(inputs, drawn.weights, progress)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 EVENT_COLUMNS = ("filename", "onset", "offset", "event_label")
 MILLISECONDS = 20
 """Times beyond this many clip lengths are taken for milliseconds, if that puts them into the clip."""
+MILLISECONDS_OF_REFERENCE = 100
+"""As above, of a reference next to an estimate, which may have found only short events at the start of long clips."""
 
 
 @dataclass(frozen=True)
@@ -110,22 +112,26 @@ def read_event_list(source: pd.DataFrame | str | Path, name: str) -> EventList:
 
 
 def refuse_milliseconds(estimate: EventList, reference: EventList) -> None:
-    """Refuse an estimate whose times look like milliseconds, where the durations of clips are not known.
+    """Refuse a list whose times look like milliseconds next to the other, where the durations of clips are not known.
 
-    Most of its events begin and last far longer than any of the reference, all of which they would fit as milliseconds.
-    Detections in the silence of a long clip are late, too, but not hundreds of times as long.
+    Most of its events begin and last far longer than any of the other list, all of which they would fit as
+    milliseconds. Detections in the silence of a long clip are late, too, but not hundreds of times as long.
     """
     if not (len(estimate.event) and len(reference.event)):
         return
-    last, longest = reference.offset.max(), (reference.offset - reference.onset).max()
-    late = float(np.median(estimate.offset)) >= MILLISECONDS * last
-    long = float(np.median(estimate.offset - estimate.onset)) >= MILLISECONDS * longest
-    if late and long and estimate.offset.max() / 1000 <= last + OVERHANG:
-        row = int(estimate.offset.argmax())
-        raise InputError(
-            f"{estimate.at(row)}, column 'offset': {estimate.offset[row]:g} is far after the last event of the"
-            f" reference, {last:g} s (milliseconds? divide them by 1000)"
-        )
+    for events, others, times, name in (
+        (estimate, reference, MILLISECONDS, "reference"),
+        (reference, estimate, MILLISECONDS_OF_REFERENCE, "estimate"),
+    ):
+        last, longest = others.offset.max(), (others.offset - others.onset).max()
+        late = float(np.median(events.offset)) >= times * last
+        long = float(np.median(events.offset - events.onset)) >= times * longest
+        if late and long and events.offset.max() / 1000 <= last + OVERHANG:
+            row = int(events.offset.argmax())
+            raise InputError(
+                f"{events.at(row)}, column 'offset': {events.offset[row]:g} is far after the last event of the"
+                f" {name}, {last:g} s (milliseconds? divide them by 1000)"
+            )
 
 
 def event_list_of(table: Table, *, skip_empty: bool = False) -> EventList:

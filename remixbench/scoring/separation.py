@@ -32,6 +32,8 @@ from remixbench.scoring.types import BoolArray, FloatArray, Inputs, MetricValues
 Signal = npt.NDArray[np.floating]
 LIMIT = 100.0
 """dB; ratios beyond it, such as that of a perfect estimate, count as this, so that means exist."""
+LEVELS = (1e-140, 1e140)
+"""Peaks of signals whose energy is neither infinite nor zero as a double."""
 SILENCE = -50.0
 """dB; an estimate whose energy relative to the mixture's is no more than this is silent."""
 
@@ -210,12 +212,19 @@ def _weighted_mean(total: FloatArray, count: FloatArray, weights: FloatArray) ->
 
 
 def _signals(reference: Signal, estimate: Signal) -> tuple[FloatArray, FloatArray]:
-    s, e = np.asarray(reference, np.float64), np.asarray(estimate, np.float64)
+    given = np.asarray(reference), np.asarray(estimate)
+    for name, signal in zip(("reference", "estimate"), given, strict=True):
+        if signal.size and signal.dtype.kind not in "iuf":
+            raise InputError(f"the {name} is of type {signal.dtype}, expected samples as real numbers")
+        if not np.isfinite(signal).all():
+            raise InputError(f"the {name} holds NaN or infinite samples; give finite ones")
+    s, e = (np.asarray(signal, np.float64) for signal in given)
     if s.ndim != 1 or s.shape != e.shape:
         raise InputError(f"reference of shape {s.shape}, estimate of {e.shape}; expected (samples,) of one length")
     for name, signal in (("reference", s), ("estimate", e)):
-        if not np.isfinite(signal).all():
-            raise InputError(f"the {name} holds NaN or infinite samples; give finite ones")
+        peak = float(np.abs(signal).max(initial=0))
+        if peak and not LEVELS[0] < peak < LEVELS[1]:  # its energy is no number, or zero
+            raise InputError(f"the {name} has a peak of {peak:.0e}, expected about 1; scale it")
     return s, e
 
 

@@ -40,6 +40,8 @@ def mask_metrics(inputs: Inputs, weights: FloatArray) -> MetricValues:
         )
     if masks.maps.dtype != np.uint8:
         raise InputError(f"maps are {masks.maps.dtype}, expected uint8 in steps of 1/{MAP_STEPS}")
+    if masks.ideal.dtype != np.bool_:
+        raise InputError(f"ideal masks are {masks.ideal.dtype}, expected bool")
     false, true = _bins_at_each_step(masks)
     shape = reference.weak.shape
     true_above, false_above = true[:, FIRST_STEP:].sum(axis=1), false[:, FIRST_STEP:].sum(axis=1)

@@ -108,15 +108,12 @@ def check_events(events: EventTable, durations: FloatArray, classes: int, place:
     classes : their number.
     place : what the table is called in messages.
     """
-    if not len(events.clip) == len(events.label) == len(events.onset) == len(events.offset):
-        raise InputError(f"{place} have columns of several lengths; make the table with event_table")
-    for name, values, count in (("clip", events.clip, len(durations)), ("class", events.label, classes)):
-        _whole_numbers(values, name)
-        outside = np.flatnonzero((values < 0) | (values >= count))
-        if len(outside):
-            raise InputError(
-                f"{place}: event {outside[0]} is of {name} {values[outside[0]]}, expected one from 0 to {count - 1}"
-            )
+    if not isinstance(events, EventTable):
+        raise InputError(f"{place} are of type {type(events).__name__}; make a table with event_table")
+    columns = (events.clip, events.label, events.onset, events.offset)
+    if not all(isinstance(column, np.ndarray) and column.shape == columns[0].shape for column in columns):
+        raise InputError(f"{place} have columns that are no arrays of one length; make the table with event_table")
+    check_places(events.clip, events.label, (len(durations), classes), f"{place}: event")
     ends = durations[events.clip]
     inside = (events.onset >= 0) & (events.offset > events.onset)
     inside &= ~beyond_clips(events.onset, events.offset, ends)
@@ -128,6 +125,25 @@ def check_events(events: EventTable, durations: FloatArray, classes: int, place:
         )
     if (np.lexsort((events.onset, events.label, events.clip)) != np.arange(len(events.clip))).any():
         raise InputError(f"{place} are not in the order of clip, class and onset; make the table with event_table")
+
+
+def check_places(clip: IntArray, label: IntArray, shape: tuple[int, ...], place: str) -> None:
+    """Refuse rows of clips and columns of classes, of events or pairs, that a reference does not have.
+
+    A negative one would count for another clip or class.
+
+    Parameters
+    ----------
+    shape : (clips, classes) of the reference.
+    place : what has them in messages, before its number.
+    """
+    for name, values, count in (("clip", clip, shape[0]), ("class", label, shape[1])):
+        _whole_numbers(values, name)
+        outside = np.flatnonzero((values < 0) | (values >= count))
+        if len(outside):
+            raise InputError(
+                f"{place} {outside[0]} is of {name} {values[outside[0]]}, expected one from 0 to {count - 1}"
+            )
 
 
 def beyond_clips(onsets: FloatArray, offsets: FloatArray, ends: FloatArray) -> BoolArray:

@@ -10,7 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from remixbench.errors import InputError, nearest
-from remixbench.scoring.types import FloatArray, IntArray, Predictions, Reference, check_events
+from remixbench.scoring.types import (
+    FloatArray,
+    IntArray,
+    Masks,
+    Predictions,
+    Reference,
+    SebbParameters,
+    Separation,
+    check_events,
+    check_places,
+)
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".aif", ".aiff")
 
@@ -24,10 +34,13 @@ def check_predictions(predictions: Predictions, reference: Reference) -> None:
         If there is nothing to score, a shape does not fit, a score is not a float in [0, 1], frames do not cover the
         clips, or an event lies outside the clips and classes of the reference.
     """
+    if not isinstance(predictions, Predictions) or not isinstance(reference, Reference):
+        found = f"{type(reference).__name__} and {type(predictions).__name__}"
+        raise InputError(f"found {found}, expected a Reference (of make_reference) and Predictions")
     clips, classes = reference.weak.shape
     tags, frames, edges = predictions.clip_scores, predictions.frame_scores, predictions.frame_edges
     for name, values in (("clip scores", tags), ("frame scores", frames), ("frame edges", edges)):
-        if values is not None and not isinstance(values, np.ndarray):
+        if values is not None and (not isinstance(values, np.ndarray) or isinstance(values, np.ma.MaskedArray)):
             raise InputError(f"{name} are of type {type(values).__name__}, expected a NumPy array")
     where: list[Sequence[str]] = [reference.filenames, reference.classes]
     if predictions.is_empty:
@@ -43,13 +56,40 @@ def check_predictions(predictions: Predictions, reference: Reference) -> None:
                 f"frame scores have shape {frames.shape}, expected ({clips}, frames, {classes}), "
                 "and their edges in seconds"
             )
-        if edges.shape != (frames.shape[1] + 1,) or not np.isfinite(edges).all():
-            raise InputError(f"there are {len(edges)} frame edges, expected {frames.shape[1] + 1} that rise")
+        numbers = edges.dtype.kind in "iuf" and bool(np.isfinite(edges).all())
+        if edges.shape != (frames.shape[1] + 1,) or not numbers:
+            raise InputError(f"there are {len(edges)} frame edges, expected {frames.shape[1] + 1} numbers that rise")
         _check_type(frames, "frame scores")
         check_scores(frames, "frame scores", [where[0], [f"frame {i}" for i in range(frames.shape[1])], where[1]])
         fit_edges(edges, float(reference.durations.max()), "frame edges")
     if predictions.events is not None:
         check_events(predictions.events, reference.durations, classes, "the predicted events")
+
+
+def check_measures(
+    masks: Masks | None,
+    separation: Separation | None,
+    sebbs: Sequence[SebbParameters] | None,
+    reference: Reference,
+) -> None:
+    """Refuse masks, measures of separation and parameters of bounding boxes that are not of this reference."""
+    shape = reference.weak.shape
+    if masks is not None:
+        check_places(masks.clip, masks.label, shape, "the maps: pair")
+        if masks.active_bins is not None and masks.active_bins.shape != shape:
+            raise InputError(f"active bins have shape {masks.active_bins.shape}, expected {shape}: clips, classes")
+    if separation is not None:
+        check_places(separation.clip, separation.label, shape, "the separated events: event")
+        events, clips = separation.clip.shape, separation.ca_sdr_improvement
+        measures = (separation.label, separation.sdr, separation.sdr_improvement, separation.si_sdr_improvement)
+        if any(values.shape != events for values in measures) or (clips is not None and clips.shape != shape[:1]):
+            raise InputError("the measures of separation differ in length; give one for every event, or every clip")
+        if any(np.isinf(values).any() for values in measures):
+            raise InputError("a measure of separation is infinite; limit it, as `sdr_improvement` does")
+    if sebbs is not None and not (
+        len(sebbs) == shape[1] and all(isinstance(parameters, SebbParameters) for parameters in sebbs)
+    ):
+        raise InputError(f"there are {len(sebbs)} parameters of bounding boxes, expected SebbParameters for each class")
 
 
 def _check_type(scores: npt.NDArray[Any], place: str) -> None:
@@ -183,6 +223,8 @@ def fit_edges(edges: FloatArray, duration: float, at: str) -> FloatArray:
     """
     if len(edges) < 2 or not (np.diff(edges) > 0).all():
         raise InputError(f"{at}: expected one frame or more, each ending after it begins")
+    if edges[0] != 0:
+        raise InputError(f"{at}: the first frame begins at {edges[0]:g} s, expected 0")
     next_edge = 2 * edges[-1] - edges[-2]
     if edges[-2] >= duration or (edges[-1] < 0.9 * duration and next_edge <= duration):
         hint = ""

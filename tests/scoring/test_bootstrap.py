@@ -203,6 +203,21 @@ def test_where_all_clips_share_one_recording_there_is_no_interval(recordings):
     assert high - low > 0.3  # little is known from two recordings
 
 
+def test_where_each_class_has_one_recording_a_value_that_none_changes_has_no_interval():
+    """The AUC between two classes is that of their two recordings, however often either counts."""
+    labels = np.arange(60) % 2
+    events = event_table(np.arange(60), labels, np.ones(60), np.full(60, 2.0))
+    names = [f"{i}.wav" for i in range(60)]
+    reference = make_reference(names, ["a", "b"], events, 10.0, recordings=[[label] for label in labels])
+    scores = np.random.default_rng(0).random((60, 2))
+    intervals = score_predictions(reference, Predictions(scores)).intervals
+    assert intervals["macro_auc"] is None
+    low, high = intervals["macro_ap"]
+    assert high - low > 0.1
+    perfect = score_predictions(reference, Predictions(reference.weak.astype(float)))
+    assert perfect.intervals["macro_auc"] == (1, 1)
+
+
 def test_shared_recordings_give_wider_intervals():
     shared, predictions = fold(1, recordings=[[i // 20] for i in range(200)])
     # The clips of a recording are good or bad together.

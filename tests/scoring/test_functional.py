@@ -280,7 +280,12 @@ def test_an_estimate_in_milliseconds_is_called_so_where_no_duration_is_known(met
     with pytest.raises(InputError, match=r"estimate: row 1, column 'offset': 3500 .* 3\.5 s \(milliseconds\? divide"):
         metric(truth, thousand)
     assert metric(thousand, thousand).f1 == 1  # both in one unit: nobody knows
-    # false alarms late in an hour of silence are no milliseconds
+    with pytest.raises(InputError, match=r"reference: row 1, column 'offset': 3500 .* the estimate, 3\.5 s \(millise"):
+        metric(thousand, truth)
+    # false alarms late in an hour of silence are no milliseconds, nor are long events of which one was found in part
+    short = pd.DataFrame([["a", 0.0, 2.0, "dog"]], columns=COLUMNS)
+    long = pd.DataFrame([["a", second, second + 90.0, "dog"] for second in (0.0, 100.0, 500.0)], columns=COLUMNS)
+    assert metric(long, short).f1 < 0.6
     late = pd.DataFrame([["a", second, second + 2.0, "dog"] for second in (600.0, 1800.0, 3000.0)], columns=COLUMNS)
     assert metric(truth, late).f1 == 0
 

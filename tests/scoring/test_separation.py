@@ -128,6 +128,23 @@ def test_signals_of_two_lengths_and_nan_are_refused():
         si_sdr(EVENT, np.full(4, np.nan))
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("ratio", [sdr, si_sdr])
+@pytest.mark.parametrize(
+    ("estimate", "message"),
+    [
+        (EVENT + 1j, "the estimate is of type complex128, expected samples as real numbers"),
+        (np.array(["a"] * 4), "the estimate is of type <U1"),
+        (EVENT > 0, "the estimate is of type bool"),
+        (1e-200 * (EVENT + OTHER), "the estimate has a peak of 5e-200, expected about 1; scale it"),
+        (1e200 * (EVENT + OTHER), r"the estimate has a peak of 5e\+200"),
+    ],
+)
+def test_samples_without_an_energy_are_refused(ratio, estimate, message):
+    with pytest.raises(InputError, match=message):
+        ratio(EVENT, estimate)
+
+
 @pytest.mark.skipif(not PYTHON.exists(), reason=f"no scorers at {PYTHON}; tests/oracles/setup.sh sets them up")
 def test_si_sdr_is_that_of_fast_bss_eval(tmp_path):
     rng = np.random.default_rng(0)

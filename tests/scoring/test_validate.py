@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from remixbench.errors import InputError
-from remixbench.scoring import EventTable, Predictions, event_table, make_reference, score_predictions
+from remixbench.scoring import (
+    EventTable,
+    Masks,
+    Predictions,
+    SebbParameters,
+    Separation,
+    event_table,
+    make_reference,
+    score_predictions,
+)
 from remixbench.scoring.validate import fit_edges
 
 ONE = event_table([0], [0], [1.0], [2.0])
@@ -27,7 +36,7 @@ WRONG_EVENTS = [
     (events(onset=9.0, offset=10.2), "event 0 lasts from 9 to 10.2 s, .* within its clip of 10 s"),
     (events(onset=10.0, offset=10.05), "event 0 lasts from 10 to 10.05 s, .* within its clip of 10 s"),
     (EventTable(np.array([1, 0]), np.array([0, 0]), np.zeros(2), np.ones(2)), "not in the order of clip, class and on"),
-    (EventTable(np.array([0, 0]), np.array([0]), np.zeros(2), np.ones(2)), "columns of several lengths"),
+    (EventTable(np.array([0, 0]), np.array([0]), np.zeros(2), np.ones(2)), "columns that are no arrays of one length"),
 ]
 
 
@@ -69,8 +78,19 @@ def test_a_table_of_events_that_cannot_be_is_refused_and_not_cut(columns, messag
         (Predictions(None, np.ones((2, 3, 2)), None), "and their edges in seconds"),
         (
             Predictions(None, np.ones((2, 3, 2)), np.array([0.0, 1.0, 2.0, np.inf])),
-            "4 frame edges, expected 4 that rise",
+            "4 frame edges, expected 4 numbers that rise",
         ),
+        (
+            Predictions(None, np.ones((2, 1, 2)), np.array(["0", "10"])),
+            "2 frame edges, expected 2 numbers that rise",
+        ),
+        (Predictions(None, np.ones((2, 2, 2)), np.array([8.0, 9.0, 10.0])), "first frame begins at 8 s, expected 0"),
+        (Predictions(None, np.ones((2, 2, 2)), np.array([-5.0, 5.0, 10.0])), "first frame begins at -5 s, expected 0"),
+        (Predictions(np.ma.masked_array(np.ones((2, 2)), mask=np.eye(2))), "clip scores are of type MaskedArray"),
+        (Predictions(events=[(0, 0, 1.0, 2.0)]), "events are of type list; make a table with event_table"),
+        (Predictions(events=EventTable([0], [0], [1.0], [2.0])), "columns that are no arrays of one length"),
+        (np.ones((2, 2)), r"found Reference and ndarray, expected a Reference \(of make_reference\) and Predictions"),
+        (None, "found Reference and NoneType"),
         (Predictions(None, np.ones((2, 3, 2)), np.arange(4.0)), "3 frames end at 3 s but the clips last 10 s"),
         (Predictions(None, np.ones((2, 3, 2)), np.array([0.0, 4.0, 4.0, 10.0])), "each ending after it begins"),
         (Predictions(events=events(clip=0.5)), "the clip of events is of type float64, expected whole numbers"),
@@ -82,9 +102,42 @@ def test_predictions_that_cannot_be_scored_are_refused(predictions, message):
         score_predictions(REFERENCE, predictions, bootstrap=0)
 
 
-def test_a_negative_number_of_bootstrap_samples_is_refused():
-    with pytest.raises(InputError, match="bootstrap -1: expected a number"):
-        score_predictions(REFERENCE, Predictions(events=ONE), bootstrap=-1)
+@pytest.mark.parametrize("number", [-1, 2.5, "10"])
+def test_what_is_no_number_of_bootstrap_samples_is_refused(number):
+    with pytest.raises(InputError, match=f"bootstrap {number}: expected a number"):
+        score_predictions(REFERENCE, Predictions(events=ONE), bootstrap=number)
+
+
+def masks(clip=0, label=0, ideal=bool, active_bins=None):
+    pair = np.array([clip]), np.array([label])
+    return Masks(*pair, np.zeros((1, 4, 3), np.uint8), np.ones((1, 4, 3), ideal), active_bins)
+
+
+def separation(clip=0, label=0, values=(1.0,), clips=None):
+    return Separation(np.array([clip]), np.array([label]), *[np.array(values)] * 3, clips)
+
+
+@pytest.mark.parametrize(
+    ("measures", "message"),
+    [
+        ({"masks": masks(label=-1)}, "the maps: pair 0 is of class -1, expected one from 0 to 1"),
+        ({"masks": masks(label=2)}, "the maps: pair 0 is of class 2"),
+        ({"masks": masks(clip=-1)}, "the maps: pair 0 is of clip -1"),
+        ({"masks": masks(ideal=int)}, "ideal masks are int64, expected bool"),
+        ({"masks": masks(active_bins=np.zeros((1, 2), int))}, r"active bins have shape \(1, 2\), expected \(2, 2\)"),
+        ({"separation": separation(label=-1)}, "the separated events: event 0 is of class -1"),
+        ({"separation": separation(clip=2)}, "the separated events: event 0 is of clip 2"),
+        ({"separation": separation(values=(1.0, 2.0))}, "the measures of separation differ in length"),
+        ({"separation": separation(clips=np.ones(1))}, "the measures of separation differ in length"),
+        ({"separation": separation(values=(np.inf,))}, "a measure of separation is infinite"),
+        ({"sebbs": [SebbParameters()]}, "there are 1 parameters of bounding boxes, expected SebbParameters for each"),
+        ({"sebbs": ["x", "y"]}, "there are 2 parameters of bounding boxes, expected SebbParameters for each"),
+    ],
+)
+def test_measures_of_other_clips_or_classes_are_refused(measures, message):
+    frames = Predictions(None, np.full((2, 2, 2), 0.5), np.array([0.0, 5.0, 10.0]))
+    with pytest.raises(InputError, match=message):
+        score_predictions(REFERENCE, frames, bootstrap=0, **measures)
 
 
 @pytest.mark.parametrize(
