@@ -7,9 +7,13 @@ released float64 values to 2e-6.
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import os
+import shutil
+import stat
 import tempfile
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -29,11 +33,28 @@ def load_librosa() -> ModuleType:
     installation, a service without HOME), a temporary folder per user is used.
     """
     if "NUMBA_CACHE_DIR" not in os.environ and not any(map(_is_writable, _numba_folders())):
-        user = os.getuid() if hasattr(os, "getuid") else "user"
-        os.environ["NUMBA_CACHE_DIR"] = os.path.join(tempfile.gettempdir(), f"remixbench-numba-{user}")
+        os.environ["NUMBA_CACHE_DIR"] = _temporary_folder()
     import librosa
 
     return librosa
+
+
+def _temporary_folder() -> str:
+    """Return a temporary folder that only this user can write to, as numba executes what it finds there.
+
+    It is the same in every process, unless another user has made a folder of that name.
+    """
+    if not hasattr(os, "getuid"):  # Windows has temporary folders per user
+        return os.path.join(tempfile.gettempdir(), "remixbench-numba")
+    folder = os.path.join(tempfile.gettempdir(), f"remixbench-numba-{os.getuid()}")
+    with suppress(FileExistsError):
+        os.mkdir(folder, 0o700)
+    status = os.lstat(folder)
+    if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022:
+        return folder
+    folder = tempfile.mkdtemp(prefix="remixbench-numba-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _numba_folders() -> tuple[Path, ...]:

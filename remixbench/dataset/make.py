@@ -197,8 +197,8 @@ def _make(
             return Dataset.open(user_path)  # another shard completed it in the meantime
         if remaining := checkpoint.unfinished(snrs, len(manifest.clips)):
             progress.say(
-                f"{user_path}: shard {shard[0]} of {shard[1]} is finished; {len(remaining)} blocks of other shards are"
-                " not"
+                f"{user_path}: shard {shard[0]} of {shard[1]} is finished; of the other shards,"
+                f" {len(remaining)} block{'s are' if len(remaining) > 1 else ' is'} not"
             )
             return None
         finalize(spec, info, checkpoint, snrs, progress)

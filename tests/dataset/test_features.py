@@ -6,6 +6,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import librosa
@@ -14,7 +15,7 @@ import pytest
 import scipy.signal
 from numpy.typing import NDArray
 
-from remixbench.dataset.features import logmel
+from remixbench.dataset.features import _temporary_folder, logmel
 from remixbench.recipe import Features
 
 PAPER = Features()
@@ -102,3 +103,20 @@ def test_a_read_only_installation_without_home(tmp_path: Path) -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert any(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="Windows has temporary folders per user")
+def test_numba_caches_in_no_folder_that_others_can_write_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code in the cache is executed; anybody can make a folder of the expected name in /tmp."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    expected = tmp_path / f"remixbench-numba-{os.getuid()}"
+    assert Path(_temporary_folder()) == expected == Path(_temporary_folder())
+    assert expected.stat().st_mode & 0o777 == 0o700
+    expected.chmod(0o777)
+    another = Path(_temporary_folder())
+    assert another.parent == tmp_path
+    assert another != expected
+    assert another.stat().st_mode & 0o777 == 0o700
+    expected.rmdir()
+    expected.symlink_to(another)
+    assert Path(_temporary_folder()) not in (expected, another)

@@ -53,6 +53,7 @@ class PartialFile:
         self.path = path
         self.part = path.with_name(path.name + ".part")
         self.state = path.with_name(path.name + ".part.json")
+        self.kept = path.with_name(path.name + ".part.kept")
         self.size = 0
         self.etag: str | None = None
         self.total: int | None = None
@@ -63,6 +64,9 @@ class PartialFile:
     def __enter__(self) -> PartialFile:
         """Open the partial file, keeping the data of an earlier run if it is of the same file."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.kept.exists() and not (self.part.exists() and self.part.stat().st_size >= self.kept.stat().st_size):
+            os.replace(self.kept, self.part)
+            mark_begun(self.part, self._expected)
         self._file = open(self.part, "a+b", buffering=0)
         state = _read_state(self.state)
         self.is_ours = self.resumable = bool(state) or not os.path.getsize(self.part)
@@ -99,6 +103,14 @@ class PartialFile:
             view = view[self._file.write(view) :]
         self._md5.update(data)
         self.size += len(data)
+
+    def set_aside(self) -> None:
+        """Start over, keeping the data for the next run: the answer that differs may not be the file."""
+        if not self.kept.exists():
+            self._file.close()
+            os.replace(self.part, self.kept)
+            self._file = open(self.part, "a+b", buffering=0)  # noqa: SIM115 - closed by __exit__
+        self.restart()
 
     def restart(self) -> None:
         """Start over with an empty file; a partial file of another program is renamed, not truncated."""
@@ -145,6 +157,7 @@ class PartialFile:
             )
         os.replace(self.part, self.path)
         self.state.unlink(missing_ok=True)
+        self.kept.unlink(missing_ok=True)
 
 
 def is_beginning(short: Path, long: Path) -> bool:
@@ -289,6 +302,10 @@ def _append(part: PartialFile, body: Body, offset: int, data: bytes, advance: Ca
         if offset + same < part.size and same < len(data):
             if offset + same < 2 and part.compare(0, ZIP_MARK) == len(ZIP_MARK):
                 raise TransientError("the server sent something that is not a zip archive")
+            if part.is_ours and not body.expected:
+                advance(-part.size)
+                part.set_aside()
+                raise TransientError("the server sent another file, whose length is not the file's")
             _cut(part, offset + same, advance)  # another version of the file
             if part.size != offset + same:
                 raise TransientError("the partial file of another program is another file; it was renamed")
@@ -304,11 +321,15 @@ def _append(part: PartialFile, body: Body, offset: int, data: bytes, advance: Ca
 
 @dataclass(frozen=True)
 class Body:
-    """The body of an answer: its offset in the file, and the file's ETag and size if stated."""
+    """The body of an answer: its offset in the file, and the file's ETag and size if stated.
+
+    `expected` says whether the server stated that size, and it is that of the partial file if known.
+    """
 
     offset: int
     etag: str | None
     total: int | None
+    expected: bool = True
 
 
 def _accept(remote: RemoteFile, part: PartialFile, response: requests.Response) -> Body | None:
@@ -333,7 +354,8 @@ def _accept(remote: RemoteFile, part: PartialFile, response: requests.Response) 
         if length is not None and length < part.size:
             raise TransientError(f"the server announced {length} bytes, fewer than the {part.size} that have arrived")
         part.resumable = part.is_ours
-        return Body(0, etag, length if remote.size is None else remote.size)
+        expected = length is not None and length == (_total(remote, part) or length)
+        return Body(0, etag, length if remote.size is None else remote.size, expected)
     if status == 416 and part.size and response.headers.get("Content-Range") == f"bytes */{part.size}":
         part.save_state(part.etag, part.size)
         return None

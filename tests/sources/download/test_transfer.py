@@ -267,6 +267,20 @@ def test_a_partial_file_survives_any_wrong_answer(answer: str, known: bool, tmp_
     assert whole_and_alone(tmp_path, data)
 
 
+@pytest.mark.parametrize("kind", ["chunked", "ignore-range"])
+def test_a_partial_file_survives_another_archive_of_unknown_or_other_length(kind: str, tmp_path: Path) -> None:
+    data, other = b"PK\x03\x04" + DATA, b"PK\x03\x04" + bytes(90_000)
+    faults = [Fault("drop", 30_000)] + [Fault("500")] * 8
+    with FaultyServer({PATH: data}, {PATH: faults}) as server, pytest.raises(FatalDownloadError):
+        get(server, tmp_path, data=data)
+    with FaultyServer({PATH: other}, {PATH: [Fault(kind)] * 20}) as server, pytest.raises(RemixbenchError):
+        get(server, tmp_path, data=data)
+    with FaultyServer({PATH: data}) as server:
+        get(server, tmp_path, data=data)
+        assert server.asked[0].headers["Range"] == "bytes=30000-"
+    assert whole_and_alone(tmp_path, data)
+
+
 def test_a_login_page_is_called_one(tmp_path: Path) -> None:
     server = FaultyServer({PATH: b"<html>"}, headers={"Content-Type": "text/html"})
     with server, pytest.raises(FatalDownloadError, match="sent a web page instead of the file, perhaps the login"):
