@@ -51,6 +51,7 @@ TIDY_COLUMNS = (
     *(column.key for column in ROW_COLUMNS), "frozen_parameters", "frozen_macs",
 )  # fmt: skip
 TRUTHS = ("best", "at_chance", "one_training")
+FLOATS = ("snr", "value", "low", "high", "std", "training_seconds")
 INTEGERS = ("clips", "parameters", "macs", "frozen_parameters", "frozen_macs")
 REPR_ROWS = 20
 NO_CHANCE = Chance()
@@ -141,9 +142,8 @@ class Leaderboard:
         """
         import pandas as pd
 
-        table = pd.DataFrame(list(self._tidy()), columns=list(TIDY_COLUMNS))
-        numbers = ["snr", "value", "low", "high", "std", "training_seconds"]
-        texts = table.columns.difference([*numbers, *INTEGERS, *TRUTHS, "comparable"])
+        table = pd.DataFrame(list(self.tidy()), columns=list(TIDY_COLUMNS))
+        texts = table.columns.difference([*FLOATS, *INTEGERS, *TRUTHS, "comparable"])
         table[texts] = table[texts].astype(object).where(table[texts].notna(), "")
         table = table.astype(dict.fromkeys(INTEGERS, "Int64"))
         for name in TRUTHS:
@@ -185,7 +185,8 @@ class Leaderboard:
             table.insert(0, ("", "evidence"), [row.evidence for row in rows])
         return table
 
-    def _tidy(self) -> Iterator[dict[str, Any]]:
+    def tidy(self) -> Iterator[dict[str, Any]]:
+        """Yield every value with what is known of it, by the columns of `to_dataframe`."""
         about_board = {
             "comparable": self.comparable, "dataset": self.dataset, "manifest_digest": self.manifest_digest,
             "scoring_version": self.scoring_version,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -159,7 +160,7 @@ class Condition:
         """Whether every fold has one training, so that the spread between trainings is unknown."""
         return len(self.records) == len(self.folds)
 
-    @property
+    @cached_property
     def cost(self) -> Cost:
         """The mean cost of a run."""
         return mean_cost(self.records)

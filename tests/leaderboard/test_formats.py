@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from fake_dataset import fake_dataset
 from fake_runs import fake_run, tags_text
@@ -28,7 +29,7 @@ from remixbench.errors import InputError
 from remixbench.leaderboard import tables
 from remixbench.leaderboard.board_tables import make_tables
 from remixbench.leaderboard.discover import name_folder
-from remixbench.leaderboard.leaderboard import TIDY_COLUMNS, Leaderboard
+from remixbench.leaderboard.leaderboard import FLOATS, TIDY_COLUMNS, TRUTHS, Leaderboard
 from remixbench.leaderboard.record import Evidence, Record, check_system_name
 from remixbench.leaderboard.renderers import render, render_summary
 from remixbench.leaderboard.renderers.terminal import to_terminal
@@ -284,8 +285,18 @@ def test_a_notebook_shows_a_table_and_a_screen_of_text(board: Leaderboard) -> No
 
 def test_the_tidy_table_is_the_csv(board: Leaderboard) -> None:
     frame = board.to_dataframe()
-    assert list(frame.columns) == render(board, "csv").splitlines()[0].split(",")
-    assert len(frame) == len(list(csv.DictReader(io.StringIO(render(board, "csv")))))
+    lines = list(csv.DictReader(io.StringIO(render(board, "csv"))))
+    assert list(frame.columns) == list(lines[0])
+    assert len(frame) == len(lines)
+    for name in frame.columns:
+        texts = [line[name] for line in lines]
+        if name in FLOATS:
+            np.testing.assert_array_equal(frame[name], [float(text or "nan") for text in texts])
+        elif name in (*TRUTHS, "comparable"):
+            assert texts == ["" if pd.isna(value) else str(value).lower() for value in frame[name]]
+        else:
+            values = ["" if pd.isna(value) else str(value) for value in frame[name]]
+            assert [text.removeprefix("'") for text in texts] == [value.removeprefix("'") for value in values]
 
 
 @pytest.mark.parametrize(

@@ -5,17 +5,21 @@ CSV has one value per line (`Leaderboard.to_dataframe`), JSON everything; the ot
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from remixbench.errors import unknown
 from remixbench.files import write_text
 from remixbench.leaderboard.board_tables import make_tables
-from remixbench.leaderboard.leaderboard import TRUTHS, Leaderboard
+from remixbench.leaderboard.leaderboard import FLOATS, TIDY_COLUMNS, TRUTHS, Leaderboard
 from remixbench.leaderboard.record import Record, starts_formula
 from remixbench.leaderboard.renderers.every_eval_ever import to_every_eval_ever
 from remixbench.leaderboard.renderers.terminal import to_compact, to_terminal
@@ -95,8 +99,11 @@ def render_summary(leaderboard: Leaderboard, *, files: str = "", width: int | No
         with_files = (replace(table, notes=(*table.notes, where)) for table in versions)
         return to_compact(with_files, width=width, colour=colour)
 
-    ranked = text(ranking)
-    return ranked if len(ranked.splitlines()) <= MAX_LINES or len(leaderboard.snrs) == 1 else text(matrix)
+    if len(leaderboard.snrs) == 1:
+        return text(ranking)
+    lines = sum(len(row.conditions) for row in leaderboard.rows if row.kind != "ideal")
+    ranked = text(ranking) if lines <= MAX_LINES else ""  # with headings and notes it has more lines than this
+    return ranked if 0 < len(ranked.splitlines()) <= MAX_LINES else text(matrix)
 
 
 def render_tables(tables: Sequence[Table], style: str, *, width: int | None = None, colour: bool = False) -> str:
@@ -112,13 +119,21 @@ def render_tables(tables: Sequence[Table], style: str, *, width: int | None = No
 
 def to_csv(leaderboard: Leaderboard) -> str:
     r"""Return every value as a line of CSV, with `\n` line ends."""
-    table = leaderboard.to_dataframe()
-    texts = table.select_dtypes("object").columns
-    table[texts] = table[texts].map(plain_text)
-    for name in (*TRUTHS, "comparable"):
-        table[name] = table[name].map({True: "true", False: "false"})
-    text: str = table.to_csv(index=False, lineterminator="\n")
-    return text
+    columns = [(name, _csv_text_of(name)) for name in TIDY_COLUMNS]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(TIDY_COLUMNS)
+    writer.writerows([text_of(line.get(name)) for name, text_of in columns] for line in leaderboard.tidy())
+    return text.getvalue()
+
+
+def _csv_text_of(column: str) -> Callable[[Any], str]:
+    """Return how a value of a column is written; what is not known is empty."""
+    if column in FLOATS:
+        return lambda value: "" if value is None or math.isnan(value) else repr(float(value))
+    if column in (*TRUTHS, "comparable"):
+        return lambda value: "" if value is None else "true" if value else "false"
+    return lru_cache(lambda value: "" if value is None else str(plain_text(value)))  # mostly that of the line before
 
 
 def plain_text(text: Any) -> Any:
