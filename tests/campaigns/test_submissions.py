@@ -84,6 +84,12 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def before(host: Path) -> Values:
+    """What the host's leaderboard shows before anything is handed in."""
+    return values_of(score(workspace=host, bootstrap=10))
+
+
+@pytest.fixture(scope="module")
 def truth(honest: Path) -> Values:
     """What the predictions of the honest submissions give."""
     return values_of(score(workspace=honest, bootstrap=10))
@@ -132,12 +138,17 @@ def shown_wrongly(board: Leaderboard, truth: Values) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("forgery", ALL[::EVERY], ids=lambda forgery: forgery.name.replace(" ", "-"))
 def test_a_forgery_is_refused_alone_or_marked(
-    forgery: Forgery, honest: Path, host: Path, truth: Values, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    forgery: Forgery,
+    honest: Path,
+    host: Path,
+    before: Values,
+    truth: Values,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     workspace = tmp_path / "host"
     shutil.copytree(host, workspace)
     file, predictions = hand_in(forgery, honest, tmp_path / "received")
-    before = values_of(score(workspace=workspace, bootstrap=10))
     capsys.readouterr()
     status = command_line(["-q", "--workspace", str(workspace), "score", "--add", str(file), *map(str, predictions)])
     error = capsys.readouterr().err

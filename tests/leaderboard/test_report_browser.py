@@ -69,11 +69,12 @@ def driver() -> Iterator[webdriver.Chrome]:
 def opened(driver: webdriver.Chrome, page: Path) -> Iterator[webdriver.Chrome]:
     """The page, freshly opened; at the end nothing may have been complained of."""
     driver.get(page.as_uri())
-    driver.execute_script("localStorage.clear()")
-    driver.get(page.as_uri())
     until(driver, "return document.querySelectorAll('figure.chart svg').length >= 5")
     driver.get_log("performance")
-    yield driver
+    try:
+        yield driver
+    finally:
+        driver.execute_script("localStorage.clear()")
     assert [entry for entry in driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
 
 

@@ -114,20 +114,19 @@ def test_an_unknown_clip_is_refused_with_the_nearest(dataset: Dataset) -> None:
         find_clip(dataset, "3.wav")
 
 
-@pytest.mark.parametrize(("suffix", "start"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")])
-def test_the_suffix_chooses_the_format_and_the_bytes_are_the_same_again(
-    dataset: Dataset, tmp_path: Path, suffix: str, start: bytes
-) -> None:
-    files = [
-        show(clip="00003", workspace=workspace_of(dataset), out=tmp_path / f"{name}.{suffix}") for name in ("a", "b")
-    ]
-    first, second = (file.read_bytes() for file in files)
-    assert first.startswith(start)
-    assert first == second
+@pytest.mark.parametrize(("suffix", "start"), [("png", b"\x89PNG"), ("pdf", b"%PDF")])
+def test_the_suffix_chooses_the_format(dataset: Dataset, tmp_path: Path, suffix: str, start: bytes) -> None:
+    file = show(clip="00003", workspace=workspace_of(dataset), out=tmp_path / f"clip.{suffix}")
+    assert file.read_bytes().startswith(start)
 
 
-def test_the_overview_names_events_levels_and_units(dataset: Dataset, tmp_path: Path) -> None:
-    text = text_of(show(clip="00003", workspace=workspace_of(dataset), out=tmp_path / "clip.svg"))
+def test_the_overview_names_events_levels_and_units_and_is_the_same_again(dataset: Dataset, tmp_path: Path) -> None:
+    first, second = (
+        show(clip="00003", workspace=workspace_of(dataset), out=tmp_path / f"{name}.svg") for name in ("a", "b")
+    )
+    assert first.read_bytes() == second.read_bytes()
+    text = text_of(first)
+    assert first.read_bytes().startswith(b"<?xml")
     view = view_clip(dataset, 3, 20.0)
     for expected in (*view.labels, "SNR +18.5 dB (target 20)", "Time (s)", "Frequency (Hz)", "Magnitude (dB)", "scene"):
         assert expected in text
@@ -252,13 +251,12 @@ def untrained_run(dataset: Dataset, system: str) -> Path:
 def test_a_run_shows_what_its_network_hears(dataset: Dataset, tmp_path: Path) -> None:
     workspace = workspace_of(dataset)
     folder = untrained_run(dataset, "2ap-aux")
-    out = show(clip="00003", workspace=workspace, run=folder, out=tmp_path / "run.svg")
+    out = show(clip="00003", workspace=workspace, run=folder.relative_to(workspace), out=tmp_path / "run.svg")
     text = text_of(out)
     assert "2ap-aux, fake, clip 00003, park, 20 dB, training clip" in text
     assert "Weight (1 = even)" in text
     assert "(f) Frame scores, oriented" in text
     assert "First step, raw" in text
-    assert show(clip="00003", workspace=workspace, run=folder.relative_to(workspace), out=out) == out
 
 
 def test_a_folder_that_is_no_run_is_refused(dataset: Dataset) -> None:
