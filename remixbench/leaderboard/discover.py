@@ -160,11 +160,11 @@ def _check_folder(folder: Path, info: RunInfo) -> None:
             )
 
 
-def run_probes(run: Path) -> ProbePredictions | None:
-    """Return the predictions of a run's probes; None where it has none. Errors as in `read_probes`."""
+def run_probes(run: Path) -> ProbePredictions:
+    """Return the predictions of a run's probes. Errors as in `read_probes`."""
     info = read_probes(run)
     if info is None:
-        return None
+        return ProbePredictions()
     files = {condition: run / FOLDER / name for condition, name in info.folders().items()}
     return ProbePredictions(None if info.shifts is None else tuple(info.shifts), files)
 
@@ -208,8 +208,8 @@ def predictions_task(
 
 def submitted_probes(
     dataset: Dataset, fold: int, snr: float, shifted: Sequence[Path], other_snrs: Sequence[Path]
-) -> ProbePredictions | None:
-    """Return a third party's predictions under other conditions than those of its row; None where none are given.
+) -> ProbePredictions:
+    """Return a third party's predictions under other conditions than those of its row.
 
     InputError if a file is missing, its name gives no condition or another one than expected, a condition is given
     twice, or a shift is missing.
@@ -220,8 +220,6 @@ def submitted_probes(
         `shift_0.48.csv`, `shift_0.48/tags.csv`.
     other_snrs : one file or folder for any of the data set's other SNRs: `snr_10.csv`, `snr_10/tags.csv`.
     """
-    if not shifted and not other_snrs:
-        return None
     files: dict[tuple[Probe, float], Path] = {}
     shifts = probe_shifts(dataset, fold) if shifted else None
     if shifts is not None:

@@ -85,15 +85,13 @@ class Task:
     folder: Path
     run: str | None = None
     cost: Cost = field(default_factory=Cost)
-    probes: ProbePredictions | None = None
+    probes: ProbePredictions = field(default_factory=ProbePredictions)
     results: Mapping[str, str] = field(default_factory=dict)
 
     def absolute(self) -> Task:
         """Return the task with absolute paths."""
-        probes = self.probes
-        if probes is not None:
-            probes = replace(probes, files={condition: path.absolute() for condition, path in probes.files.items()})
-        predictions = tuple(path.absolute() for path in self.predictions)
+        files = {condition: path.absolute() for condition, path in self.probes.files.items()}
+        probes, predictions = replace(self.probes, files=files), tuple(path.absolute() for path in self.predictions)
         return replace(self, predictions=predictions, folder=self.folder.absolute(), probes=probes)
 
     def check_results(self, digests: Mapping[str, str]) -> None:
@@ -295,7 +293,7 @@ def probes_current(record: Record, task: Task) -> bool:
 
     Probes of a third party that are not given again are kept.
     """
-    probes = task.probes or ProbePredictions()
+    probes = task.probes
     kinds = PROBES if task.run is not None else {probe for probe, _ in probes.files}
     scored = {(score.probe, score.value): score.predictions_digest for score in record.probes if score.probe in kinds}
     digests = {condition: files_digest(digests_of([path])) for condition, path in probes.files.items()}
@@ -327,7 +325,7 @@ def evaluate(
     -------
     The record, and the number of events and of clips with events, where an event list was read.
     """
-    probes = task.probes or ProbePredictions()
+    probes = task.probes
     predictions = read_all(task.predictions, fold.reference) if kept is None else Predictions()
     has_clip_scores = predictions.clip_scores is not None if kept is None else METRIC in kept.metrics
     if task.run is None and probes.files and not has_clip_scores:

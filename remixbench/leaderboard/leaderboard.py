@@ -380,18 +380,17 @@ def _read_submitted(
     left_out: list[str],
 ) -> list[Group]:
     """Read the submissions that were added, and gather their records into rows beside those of `records`."""
-    submissions: dict[str, tuple[str, Sequence[Entry]]] = {}
+    fitting: dict[str, Sequence[Entry]] = {}
     folder = workspace / "submissions" / references.dataset.name
     for file, submission in read_submissions(folder, workspace, left_out):
         if candidate is None or candidate[0] != submission.digest:
-            place = file.relative_to(workspace).as_posix()
-            submissions[submission.digest] = place, kept_entries(workspace, submission, left_out)
-    fitting: dict[str, Sequence[Entry]] = {}
-    for digest, (place, entries) in sorted(submissions.items()):
-        problems = [why_unfit(entry.record, references) for entry in entries]
-        pairs = list(zip(entries, problems, strict=True))
-        left_out += [f"{place}: '{entry.record.system.name}': {why}" for entry, why in pairs if why]
-        fitting[digest] = [entry for entry, why in pairs if not why]
+            place, fitting_entries = file.relative_to(workspace).as_posix(), []
+            for entry in kept_entries(workspace, submission, left_out):
+                if why := why_unfit(entry.record, references):
+                    left_out.append(f"{place}: '{entry.record.system.name}': {why}")
+                else:
+                    fitting_entries.append(entry)
+            fitting[submission.digest] = fitting_entries
     if candidate is not None:
         fitting |= [candidate]
     return group_submissions(sorted(fitting.items()), records)

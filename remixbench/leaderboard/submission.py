@@ -301,8 +301,7 @@ def verify_submission(
         if not places and not of_probes:
             raise InputError(f"{path}: no record of {file} was made from it (digest {digest[:12]})")
         values += of_probes
-        run = run_probes(path.parent) if places and path.is_dir() else None
-        for probe_path in () if run is None else run.files.values():
+        for probe_path in run_probes(path.parent).files.values() if places and path.is_dir() else ():
             probe_digest = files_digest(digests_of([probe_path]))
             values += _verify_probes(submission, references, probe_path, probe_digest)
     return values

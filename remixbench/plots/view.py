@@ -149,34 +149,19 @@ def _logmel(dataset: Dataset, row: int, snr: float, samples: Array) -> Array:
 
 def _bars(dataset: Dataset, row: int, snr: float) -> tuple[Bar, ...]:
     clip, name = dataset.clips[row], dataset.filenames[row]
-    levels = _levels(dataset.path / "labels" / "levels.csv", clip.id, snr)
+    levels: dict[int, list[float | None]] = {}
+    path, columns = dataset.path / "labels" / "levels.csv", ("target_db", "achieved_db")
+    if path.is_file():
+        for _, line in read_table(path, columns=("clip_id", "snr", "event_index", *columns)).records():
+            if line["clip_id"] == clip.id and float(line["snr"]) == snr:
+                levels[int(line["event_index"])] = [float(line[key]) if line[key] else None for key in columns]
     # strong.tsv has the events of a clip in this order
     events = sorted(clip.events, key=lambda event: (event.onset, event.index))
     rows = [(onset, offset, label) for file, onset, offset, label in dataset.strong() if file == name]
-    if [label for *_, label in rows] != [event.label for event in events]:
-        raise InputError(f"{dataset.path / 'labels' / 'strong.tsv'}: {name}: not the manifest's events; make it again")
     return tuple(
-        Bar(label, onset, offset, *levels.get(event.index, (None, None)))
+        Bar(label, onset, offset, *levels.get(event.index, ()))
         for (onset, offset, label), event in zip(rows, events, strict=True)
     )
-
-
-def _levels(path: Path, clip: str, snr: float) -> dict[int, tuple[float | None, float | None]]:
-    """Return target and achieved SNR by event index; {} if there is no such file."""
-    if not path.is_file():
-        return {}
-    try:
-        return {
-            int(row["event_index"]): (_number(row["target_db"]), _number(row["achieved_db"]))
-            for _, row in read_table(path).records()
-            if row["clip_id"] == clip and float(row["snr"]) == snr
-        }
-    except (KeyError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: not a table of levels ({error}); make the data set again") from None
-
-
-def _number(text: str) -> float | None:
-    return float(text) if text else None
 
 
 @dataclass(frozen=True)
