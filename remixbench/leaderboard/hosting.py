@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from remixbench.dataset.dataset import Dataset, find_dataset
@@ -54,13 +55,15 @@ def add_submission(
 ) -> Leaderboard:
     """Check a submission, add it to the given data set or the one with its manifest, and write the leaderboard.
 
-    Metrics are recomputed from the given predictions. Nothing is kept that cannot be shown.
+    Metrics are recomputed from the given predictions, and from those in this workspace whose digests the records name.
+    Nothing is kept that cannot be shown.
     """
     submission = read_submission(file)
     references = References(_dataset_of(workspace, dataset, submission))
     check_submission(submission, file, references)
     with scoring_lock(workspace, progress):
-        evidence = _sets_of_predictions(submission, paths)
+        digests = {record.provenance.predictions_digest for record in submission.records}
+        evidence = [*_sets_of_predictions(submission, paths), *_own_predictions(workspace, references.dataset, digests)]
         values = verify_submission(submission, file, references, evidence, workers, progress)
         if differing := next((value for value in values if value.verdict == "differs"), None):
             system = submission.records[differing.record].system
@@ -116,6 +119,15 @@ def _sets_of_predictions(submission: Submission, paths: Sequence[Path]) -> list[
         if any(record.provenance.predictions_digest == digest for record in submission.records):
             return [*sets, together, *((path,) for path in files if path not in together)]
     return [*sets, *((path,) for path in files)]
+
+
+def _own_predictions(workspace: Path, dataset: Dataset, digests: Collection[str]) -> list[tuple[Path, ...]]:
+    """Return the folders of predictions of this workspace's runs whose digest is among `digests`."""
+    kept: dict[str, tuple[Path, ...]] = {}
+    for folder in sorted((workspace / "runs" / dataset.name).glob("**/predictions/")):
+        with suppress(InputError):
+            kept.setdefault(files_digest(digests_of([folder])), (folder,))
+    return [paths for digest, paths in kept.items() if digest in digests]
 
 
 def _added_lines(submission: Submission, verified: Verified) -> list[str]:
