@@ -120,21 +120,8 @@ def average_precision(
 def lwlrap(reference: npt.ArrayLike, scores: npt.ArrayLike) -> float:
     """Return the label-weighted label-ranking average precision of clip scores (DCASE 2019 Task 2).
 
-    The mean over all labels of all clips of the precision at the label's rank within its clip.
-
-    Parameters
-    ----------
-    reference : (clips, classes), 1 where the class occurs in the clip, else 0.
-    scores : of the same shape; only their order within a clip matters.
-
-    Returns
-    -------
-    A value in [0, 1]; NaN where nothing is positive.
-
-    Raises
-    ------
-    InputError
-        As in `average_precision`.
+    The mean over all labels of all clips of the precision at the label's rank within its clip. Only the order of scores
+    within a clip matters. Arguments, result and errors are those of `average_precision`.
 
     Examples
     --------
@@ -215,10 +202,7 @@ def event_based(
     percentage_of_length : share of the length in [0, 1].
     evaluate_offset : whether the offset has to be right too.
 
-    Raises
-    ------
-    InputError
-        As in `segment_based`.
+    Errors are those of `segment_based`.
 
     Examples
     --------
@@ -256,10 +240,7 @@ def intersection_based(reference: Events, estimate: Events, *, dtc: float = 0.5,
     dtc : share of a detection that must lie on reference events of its class for it to be relevant.
     gtc : share of a reference event that relevant detections must cover for it to be found.
 
-    Raises
-    ------
-    InputError
-        As in `segment_based`.
+    Errors are those of `segment_based`.
 
     Examples
     --------
@@ -361,10 +342,7 @@ def sebbs(
     -------
     DataFrame with the columns `filename`, `onset`, `offset`, `event_label` and `score`, by clip, class and onset.
 
-    Raises
-    ------
-    InputError
-        As in `psds`, or if parameters of a class are missing.
+    Errors are those of `psds`; parameters of a class that are missing are one, too.
 
     Examples
     --------
@@ -398,10 +376,7 @@ def tune_sebbs(
     ----------
     reference, scores, durations : of validation clips, never of those that are tested on; as in `psds`.
 
-    Raises
-    ------
-    InputError
-        As in `psds`, or if clips have frames of several lengths.
+    Errors are those of `psds`; frames of several lengths are one, too.
     """
     truth, clips = _with_reference(reference, scores, durations)
     steps = {round(bounding_boxes.frame_length(grid), 6) for grid, _ in clips}

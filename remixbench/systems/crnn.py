@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -135,8 +135,6 @@ class TimePooling(nn.Module):
 
     def __init__(self, pooling: Pooling, classes: int, features: int) -> None:
         super().__init__()
-        if pooling not in get_args(Pooling):
-            raise ValueError(f"pooling '{pooling}', expected {', '.join(get_args(Pooling))}")
         self.pooling = pooling
         if pooling == "attention":
             self.attention = nn.Linear(features, classes)
