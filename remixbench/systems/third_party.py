@@ -7,8 +7,8 @@ import functools
 import hashlib
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from collections.abc import Callable, Iterator
+from importlib.machinery import SourceFileLoader
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -60,7 +60,7 @@ def _import(file: Path, reference: str, kind: str) -> ModuleType:
     name = f"{_MODULE}{file.stem}_{folder[:8]}_{digest[:16]}"  # a changed file is another module
     if name in sys.modules:
         return sys.modules[name]
-    loader = _SourceLoader(name, str(file))
+    loader = SourceFileLoader(name, str(file))
     module_spec = spec_from_file_location(name, file, loader=loader)
     assert module_spec is not None  # a loader is given
     module = module_from_spec(module_spec)
@@ -69,48 +69,21 @@ def _import(file: Path, reference: str, kind: str) -> ModuleType:
     imported = set(sys.modules)
     sys.modules[name] = module  # as import does: dataclasses and pickle need it there
     sys.path.insert(0, str(file.parent))
-    finder = _SourceFinder(imports)
-    sys.meta_path.insert(0, finder)
+    # Python's cache of compiled modules tells sources apart by size and time in seconds: an edit might not be seen
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         loader.exec_module(module)
     except (Exception, SystemExit) as error:  # a script without a main guard may exit
         del sys.modules[name]
         raise InputError(f"{kind} '{reference}': {file} cannot be imported ({one_line(error)})") from error
     finally:
-        sys.meta_path.remove(finder)
+        sys.dont_write_bytecode = before
         sys.path.remove(str(file.parent))
         for key in sys.modules.keys() - imported:
             if key.partition(".")[0] in tops:
                 setattr(sys.modules[key], _OURS, True)
         sys.modules.update(replaced)
     return module
-
-
-class _SourceLoader(SourceFileLoader):
-    """Compiles a module from its source each time.
-
-    Python's cache of compiled modules tells sources apart by size and time in seconds: after an edit within a second,
-    the old code would run under the digest of the new.
-    """
-
-    def path_stats(self, path: str) -> dict[str, Any]:
-        raise OSError(f"{path}: not cached")  # so `SourceLoader.get_code` neither reads nor writes the cache
-
-
-class _SourceFinder:
-    """Finds modules as Python does, but has those of `files` compiled from their source."""
-
-    def __init__(self, files: set[Path]) -> None:
-        self.files = files
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        module_spec = PathFinder.find_spec(name, path, target)
-        if module_spec is None or module_spec.origin is None or Path(module_spec.origin) not in self.files:
-            return None  # the next finder's
-        module_spec.loader = _SourceLoader(name, module_spec.origin)
-        return module_spec
 
 
 def _forget(names: set[str], folder: Path) -> dict[str, ModuleType]:
