@@ -27,7 +27,6 @@ from remixbench.recipe import PUBLISHED_SOURCES
 )
 @click.option("--parts", metavar="LIST", help="Scene archives to download, such as 1-3,5. [default: all 21]")
 @click.option("--keep-archives", is_flag=True, help="Keep the archives after unpacking.")
-@click.option("--accept-changed", is_flag=True, help="Accept archives for which the record lists a new MD5.")
 @click.option(
     "--jobs",
     type=click.IntRange(1, 16),

@@ -425,10 +425,7 @@ def _read_pcm(path: Path) -> tuple[bytes, NDArray[np.int16]]:
 def find_folder(workspace: Path, dataset: str | Path | None = None) -> Path:
     """Return the folder of a data set, given by path or name; by default the most recent one.
 
-    Raises
-    ------
-    InputError
-        If there is none, or none of that name.
+    Raises `InputError` if there is none, or none of that name.
     """
     files = sorted((workspace / "datasets").glob("*/dataset.json"))
     if dataset is not None:

@@ -110,10 +110,7 @@ def clip_digest(frames: NDArray[np.floating[Any]]) -> str:
 def open_embeddings(dataset: Dataset, snr: float, encoder: str, digest: str) -> Embeddings | None:
     """Open the embeddings of an encoder at `snr` dB; return None if there are none of the current audio.
 
-    Raises
-    ------
-    InputError
-        If the array or its JSON file is broken or was edited.
+    Raises `InputError` if the array or its JSON file is broken or was edited.
     """
     path = embeddings_path(dataset, snr, encoder, digest)
     if not path.with_suffix(".json").exists() or not path.exists():
@@ -134,10 +131,7 @@ def open_embeddings(dataset: Dataset, snr: float, encoder: str, digest: str) -> 
 def read_embeddings_info(path: Path) -> EmbeddingsInfo:
     """Read the JSON file of an array of embeddings.
 
-    Raises
-    ------
-    InputError
-        If it is broken, of another format, or was edited.
+    Raises `InputError` if it is broken, of another format, or was edited.
     """
     return read_json_as(path, EmbeddingsInfo, format=FORMAT, remedy=REMEDY)
 
@@ -187,13 +181,7 @@ class BlockStore:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Lock these embeddings for this process.
-
-        Raises
-        ------
-        RemixbenchError
-            If another process is computing them.
-        """
+        """Lock these embeddings for this process. Raises `RemixbenchError` if another process is computing them."""
         with exclusive_lock(
             self.path.parent / f".{self.path.stem}.lock",
             f"{self.path}: another process is computing these embeddings; wait for it",
@@ -262,10 +250,7 @@ class BlockStore:
 def check_room(path: Path, need: int) -> None:
     """Check that the disk has room for `need` bytes of embeddings.
 
-    Raises
-    ------
-    RemixbenchError
-        If it has not; the message says how much is needed and free.
+    Raises `RemixbenchError` if it has not; the message says how much is needed and free.
     """
     from remixbench.progress import counted
 

@@ -41,15 +41,12 @@ def finalize(
 ) -> Dataset:
     """Write the files that exist once per data set, dataset.json last.
 
+    Raises `InputError` if a recording changed while the data set was made, or a clip differs from an earlier `make`.
+
     Parameters
     ----------
     info : previous content of dataset.json, None for a new data set
     checkpoint : the finished work at `snrs`
-
-    Raises
-    ------
-    InputError
-        If a recording changed while the data set was made, or a clip differs from an earlier `make`.
     """
     target, clips = spec.target, spec.manifest.clips
     folder, staged = target.folder, checkpoint.folder / STAGED

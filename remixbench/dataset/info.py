@@ -33,10 +33,7 @@ StemKind = Literal["sum", "events"]
 def check_dataset_name(name: str) -> str:
     """Return the name of a data set, which is also the name of its folder.
 
-    Raises
-    ------
-    ValueError
-        If it is not 1 to 100 printable characters without path separators.
+    Raises `ValueError` if it is not 1 to 100 printable characters without path separators.
     """
     if not NAME.fullmatch(name) or name in (".", ".."):
         raise ValueError("expected the name of a folder, of 1 to 100 characters")
@@ -113,10 +110,7 @@ class DatasetInfo(BaseModel):
 def read_info(folder: Path) -> DatasetInfo:
     """Read the dataset.json of a data set.
 
-    Raises
-    ------
-    InputError
-        If it is missing, of another format, malformed or edited.
+    Raises `InputError` if it is missing, of another format, malformed or edited.
     """
     file = folder / "dataset.json"
     if not file.is_file():

@@ -24,7 +24,6 @@ from remixbench.dataset.work import (
     RenderJob,
     block_clips,
     check_disk_space,
-    check_memory,
     missing_excerpts,
     prepare_block,
     render_block,
@@ -113,7 +112,6 @@ def make(
         check_dataset_name(spec.target.folder.name)
     except ValueError as error:
         raise InputError(f"--out {folder}: {error}") from None
-    check_memory(loaded)
     snrs = snrs or parse_snrs(loaded.mix.nominal_snrs)
     checkpoint = Checkpoint(spec.target.folder / ".work")
     missing = missing_snrs(spec, read_existing(spec), snrs)
@@ -288,10 +286,7 @@ def check_options(
 ) -> None:
     """Check the options of `make` that can be checked without reading files.
 
-    Raises
-    ------
-    InputError
-        If an option is out of range or does not go with another.
+    Raises `InputError` if an option is out of range or does not go with another.
     """
     if backend not in BACKENDS:
         raise unknown("--backend", backend, BACKENDS)
@@ -309,13 +304,7 @@ def check_options(
 
 
 def parse_snrs(values: Sequence[Any]) -> tuple[float, ...]:
-    """Return the unique SNRs in dB, ascending.
-
-    Raises
-    ------
-    InputError
-        If one is not a number from -100 to 100 dB.
-    """
+    """Return the unique SNRs in dB, ascending. Raises `InputError` if one is not a number from -100 to 100 dB."""
     return tuple(sorted({parse_snr(value) for value in values}))
 
 
@@ -331,14 +320,11 @@ def resolve_inputs(
 ) -> tuple[Recipe, Manifest, Catalogue, Catalogue, tuple[str, ...]]:
     """Load and check everything that a data set is made from.
 
+    Raises `InputError` if something is missing, malformed or inconsistent.
+
     Returns
     -------
     Recipe, manifest, scenes, events, and the reasons why the data set is not comparable with published ones.
-
-    Raises
-    ------
-    InputError
-        If something is missing, malformed or inconsistent.
     """
     sources = workspace / "sources" if sources is None else sources
     loaded = (
@@ -388,10 +374,7 @@ def resolve_inputs(
 def default_recipe(workspace: Path, sources: Path, progress: Progress) -> str:
     """Return 'remix2019' if its sources are in the workspace, else 'mini'; report which.
 
-    Raises
-    ------
-    InputError
-        If that is `mini`, but the workspace already has other data sets.
+    Raises `InputError` if that is `mini`, but the workspace already has other data sets.
     """
     recipe = load_recipe("remix2019")
     tables = [published_source(source).table for source in (recipe.scenes.source, recipe.events.source)]

@@ -135,10 +135,7 @@ class Manifest:
     def first(self, clips_per_fold: int | None, folds: Sequence[int] | None = None) -> Manifest:
         """Return the first `clips_per_fold` clips of each of `folds` (None for all).
 
-        Raises
-        ------
-        InputError
-            If a fold does not exist or has fewer clips.
+        Raises `InputError` if a fold does not exist or has fewer clips.
         """
         for fold in folds or ():
             if fold not in self.folds:
@@ -184,10 +181,7 @@ def _holds(path: Path, data: bytes) -> bool:
 def read_manifest(folder: Path) -> Manifest:
     """Read a manifest folder and check every row; if there is a SHA256SUMS, files must match it.
 
-    Raises
-    ------
-    InputError
-        If a file is missing, malformed, or differs from its checksum.
+    Raises `InputError` if a file is missing, malformed, or differs from its checksum.
     """
     contents = {}
     for name in MANIFEST_FILES:

@@ -101,10 +101,7 @@ def overlap(
 def read_overlap(workspace: Path, dataset: Dataset, encoder: str) -> Overlap | None:
     """Read the overlap of an encoder with a data set; return None if it was not computed for this manifest.
 
-    Raises
-    ------
-    InputError
-        If the file is broken or was edited.
+    Raises `InputError` if the file is broken or was edited.
     """
     path = _path(workspace, dataset, encoder)
     if not path.is_file():
@@ -121,10 +118,7 @@ def from_freesound(corpora: Iterable[str]) -> bool:
 def freesound_ids(dataset: Dataset) -> dict[str, int]:
     """Return the Freesound ids of event recordings from ATTRIBUTION.csv.
 
-    Raises
-    ------
-    InputError
-        If no recording has one.
+    Raises `InputError` if no recording has one.
     """
     path = dataset.path / "ATTRIBUTION.csv"
     table = read_table(path, columns=("kind", "file", "source_url"))
@@ -137,13 +131,7 @@ def freesound_ids(dataset: Dataset) -> dict[str, int]:
 
 
 def read_ids(path: Path) -> set[int]:
-    """Read a list of Freesound ids.
-
-    Raises
-    ------
-    InputError
-        If the file has no ids, or a line without one.
-    """
+    """Read a list of Freesound ids. Raises `InputError` if the file has no ids, or a line without one."""
     try:
         lines = read_bytes(path).decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:

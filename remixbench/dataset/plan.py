@@ -79,12 +79,7 @@ def draw_manifest(recipe: Recipe, scenes: Catalogue, events: Catalogue, progress
     """Draw the manifest of a recipe from the tables of its sources.
 
     The same recipe and tables always give the same manifest. In `folder` sources, recordings with the same samples
-    count as one location or origin.
-
-    Raises
-    ------
-    InputError
-        If a fold has no events to draw from.
+    count as one location or origin. Raises `InputError` if a fold has no events to draw from.
     """
     if recipe.plan.method == "released":
         manifest = released_plan(recipe, scenes, events)
@@ -165,10 +160,7 @@ def _with_snrs(recipe: Recipe, manifest: Manifest) -> Manifest:
 def released_plan(recipe: Recipe, scenes: Catalogue, events: Catalogue) -> Manifest:
     """Draw clips as the released code does; scenes are reused in order if there are fewer of them than clips.
 
-    Raises
-    ------
-    InputError
-        If a fold has no usable event.
+    Raises `InputError` if a fold has no usable event.
     """
     plan = recipe.plan
     assert isinstance(plan.polyphony, int)

@@ -33,12 +33,8 @@ def grouped_plan(
 ) -> Manifest:
     """Draw the manifest of a recipe with `method: grouped`.
 
-    `same_scenes` and `same_events` are sets of files with the same samples, each of which joins one group.
-
-    Raises
-    ------
-    InputError
-        If there are too few locations or origins for separate folds and validation parts.
+    `same_scenes` and `same_events` are sets of files with the same samples, each of which joins one group. Raises
+    `InputError` if there are too few locations or origins for separate folds and validation parts.
     """
     plan = recipe.plan
     generator = np.random.RandomState(plan.seed)

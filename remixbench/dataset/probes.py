@@ -42,17 +42,14 @@ TOLERANCE = 1e-6
 def roll(values: Array, seconds: float, step_seconds: float, axis: int = 0) -> Array:
     """Roll an array along its time axis, to later times for positive `seconds`.
 
+    Raises `InputError` if `seconds` is not a whole number of steps.
+
     Parameters
     ----------
     values : log-mel (frames, n_mels), frame labels (frames, classes), or a waveform (samples,).
     seconds : shift; 0 returns `values` itself.
     step_seconds : step of the time axis: `Recipe.frame_seconds`, or 1 / sample_rate.
     axis : the time axis.
-
-    Raises
-    ------
-    InputError
-        If `seconds` is not a whole number of steps.
     """
     steps = seconds / step_seconds
     if not math.isfinite(steps) or abs(steps - round(steps)) > TOLERANCE:
@@ -146,13 +143,7 @@ class ProbesInfo(BaseModel):
 
 
 def check_probes(probes: str | Sequence[str] | None) -> tuple[Probe, ...]:
-    """Return the unique probes named, in the order of `PROBES`.
-
-    Raises
-    ------
-    InputError
-        If a name is unknown.
-    """
+    """Return the unique probes named, in the order of `PROBES`. Raises `InputError` if a name is unknown."""
     names = [probes] if isinstance(probes, str) else list(probes or ())
     for name in names:
         if name not in PROBES:
@@ -173,10 +164,7 @@ def no_shift(fold: int) -> str:
 def read_probes(run: Path) -> ProbesInfo | None:
     """Read the probes.json of a run; return None if there is none.
 
-    Raises
-    ------
-    InputError
-        If it is of another format, broken, or a file of predictions that it names is missing.
+    Raises `InputError` if it is of another format, broken, or a file of predictions that it names is missing.
     """
     folder = run / FOLDER
     file = folder / FILE

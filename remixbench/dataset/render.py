@@ -95,10 +95,7 @@ def longest_excerpt(recipe: Recipe) -> int:
 def prepare_excerpt(recipe: Recipe, reader: Reader, file: str, fixed: float | None) -> tuple[Excerpt, Signal]:
     """Decode and resample an event recording and cut its excerpt, which starts at `fixed` seconds if not None.
 
-    Raises
-    ------
-    InputError
-        If the recording cannot be read or is silent.
+    Raises `InputError` if the recording cannot be read or is silent.
     """
     mix = recipe.mix
     samples, rate = reader.read(file)
@@ -182,10 +179,8 @@ class Renderer:
     def clip(self, clip: Clip) -> ClipParts:
         """Return the scene and the placed events of a clip.
 
-        Raises
-        ------
-        InputError
-            If a recording cannot be read, is too short or silent; `SilenceError` if only its part in the clip is.
+        Raises `InputError` if a recording cannot be read, is too short or silent; `SilenceError` if only its part in
+        the clip is.
         """
         scene = read_scene(self.recipe, self.scenes, clip)
         return ClipParts(self.recipe, scene, place_events(self.recipe, clip, self.excerpts))
@@ -221,11 +216,8 @@ class ClipParts:
     def at(self, snr: float) -> Rendered:
         """Return the clip at `snr` dB.
 
-        Raises
-        ------
-        SilenceError
-            If the SNR is defined on excerpts, and the scene under an event is silent, or so faint that both are silent
-            in 16 bits.
+        Raises `SilenceError` if the SNR is defined on excerpts, and the scene under an event is silent, or so faint
+        that both are silent in 16 bits.
         """
         mixing, scene, events = self.recipe.mix, self.scene.samples, self.events
         gains = event_gains(scene, events, snr, mixing.sample_rate, mixing.level, mixing.snr_reference)
@@ -269,10 +261,7 @@ class Rendered:
 def read_scene(recipe: Recipe, reader: Reader, clip: Clip) -> Scene:
     """Return the scene of a clip; only the part of the recording that is used is decoded.
 
-    Raises
-    ------
-    InputError
-        If it cannot be read, is too short, or is silent.
+    Raises `InputError` if it cannot be read, is too short, or is silent.
     """
     mix, file = recipe.mix, clip.scene_file
     stretch = reader.read_stretch(file, clip.scene_start, clip.scene_start + mix.duration)
@@ -303,10 +292,7 @@ def read_scene(recipe: Recipe, reader: Reader, clip: Clip) -> Scene:
 def place_events(recipe: Recipe, clip: Clip, excerpts: Excerpts) -> list[Placed]:
     """Return the events of a clip, cut to the clip, before scaling.
 
-    Raises
-    ------
-    SilenceError
-        If an excerpt has no samples in the clip or, with the SNR defined on excerpts, only silence.
+    Raises `SilenceError` if an excerpt has no samples in the clip or, with the SNR defined on excerpts, only silence.
     """
     mix = recipe.mix
     placed = []

@@ -90,10 +90,7 @@ def content_key(recipe: Recipe) -> dict[str, Any]:
 def read_existing(spec: DatasetSpec) -> DatasetInfo | None:
     """Return the dataset.json of the existing data set, None if there is none.
 
-    Raises
-    ------
-    InputError
-        If it is another data set than `spec` describes; the message says what differs.
+    Raises `InputError` if it is another data set than `spec` describes; the message says what differs.
     """
     folder = spec.target.folder
     if not (folder / "dataset.json").exists():
@@ -125,12 +122,8 @@ def missing_snrs(spec: DatasetSpec, info: DatasetInfo | None, snrs: Sequence[flo
     """Return the SNRs that must be made, or made again because files are missing or altered.
 
     Small files have rows of every SNR, so if one is missing or altered all SNRs are made again. Audio files are only
-    checked for existence; `remixbench verify` reads them.
-
-    Raises
-    ------
-    InputError
-        If a small file is missing or altered that the options of `spec` do not write.
+    checked for existence; `remixbench verify` reads them. Raises `InputError` if a small file is missing or altered
+    that the options of `spec` do not write.
     """
     if info is None:
         return tuple(snrs)

@@ -69,12 +69,8 @@ def split(dataset: Dataset, fold: int, *, seed: int = 0, select: str = "validati
     the module docstring). Otherwise all training clips are used for training.
 
     `fraction` reduces both the training and the validation part to the start of a seeded, class-balanced order: with
-    little data, few labels are available for choosing the epoch too. The test clips are never reduced.
-
-    Raises
-    ------
-    InputError
-        If the data set has no such fold, or no other one to train on.
+    little data, few labels are available for choosing the epoch too. The test clips are never reduced. Raises
+    `InputError` if the data set has no such fold, or no other one to train on.
     """
     roles = dataset.roles(fold)
     train, validation, test = (np.flatnonzero(roles == role) for role in ("train", "validation", "test"))

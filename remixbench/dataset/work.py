@@ -21,7 +21,7 @@ import os
 import secrets
 import shutil
 import wave
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,6 @@ from numpy.typing import NDArray
 from rich.filesize import decimal as size_text
 
 from remixbench.dataset.dataset import logmel_digest, pcm_digest, snr_folder
-from remixbench.dataset.features import FRAMES_AT_ONCE
 from remixbench.dataset.manifest import Clip, ExcerptKey, Manifest
 from remixbench.dataset.mix import Signal, mixture
 from remixbench.dataset.render import (
@@ -50,9 +49,9 @@ from remixbench.recipe import Recipe
 from remixbench.sources.catalogue import Reader
 
 CLIPS_PER_BLOCK = 8
+FLAC_SHARE = 0.5
+"""Lower bound of the size of a FLAC file relative to WAV: noise at usual levels takes half or more."""
 RECORDINGS_PER_BLOCK = 32
-MAX_BYTES = 16 << 30
-"""Memory limit for rendering a clip, or for a block of excerpts."""
 
 Record = dict[str, Any]
 """Digests and measured SNRs of a finished clip at one SNR."""
@@ -79,10 +78,7 @@ class Checkpoint:
     def open(self, job: Mapping[str, Any], snrs: Sequence[float]) -> None:
         """Create the folder for `job` at `snrs`, or resume it if it is of the same job.
 
-        Raises
-        ------
-        InputError
-            If it holds unfinished work of another data set.
+        Raises `InputError` if it holds unfinished work of another data set.
         """
         file = self.folder / "job.json"
         kinds = ("records", "logmel") if job.get("features") else ("records",)
@@ -156,29 +152,6 @@ class Checkpoint:
 # --- excerpts of events
 
 
-def check_memory(recipe: Recipe) -> None:
-    """Check that the clips and blocks of excerpts of a recipe fit into `MAX_BYTES` of memory.
-
-    Raises
-    ------
-    InputError
-        If they do not; the message says how much they need.
-    """
-    samples, features = recipe.mix.samples, recipe.features
-    spectrum = min(recipe.frames, FRAMES_AT_ONCE) * (features.n_fft // 2 + 1) * 16
-    clip = 64 * samples + spectrum + 4 * recipe.frames * features.n_mels  # stems of float64 and their sums
-    excerpts = 8 * RECORDINGS_PER_BLOCK * longest_excerpt(recipe)
-    for need, unit, keys in (
-        (clip, "a clip", "mix.duration, mix.sample_rate or features.n_mels, or raise features.hop_length"),
-        (excerpts, f"{RECORDINGS_PER_BLOCK} excerpts of events", "plan.max_event or mix.sample_rate"),
-    ):
-        if need > MAX_BYTES:
-            raise InputError(
-                f"recipe '{recipe.name}': {unit} would need {need / 2**30:,.0f} GiB of memory, expected at most"
-                f" {MAX_BYTES / 2**30:.0f} GiB; lower {keys}"
-            )
-
-
 def missing_excerpts(folder: Path, manifest: Manifest, clips: Iterable[Clip]) -> dict[int, list[ExcerptKey]]:
     """Return the blocks of excerpts that clips use and that `folder` lacks, by their number."""
     keys = manifest.excerpts
@@ -221,10 +194,7 @@ def prepare_block(
 def require_unchanged(kind: str, file: str, digest: str, expected: str | None) -> None:
     """Check that a recording has the samples that the data set was made from, unless `expected` is None.
 
-    Raises
-    ------
-    InputError
-        If it has not.
+    Raises `InputError` if it has not.
     """
     if expected not in (None, digest):
         raise InputError(
@@ -356,19 +326,8 @@ def write_audio(path: Path, samples: NDArray[np.int16], rate: int, temporary: Pa
     os.replace(unfinished, path)
 
 
-WAV_HEADER = 44
-FLAC_SHARE = 0.5
-"""Lower bound of the size of a FLAC file relative to WAV: noise at usual levels takes half or more."""
-
-
 def check_disk_space(spec: DatasetSpec, checkpoint: Checkpoint, snrs: Sequence[float], folder: Path) -> None:
-    """Check that the disk has room for the data set at `snrs`; messages name `folder`.
-
-    Raises
-    ------
-    RemixbenchError
-        If it has not; the message says how much is needed and free.
-    """
+    """Raise `RemixbenchError` if the disk has no room for the unfinished blocks at `snrs`; messages name `folder`."""
     need, free = bytes_needed(spec, checkpoint, snrs), free_disk(spec.target.folder)
     if need > free:
         raise RemixbenchError(
@@ -378,41 +337,20 @@ def check_disk_space(spec: DatasetSpec, checkpoint: Checkpoint, snrs: Sequence[f
 
 
 def bytes_needed(spec: DatasetSpec, checkpoint: Checkpoint, snrs: Sequence[float]) -> int:
-    """Return about how many bytes `make` will add to the disk for the data set at `snrs`.
-
-    These are audio, stems, log-mel, and the excerpts stored until the data set is finished.
-    """
-    audio = sum(size for snr in snrs for size in _audio_sizes(spec, checkpoint, snr))
-    return audio + _logmel_size(spec, checkpoint, snrs) + _excerpts_size(spec, checkpoint, snrs)
-
-
-def _unfinished_clips(spec: DatasetSpec, checkpoint: Checkpoint, snrs: Sequence[float]) -> list[Clip]:
-    blocks = checkpoint.unfinished(snrs, len(spec.manifest.clips))
-    return [clip for block in blocks for clip in block_clips(spec.manifest, block)]
-
-
-def _audio_sizes(spec: DatasetSpec, checkpoint: Checkpoint, snr: float) -> Iterator[int]:
-    """Yield the size of every missing file of audio and stems; existing files are only replaced."""
-    target, folder = spec.target, spec.target.folder / snr_folder(snr)
-    share = FLAC_SHARE if target.audio_format == "flac" else 1.0
-    for kind in ("audio", "stems") if target.stems else ("audio",):
-        files = set(os.listdir(folder / kind)) if (folder / kind).is_dir() else set()
-        for clip in _unfinished_clips(spec, checkpoint, [snr]):
-            if f"{clip.id}.{target.audio_format}" not in files:
-                stems = 2 if target.stems == "sum" else len(clip.events) + 1
-                yield int(share * (WAV_HEADER + 2 * target.recipe.mix.samples * (1 if kind == "audio" else stems)))
-
-
-def _logmel_size(spec: DatasetSpec, checkpoint: Checkpoint, snrs: Sequence[float]) -> int:
-    """Return the size of the log-mel of unfinished blocks, and of one file that they are joined to."""
-    if not spec.target.features or not snrs:
-        return 0
-    clips, frames, n_mels = spec.logmel_shape
-    rows = sum(len(_unfinished_clips(spec, checkpoint, [snr])) for snr in snrs)
-    return 4 * (rows + clips) * frames * n_mels
-
-
-def _excerpts_size(spec: DatasetSpec, checkpoint: Checkpoint, snrs: Sequence[float]) -> int:
-    clips = _unfinished_clips(spec, checkpoint, snrs)
-    parts = missing_excerpts(checkpoint.folder / "excerpts", spec.manifest, clips)
-    return 8 * longest_excerpt(spec.target.recipe) * sum(map(len, parts.values()))
+    """Return about how many bytes the unfinished blocks add to the disk: audio, stems, log-mel, and stored excerpts."""
+    target, manifest = spec.target, spec.manifest
+    unfinished = [
+        clip
+        for snr in snrs
+        for block in checkpoint.unfinished([snr], len(manifest.clips))
+        for clip in block_clips(manifest, block)
+    ]
+    stems = {None: 0, "sum": 2 * len(unfinished), "events": sum(len(clip.events) + 1 for clip in unfinished)}
+    channel = 2 * target.recipe.mix.samples * (FLAC_SHARE if target.audio_format == "flac" else 1.0)
+    excerpts = missing_excerpts(checkpoint.folder / "excerpts", manifest, unfinished)
+    need = channel * (len(unfinished) + stems[target.stems])
+    need += 8 * longest_excerpt(target.recipe) * sum(map(len, excerpts.values()))
+    if target.features and snrs:  # blocks, and one file that they are joined to
+        clips, frames, n_mels = spec.logmel_shape
+        need += 4 * (len(unfinished) + clips) * frames * n_mels
+    return int(need)

@@ -18,10 +18,7 @@ from remixbench.sources.catalogue import Catalogue
 def load_catalogues(recipe: Recipe, sources: Path) -> tuple[Catalogue, Catalogue]:
     """Return the catalogues of scenes and events of a recipe, whose data sets are below `sources`.
 
-    Raises
-    ------
-    InputError
-        If a table is missing or malformed, or a source has no recordings of the requested kind.
+    Raises `InputError` if a table is missing or malformed, or a source has no recordings of the requested kind.
     """
     return _catalogue(recipe, recipe.scenes, sources, "scenes"), _catalogue(recipe, recipe.events, sources, "events")
 

@@ -11,11 +11,12 @@ import io
 import math
 import os
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,6 @@ BLOCK = 1 << 20
 """Samples per channel decoded at once, so that a long multichannel recording is never in memory as a whole."""
 CANCELLED_DB = -40.0
 """Channels have opposite phase if their mean is this far below them, in dB: only their difference remains."""
-ENERGY_SAMPLES = 4096
 MAX_FRAMES = 1 << 62
 """libsndfile reports more samples per channel than this if a stream does not state its length."""
 AUDIO_SUFFIXES = (
@@ -56,48 +56,39 @@ UNREAD_SUFFIXES = (
 """Suffixes of recordings that libsndfile does not read."""
 
 
-class Decoder(Protocol):
-    """Decodes the samples of one file."""
-
-    @property
-    def rate(self) -> int:
-        """Sample rate in Hz."""
-
-    @property
-    def frames(self) -> int | None:
-        """Samples per channel, None if only decoding tells."""
-
-    def blocks(self, first: int, count: int | None) -> Iterator[NDArray[np.float64]]:
-        """Yield `count` samples (None for all) from `first`, in blocks of shape (samples, channels)."""
+Block = NDArray[np.float64]
+"""Decoded samples, (samples, channels)."""
 
 
 @dataclass(frozen=True)
 class AudioFile:
-    """An open recording."""
+    """An open recording.
+
+    Attributes
+    ----------
+    rate : sample rate in Hz
+    frames : samples per channel, None if only decoding tells
+    decode : decodes `count` samples (None for all) from `first`
+    """
 
     path: Path
-    decoder: Decoder
+    rate: int
+    frames: int | None
+    decode: Callable[[int, int | None], Iterator[Block]]
 
-    @property
-    def rate(self) -> int:
-        """Sample rate in Hz."""
-        return self.decoder.rate
-
-    @property
-    def frames(self) -> int | None:
-        """Samples per channel, None if only decoding tells."""
-        return self.decoder.frames
-
-    def blocks(self, first: int = 0, count: int | None = None) -> Iterator[NDArray[np.float64]]:
-        """Yield `count` samples (None for all) from `first`, in blocks of shape (samples, channels).
-
-        Raises
-        ------
-        InputError
-            If they cannot be read.
-        """
+    def blocks(self, first: int = 0, count: int | None = None) -> Iterator[Block]:
+        """Yield `count` samples (None for all) from `first`; raises `InputError` if they cannot be read."""
+        if count is None and self.frames is not None:
+            count = self.frames - first
+        check_memory(self.path, count or 0)
+        total = 0
         with _named(self.path):
-            yield from self.decoder.blocks(first, count)
+            for block in self.decode(first, count):
+                total += len(block)
+                check_memory(self.path, total)
+                yield block
+            if count is not None and total < count:
+                raise StreamError(f"truncated, {total:,} of {count:,} samples could be read")
 
 
 @dataclass(frozen=True)
@@ -138,10 +129,8 @@ def _same_name(folder: Path, name: str) -> Path:
 def read_audio(path: Path, dtype: type[np.floating] = np.float64) -> tuple[NDArray[Any], int]:
     """Return the mean of the channels of an audio file, (samples,) in [-1, 1], and its sample rate in Hz.
 
-    Raises
-    ------
-    InputError
-        If the file is missing, not audio, empty or truncated, has NaN or infinite samples, or its channels cancel.
+    Raises `InputError` if the file is missing, not audio, empty or truncated, has NaN or infinite samples, or its
+    channels cancel.
     """
     with open_audio(path) as file:
         return _read(file, 0, None, dtype), file.rate
@@ -151,12 +140,7 @@ def read_stretch(path: Path, start: float, stop: float) -> Stretch:
     """Read a recording from `start` to `stop` seconds, with a margin of at least one second on both sides.
 
     It begins at a whole second, so that resampling it gives the same samples as resampling the whole recording. If the
-    recording is not much longer, or ends before `stop`, all of it is read.
-
-    Raises
-    ------
-    InputError
-        As for `read_audio`.
+    recording is not much longer, or ends before `stop`, all of it is read. Errors as for `read_audio`.
     """
     with open_audio(path) as file:
         first = max(0, math.floor(start) - 1) * file.rate
@@ -170,10 +154,7 @@ def read_stretch(path: Path, start: float, stop: float) -> Stretch:
 def open_audio(path: Path) -> Iterator[AudioFile]:
     """Open a recording.
 
-    Raises
-    ------
-    InputError
-        If it is missing, not audio or truncated, or its sample rate is out of range.
+    Raises `InputError` if it is missing, not audio or truncated, or its sample rate is out of range.
     """
     with ExitStack() as stack:
         with _named(path):
@@ -185,15 +166,18 @@ def open_audio(path: Path) -> Iterator[AudioFile]:
                 )
             layout = read_layout(raw)
             if layout is not None and layout.coding != "other":
-                decoder: Decoder = WavDecoder(path, raw, layout)
+                audio = AudioFile(path, layout.rate, layout.frames, partial(_wav_blocks, raw, layout))
             else:
-                decoder = SndfileDecoder(path, _sound_files(path, raw, layout, stack))
+                files = _sound_files(path, raw, layout, stack)
+                states_length = len(files) == 1 and files[0].frames <= MAX_FRAMES
+                frames = int(files[0].frames) if states_length else None
+                audio = AudioFile(path, int(files[0].samplerate), frames, partial(_sndfile_blocks, files))
         low, high = SAMPLE_RATES
-        if not low <= decoder.rate <= high:
+        if not low <= audio.rate <= high:
             raise InputError(
-                f"{path}: has a sample rate of {decoder.rate:,} Hz, expected {low:,} to {high:,}; is it broken?"
+                f"{path}: has a sample rate of {audio.rate:,} Hz, expected {low:,} to {high:,}; is it broken?"
             )
-        yield AudioFile(path, decoder)
+        yield audio
 
 
 @contextmanager
@@ -213,83 +197,29 @@ def _named(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: {reason}; fetch or restore it, then run the command again") from None
 
 
-@dataclass
-class WavDecoder:
-    """A WAV file of PCM or floats."""
+def _wav_blocks(file: BinaryIO, layout: WavLayout, first: int, count: int) -> Iterator[Block]:
+    step = layout.frame_bytes
+    file.seek(layout.offset + first * step)
+    while count > 0 and len(data := file.read(min(count, BLOCK) * step)) >= step:
+        block = decode(data[: len(data) - len(data) % step], layout)
+        count -= len(block)
+        yield block
 
-    path: Path
-    file: BinaryIO
-    layout: WavLayout
 
-    @property
-    def rate(self) -> int:
-        """Sample rate in Hz."""
-        return self.layout.rate
-
-    @property
-    def frames(self) -> int:
-        """Samples per channel."""
-        return self.layout.frames
-
-    def blocks(self, first: int, count: int | None) -> Iterator[NDArray[np.float64]]:
-        """Yield samples; see `Decoder.blocks`."""
-        step, remaining = self.layout.frame_bytes, self.frames - first if count is None else count
-        check_memory(self.path, remaining)
-        self.file.seek(self.layout.offset + first * step)
-        while remaining > 0:
-            data = self.file.read(min(remaining, BLOCK) * step)
-            data = data[: len(data) - len(data) % step]
-            if not data:
-                raise WavError("truncated while it was read")
-            block = decode(data, self.layout)
+def _sndfile_blocks(files: Sequence[soundfile.SoundFile], first: int, count: int | None) -> Iterator[Block]:
+    if first:  # only a single file of known length is read in part
+        files[0].seek(first)
+    remaining = MAX_FRAMES if count is None else count
+    for file in files:
+        while remaining and len(block := file.read(min(BLOCK, remaining), dtype="float64", always_2d=True)):
             remaining -= len(block)
             yield block
-
-
-@dataclass
-class SndfileDecoder:
-    """A file for libsndfile: one recording, or the parts of an MP3 in order."""
-
-    path: Path
-    files: Sequence[soundfile.SoundFile]
-
-    @property
-    def rate(self) -> int:
-        """Sample rate in Hz."""
-        return int(self.files[0].samplerate)
-
-    @property
-    def frames(self) -> int | None:
-        """Samples per channel; None for several parts, or a stream that does not state its length."""
-        frames = int(self.files[0].frames)
-        return frames if len(self.files) == 1 and frames <= MAX_FRAMES else None
-
-    def blocks(self, first: int, count: int | None) -> Iterator[NDArray[np.float64]]:
-        """Yield samples; see `Decoder.blocks`."""
-        if count is not None:
-            assert len(self.files) == 1
-            self.files[0].seek(first)
-        wanted = self.frames if count is None else count
-        check_memory(self.path, wanted or 0)
-        total = 0
-        for file in self.files:
-            while wanted is None or total < wanted:
-                block: NDArray[np.float64] = file.read(
-                    BLOCK if wanted is None else min(BLOCK, wanted - total), dtype="float64", always_2d=True
-                )
-                if not len(block):
-                    break
-                total += len(block)
-                check_memory(self.path, total)
-                yield block
-        if wanted is not None and total < wanted:
-            raise StreamError(f"truncated, {total:,} of {wanted:,} samples could be read")
 
 
 def _sound_files(
     path: Path, raw: BinaryIO, layout: WavLayout | None, stack: ExitStack
 ) -> Sequence[soundfile.SoundFile]:
-    """Open a file with libsndfile, after checking that it will read all of it."""
+    """Open a file for libsndfile, after checking that it will read all of it: one recording, or the parts of an MP3."""
     import soundfile
 
     class Stream(soundfile.SoundFile):  # type: ignore[misc]  # soundfile is untyped, so its class is Any
@@ -345,10 +275,7 @@ def _check_log(file: soundfile.SoundFile) -> None:
 def check_memory(path: Path, frames: int) -> None:
     """Check that a decoded recording needs at most `MAX_BYTES`, before memory is allocated.
 
-    Raises
-    ------
-    InputError
-        If it needs more.
+    Raises `InputError` if it needs more.
     """
     if (need := frames * 8) > MAX_BYTES:
         raise InputError(
@@ -363,8 +290,8 @@ def _read(file: AudioFile, first: int, count: int | None, dtype: type[np.floatin
     for channels in file.blocks(first, count):
         mono = _mono(channels)
         if channels.shape[1] > 1:
-            energies = _energies(channels, mono)
-            channel_energy, mean_energy = channel_energy + energies[0], mean_energy + energies[1]
+            channel_energy += float(np.vdot(channels, channels)) / channels.shape[1]
+            mean_energy += float(mono.dot(mono))
         with np.errstate(over="ignore"):  # overflow to infinity is refused below
             parts.append(mono.astype(dtype, copy=False))
     if not parts or not sum(map(len, parts)):
@@ -395,22 +322,6 @@ def _mono(channels: NDArray[np.float64]) -> NDArray[np.float64]:
         return (channels[:, 0] + channels[:, 1]) * 0.5
     mean: NDArray[np.float64] = channels.mean(axis=1)
     return mean
-
-
-def _energies(channels: NDArray[np.float64], mono: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the mean energy of the channels, and the energy of their mean.
-
-    Both are estimated from a subset of samples, unless the channels of the subset cancel.
-    """
-
-    def energies(step: int) -> tuple[float, float]:
-        subset, mean = channels[::step], mono[::step]
-        return step * float(np.einsum("ij,ij->", subset, subset)) / channels.shape[1], step * float(mean.dot(mean))
-
-    step = max(1, len(mono) // ENERGY_SAMPLES)
-    channel_energy, mean_energy = energies(step)
-    cancelled = mean_energy <= channel_energy * 10 ** (CANCELLED_DB / 10)
-    return energies(1) if step > 1 and cancelled else (channel_energy, mean_energy)
 
 
 def recording_digest(samples: NDArray[np.float64]) -> str:

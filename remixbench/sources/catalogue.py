@@ -56,22 +56,14 @@ class Reader(Protocol):
     def read(self, file: str) -> tuple[NDArray[np.float64], int]:
         """Return the mean of the channels of a recording, (samples,) in [-1, 1], and its sample rate in Hz.
 
-        Raises
-        ------
-        InputError
-            If the recording is missing, truncated, empty, or not audio.
+        Raises `InputError` if the recording is missing, truncated, empty, or not audio.
         """
 
     def read_stretch(self, file: str, start: float, stop: float) -> Stretch:
         """Return the part of a recording from `start` to `stop` seconds, with a margin.
 
         It begins at a whole second. Thanks to the margin, resampling it gives the same samples as resampling the whole
-        recording.
-
-        Raises
-        ------
-        InputError
-            As for `read`.
+        recording. Errors as for `read`.
         """
 
 
@@ -107,10 +99,7 @@ class Catalogue:
 def read_catalogue_table(path: Path, columns: tuple[str, ...], separator: str) -> Table:
     """Read a table with one recording per row, named in the first of `columns`; no column may be empty.
 
-    Raises
-    ------
-    InputError
-        If the table is missing or malformed, or names a recording twice.
+    Raises `InputError` if the table is missing or malformed, or names a recording twice.
     """
     table = read_table(path, columns, separator)
     table.require_values(columns)
@@ -138,10 +127,7 @@ def label_problem(text: str) -> str:
 def checked_label(where: str, label: str) -> str:
     """Return a label, if label files can hold it.
 
-    Raises
-    ------
-    InputError
-        If they cannot; `where` is its place, for the message.
+    Raises `InputError` if they cannot; `where` is its place, for the message.
     """
     if problem := label_problem(label):
         shown = repr(label) if len(label) <= MAX_LABEL else f"{label[:20]!r}..."
@@ -160,10 +146,7 @@ def stays_below(name: str) -> bool:
 def checked_name(where: str, name: str) -> str:
     """Return the name of a recording in a table, with `/` as separator; `where` is its place, for messages.
 
-    Raises
-    ------
-    InputError
-        If it is empty or absolute, leads out of its folder, or has a character that tables cannot hold.
+    Raises `InputError` if it is empty or absolute, leads out of its folder, or has a character that tables cannot hold.
     """
     path = name.replace("\\", "/")
     if not stays_below(path):

@@ -39,10 +39,7 @@ OTHER_CONTAINERS = (b"fLaC", b"OggS", b"NIST", b"Crea", b"2BIT", b"PVF1", b" paf
 def catalogue(source: Source, sources: Path, kind: Literal["scenes", "events"]) -> Catalogue:
     """Read a `folder` source of a recipe as scenes or events.
 
-    Raises
-    ------
-    InputError
-        If the folder or table is missing or malformed, or has no recordings.
+    Raises `InputError` if the folder or table is missing or malformed, or has no recordings.
     """
     assert source.folder is not None
     root = sources / source.folder

@@ -46,12 +46,8 @@ SOURCE = PublishedSource(
 def events(sources: Path) -> Catalogue:
     """Read the table of events below `sources`.
 
-    `origin` is the Freesound id, as the table does not name uploaders.
-
-    Raises
-    ------
-    InputError
-        If the table is missing or malformed.
+    `origin` is the Freesound id, as the table does not name uploaders. Raises `InputError` if the table is missing or
+    malformed.
     """
     columns = ("fname", "label", "manually_verified", "freesound_id", "license")
     published = SOURCE.read_table(sources, columns[1:])

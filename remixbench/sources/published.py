@@ -97,10 +97,7 @@ class PublishedSource:
     def read_table(self, sources: Path, columns: tuple[str, ...] = ()) -> Table:
         """Read the table below `sources`, checking that no value of the file column and `columns` is empty.
 
-        Raises
-        ------
-        InputError
-            If the table is missing or malformed, or names a recording twice.
+        Raises `InputError` if the table is missing or malformed, or names a recording twice.
         """
         path = sources / self.table
         if not path.exists():
@@ -119,13 +116,7 @@ def published_sources() -> dict[str, PublishedSource]:
 
 
 def published_source(name: str) -> PublishedSource:
-    """Return the published source of that name.
-
-    Raises
-    ------
-    InputError
-        If there is none.
-    """
+    """Return the published source of that name. Raises `InputError` if there is none."""
     sources = published_sources()
     if name not in sources:
         raise unknown("source", name, sources)

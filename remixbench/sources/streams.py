@@ -58,10 +58,7 @@ def is_container(file: BinaryIO) -> bool:
 def stream_parts(data: bytes, kind: Literal["mp3", "ogg", "flac"]) -> list[bytes] | None:
     """Return the streams that a file must be read as, None if libsndfile reads all of the file.
 
-    Raises
-    ------
-    StreamError
-        If it is truncated, or a part of it would be skipped.
+    Raises `StreamError` if it is truncated, or a part of it would be skipped.
     """
     if kind == "mp3":
         return mp3_parts(data)
@@ -153,12 +150,8 @@ def _frames(data: bytes) -> Iterator[Mp3Frame]:
 def mp3_parts(data: bytes) -> list[bytes] | None:
     """Split the bytes of an MP3 file into recordings of known length; return None if libsndfile reads it correctly.
 
-    Each part is a complete stream, which begins with a frame that states how many follow.
-
-    Raises
-    ------
-    StreamError
-        If it is truncated, has no frame with sound, or its parts differ in format.
+    Each part is a complete stream, which begins with a frame that states how many follow. Raises `StreamError` if it is
+    truncated, has no frame with sound, or its parts differ in format.
     """
     parts: list[tuple[Mp3Frame | None, int, list[Mp3Frame]]] = []
     for frame in _frames(data):
@@ -208,10 +201,7 @@ def info_frame(template: Mp3Frame, frames: int, sound_bytes: int) -> bytes:
 def check_ogg(data: bytes) -> None:
     """Check that an Ogg file holds one complete stream.
 
-    Raises
-    ------
-    StreamError
-        If it is truncated, or holds several streams, of which libsndfile reads only the first.
+    Raises `StreamError` if it is truncated, or holds several streams, of which libsndfile reads only the first.
     """
     position, last, streams = 0, 0, 0
     while position + 27 <= len(data) and data[position : position + 4] == b"OggS":
@@ -231,12 +221,8 @@ def check_ogg(data: bytes) -> None:
 def check_container(file: BinaryIO) -> None:
     """Check that an open AU, CAF, RF64 or W64 file holds only one recording.
 
-    libsndfile skips a second recording, and decodes anything after the recording of a W64 file as samples.
-
-    Raises
-    ------
-    StreamError
-        If there is a second recording, or any data after that of a W64 file.
+    libsndfile skips a second recording, and decodes anything after the recording of a W64 file as samples. Raises
+    `StreamError` if there is a second recording, or any data after that of a W64 file.
     """
     length = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -279,10 +265,7 @@ def _container_end(file: BinaryIO, head: bytes, length: int) -> int | None:
 def check_flac(data: bytes) -> None:
     """Check that a FLAC file holds only one recording, as libsndfile would skip a second one.
 
-    Raises
-    ------
-    StreamError
-        If there is a second header.
+    Raises `StreamError` if there is a second header.
     """
     for header in (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22"):
         if data.find(header, 8) > 0:

@@ -73,13 +73,7 @@ NOTICE = (
 
 
 def scenes(sources: Path) -> Catalogue:
-    """Read the table of scenes below `sources`.
-
-    Raises
-    ------
-    InputError
-        If `meta.csv` is missing or malformed.
-    """
+    """Read the table of scenes below `sources`. Raises `InputError` if `meta.csv` is missing or malformed."""
     published = SOURCE.read_table(sources, ("scene_label", "identifier"))
     table = published.frame(("filename", "scene_label", "identifier"))
     for line, label in table["scene_label"].items():

@@ -63,10 +63,7 @@ class WavLayout:
 def read_layout(file: BinaryIO) -> WavLayout | None:
     """Find the samples of an open file; return None if it is not RIFF/WAVE, or left to libsndfile.
 
-    Raises
-    ------
-    WavError
-        If it is a WAV file without samples, or with fewer than its header states.
+    Raises `WavError` if it is a WAV file without samples, or with fewer than its header states.
     """
     length = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -168,10 +165,7 @@ def _layout(fmt: bytes, offset: int, size: int) -> WavLayout:
 def decode(data: bytes, layout: WavLayout) -> NDArray[np.float64]:
     """Return samples as float64, (frames, channels), as libsndfile does: integers divided by half their range.
 
-    Raises
-    ------
-    WavError
-        If 24-bit samples are in neither the upper nor the lower three of 4 bytes.
+    Raises `WavError` if 24-bit samples are in neither the upper nor the lower three of 4 bytes.
     """
     count = len(data) // layout.width
     if layout.coding == "float":

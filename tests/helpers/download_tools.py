@@ -30,9 +30,7 @@ def quick(seed: int = 0, waits: list[float] | None = None, **changes: object) ->
         if waits is not None:
             waits.append(seconds)
 
-    settings = {
-        "connect_timeout": 2.0, "read_timeout": 0.1, "min_progress_bytes": 4096, "requests_per_minute": 100_000
-    } | changes  # fmt: skip
+    settings = {"connect_timeout": 2.0, "read_timeout": 0.1, "min_progress_bytes": 4096} | changes
     return RetryPolicy(sleep=sleep, rng=random.Random(seed), **settings)  # type: ignore[arg-type]
 
 

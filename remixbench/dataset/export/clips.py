@@ -25,13 +25,7 @@ class Export:
     link: bool
 
     def audio_bytes(self, clip: ExportedClip) -> bytes:
-        """Return the audio file of a clip.
-
-        Raises
-        ------
-        InputError
-            If the file is missing or its samples were altered.
-        """
+        """Return the audio file of a clip. Raises `InputError` if the file is missing or its samples were altered."""
         return self.dataset.audio_bytes(clip.id, clip.snr)
 
     def place_audio(self, clip: ExportedClip, target: Path) -> None:

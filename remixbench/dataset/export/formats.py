@@ -53,10 +53,7 @@ FEATURES = """\
 def write_audiofolder(export: Export, clips: dict[float, list[ExportedClip]], progress: Progress) -> None:
     """Write `snr_20/train/00000.wav` and `snr_20/train/metadata.jsonl` for every SNR and split.
 
-    Raises
-    ------
-    InputError
-        If a split has no events and pyarrow, which writes Parquet, is not installed.
+    Raises `InputError` if a split has no events and pyarrow, which writes Parquet, is not installed.
     """
     splits = {(snr, split): [clip for clip in of_snr if clip.split == split] for snr, of_snr in clips.items()
               for split in SPLITS}  # fmt: skip

@@ -2,7 +2,7 @@
 
 `download` estimates the sizes, checks the disk space, and processes all archives in parallel. `select` chooses
 archives; `archive` has the steps of one archive; `transfer` resumes and verifies one file; `http` retries requests and
-limits their rate; `unzip` unpacks; `check` checks recordings against the tables; `threads` runs parallel downloads.
+counts them; `unzip` unpacks; `check` checks recordings against the tables.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from rich.filesize import decimal as size_text
 
@@ -32,11 +33,21 @@ from remixbench.sources.download.archive import (
     write_absence,
 )
 from remixbench.sources.download.check import missing_recordings
-from remixbench.sources.download.http import HttpClient, MissingFileError, RateLimiter, RetryPolicy
+from remixbench.sources.download.http import (
+    DownloadCancelled,
+    FatalDownloadError,
+    HttpClient,
+    MissingFileError,
+    RateLimiter,
+    RetryPolicy,
+)
 from remixbench.sources.download.select import RemoteFile, select
-from remixbench.sources.download.threads import run_in_threads
 from remixbench.sources.download.unzip import file_size, missing_bytes, read_members
 from remixbench.sources.published import PublishedSource
+
+T = TypeVar("T")
+_JOIN_TIMEOUT_S = 1.0
+_MAX_FATAL_IN_A_ROW = 2
 
 
 @dataclass(frozen=True)
@@ -90,7 +101,6 @@ def download(
     parts: str | None = None,
     checksums: str | Path | None = None,
     keep_archives: bool = False,
-    accept_changed: bool = False,
     jobs: int = 3,
     confirm: Callable[[str], bool] | None = None,
     progress: Progress | bool = False,
@@ -112,8 +122,6 @@ def download(
         MD5s of the mirror's archives in the format of `md5sum`, if they are not the published ones.
     keep_archives
         Keep the archives in `archives/` after unpacking.
-    accept_changed
-        Accept an archive whose MD5 is not the expected one, if the record itself lists it.
     jobs
         Number of parallel downloads.
     confirm
@@ -158,9 +166,8 @@ def download(
                     with HttpClient(policy, limiter, progress.say) as client:
                         try:
                             return process_archive(
-                                cost.remote, folder, client, progress, advance_all,
-                                size=cost.size, keep=keep_archives, accept_changed=accept_changed,
-                            )  # fmt: skip
+                                cost.remote, folder, client, progress, advance_all, size=cost.size, keep=keep_archives
+                            )
                         except MissingFileError:
                             if not cost.remote.archive.optional:
                                 raise
@@ -179,6 +186,56 @@ def download(
         tuple(remote.name for remote in ready),
         limiter.requests,
     )
+
+
+def run_in_threads(tasks: Sequence[Callable[[], T]], jobs: int, cancel: threading.Event) -> list[T]:
+    """Run tasks on up to `jobs` threads; return their results in the order of the tasks.
+
+    A failed task does not stop the others, as each fetches another archive, but after two `FatalDownloadError` in a row
+    no more are started. An interrupt, or an error that is not a `RemixbenchError`, sets `cancel` and stops all. Raises
+    the first error, with the number of tasks not done, once all threads have ended.
+    """
+    waiting = iter(enumerate(tasks))  # shared: each thread takes the next task
+    results: dict[int, T] = {}
+    errors: list[BaseException] = []
+    fatal_in_a_row = 0  # unlocked: a race at worst starts one more task
+
+    def work() -> None:
+        nonlocal fatal_in_a_row
+        for number, task in waiting:
+            if cancel.is_set() or fatal_in_a_row >= _MAX_FATAL_IN_A_ROW:
+                return
+            try:
+                results[number] = task()
+                fatal_in_a_row = 0
+            except DownloadCancelled:
+                return
+            except BaseException as error:
+                errors.append(error)
+                fatal_in_a_row = fatal_in_a_row + 1 if isinstance(error, FatalDownloadError) else 0
+                if not isinstance(error, RemixbenchError):
+                    cancel.set()
+
+    # daemons: a thread blocked in a read must not keep an interrupted program alive
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(jobs, len(tasks)))]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(0.5)  # in steps, as some systems deliver an interrupt only between them
+    except BaseException:
+        cancel.set()
+        for thread in threads:
+            thread.join(_JOIN_TIMEOUT_S / len(threads))
+        raise
+    for error in errors:
+        if not isinstance(error, RemixbenchError):
+            raise error
+    if errors:
+        failed = len(tasks) - len(results) - 1
+        raise RemixbenchError(f"{errors[0]}" + (f" ({failed} more not done)" if failed else "")) from errors[0]
+    return [results[number] for number in range(len(tasks))]
 
 
 @contextmanager
@@ -217,12 +274,8 @@ def _listed_sizes(remotes: Iterable[RemoteFile], client: HttpClient) -> dict[str
 def estimate(remote: RemoteFile, sources: Path, client: HttpClient, listed_size: int | None = None) -> Estimate:
     """Estimate the cost of an archive; requests its size from the server if it is not known.
 
-    `listed_size` is the size in the list of its record. An optional archive that the server lacks costs nothing.
-
-    Raises
-    ------
-    RemixbenchError
-        If the server has no such file or cannot be reached.
+    `listed_size` is the size in the list of its record. An optional archive that the server lacks costs nothing. Raises
+    `RemixbenchError` if the server has no such file or cannot be reached.
     """
     path = archive_path(remote, sources)
     size = max(0, file_size(path))
@@ -254,13 +307,7 @@ def disk_need(estimates: Sequence[Estimate], keep: bool, jobs: int) -> int:
 
 
 def check_disk_space(need: int, free: int, sources: Path, keep: bool, need_with_one_job: int) -> str:
-    """Return a line on the disk space needed and free.
-
-    Raises
-    ------
-    RemixbenchError
-        If it does not suffice.
-    """
+    """Return a line on the disk space needed and free. Raises `RemixbenchError` if it does not suffice."""
     text = f"needs about {size_text(need)} of disk in {sources}, {size_text(free)} are free"
     if need <= free:
         after = "archives are kept" if keep else "each archive is removed once it is unpacked"

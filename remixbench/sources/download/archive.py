@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from remixbench.errors import InputError, RemixbenchError
-from remixbench.files import read_json, write_json
+from remixbench.files import DISK_FULL, read_json, write_json
 from remixbench.progress import Progress
-from remixbench.sources.download.http import HttpClient
+from remixbench.sources.download.http import FatalDownloadError, HttpClient
 from remixbench.sources.download.select import QUERY, RemoteFile
-from remixbench.sources.download.threads import disk_error
-from remixbench.sources.download.transfer import ZIP_MARK, fetch, is_beginning, mark_begun, md5_of
+from remixbench.sources.download.transfer import fetch, listed_md5, md5_of
 from remixbench.sources.download.unzip import CorruptArchiveError, file_size, missing_bytes, read_members, unpack
 from remixbench.sources.published import published_source
 
@@ -32,20 +31,19 @@ class Receipt:
     members: dict[str, int]
 
 
-def receipt_path(sources: Path, name: str) -> Path:
-    """Return the path of the receipt of an archive."""
+def _receipt_path(sources: Path, name: str) -> Path:
     return sources / ".receipts" / f"{name}.json"
 
 
 def write_receipt(sources: Path, name: str, receipt: Receipt) -> None:
     """Record that an archive is verified and unpacked."""
-    write_json(receipt_path(sources, name), vars(receipt))
+    write_json(_receipt_path(sources, name), vars(receipt))
 
 
 def read_receipt(sources: Path, name: str) -> Receipt | None:
     """Return the receipt of an archive, None if it is missing or malformed."""
     try:
-        value = read_json(receipt_path(sources, name))
+        value = read_json(_receipt_path(sources, name))
         members = {str(name): int(size) for name, size in value["members"].items()}
         return Receipt(str(value["expected"]), str(value["md5"]), bool(value["kept"]), members)
     except (InputError, ValueError, KeyError, TypeError, AttributeError):
@@ -62,16 +60,12 @@ def is_absent(remote: RemoteFile, receipt: Receipt | None) -> bool:
     return receipt is not None and receipt.md5 == f"absent at {remote.url}"
 
 
-def missing_members(folder: Path, members: dict[str, int]) -> list[str]:
-    """Return the members that are missing below `folder`, or have another size."""
-    return [name for name, size in members.items() if file_size(folder / name) != size]
-
-
 def is_complete(remote: RemoteFile, receipt: Receipt | None, sources: Path) -> bool:
     """Return whether an archive was verified and unpacked, and all its members still exist."""
     if receipt is None or not receipt.members or remote.md5 not in (receipt.md5, receipt.expected):
         return False
-    return not missing_members(unpack_folder(remote, sources), receipt.members)
+    folder = unpack_folder(remote, sources)
+    return all(file_size(folder / name) == size for name, size in receipt.members.items())
 
 
 def downloaded_parts(source: str, sources: Path) -> tuple[int, ...] | None:
@@ -97,9 +91,7 @@ def unpack_folder(remote: RemoteFile, sources: Path) -> Path:
 def remove_archive(remote: RemoteFile, receipt: Receipt, sources: Path, keep: bool) -> None:
     """Remove a complete archive, unless `keep` or its receipt says to keep it."""
     if not receipt.kept and not keep:
-        path = archive_path(remote, sources)
-        path.unlink(missing_ok=True)
-        _fetched_note(path).unlink(missing_ok=True)
+        archive_path(remote, sources).unlink(missing_ok=True)
 
 
 def process_archive(
@@ -109,49 +101,25 @@ def process_archive(
     progress: Progress,
     advance_all: Callable[[int], None],
     *,
-    size: int | None,
+    size: int,
     keep: bool,
-    accept_changed: bool,
 ) -> bool:
     """Unpack an archive, fetching it first if necessary; return whether it was fetched.
 
+    Raises `RemixbenchError` if the archive cannot be fetched, fails verification, or cannot be unpacked.
+
     Parameters
     ----------
-    advance_all
-        Advances the progress bar of all archives by a number of bytes.
-    size
-        Size of the archive in bytes, for its progress bar; None if unknown.
-    keep
-        Keep the archive after unpacking.
-    accept_changed
-        Accept a published archive whose record lists another MD5.
-
-    Raises
-    ------
-    RemixbenchError
-        If the archive cannot be fetched, fails verification, or cannot be unpacked.
-    DownloadCancelled
-        If the download was interrupted.
+    advance_all : advances the progress bar of all archives by a number of bytes
+    size : size of the archive in bytes, for its progress bar; 0 if unknown
+    keep : keep the archive after unpacking
     """
     path, check = archive_path(remote, sources), client.limiter.check_cancelled
-    fetched, md5 = False, remote.md5
-    _rename_from_wget(path)
-    if not _verify_existing(remote, path, size, progress, check):
-        fetched = True
-        trust_listed_md5 = accept_changed or (remote.published and not remote.source.md5_confirmed)
-        with progress.bar(remote.label, size or 0, "B") as advance_one:
-
-            def advance_both(count: int) -> None:
-                advance_one(count)
-                advance_all(count)
-
-            try:
-                md5 = fetch(remote, path, client, advance_both, trust_listed_md5)
-                write_json(_fetched_note(path), {"md5": md5})
-            except OSError as error:
-                raise disk_error(error, path) from None
     folder, prefix = unpack_folder(remote, sources), remote.source.prefix_of(remote.archive)
     try:
+        _rename_from_wget(path)
+        existing = _existing_md5(remote, path, client, progress)
+        md5 = existing or _fetch(remote, path, client, progress, advance_all, size)
         inside, outside = read_members(path, prefix, remote.source.max_member_bytes)
         if outside:
             progress.say(f"{path.name}: {len(outside)} files outside '{prefix}/' are left out, such as {outside[0]}")
@@ -166,11 +134,11 @@ def process_archive(
     except CorruptArchiveError as error:
         raise _explain_corruption(error, path, md5, check) from None
     except OSError as error:
-        raise disk_error(error, folder) from None
+        raise _disk_error(error, path) from None
     receipt = Receipt(remote.md5, md5, keep, members)
     write_receipt(sources, path.name, receipt)
     remove_archive(remote, receipt, sources, keep)
-    return fetched
+    return existing is None
 
 
 def _rename_from_wget(path: Path) -> None:
@@ -180,62 +148,51 @@ def _rename_from_wget(path: Path) -> None:
         saved.replace(path)
 
 
-def _verify_existing(
-    remote: RemoteFile, path: Path, size: int | None, progress: Progress, check: Callable[[], None]
-) -> bool:
-    """Return whether the archive exists and is valid; an incomplete one becomes a partial file, to be resumed.
-
-    Raises `RemixbenchError` for another file that remixbench did not download, and does not touch it.
-    """
-    actual_size = file_size(path)
-    if actual_size < 0:
-        return False
-    with progress.bar(f"verifying {remote.label}", actual_size, "B") as advance:
-        actual = md5_of(path, advance, check)
-    if actual == remote.md5:
-        return True
-    part = path.with_name(path.name + ".part")
-    if actual == _fetched_md5(path):  # downloaded by us from another mirror
-        path.replace(part)
-        mark_begun(part, remote.md5)
-        return False
-    if is_beginning(path, part) if part.exists() else _looks_cut_short(path, actual_size, size):
-        if not part.exists():
-            progress.say(f"{path}: MD5 is {actual}, expected {remote.md5}; resuming it as an incomplete download")
-            shutil.copyfile(path, part)
-            mark_begun(part, remote.md5)
-        return False
-    if part.exists() and md5_of(part, lambda _: None, check) == remote.md5:
-        return False  # the partial file is complete; `PartialFile.finish` reports the conflict
-    raise RemixbenchError(
-        f"{path}: MD5 is {actual}, expected {remote.md5}; remixbench did not download it and leaves it unchanged: move"
-        " it away, or give the MD5s of your own archives with --checksums"
-    )
-
-
-def _fetched_note(path: Path) -> Path:
-    return receipt_path(path.parents[1], f"{path.name}.fetched")
-
-
-def _fetched_md5(path: Path) -> str | None:
-    """Return the MD5 of the archive that was downloaded to `path`, None if unknown."""
-    try:
-        return str(read_json(_fetched_note(path))["md5"])
-    except (InputError, KeyError):
+def _existing_md5(remote: RemoteFile, path: Path, client: HttpClient, progress: Progress) -> str | None:
+    """Return the MD5 of the archive on disk, None if there is none; raises `RemixbenchError` if it is not valid."""
+    if (size := file_size(path)) < 0:
         return None
+    with progress.bar(f"verifying {remote.label}", size, "B") as advance:
+        actual = md5_of(path, advance, client.limiter.check_cancelled)
+    if actual != remote.md5 and not (remote.trusts_list and listed_md5(remote, client) == actual):
+        raise RemixbenchError(
+            f"{path}: MD5 is {actual}, expected {remote.md5}; it is left unchanged: move it away, complete it with the"
+            " program that began it, or give the MD5s of your own archives with --checksums"
+        )
+    return actual
 
 
-def _looks_cut_short(path: Path, actual_size: int, size: int | None) -> bool:
-    with path.open("rb") as file:
-        return file.read(len(ZIP_MARK)) == ZIP_MARK and size is not None and actual_size < size
+def _fetch(
+    remote: RemoteFile,
+    path: Path,
+    client: HttpClient,
+    progress: Progress,
+    advance_all: Callable[[int], None],
+    size: int,
+) -> str:
+    with progress.bar(remote.label, size, "B") as advance_one:
+
+        def advance_both(count: int) -> None:
+            advance_one(count)
+            advance_all(count)
+
+        return fetch(remote, path, client, advance_both)
+
+
+def _disk_error(error: OSError, path: Path) -> RemixbenchError:
+    """Return the error for a file that could not be written."""
+    name = error.filename or path
+    if error.errno in DISK_FULL:
+        return FatalDownloadError(f"{name}: the disk is full; free some space and run the same command again to resume")
+    return RemixbenchError(f"{name}: could not be written ({error.strerror or error}); existing files are kept")
 
 
 def _explain_corruption(error: CorruptArchiveError, path: Path, md5: str, check: Callable[[], None]) -> RemixbenchError:
     """Return the error for a verified archive that cannot be read: it is bad at its source, or the disk is."""
     if md5_of(path, lambda _: None, check) == md5:
         return RemixbenchError(
-            f"{error}; the archive's MD5 is correct, so it is damaged at its source: "
-            f"use another --mirror, or, once it is repaired there, delete {path.name} and run again"
+            f"{error}; the archive's MD5 is correct, so it is damaged at its source: delete {path.name} and use another"
+            " --mirror, or run again once it is repaired there"
         )
     path.unlink(missing_ok=True)
     return RemixbenchError(

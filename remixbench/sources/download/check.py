@@ -87,10 +87,7 @@ def check_sources(
 def table_recordings(source: PublishedSource, sources: Path) -> list[str]:
     """Return the recordings that a source's table names, as paths relative to `sources`, in table order.
 
-    Raises
-    ------
-    InputError
-        If the table is missing or malformed.
+    Raises `InputError` if the table is missing or malformed.
     """
     table = source.read_table(sources)
     return [

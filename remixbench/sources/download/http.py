@@ -1,7 +1,7 @@
 """HTTP requests with retries, and with a rate limit that all threads share.
 
-Zenodo limits guests to 60 requests per minute and sends `Retry-After`. All threads of a download share a `RateLimiter`;
-each has its own `HttpClient`. HEAD, the file list of a record and GET are all retried by `HttpClient.retry`.
+Zenodo limits guests to 60 requests per minute (a download without faults sends 26) and sends `Retry-After`. All threads
+share a `RateLimiter`; each has its own `HttpClient`. All requests are retried by `HttpClient.retry`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import random
 import re
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,7 +22,6 @@ import urllib3
 
 from remixbench import __version__
 from remixbench.errors import RemixbenchError, one_line
-from remixbench.sources.download.threads import DownloadCancelled, FatalDownloadError
 
 T = TypeVar("T")
 USER_AGENT = f"remixbench/{__version__} (benchmark for sound event detection)"
@@ -37,30 +35,40 @@ MD5 = re.compile(r"[0-9a-f]{32}")
 _ANNOUNCED_DELAY_S = 5.0
 
 
+class FatalDownloadError(RemixbenchError):
+    """An error that probably affects the other archives too: of the network, the server or the disk."""
+
+
+class MissingFileError(RemixbenchError):
+    """The server has no such file."""
+
+
+class DownloadCancelled(Exception):  # noqa: N818 - not an error, like KeyboardInterrupt
+    """The download was interrupted, or another thread failed unexpectedly."""
+
+
+class TransientError(Exception):
+    """A request failed for a reason that may pass; `retry_after` is the wait that the server asked for, in seconds."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 @dataclass(frozen=True)
 class RetryPolicy:
     """When to retry a request, how long to wait, and when to give up; times in seconds.
 
-    Parameters
+    Attributes
     ----------
-    connect_timeout, read_timeout
-        Time limits for connecting, and between received data.
-    max_failures
-        Consecutive failed requests, without `min_progress_bytes` of progress, after which a file is given up.
-    max_full_downloads
-        How often a whole file is fetched if its MD5 is wrong.
-    min_progress_bytes
-        New bytes that reset the count of failures.
-    initial_delay, max_delay
-        The delay doubles with each failure, from the first to the second; jitter at most doubles it.
-    max_retry_after
-        Longest `Retry-After` that is obeyed; beyond it the file is given up.
-    requests_per_minute
-        Rate limit of all threads together.
-    sleep
-        Function that waits; the default ends on an interrupt.
-    rng
-        Generator of the jitter.
+    connect_timeout, read_timeout : time limits for connecting, and between received data
+    max_failures : consecutive failed requests, without progress, after which a file is given up
+    max_full_downloads : how often a whole file is fetched if its MD5 is wrong
+    min_progress_bytes : new bytes that reset the count of failures
+    initial_delay, max_delay : the delay doubles with each failure; jitter at most doubles it
+    max_retry_after : longest `Retry-After` that is obeyed; beyond it the file is given up
+    sleep : function that waits; the default ends on an interrupt
+    rng : generator of the jitter
     """
 
     connect_timeout: float = 20.0
@@ -71,7 +79,6 @@ class RetryPolicy:
     initial_delay: float = 1.0
     max_delay: float = 60.0
     max_retry_after: float = 3700.0
-    requests_per_minute: int = 60
     sleep: Callable[[float], None] | None = None
     rng: random.Random = field(default_factory=random.Random)
 
@@ -82,32 +89,21 @@ class RetryPolicy:
 
 
 class RateLimiter:
-    """Limits the request rate of all threads, pauses them all for `Retry-After`, and cancels waits."""
+    """Pauses the requests of all threads for `Retry-After`, counts them, and cancels waits."""
 
     def __init__(self, policy: RetryPolicy, cancel: threading.Event) -> None:
         self.requests = 0
         self._policy = policy
         self._cancel = cancel
         self._lock = threading.Lock()
-        self._slots: deque[float] = deque(maxlen=policy.requests_per_minute)
         self._resumes = 0.0
 
     def acquire(self) -> None:
-        """Wait until the next request may be sent.
-
-        Raises
-        ------
-        DownloadCancelled
-            If the download was interrupted.
-        """
+        """Wait until the next request may be sent; raises `DownloadCancelled` on an interrupt."""
         with self._lock:
-            now = time.monotonic()
-            slot = max(now, self._resumes)
-            if len(self._slots) == self._slots.maxlen:
-                slot = max(slot, self._slots[0] + 60.0)
-            self._slots.append(slot)
             self.requests += 1
-        self.sleep(slot - now)
+            pause = self._resumes - time.monotonic()
+        self.sleep(pause)
 
     def pause(self, seconds: float) -> None:
         """Hold all requests for this time."""
@@ -126,24 +122,12 @@ class RateLimiter:
             raise DownloadCancelled
 
 
-class TransientError(Exception):
-    """A request failed for a reason that may pass; `retry_after` is the wait that the server asked for, in seconds."""
-
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
-
-
 @dataclass(frozen=True)
 class ListedFile:
     """A file in the list of a record: its MD5, and its size in bytes if listed."""
 
     md5: str
     size: int | None
-
-
-class MissingFileError(RemixbenchError):
-    """The server has no such file."""
 
 
 class HttpClient:
@@ -157,15 +141,7 @@ class HttpClient:
         self._session.headers.update({"User-Agent": USER_AGENT, "Accept-Encoding": "identity"})
 
     def request(self, method: str, url: str, headers: dict[str, str] | None = None) -> requests.Response:
-        """Send a request when the rate limit allows it; the body is not read yet.
-
-        Raises
-        ------
-        TransientError
-            If the status is in `TRANSIENT_STATUS`.
-        FatalDownloadError
-            If the file of certificates cannot be read.
-        """
+        """Send a request after any pause; the body is not read yet. Raises `TransientError` by the status."""
         self.limiter.acquire()
         timeout = (self.policy.connect_timeout, self.policy.read_timeout)
         try:
@@ -183,20 +159,9 @@ class HttpClient:
     def retry(self, name: str, url: str, attempt: Callable[[], T], received: Callable[[], int] = lambda: 0) -> T:
         """Call `attempt` until it succeeds; retries after network errors and `TransientError`.
 
-        Parameters
-        ----------
-        name, url
-            Name and URL of the file, for messages.
-        received
-            Returns the number of bytes received so far, from which progress is measured.
-
-        Raises
-        ------
-        FatalDownloadError
-            After `max_failures` consecutive failures, if `Retry-After` is too long, or for an error of TLS or a proxy
-            that a retry cannot fix.
-        DownloadCancelled
-            If the download was interrupted.
+        `name` and `url` are for messages; `received` returns the number of bytes received so far, which resets the
+        count of failures. Raises `FatalDownloadError` after `max_failures` in a row, if `Retry-After` is too long, or
+        for an error of TLS or a proxy that a retry cannot fix.
         """
         failures, best = 0, received()
         while True:
@@ -234,13 +199,7 @@ class HttpClient:
             self.limiter.pause(delay)
 
     def content_length(self, url: str, name: str) -> int | None:
-        """Return the size of a file in bytes from a HEAD request; None if the server does not report it.
-
-        Raises
-        ------
-        RemixbenchError
-            If the server has no such file, or cannot be reached.
-        """
+        """Return the size of a file in bytes from a HEAD request; None if the server does not report it."""
 
         def attempt() -> int | None:
             with self.request("HEAD", url) as response:
@@ -253,18 +212,7 @@ class HttpClient:
         return self.retry(name, url, attempt)
 
     def listed_files(self, url: str, name: str) -> dict[str, ListedFile]:
-        """Return the files that a record lists, by name; {} if the server has no such list.
-
-        Parameters
-        ----------
-        url, name
-            URL of the list, and name of a file for messages.
-
-        Raises
-        ------
-        FatalDownloadError
-            If the list cannot be read after all retries.
-        """
+        """Return the files that a record lists at `url`; {} if the server has no such list. `name` is for messages."""
 
         def attempt() -> dict[str, ListedFile]:
             with self.request("GET", url) as response:
@@ -338,7 +286,7 @@ def _is_permanent(error: Exception) -> bool:
 
 def describe_error(error: Exception) -> str:
     """Describe a network error in a few words."""
-    reason = innermost(error)
+    reason = one_line(str(_root_cause(error)))
     if isinstance(error, requests.exceptions.SSLError):
         if "CERTIFICATE_OR_CRL" in reason:
             return f"the file of certificates holds none ({reason}); correct REQUESTS_CA_BUNDLE"
@@ -361,10 +309,6 @@ def describe_error(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def innermost(error: BaseException) -> str:
-    """Return the message of the root cause of an error, in one line."""
-    while True:
-        cause = getattr(error, "reason", None) or next((a for a in error.args if isinstance(a, BaseException)), None)
-        if not isinstance(cause, BaseException):
-            return one_line(str(error))
-        error = cause
+def _root_cause(error: BaseException) -> BaseException:
+    cause = getattr(error, "reason", None) or next((a for a in error.args if isinstance(a, BaseException)), None)
+    return _root_cause(cause) if isinstance(cause, BaseException) else error

@@ -44,6 +44,11 @@ class RemoteFile:
         """Whether the archive is the published one, not a variant of a mirror."""
         return self.md5 == self.archive.md5
 
+    @property
+    def trusts_list(self) -> bool:
+        """Whether the MD5 in the list of its record counts if it differs: the known one is from a third party."""
+        return self.published and not self.source.md5_confirmed
+
 
 def select(
     names: Sequence[str],
@@ -52,6 +57,8 @@ def select(
     checksums: Path | None = None,
 ) -> list[RemoteFile]:
     """Choose archives, small ones of each source first.
+
+    Raises `InputError` if a name, a part, the address or the file of checksums is not usable.
 
     Parameters
     ----------
@@ -64,11 +71,6 @@ def select(
     checksums
         A file in the format of `md5sum` that lists the files of the mirror. It replaces the published MD5s, and files
         that it does not list are not requested.
-
-    Raises
-    ------
-    InputError
-        If a name, a part, the address or the file of checksums is not usable.
     """
     origin = ORIGIN if mirror is None else _check_mirror(mirror)
     query = QUERY if mirror is None else ""
@@ -133,13 +135,10 @@ def _parts_of(text: str | None, sources: list[PublishedSource]) -> frozenset[int
 def parse_parts(text: str, last: int) -> frozenset[int]:
     """Read a list of numbers and ranges from 1 to `last`.
 
+    Raises `InputError` if an item is neither a number nor an ascending range within 1 to `last`.
+
     >>> sorted(parse_parts("1-3,5", 21))
     [1, 2, 3, 5]
-
-    Raises
-    ------
-    InputError
-        If an item is neither a number nor an ascending range within 1 to `last`.
     """
     parts: set[int] = set()
     for piece in text.split(","):
@@ -157,10 +156,7 @@ def parse_parts(text: str, last: int) -> frozenset[int]:
 def read_checksums(path: Path) -> dict[str, str]:
     """Read a file in the format of `md5sum`, as {path: MD5 in lower case}.
 
-    Raises
-    ------
-    InputError
-        If the file cannot be read, a line is malformed, or a path has two different MD5s.
+    Raises `InputError` if the file cannot be read, a line is malformed, or a path has two different MD5s.
     """
     try:
         lines = read_bytes(path).decode("utf-8").splitlines()

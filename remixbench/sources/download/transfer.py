@@ -9,10 +9,8 @@ renamed only once its size and its MD5, computed on the fly, are correct.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +18,10 @@ from typing import Any
 
 import requests
 
-from remixbench.errors import RemixbenchError
-from remixbench.files import write_json
+from remixbench.errors import InputError, RemixbenchError
+from remixbench.files import read_json, write_json
 from remixbench.sources.download.http import HttpClient, MissingFileError, TransientError, header_number
 from remixbench.sources.download.select import RemoteFile
-from remixbench.sources.download.threads import disk_error
 
 CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
 CHUNK = 1 << 20
@@ -36,17 +33,17 @@ NETWORK_CHUNK = 1 << 18
 
 
 class PartialFile:
-    """The received part of the file `path`: `NAME.part`, with its state in `NAME.part.json`.
+    """The received part of the file `path`: `NAME.part`, with its state in `NAME.part.json`; for a `with` block.
 
     It only grows at its end, or is truncated to bytes known to be correct, so even after a kill it is the start of one
-    version of the file; the MD5 of the complete file decides. Use it in a `with` block.
+    version of the file; the MD5 of the complete file decides. A complete file of the right MD5 needs no state; any
+    other without state is not ours, and is refused.
 
     Attributes
     ----------
     size : bytes received
     etag, total : ETag and size of the version of the file that they belong to, if known
     resumable : whether to request only the rest; False once the server has answered such a request wrongly
-    is_ours : whether remixbench downloaded it; data of another program is compared with the file, never truncated
     """
 
     def __init__(self, path: Path, md5: str) -> None:
@@ -62,27 +59,33 @@ class PartialFile:
         self._md5 = hashlib.md5(usedforsecurity=False)
 
     def __enter__(self) -> PartialFile:
-        """Open the partial file, keeping the data of an earlier run if it is of the same file."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if self.kept.exists() and not (self.part.exists() and self.part.stat().st_size >= self.kept.stat().st_size):
             os.replace(self.kept, self.part)
-            mark_begun(self.part, self._expected)
+            write_json(self.state, {"md5": self._expected, "etag": None, "total": None})
         self._file = open(self.part, "a+b", buffering=0)
-        state = _read_state(self.state)
-        self.is_ours = self.resumable = bool(state) or not os.path.getsize(self.part)
-        if state.get("md5", self._expected) != self._expected:
-            self.restart()
-        else:
-            etag, total = state.get("etag"), state.get("total")
-            self.etag = etag if isinstance(etag, str) else None
-            self.total = total if isinstance(total, int) else None
         return self
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def hash_existing(self, advance: Callable[[int], None], check_cancelled: Callable[[], None]) -> None:
-        """Add the existing bytes to the digest."""
+    def load(self, advance: Callable[[int], None], check_cancelled: Callable[[], None]) -> None:
+        """Add the data of an earlier run to the digest, if it is of the same file; otherwise start over."""
+        state = _read_state(self.state)
+        if state.get("md5", self._expected) != self._expected:
+            self.cut(0)
+            return
+        etag, total = state.get("etag"), state.get("total")
+        self.etag = etag if isinstance(etag, str) else None
+        self.total = total if isinstance(total, int) else None
+        self._hash_existing(advance, check_cancelled)
+        if self.size and not state and self.digest() != self._expected:
+            raise RemixbenchError(
+                f"{self.part}: remixbench did not write it and leaves it unchanged: move it away and run the same"
+                " command again"
+            )
+
+    def _hash_existing(self, advance: Callable[[int], None], check_cancelled: Callable[[], None]) -> None:
         self._file.seek(0)
         while data := self._file.read(CHUNK):
             check_cancelled()
@@ -110,20 +113,7 @@ class PartialFile:
             self._file.close()
             os.replace(self.part, self.kept)
             self._file = open(self.part, "a+b", buffering=0)  # noqa: SIM115 - closed by __exit__
-        self.restart()
-
-    def restart(self) -> None:
-        """Start over with an empty file; a partial file of another program is renamed, not truncated."""
-        if self.is_ours or not os.path.getsize(self.part):
-            self._file.truncate(0)
-        else:
-            self._file.close()
-            os.replace(self.part, self.part.with_name(f"{self.part.name}.{secrets.token_hex(4)}"))
-            self._file = open(self.part, "a+b", buffering=0)  # noqa: SIM115 - closed by __exit__
-            self.is_ours = True
-        self.state.unlink(missing_ok=True)
-        self.size, self.etag, self.total = 0, None, None
-        self._md5 = hashlib.md5(usedforsecurity=False)
+        self.cut(0)
 
     def compare(self, offset: int, data: bytes) -> int:
         """Return the length of the common prefix of `data` and the bytes received at `offset`."""
@@ -134,14 +124,14 @@ class PartialFile:
         return next(k for k, (new, old) in enumerate(zip(data, received, strict=False)) if new != old)
 
     def cut(self, size: int) -> None:
-        """Truncate to the first `size` bytes."""
-        if size == 0 or not self.is_ours:
-            self.restart()
-            return
+        """Truncate to the first `size` bytes; with 0, also forget the version of the file."""
         self._file.truncate(size)
-        self.size = 0
-        self._md5 = hashlib.md5(usedforsecurity=False)
-        self.hash_existing(lambda _: None, lambda: None)
+        self.size, self._md5 = 0, hashlib.md5(usedforsecurity=False)
+        if size:
+            self._hash_existing(lambda _: None, lambda: None)
+        else:
+            self.state.unlink(missing_ok=True)
+            self.etag, self.total = None, None
 
     def digest(self) -> str:
         """Return the MD5 of the bytes received so far, in hexadecimal."""
@@ -150,36 +140,16 @@ class PartialFile:
     def finish(self) -> None:
         """Rename the partial file to its final name."""
         self._file.close()
-        if self.path.exists() and not is_beginning(self.path, self.part):
-            raise RemixbenchError(
-                f"{self.path}: is another file, which remixbench did not download and leaves unchanged; the correct one"
-                f" is complete in {self.part.name}: move yours away and run the same command again"
-            )
         os.replace(self.part, self.path)
         self.state.unlink(missing_ok=True)
         self.kept.unlink(missing_ok=True)
 
 
-def is_beginning(short: Path, long: Path) -> bool:
-    """Return whether a file is a prefix of another, or equal to it."""
-    with short.open("rb") as beginning, long.open("rb") as file:
-        while data := beginning.read(CHUNK):
-            if file.read(len(data)) != data:
-                return False
-    return True
-
-
-def mark_begun(part: Path, md5: str) -> None:
-    """Mark a partial file as downloaded by remixbench, of the file with this MD5."""
-    write_json(part.with_name(part.name + ".json"), {"md5": md5, "etag": None, "total": None})
-
-
 def _read_state(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(path)
+    except InputError:
         return {}
-    return value if isinstance(value, dict) else {}
 
 
 def md5_of(path: Path, advance: Callable[[int], None], check_cancelled: Callable[[], None]) -> str:
@@ -193,33 +163,21 @@ def md5_of(path: Path, advance: Callable[[int], None], check_cancelled: Callable
     return digest.hexdigest()
 
 
-def fetch(
-    remote: RemoteFile,
-    path: Path,
-    client: HttpClient,
-    advance: Callable[[int], None],
-    trust_listed_md5: bool,
-) -> str:
+def listed_md5(remote: RemoteFile, client: HttpClient) -> str | None:
+    """Return the MD5 of a file in the list of its record, None if it is not listed."""
+    listed = client.listed_files(remote.listing_url, remote.name).get(remote.name)
+    return None if listed is None else listed.md5
+
+
+def fetch(remote: RemoteFile, path: Path, client: HttpClient, advance: Callable[[int], None]) -> str:
     """Fetch and verify a file, resuming a partial file if there is one; return its MD5.
 
-    Parameters
-    ----------
-    advance
-        Called with the number of bytes received, negative for bytes dropped.
-    trust_listed_md5
-        Accept, with a message, a file whose MD5 is not the expected one but that of the record's file list.
-
-    Raises
-    ------
-    RemixbenchError
-        If the server refuses, or keeps failing or sending wrong bytes beyond the retry policy (a `FatalDownloadError`
-        if the network or the disk is the cause). The partial file is kept, except for bytes known to be wrong.
-    DownloadCancelled
-        If the download was interrupted; the partial file is kept.
+    `advance` is called with the number of bytes received, negative for bytes dropped. If the server refuses, or keeps
+    failing beyond the retry policy, and on an interrupt, the partial file is kept, except for bytes known to be wrong.
     """
     name = path.name
     with PartialFile(path, remote.md5) as part:
-        part.hash_existing(advance, client.limiter.check_cancelled)
+        part.load(advance, client.limiter.check_cancelled)
         wrong_md5s: list[str] = []
         while True:
             if part.digest() == remote.md5 and remote.size in (None, part.size):
@@ -227,9 +185,8 @@ def fetch(
                 return remote.md5
             if part.size and part.size == _total(remote, part):
                 actual = part.digest()
-                listed = client.listed_files(remote.listing_url, name).get(name)
-                if listed is not None and actual == listed.md5:
-                    if not trust_listed_md5:
+                if listed_md5(remote, client) == actual:
+                    if not remote.trusts_list:
                         raise RemixbenchError(_replaced_at_source(name, remote.md5, actual))
                     client.say(f"{name}: MD5 is {actual}, expected {remote.md5}, but the record lists it: accepted")
                     part.finish()
@@ -239,17 +196,12 @@ def fetch(
                 if len(wrong_md5s) >= client.policy.max_full_downloads:
                     raise RemixbenchError(_wrong_md5(name, remote, wrong_md5s))
                 client.say(f"{name}: MD5 is {actual}, expected {remote.md5}; fetching it again")
-            _fetch_rest(remote, part, client, advance)
-
-
-def _fetch_rest(remote: RemoteFile, part: PartialFile, client: HttpClient, advance: Callable[[int], None]) -> None:
-    """Request the missing bytes until the file is complete, or the retry policy gives up."""
-    client.retry(
-        part.path.name,
-        remote.url,
-        lambda: _request_rest(remote, part, client, advance),
-        received=lambda: part.size,
-    )
+            client.retry(
+                name,
+                remote.url,
+                lambda: _request_rest(remote, part, client, advance),
+                received=lambda: part.size,
+            )
 
 
 def _request_rest(remote: RemoteFile, part: PartialFile, client: HttpClient, advance: Callable[[int], None]) -> None:
@@ -276,7 +228,7 @@ def _request_rest(remote: RemoteFile, part: PartialFile, client: HttpClient, adv
             # the answer is the file, in this version or another
             if not trusted and (offset >= previous_size or part.size < previous_size):
                 part.save_state(body.etag, body.total)
-                part.is_ours = part.resumable = trusted = True
+                part.resumable = trusted = True
     if offset < part.size:
         raise TransientError(f"broke off after {offset} of the {part.size} bytes already received")
     total = body.total
@@ -302,19 +254,14 @@ def _append(part: PartialFile, body: Body, offset: int, data: bytes, advance: Ca
         if offset + same < part.size and same < len(data):
             if offset + same < 2 and part.compare(0, ZIP_MARK) == len(ZIP_MARK):
                 raise TransientError("the server sent something that is not a zip archive")
-            if part.is_ours and not body.expected:
+            if not body.expected:
                 advance(-part.size)
                 part.set_aside()
                 raise TransientError("the server sent another file, whose length is not the file's")
             _cut(part, offset + same, advance)  # another version of the file
-            if part.size != offset + same:
-                raise TransientError("the partial file of another program is another file; it was renamed")
         data = data[same:]
     if data:
-        try:
-            part.append(data)
-        except OSError as error:
-            raise disk_error(error, part.part) from None
+        part.append(data)
         advance(len(data))
     return end
 
@@ -353,7 +300,7 @@ def _accept(remote: RemoteFile, part: PartialFile, response: requests.Response) 
             raise TransientError(f"the server announced {length} bytes, expected {remote.size}")
         if length is not None and length < part.size:
             raise TransientError(f"the server announced {length} bytes, fewer than the {part.size} that have arrived")
-        part.resumable = part.is_ours
+        part.resumable = True
         expected = length is not None and length == (_total(remote, part) or length)
         return Body(0, etag, length if remote.size is None else remote.size, expected)
     if status == 416 and part.size and response.headers.get("Content-Range") == f"bytes */{part.size}":
@@ -390,7 +337,7 @@ def _replaced_at_source(name: str, expected: str, actual: str) -> str:
     return (
         f"{name}: MD5 is {actual}, expected {expected}, but the record itself now lists {actual}: the archive was "
         "replaced at its source after this version of remixbench was released, so data made from it may not be "
-        f"comparable; it is kept as {name}.part: run again with --accept-changed to use it"
+        f"comparable; to use it all the same, give its MD5 with --checksums (a line '{actual}  {name}')"
     )
 
 

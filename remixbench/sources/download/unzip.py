@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from remixbench.errors import RemixbenchError
-from remixbench.sources.download.threads import disk_error
 
 CHUNK = 1 << 20
 
@@ -27,18 +26,14 @@ def read_members(
 ) -> tuple[list[zipfile.ZipInfo], list[str]]:
     """Check the members of an archive; return the files below the folder `prefix`, and the names of all others.
 
+    Raises `RemixbenchError` if a member has an unsafe name (absolute, `..`, a backslash, a drive), is a link or special
+    file, is encrypted, appears twice (ignoring case), or is too large, `CorruptArchiveError` if it is not a zip archive
+    or its directory is damaged.
+
     Parameters
     ----------
     max_bytes
         Returns the size limit of an unpacked file, given its name.
-
-    Raises
-    ------
-    RemixbenchError
-        If a member has an unsafe name (absolute, `..`, a backslash, a drive), is a link or special file, is encrypted,
-        appears twice (ignoring case), or is too large.
-    CorruptArchiveError
-        If it is not a zip archive or its directory is damaged.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
@@ -108,14 +103,7 @@ def unpack(
     An existing file with the correct size and CRC-32 is kept; any other is written to a temporary file, which is
     renamed once its CRC-32 is correct.
 
-    Raises
-    ------
-    RemixbenchError
-        If a file cannot be written.
-    CorruptArchiveError
-        If a member is damaged.
-    DownloadCancelled
-        From `check_cancelled`; files already unpacked are kept.
+    Raises `CorruptArchiveError` if a member is damaged; files already unpacked are kept.
     """
     temporary_name = f".{archive.name}.unpacking"
     for parent in {(folder / info.filename).parent for info in members}:
@@ -132,8 +120,6 @@ def unpack(
             try:
                 _write(opened, info, temporary, advance, check_cancelled)
                 os.replace(temporary, target)
-            except OSError as error:
-                raise disk_error(error, target) from None
             finally:
                 temporary.unlink(missing_ok=True)
     return {info.filename: info.file_size for info in members}

@@ -45,6 +45,8 @@ def scene_labels() -> tuple[str, ...]:
 def synthesise_event(label: str, number: int, rate: int, seed: int) -> NDArray[np.float32]:
     """Return recording `number` of an event.
 
+    Raises `InputError` if the label is unknown, or the rate is below 8000.
+
     Parameters
     ----------
     label
@@ -59,11 +61,6 @@ def synthesise_event(label: str, number: int, rate: int, seed: int) -> NDArray[n
     Returns
     -------
     Mono samples, 0.3 to 4 s long, with a peak in [0.2, 0.9] and a fade-out, rounded to steps of 1/32768.
-
-    Raises
-    ------
-    InputError
-        If the label is unknown, or the rate is below 8000.
     """
     if label not in EVENTS:
         raise unknown("synthetic event", label, EVENTS)
@@ -89,7 +86,8 @@ def synthesise_scene(
 ) -> NDArray[np.float32]:
     """Return one piece of the recording of a scene at a location.
 
-    Pieces of a location share its colour, density and hum, and differ in all details. A piece is never silent.
+    Pieces of a location share its colour, density and hum, and differ in all details. A piece is never silent. Raises
+    `InputError` if the label is unknown, or the rate is below 8000.
 
     Parameters
     ----------
@@ -107,11 +105,6 @@ def synthesise_scene(
     Returns
     -------
     `round(seconds * rate)` mono samples, with a peak in [0.2, 0.9], rounded to steps of 1/32768.
-
-    Raises
-    ------
-    InputError
-        If the label is unknown, or the rate is below 8000.
     """
     if label not in SCENES:
         raise unknown("synthetic scene", label, SCENES)

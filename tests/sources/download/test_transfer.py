@@ -6,6 +6,7 @@ import json
 import random
 import ssl
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -19,6 +20,8 @@ from faulty_server import KINDS, Fault, FaultyServer
 from remixbench.errors import RemixbenchError
 from remixbench.sources.download.http import (
     USER_AGENT,
+    DownloadCancelled,
+    FatalDownloadError,
     HttpClient,
     ListedFile,
     RateLimiter,
@@ -28,7 +31,6 @@ from remixbench.sources.download.http import (
     retry_after,
 )
 from remixbench.sources.download.select import RemoteFile
-from remixbench.sources.download.threads import DownloadCancelled, FatalDownloadError
 from remixbench.sources.download.transfer import fetch
 from remixbench.sources.published import published_source
 
@@ -36,17 +38,16 @@ PATH = "/records/1/files/a.zip"
 DATA = random.Random(0).randbytes(50_000)
 
 
-def remote(server: FaultyServer, size: int | None = None, data: bytes = DATA) -> RemoteFile:
-    source = published_source("tau2019")
+def remote(server: FaultyServer, size: int | None = None, data: bytes = DATA, source: str = "tau2019") -> RemoteFile:
+    published = published_source(source)
+    archive = replace(published.archives[0], file="a.zip", md5=md5(data))
     listing = server.url + "/api/records/1"
-    return RemoteFile(source, source.archives[0], server.url + PATH, listing, md5(data), size)
+    return RemoteFile(published, archive, server.url + PATH, listing, md5(data), size)
 
 
-def get(
-    server: FaultyServer, folder: Path, client: HttpClient | None = None, trust_listed_md5: bool = False, **more: object
-) -> str:
+def get(server: FaultyServer, folder: Path, client: HttpClient | None = None, **more: object) -> str:
     what = remote(server, **more)  # type: ignore[arg-type]
-    return fetch(what, folder / "a.zip", client or quick_client(), lambda _: None, trust_listed_md5)
+    return fetch(what, folder / "a.zip", client or quick_client(), lambda _: None)
 
 
 def whole_and_alone(folder: Path, data: bytes = DATA) -> bool:
@@ -120,13 +121,21 @@ def test_the_partial_file_of_another_file_is_not_resumed(tmp_path: Path) -> None
         assert "Range" not in server.asked[0].headers
 
 
-@pytest.mark.parametrize("notes", ["", "[]", '{"etag": 3, "total": "many"}', "\x00"])
-def test_damaged_receipts_are_ignored(notes: str, tmp_path: Path) -> None:
-    (tmp_path / "a.zip.part").write_bytes(DATA[:20_000])
-    (tmp_path / "a.zip.part.json").write_text(notes)
+@pytest.mark.parametrize("state", [None, "", "[]", "\x00"])
+@pytest.mark.parametrize("data", [b"mine" * 5000, DATA[:20_000], DATA + b"x"])
+def test_a_partial_file_of_another_program_is_left_unchanged(state: str | None, data: bytes, tmp_path: Path) -> None:
+    part = tmp_path / "a.zip.part"
+    part.write_bytes(data)
+    if state is not None:
+        (tmp_path / "a.zip.part.json").write_text(state)
     with FaultyServer({PATH: DATA}) as server:
+        with pytest.raises(RemixbenchError, match=r"a\.zip\.part: remixbench did not write it .* move it away"):
+            get(server, tmp_path)
+        assert part.read_bytes() == data
+        assert server.asked == []
+        part.rename(tmp_path / "mine")
         get(server, tmp_path)
-    assert whole_and_alone(tmp_path)
+    assert (tmp_path / "a.zip").read_bytes() == DATA
 
 
 def test_a_file_replaced_between_two_tries_is_not_mixed_with_its_older_self(tmp_path: Path) -> None:
@@ -181,14 +190,12 @@ def listing(data: bytes) -> bytes:
 def test_a_file_that_its_record_lists_is_reported_but_not_taken(tmp_path: Path) -> None:
     new = DATA[::-1]
     with FaultyServer({PATH: new, "/api/records/1": listing(new)}) as server:
-        with pytest.raises(RemixbenchError, match=r"the record itself now lists .* run again with --accept-changed"):
+        with pytest.raises(RemixbenchError, match=r"the record itself now lists .* give its MD5 with --checksums"):
             get(server, tmp_path)
         assert server.count() == 2  # it was not fetched again in vain
         assert not (tmp_path / "a.zip").exists()
-        # Asked for, it is taken; the bytes are not fetched again.
-        assert get(server, tmp_path, trust_listed_md5=True) == md5(new)
-        assert [asked.path for asked in server.asked[2:]] == ["/api/records/1"]
-    assert whole_and_alone(tmp_path, new)
+        # as the message says; the bytes are not fetched again
+        assert get(server, tmp_path, data=new) == md5(new)
 
 
 @pytest.mark.parametrize("kind", ["429", "500", "mute", "drop"])
@@ -196,7 +203,7 @@ def test_the_list_of_a_record_is_retried_before_a_complete_archive_is_thrown_awa
     new = DATA[::-1]
     scripts = {"/api/records/1": [Fault(kind, 3)] * 2}
     with FaultyServer({PATH: new, "/api/records/1": listing(new)}, scripts) as server:
-        assert get(server, tmp_path, trust_listed_md5=True) == md5(new)
+        assert get(server, tmp_path, source="fsdkaggle2018") == md5(new)
         assert [asked.path for asked in server.asked] == [PATH, *["/api/records/1"] * 3]
     assert whole_and_alone(tmp_path, new)
 
@@ -206,9 +213,9 @@ def test_an_archive_is_kept_while_the_list_of_its_record_cannot_be_read(tmp_path
     scripts = {"/api/records/1": [Fault("500")] * 8}
     with FaultyServer({PATH: new, "/api/records/1": listing(new)}, scripts) as server:
         with pytest.raises(FatalDownloadError, match="gave up after 8 requests"):
-            get(server, tmp_path, trust_listed_md5=True)
+            get(server, tmp_path, source="fsdkaggle2018")
         assert (tmp_path / "a.zip.part").read_bytes() == new
-        assert get(server, tmp_path, trust_listed_md5=True) == md5(new)
+        assert get(server, tmp_path, source="fsdkaggle2018") == md5(new)
         assert server.count() == 1 + 8 + 1  # the archive itself was fetched once
 
 
@@ -292,18 +299,9 @@ def test_without_ranges_received_bytes_are_compared_not_rewritten(tmp_path: Path
     moves: list[int] = []
     script = [Fault("drop", 30_000), Fault("ignore-range")]
     with FaultyServer({PATH: DATA}, {PATH: script}) as server:
-        fetch(remote(server), tmp_path / "a.zip", quick_client(), moves.append, False)
+        fetch(remote(server), tmp_path / "a.zip", quick_client(), moves.append)
     assert whole_and_alone(tmp_path)
     assert all(move > 0 for move in moves)  # nothing was given up
-
-
-def test_a_partial_file_of_another_program_is_put_aside_not_truncated(tmp_path: Path) -> None:
-    (tmp_path / "a.zip.part").write_bytes(b"mine" * 5000)
-    with FaultyServer({PATH: DATA}) as server:
-        get(server, tmp_path)
-    assert (tmp_path / "a.zip").read_bytes() == DATA
-    (aside,) = tmp_path.glob("a.zip.part.*")
-    assert aside.read_bytes() == b"mine" * 5000
 
 
 def test_errors_of_tls_and_proxies_say_what_to_set() -> None:
@@ -414,7 +412,7 @@ def test_progress_adds_up(tmp_path: Path) -> None:
     moves: list[int] = []
     script = [Fault("drop", 30_000), Fault("ignore-range"), Fault("flip", 3), Fault("drop", 10_000)]
     with FaultyServer({PATH: DATA}, {PATH: script}) as server:
-        fetch(remote(server), tmp_path / "a.zip", quick_client(), moves.append, False)
+        fetch(remote(server), tmp_path / "a.zip", quick_client(), moves.append)
     assert sum(moves) == len(DATA)
 
 
@@ -440,7 +438,7 @@ def test_an_interrupt_keeps_the_part(tmp_path: Path) -> None:
     data = DATA * 20
     with FaultyServer({PATH: data}, pace=0.0005) as server:
         with pytest.raises(DownloadCancelled):
-            fetch(remote(server, data=data), tmp_path / "a.zip", client, advance, False)
+            fetch(remote(server, data=data), tmp_path / "a.zip", client, advance)
         part = (tmp_path / "a.zip.part").read_bytes()
         assert part == data[: len(part)]
         assert len(part) == moved
@@ -464,16 +462,6 @@ def test_retry_after_is_a_number_or_a_date() -> None:
     assert retry_after(format_datetime(now - timedelta(seconds=90), usegmt=True), now) == 0
     for nothing in (None, "", "soon", "-5", "1e9", "９", "9" * 400):
         assert retry_after(nothing, now) is None
-
-
-def test_at_most_sixty_requests_per_minute() -> None:
-    waits: list[float] = []
-    limiter = RateLimiter(RetryPolicy(sleep=waits.append), threading.Event())
-    for _ in range(60):
-        limiter.acquire()
-    assert sum(waits) == 0
-    limiter.acquire()
-    assert waits[-1] == pytest.approx(60, abs=1)
 
 
 def test_a_pause_asked_of_one_thread_holds_for_all_and_ends_with_an_interrupt() -> None:
