@@ -25,7 +25,7 @@ from remixbench.errors import InputError, one_line
 from remixbench.files import check_regular
 from remixbench.sources.catalogue import Stretch
 from remixbench.sources.streams import StreamError, check_container, is_container, stream_kind, stream_parts
-from remixbench.sources.wav import WavError, WavLayout, decode, plain_header, read_layout
+from remixbench.sources.wav import WavLayout, decode, plain_header, read_layout
 
 if TYPE_CHECKING:
     import soundfile
@@ -187,7 +187,7 @@ def _named(path: Path) -> Iterator[None]:
 
     try:
         yield
-    except (WavError, StreamError) as error:
+    except StreamError as error:
         raise InputError(f"{path}: {error}; fetch it again, or convert it") from None
     except soundfile.SoundFileError as error:
         reason = getattr(error, "error_string", "") or f"libsndfile's error {getattr(error, 'code', 'unknown')}"

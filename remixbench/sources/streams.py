@@ -31,7 +31,7 @@ INFO_KBITS = 128  # bit rate of the frame with the Info header, which has no sou
 
 
 class StreamError(ValueError):
-    """A part of a stream is missing or would be skipped; the message says why."""
+    """A part of a recording is missing, cannot be located or would be skipped; the message says why."""
 
 
 def stream_kind(file: BinaryIO) -> Literal["mp3", "ogg", "flac"] | None:

@@ -15,15 +15,13 @@ from typing import BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from remixbench.sources.streams import StreamError
+
 PCM, IEEE_FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 UNKNOWN_SIZE = 0x7FFFF000
 """A declared size of a data chunk, in bytes, from which a shorter chunk means a streamed file of unknown size."""
 GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
 MAX_CHUNKS = 10_000
-
-
-class WavError(ValueError):
-    """The samples of a WAV file cannot be found or are incomplete; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ class WavLayout:
 def read_layout(file: BinaryIO) -> WavLayout | None:
     """Find the samples of an open file; return None if it is not RIFF/WAVE, or left to libsndfile.
 
-    Raises `WavError` if it is a WAV file without samples, or with fewer than its header states.
+    Raises `StreamError` if it is a WAV file without samples, or with fewer than its header states.
     """
     length = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -81,24 +79,24 @@ def read_layout(file: BinaryIO) -> WavLayout | None:
             return _layout(fmt, position + 8, size)
         if name == b"fmt ":
             if fmt:
-                raise WavError("not readable as audio, it has two chunks 'fmt '")
+                raise StreamError("not readable as audio, it has two chunks 'fmt '")
             fmt = file.read(min(size, 64))
         position += 8 + size
         # odd chunks have a pad byte, but some programs omit it
         padded = size % 2 and (_is_chunk(file, position + 1, length) or not _is_chunk(file, position, length))
         position += 1 if padded else 0
         if position > length - 8:
-            raise WavError(
+            raise StreamError(
                 f"not readable as audio, its chunk {name.decode('latin-1')!r} extends to the end of the file"
             )
-    raise WavError(f"not readable as audio, it has more than {MAX_CHUNKS:,} chunks before its samples")
+    raise StreamError(f"not readable as audio, it has more than {MAX_CHUNKS:,} chunks before its samples")
 
 
 def _chunk(file: BinaryIO, position: int) -> tuple[bytes, int]:
     file.seek(position)
     head = file.read(8)
     if len(head) < 8:
-        raise WavError("truncated, it ends within its header")
+        raise StreamError("truncated, it ends within its header")
     return head[:4], struct.unpack("<I", head[4:])[0]
 
 
@@ -115,7 +113,7 @@ def _data_size(file: BinaryIO, offset: int, size: int, length: int) -> int:
     available = length - offset
     if size > available:
         if size < UNKNOWN_SIZE:
-            raise WavError(f"truncated, its header promises {size:,} bytes of samples, {available:,} are there")
+            raise StreamError(f"truncated, its header promises {size:,} bytes of samples, {available:,} are there")
         return available
     if size == 0 and available and not _is_chunk(file, offset, length):
         return available  # the writer was killed before it could fill in the size
@@ -132,19 +130,19 @@ def _refuse_second_recording(file: BinaryIO, end: int, length: int) -> None:
             return
         name, size = _chunk(file, position)
         if name in (b"RIFF", b"RF64", b"RIFX", b"data"):
-            raise WavError("holds a second recording after the first; split it into two files")
+            raise StreamError("holds a second recording after the first; split it into two files")
         end = position = position + 8 + size
 
 
 def _layout(fmt: bytes, offset: int, size: int) -> WavLayout:
     if len(fmt) < 14:
-        raise WavError("not readable as audio, its chunk 'fmt ' is too short")
+        raise StreamError("not readable as audio, its chunk 'fmt ' is too short")
     code, channels, rate, _, align = struct.unpack("<HHIIH", fmt[:14])
     bits = struct.unpack("<H", fmt[14:16])[0] if len(fmt) >= 16 else 8 * align // max(channels, 1)
     if code == EXTENSIBLE and len(fmt) >= 40 and fmt[26:40] == GUID_TAIL:
         code = struct.unpack("<H", fmt[24:26])[0]
     if channels == 0:
-        raise WavError("not readable as audio, its header says that it has no channels")
+        raise StreamError("not readable as audio, its header says that it has no channels")
     width = -(-bits // 8)
     if code == PCM and width in (1, 2, 3, 4):
         coding: Literal["pcm", "float", "other"] = "pcm"
@@ -156,7 +154,7 @@ def _layout(fmt: bytes, offset: int, size: int) -> WavLayout:
     if align == 4 * channels and width == 3:
         width = 4
     elif align > width * channels:
-        raise WavError(
+        raise StreamError(
             f"not readable as audio, its header says {channels} channel(s) of {bits} bits in blocks of {align} bytes"
         )
     return WavLayout(coding, width, bits, channels, rate, fmt, offset, size)
@@ -165,7 +163,7 @@ def _layout(fmt: bytes, offset: int, size: int) -> WavLayout:
 def decode(data: bytes, layout: WavLayout) -> NDArray[np.float64]:
     """Return samples as float64, (frames, channels), as libsndfile does: integers divided by half their range.
 
-    Raises `WavError` if 24-bit samples are in neither the upper nor the lower three of 4 bytes.
+    Raises `StreamError` if 24-bit samples are in neither the upper nor the lower three of 4 bytes.
     """
     count = len(data) // layout.width
     if layout.coding == "float":
@@ -192,7 +190,7 @@ def _of_24_bits(words: NDArray[np.int32]) -> NDArray[np.int32]:
         return upper
     if np.array_equal((words << 8) >> 8, words):
         return words
-    raise WavError("its 24-bit samples in 4 bytes are in neither the upper nor the lower three of them")
+    raise StreamError("its 24-bit samples in 4 bytes are in neither the upper nor the lower three of them")
 
 
 def plain_header(layout: WavLayout) -> bytes:

@@ -8,8 +8,14 @@ from pathlib import Path
 
 from remixbench.dataset.dataset import Dataset, as_tuple, find_dataset
 from remixbench.dataset.export.card import write_card, write_croissant
-from remixbench.dataset.export.clips import Export, ExportedClip, exported_clips
-from remixbench.dataset.export.formats import write_audiofolder, write_lhotse, write_webdataset
+from remixbench.dataset.export.formats import (
+    Export,
+    ExportedClip,
+    exported_clips,
+    write_audiofolder,
+    write_lhotse,
+    write_webdataset,
+)
 from remixbench.dataset.finalize import NOTICES
 from remixbench.errors import InputError, unknown
 from remixbench.files import is_system_file, write_bytes

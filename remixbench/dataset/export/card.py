@@ -12,8 +12,7 @@ from importlib.metadata import version
 from typing import Any
 
 from remixbench.dataset.dataset import Dataset, snr_folder
-from remixbench.dataset.export.clips import SPLITS, Export, ExportedClip
-from remixbench.dataset.export.formats import audiofolder_header
+from remixbench.dataset.export.formats import SPLITS, Export, ExportedClip, audiofolder_header
 from remixbench.dataset.finalize import NOTICES
 from remixbench.errors import shortened
 from remixbench.files import sha256, write_bytes, write_json, write_text

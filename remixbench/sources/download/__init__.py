@@ -110,24 +110,15 @@ def download(
 
     Parameters
     ----------
-    names
-        `tau2019`, `fsdkaggle2018`; by default both.
-    workspace, sources
-        The folder of the sources; by default `sources/` in the workspace.
-    mirror
-        URL of a copy of the records, with files at `records/<id>/files/<name>`.
-    parts
-        Parts of the scenes to fetch, such as "1-3,5".
-    checksums
-        MD5s of the mirror's archives in the format of `md5sum`, if they are not the published ones.
-    keep_archives
-        Keep the archives in `archives/` after unpacking.
-    jobs
-        Number of parallel downloads.
-    confirm
-        Called with a question before anything is fetched; by default nothing is asked.
-    retry_policy
-        Timeouts, retries and delays.
+    names : `tau2019`, `fsdkaggle2018`; by default both
+    workspace, sources : the folder of the sources; by default `sources/` in the workspace
+    mirror : URL of a copy of the records, with files at `records/<id>/files/<name>`
+    parts : parts of the scenes to fetch, such as "1-3,5"
+    checksums : MD5s of the mirror's archives in the format of `md5sum`, if they are not the published ones
+    keep_archives : keep the archives in `archives/` after unpacking
+    jobs : number of parallel downloads
+    confirm : called with a question before anything is fetched; by default nothing is asked
+    retry_policy : timeouts, retries and delays
 
     Raises
     ------

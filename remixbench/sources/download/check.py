@@ -49,10 +49,8 @@ def check_sources(
 
     Parameters
     ----------
-    names
-        Sources; by default all.
-    parts
-        Check only the recordings of these parts, such as "1-3", if only these were downloaded.
+    names : sources; by default all
+    parts : check only the recordings of these parts, such as "1-3", if only these were downloaded
 
     Raises
     ------

@@ -62,15 +62,11 @@ def select(
 
     Parameters
     ----------
-    names
-        Sources; by default all.
-    mirror
-        URL that replaces Zenodo's, with files at `records/<id>/files/<name>`.
-    parts
-        Parts of sources that have parts, such as "1-3,5"; by default all.
-    checksums
-        A file in the format of `md5sum` that lists the files of the mirror. It replaces the published MD5s, and files
-        that it does not list are not requested.
+    names : sources; by default all
+    mirror : URL that replaces Zenodo's, with files at `records/<id>/files/<name>`
+    parts : parts of sources that have parts, such as "1-3,5"; by default all
+    checksums : a file in the format of `md5sum` that lists the files of the mirror. It replaces the published MD5s, and
+        files that it does not list are not requested
     """
     origin = ORIGIN if mirror is None else _check_mirror(mirror)
     query = QUERY if mirror is None else ""

@@ -32,8 +32,7 @@ def read_members(
 
     Parameters
     ----------
-    max_bytes
-        Returns the size limit of an unpacked file, given its name.
+    max_bytes : returns the size limit of an unpacked file, given its name
     """
     try:
         with zipfile.ZipFile(archive) as opened:

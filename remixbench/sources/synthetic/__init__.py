@@ -1,7 +1,6 @@
 """The source of the `mini` recipe: recordings that are synthesised when they are read, without any files.
 
-`render` computes the samples from the models in `models`, the signal processing in `dsp` and the tables in `events` and
-`scenes`.
+`render` computes the samples from the models in `models`, the signal processing in `dsp` and the tables in `sounds`.
 """
 
 from __future__ import annotations
@@ -53,14 +52,7 @@ class SynthesisReader:
 def events(per_class: int, rate: int) -> Catalogue:
     """Return the catalogue of synthetic events, `per_class` recordings of each of 41 labels, at `rate` Hz."""
     rows = [
-        (
-            f"{label}_{number:03d}.wav",
-            label,
-            True,
-            str((number + per_class * k) * ORIGIN_STEP),
-            LICENCE,
-            "synthesised",
-        )
+        (f"{label}_{number:03d}.wav", label, True, str((number + per_class * k) * ORIGIN_STEP), LICENCE, "synthesised")
         for k, label in enumerate(event_labels())
         for number in range(per_class)
     ]

@@ -1,6 +1,6 @@
 """Synthesised recordings of 41 sound events and 10 scenes: the sounds of the `mini` recipe.
 
-They are computed by simple physical models (`models`) with two tables (`events`, `scenes`), so that every command can
+They are computed by simple physical models (`models`) with two tables (`sounds`), so that every command can
 be tried without a download. They only resemble their labels, and scores on them mean nothing outside `mini`.
 
 Determinism: everything is drawn from a PCG64 seeded with (seed, CRC-32 of the label, number, ...), computed in float64
@@ -22,9 +22,8 @@ from numpy.typing import NDArray
 
 from remixbench.errors import InputError, unknown
 from remixbench.sources.synthetic.dsp import Signal, fast_length, samples, swell
-from remixbench.sources.synthetic.events import EVENTS
 from remixbench.sources.synthetic.models import Layer, Pattern, Range, narrowed
-from remixbench.sources.synthetic.scenes import SCENES
+from remixbench.sources.synthetic.sounds import EVENTS, SCENES
 
 LOWEST_RATE = 8000  # Hz; below it the brightest classes would be silent
 SHORTEST, LONGEST = 0.3, 4.0  # range of durations of events, in seconds
@@ -49,14 +48,10 @@ def synthesise_event(label: str, number: int, rate: int, seed: int) -> NDArray[n
 
     Parameters
     ----------
-    label
-        One of `event_labels()`.
-    number
-        Number of the recording, from 0; recordings differ in pitch, length, decay, brightness and room.
-    rate
-        Sample rate in Hz, at least 8000.
-    seed
-        Seed of the set of recordings, from 0.
+    label : one of `event_labels()`
+    number : number of the recording, from 0; recordings differ in pitch, length, decay, brightness and room
+    rate : sample rate in Hz, at least 8000
+    seed : seed of the set of recordings, from 0
 
     Returns
     -------
@@ -91,16 +86,11 @@ def synthesise_scene(
 
     Parameters
     ----------
-    label
-        One of `scene_labels()`.
-    location, piece
-        Number of the recording location, and of the piece of its recording, from 0.
-    rate
-        Sample rate in Hz, at least 8000.
-    seconds
-        Duration.
-    seed
-        Seed of the set of recordings, from 0.
+    label : one of `scene_labels()`
+    location, piece : number of the recording location, and of the piece of its recording, from 0
+    rate : sample rate in Hz, at least 8000
+    seconds : duration
+    seed : seed of the set of recordings, from 0
 
     Returns
     -------
