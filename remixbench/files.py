@@ -254,6 +254,28 @@ def read_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
         raise InputError(f"{path}: not readable ({error.strerror})") from None
 
 
+def read_sums(path: Path, program: str) -> dict[str, str]:
+    """Read a list of digests as `program` (md5sum or sha256sum) writes it, as {path: digest in lower case}.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, a line is malformed, or a path has two different digests.
+    """
+    digits = {"md5sum": 32, "sha256sum": 64}[program]
+    line_of_sum = re.compile(rf"([0-9a-fA-F]{{{digits}}}) [ *](?:\./)?(.+)")
+    sums: dict[str, str] = {}
+    for number, line in enumerate(read_bytes(path).decode("utf-8", "replace").splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        entry = line_of_sum.fullmatch(line.rstrip())
+        if entry is None:
+            raise InputError(f"{path}, line {number}: found {line[:80]!r}, expected a line as `{program}` writes it")
+        if sums.setdefault(entry[2], entry[1].lower()) != entry[1].lower():
+            raise InputError(f"{path}, line {number}: a second, different digest of {entry[2]}; keep one of them")
+    return sums
+
+
 def free_disk(path: Path) -> int:
     """Return the free bytes on the disk of a path, which need not exist."""
     while not path.exists():

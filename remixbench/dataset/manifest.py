@@ -9,14 +9,17 @@ excerpt, `snr_offset` (dB, added to the nominal SNR) if the recipe draws levels.
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated, TypeVar
+
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from remixbench.errors import InputError
-from remixbench.files import read_bytes, sha256, write_bytes
+from remixbench.files import read_bytes, read_sums, sha256, write_bytes
+from remixbench.schemas import first_problem
 from remixbench.sources.catalogue import stays_below
 from remixbench.tables import format_table, parse_table
 
@@ -24,8 +27,6 @@ CLIP_COLUMNS = ("clip_id", "fold", "scene_file", "scene_label", "scene_location"
 EVENT_COLUMNS = ("clip_id", "event_index", "event_file", "event_label", "onset", "max_duration")
 ROLES = ("train", "validation", "test")
 MANIFEST_FILES = ("clips.csv", "events.csv", "roles.csv")
-SUM = re.compile(r"([0-9a-fA-F]{64}) [ *](?:\./)?(.+)")  # a line of `sha256sum`, in text or binary mode
-CLIP_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 DECIMALS = 6
 """Decimals of seconds in labels: finer than a sample, coarser than rounding errors of sums."""
 
@@ -183,37 +184,30 @@ def read_manifest(folder: Path) -> Manifest:
 
     Raises `InputError` if a file is missing, malformed, or differs from its checksum.
     """
-    contents = {}
-    for name in MANIFEST_FILES:
-        path = folder / name
-        if path.exists() or name != "roles.csv":
-            contents[name] = read_bytes(path)
-    clip_rows = parse_table(folder / "clips.csv", contents["clips.csv"], CLIP_COLUMNS).records()
-    event_rows = parse_table(folder / "events.csv", contents["events.csv"], EVENT_COLUMNS).records()
+    contents = {
+        name: read_bytes(folder / name) for name in MANIFEST_FILES if (folder / name).exists() or name != "roles.csv"
+    }
     events: dict[str, list[Event]] = {}
-    path = folder / "events.csv"
-    for line, row in event_rows:
-        where = f"{path}, line {line}"
-        events.setdefault(row["clip_id"], []).append(_event(where, row, len(events.get(row["clip_id"], ()))))
+    for where, row in _rows(folder / "events.csv", contents["events.csv"], EVENT_COLUMNS, _EventRow):
+        index = len(events.setdefault(row.clip_id, []))
+        if row.event_index != index:
+            raise InputError(f"{where}: event_index is {row.event_index}, expected {index}, in order from 0")
+        events[row.clip_id].append(
+            Event(
+                index, row.event_file, row.event_label, row.onset, row.max_duration, row.event_start, row.snr_offset
+            )
+        )  # fmt: skip
     roles = _roles(folder / "roles.csv", contents["roles.csv"]) if "roles.csv" in contents else {}
     clips: dict[str, Clip] = {}
-    path = folder / "clips.csv"
-    for line, row in clip_rows:
-        where = f"{path}, line {line}"
-        name = row["clip_id"]
-        if not CLIP_ID.fullmatch(name):
-            raise InputError(f"{where}: clip_id is '{name[:80]}', expected letters, digits, '-' and '_' such as 00000")
+    for where, clip in _rows(folder / "clips.csv", contents["clips.csv"], CLIP_COLUMNS, _ClipRow):
+        name = clip.clip_id
         if name in clips:
             raise InputError(f"{where}: clip '{name}' appears twice")
-        fold = _natural(where, "fold", row["fold"])
-        if not row["scene_file"]:
-            raise InputError(f"{where}: scene_file is empty")
         if roles:
-            _check_roles(folder / "roles.csv", name, fold, roles.get(name))
+            _check_roles(folder / "roles.csv", name, clip.fold, roles.get(name))
         clips[name] = Clip(
-            name, fold, _inside(where, row["scene_file"]), row["scene_label"], row["scene_location"],
-            tuple(events.pop(name, ())), roles.get(name, ()),
-            _seconds(where, "scene_start", row.get("scene_start") or "0"),
+            name, clip.fold, clip.scene_file, clip.scene_label, clip.scene_location, tuple(events.pop(name, ())),
+            roles.get(name, ()), clip.scene_start,
         )  # fmt: skip
     for file, named in (("events.csv", events), ("roles.csv", roles)):
         if absent := [name for name in named if name not in clips]:
@@ -224,20 +218,57 @@ def read_manifest(folder: Path) -> Manifest:
     return Manifest(tuple(clips.values()))
 
 
+def _inside(name: str) -> str:
+    if not stays_below(name):
+        raise ValueError("expected the name of a file below its source's folder")
+    return name
+
+
+_File = Annotated[str, AfterValidator(_inside)]
+_Number = Annotated[float, Field(gt=-1e6, lt=1e6, allow_inf_nan=False)]
+_Seconds = Annotated[_Number, Field(ge=0)]
+
+
+class _ClipRow(BaseModel):
+    clip_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+    fold: Annotated[int, Field(ge=1, lt=10**6)]
+    scene_file: _File
+    scene_label: str
+    scene_location: str
+    scene_start: _Seconds = 0.0
+
+
+class _EventRow(BaseModel):
+    clip_id: str
+    event_index: int
+    event_file: _File
+    event_label: Annotated[str, Field(min_length=1)]
+    onset: _Seconds
+    max_duration: Annotated[_Number, Field(gt=0)]
+    event_start: _Seconds | None = None
+    snr_offset: _Number = 0.0
+
+
+Row = TypeVar("Row", _ClipRow, _EventRow)
+
+
+def _rows(path: Path, data: bytes, columns: tuple[str, ...], model: type[Row]) -> Iterator[tuple[str, Row]]:
+    """Yield the place of each row, for messages, and the row; optional columns may be empty."""
+    for line, fields in parse_table(path, data, columns).records():
+        where = f"{path}, line {line}"
+        try:
+            yield where, model.model_validate({key: text for key, text in fields.items() if text or key in columns})
+        except ValidationError as error:
+            raise InputError(f"{where}: {first_problem(error, model)}") from None
+
+
 def _check_sums(folder: Path, contents: dict[str, bytes]) -> None:
     """Check the files against SHA256SUMS, if there is one; no file may be missing on either side."""
     path = folder / "SHA256SUMS"
     if not path.exists():
         return
+    sums = read_sums(path, "sha256sum")
     remedy = "restore it, or remove SHA256SUMS if the change is meant"
-    sums: dict[str, str] = {}
-    for number, line in enumerate(read_bytes(path).decode("utf-8", "replace").splitlines(), start=1):
-        if not line.strip():
-            continue
-        entry = SUM.fullmatch(line)
-        if entry is None:
-            raise InputError(f"{path}, line {number}: found {line[:80]!r}, expected a line as `sha256sum` writes it")
-        sums[entry[2]] = entry[1].lower()
     for name in MANIFEST_FILES:
         if name in sums and name not in contents:
             raise InputError(f"{folder / name}: missing, although SHA256SUMS has it; {remedy}")
@@ -245,24 +276,6 @@ def _check_sums(folder: Path, contents: dict[str, bytes]) -> None:
             raise InputError(f"{path}: has no digest of {name}; restore it, or remove it if the change is meant")
         if name in contents and sums[name] != sha256(contents[name]):
             raise InputError(f"{folder / name}: differs from its digest in SHA256SUMS; {remedy}")
-
-
-def _event(where: str, row: dict[str, str], index: int) -> Event:
-    if row["event_index"] != str(index):
-        raise InputError(f"{where}: event_index is '{row['event_index']}', expected {index}, in order from 0")
-    for column in ("event_file", "event_label"):
-        if not row[column]:
-            raise InputError(f"{where}: {column} is empty")
-    longest = _real(where, "max_duration", row["max_duration"])
-    if longest <= 0:
-        raise InputError(f"{where}: max_duration is '{row['max_duration']}', expected seconds above 0")
-    start = row.get("event_start") or None
-    return Event(
-        index, _inside(where, row["event_file"]), row["event_label"],
-        onset=_seconds(where, "onset", row["onset"]), max_duration=longest,
-        start=None if start is None else _seconds(where, "event_start", start),
-        snr_offset=_real(where, "snr_offset", row.get("snr_offset") or "0"),
-    )  # fmt: skip
 
 
 def _roles(path: Path, data: bytes) -> dict[str, tuple[str, ...]]:
@@ -292,32 +305,3 @@ def _check_roles(path: Path, name: str, fold: int, roles: tuple[str, ...] | None
         raise InputError(
             f"{path}: clip '{name}' is 'test' for fold {', '.join(map(str, tested)) or 'none'}, expected fold {fold}"
         )
-
-
-def _inside(where: str, name: str) -> str:
-    if not stays_below(name):
-        raise InputError(f"{where}: {name!r} is not the name of a file below its source's folder")
-    return name
-
-
-def _natural(where: str, column: str, text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 7 and int(text) > 0):
-        raise InputError(f"{where}: {column} is '{text[:40]}', expected a number from 1 up")
-    return int(text)
-
-
-def _real(where: str, column: str, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not abs(value) < 1e6:
-        raise InputError(f"{where}: {column} is '{text[:40]}', expected a number")
-    return value
-
-
-def _seconds(where: str, column: str, text: str) -> float:
-    value = _real(where, column, text)
-    if value < 0:
-        raise InputError(f"{where}: {column} is '{text}', expected seconds from 0 up")
-    return value

@@ -181,8 +181,8 @@ def test_custom_manifests_are_checked(
             "--manifest", str(tmp_path)]  # fmt: skip
     files = made.manifest.files()
     for name, old, new, message in (
-        ("clips.csv", b"00003,1,", b"00003,one,", "clips.csv, line 5: fold is 'one'"),
-        ("events.csv", b"00001,0,", b"00001,3,", "events.csv, line 5: event_index is '3', expected 0"),
+        ("clips.csv", b"00003,1,", b"00003,one,", "clips.csv, line 5: fold: found 'one'"),
+        ("events.csv", b"00001,0,", b"00001,3,", "events.csv, line 5: event_index is 3, expected 0"),
         ("events.csv", b",1.3,0.5", b",2.3,0.5", "clip 00000: onset 2.3 s lies beyond the clip of 2 s"),
         ("events.csv", b",1.3,0.5", b",1.3,5.0", "clip 00000: max_duration 5 s is above the recipe's plan.max_event"),
         ("events.csv", b".wav,", b".wave,", "1 of 41 recordings are not in it, the first .*.wave"),

@@ -9,13 +9,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from remixbench.errors import InputError
-from remixbench.files import read_bytes
+from remixbench.files import read_sums
 from remixbench.sources.published import Archive, PublishedSource, published_source, published_sources
 
 ORIGIN, QUERY = "https://zenodo.org", "?download=1"
 """Files of a record are at ORIGIN/records/<id>/files/<name>; mirrors need no query."""
 _RANGE = re.compile(r"([0-9]{1,6})(?:-([0-9]{1,6}))?")
-_CHECKSUM = re.compile(r"([0-9a-fA-F]{32}) [ *](.+)")
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def select(
     """
     origin = ORIGIN if mirror is None else _check_mirror(mirror)
     query = QUERY if mirror is None else ""
-    md5s = None if checksums is None else read_checksums(checksums)
+    md5s = None if checksums is None else read_sums(checksums, "md5sum")
     sources = [published_source(name) for name in dict.fromkeys(names)] or list(published_sources().values())
     wanted_parts = _parts_of(parts, sources)
     selected = []
@@ -147,31 +146,6 @@ def parse_parts(text: str, last: int) -> frozenset[int]:
             )
         parts.update(range(first, end + 1))
     return frozenset(parts)
-
-
-def read_checksums(path: Path) -> dict[str, str]:
-    """Read a file in the format of `md5sum`, as {path: MD5 in lower case}.
-
-    Raises `InputError` if the file cannot be read, a line is malformed, or a path has two different MD5s.
-    """
-    try:
-        lines = read_bytes(path).decode("utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: the file of checksums cannot be read ({error})") from None
-    md5s: dict[str, str] = {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        match = _CHECKSUM.fullmatch(line.rstrip())
-        if match is None:
-            raise InputError(
-                f"{path}, line {number}: found '{line[:80]}'; expected "
-                "'<md5>  records/<id>/files/<name>', as md5sum writes it"
-            )
-        name = match[2].removeprefix("./")
-        if md5s.setdefault(name, match[1].lower()) != match[1].lower():
-            raise InputError(f"{path}, line {number}: a second, different MD5 of {name}; keep one of them")
-    return md5s
 
 
 def _check_mirror(mirror: str) -> str:

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from remixbench.errors import InputError
-from remixbench.sources.download.select import list_urls, parse_parts, read_checksums, select
+from remixbench.files import read_sums
+from remixbench.sources.download.select import list_urls, parse_parts, select
 from remixbench.sources.published import published_source
 
 
@@ -107,12 +108,12 @@ def test_a_mirror_is_asked_for_what_its_checksums_list(tmp_path: Path) -> None:
 def test_checksums_of_something_else_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="lists no archive of any source"):
         select((), "http://m", None, sums(tmp_path, f"{'0' * 32}  other.zip"))
-    with pytest.raises(InputError, match=r"md5sums\.txt, line 2: found 'hello'; expected"):
-        read_checksums(sums(tmp_path, f"{'0' * 32}  a", "hello"))
-    with pytest.raises(InputError, match="a second, different MD5 of a"):
-        read_checksums(sums(tmp_path, f"{'0' * 32}  a", f"{'1' * 32}  a"))
+    with pytest.raises(InputError, match=r"md5sums\.txt, line 2: found 'hello', expected a line as `md5sum` writes it"):
+        select((), "http://m", None, sums(tmp_path, f"{'0' * 32}  a", "hello"))
+    with pytest.raises(InputError, match="a second, different digest of a"):
+        select((), "http://m", None, sums(tmp_path, f"{'0' * 32}  a", f"{'1' * 32}  a"))
     with pytest.raises(InputError, match="no such file"):
-        read_checksums(tmp_path / "none.txt")
+        select((), "http://m", None, tmp_path / "none.txt")
 
 
 @given(st.binary(max_size=200))
@@ -120,6 +121,6 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory,
     path = tmp_path_factory.mktemp("sums") / "md5sums.txt"
     path.write_bytes(data)
     try:
-        assert all(re.fullmatch(r"[0-9a-f]{32}", digest) for digest in read_checksums(path).values())
+        assert all(re.fullmatch(r"[0-9a-f]{32}", digest) for digest in read_sums(path, "md5sum").values())
     except InputError as error:
         is_one_line(error)
