@@ -32,7 +32,7 @@ from remixbench.sources.download.archive import (
     unpack_folder,
     write_absence,
 )
-from remixbench.sources.download.check import missing_recordings
+from remixbench.sources.download.check import table_recordings
 from remixbench.sources.download.http import (
     DownloadCancelled,
     FatalDownloadError,
@@ -354,8 +354,9 @@ def _report_recordings(sources: Iterable[PublishedSource], folder: Path, progres
         table = folder / source.table
         if not table.is_file():
             continue
-        missing, named = missing_recordings(source, folder)
-        progress.say(f"{source.name}: {named - len(missing)} of {named} recordings of the table are present")
+        named = table_recordings(source, folder)
+        missing = [name for name in named if not (folder / name).is_file()]
+        progress.say(f"{source.name}: {len(named) - len(missing)} of {len(named)} recordings of the table are present")
         if missing and all(read_receipt(folder, a.file) is not None for a in source.archives if not a.optional):
             raise RemixbenchError(
                 f"{table}: names {missing[0]} and {len(missing) - 1} more recordings that are in none of the archives "

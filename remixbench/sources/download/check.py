@@ -9,7 +9,7 @@ from pathlib import Path
 from remixbench.errors import InputError, RemixbenchError
 from remixbench.progress import Progress, reporter
 from remixbench.sources.catalogue import checked_name
-from remixbench.sources.download.archive import Receipt, read_receipt
+from remixbench.sources.download.archive import read_receipt
 from remixbench.sources.download.select import select
 from remixbench.sources.published import PublishedSource
 
@@ -63,7 +63,12 @@ def check_sources(
     checks = []
     for source in dict.fromkeys(remote.source for remote in selected):
         receipts = {remote.name: read_receipt(folder, remote.name) for remote in selected if remote.source is source}
-        sizes = _unpacked_sizes(source, list(receipts.values()))
+        sizes = {  # when they were unpacked
+            (Path(source.unpacks_to) / name).as_posix(): size
+            for receipt in receipts.values()
+            if receipt is not None
+            for name, size in receipt.members.items()
+        }
         recordings = table_recordings(source, folder)
         if parts is not None and source.parts:
             optional = {archive.file for archive in source.archives if archive.optional}
@@ -94,12 +99,6 @@ def table_recordings(source: PublishedSource, sources: Path) -> list[str]:
     ]
 
 
-def missing_recordings(source: PublishedSource, sources: Path) -> tuple[list[str], int]:
-    """Return the missing recordings of a table, and the number of recordings in the table."""
-    named = table_recordings(source, sources)
-    return [name for name in named if not (sources / name).is_file()], len(named)
-
-
 def raise_if_invalid(checks: Sequence[SourceCheck]) -> None:
     """Raise a `RemixbenchError` if any recording failed."""
     bad = [check for check in checks if check.failures]
@@ -109,12 +108,6 @@ def raise_if_invalid(checks: Sequence[SourceCheck]) -> None:
             f"({', '.join(check.source for check in bad)}); run `remixbench download` again to "
             "restore them, or check only the parts that were downloaded with --parts"
         )
-
-
-def _unpacked_sizes(source: PublishedSource, receipts: Sequence[Receipt | None]) -> dict[str, int]:
-    """Return the sizes of files when they were unpacked, by path relative to the sources."""
-    prefix = "" if source.unpacks_to == "." else f"{source.unpacks_to}/"
-    return {prefix + name: size for receipt in receipts if receipt for name, size in receipt.members.items()}
 
 
 def _problem(source: PublishedSource, path: Path, size: int | None) -> str | None:

@@ -9,10 +9,12 @@ import os
 import stat
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from remixbench.errors import RemixbenchError
+from remixbench.sources.catalogue import stays_below
 
 CHUNK = 1 << 20
 
@@ -26,36 +28,21 @@ def read_members(
 ) -> tuple[list[zipfile.ZipInfo], list[str]]:
     """Check the members of an archive; return the files below the folder `prefix`, and the names of all others.
 
-    Raises `RemixbenchError` if a member has an unsafe name (absolute, `..`, a backslash, a drive), is a link or special
-    file, is encrypted, appears twice (ignoring case), or is too large, `CorruptArchiveError` if it is not a zip archive
-    or its directory is damaged.
-
-    Parameters
-    ----------
-    max_bytes : returns the size limit of an unpacked file, given its name
+    Raises `CorruptArchiveError` if its directory cannot be read, `RemixbenchError` if a member has an unsafe name, is a
+    link or encrypted, appears twice (ignoring case), or has more bytes unpacked than `max_bytes(name)`.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
             infos = opened.infolist()
     except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, OSError) as error:
         raise CorruptArchiveError(f"{archive}: not a readable zip archive ({error})") from None
-    files, seen, folders = [], set[str](), set[str]()
-    for info in infos:
-        key = info.filename.rstrip("/").casefold()
-        problem = _problem(info)
-        if problem is None:
-            pieces = key.split("/")
-            folders.update("/".join(pieces[:depth]) for depth in range(1, len(pieces) + info.is_dir()))
-            if not info.is_dir():
-                problem = "appears twice" if key in seen else None
-                seen.add(key)
-                files.append(info)
-        if problem is not None:
+    files = [info for info in infos if not info.is_dir()]
+    counts = Counter(info.filename.casefold() for info in files)
+    for info in files:
+        if problem := _problem(info) or ("appears twice" if counts[info.filename.casefold()] > 1 else None):
             raise RemixbenchError(
                 f"{archive}: member {info.orig_filename!r} {problem}; nothing was unpacked, do not use it"
             )
-    if clash := sorted(seen & folders):
-        raise RemixbenchError(f"{archive}: member '{clash[0]}' is a file and a folder; nothing was unpacked")
     inside = [info for info in files if info.filename.startswith(prefix + "/")]
     if not inside:
         raise RemixbenchError(f"{archive}: has no file in '{prefix}/'; expected the recordings or tables there")
@@ -71,18 +58,11 @@ def read_members(
 def _problem(info: zipfile.ZipInfo) -> str | None:
     """Return the problem with a member's name or kind, None if there is none."""
     name = info.orig_filename
-    pieces = name.removesuffix("/").split("/") if info.is_dir() else name.split("/")
-    if not name or name.startswith("/") or any(piece in ("", ".", "..") for piece in pieces):
-        return "has a name that leads out of its folder"
-    if any(char in name for char in "\\:") or not name.isprintable() or name != info.filename:
-        return "has a name with a character that file names must not have"
-    if any(piece != piece.rstrip(" .") for piece in pieces):
-        return "has a name that ends in a blank or a dot"
-    if info.create_system == 3 and stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+    if not stays_below(name) or not name.isprintable() or PurePosixPath(name).as_posix() != name:
+        return "has a name that leads out of its folder or that file names must not have"
+    if info.create_system == 3 and stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
         return "is a link or a special file"
-    if info.flag_bits & 0x1:
-        return "is encrypted"
-    return None
+    return "is encrypted" if info.flag_bits & 0x1 else None
 
 
 def missing_bytes(members: Sequence[zipfile.ZipInfo], folder: Path) -> int:
