@@ -216,23 +216,16 @@ class Dataset:
         """Return strong.tsv as rows (filename, onset, offset, event_label); clips without events have none."""
         return [
             (name, float(onset), float(offset), label)
-            for name, onset, offset, label in self._labels("strong.tsv", 4)
+            for name, onset, offset, label in self._labels("strong.tsv", "filename", "onset", "offset", "event_label")
             if label
         ]
 
     def durations(self) -> NDArray[np.float64]:
         """Return the duration of every clip in seconds, (clips,)."""
-        return np.array([float(duration) for _, duration in self._labels("durations.tsv", 2)])
+        return np.array([float(duration) for _, duration in self._labels("durations.tsv", "filename", "duration")])
 
-    def _labels(self, name: str, columns: int) -> list[list[str]]:
-        path = self.path / "labels" / name
-        try:
-            table = read_table(path, separator="\t")
-        except InputError as error:
-            raise InputError(f"{error}; make the data set again") from None
-        if len(table.header) != columns:
-            raise InputError(f"{path}: {len(table.header)} columns, expected {columns}; make the data set again")
-        return table.rows
+    def _labels(self, name: str, *columns: str) -> list[list[str]]:
+        return read_table(self.path / "labels" / name, columns, "\t").rows
 
     def snr_text(self, snr: float) -> str:
         """Format a nominal SNR with its unit, or the range of the clips' SNRs around it."""
@@ -363,14 +356,16 @@ class Dataset:
         InputError
             If there is no log-mel at `snr` dB.
         """
-        digests = self._digests("logmel_digests.csv", snr)
-        if not digests:
+        if not self._digests("logmel_digests.csv", snr):
             self.features(snr)
-        return sha256("".join(digests.get(clip.id, "") for clip in self.clips).encode())
+        return self._joint_digest("logmel_digests.csv", snr)
 
     def waveform_digest(self, snr: float) -> str:
         """Return a SHA-256 over the digests of all clips' samples at `snr` dB."""
-        digests = self._digests("digests.csv", snr)
+        return self._joint_digest("digests.csv", snr)
+
+    def _joint_digest(self, name: str, snr: float) -> str:
+        digests = self._digests(name, snr)
         return sha256("".join(digests.get(clip.id, "") for clip in self.clips).encode())
 
     def _digests(self, name: str, snr: float) -> dict[str, str]:

@@ -115,7 +115,7 @@ def open_embeddings(dataset: Dataset, snr: float, encoder: str, digest: str) -> 
     path = embeddings_path(dataset, snr, encoder, digest)
     if not path.with_suffix(".json").exists() or not path.exists():
         return None
-    info = read_embeddings_info(path.with_suffix(".json"))
+    info = read_json_as(path.with_suffix(".json"), EmbeddingsInfo, format=FORMAT, remedy=REMEDY)
     if info.encoder_digest != digest or info.audio != dataset.waveform_digest(snr):
         return None
     expected = (len(dataset.clips), info.frames, info.dimensions)
@@ -126,14 +126,6 @@ def open_embeddings(dataset: Dataset, snr: float, encoder: str, digest: str) -> 
             f" {expected}; {REMEDY}"
         )
     return Embeddings(path, info, values)
-
-
-def read_embeddings_info(path: Path) -> EmbeddingsInfo:
-    """Read the JSON file of an array of embeddings.
-
-    Raises `InputError` if it is broken, of another format, or was edited.
-    """
-    return read_json_as(path, EmbeddingsInfo, format=FORMAT, remedy=REMEDY)
 
 
 def altered_embeddings(dataset: Dataset, snr: float) -> Iterator[str]:
@@ -152,7 +144,7 @@ def altered_embeddings(dataset: Dataset, snr: float) -> Iterator[str]:
 
 def _altered_array(dataset: Dataset, snr: float, path: Path) -> Iterator[str]:
     try:
-        info = read_embeddings_info(path)
+        info = read_json_as(path, EmbeddingsInfo, format=FORMAT, remedy=REMEDY)
         embeddings = open_embeddings(dataset, snr, info.encoder, info.encoder_digest)
     except InputError as error:
         yield str(error)

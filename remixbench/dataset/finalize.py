@@ -16,7 +16,7 @@ from pathlib import Path
 from remixbench.dataset.dataset import Dataset, read_digests, snr_folder
 from remixbench.dataset.info import FILES, DatasetInfo, write_info
 from remixbench.dataset.manifest import Clip, ExcerptKey, Manifest, event_times, number
-from remixbench.dataset.spec import DatasetSpec, logmel_file
+from remixbench.dataset.spec import DatasetSpec
 from remixbench.dataset.work import Checkpoint, Record, StoredExcerpts, block_count
 from remixbench.errors import InputError, shortened
 from remixbench.files import remove_temp_files, sha256, write_bytes
@@ -72,7 +72,7 @@ def finalize(
     for name, key in digests.items():
         merge(name, ("clip_id", "snr", "sha256"), _digests(records, key))
     for snr in snrs if target.features else ():
-        checkpoint.join_logmel(snr, spec.logmel_shape, logmel_file(spec, snr))
+        checkpoint.join_logmel(snr, spec.logmel_shape, folder / snr_folder(snr) / "logmel.npy")
     write_info(staged, _info(spec, info, snrs, staged))
     publish(checkpoint, folder)
     checkpoint.close(snrs)
@@ -112,11 +112,9 @@ def read_recordings(folder: Path, info: DatasetInfo | None) -> dict[RecordingKey
 def _recordings_table(recordings: Mapping[RecordingKey, str]) -> bytes:
     """Format recordings.csv: kind, file, sha256; with `start` if a scene was decoded in part."""
     keys = sorted(recordings, key=lambda key: (key[0], key[1], -1.0 if key[2] is None else key[2]))
-    if all(start is None for _, _, start in keys):
-        return format_table(
-            ("kind", "file", "sha256"), [(kind, file, recordings[kind, file, None]) for kind, file, _ in keys]
-        )
     rows = [(*key[:2], "" if key[2] is None else number(key[2]), recordings[key]) for key in keys]
+    if all(start is None for _, _, start in keys):
+        return format_table(("kind", "file", "sha256"), [(kind, file, digest) for kind, file, _, digest in rows])
     return format_table(("kind", "file", "start", "sha256"), rows)
 
 

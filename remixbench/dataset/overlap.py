@@ -7,7 +7,6 @@ them may have heard the test recordings. `overlap` compares ids and writes the r
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -132,27 +131,19 @@ def freesound_ids(dataset: Dataset) -> dict[str, int]:
 
 def read_ids(path: Path) -> set[int]:
     """Read a list of Freesound ids. Raises `InputError` if the file has no ids, or a line without one."""
-    try:
-        lines = read_bytes(path).decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: is not text; expected a CSV file with Freesound ids") from None
-    separator = "\t" if lines and "\t" in lines[0] else ";" if lines and ";" in lines[0] else ","
-    rows = list(csv.reader(lines, delimiter=separator))
-    if not any(rows):
-        raise InputError(f"{path}: is empty; expected a CSV file with Freesound ids")
-    header = [cell.strip().casefold() for cell in rows[0]]
+    table = read_table(path, lenient=True)
+    header = [name.casefold() for name in table.header]
     column = next((header.index(name) for name in ID_COLUMNS if name in header), None)
-    start = 0 if column is None else 1
+    rows = list(zip(table.lines, table.rows, strict=True))
+    if column is None:
+        rows.insert(0, (1, list(table.header)))
     ids = set()
-    for number, row in enumerate(rows[start:], start=start + 1):
-        if not row:
-            continue
-        cell = row[column or 0].strip() if len(row) > (column or 0) else ""
-        match = ID.fullmatch(cell)
+    for line, row in rows:
+        match = ID.fullmatch(row[column or 0])
         if match is None:
             raise InputError(
-                f"{path}: line {number}: found '{cell[:40]}', expected a Freesound id such as 12345 or 12345.wav; the"
-                f" column is the first, or one named {', '.join(ID_COLUMNS[:5])} or fname"
+                f"{path}: line {line}: found '{row[column or 0][:40]}', expected a Freesound id such as 12345 or"
+                f" 12345.wav; the column is the first, or one named {', '.join(ID_COLUMNS[:5])} or fname"
             )
         ids.add(int(match[1]))
     if not ids:

@@ -152,8 +152,3 @@ def _is_complete(spec: DatasetSpec, dataset: Dataset, snr: float) -> bool:
     except InputError:
         return False
     return True
-
-
-def logmel_file(spec: DatasetSpec, snr: float) -> Path:
-    """Return the path of the log-mel at `snr` dB."""
-    return spec.target.folder / snr_folder(snr) / "logmel.npy"

@@ -159,12 +159,12 @@ def test_lists_of_ids(tmp_path: Path, text: str, ids: set[int]) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is empty"),
+        (b"", "ids.csv: empty, expected a header line"),
         (b"id\n", "has no ids below its header"),
         (b"title,sound\nx,3\n", "line 1: found 'title', expected a Freesound id"),
         (b"id\n5\nfive\n", "line 3: found 'five'"),
         (b"id,x\n,3\n", "line 2: found ''"),
-        (b"\xff\xfe\x00", "is not text"),
+        (b"\xff\xfe\x00", "ids.csv: not text in utf-16"),
     ],
 )
 def test_broken_lists_of_ids(tmp_path: Path, content: bytes, message: str) -> None:

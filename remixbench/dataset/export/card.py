@@ -171,7 +171,7 @@ def write_croissant(export: Export, clips: dict[float, list[ExportedClip]], prog
         "events": format_table(
             list(EVENT_COLUMNS),
             [
-                (clip.audio.name, f"{snr:.12g}", event.onset, event.offset, event.label, _blank(event.snr))
+                (clip.audio.name, f"{snr:.12g}", *event.fields())
                 for snr, of_snr in clips.items()
                 for clip in of_snr
                 for event in clip.events
@@ -207,10 +207,6 @@ def write_croissant(export: Export, clips: dict[float, list[ExportedClip]], prog
         },
     )  # fmt: skip
     progress.say(f"{export.out}: croissant.json, without audio")
-
-
-def _blank(value: float | None) -> object:
-    return "" if value is None else value
 
 
 def _record_set(name: str, columns: dict[str, str]) -> dict[str, Any]:

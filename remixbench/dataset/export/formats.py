@@ -67,6 +67,10 @@ class ExportedEvent:
     label: str
     snr: float | None
 
+    def fields(self) -> tuple[object, ...]:
+        """Return the event as fields of a table, in which a missing SNR is blank."""
+        return self.onset, self.offset, self.label, "" if self.snr is None else self.snr
+
 
 @dataclass(frozen=True)
 class ExportedClip:
