@@ -201,6 +201,17 @@ def write_array(path: Path, values: NDArray[Any]) -> None:
         file.write(values.data)
 
 
+def write_joined(path: Path, dtype: str, shape: tuple[int, ...], parts: Iterable[NDArray[Any]]) -> None:
+    """Write arrays as one .npy atomically, joined along their first axis; holds one of them in memory."""
+    import numpy as np
+
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        descr = np.dtype(dtype).newbyteorder("<").str
+        np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
+        for part in parts:
+            file.write(np.ascontiguousarray(part, descr).data)
+
+
 def map_array(path: Path, kind: str, remedy: str) -> NDArray[Any]:
     """Memory-map the array in an .npy file, read-only.
 

@@ -418,10 +418,7 @@ def _read_pcm(path: Path) -> tuple[bytes, NDArray[np.int16]]:
 
 
 def find_folder(workspace: Path, dataset: str | Path | None = None) -> Path:
-    """Return the folder of a data set, given by path or name; by default the most recent one.
-
-    Raises `InputError` if there is none, or none of that name.
-    """
+    """Return the folder of a data set, given by path or name; by default the most recent one."""
     files = sorted((workspace / "datasets").glob("*/dataset.json"))
     if dataset is not None:
         for path in (Path(dataset), workspace / "datasets" / dataset):
@@ -436,7 +433,13 @@ def find_folder(workspace: Path, dataset: str | Path | None = None) -> Path:
 
 
 def find_dataset(workspace: str | Path, dataset: str | Path | Dataset | None = None) -> Dataset:
-    """Open a data set, given by path or name; by default the most recent one. Errors as for `find_folder`."""
+    """Open a data set, given by path or name; by default the most recent one.
+
+    Raises
+    ------
+    InputError
+        If there is none, or it cannot be opened.
+    """
     return dataset if isinstance(dataset, Dataset) else Dataset.open(find_folder(Path(workspace), dataset))
 
 

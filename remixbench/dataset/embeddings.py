@@ -25,13 +25,13 @@ from remixbench.dataset.dataset import Dataset, snr_folder
 from remixbench.errors import InputError, RemixbenchError
 from remixbench.files import (
     NUMPY_ERRORS,
-    atomic_path,
     exclusive_lock,
     free_disk,
     map_array,
     read_json,
     remove_temp_files,
     write_array,
+    write_joined,
     write_json,
     write_sealed,
 )
@@ -108,10 +108,7 @@ def clip_digest(frames: NDArray[np.floating[Any]]) -> str:
 
 
 def open_embeddings(dataset: Dataset, snr: float, encoder: str, digest: str) -> Embeddings | None:
-    """Open the embeddings of an encoder at `snr` dB; return None if there are none of the current audio.
-
-    Raises `InputError` if the array or its JSON file is broken or was edited.
-    """
+    """Open the embeddings of an encoder at `snr` dB; return None if there are none of the current audio."""
     path = embeddings_path(dataset, snr, encoder, digest)
     if not path.with_suffix(".json").exists() or not path.exists():
         return None
@@ -220,19 +217,15 @@ class BlockStore:
 
     def join(self, info: EmbeddingsInfo) -> EmbeddingsInfo:
         """Join all blocks to the array, write its JSON file, and drop the blocks; holds one block in memory."""
-        dtype = np.dtype(info.dtype).newbyteorder("<")
         digests: list[str] = []
-        with atomic_path(self.path) as temporary, temporary.open("wb") as file:
-            header = {
-                "descr": dtype.str,
-                "fortran_order": False,
-                "shape": (self.clips, info.frames, info.dimensions),
-            }
-            np.lib.format.write_array_header_1_0(file, header)
+
+        def parts() -> Iterator[NDArray[Any]]:
             for block in range(self.blocks):
                 values = np.load(self.file(block), allow_pickle=False)
-                digests += [clip_digest(frames) for frames in values]
-                file.write(np.ascontiguousarray(values, dtype).tobytes())
+                digests.extend(map(clip_digest, values))
+                yield values
+
+        write_joined(self.path, info.dtype, (self.clips, info.frames, info.dimensions), parts())
         info = info.model_copy(update={"clips": digests})
         write_sealed(self.path.with_suffix(".json"), info.model_dump(mode="json"))
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -240,10 +233,7 @@ class BlockStore:
 
 
 def check_room(path: Path, need: int) -> None:
-    """Check that the disk has room for `need` bytes of embeddings.
-
-    Raises `RemixbenchError` if it has not; the message says how much is needed and free.
-    """
+    """Check that the disk has room for `need` bytes of embeddings."""
     from remixbench.progress import counted
 
     if need > (free := free_disk(path.parent)):

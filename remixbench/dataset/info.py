@@ -108,10 +108,7 @@ class DatasetInfo(BaseModel):
 
 
 def read_info(folder: Path) -> DatasetInfo:
-    """Read the dataset.json of a data set.
-
-    Raises `InputError` if it is missing, of another format, malformed or edited.
-    """
+    """Read the dataset.json of a data set."""
     file = folder / "dataset.json"
     if not file.is_file():
         raise InputError(f"{folder}: not a finished data set (no dataset.json); `remixbench make` makes one")

@@ -284,10 +284,7 @@ def check_options(
     scheduler: str | None,
     stems: bool | str,
 ) -> None:
-    """Check the options of `make` that can be checked without reading files.
-
-    Raises `InputError` if an option is out of range or does not go with another.
-    """
+    """Check the options of `make` that can be checked without reading files."""
     if backend not in BACKENDS:
         raise unknown("--backend", backend, BACKENDS)
     if audio_format not in FORMATS:

@@ -134,10 +134,7 @@ class Manifest:
         return sha256(b"".join(f"{name}\n".encode() + data for name, data in sorted(self.files().items())))
 
     def first(self, clips_per_fold: int | None, folds: Sequence[int] | None = None) -> Manifest:
-        """Return the first `clips_per_fold` clips of each of `folds` (None for all).
-
-        Raises `InputError` if a fold does not exist or has fewer clips.
-        """
+        """Return the first `clips_per_fold` clips of each of `folds` (None for all)."""
         for fold in folds or ():
             if fold not in self.folds:
                 raise InputError(f"--fold {fold}: the manifest has folds {', '.join(map(str, self.folds))}")

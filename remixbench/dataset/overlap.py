@@ -98,10 +98,7 @@ def overlap(
 
 
 def read_overlap(workspace: Path, dataset: Dataset, encoder: str) -> Overlap | None:
-    """Read the overlap of an encoder with a data set; return None if it was not computed for this manifest.
-
-    Raises `InputError` if the file is broken or was edited.
-    """
+    """Read the overlap of an encoder with a data set; return None if it was not computed for this manifest."""
     path = _path(workspace, dataset, encoder)
     if not path.is_file():
         return None
@@ -115,10 +112,7 @@ def from_freesound(corpora: Iterable[str]) -> bool:
 
 
 def freesound_ids(dataset: Dataset) -> dict[str, int]:
-    """Return the Freesound ids of event recordings from ATTRIBUTION.csv.
-
-    Raises `InputError` if no recording has one.
-    """
+    """Return the Freesound ids of event recordings from ATTRIBUTION.csv."""
     path = dataset.path / "ATTRIBUTION.csv"
     table = read_table(path, columns=("kind", "file", "source_url"))
     kind, file, url = (table.header.index(name) for name in ("kind", "file", "source_url"))

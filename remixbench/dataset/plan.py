@@ -158,10 +158,7 @@ def _with_snrs(recipe: Recipe, manifest: Manifest) -> Manifest:
 
 
 def released_plan(recipe: Recipe, scenes: Catalogue, events: Catalogue) -> Manifest:
-    """Draw clips as the released code does; scenes are reused in order if there are fewer of them than clips.
-
-    Raises `InputError` if a fold has no usable event.
-    """
+    """Draw clips as the released code does; scenes are reused in order if there are fewer of them than clips."""
     plan = recipe.plan
     assert isinstance(plan.polyphony, int)
     assert plan.onsets != "drawn"

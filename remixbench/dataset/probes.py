@@ -162,10 +162,7 @@ def no_shift(fold: int) -> str:
 
 
 def read_probes(run: Path) -> ProbesInfo | None:
-    """Read the probes.json of a run; return None if there is none.
-
-    Raises `InputError` if it is of another format, broken, or a file of predictions that it names is missing.
-    """
+    """Read the probes.json of a run; return None if there is none."""
     folder = run / FOLDER
     file = folder / FILE
     if not file.is_file():

@@ -93,10 +93,7 @@ def longest_excerpt(recipe: Recipe) -> int:
 
 
 def prepare_excerpt(recipe: Recipe, reader: Reader, file: str, fixed: float | None) -> tuple[Excerpt, Signal]:
-    """Decode and resample an event recording and cut its excerpt, which starts at `fixed` seconds if not None.
-
-    Raises `InputError` if the recording cannot be read or is silent.
-    """
+    """Decode and resample an event recording and cut its excerpt, which starts at `fixed` seconds if not None."""
     mix = recipe.mix
     samples, rate = reader.read(file)
     signal = resample(samples, rate, mix.sample_rate)
@@ -259,10 +256,7 @@ class Rendered:
 
 
 def read_scene(recipe: Recipe, reader: Reader, clip: Clip) -> Scene:
-    """Return the scene of a clip; only the part of the recording that is used is decoded.
-
-    Raises `InputError` if it cannot be read, is too short, or is silent.
-    """
+    """Return the scene of a clip; only the part of the recording that is used is decoded."""
     mix, file = recipe.mix, clip.scene_file
     stretch = reader.read_stretch(file, clip.scene_start, clip.scene_start + mix.duration)
     signal = resample(stretch.samples, stretch.rate, mix.sample_rate)

@@ -88,10 +88,7 @@ def content_key(recipe: Recipe) -> dict[str, Any]:
 
 
 def read_existing(spec: DatasetSpec) -> DatasetInfo | None:
-    """Return the dataset.json of the existing data set, None if there is none.
-
-    Raises `InputError` if it is another data set than `spec` describes; the message says what differs.
-    """
+    """Return the dataset.json of the existing data set, None if there is none."""
     folder = spec.target.folder
     if not (folder / "dataset.json").exists():
         return None

@@ -44,7 +44,7 @@ from remixbench.dataset.render import (
 )
 from remixbench.dataset.spec import DatasetSpec, Target
 from remixbench.errors import InputError, RemixbenchError
-from remixbench.files import free_disk, read_json, write_array, write_json
+from remixbench.files import free_disk, read_json, write_array, write_joined, write_json
 from remixbench.recipe import Recipe
 from remixbench.sources.catalogue import Reader
 
@@ -76,10 +76,7 @@ class Checkpoint:
     folder: Path
 
     def open(self, job: Mapping[str, Any], snrs: Sequence[float]) -> None:
-        """Create the folder for `job` at `snrs`, or resume it if it is of the same job.
-
-        Raises `InputError` if it holds unfinished work of another data set.
-        """
+        """Create the folder for `job` at `snrs`, or resume it if it is of the same job."""
         file = self.folder / "job.json"
         kinds = ("records", "logmel") if job.get("features") else ("records",)
         for name in ("excerpts", "tmp", *(f"{kind}/{snr_folder(snr)}" for kind in kinds for snr in snrs)):
@@ -138,10 +135,7 @@ class Checkpoint:
                 raise InputError(f"{folder}: log-mel of finished clips was lost; delete {self.folder} and run again")
             return
         joined = folder.with_suffix(".npy")
-        with joined.open("wb") as file:
-            np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
-            for block in range(block_count(shape[0])):
-                file.write(np.load(self.logmel(snr, block)).data)
+        write_joined(joined, "float32", shape, (np.load(self.logmel(snr, k)) for k in range(block_count(shape[0]))))
         os.replace(joined, path)
         # renamed first, so that a process killed here never leaves a part of the blocks
         done = folder.with_suffix(".joined")
@@ -192,10 +186,7 @@ def prepare_block(
 
 
 def require_unchanged(kind: str, file: str, digest: str, expected: str | None) -> None:
-    """Check that a recording has the samples that the data set was made from, unless `expected` is None.
-
-    Raises `InputError` if it has not.
-    """
+    """Check that a recording has the samples that the data set was made from, unless `expected` is None."""
     if expected not in (None, digest):
         raise InputError(
             f"{file}: the {kind} recording changed since the data set was made; restore it, or make another data set"

@@ -273,10 +273,7 @@ def _check_log(file: soundfile.SoundFile) -> None:
 
 
 def check_memory(path: Path, frames: int) -> None:
-    """Check that a decoded recording needs at most `MAX_BYTES`, before memory is allocated.
-
-    Raises `InputError` if it needs more.
-    """
+    """Check that a decoded recording needs at most `MAX_BYTES`, before memory is allocated."""
     if (need := frames * 8) > MAX_BYTES:
         raise InputError(
             f"{path}: needs {need / 2**30:.1f} GiB of memory when decoded, expected at most {MAX_BYTES / 2**30:.0f}"

@@ -97,10 +97,7 @@ class Catalogue:
 
 
 def read_catalogue_table(path: Path, columns: tuple[str, ...], separator: str) -> Table:
-    """Read a table with one recording per row, named in the first of `columns`; no column may be empty.
-
-    Raises `InputError` if the table is missing or malformed, or names a recording twice.
-    """
+    """Read a table with one recording per row, named in the first of `columns`; no column may be empty."""
     table = read_table(path, columns, separator)
     table.require_values(columns)
     table.require_unique(columns[0])

@@ -27,20 +27,13 @@ from remixbench.sources.catalogue import (
     stays_below,
 )
 from remixbench.sources.licences import UNKNOWN, read_notices
-from remixbench.sources.streams import CONTAINERS, parse_frame
 
 if TYPE_CHECKING:
     import pandas as pd
 
-OTHER_CONTAINERS = (b"fLaC", b"OggS", b"NIST", b"Crea", b"2BIT", b"PVF1", b" paf", b"fap ", b"\x1aE\xdf\xa3")
-"""First bytes of FLAC, Ogg, NIST SPHERE, Creative Voice, AVR, PVF, PAF and Matroska files."""
-
 
 def catalogue(source: Source, sources: Path, kind: Literal["scenes", "events"]) -> Catalogue:
-    """Read a `folder` source of a recipe as scenes or events.
-
-    Raises `InputError` if the folder or table is missing or malformed, or has no recordings.
-    """
+    """Read a `folder` source of a recipe as scenes or events."""
     assert source.folder is not None
     root = sources / source.folder
     if not root.is_dir():
@@ -72,7 +65,7 @@ def _from_folders(root: Path, kind: Literal["scenes", "events"]) -> tuple[pd.Dat
             f"{root}: {shortened(unread)}: libsndfile does not read {Path(unread[0]).suffix} files; convert them to WAV"
             " or FLAC, or remove them from the folder"
         )
-    no_audio_suffix = [path for path in paths if Path(path).suffix.lower() not in AUDIO_SUFFIXES]
+    others = [path for path in paths if Path(path).suffix.lower() not in AUDIO_SUFFIXES]
     paths = [path for path in paths if Path(path).suffix.lower() in AUDIO_SUFFIXES]
     files = [path for path in paths if "/" in path]
     flat = not files and kind == "scenes"
@@ -97,8 +90,8 @@ def _from_folders(root: Path, kind: Literal["scenes", "events"]) -> tuple[pd.Dat
         left_out.append(f"{root}: left out, sub-folders without recordings: {shortened(empty)}")
     if loose := sorted(set(paths) - set(files)):
         left_out.append(f"{root}: left out, not in a sub-folder and so without a class: {shortened(loose)}")
-    if unnamed := [path for path in no_audio_suffix if _holds_audio(root / path)]:
-        left_out.append(f"{root}: left out, recordings without an audio suffix: {shortened(unnamed)}")
+    if others:
+        left_out.append(f"{root}: left out, without the suffix of a recording: {shortened(others)}")
     files = sorted(map(_composed, files))
     table = pd.DataFrame({"file": files})
     table = table.assign(
@@ -106,22 +99,6 @@ def _from_folders(root: Path, kind: Literal["scenes", "events"]) -> tuple[pd.Dat
         location=files, verified=True, origin=files, licence=UNKNOWN, url="",
     )  # fmt: skip
     return table, sha256("\n".join(files).encode()), tuple(left_out)
-
-
-def _holds_audio(path: Path) -> bool:
-    """Return whether the first bytes of a file are those of a recording."""
-    try:
-        if not path.is_file():
-            return False
-        with path.open("rb") as file:
-            head = file.read(12)
-            if (frame := parse_frame(head, 0)) is not None:  # MP3, if a second frame follows the first
-                file.seek(frame.size)
-                return parse_frame(file.read(4), 0) is not None
-    except OSError:
-        return False
-    riff = head[:4] == b"RIFF" and head[8:] == b"WAVE"
-    return riff or head[:4] in (*CONTAINERS, *OTHER_CONTAINERS) or head[:3] == b"ID3" or head[4:8] == b"ftyp"
 
 
 def _composed(name: str) -> str:

@@ -94,10 +94,7 @@ class PublishedSource:
         return _MAX_HEADER_BYTES + int(self.max_seconds * self.sample_rate) * self.channels * 4
 
     def read_table(self, sources: Path, columns: tuple[str, ...] = ()) -> Table:
-        """Read the table below `sources`, checking that no value of the file column and `columns` is empty.
-
-        Raises `InputError` if the table is missing or malformed, or names a recording twice.
-        """
+        """Read the table below `sources`, checking that no value of the file column and `columns` is empty."""
         path = sources / self.table
         if not path.exists():
             raise InputError(

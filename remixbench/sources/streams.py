@@ -263,10 +263,7 @@ def _container_end(file: BinaryIO, head: bytes, length: int) -> int | None:
 
 
 def check_flac(data: bytes) -> None:
-    """Check that a FLAC file holds only one recording, as libsndfile would skip a second one.
-
-    Raises `StreamError` if there is a second header.
-    """
+    """Check that a FLAC file holds only one recording, as libsndfile would skip a second one."""
     for header in (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22"):
         if data.find(header, 8) > 0:
             raise StreamError("holds a second recording after the first; split it into two files")

@@ -161,10 +161,7 @@ def _layout(fmt: bytes, offset: int, size: int) -> WavLayout:
 
 
 def decode(data: bytes, layout: WavLayout) -> NDArray[np.float64]:
-    """Return samples as float64, (frames, channels), as libsndfile does: integers divided by half their range.
-
-    Raises `StreamError` if 24-bit samples are in neither the upper nor the lower three of 4 bytes.
-    """
+    """Return samples as float64, (frames, channels), as libsndfile does: integers divided by half their range."""
     count = len(data) // layout.width
     if layout.coding == "float":
         with np.errstate(invalid="ignore"):  # signalling NaNs, which the caller refuses

@@ -403,8 +403,7 @@ def test_recordings_that_are_left_out_are_reported(tmp_path: Path, capsys: pytes
     tone(sounds / "loose.wav", 1, 8000)
     for suffix, format in ((".wave", "WAV"), (".aic", "AIFF"), ("", "FLAC"), (".audio", "OGG")):
         soundfile.write(sounds / "class0" / f"x{suffix}", np.ones(800) * 0.1, 8000, format=format)
-    (sounds / "class0" / "notes.txt").write_text("RIFF is not all of a header")
-    (sounds / "class0" / "notes.doc").write_text("one letter", "utf-16")
+    (sounds / "class0" / "notes.txt").write_text("of the microphone")
     for name, format in (("x.sph", "NIST"), ("x.voc", "VOC")):
         (sounds / name[2:]).mkdir()
         soundfile.write(sounds / name[2:] / name, np.ones(800) * 0.1, 8000, format=format, subtype="PCM_16")
@@ -416,8 +415,8 @@ def test_recordings_that_are_left_out_are_reported(tmp_path: Path, capsys: pytes
     assert run(["--workspace", str(tmp_path), *plan]) == 0
     said = capsys.readouterr().err
     assert "sounds: left out, not in a sub-folder and so without a class: loose.wav\n" in said
-    names = ", ".join(f"class0/x{suffix}" for suffix in ("", ".aic", ".audio", ".wave"))
-    assert f"sounds: left out, recordings without an audio suffix: bare/x, {names}, sph/x.sph, voc/x.voc\n" in said
+    names = ", ".join(f"class0/{name}" for name in ("notes.txt", "x", "x.aic", "x.audio", "x.wave"))
+    assert f"sounds: left out, without the suffix of a recording: bare/x, {names}, sph/x.sph, voc/x.voc\n" in said
     assert "sounds: left out, sub-folders without recordings: bare, empty, sph, voc\n" in said
 
 

@@ -42,14 +42,11 @@ def scene_labels() -> tuple[str, ...]:
 
 
 def synthesise_event(label: str, number: int, rate: int, seed: int) -> NDArray[np.float32]:
-    """Return recording `number` of an event.
-
-    Raises `InputError` if the label is unknown, or the rate is below 8000.
+    """Return recording `number` of an event; recordings differ in pitch, length, decay, brightness and room.
 
     Parameters
     ----------
     label : one of `event_labels()`
-    number : number of the recording, from 0; recordings differ in pitch, length, decay, brightness and room
     rate : sample rate in Hz, at least 8000
     seed : seed of the set of recordings, from 0
 
@@ -79,22 +76,9 @@ def synthesise_event(label: str, number: int, rate: int, seed: int) -> NDArray[n
 def synthesise_scene(
     label: str, location: int, piece: int, rate: int, seconds: float, seed: int
 ) -> NDArray[np.float32]:
-    """Return one piece of the recording of a scene at a location.
+    """Return `seconds` of a piece of the recording of a scene at a location, as `synthesise_event` does; never silent.
 
-    Pieces of a location share its colour, density and hum, and differ in all details. A piece is never silent. Raises
-    `InputError` if the label is unknown, or the rate is below 8000.
-
-    Parameters
-    ----------
-    label : one of `scene_labels()`
-    location, piece : number of the recording location, and of the piece of its recording, from 0
-    rate : sample rate in Hz, at least 8000
-    seconds : duration
-    seed : seed of the set of recordings, from 0
-
-    Returns
-    -------
-    `round(seconds * rate)` mono samples, with a peak in [0.2, 0.9], rounded to steps of 1/32768.
+    Pieces of a location share its colour, density and hum, and differ in all details.
     """
     if label not in SCENES:
         raise unknown("synthetic scene", label, SCENES)
