@@ -287,11 +287,21 @@ def read_sums(path: Path, program: str) -> dict[str, str]:
     return sums
 
 
-def free_disk(path: Path) -> int:
-    """Return the free bytes on the disk of a path, which need not exist."""
-    while not path.exists():
-        path = path.parent
-    return shutil.disk_usage(path).free
+def check_room(path: Path, need: int, remedy: str) -> None:
+    """Check that the disk of a path, which need not exist, has room for `need` bytes.
+
+    Raises
+    ------
+    RemixbenchError
+        If it has not.
+    """
+    from rich.filesize import decimal
+
+    folder = path
+    while not folder.exists():
+        folder = folder.parent
+    if need > (free := shutil.disk_usage(folder).free):
+        raise RemixbenchError(f"{path}: needs about {decimal(need)} of disk, {decimal(free)} are free; {remedy}")
 
 
 def is_system_file(path: Path) -> bool:

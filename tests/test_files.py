@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import shutil
 import unicodedata
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from threading import Thread
@@ -15,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from remixbench.errors import InputError, RemixbenchError
-from remixbench.files import atomic_path, free_disk, safe_names, waiting_lock, write_array, write_text
+from remixbench.files import atomic_path, check_room, safe_names, waiting_lock, write_array, write_text
 
 TEXTS = st.text(max_size=12) | st.text(st.sampled_from("./\\~-:aA%\u0301é \x00\n"), max_size=12) | st.text(min_size=150)
 
@@ -67,8 +66,10 @@ def test_arrays_of_any_order_in_memory_are_written(tmp_path: Path, order: tuple[
     assert np.array_equal(np.load(tmp_path / "a.npy", mmap_mode="r"), values)
 
 
-def test_the_free_space_of_a_folder_that_is_not_made_yet(tmp_path: Path) -> None:
-    assert free_disk(tmp_path / "a" / "b") == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.05)
+def test_the_room_for_a_folder_that_is_not_made_yet(tmp_path: Path) -> None:
+    check_room(tmp_path / "a" / "b", 1, "free some")
+    with pytest.raises(RemixbenchError, match=r"a/b: needs about 1\.0 EB of disk, .* are free; free some"):
+        check_room(tmp_path / "a" / "b", 10**18, "free some")
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOLCK, "No locks available"), NotImplementedError()])

@@ -22,11 +22,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from remixbench.dataset.dataset import Dataset, snr_folder
-from remixbench.errors import InputError, RemixbenchError
+from remixbench.errors import InputError
 from remixbench.files import (
     NUMPY_ERRORS,
     exclusive_lock,
-    free_disk,
     map_array,
     read_json,
     remove_temp_files,
@@ -230,14 +229,3 @@ class BlockStore:
         write_sealed(self.path.with_suffix(".json"), info.model_dump(mode="json"))
         shutil.rmtree(self.folder, ignore_errors=True)
         return info
-
-
-def check_room(path: Path, need: int) -> None:
-    """Check that the disk has room for `need` bytes of embeddings."""
-    from remixbench.progress import counted
-
-    if need > (free := free_disk(path.parent)):
-        raise RemixbenchError(
-            f"{path}: the embeddings need about {counted(need, 'B')} of disk, {counted(free, 'B')} are free; free some"
-            " space, or embed fewer --snr"
-        )

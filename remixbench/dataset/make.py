@@ -23,13 +23,13 @@ from remixbench.dataset.work import (
     Checkpoint,
     RenderJob,
     block_clips,
-    check_disk_space,
+    bytes_needed,
     missing_excerpts,
     prepare_block,
     render_block,
 )
 from remixbench.errors import InputError, RemixbenchError, unknown
-from remixbench.files import exclusive_lock, is_locked, waiting_lock
+from remixbench.files import check_room, exclusive_lock, is_locked, waiting_lock
 from remixbench.parallel import Workers, check_jobs
 from remixbench.progress import Progress, reporter
 from remixbench.recipe import PUBLISHED_SOURCES, Recipe, data_folder, format_snrs, load_recipe, parse_snr
@@ -116,7 +116,8 @@ def make(
     checkpoint = Checkpoint(spec.target.folder / ".work")
     missing = missing_snrs(spec, read_existing(spec), snrs)
     if missing or checkpoint.folder.is_dir():
-        check_disk_space(spec, checkpoint, missing, folder)
+        remedy = "choose another disk with --out, or make less with --snr, --clips-per-fold or without --stems"
+        check_room(folder, bytes_needed(spec, checkpoint, missing), remedy)
         with ExitStack() as locks:
             # no other shard may start or finish between this check and our start
             with waiting_lock(lock_file(folder, "finish")):

@@ -28,7 +28,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.filesize import decimal as size_text
 
 from remixbench.dataset.dataset import logmel_digest, pcm_digest, snr_folder
 from remixbench.dataset.manifest import Clip, ExcerptKey, Manifest
@@ -43,8 +42,8 @@ from remixbench.dataset.render import (
     prepare_excerpt,
 )
 from remixbench.dataset.spec import DatasetSpec, Target
-from remixbench.errors import InputError, RemixbenchError
-from remixbench.files import free_disk, read_json, write_array, write_joined, write_json
+from remixbench.errors import InputError
+from remixbench.files import read_json, write_array, write_joined, write_json
 from remixbench.recipe import Recipe
 from remixbench.sources.catalogue import Reader
 
@@ -315,16 +314,6 @@ def write_audio(path: Path, samples: NDArray[np.int16], rate: int, temporary: Pa
         soundfile.write(encoded, samples, rate, subtype="PCM_16", format=path.suffix[1:].upper())
         unfinished.write_bytes(encoded.getbuffer())
     os.replace(unfinished, path)
-
-
-def check_disk_space(spec: DatasetSpec, checkpoint: Checkpoint, snrs: Sequence[float], folder: Path) -> None:
-    """Raise `RemixbenchError` if the disk has no room for the unfinished blocks at `snrs`; messages name `folder`."""
-    need, free = bytes_needed(spec, checkpoint, snrs), free_disk(spec.target.folder)
-    if need > free:
-        raise RemixbenchError(
-            f"{folder}: making it needs about {size_text(need)} of disk, {size_text(free)} are free; free some space,"
-            " choose another disk with --out, or make less with --snr, --clips-per-fold or without --stems"
-        )
 
 
 def bytes_needed(spec: DatasetSpec, checkpoint: Checkpoint, snrs: Sequence[float]) -> int:

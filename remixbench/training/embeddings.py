@@ -24,11 +24,11 @@ from remixbench.dataset.embeddings import (
     BlockStore,
     Embeddings,
     EmbeddingsInfo,
-    check_room,
     embeddings_path,
     open_embeddings,
 )
 from remixbench.errors import InputError, RemixbenchError
+from remixbench.files import check_room
 from remixbench.parallel import Workers, check_jobs
 from remixbench.progress import SILENT, Progress, counted, reporter
 from remixbench.systems.encoders import PretrainedEncoder, check_encoder, check_repeatable_load, load_encoder
@@ -188,7 +188,8 @@ def _compute(work: _BlockEncoder, first: NDArray[np.float32], need: int, jobs: i
         missing = store.missing(frames, dimensions, dtype)
         total = len(dataset.clips)
         done = total - sum(len(store.rows(block)) for block in missing)
-        check_room(store.path, (2 * total - done) * frames * dimensions * np.dtype(dtype).itemsize)
+        need = (2 * total - done) * frames * dimensions * np.dtype(dtype).itemsize
+        check_room(store.path, need, "free some, or embed fewer --snr")
         label = f"Embedding with {encoder.name} at {dataset.snr_text(snr)}"
         if done:
             progress.say(f"{label}: resumes after {done} clips")

@@ -494,7 +494,7 @@ def test_disk_memory_and_locks(workspace: Path, encoder: str, monkeypatch: pytes
     path = workspace / "datasets" / "tiny" / "snr_0" / "embeddings" / "x.npy"
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 10, 1000))  # type: ignore[attr-defined]
-        with pytest.raises(RemixbenchError, match=r"the embeddings need about 23\.0 kB of disk, 1\.0 kB are free"):
+        with pytest.raises(RemixbenchError, match=r"needs about 23\.0 kB of disk, 1\.0 kB are free"):
             embed(encoder, workspace=workspace, snr=0)
     source = TINY_ENCODER.replace("return self.second", "waveforms.new_empty(10**15)\n        return self.second")
     with pytest.raises(RemixbenchError, match=r"do not fit into the memory of cpu") as caught:

@@ -6,13 +6,12 @@ with these sizes, the archive is complete and is neither fetched nor unpacked ag
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from remixbench.errors import InputError, RemixbenchError
-from remixbench.files import DISK_FULL, read_json, write_json
+from remixbench.files import DISK_FULL, check_room, read_json, write_json
 from remixbench.progress import Progress
 from remixbench.sources.download.http import FatalDownloadError, HttpClient
 from remixbench.sources.download.select import QUERY, RemoteFile
@@ -123,12 +122,8 @@ def process_archive(
         inside, outside = read_members(path, prefix, remote.source.max_member_bytes)
         if outside:
             progress.say(f"{path.name}: {len(outside)} files outside '{prefix}/' are left out, such as {outside[0]}")
-        need, free = missing_bytes(inside, folder), shutil.disk_usage(sources).free
-        if need > free:
-            raise RemixbenchError(
-                f"{path}: unpacking needs {need / 1e9:.3f} GB, {free / 1e9:.3f} GB are free in {sources}; "
-                "free some space and run the same command again to resume"
-            )
+        need = missing_bytes(inside, folder)
+        check_room(path, need, "free some and run the same command again to resume")
         with progress.bar(f"unpacking {remote.label}", need, "B") as advance:
             members = unpack(path, inside, folder, advance, check)
     except CorruptArchiveError as error:
