@@ -104,7 +104,7 @@ def test_a_full_disk_is_one_line_and_nothing_is_lost(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # as where another program fills the disk after `make` has looked
-    monkeypatch.setattr(work, "bytes_needed", lambda *_: 0)
+    monkeypatch.setattr(make_module, "bytes_needed", lambda *_: 0)
     recipe = tiny.write_recipe(tmp_path, tiny.RECIPE)
     kind = ["--audio-format", audio_format]
     assert run([*arguments(corpus, recipe, tmp_path / "whole" / "tiny"), *kind]) == 0

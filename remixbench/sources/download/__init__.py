@@ -7,7 +7,6 @@ counts them; `unzip` unpacks.
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from typing import TypeVar
 from rich.filesize import decimal as size_text
 
 from remixbench.errors import InputError, RemixbenchError
-from remixbench.files import exclusive_lock, remove_temp_files
+from remixbench.files import check_room, exclusive_lock, remove_temp_files
 from remixbench.progress import Progress, reporter
 from remixbench.sources.download.archive import (
     Receipt,
@@ -296,20 +295,6 @@ def disk_need(estimates: Sequence[Estimate], keep: bool, jobs: int) -> int:
     return sum(cost.unpacked for cost in estimates) + sum(to_fetch if keep else to_fetch[:jobs])
 
 
-def check_disk_space(need: int, free: int, sources: Path, keep: bool, need_with_one_job: int) -> str:
-    """Return a line on the disk space needed and free. Raises `RemixbenchError` if it does not suffice."""
-    text = f"needs about {size_text(need)} of disk in {sources}, {size_text(free)} are free"
-    if need <= free:
-        after = "archives are kept" if keep else "each archive is removed once it is unpacked"
-        return f"{text}; {after}"
-    if not keep and need_with_one_job <= free:
-        remedy = f"with --jobs 1 about {size_text(need_with_one_job)} would be enough"
-    else:
-        remedy = "free some space, choose another disk with --sources, or fetch a part with --parts 1-3"
-        remedy += ", without --keep-archives" if keep else ""
-    raise RemixbenchError(f"the download does not fit: it {text}; {remedy}")
-
-
 def _announce(
     selected: Sequence[RemoteFile],
     estimates: Sequence[Estimate],
@@ -326,8 +311,8 @@ def _announce(
     if ready := len(selected) - len(estimates):
         progress.say(f"{_archives(ready)} already verified and unpacked")
     need = disk_need(estimates, keep, jobs)
-    free = shutil.disk_usage(folder).free
-    progress.say(check_disk_space(need, free, folder, keep, disk_need(estimates, keep, 1)))
+    check_room(folder, need, "choose another disk with --sources, fetch a part with --parts 1-3, or use --jobs 1")
+    progress.say(f"needs about {size_text(need)} of disk in {folder}")
     return f"Fetch {size_text(sum(estimate.to_fetch for estimate in estimates))} and unpack it in {folder}?"
 
 

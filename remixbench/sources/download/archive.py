@@ -127,7 +127,10 @@ def process_archive(
         with progress.bar(f"unpacking {remote.label}", need, "B") as advance:
             members = unpack(path, inside, folder, advance, check)
     except CorruptArchiveError as error:
-        raise _explain_corruption(error, path, md5, check) from None
+        raise RemixbenchError(
+            f"{error}, although its MD5 was correct: delete {path.name} and run the same command again; if it does not"
+            " help, it is damaged at its source: use another --mirror"
+        ) from None
     except OSError as error:
         raise _disk_error(error, path) from None
     receipt = Receipt(remote.md5, md5, keep, members)
@@ -180,17 +183,3 @@ def _disk_error(error: OSError, path: Path) -> RemixbenchError:
     if error.errno in DISK_FULL:
         return FatalDownloadError(f"{name}: the disk is full; free some space and run the same command again to resume")
     return RemixbenchError(f"{name}: could not be written ({error.strerror or error}); existing files are kept")
-
-
-def _explain_corruption(error: CorruptArchiveError, path: Path, md5: str, check: Callable[[], None]) -> RemixbenchError:
-    """Return the error for a verified archive that cannot be read: it is bad at its source, or the disk is."""
-    if md5_of(path, lambda _: None, check) == md5:
-        return RemixbenchError(
-            f"{error}; the archive's MD5 is correct, so it is damaged at its source: delete {path.name} and use another"
-            " --mirror, or run again once it is repaired there"
-        )
-    path.unlink(missing_ok=True)
-    return RemixbenchError(
-        f"{error}; the archive changed on this disk after it was verified and was deleted: "
-        "run the same command again to fetch it, and check the disk if this happens again"
-    )
