@@ -17,7 +17,7 @@ import json
 import os
 import tarfile
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -174,13 +174,12 @@ def write_audiofolder(export: Export, clips: dict[float, list[ExportedClip]], pr
 
     Raises `InputError` if a split has no events and pyarrow, which writes Parquet, is not installed.
     """
-    splits = {(snr, split): [clip for clip in of_snr if clip.split == split] for snr, of_snr in clips.items()
-              for split in SPLITS}  # fmt: skip
-    untyped = {snr for (snr, split), part in splits.items() if part and not any(map(_has_all_types, part))}
+    parts = list(_parts(clips))
+    untyped = {snr for snr, _, part in parts if not any(map(_has_all_types, part))}
     if untyped:
         _require_pyarrow(min(untyped))
     with progress.bar("Exporting", sum(map(len, clips.values())), "clips") as advance:
-        for (snr, split), part in splits.items():
+        for snr, split, part in parts:
             folder = export.out / snr_folder(snr) / split
             for clip in part:
                 export.place_audio(clip, folder / clip.audio.name)
@@ -188,13 +187,22 @@ def write_audiofolder(export: Export, clips: dict[float, list[ExportedClip]], pr
             # types are inferred from the first rows, so a row with all types must come first
             part.sort(key=lambda clip: clip is not next(filter(_has_all_types, part), None))
             rows = [{"file_name": clip.audio.name, **clip.metadata()} for clip in part]
-            if not rows:
-                continue
             if snr in untyped:
                 _write_parquet(folder / "metadata.parquet", rows)
             else:
-                lines = [json.dumps(row, ensure_ascii=False) for row in rows]
-                write_text(folder / "metadata.jsonl", "\n".join([*lines, ""]))
+                _write_jsonl(folder / "metadata.jsonl", rows)
+
+
+def _parts(clips: dict[float, list[ExportedClip]]) -> Iterator[tuple[float, str, list[ExportedClip]]]:
+    """Yield SNR, split and clips of every split that has any."""
+    for snr, of_snr in clips.items():
+        for split in SPLITS:
+            if part := [clip for clip in of_snr if clip.split == split]:
+                yield snr, split, part
+
+
+def _write_jsonl(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def _has_all_types(clip: ExportedClip) -> bool:
@@ -252,34 +260,31 @@ def write_lhotse(export: Export, clips: dict[float, list[ExportedClip]], progres
     """
     mix = export.dataset.recipe.mix
     with progress.bar("Exporting", sum(map(len, clips.values())), "clips") as advance:
-        for snr, of_snr in clips.items():
+        for snr, split, part in _parts(clips):
             folder = export.out / snr_folder(snr)
-            for split in SPLITS:
-                rows: dict[str, list[dict[str, Any]]] = {"recordings": [], "supervisions": [], "cuts": []}
-                for clip in (clip for clip in of_snr if clip.split == split):
-                    audio = clip.audio
-                    if export.link:
-                        audio = folder / "audio" / clip.audio.name
-                        export.place_audio(clip, audio)
-                    else:
-                        export.audio_bytes(clip)  # refuses an altered file
-                    recording = {
-                        "id": f"{clip.id}-{snr_folder(snr)}",
-                        "sources": [{"type": "file", "channels": [0], "source": str(audio.resolve())}],
-                        "sampling_rate": mix.sample_rate,
-                        "num_samples": mix.samples,
-                        "duration": mix.samples / mix.sample_rate,
-                        "channel_ids": [0],
-                    }
-                    supervisions = _supervisions(clip, str(recording["id"]))
-                    rows["recordings"].append(recording)
-                    rows["supervisions"] += supervisions
-                    rows["cuts"].append(_cut(clip, recording, supervisions))
-                    advance(1)
-                for kind, entries in rows.items():
-                    if rows["cuts"]:
-                        lines = [json.dumps(entry, ensure_ascii=False) for entry in entries]
-                        write_text(folder / f"{split}_{kind}.jsonl", "\n".join([*lines, ""]) if lines else "")
+            rows: dict[str, list[dict[str, Any]]] = {"recordings": [], "supervisions": [], "cuts": []}
+            for clip in part:
+                audio = clip.audio
+                if export.link:
+                    audio = folder / "audio" / clip.audio.name
+                    export.place_audio(clip, audio)
+                else:
+                    export.audio_bytes(clip)  # refuses an altered file
+                recording = {
+                    "id": f"{clip.id}-{snr_folder(snr)}",
+                    "sources": [{"type": "file", "channels": [0], "source": str(audio.resolve())}],
+                    "sampling_rate": mix.sample_rate,
+                    "num_samples": mix.samples,
+                    "duration": mix.samples / mix.sample_rate,
+                    "channel_ids": [0],
+                }
+                supervisions = _supervisions(clip, str(recording["id"]))
+                rows["recordings"].append(recording)
+                rows["supervisions"] += supervisions
+                rows["cuts"].append(_cut(clip, recording, supervisions))
+                advance(1)
+            for kind, entries in rows.items():
+                _write_jsonl(folder / f"{split}_{kind}.jsonl", entries)
 
 
 def _supervisions(clip: ExportedClip, recording: str) -> list[dict[str, Any]]:
@@ -316,11 +321,9 @@ SHARD_BYTES = 1_000_000_000
 def write_webdataset(export: Export, clips: dict[float, list[ExportedClip]], progress: Progress) -> None:
     """Write `snr_20/train-000000.tar` etc. for every SNR and split; the bytes are reproducible."""
     with progress.bar("Exporting", sum(map(len, clips.values())), "clips") as advance:
-        for snr, of_snr in clips.items():
-            for split in SPLITS:
-                parts = _shards([clip for clip in of_snr if clip.split == split])
-                for number, part in enumerate(parts):
-                    _write_shard(export, export.out / snr_folder(snr) / f"{split}-{number:06d}.tar", part, advance)
+        for snr, split, part in _parts(clips):
+            for number, shard in enumerate(_shards(part)):
+                _write_shard(export, export.out / snr_folder(snr) / f"{split}-{number:06d}.tar", shard, advance)
 
 
 def _shards(clips: list[ExportedClip]) -> list[list[ExportedClip]]:
@@ -335,7 +338,7 @@ def _shards(clips: list[ExportedClip]) -> list[list[ExportedClip]]:
             size = 0
         size += file_bytes
         shards[-1].append(clip)
-    return [shard for shard in shards if shard]
+    return shards
 
 
 def _write_shard(export: Export, path: Path, clips: list[ExportedClip], advance: Advance) -> None:
