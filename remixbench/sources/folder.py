@@ -90,7 +90,7 @@ def _from_folders(root: Path, kind: Literal["scenes", "events"]) -> tuple[pd.Dat
         left_out.append(f"{root}: left out, sub-folders without recordings: {shortened(empty)}")
     if loose := sorted(set(paths) - set(files)):
         left_out.append(f"{root}: left out, not in a sub-folder and so without a class: {shortened(loose)}")
-    if others:
+    if others := [path for path in others if "/" in path or flat]:
         left_out.append(f"{root}: left out, without the suffix of a recording: {shortened(others)}")
     files = sorted(map(_composed, files))
     table = pd.DataFrame({"file": files})
