@@ -88,8 +88,9 @@ class Design:
     @property
     def length(self) -> np.ndarray:
         """Seconds that each event lasts: those of its recording."""
-        seconds = np.random.default_rng(3).uniform(0.4, 2.0, int(self.recording.max()) + 1)
-        return np.minimum(seconds[self.recording], DURATION - self.onset)
+        seconds: np.ndarray = np.random.default_rng(3).uniform(0.4, 2.0, int(self.recording.max()) + 1)
+        length: np.ndarray = np.minimum(seconds[self.recording], DURATION - self.onset)
+        return length
 
     def reference(self) -> Reference:
         """Return the labels of the fold."""
@@ -118,7 +119,8 @@ def read_design(name: str, fold: int, stream: int = 0) -> Design:
     files = {file: index for index, file in enumerate(dict.fromkeys(e["event_file"] for e in events))}
     labels = {label: index for index, label in enumerate(sorted({e["event_label"] for e in events}))}
     columns = [(place[e["clip_id"]], files[e["event_file"]], labels[e["event_label"]]) for e in events]
-    return Design(*np.array(columns).T, np.array([float(e["onset"]) for e in events]), stream)
+    clip, recording, label = np.array(columns).T
+    return Design(clip, recording, label, np.array([float(e["onset"]) for e in events]), stream)
 
 
 def small_design(clips: int = 240, recordings: int = 120, classes: int = 6, seed: int = 0) -> Design:

@@ -91,7 +91,7 @@ def flops(system: str, work: Work) -> float:
     epoch = _plain(system, _clips(2, engine.device), 2, engine.device)
     with FlopCounterMode(display=False) as counter:
         epoch()
-    return counter.get_total_flops() / 2
+    return float(counter.get_total_flops()) / 2
 
 
 @functools.lru_cache(maxsize=1)
@@ -121,7 +121,7 @@ def _plain(system: str, data: ClipTensors, batch_size: int, device: torch.device
             (x,), targets = data.batch(torch.arange(start, min(start + batch_size, len(data))))
             loss = loss_of(network(x), targets, x, alpha)
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
             total += loss.item()
         return total
@@ -144,7 +144,7 @@ def _defaults(system: str, data: ClipTensors, batch_size: int, device: torch.dev
             optimizer.zero_grad()
             with torch.autocast(device.type, torch.bfloat16):
                 loss = loss_of(network(x), targets, x, alpha)
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
             total += loss.item()
         return total

@@ -13,18 +13,17 @@ out.
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from results_page import FIGURE, PAGE, draw, not_trained, origins, page, runs_of_part, section
-from results_runs import CORPORA, MADE, ON_ENCODERS, PARTS, RECIPES, SEEDS, Trained, Training, recipe_of
+from results_runs import CORPORA, MADE, ON_ENCODERS, PARTS, RECIPES, SEEDS, Run, Trained, Training, recipe_of
 
 import remixbench
 from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.probes import FOLDER, probe_folder
 from remixbench.leaderboard.evaluate import read_fold_reference
-from remixbench.leaderboard.leaderboard import Leaderboard, Run, runs_of
+from remixbench.leaderboard.leaderboard import Leaderboard, runs_of
 from remixbench.parallel import prepare_for_torch
 from remixbench.scoring import average_precision
 from remixbench.scoring.io import read_predictions
@@ -95,7 +94,10 @@ def make_and_train(workspace: Path, recipe: str, training: Training, clips_per_f
 def trained(board: Leaderboard, dataset: Dataset, workspace: Path) -> list[Trained]:
     """Return what was trained, by SNR and then micro-AP."""
     by_level: dict[float, list[Trained]] = {}
-    runs = [replace(run, info=run.info.model_dump(exclude_none=True)) for run in runs_of(board, workspace)]
+    runs = [
+        Run(row, info.snr, info.fold, info.seed, folder, info.model_dump(exclude_none=True))
+        for row, _, folder, info in runs_of(board, workspace)
+    ]
     for index, row in enumerate(board.rows):
         for snr, condition in row.conditions.items() if row.kind == "run" else ():
             row_runs = tuple(run for run in runs if (run.row, run.snr) == (index, snr))

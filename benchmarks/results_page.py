@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from results_runs import (
     ABLATION,
     COARSE,
@@ -23,13 +24,13 @@ from results_runs import (
     PARTS,
     RECIPES,
     Corpus,
+    Run,
     Trained,
 )
 
 import remixbench
 from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.splits import split
-from remixbench.leaderboard.leaderboard import Run
 from remixbench.scoring import average_precision
 from remixbench.systems.registry import spec
 from remixbench.training.run_files import HISTORY, read_history
@@ -51,6 +52,8 @@ SIZE_TITLE = "crnn with a part of the training clips"
 ABLATION_TITLE = "Ablation of crnn's training defaults, half of the training clips"
 COSTLY = "- The published systems cost too much at this size, and are trained on a coarse log-mel."
 """Said where only `crnn` is trained."""
+BEGUN, UNCUT = ",bias=prior", ",schedule=constant"
+"""How the names of published systems end that begin at the mean label, or keep their learning rate."""
 CURVE = (1 / 8, 1 / 4, 1 / 2, 3 / 4, 1)
 """Parts of a training after which its validation score is shown."""
 
@@ -87,7 +90,7 @@ def section(title: str, dataset: Dataset, rows: Sequence[Trained], chance: Mappi
         "crnn at each SNR": by_snr(rows),
         SIZE_TITLE: by_size(rows),
         ABLATION_TITLE: sorted(
-            (row for row in rows if row.ablation), key=lambda row: list(ABLATION).index(row.ablation)
+            (row for row in rows if row.ablation), key=lambda row: list(ABLATION).index(row.ablation or "")
         ),
     }
     for heading, chosen in parts.items():
@@ -162,8 +165,10 @@ def not_trained(counts: Sequence[tuple[str, str, str, int, int]]) -> list[str]:
 def encoder_claims(rows: Sequence[Trained]) -> list[str]:
     """Compare what is trained on embeddings with `crnn`."""
     crnn = next((row for row in rows if row.name == "crnn"), None)
+    if crnn is None:
+        return []
     lines = []
-    for row in () if crnn is None else (row for row in rows if row.pretrained):
+    for row in (row for row in rows if row.pretrained):
         gains = [
             f"{SHOWN[metric]} {row.mean(metric) / crnn.mean(metric) - 1:+.0%}" for metric in ("micro_ap", "frame_ap")
         ]
@@ -264,11 +269,15 @@ def not_above_chance(rows: Sequence[Trained], mean_label: float) -> list[str]:
     mean_label : the micro-AP of the mean labels of the training clips.
     """
     low = [row.name for row in rows if row.micro_ap.at_chance]
-    begun = [name for name in low if "bias=prior" in name]
+    begun = [name for name in low if BEGUN in name]
+    constant = [name for name in low if UNCUT in name]
     reasons = {
-        "After so few steps a class has nearly the same score in every clip, with some seeds at least: from scores of"
-        " 0.5 the first epochs only come down to the mean label.": [name for name in low if name not in begun],
-        "They begin at the mean label, and in so few steps not every seed leaves it far behind.": begun,
+        "A class has nearly the same score in every clip, with some seeds at least: from scores of 0.5 the first epochs"
+        " only come down to the mean label, and where validation does not improve meanwhile, the released schedule"
+        " lowers the learning rate until nothing changes any more (see the last column of the table of validation"
+        " scores).": [name for name in low if name not in (*begun, *constant)],
+        "They begin at the mean label, and not every seed leaves it far behind before the learning rate falls.": begun,
+        "In so few steps not every seed leaves the mean label far behind.": constant,
     }
     lines = [f"**Not above chance at this size: {', '.join(names)}.** {why}" for why, names in reasons.items() if names]
     order = (
@@ -280,20 +289,21 @@ def not_above_chance(rows: Sequence[Trained], mean_label: float) -> list[str]:
 
 
 def learning_curves(rows: Sequence[Trained], chance: float) -> list[str]:
-    """Return a table of validation micro-AP against steps, of one seed per row."""
-    curves = [(row.name, *_curve(row.runs[0])) for row in rows]
+    """Return a table of validation micro-AP against steps, of one seed per row, and when learning rates fell."""
+    curves = [(row, _curve(row.runs[0])) for row in rows]
     if not curves:
         return []
-    steps = curves[0][1]
+    steps = curves[0][1][0]
     lines = [
-        f"Micro-AP on the validation clips against steps, seed {rows[0].runs[0].seed} (chance {chance:.3f}):",
+        f"Micro-AP on the validation clips against steps, seed {rows[0].runs[0].seed} (chance {chance:.3f}), and the"
+        " epoch of each seed from which on the learning rate was at most a hundredth of its first value, where it was:",
         "",
-        f"| system | {' | '.join(f'{step:,}' for step in steps)} |",
-        f"| --- |{' ---: |' * len(steps)}",
+        f"| system | {' | '.join(f'{step:,}' for step in steps)} | a hundredth from epoch |",
+        f"| --- |{' ---: |' * (len(steps) + 1)}",
     ]
     lines += [
-        f"| {name} | {' | '.join(f'{value:.3f}' for value in values)} |"
-        for name, epochs, values in curves
+        f"| {row.name} | {' | '.join(f'{value:.3f}' for value in values)} | {', '.join(map(_stalled, row.runs))} |"
+        for row, (epochs, values) in curves
         if epochs == steps
     ]
     return [*lines, ""]
@@ -301,10 +311,17 @@ def learning_curves(rows: Sequence[Trained], chance: float) -> list[str]:
 
 def _curve(run: Run) -> tuple[list[int], list[float]]:
     """Return steps and validation micro-AP after some epochs of a run."""
-    values = read_history(run.folder / HISTORY, run.info.get("results", {}).get(HISTORY))["validation_micro_ap"]
+    history = read_history(run.folder / HISTORY, run.info.get("results", {}).get(HISTORY))
+    values = [value for value in history["validation_micro_ap"] if value is not None]
     per_epoch = -(-run.info["clips"]["train"] // run.info["batch_size"])
     epochs = [round(share * len(values)) for share in CURVE]
     return [epoch * per_epoch for epoch in epochs], [values[epoch - 1] for epoch in epochs]
+
+
+def _stalled(run: Run) -> str:
+    """Return the first epoch whose learning rate is at most a hundredth of the first; - where there is none."""
+    rates = pd.read_csv(run.folder / HISTORY)["learning_rate"]
+    return next((str(epoch) for epoch, rate in enumerate(rates, 1) if rate < 0.011 * rates[0]), "-")
 
 
 def table(rows: Sequence[Trained], names: Sequence[str | None] = ()) -> list[str]:
@@ -372,19 +389,22 @@ def paper_claims(rows: Sequence[Trained], published: Sequence[Trained]) -> list[
     else:
         same = "as in the paper" if tuple(order) == PAPER else "not the paper's order"
         lines = [f"- By micro-AP: {' < '.join(order)}: {same}."]
-    for kind, chosen in {
-        "As released": published,
-        "With `bias=prior`": [row for row in rows if row.name.endswith(",bias=prior")],
+    for kind, ending in {
+        "As released": "",
+        "With `bias=prior`": BEGUN,
+        "With a constant learning rate (`--schedule constant`)": UNCUT,
     }.items():
-        above = [row.name.removesuffix(",bias=prior") for row in chosen if not row.micro_ap.at_chance]
+        chosen = [row for row in rows if row.name.endswith(ending)] if ending else published
+        above = [row.name.removesuffix(ending) for row in chosen if not row.micro_ap.at_chance]
         if chosen:
             lines.append(f"- {kind}, {len(above)} of {len(chosen)} are above chance: {', '.join(above) or 'none'}.")
     named = {row.name: row for row in rows}
     if "2ap" in named and "2ap-aux" in named:
         lines.append(f"- The paper's auxiliary task: micro-AP {difference(named['2ap-aux'], named['2ap'])}.")
     for row in published:
-        if (begun := named.get(f"{row.name},bias=prior")) is not None:
-            lines.append(f"- Beginning at the mean label, {row.name}: micro-AP {difference(begun, row)}.")
+        for what, ending in {"Beginning at the mean label": BEGUN, "A constant learning rate": UNCUT}.items():
+            if (changed := named.get(f"{row.name}{ending}")) is not None:
+                lines.append(f"- {what}, {row.name}: micro-AP {difference(changed, row)}.")
     return lines
 
 

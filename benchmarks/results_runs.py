@@ -5,9 +5,9 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from remixbench.leaderboard.leaderboard import Run
 from remixbench.leaderboard.rows import Estimate
 from remixbench.recipe import Recipe, load_recipe
 from remixbench.systems.registry import resolve_options, spec
@@ -27,6 +27,7 @@ MADE = (*RECIPES, ORDINARY_RECIPE, *COARSE_RECIPES)
 SMALL = {"width": 0.125, "epochs": 24, "batch_size": 4}
 """The size of the published systems, on coarse log-mel, that two cores can train."""
 PRIOR = {"options": {"bias": "prior"}}
+CONSTANT = {"schedule": "constant"}
 PAPER = ("gap", "gmp", "gwrp", "atrous-ap", "2ap-aux")
 """By micro-AP, the order of the paper's Table 1 at every SNR."""
 
@@ -77,7 +78,7 @@ class Training:
         if system not in self.system:
             return False
         least = {"min_steps": 0} if "epochs" in self.settings else {}
-        wanted = PLAIN | spec(system).training_defaults | least | self.settings
+        wanted = {**PLAIN, **spec(system).training_defaults, **least, **self.settings}
         options = [resolve_options(system, source.get("options", {})) for source in (info, self.settings)]
         return (
             info["snr"] in self.snr
@@ -113,6 +114,7 @@ PARTS: dict[str, tuple[Training, ...]] = {
     "published": (
         Training((*PAPER[:-1], "2ap", "2ap-aux"), SMALL | PRIOR, seed=SEEDS, recipes=COARSE_RECIPES),
         Training((*PAPER[:-1], "2ap", "2ap-aux"), SMALL, seed=SEEDS, recipes=COARSE_RECIPES),
+        Training((*PAPER[:-1], "2ap", "2ap-aux"), SMALL | CONSTANT, seed=SEEDS, recipes=COARSE_RECIPES),
     ),
     "snr": (Training(("crnn",), snr=(-5.0, 5.0, 10.0, 20.0), recipes=RECIPES[1:]),),
     "size": (Training(("crnn",), {"fraction": [0.125, 0.25, 0.5]}, recipes=RECIPES[1:]),),
@@ -131,6 +133,18 @@ def recipe_of(name: str) -> Recipe:
     if name.endswith(ORDINARY):
         return recipe.model_copy(update={"name": name, "plan": recipe.plan.model_copy(update={"origin_gap": 0})})
     return recipe
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run: index of its row, what it was trained and tested on, its folder, and run.json without what is empty."""
+
+    row: int
+    snr: float
+    fold: int
+    seed: int
+    folder: Path
+    info: dict[str, Any]
 
 
 @dataclass(frozen=True)

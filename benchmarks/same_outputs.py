@@ -68,8 +68,8 @@ def outputs(folder: Path) -> dict[str, str]:
         texts[f"printed: {name}"] = printed.read_bytes() + str(status).encode()
     board = score(workspace=ours, bootstrap=20)
     texts |= {f"format: {style}": render(board, style).encode() for style in FORMATS if style != "every-eval-ever"}
-    for name, options in {"curves.svg": {}, "table.svg": {"kind": "table"}, "table.tex": {}}.items():
-        texts[f"figure: {name}"] = figure(name, workspace=ours, **options).read_bytes()
+    for name, kind in {"curves.svg": None, "table.svg": "table", "table.tex": None}.items():
+        texts[f"figure: {name}"] = figure(name, workspace=ours, kind=kind).read_bytes()
     texts["page"] = report(workspace=ours, clips=2).read_bytes()
     texts["page of submissions"] = report(submissions=".", out="page.html", workspace=ours).read_bytes()
     for file in sorted([*ours.rglob("metrics.json"), *theirs.rglob("metrics.json"), *Path().glob("*.json")]):

@@ -19,6 +19,7 @@ import time
 from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -34,6 +35,7 @@ from remixbench.systems import build_system
 SYSTEMS = ("crnn-sep", "2ap", "gwrp")
 CLASSES = 41
 SNR, FOLD = 0.0, 4
+WAYS: tuple[Literal["maps", "IBM", "IRM"], ...] = ("maps", "IBM", "IRM")
 
 
 def real_time_factor(name: str, seconds: float, threads: int) -> float:
@@ -76,7 +78,7 @@ def main() -> None:
         rng = np.random.default_rng(0)
         plain = jobs_of(dataset, reference)
         for count in options.clips:
-            for way in ("maps", "IBM", "IRM"):
+            for way in WAYS:
                 jobs = [
                     replace(job, maps=rng.integers(0, 256, (len({k for k, _, _ in job.events}), *size), np.uint8))
                     if way == "maps"
