@@ -28,6 +28,7 @@ from remixbench.files import MIXED_SCRIPTS, content_digest, mixes_scripts, read_
 from remixbench.leaderboard.prediction_files import MOST_NAMED, files_digest
 from remixbench.schemas import first_problem
 from remixbench.scoring.metrics import metric_range
+from remixbench.sources.catalogue import starts_formula
 
 METRICS_FILE = "metrics.json"
 ROUNDING = 1e-9
@@ -51,8 +52,6 @@ MOST_SETTINGS = 2000
 State = Literal["ours", "recomputed", "self-reported"]
 STATES: tuple[State, ...] = ("self-reported", "recomputed", "ours")
 """The kinds of evidence of a row, in every format; the weakest first."""
-FORMULA = "=+-@"
-"""No name starts with one of these, since spreadsheets would take it for a formula."""
 INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
@@ -120,11 +119,6 @@ def check_system_name(name: str, taken: list[str], place: str = "--name") -> str
     if first in reserved:
         raise InputError(f"{place}: '{clean}' is the name of a system of remixbench; choose another")
     return clean
-
-
-def starts_formula(text: str) -> bool:
-    """Say whether a spreadsheet takes a text for a formula, wide characters included."""
-    return unicodedata.normalize("NFKC", text[:1]).startswith(("\t", "\r", *FORMULA))
 
 
 def _name(text: str) -> str:

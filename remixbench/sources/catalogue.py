@@ -8,6 +8,7 @@ depend.
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -104,6 +105,11 @@ def read_catalogue_table(path: Path, columns: tuple[str, ...], separator: str) -
     return table
 
 
+def starts_formula(text: str) -> bool:
+    """Return whether a spreadsheet takes a text for a formula, wide characters included."""
+    return unicodedata.normalize("NFKC", text[:1]).startswith(("\t", "\r", *FORMULA_SIGNS))
+
+
 def label_problem(text: str) -> str:
     """Return why label files, predictions or records cannot hold a label; empty if they can.
 
@@ -116,7 +122,7 @@ def label_problem(text: str) -> str:
         return "is the name of a column of label files"
     if not text.isprintable() or text != text.strip() or any(mark in text for mark in ',"'):
         return "has a comma, a double quote, a character that cannot be printed or a blank at an end"
-    if text[0] in FORMULA_SIGNS:
+    if starts_formula(text):
         return f"begins with one of {' '.join(FORMULA_SIGNS)}, which a spreadsheet takes for a formula"
     return ""
 

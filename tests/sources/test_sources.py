@@ -511,6 +511,7 @@ def test_workers_that_began_in_another_folder_find_the_recordings(
         ("onset", "is the name of a column of label files"),
         ("=HYPERLINK(1)", "begins with one of = + - @, which a spreadsheet takes for a formula"),
         ("-cmd", "begins with one of = + - @"),
+        ("\uff1d1+1", "begins with one of = + - @"),  # of full width, which spreadsheets take for = too
     ],
 )
 def test_labels_that_could_not_be_read_back_are_refused(label: str, problem: str, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from remixbench.errors import unknown
 from remixbench.files import write_text
 from remixbench.leaderboard.board_tables import make_tables
 from remixbench.leaderboard.leaderboard import FLOATS, TIDY_COLUMNS, TRUTHS, Leaderboard
-from remixbench.leaderboard.record import Record, starts_formula
+from remixbench.leaderboard.record import Record
 from remixbench.leaderboard.renderers.every_eval_ever import to_every_eval_ever
 from remixbench.leaderboard.renderers.terminal import to_compact, to_terminal
 from remixbench.leaderboard.renderers.text import to_latex, to_markdown
@@ -28,6 +28,7 @@ from remixbench.leaderboard.rows import Condition, Row, about_row
 from remixbench.leaderboard.summary import LEVELS, matrix, ranking
 from remixbench.leaderboard.table_maker import TableMaker
 from remixbench.leaderboard.tables import Table
+from remixbench.sources.catalogue import starts_formula
 
 EVERY_EVAL_EVER = "every-eval-ever"
 TABLE_FORMATS = ("table", "md", "csv", "json", "latex")
