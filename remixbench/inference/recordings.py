@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from remixbench.errors import InputError
 from remixbench.files import check_name, is_system_file, replaced_folder, safe_names, write_bytes
-from remixbench.inference.system import BACKGROUND, Prediction, load_system
+from remixbench.inference.system import BACKGROUND, Prediction, check_threshold, load_system
 from remixbench.progress import Progress, reporter
 from remixbench.sources.audio import read_audio
 from remixbench.tables import format_table
@@ -62,8 +62,7 @@ def predict(
     progress = reporter(progress)
     if out is not None:
         check_out(out)
-    if threshold is not None and not 0 < threshold <= 1:
-        raise InputError(f"--threshold {threshold:g}: expected a number above 0, at most 1")
+    check_threshold(threshold)
     if frames and out is None:
         raise InputError("--frames: give a folder to write to with --out")
     if figure:

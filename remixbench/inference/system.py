@@ -158,6 +158,7 @@ class TrainedSystem:
 
     def predict_features(self, recording: Recording, threshold: float | None = None) -> Prediction:
         """Return the prediction for the result of `extract_features`; `threshold` as for `predict`."""
+        check_threshold(threshold)
         if recording.waveform is None:
             x, window = self.model.standardisation.apply(recording.logmel), self.model.config.frames
             step, recording_steps = self.logmel_frame_seconds, recording.original_frames
@@ -469,6 +470,12 @@ def _silent_frames(silent: NDArray[np.bool_], frames: int, stride: float) -> NDA
     return silent_frames
 
 
+def check_threshold(threshold: float | None) -> None:
+    """Refuse a threshold that is not in (0, 1]; None stands for the run's own."""
+    if threshold is not None and not (isinstance(threshold, int | float | np.number) and 0 < threshold <= 1):
+        raise InputError(f"--threshold {threshold}: expected a number above 0, at most 1")
+
+
 def load_system(run: str | Path, *, device: str = "cpu") -> TrainedSystem:
     """Load the system of a finished run. No code in the run's files is executed.
 
@@ -515,7 +522,7 @@ def prepare(audio: NDArray[np.floating], rate: int, target_rate: int, origin: st
         raise InputError(
             f"{origin}: expected an array of floats in [-1, 1], (samples,) or (samples, channels); found {kind}"
         )
-    if rate < 1:
+    if not (isinstance(rate, int | float | np.number) and 1 <= rate < np.inf):
         raise InputError(f"{origin}: a rate of {rate} Hz, expected 1 or more")
     peak = float(np.abs(audio).max())
     if not peak <= LOUDEST:  # false for NaN, too

@@ -228,6 +228,14 @@ def test_frame_scores_and_the_score_of_each_event(trained: Path, tmp_path: Path)
     assert prediction.events
     with pytest.raises(InputError, match=r"--threshold 2: expected a number above 0, at most 1"):
         predict(trained, tmp_path / "a.wav", threshold=2)
+    system = load_system(trained)
+    audio = np.zeros(8000, np.float32)
+    for threshold in (0, 2, "0.5", np.nan):
+        with pytest.raises(InputError, match=rf"--threshold {threshold}: expected a number above 0, at most 1"):
+            system.predict(audio, 8000, threshold=threshold)
+    for rate in (0, "8000", np.inf, None):
+        with pytest.raises(InputError, match=rf"audio: a rate of {rate} Hz, expected 1 or more"):
+            system.predict(audio, rate)
     with pytest.raises(InputError, match="--frames: give a folder to write to with --out"):
         predict(trained, tmp_path / "a.wav", frames=True)
 
