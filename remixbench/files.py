@@ -185,6 +185,13 @@ def _locked(path: Path, timeout: float) -> BaseFileLock:
     return lock
 
 
+def as_path(value: str | Path, name: str) -> Path:
+    """Return the argument `name` of a command as a path; InputError if it is of another type."""
+    if not isinstance(value, str | os.PathLike):
+        raise InputError(f"{name}: found {value!r} of type {type(value).__name__}, expected a path")
+    return Path(value)
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write `data` to `path` atomically."""
     with atomic_path(path) as temporary:

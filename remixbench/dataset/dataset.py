@@ -22,7 +22,7 @@ from remixbench.dataset.info import DatasetInfo, read_info
 from remixbench.dataset.manifest import Clip, Manifest, read_manifest
 from remixbench.dataset.mix import as_float
 from remixbench.errors import InputError, nearest
-from remixbench.files import check_regular, map_array, read_json, sha256
+from remixbench.files import as_path, check_regular, map_array, read_json, sha256
 from remixbench.recipe import Recipe, format_snr, format_snrs
 from remixbench.tables import read_table
 
@@ -179,7 +179,7 @@ class Dataset:
     def _require_fold(self, fold: int) -> None:
         folds = self.manifest.folds
         if fold not in folds:
-            raise InputError(f"{self.path}: has no fold {fold}; it has {', '.join(map(str, folds))}")
+            raise InputError(f"{self.path}: has no fold {fold!r}; it has {', '.join(map(str, folds))}")
 
     def snr_bins(self, rows: Sequence[int] | NDArray[np.int64], snr: float) -> dict[str, NDArray[np.bool_]]:
         """Bin clips by SNR if the recipe draws it per clip from a range; return {} if all clips have the same SNR.
@@ -421,6 +421,7 @@ def find_folder(workspace: Path, dataset: str | Path | None = None) -> Path:
     """Return the folder of a data set, given by path or name; by default the most recent one."""
     files = sorted((workspace / "datasets").glob("*/dataset.json"))
     if dataset is not None:
+        dataset = as_path(dataset, "dataset")
         for path in (Path(dataset), workspace / "datasets" / dataset):
             if path.is_dir():
                 return path
@@ -440,7 +441,9 @@ def find_dataset(workspace: str | Path, dataset: str | Path | Dataset | None = N
     InputError
         If there is none, or it cannot be opened.
     """
-    return dataset if isinstance(dataset, Dataset) else Dataset.open(find_folder(Path(workspace), dataset))
+    if isinstance(dataset, Dataset):
+        return dataset
+    return Dataset.open(find_folder(as_path(workspace, "workspace"), dataset))
 
 
 def load_dataset(name_or_path: str | Path, workspace: str | Path = ".") -> Dataset:
@@ -451,7 +454,7 @@ def load_dataset(name_or_path: str | Path, workspace: str | Path = ".") -> Datas
     InputError
         If there is none of that name, or it cannot be opened.
     """
-    return Dataset.open(find_folder(Path(workspace), name_or_path))
+    return Dataset.open(find_folder(as_path(workspace, "workspace"), name_or_path))
 
 
 def as_tuple(values: Any) -> tuple[Any, ...]:

@@ -29,7 +29,7 @@ from remixbench.dataset.work import (
     render_block,
 )
 from remixbench.errors import InputError, RemixbenchError, unknown
-from remixbench.files import check_room, exclusive_lock, is_locked, waiting_lock
+from remixbench.files import as_path, check_room, exclusive_lock, is_locked, waiting_lock
 from remixbench.parallel import Workers, check_jobs
 from remixbench.progress import Progress, reporter
 from remixbench.recipe import PUBLISHED_SOURCES, Recipe, data_folder, format_snrs, load_recipe, parse_snr
@@ -99,12 +99,12 @@ def make(
     progress = reporter(progress)
     check_options(backend, audio_format, jobs, clips_per_fold, shard, scheduler, stems)
     snrs = parse_snrs(as_tuple(snr))
-    workspace = Path(workspace)
+    workspace = as_path(workspace, "workspace")
     loaded, clips, scenes, events, not_comparable = resolve_inputs(
         workspace, recipe, manifest, replan, None if sources is None else Path(sources),
         as_tuple(fold), clips_per_fold, progress,
     )  # fmt: skip
-    folder = Path(out) if out is not None else workspace / "datasets" / loaded.name
+    folder = as_path(out, "out") if out is not None else workspace / "datasets" / loaded.name
     kind: StemKind | None = "sum" if stems is True else stems or None
     target = Target(folder.resolve(), loaded, audio_format, kind, features)
     spec = DatasetSpec(target, clips, scenes, events, not_comparable)

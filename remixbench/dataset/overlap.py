@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from remixbench.dataset.dataset import Dataset, find_dataset
 from remixbench.errors import InputError
-from remixbench.files import check_short_name, read_bytes, sha256, write_sealed
+from remixbench.files import as_path, check_short_name, read_bytes, sha256, write_sealed
 from remixbench.schemas import read_json_as
 from remixbench.tables import read_table
 
@@ -93,7 +93,7 @@ def overlap(
         tested=tested,
         without_id=len(recordings - recording_ids.keys()),
     )
-    write_sealed(_path(Path(workspace), opened, encoder), comparison.model_dump(mode="json"))
+    write_sealed(_path(as_path(workspace, "workspace"), opened, encoder), comparison.model_dump(mode="json"))
     return comparison
 
 

@@ -17,7 +17,7 @@ from remixbench.dataset.leakage import coverage_lines, leakage_report
 from remixbench.dataset.manifest import Clip, Event, Manifest, write_manifest
 from remixbench.dataset.plan_grouped import grouped_plan
 from remixbench.errors import InputError, shortened
-from remixbench.files import write_json
+from remixbench.files import as_path, write_json
 from remixbench.progress import SILENT, Progress, reporter
 from remixbench.recipe import Recipe, SnrRange, Source, load_recipe
 from remixbench.sources import load_catalogues
@@ -60,7 +60,7 @@ def plan(
         )
     progress = reporter(progress)
     loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    folder = Path(workspace) / "sources" if sources is None else Path(sources)
+    folder = as_path(workspace, "workspace") / "sources" if sources is None else Path(sources)
     scenes, events = load_catalogues(loaded, folder)
     manifest = draw_manifest(loaded, scenes, events, progress)
     for line in (*scenes.left_out, *events.left_out):

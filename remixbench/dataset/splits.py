@@ -16,11 +16,12 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from remixbench.dataset.dataset import Dataset
+from remixbench.dataset.dataset import Dataset, find_dataset
 from remixbench.dataset.groups import connected
 
 Rows = NDArray[np.int64]
@@ -50,15 +51,17 @@ class Split:
     flag: str = ""
 
 
-def splits(dataset: Dataset, fold: int, seed: int = 0) -> dict[str, Rows]:
+def splits(dataset: Dataset | str | Path, fold: int, seed: int = 0) -> dict[str, Rows]:
     """Return the manifest rows of the training, validation and test clips, as in `train --fold FOLD --seed SEED`.
+
+    `dataset` may be the path of a data set, as for `ClipDataset`.
 
     Raises
     ------
     InputError
         If the data set has no such fold, or no other one to train on.
     """
-    parts = split(dataset, fold, seed=seed)
+    parts = split(find_dataset(".", dataset), fold, seed=seed)
     return {"train": parts.train, "validation": parts.validation, "test": parts.test}
 
 

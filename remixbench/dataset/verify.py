@@ -22,7 +22,7 @@ from remixbench.dataset.manifest import Clip
 from remixbench.dataset.mix import mixture
 from remixbench.dataset.render import Renderer
 from remixbench.errors import InputError
-from remixbench.files import is_system_file
+from remixbench.files import as_path, is_system_file
 from remixbench.parallel import Workers
 from remixbench.progress import Progress, reporter
 from remixbench.sources import load_catalogues
@@ -53,7 +53,7 @@ def verify(
     progress = reporter(progress)
     if deep < 0:
         raise InputError(f"--deep {deep}: expected a number of clips, 0 or more")
-    folder = dataset.path if isinstance(dataset, Dataset) else find_folder(Path(workspace), dataset)
+    folder = dataset.path if isinstance(dataset, Dataset) else find_folder(as_path(workspace, "workspace"), dataset)
     try:
         opened = Dataset.open(folder, check_files=False)
     except InputError as error:
@@ -76,7 +76,7 @@ def verify(
     for snr in opened.snrs:
         differences += altered_embeddings(opened, float(snr))
     if deep:
-        root = Path(workspace) / "sources" if sources is None else Path(sources)
+        root = as_path(workspace, "workspace") / "sources" if sources is None else Path(sources)
         differences += _rendered_again(opened, root, deep, digests, progress)
     return differences
 

@@ -29,7 +29,7 @@ from remixbench.dataset.probes import (
 )
 from remixbench.dataset.splits import Rows
 from remixbench.errors import InputError
-from remixbench.files import sha256
+from remixbench.files import as_path, sha256
 from remixbench.inference.system import TrainedSystem, load_system
 from remixbench.progress import SILENT, Progress
 from remixbench.training.data import AS_IT_IS, VALUES_AT_ONCE, ClipTensors, Waveforms
@@ -71,7 +71,7 @@ def predict_probes(
     InputError
         If the run is not done, is of other data, or its model is broken; or the log-mel of a test clip was altered.
     """
-    folder, probes = Path(run), check_probes(probe)
+    folder, probes = as_path(run, "run"), check_probes(probe)
     info = read_run(folder)
     opened = find_dataset(workspace, info.dataset if dataset is None else dataset)
     if info.manifest_digest != opened.manifest_digest:

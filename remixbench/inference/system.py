@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from remixbench.dataset.features import logmel
 from remixbench.dataset.masks import masked_blocks, share
 from remixbench.errors import InputError, unknown
-from remixbench.files import file_sha256
+from remixbench.files import as_path, file_sha256
 from remixbench.scoring.postprocessing import detect_events, hysteresis
 from remixbench.systems.building import frame_seconds_of
 from remixbench.systems.encoders import PretrainedEncoder, load_encoder
@@ -491,7 +491,7 @@ def load_system(run: str | Path, *, device: str = "cpu") -> TrainedSystem:
     InputError
         If the folder is not a run, the run is not done, or its files are broken or of different runs.
     """
-    folder = Path(run)
+    folder = as_path(run, "run")
     info = read_run(folder)
     if info.status != "done":
         raise InputError(f"{folder}: the run is not done; the same `remixbench train` resumes it")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from remixbench.dataset.dataset import Dataset, as_tuple, find_dataset
 from remixbench.errors import InputError, unknown
-from remixbench.files import write_text
+from remixbench.files import as_path, write_text
 from remixbench.leaderboard.board_tables import columns
 from remixbench.leaderboard.grouping import by_fold
 from remixbench.leaderboard.leaderboard import Leaderboard, load_leaderboard
@@ -90,9 +90,9 @@ def figure(
     InputError
         For another format or kind, a metric, row or SNR that is not on the leaderboard, or nothing to show.
     """
-    target = Path(out)
+    target = as_path(out, "out")
     kind = _kind(target, kind)
-    workspace = Path(workspace)
+    workspace = as_path(workspace, "workspace")
     board = load_leaderboard(workspace, find_dataset(workspace, dataset), reporter(progress))
     chosen = _chosen(board, as_tuple(row), as_tuple(without), as_tuple(snr))
     metrics = _metrics(chosen, as_tuple(metric) or METRICS[kind])

@@ -10,7 +10,7 @@ from pathlib import Path
 from remixbench.dataset.dataset import Dataset, find_dataset
 from remixbench.dataset.probes import probe_folder
 from remixbench.errors import InputError, RemixbenchError, one_line
-from remixbench.files import read_json, write_json
+from remixbench.files import as_path, read_json, write_json
 from remixbench.leaderboard.discover import manifests_of, name_folder, run_folders
 from remixbench.leaderboard.evaluate import References
 from remixbench.leaderboard.grouping import identity
@@ -177,7 +177,7 @@ def verify_row(
     InputError
         If there is no such row, it is not from a submission, or none of the given predictions are its own.
     """
-    workspace, progress = Path(workspace), reporter(progress)
+    workspace, progress = as_path(workspace, "workspace"), reporter(progress)
     check_jobs(jobs)
     if not predictions:
         raise InputError(f"--verify '{row}': give the predictions that it was made from")

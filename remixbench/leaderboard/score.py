@@ -10,7 +10,7 @@ from typing import Any
 from remixbench.dataset.dataset import Dataset, as_tuple, find_dataset, snr_folder
 from remixbench.dataset.probes import Probe, check_probes
 from remixbench.errors import InputError, RemixbenchError
-from remixbench.files import sha256
+from remixbench.files import as_path, sha256
 from remixbench.leaderboard.discover import name_folder, plan_tasks, refuse_options, run_probes
 from remixbench.leaderboard.evaluate import (
     References,
@@ -92,12 +92,12 @@ def score(
         If there is nothing to score, an option is missing, or predictions or a submission are not usable.
     """
     progress = reporter(progress)
-    workspace = Path(workspace)
+    workspace = as_path(workspace, "workspace")
     resamples = BOOTSTRAP_SAMPLES if bootstrap is None else bootstrap
     check_jobs(jobs)
     if not isinstance(resamples, int) or resamples < 0:
         raise InputError(f"--bootstrap {resamples}: expected 0 for none, or a number of samples such as 1000")
-    paths = [Path(target) for target in targets]
+    paths = [as_path(target, "target") for target in targets]
     probes = check_probes(probe)
     rolled, others = ([Path(file) for file in as_tuple(files)] for files in (shifted, other_snrs))
     about_predictions: dict[str, object] = {

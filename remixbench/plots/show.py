@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from remixbench.dataset.dataset import Dataset, find_dataset
 from remixbench.errors import InputError
+from remixbench.files import as_path
 from remixbench.plots.figures import draw_activations, draw_clip, draw_separated
 from remixbench.plots.style import format_of, require_matplotlib
 from remixbench.plots.view import ClipView, find_clip, from_output, view_clip
@@ -53,8 +54,8 @@ def show(
         raise InputError("--separated: needs --run, the run of a system with time-frequency maps")
     if out is not None:
         format_of(Path(out))
-    workspace = Path(workspace)
-    folder, info = (None, None) if run is None else _read_run(workspace, Path(run))
+    workspace = as_path(workspace, "workspace")
+    folder, info = (None, None) if run is None else _read_run(workspace, as_path(run, "run"))
     opened = find_dataset(workspace, _dataset_of(workspace, info) if dataset is None and info else dataset)
     row = find_clip(opened, clip)
     snr_db = float(snr) if snr is not None else info.snr if info else max(opened.snrs)

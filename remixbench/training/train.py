@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from remixbench.dataset.dataset import Dataset, find_dataset
 from remixbench.dataset.embeddings import open_embeddings
 from remixbench.errors import InputError
-from remixbench.files import remove_temp_files
+from remixbench.files import as_path, remove_temp_files
 from remixbench.parallel import available_cores, check_jobs
 from remixbench.progress import SILENT, Progress, reporter
 from remixbench.systems.encoders import encoder_loader, load_encoder
@@ -117,7 +117,7 @@ def train(
         If a training diverges, or memory runs out.
     """
     progress = reporter(progress)
-    workspace = Path(workspace)
+    workspace = as_path(workspace, "workspace")
     opened = find_dataset(workspace, dataset)
     where = choose_device(device, local_rank())
     load = encoder_loader()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +12,11 @@ from fake_dataset import fake_dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
+import remixbench
 from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.manifest import read_manifest
 from remixbench.dataset.splits import balanced_order, split, splits, validation_part
+from remixbench.errors import InputError
 from remixbench.recipe import data_folder
 
 
@@ -138,3 +142,26 @@ def test_the_parts_are_disjoint_and_share_nothing_unless_too_much_is_shared(used
     if inside & outside:
         sharing = [bool(mine & inside) for mine, here in zip(recordings, chosen, strict=True) if not here]
         assert sum(sharing) > len(used) / 3
+
+
+def test_a_data_set_may_be_a_path_and_other_types_are_named(dataset: Dataset) -> None:
+    for part, rows in splits(dataset.path, 1).items():
+        assert np.array_equal(rows, splits(dataset, 1)[part])
+    with pytest.raises(InputError, match="no data set 'tiny' in datasets"):
+        splits("tiny", 1)
+    with pytest.raises(InputError, match="has no fold '1'; it has 1, 2, 3, 4"):
+        splits(dataset, "1")  # type: ignore[arg-type]
+    calls: tuple[tuple[Callable[..., Any], str], ...] = (
+        (lambda wrong: splits(wrong, 1), "dataset"),
+        (lambda wrong: remixbench.load_dataset(wrong), "dataset"),
+        (lambda wrong: remixbench.verify(dataset=wrong), "dataset"),
+        (lambda wrong: remixbench.ClipDataset(wrong, snr=0, fold=1, role="train"), "dataset"),
+        (lambda wrong: remixbench.load_dataset("tiny", wrong), "workspace"),
+        (lambda wrong: remixbench.score(workspace=wrong), "workspace"),
+        (lambda wrong: remixbench.score(wrong, workspace=dataset.path), "target"),
+        (lambda wrong: remixbench.load_system(wrong), "run"),
+        (lambda wrong: remixbench.make(recipe="mini", out=wrong), "out"),
+    )
+    for call, name in calls:
+        with pytest.raises(InputError, match=f"^{name}: found 5 of type int, expected a path$"):
+            call(5)

@@ -18,7 +18,7 @@ from remixbench.dataset.export.formats import (
 )
 from remixbench.dataset.finalize import NOTICES
 from remixbench.errors import InputError, unknown
-from remixbench.files import is_system_file, write_bytes
+from remixbench.files import as_path, is_system_file, write_bytes
 from remixbench.progress import Progress, reporter
 
 FORMATS: dict[str, Callable[[Export, dict[float, list[ExportedClip]], Progress], None]] = {
@@ -75,7 +75,7 @@ def export(
         opened.require_snr(value)
     folds = opened.manifest.folds
     tested = fold if fold is not None else 4 if 4 in folds else folds[-1]
-    folder = Path(out)
+    folder = as_path(out, "out")
     if folder.exists() and (not folder.is_dir() or not all(map(is_system_file, folder.iterdir()))):
         raise InputError(f"--out {folder}: already exists and is not an empty folder; choose another")
     request = Export(opened, folder, tested, link)

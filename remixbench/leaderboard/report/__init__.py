@@ -18,7 +18,7 @@ from remixbench import __version__
 from remixbench.dataset.dataset import Dataset, find_dataset
 from remixbench.dataset.export.card import terms_and_notice
 from remixbench.errors import InputError
-from remixbench.files import write_text
+from remixbench.files import as_path, write_text
 from remixbench.leaderboard.board_tables import DETAILS, cost_table, details_table, fraction_table, probe_tables
 from remixbench.leaderboard.leaderboard import Leaderboard, load_leaderboard, runs_of
 from remixbench.leaderboard.record import FLAGS, class_values
@@ -67,7 +67,7 @@ def report(
     progress = reporter(progress)
     if not 0 <= clips <= MOST_CLIPS:
         raise InputError(f"--clips {clips}: expected 0 to {MOST_CLIPS}")
-    workspace = Path(workspace)
+    workspace = as_path(workspace, "workspace")
     if submissions is not None:
         target = workspace / "leaderboard" / "submissions.html" if out is None else Path(out)
         boards = submitted_leaderboards(

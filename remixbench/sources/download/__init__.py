@@ -18,7 +18,7 @@ from typing import TypeVar
 from rich.filesize import decimal as size_text
 
 from remixbench.errors import InputError, RemixbenchError
-from remixbench.files import check_room, exclusive_lock, remove_temp_files
+from remixbench.files import as_path, check_room, exclusive_lock, remove_temp_files
 from remixbench.progress import Progress, reporter
 from remixbench.sources.download.archive import (
     Receipt,
@@ -129,7 +129,7 @@ def download(
     progress = reporter(progress)
     if jobs < 1:
         raise InputError(f"--jobs {jobs}: expected at least 1 parallel download")
-    folder = Path(workspace) / "sources" if sources is None else Path(sources)
+    folder = as_path(workspace, "workspace") / "sources" if sources is None else Path(sources)
     selected = select(names, mirror, parts, None if checksums is None else Path(checksums))
     policy, cancel = retry_policy or RetryPolicy(), threading.Event()
     limiter = RateLimiter(policy, cancel)
