@@ -101,9 +101,17 @@ def output_of(command: str, folder: Path) -> str:
     """Run a command in `folder` and return what it prints; anything but status 0 is a failure."""
     plain, _, file = command.partition(" > ")
     words = shlex.split(plain, comments=True)
+    site = words.pop(0).removeprefix("PYTHONPATH=") if words[0].startswith("PYTHONPATH=") else None
     if words[0] in ("remixbench", "python") and not set("|&;<>$*\n") & set(plain + file) and "-m" not in words:
         printed, said = io.StringIO(), io.StringIO()
-        with contextlib.chdir(folder), contextlib.redirect_stdout(printed), contextlib.redirect_stderr(said):
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            contextlib.chdir(folder),
+            contextlib.redirect_stdout(printed),
+            contextlib.redirect_stderr(said),
+        ):
+            if site is not None:
+                patch.syspath_prepend(str(folder / site))
             if words[0] == "remixbench":
                 status = run(words[1:])
                 assert status == 0, f"{command}: {said.getvalue()}"

@@ -50,7 +50,6 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.optimize import brentq
 from scipy.special import stdtrit
 
 from remixbench.scoring.types import FloatArray, Reference
@@ -268,6 +267,8 @@ class Interval:
     @property
     def superiority(self) -> float:
         """The probability that the value is above zero: the level at which a one-sided interval would end there."""
+        from scipy.optimize import brentq  # a sixth of the time that `score` takes to start
+
         if self._deviation == 0:
             return 0.5 + 0.5 * float(np.sign(self.value))
         ratio = abs(self.value) / self._deviation

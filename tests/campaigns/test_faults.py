@@ -12,7 +12,7 @@ import pytest
 from paths import ROOT
 
 CAMPAIGNS = ROOT / "tests" / "campaigns"
-CASES = int(os.environ.get("REMIXBENCH_FAULTS", "12"))
+CASES = int(os.environ.get("REMIXBENCH_FAULTS", "8"))
 
 
 @pytest.mark.slow
