@@ -19,6 +19,7 @@ from .leaderboard.score import score
 from .plots.show import show
 from .recipe import Recipe, load_recipe
 from .sources.download import download
+from .sources.download.check import check_sources
 from .training.data import ClipDataset
 from .training.embeddings import embed
 from .training.fresh import FreshMixtures
@@ -33,6 +34,7 @@ __all__ = [
     "InputError",
     "Recipe",
     "RemixbenchError",
+    "check_sources",
     "download",
     "embed",
     "export",

@@ -12,6 +12,7 @@ from collections import namedtuple
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -184,6 +185,28 @@ def test_a_long_label_is_refused_where_it_is_read() -> None:
     assert checked_label("t.csv, line 2", "x" * 200) == "x" * 200
     with pytest.raises(InputError, match=r"t.csv, line 2: label 'xxx.*'... has 5000 characters, expected 1 to 200"):
         checked_label("t.csv, line 2", "x" * 5000)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"plan__polyphony": 1, "plan__max_event": 3600, "mix__sample_rate": 192000, "mix__duration": 3600},
+            "a clip would need .* 32 excerpts of events 165 GiB, expected at most 16 GiB; lower mix.duration",
+        ),
+        (
+            {"mix__sample_rate": 192000, "mix__duration": 3600, "features__hop_length": 1, "features__n_mels": 512},
+            "a clip would need 1,360 GiB of memory, .* expected at most 16 GiB; lower mix.duration",
+        ),
+    ],
+)
+def test_a_recipe_that_no_machine_has_memory_for_is_refused(
+    corpus: Path, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    recipe = parse_recipe(tiny.changed(tiny.RECIPE, **changes), "big")
+    with pytest.raises(InputError, match=message):
+        make(recipe=recipe, sources=corpus, workspace=tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_levels_beyond_100_db_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,6 +37,7 @@ from remixbench.recipe import PUBLISHED_SOURCES
 )
 @click.option("--yes", is_flag=True, help="Do not ask before starting (it asks only on a terminal).")
 @click.option("--print-urls", is_flag=True, help="Print the URLs, for aria2 or wget, and exit.")
+@click.option("--check", is_flag=True, help="Verify the recordings on disk against the tables, and exit.")
 @click.pass_obj
 def command(
     settings: Settings,
@@ -46,6 +47,7 @@ def command(
     checksums: Path | None,
     yes: bool,
     print_urls: bool,
+    check: bool,
     **values: Any,
 ) -> None:
     """Download, verify and unpack the sources of the published benchmark (about 40 GB); both by default.
@@ -55,10 +57,20 @@ def command(
     Example: remixbench download --parts 1-3
     """
     from remixbench.sources.download import download
+    from remixbench.sources.download.check import check_sources, raise_if_invalid
     from remixbench.sources.download.select import list_urls
 
     if print_urls:
         click.echo("\n".join(list_urls(*names, mirror=mirror, checksums=checksums, parts=values["parts"])))
+        return
+    if check:
+        checks = check_sources(
+            *names, workspace=settings.workspace, sources=values["sources"], parts=values["parts"],
+            progress=settings.progress(),
+        )  # fmt: skip
+        for outcome in checks:
+            click.echo(outcome.summary())
+        raise_if_invalid(checks)
         return
     confirm: Callable[[str], bool] | None = None
     if not yes and is_terminal(sys.stdin) and is_terminal(sys.stderr):

@@ -24,6 +24,7 @@ from remixbench.dataset.work import (
     RenderJob,
     block_clips,
     bytes_needed,
+    check_memory,
     missing_excerpts,
     prepare_block,
     render_block,
@@ -112,6 +113,7 @@ def make(
         check_dataset_name(spec.target.folder.name)
     except ValueError as error:
         raise InputError(f"--out {folder}: {error}") from None
+    check_memory(loaded)
     snrs = snrs or parse_snrs(loaded.mix.nominal_snrs)
     checkpoint = Checkpoint(spec.target.folder / ".work")
     missing = missing_snrs(spec, read_existing(spec), snrs)

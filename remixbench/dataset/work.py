@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from remixbench.dataset.dataset import logmel_digest, pcm_digest, snr_folder
+from remixbench.dataset.features import FRAMES_AT_ONCE
 from remixbench.dataset.manifest import Clip, ExcerptKey, Manifest
 from remixbench.dataset.mix import Signal, mixture
 from remixbench.dataset.render import (
@@ -51,6 +52,8 @@ CLIPS_PER_BLOCK = 8
 FLAC_SHARE = 0.5
 """Lower bound of the size of a FLAC file relative to WAV: noise at usual levels takes half or more."""
 RECORDINGS_PER_BLOCK = 32
+MAX_BYTES = 16 << 30
+"""Memory limit for rendering a clip, or for a block of excerpts."""
 
 Record = dict[str, Any]
 """Digests and measured SNRs of a finished clip at one SNR."""
@@ -143,6 +146,20 @@ class Checkpoint:
 
 
 # --- excerpts of events
+
+
+def check_memory(recipe: Recipe) -> None:
+    """Raise `InputError` if a clip, or a block of excerpts, needs more memory than `MAX_BYTES`."""
+    samples, features = recipe.mix.samples, recipe.features
+    spectrum = min(recipe.frames, FRAMES_AT_ONCE) * (features.n_fft // 2 + 1) * 16
+    clip = 64 * samples + spectrum + 4 * recipe.frames * features.n_mels  # stems of float64 and their sums
+    excerpts = 8 * RECORDINGS_PER_BLOCK * longest_excerpt(recipe)
+    if max(clip, excerpts) > MAX_BYTES:
+        raise InputError(
+            f"recipe '{recipe.name}': a clip would need {clip / 2**30:,.0f} GiB of memory, and {RECORDINGS_PER_BLOCK}"
+            f" excerpts of events {excerpts / 2**30:,.0f} GiB, expected at most {MAX_BYTES / 2**30:.0f} GiB; lower"
+            " mix.duration, mix.sample_rate, plan.max_event or features.n_mels, or raise features.hop_length"
+        )
 
 
 def missing_excerpts(folder: Path, manifest: Manifest, clips: Iterable[Clip]) -> dict[int, list[ExcerptKey]]:

@@ -38,6 +38,7 @@ SOURCE = PublishedSource(
     root=AUDIO,
     sample_rate=44_100,
     channels=1,
+    min_seconds=0.3,
     max_seconds=30.0,
 )
 

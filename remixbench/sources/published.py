@@ -57,7 +57,7 @@ class PublishedSource:
     table, separator : published table of recordings, and its field separator
     file_column, root : column with the names of recordings, and the folder that they are relative to
     sample_rate, channels : sample rate in Hz and number of channels of every recording
-    max_seconds : longest duration
+    min_seconds, max_seconds : shortest and longest duration
     """
 
     name: str
@@ -76,6 +76,7 @@ class PublishedSource:
     root: Path
     sample_rate: int
     channels: int
+    min_seconds: float
     max_seconds: float
 
     @property

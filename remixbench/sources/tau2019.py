@@ -57,6 +57,7 @@ SOURCE = PublishedSource(
     root=FOLDER,
     sample_rate=48_000,
     channels=2,
+    min_seconds=10.0,
     max_seconds=10.0,
 )
 AUDIO = FOLDER / "audio"

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from download_tools import on_disk, packed, small_records, write_sums
+from download_tools import TAU, on_disk, packed, small_records, write_sums
 from faulty_server import Fault, FaultyServer
 
 from remixbench.cli import run
@@ -19,7 +19,7 @@ TREE = small_records()
 ARCHIVES = packed(TREE)
 
 
-def test_download(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_download_then_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sums = write_sums(ARCHIVES, tmp_path / "sums")
     begin = ["--workspace", str(tmp_path), "download"]
     with FaultyServer(dict(ARCHIVES)) as server:
@@ -28,6 +28,12 @@ def test_download(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
     assert out.endswith("5 archives fetched in 10 requests, 5 unpacked, 0 already present\n")
     assert "licence: " in err
+    assert run([*begin, "--check"]) == 0
+    (tmp_path / "sources" / TAU / "audio/airport-lisbon-1-0-a.wav").unlink()
+    assert run([*begin, "--check", "tau2019"]) == 1
+    out, err = capsys.readouterr()
+    assert "tau2019: 3 of 4 recordings are valid; " in out
+    assert err.splitlines()[-1].startswith("remixbench: 1 recordings are missing or invalid (tau2019)")
 
 
 def test_addresses_are_printed_one_a_line(capsys: pytest.CaptureFixture[str]) -> None:

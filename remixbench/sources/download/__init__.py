@@ -2,7 +2,7 @@
 
 `download` estimates the sizes, checks the disk space, and processes all archives in parallel. `select` chooses
 archives; `archive` has the steps of one archive; `transfer` resumes and verifies one file; `http` retries requests and
-counts them; `unzip` unpacks.
+counts them; `unzip` unpacks; `check` checks recordings against the tables.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from remixbench.sources.download.archive import (
     unpack_folder,
     write_absence,
 )
+from remixbench.sources.download.check import table_recordings
 from remixbench.sources.download.http import (
     DownloadCancelled,
     FatalDownloadError,
@@ -338,8 +339,8 @@ def _report_recordings(sources: Iterable[PublishedSource], folder: Path, progres
         table = folder / source.table
         if not table.is_file():
             continue
-        named = [row[source.file_column] for _, row in source.read_table(folder).records()]
-        missing = [name for name in named if not (folder / source.root / name).is_file()]
+        named = table_recordings(source, folder)
+        missing = [name for name in named if not (folder / name).is_file()]
         progress.say(f"{source.name}: {len(named) - len(missing)} of {len(named)} recordings of the table are present")
         if missing and all(read_receipt(folder, a.file) is not None for a in source.archives if not a.optional):
             raise RemixbenchError(

@@ -28,6 +28,7 @@ from filelock import FileLock
 
 from remixbench.errors import InputError, RemixbenchError
 from remixbench.sources.download import Downloaded, Estimate, disk_need, download
+from remixbench.sources.download.check import check_sources, raise_if_invalid
 from remixbench.sources.download.select import select
 from remixbench.sources.published import published_source
 
@@ -111,6 +112,7 @@ def test_folders_are_paths_or_strings(tmp_path: Path) -> None:
         download(workspace=str(tmp_path), mirror=server.url, checksums=str(sums), retry_policy=quick())
         again = download(sources=str(tmp_path / "sources"), mirror=server.url, checksums=str(sums))
     assert len(again.ready) == 5
+    assert all(not check.failures for check in check_sources(workspace=str(tmp_path)))
 
 
 def test_a_part_of_the_scenes(tmp_path: Path) -> None:
@@ -398,3 +400,47 @@ def test_a_published_md5_does_not_give_way_unless_asked(tmp_path: Path) -> None:
     with server, pytest.raises(RemixbenchError, match="the record itself now lists"):
         download("tau2019", workspace=tmp_path, parts="1", mirror=server.url, retry_policy=quick(), jobs=1)
     assert not (tmp_path / "sources" / TAU / "meta.csv").exists()
+
+
+def test_check_finds_invalid_recordings(tmp_path: Path) -> None:
+    from download_tools import wav
+
+    with FaultyServer(dict(ARCHIVES)) as server:
+        fetch(server, tmp_path)
+    sound = check_sources(workspace=tmp_path)
+    assert [(c.source, c.checked, c.failures) for c in sound] == [("tau2019", 4, ()), ("fsdkaggle2018", 3, ())]
+    raise_if_invalid(sound)
+    audio = tmp_path / "sources" / TAU / "audio"
+    (audio / "airport-lisbon-1-0-a.wav").unlink()
+    (audio / "airport-lisbon-1-1-a.wav").write_bytes(wav(44100, 2, 3, 10.0, 1))
+    (audio / "airport-lisbon-2-0-a.wav").write_bytes(TREE[f"{TAU}/audio/airport-lisbon-2-0-a.wav"][:-6000])
+    shutil.rmtree(tmp_path / "sources/.receipts")  # else the sizes tell already
+    events = tmp_path / "sources" / FSD / f"{FSD}.audio_train"
+    (events / "00000000.wav").write_bytes(wav(44100, 2, 2, 1.0, 1))
+    (events / "00000001.wav").write_bytes(wav(44100, 1, 2, 31.0, 1))
+    (events / "00000002.wav").write_bytes(b"RIFF, I swear")
+    scenes, events_checked = check_sources(workspace=tmp_path)
+    assert [what for _, what in scenes.failures] == [
+        "missing",
+        "44100 Hz, expected 48000 Hz",
+        "9.979 s long, expected 10 to 10 s",
+    ]
+    assert [what[:22] for _, what in events_checked.failures] == [
+        "2 channels, expected 1",
+        "31.000 s long, expecte",
+        "does not open (Error o",
+    ]
+    assert scenes.summary().startswith(f"tau2019: 1 of 4 recordings are valid; {TAU}/audio/airport-lisbon-1-0-a")
+    with pytest.raises(RemixbenchError, match="6 recordings are missing or invalid"):
+        raise_if_invalid([scenes, events_checked])
+
+
+def test_check_of_the_parts_that_were_downloaded(tmp_path: Path) -> None:
+    with FaultyServer(dict(ARCHIVES)) as server:
+        fetch(server, tmp_path, "tau2019", parts="2")
+    assert len(check_sources("tau2019", workspace=tmp_path)[0].failures) == 2
+    assert check_sources("tau2019", workspace=tmp_path, parts="2")[0].checked == 2
+    with pytest.raises(InputError, match=r"audio\.1\.zip was not unpacked"):
+        check_sources("tau2019", workspace=tmp_path, parts="1-2")
+    with pytest.raises(InputError, match=r"no such file; run `remixbench download fsdkaggle2018` first"):
+        check_sources("fsdkaggle2018", workspace=tmp_path)

@@ -12,6 +12,7 @@ import pytest
 from download_tools import FSD, TAU, on_disk, write_sums, zipped
 
 from remixbench.sources.download import download
+from remixbench.sources.download.check import check_sources
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
@@ -67,4 +68,5 @@ def test_the_stand_in_arrives_whole(mirror: tuple[str, Path], standin: Path, tmp
     recordings = {name: data for name, data in tree.items() if name.endswith(".wav")}
     assert len(recordings) == 12 + 28
     assert all((standin / name).read_bytes() == data for name, data in recordings.items())
+    assert [(c.checked, c.failures) for c in check_sources(workspace=tmp_path)] == [(12, ()), (28, ())]
     assert download(workspace=tmp_path, mirror=url, checksums=sums).requests == 0
