@@ -113,11 +113,9 @@ def read_info(folder: Path) -> DatasetInfo:
     if not file.is_file():
         raise InputError(f"{folder}: not a finished data set (no dataset.json); `remixbench make` makes one")
     content = read_json(file)
-    if not isinstance(content.get("format"), int):
-        raise InputError(f"{file}: key 'format' is missing or not of type int; make the data set again")
-    if content["format"] != FORMAT:
+    if content.get("format") != FORMAT:
         raise InputError(
-            f"{file}: format {content['format']}, this version reads format {FORMAT}; make the data set again"
+            f"{file}: format {content.get('format')!r}, this version reads format {FORMAT}; make the data set again"
         )
     digest = content.pop("digest", None)
     try:

@@ -208,7 +208,7 @@ def test_a_folder_that_is_not_a_data_set(copied: Dataset, capsys: pytest.Capture
     for text, message in (
         ("", "not readable as JSON"),
         ("[]", "expected a JSON object, found list"),
-        ("{}", "key 'format' is missing or not of type int"),
+        ("{}", "format None, this version reads format 2"),
         (file.read_text().replace('"format": 2', '"format": 1'), "format 1, this version reads format 2"),
         (file.read_text().replace('"sample_rate": 8000', '"sample_rate": "x"'), "mix.sample_rate: found 'x'"),
         ("[" * 100_000, "not readable as JSON"),
