@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import tiny
+from filelock import FileLock
 from paths import SHARED
 
 from remixbench.dataset.dataset import Dataset
@@ -88,8 +90,12 @@ def standin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     expand = SHARED / "standin" / "expand"
     if not expand.exists():
         pytest.skip("the stand-in recordings are not here")
-    folder = tmp_path_factory.mktemp("standin") / "sources"
-    subprocess.run([sys.executable, str(expand), str(folder)], check=True, capture_output=True)
+    base = tmp_path_factory.getbasetemp()
+    above = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # what all worker processes share
+    folder = above / "standin" / "sources"
+    with FileLock(above / "standin.lock"):
+        if not folder.exists():
+            subprocess.run([sys.executable, str(expand), str(folder)], check=True, capture_output=True)
     return folder
 
 

@@ -158,7 +158,7 @@ def test_clips_without_events_and_soft_labels_can_be_trained_on() -> None:
 def test_masks_learn_from_weak_labels_where_each_class_is() -> None:
     """Two classes, each in bands of its own above noise; nothing but the labels says which bands are whose."""
     torch.manual_seed(0)
-    network = CrnnSep(classes=2, width=0.25)
+    network = CrnnSep(classes=2, width=0.125)
     optimizer = torch.optim.AdamW(network.parameters(), 0.01)
     bands = (slice(4, 12), slice(40, 48))
 
