@@ -38,7 +38,8 @@ GROUPS = {
 @many("--other-snrs", type=PATH, metavar="FILE...",
       help="Predictions on the clips at other SNRs, each named after its SNR, such as snr_0.csv.")  # fmt: skip
 @click.option("--compare", type=str, nargs=2, metavar="A B", help="Print the difference of two rows, with intervals.")
-@click.option("--submission", type=FILE, metavar="FILE", help="Also write the scored records as a submission.")
+@click.option("--submission", type=FILE, metavar="FILE",
+              help="Also write the scored records as a submission; with --name alone, all of that row.")  # fmt: skip
 @click.option("--add", type=FILE, metavar="FILE",
               help="Check a submission and add it; its metrics are recomputed from the predictions given.")  # fmt: skip
 @click.option("--require-predictions", is_flag=True,

@@ -29,7 +29,7 @@ from remixbench.leaderboard.receipts import (
     with_receipt,
     write_receipt,
 )
-from remixbench.leaderboard.record import probe_value
+from remixbench.leaderboard.record import Record, probe_value
 from remixbench.leaderboard.renderers import leaderboard_texts, remove_leaderboard, write_leaderboard
 from remixbench.leaderboard.rows import Row
 from remixbench.leaderboard.submission import (
@@ -39,6 +39,7 @@ from remixbench.leaderboard.submission import (
     read_submission,
     verified_values,
     verify_submission,
+    write_submission,
 )
 from remixbench.parallel import Workers, check_jobs
 from remixbench.progress import Progress, reporter
@@ -107,18 +108,20 @@ def _dataset_of(workspace: Path, dataset: str | Path | Dataset | None, submissio
 def _sets_of_predictions(submission: Submission, paths: Sequence[Path]) -> list[tuple[Path, ...]]:
     """Return predictions, and those of runs, as `verify_submission` takes them.
 
-    Files that are not of a probe form one set if a record was made from all of them; otherwise each is its own.
+    Files that a record was made from together form one set, by their digests; every other file is its own.
     """
     runs = {path: run_folders(path) for path in paths}
     sets: list[tuple[Path, ...]] = [(run / "predictions",) for folders in runs.values() for run in folders]
-    files = [path for path, folders in runs.items() if not folders]
-    of_probes = {probe.predictions_digest for record in submission.records for probe in record.probes}
-    together = tuple(path for path in files if files_digest(digests_of([path])) not in of_probes)
-    if len({path.name for path in together}) == len(together) > 1:
-        digest = files_digest(digests_of(together))
-        if any(record.provenance.predictions_digest == digest for record in submission.records):
-            return [*sets, together, *((path,) for path in files if path not in together)]
-    return [*sets, *((path,) for path in files)]
+    digests = {path: digests_of([path]) for path, folders in runs.items() if not folders}
+    alone = dict.fromkeys(digests)
+    for provenance in (record.provenance for record in submission.records):
+        of_record = {*provenance.predictions.values()}
+        together = tuple(path for path in digests if of_record.issuperset(digests[path].values()))
+        names_differ = len({path.name for path in together}) == len(together)
+        if len(together) > 1 and names_differ and files_digest(digests_of(together)) == provenance.predictions_digest:
+            sets.append(together)
+            alone = {path: None for path in alone if path not in together}
+    return [*sets, *((path,) for path in alone)]
 
 
 def _own_predictions(workspace: Path, dataset: Dataset, digests: Collection[str]) -> list[tuple[Path, ...]]:
@@ -207,6 +210,26 @@ def verify_row(
         {place: record_name(submission.records[place]) for place in places},
         tuple(value for value in values if value.record in places),
     )
+
+
+def submit(file: Path, dataset: Dataset, records: Sequence[Record], progress: Progress) -> None:
+    """Write records as a submission, and report its digest."""
+    digest = write_submission(file, dataset, records)
+    progress.say(f"{file}: {len(records)} record{'s' * (len(records) != 1)}, digest {digest}")
+
+
+def submit_row(workspace: Path, dataset: Dataset, name: str, file: Path, progress: Progress) -> Leaderboard:
+    """Write a submission of all records of a row, of every fold and SNR that was scored here.
+
+    InputError if there is no such row, or it was submitted by others.
+    """
+    with scoring_lock(workspace, progress):
+        leaderboard = load_leaderboard(workspace, dataset, progress)
+    row = leaderboard.find_row(name)
+    if row.submission:
+        raise InputError(f"--name '{row.name}': is of a submission; expected a row that was scored in this workspace")
+    submit(file, dataset, [record for at in row.conditions.values() for record in at.records], progress)
+    return leaderboard
 
 
 def remove_row(workspace: Path, dataset: Dataset, name: str, progress: Progress) -> Leaderboard:

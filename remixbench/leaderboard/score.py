@@ -22,13 +22,12 @@ from remixbench.leaderboard.evaluate import (
     probes_current,
     readable_record,
 )
-from remixbench.leaderboard.hosting import add_submission, remove_row, verify_row
+from remixbench.leaderboard.hosting import add_submission, remove_row, submit, submit_row, verify_row
 from remixbench.leaderboard.leaderboard import Leaderboard, load_leaderboard, scoring_lock
 from remixbench.leaderboard.prediction_files import digests_of, files_digest, is_separated, map_files, stamps_of
 from remixbench.leaderboard.record import IDEAL, METRICS_FILE, Record, SystemInfo, write_record
 from remixbench.leaderboard.renderers import write_leaderboard
 from remixbench.leaderboard.separation import ideal_separation, separation_of, why_no_separation, why_no_stems
-from remixbench.leaderboard.submission import write_submission
 from remixbench.parallel import Workers, check_jobs
 from remixbench.progress import SILENT, Progress, reporter
 from remixbench.scoring.evaluate import BOOTSTRAP_SAMPLES
@@ -73,7 +72,8 @@ def score(
         each shift in `remixbench.probe_shifts`, with the shift in its name: `shift_0.48.csv`.
     other_snrs : the same system's predictions, trained at `snr`, for the clips at other SNRs of the data set, with the
         SNR in the name of each file or folder: `snr_0.csv`.
-    submission : file to write the scored records into, for other installations.
+    submission : file to write the scored records into, for other installations; with `name` and nothing to score, all
+        records of that row, of every fold and SNR.
     add : a submission to check and add.
     require_predictions : refuse a submission unless every record is recomputed from predictions.
     verify : name of a submitted row to recompute from the given predictions; a value that does not agree is an error.
@@ -126,6 +126,10 @@ def score(
         return remove_row(workspace, find_dataset(workspace, dataset), remove, progress)
     if add is not None:
         return add_submission(workspace, dataset, Path(add), paths, require_predictions, workers, progress)
+    if submission is not None and name is not None and not paths:
+        others_given = {"--snr": snr, "--fold": fold, "--bootstrap": bootstrap, "--probe": probes or None}
+        refuse_options(others_given, "only works with predictions or runs, and none are given")
+        return submit_row(workspace, find_dataset(workspace, dataset), name, Path(submission), progress)
     opened, tasks = plan_tasks(paths, workspace, dataset, name, snr, fold, rolled, others, progress)
     if probes and any(task.run is None for task in tasks):
         raise InputError("--probe: only works with runs; for predictions, use --shifted and --other-snrs")
@@ -138,8 +142,7 @@ def score(
         records = _evaluate(workspace, references, tasks, resamples, workers, progress)
         current = {task.folder / METRICS_FILE: record for task, record in zip(tasks, records, strict=True)}
         if submission is not None:
-            digest = write_submission(Path(submission), opened, records)
-            progress.say(f"{submission}: {len(records)} record{'s' * (len(records) != 1)}, digest {digest}")
+            submit(Path(submission), opened, records, progress)
         leaderboard = load_leaderboard(workspace, opened, progress, references=references, current=current)
         write_leaderboard(workspace, leaderboard)
         return leaderboard

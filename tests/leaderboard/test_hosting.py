@@ -126,6 +126,30 @@ def test_a_row_says_whether_it_was_recomputed(tmp_path: Path, dataset: Dataset) 
         assert board.find_row("Lab X").evidence == evidence
 
 
+def test_all_folds_of_a_row_are_one_submission(tmp_path: Path, dataset: Dataset) -> None:
+    theirs, ours, file = tmp_path / "theirs", tmp_path / "ours", tmp_path / "x.json"
+    predictions: list[Path] = []
+    for fold in (1, 4):
+        tags, events = theirs / f"tags {fold}.csv", theirs / f"events {fold}.tsv"
+        tags.write_text(tags_text(dataset, fold, noise=0.3, seed=fold))
+        clips = [dataset.filenames[row] for row in dataset.test_rows(fold)]
+        rows = [f"{name}\t1.0\t2.0\t{dataset.classes[0]}\n" for name in clips[: fold + 1]]
+        events.write_text("".join(["filename\tonset\toffset\tevent_label\n", *rows]))
+        score(tags, events, workspace=theirs, name="Lab X", snr=0, fold=fold, bootstrap=20)
+        predictions += [tags, events]
+    row = score(workspace=theirs, name="Lab X", submission=file).find_row("Lab X")
+    fake_dataset(ours)
+    added = score(*predictions, workspace=ours, add=file).find_row("Lab X")
+    assert added.evidence == "recomputed"
+    assert added.conditions[0].folds == row.conditions[0].folds == (1, 4)
+    with pytest.raises(InputError, match="--name 'Lab X': is of a submission; expected a row that was scored in this"):
+        score(workspace=ours, name="Lab X", submission=file)
+    with pytest.raises(InputError, match="unknown leaderboard row 'Lab Y'"):
+        score(workspace=theirs, name="Lab Y", submission=file)
+    with pytest.raises(InputError, match="--fold: only works with predictions or runs, and none are given"):
+        score(workspace=theirs, name="Lab X", fold=1, submission=file)
+
+
 def test_rows_are_removed_by_name(tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     ours = tmp_path / "ours"
     fake_run(ours, fake_dataset(ours))

@@ -445,5 +445,5 @@ def test_settings_may_have_a_value_for_each_of_many_classes(theirs: Path) -> Non
         if allowed:
             assert len(parse_record(body, "x").settings["sebb"]) == count
         else:
-            with pytest.raises(InputError, match=r"x: settings: .* expected at most 2000 values"):
+            with pytest.raises(InputError, match=r"x: settings: expected at most 2000 values"):
                 parse_record(body, "x")
