@@ -179,7 +179,7 @@ def _fetch(
 
 def _disk_error(error: OSError, path: Path) -> RemixbenchError:
     """Return the error for a file that could not be written."""
-    name = error.filename or path
+    name = error.filename2 or error.filename or path
     if error.errno in DISK_FULL:
         return FatalDownloadError(f"{name}: the disk is full; free some space and run the same command again to resume")
     return RemixbenchError(f"{name}: could not be written ({error.strerror or error}); existing files are kept")

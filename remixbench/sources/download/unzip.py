@@ -29,7 +29,8 @@ def read_members(
     """Check the members of an archive; return the files below the folder `prefix`, and the names of all others.
 
     Raises `CorruptArchiveError` if its directory cannot be read, `RemixbenchError` if a member has an unsafe name, is a
-    link or encrypted, appears twice (ignoring case), or has more bytes unpacked than `max_bytes(name)`.
+    link or encrypted, appears twice (ignoring case) or as a folder too, or has more bytes unpacked than
+    `max_bytes(name)`.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
@@ -38,8 +39,10 @@ def read_members(
         raise CorruptArchiveError(f"{archive}: not a readable zip archive ({error})") from None
     files = [info for info in infos if not info.is_dir()]
     counts = Counter(info.filename.casefold() for info in files)
+    counts.update({str(folder).casefold() for info in files for folder in PurePosixPath(info.filename).parents})
     for info in files:
-        if problem := _problem(info) or ("appears twice" if counts[info.filename.casefold()] > 1 else None):
+        twice = "appears twice, or as a folder too" if counts[info.filename.casefold()] > 1 else None
+        if problem := _problem(info) or twice:
             raise RemixbenchError(
                 f"{archive}: member {info.orig_filename!r} {problem}; nothing was unpacked, do not use it"
             )

@@ -107,8 +107,12 @@ def test_links_and_devices_are_refused(kind: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "names", [["top/a.wav", "top/a.wav"], ["top/a.wav", "top/A.wav"], ["top/a/b.wav", "TOP/A/b.wav"]]
-)
+    "names",
+    [
+        ["top/a.wav", "top/a.wav"], ["top/a.wav", "top/A.wav"], ["top/a/b.wav", "TOP/A/b.wav"],
+        ["top/a", "top/a/b.wav"], ["top/a/b/c.wav", "TOP/A"],
+    ],
+)  # fmt: skip
 def test_members_that_would_overwrite_each_other_are_refused(names: list[str], tmp_path: Path) -> None:
     out = io.BytesIO()
     with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(out, "w") as archive:
@@ -116,6 +120,7 @@ def test_members_that_would_overwrite_each_other_are_refused(names: list[str], t
             archive.writestr(name, name)
     with pytest.raises(RemixbenchError, match="appears twice"):
         run(put(tmp_path, out.getvalue()), tmp_path / "to")
+    assert tree(tmp_path / "to") == {}
 
 
 def test_an_encrypted_member_is_refused(tmp_path: Path) -> None:
