@@ -7,7 +7,7 @@ work; `work.render_block` renders blocks of clips in any number of processes; `f
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -36,14 +36,12 @@ from remixbench.progress import Progress, reporter
 from remixbench.recipe import PUBLISHED_SOURCES, Recipe, data_folder, format_snrs, load_recipe, parse_snr
 from remixbench.sources import load_catalogues
 from remixbench.sources.audio import FileReader
-from remixbench.sources.catalogue import Catalogue
+from remixbench.sources.catalogue import Catalogue, refuse_recordings
 from remixbench.sources.download.archive import downloaded_parts
 from remixbench.sources.published import published_source
 
 BACKENDS = ("loky", "threading", "dask")
 FORMATS = ("wav", "flac")
-MOST_PROBLEMS = 100
-"""The largest number of unusable recordings that an error names."""
 
 
 def make(
@@ -234,7 +232,7 @@ def _prepare_excerpts(
         for block_problems, keys in zip(results, parts.values(), strict=True):
             problems += block_problems
             advance(len(keys))
-    _refuse("event", problems)
+    refuse_recordings("event", problems)
 
 
 def _render_blocks(
@@ -264,18 +262,7 @@ def _render_blocks(
             for snr in snrs if not block_problems else ():
                 checkpoint.mark_done(snr, block, [record for record in records if record["snr"] == snr])
             advance(len(part))
-    _refuse("scene", problems)
-
-
-def _refuse(kind: str, problems: Iterable[str]) -> None:
-    """Raise one error that names all unusable recordings of a source, so that one run finds them all."""
-    problems = sorted(set(problems))
-    if len(problems) > MOST_PROBLEMS:
-        problems[MOST_PROBLEMS:] = [f"{len(problems) - MOST_PROBLEMS} more"]
-    if len(problems) == 1:
-        raise InputError(problems[0])
-    if problems:
-        raise InputError(f"{len(problems)} problems with {kind} recordings: {' | '.join(problems)}")
+    refuse_recordings("scene", problems)
 
 
 def check_options(

@@ -22,7 +22,7 @@ from remixbench.progress import SILENT, Progress, reporter
 from remixbench.recipe import Recipe, SnrRange, Source, load_recipe
 from remixbench.sources import load_catalogues
 from remixbench.sources.audio import FileReader, open_audio
-from remixbench.sources.catalogue import Catalogue
+from remixbench.sources.catalogue import Catalogue, refuse_recordings
 
 MOST_SETS = 8
 """The largest number of sets of identical recordings that are listed."""
@@ -124,7 +124,13 @@ def _with_scene_starts(recipe: Recipe, manifest: Manifest, scenes: Catalogue) ->
     if recipe.plan.scene_start != "drawn":
         return manifest
     generator = np.random.RandomState([recipe.plan.seed, SCENE_STARTS])
-    seconds = {file: _recording_seconds(scenes, file) for file in {clip.scene_file for clip in manifest.clips}}
+    seconds, problems = dict[str, float](), list[str]()
+    for file in {clip.scene_file for clip in manifest.clips}:
+        try:
+            seconds[file] = _recording_seconds(scenes, file)
+        except InputError as error:
+            problems.append(str(error))
+    refuse_recordings("scene", problems)
     clips = []
     for clip in manifest.clips:
         latest = max(0.0, seconds[clip.scene_file] - recipe.mix.duration)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -28,6 +29,8 @@ RESERVED = ("filename", "onset", "offset", "event_label", "event_labels")
 """Column names of label files and predictions, which no label may have."""
 OUTSIDE = re.compile(r"^/|^[A-Za-z]:|\\|(^|/)\.\.(/|$)|[\x00-\x1f\ud800-\udfff]")
 """File names that lead out of their folder, or that tables cannot hold."""
+MOST_PROBLEMS = 100
+"""The largest number of unusable recordings that are named."""
 FORMULA_SIGNS = ("=", "+", "-", "@")
 SCENE_COLUMNS = ("file", "label", "location", "licence", "url")
 EVENT_COLUMNS = ("file", "label", "verified", "origin", "licence", "url")
@@ -155,3 +158,14 @@ def checked_name(where: str, name: str) -> str:
     if not stays_below(path):
         raise InputError(f"{where}: {name!r} is not the name of a file below its folder")
     return path
+
+
+def refuse_recordings(kind: str, problems: Iterable[str]) -> None:
+    """Raise one error that names all unusable recordings of a source, so that one run finds them all."""
+    problems = sorted(set(problems))
+    if len(problems) > MOST_PROBLEMS:
+        problems[MOST_PROBLEMS:] = [f"{len(problems) - MOST_PROBLEMS} more"]
+    if len(problems) == 1:
+        raise InputError(problems[0])
+    if problems:
+        raise InputError(f"{len(problems)} problems with {kind} recordings: {' | '.join(problems)}")

@@ -81,6 +81,16 @@ def test_clips_are_cut_from_anywhere_in_longer_scenes(sources: Path) -> None:
     assert {clip.scene_label for clip in dataset.clips} == {"street"}
 
 
+def test_all_unusable_scenes_are_named_where_starts_are_drawn(sources: Path) -> None:
+    (sources / "street" / "scene1.wav").write_bytes(b"")
+    (sources / "street" / "scene3.wav").write_text("no audio")
+    cut = sources / "street" / "scene5.wav"
+    cut.write_bytes(cut.read_bytes()[:-9])
+    with pytest.raises(InputError, match=r"^3 problems with scene recordings: ") as caught:
+        made(sources, recipe())
+    assert all(f"scene{k}.wav: " in str(caught.value) for k in (1, 3, 5))
+
+
 def test_a_scene_that_is_too_short_is_refused_or_looped(sources: Path) -> None:
     long = {"sample_rate": RATE, "duration": 12.0, "snrs": 0}
     with pytest.raises(InputError, match=r"the scene lasts 5\.00 s, a clip of this recipe 12 s.*short_scenes to loop"):
