@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from remixbench.dataset.mix import as_float
 from remixbench.errors import InputError, nearest
 from remixbench.plots.axes import Scales
-from remixbench.tables import read_table
+from remixbench.tables import number, read_table
 
 if TYPE_CHECKING:
     from remixbench.dataset.dataset import Dataset
@@ -152,9 +152,10 @@ def _bars(dataset: Dataset, row: int, snr: float) -> tuple[Bar, ...]:
     levels: dict[int, list[float | None]] = {}
     path, columns = dataset.path / "labels" / "levels.csv", ("target_db", "achieved_db")
     if path.is_file():
-        for _, line in read_table(path, columns=("clip_id", "snr", "event_index", *columns)).records():
-            if line["clip_id"] == clip.id and float(line["snr"]) == snr:
-                levels[int(line["event_index"])] = [float(line[key]) if line[key] else None for key in columns]
+        for line, values in read_table(path, columns=("clip_id", "snr", "event_index", *columns)).records():
+            if values["clip_id"] == clip.id and number(values["snr"], path, line, "snr") == snr:
+                index = int(number(values["event_index"], path, line, "event_index"))
+                levels[index] = [number(values[key], path, line, key) if values[key] else None for key in columns]
     # strong.tsv has the events of a clip in this order
     events = sorted(clip.events, key=lambda event: (event.onset, event.index))
     rows = [(onset, offset, label) for file, onset, offset, label in dataset.strong() if file == name]

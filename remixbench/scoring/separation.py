@@ -214,7 +214,7 @@ def _weighted_mean(total: FloatArray, count: FloatArray, weights: FloatArray) ->
 def _signals(reference: Signal, estimate: Signal) -> tuple[FloatArray, FloatArray]:
     given = np.asarray(reference), np.asarray(estimate)
     for name, signal in zip(("reference", "estimate"), given, strict=True):
-        if signal.size and signal.dtype.kind not in "iuf":
+        if signal.dtype.kind not in "iuf":
             raise InputError(f"the {name} is of type {signal.dtype}, expected samples as real numbers")
         if not np.isfinite(signal).all():
             raise InputError(f"the {name} holds NaN or infinite samples; give finite ones")

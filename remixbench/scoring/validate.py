@@ -58,7 +58,7 @@ def check_predictions(predictions: Predictions, reference: Reference) -> None:
             )
         numbers = edges.dtype.kind in "iuf" and bool(np.isfinite(edges).all())
         if edges.shape != (frames.shape[1] + 1,) or not numbers:
-            raise InputError(f"there are {len(edges)} frame edges, expected {frames.shape[1] + 1} numbers that rise")
+            raise InputError(f"there are {edges.size} frame edges, expected {frames.shape[1] + 1} numbers that rise")
         _check_type(frames, "frame scores")
         check_scores(frames, "frame scores", [where[0], [f"frame {i}" for i in range(frames.shape[1])], where[1]])
         fit_edges(edges, float(reference.durations.max()), "frame edges")

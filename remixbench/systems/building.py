@@ -110,7 +110,7 @@ def build_network(
             initialise = getattr(network, "initialise", None)
             if system.bundled and initialise is not None:
                 initialise(torch.Generator().manual_seed(seed))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             # sizes that no tensor or machine can have
             if system.bundled and isinstance(error, RuntimeError | MemoryError | TypeError | OverflowError):
                 sizes = f"{shape.classes} classes, {shape.frames} × {shape.n_mels} frames × mel bands"
@@ -207,7 +207,7 @@ def _check_contract(system: SystemSpec, network: object, shape: ClipShape) -> No
         with torch.no_grad():
             generator = torch.Generator().manual_seed(0)
             output = network(*(torch.randn(size, generator=generator) for size in shapes))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         given = " and ".join(map(str, shapes))
         raise system.error(f"its forward fails on input {given} ({one_line(error)})") from error
     frames = _check_output(output, system, shape, shapes[0], own_frame_rate=step is not None)

@@ -60,6 +60,12 @@ DEPTH = 3
 
 Corpus = Annotated[str, Field(max_length=200, pattern=r"\S"), AfterValidator(one_line)]
 """Name of a data set."""
+Corpora = Annotated[
+    tuple[Corpus, ...],
+    Field(max_length=50),
+    BeforeValidator(lambda names: tuple(names) if type(names) is list else names),
+]
+"""A list or tuple; a set has another order in every process."""
 Text = Annotated[str, BeforeValidator(lambda text: one_line(str(text or "")))]
 
 _registered: dict[str, Any] = {}
@@ -95,7 +101,7 @@ class _Attributes(BaseModel):
     sample_rate: Annotated[int, Field(ge=1000, le=768_000)]
     frame_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     dimensions: Annotated[int, Field(ge=1, le=65_536)]
-    pretrained_on: Annotated[tuple[Corpus, ...], Field(strict=False, max_length=50)]
+    pretrained_on: Corpora
     parameter_count: Annotated[int, Field(ge=0, le=10**15)] | None = None
     description: Text = ""
     citation: Text = ""

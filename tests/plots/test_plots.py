@@ -90,6 +90,20 @@ def test_a_view_holds_events_with_the_levels_of_its_ratio(dataset: Dataset) -> N
     assert view.stems.shape == (2, 2 * RATE)
 
 
+@pytest.mark.parametrize(
+    ("column", "row"),
+    [("snr", "00000,loud,0,0,0"), ("event_index", "00000,20,first,0,0"), ("achieved_db", "00000,20,0,0,high")],
+)
+def test_levels_that_are_no_numbers_are_refused_by_name(tmp_path: Path, column: str, row: str) -> None:
+    made = fake_dataset(tmp_path, clips_per_fold=4)
+    file = made.path / "labels" / "levels.csv"
+    file.write_text(f"clip_id,snr,event_index,target_db,achieved_db\n{row}\n")
+    (made.path / "snr_20" / "audio").mkdir()
+    soundfile.write(made.audio_path("00000", 20), np.zeros(2 * RATE), RATE, subtype="PCM_16")
+    with pytest.raises(InputError, match=rf"levels\.csv, line 2, column '{column}': '\w+' is not a number"):
+        view_clip(made, 0, 20.0)
+
+
 def test_audio_and_stems_of_a_clip_are_read_once(made: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     snr = max(made.snrs)
     samples, rate = soundfile.read(made.audio_path("00003", snr), dtype="float32")

@@ -37,6 +37,8 @@ WRONG_EVENTS = [
     (events(onset=10.0, offset=10.05), "event 0 lasts from 10 to 10.05 s, .* within its clip of 10 s"),
     (EventTable(np.array([1, 0]), np.array([0, 0]), np.zeros(2), np.ones(2)), "not in the order of clip, class and on"),
     (EventTable(np.array([0, 0]), np.array([0]), np.zeros(2), np.ones(2)), "columns that are no arrays of one length"),
+    (EventTable(*map(np.array, (0, 0, 1.0, 2.0))), "columns that are no arrays of one length"),
+    (events(onset="1", offset="2"), "times that are no numbers"),
 ]
 
 
@@ -84,6 +86,7 @@ def test_a_table_of_events_that_cannot_be_is_refused_and_not_cut(columns, messag
             Predictions(None, np.ones((2, 1, 2)), np.array(["0", "10"])),
             "2 frame edges, expected 2 numbers that rise",
         ),
+        (Predictions(None, np.ones((2, 3, 2)), np.array(10.0)), "1 frame edges, expected 4 numbers that rise"),
         (Predictions(None, np.ones((2, 2, 2)), np.array([8.0, 9.0, 10.0])), "first frame begins at 8 s, expected 0"),
         (Predictions(None, np.ones((2, 2, 2)), np.array([-5.0, 5.0, 10.0])), "first frame begins at -5 s, expected 0"),
         (Predictions(np.ma.masked_array(np.ones((2, 2)), mask=np.eye(2))), "clip scores are of type MaskedArray"),

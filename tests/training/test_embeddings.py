@@ -335,6 +335,7 @@ BROKEN = {
         "pretrained_on = ['x'] * 51": "pretrained_on: found .*at most 50 items",
         "pretrained_on = []; parameter_count = -5": "parameter_count: found -5; expected",
         "pretrained_on = []; parameter_count = 10**30": "parameter_count: found 1000",
+        'pretrained_on = {"Noise"}': "pretrained_on: found {'Noise'}; expected a tuple",
         'pretrained_on = {"Noise": 1}': "pretrained_on: found {'Noise': 1}; expected a tuple",
     },
     "return self.second(torch.relu(self.first(waveforms[:, None]))).transpose(1, 2)": {
