@@ -230,7 +230,9 @@ def _sound_files(
 
     def opened(source: Any) -> soundfile.SoundFile:
         file = stack.enter_context(soundfile.SoundFile(source))
-        if file.format not in CHECKED_FORMATS:  # RAW: unknown bytes in a file .au, .snd, .vox or .gsm
+        if file.format == "RAW":  # what libsndfile takes unknown bytes for, by the suffixes .au, .snd, .vox and .gsm
+            raise StreamError("not readable as audio, it does not begin as its suffix says")
+        if file.format not in CHECKED_FORMATS:
             raise StreamError(f"in the format {file.format}, in which a truncated file looks like a complete one")
         return stack.enter_context(Stream(source)) if file.frames > MAX_FRAMES else file
 

@@ -6,6 +6,7 @@ import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
 from remixbench.errors import InputError, one_line
@@ -158,9 +159,10 @@ def _arguments(
     chosen: dict[str, object] = dict(resolve_options(system.reference, options))
     sizes = {name: value for name, value in vars(shape).items() if name != "embedding" and value is not None}
     for name in ("classes", "frames", "n_mels"):
-        if sizes[name] < 1:
-            raise InputError(f"system '{system.name}': {name} is {sizes[name]}, expected 1 or more")
-    if not 0 < width < math.inf:
+        size = sizes.get(name)
+        if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
+            raise InputError(f"system '{system.name}': {name} is {size}, expected a whole number from 1 up")
+    if not isinstance(width, Real) or not 0 < width < math.inf:
         raise InputError(f"system '{system.name}': width is {width}, expected a number above 0, such as 0.5")
     if system.takes_embeddings:
         if shape.embedding is None:

@@ -470,7 +470,7 @@ def check_registration(kind: str, name: str, registered: object, bundled: Collec
     if owners := _owners(name, bundled, group):
         raise InputError(f"{kind} name '{name}' is taken by {owners[0]}; choose another name")
     if not callable(registered):
-        raise InputError(f"{kind} '{name}': expected a class or a function, found a {type(registered).__name__}")
+        raise InputError(f"{kind} '{name}': expected a class or a function, found {type(registered).__name__}")
 
 
 def load_entry_point(kind: str, name: str, bundled: Collection[str], group: str) -> tuple[EntryPoint | None, Any]:

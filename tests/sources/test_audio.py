@@ -206,7 +206,7 @@ def test_a_file_that_is_not_an_mp3_is_reported_in_one_line(
 @pytest.mark.parametrize("data", [bytes(100) + encoded(noise(1000), "AU"), b"<html>" * 1000])
 def test_what_only_its_suffix_calls_audio_is_refused(suffix: str, data: bytes, tmp_path: Path) -> None:
     """libsndfile takes it for samples without a header."""
-    with pytest.raises(InputError, match=rf"x.{suffix}: in the format RAW, in which a truncated file looks like"):
+    with pytest.raises(InputError, match=rf"x.{suffix}: not readable as audio, it does not begin as its suffix says"):
         read(tmp_path, data, f"x.{suffix}")
 
 

@@ -165,9 +165,12 @@ def test_a_wrong_name_or_option_is_named_with_what_there_is(name, options, said)
 @pytest.mark.parametrize(
     ("sizes", "said"),
     [
-        ({"classes": 0}, "classes is 0, expected 1 or more"),
-        ({"frames": -1}, "frames is -1, expected 1 or more"),
+        ({"classes": 0}, "classes is 0, expected a whole number from 1 up"),
+        ({"classes": None}, "classes is None, expected a whole number from 1 up"),
+        ({"classes": 2.5}, "classes is 2.5, expected a whole number from 1 up"),
+        ({"frames": -1}, "frames is -1, expected a whole number from 1 up"),
         ({"width": 0.0}, "width is 0.0, expected a number above 0"),
+        ({"width": None}, "width is None, expected a number above 0"),
         ({"width": float("nan")}, "width is nan, expected a number above 0"),
     ],
 )
