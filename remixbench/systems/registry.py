@@ -18,10 +18,11 @@ sample_rate, frame_seconds, width and its own options, and returns a torch.nn.Mo
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
@@ -442,15 +443,26 @@ def source_digest(system: SystemSpec) -> str | None:
 # Systems and encoders alike ---------------------------------------------------------------------------------
 
 
-@cache
-def _entry_points_on(path: tuple[str, ...], group: str) -> tuple[EntryPoint, ...]:
-    """Return the entry points of a group with `path` as sys.path; reading them takes tens of milliseconds."""
+def entry_points_of(group: str) -> tuple[EntryPoint, ...]:
+    """Return what installed packages register in a group, in a fixed order.
+
+    Reading the metadata of every package takes tens of milliseconds, so it is done only where one was installed,
+    upgraded or removed since the last time, which changes a folder of sys.path.
+    """
+    return _entry_points_at(tuple(map(_state_of, sys.path)), group)
+
+
+@lru_cache(maxsize=8)
+def _entry_points_at(_: tuple[object, ...], group: str) -> tuple[EntryPoint, ...]:
     return tuple(sorted(entry_points(group=group), key=lambda point: (point.name, package_of(point))))
 
 
-def entry_points_of(group: str) -> tuple[EntryPoint, ...]:
-    """Return what installed packages register in a group, in a fixed order."""
-    return _entry_points_on(tuple(sys.path), group)
+def _state_of(folder: str) -> tuple[str, int, int] | None:
+    try:
+        status = os.stat(folder or ".")
+    except OSError:
+        return None
+    return folder, status.st_ino, status.st_mtime_ns
 
 
 def package_of(point: EntryPoint) -> str:

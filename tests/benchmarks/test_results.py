@@ -56,7 +56,7 @@ def test_one_seed_has_no_deviation_and_no_shift_is_a_dash() -> None:
 
 def test_rows_that_are_not_above_chance_are_named() -> None:
     rows = [trained("gap", 0.16, low=0.14), trained("crnn", 0.2)]
-    assert not_above_chance(rows, 0.13)[0].startswith("**Not above chance at this size: gap.** After")
+    assert not_above_chance(rows, 0.13)[0].startswith("**Not above chance at this size: gap.** A class has nearly")
     begun = not_above_chance([*rows, trained("gap,bias=prior", 0.14, low=0.13)], 0.13)
     assert begun[1].startswith("**Not above chance at this size: gap,bias=prior.** They begin at the mean label")
     assert "clips, the same for all clips, is 0.130" in begun[2]
@@ -203,15 +203,17 @@ def test_runs_that_a_part_lacks_are_counted() -> None:
 
 def test_learning_curves_are_of_the_validation_clips(tmp_path: Path) -> None:
     values = [0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.45, 0.6]
-    lines = (f"{epoch},0.5,{value},,0.001,1" for epoch, value in enumerate(values, 1))
+    rates = ["0.001"] * 5 + ["0.0001", "1e-05", "1e-05"]
+    lines = (f"{epoch},0.5,{value},,{rates[epoch - 1]},1" for epoch, value in enumerate(values, 1))
     rows = ["epoch,loss,validation_micro_ap,test_micro_ap,learning_rate,seconds", *lines]
     (tmp_path / "history.csv").write_text("\n".join(rows))
     row = trained("gap", 0.4)
     row.runs[0].folder, row.runs[0].info["clips"] = tmp_path, {"train": 20}
     text, _, heading, _, line, _ = learning_curves([row], 0.15)
-    assert text == "Micro-AP on the validation clips against steps, seed 0 (chance 0.150):"
-    assert heading == "| system | 3 | 6 | 12 | 18 | 24 |"  # 3 batches of up to 8 of 20 clips per epoch
-    assert line == "| gap | 0.100 | 0.150 | 0.300 | 0.500 | 0.600 |"
+    assert text.startswith("Micro-AP on the validation clips against steps, seed 0 (chance 0.150), and the epoch")
+    # 3 batches of up to 8 of 20 clips per epoch
+    assert heading == "| system | 3 | 6 | 12 | 18 | 24 | a hundredth from epoch |"
+    assert line == "| gap | 0.100 | 0.150 | 0.300 | 0.500 | 0.600 | 7 |"
 
 
 def test_what_shared_origins_are_worth_is_said_of_a_corpus_that_has_both() -> None:

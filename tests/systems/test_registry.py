@@ -1,5 +1,6 @@
 """The list of systems, what is wrong with a name or an option, and systems of other packages."""
 
+import shutil
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -70,10 +71,8 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
         lines = [f"{name} = {package}:{target}" for name, target in entry_points.items()]
         (about / "entry_points.txt").write_text("[remixbench.systems]\n" + "\n".join(lines) + "\n")
-        registry._entry_points_on.cache_clear()
 
-    yield put
-    registry._entry_points_on.cache_clear()
+    return put
 
 
 def message(name: str, **options) -> str:
@@ -83,7 +82,9 @@ def message(name: str, **options) -> str:
     return str(caught.value)
 
 
-def test_the_metadata_of_packages_is_read_once(monkeypatch: pytest.MonkeyPatch):
+def test_the_metadata_of_packages_is_read_again_only_after_an_installation(
+    install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     reads = []
 
     def counting(**group: str):
@@ -95,14 +96,14 @@ def test_the_metadata_of_packages_is_read_once(monkeypatch: pytest.MonkeyPatch):
     for _ in range(3):
         assert list_systems() == before
     assert len(reads) <= 1
-
-
-def test_systems_of_packages_are_listed_after_the_bundled_ones(install):
-    before = list_systems()
-    install("onepack", {"late": "tiny"})
+    install("latecomer", {"late": "tiny"})
+    assert list_systems() == [*before, "late"]
+    assert spec("late").package == "latecomer"
     install("second", {"later": "tiny"})
     assert list_systems() == [*before, "late", "later"]
-    assert spec("late").package == "onepack"
+    shutil.rmtree(tmp_path / "latecomer-1.0.dist-info")
+    assert list_systems() == [*before, "later"]
+    assert len(reads) <= 4
 
 
 @pytest.mark.parametrize("width", [1e5, 1e9, 1e30])
