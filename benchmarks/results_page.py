@@ -411,6 +411,8 @@ def paper_claims(rows: Sequence[Trained], published: Sequence[Trained]) -> list[
 def difference(changed: Trained, base: Trained, what: str = "with") -> str:
     """Say by how much the micro-AP of two rows differs, and whether that is more than the spread over seeds."""
     values = [row.micro_aps for row in (changed, base)]
+    if changed.values == base.values:
+        return f"{_spread(values[0])} {what} and without: it changed nothing in these trainings"
     text = f"{_spread(values[0])} {what}, {_spread(values[1])} without"
     if min(map(len, values)) < 2:
         return f"{text}, of one seed"

@@ -223,7 +223,7 @@ def _signals(reference: Signal, estimate: Signal) -> tuple[FloatArray, FloatArra
         raise InputError(f"reference of shape {s.shape}, estimate of {e.shape}; expected (samples,) of one length")
     for name, signal in (("reference", s), ("estimate", e)):
         peak = float(np.abs(signal).max(initial=0))
-        if peak and not LEVELS[0] < peak < LEVELS[1]:  # its energy is no number, or zero
+        if peak and not LEVELS[0] < peak < LEVELS[1]:  # its energy is infinite, NaN or zero
             raise InputError(f"the {name} has a peak of {peak:.0e}, expected about 1; scale it")
     return s, e
 

@@ -112,9 +112,9 @@ def check_events(events: EventTable, durations: FloatArray, classes: int, place:
         raise InputError(f"{place} are of type {type(events).__name__}; make a table with event_table")
     columns = (events.clip, events.label, events.onset, events.offset)
     if not all(isinstance(column, np.ndarray) and column.shape == (np.size(columns[0]),) for column in columns):
-        raise InputError(f"{place} have columns that are no arrays of one length; make the table with event_table")
+        raise InputError(f"{place} have columns that are not arrays of one length; make the table with event_table")
     if any(times.dtype.kind not in "iuf" for times in columns[2:]):
-        raise InputError(f"{place} have times that are no numbers; make the table with event_table")
+        raise InputError(f"{place} have times that are not numeric; make the table with event_table")
     check_places(events.clip, events.label, (len(durations), classes), f"{place}: event")
     ends = durations[events.clip]
     inside = (events.onset >= 0) & (events.offset > events.onset)

@@ -216,6 +216,13 @@ def test_learning_curves_are_of_the_validation_clips(tmp_path: Path) -> None:
     assert line == "| gap | 0.100 | 0.150 | 0.300 | 0.500 | 0.600 | 7 |"
 
 
+def test_rows_of_equal_trainings_are_called_so() -> None:
+    """Where the released schedule never lowers the learning rate, a constant one is the same training."""
+    rows = [trained("gap", 0.3, 0.32), trained("gap,schedule=constant", 0.3, 0.32)]
+    same = "0.310 ± 0.014 with and without: it changed nothing in these trainings"
+    assert f"- A constant learning rate, gap: micro-AP {same}." in claims(rows)
+
+
 def test_what_shared_origins_are_worth_is_said_of_a_corpus_that_has_both() -> None:
     titles = ("remix2019-strict, stand-in", "remix2019-strict-ordinary, stand-in")
     rows = dict(zip(titles, ([trained("crnn", 0.4, 0.42)], [trained("crnn", 0.6, 0.62)]), strict=True))

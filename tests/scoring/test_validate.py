@@ -36,9 +36,9 @@ WRONG_EVENTS = [
     (events(onset=9.0, offset=10.2), "event 0 lasts from 9 to 10.2 s, .* within its clip of 10 s"),
     (events(onset=10.0, offset=10.05), "event 0 lasts from 10 to 10.05 s, .* within its clip of 10 s"),
     (EventTable(np.array([1, 0]), np.array([0, 0]), np.zeros(2), np.ones(2)), "not in the order of clip, class and on"),
-    (EventTable(np.array([0, 0]), np.array([0]), np.zeros(2), np.ones(2)), "columns that are no arrays of one length"),
-    (EventTable(*map(np.array, (0, 0, 1.0, 2.0))), "columns that are no arrays of one length"),
-    (events(onset="1", offset="2"), "times that are no numbers"),
+    (EventTable(np.array([0, 0]), np.array([0]), np.zeros(2), np.ones(2)), "columns that are not arrays of one length"),
+    (EventTable(*map(np.array, (0, 0, 1.0, 2.0))), "columns that are not arrays of one length"),
+    (events(onset="1", offset="2"), "times that are not numeric"),
 ]
 
 
@@ -91,7 +91,7 @@ def test_a_table_of_events_that_cannot_be_is_refused_and_not_cut(columns, messag
         (Predictions(None, np.ones((2, 2, 2)), np.array([-5.0, 5.0, 10.0])), "first frame begins at -5 s, expected 0"),
         (Predictions(np.ma.masked_array(np.ones((2, 2)), mask=np.eye(2))), "clip scores are of type MaskedArray"),
         (Predictions(events=[(0, 0, 1.0, 2.0)]), "events are of type list; make a table with event_table"),
-        (Predictions(events=EventTable([0], [0], [1.0], [2.0])), "columns that are no arrays of one length"),
+        (Predictions(events=EventTable([0], [0], [1.0], [2.0])), "columns that are not arrays of one length"),
         (np.ones((2, 2)), r"found Reference and ndarray, expected a Reference \(of make_reference\) and Predictions"),
         (None, "found Reference and NoneType"),
         (Predictions(None, np.ones((2, 3, 2)), np.arange(4.0)), "3 frames end at 3 s but the clips last 10 s"),
