@@ -46,6 +46,8 @@ LARGEST = 1e6
 """The largest magnitude of a metric of unbounded range: an error rate, or dB."""
 LARGEST_INTEGER = 10**18
 """The largest count or seed: it fits a 64-bit integer."""
+MOST_SAMPLES = 1_000_000
+"""The most bootstrap samples."""
 LARGEST_SETTING = 1e15
 MOST_SETTINGS = 2000
 """The most values in one level of settings; thresholds and boxes have one per class."""
@@ -237,7 +239,7 @@ class Provenance(Frozen):
     predictions_digest: Digest
     clips: Annotated[Integer, Field(ge=1)]
     groups: Annotated[Integer, Field(ge=1)]
-    resamples: Annotated[int, Field(ge=0, le=1_000_000)]
+    resamples: Annotated[int, Field(ge=0, le=MOST_SAMPLES)]
     bootstrap_seed: Integer
 
     @model_validator(mode="after")

@@ -25,12 +25,13 @@ from remixbench.leaderboard.evaluate import (
 from remixbench.leaderboard.hosting import add_submission, remove_row, submit, submit_row, verify_row
 from remixbench.leaderboard.leaderboard import Leaderboard, load_leaderboard, scoring_lock
 from remixbench.leaderboard.prediction_files import digests_of, files_digest, is_separated, map_files, stamps_of
-from remixbench.leaderboard.record import IDEAL, METRICS_FILE, Record, SystemInfo, write_record
+from remixbench.leaderboard.record import IDEAL, METRICS_FILE, MOST_SAMPLES, Record, SystemInfo, write_record
 from remixbench.leaderboard.renderers import write_leaderboard
 from remixbench.leaderboard.separation import ideal_separation, separation_of, why_no_separation, why_no_stems
 from remixbench.parallel import Workers, check_jobs
 from remixbench.progress import SILENT, Progress, reporter
 from remixbench.scoring.evaluate import BOOTSTRAP_SAMPLES
+from remixbench.scoring.types import is_count
 
 
 def score(
@@ -95,7 +96,7 @@ def score(
     workspace = as_path(workspace, "workspace")
     resamples = BOOTSTRAP_SAMPLES if bootstrap is None else bootstrap
     check_jobs(jobs)
-    if not isinstance(resamples, int) or resamples < 0:
+    if not is_count(resamples) or resamples > MOST_SAMPLES:
         raise InputError(f"--bootstrap {resamples}: expected 0 for none, or a number of samples such as 1000")
     paths = [as_path(target, "target") for target in targets]
     probes = check_probes(probe)

@@ -97,7 +97,8 @@ class TableMaker:
     ) -> dict[Tested, tuple[Line, ...]]:
         """Return the lines of rows at one SNR in the order of a metric, and chance among them.
 
-        What was not verified is ranked below what was. Ideal masks and rows without the metric come last.
+        What was not verified is ranked below what was, and equal values share a rank. Ideal masks and rows without the
+        metric come last.
 
         Parameters
         ----------
@@ -123,9 +124,9 @@ class TableMaker:
             for block in self.chance_block(tested[0], cells_of(chance)):
                 keyed += [(unranked if level is None else (0, -level.value), False, line) for line in block.lines]
             keyed.sort(key=lambda keyed_line: keyed_line[0])
-            ranks = iter(range(1, len(keyed) + 1))
+            ranked = [key for key, has_rank, _ in keyed if has_rank]
             lines_of[tested] = tuple(
-                replace(line, rank=next(ranks)) if has_rank else line for _, has_rank, line in keyed
+                replace(line, rank=ranked.index(key) + 1) if has_rank else line for key, has_rank, line in keyed
             )
         return lines_of
 

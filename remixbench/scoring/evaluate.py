@@ -45,6 +45,7 @@ from remixbench.scoring.types import (
     SebbParameters,
     Separation,
     divide,
+    is_count,
     mean_defined,
     reference_digest,
 )
@@ -105,8 +106,10 @@ def score_predictions(
     InputError
         If there is nothing to score, or the predictions or the masks were not made for this reference.
     """
-    if not isinstance(bootstrap, int) or bootstrap < 0:
+    if not is_count(bootstrap):
         raise InputError(f"bootstrap {bootstrap}: expected a number of bootstrap samples, or 0 for none")
+    if not is_count(seed):
+        raise InputError(f"seed {seed}: expected a whole number of 0 or more")
     nothing = isinstance(predictions, Predictions) and predictions.is_empty
     if not nothing or (masks is None and separation is None):
         check_predictions(predictions, reference)

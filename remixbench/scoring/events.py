@@ -158,7 +158,7 @@ def read_columns(
         raise InputError(f"{name}: found {type(source).__name__}, expected a DataFrame or path")
     _require(columns, list(map(str, header)), name)
     refuse_doubles(header, name)
-    return name, [f"row {row}" for row in source.index], [_texts(source[column]) for column in columns]
+    return name, [f"row {row}" for row in source.index], [_texts(source[column], name) for column in columns]
 
 
 def refuse_doubles(header: Sequence[Any], place: str) -> None:
@@ -178,7 +178,7 @@ def _require(columns: Sequence[str], header: Sequence[str], place: str) -> None:
         )
 
 
-def _texts(column: pd.Series[Any]) -> list[str]:
+def _texts(column: pd.Series[Any], place: str) -> list[str]:
     """Return the values of a column as text: "" where missing, whole floats without their ".0"."""
     values = []
     for value, missing in zip(column.tolist(), column.isna().tolist(), strict=True):
@@ -186,6 +186,8 @@ def _texts(column: pd.Series[Any]) -> list[str]:
             values.append("")
         elif isinstance(value, float) and value.is_integer():
             values.append(str(int(value)))
+        elif isinstance(value, bytes):  # as text, b'dog' would be another class than dog
+            raise InputError(f"{place}: column '{column.name}': found the bytes {value!r}, expected text; decode them")
         else:
             values.append(str(value).strip())
     return values

@@ -28,6 +28,7 @@ from remixbench.scoring.events import (
 )
 from remixbench.scoring.io import frame_paths, frame_tables, read_numbers
 from remixbench.scoring.types import (
+    MAX_SECONDS,
     TINY,
     BoolArray,
     EventTable,
@@ -162,7 +163,7 @@ def segment_based(reference: Events, estimate: Events, *, time_resolution: float
     >>> scores.f1, scores.f1_macro, scores.error_rate
     (0.6666666666666666, 0.4, 0.6666666666666666)
     """
-    require_number("time_resolution", time_resolution, TINY)
+    require_number("time_resolution", time_resolution, TINY, MAX_SECONDS)
     names, classes, truth, detected = _pair(reference, estimate)
     ends = np.zeros(len(names))
     for events in (truth, detected):
@@ -216,7 +217,7 @@ def event_based(
     >>> scoring.event_based(reference, estimate).per_class
     {'dog': 1.0, 'door': 0.0}
     """
-    require_number("collar", collar, 0)
+    require_number("collar", collar, 0, MAX_SECONDS)
     require_number("percentage_of_length", percentage_of_length, 0, 1)
     names, classes, truth, detected = _pair(reference, estimate)
     counts = detection.event_counts(
@@ -390,9 +391,15 @@ def _for_classes(parameters: Parameters, classes: Sequence[str]) -> list[SebbPar
     """Return the parameters of each class."""
     if isinstance(parameters, SebbParameters):
         return [parameters] * len(classes)
+    if not isinstance(parameters, Mapping):
+        raise InputError(f"parameters: found {type(parameters).__name__}, expected SebbParameters, or a dict of them")
     for label in classes:
         if label not in parameters:
             raise InputError(f"parameters: none of class '{label}'{nearest(label, parameters)}")
+        if not isinstance(parameters[label], SebbParameters):
+            raise InputError(
+                f"parameters of class '{label}': found {type(parameters[label]).__name__}, expected SebbParameters"
+            )
     return [parameters[label] for label in classes]
 
 
@@ -449,14 +456,20 @@ def _frame_scores(
     header = load(0)[0] if given else ()
     classes = [label for label in header if label not in ("onset", "offset")]
     if not classes:
-        raise InputError(f"scores: {len(scores) if isinstance(scores, Mapping) else 'no'} tables without any class")
+        if not given:
+            raise InputError("scores: hold no clip")
+        raise InputError(f"{places[0]}: has no column of a class; expected onset, offset and one column per class")
     wanted = given if names is None else list(names)
     return wanted, classes, frame_tables(places, given, load, wanted, classes, where)
 
 
 def _floats(values: Any, place: str) -> FloatArray:
-    """Return numbers as an array; InputError if they are not numbers, or rows differ in length."""
+    """Return numbers as an array; InputError if they are not real numbers, or masked, or rows differ in length."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise InputError(f"{place}: a masked array, expected numbers; give one for every row and column")
     try:
+        if (kind := np.asarray(values).dtype).kind not in "biufOSU":  # these lose their imaginary part, or their unit
+            raise InputError(f"{place}: of type {kind}, expected real numbers")
         return np.asarray(values, np.float64)
     except (TypeError, ValueError):
         raise InputError(f"{place}: not an array of numbers; give one number for every row and column") from None

@@ -99,7 +99,7 @@ def _improvement(
 
 def is_silent(estimate: Signal, mixture: Signal) -> bool:
     """Say whether an estimate has next to no energy compared with the mixture (`SILENCE`)."""
-    e, m = np.asarray(estimate, np.float64), np.asarray(mixture, np.float64)
+    m, e = _signals(mixture, estimate, "mixture")
     return bool(e @ e <= 10 ** (SILENCE / 10) * (m @ m))
 
 
@@ -211,21 +211,27 @@ def _weighted_mean(total: FloatArray, count: FloatArray, weights: FloatArray) ->
     return divide(total @ weights, count @ weights)
 
 
-def _signals(reference: Signal, estimate: Signal) -> tuple[FloatArray, FloatArray]:
-    given = np.asarray(reference), np.asarray(estimate)
-    for name, signal in zip(("reference", "estimate"), given, strict=True):
-        if signal.dtype.kind not in "iuf":
-            raise InputError(f"the {name} is of type {signal.dtype}, expected samples as real numbers")
-        if not np.isfinite(signal).all():
-            raise InputError(f"the {name} holds NaN or infinite samples; give finite ones")
-    s, e = (np.asarray(signal, np.float64) for signal in given)
+def _signals(reference: Signal, estimate: Signal, name: str = "reference") -> tuple[FloatArray, FloatArray]:
+    """Return two signals as doubles, checked; `name` is what messages call the first."""
+    s, e = _signal(reference, name), _signal(estimate, "estimate")
     if s.ndim != 1 or s.shape != e.shape:
-        raise InputError(f"reference of shape {s.shape}, estimate of {e.shape}; expected (samples,) of one length")
-    for name, signal in (("reference", s), ("estimate", e)):
-        peak = float(np.abs(signal).max(initial=0))
-        if peak and not LEVELS[0] < peak < LEVELS[1]:  # its energy is infinite, NaN or zero
-            raise InputError(f"the {name} has a peak of {peak:.0e}, expected about 1; scale it")
+        raise InputError(f"{name} of shape {s.shape}, estimate of {e.shape}; expected (samples,) of one length")
     return s, e
+
+
+def _signal(given: Signal, name: str) -> FloatArray:
+    try:
+        signal = np.asarray(given)
+    except ValueError:  # rows of several lengths
+        raise InputError(f"the {name} is not an array of samples; expected (samples,)") from None
+    if signal.dtype.kind not in "iuf":
+        raise InputError(f"the {name} is of type {signal.dtype}, expected samples as real numbers")
+    if not np.isfinite(signal).all():
+        raise InputError(f"the {name} holds NaN or infinite samples; give finite ones")
+    peak = float(np.abs(signal.astype(np.float64)).max(initial=0))
+    if peak and not LEVELS[0] < peak < LEVELS[1]:  # its energy is infinite, NaN or zero
+        raise InputError(f"the {name} has a peak of {peak:.0e}, expected about 1; scale it")
+    return signal.astype(np.float64)
 
 
 def _decibels(signal: FloatArray, distortion: FloatArray) -> float:

@@ -360,9 +360,17 @@ TINY, HUGE = float(np.nextafter(0, 1)), float(np.finfo(np.float64).max)
 
 def require_number(name: str, value: object, low: float, high: float = HUGE) -> None:
     """Refuse a parameter that is not a number from `low` to `high`."""
-    if not (isinstance(value, int | float | np.number) and low <= value <= high):
-        expected = f"from {low:g} to {high:g}" if high < HUGE else f"of {low:g} or more"
-        raise InputError(f"{name} {value}: expected a number {'above 0' if low == TINY else expected}")
+    number = value.item() if isinstance(value, np.number) else value  # float32 cannot hold the bounds
+    if not (isinstance(number, int | float) and not isinstance(number, bool) and low <= number <= high):
+        expected = "above 0" if low == TINY else f"of {low:g} or more"
+        if high < HUGE:
+            expected = f"{expected}, at most {high:g}" if low == TINY else f"from {low:g} to {high:g}"
+        raise InputError(f"{name} {value}: expected a number {expected}")
+
+
+def is_count(value: object) -> bool:
+    """Say whether a value is a whole number of 0 or more."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) >= 0
 
 
 def mean_defined(values: FloatArray, axis: int = 0) -> FloatArray:

@@ -402,7 +402,7 @@ def board_of(dataset: Dataset, records: Sequence[Record]) -> Leaderboard:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("samples", [-1, 1.5, "many"])
+@pytest.mark.parametrize("samples", [-1, 1.5, "many", True, 1_000_001])
 def test_bootstrap_samples_are_a_whole_number(tmp_path: Path, dataset: Dataset, samples: Any) -> None:
     fake_run(tmp_path, dataset)
     with pytest.raises(InputError, match=f"--bootstrap {samples}: expected 0 for none, or a number of samples"):

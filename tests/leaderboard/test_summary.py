@@ -89,6 +89,19 @@ def test_rows_are_ranked_at_every_snr_by_micro_ap(board: Leaderboard) -> None:
     assert ranked[0].head == "Lab X"
 
 
+def test_rows_of_equal_values_share_a_rank(board: Leaderboard) -> None:
+    def of_value(row: Row, value: float) -> Row:
+        condition = replace(row.conditions[20.0], metrics={"micro_ap": Estimate(value)})
+        return replace(row, conditions={20.0: condition})
+
+    values = (0.5, 0.7, 0.5, 0.7, 0.3)
+    rows = tuple(of_value(row, value) for row, value in zip(board.rows, values, strict=False))
+    lines = ranking(TableMaker(replace(board, rows=rows)), 0).lines
+    assert [(line.rank, line.cells[0].text) for line in lines if line.head != "chance"] == [
+        (1, "0.700"), (1, "0.700"), (3, "0.500"), (3, "0.500"), (5, "0.300"),
+    ]  # fmt: skip
+
+
 def test_at_100_columns_it_has_intervals_and_cost(board: Leaderboard) -> None:
     lines = render_summary(at_snr(board, 20.0), width=100).splitlines()
     words = next(line for line in lines if "gwrp" in line and line.startswith("20 dB")).split()

@@ -381,9 +381,9 @@ def test_what_is_wrong_with_scores_is_named(tmp_path: Path):
     ("call", "message"),
     [
         (lambda: scoring.segment_based(table(), table(), time_resolution=0), "time_resolution 0: .* above 0"),
-        (lambda: scoring.event_based(table(), table(), collar=np.nan), "collar nan: expected a number of 0 or more"),
-        (lambda: scoring.event_based(table(), table(), collar=-1), "collar -1: expected a number of 0 or more"),
-        (lambda: scoring.event_based(table(), table(), collar="0.2"), "collar 0.2: expected a number of 0 or more"),
+        (lambda: scoring.event_based(table(), table(), collar=np.nan), "collar nan: expected a number from 0 to 100"),
+        (lambda: scoring.event_based(table(), table(), collar=-1), "collar -1: expected a number from 0 to 100"),
+        (lambda: scoring.event_based(table(), table(), collar="0.2"), "collar 0.2: expected a number from 0 to 100"),
         (
             lambda: scoring.event_based(table(), table(), percentage_of_length=20),
             "percentage_of_length 20: expected a number from 0 to 1",
@@ -402,6 +402,37 @@ def test_what_is_wrong_with_scores_is_named(tmp_path: Path):
         ),
         (lambda: scoring.average_precision([[1, 0], [1]], [[0.1, 0.2], [0.3]]), "the reference: not an array of numb"),
         (lambda: scoring.lwlrap([[1, 0]], [["high", "low"]]), "the scores: not an array of numbers"),
+        (lambda: scoring.lwlrap([[1, 0]], [[0.1 + 1j, 0.2]]), "the scores: of type complex128, expected real numbers"),
+        (lambda: scoring.lwlrap([[1j, 0]], [[0.1, 0.2]]), "the reference: of type complex128, expected real numbers"),
+        (
+            lambda: scoring.average_precision([0, 1], np.array([0, 1], "datetime64[D]")),
+            r"the scores: of type datetime64\[D\], expected real numbers",
+        ),
+        (
+            lambda: scoring.average_precision([0, 1], np.ma.masked_array([0.1, 0.2], [False, True])),
+            "the scores: a masked array, expected numbers",
+        ),
+        (
+            lambda: psds_of(FRAMES.assign(dog=0.9 + 1j)),
+            "scores of 'a.wav', column 'dog': of type complex128, expected real numbers",
+        ),
+        (
+            lambda: psds_of(FRAMES[["onset", "offset"]]),
+            "scores of 'a.wav': has no column of a class; expected onset, offset and one column per class",
+        ),
+        (lambda: scoring.psds(table(), {}, SECONDS), "scores: hold no clip"),
+        (lambda: psds_of(FRAMES, boxes=5), "parameters: found int, expected SebbParameters, or a dict of them"),
+        (lambda: psds_of(FRAMES, boxes={"dog": 5}), "parameters of class 'dog': found int, expected SebbParameters"),
+        (
+            lambda: scoring.segment_based(table(), table(), time_resolution=1e9),
+            r"time_resolution 1000000000.0: expected a number above 0, at most 100000",
+        ),
+        (lambda: scoring.event_based(table(), table(), collar=1e300), "collar 1e.300: expected a number from 0 to 100"),
+        (lambda: scoring.event_based(table(), table(), collar=True), "collar True: expected a number from 0 to 100"),
+        (
+            lambda: scoring.event_based(table(), table().assign(event_label=b"dog")),
+            "estimate: column 'event_label': found the bytes b'dog', expected text; decode them",
+        ),
     ],
 )
 def test_arguments_that_mean_nothing_are_refused(call, message):

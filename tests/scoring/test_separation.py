@@ -128,6 +128,15 @@ def test_signals_of_two_lengths_and_nan_are_refused():
         si_sdr(EVENT, np.full(4, np.nan))
 
 
+def test_samples_that_are_no_signal_are_refused():
+    with pytest.raises(InputError, match="the estimate is not an array of samples"):
+        sdr(EVENT, [[1.0], [1.0, 2.0]])
+    with pytest.raises(InputError, match=r"mixture of shape \(3,\), estimate of \(4,\)"):
+        sdr_improvement(EVENT, EVENT, EVENT[:3])
+    with pytest.raises(InputError, match=r"mixture of shape \(2, 4\), estimate of \(4,\)"):
+        ca_sdr_improvement({"dog": EVENT}, {"dog": EVENT}, np.stack([EVENT, EVENT]))
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("ratio", [sdr, si_sdr])
 @pytest.mark.parametrize(

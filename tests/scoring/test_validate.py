@@ -105,10 +105,16 @@ def test_predictions_that_cannot_be_scored_are_refused(predictions, message):
         score_predictions(REFERENCE, predictions, bootstrap=0)
 
 
-@pytest.mark.parametrize("number", [-1, 2.5, "10"])
+@pytest.mark.parametrize("number", [-1, 2.5, "10", True])
 def test_what_is_no_number_of_bootstrap_samples_is_refused(number):
     with pytest.raises(InputError, match=f"bootstrap {number}: expected a number"):
         score_predictions(REFERENCE, Predictions(events=ONE), bootstrap=number)
+
+
+@pytest.mark.parametrize("seed", [-1, 2.5, "10", True])
+def test_what_is_no_seed_of_the_bootstrap_is_refused(seed):
+    with pytest.raises(InputError, match=f"seed {seed}: expected a whole number of 0 or more"):
+        score_predictions(REFERENCE, Predictions(events=ONE), seed=seed)
 
 
 def masks(clip=0, label=0, ideal=bool, active_bins=None):
