@@ -26,6 +26,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 
 from remixbench.errors import InputError, unknown
 from remixbench.files import read_bytes
@@ -252,67 +253,70 @@ class Setting:
 
     Attributes
     ----------
-    help, metavar : help text and metavar of its option.
+    help : help text of its option.
     named : whether a value other than the system's default is part of the folder name of a run.
     identity : whether its default is part of the identity of a run; False for settings added later.
+    of_optimizer : whether it has no effect on a system with an optimizer of its own (`configure_optimizers`).
     """
 
     help: str
-    metavar: str
     named: bool = True
     identity: bool = True
+    of_optimizer: bool = False
 
 
 class Training(_Part):
     """Training settings; the defaults are those of the released code.
 
     The `training` section of a recipe, the options of `train`, run.json and the identity of a run all derive from this
-    class. A new setting needs a line here and its use in `remixbench/training/trainer.py`.
+    class. A new setting, of type int, float, bool or Literal, needs a field here and its use in
+    `remixbench/training/trainer.py`.
     """
 
-    epochs: Annotated[int, Field(ge=1, le=100_000), Setting("Number of epochs.", "N", named=False)] = 50
+    epochs: Annotated[int, Field(ge=1, le=100_000), Setting("Number of epochs.", named=False)] = 50
     min_steps: Annotated[
         int,
         Field(ge=0, le=10**9),
         Setting(
             "Minimum number of optimizer steps: with few clips, more epochs. 0 if only --epochs is given.",
-            "N",
             named=False,
             identity=False,
         ),
     ] = 0
-    batch_size: Annotated[int, Field(ge=1, le=65536), Setting("Clips per batch.", "N", named=False)] = 24
-    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False), Setting("Learning rate.", "X", named=False)] = (
-        1e-3
-    )
+    batch_size: Annotated[int, Field(ge=1, le=65536), Setting("Clips per batch.", named=False)] = 24
+    learning_rate: Annotated[
+        float, Field(gt=0, allow_inf_nan=False), Setting("Learning rate.", named=False, of_optimizer=True)
+    ] = 1e-3
     width: Annotated[
-        float, Field(gt=0, allow_inf_nan=False), Setting("Factor on the number of channels.", "X", named=False)
+        float, Field(gt=0, allow_inf_nan=False), Setting("Factor on the number of channels.", named=False)
     ] = 1.0
-    optimizer: Annotated[Optimizer, Setting("Optimizer.", "adam|adamw")] = "adam"
+    optimizer: Annotated[Optimizer, Setting("Optimizer.", of_optimizer=True)] = "adam"
     weight_decay: Annotated[
-        float, Field(ge=0, allow_inf_nan=False), Setting("Weight decay, except for biases and norms.", "X")
+        float,
+        Field(ge=0, allow_inf_nan=False),
+        Setting("Weight decay, except for biases and norms.", of_optimizer=True),
     ] = 0.0
     schedule: Annotated[
         Schedule,
         Setting(
             "Learning rate schedule: divide by 10 after 4 epochs without a better score (plateau), or linear warm-up"
             " and cosine.",
-            "plateau|cosine|constant",
+            of_optimizer=True,
         ),
     ] = "plateau"
     augment: Annotated[
         tuple[Augmentation, ...],
         Field(strict=False),
-        Setting(f"Augmentations: {', '.join(get_args(Augmentation))}, or none.", "NAME..."),
+        Setting(f"Augmentations: {', '.join(get_args(Augmentation))}, or none."),
     ] = ()
     ema: Annotated[
-        float, Field(ge=0, lt=1), Setting("Decay per step of the moving average of the weights; 0 for none.", "X")
+        float, Field(ge=0, lt=1), Setting("Decay per step of the moving average of the weights; 0 for none.")
     ] = 0.0
     early_stopping: Annotated[
-        int, Field(ge=0, le=100_000), Setting("Stop after N epochs without a better score; 0 to never stop.", "N")
+        int, Field(ge=0, le=100_000), Setting("Stop after N epochs without a better score; 0 to never stop.")
     ] = 0
     gradient_clip: Annotated[
-        float, Field(ge=0, allow_inf_nan=False), Setting("Clip the gradient to this norm; 0 for no clipping.", "X")
+        float, Field(ge=0, allow_inf_nan=False), Setting("Clip the gradient to this norm; 0 for no clipping.")
     ] = 0.0
 
     @model_validator(mode="before")
@@ -324,11 +328,11 @@ class Training(_Part):
         return {key: value for key, value in content.items() if value is not None or key not in Training.model_fields}
 
 
-def training_settings() -> dict[str, tuple[Any, Setting]]:
+def training_settings(model: type[Training] = Training) -> dict[str, tuple[FieldInfo, Setting]]:
     """Return the field and the `Setting` of every training setting, by name."""
     return {
         name: (field, next(entry for entry in field.metadata if isinstance(entry, Setting)))
-        for name, field in Training.model_fields.items()
+        for name, field in model.model_fields.items()
     }
 
 

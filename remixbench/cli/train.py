@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal, get_args, get_origin
 
 import click
 
 from remixbench.cli.options import F, ManyCommand, Settings, device_option, many, shard_option, snr_option
 from remixbench.errors import InputError
 from remixbench.parallel import prepare_for_torch
-from remixbench.recipe import training_settings
+from remixbench.recipe import Setting, Training, training_settings
 
 GROUPS = {
     "Runs": ("dataset", "system", "option", "snr", "fold", "seed", "alpha", "fraction", "fresh", "sources", "select"),
@@ -18,19 +19,26 @@ GROUPS = {
 }
 
 
-def training_options(function: F) -> F:
+def training_options(model: type[Training] = Training) -> Callable[[F], F]:
     """Declare an option for every training setting."""
-    for name, (field, setting) in reversed(training_settings().items()):
-        option = f"--{name.replace('_', '-')}"
-        text = f"{setting.help} [default: the system's]"
-        if setting.metavar.endswith("..."):
-            function = many(option, metavar=setting.metavar, help=text, callback=lambda *values: values[2] or None)(
-                function
-            )
-        else:
-            kind = field.annotation if field.annotation in (int, float) else str
-            function = click.option(option, type=kind, metavar=setting.metavar, help=text)(function)
-    return function
+
+    def declare(function: F) -> F:
+        for name, (field, setting) in reversed(training_settings(model).items()):
+            function = _option(f"--{name.replace('_', '-')}", field.annotation, setting)(function)
+        return function
+
+    return declare
+
+
+def _option(name: str, kind: Any, setting: Setting) -> Callable[[F], F]:
+    text = f"{setting.help} [default: the system's]"
+    if get_origin(kind) is tuple:
+        return many(name, metavar="NAME...", help=text, callback=lambda *values: values[2] or None)
+    if kind is bool:
+        return click.option(f"{name}/--no-{name.removeprefix('--')}", default=None, help=text)
+    if get_origin(kind) is Literal:
+        return click.option(name, metavar="|".join(get_args(kind)), help=text)
+    return click.option(name, type=kind, metavar="N" if kind is int else "X", help=text)
 
 
 @click.command(cls=ManyCommand, groups=GROUPS)
@@ -39,7 +47,7 @@ def training_options(function: F) -> F:
 @snr_option("Signal-to-noise ratios. [default: all that were made]")
 @many("--fold", type=int, metavar="N...", help="Folds to test on. [default: 4, as released]")
 @many("--seed", type=int, metavar="N...", help="Seeds. [default: 0]")
-@training_options
+@training_options()
 @many("--alpha", type=float, metavar="A...", help="Weights of the reconstruction loss. [default: the system's]")
 @many(
     "--fraction", type=float, metavar="F...", help="Fractions of the training and validation clips to use. [default: 1]"

@@ -16,12 +16,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from numbers import Integral, Real
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from remixbench.dataset.dataset import Dataset, as_tuple
 from remixbench.errors import InputError, unknown
 from remixbench.files import sha256
 from remixbench.recipe import Augmentation, Recipe, Training, format_snr, training_settings
+from remixbench.schemas import first_problem
 from remixbench.systems.encoders import PretrainedEncoder, list_encoders, load_encoder
 from remixbench.systems.registry import (
     ENCODER,
@@ -40,8 +44,9 @@ PRECISIONS = ("auto", "32", "bf16")
 AUGMENTATIONS = get_args(Augmentation)
 
 NO_AUGMENTATION = "none"
-LIMITS = ("ge", "gt", "le", "lt")
-"""Names of the limits of a setting."""
+KINDS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "True or False"}
+LIMITS = {"gt": " above {:g}", "ge": " from {:g} up", "lt": " below {:g}", "le": " at most {:g}"}
+"""The limits of a setting in words, by their names in pydantic."""
 RELEASED_FOLD = 4
 """The fold that the released example tests on."""
 RELEASED = {name: Training().model_dump()[name] for name, (_, setting) in training_settings().items() if setting.named}
@@ -162,7 +167,7 @@ def training_defaults(system: str, recipe: Recipe) -> dict[str, Any]:
 
 def _own_defaults(system: SystemSpec) -> dict[str, Any]:
     """Return the training defaults that a system names, in the form in which a `TrainConfig` has them."""
-    own = dict(system.training_defaults)
+    own = {name: value for name, value in system.training_defaults.items() if value is not None}
     return own | ({"augment": _augmentations(own["augment"])} if "augment" in own else {})
 
 
@@ -233,10 +238,10 @@ def list_configs(
     systems = _unique(spec(name).reference for name in as_tuple(system)) or TABLE
     snrs = _unique(_number("--snr", value) + 0.0 for value in as_tuple(snr)) or dataset.snrs  # -0 is 0
     last = dataset.manifest.folds[-1]
-    folds = _unique(_whole("--fold", value, 1) for value in as_tuple(fold)) or (
+    folds = _unique(_whole_number("--fold", value, 1) for value in as_tuple(fold)) or (
         RELEASED_FOLD if RELEASED_FOLD in dataset.manifest.folds else last,
     )
-    seeds = _unique(_whole("--seed", value, 0) for value in as_tuple(seed)) or (0,)
+    seeds = _unique(_whole_number("--seed", value, 0) for value in as_tuple(seed)) or (0,)
     fractions = _unique(_number("--fraction", value) for value in as_tuple(fraction)) or (1.0,)
     one_of("--select", select, SELECT)
     one_of("--precision", precision, ("32", "bf16"))  # `auto` is resolved before: what is used is part of the identity
@@ -304,35 +309,60 @@ def _settings(system: str, recipe: Recipe, given: dict[str, Any]) -> dict[str, A
         raise unknown("training setting", min(unexpected), TRAINING_DEFAULTS)
     system_spec = spec(system)
     try:
-        defaults = _checked(training_defaults(system, recipe))
+        defaults = check_settings(training_defaults(system, recipe))
     except InputError as error:
         if not system_spec.training_defaults:
             raise
         raise system_spec.error(f"its training_defaults: {error}") from None
     if "epochs" in given:  # a given number of epochs is exact
         defaults |= {"min_steps": 0}
-    return _checked(defaults | given)
+    return check_settings(defaults | given)
 
 
-def _checked(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings, each of its type and in its range."""
+def check_settings(settings: Mapping[str, Any], model: type[Training] = Training) -> dict[str, Any]:
+    """Return the settings of a training, by its fields in `model` of their types and in their ranges.
+
+    Raises
+    ------
+    InputError
+        If a value is not what its field allows.
+    """
     names = as_tuple(settings["augment"])
     for name in names:
         one_of("--augment", name, (*AUGMENTATIONS, NO_AUGMENTATION))
     if NO_AUGMENTATION in names and len(set(names)) > 1:
         raise InputError(f"--augment {' '.join(names)}: {NO_AUGMENTATION} cannot be combined with others")
-    checked: dict[str, Any] = {"augment": _augmentations(names)}
-    for name, (field, _) in training_settings().items():
-        option, value = f"--{name.replace('_', '-')}", settings[name]
-        limits = {limit: getattr(entry, limit) for entry in field.metadata for limit in LIMITS if hasattr(entry, limit)}
-        if field.annotation is int:
-            checked[name] = _whole(option, value, limits["ge"], limits["le"])
-        elif field.annotation is float:
-            positive = "gt" in limits
-            checked[name] = _positive(option, value) if positive else _from_zero(option, value, limits.get("lt"))
-        elif name not in checked:
-            checked[name] = one_of(option, value, get_args(field.annotation))
-    return checked
+    values = {name: _python_number(value) for name, value in settings.items()} | {"augment": _augmentations(names)}
+    try:
+        return model.model_validate(values, strict=True).model_dump()
+    except ValidationError as error:
+        location = error.errors()[0]["loc"]
+        if not location:  # settings that do not fit together
+            raise InputError(first_problem(error, model)) from None
+        name = str(location[0])
+        raise _wrong_setting(f"--{name.replace('_', '-')}", values[name], model.model_fields[name]) from None
+
+
+def _python_number(value: Any) -> Any:
+    """Return numbers, also numpy's, as int or float, which is all that a strict model takes."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return value
+    return int(value) if isinstance(value, Integral) else float(value)
+
+
+def _wrong_setting(option: str, value: Any, field: FieldInfo) -> InputError:
+    """Return the error for a value that a field does not allow."""
+    if get_origin(field.annotation) is Literal:
+        return unknown(f"value of {option}", str(value), get_args(field.annotation))
+    is_number = type(value) is int or (isinstance(value, float) and math.isfinite(value))
+    text = f"{value:g}" if isinstance(value, float) else value
+    return InputError(f"{option} {text}: expected {KINDS[field.annotation]}{_range_text(field) if is_number else ''}")
+
+
+def _range_text(field: FieldInfo) -> str:
+    """Return the range of a number in words: " from 0 up, below 1"."""
+    limits = {limit: getattr(entry, limit) for entry in field.metadata for limit in LIMITS if hasattr(entry, limit)}
+    return ",".join(words.format(limits[limit]) for limit, words in LIMITS.items() if limit in limits)
 
 
 def _fits_inputs(system: str, augment: Sequence[str]) -> None:
@@ -353,8 +383,8 @@ def _fits_inputs(system: str, augment: Sequence[str]) -> None:
 def _fits_optimizer(system: str, given: Mapping[str, Any]) -> None:
     """Refuse settings of the optimizer for a system that has its own."""
     system_spec = spec(system)
-    for name in ("optimizer", "learning_rate", "weight_decay", "schedule"):
-        if name in given and hasattr(system_spec.factory, "configure_optimizers"):
+    for name, (_, setting) in training_settings().items():
+        if setting.of_optimizer and name in given and hasattr(system_spec.factory, "configure_optimizers"):
             raise InputError(
                 f"--{name.replace('_', '-')} {_plain(given[name])}: system '{system_spec.name}' has an optimizer of its"
                 " own (configure_optimizers); leave it out"
@@ -387,7 +417,9 @@ def _options_by_system(
 
 def _alphas_by_system(systems: Sequence[str], alphas: Sequence[float]) -> dict[str, tuple[float, ...]]:
     """Assign weights of the reconstruction to the systems that have a decoder; the others are trained once."""
-    wanted = _unique(_from_zero("--alpha", value) + 0.0 for value in alphas)
+    wanted = _unique(_number("--alpha", value) + 0.0 for value in alphas)
+    if any(value < 0 for value in wanted):
+        raise InputError(f"--alpha {min(wanted):g}: expected a number from 0 up")
     decoders = [name for name in systems if spec(name).decoder]
     if any(wanted) and not decoders:
         raise InputError(
@@ -400,7 +432,7 @@ def _unique(values: Iterable[Any]) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(values))
 
 
-def _whole(option: str, value: int, low: int, high: int = 2**32 - 1) -> int:
+def _whole_number(option: str, value: int, low: int, high: int = 2**32 - 1) -> int:
     if not (isinstance(value, Integral) and low <= value <= high):
         most = "up" if value is None or not isinstance(value, Integral) or value < low else f"to {high}"
         raise InputError(f"{option} {value}: expected a whole number from {low} {most}")
@@ -412,21 +444,6 @@ def _number(option: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
         raise InputError(f"{option} {value}: expected a number")
     return float(value)
-
-
-def _positive(option: str, value: Any) -> float:
-    number = _number(option, value)
-    if number <= 0:
-        raise InputError(f"{option} {value:g}: expected a number above 0")
-    return number
-
-
-def _from_zero(option: str, value: Any, below: float | None = None) -> float:
-    number = _number(option, value)
-    if number < 0 or (below is not None and number >= below):
-        limit = "" if below is None else f", below {below:g}"
-        raise InputError(f"{option} {value:g}: expected a number from 0 up{limit}")
-    return number
 
 
 def _augmentations(names: Any) -> tuple[str, ...]:

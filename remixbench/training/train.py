@@ -99,10 +99,9 @@ def train(
     rerun : train finished and interrupted runs again, from the start.
     dry_run : train nothing, only return the folders of all runs.
     progress : True for bars on a terminal and lines elsewhere, or a progress reporter.
-    training : the settings of `remixbench.recipe.Training`: `epochs`, `min_steps`, `batch_size`, `learning_rate`,
-        `width`, `optimizer`, `weight_decay`, `schedule`, `augment`, `ema`, `early_stopping`, `gradient_clip`. One that
-        is None or left out is the system's own, or else the data set recipe's. Where `epochs` alone is given,
-        `min_steps` is 0.
+    training : settings by their names in `remixbench.recipe.Training`, such as `epochs` or `learning_rate`. One that is
+        None or left out is the system's own, or else the data set recipe's. Where `epochs` alone is given, `min_steps`
+        is 0.
 
     Returns
     -------

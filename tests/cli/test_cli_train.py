@@ -10,15 +10,20 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Annotated, Literal
 
+import click
 import pytest
 import torch
+from click.testing import CliRunner
 from fake_dataset import fake_dataset
 from paths import ROOT
 from safetensors.torch import load_file
 
 from remixbench.cli import run
+from remixbench.cli.train import training_options
 from remixbench.inference.system import load_system
+from remixbench.recipe import Setting, Training
 from remixbench.systems import spec
 from remixbench.training.train import train
 
@@ -49,6 +54,27 @@ def test_the_options_reach_the_runs(tmp_path: Path, capsys: pytest.CaptureFixtur
     info = json.loads((folders[1] / "run.json").read_text())
     assert (info["width"], info["select"], info["precision"], info["epochs"]) == (0.125, "last", "32", 1)
     assert info["options"]["attention"] == "paper"
+
+
+def test_every_type_of_setting_has_an_option() -> None:
+    class Extended(Training):
+        layers: Annotated[int, Setting("Layers.")] = 2
+        dropout: Annotated[float, Setting("Dropout.")] = 0.1
+        nesterov: Annotated[bool, Setting("Nesterov momentum.")] = False
+        norm: Annotated[Literal["batch", "layer"], Setting("Norm.")] = "batch"
+
+    @click.command()
+    @training_options(Extended)
+    def command(**values: object) -> None:
+        click.echo([value for value in values.values() if value is not None])
+
+    def output(*arguments: str) -> str:
+        return CliRunner().invoke(command, arguments).output.strip()
+
+    assert output("--layers", "3", "--dropout", "0.5", "--nesterov", "--norm", "layer") == "[3, 0.5, True, 'layer']"
+    assert output("--no-nesterov") == "[False]"
+    assert output() == "[]"
+    assert "--norm batch|layer" in output("--help")
 
 
 @pytest.mark.parametrize(

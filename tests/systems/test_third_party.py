@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -248,10 +249,17 @@ def test_what_a_system_does_wrong_is_one_line(
     assert not (tmp_path / "runs").exists()  # nothing is written for a system that breaks the contract
 
 
-def test_an_option_of_the_optimizer_is_refused_where_the_system_brings_its_own(tmp_path: Path, file: Path) -> None:
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("learning_rate", 0.5), ("optimizer", "adamw"), ("weight_decay", 0.5), ("schedule", "cosine")],
+)
+def test_an_option_of_the_optimizer_is_refused_where_the_system_brings_its_own(
+    tmp_path: Path, file: Path, setting: str, value: object
+) -> None:
     fake_dataset(tmp_path)
-    with pytest.raises(InputError, match=r"--learning-rate 0\.5: system 'OwnStep' has an optimizer of its own"):
-        remixbench.train(workspace=tmp_path, system=f"{file}:OwnStep", learning_rate=0.5)
+    option = re.escape(f"--{setting.replace('_', '-')} {value}: system 'OwnStep' has an optimizer of its own")
+    with pytest.raises(InputError, match=option):
+        remixbench.train(workspace=tmp_path, system=f"{file}:OwnStep", **{setting: value})
 
 
 def test_defaults_in_other_forms_are_no_deviation(tmp_path: Path, file: Path) -> None:

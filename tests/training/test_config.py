@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
+import numpy as np
 import pytest
 from fake_dataset import fake_dataset
+from pydantic import Field, model_validator
 
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
+from remixbench.recipe import Setting, Training
 from remixbench.systems import registry
-from remixbench.training.config import data_digest, flags, list_configs
+from remixbench.training.config import check_settings, data_digest, flags, list_configs
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +115,60 @@ def test_whoever_asks_for_epochs_gets_as_many(dataset: Dataset, monkeypatch: pyt
         for asked in ({}, {"epochs": 2}, {"epochs": 2, "min_steps": 40}, {"min_steps": 0})
     ]
     assert steps == [500, 0, 40, 0]
+
+
+class Extended(Training):
+    """A training with settings of all types, in ranges of all forms."""
+
+    warm_up: Annotated[int, Field(ge=3), Setting("Steps of warm-up.")] = 10
+    layers: Annotated[int, Setting("Number of layers.")] = 2
+    dropout: Annotated[float, Field(ge=0.1, le=0.5), Setting("Part of the features.")] = 0.25
+    shift: Annotated[float, Field(gt=-1, lt=1), Setting("Shift.")] = 0.0
+    nesterov: Annotated[bool, Setting("Nesterov momentum.")] = False
+    norm: Annotated[Literal["batch", "layer"], Setting("Norm.")] = "batch"
+
+    @model_validator(mode="after")
+    def _norm_fits(self) -> Self:
+        if self.norm == "layer" and self.layers > 4:
+            raise ValueError("norm layer has at most 4 layers")
+        return self
+
+
+def test_a_new_setting_is_checked_by_its_field_alone() -> None:
+    settings = Extended().model_dump()
+    changes = {"warm_up": np.int64(3), "layers": -1, "dropout": 0.5, "shift": np.float32(0.5), "nesterov": True}
+    assert check_settings(settings | changes, Extended) == settings | changes
+    assert check_settings(settings | {"learning_rate": 1}, Extended)["learning_rate"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"warm_up": 2}, "--warm-up 2: expected a whole number from 3 up"),
+        ({"warm_up": "many"}, "--warm-up many: expected a whole number"),
+        ({"layers": 2.5}, "--layers 2.5: expected a whole number"),
+        ({"dropout": 0.05}, "--dropout 0.05: expected a number from 0.1 up, at most 0.5"),
+        ({"dropout": 0.6}, "--dropout 0.6: expected a number from 0.1 up, at most 0.5"),
+        ({"shift": -1}, "--shift -1: expected a number above -1, below 1"),
+        ({"ema": 1.0}, "--ema 1: expected a number from 0 up, below 1"),
+        ({"ema": math.nan}, "--ema nan: expected a number"),
+        ({"nesterov": "yes"}, "--nesterov yes: expected True or False"),
+        ({"norm": "bach"}, "unknown value 'bach' of --norm (did you mean 'batch'?); choose from batch, layer"),
+        ({"norm": "layer", "layers": 5}, "norm layer has at most 4 layers"),
+        ({"epochs": 10**400}, f"--epochs {10**400}: expected a whole number from 1 up, at most 100000"),
+    ],
+)
+def test_a_new_setting_out_of_its_range_is_one_line(change: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError) as error:
+        check_settings(Extended().model_dump() | change, Extended)
+    assert str(error.value) == message
+
+
+def test_a_default_of_none_is_the_recipes(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = replace(registry._BUNDLED["gap"], training_defaults={"batch_size": None, "ema": 0.5})
+    monkeypatch.setitem(registry._BUNDLED, "gap", own)
+    run = list_configs(dataset, system="gap", snr=0)[0]
+    assert (run.batch_size, run.ema, run.folder) == (8, 0.5, "gap")
 
 
 def test_another_ratio_made_does_not_change_the_data_but_other_clips_do(tmp_path: Path) -> None:
