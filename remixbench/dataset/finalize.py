@@ -22,7 +22,7 @@ from remixbench.errors import InputError, shortened
 from remixbench.files import remove_temp_files, sha256, write_bytes
 from remixbench.progress import Progress
 from remixbench.recipe import Recipe
-from remixbench.sources.catalogue import Catalogue
+from remixbench.sources.catalogue import Catalogue, plain_text
 from remixbench.sources.licences import terms_of
 from remixbench.tables import format_table, read_table
 
@@ -296,7 +296,8 @@ def durations_table(recipe: Recipe, filenames: Sequence[str]) -> bytes:
 def attribution(manifest: Manifest, scenes: Catalogue, events: Catalogue) -> bytes:
     """Format ATTRIBUTION.csv: every recording used, with its origin, licence, and the terms that the licence implies.
 
-    Events come first, then scenes, each sorted by file.
+    Events come first, then scenes, each sorted by file. Texts that come from tables have an apostrophe before a sign
+    that a spreadsheet would take for the beginning of a formula.
     """
     rows: list[tuple[str, ...]] = []
     for kind, catalogue, used in (
@@ -307,5 +308,5 @@ def attribution(manifest: Manifest, scenes: Catalogue, events: Catalogue) -> byt
         origin = table["origin"] if kind == "event" else [catalogue.source] * len(table)
         columns = (table["file"], table["label"], table["url"], origin, table["licence"])
         for file, label, url, source, licence in zip(*columns, strict=True):
-            rows.append((kind, file, label, url or source, licence, str(terms_of(licence))))
+            rows.append((kind, file, label, plain_text(url or source), plain_text(licence), str(terms_of(licence))))
     return format_table(ATTRIBUTION_COLUMNS, rows)

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,6 +111,11 @@ def read_catalogue_table(path: Path, columns: tuple[str, ...], separator: str) -
 def starts_formula(text: str) -> bool:
     """Return whether a spreadsheet takes a text for a formula, wide characters included."""
     return unicodedata.normalize("NFKC", text[:1]).startswith(("\t", "\r", *FORMULA_SIGNS))
+
+
+def plain_text(text: Any) -> Any:
+    """Return a text, with an apostrophe before it if a spreadsheet would take it for a formula."""
+    return f"'{text}" if isinstance(text, str) and starts_formula(text) else text
 
 
 def label_problem(text: str) -> str:

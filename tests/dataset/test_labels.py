@@ -90,6 +90,20 @@ def test_attribution_names_every_recording_once_sorted() -> None:
     ]
 
 
+def test_attribution_holds_no_formula_that_a_spreadsheet_would_execute() -> None:
+    link = '=HYPERLINK("https://example.org")'
+    table = pd.DataFrame([("x.wav", "Knock", True, "+1", link, ""), ("y.wav", "Bark", True, "10", "-", "@A1")])
+    table.columns = pd.Index(["file", "label", "verified", "origin", "licence", "url"])
+    events = Catalogue("made up", table, "", FileReader(Path()))
+    scenes = Catalogue(
+        "street", pd.DataFrame(columns=["file", "label", "location", "licence", "url"]), "", events.reader
+    )
+    assert list(csv.reader(attribution(Manifest(CLIPS), scenes, events).decode().splitlines()))[1:] == [
+        ["event", "x.wav", "Knock", "'+1", f"'{link}", "unknown"],
+        ["event", "y.wav", "Bark", "'@A1", "'-", "unknown"],
+    ]
+
+
 def test_strong_labels_of_files_are_where_the_events_sound(made: Dataset, corpus: Path) -> None:
     strong = made.strong()
     assert len(strong) == 24 * 3

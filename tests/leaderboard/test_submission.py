@@ -26,11 +26,12 @@ from remixbench.files import content_digest
 from remixbench.leaderboard.evaluate import evaluate
 from remixbench.leaderboard.leaderboard import Leaderboard, load_leaderboard
 from remixbench.leaderboard.record import check_system_name, parse_record
-from remixbench.leaderboard.renderers import FORMATS, plain_text, render
+from remixbench.leaderboard.renderers import FORMATS, render
 from remixbench.leaderboard.report.submissions import submitted_leaderboards
 from remixbench.leaderboard.significance import compare_rows
 from remixbench.leaderboard.submission import read_submission
 from remixbench.scoring import SCORING_VERSION
+from remixbench.sources.catalogue import plain_text
 
 
 @pytest.fixture(scope="module")

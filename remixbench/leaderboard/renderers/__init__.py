@@ -28,7 +28,7 @@ from remixbench.leaderboard.rows import Condition, Row, about_row
 from remixbench.leaderboard.summary import LEVELS, matrix, ranking
 from remixbench.leaderboard.table_maker import TableMaker
 from remixbench.leaderboard.tables import Table
-from remixbench.sources.catalogue import starts_formula
+from remixbench.sources.catalogue import plain_text
 
 EVERY_EVAL_EVER = "every-eval-ever"
 TABLE_FORMATS = ("table", "md", "csv", "json", "latex")
@@ -135,11 +135,6 @@ def _csv_text_of(column: str) -> Callable[[Any], str]:
     if column in (*TRUTHS, "comparable"):
         return lambda value: "" if value is None else "true" if value else "false"
     return lru_cache(lambda value: "" if value is None else str(plain_text(value)))  # mostly that of the line before
-
-
-def plain_text(text: Any) -> Any:
-    """Return a text, with an apostrophe before it if a spreadsheet would take it for a formula."""
-    return f"'{text}" if isinstance(text, str) and starts_formula(text) else text
 
 
 def to_json(leaderboard: Leaderboard) -> str:
