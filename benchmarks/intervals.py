@@ -196,7 +196,14 @@ def draw(design: Design, seed: int) -> Trial:
         events=detected,
         masks=Masks(pairs[0], pairs[1], steps, ideal, active),
         separation=Separation(
-            design.clip, design.label, decibels, decibels - 2, decibels + rng.normal(0, 1, events), of_clips
+            design.clip,
+            design.label,
+            {
+                "sdr": decibels,
+                "sdr_improvement": decibels - 2,
+                "si_sdr_improvement": decibels + rng.normal(0, 1, events),
+            },
+            {"ca_sdr_improvement": of_clips},
         ),
     )
 
@@ -237,7 +244,10 @@ def join(design: Design, trials: Sequence[Trial]) -> tuple[Reference, Trial]:
         parts = [getattr(trial, part) for trial in trials]
         return [np.concatenate([getattr(values, name) for values in parts]) for name in names]
 
-    ratios = ("sdr", "sdr_improvement", "si_sdr_improvement", "ca_sdr_improvement")
+    def by_metric(part: str) -> dict[str, np.ndarray]:
+        parts = [getattr(trial.separation, part) for trial in trials]
+        return {name: np.concatenate([values[name] for values in parts]) for name in parts[0]}
+
     return large.reference(), Trial(
         tags=np.concatenate([trial.tags for trial in trials]),
         frames=np.concatenate([trial.frames for trial in trials]),
@@ -248,7 +258,10 @@ def join(design: Design, trials: Sequence[Trial]) -> tuple[Reference, Trial]:
             lifted([trial.masks.clip for trial in trials]), *joined("masks", "label", "maps", "ideal", "active_bins")
         ),
         separation=Separation(
-            lifted([trial.separation.clip for trial in trials]), *joined("separation", "label", *ratios)
+            lifted([trial.separation.clip for trial in trials]),
+            np.concatenate([trial.separation.label for trial in trials]),
+            by_metric("of_events"),
+            by_metric("of_clips"),
         ),
     )
 

@@ -40,16 +40,14 @@ from remixbench.progress import SILENT, Progress
 from remixbench.scoring.clip_based import TAGGING_THRESHOLD
 from remixbench.scoring.io import read_maps
 from remixbench.scoring.metrics import scored_with
-from remixbench.scoring.separation import ClipSources, measure_clip
-from remixbench.scoring.types import MAP_STEPS, BoolArray, FloatArray, MapArray, Reference, Separation, merge_events
+from remixbench.scoring.separation import OF_CLIPS, OF_EVENTS, ClipSources, Values, measure_clip
+from remixbench.scoring.types import MAP_STEPS, BoolArray, MapArray, Reference, Separation, merge_events
 from remixbench.scoring.validate import clip_rows
 
 CHUNK = 16
 """Clips that a worker measures at once."""
 BACKGROUND = "background"
 """A waveform that `remixbench separate` may write beside those of the classes; not scored."""
-
-Measured = tuple[list[tuple[float, float, float]], float]
 
 
 @dataclass(frozen=True)
@@ -197,29 +195,32 @@ def measure(
     """Separate and measure clips in parallel."""
     absolute = replace(dataset, path=dataset.path.absolute())
     chunks = [jobs[first : first + CHUNK] for first in range(0, len(jobs), CHUNK)]
-    values: list[tuple[float, float, float]] = []
-    by_clip: list[float] = []
+    of_events: list[Values] = []
+    of_clips: list[Values] = []
     with progress.bar("Separating", len(jobs), "clips") as advance:
         tasks = ((absolute, snr, chunk) for chunk in chunks)
         for chunk, measured in zip(chunks, workers.run(measure_clips, tasks, len(chunks)), strict=True):
-            for of_events, of_clip in measured:
-                values += of_events
-                by_clip.append(of_clip)
+            for values_of_events, values_of_clip in measured:
+                of_events += values_of_events
+                of_clips.append(values_of_clip)
             advance(len(chunk))
-    columns: FloatArray = np.array(values, np.float64).reshape(-1, 3)
-    all_detected = all(job.detected is not None for job in jobs)
     events = [(row, label) for row, job in enumerate(jobs) for label, _, _ in job.events]
-    places = np.array(events, np.int64).reshape(-1, 2)
-    sdr, sdri, si_sdri = columns.T
-    return Separation(places[:, 0], places[:, 1], sdr, sdri, si_sdri, np.array(by_clip) if all_detected else None)
+    clip, label = np.array(events, np.int64).reshape(-1, 2).T
+    all_detected = all(job.detected is not None for job in jobs)
+    return Separation(
+        clip,
+        label,
+        {name: np.array([values[name] for values in of_events], np.float64) for name in OF_EVENTS},
+        {name: np.array([values[name] for values in of_clips], np.float64) for name in OF_CLIPS if all_detected},
+    )
 
 
-def measure_clips(dataset: Dataset, snr: float, jobs: Sequence[ClipJob]) -> list[Measured]:
+def measure_clips(dataset: Dataset, snr: float, jobs: Sequence[ClipJob]) -> list[tuple[list[Values], Values]]:
     """Measure some clips, one after another; errors as in `read_sources` and `read_waveform`."""
     return [_measure(dataset, snr, job) for job in jobs]
 
 
-def _measure(dataset: Dataset, snr: float, job: ClipJob) -> Measured:
+def _measure(dataset: Dataset, snr: float, job: ClipJob) -> tuple[list[Values], Values]:
     features, rate = dataset.recipe.features, dataset.recipe.mix.sample_rate
     sources = read_sources(dataset, snr, job)
     if job.waveforms is not None:

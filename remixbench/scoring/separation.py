@@ -104,6 +104,7 @@ def is_silent(estimate: Signal, mixture: Signal) -> bool:
 
 
 def _limited(decibels: float) -> float:
+    """Return a ratio within ±`LIMIT`; NaN stays NaN."""
     return min(max(decibels, -LIMIT), LIMIT)
 
 
@@ -149,35 +150,47 @@ class ClipSources:
     events: tuple[tuple[int, int, int], ...]
 
 
+def _limited_sdr(reference: Signal, estimate: Signal, mixture: Signal) -> float:
+    return _limited(sdr(reference, estimate))
+
+
+OF_EVENTS: dict[str, Callable[[Signal, Signal, Signal], float]] = {
+    "sdr": _limited_sdr,
+    "sdr_improvement": sdr_improvement,
+    "si_sdr_improvement": si_sdr_improvement,
+}
+"""Metrics that are means over events: from the stem, estimate and mixture of one event to its value in dB."""
+OF_CLIPS: dict[str, Callable[[Mapping[str, Signal], Mapping[str, Signal], Signal], float]] = {
+    "ca_sdr_improvement": ca_sdr_improvement,
+}
+"""Metrics that are means over clips: from the stems and estimates of a clip by class, and its mixture."""
+Values = dict[str, float]
+"""Values in dB by metric, NaN where undefined."""
+
+
 def measure_clip(
     sources: ClipSources, estimates: Mapping[int, Signal], detected: Sequence[int] | None
-) -> tuple[list[tuple[float, float, float]], float]:
-    """Return SDR, SDR improvement and SI-SDR improvement of each event, and the class-aware improvement of the clip.
+) -> tuple[list[Values], Values]:
+    """Return the metrics `OF_EVENTS` of each event, and `OF_CLIPS` of the clip.
 
     Parameters
     ----------
     estimates : (samples,) by class; a class without one has a silent estimate.
-    detected : the classes that the system finds in the clip; None where that is unknown, and the last value then NaN.
+    detected : the classes that the system finds in the clip; None where that is unknown, and the clip then has no
+        values.
     """
     silence = np.zeros_like(sources.mixture)
-    values = []
+    of_events = []
     for place, first, last in sources.events:
         estimate = estimates.get(sources.labels[place], silence)[first:last]
         reference, mixture = sources.signals[place, first:last], sources.mixture[first:last]
-        ratio = sdr(reference, estimate)
-        values.append(
-            (
-                ratio if math.isnan(ratio) else _limited(ratio),
-                sdr_improvement(reference, estimate, mixture),
-                si_sdr_improvement(reference, estimate, mixture),
-            )
-        )
+        of_events.append({name: measure(reference, estimate, mixture) for name, measure in OF_EVENTS.items()})
     if detected is None:
-        return values, math.nan
+        return of_events, {}
     references = {str(label): signal for label, signal in zip(sources.labels, sources.signals, strict=True)}
     # a false class counts 0 whatever its waveform, so the mixture may stand for one
     waveforms = {str(label): estimates.get(label, sources.mixture) for label in detected}
-    return values, ca_sdr_improvement(references, waveforms, sources.mixture)
+    return of_events, {name: measure(references, waveforms, sources.mixture) for name, measure in OF_CLIPS.items()}
 
 
 def separation_metrics(inputs: Inputs, weights: FloatArray) -> MetricValues:
@@ -188,23 +201,21 @@ def separation_metrics(inputs: Inputs, weights: FloatArray) -> MetricValues:
     separation = inputs.separation
     if separation is None:
         return MetricValues()
-    values_by_name = MetricValues()
-    for name in ("sdr", "sdr_improvement", "si_sdr_improvement"):
-        values = getattr(separation, name)
+    metrics = MetricValues()
+    for name, values in separation.of_events.items():
         defined = ~np.isnan(values)
         total, count = np.zeros((2, *inputs.reference.weak.shape))
         places = (separation.clip[defined], separation.label[defined])
         np.add.at(total, places, values[defined])
         np.add.at(count, places, 1)
-        values_by_name.overall[name] = _weighted_mean(total.sum(axis=1), count.sum(axis=1), weights)
-        values_by_name.per_class[name] = np.stack(
+        metrics.overall[name] = _weighted_mean(total.sum(axis=1), count.sum(axis=1), weights)
+        metrics.per_class[name] = np.stack(
             [_weighted_mean(total[:, k], count[:, k], weights) for k in range(total.shape[1])]
         )
-    if separation.ca_sdr_improvement is not None:
-        clips: BoolArray = ~np.isnan(separation.ca_sdr_improvement)
-        values = np.where(clips, separation.ca_sdr_improvement, 0.0)
-        values_by_name.overall["ca_sdr_improvement"] = _weighted_mean(values, clips.astype(np.float64), weights)
-    return values_by_name
+    for name, values in separation.of_clips.items():
+        clips: BoolArray = ~np.isnan(values)
+        metrics.overall[name] = _weighted_mean(np.where(clips, values, 0.0), clips.astype(np.float64), weights)
+    return metrics
 
 
 def _weighted_mean(total: FloatArray, count: FloatArray, weights: FloatArray) -> FloatArray:

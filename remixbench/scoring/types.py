@@ -268,17 +268,15 @@ class Separation:
     Attributes
     ----------
     clip, label : (events,) row and column in the `Reference`
-    sdr, sdr_improvement, si_sdr_improvement : (events,)
-    ca_sdr_improvement : (clips,) for every clip of the reference, or None where it is not known which classes are
+    of_events : {metric: (events,)}
+    of_clips : {metric: (clips,)} for every clip of the reference; empty where it is not known which classes are
         detected
     """
 
     clip: IntArray
     label: IntArray
-    sdr: FloatArray
-    sdr_improvement: FloatArray
-    si_sdr_improvement: FloatArray
-    ca_sdr_improvement: FloatArray | None = None
+    of_events: Mapping[str, FloatArray]
+    of_clips: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,8 @@ def check_predictions(predictions: Predictions, reference: Reference) -> None:
         clips, or an event lies outside the clips and classes of the reference.
     """
     if not isinstance(predictions, Predictions) or not isinstance(reference, Reference):
-        found = f"{type(reference).__name__} and {type(predictions).__name__}"
-        raise InputError(f"found {found}, expected a Reference (of make_reference) and Predictions")
+        types = f"{type(reference).__name__} and {type(predictions).__name__}"
+        raise InputError(f"found {types}, expected a Reference (of make_reference) and Predictions")
     clips, classes = reference.weak.shape
     tags, frames, edges = predictions.clip_scores, predictions.frame_scores, predictions.frame_edges
     for name, values in (("clip scores", tags), ("frame scores", frames), ("frame edges", edges)):
@@ -80,11 +80,12 @@ def check_measures(
             raise InputError(f"active bins have shape {masks.active_bins.shape}, expected {shape}: clips, classes")
     if separation is not None:
         check_places(separation.clip, separation.label, shape, "the separated events: event")
-        events, clips = separation.clip.shape, separation.ca_sdr_improvement
-        measures = (separation.label, separation.sdr, separation.sdr_improvement, separation.si_sdr_improvement)
-        if any(values.shape != events for values in measures) or (clips is not None and clips.shape != shape[:1]):
+        of_events, of_clips = separation.of_events.values(), separation.of_clips.values()
+        lengths = [(values, separation.clip.shape) for values in (separation.label, *of_events)]
+        lengths += [(values, shape[:1]) for values in of_clips]
+        if any(values.shape != expected for values, expected in lengths):
             raise InputError("the measures of separation differ in length; give one for every event, or every clip")
-        if any(np.isinf(values).any() for values in measures):
+        if any(np.isinf(values).any() for values in (*of_events, *of_clips)):
             raise InputError("a measure of separation is infinite; limit it, as `sdr_improvement` does")
     if sebbs is not None and not (
         len(sebbs) == shape[1] and all(isinstance(parameters, SebbParameters) for parameters in sebbs)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +26,11 @@ from remixbench.leaderboard.score import score
 from remixbench.leaderboard.separation import ideal_separation, jobs_of, read_sources, why_no_separation
 from remixbench.parallel import Workers
 from remixbench.recipe import Recipe
-from remixbench.scoring import si_sdr_improvement
+from remixbench.scoring import METRICS, si_sdr_improvement
+from remixbench.scoring.separation import OF_EVENTS
 
 SNR, FOLD = 0.0, 4
-METRICS = ("sdr", "sdr_improvement", "si_sdr_improvement", "ca_sdr_improvement")
+SCORED = ("sdr", "sdr_improvement", "si_sdr_improvement", "ca_sdr_improvement")
 
 
 @pytest.fixture
@@ -48,7 +51,7 @@ def scored(workspace: Path, *predictions: Path) -> Leaderboard:
 
 def values(leaderboard: Leaderboard, name: str) -> dict[str, float]:
     condition = leaderboard.find_row(name).conditions[SNR]
-    return {metric: each.value for metric, each in condition.metrics.items() if metric in METRICS}
+    return {metric: each.value for metric, each in condition.metrics.items() if metric in SCORED}
 
 
 def write_waveforms(
@@ -120,6 +123,21 @@ def test_ideal_masks_are_rows_above_the_mixture_and_only_where_they_have_values(
     assert "ideal ratio mask" in table
 
 
+def test_a_new_metric_takes_its_function_and_its_entry_in_the_registry(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def level(reference: np.ndarray, estimate: np.ndarray, mixture: np.ndarray) -> float:
+        return 10 * math.log10(np.sum(estimate**2) / np.sum(mixture**2))
+
+    metric = replace(METRICS["sdr"], quantity="level", heading="level (dB)")
+    monkeypatch.setitem(OF_EVENTS, "level", level)
+    monkeypatch.setitem(METRICS, "level", metric)
+    folder = write_waveforms(opened(workspace), workspace / "x", lambda _, mixture: 0.1 * mixture)
+    board = scored(workspace, folder)
+    assert board.find_row("Lab X").conditions[SNR].metrics["level"].value == pytest.approx(-20)
+    assert "level (dB)" in (workspace / "leaderboard" / "tiny.md").read_text()
+
+
 def test_maps_are_masks(workspace: Path) -> None:
     dataset = opened(workspace)
     reference = read_fold_reference(dataset, FOLD).reference
@@ -143,7 +161,7 @@ def test_maps_are_masks(workspace: Path) -> None:
     (workspace / "tags.csv").write_text("\n".join([header, *rows, ""]))
     leaderboard = scored(workspace, maps_file, workspace / "tags.csv")
     found, ideal = values(leaderboard, "Lab X"), values(leaderboard, "ideal ratio mask")
-    for metric in METRICS:
+    for metric in SCORED:
         assert found[metric] == pytest.approx(ideal[metric], abs=0.1)  # maps are in steps of 1/255
     np.savez(
         maps_file, clip=np.array(clips), label=np.array(labels), maps=np.array(maps),
@@ -161,13 +179,15 @@ def test_events_are_measured_from_onset_to_offset(made: Dataset) -> None:
     sources = read_sources(made, SNR, job)
     stem, mixture = sources.signals[sources.events[0][0], first:last], sources.mixture[first:last]
     assert si_sdr_improvement(stem, mixture, mixture) == 0
-    assert found.sdr[0] == pytest.approx(10 * np.log10(np.sum(stem**2) / np.sum((mixture - stem) ** 2)), abs=1e-3)
+    assert found.of_events["sdr"][0] == pytest.approx(
+        10 * np.log10(np.sum(stem**2) / np.sum((mixture - stem) ** 2)), abs=1e-3
+    )
 
 
 def test_jobs_change_no_value(made: Dataset) -> None:
     reference = read_fold_reference(made, FOLD).reference
     one, two = (ideal_separation(made, reference, SNR, "IRM", Workers(jobs)) for jobs in (1, 2))
-    np.testing.assert_array_equal(one.si_sdr_improvement, two.si_sdr_improvement)
+    np.testing.assert_array_equal(one.of_events["si_sdr_improvement"], two.of_events["si_sdr_improvement"])
 
 
 @pytest.mark.parametrize(
@@ -241,7 +261,7 @@ def test_overlapping_events_need_stems_of_single_events(corpus: Path, strict_rec
                 make_record(dataset, read_fold_reference(dataset, 1), task, 0, {})
         if kind == "events":
             found = ideal_separation(dataset, reference, 0.0, "IRM", Workers(1))
-            assert np.nanmean(found.si_sdr_improvement) > 3
+            assert np.nanmean(found.of_events["si_sdr_improvement"]) > 3
     assert "events overlap in clip" in messages[0]
     assert "`remixbench make --stems events`" in messages[0]
     assert messages[1] == ""

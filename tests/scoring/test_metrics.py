@@ -10,6 +10,7 @@ from remixbench.scoring import Inputs, Masks, Predictions, Separation, event_tab
 from remixbench.scoring.bounding_boxes import DEFAULT
 from remixbench.scoring.evaluate import FAMILIES, metric_values
 from remixbench.scoring.metrics import METRICS, find_metric, metrics_shown, paired_metrics, scored_with
+from remixbench.scoring.separation import OF_CLIPS, OF_EVENTS
 
 
 def everything() -> Inputs:
@@ -23,7 +24,9 @@ def everything() -> Inputs:
     clip, label = np.nonzero(reference.weak)
     maps = rng.integers(0, 256, (3, 10, 4)).astype(np.uint8)
     masks = Masks(clip, label, maps, maps > 100, np.full((3, 2), 20))
-    separation = Separation(clip, label, *rng.normal(size=(3, 3)), rng.normal(size=3))
+    separation = Separation(
+        clip, label, {name: rng.normal(size=3) for name in OF_EVENTS}, {name: rng.normal(size=3) for name in OF_CLIPS}
+    )
     return Inputs(reference, predictions, masks, separation, [DEFAULT] * 2)
 
 

@@ -113,7 +113,9 @@ def test_means_are_over_events_and_leave_out_silent_references():
     table = event_table([0, 0, 1], [0, 1, 0], [0.0, 1.0, 0.0], [1.0, 2.0, 1.0])
     reference = make_reference(["a.wav", "b.wav", "c.wav"], ["dog", "door"], table, 5.0)
     values = np.array([2.0, math.nan, 5.0])
-    separation = Separation(table.clip, table.label, values, values, values, np.array([1.0, 3.0, math.nan]))
+    separation = Separation(
+        table.clip, table.label, {"sdr": values}, {"ca_sdr_improvement": np.array([1.0, 3.0, math.nan])}
+    )
     weights = np.array([[1, 3], [1, 1], [1, 1]], float)
     found = separation_metrics(Inputs(reference, separation=separation), weights)
     assert found.overall["sdr"].tolist() == [3.5, (3 * 2 + 5) / 4]

@@ -123,7 +123,8 @@ def masks(clip=0, label=0, ideal=bool, active_bins=None):
 
 
 def separation(clip=0, label=0, values=(1.0,), clips=None):
-    return Separation(np.array([clip]), np.array([label]), *[np.array(values)] * 3, clips)
+    of_clips = {} if clips is None else {"ca_sdr_improvement": clips}
+    return Separation(np.array([clip]), np.array([label]), {"sdr": np.array(values)}, of_clips)
 
 
 @pytest.mark.parametrize(
@@ -139,6 +140,7 @@ def separation(clip=0, label=0, values=(1.0,), clips=None):
         ({"separation": separation(values=(1.0, 2.0))}, "the measures of separation differ in length"),
         ({"separation": separation(clips=np.ones(1))}, "the measures of separation differ in length"),
         ({"separation": separation(values=(np.inf,))}, "a measure of separation is infinite"),
+        ({"separation": separation(clips=np.array([0, np.inf]))}, "a measure of separation is infinite"),
         ({"sebbs": [SebbParameters()]}, "there are 1 parameters of bounding boxes, expected SebbParameters for each"),
         ({"sebbs": ["x", "y"]}, "there are 2 parameters of bounding boxes, expected SebbParameters for each"),
     ],
