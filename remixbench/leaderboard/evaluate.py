@@ -97,8 +97,6 @@ class Task:
     def check_results(self, digests: Mapping[str, str]) -> None:
         """Refuse predictions of a run that were altered since it was trained.
 
-        InputError naming the first file whose digest is not that in run.json.
-
         InputError naming the first file whose digest is not that in run.json; `digests` are those of files that were
         read already, by name.
         """
@@ -177,10 +175,8 @@ def why_incompatible(record: Record, references: References) -> str:
             " again"
         )
     if record.system.snr not in dataset.snrs:
-        made_at = ", ".join(f"{snr:g}" for snr in dataset.snrs)
-        return (
-            f"is at {record.system.snr:g} dB, but the data set has only {made_at} dB; `remixbench make --snr` adds one"
-        )
+        snrs = ", ".join(f"{snr:g}" for snr in dataset.snrs)
+        return f"is at {record.system.snr:g} dB, but the data set has only {snrs} dB; `remixbench make --snr` adds one"
     try:
         reference = references.fold(record.system.fold)
     except InputError as error:
@@ -273,8 +269,8 @@ def kept_record(
     """
     system, before, dataset = task.system, old.provenance, references.dataset
     # other keys of the system cannot change a metric
-    made_from = before.predictions_digest, old.system.snr, old.system.fold, before.resamples, before.bootstrap_seed
-    if made_from != (files_digest(digests), system.snr, system.fold, resamples, BOOTSTRAP_SEED):
+    scored = before.predictions_digest, old.system.snr, old.system.fold, before.resamples, before.bootstrap_seed
+    if scored != (files_digest(digests), system.snr, system.fold, resamples, BOOTSTRAP_SEED):
         return None
     if why_incompatible(old, references) or missing_metrics(
         old, dataset, references.fold(system.fold).reference, task.predictions

@@ -293,22 +293,17 @@ def tested_alike(rows: Sequence[Row], snrs: Sequence[float]) -> list[tuple[tuple
 
 
 def mean_cost(records: Sequence[Record]) -> Cost:
-    """Return the mean of the records' reported costs, and every device that was used."""
+    """Return the mean of the records' reported costs; of texts, such as the device, every one."""
     costs = [record.cost for record in records]
+    reported = {
+        name: [value for cost in costs if (value := getattr(cost, name)) is not None] for name in Cost.model_fields
+    }
+    return Cost(**{name: _mean_or_all(values) for name, values in reported.items() if values})
 
-    def mean(name: str) -> float | None:
-        reported = [value for cost in costs if (value := getattr(cost, name)) is not None]
-        return float(np.mean(reported)) if reported else None
 
-    def count(name: str) -> int | None:
-        value = mean(name)
-        return None if value is None else round(value)
-
-    return Cost(
-        parameters=count("parameters"),
-        macs=count("macs"),
-        frozen_parameters=count("frozen_parameters"),
-        frozen_macs=count("frozen_macs"),
-        seconds=mean("seconds"),
-        device="; ".join(dict.fromkeys(cost.device for cost in costs if cost.device is not None))[:200] or None,
-    )
+def _mean_or_all(values: Sequence[Any]) -> Any:
+    """Return the mean of numbers, rounded where they are whole; or distinct texts, joined."""
+    if isinstance(values[0], str):
+        return "; ".join(dict.fromkeys(values))[:200]
+    mean = float(np.mean(values))
+    return round(mean) if isinstance(values[0], int) else mean

@@ -178,7 +178,7 @@ def _clusters(recordings: Sequence[Sequence[int]]) -> tuple[_Clusters, _Clusters
     # clusters are in the order in which the sets of the clips, clip by clip, first give them
     count: dict[tuple[int, ...], int] = {(clip,): 1 for clip, of_clip in enumerate(recordings) if not of_clip}
     for clip, of_clip in enumerate(recordings):
-        own = next(
+        unshared = next(
             (
                 subset
                 for size in range(1, len(of_clip) + 1)
@@ -188,9 +188,9 @@ def _clusters(recordings: Sequence[Sequence[int]]) -> tuple[_Clusters, _Clusters
             None,
         )
         for subset in sorted(
-            [*first_in[clip], *([] if own is None else [own])], key=lambda subset: (len(subset), subset)
+            [*first_in[clip], *([] if unshared is None else [unshared])], key=lambda subset: (len(subset), subset)
         ):
-            members = (clip,) if subset == own else tuple(shared[subset])
+            members = (clip,) if subset == unshared else tuple(shared[subset])
             count[members] = count.get(members, 0) + (1 if len(subset) % 2 else -1)
     rest = [1] * len(recordings)
     for members, times in count.items():

@@ -2,7 +2,7 @@
 
 To add a metric, add its `Metric` here and compute it in the module of its family (`clip_based`, `detection`,
 `psds_exact`, `bounding_boxes`, `tf_masks`, `separation`), under the same name. Every table, file and check of the
-leaderboard reads this registry, so nothing else has to change.
+leaderboard reads this registry, so nothing else has to change but `SCORING_VERSION`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from remixbench.scoring.postprocessing import MAIN, POSTPROCESSINGS
 from remixbench.scoring.types import metric_name
 
 SCORING_VERSION = "3"
-"""Raised whenever a value could come out differently; rows of different versions are not compared."""
+"""Raised whenever a value could come out differently, or a metric is added or removed: records of one version have the
+same metrics, so that one that lacks some is not taken for complete. Rows of different versions are not compared."""
 
 Family = Literal["tagging", "detection", "time-frequency", "separation"]
 Need = Literal["stems", "event stems", "validation clips"]

@@ -269,7 +269,7 @@ def _staircase(
     if criteria.alpha_ct > 0:
         rate += criteria.alpha_ct * np.cumsum(curve.crossed @ crossing, axis=0) / others
     lowest = np.minimum.reduceat(rate, curve.opening, axis=0)
-    detected = np.cumsum(curve.found @ weights, axis=0)
+    detected = np.cumsum(curve.detected @ weights, axis=0)
     return detected, np.ascontiguousarray(np.maximum(lowest, 0.0).T)
 
 
@@ -280,13 +280,13 @@ class Curve:
     Attributes
     ----------
     opening : (steps,) the change points at which another number of events is found, and the first of all
-    found : (steps, clips) sparse; change of found events at these
+    detected : (steps, clips) sparse; change of found events at these
     false : (points, clips) sparse; change of false alarms at every change point
     crossed : (points, pairs) sparse; change of cross triggers of each other class in each clip (`ReferencePairs`)
     """
 
     opening: IntArray
-    found: sparse.csr_matrix
+    detected: sparse.csr_matrix
     false: sparse.csr_matrix
     crossed: sparse.csr_matrix
 
@@ -366,7 +366,7 @@ def _curve(
     rows = int(kept.sum())
 
     false = _changes(row, rows, detections, false_alarms, detections.clip[false_alarms], clips)
-    detected = _found(reference, detections, grid, label, np.flatnonzero(relevant), criteria, row, rows)
+    detected = _detected_events(reference, detections, grid, label, np.flatnonzero(relevant), criteria, row, rows)
     crossed = sparse.csr_matrix((rows, len(pairs.clip)))
     if criteria.alpha_ct > 0:
         # The last row that is kept bounds what has to be looked at.
@@ -410,7 +410,7 @@ def _matrix(row: IntArray, column: IntArray, value: FloatArray, rows: int, colum
     return matrix
 
 
-def _found(
+def _detected_events(
     reference: Reference,
     detections: Detections,
     grid: IntArray,

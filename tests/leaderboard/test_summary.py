@@ -379,6 +379,15 @@ def test_cost_is_in_every_format(board: Leaderboard) -> None:
         assert [word for word in ("4.69 M", "1.23 G", "12.6 min", "NVIDIA H100") if word not in text] == []
 
 
+def test_what_differs_between_the_runs_of_a_row_is_their_cost_and_splits_no_row(tmp_path: Path) -> None:
+    dataset = fake_dataset(tmp_path)
+    fake_run(tmp_path, dataset, seed=0, parameters=10, seconds=1.0, device_name="CPU")
+    fake_run(tmp_path, dataset, seed=1, parameters=13, seconds=2.5, device_name="NVIDIA H100")
+    fake_run(tmp_path, dataset, seed=2, parameters=10, seconds=None, device_name="CPU")
+    (row,) = score(workspace=tmp_path, bootstrap=0).rows
+    assert row.cost == Cost(parameters=11, seconds=1.75, device="CPU; NVIDIA H100")
+
+
 def test_a_record_from_before_gets_the_cost_that_its_run_reports(tmp_path: Path) -> None:
     dataset = fake_dataset(tmp_path)
     fake_run(tmp_path, dataset)

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from remixbench.errors import InputError
+from remixbench.files import sha256
 from remixbench.scoring import Inputs, Masks, Predictions, Separation, event_table, make_reference, score_predictions
 from remixbench.scoring.bounding_boxes import DEFAULT
 from remixbench.scoring.evaluate import FAMILIES, metric_values
-from remixbench.scoring.metrics import METRICS, find_metric, metrics_shown, paired_metrics, scored_with
+from remixbench.scoring.metrics import METRICS, SCORING_VERSION, find_metric, metrics_shown, paired_metrics, scored_with
 from remixbench.scoring.separation import OF_CLIPS, OF_EVENTS
 
 
@@ -70,6 +71,11 @@ def test_metrics_say_what_they_need(without, needs):
     assert every - names == {name for name in every if needs in METRICS[name].needs}
     assert scored_with(every, needs)
     assert not scored_with(names, needs)
+
+
+def test_a_metric_that_is_added_or_removed_is_another_scoring_version():
+    metrics = sha256(" ".join(sorted(METRICS)).encode())[:12]
+    assert (SCORING_VERSION, metrics) == ("3", "13e2f44a825a")  # where the metrics differ, so must the version
 
 
 def test_names_and_titles_of_variants():
