@@ -40,6 +40,7 @@ MOST_FILES = {
     "How is a download resumed?": 3,
     "How is a trained system applied to a WAV file?": 4,
     "How do I add a column that is no metric?": 1,
+    "How do I add a source?": 2,
     "How do I add a setting of the training, such as one of the optimizer?": 2,
     "Where is mixup, where are the other augmentations?": 2,
     "How do I add a metric? Which metrics are shown? Which need stems?": 2,

@@ -25,7 +25,7 @@ from remixbench.recipe import PUBLISHED_SOURCES
     metavar="FILE",
     help="MD5s of the mirror's archives, in md5sum format; archives that it does not list are not fetched.",
 )
-@click.option("--parts", metavar="LIST", help="Scene archives to download, such as 1-3,5. [default: all 21]")
+@click.option("--parts", metavar="LIST", help="Scene archives to download, such as 1-3,5. [default: all]")
 @click.option("--keep-archives", is_flag=True, help="Keep the archives after unpacking.")
 @click.option(
     "--jobs",
@@ -50,7 +50,7 @@ def command(
     check: bool,
     **values: Any,
 ) -> None:
-    """Download, verify and unpack the sources of the published benchmark (about 40 GB); both by default.
+    """Download, verify and unpack published sources; by default all (those of remix2019: about 40 GB).
 
     If interrupted, rerun to resume. Archives that you downloaded yourself are picked up from sources/archives/.
 

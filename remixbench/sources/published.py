@@ -1,7 +1,7 @@
 """A published data set: its archives, licence, and layout below the folder of sources.
 
-Each has a module in this package (`tau2019`, `fsdkaggle2018`) that defines its `PublishedSource` as `SOURCE` and reads
-its table. `recipe.PUBLISHED_SOURCES` names them.
+Each has a module of its name in this package, which defines its `PublishedSource` as `SOURCE` and reads its table.
+`recipe.PUBLISHED_SOURCES` names them.
 """
 
 from __future__ import annotations
@@ -90,9 +90,8 @@ class PublishedSource:
 
     def max_member_bytes(self, name: str) -> int:
         """Return the size limit of a file in bytes: 32 bits per sample of the longest recording, or that of a table."""
-        if not name.lower().endswith(".wav"):
-            return _MAX_TABLE_BYTES
-        return _MAX_HEADER_BYTES + int(self.max_seconds * self.sample_rate) * self.channels * 4
+        recording = _MAX_HEADER_BYTES + int(self.max_seconds * self.sample_rate) * self.channels * 4
+        return recording if name.lower().endswith(".wav") else max(recording, _MAX_TABLE_BYTES)
 
     def read_table(self, sources: Path, columns: tuple[str, ...] = ()) -> Table:
         """Read the table below `sources`, checking that no value of the file column and `columns` is empty."""

@@ -1,4 +1,4 @@
-"""Download of the published sources: from the files of two Zenodo records to verified recordings on disk.
+"""Download of the published sources: from the files of Zenodo records to verified recordings on disk.
 
 `download` estimates the sizes, checks the disk space, and processes all archives in parallel. `select` chooses
 archives; `archive` has the steps of one archive; `transfer` resumes and verifies one file; `http` retries requests and
@@ -19,15 +19,14 @@ from rich.filesize import decimal as size_text
 
 from remixbench.errors import InputError, RemixbenchError
 from remixbench.files import as_path, check_room, exclusive_lock, remove_temp_files
-from remixbench.progress import Progress, reporter
+from remixbench.progress import Advance, Progress, reporter
 from remixbench.sources.download.archive import (
-    Receipt,
     archive_path,
     is_absent,
     is_complete,
     process_archive,
     read_receipt,
-    remove_archive,
+    tidy_complete,
     unpack_folder,
     write_absence,
 )
@@ -109,10 +108,10 @@ def download(
 
     Parameters
     ----------
-    names : `tau2019`, `fsdkaggle2018`; by default both
+    names : names of published sources; by default all, those of `remixbench.recipe.PUBLISHED_SOURCES`
     workspace, sources : the folder of the sources; by default `sources/` in the workspace
     mirror : URL of a copy of the records, with files at `records/<id>/files/<name>`
-    parts : parts of the scenes to fetch, such as "1-3,5"
+    parts : parts of sources that come in parts to fetch, such as "1-3,5"
     checksums : MD5s of the mirror's archives in the format of `md5sum`, if they are not the published ones
     keep_archives : keep the archives in `archives/` after unpacking
     jobs : number of parallel downloads
@@ -133,49 +132,75 @@ def download(
     folder = as_path(workspace, "workspace") / "sources" if sources is None else Path(sources)
     selected = select(names, mirror, parts, None if checksums is None else Path(checksums))
     policy, cancel = retry_policy or RetryPolicy(), threading.Event()
-    limiter = RateLimiter(policy, cancel)
+    session = Session(folder, keep_archives, jobs, policy, RateLimiter(policy, cancel), cancel, progress)
     with _locked_folder(folder):
-        receipts = {remote.name: read_receipt(folder, remote.name) for remote in selected}
-        selected = [remote for remote in selected if not is_absent(remote, receipts[remote.name])]
-        ready = [remote for remote in selected if is_complete(remote, receipts[remote.name], folder)]
+        selected = [remote for remote in selected if not is_absent(remote, folder)]
+        ready = [remote for remote in selected if is_complete(remote, folder)]
         for remote in ready:
-            _finish_ready(remote, receipts[remote.name], folder, keep_archives, progress)
+            tidy_complete(remote, folder, keep_archives, progress)
         to_do = [remote for remote in selected if remote not in ready]
-        fetched: list[bool | None] = []
-        if to_do:
-            with HttpClient(policy, limiter, progress.say) as client:
-                listed = _listed_sizes(to_do, client)
-                estimates = [estimate(remote, folder, client, listed.get(remote.name)) for remote in to_do]
-            question = _announce(selected, estimates, folder, keep_archives, jobs, progress)
-            if confirm is not None and not confirm(question):
-                raise RemixbenchError("not started; nothing was fetched")
-            total = sum(cost.size for cost in estimates if not cost.on_disk)
-            with progress.bar("all archives", total, "B") as advance_all:
-
-                def process(cost: Estimate) -> bool | None:
-                    with HttpClient(policy, limiter, progress.say) as client:
-                        try:
-                            return process_archive(
-                                cost.remote, folder, client, progress, advance_all, size=cost.size, keep=keep_archives
-                            )
-                        except MissingFileError:
-                            if not cost.remote.archive.optional:
-                                raise
-                            write_absence(cost.remote, folder)
-                            progress.say(
-                                f"{cost.remote.name}: not on the server; the recordings are complete without it"
-                            )
-                            return None
-
-                fetched = run_in_threads([partial(process, cost) for cost in estimates], jobs, cancel)
+        fetched = _process_all(to_do, selected, session, confirm) if to_do else []
         _report_recordings(dict.fromkeys(remote.source for remote in selected), folder, progress)
+    outcome = {remote.name: is_new for remote, is_new in zip(to_do, fetched, strict=True) if is_new is not None}
     return Downloaded(
         folder,
-        tuple(remote.name for remote, is_new in zip(to_do, fetched, strict=True) if is_new),
-        tuple(remote.name for remote, is_new in zip(to_do, fetched, strict=True) if is_new is not None),
+        tuple(name for name, is_new in outcome.items() if is_new),
+        tuple(outcome),
         tuple(remote.name for remote in ready),
-        limiter.requests,
+        session.limiter.requests,
     )
+
+
+@dataclass(frozen=True)
+class Session:
+    """What the archives of a download share."""
+
+    folder: Path
+    keep: bool
+    jobs: int
+    policy: RetryPolicy
+    limiter: RateLimiter
+    cancel: threading.Event
+    progress: Progress
+
+    def client(self) -> HttpClient:
+        """Return a client for one thread."""
+        return HttpClient(self.policy, self.limiter, self.progress.say)
+
+
+def _process_all(
+    to_do: Sequence[RemoteFile],
+    selected: Sequence[RemoteFile],
+    session: Session,
+    confirm: Callable[[str], bool] | None,
+) -> list[bool | None]:
+    """Fetch, verify and unpack archives in parallel, after the question whether to; see `_process`."""
+    with session.client() as client:
+        sizes = _listed_sizes(to_do, client)
+        estimates = [estimate(remote, session.folder, client, sizes.get(remote.name)) for remote in to_do]
+    question = _announce(selected, estimates, session)
+    if confirm is not None and not confirm(question):
+        raise RemixbenchError("not started; nothing was fetched")
+    total = sum(cost.size for cost in estimates if not cost.on_disk)
+    with session.progress.bar("all archives", total, "B") as advance_all:
+        tasks = [partial(_process, cost, session, advance_all) for cost in estimates]
+        return run_in_threads(tasks, session.jobs, session.cancel)
+
+
+def _process(cost: Estimate, session: Session, advance_all: Advance) -> bool | None:
+    """Return whether an archive was fetched, None if it is optional and the server lacks it."""
+    remote, folder = cost.remote, session.folder
+    with session.client() as client:
+        try:
+            return process_archive(
+                remote, folder, client, session.progress, advance_all, size=cost.size, keep=session.keep
+            )
+        except MissingFileError:
+            if not remote.archive.optional:
+                raise
+    write_absence(remote, folder)
+    session.progress.say(f"{remote.name}: not on the server; the recordings are complete without it")
+    return None
 
 
 def run_in_threads(tasks: Sequence[Callable[[], T]], jobs: int, cancel: threading.Event) -> list[T]:
@@ -243,15 +268,6 @@ def _locked_folder(folder: Path) -> Iterator[None]:
         yield
 
 
-def _finish_ready(remote: RemoteFile, receipt: Receipt | None, folder: Path, keep: bool, progress: Progress) -> None:
-    """Remove a complete archive unless it is kept; report again if it was accepted with another MD5."""
-    if receipt is None:
-        return
-    remove_archive(remote, receipt, folder, keep)
-    if receipt.md5 != remote.md5:
-        progress.say(f"{remote.name}: MD5 was {receipt.md5}, not {remote.md5}, when it was accepted")
-
-
 def _listed_sizes(remotes: Iterable[RemoteFile], client: HttpClient) -> dict[str, int]:
     """Return the sizes in bytes of published archives, by name, that only the list of their record has."""
     sizes: dict[str, int] = {}
@@ -296,22 +312,16 @@ def disk_need(estimates: Sequence[Estimate], keep: bool, jobs: int) -> int:
     return sum(cost.unpacked for cost in estimates) + sum(to_fetch if keep else to_fetch[:jobs])
 
 
-def _announce(
-    selected: Sequence[RemoteFile],
-    estimates: Sequence[Estimate],
-    folder: Path,
-    keep: bool,
-    jobs: int,
-    progress: Progress,
-) -> str:
+def _announce(selected: Sequence[RemoteFile], estimates: Sequence[Estimate], session: Session) -> str:
     """Report the plan, the licences and the disk space; return the question whether to start."""
+    folder, progress = session.folder, session.progress
     for source in dict.fromkeys(remote.source for remote in selected):
         costs = [cost for cost in estimates if cost.remote.source is source]
         progress.say(f"{source.name} ({source.title}): {_describe(costs) or 'nothing to do'}")
         progress.say(f"  licence: {source.licence}")
     if ready := len(selected) - len(estimates):
         progress.say(f"{_archives(ready)} already verified and unpacked")
-    need = disk_need(estimates, keep, jobs)
+    need = disk_need(estimates, session.keep, session.jobs)
     check_room(folder, need, "choose another disk with --sources, fetch a part with --parts 1-3, or use --jobs 1")
     progress.say(f"needs about {size_text(need)} of disk in {folder}")
     return f"Fetch {size_text(sum(estimate.to_fetch for estimate in estimates))} and unpack it in {folder}?"

@@ -54,17 +54,28 @@ def write_absence(remote: RemoteFile, sources: Path) -> None:
     write_receipt(sources, remote.name, Receipt(remote.md5, f"absent at {remote.url}", False, {}))
 
 
-def is_absent(remote: RemoteFile, receipt: Receipt | None) -> bool:
+def is_absent(remote: RemoteFile, sources: Path) -> bool:
     """Return whether the server is known to lack an archive."""
+    receipt = read_receipt(sources, remote.name)
     return receipt is not None and receipt.md5 == f"absent at {remote.url}"
 
 
-def is_complete(remote: RemoteFile, receipt: Receipt | None, sources: Path) -> bool:
+def is_complete(remote: RemoteFile, sources: Path) -> bool:
     """Return whether an archive was verified and unpacked, and all its members still exist."""
+    receipt = read_receipt(sources, remote.name)
     if receipt is None or not receipt.members or remote.md5 not in (receipt.md5, receipt.expected):
         return False
     folder = unpack_folder(remote, sources)
     return all(file_size(folder / name) == size for name, size in receipt.members.items())
+
+
+def tidy_complete(remote: RemoteFile, sources: Path, keep: bool, progress: Progress) -> None:
+    """Remove a complete archive unless it is kept; report again if it was accepted with another MD5."""
+    if (receipt := read_receipt(sources, remote.name)) is None:
+        return
+    remove_archive(remote, receipt, sources, keep)
+    if receipt.md5 != remote.md5:
+        progress.say(f"{remote.name}: MD5 was {receipt.md5}, not {remote.md5}, when it was accepted")
 
 
 def downloaded_parts(source: str, sources: Path) -> tuple[int, ...] | None:

@@ -121,10 +121,17 @@ def _check_listed(
 def _parts_of(text: str | None, sources: list[PublishedSource]) -> frozenset[int] | None:
     if text is None:
         return None
-    numbers = {part for source in sources for part in source.parts}
-    if not numbers:
+    in_parts = [source for source in sources if source.parts]
+    if not in_parts:
         raise InputError(f"--parts {text}: {', '.join(s.name for s in sources)} does not come in parts; leave it out")
-    return parse_parts(text, max(numbers))
+    numbers = parse_parts(text, max(source.parts[-1] for source in in_parts))
+    for source in in_parts:
+        if numbers.isdisjoint(source.parts):
+            raise InputError(
+                f"--parts {text}: none is a part of {source.name}, which has {source.parts[0]} to {source.parts[-1]};"
+                " name the sources that the parts are of"
+            )
+    return numbers
 
 
 def parse_parts(text: str, last: int) -> frozenset[int]:
