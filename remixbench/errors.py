@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from numbers import Integral
+from typing import TypeGuard
 
 
 class RemixbenchError(Exception):
@@ -24,6 +26,11 @@ class InputError(RemixbenchError):
     """An argument or a file is not usable (exit status 2)."""
 
     exit_status = 2
+
+
+def is_whole(value: object) -> TypeGuard[int]:
+    """Return whether a value is a whole number, also numpy's; True and False are none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 MEMORY_WORDS = (

@@ -45,6 +45,25 @@ _LOOKALIKE = {"LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "CHEROKEE", "COPTIC", "L
 MIXED_SCRIPTS = "mixes letters of alphabets that look alike, such as Latin and Cyrillic, in one word"
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, unless it exists.
+
+    Raises
+    ------
+    InputError
+        If it or one above it is a file, or a link to nothing.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        above = (parent for parent in (path, *path.parents) if os.path.lexists(parent) and not parent.is_dir())
+        raise _not_a_folder(next(above, path)) from None
+
+
+def _not_a_folder(path: Path) -> InputError:
+    return InputError(f"{path}: is not a folder; choose another place, or move this file away")
+
+
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Errors of writing: no space left, or a quota or the maximum file size reached."""
 
@@ -59,11 +78,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises
     ------
     InputError
-        If `path` is a folder.
+        If `path` is a folder, or what should be a folder above it is a file.
     """
     if path.is_dir():
         raise InputError(f"{path}: is a folder, expected the name of a file to write")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")
     try:
         yield temporary
@@ -83,7 +102,9 @@ def replaced_folder(path: Path) -> Iterator[Path]:
     Old and new files are never mixed. If the process is killed between removing the old folder and renaming the new
     one, neither exists.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
+    if path.exists() and not path.is_dir():
+        raise _not_a_folder(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         temporary.mkdir()
@@ -115,7 +136,7 @@ def exclusive_lock(path: Path, if_held: str) -> Iterator[None]:
     """
     from filelock import Timeout
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     try:
         lock = _locked(path, timeout=0)
     except Timeout:
@@ -139,7 +160,7 @@ def waiting_lock(path: Path, on_wait: Callable[[], None] = lambda: None, *, opti
 
     lock = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         try:
             lock = _locked(path, timeout=0)
         except Timeout:

@@ -18,7 +18,7 @@ from functools import cache
 from multiprocessing.util import Finalize
 from typing import Any, Literal
 
-from remixbench.errors import InputError, RemixbenchError
+from remixbench.errors import InputError, RemixbenchError, is_whole
 
 WATCH_EVERY_S = 0.5
 """Seconds between a worker process's checks that the main process still exists."""
@@ -59,9 +59,18 @@ def available_cores() -> int:
 
 
 def check_jobs(jobs: int) -> None:
-    """Raise `InputError` if the number of processes is 0."""
-    if jobs == 0:
-        raise InputError("--jobs 0: expected a number of processes, or -1 for one per core")
+    """Raise `InputError` if this is no number of processes, or 0."""
+    if not is_whole(jobs) or jobs == 0:
+        raise InputError(f"--jobs {jobs}: expected a number of processes, or -1 for one per core")
+
+
+def check_shard(shard: tuple[int, int]) -> None:
+    """Raise `InputError` if this is not (I, N) with 1 <= I <= N."""
+    pair = shard if isinstance(shard, tuple | list) and len(shard) == 2 and all(map(is_whole, shard)) else None
+    if pair is None:
+        raise InputError(f"--shard {shard!r}: expected a pair (I, N) of whole numbers, 1 <= I <= N, such as (3, 16)")
+    if not 1 <= pair[0] <= pair[1]:
+        raise InputError(f"--shard {pair[0]}/{pair[1]}: expected I/N, 1 <= I <= N, such as 3/16")
 
 
 def _run_task(owner: int | None, function: Callable[..., Any], task: tuple[Any, ...]) -> Any:

@@ -14,7 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from remixbench.errors import InputError, RemixbenchError
-from remixbench.files import atomic_path, check_room, safe_names, waiting_lock, write_array, write_text
+from remixbench.files import (
+    atomic_path,
+    check_room,
+    replaced_folder,
+    safe_names,
+    waiting_lock,
+    write_array,
+    write_text,
+)
 
 TEXTS = st.text(max_size=12) | st.text(st.sampled_from("./\\~-:aA%\u0301é \x00\n"), max_size=12) | st.text(min_size=150)
 
@@ -109,6 +117,18 @@ def test_a_full_disk_names_the_file_that_was_written(tmp_path: Path, number: int
         raise OSError(number, "no space")  # what write(2) says, without a name
     assert caught.value.filename == str(tmp_path / "tags.csv")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", ["taken", "taken/x.csv", "taken/deeper/x.csv", "nowhere/x.csv"])
+def test_what_is_in_the_place_of_a_folder_is_named(tmp_path: Path, path: str) -> None:
+    (tmp_path / "taken").write_text("x")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "absent")
+    blocked = tmp_path / path.partition("/")[0]
+    message = f"^{blocked}: is not a folder; choose another place, or move this file away"
+    with pytest.raises(InputError, match=message), replaced_folder(tmp_path / path):
+        pass
+    assert (tmp_path / "taken").read_text() == "x"
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_folder_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:

@@ -60,6 +60,9 @@ def command(
     from remixbench.sources.download.check import check_sources, raise_if_invalid
     from remixbench.sources.download.select import list_urls
 
+    for option, value in (("--mirror", mirror), ("--checksums", checksums), ("--print-urls", print_urls)):
+        if check and value:
+            raise click.UsageError(f"{option}: has no effect with --check, which fetches nothing; leave it out")
     if print_urls:
         click.echo("\n".join(list_urls(*names, mirror=mirror, checksums=checksums, parts=values["parts"])))
         return

@@ -29,9 +29,9 @@ from remixbench.dataset.work import (
     prepare_block,
     render_block,
 )
-from remixbench.errors import InputError, RemixbenchError, unknown
-from remixbench.files import as_path, check_room, exclusive_lock, is_locked, waiting_lock
-from remixbench.parallel import Workers, check_jobs
+from remixbench.errors import InputError, RemixbenchError, is_whole, unknown
+from remixbench.files import as_path, check_room, exclusive_lock, is_locked, make_folder, waiting_lock
+from remixbench.parallel import Workers, check_jobs, check_shard
 from remixbench.progress import Progress, reporter
 from remixbench.recipe import PUBLISHED_SOURCES, Recipe, data_folder, format_snrs, load_recipe, parse_snr
 from remixbench.sources import load_catalogues
@@ -166,7 +166,7 @@ def _open(spec: DatasetSpec, checkpoint: Checkpoint, snrs: Sequence[float]) -> N
     write_manifest(spec.manifest, target.folder / "manifest")
     for snr in snrs:
         for kind in ("audio", "stems") if target.stems else ("audio",):
-            (target.folder / snr_folder(snr) / kind).mkdir(parents=True, exist_ok=True)
+            make_folder(target.folder / snr_folder(snr) / kind)
 
 
 def _ready(dataset: Dataset, snrs: Sequence[float]) -> str:
@@ -282,10 +282,9 @@ def check_options(
     if stems not in (True, False, "sum", "events"):
         raise unknown("--stems", str(stems), ("sum", "events"))
     check_jobs(jobs)
-    if clips_per_fold is not None and clips_per_fold < 1:
-        raise InputError(f"--clips-per-fold {clips_per_fold}: expected 1 or more")
-    if not 1 <= shard[0] <= shard[1]:
-        raise InputError(f"--shard {shard[0]}/{shard[1]}: expected I/N, 1 <= I <= N, such as 3/16")
+    if clips_per_fold is not None and not (is_whole(clips_per_fold) and clips_per_fold >= 1):
+        raise InputError(f"--clips-per-fold {clips_per_fold}: expected a whole number of 1 or more")
+    check_shard(shard)
     if scheduler is not None and backend != "dask":
         raise InputError(f"--scheduler {scheduler}: needs --backend dask, not {backend}")
 

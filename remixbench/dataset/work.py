@@ -44,7 +44,7 @@ from remixbench.dataset.render import (
 )
 from remixbench.dataset.spec import DatasetSpec, Target
 from remixbench.errors import InputError
-from remixbench.files import read_json, write_array, write_joined, write_json
+from remixbench.files import make_folder, read_json, write_array, write_joined, write_json
 from remixbench.recipe import Recipe
 from remixbench.sources.catalogue import Reader
 
@@ -82,7 +82,7 @@ class Checkpoint:
         file = self.folder / "job.json"
         kinds = ("records", "logmel") if job.get("features") else ("records",)
         for name in ("excerpts", "tmp", *(f"{kind}/{snr_folder(snr)}" for kind in kinds for snr in snrs)):
-            (self.folder / name).mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder / name)
         if not file.exists():
             write_json(file, job)
         elif (unfinished := read_json(file)) != job:

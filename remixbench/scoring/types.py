@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from remixbench.errors import InputError
+from remixbench.errors import InputError, is_whole
 
 IntArray = npt.NDArray[np.int64]
 ScoreArray = npt.NDArray[np.floating[Any]]
@@ -368,7 +368,7 @@ def require_number(name: str, value: object, low: float, high: float = HUGE) -> 
 
 def is_count(value: object) -> bool:
     """Say whether a value is a whole number of 0 or more."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) >= 0
+    return is_whole(value) and value >= 0
 
 
 def mean_defined(values: FloatArray, axis: int = 0) -> FloatArray:

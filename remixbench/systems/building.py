@@ -112,12 +112,8 @@ def build_network(
             if system.bundled and initialise is not None:
                 initialise(torch.Generator().manual_seed(seed))
         except (Exception, SystemExit) as error:
-            # sizes that no tensor or machine can have
-            if system.bundled and isinstance(error, RuntimeError | MemoryError | TypeError | OverflowError):
-                sizes = f"{shape.classes} classes, {shape.frames} × {shape.n_mels} frames × mel bands"
-                raise InputError(
-                    f"system '{reference}': {sizes} at width {width:g} do not fit into memory; give a smaller --width"
-                ) from None
+            if system.bundled and isinstance(error, TOO_LARGE):
+                raise _too_large(reference, shape, width) from None
             raise InputError(f"system '{system.name}'{system.origin} could not be built: {one_line(error)}") from error
         if not system.bundled:
             _check_contract(system, network, shape)
@@ -137,9 +133,24 @@ def build_empty(reference: str, shape: ClipShape, *, width: float, options: Mapp
     if not system.bundled:
         return build_network(reference, shape, width=width, options=options)
     factory = load_factory(system)
-    with torch.device("meta"):
-        empty: nn.Module = factory(**_arguments(system, factory, shape, width, options))
+    arguments = _arguments(system, factory, shape, width, options)
+    try:
+        with torch.device("meta"):
+            empty: nn.Module = factory(**arguments)
+    except TOO_LARGE:
+        raise _too_large(reference, shape, width) from None
     return empty
+
+
+TOO_LARGE = (RuntimeError, MemoryError, TypeError, OverflowError)
+"""Errors of torch for sizes that no tensor or machine can have."""
+
+
+def _too_large(reference: str, shape: ClipShape, width: float) -> InputError:
+    return InputError(
+        f"system '{reference}': {shape.classes} classes, {shape.frames} × {shape.n_mels} frames × mel bands at width"
+        f" {width:g} do not fit into memory; give a smaller --width"
+    )
 
 
 def frame_seconds_of(network: nn.Module, frame_seconds: float) -> float:

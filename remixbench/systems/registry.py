@@ -314,6 +314,8 @@ def spec(reference: str) -> SystemSpec:
         For an unknown name, a name that two packages claim, a file or package that cannot be imported, or a file
         without such a class.
     """
+    if not isinstance(reference, str):
+        raise InputError(f"system: found {reference!r}, expected a name, or FILE.py:NAME; `register` names a class")
     if is_file_reference(reference):
         from remixbench.systems.third_party import load_from_file
 

@@ -58,6 +58,7 @@ def choose_device(device: str, local_rank: int | None = None) -> torch.device:
     `local_rank` is the number of this process where torchrun started several on this machine: each takes the GPU of
     its number.
     """
+    device = str(device)  # in Python also a torch.device
     number = re.fullmatch(r"cuda:([0-9]{1,4})", device)
     kind = "cuda" if number else one_of("--device", device, DEVICES)
     if kind == "cpu" or (kind == "auto" and not torch.cuda.is_available()):
@@ -80,6 +81,7 @@ def choose_device(device: str, local_rank: int | None = None) -> torch.device:
 
 def choose_precision(precision: str, device: torch.device) -> str:
     """Return `32` or `bf16`; `auto` is bf16 where the hardware multiplies it faster."""
+    precision = str(precision)  # in Python also 32
     if one_of("--precision", precision, PRECISIONS) != "auto":
         return precision
     if device.type == "cuda":

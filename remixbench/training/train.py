@@ -14,8 +14,8 @@ from filelock import FileLock, Timeout
 from remixbench.dataset.dataset import Dataset, find_dataset
 from remixbench.dataset.embeddings import open_embeddings
 from remixbench.errors import InputError
-from remixbench.files import as_path, remove_temp_files
-from remixbench.parallel import available_cores, check_jobs
+from remixbench.files import as_path, make_folder, remove_temp_files
+from remixbench.parallel import available_cores, check_jobs, check_shard
 from remixbench.progress import SILENT, Progress, reporter
 from remixbench.systems.encoders import encoder_loader, load_encoder
 from remixbench.systems.encoders import is_registered as is_registered_encoder
@@ -124,8 +124,7 @@ def train(
         opened, system=system, snr=snr, fold=fold, seed=seed, alpha=alpha, fraction=fraction, options=options,
         select=select, precision=choose_precision(precision, where), fresh=fresh, load=load, **training,
     )  # fmt: skip
-    if not 1 <= shard[0] <= shard[1]:
-        raise InputError(f"--shard {shard[0]}/{shard[1]}: expected I/N with 1 <= I <= N")
+    check_shard(shard)
     for config in configs:
         if spec(config.system).takes_logmel:
             opened.features(config.snr)  # fails at once where it is missing
@@ -229,7 +228,7 @@ def _acquire(
     """Lock the run while `stack` lasts; returns its folder and run.json."""
     digest = _identity(context.dataset, config)
     locks = workspace / "runs" / context.dataset.name / ".locks"
-    locks.mkdir(parents=True, exist_ok=True)
+    make_folder(locks)
     stack.enter_context(FileLock(locks / f"{digest[:16]}.lock", timeout=0))
     # two runs that start at the same time must not both take the plain name
     with FileLock(locks / "place.lock"):

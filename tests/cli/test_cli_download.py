@@ -52,6 +52,13 @@ def test_bad_input_is_one_line_and_status_2(arguments: list[str], capsys: pytest
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+@pytest.mark.parametrize("option", ["--mirror http://x", "--checksums sums", "--print-urls"])
+def test_a_check_refuses_options_of_a_download(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["download", "--check", *option.split()]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{option.split()[0]}: has no effect with --check, which fetches nothing; leave it out" in line
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
 def test_an_interrupt_ends_soon_even_when_the_server_hangs(tmp_path: Path) -> None:
     sums = write_sums(ARCHIVES, tmp_path / "sums")

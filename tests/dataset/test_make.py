@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -187,6 +188,22 @@ def test_an_unfinished_data_set_with_other_settings_is_not_resumed(
         make(recipe=tiny_recipe, sources=corpus, out=copied.path, jobs=1, audio_format="flac")
     with pytest.raises(InputError, match=r"another manifest.*24 clips, now 8"):
         make(recipe=tiny_recipe, sources=corpus, out=copied.path, jobs=1, clips_per_fold=2)
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ({"jobs": 1.5}, "--jobs 1.5: expected a number of processes, or -1 for one per core"),
+        ({"shard": "1/3"}, r"--shard '1/3': expected a pair \(I, N\) of whole numbers, 1 <= I <= N, such as"),
+        ({"shard": [1, 2, 3]}, r"--shard \[1, 2, 3\]: expected a pair"),
+        ({"clips_per_fold": "2"}, "--clips-per-fold 2: expected a whole number of 1 or more"),
+        ({"clips_per_fold": 0.5}, "--clips-per-fold 0.5: expected a whole number of 1 or more"),
+    ],
+)
+def test_arguments_that_mean_nothing_are_one_line(tmp_path: Path, argument: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make(recipe="mini", workspace=tmp_path, **argument)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_data_set_made_last_is_found(corpus: Path, tiny_recipe: Recipe, tmp_path: Path) -> None:

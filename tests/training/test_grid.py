@@ -130,6 +130,25 @@ def test_no_jobs_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ({"jobs": "all"}, "--jobs all: expected a number of processes, or -1 for one per core"),
+        ({"shard": "1/3"}, r"--shard '1/3': expected a pair \(I, N\) of whole numbers, 1 <= I <= N, such as"),
+        ({"shard": (0, 3)}, "--shard 0/3: expected I/N, 1 <= I <= N, such as 3/16"),
+        ({"system": 5}, "system: found 5, expected a name, or FILE.py:NAME"),
+        ({"device": 5}, "unknown value '5' of --device"),
+        ({"width": 1e9}, r"system 'gap': .* at width 1e\+09 do not fit into memory; give a smaller --width"),
+        ({"width": 1e300}, r"system 'gap': .* at width 1e\+300 do not fit into memory; give a smaller --width"),
+    ],
+)
+def test_arguments_that_mean_nothing_are_one_line(tmp_path: Path, argument: dict[str, Any], message: str) -> None:
+    fake_dataset(tmp_path)
+    with pytest.raises(InputError, match=message):
+        train(**({"workspace": tmp_path, "system": "gap", "snr": 20} | argument))
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.usefixtures("one_thread")
 def test_systems_that_only_this_process_knows_are_trained_in_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -18,7 +18,7 @@ from remixbench.dataset.export.formats import (
 )
 from remixbench.dataset.finalize import NOTICES
 from remixbench.errors import InputError, unknown
-from remixbench.files import as_path, is_system_file, write_bytes
+from remixbench.files import as_path, is_system_file, make_folder, write_bytes
 from remixbench.progress import Progress, reporter
 
 FORMATS: dict[str, Callable[[Export, dict[float, list[ExportedClip]], Progress], None]] = {
@@ -80,7 +80,7 @@ def export(
         raise InputError(f"--out {folder}: already exists and is not an empty folder; choose another")
     request = Export(opened, folder, tested, link)
     clips = {value: exported_clips(opened, value, tested) for value in snrs}
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     try:
         FORMATS[format](request, clips, progress)
         for name in ("ATTRIBUTION.csv", NOTICES):
