@@ -80,7 +80,7 @@ def main() -> None:
         for count in options.clips:
             for way in WAYS:
                 jobs = [
-                    replace(job, maps=rng.integers(0, 256, (len({k for k, _, _ in job.events}), *size), np.uint8))
+                    replace(job, maps=rng.integers(0, 65536, (len({k for k, _, _ in job.events}), *size), np.uint16))
                     if way == "maps"
                     else replace(job, ideal=way)
                     for job in islice(cycle(plain), count)

@@ -48,7 +48,7 @@ from remixbench.scoring.types import (
     DECIMALS,
     BoolArray,
     Inputs,
-    MapArray,
+    MaskArray,
     Masks,
     Predictions,
     Reference,
@@ -114,7 +114,7 @@ class FoldReference:
 
     reference: Reference
     digest: str
-    ideal_masks: dict[float, MapArray] = field(default_factory=dict, compare=False)
+    ideal_masks: dict[float, MaskArray] = field(default_factory=dict, compare=False)
 
 
 def read_fold_reference(dataset: Dataset, fold: int) -> FoldReference:
@@ -410,7 +410,7 @@ def read_masks(dataset: Dataset, fold: FoldReference, snr: float, paths: Sequenc
     maps = read_maps(files[0], fold.reference, size)
     add_ideal_masks(dataset, fold, snr)
     ideal = np.unpackbits(fold.ideal_masks[snr], axis=-1, count=size[1]).view(np.bool_)
-    return Masks(maps.clip, maps.label, maps.maps, ideal, maps.active_bins)
+    return Masks(maps.clip, maps.label, maps.in_mask_steps(), ideal, maps.active_bins)
 
 
 def add_ideal_masks(dataset: Dataset, fold: FoldReference, snr: float) -> None:

@@ -20,10 +20,12 @@ from remixbench.scoring.npz import CHUNK, name_bytes, open_npz, read_npz, string
 from remixbench.scoring.types import (
     DECIMALS,
     MAP_STEPS,
+    MASK_STEPS,
     EventTable,
     FloatArray,
     IntArray,
     MapArray,
+    MaskArray,
     Predictions,
     Reference,
     ScoreArray,
@@ -401,7 +403,7 @@ class Maps:
     Attributes
     ----------
     clip, label : (pairs,) row and column in the `Reference`
-    maps : (pairs, frames, bands) uint8, in steps of 1/255
+    maps : (pairs, frames, bands) uint16, in steps of 1/65535
     active_bins : (clips, classes) how many bins of each map reach 0.1; None where the file does not say
     thresholds : (classes,) the clip score from which on each class is detected; None where the file does not say
     """
@@ -412,15 +414,24 @@ class Maps:
     active_bins: IntArray | None = None
     thresholds: FloatArray | None = None
 
+    def in_mask_steps(self) -> MaskArray:
+        """Return the maps in steps of 1/255, as `Masks` has them."""
+        step = MAP_STEPS // MASK_STEPS
+        steps = np.empty(self.maps.shape, np.uint8)
+        for rounded, values in zip(steps, self.maps, strict=True):
+            rounded[:] = values // step + (values % step > step // 2)
+        return steps
+
 
 def read_maps(path: Path, reference: Reference, size: tuple[int, int]) -> Maps:
     """Read a maps.npz; maps of classes that do not occur in their clip are ignored.
 
     Parameters
     ----------
-    path : an .npz with `clip` (file names), `label` (classes), and `maps` (pairs, frames, bands), uint8 in steps of
-        1/255 or floats in [0, 1], which are rounded to such steps. It may have `active_bins` (clips, classes), whole
-        numbers, and `thresholds` (classes,) in [0, 1], with `filename` and `classes` that name their rows and columns.
+    path : an .npz with `clip` (file names), `label` (classes), and `maps` (pairs, frames, bands), uint16 in steps of
+        1/65535, uint8 in steps of 1/255, or floats in [0, 1], which are rounded to steps of 1/65535. It may have
+        `active_bins` (clips, classes), whole numbers, and `thresholds` (classes,) in [0, 1], with `filename` and
+        `classes` that name their rows and columns.
     size : frames and bands of the data set's log-mel.
 
     Raises
@@ -440,14 +451,14 @@ def read_maps(path: Path, reference: Reference, size: tuple[int, int]) -> Maps:
     }
     with open_npz(path, required, optional) as arrays:
         header = arrays.headers["maps"]
-        if header.shape[1:] != size or not (header.dtype == np.uint8 or header.dtype.kind == "f"):
+        if header.shape[1:] != size or not (header.dtype in (np.uint8, np.uint16) or header.dtype.kind == "f"):
             raise InputError(
-                f"{path}: 'maps' has shape {header.shape} and type {header.dtype}, expected uint8 or floats of"
+                f"{path}: 'maps' has shape {header.shape} and type {header.dtype}, expected uint8, uint16 or floats of"
                 f" (pairs, {size[0]} frames, {size[1]} bands)"
             )
         names, labels = (_texts(path, key, arrays.read(key), header.shape[0]) for key in ("clip", "label"))
         clip, label, order = _rows_of_pairs(path, names, labels, reference)
-        maps = np.empty((len(order), *size), np.uint8)
+        maps = np.empty((len(order), *size), np.uint16)
         target = dict(zip(order.tolist(), range(len(order)), strict=True))
         where = ([f"frame {i}" for i in range(size[0])], [f"band {i}" for i in range(size[1])])
         for row, values in enumerate(arrays.rows("maps")):
@@ -531,11 +542,11 @@ def _texts(path: Path, key: str, array: npt.NDArray[Any], count: int, beside: st
     return strings(array)
 
 
-def _in_steps(
-    values: npt.NDArray[Any], at: str, where: tuple[list[str], list[str], list[str]]
-) -> npt.NDArray[np.uint8]:
-    """Return a map in steps of 1/255; InputError where it is of floats outside [0, 1]."""
-    if values.dtype == np.uint8:
+def _in_steps(values: npt.NDArray[Any], at: str, where: tuple[list[str], list[str], list[str]]) -> MapArray:
+    """Return a map in steps of 1/65535; InputError where it is of floats outside [0, 1]."""
+    if values.dtype == np.uint16:
         return values
+    if values.dtype == np.uint8:
+        return values.astype(np.uint16) * np.uint16(MAP_STEPS // MASK_STEPS)
     check_scores(values[None], at, where)
-    return np.rint(values.astype(np.float64) * MAP_STEPS).astype(np.uint8)
+    return np.rint(values.astype(np.float64) * MAP_STEPS).astype(np.uint16)

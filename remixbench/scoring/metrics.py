@@ -15,7 +15,7 @@ from remixbench.errors import unknown
 from remixbench.scoring.postprocessing import MAIN, POSTPROCESSINGS
 from remixbench.scoring.types import metric_name
 
-SCORING_VERSION = "3"
+SCORING_VERSION = "4"
 """Raised whenever a value could come out differently, or a metric is added or removed: records of one version have the
 same metrics, so that one that lacks some is not taken for complete. Rows of different versions are not compared."""
 

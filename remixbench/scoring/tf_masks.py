@@ -2,7 +2,7 @@
 
 The mask is true where the events' mel magnitude, raised by 5 dB, exceeds the scene's
 (`remixbench.dataset.masks.ideal_binary_mask`); of it a class has the frames in which it is active by the strong labels.
-Maps are in steps of 1/255, as they are handed in: scores of one step tie, so a pair's bins are described by how many
+Maps are in steps of 1/255: scores of one step tie, so a pair's bins are described by how many
 lie at each step, and a bootstrap sample of clips by sums of those. Bins of all given pairs of clip and class are pooled
 by class; the pairs are the classes that occur in each clip. F1 at 0.5 is given over all bins together, and as the mean
 over classes; AP and AUC are means over classes. A class without a true bin is left out of the means.
@@ -19,11 +19,11 @@ import numpy as np
 
 from remixbench.errors import InputError
 from remixbench.scoring.detection import KONG_THRESHOLD, Counts, f1_values, kong_mean_f1
-from remixbench.scoring.types import MAP_STEPS, FloatArray, Inputs, Masks, MetricValues, mean_defined
+from remixbench.scoring.types import MASK_STEPS, FloatArray, Inputs, Masks, MetricValues, mean_defined
 
 MASK_THRESHOLD = 0.5
-FIRST_STEP = math.ceil(MASK_THRESHOLD * MAP_STEPS)
-KONG_FIRST_STEP = math.ceil(KONG_THRESHOLD * MAP_STEPS)
+FIRST_STEP = math.ceil(MASK_THRESHOLD * MASK_STEPS)
+KONG_FIRST_STEP = math.ceil(KONG_THRESHOLD * MASK_STEPS)
 """The lowest step of a map that reaches the threshold of Kong et al."""
 
 
@@ -39,7 +39,7 @@ def mask_metrics(inputs: Inputs, weights: FloatArray) -> MetricValues:
             f"expected ({pairs}, frames, bands) for both"
         )
     if masks.maps.dtype != np.uint8:
-        raise InputError(f"maps are {masks.maps.dtype}, expected uint8 in steps of 1/{MAP_STEPS}")
+        raise InputError(f"maps are {masks.maps.dtype}, expected uint8 in steps of 1/{MASK_STEPS}")
     if masks.ideal.dtype != np.bool_:
         raise InputError(f"ideal masks are {masks.ideal.dtype}, expected bool")
     false, true = _bins_at_each_step(masks)
@@ -80,7 +80,7 @@ def kong_mask_counts(masks: Masks, active_bins: FloatArray) -> Counts:
 
 def _bins_at_each_step(masks: Masks) -> tuple[FloatArray, FloatArray]:
     """Return for every pair how many of its false and of its true bins lie at each step, (pairs, 256) both."""
-    steps = MAP_STEPS + 1
+    steps = MASK_STEPS + 1
     counts = np.empty((len(masks.clip), 2 * steps))
     for k, (steps_of_map, ideal) in enumerate(zip(masks.maps, masks.ideal, strict=True)):
         counts[k] = np.bincount((steps_of_map + np.where(ideal, steps, 0)).ravel(), minlength=2 * steps)

@@ -21,7 +21,8 @@ from remixbench.errors import InputError, is_whole
 IntArray = npt.NDArray[np.int64]
 ScoreArray = npt.NDArray[np.floating[Any]]
 """Frame scores, float32 or float64 as they were handed in; thresholds and ranks are those of this precision."""
-MapArray = npt.NDArray[np.uint8]
+MaskArray = npt.NDArray[np.uint8]
+MapArray = npt.NDArray[np.uint16]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -31,8 +32,10 @@ OVERHANG = 0.1
 DECIMALS = 6
 MAX_SECONDS = 100_000.0
 """The latest time of an event, and the longest clip: 28 hours."""
-MAP_STEPS = 255
-"""Maps are handed in as steps of 1/255."""
+MASK_STEPS = 255
+"""Mask metrics are of maps in steps of 1/255."""
+MAP_STEPS = 65535
+"""Maps are read and stored in steps of 1/65535: sounds separated by coarser ones are worse by tenths of a decibel."""
 
 
 @dataclass(frozen=True)
@@ -256,7 +259,7 @@ class Masks:
 
     clip: IntArray
     label: IntArray
-    maps: MapArray
+    maps: MaskArray
     ideal: BoolArray
     active_bins: IntArray | None = None
 

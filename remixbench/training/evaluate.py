@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from remixbench.scoring.tf_masks import KONG_FIRST_STEP as FIRST_STEP
-from remixbench.scoring.types import MAP_STEPS
+from remixbench.scoring.types import MAP_STEPS, MASK_STEPS
 from remixbench.systems.crnn_sep import without_masks
 from remixbench.systems.models import without_decoder
 from remixbench.systems.output import Output
@@ -47,13 +47,13 @@ def score_frames(
     engine: Engine,
     batch_size: int,
     keep: Literal["all", "highest"] = "all",
-    on_maps: Callable[[NDArray[np.uint8], NDArray[np.int64]], None] | None = None,
+    on_maps: Callable[[NDArray[np.uint16], NDArray[np.int64]], None] | None = None,
 ) -> tuple[Scores, Scores]:
     """Return clip scores (clips, classes) and frame scores (clips, frames, classes), or only the `highest` frame score
     per clip and class (clips, classes); all in [0, 1].
 
     `on_maps` gets, a few clips at a time, the maps of the classes in the clips, by clip and then class, (pairs, frames,
-    n_mels) in steps of 1/255, and how many bins of the map of every class reach the threshold of Kong et al., (clips,
+    n_mels) in steps of 1/65535, and how many bins of the map of every class reach the threshold of Kong et al., (clips,
     classes). Leave it out for a system without maps (`has_maps`).
     """
     tags, frames = [], []
@@ -63,9 +63,10 @@ def score_frames(
             frame_scores = output.frame_scores.float()
             if on_maps is not None and output.tf_maps is not None:
                 present = torch.nonzero(clips.targets[indices.to(engine.device)], as_tuple=True)
-                steps = (output.tf_maps.float().clamp(0, 1) * MAP_STEPS).round()
-                active_bins = (steps >= FIRST_STEP).sum(dim=(2, 3))
-                on_maps(steps[present].to(torch.uint8).cpu().numpy(), active_bins.cpu().numpy())
+                maps = output.tf_maps.float().clamp(0, 1)
+                active_bins = ((maps * MASK_STEPS).round() >= FIRST_STEP).sum(dim=(2, 3))
+                steps = (maps[present] * MAP_STEPS).round().to(torch.int32)  # torch has few operations on uint16
+                on_maps(steps.cpu().numpy().astype(np.uint16), active_bins.cpu().numpy())
             tags.append(output.clip_scores.float().cpu().numpy())
             frames.append((frame_scores if keep == "all" else frame_scores.amax(dim=1)).cpu().numpy())
     return np.concatenate(tags).clip(0, 1), np.concatenate(frames).clip(0, 1)

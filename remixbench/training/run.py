@@ -327,7 +327,7 @@ def _encoder_info(context: RunContext, config: TrainConfig, embedding: Embedding
 
 def _maps_of(
     run: TrainedRun, thresholds: NDArray[np.float32]
-) -> AbstractContextManager[Callable[[NDArray[np.uint8], NDArray[np.int64]], None] | None]:
+) -> AbstractContextManager[Callable[[NDArray[np.uint16], NDArray[np.int64]], None] | None]:
     """Open the file of time-frequency maps; None where the data set has no stems to score them by."""
     dataset, test = run.context.dataset, run.data.test
     if float(run.config.snr) not in dataset.info.stems:

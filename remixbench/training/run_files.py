@@ -277,10 +277,10 @@ def writing_maps(
     weak: NDArray[np.bool_],
     frames: int,
     n_mels: int,
-) -> Iterator[Callable[[NDArray[np.uint8], NDArray[np.int64]], None]]:
+) -> Iterator[Callable[[NDArray[np.uint16], NDArray[np.int64]], None]]:
     """Write `maps.npz`, a few clips at a time, so that the maps never have to fit into memory.
 
-    It holds, compressed, `clip` and `label` (pairs,) strings and `maps` (pairs, frames, n_mels) uint8 of the classes
+    It holds, compressed, `clip` and `label` (pairs,) strings and `maps` (pairs, frames, n_mels) uint16 of the classes
     that occur in each clip, and `filename` (clips), `classes` and `active_bins` (clips, classes) of all;
     `thresholds` are the clip scores from which on each class is detected.
 
@@ -304,11 +304,11 @@ def writing_maps(
             with _entry(archive, name) as stream:
                 np.lib.format.write_array(stream, np.array(values), allow_pickle=False)
         with _entry(archive, "maps") as stream:
-            header = {"descr": "|u1", "fortran_order": False, "shape": (len(clip), frames, n_mels)}
+            header = {"descr": "<u2", "fortran_order": False, "shape": (len(clip), frames, n_mels)}
             np.lib.format.write_array_header_1_0(stream, header)
 
-            def write(maps: NDArray[np.uint8], bins: NDArray[np.int64]) -> None:
-                stream.write(np.ascontiguousarray(maps).tobytes())
+            def write(maps: NDArray[np.uint16], bins: NDArray[np.int64]) -> None:
+                stream.write(np.ascontiguousarray(maps, "<u2").tobytes())
                 active_bins.append(bins)
 
             yield write

@@ -75,12 +75,12 @@ def test_a_run_has_a_map_for_each_class_in_each_clip_of_the_fold(trained: Path) 
     pairs = [(row, k) for row in test for k in np.flatnonzero(dataset.weak[row])]
     assert stored["clip"].tolist() == [dataset.filenames[row] for row, _ in pairs]
     assert stored["label"].tolist() == [dataset.classes[k] for _, k in pairs]
-    assert stored["maps"].dtype == np.uint8
+    assert stored["maps"].dtype == np.uint16
     system = load_system(trained / RUN)
     for (row, k), steps in zip(pairs, stored["maps"], strict=True):
         maps = system.forward(np.array(dataset.features(20)[row])).tf_maps
         assert maps is not None
-        np.testing.assert_allclose(steps, 255 * maps[0, k].numpy(), atol=0.51)
+        np.testing.assert_allclose(steps, 65535 * maps[0, k].numpy(), atol=0.6)
         reached = (maps[0] >= 0.1).sum(dim=(1, 2)).tolist()
         assert stored["active_bins"][stored["filename"].tolist().index(dataset.filenames[row])].tolist() == reached
     assert not (trained / "runs/mini/gwrp/snr_0/fold_4/seed_0/predictions/maps.npz").exists()
@@ -116,12 +116,12 @@ def test_figures_stand_in_the_leaderboard_and_are_computed_once(workspace: Path)
     record = scored(workspace)
     stored = arrays_of(workspace / RUN / "predictions" / "maps.npz")
     ideal = ideal_masks(dataset, read_fold_reference(dataset, 4).reference, 20.0)
-    expected = f1_score(ideal.ravel(), (stored["maps"] / 255 >= 0.5).ravel())
+    expected = f1_score(ideal.ravel(), (np.rint(stored["maps"] / 257) / 255 >= 0.5).ravel())
     assert record.metrics["mask_f1"] == pytest.approx(expected, abs=1e-12)
     assert set(record.provenance.predictions) == {"tags.csv", "frames.npz", "maps.npz", "validation.npz"}
     # Kong et al.: every class of every clip, so that maps of classes that do not occur cost precision
     labels = [dataset.classes.index(label) for label in stored["label"].tolist()]
-    found, made = stored["maps"] >= 26, []
+    found, made = np.rint(stored["maps"] / 257) >= 26, []
     for k in range(len(dataset.classes)):
         mine = [place for place, label in enumerate(labels) if label == k]
         tp, n_ref, n_sys = (found[mine] & ideal[mine]).sum(), ideal[mine].sum(), stored["active_bins"][:, k].sum()
@@ -159,7 +159,7 @@ def test_third_party_maps_in_any_order_and_as_floats(workspace: Path) -> None:
         workspace / "maps.npz",
         clip=np.array([name.removesuffix(".wav") for name in stored["clip"][order]]),
         label=stored["label"][order],
-        maps=(stored["maps"][order] / 255).astype(np.float32),
+        maps=(stored["maps"][order] / 65535).astype(np.float32),
     )
     (workspace / "alone").mkdir()
     shutil.copy(workspace / "maps.npz", workspace / "alone")
@@ -209,7 +209,7 @@ def test_a_missing_or_foreign_stem_is_reported(workspace: Path) -> None:
     ("change", "message"),
     [
         (lambda a: a.pop("label"), r"no array 'label' \(found clip, "),
-        (lambda a: a.update(maps=a["maps"][:, 1:]), r"'maps' has shape .* expected uint8 or floats of \(pairs, \d+ fr"),
+        (lambda a: a.update(maps=a["maps"][:, 1:]), r"'maps' has shape .* expected uint8, uint16 or floats of"),
         (lambda a: a.update(maps=a["maps"].astype(np.int16)), r"'maps' has .* type int16"),
         (lambda a: a.update(maps=a["maps"].astype(np.float32)), r"clip '.*', class '.*', frame .*, band .* outside"),
         (lambda a: a.update(maps=np.full(a["maps"].shape, np.nan)), r"nan is not finite"),
@@ -236,16 +236,16 @@ def test_maps_of_floats_are_read_map_by_map(tmp_path: Path) -> None:
     names, size = [f"{k:02d}.wav" for k in range(60)], (100, 64)
     weak = np.ones((60, 1), bool)
     reference = make_reference(names, ["Bark"], event_table([], [], [], []), np.full(60, 10.0), weak=weak)
-    steps = np.random.default_rng(0).integers(0, 256, (60, *size), dtype=np.uint8)
+    steps = np.random.default_rng(0).integers(0, 65536, (60, *size), dtype=np.uint16)
     arrays = {"clip": np.array(names)[::-1], "label": np.array(["Bark"] * 60)}
-    np.savez_compressed(tmp_path / "maps.npz", **arrays, maps=steps[::-1] / 255)
-    np.savez_compressed(tmp_path / "fortran.npz", **arrays, maps=np.asfortranarray(steps[::-1] / 255))
+    np.savez_compressed(tmp_path / "maps.npz", **arrays, maps=steps[::-1] / 65535)
+    np.savez_compressed(tmp_path / "fortran.npz", **arrays, maps=np.asfortranarray(steps[::-1] / 65535))
     tracemalloc.start()
     read = read_maps(tmp_path / "maps.npz", reference, size).maps
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     np.testing.assert_array_equal(read, steps)
-    assert peak < steps.nbytes * 8 / 2  # the floats alone are eight times the steps that stay
+    assert peak < steps.nbytes * 4 / 2  # the floats alone are four times the steps that stay
     np.testing.assert_array_equal(read_maps(tmp_path / "fortran.npz", reference, size).maps, steps)
 
 
@@ -268,7 +268,7 @@ def test_broken_files_are_refused_or_read(trained: Path, tmp_path: Path, at: flo
 
 
 def test_maps_are_written_some_at_a_time_the_same_bytes_each_time(tmp_path: Path) -> None:
-    maps = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    maps = np.random.default_rng(0).integers(0, 65536, (5, 7, 3), dtype=np.uint16)
     active_bins, weak = np.arange(10).reshape(5, 2), np.array([[True, False]] * 5)
     for name, sizes in (("a", (5,)), ("b", (2, 0, 3))):
         with writing_maps(

@@ -260,7 +260,7 @@ def test_separated_classes_stand_beside_their_stems(made: Dataset) -> None:
     reference = read_fold_reference(made, FOLD).reference
     row = int(np.flatnonzero(made.folds == FOLD)[0])
     view = view_clip(made, row, 0.0)
-    ones = np.full((len(view.labels), made.recipe.frames, made.recipe.features.n_mels), 255, np.uint8)
+    ones = np.full((len(view.labels), made.recipe.frames, made.recipe.features.n_mels), 65535, np.uint16)
     shown = separate_view(made, reference, view, {3: ones, 5: 0 * ones})
     assert [each["label"] for each in shown] == sorted(view.labels)
     for each in shown:

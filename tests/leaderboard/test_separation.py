@@ -162,12 +162,36 @@ def test_maps_are_masks(workspace: Path) -> None:
     leaderboard = scored(workspace, maps_file, workspace / "tags.csv")
     found, ideal = values(leaderboard, "Lab X"), values(leaderboard, "ideal ratio mask")
     for metric in SCORED:
-        assert found[metric] == pytest.approx(ideal[metric], abs=0.1)  # maps are in steps of 1/255
+        assert found[metric] == pytest.approx(ideal[metric], abs=0.1)
     np.savez(
         maps_file, clip=np.array(clips), label=np.array(labels), maps=np.array(maps),
         classes=np.array(dataset.classes), thresholds=np.full(len(dataset.classes), 0.8),
     )  # fmt: skip
     assert values(scored(workspace, maps_file, workspace / "tags.csv"), "Lab X")["ca_sdr_improvement"] == 0
+
+
+@pytest.mark.parametrize(("stored", "within"), [(np.float32, 0.02), (np.uint16, 0.02), (np.uint8, None)])
+def test_faint_maps_separate_as_well_as_loud_ones(workspace: Path, stored: type, within: float | None) -> None:
+    """SI-SDR does not mind the level, so a four-hundredth of every mask does as well: unless it is rounded away."""
+    dataset = opened(workspace)
+    reference = read_fold_reference(dataset, FOLD).reference
+    improvements = []
+    for divisor in (4, 400):
+        arrays: dict[str, list[object]] = {"clip": [], "label": [], "maps": []}
+        for job in jobs_of(dataset, reference):
+            sources = read_sources(dataset, SNR, job)
+            rest = sources.mixture - sources.signals.sum(axis=0)
+            odds = ideal_class_masks(sources.signals, rest, dataset.recipe.features, 8000, "IRM") / divisor
+            steps = 1 if stored is np.float32 else np.iinfo(stored).max
+            arrays["clip"] += [f"{job.clip.id}.wav"] * len(odds)
+            arrays["label"] += [dataset.classes[k] for k in sources.labels]
+            arrays["maps"] += list((steps * odds / (1 + odds)).astype(stored))
+        np.savez(workspace / "maps.npz", **{name: np.array(values) for name, values in arrays.items()})
+        improvements.append(values(scored(workspace, workspace / "maps.npz"), "Lab X")["si_sdr_improvement"])
+    if within is None:
+        assert improvements[1] < improvements[0] - 1
+    else:
+        assert improvements[1] == pytest.approx(improvements[0], abs=within)
 
 
 def test_events_are_measured_from_onset_to_offset(made: Dataset) -> None:
