@@ -5,7 +5,6 @@ Labels are in DCASE format. Times are in seconds and do not depend on the SNR.
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -19,7 +18,7 @@ from remixbench.dataset.manifest import Clip, ExcerptKey, Manifest, event_times,
 from remixbench.dataset.spec import DatasetSpec
 from remixbench.dataset.work import Checkpoint, Record, StoredExcerpts, block_count
 from remixbench.errors import InputError, shortened
-from remixbench.files import remove_temp_files, sha256, write_bytes
+from remixbench.files import sha256, write_bytes
 from remixbench.progress import Progress
 from remixbench.recipe import Recipe
 from remixbench.sources.catalogue import Catalogue, plain_text
@@ -29,7 +28,6 @@ from remixbench.tables import format_table, read_table
 LIBRARIES = ("numpy", "scipy", "librosa", "soxr", "soundfile", "pyloudnorm", "joblib")
 LEVEL_DECIMALS = 3
 RECORDINGS, NOTICES = "recordings.csv", "NOTICE.txt"
-STAGED = "final"
 
 Row = tuple[object, ...]
 RecordingKey = tuple[str, str, float | None]
@@ -49,7 +47,7 @@ def finalize(
     checkpoint : the finished work at `snrs`
     """
     target, clips = spec.target, spec.manifest.clips
-    folder, staged = target.folder, checkpoint.folder / STAGED
+    folder, staged = target.folder, checkpoint.final
     (folder / "labels").mkdir(exist_ok=True)
     records = {snr: checkpoint.records(snr, block_count(len(clips))) for snr in snrs}
     excerpts = StoredExcerpts(checkpoint.folder / "excerpts", spec.manifest.excerpts)
@@ -74,28 +72,11 @@ def finalize(
     for snr in snrs if target.features else ():
         checkpoint.join_logmel(snr, spec.logmel_shape, folder / snr_folder(snr) / "logmel.npy")
     write_info(staged, _info(spec, info, snrs, staged))
-    publish(checkpoint, folder)
+    checkpoint.publish()
     checkpoint.close(snrs)
     for line in silent_lines(records, clips):
         progress.say(line)
     return Dataset.open(folder)
-
-
-def publish(checkpoint: Checkpoint, folder: Path) -> bool:
-    """Move the files that `finalize` staged to their places, dataset.json last; return whether there were any.
-
-    If the process is killed before this, the data set is unchanged; if it is killed during it, the next `make`
-    completes the move.
-    """
-    staged = checkpoint.folder / STAGED
-    if not (staged / "dataset.json").exists():
-        return False
-    for name in (*FILES, "dataset.json"):
-        if (staged / name).exists():
-            os.replace(staged / name, folder / name)
-    for written in (folder, folder / "manifest", folder / "labels"):
-        remove_temp_files(written)
-    return True
 
 
 def read_recordings(folder: Path, info: DatasetInfo | None) -> dict[RecordingKey, str]:

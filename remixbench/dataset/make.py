@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from remixbench.dataset.dataset import Dataset, as_tuple, snr_folder
-from remixbench.dataset.finalize import RecordingKey, finalize, publish, read_recordings
+from remixbench.dataset.finalize import RecordingKey, finalize, read_recordings
 from remixbench.dataset.info import AudioFormat, StemKind, check_dataset_name, read_info
 from remixbench.dataset.leakage import coverage_lines, identical_lines
 from remixbench.dataset.manifest import Manifest, read_manifest, write_manifest
@@ -122,7 +122,7 @@ def make(
             # no other shard may start or finish between this check and our start
             with waiting_lock(lock_file(folder, "finish")):
                 _join_in(folder, shard, locks)
-                publish(checkpoint, spec.target.folder)
+                checkpoint.publish()
                 info = read_existing(spec)
                 if missing := missing_snrs(spec, info, snrs):
                     _open(spec, checkpoint, missing)

@@ -2,8 +2,8 @@
 
     Renderer(recipe, scenes, excerpts).clip(clip).at(snr).stems
 
-A scene is read, cut and scaled to level 1; event excerpts are placed in it; both are mixed at any number of SNRs.
-No files are written here.
+A scene is read (by `sources.audio.FileReader`, for files), cut and scaled to level 1; event excerpts are placed in it;
+both are mixed at any number of SNRs. No files are written here.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ from remixbench.dataset.mix import (
 )
 from remixbench.errors import InputError
 from remixbench.recipe import Recipe
-from remixbench.sources.audio import recording_digest
-from remixbench.sources.catalogue import Catalogue, Reader
+from remixbench.sources.audio import Reader, recording_digest
+from remixbench.sources.catalogue import Catalogue
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from remixbench.dataset.dataset import logmel_digest, pcm_digest, snr_folder
 from remixbench.dataset.features import FRAMES_AT_ONCE
+from remixbench.dataset.info import FILES
 from remixbench.dataset.manifest import Clip, ExcerptKey, Manifest
 from remixbench.dataset.mix import Signal, mixture
 from remixbench.dataset.render import (
@@ -44,9 +45,9 @@ from remixbench.dataset.render import (
 )
 from remixbench.dataset.spec import DatasetSpec, Target
 from remixbench.errors import InputError
-from remixbench.files import make_folder, read_json, write_array, write_joined, write_json
+from remixbench.files import make_folder, read_json, remove_temp_files, write_array, write_joined, write_json
 from remixbench.recipe import Recipe
-from remixbench.sources.catalogue import Reader
+from remixbench.sources.audio import Reader
 
 CLIPS_PER_BLOCK = 8
 FLAC_SHARE = 0.5
@@ -92,6 +93,26 @@ class Checkpoint:
                 f" delete the unfinished work, {self.folder} (finished files are kept), or choose another folder with"
                 " --out"
             )
+
+    @property
+    def final(self) -> Path:
+        """The folder of the small files of the finished data set, until they are moved to their places."""
+        return self.folder / "final"
+
+    def publish(self) -> None:
+        """Move the small files of the finished data set to their places, dataset.json last, if they are all written.
+
+        If the process is killed before this, the data set is unchanged; if it is killed during it, the next `make`
+        completes the move.
+        """
+        if not (self.final / "dataset.json").exists():
+            return
+        folder = self.folder.parent
+        for name in (*FILES, "dataset.json"):
+            if (self.final / name).exists():
+                os.replace(self.final / name, folder / name)
+        for written in (folder, folder / "manifest", folder / "labels"):
+            remove_temp_files(written)
 
     def is_open(self, snr: float) -> bool:
         """Return whether there is unfinished work at `snr`."""

@@ -16,14 +16,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from remixbench.errors import InputError, one_line
 from remixbench.files import check_regular
-from remixbench.sources.catalogue import Stretch
 from remixbench.sources.streams import StreamError, check_container, is_container, stream_kind, stream_parts
 from remixbench.sources.wav import WavLayout, decode, plain_header, read_layout
 
@@ -92,8 +91,43 @@ class AudioFile:
 
 
 @dataclass(frozen=True)
+class Stretch:
+    """Part of a recording, or all of it.
+
+    Attributes
+    ----------
+    samples : (n,), mean of the channels
+    rate : sample rate in Hz
+    first : index of the first sample in the recording, a multiple of `rate`
+    complete : whether it is the whole recording
+    """
+
+    samples: NDArray[np.float64]
+    rate: int
+    first: int
+    complete: bool
+
+
+class Reader(Protocol):
+    """Reads recordings of a source by their names in its table. Must be picklable."""
+
+    def read(self, file: str) -> tuple[NDArray[np.float64], int]:
+        """Return the mean of the channels of a recording, (samples,) in [-1, 1], and its sample rate in Hz.
+
+        Raises `InputError` if the recording is missing, truncated, empty, or not audio.
+        """
+
+    def read_stretch(self, file: str, start: float, stop: float) -> Stretch:
+        """Return the part of a recording from `start` to `stop` seconds, with a margin.
+
+        It begins at a whole second. Thanks to the margin, resampling it gives the same samples as resampling the whole
+        recording. Errors as for `read`.
+        """
+
+
+@dataclass(frozen=True)
 class FileReader:
-    """Reads recordings below a folder."""
+    """Reads recordings below a folder: the `Reader` of all sources but the synthetic one."""
 
     root: Path
 

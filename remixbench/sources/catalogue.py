@@ -12,12 +12,10 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from remixbench.errors import InputError
+from remixbench.sources.audio import Reader
 from remixbench.tables import Table, read_table
 
 if TYPE_CHECKING:
@@ -34,41 +32,6 @@ MOST_PROBLEMS = 100
 FORMULA_SIGNS = ("=", "+", "-", "@")
 SCENE_COLUMNS = ("file", "label", "location", "licence", "url")
 EVENT_COLUMNS = ("file", "label", "verified", "origin", "licence", "url")
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """Part of a recording, or all of it.
-
-    Attributes
-    ----------
-    samples : (n,), mean of the channels
-    rate : sample rate in Hz
-    first : index of the first sample in the recording, a multiple of `rate`
-    complete : whether it is the whole recording
-    """
-
-    samples: NDArray[np.float64]
-    rate: int
-    first: int
-    complete: bool
-
-
-class Reader(Protocol):
-    """Reads recordings of a source by their names in its table. Must be picklable."""
-
-    def read(self, file: str) -> tuple[NDArray[np.float64], int]:
-        """Return the mean of the channels of a recording, (samples,) in [-1, 1], and its sample rate in Hz.
-
-        Raises `InputError` if the recording is missing, truncated, empty, or not audio.
-        """
-
-    def read_stretch(self, file: str, start: float, stop: float) -> Stretch:
-        """Return the part of a recording from `start` to `stop` seconds, with a margin.
-
-        It begins at a whole second. Thanks to the margin, resampling it gives the same samples as resampling the whole
-        recording. Errors as for `read`.
-        """
 
 
 @dataclass(frozen=True)

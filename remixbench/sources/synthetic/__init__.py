@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from remixbench.errors import InputError
 from remixbench.files import sha256
-from remixbench.sources.catalogue import EVENT_COLUMNS, SCENE_COLUMNS, Catalogue, Stretch
+from remixbench.sources.audio import Stretch
+from remixbench.sources.catalogue import EVENT_COLUMNS, SCENE_COLUMNS, Catalogue
 from remixbench.sources.synthetic.render import event_labels, scene_labels, synthesise_event, synthesise_scene
 
 SEED = 2019
