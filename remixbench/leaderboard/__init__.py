@@ -1,6 +1,5 @@
 """Metrics in, tables and the page out.
 
-    prediction_files                        the files of one system's predictions, and their digests
     record                                  metrics.json: the metrics of one set of predictions, checked
     separation, evaluate                    predictions to a record
     discover                                what can be scored: runs, or anyone's predictions

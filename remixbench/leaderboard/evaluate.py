@@ -17,14 +17,6 @@ from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.probes import PROBES, Probe
 from remixbench.errors import InputError
 from remixbench.files import file_sha256
-from remixbench.leaderboard.prediction_files import (
-    digests_of,
-    files_digest,
-    files_named,
-    map_files,
-    read_all,
-    stems_alone,
-)
 from remixbench.leaderboard.record import (
     METRICS_FILE,
     Cost,
@@ -32,17 +24,27 @@ from remixbench.leaderboard.record import (
     Provenance,
     Record,
     SystemInfo,
+    digests_of,
+    files_digest,
     pack,
     read_record,
     write_record,
 )
-from remixbench.leaderboard.separation import ideal_masks, missing_metrics, why_no_separation, why_no_stems
+from remixbench.leaderboard.separation import against_stems, ideal_masks
 from remixbench.progress import Progress
 from remixbench.scoring.bootstrap import make_bootstrap
 from remixbench.scoring.bounding_boxes import tune
 from remixbench.scoring.clip_based import frame_average_precision, rank_pairs, ranked_average_precision
 from remixbench.scoring.evaluate import score_predictions
-from remixbench.scoring.io import VALIDATION, read_maps, read_predictions, read_reference, read_validation
+from remixbench.scoring.io import (
+    VALIDATION,
+    files_named,
+    read_all,
+    read_maps,
+    read_predictions,
+    read_reference,
+    read_validation,
+)
 from remixbench.scoring.metrics import SCORING_VERSION, paired_metrics
 from remixbench.scoring.types import (
     DECIMALS,
@@ -207,14 +209,14 @@ def make_record(
     if predictions is None:
         predictions = read_all(task.predictions, fold.reference)
     snr = task.system.snr
-    masks = read_masks(dataset, fold, snr, task.predictions)
-    if masks is None and separation is None and all(map(stems_alone, task.predictions)):
-        raise InputError(f"{task.predictions[0]}: {why_no_separation(dataset, fold.reference, snr)}")
+    stems = against_stems(dataset, fold.reference, snr, task.predictions)
+    if stems.why_nothing:
+        raise InputError(f"{task.predictions[0]}: {stems.why_nothing}")
     bins = dataset.snr_bins(dataset.test_rows(task.system.fold), snr)
     scores = score_predictions(
         replace(fold.reference, snr_bins=bins),
         predictions,
-        masks=masks,
+        masks=read_masks(dataset, fold, snr, stems.maps) if stems.masks else None,
         separation=separation,
         sebbs=tuned_boxes(dataset, task) if predictions.frame_scores is not None else None,
         bootstrap=resamples,
@@ -267,14 +269,15 @@ def kept_record(
 
     If the run was moved or the predictions were renamed, the record is written again under the new name.
     """
-    system, before, dataset = task.system, old.provenance, references.dataset
+    system, before = task.system, old.provenance
     # other keys of the system cannot change a metric
     scored = before.predictions_digest, old.system.snr, old.system.fold, before.resamples, before.bootstrap_seed
     if scored != (files_digest(digests), system.snr, system.fold, resamples, BOOTSTRAP_SEED):
         return None
-    if why_incompatible(old, references) or missing_metrics(
-        old, dataset, references.fold(system.fold).reference, task.predictions
-    ):
+    if why_incompatible(old, references):
+        return None
+    reference = references.fold(system.fold).reference
+    if against_stems(references.dataset, reference, system.snr, task.predictions).lacking(old.metrics):
         return None
     if old.system == system and before.run == task.run and old.cost == task.cost:
         return old
@@ -396,14 +399,11 @@ def readable_record(folder: Path, progress: Progress) -> Record | None:
         return None
 
 
-def read_masks(dataset: Dataset, fold: FoldReference, snr: float, paths: Sequence[Path]) -> Masks | None:
-    """Read a system's maps, and make the ideal masks of their clips; None without maps.npz, or stems at this SNR.
+def read_masks(dataset: Dataset, fold: FoldReference, snr: float, files: Sequence[Path]) -> Masks:
+    """Read a system's maps, and make the ideal masks of their clips.
 
     InputError if maps.npz is not usable, there are two, or a stem is missing or broken.
     """
-    files = map_files(paths)
-    if not files or why_no_stems(dataset, snr):
-        return None
     if len(files) > 1:
         raise InputError(f"{files[1]}: gives maps, and so does a file before it; leave one out")
     size = (dataset.recipe.frames, dataset.recipe.features.n_mels)

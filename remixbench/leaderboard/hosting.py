@@ -19,7 +19,6 @@ from remixbench.leaderboard.leaderboard import (
     load_leaderboard,
     scoring_lock,
 )
-from remixbench.leaderboard.prediction_files import digests_of, files_digest
 from remixbench.leaderboard.receipts import (
     Verified,
     entries_of,
@@ -29,7 +28,7 @@ from remixbench.leaderboard.receipts import (
     with_receipt,
     write_receipt,
 )
-from remixbench.leaderboard.record import Record, probe_value
+from remixbench.leaderboard.record import Record, digests_of, files_digest, probe_value
 from remixbench.leaderboard.renderers import leaderboard_texts, remove_leaderboard, write_leaderboard
 from remixbench.leaderboard.rows import Row
 from remixbench.leaderboard.submission import (

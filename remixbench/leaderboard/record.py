@@ -14,7 +14,7 @@ import binascii
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,9 +24,18 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from remixbench.errors import InputError
-from remixbench.files import MIXED_SCRIPTS, content_digest, mixes_scripts, read_json, write_json
-from remixbench.leaderboard.prediction_files import MOST_NAMED, files_digest
+from remixbench.files import (
+    MIXED_SCRIPTS,
+    check_name,
+    content_digest,
+    file_sha256,
+    mixes_scripts,
+    read_json,
+    sha256,
+    write_json,
+)
 from remixbench.schemas import first_problem
+from remixbench.scoring.io import FRAME_FOLDER, has_waveforms
 from remixbench.scoring.metrics import metric_range
 from remixbench.sources.catalogue import starts_formula
 
@@ -49,6 +58,8 @@ LARGEST_INTEGER = 10**18
 MOST_SAMPLES = 1_000_000
 """The most bootstrap samples."""
 LARGEST_SETTING = 1e15
+MOST_NAMED = 10
+"""The most files of predictions that a record names; more (one per clip) share one digest."""
 MOST_SETTINGS = 2000
 """The most values in one level of settings; thresholds and boxes have one per class."""
 State = Literal["ours", "recomputed", "self-reported"]
@@ -219,6 +230,39 @@ class SystemInfo(Frozen):
         if self.registry_name is not None and self.name.split(",")[0] != self.registry_name:
             raise ValueError(f"is a run of '{self.registry_name}', but is named '{self.name}'")
         return self
+
+
+def digests_of(paths: Sequence[Path]) -> dict[str, str]:
+    """Return the SHA-256 of every prediction file by its name, or one of all files where there are many.
+
+    InputError if a file is missing, unreadable or not a regular file, or two have the same name.
+    """
+    files: dict[str, str] = {}
+    for path in paths:
+        # waveforms and tables of frame scores lie one level below, and tags or events beside their folders
+        below = "*/*" if has_waveforms(path) else f"{FRAME_FOLDER}/*.tsv"
+        inside = [*path.iterdir(), *path.glob(below)] if path.is_dir() else [path]
+        for file in sorted(inside):
+            if file.is_dir() or file.name.startswith("."):
+                continue
+            name = file.relative_to(path).as_posix() if path.is_dir() else file.name
+            if name in files:
+                raise InputError(f"{file}: two files of that name are given; give each once")
+            try:
+                check_name(file)
+                files[name] = file_sha256(file)
+            except OSError as error:
+                raise InputError(f"{file}: not readable ({error.strerror})") from None
+    if not files:
+        raise InputError(f"{paths[0]}: holds no predictions")
+    return files if len(files) <= MOST_NAMED else {f"{len(files)} files": files_digest(files)}
+
+
+def files_digest(digests: Mapping[str, str]) -> str:
+    """Return the digest of a set of prediction files: of the bytes of one file, else of names and digests together."""
+    if len(digests) == 1:
+        return next(iter(digests.values()))
+    return sha256("".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items())).encode())
 
 
 class Provenance(Frozen):

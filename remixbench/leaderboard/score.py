@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,27 @@ from remixbench.leaderboard.evaluate import (
 )
 from remixbench.leaderboard.hosting import add_submission, remove_row, submit, submit_row, verify_row
 from remixbench.leaderboard.leaderboard import Leaderboard, load_leaderboard, scoring_lock
-from remixbench.leaderboard.prediction_files import digests_of, files_digest, is_separated, map_files, stamps_of
-from remixbench.leaderboard.record import IDEAL, METRICS_FILE, MOST_SAMPLES, Record, SystemInfo, write_record
+from remixbench.leaderboard.record import (
+    IDEAL,
+    METRICS_FILE,
+    MOST_SAMPLES,
+    Record,
+    SystemInfo,
+    digests_of,
+    files_digest,
+    write_record,
+)
 from remixbench.leaderboard.renderers import write_leaderboard
-from remixbench.leaderboard.separation import ideal_separation, separation_of, why_no_separation, why_no_stems
+from remixbench.leaderboard.separation import against_stems, ideal_separation, separation_of
 from remixbench.parallel import Workers, check_jobs
 from remixbench.progress import SILENT, Progress, reporter
 from remixbench.scoring.evaluate import BOOTSTRAP_SAMPLES
 from remixbench.scoring.types import is_count
+
+Job = tuple[Any, ...]
+"""Arguments of `evaluate`."""
+Stamps = list[tuple[str, int, int]]
+"""Name, size and modification time of every file of predictions."""
 
 
 def score(
@@ -101,52 +114,67 @@ def score(
     paths = [as_path(target, "target") for target in targets]
     probes = check_probes(probe)
     rolled, others = ([Path(file) for file in as_tuple(files)] for files in (shifted, other_snrs))
-    about_predictions: dict[str, object] = {
-        "--name": name, "--snr": snr, "--fold": fold, "--submission": submission, "--probe": probes or None,
-        "--shifted": rolled or None, "--other-snrs": others or None,
-        "--bootstrap": bootstrap,  # recomputing uses the submission's own number
-    }  # fmt: skip
-    alone = {"--add": add, "--verify": verify, "--remove": remove}
-    for option, value in alone.items():
-        if value is not None:
-            refuse_options(
-                about_predictions | {k: v for k, v in alone.items() if k != option}, f"cannot be combined with {option}"
-            )
+    _refuse_combinations(
+        {"--add": add, "--verify": verify, "--remove": remove},
+        {
+            "--name": name, "--snr": snr, "--fold": fold, "--submission": submission, "--probe": probes or None,
+            "--shifted": rolled or None, "--other-snrs": others or None,
+            "--bootstrap": bootstrap,  # recomputing uses the submission's own number
+        },
+    )  # fmt: skip
     if require_predictions and add is None:
         raise InputError("--require-predictions: only works with --add; leave it out")
-    workers = Workers(jobs)
     if verify is not None:
-        verification = verify_row(verify, *paths, workspace=workspace, dataset=dataset, jobs=jobs, progress=progress)
-        for checked in verification.values:
-            if checked.verdict == "differs":
-                where = verification.records[checked.record]
-                raise RemixbenchError(f"--verify '{verification.row}': {where}: {checked.why}")
-        return load_leaderboard(workspace, find_dataset(workspace, dataset), progress)
+        return _verify(verify, paths, workspace, dataset, jobs, progress)
     if remove is not None:
         refuse_options({"predictions": paths or None}, "cannot be combined with --remove")
         return remove_row(workspace, find_dataset(workspace, dataset), remove, progress)
     if add is not None:
-        return add_submission(workspace, dataset, Path(add), paths, require_predictions, workers, progress)
+        return add_submission(workspace, dataset, Path(add), paths, require_predictions, Workers(jobs), progress)
     if submission is not None and name is not None and not paths:
-        others_given = {"--snr": snr, "--fold": fold, "--bootstrap": bootstrap, "--probe": probes or None}
-        refuse_options(others_given, "only works with predictions or runs, and none are given")
+        about_predictions = {"--snr": snr, "--fold": fold, "--bootstrap": bootstrap, "--probe": probes or None}
+        refuse_options(about_predictions, "only works with predictions or runs, and none are given")
         return submit_row(workspace, find_dataset(workspace, dataset), name, Path(submission), progress)
-    opened, tasks = plan_tasks(paths, workspace, dataset, name, snr, fold, rolled, others, progress)
+    on_dataset, tasks = plan_tasks(paths, workspace, dataset, name, snr, fold, rolled, others, progress)
     if probes and any(task.run is None for task in tasks):
         raise InputError("--probe: only works with runs; for predictions, use --shifted and --other-snrs")
     with scoring_lock(workspace, progress):
         if probes:
-            _predict_probes(opened, tasks, probes, bool(paths), progress)
+            _predict_probes(on_dataset, tasks, probes, bool(paths), progress)
         # after waiting for another process, which may have made some
         tasks = [task if task.run is None else replace(task, probes=run_probes(task.folder)) for task in tasks]
-        references = References(opened)
-        records = _evaluate(workspace, references, tasks, resamples, workers, progress)
+        references = References(on_dataset)
+        records = _evaluate(workspace, references, tasks, resamples, Workers(jobs), progress)
         current = {task.folder / METRICS_FILE: record for task, record in zip(tasks, records, strict=True)}
         if submission is not None:
-            submit(Path(submission), opened, records, progress)
-        leaderboard = load_leaderboard(workspace, opened, progress, references=references, current=current)
+            submit(Path(submission), on_dataset, records, progress)
+        leaderboard = load_leaderboard(workspace, on_dataset, progress, references=references, current=current)
         write_leaderboard(workspace, leaderboard)
         return leaderboard
+
+
+def _refuse_combinations(commands: Mapping[str, object], options: Mapping[str, object]) -> None:
+    """Fail where one of the `commands`, which do one thing alone, is given with another or with one of `options`."""
+    for command, value in commands.items():
+        if value is not None:
+            others = {name: other for name, other in commands.items() if name != command}
+            refuse_options({**options, **others}, f"cannot be combined with {command}")
+
+
+def _verify(
+    row: str,
+    paths: Sequence[Path],
+    workspace: Path,
+    dataset: str | Path | Dataset | None,
+    jobs: int,
+    progress: Progress,
+) -> Leaderboard:
+    """Recompute a submitted row; RemixbenchError for a value that does not agree."""
+    verification = verify_row(row, *paths, workspace=workspace, dataset=dataset, jobs=jobs, progress=progress)
+    for value in verification.values:
+        if value.verdict == "differs":
+            raise RemixbenchError(f"--verify '{verification.row}': {verification.records[value.record]}: {value.why}")
+    return load_leaderboard(workspace, find_dataset(workspace, dataset), progress)
 
 
 def _predict_probes(
@@ -179,51 +207,69 @@ def _evaluate(
     dataset = references.dataset
     absolute = replace(dataset, path=dataset.path.absolute())
     records: dict[int, Record] = {}
-    jobs: dict[int, tuple[Any, ...]] = {}
+    jobs: dict[int, Job] = {}
     separated: set[tuple[float, int]] = set()
-    lines: list[str] = []
-    stamps = [stamps_of(task.predictions) for task in tasks]
-    for place, task in enumerate(tasks):
+    replaced: list[str] = []
+    stamps = [_stamps_of(task.predictions) for task in tasks]
+    for index, task in enumerate(tasks):
         system, fold, digests = task.system, references.fold(task.system.fold), digests_of(task.predictions)
         task.check_results(digests)
-        maps = map_files(task.predictions)
-        why_unmapped = why_no_stems(dataset, system.snr)
-        if maps and why_unmapped:
-            progress.say(f"{maps[0]}: left blank: {why_unmapped}")
-        if is_separated(task.predictions) and not why_no_separation(dataset, fold.reference, system.snr):
+        stems = against_stems(dataset, fold.reference, system.snr, task.predictions)
+        if stems.maps and not stems.masks:
+            progress.say(f"{stems.maps[0]}: left blank: {stems.why_no_masks}")
+        if stems.separation:
             separated.add((system.snr, system.fold))
         old = readable_record(task.folder, progress)
         record = None if old is None else kept_record(old, references, task, resamples, digests)
         if record is not None and probes_current(record, task):
-            records[place] = record
+            records[index] = record
             continue
         if old is not None and task.run is None and old.provenance.predictions_digest != files_digest(digests):
-            where = f"'{system.name}' at {system.snr:g} dB, fold {system.fold}"
-            lines.append(f"{where}: other predictions than before; replaced")
+            row = f"'{system.name}' at {system.snr:g} dB, fold {system.fold}"
+            replaced.append(f"{row}: other predictions than before; replaced")
         separation = None
         if record is None:  # here: masks are made once, and all workers share the separation
-            if maps and not why_unmapped:
+            if stems.masks:
                 add_ideal_masks(dataset, fold, system.snr)
             separation = separation_of(dataset, fold.reference, system.snr, task.predictions, workers, progress)
-        jobs[place] = absolute, fold, task.absolute(), resamples, digests, record, separation
+        jobs[index] = absolute, fold, task.absolute(), resamples, digests, record, separation
     _add_ideal_rows(workspace, references, separated, resamples, workers, progress)
     if not tasks:
         return []
+    records |= _run(jobs, tasks, stamps, workers, progress)
+    for line in replaced:
+        progress.say(line)
+    progress.say(f"{len(jobs)} run{'s' * (len(jobs) != 1)} scored, {len(tasks) - len(jobs)} up to date")
+    return [records[index] for index in range(len(tasks))]
+
+
+def _run(
+    jobs: Mapping[int, Job], tasks: Sequence[Task], stamps: Sequence[Stamps], workers: Workers, progress: Progress
+) -> dict[int, Record]:
+    """Score the tasks that have a job, by their index; says how many events lists hold.
+
+    InputError as in `evaluate`, or if predictions have other `stamps` than before.
+    """
+    records: dict[int, Record] = {}
     event_lines: list[str] = []
     with (progress if jobs else SILENT).bar("Scoring", len(jobs), "runs") as advance:
         scored = workers.run(evaluate, jobs.values(), len(jobs))
-        for place, (record, counts) in zip(jobs, scored, strict=True):
-            task, records[place] = tasks[place], record
+        for index, (record, counts) in zip(jobs, scored, strict=True):
+            task, records[index] = tasks[index], record
             if counts is not None and task.run is None:
                 paths, (events, clips) = ", ".join(map(str, task.predictions)), counts
                 event_lines.append(f"{paths}: {events} events in {clips} of {record.provenance.clips} clips")
             advance(1)
-            if stamps_of(task.predictions) != stamps[place]:
+            if _stamps_of(task.predictions) != stamps[index]:
                 raise InputError(f"{task.predictions[0]}: was changed while it was scored; score it again")
-    for line in (*event_lines, *lines):
+    for line in event_lines:
         progress.say(line)
-    progress.say(f"{len(jobs)} run{'s' * (len(jobs) != 1)} scored, {len(tasks) - len(jobs)} up to date")
-    return [records[place] for place in range(len(tasks))]
+    return records
+
+
+def _stamps_of(paths: Sequence[Path]) -> Stamps:
+    files = [file for path in paths for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()]
+    return sorted((str(file), status.st_size, status.st_mtime_ns) for file in files for status in [file.stat()])
 
 
 def _add_ideal_rows(
@@ -239,14 +285,14 @@ def _add_ideal_rows(
     They lie in `<workspace>/runs/<dataset>/<name>/<snr>/<fold>/ideal/`.
     """
     dataset = references.dataset
-    for snr, fold in sorted(conditions):
-        chosen = references.fold(fold)
+    for snr, number in sorted(conditions):
+        fold = references.fold(number)
         for ideal, name in IDEAL.items():
             above = workspace / "runs" / dataset.name / name_folder(name)
-            folder = above / snr_folder(snr) / f"fold_{fold}" / "ideal"
-            task = Task(SystemInfo(name=name, kind="ideal", snr=snr, fold=fold), (), folder)
+            folder = above / snr_folder(snr) / f"fold_{number}" / "ideal"
+            task = Task(SystemInfo(name=name, kind="ideal", snr=snr, fold=number), (), folder)
             digests = {name: sha256(f"{ideal} of {dataset.audio_digest}".encode())}
             old = readable_record(folder, progress)
             if old is None or kept_record(old, references, task, resamples, digests) is None:
-                separation = ideal_separation(dataset, chosen.reference, snr, ideal, workers, progress)
-                write_record(folder / METRICS_FILE, make_record(dataset, chosen, task, resamples, digests, separation))
+                separation = ideal_separation(dataset, fold.reference, snr, ideal, workers, progress)
+                write_record(folder / METRICS_FILE, make_record(dataset, fold, task, resamples, digests, separation))

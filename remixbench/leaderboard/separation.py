@@ -7,7 +7,7 @@ Waveforms are a folder `<clip>/<class>.wav`; a class without a file was not dete
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,18 +27,11 @@ from remixbench.dataset.masks import (
 from remixbench.dataset.mix import FULL_SCALE, Stems
 from remixbench.errors import InputError, unknown
 from remixbench.files import safe_names
-from remixbench.leaderboard.prediction_files import (
-    WAVEFORM_SUFFIXES,
-    has_waveforms,
-    is_separated,
-    map_files,
-    read_all,
-)
-from remixbench.leaderboard.record import Ideal, Record
+from remixbench.leaderboard.record import Ideal
 from remixbench.parallel import Workers
 from remixbench.progress import SILENT, Progress
 from remixbench.scoring.clip_based import TAGGING_THRESHOLD
-from remixbench.scoring.io import read_maps
+from remixbench.scoring.io import WAVEFORM_SUFFIXES, has_waveforms, map_files, read_all, read_maps, stems_alone
 from remixbench.scoring.metrics import scored_with
 from remixbench.scoring.separation import OF_CLIPS, OF_EVENTS, ClipSources, Values, measure_clip
 from remixbench.scoring.types import MAP_STEPS, BoolArray, MapArray, Reference, Separation, merge_events
@@ -71,19 +64,67 @@ class ClipJob:
     detected: tuple[int, ...] | None = None
 
 
-def why_no_stems(dataset: Dataset, snr: float) -> str:
-    """Say why maps cannot be scored on a data set: it has no stems at an SNR; empty if it has."""
-    if float(snr) in map(float, dataset.info.stems):
-        return ""
-    return (
-        f"maps and waveforms need stems, which {dataset.path} lacks at {snr:g} dB; `remixbench make --stems` writes"
-        " them"
+@dataclass(frozen=True)
+class AgainstStems:
+    """What of one system's predictions can be scored against the stems of a data set.
+
+    Attributes
+    ----------
+    maps : the maps.npz among the predictions
+    folders : the folders of waveforms among them
+    alone : whether maps or waveforms are all that they are
+    why_no_masks : why maps cannot be compared with ideal masks; empty if they can
+    why_no_separation : why separated events cannot be measured; empty if they can
+    """
+
+    maps: tuple[Path, ...]
+    folders: tuple[Path, ...]
+    alone: bool
+    why_no_masks: str
+    why_no_separation: str
+
+    @property
+    def separated(self) -> bool:
+        """Whether the predictions hold maps or waveforms."""
+        return bool(self.maps or self.folders)
+
+    @property
+    def masks(self) -> bool:
+        """Whether there are maps, and ideal masks to compare them with."""
+        return bool(self.maps) and not self.why_no_masks
+
+    @property
+    def separation(self) -> bool:
+        """Whether there are separated events, and stems to measure them against."""
+        return self.separated and not self.why_no_separation
+
+    @property
+    def why_nothing(self) -> str:
+        """Why nothing of the predictions can be scored; empty if something can."""
+        return self.why_no_separation if self.alone and not self.masks else ""
+
+    def lacking(self, metrics: Collection[str]) -> bool:
+        """Say whether metrics were computed before the data set had the stems that they can be computed with now."""
+        return (self.masks and not scored_with(metrics, "stems")) or (
+            self.separation and not scored_with(metrics, "event stems")
+        )
+
+
+def against_stems(dataset: Dataset, reference: Reference, snr: float, paths: Sequence[Path]) -> AgainstStems:
+    """Return what of one system's predictions for a fold at an SNR can be scored against the stems of a data set."""
+    maps, folders = tuple(map_files(paths)), tuple(filter(has_waveforms, paths))
+    return AgainstStems(
+        maps=maps,
+        folders=folders,
+        alone=bool(paths) and all(map(stems_alone, paths)),
+        why_no_masks=_why_no_stems(dataset, snr),
+        why_no_separation=why_no_separation(dataset, reference, snr) if maps or folders else "",
     )
 
 
 def why_no_separation(dataset: Dataset, reference: Reference, snr: float) -> str:
     """Say why separation cannot be scored against the stems of a data set; empty if it can."""
-    if why := why_no_stems(dataset, snr):
+    if why := _why_no_stems(dataset, snr):
         return why
     if dataset.info.stem_kind == "sum" and (clip := _overlapping(reference)) is not None:
         return (
@@ -93,13 +134,13 @@ def why_no_separation(dataset: Dataset, reference: Reference, snr: float) -> str
     return ""
 
 
-def missing_metrics(record: Record, dataset: Dataset, reference: Reference, paths: Sequence[Path]) -> bool:
-    """Say whether a record was made before the data set had the stems that its predictions can be scored by now."""
-    snr = record.system.snr
-    of_maps = bool(map_files(paths)) and not why_no_stems(dataset, snr)
-    of_events = is_separated(paths) and not why_no_separation(dataset, reference, snr)
-    metrics = record.metrics
-    return (of_maps and not scored_with(metrics, "stems")) or (of_events and not scored_with(metrics, "event stems"))
+def _why_no_stems(dataset: Dataset, snr: float) -> str:
+    if float(snr) in map(float, dataset.info.stems):
+        return ""
+    return (
+        f"maps and waveforms need stems, which {dataset.path} lacks at {snr:g} dB; `remixbench make --stems` writes"
+        " them"
+    )
 
 
 def _overlapping(reference: Reference) -> int | None:
@@ -130,14 +171,14 @@ def separation_of(
     Where the data set has no stems to compare with, that is reported, and the result is None as well. InputError if
     both are given, or either is not usable.
     """
-    if not is_separated(paths):
+    stems = against_stems(dataset, reference, snr, paths)
+    if not stems.separation:
+        if stems.separated:
+            progress.say(f"{paths[0]}: separation left blank: {stems.why_no_separation}")
         return None
-    if why := why_no_separation(dataset, reference, snr):
-        progress.say(f"{paths[0]}: separation left blank: {why}")
-        return None
-    maps, folders = map_files(paths), [path for path in paths if has_waveforms(path)]
-    if len(maps) + len(folders) > 1:
-        first, second, *_ = (*maps, *folders)
+    maps = stems.maps
+    if len(maps) + len(stems.folders) > 1:
+        first, second, *_ = (*maps, *stems.folders)
         raise InputError(f"{second}: holds separated classes, as does {first}; leave one out")
     plain = jobs_of(dataset, reference)
     if maps:
@@ -156,7 +197,7 @@ def separation_of(
             for row, job in enumerate(plain)
         ]
     else:
-        files = find_waveforms(folders[0], reference)
+        files = find_waveforms(stems.folders[0], reference)
         jobs = [
             replace(job, waveforms=waveforms, detected=tuple(waveforms))
             for job, waveforms in zip(plain, files, strict=True)

@@ -33,7 +33,6 @@ from remixbench.leaderboard.evaluate import (
     score_probes,
     why_incompatible,
 )
-from remixbench.leaderboard.prediction_files import digests_of, files_digest, is_separated, map_files, stems_alone
 from remixbench.leaderboard.record import (
     DECLARED,
     SCORING_SETTINGS,
@@ -44,11 +43,13 @@ from remixbench.leaderboard.record import (
     Record,
     check_system_name,
     class_values,
+    digests_of,
+    files_digest,
     parse_record,
     probe_value,
     unpack,
 )
-from remixbench.leaderboard.separation import separation_of, why_no_separation, why_no_stems
+from remixbench.leaderboard.separation import against_stems, separation_of
 from remixbench.parallel import Workers
 from remixbench.progress import Progress
 from remixbench.schemas import first_problem
@@ -285,18 +286,15 @@ def verify_submission(
         for place in places:
             record = submission.records[place]
             fold, snr = references.fold(record.system.fold), record.system.snr
-            why = ""
-            if all(map(stems_alone, paths)):
-                maps, dataset = map_files(paths), references.dataset
-                why = why_no_stems(dataset, snr) if maps else why_no_separation(dataset, fold.reference, snr)
-            if why:
-                progress.say(f"{path}: not computed again: {why}")
+            stems = against_stems(references.dataset, fold.reference, snr, paths)
+            if stems.why_nothing:
+                progress.say(f"{path}: not computed again: {stems.why_nothing}")
                 continue
             progress.say(f"{path}: recomputing the metrics of '{record.system.name}'")
             separation = separation_of(references.dataset, fold.reference, snr, paths, workers, progress)
             task, resamples = Task(record.system, paths, path), record.provenance.resamples
             computed = make_record(references.dataset, fold, task, resamples, digests, separation)
-            values += compare_records(place, record, computed, of_maps=is_separated(paths))
+            values += compare_records(place, record, computed, of_maps=stems.separated)
         of_probes = list(_verify_probes(submission, references, path, digest))
         if not places and not of_probes:
             raise InputError(f"{path}: no record of {file} was made from it (digest {digest[:12]})")

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -50,6 +50,8 @@ FRAME_FOLDER = "frames"
 """The folder of frame scores in a folder of predictions, one TSV per clip, as `predict --frames` writes it."""
 TIME_WORDS = {"start", "begin", "onset", "end", "stop", "offset", "tmin", "tmax", "duration"}
 """What other programs call the times of an event."""
+WAVEFORM_SUFFIXES = (".wav", ".flac")
+"""Of separated waveforms, `<clip>/<class>.wav`."""
 FORMS = (
     "tags.csv, frames.npz, a folder of one TSV per clip, an event list (events.tsv in a folder), maps.npz, or a folder"
     " of waveforms <clip>/<class>.wav"
@@ -149,6 +151,49 @@ def _is_event_list(header: Sequence[str], classes: Sequence[str]) -> bool:
 def holds_scores(folder: Path) -> bool:
     """Say whether a folder holds a file that `read_predictions` reads."""
     return (folder / "tags.csv").is_file() or (folder / "frames.npz").is_file() or bool(frame_paths(folder))
+
+
+def has_waveforms(path: Path) -> bool:
+    """Say whether a folder holds waveforms, `<clip>/<class>.wav` or .flac."""
+    return path.is_dir() and any(file.suffix.lower() in WAVEFORM_SUFFIXES for file in path.glob("*/*"))
+
+
+def files_named(paths: Sequence[Path], name: str) -> list[Path]:
+    """Return the files of a name among files and folders of predictions."""
+    files = [path / name if path.is_dir() else path for path in paths]
+    return [file for file in files if file.name == name and file.exists()]
+
+
+def map_files(paths: Sequence[Path]) -> list[Path]:
+    """Return the maps.npz among files and folders of predictions."""
+    return files_named(paths, MAPS)
+
+
+def stems_alone(path: Path) -> bool:
+    """Say whether predictions are maps or waveforms only, which are scored against the stems alone."""
+    if path.is_dir():
+        return (has_waveforms(path) or (path / MAPS).is_file()) and not holds_scores(path)
+    return path.name == MAPS
+
+
+def read_all(paths: Sequence[Path], reference: Reference) -> Predictions:
+    """Read what can be scored without stems of one system's predictions, files and folders of different forms.
+
+    InputError if one is not usable, or two are of the same form.
+    """
+    forms: dict[str, Any] = {}
+    for path in paths:
+        if stems_alone(path) or path.name == VALIDATION:
+            continue
+        predictions = read_predictions(path, reference)
+        for form in fields(Predictions):
+            if (value := getattr(predictions, form.name)) is None:
+                continue
+            if form.name in forms:
+                what = form.name.replace("_", " ")
+                raise InputError(f"{path}: gives {what}, and so does a file before it; leave one out")
+            forms[form.name] = value
+    return Predictions(**forms)
 
 
 def _read_folder(folder: Path, reference: Reference) -> Predictions:

@@ -29,9 +29,8 @@ from remixbench.cli import run as command_line
 from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
 from remixbench.leaderboard.leaderboard import Leaderboard
-from remixbench.leaderboard.prediction_files import digests_of, files_digest
 from remixbench.leaderboard.receipts import write_receipt
-from remixbench.leaderboard.record import parse_record
+from remixbench.leaderboard.record import digests_of, files_digest, parse_record
 from remixbench.leaderboard.renderers import FORMATS, render
 from remixbench.leaderboard.report.submissions import submitted_leaderboards
 from remixbench.leaderboard.submission import read_submission

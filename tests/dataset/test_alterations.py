@@ -130,7 +130,7 @@ def test_yaml_with_multiplying_aliases_is_refused_quickly(tmp_path: Path) -> Non
 
 
 def test_pipes_in_place_of_files_are_refused_and_not_waited_for(copied: Dataset, tmp_path: Path) -> None:
-    from remixbench.leaderboard.prediction_files import digests_of
+    from remixbench.leaderboard.record import digests_of
     from remixbench.recipe import load_recipe
     from remixbench.training.run_files import read_checkpoint
 
@@ -155,7 +155,7 @@ def test_pipes_in_place_of_files_are_refused_and_not_waited_for(copied: Dataset,
 
 
 def test_predictions_of_a_terabyte_are_refused_before_they_are_hashed(tmp_path: Path) -> None:
-    from remixbench.leaderboard.prediction_files import digests_of
+    from remixbench.leaderboard.record import digests_of
 
     with (tmp_path / "frames.npz").open("wb") as file:
         file.truncate(1 << 40)  # sparse

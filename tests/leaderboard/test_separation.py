@@ -20,8 +20,7 @@ from remixbench.dataset.masks import ideal_class_masks
 from remixbench.errors import InputError
 from remixbench.leaderboard.evaluate import Task, make_record, read_fold_reference
 from remixbench.leaderboard.leaderboard import Leaderboard
-from remixbench.leaderboard.prediction_files import digests_of
-from remixbench.leaderboard.record import SystemInfo
+from remixbench.leaderboard.record import SystemInfo, digests_of
 from remixbench.leaderboard.score import score
 from remixbench.leaderboard.separation import ideal_separation, jobs_of, read_sources, why_no_separation
 from remixbench.parallel import Workers

@@ -19,7 +19,6 @@ from remixbench.leaderboard.board_tables import shift_table
 from remixbench.leaderboard.comparisons import render_comparison
 from remixbench.leaderboard.grouping import group_records, make_condition, metric_runs
 from remixbench.leaderboard.leaderboard import Leaderboard, make_leaderboard
-from remixbench.leaderboard.prediction_files import files_digest
 from remixbench.leaderboard.record import (
     Entry,
     Flag,
@@ -27,6 +26,7 @@ from remixbench.leaderboard.record import (
     Provenance,
     Record,
     SystemInfo,
+    files_digest,
     pack,
     unpack,
 )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from remixbench.errors import InputError
-from remixbench.leaderboard.prediction_files import digests_of
+from remixbench.leaderboard.record import digests_of
 from remixbench.scoring import event_table, make_reference, read_predictions, read_reference, score_predictions
 from remixbench.scoring.io import _is_event_list
 from remixbench.scoring.postprocessing import POSTPROCESSINGS, detect_events

@@ -24,12 +24,11 @@ from remixbench.dataset.masks import apply_masks, share
 from remixbench.errors import InputError
 from remixbench.leaderboard.evaluate import read_fold_reference
 from remixbench.leaderboard.leaderboard import Leaderboard, runs_of
-from remixbench.leaderboard.prediction_files import map_files
 from remixbench.leaderboard.separation import jobs_of, read_sources, why_no_separation
 from remixbench.plots.axes import DB_PER_NEPER, SHOWN_DB, Scales
 from remixbench.plots.view import ClipView, view_clip
 from remixbench.progress import Progress
-from remixbench.scoring.io import MAX_FRAME_RATE, read_maps
+from remixbench.scoring.io import MAX_FRAME_RATE, map_files, read_maps
 from remixbench.scoring.npz import name_bytes, read_npz, strings
 from remixbench.scoring.separation import Signal
 from remixbench.scoring.types import MAP_STEPS, MapArray, Reference
