@@ -1,4 +1,4 @@
-"""The table "Where is ...?" of docs/contributing.md names what exists, in paths that imports follow."""
+"""The table "Where is ...?" of docs/contributing.md names what exists, in paths on which a file uses the next."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def table() -> list[tuple[str, str]]:
     return [(question, answer) for question, answer in rows if answer not in ("where", "---")]
 
 
-def definitions(file: Path) -> set[str]:
-    """Names of the functions, classes and constants at the top level of a module."""
-    names: set[str] = set()
+def definitions(file: Path) -> dict[str, ast.stmt]:
+    """The functions, classes and constants at the top level of a module, by name."""
+    nodes: dict[str, ast.stmt] = {}
     for node in ast.parse(file.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            names.add(node.name)
+            nodes[node.name] = node
         elif isinstance(node, ast.Assign):
-            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+            nodes |= {target.id: node for target in node.targets if isinstance(target, ast.Name)}
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            names.add(node.target.id)
-    return names
+            nodes[node.target.id] = node
+    return nodes
 
 
 MOST_FILES = {
@@ -75,20 +75,49 @@ def imported(file: Path, *, top: bool = False) -> set[str]:
     return names
 
 
+def used(file: Path, names: list[str]) -> set[str]:
+    """What some definitions use, also by private functions and constants of their module: names, and methods as `.x`.
+
+    A public function in between has to be among `names`.
+    """
+    bodies = definitions(file)
+    seen: set[str] = set()
+    following = [*names]
+    while following:
+        for node in ast.walk(bodies[following.pop()]):
+            if isinstance(node, ast.Attribute):
+                seen.add(f".{node.attr}")
+            elif isinstance(node, ast.Name) and node.id not in seen:
+                seen.add(node.id)
+                following += [node.id] if node.id in bodies and (node.id[0] == "_" or node.id.isupper()) else []
+    return seen
+
+
+def is_reached(name: str, module: str, before: list[tuple[Path, list[str]]]) -> bool:
+    """Whether the definitions named in the files before use a definition of a module."""
+    for file, names in before:
+        uses = used(file, names)
+        if f".{name}" in uses or (name in uses and f"{module}.{name}" in imported(file)):
+            return True
+    return False
+
+
 @pytest.mark.parametrize(("question", "answer"), table(), ids=[question for question, _ in table()])
-def test_every_answer_names_files_and_definitions_that_exist(question: str, answer: str) -> None:
+def test_every_answer_names_what_exists_and_every_path_what_is_used_on_it(question: str, answer: str) -> None:
     is_path = " → " in answer
     places = answer.split(" → " if is_path else "; ")
     assert 1 <= len(places) <= MOST_FILES.get(question, 3 if is_path else 2), f"{question}: too many files to open"
-    reached: set[str] = set()
+    before: list[tuple[Path, list[str]]] = []
     for place in places:
         file, *names = re.findall(r"`([^`]+)`", place)
         path = ROOT / "remixbench" / file
         assert path.is_file(), f"{question}: no file {file}"
-        assert set(names) <= definitions(path), f"{question}: {sorted(set(names) - definitions(path))} not in {file}"
+        assert set(names) <= set(definitions(path)), f"{question}: {names} not all in {file}"
         module = "remixbench." + file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-        assert not is_path or not reached or module in reached, f"{question}: no file before imports {file}"
-        reached |= imported(path)
+        for name in names if is_path and before else ():
+            others = [other for other in names if other != name]
+            assert is_reached(name, module, before) or name in used(path, others), f"{question}: what uses {name}?"
+        before.append((path, names))
 
 
 def test_the_map_of_the_leaderboard_has_every_module_in_the_order_of_its_imports() -> None:

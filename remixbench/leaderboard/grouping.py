@@ -14,7 +14,7 @@ from remixbench.dataset.probes import Probe
 from remixbench.leaderboard.evaluate import METRIC
 from remixbench.leaderboard.record import Entry, Flag, ProbeRecord, Record, probe_value, unpack
 from remixbench.leaderboard.rows import Condition, Estimate, Probes, Row
-from remixbench.scoring.bootstrap import FoldRuns, Runs, limited, mean_interval, mean_over_folds, standard_deviation
+from remixbench.scoring.bootstrap import FoldRuns, Runs, limited, mean_interval, standard_deviation
 from remixbench.scoring.metrics import metric_range
 from remixbench.scoring.types import FloatArray
 
@@ -246,6 +246,11 @@ def _average(
     interval = None if runs is None else mean_interval(runs)
     low, high = (None, None) if interval is None else limited(interval.ends, *limits)
     return Estimate(mean_over_folds(values), low, high, std)
+
+
+def mean_over_folds(values: Mapping[int, Sequence[float]]) -> float:
+    """Return the mean over folds of the mean over each fold's seeds, from the values of every fold's seeds."""
+    return float(np.mean([np.mean(of_seeds) for of_seeds in values.values()]))
 
 
 def by_fold(records: Sequence[Record]) -> dict[int, list[Record]]:

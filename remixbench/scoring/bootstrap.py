@@ -343,16 +343,6 @@ Runs = Mapping[int, FoldRuns]
 """A metric of one system, by fold."""
 
 
-def mean_over_folds(values: Mapping[int, Sequence[float]]) -> float:
-    """Return the mean over folds of the mean over each fold's seeds.
-
-    Parameters
-    ----------
-    values : of every fold, those of its seeds.
-    """
-    return float(np.mean([np.mean(of_seeds) for of_seeds in values.values()]))
-
-
 def standard_deviation(values: Mapping[int, Sequence[float]]) -> float:
     """Return the standard deviation over seeds within folds, or over folds where each has one seed.
 
@@ -408,7 +398,7 @@ def paired_difference(first: Runs, second: Runs) -> Difference:
 
 
 def _mean(runs: Runs) -> float:
-    return mean_over_folds({fold: of_fold.values.tolist() for fold, of_fold in runs.items()})
+    return float(np.mean([of_fold.values.mean() for of_fold in runs.values()]))
 
 
 def _mean_samples(runs: Runs) -> FloatArray:
