@@ -5,7 +5,7 @@
 
 A workspace has the sources of its corpus. Makes what is missing (data sets with a manifest of their own, runs, the
 shift probe), as `remixbench make --replan` and `remixbench train` do, and writes the page and its figure from the
-files. What is trained for each part of the page stands in `PARTS` of results_runs.py, and in `ON_ENCODERS` what is
+files. What is trained for each part of the page stands in `PARTS` of results_runs.py, and in `on_encoder` what is
 trained on each ENCODER. `--page-only` makes and trains nothing. A recipe that was not made, or has no runs, is left
 out.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from results_page import FIGURE, PAGE, draw, not_trained, origins, page, runs_of_part, section
-from results_runs import CORPORA, MADE, ON_ENCODERS, PARTS, RECIPES, SEEDS, Run, Trained, Training, recipe_of
+from results_runs import CORPORA, MADE, PARTS, Run, Trained, Training, on_encoder, recipe_of
 
 import remixbench
 from remixbench.dataset.dataset import Dataset
@@ -51,9 +51,9 @@ def main() -> None:
                 for recipe in (name for name in training.recipes if name in arguments.recipe):
                     make_and_train(workspace, recipe, training, corpus.clips_per_fold)
         for encoder in () if arguments.page_only else arguments.encoder:
-            training = Training(ON_ENCODERS, {"options": {"encoder": encoder}}, seed=SEEDS)
-            for recipe in (name for name in RECIPES if name in arguments.recipe):
-                make_and_train(workspace, recipe, training, corpus.clips_per_fold)
+            for training in on_encoder(encoder):
+                for recipe in (name for name in training.recipes if name in arguments.recipe):
+                    make_and_train(workspace, recipe, training, corpus.clips_per_fold)
         for recipe in arguments.recipe:
             if not all((workspace / folder / recipe).is_dir() for folder in ("datasets", "runs")):
                 continue

@@ -84,11 +84,14 @@ def section(title: str, dataset: Dataset, rows: Sequence[Trained], chance: Mappi
             " of 64 every 0.032 s, an eighth of the operations; the width, to an eighth; 24 epochs in batches of 4.",
             "",
         ]
+    embedded = by_encoder(rows)
     parts = {
         "Systems at 0 dB": [row for row in rows if row.parts & {"systems", "published"}],
         ENCODER_TITLE: on_encoders(rows),
         "crnn at each SNR": by_snr(rows),
         SIZE_TITLE: by_size(rows),
+        "crnn-emb at each SNR": [row for row in embedded if row.name.count(",") == 1],
+        f"crnn-emb{SIZE_TITLE.removeprefix('crnn')}": [row for row in embedded if row.runs[0].info["snr"] == 0],
         ABLATION_TITLE: sorted(
             (row for row in rows if row.ablation), key=lambda row: list(ABLATION).index(row.ablation or "")
         ),
@@ -102,7 +105,7 @@ def section(title: str, dataset: Dataset, rows: Sequence[Trained], chance: Mappi
             lines += [*claims(chosen), "", *learning_curves(chosen, chance["micro_ap"])] if coarse else [COSTLY, ""]
         if heading == ENCODER_TITLE and len(chosen) > 1:
             lines += encoder_claims(chosen)
-        if heading == SIZE_TITLE and len(chosen) > 1:
+        if heading.endswith(SIZE_TITLE.removeprefix("crnn")) and len(chosen) > 1:
             defaults = spec("crnn").training_defaults
             lines += [f"{defaults['epochs']} epochs each, or as many more as {defaults['min_steps']} steps take.", ""]
     return "\n".join(lines)
@@ -128,6 +131,24 @@ def by_size(rows: Sequence[Trained]) -> list[Trained]:
     """Return `crnn` at 0 dB with a part of the training clips, and with all of them."""
     smaller = [row for row in rows if "size" in row.parts]
     return sorted([*smaller, *of_crnn(rows, "systems")], key=lambda row: float(row.runs[0].info["fraction"]))
+
+
+def by_encoder(rows: Iterable[Trained]) -> list[Trained]:
+    """Return `crnn-emb` as it comes, by encoder and SNR, with all or a part of the training clips.
+
+    There is nothing of an encoder with which it was trained at 0 dB on all clips alone.
+    """
+    groups: dict[str, list[Trained]] = {}
+    for row in rows:
+        base, _, fraction = row.name.partition(",fraction=")
+        if base.startswith("crnn-emb,encoder=") and "," not in base.partition(",")[2] and "," not in fraction:
+            groups.setdefault(base, []).append(row)
+    return [
+        row
+        for name in sorted(groups)
+        if len(groups[name]) > 1
+        for row in sorted(groups[name], key=lambda row: (row.runs[0].info["snr"], row.runs[0].info["fraction"]))
+    ]
 
 
 def runs_of_part(part: str, recipe: str, rows: Iterable[Trained]) -> tuple[int, int] | None:

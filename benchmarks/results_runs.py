@@ -28,6 +28,9 @@ SMALL = {"width": 0.125, "epochs": 24, "batch_size": 4}
 """The size of the published systems, on coarse log-mel, that two cores can train."""
 PRIOR = {"options": {"bias": "prior"}}
 CONSTANT = {"schedule": "constant"}
+SNRS = (-5.0, 5.0, 10.0, 20.0)
+"""Beside 0 dB."""
+FRACTIONS = {"fraction": [0.125, 0.25, 0.5]}
 PAPER = ("gap", "gmp", "gwrp", "atrous-ap", "2ap-aux")
 """By micro-AP, the order of the paper's Table 1 at every SNR."""
 
@@ -116,13 +119,23 @@ PARTS: dict[str, tuple[Training, ...]] = {
         Training((*PAPER[:-1], "2ap", "2ap-aux"), SMALL, seed=SEEDS, recipes=COARSE_RECIPES),
         Training((*PAPER[:-1], "2ap", "2ap-aux"), SMALL | CONSTANT, seed=SEEDS, recipes=COARSE_RECIPES),
     ),
-    "snr": (Training(("crnn",), snr=(-5.0, 5.0, 10.0, 20.0), recipes=RECIPES[1:]),),
-    "size": (Training(("crnn",), {"fraction": [0.125, 0.25, 0.5]}, recipes=RECIPES[1:]),),
+    "snr": (Training(("crnn",), snr=SNRS, recipes=RECIPES[1:]),),
+    "size": (Training(("crnn",), FRACTIONS, recipes=RECIPES[1:]),),
     "ablation": tuple(Training(("crnn",), HALF | off, seed=SEEDS, recipes=RECIPES[1:]) for off in ABLATION.values()),
 }
 """By part of the page, what is trained."""
 ON_ENCODERS = ("emb-mlp", "crnn-emb")
-"""What is trained on the embeddings of each encoder, for `RECIPES`, with `SEEDS`."""
+"""What is trained on the embeddings of each encoder."""
+
+
+def on_encoder(encoder: str) -> tuple[Training, ...]:
+    """Return what is trained on the embeddings of an encoder."""
+    options = {"options": {"encoder": encoder}}
+    return (
+        Training(ON_ENCODERS, options, seed=SEEDS),
+        Training(("crnn-emb",), options, snr=SNRS, recipes=RECIPES[1:]),
+        Training(("crnn-emb",), options | FRACTIONS, recipes=RECIPES[1:]),
+    )
 
 
 def recipe_of(name: str) -> Recipe:

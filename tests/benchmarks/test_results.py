@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from results_page import (
+    by_encoder,
     chance_line,
     claims,
     draw,
@@ -257,3 +258,11 @@ def test_systems_on_embeddings_are_compared_at_0_db_alone() -> None:
     for row, snr in zip(rows[1:], (0.0, 20.0), strict=True):
         row.runs[0].info |= {"system": "emb-mlp", "options": {"encoder": "yamnet"}, "snr": snr, "fraction": 1.0}
     assert on_encoders(rows) == [rows[1], rows[0]]
+
+
+def test_crnn_emb_is_shown_by_snr_and_size_where_it_was_trained_for_them() -> None:
+    names = ["crnn-emb,encoder=yamnet,fraction=0.5", *["crnn-emb,encoder=yamnet"] * 2, "crnn-emb,encoder=aisfx", "crnn"]
+    rows = [trained(name, 0.5) for name in names]
+    for row, snr, fraction in zip(rows, (0.0, 0.0, -5.0, 0.0, 0.0), (0.5, 1.0, 1.0, 1.0, 1.0), strict=True):
+        row.runs[0].info |= {"snr": snr, "fraction": fraction}
+    assert by_encoder(rows) == [rows[2], rows[0], rows[1]]  # aiSFX at 0 dB alone stands in the table of encoders
