@@ -6,7 +6,7 @@ Which metrics have columns is said by `remixbench.scoring.metrics`.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -105,45 +105,70 @@ def main_table(maker: TableMaker) -> Table | None:
     )
 
 
-def details_table(maker: TableMaker, family: str, snr: float, *, ranked: bool = False) -> Table | None:
-    """Return the metrics of `DETAILS[family]` at one SNR that the main table lacks, or all of them, `ranked`.
-
-    A ranked table stands where notes explain flags, chance and blank cells for all tables.
-    """
-    board, published = maker.leaderboard, maker.leaderboard.published
-    conditions = [row.conditions[snr] for row in board.rows if snr in row.conditions]
-    available = {name for condition in conditions for name in condition.metrics}
-    places = ("main", "details") if ranked else ("details",)
-    shown = [metric.name for group in DETAILS[family] for metric in metrics_shown(group, *places)]
-    groups: dict[str, list[str]] = {}  # by variant, those of the main one by family
-    for name in shown:
-        if name in available:
-            groups.setdefault(variant_of(name) or METRICS[name].family, []).append(name)
+def details_table(maker: TableMaker, family: str, snr: float) -> Table | None:
+    """Return the metrics of `DETAILS[family]` at one SNR that the main table lacks; None without any."""
+    groups = _groups(maker, family, snr, "details")
     metrics = [name for names in groups.values() for name in names]
     if not metrics:
         return None
 
-    def cells_of(condition: Condition) -> list[Cell]:
-        return [estimate_cell(condition.metrics.get(metric)) for metric in metrics]
+    def cells_of(row: Row) -> list[Cell] | None:
+        return [estimate_cell(row.estimate(snr, name)) for name in metrics] if snr in row.conditions else None
 
-    if ranked:
-        ranked_by = next((metric for metric in RANKED_BY if metric in metrics), metrics[0])
-        lines_of = maker.ranked_lines(board.rows, snr, ranked_by, cells_of)
-        blocks = [
-            Block(f"Tested on {folds_of([tested])}, ranked apart" if index else "", lines)
-            for index, (tested, lines) in enumerate(lines_of.items())
-        ]
-    else:
-        blocks = maker.blocks(
-            lambda row: cells_of(row.conditions[snr]) if snr in row.conditions else None,
-            [snr],
-            lambda folds: maker.chance_cells(folds, metrics),
-        )
-    if family == "Tagging" and ranked:
-        blocks += maker.published_rows([snr], metrics)
-    notes = [] if ranked else list(maker.line_notes(blocks))
+    blocks = maker.blocks(cells_of, [snr], lambda folds: maker.chance_cells(folds, metrics))
+    blank = any(not cell.text for block in blocks for line in block.lines for cell in line.cells)
+    return _details(maker, family, snr, groups, blocks, maker.line_notes(blocks), blank=blank)
+
+
+def ranked_table(maker: TableMaker, family: str, snr: float) -> Table | None:
+    """Return all metrics of `DETAILS[family]` at one SNR, rows ranked by `RANKED_BY`; None without any.
+
+    It stands where notes explain flags, chance and blank cells for all tables.
+    """
+    groups = _groups(maker, family, snr, "main", "details")
+    metrics = [name for names in groups.values() for name in names]
+    if not metrics:
+        return None
+    ranked_by = next((metric for metric in RANKED_BY if metric in metrics), metrics[0])
+    lines_of = maker.ranked_lines(
+        maker.leaderboard.rows, snr, ranked_by, lambda at: [estimate_cell(at.metrics.get(name)) for name in metrics]
+    )
+    blocks = [
+        Block(f"Tested on {folds_of([tested])}, ranked apart" if index else "", lines)
+        for index, (tested, lines) in enumerate(lines_of.items())
+    ]
+    blocks += maker.published_rows([snr], metrics) if family == "Tagging" else []
+    return _details(maker, family, snr, groups, blocks)
+
+
+def _groups(maker: TableMaker, family: str, snr: float, *shown: str) -> dict[str, list[str]]:
+    """Return the metrics of `DETAILS[family]` that rows have at an SNR by variant, those of the main one by family."""
+    available = {
+        name for row in maker.leaderboard.rows if snr in row.conditions for name in row.conditions[snr].metrics
+    }
+    groups: dict[str, list[str]] = {}
+    for metric in (metric for group in DETAILS[family] for metric in metrics_shown(group, *shown)):
+        if metric.name in available:
+            groups.setdefault(metric.variant or metric.family, []).append(metric.name)
+    return groups
+
+
+def _details(
+    maker: TableMaker,
+    family: str,
+    snr: float,
+    groups: Mapping[str, Sequence[str]],
+    blocks: Sequence[Block],
+    notes: Sequence[str] = (),
+    *,
+    blank: bool = False,
+) -> Table:
+    """Return a table of groups of metrics; how they were computed, and blank cells if so, are explained below it."""
+    board, published = maker.leaderboard, maker.leaderboard.published
+    metrics = [name for names in groups.values() for name in names]
+    notes = [*notes]
     if family == "Detection":
-        blank = not ranked and any(not cell.text for block in blocks for line in block.lines for cell in line.cells)
+        conditions = [row.conditions[snr] for row in board.rows if snr in row.conditions]
         notes += detection_notes(conditions, metrics, blank=blank)
         notes += [PSDS_NOTE] if {"psds1", "psds2"} & set(metrics) else []
     if "kong" in groups and any(snr in row.scores for row in published.detection.rows):

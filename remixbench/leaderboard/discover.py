@@ -122,8 +122,8 @@ def run_task(workspace: Path, folder: Path, info: RunInfo, dataset: Dataset) -> 
     results = {
         Path(name).name: digest for name, digest in (info.results or {}).items() if name.startswith("predictions/")
     }
-    place = folder.relative_to(workspace).as_posix()
-    return Task(system, (folder / "predictions",), folder, place, cost, results=results)
+    run = folder.relative_to(workspace).as_posix()
+    return Task(system, (folder / "predictions",), folder, run, cost, results=results)
 
 
 def heard_flags(workspace: Path, dataset: Dataset, info: RunInfo) -> list[Flag]:
@@ -296,8 +296,10 @@ def plan_tasks(
     if files:
         if runs:
             raise InputError(f"{files[0]}: is not a run, and runs are given with it; score them separately")
-        opened = find_dataset(workspace, dataset)
-        return opened, [predictions_task(workspace, opened, files, name, snr, fold, shifted, other_snrs)]
+        opened_dataset = find_dataset(workspace, dataset)
+        return opened_dataset, [
+            predictions_task(workspace, opened_dataset, files, name, snr, fold, shifted, other_snrs)
+        ]
     refuse_options(
         {
             "--name": name,
@@ -309,24 +311,28 @@ def plan_tasks(
         "only works with predictions, and none are given",
     )
     if not paths:
-        opened = find_dataset(workspace, dataset)
-        return opened, run_tasks(workspace, run_folders(workspace / "runs" / opened.name), opened, progress)
+        opened_dataset = find_dataset(workspace, dataset)
+        return opened_dataset, run_tasks(
+            workspace, run_folders(workspace / "runs" / opened_dataset.name), opened_dataset, progress
+        )
     above = (workspace / "runs").resolve()
     for folder in runs:
         if not folder.resolve().is_relative_to(above):
             raise InputError(f"{folder}: is not in the workspace {workspace}; give its own with --workspace")
     inside = {folder: workspace / "runs" / folder.resolve().relative_to(above) for folder in runs}
-    chosen = sorted({*inside.values()})
-    names = _datasets_of(chosen) if dataset is None else []
+    run_paths = sorted({*inside.values()})
+    names = _datasets_of(run_paths) if dataset is None else []
     if len(names) > 1:
         raise InputError(f"{paths[0]}: runs on {', '.join(names)}; score one data set at a time")
-    opened = find_dataset(workspace, names[0] if names else dataset)
-    tasks = run_tasks(workspace, chosen, opened, progress, {inside[path] for path in paths if path in inside})
+    opened_dataset = find_dataset(workspace, names[0] if names else dataset)
+    tasks = run_tasks(
+        workspace, run_paths, opened_dataset, progress, {inside[path] for path in paths if path in inside}
+    )
     if not tasks:
         raise InputError(
             f"{paths[0]}: none of its {len(runs)} runs is done and usable; `remixbench train` resumes or repeats them"
         )
-    return opened, tasks
+    return opened_dataset, tasks
 
 
 def _datasets_of(runs: Iterable[Path]) -> list[str]:

@@ -305,7 +305,7 @@ def evaluate(
     task: Task,
     resamples: int,
     digests: dict[str, str],
-    kept: Record | None,
+    current: Record | None,
     separation: Separation | None,
 ) -> tuple[Record, tuple[int, int] | None]:
     """Score one set of predictions, or only its probes where it has a record, and write its metrics.json.
@@ -317,7 +317,7 @@ def evaluate(
     ----------
     task : with absolute paths, since a worker's folder may be another.
     digests : of the files of predictions, by name.
-    kept : the task's record, where only its probes are to be scored.
+    current : the task's record, where only its probes are to be scored.
     separation : how well the events were separated, where that was measured.
 
     Returns
@@ -325,19 +325,19 @@ def evaluate(
     The record, and the number of events and of clips with events, where an event list was read.
     """
     probes = task.probes
-    predictions = read_all(task.predictions, fold.reference) if kept is None else Predictions()
-    has_clip_scores = predictions.clip_scores is not None if kept is None else METRIC in kept.metrics
+    predictions = read_all(task.predictions, fold.reference) if current is None else Predictions()
+    has_clip_scores = predictions.clip_scores is not None if current is None else METRIC in current.metrics
     if task.run is None and probes.files and not has_clip_scores:
         raise InputError(
             f"{task.predictions[0]}: holds no clip scores, which --shifted and --other-snrs are compared with; give"
             " tags.csv too, or leave them out"
         )
-    record = kept or make_record(dataset, fold, task, resamples, digests, separation, predictions)
+    record = current or make_record(dataset, fold, task, resamples, digests, separation, predictions)
     scored, shifts = score_probes(fold.reference, probes, resamples, BOOTSTRAP_SEED), probes.shifts
-    if kept is not None and task.run is None:
-        given = {score.probe for score in scored}
-        scored = (*scored, *(score for score in kept.probes if score.probe not in given))
-        shifts = kept.shifts if shifts is None else shifts
+    if current is not None and task.run is None:
+        probed = {score.probe for score in scored}
+        scored = (*scored, *(score for score in current.probes if score.probe not in probed))
+        shifts = current.shifts if shifts is None else shifts
     record = record.model_copy(update={"shifts": shifts, "probes": scored})
     write_record(task.folder / METRICS_FILE, record)
     events = predictions.events

@@ -86,9 +86,9 @@ def add_submission(
             raise
         except Exception as error:  # no unforeseen value may break the tables
             raise InputError(f"{file}: cannot be shown in a table ({one_line(error)}); nothing was added") from error
-        kept = workspace / "submissions" / references.dataset.name / f"{submission.digest[:16]}.json"
-        if not kept.is_file():
-            write_json(kept, read_json(file))
+        copy = workspace / "submissions" / references.dataset.name / f"{submission.digest[:16]}.json"
+        if not copy.is_file():
+            write_json(copy, read_json(file))
         write_receipt(workspace, submission, verified)
         for line in _added_lines(submission, now):
             progress.say(f"{file}: {line}")
@@ -125,11 +125,11 @@ def _sets_of_predictions(submission: Submission, paths: Sequence[Path]) -> list[
 
 def _own_predictions(workspace: Path, dataset: Dataset, digests: Collection[str]) -> list[tuple[Path, ...]]:
     """Return the folders of predictions of this workspace's runs whose digest is among `digests`."""
-    kept: dict[str, tuple[Path, ...]] = {}
+    by_digest: dict[str, tuple[Path, ...]] = {}
     for folder in sorted((workspace / "runs" / dataset.name).glob("**/predictions/")):
         with suppress(InputError):
-            kept.setdefault(files_digest(digests_of([folder])), (folder,))
-    return [paths for digest, paths in kept.items() if digest in digests]
+            by_digest.setdefault(files_digest(digests_of([folder])), (folder,))
+    return [paths for digest, paths in by_digest.items() if digest in digests]
 
 
 def _added_lines(submission: Submission, verified: Verified) -> list[str]:
@@ -183,31 +183,31 @@ def verify_row(
     check_jobs(jobs)
     if not predictions:
         raise InputError(f"--verify '{row}': give the predictions that it was made from")
-    opened = find_dataset(workspace, dataset)
+    opened_dataset = find_dataset(workspace, dataset)
     with scoring_lock(workspace, progress):
-        leaderboard = load_leaderboard(workspace, opened)
-        chosen = leaderboard.find_row(row)
-        submitted = submission_of(workspace, opened, chosen)
+        leaderboard = load_leaderboard(workspace, opened_dataset)
+        submitted_row = leaderboard.find_row(row)
+        submitted = submission_of(workspace, opened_dataset, submitted_row)
         if submitted is None:
-            raise InputError(f"--verify '{chosen.name}': not from a submission; it was scored here")
+            raise InputError(f"--verify '{submitted_row.name}': not from a submission; it was scored here")
         file, submission = submitted
-        shown = {identity(record) for condition in chosen.conditions.values() for record in condition.records}
-        places = [place for place, record in enumerate(submission.records) if identity(record) in shown]
-        references = References(opened)
+        identities = {identity(record) for at in submitted_row.conditions.values() for record in at.records}
+        indices = [index for index, record in enumerate(submission.records) if identity(record) in identities]
+        references = References(opened_dataset)
         evidence = _sets_of_predictions(submission, [Path(path) for path in predictions])
         values = verify_submission(submission, file, references, evidence, Workers(jobs), progress)
-        if not any(value.record in places for value in values):
+        if not any(value.record in indices for value in values):
             raise InputError(
-                f"--verify '{chosen.name}': none of the given predictions belongs to it; the row is unchanged"
+                f"--verify '{submitted_row.name}': none of the given predictions belongs to it; the row is unchanged"
             )
         if all(value.verdict != "differs" for value in values):
             verified = with_receipt(workspace, submission, verified_values(submission, values))
             write_receipt(workspace, submission, verified)
-            write_leaderboard(workspace, load_leaderboard(workspace, opened, references=references))
+            write_leaderboard(workspace, load_leaderboard(workspace, opened_dataset, references=references))
     return Verification(
-        chosen.name,
-        {place: record_name(submission.records[place]) for place in places},
-        tuple(value for value in values if value.record in places),
+        submitted_row.name,
+        {index: record_name(submission.records[index]) for index in indices},
+        tuple(value for value in values if value.record in indices),
     )
 
 

@@ -135,20 +135,20 @@ def score(
         about_predictions = {"--snr": snr, "--fold": fold, "--bootstrap": bootstrap, "--probe": probes or None}
         refuse_options(about_predictions, "only works with predictions or runs, and none are given")
         return submit_row(workspace, find_dataset(workspace, dataset), name, Path(submission), progress)
-    on_dataset, tasks = plan_tasks(paths, workspace, dataset, name, snr, fold, rolled, others, progress)
+    opened_dataset, tasks = plan_tasks(paths, workspace, dataset, name, snr, fold, rolled, others, progress)
     if probes and any(task.run is None for task in tasks):
         raise InputError("--probe: only works with runs; for predictions, use --shifted and --other-snrs")
     with scoring_lock(workspace, progress):
         if probes:
-            _predict_probes(on_dataset, tasks, probes, bool(paths), progress)
+            _predict_probes(opened_dataset, tasks, probes, bool(paths), progress)
         # after waiting for another process, which may have made some
         tasks = [task if task.run is None else replace(task, probes=run_probes(task.folder)) for task in tasks]
-        references = References(on_dataset)
+        references = References(opened_dataset)
         records = _evaluate(workspace, references, tasks, resamples, Workers(jobs), progress)
         current = {task.folder / METRICS_FILE: record for task, record in zip(tasks, records, strict=True)}
         if submission is not None:
-            submit(Path(submission), on_dataset, records, progress)
-        leaderboard = load_leaderboard(workspace, on_dataset, progress, references=references, current=current)
+            submit(Path(submission), opened_dataset, records, progress)
+        leaderboard = load_leaderboard(workspace, opened_dataset, progress, references=references, current=current)
         write_leaderboard(workspace, leaderboard)
         return leaderboard
 

@@ -200,18 +200,18 @@ def read_submission(file: Path) -> Submission:
     taken = list_systems()
     references: dict[int, str] = {}
     for index, record in enumerate(records):
-        where, system, provenance = f"{file}: records.{index}", record.system, record.provenance
+        place, system, provenance = f"{file}: records.{index}", record.system, record.provenance
         if system.kind == "ideal":
-            raise InputError(f"{where}: '{system.name}' is an ideal mask, which every workspace makes for itself")
-        check_system_name(system.registry_name or system.name, [] if system.kind == "run" else taken, where)
+            raise InputError(f"{place}: '{system.name}' is an ideal mask, which every workspace makes for itself")
+        check_system_name(system.registry_name or system.name, [] if system.kind == "run" else taken, place)
         if provenance.manifest_digest != content.manifest_digest:
-            raise InputError(f"{where}: is on another manifest than the submission says")
+            raise InputError(f"{place}: is on another manifest than the submission says")
         if provenance.audio_digest != records[0].provenance.audio_digest:
-            raise InputError(f"{where}: is on other audio than the records before it; a submission is on one data set")
+            raise InputError(f"{place}: is on other audio than the records before it; a submission is on one data set")
         if references.setdefault(system.fold, provenance.reference_digest) != provenance.reference_digest:
-            raise InputError(f"{where}: is on other labels of fold {system.fold} than a record before it")
+            raise InputError(f"{place}: is on other labels of fold {system.fold} than a record before it")
         if provenance.resamples > MAX_BOOTSTRAP:
-            raise InputError(f"{where}: has {provenance.resamples} bootstrap samples, expected at most {MAX_BOOTSTRAP}")
+            raise InputError(f"{place}: has {provenance.resamples} bootstrap samples, expected at most {MAX_BOOTSTRAP}")
     return Submission(content.dataset, content.recipe, content.manifest_digest, records, digest)
 
 
@@ -250,8 +250,10 @@ def why_unfit(record: Record, references: References) -> str:
         if probe.probe == "snr" and probe.value not in dataset.snrs:
             return f"was tested at {probe.value:g} dB, which the data set does not have"
     if record.shifts is not None and record.shifts != (expected := probe_shifts(dataset, fold)):
-        given, those = (", ".join(f"{shift:g}" for shift in shifts) or "none" for shifts in (record.shifts, expected))
-        return f"was tested on clips rolled by {given} s, but the shifts of fold {fold} are {those}"
+        probed, those = (
+            ", ".join(f"{shift:g}" for shift in seconds) or "none" for seconds in (record.shifts, expected)
+        )
+        return f"was tested on clips rolled by {probed} s, but the shifts of fold {fold} are {those}"
     return ""
 
 
@@ -280,11 +282,11 @@ def verify_submission(
     for paths in evidence:
         digests, path = digests_of(paths), paths[0]
         digest = files_digest(digests)
-        places = [
-            place for place, record in enumerate(submission.records) if record.provenance.predictions_digest == digest
+        indices = [
+            index for index, record in enumerate(submission.records) if record.provenance.predictions_digest == digest
         ]
-        for place in places:
-            record = submission.records[place]
+        for index in indices:
+            record = submission.records[index]
             fold, snr = references.fold(record.system.fold), record.system.snr
             stems = against_stems(references.dataset, fold.reference, snr, paths)
             if stems.why_nothing:
@@ -294,12 +296,12 @@ def verify_submission(
             separation = separation_of(references.dataset, fold.reference, snr, paths, workers, progress)
             task, resamples = Task(record.system, paths, path), record.provenance.resamples
             computed = make_record(references.dataset, fold, task, resamples, digests, separation)
-            values += compare_records(place, record, computed, of_maps=stems.separated)
+            values += compare_records(index, record, computed, of_maps=stems.separated)
         of_probes = list(_verify_probes(submission, references, path, digest))
-        if not places and not of_probes:
+        if not indices and not of_probes:
             raise InputError(f"{path}: no record of {file} was made from it (digest {digest[:12]})")
         values += of_probes
-        for probe_path in run_probes(path.parent).files.values() if places and path.is_dir() else ():
+        for probe_path in run_probes(path.parent).files.values() if indices and path.is_dir() else ():
             probe_digest = files_digest(digests_of([probe_path]))
             values += _verify_probes(submission, references, probe_path, probe_digest)
     return values
@@ -325,7 +327,7 @@ def verified_values(submission: Submission, values: Sequence[Value]) -> tuple[fr
     return tuple(map(frozenset, agreed))
 
 
-def compare_records(place: int, claimed: Record, computed: Record, *, of_maps: bool) -> list[Value]:
+def compare_records(index: int, claimed: Record, computed: Record, *, of_maps: bool) -> list[Value]:
     """Compare a record with what its predictions give, every value that either has.
 
     Parameters
@@ -336,15 +338,15 @@ def compare_records(place: int, claimed: Record, computed: Record, *, of_maps: b
     for name in dict.fromkeys([*claimed.metrics, *computed.metrics]):
         missing = name not in computed.metrics and _may_be_missing(name, of_maps=of_maps)
         verdict = _verdict(_metric_difference(name, claimed, computed), missing=missing, declared=name in DECLARED)
-        values.append(Value(place, name, claimed.metrics.get(name), computed.metrics.get(name), *verdict))
+        values.append(Value(index, name, claimed.metrics.get(name), computed.metrics.get(name), *verdict))
     for name in dict.fromkeys([*claimed.per_class, *computed.per_class]):
         missing = name not in computed.per_class and _may_be_missing(name, of_maps=of_maps)
         verdict = _verdict(_class_difference(name, claimed, computed), missing=missing)
-        values.append(Value(place, class_values(name), None, None, *verdict))
-    return [*values, _compare_settings(place, claimed, computed, of_maps=of_maps)]
+        values.append(Value(index, class_values(name), None, None, *verdict))
+    return [*values, _compare_settings(index, claimed, computed, of_maps=of_maps)]
 
 
-def _compare_settings(place: int, claimed: Record, computed: Record, *, of_maps: bool) -> Value:
+def _compare_settings(index: int, claimed: Record, computed: Record, *, of_maps: bool) -> Value:
     """Compare how the metrics were computed, and on how many clips and recordings."""
     theirs, ours = claimed.settings, json.loads(json.dumps(computed.settings))  # with lists for tuples, as in a file
     compared = dict.fromkeys([*theirs, *(key for key in ours if key not in LATER_SETTINGS)])
@@ -354,17 +356,17 @@ def _compare_settings(place: int, claimed: Record, computed: Record, *, of_maps:
     of_stems = of_maps and bool(settings) and not counts and ours.keys().isdisjoint(settings)
     differing = [*settings, *counts]
     why = f"'{differing[0]}' of its settings is not what its predictions are scored with" if differing else ""
-    return Value(place, SCORING_SETTINGS, None, None, *_verdict(why, missing=of_stems))
+    return Value(index, SCORING_SETTINGS, None, None, *_verdict(why, missing=of_stems))
 
 
-def compare_probes(place: int, claimed: ProbeRecord, computed: ProbeRecord) -> Iterator[Value]:
+def compare_probes(index: int, claimed: ProbeRecord, computed: ProbeRecord) -> Iterator[Value]:
     """Compare the score of a probe with what its predictions give, every metric that either has."""
     for name in dict.fromkeys([*claimed.metrics, *computed.metrics]):
         same = _agree(name, claimed.metrics, computed.metrics)
         same = same and _agree(name, claimed.bootstrap_samples, computed.bootstrap_samples, SAMPLE_TOLERANCE)
         why = "" if same else f"probe {claimed.probe} {claimed.value:g} is not what its predictions give"
         value_name = probe_value(claimed.probe, claimed.value, name)
-        yield Value(place, value_name, claimed.metrics.get(name), computed.metrics.get(name), *_verdict(why))
+        yield Value(index, value_name, claimed.metrics.get(name), computed.metrics.get(name), *_verdict(why))
 
 
 def _may_be_missing(name: str, *, of_maps: bool) -> bool:
@@ -387,8 +389,8 @@ def _metric_difference(name: str, claimed: Record, computed: Record) -> str:
     """Say how a metric, its interval or its samples differ from those computed here; empty if they do not."""
     if not _agree(name, claimed.metrics, computed.metrics):
         values = [record.metrics.get(name) for record in (claimed, computed)]
-        shown = ["missing" if value is None else f"{value:.6g}" for value in values]
-        return f"{name} is {shown[0]}, but its predictions give {shown[1]}"
+        texts = ["missing" if value is None else f"{value:.6g}" for value in values]
+        return f"{name} is {texts[0]}, but its predictions give {texts[1]}"
     if not _agree(name, claimed.intervals, computed.intervals):
         return f"interval of {name} is not what its predictions give"
     if not _agree(name, claimed.bootstrap_samples, computed.bootstrap_samples, SAMPLE_TOLERANCE):

@@ -28,7 +28,7 @@ from fake_leaderboard import FOLD, STRANGER, scored_workspace, write_run
 from remixbench.dataset.dataset import Dataset
 from remixbench.dataset.make import make
 from remixbench.errors import InputError
-from remixbench.leaderboard.board_tables import details_table
+from remixbench.leaderboard.board_tables import ranked_table
 from remixbench.leaderboard.evaluate import read_fold_reference
 from remixbench.leaderboard.leaderboard import Leaderboard, load_leaderboard, runs_of
 from remixbench.leaderboard.record import FLAGS, Record
@@ -173,7 +173,7 @@ def test_ranked_tables_say_how_their_metrics_were_computed(page: str) -> None:
 def test_published_rows_are_only_in_tables_of_their_data_set(page: str, board: Leaderboard) -> None:
     assert "VGGish, GAP" not in page
     assert "are in the tables of remix2019, the data set they are on" in page
-    table = details_table(TableMaker(replace(board, comparable=True)), "Tagging", 20, ranked=True)
+    table = ranked_table(TableMaker(replace(board, comparable=True)), "Tagging", 20)
     assert table is not None
     (first,) = (line for line in table.lines if line.head == "VGGish, GAP")
     assert first.cells[0].text == "0.5067"

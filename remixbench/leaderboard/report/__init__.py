@@ -19,7 +19,7 @@ from remixbench.dataset.dataset import Dataset, find_dataset
 from remixbench.dataset.export.card import terms_and_notice
 from remixbench.errors import InputError
 from remixbench.files import as_path, write_text
-from remixbench.leaderboard.board_tables import DETAILS, cost_table, details_table, fraction_table, probe_tables
+from remixbench.leaderboard.board_tables import DETAILS, cost_table, fraction_table, probe_tables, ranked_table
 from remixbench.leaderboard.leaderboard import Leaderboard, load_leaderboard, runs_of
 from remixbench.leaderboard.record import FLAGS, class_values
 from remixbench.leaderboard.renderers import provenance
@@ -224,7 +224,7 @@ def chart_published(leaderboard: Leaderboard, metrics: Sequence[str]) -> list[di
 def _context(leaderboard: Leaderboard) -> dict[str, Any]:
     maker = TableMaker(leaderboard)
     panels = [
-        (snr, [t for family in DETAILS if (t := details_table(maker, family, snr, ranked=True)) is not None])
+        (snr, [t for family in DETAILS if (t := ranked_table(maker, family, snr)) is not None])
         for snr in leaderboard.snrs
     ]
     ranked = [table for _, tables in panels for table in tables]
