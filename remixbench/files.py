@@ -126,13 +126,13 @@ def remove_temp_files(folder: Path, stem: str = "") -> None:
 
 
 @contextmanager
-def exclusive_lock(path: Path, if_held: str) -> Iterator[None]:
+def exclusive_lock(path: Path, busy_message: str) -> Iterator[None]:
     """Hold a file lock, without waiting; the lock is released when the process ends, even if killed.
 
     Raises
     ------
     RemixbenchError
-        If another process holds it, with the message `if_held`; or if the file system has no locks.
+        If another process holds it, with the message `busy_message`; or if the file system has no locks.
     """
     from filelock import Timeout
 
@@ -140,7 +140,7 @@ def exclusive_lock(path: Path, if_held: str) -> Iterator[None]:
     try:
         lock = _locked(path, timeout=0)
     except Timeout:
-        raise RemixbenchError(if_held) from None
+        raise RemixbenchError(busy_message) from None
     try:
         yield
     finally:

@@ -156,7 +156,7 @@ class Plan(_Part):
     snr_spread: Annotated[SnrRange | None, BeforeValidator(_as_range)] = None
 
     @model_validator(mode="after")
-    def _there_are_events(self) -> Self:
+    def _has_events(self) -> Self:
         if self.most_events == 0:
             raise ValueError("polyphony 0 makes a data set without events; expected a range such as {range: [0, 2]}")
         return self

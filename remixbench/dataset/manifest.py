@@ -139,17 +139,17 @@ class Manifest:
             if fold not in self.folds:
                 raise InputError(f"--fold {fold}: the manifest has folds {', '.join(map(str, self.folds))}")
         counts: dict[int, int] = {}
-        chosen = []
+        clips = []
         for clip in self.clips:
             if folds and clip.fold not in folds:
                 continue
             counts[clip.fold] = counts.get(clip.fold, 0) + 1
             if clips_per_fold is None or counts[clip.fold] <= clips_per_fold:
-                chosen.append(clip)
+                clips.append(clip)
         for fold, count in sorted(counts.items()):
             if clips_per_fold is not None and count < clips_per_fold:
                 raise InputError(f"--clips-per-fold {clips_per_fold}: fold {fold} of the manifest has {count} clips")
-        return replace(self, clips=tuple(chosen))
+        return replace(self, clips=tuple(clips))
 
 
 def number(value: float) -> str:
@@ -252,11 +252,11 @@ Row = TypeVar("Row", _ClipRow, _EventRow)
 def _rows(path: Path, data: bytes, columns: tuple[str, ...], model: type[Row]) -> Iterator[tuple[str, Row]]:
     """Yield the place of each row, for messages, and the row; optional columns may be empty."""
     for line, fields in parse_table(path, data, columns).records():
-        where = f"{path}, line {line}"
+        location = f"{path}, line {line}"
         try:
-            yield where, model.model_validate({key: text for key, text in fields.items() if text or key in columns})
+            yield location, model.model_validate({key: text for key, text in fields.items() if text or key in columns})
         except ValidationError as error:
-            raise InputError(f"{where}: {first_problem(error, model)}") from None
+            raise InputError(f"{location}: {first_problem(error, model)}") from None
 
 
 def _check_sums(folder: Path, contents: dict[str, bytes]) -> None:

@@ -72,28 +72,28 @@ def overlap(
     InputError
         If the file has no ids, or the data set has no event from Freesound.
     """
-    opened = find_dataset(workspace, dataset)
+    data = find_dataset(workspace, dataset)
     check_short_name(encoder, "encoder", "use the name in its runs")
     file = Path(ids)
     heard = read_ids(file)
-    recording_ids = freesound_ids(opened)
+    recording_ids = freesound_ids(data)
     shared = {name for name, number in recording_ids.items() if number in heard}
     tested = {}
-    for fold in opened.manifest.folds:
-        names = {event.file for row in opened.test_rows(fold) for event in opened.clips[row].events}
+    for fold in data.manifest.folds:
+        names = {event.file for row in data.test_rows(fold) for event in data.clips[row].events}
         tested[str(fold)] = [len(names & shared), len(names)]
-    recordings = {event.file for clip in opened.clips for event in clip.events}
+    recordings = {event.file for clip in data.clips for event in clip.events}
     comparison = Overlap(
         encoder=encoder,
-        dataset=opened.name,
-        manifest_digest=opened.manifest_digest,
+        dataset=data.name,
+        manifest_digest=data.manifest_digest,
         ids=len(heard),
         ids_digest=sha256(read_bytes(file)),
         shared=sorted(shared),
         tested=tested,
         without_id=len(recordings - recording_ids.keys()),
     )
-    write_sealed(_path(as_path(workspace, "workspace"), opened, encoder), comparison.model_dump(mode="json"))
+    write_sealed(_path(as_path(workspace, "workspace"), data, encoder), comparison.model_dump(mode="json"))
     return comparison
 
 

@@ -195,11 +195,11 @@ def released_plan(recipe: Recipe, scenes: Catalogue, events: Catalogue) -> Manif
         for triplet in drawn:
             position = len(clips)
             file, label, location = scene_rows[order[position % len(order)]]
-            chosen = tuple(
+            clip_events = tuple(
                 Event(index, files[row], labels[row], onset, plan.max_event)
                 for index, (row, onset) in enumerate(zip(triplet, plan.onsets, strict=False))
             )
-            clips.append(Clip(f"{position:05d}", fold, file, label, location, chosen))
+            clips.append(Clip(f"{position:05d}", fold, file, label, location, clip_events))
     return Manifest(tuple(clips))
 
 

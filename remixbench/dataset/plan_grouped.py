@@ -63,9 +63,9 @@ def grouped_plan(
             part = int((position + 1) * plan.validation) - int(position * plan.validation)
             row = next(scene_decks[part])
             count = int(generator.randint(plan.fewest_events, plan.most_events + 1))
-            chosen = _draw(event_decks[part], count, len(event_bins[fold, part]))
-            onsets = _onsets(recipe, [labels[k] for k in chosen], generator)
-            placed = sorted(zip(onsets, chosen, strict=True))
+            event_rows = _draw(event_decks[part], count, len(event_bins[fold, part]))
+            onsets = _onsets(recipe, [labels[k] for k in event_rows], generator)
+            placed = sorted(zip(onsets, event_rows, strict=True))
             clip_events = tuple(
                 Event(index, files[k], labels[k], onset, plan.max_event, snr_offset=_offset(plan, generator))
                 for index, (onset, k) in enumerate(placed)
@@ -167,12 +167,12 @@ def _deck(rows: Sequence[int], generator: np.random.RandomState) -> Iterator[int
 
 def _draw(deck: Iterator[int], count: int, size: int) -> list[int]:
     """Draw `count` recordings from a deck of `size`, without repetition unless the deck has fewer."""
-    chosen: list[int] = []
-    while len(chosen) < count:
+    sample: list[int] = []
+    while len(sample) < count:
         row = next(deck)
-        if row not in chosen or len(chosen) >= size:
-            chosen.append(row)
-    return chosen
+        if row not in sample or len(sample) >= size:
+            sample.append(row)
+    return sample
 
 
 def _onsets(recipe: Recipe, labels: list[str], generator: np.random.RandomState) -> list[float]:

@@ -85,9 +85,9 @@ def split(dataset: Dataset, fold: int, *, seed: int = 0, select: str = "validati
     else:
         ids = [dataset.clips[row].id for row in train]
         recordings = [{event.file for event in dataset.clips[row].events} for row in train]
-        chosen, left_out = validation_part(ids, recordings, dataset.weak[train], seed)
-        flag = SHARED if _used(recordings, chosen) & _used(recordings, ~chosen & ~left_out) else ""
-        train, validation, origin = train[~chosen & ~left_out], train[chosen], "training clips"
+        in_validation, left_out = validation_part(ids, recordings, dataset.weak[train], seed)
+        flag = SHARED if _used(recordings, in_validation) & _used(recordings, ~in_validation & ~left_out) else ""
+        train, validation, origin = train[~in_validation & ~left_out], train[in_validation], "training clips"
     return Split(
         _first(dataset, train, seed, fraction), _first(dataset, validation, seed, fraction), test, origin, flag
     )
@@ -110,16 +110,16 @@ def validation_part(
     """
     members = _components(ids, recordings)
     order = sorted(members, key=lambda name: _hash(seed, "validation", name))
-    chosen = _whole_components([members[name] for name in order], weak, math.ceil(VALIDATION_SHARE * len(ids)))
+    in_validation = _choose_components([members[name] for name in order], weak, math.ceil(VALIDATION_SHARE * len(ids)))
     none = np.zeros(len(ids), dtype=bool)
-    if FEWEST * len(ids) <= chosen.sum() <= MOST * len(ids):
-        return chosen, none
-    chosen = none.copy()
+    if FEWEST * len(ids) <= in_validation.sum() <= MOST * len(ids):
+        return in_validation, none
+    in_validation = none.copy()
     shuffled = sorted(range(len(ids)), key=lambda row: _hash(seed, "validation", f"clip {ids[row]}"))
-    chosen[shuffled[: min(math.ceil(VALIDATION_SHARE * len(ids)), len(ids) - 1)]] = True
-    used = _used(recordings, chosen)
-    left_out = np.array([bool(files & used) for files in recordings], dtype=bool) & ~chosen
-    return chosen, left_out if left_out.sum() <= MOST_LEFT_OUT * len(ids) else none
+    in_validation[shuffled[: min(math.ceil(VALIDATION_SHARE * len(ids)), len(ids) - 1)]] = True
+    used = _used(recordings, in_validation)
+    left_out = np.array([bool(files & used) for files in recordings], dtype=bool) & ~in_validation
+    return in_validation, left_out if left_out.sum() <= MOST_LEFT_OUT * len(ids) else none
 
 
 def _components(ids: Sequence[str], recordings: Sequence[set[str]]) -> dict[str, list[int]]:
@@ -131,12 +131,12 @@ def _components(ids: Sequence[str], recordings: Sequence[set[str]]) -> dict[str,
     return {min(keys[row][0] for row in rows): rows for rows in members.values()}
 
 
-def _whole_components(components: Sequence[list[int]], weak: NDArray[np.bool_], wanted: int) -> NDArray[np.bool_]:
+def _choose_components(components: Sequence[list[int]], weak: NDArray[np.bool_], wanted: int) -> NDArray[np.bool_]:
     """Choose components in order while they fit into `wanted` clips, first those that add a class.
 
     A component with the last clips of a class is never chosen; if no component fits, the smallest is chosen.
     """
-    chosen = np.zeros(len(weak), dtype=bool)
+    mask = np.zeros(len(weak), dtype=bool)
     remaining = weak.sum(axis=0)
     per_class = [weak[rows].sum(axis=0) for rows in components]
     covered = np.zeros(weak.shape[1], dtype=bool)
@@ -144,9 +144,9 @@ def _whole_components(components: Sequence[list[int]], weak: NDArray[np.bool_], 
     def choose(k: int, most: int) -> bool:
         nonlocal remaining, covered
         rows, counts = components[k], per_class[k]
-        if chosen[rows[0]] or chosen.sum() + len(rows) > most or np.any((counts > 0) & (counts >= remaining)):
+        if mask[rows[0]] or mask.sum() + len(rows) > most or np.any((counts > 0) & (counts >= remaining)):
             return False
-        chosen[rows] = True
+        mask[rows] = True
         remaining, covered = remaining - counts, covered | (counts > 0)
         return True
 
@@ -156,9 +156,9 @@ def _whole_components(components: Sequence[list[int]], weak: NDArray[np.bool_], 
     for k in range(len(components)):
         choose(k, wanted)
     smallest = sorted(range(len(components)), key=lambda k: len(components[k]))
-    if not chosen.any():
+    if not mask.any():
         next((k for k in smallest if choose(k, len(weak) - 1)), None)
-    return chosen
+    return mask
 
 
 def _used(recordings: Sequence[set[str]], part: NDArray[np.bool_]) -> set[str]:

@@ -55,68 +55,68 @@ def verify(
         raise InputError(f"--deep {deep}: expected a number of clips, 0 or more")
     folder = dataset.path if isinstance(dataset, Dataset) else find_folder(as_path(workspace, "workspace"), dataset)
     try:
-        opened = Dataset.open(folder, check_files=False)
+        data = Dataset.open(folder, check_files=False)
     except InputError as error:
         if not (folder / "dataset.json").exists():
             raise
         return [str(error)]  # without an intact manifest and dataset.json nothing else can be checked
-    differences = [*_small_files(opened), *_stray_files(opened)]
-    digests = {snr: _digests(opened, "digests.csv", snr) for snr in opened.snrs}
-    stems = {snr: _digests(opened, "stems_digests.csv", snr) for snr in opened.info.stems}
-    tasks = [(snr, clip) for snr in opened.snrs for clip in opened.clips]
+    differences = [*_small_files(data), *_stray_files(data)]
+    digests = {snr: _digests(data, "digests.csv", snr) for snr in data.snrs}
+    stems = {snr: _digests(data, "stems_digests.csv", snr) for snr in data.info.stems}
+    tasks = [(snr, clip) for snr in data.snrs for clip in data.clips]
     with progress.bar("Checking", len(tasks), "clips") as advance:
         checks = (
-            (opened, clip, snr, _expected(digests[snr], clip), _expected(stems.get(snr), clip)) for snr, clip in tasks
+            (data, clip, snr, _expected(digests[snr], clip), _expected(stems.get(snr), clip)) for snr, clip in tasks
         )
         for lines in Workers(jobs, "threading").run(_audio, checks, len(tasks)):
             differences += lines
             advance(1)
-    for snr in opened.info.features:
-        differences += _features(opened, float(snr))
-    for snr in opened.snrs:
-        differences += altered_embeddings(opened, float(snr))
+    for snr in data.info.features:
+        differences += _features(data, float(snr))
+    for snr in data.snrs:
+        differences += altered_embeddings(data, float(snr))
     if deep:
         root = as_path(workspace, "workspace") / "sources" if sources is None else Path(sources)
-        differences += _rendered_again(opened, root, deep, digests, progress)
+        differences += _rendered_again(data, root, deep, digests, progress)
     return differences
 
 
-def _small_files(opened: Dataset) -> Iterator[str]:
+def _small_files(dataset: Dataset) -> Iterator[str]:
     """Check labels and digest tables against dataset.json; the manifest was checked when it was read."""
-    sums = opened.path / "manifest" / "SHA256SUMS"
+    sums = dataset.path / "manifest" / "SHA256SUMS"
     if not sums.is_file():
         yield f"{sums}: missing"
-    for name, problem in altered_files(opened.path, opened.info):
-        yield f"{opened.path / name}: {problem}"
+    for name, problem in altered_files(dataset.path, dataset.info):
+        yield f"{dataset.path / name}: {problem}"
 
 
-def _stray_files(opened: Dataset) -> Iterator[str]:
+def _stray_files(dataset: Dataset) -> Iterator[str]:
     """Report files that do not belong to the data set; missing audio is reported elsewhere."""
-    expected = {"dataset.json", *opened.info.files, "manifest/SHA256SUMS"}
-    expected |= {f"manifest/{name}" for name in opened.manifest.files()}
-    for snr in opened.snrs:
+    expected = {"dataset.json", *dataset.info.files, "manifest/SHA256SUMS"}
+    expected |= {f"manifest/{name}" for name in dataset.manifest.files()}
+    for snr in dataset.snrs:
         folder = snr_folder(snr)
-        expected |= {f"{folder}/audio/{name}" for name in opened.filenames}
-        if snr in opened.info.stems:
-            expected |= {f"{folder}/stems/{name}" for name in opened.filenames}
-        if snr in opened.info.features:
+        expected |= {f"{folder}/audio/{name}" for name in dataset.filenames}
+        if snr in dataset.info.stems:
+            expected |= {f"{folder}/stems/{name}" for name in dataset.filenames}
+        if snr in dataset.info.features:
             expected.add(f"{folder}/logmel.npy")
-    elsewhere = {opened.path / snr_folder(snr) / FOLDER for snr in opened.snrs}  # altered_embeddings checks them
-    work = opened.path / ".work"
+    elsewhere = {dataset.path / snr_folder(snr) / FOLDER for snr in dataset.snrs}  # altered_embeddings checks them
+    work = dataset.path / ".work"
     if work.is_dir():
         yield f"{work}: unfinished work; run the `remixbench make` that was interrupted, or delete it"
-        finished = {snr_folder(snr) for snr in opened.snrs}
-        elsewhere |= {work, *(path for path in opened.path.glob("snr_*") if path.name not in finished)}
-    for path in sorted(opened.path.rglob("*")):
+        finished = {snr_folder(snr) for snr in dataset.snrs}
+        elsewhere |= {work, *(path for path in dataset.path.glob("snr_*") if path.name not in finished)}
+    for path in sorted(dataset.path.rglob("*")):
         if not elsewhere.isdisjoint(path.parents):
             continue
-        if path.is_file() and not is_system_file(path) and path.relative_to(opened.path).as_posix() not in expected:
+        if path.is_file() and not is_system_file(path) and path.relative_to(dataset.path).as_posix() not in expected:
             yield f"{path}: not a file of this data set"
 
 
-def _digests(opened: Dataset, name: str, snr: float) -> dict[str, str] | None:
+def _digests(dataset: Dataset, name: str, snr: float) -> dict[str, str] | None:
     """Return the digest of each clip at one SNR; {} if the table is not readable, None if it is missing."""
-    path = opened.path / name
+    path = dataset.path / name
     return read_digests(path).get(snr, {}) if path.exists() else None
 
 
@@ -125,18 +125,18 @@ def _expected(digests: Mapping[str, str] | None, clip: Clip) -> str | None:
     return None if digests is None else digests.get(clip.id, "missing")
 
 
-def _audio(opened: Dataset, clip: Clip, snr: float, digest: str | None, stems_digest: str | None) -> list[str]:
-    recipe = opened.recipe
+def _audio(dataset: Dataset, clip: Clip, snr: float, digest: str | None, stems_digest: str | None) -> list[str]:
+    recipe = dataset.recipe
     lines = []
-    path = opened.audio_path(clip, snr)
+    path = dataset.audio_path(clip, snr)
     mono = _read(path, recipe.mix.sample_rate, recipe.mix.samples, 1)
     if isinstance(mono, str):
         lines.append(mono)
     elif digest is not None and pcm_digest(mono) != digest:
         lines.append(f"{path}: its samples differ from digests.csv")
-    if snr in opened.info.stems:
-        path = opened.stems_path(clip, snr)
-        channels = 2 if opened.info.stem_kind == "sum" else len(clip.events) + 1
+    if snr in dataset.info.stems:
+        path = dataset.stems_path(clip, snr)
+        channels = 2 if dataset.info.stem_kind == "sum" else len(clip.events) + 1
         stems = _read(path, recipe.mix.sample_rate, recipe.mix.samples, channels)
         if isinstance(stems, str):
             lines.append(stems)
@@ -161,46 +161,46 @@ def _read(path: Path, rate: int, samples: int, channels: int) -> NDArray[np.int1
     return data
 
 
-def _features(opened: Dataset, snr: float) -> Iterator[str]:
-    path = opened.path / snr_folder(snr) / "logmel.npy"
+def _features(dataset: Dataset, snr: float) -> Iterator[str]:
+    path = dataset.path / snr_folder(snr) / "logmel.npy"
     try:
-        rows = opened.features(snr)
+        rows = dataset.features(snr)
     except InputError as error:
         yield str(error)
         return
-    digests = _digests(opened, "logmel_digests.csv", snr)
-    for clip, row in zip(opened.clips, rows, strict=True) if digests is not None else ():
+    digests = _digests(dataset, "logmel_digests.csv", snr)
+    for clip, row in zip(dataset.clips, rows, strict=True) if digests is not None else ():
         if logmel_digest(row) != _expected(digests, clip):
             yield f"{path}: the log-mel of clip {clip.id} differs from logmel_digests.csv"
 
 
 def _rendered_again(
-    opened: Dataset, sources: Path, count: int, digests: dict[float, dict[str, str] | None], progress: Progress
+    dataset: Dataset, sources: Path, count: int, digests: dict[float, dict[str, str] | None], progress: Progress
 ) -> Iterator[str]:
     """Render clips, spread evenly over the data set, again from their sources and compare."""
-    renderer = Renderer.of(opened.recipe, *load_catalogues(opened.recipe, sources))
-    rows = np.unique(np.linspace(0, len(opened.clips) - 1, min(count, len(opened.clips))).astype(int))
+    renderer = Renderer.of(dataset.recipe, *load_catalogues(dataset.recipe, sources))
+    rows = np.unique(np.linspace(0, len(dataset.clips) - 1, min(count, len(dataset.clips))).astype(int))
     with progress.bar("Rendering", len(rows), "clips") as advance:
         for row in rows:
-            yield from _clip_again(opened, int(row), renderer, digests)
+            yield from _clip_again(dataset, int(row), renderer, digests)
             advance(1)
 
 
 def _clip_again(
-    opened: Dataset, row: int, renderer: Renderer, digests: dict[float, dict[str, str] | None]
+    dataset: Dataset, row: int, renderer: Renderer, digests: dict[float, dict[str, str] | None]
 ) -> Iterator[str]:
-    clip = opened.clips[row]
+    clip = dataset.clips[row]
     try:
         parts = renderer.clip(clip)
     except InputError as error:
         yield f"clip {clip.id} cannot be rendered again: {error}"
         return
-    for snr in opened.snrs:
+    for snr in dataset.snrs:
         rendered = parts.at(snr)
         if _expected(digests[snr], clip) not in (None, pcm_digest(mixture(rendered.stems))):
-            yield f"{opened.audio_path(clip, snr)}: rendered again from its sources it has other samples"
-        if snr in opened.info.features:
-            worst = float(np.abs(rendered.logmel() - opened.features(snr)[row]).max())
+            yield f"{dataset.audio_path(clip, snr)}: rendered again from its sources it has other samples"
+        if snr in dataset.info.features:
+            worst = float(np.abs(rendered.logmel() - dataset.features(snr)[row]).max())
             if not worst <= LOGMEL_TOLERANCE:
-                path = opened.path / snr_folder(snr) / "logmel.npy"
+                path = dataset.path / snr_folder(snr) / "logmel.npy"
                 yield f"{path}: clip {clip.id} computed again differs by {worst:.2g}"

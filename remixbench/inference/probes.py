@@ -73,14 +73,14 @@ def predict_probes(
     """
     folder, probes = as_path(run, "run"), check_probes(probe)
     info = read_run(folder)
-    opened = find_dataset(workspace, info.dataset if dataset is None else dataset)
-    if info.manifest_digest != opened.manifest_digest:
+    data = find_dataset(workspace, info.dataset if dataset is None else dataset)
+    if info.manifest_digest != data.manifest_digest:
         raise InputError(
-            f"{folder}: was trained on another manifest ({info.manifest_digest[:12]}) than data set '{opened.name}' has"
-            f" ({opened.manifest_digest[:12]}); choose the data set of the run"
+            f"{folder}: was trained on another manifest ({info.manifest_digest[:12]}) than data set '{data.name}' has"
+            f" ({data.manifest_digest[:12]}); choose the data set of the run"
         )
-    other_snrs = tuple(snr for snr in opened.info.features if snr != float(info.snr))
-    wanted = {"shift": probe_shifts(opened, info.fold), "snr": other_snrs}
+    other_snrs = tuple(snr for snr in data.info.features if snr != float(info.snr))
+    wanted = {"shift": probe_shifts(data, info.fold), "snr": other_snrs}
     probed = _earlier_probes(folder, info)
     missing = [
         (name, value)
@@ -90,7 +90,7 @@ def predict_probes(
     ]
     if missing:
         system = load_system(folder, device=device)
-        digests = _predict_all(folder, info, opened, system, missing, progress)
+        digests = _predict_all(folder, info, data, system, missing, progress)
         probed = probed.model_copy(update={"predictions": probed.predictions | digests})
     if "shift" in probes:
         probed = probed.model_copy(update={"shifts": list(wanted["shift"])})
@@ -100,7 +100,7 @@ def predict_probes(
         probed = probed.model_copy(update={"snrs": list(wanted["snr"])})
         if not wanted["snr"]:
             progress.say(
-                f"{folder}: {opened.name} has log-mel only at {info.snr:g} dB; `remixbench make --snr` adds more"
+                f"{folder}: {data.name} has log-mel only at {info.snr:g} dB; `remixbench make --snr` adds more"
             )
     write_probes(folder, probed)
     return probed

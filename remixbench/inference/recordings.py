@@ -84,9 +84,9 @@ def predict(
             if picture:
                 from remixbench.plots.figures import draw_recording
 
-                place = Path("." if out is None else out) / picture
-                draw_recording(system, recording, predictions[name], path.name, place)
-                progress.say(f"{place}: written")
+                picture_path = Path("." if out is None else out) / picture
+                draw_recording(system, recording, predictions[name], path.name, picture_path)
+                progress.say(f"{picture_path}: written")
             advance(1)
     if out is not None:
         tags = np.stack([prediction.tags for prediction in predictions.values()])

@@ -237,9 +237,9 @@ class TrainedSystem:
         samples = prepare(audio, rate, rate, origin)
         recording = self.extract_features(audio, rate, origin=origin)
         detected = self.predict_features(recording).detected
-        chosen = detected if classes is None else tuple(dict.fromkeys(classes))
-        sharing = [*chosen, *(label for label in detected if label not in chosen)]
-        masks = _SharedMasks(self, recording, [self.classes.index(label) for label in sharing], len(chosen))
+        labels = detected if classes is None else tuple(dict.fromkeys(classes))
+        sharing = [*labels, *(label for label in detected if label not in labels)]
+        masks = _SharedMasks(self, recording, [self.classes.index(label) for label in sharing], len(labels))
 
         def blocks() -> Iterator[NDArray[np.float32]]:
             start = 0
@@ -248,7 +248,7 @@ class TrainedSystem:
                 start += block.shape[1]
                 yield np.concatenate([block, part[None] - block.sum(axis=0)]) if background else block
 
-        return ((*chosen, BACKGROUND) if background else chosen), blocks()
+        return ((*labels, BACKGROUND) if background else labels), blocks()
 
     def check_separable(self, classes: Sequence[str] | None = None, *, background: bool = False) -> None:
         """Check that the system can separate `classes`."""

@@ -98,14 +98,14 @@ def label_problem(text: str) -> str:
     return ""
 
 
-def checked_label(where: str, label: str) -> str:
+def checked_label(location: str, label: str) -> str:
     """Return a label, if label files can hold it.
 
-    Raises `InputError` if they cannot; `where` is its place, for the message.
+    Raises `InputError` if they cannot; `location` is its place, for the message.
     """
     if problem := label_problem(label):
-        shown = repr(label) if len(label) <= MAX_LABEL else f"{label[:20]!r}..."
-        raise InputError(f"{where}: label {shown} {problem}; rename it")
+        text = repr(label) if len(label) <= MAX_LABEL else f"{label[:20]!r}..."
+        raise InputError(f"{location}: label {text} {problem}; rename it")
     return label
 
 
@@ -117,14 +117,14 @@ def stays_below(name: str) -> bool:
     return bool(name) and not OUTSIDE.search(name)
 
 
-def checked_name(where: str, name: str) -> str:
-    """Return the name of a recording in a table, with `/` as separator; `where` is its place, for messages.
+def checked_name(location: str, name: str) -> str:
+    """Return the name of a recording in a table, with `/` as separator; `location` is its place, for messages.
 
     Raises `InputError` if it is empty or absolute, leads out of its folder, or has a character that tables cannot hold.
     """
     path = name.replace("\\", "/")
     if not stays_below(path):
-        raise InputError(f"{where}: {name!r} is not the name of a file below its folder")
+        raise InputError(f"{location}: {name!r} is not the name of a file below its folder")
     return path
 
 

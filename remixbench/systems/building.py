@@ -167,7 +167,7 @@ def _arguments(
     system: SystemSpec, factory: Factory, shape: ClipShape, width: float, options: Mapping[str, OptionValue] | None
 ) -> dict[str, object]:
     """Return what a factory takes, by name, of a shape, the width and its options."""
-    chosen: dict[str, object] = dict(resolve_options(system.reference, options))
+    option_values: dict[str, object] = dict(resolve_options(system.reference, options))
     sizes = {name: value for name, value in vars(shape).items() if name != "embedding" and value is not None}
     for name in ("classes", "frames", "n_mels"):
         size = sizes.get(name)
@@ -178,24 +178,24 @@ def _arguments(
     if system.takes_embeddings:
         if shape.embedding is None:
             raise system.error("takes embeddings; give build_system their shape (embedding)")
-        chosen.pop(ENCODER)  # it gets the embeddings
-        chosen["dimensions"] = shape.embedding.dimensions
-        chosen["embedding_frames"] = shape.embedding.frames
-        chosen["embedding_seconds"] = shape.embedding.frame_seconds
-    given = {"width": width, **sizes, **chosen}
+        option_values.pop(ENCODER)  # it gets the embeddings
+        option_values["dimensions"] = shape.embedding.dimensions
+        option_values["embedding_frames"] = shape.embedding.frames
+        option_values["embedding_seconds"] = shape.embedding.frame_seconds
+    arguments = {"width": width, **sizes, **option_values}
     parameters = inspect.signature(factory).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return given
+        return arguments
     for parameter in parameters:
-        if parameter.name not in given and parameter.default is parameter.empty:
+        if parameter.name not in arguments and parameter.default is parameter.empty:
             raise system.error(
                 f"its parameter '{parameter.name}' is unknown; it may take"
                 f" {', '.join(SIZES)} and the options that it declares"
             )
     names = {parameter.name for parameter in parameters}
-    if undeclared := [name for name in chosen if name in system.options and name not in names]:
+    if undeclared := [name for name in option_values if name in system.options and name not in names]:
         raise system.error(f"it declares the option '{undeclared[0]}', but has no parameter of that name")
-    return {name: value for name, value in given.items() if name in names}
+    return {name: value for name, value in arguments.items() if name in names}
 
 
 def _check_contract(system: SystemSpec, network: object, shape: ClipShape) -> None:
@@ -221,26 +221,26 @@ def _check_contract(system: SystemSpec, network: object, shape: ClipShape) -> No
             generator = torch.Generator().manual_seed(0)
             output = network(*(torch.randn(size, generator=generator) for size in shapes))
     except (Exception, SystemExit) as error:
-        given = " and ".join(map(str, shapes))
-        raise system.error(f"its forward fails on input {given} ({one_line(error)})") from error
-    frames = _check_output(output, system, shape, shapes[0], own_frame_rate=step is not None)
+        shape_text = " and ".join(map(str, shapes))
+        raise system.error(f"its forward fails on input {shape_text} ({one_line(error)})") from error
+    frames = _check_output(output, system, shape, shapes[0], any_frame_rate=step is not None)
     if step is not None and samples is not None and sample_rate is not None:
         check_coverage(system.error, "frame scores", frames, step, samples / sample_rate)
 
 
 def _check_output(
-    output: object, system: SystemSpec, shape: ClipShape, reconstruction: tuple[int, ...], *, own_frame_rate: bool
+    output: object, system: SystemSpec, shape: ClipShape, reconstruction: tuple[int, ...], *, any_frame_rate: bool
 ) -> int:
     """Refuse what is not an `Output` for two clips, of the right shapes and ranges; returns the number of frame scores.
 
-    With `own_frame_rate`, frame scores may have any number of frames; `reconstruction` is the shape of a decoder's.
+    With `any_frame_rate`, frame scores may have any number of frames; `reconstruction` is the shape of a decoder's.
     """
     from remixbench.systems.output import SCORES, Output
 
     if not isinstance(output, Output):
         raise system.error(f"its forward returns {type(output).__name__}, expected remixbench.systems.Output")
     frames, size = shape.frames, tuple(getattr(output.frame_scores, "shape", ()))
-    if own_frame_rate and len(size) == 3:
+    if any_frame_rate and len(size) == 3:
         frames = max(1, size[1])
     maps = (2, shape.classes, shape.frames, shape.n_mels)
     expected: dict[str, tuple[int, ...]] = {
@@ -256,10 +256,10 @@ def _check_output(
         value = getattr(output, field)
         if value is None and field not in ("clip_scores", "frame_scores"):
             continue
-        given = tuple(getattr(value, "shape", ()))
-        if given != size:
+        output_shape = tuple(getattr(value, "shape", ()))
+        if output_shape != size:
             remedy = "; a system of another frame rate sets `frame_seconds`" if field == "frame_scores" else ""
-            raise system.error(f"its {field} are {given or type(value).__name__}, expected {size}{remedy}")
+            raise system.error(f"its {field} are {output_shape or type(value).__name__}, expected {size}{remedy}")
         if field in SCORES:
             low, high = float(value.min()), float(value.max())
             if not (low >= 0 and high <= 1):  # false for NaN, too

@@ -67,7 +67,7 @@ class MaskDecoder(nn.Module):
         )
         self.logits = nn.Conv2d(channels[0], (classes + 1) * cell[0] * cell[1], 1)
 
-    def forward(self, stages: list[Tensor], features: Tensor, size: tuple[int, int], chosen: Tensor) -> Tensor:
+    def forward(self, stages: list[Tensor], features: Tensor, size: tuple[int, int], class_indices: Tensor) -> Tensor:
         """Return logits (B, K + 1, T, F) of some classes of each clip, the background's last.
 
         Parameters
@@ -75,7 +75,7 @@ class MaskDecoder(nn.Module):
         stages : feature maps of the encoder, from fine to coarse
         features : (B, T', features) of the sequence, added to the coarsest map
         size : T and F
-        chosen : (B, K) the classes
+        class_indices : (B, K) the classes
         """
         y = stages[-1] + self.bottom(features).transpose(1, 2).unsqueeze(3)
         for step, skip in zip(self.steps, reversed(stages[:-1]), strict=True):
@@ -84,8 +84,8 @@ class MaskDecoder(nn.Module):
         cells = self.logits(y).float()
         batch, _, rows, columns = cells.shape
         cells = cells.view(batch, -1, frames * bands, rows, columns)
-        background = chosen.new_full((batch, 1), cells.shape[1] - 1)
-        index = torch.cat([chosen, background], dim=1)[:, :, None, None, None]
+        background = class_indices.new_full((batch, 1), cells.shape[1] - 1)
+        index = torch.cat([class_indices, background], dim=1)[:, :, None, None, None]
         cells = cells.gather(1, index.expand(-1, -1, *cells.shape[2:]))
         logits: Tensor = cells.view(batch, -1, frames, bands, rows, columns).permute(0, 1, 4, 2, 5, 3)
         return logits.reshape(batch, -1, rows * frames, columns * bands)[:, :, : size[0], : size[1]]
@@ -167,13 +167,13 @@ class CrnnSep(Crnn):
         present = in_first | in_second
         # on a GPU all classes: reading their number would make the CPU wait in every step
         most = present.shape[1] if x.device.type != "cpu" else max(1, int(present.sum(dim=1).max()))
-        chosen = present.float().topk(most, dim=1).indices
+        class_indices = present.float().topk(most, dim=1).indices
         with torch.no_grad(), _evaluation(self):
             stages, features, frame_scores, _ = self.classify(x)
-        odds = self._log_odds(x, stages, features, frame_scores, chosen)
-        odds = odds + torch.where(present.gather(1, chosen), 0.0, 2 * FLOOR)[..., None, None]
+        odds = self._log_odds(x, stages, features, frame_scores, class_indices)
+        odds = odds + torch.where(present.gather(1, class_indices), 0.0, 2 * FLOOR)[..., None, None]
         masks = torch.cat([odds, torch.zeros_like(odds[:, :1])], dim=1).log_softmax(dim=1)
-        claims = torch.stack([in_first, in_second], dim=1).gather(2, chosen.unsqueeze(1).expand(-1, 2, -1))
+        claims = torch.stack([in_first, in_second], dim=1).gather(2, class_indices.unsqueeze(1).expand(-1, 2, -1))
         claims = torch.where(claims, 0.0, 2 * FLOOR)[..., None, None]
         log_masks = (masks[:, None, :-1] + claims).logsumexp(dim=2).clamp_min(FLOOR)
         background = 1 - events.sum(dim=1)
@@ -182,15 +182,15 @@ class CrnnSep(Crnn):
         return ((weight * entropy).sum(dim=(1, 2)) / weight.sum(dim=(1, 2))).mean()
 
     def _log_odds(
-        self, x: Tensor, stages: list[Tensor], features: Tensor, frame_scores: Tensor, chosen: Tensor
+        self, x: Tensor, stages: list[Tensor], features: Tensor, frame_scores: Tensor, class_indices: Tensor
     ) -> Tensor:
         """Return the log odds of a class against the background in each cell, (B, K, T, F).
 
         A class's part is weighted by its frame score, so that it is where the class is detected; the background's falls
         with the power of a cell above the mean of its band, so that the decoder begins with a Wiener filter.
         """
-        logits: Tensor = self.mask_decoder(stages, features, x.shape[1:], chosen)
-        index = chosen.unsqueeze(2).expand(-1, -1, frame_scores.shape[1])
+        logits: Tensor = self.mask_decoder(stages, features, x.shape[1:], class_indices)
+        index = class_indices.unsqueeze(2).expand(-1, -1, frame_scores.shape[1])
         weights = F.interpolate(frame_scores.detach().transpose(1, 2).gather(1, index), size=x.shape[1])
         above = 2 * self.log_std * (x - x.mean(dim=1, keepdim=True)).float()
         return logits[:, :-1] - logits[:, -1:] + weights.clamp_min(LEAST).log().unsqueeze(3) + above.unsqueeze(1)

@@ -181,8 +181,8 @@ class PretrainedEncoder:
                 f"fails on waveforms {shape}{places} at {self.sample_rate} Hz ({one_line(error)})"
             ) from error
         dense = isinstance(embeddings, torch.Tensor) and embeddings.layout == torch.strided and not embeddings.is_meta
-        given = tuple(embeddings.shape) if dense and embeddings.is_floating_point() else ()
-        if len(given) != 3 or (given[0], given[2]) != (shape[0], self.dimensions):
+        size = tuple(embeddings.shape) if dense and embeddings.is_floating_point() else ()
+        if len(size) != 3 or (size[0], size[2]) != (shape[0], self.dimensions):
             kind = type(embeddings).__name__
             if isinstance(embeddings, torch.Tensor):
                 kind = f"{embeddings.dtype} {tuple(embeddings.shape)}, {embeddings.device.type}, {embeddings.layout}"
@@ -247,7 +247,7 @@ def load_encoder(reference: str) -> PretrainedEncoder:
     named, weights = split_reference(reference)
     if weights is not None and not weights.is_file():
         raise InputError(f"encoder '{reference}': no such file of weights: {weights}")
-    source, code, place = _source(named)
+    source, code, location = _source(named)
     name = short_name(reference)
     check_short_name(name, "encoder")
     encoder = _make(source, weights, name, named)
@@ -259,7 +259,7 @@ def load_encoder(reference: str) -> PretrainedEncoder:
     if named not in BUNDLED:  # their version covers all; a file may have several encoders of the same weights
         parts += [name, *(f"{key} {value!r}" for key, value in sorted(settings.items()))]
     digest = sha256("\n".join(parts).encode())
-    full_reference = place if weights is None else f"{place}@{weights}"
+    full_reference = location if weights is None else f"{location}@{weights}"
     return PretrainedEncoder(
         name=name,
         reference=full_reference,
@@ -435,8 +435,10 @@ def _members(value: Any) -> Iterator[tuple[str, Any]]:
         yield from ((key, cell.cell_contents) for key, cell in cells)
         yield from ((key, value.__globals__[key]) for key in value.__code__.co_names if key in value.__globals__)
     elif isinstance(value, torch.nn.Module):  # what it keeps besides its parameters, buffers and modules
-        own = {"_parameters", "_buffers", "_modules", "training"}
-        yield from ((key, part) for key, part in vars(value).items() if key not in own and not key.endswith("_hooks"))
+        internals = {"_parameters", "_buffers", "_modules", "training"}
+        yield from (
+            (key, part) for key, part in vars(value).items() if key not in internals and not key.endswith("_hooks")
+        )
     elif hasattr(value, "__dict__") and not isinstance(value, type | type(hashlib)):
         yield from vars(value).items()
 

@@ -366,10 +366,10 @@ def _described(system: SystemSpec) -> SystemSpec:
     factory = system.factory
     try:
         alpha = float(getattr(factory, "alpha", 0.0))
-        given = getattr(factory, "inputs", "logmel")
-        inputs = given if isinstance(given, str) else "+".join(given)
+        declared = getattr(factory, "inputs", "logmel")
+        inputs = declared if isinstance(declared, str) else "+".join(declared)
         if inputs not in INPUTS:
-            raise ValueError(f"inputs {given!r}")
+            raise ValueError(f"inputs {declared!r}")
         return replace(
             system,
             description=_first_line(factory) or system.description,
@@ -393,21 +393,21 @@ def _described(system: SystemSpec) -> SystemSpec:
 
 def _first_line(factory: object) -> str:
     """Return the description of a factory: its attribute, or else the first line of its own docstring."""
-    own_doc = (vars(factory).get("__doc__") if isinstance(factory, type) else factory.__doc__) or ""
-    return str(getattr(factory, "description", "") or own_doc.strip().partition("\n")[0].rstrip("."))
+    docstring = (vars(factory).get("__doc__") if isinstance(factory, type) else factory.__doc__) or ""
+    return str(getattr(factory, "description", "") or docstring.strip().partition("\n")[0].rstrip("."))
 
 
-def _option(given: object) -> Option:
-    if isinstance(given, Option):
-        return given
-    if isinstance(given, int | float) and not isinstance(given, bool):
-        return Option(given)
-    if isinstance(given, tuple | list) and given and all(isinstance(choice, str) and choice for choice in given):
-        for choice in given:
+def _option(value: object) -> Option:
+    if isinstance(value, Option):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return Option(value)
+    if isinstance(value, tuple | list) and value and all(isinstance(choice, str) and choice for choice in value):
+        for choice in value:
             if set(choice) & _NOT_IN_A_FOLDER:
-                raise ValueError(f"option {given!r}: '{choice}' cannot be part of a folder's name")
-        return Option(given[0], choices=tuple(given))
-    raise ValueError(f"option {given!r}")
+                raise ValueError(f"option {value!r}: '{choice}' cannot be part of a folder's name")
+        return Option(value[0], choices=tuple(value))
+    raise ValueError(f"option {value!r}")
 
 
 def _option_name(name: object) -> str:

@@ -45,11 +45,11 @@ def load_from_file(reference: str, kind: str = "system") -> tuple[Callable[..., 
     module = _import(file, reference, kind)
     factory = getattr(module, name, None)
     if not callable(factory):
-        made_here = sorted(
+        classes = sorted(
             key for key, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__
         )
-        choices = f"; it has {', '.join(made_here)}" if made_here else ""
-        raise InputError(f"{kind} '{reference}': {file} has no class '{name}'{nearest(name, made_here)}{choices}")
+        choices = f"; it has {', '.join(classes)}" if classes else ""
+        raise InputError(f"{kind} '{reference}': {file} has no class '{name}'{nearest(name, classes)}{choices}")
     return factory, file
 
 
@@ -175,8 +175,8 @@ def _code(factory: object) -> bytes:
     if isinstance(factory, functools.partial):
         return _code(factory.func) + repr((factory.args, sorted(factory.keywords.items()))).encode()
     if isinstance(factory, type):
-        own = [base for base in factory.__mro__ if base.__module__ == factory.__module__]
-        return b"".join(key.encode() + _code(value) for base in own for key, value in sorted(vars(base).items()))
+        bases = [base for base in factory.__mro__ if base.__module__ == factory.__module__]
+        return b"".join(key.encode() + _code(value) for base in bases for key, value in sorted(vars(base).items()))
     code = getattr(getattr(factory, "__func__", factory), "__code__", None)
     return _code_of(code) if isinstance(code, CodeType) else b""
 

@@ -107,8 +107,8 @@ def _hidden(batch: int, size: int, largest: float, generator: Generator) -> Tens
     longest = min(size, max(1, round(size * largest)))
     device = generator.device
     length = torch.randint(longest + 1, (batch, MASKS, 1), generator=generator, device=device)
-    place = torch.rand(batch, MASKS, 1, generator=generator, device=device)
-    first = (place * (size - length + 1)).long().minimum(size - length)
+    position = torch.rand(batch, MASKS, 1, generator=generator, device=device)
+    first = (position * (size - length + 1)).long().minimum(size - length)
     steps = torch.arange(size, device=device)
     return ((steps >= first) & (steps < first + length)).any(dim=1)
 

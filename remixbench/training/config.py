@@ -112,7 +112,7 @@ class TrainConfig(Training):
             parts.append("fresh")
         defaults = resolve_options(self.system)
         parts += [f"{name}={_plain(value)}" for name, value in self.options if value != defaults[name]]
-        usual = RELEASED | _own_defaults(system)
+        usual = RELEASED | _system_defaults(system)
         parts += [f"{name}={_plain(getattr(self, name))}" for name in RELEASED if getattr(self, name) != usual[name]]
         return ",".join(parts)
 
@@ -161,14 +161,14 @@ def derived_seed(seed: int, purpose: str, *numbers: int) -> int:
 
 def training_defaults(system: str, recipe: Recipe) -> dict[str, Any]:
     """Return the default of every training setting for a system on the data set of a recipe."""
-    defaults = recipe.training.model_dump() | _own_defaults(spec(system))
+    defaults = recipe.training.model_dump() | _system_defaults(spec(system))
     return defaults | {"augment": _augmentations(defaults["augment"])}
 
 
-def _own_defaults(system: SystemSpec) -> dict[str, Any]:
+def _system_defaults(system: SystemSpec) -> dict[str, Any]:
     """Return the training defaults that a system names, in the form in which a `TrainConfig` has them."""
-    own = {name: value for name, value in system.training_defaults.items() if value is not None}
-    return own | ({"augment": _augmentations(own["augment"])} if "augment" in own else {})
+    defaults = {name: value for name, value in system.training_defaults.items() if value is not None}
+    return defaults | ({"augment": _augmentations(defaults["augment"])} if "augment" in defaults else {})
 
 
 def flags(config: TrainConfig, recipe: Recipe) -> list[dict[str, str]]:
@@ -245,7 +245,7 @@ def list_configs(
     fractions = _unique(_number("--fraction", value) for value in as_tuple(fraction)) or (1.0,)
     one_of("--select", select, SELECT)
     one_of("--precision", precision, ("32", "bf16"))  # `auto` is resolved before: what is used is part of the identity
-    given = {name: value for name, value in training.items() if value is not None}
+    arguments = {name: value for name, value in training.items() if value is not None}
     for value in snrs:
         dataset.require_snr(value)
     for value in folds:
@@ -253,21 +253,21 @@ def list_configs(
     for value in fractions:
         if not 0 < value <= 1:
             raise InputError(f"--fraction {value:g}: expected a number above 0, at most 1")
-    chosen = _options_by_system(systems, options or {})
+    system_options = _options_by_system(systems, options or {})
     alphas = _alphas_by_system(systems, as_tuple(alpha))
-    settings = {name: _settings(name, dataset.recipe, given) for name in systems}
-    encoders = {name: _encoder(name, dict(chosen[name]), load, fresh=fresh) for name in systems}
+    settings = {name: _settings(name, dataset.recipe, arguments) for name in systems}
+    encoders = {name: _encoder(name, dict(system_options[name]), load, fresh=fresh) for name in systems}
     for name in systems:
         _fits_inputs(name, settings[name]["augment"])
-        _fits_optimizer(name, given)
+        _fits_optimizer(name, arguments)
     return [
         TrainConfig(
-            system=name, options=_with_short_name(chosen[name], encoders[name]), alpha=weight, fraction=part,
-            snr=decibel, fold=held_out, seed=number, select=select, precision=precision, fresh=fresh,
+            system=name, options=_with_short_name(system_options[name], encoders[name]), alpha=weight, fraction=part,
+            snr=decibel, fold=test_fold, seed=number, select=select, precision=precision, fresh=fresh,
             encoder=encoders[name], **settings[name],
         )
         for name in systems
-        for weight, part, decibel, held_out, number in product(alphas[name], fractions, snrs, folds, seeds)
+        for weight, part, decibel, test_fold, number in product(alphas[name], fractions, snrs, folds, seeds)
     ]  # fmt: skip
 
 
@@ -302,9 +302,9 @@ def _with_short_name(
     return tuple((name, encoder.name if name == ENCODER else value) for name, value in options)
 
 
-def _settings(system: str, recipe: Recipe, given: dict[str, Any]) -> dict[str, Any]:
+def _settings(system: str, recipe: Recipe, arguments: dict[str, Any]) -> dict[str, Any]:
     """Return the settings that are the same for all runs of a system: the given ones, else its defaults."""
-    unexpected = given.keys() - set(TRAINING_DEFAULTS)
+    unexpected = arguments.keys() - set(TRAINING_DEFAULTS)
     if unexpected:
         raise unknown("training setting", min(unexpected), TRAINING_DEFAULTS)
     system_spec = spec(system)
@@ -314,9 +314,9 @@ def _settings(system: str, recipe: Recipe, given: dict[str, Any]) -> dict[str, A
         if not system_spec.training_defaults:
             raise
         raise system_spec.error(f"its training_defaults: {error}") from None
-    if "epochs" in given:  # a given number of epochs is exact
+    if "epochs" in arguments:  # a given number of epochs is exact
         defaults |= {"min_steps": 0}
-    return check_settings(defaults | given)
+    return check_settings(defaults | arguments)
 
 
 def check_settings(settings: Mapping[str, Any], model: type[Training] = Training) -> dict[str, Any]:
@@ -380,14 +380,14 @@ def _fits_inputs(system: str, augment: Sequence[str]) -> None:
             )
 
 
-def _fits_optimizer(system: str, given: Mapping[str, Any]) -> None:
+def _fits_optimizer(system: str, arguments: Mapping[str, Any]) -> None:
     """Refuse settings of the optimizer for a system that has its own."""
     system_spec = spec(system)
     for name, (_, setting) in training_settings().items():
-        if setting.of_optimizer and name in given and hasattr(system_spec.factory, "configure_optimizers"):
+        if setting.of_optimizer and name in arguments and hasattr(system_spec.factory, "configure_optimizers"):
             raise InputError(
-                f"--{name.replace('_', '-')} {_plain(given[name])}: system '{system_spec.name}' has an optimizer of its"
-                " own (configure_optimizers); leave it out"
+                f"--{name.replace('_', '-')} {_plain(arguments[name])}: system '{system_spec.name}' has an optimizer of"
+                " its own (configure_optimizers); leave it out"
             )
 
 

@@ -427,8 +427,8 @@ def load_splits(dataset: Dataset, config: TrainConfig, device: torch.device) -> 
             f"{dataset.path}: the log-mel at {config.snr:g} dB holds NaN or infinity; delete logmel.npy, make it again"
         )
 
-    def clips(chosen: Rows) -> ClipTensors:
-        return ClipTensors(features, dataset.weak, chosen, standardisation, device, embeddings=second)
+    def clips(subset: Rows) -> ClipTensors:
+        return ClipTensors(features, dataset.weak, subset, standardisation, device, embeddings=second)
 
     validation = clips(rows.validation) if len(rows.validation) else None
     second_standardisation = second.standardisation if second else None

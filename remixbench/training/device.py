@@ -118,8 +118,8 @@ def enough_memory(what: str, device: torch.device, remedy: str) -> Iterator[None
     except (RuntimeError, MemoryError, ImportError, OSError) as error:
         if not is_out_of_memory(error):
             raise
-        where = "this machine" if device.type == "cpu" else f"the device {device}"
-        raise RemixbenchError(f"{what}: the memory of {where} is not enough; {remedy}") from error
+        owner = "this machine" if device.type == "cpu" else f"the device {device}"
+        raise RemixbenchError(f"{what}: the memory of {owner} is not enough; {remedy}") from error
 
 
 @contextmanager

@@ -77,17 +77,17 @@ def embed(
     """
     progress = reporter(progress)
     check_jobs(jobs)
-    opened = find_dataset(workspace, dataset)
-    snrs = tuple(float(value) for value in as_tuple(snr)) or opened.snrs
+    data = find_dataset(workspace, dataset)
+    snrs = tuple(float(value) for value in as_tuple(snr)) or data.snrs
     for value in snrs:
-        opened.require_snr(value)
+        data.require_snr(value)
     references = as_tuple(encoder)
     if not references:
         raise InputError("no encoder given")
-    where = choose_device(device)
+    torch_device = choose_device(device)
     encoders = [load_encoder(reference) for reference in references]
     return [
-        compute_embeddings(opened, loaded, value, jobs=jobs, device=where, progress=progress).path
+        compute_embeddings(data, loaded, value, jobs=jobs, device=torch_device, progress=progress).path
         for loaded in encoders
         for value in snrs
     ]
@@ -110,9 +110,9 @@ def compute_embeddings(
         return ready
     path = embeddings_path(dataset, snr, encoder.name, encoder.digest)
     store = BlockStore(path, {"encoder": encoder.digest, "audio": dataset.waveform_digest(snr)}, len(dataset.clips))
-    place = device or torch.device("cpu")
-    lock = None if encoder.parallel and place.type == "cpu" else threading.Lock()
-    work = _BlockEncoder(dataset, encoder, snr, store, place, lock)
+    target_device = device or torch.device("cpu")
+    lock = None if encoder.parallel and target_device.type == "cpu" else threading.Lock()
+    work = _BlockEncoder(dataset, encoder, snr, store, target_device, lock)
     first, need = _first_block(work)  # before anything is written, since an encoder may be refused
     with store.locked():
         ready = open_embeddings(dataset, snr, encoder.name, encoder.digest)

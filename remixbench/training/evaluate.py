@@ -147,8 +147,8 @@ def fit_thresholds(weak: NDArray[np.bool_], scores: NDArray[np.float32]) -> NDAr
     for k in range(weak.shape[1]):
         labels, positives = weak[:, k], int(weak[:, k].sum())
         if 0 < positives < len(labels) and (scores[:, k] > 0).any():
-            own = _logit(_best(labels, scores[:, k]))
-            thresholds[k] = _sigmoid((positives * own + PRIOR * _logit(together)) / (positives + PRIOR))
+            class_logit = _logit(_best(labels, scores[:, k]))
+            thresholds[k] = _sigmoid((positives * class_logit + PRIOR * _logit(together)) / (positives + PRIOR))
     fitted: NDArray[np.float32] = np.maximum(thresholds, FLOOR).astype(np.float32)
     return fitted
 

@@ -66,11 +66,11 @@ def _clashes(places: list[tuple[int, Event]], contents: list[Event]) -> list[int
     """Return the places whose event would overlap an earlier one of its class in the same clip."""
     placed: dict[tuple[int, str], list[Event]] = {}
     bad = []
-    for k, ((row, place), content) in enumerate(zip(places, contents, strict=True)):
-        before = placed.setdefault((row, content.label), [])
-        if any(abs(place.onset - other.onset) < max(place.max_duration, other.max_duration) for other in before):
+    for k, ((row, event), content) in enumerate(zip(places, contents, strict=True)):
+        earlier = placed.setdefault((row, content.label), [])
+        if any(abs(event.onset - other.onset) < max(event.max_duration, other.max_duration) for other in earlier):
             bad.append(k)
-        before.append(place)
+        earlier.append(event)
     return bad
 
 

@@ -249,9 +249,9 @@ class Board:
             while True:
                 kind, run, *values = connection.recv()
                 with self._lock:
-                    self._take(kind, run, values)
+                    self._handle_message(kind, run, values)
 
-    def _take(self, kind: str, run: int, values: Sequence[Any]) -> None:
+    def _handle_message(self, kind: str, run: int, values: Sequence[Any]) -> None:
         if kind == "say":
             self._progress.say(values[0])
             return

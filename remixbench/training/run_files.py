@@ -169,10 +169,10 @@ class RunInfo(Training):
 def run_folder(workspace: Path, dataset: str, settings: TrainConfig, digest: str) -> Path:
     """Return the folder of the run with this digest: where it exists already, or where it will be made."""
     above = workspace / "runs" / dataset / settings.folder / snr_folder(settings.snr) / f"fold_{settings.fold}"
-    plain, own = above / f"seed_{settings.seed}", above / f"seed_{settings.seed}-{digest[:8]}"
-    if not (plain / RUN_FILE).exists():
-        return own if (own / RUN_FILE).exists() else plain
-    return plain if read_json(plain / RUN_FILE).get("digest") == digest else own
+    seed_folder, digest_folder = above / f"seed_{settings.seed}", above / f"seed_{settings.seed}-{digest[:8]}"
+    if not (seed_folder / RUN_FILE).exists():
+        return digest_folder if (digest_folder / RUN_FILE).exists() else seed_folder
+    return seed_folder if read_json(seed_folder / RUN_FILE).get("digest") == digest else digest_folder
 
 
 def read_run(folder: Path) -> RunInfo:

@@ -117,40 +117,41 @@ def train(
     """
     progress = reporter(progress)
     workspace = as_path(workspace, "workspace")
-    opened = find_dataset(workspace, dataset)
-    where = choose_device(device, local_rank())
+    data = find_dataset(workspace, dataset)
+    main_device = choose_device(device, local_rank())
     load = encoder_loader()
     configs = list_configs(
-        opened, system=system, snr=snr, fold=fold, seed=seed, alpha=alpha, fraction=fraction, options=options,
-        select=select, precision=choose_precision(precision, where), fresh=fresh, load=load, **training,
+        data, system=system, snr=snr, fold=fold, seed=seed, alpha=alpha, fraction=fraction, options=options,
+        select=select, precision=choose_precision(precision, main_device), fresh=fresh, load=load, **training,
     )  # fmt: skip
     check_shard(shard)
     for config in configs:
         if spec(config.system).takes_logmel:
-            opened.features(config.snr)  # fails at once where it is missing
-    _try_systems(opened, configs, where, with_encoder=False)
+            data.features(config.snr)  # fails at once where it is missing
+    _try_systems(data, configs, main_device, with_encoder=False)
     configs = configs[shard[0] - 1 :: shard[1]]
     if dry_run:
-        return [run_folder(workspace, opened.name, config, _identity(opened, config)) for config in configs]
-    with process_group(where) as dist:
-        shown = progress if dist.is_main_process else SILENT
-        context = RunContext(opened, Path(sources or workspace / "sources"), where, dist, NO_DISPLAY, load)
+        return [run_folder(workspace, data.name, config, _identity(data, config)) for config in configs]
+    with process_group(main_device) as dist:
+        if not dist.is_main_process:
+            progress = SILENT
+        context = RunContext(data, Path(sources or workspace / "sources"), main_device, dist, NO_DISPLAY, load)
         count = len(configs)
-        workers = _workers(jobs, where, configs, dist)
+        workers = _workers(jobs, main_device, configs, dist)
         beside = f", {workers} side by side" if workers > 1 else ""
         runs = f"{count} run{'s' * (count != 1)}"
-        shown.say(f"Training {runs} on data set {opened.name} ({opened.path}) with {where}{beside}")
-        embed_missing(context, configs, shown)
-        _try_systems(opened, configs, where, with_encoder=True)
+        progress.say(f"Training {runs} on data set {data.name} ({data.path}) with {main_device}{beside}")
+        embed_missing(context, configs, progress)
+        _try_systems(data, configs, main_device, with_encoder=True)
         tasks = [(workspace, context, config, rerun) for config in configs]
         systems = [spec(config.system).name for config in configs]
         if workers > 1:
             tasks = [(workspace, replace(context, load=load_encoder), config, rerun) for config in configs]
-            folders = side_by_side(_train_one, tasks, systems, shown, workers)
+            folders = side_by_side(_train_one, tasks, systems, progress, workers)
         else:
-            one_thread = where.type == "cpu" and (count > 1 or jobs is not None) and dist.world_size == 1
+            one_thread = main_device.type == "cpu" and (count > 1 or jobs is not None) and dist.world_size == 1
             with torch_threads(1 if one_thread else None):
-                folders = one_after_another(_train_one, tasks, systems, shown)
+                folders = one_after_another(_train_one, tasks, systems, progress)
     return [folder for folder in folders if folder is not None and dist.is_main_process]
 
 
@@ -242,8 +243,8 @@ def _acquire(
             shutil.rmtree(folder / "predictions", ignore_errors=True)
             return folder, info
         info = read_run(folder)
-        for place in (folder, folder / "predictions"):
-            remove_temp_files(place)
+        for subfolder in (folder, folder / "predictions"):
+            remove_temp_files(subfolder)
         if info.status == "done":  # and killed before this
             (folder / CHECKPOINT).unlink(missing_ok=True)
         lost = [name for name in RESULTS if info.status == "done" and not (folder / name).exists()]

@@ -65,8 +65,8 @@ class WeightAverage:
         decay = min(self.decay, (1 + step) / (10 + step))
         averages, weights = list(self.network.parameters()), list(network.parameters())
         get_ema_multi_avg_fn(decay)(averages, weights, step)  # type: ignore[no-untyped-call]  # torch gives it no types
-        for kept, buffer in zip(self.network.buffers(), network.buffers(), strict=True):
-            kept.copy_(buffer)
+        for average, buffer in zip(self.network.buffers(), network.buffers(), strict=True):
+            average.copy_(buffer)
 
 
 class TrainState:

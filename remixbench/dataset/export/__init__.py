@@ -69,23 +69,23 @@ def export(
         raise unknown("--format", format, FORMATS)
     if link and format not in WITH_LINKS:
         raise InputError(f"--link: needs --format {' or '.join(WITH_LINKS)}, not {format}")
-    opened = find_dataset(workspace, dataset)
-    snrs = tuple(float(value) for value in as_tuple(snr)) or opened.snrs
+    data = find_dataset(workspace, dataset)
+    snrs = tuple(float(value) for value in as_tuple(snr)) or data.snrs
     for value in snrs:
-        opened.require_snr(value)
-    folds = opened.manifest.folds
+        data.require_snr(value)
+    folds = data.manifest.folds
     tested = fold if fold is not None else 4 if 4 in folds else folds[-1]
     folder = as_path(out, "out")
     if folder.exists() and (not folder.is_dir() or not all(map(is_system_file, folder.iterdir()))):
         raise InputError(f"--out {folder}: already exists and is not an empty folder; choose another")
-    request = Export(opened, folder, tested, link)
-    clips = {value: exported_clips(opened, value, tested) for value in snrs}
+    request = Export(data, folder, tested, link)
+    clips = {value: exported_clips(data, value, tested) for value in snrs}
     make_folder(folder)
     try:
         FORMATS[format](request, clips, progress)
         for name in ("ATTRIBUTION.csv", NOTICES):
-            if name in opened.info.files:
-                write_bytes(folder / name, (opened.path / name).read_bytes())
+            if name in data.info.files:
+                write_bytes(folder / name, (data.path / name).read_bytes())
         write_card(request, format, clips)
     except BaseException:  # also an interrupt: `out` is empty again, so the same call can be repeated
         _empty(folder)

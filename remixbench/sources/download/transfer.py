@@ -50,7 +50,7 @@ class PartialFile:
         self.path = path
         self.part = path.with_name(path.name + ".part")
         self.state = path.with_name(path.name + ".part.json")
-        self.kept = path.with_name(path.name + ".part.kept")
+        self.backup = path.with_name(path.name + ".part.kept")
         self.size = 0
         self.etag: str | None = None
         self.total: int | None = None
@@ -60,8 +60,8 @@ class PartialFile:
 
     def __enter__(self) -> PartialFile:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        if self.kept.exists() and not (self.part.exists() and self.part.stat().st_size >= self.kept.stat().st_size):
-            os.replace(self.kept, self.part)
+        if self.backup.exists() and not (self.part.exists() and self.part.stat().st_size >= self.backup.stat().st_size):
+            os.replace(self.backup, self.part)
             write_json(self.state, {"md5": self._expected, "etag": None, "total": None})
         self._file = open(self.part, "a+b", buffering=0)
         return self
@@ -109,9 +109,9 @@ class PartialFile:
 
     def set_aside(self) -> None:
         """Start over, keeping the data for the next run: the answer that differs may not be the file."""
-        if not self.kept.exists():
+        if not self.backup.exists():
             self._file.close()
-            os.replace(self.part, self.kept)
+            os.replace(self.part, self.backup)
             self._file = open(self.part, "a+b", buffering=0)  # noqa: SIM115 - closed by __exit__
         self.cut(0)
 
@@ -142,7 +142,7 @@ class PartialFile:
         self._file.close()
         os.replace(self.part, self.path)
         self.state.unlink(missing_ok=True)
-        self.kept.unlink(missing_ok=True)
+        self.backup.unlink(missing_ok=True)
 
 
 def _read_state(path: Path) -> dict[str, Any]:

@@ -33,8 +33,8 @@ def read_members(
     `max_bytes(name)`.
     """
     try:
-        with zipfile.ZipFile(archive) as opened:
-            infos = opened.infolist()
+        with zipfile.ZipFile(archive) as zip_file:
+            infos = zip_file.infolist()
     except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, OSError) as error:
         raise CorruptArchiveError(f"{archive}: not a readable zip archive ({error})") from None
     files = [info for info in infos if not info.is_dir()]
@@ -91,7 +91,7 @@ def unpack(
     for parent in {(folder / info.filename).parent for info in members}:
         parent.mkdir(parents=True, exist_ok=True)
         (parent / temporary_name).unlink(missing_ok=True)
-    with zipfile.ZipFile(archive) as opened:
+    with zipfile.ZipFile(archive) as zip_file:
         for info in members:
             check_cancelled()
             target = folder / info.filename
@@ -100,7 +100,7 @@ def unpack(
                 continue
             temporary = target.with_name(temporary_name)
             try:
-                _write(opened, info, temporary, advance, check_cancelled)
+                _write(zip_file, info, temporary, advance, check_cancelled)
                 os.replace(temporary, target)
             finally:
                 temporary.unlink(missing_ok=True)
@@ -108,7 +108,7 @@ def unpack(
 
 
 def _write(
-    opened: zipfile.ZipFile,
+    zip_file: zipfile.ZipFile,
     info: zipfile.ZipInfo,
     path: Path,
     advance: Callable[[int], None],
@@ -117,14 +117,14 @@ def _write(
     """Write a member; `zipfile` checks its CRC-32 and never returns more bytes than the directory states."""
     with path.open("wb") as file:
         try:
-            with opened.open(info) as member:
+            with zip_file.open(info) as member:
                 while data := member.read(CHUNK):
                     check_cancelled()
                     file.write(data)
                     advance(len(data))
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
             reason = str(error).split(" for file ")[0]
-            raise CorruptArchiveError(f"{opened.filename}: member {info.filename} is damaged ({reason})") from None
+            raise CorruptArchiveError(f"{zip_file.filename}: member {info.filename} is damaged ({reason})") from None
 
 
 def file_size(path: Path) -> int:
