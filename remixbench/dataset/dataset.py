@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from remixbench.dataset.info import REMEDY as INFO_REMEDY
 from remixbench.dataset.info import DatasetInfo, read_info
 from remixbench.dataset.manifest import Clip, Manifest, read_manifest
 from remixbench.dataset.mix import as_float
@@ -430,7 +431,8 @@ def find_folder(workspace: Path, dataset: str | Path | None = None) -> Path:
         raise InputError(f"no data set '{dataset}'{nearest(str(dataset), names)} in {workspace / 'datasets'}{choices}")
     if not files:
         raise InputError(f"{workspace / 'datasets'}: there is no data set yet; `remixbench make` makes one")
-    return max(files, key=lambda file: str(read_json(file).get("made", ""))).parent
+    remedy = f"{INFO_REMEDY}, or name another one with --dataset"
+    return max(files, key=lambda file: str(read_json(file, remedy=remedy).get("made", ""))).parent
 
 
 def find_dataset(workspace: str | Path, dataset: str | Path | Dataset | None = None) -> Dataset:

@@ -16,6 +16,7 @@ from remixbench.schemas import first_problem
 from remixbench.sources.catalogue import MAX_LABEL, label_problem
 
 FORMAT = 2
+REMEDY = "restore the file, or make the data set again"
 NAME = re.compile(r"[^/\\\x00-\x1f\x7f\ud800-\udfff]{1,100}")
 LABEL_FILES = ("labels/strong.tsv", "labels/weak.tsv", "labels/durations.tsv", "labels/levels.csv")
 FILES = (
@@ -112,7 +113,7 @@ def read_info(folder: Path) -> DatasetInfo:
     file = folder / "dataset.json"
     if not file.is_file():
         raise InputError(f"{folder}: not a finished data set (no dataset.json); `remixbench make` makes one")
-    content = read_json(file)
+    content = read_json(file, remedy=REMEDY)
     if content.get("format") != FORMAT:
         raise InputError(
             f"{file}: format {content.get('format')!r}, this version reads format {FORMAT}; make the data set again"
@@ -122,12 +123,9 @@ def read_info(folder: Path) -> DatasetInfo:
         info = DatasetInfo.model_validate_json(json.dumps(content))
     except (ValidationError, ValueError) as error:
         problem = first_problem(error, DatasetInfo) if isinstance(error, ValidationError) else str(error)
-        raise InputError(f"{file}: {problem}; restore the file, or make the data set again") from None
+        raise InputError(f"{file}: {problem}; {REMEDY}") from None
     if digest != info_digest(content):
-        raise InputError(
-            f"{file}: was edited since it was written (its keys do not fit its 'digest'); restore the file, or make the"
-            " data set again"
-        )
+        raise InputError(f"{file}: was edited since it was written (its keys do not fit its 'digest'); {REMEDY}")
     return info
 
 

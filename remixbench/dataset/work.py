@@ -86,12 +86,13 @@ class Checkpoint:
             make_folder(self.folder / name)
         if not file.exists():
             write_json(file, job)
-        elif (unfinished := read_json(file)) != job:
+            return
+        remedy = f"delete the unfinished work, {self.folder} (finished files are kept)"
+        if (unfinished := read_json(file, remedy=remedy)) != job:
             differing = [key for key in job if unfinished.get(key) != job[key]]
             raise InputError(
-                f"{self.folder.parent}: holds an unfinished data set of another {' and '.join(differing)};"
-                f" delete the unfinished work, {self.folder} (finished files are kept), or choose another folder with"
-                " --out"
+                f"{self.folder.parent}: holds an unfinished data set of another {' and '.join(differing)}; {remedy}, or"
+                " choose another folder with --out"
             )
 
     @property

@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from remixbench.dataset.dataset import Dataset, find_dataset, snr_folder
+from remixbench.dataset.info import REMEDY as INFO_REMEDY
 from remixbench.dataset.overlap import from_freesound, read_overlap
 from remixbench.dataset.probes import FOLDER, Probe, no_shift, probe_folder, probe_shifts, read_probes
 from remixbench.errors import InputError
@@ -49,7 +50,7 @@ def run_folders(above: Path) -> list[Path]:
 def manifests_of(workspace: Path) -> list[tuple[Path, Any]]:
     """Return the folders of a workspace's data sets, in order, each with the digest of its manifest."""
     files = sorted((workspace / "datasets").glob("*/dataset.json"))
-    return [(file.parent, read_json(file).get("manifest_digest")) for file in files]
+    return [(file.parent, read_json(file, remedy=INFO_REMEDY).get("manifest_digest")) for file in files]
 
 
 def why_unusable(info: RunInfo, dataset: Dataset) -> str:

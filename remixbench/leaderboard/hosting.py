@@ -87,8 +87,7 @@ def add_submission(
         except Exception as error:  # no unforeseen value may break the tables
             raise InputError(f"{file}: cannot be shown in a table ({one_line(error)}); nothing was added") from error
         copy = workspace / "submissions" / references.dataset.name / f"{submission.digest[:16]}.json"
-        if not copy.is_file():
-            write_json(copy, read_json(file))
+        write_json(copy, read_json(file))  # also where the stored file is broken
         write_receipt(workspace, submission, verified)
         for line in _added_lines(submission, now):
             progress.say(f"{file}: {line}")

@@ -65,7 +65,11 @@ def write_receipt(workspace: Path, submission: Submission, verified: Verified) -
             write_text(key, secrets.token_hex(32) + "\n")
             key.chmod(0o600)
         signed = content | {"signature": _signature(key, content)}
-        if not (file.is_file() and read_json(file) == signed):
+        try:
+            written = file.is_file() and read_json(file) == signed
+        except InputError:  # broken: it is written again
+            written = False
+        if not written:
             write_json(file, signed)
 
 

@@ -515,7 +515,7 @@ def parse_record(value: Mapping[str, Any], place: str) -> Record:
 
 def read_record(file: Path) -> Record:
     """Read a metrics.json; InputError if it is not one."""
-    return parse_record(read_json(file), str(file))
+    return parse_record(read_json(file, remedy="score it again"), str(file))
 
 
 def write_record(file: Path, record: Record) -> None:

@@ -172,7 +172,8 @@ def run_folder(workspace: Path, dataset: str, settings: TrainConfig, digest: str
     seed_folder, digest_folder = above / f"seed_{settings.seed}", above / f"seed_{settings.seed}-{digest[:8]}"
     if not (seed_folder / RUN_FILE).exists():
         return digest_folder if (digest_folder / RUN_FILE).exists() else seed_folder
-    return seed_folder if read_json(seed_folder / RUN_FILE).get("digest") == digest else digest_folder
+    content = read_json(seed_folder / RUN_FILE, remedy="delete it and train again")
+    return seed_folder if content.get("digest") == digest else digest_folder
 
 
 def read_run(folder: Path) -> RunInfo:

@@ -218,6 +218,11 @@ def test_the_data_set_made_last_is_found(corpus: Path, tiny_recipe: Recipe, tmp_
         InputError, match=r"has no SNR of 5 dB, only 0; repeat its `remixbench make` with --snr 5 to add it"
     ):
         find_dataset(tmp_path).features(5)
+    (tmp_path / "datasets" / "second" / "dataset.json").write_text("")
+    remedy = "restore the file, or make the data set again, or name another one with --dataset"
+    with pytest.raises(InputError, match=rf"second/dataset.json: not readable as JSON \(.*\); {remedy}"):
+        find_dataset(tmp_path)
+    assert find_dataset(tmp_path, "first").name == "first"
 
 
 @pytest.mark.parametrize("listed", [True, False], ids=["listed", "not listed"])

@@ -207,6 +207,9 @@ def test_unfinished_work_with_other_settings_is_not_resumed(corpus: Path, tiny_r
         make(recipe=tiny_recipe, sources=corpus, out=out, jobs=1, stems=True)
     with pytest.raises(InputError, match="holds an unfinished data set of another manifest"):
         make(recipe=tiny_recipe, sources=corpus, out=out, jobs=1, clips_per_fold=2)
+    (out / ".work" / "job.json").write_text("")
+    with pytest.raises(InputError, match=r"job.json: not readable as JSON .*; delete the unfinished work, .*\.work \("):
+        make(recipe=tiny_recipe, sources=corpus, out=out, jobs=1)
 
 
 def test_the_remedy_for_unfinished_work_leaves_the_finished_data_set(

@@ -279,6 +279,16 @@ def test_without_its_receipt_a_submission_was_not_recomputed(theirs: Path, ours:
             assert receipt.name in line
 
 
+def test_a_submission_added_again_replaces_broken_files(theirs: Path, ours: Path) -> None:
+    score(theirs / "tags.csv", workspace=ours, add=theirs / "lab.json")
+    (stored,), (receipt,) = (ours / "submissions" / "fake").iterdir(), (ours / "receipts").glob("*.json")
+    for file in (stored, receipt):
+        file.write_text("")
+    score(theirs / "tags.csv", workspace=ours, add=theirs / "lab.json")
+    (row,) = score(workspace=ours).rows
+    assert (row.name, row.evidence) == ("Lab X", "recomputed")
+
+
 def renamed(submission: Path, file: Path, name: str) -> Path:
     """Write a submission anew, its first record under another name, with matching digests."""
     body = json.loads(submission.read_text())

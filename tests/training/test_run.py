@@ -145,6 +145,14 @@ def test_old_and_new_results_are_never_taken_for_one_run(workspace: Path, monkey
     assert (folder / "predictions" / "frames.npz").read_bytes() == frames
 
 
+def test_a_broken_run_json_is_named_with_the_remedy(tmp_path: Path) -> None:
+    fake_dataset(tmp_path)
+    (tmp_path / "runs/fake/gap/snr_0/fold_4/seed_0").mkdir(parents=True)
+    (tmp_path / "runs/fake/gap/snr_0/fold_4/seed_0/run.json").touch()
+    with pytest.raises(InputError, match=r"seed_0/run.json: not readable as JSON .*; delete it and train again"):
+        train(workspace=tmp_path, system="gap", snr=0, dry_run=True)
+
+
 def test_what_a_killed_writer_left_is_cleared_away(workspace: Path) -> None:
     folder = next(workspace.glob("runs/fake/gap/*/*/*"))
     left = [folder / ".checkpoint.d8d7ad4f.part.pt", folder / "predictions" / ".tags.00112233.part.csv"]
