@@ -170,7 +170,7 @@ def _settings(system: str, batch_size: int, precision: str) -> TrainConfig:
     training = RELEASED | {"epochs": 1, "learning_rate": 1e-3, "width": 1.0} | dict(known.training_defaults)
     return TrainConfig(
         system=system, options=tuple(sorted(resolve_options(system).items())), alpha=known.alpha, fraction=1.0, snr=0.0,
-        fold=4, seed=0, select="validation", precision=precision, **training | {"batch_size": batch_size},
+        fold=4, seed=0, select="validation", **training | {"batch_size": batch_size, "precision": precision},
     )  # fmt: skip
 
 

@@ -12,13 +12,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from numbers import Integral, Real
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from remixbench.dataset.dataset import Dataset, as_tuple
@@ -39,18 +39,22 @@ from remixbench.systems.registry import (
 
 TABLE = ("gap", "gmp", "gwrp", "atrous-ap", "2ap-aux")
 """The systems of the paper's Table 1."""
-SELECT = ("validation", "paper", "last")
 PRECISIONS = ("auto", "32", "bf16")
 AUGMENTATIONS = get_args(Augmentation)
 
 NO_AUGMENTATION = "none"
 KINDS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "True or False"}
-LIMITS = {"gt": " above {:g}", "ge": " from {:g} up", "lt": " below {:g}", "le": " at most {:g}"}
+LIMITS = {"gt": " above {:.12g}", "ge": " from {:.12g} up", "lt": " below {:.12g}", "le": " at most {:.12g}"}
 """The limits of a setting in words, by their names in pydantic."""
 RELEASED_FOLD = 4
 """The fold that the released example tests on."""
 RELEASED = {name: Training().model_dump()[name] for name, (_, setting) in training_settings().items() if setting.named}
 """How the released code trains; its other settings are in the recipe's `training`."""
+
+
+Number = Annotated[float, Field(allow_inf_nan=False), AfterValidator(lambda value: value + 0.0)]
+"""A finite number; -0 is 0."""
+Model = TypeVar("Model", bound=Training)
 
 
 @dataclass(frozen=True)
@@ -81,13 +85,13 @@ class TrainConfig(Training):
 
     system: str
     options: tuple[tuple[str, Any], ...] = ()
-    alpha: float = 0.0
-    fraction: float = 1.0
-    snr: float
-    fold: int
-    seed: int = 0
-    select: str = "validation"
-    precision: str = "32"
+    alpha: Annotated[Number, Field(ge=0)] = 0.0
+    fraction: Annotated[Number, Field(gt=0, le=1)] = 1.0
+    snr: Number
+    fold: Annotated[int, Field(ge=1)]
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
+    select: Literal["validation", "paper", "last"] = "validation"
+    precision: Literal["32", "bf16"] = "32"  # `auto` is resolved before: what is used is part of the identity
     fresh: bool = False
     encoder: EncoderKey | None = None
 
@@ -235,40 +239,34 @@ def list_configs(
     InputError
         For an impossible value, or one that this data set or these systems do not have.
     """
-    systems = _unique(spec(name).reference for name in as_tuple(system)) or TABLE
-    snrs = _unique(_number("--snr", value) + 0.0 for value in as_tuple(snr)) or dataset.snrs  # -0 is 0
-    last = dataset.manifest.folds[-1]
-    folds = _unique(_whole_number("--fold", value, 1) for value in as_tuple(fold)) or (
-        RELEASED_FOLD if RELEASED_FOLD in dataset.manifest.folds else last,
-    )
-    seeds = _unique(_whole_number("--seed", value, 0) for value in as_tuple(seed)) or (0,)
-    fractions = _unique(_number("--fraction", value) for value in as_tuple(fraction)) or (1.0,)
-    one_of("--select", select, SELECT)
-    one_of("--precision", precision, ("32", "bf16"))  # `auto` is resolved before: what is used is part of the identity
-    arguments = {name: value for name, value in training.items() if value is not None}
-    for value in snrs:
-        dataset.require_snr(value)
-    for value in folds:
-        dataset.roles(value)
-    for value in fractions:
-        if not 0 < value <= 1:
-            raise InputError(f"--fraction {value:g}: expected a number above 0, at most 1")
-    system_options = _options_by_system(systems, options or {})
+    systems = tuple(dict.fromkeys(spec(name).reference for name in as_tuple(system))) or TABLE
+    folds = dataset.manifest.folds
     alphas = _alphas_by_system(systems, as_tuple(alpha))
+    system_options = _options_by_system(systems, options or {})
+    arguments = {name: value for name, value in training.items() if value is not None}
     settings = {name: _settings(name, dataset.recipe, arguments) for name in systems}
-    encoders = {name: _encoder(name, dict(system_options[name]), load, fresh=fresh) for name in systems}
     for name in systems:
         _fits_inputs(name, settings[name]["augment"])
         _fits_optimizer(name, arguments)
-    return [
-        TrainConfig(
-            system=name, options=_with_short_name(system_options[name], encoders[name]), alpha=weight, fraction=part,
-            snr=decibel, fold=test_fold, seed=number, select=select, precision=precision, fresh=fresh,
-            encoder=encoders[name], **settings[name],
+    fractions, snrs, seeds = as_tuple(fraction) or (1.0,), as_tuple(snr) or dataset.snrs, as_tuple(seed) or (0,)
+    test_folds = as_tuple(fold) or (RELEASED_FOLD if RELEASED_FOLD in folds else folds[-1],)
+    configs = dict.fromkeys(
+        _validated(
+            TrainConfig,
+            {
+                "system": name, "options": system_options[name], "alpha": weight, "fraction": part, "snr": decibel,
+                "fold": test_fold, "seed": number, "select": select, "precision": precision, "fresh": fresh,
+                **settings[name],
+            },
         )
         for name in systems
-        for weight, part, decibel, test_fold, number in product(alphas[name], fractions, snrs, folds, seeds)
-    ]  # fmt: skip
+        for weight, part, decibel, test_fold, number in product(alphas[name], fractions, snrs, test_folds, seeds)
+    )  # fmt: skip
+    for config in configs:
+        dataset.require_snr(config.snr)
+        dataset.roles(config.fold)
+    encoders = {name: _encoder(name, dict(system_options[name]), load, fresh=fresh) for name in systems}
+    return [_with_encoder(config, encoders[config.system]) for config in configs]
 
 
 def _encoder(
@@ -293,13 +291,12 @@ def _encoder(
     return EncoderKey(encoder.name, encoder.reference, encoder.digest, encoder.pretrained_on)
 
 
-def _with_short_name(
-    options: tuple[tuple[str, OptionValue], ...], encoder: EncoderKey | None
-) -> tuple[tuple[str, OptionValue], ...]:
-    """Return the options with an encoder's short name, which is part of the run's folder, in place of its reference."""
+def _with_encoder(config: TrainConfig, encoder: EncoderKey | None) -> TrainConfig:
+    """Return a run with its encoder, whose short name among the options is part of the run's folder."""
     if encoder is None:
-        return options
-    return tuple((name, encoder.name if name == ENCODER else value) for name, value in options)
+        return config
+    options = tuple((name, encoder.name if name == ENCODER else value) for name, value in config.options)
+    return config.model_copy(update={"options": options, "encoder": encoder})
 
 
 def _settings(system: str, recipe: Recipe, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -332,9 +329,13 @@ def check_settings(settings: Mapping[str, Any], model: type[Training] = Training
         one_of("--augment", name, (*AUGMENTATIONS, NO_AUGMENTATION))
     if NO_AUGMENTATION in names and len(set(names)) > 1:
         raise InputError(f"--augment {' '.join(names)}: {NO_AUGMENTATION} cannot be combined with others")
-    values = {name: _python_number(value) for name, value in settings.items()} | {"augment": _augmentations(names)}
+    return _validated(model, {**settings, "augment": _augmentations(names)}).model_dump()
+
+
+def _validated(model: type[Model], values: Mapping[str, Any]) -> Model:
+    """Return the model of some values; the first that it does not allow is an error of one line."""
     try:
-        return model.model_validate(values, strict=True).model_dump()
+        return model.model_validate({name: _python_number(value) for name, value in values.items()}, strict=True)
     except ValidationError as error:
         location = error.errors()[0]["loc"]
         if not location:  # settings that do not fit together
@@ -354,6 +355,7 @@ def _wrong_setting(option: str, value: Any, field: FieldInfo) -> InputError:
     """Return the error for a value that a field does not allow."""
     if get_origin(field.annotation) is Literal:
         return unknown(f"value of {option}", str(value), get_args(field.annotation))
+    value = _python_number(value)
     is_number = type(value) is int or (isinstance(value, float) and math.isfinite(value))
     text = f"{value:g}" if isinstance(value, float) else value
     return InputError(f"{option} {text}: expected {KINDS[field.annotation]}{_range_text(field) if is_number else ''}")
@@ -415,35 +417,15 @@ def _options_by_system(
     }
 
 
-def _alphas_by_system(systems: Sequence[str], alphas: Sequence[float]) -> dict[str, tuple[float, ...]]:
+def _alphas_by_system(systems: Sequence[str], alphas: tuple[float, ...]) -> dict[str, tuple[float, ...]]:
     """Assign weights of the reconstruction to the systems that have a decoder; the others are trained once."""
-    wanted = _unique(_number("--alpha", value) + 0.0 for value in alphas)
-    if any(value < 0 for value in wanted):
-        raise InputError(f"--alpha {min(wanted):g}: expected a number from 0 up")
     decoders = [name for name in systems if spec(name).decoder]
-    if any(wanted) and not decoders:
+    if any(alphas) and not decoders:
         raise InputError(
-            f"--alpha {max(wanted):g}: none of {', '.join(systems)} has a decoder; use 2ap-aux, or leave --alpha out"
+            f"--alpha {' '.join(map(str, alphas))}: none of {', '.join(systems)} has a decoder; use 2ap-aux, or leave"
+            " --alpha out"
         )
-    return {name: wanted if wanted and name in decoders else (spec(name).alpha,) for name in systems}
-
-
-def _unique(values: Iterable[Any]) -> tuple[Any, ...]:
-    return tuple(dict.fromkeys(values))
-
-
-def _whole_number(option: str, value: int, low: int, high: int = 2**32 - 1) -> int:
-    if not (isinstance(value, Integral) and low <= value <= high):
-        most = "up" if value is None or not isinstance(value, Integral) or value < low else f"to {high}"
-        raise InputError(f"{option} {value}: expected a whole number from {low} {most}")
-    return int(value)
-
-
-def _number(option: str, value: Any) -> float:
-    """Return a finite number as a float, or fail naming the option."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
-        raise InputError(f"{option} {value}: expected a number")
-    return float(value)
+    return {name: alphas if alphas and name in decoders else (spec(name).alpha,) for name in systems}
 
 
 def _augmentations(names: Any) -> tuple[str, ...]:

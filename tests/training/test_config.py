@@ -35,8 +35,9 @@ def test_without_options_the_five_systems_of_the_table_at_every_ratio(dataset: D
 
 
 def test_a_grid_has_every_combination_once(dataset: Dataset) -> None:
-    runs = list_configs(dataset, system=["gap", "gap"], snr=0, fold=[1, 2], seed=[0, 1, 1], fraction=[0.5, 1])
+    runs = list_configs(dataset, system=["gap", "gap"], snr=[0, -0.0], fold=[1, 2], seed=[0, 1, 1], fraction=[0.5, 1])
     assert len(runs) == len(set(runs)) == 8
+    assert {math.copysign(1, run.snr) for run in runs} == {1.0}
 
 
 def test_alpha_goes_to_the_systems_that_reconstruct(dataset: Dataset) -> None:
@@ -185,7 +186,8 @@ def test_another_ratio_made_does_not_change_the_data_but_other_clips_do(tmp_path
         ({"snr": 10}, "has no SNR of 10 dB, only 0, 20"),
         ({"fold": 5}, "has no fold 5; it has 1, 2, 3, 4"),
         ({"fold": 0}, "--fold 0: expected a whole number from 1 up"),
-        ({"seed": -1}, "--seed -1"),
+        ({"seed": -1}, "--seed -1: expected a whole number from 0 up, at most 4294967295"),
+        ({"seed": True}, "--seed True: expected a whole number"),
         ({"fraction": 0}, "--fraction 0: expected a number above 0, at most 1"),
         ({"fraction": 1.5}, "--fraction 1.5"),
         ({"fraction": math.nan}, "--fraction nan"),
@@ -197,6 +199,8 @@ def test_another_ratio_made_does_not_change_the_data_but_other_clips_do(tmp_path
         ({"learning_rate": math.inf}, "--learning-rate inf"),
         ({"width": -1.0}, "--width -1"),
         ({"alpha": -0.1}, "--alpha -0.1: expected a number from 0 up"),
+        ({"fresh": "yes"}, "--fresh yes: expected True or False"),
+        ({"snr": [[0, 20]]}, "--snr [0, 20]: expected a number"),
         ({"alpha": 0.1, "system": ["gap", "2ap"]}, "none of gap, 2ap has a decoder; use 2ap-aux"),
         ({"learning_rate": "0.1"}, "--learning-rate 0.1: expected a number"),
         ({"width": True}, "--width True: expected a number"),
