@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -176,16 +177,26 @@ def variant(folder: Path, system: str) -> str:
     return name if name.split(",")[0] == system else system
 
 
-def predictions_task(
-    workspace: Path,
-    dataset: Dataset,
-    paths: Sequence[Path],
-    name: str | None,
-    snr: float | None,
-    fold: int | None,
-    shifted: Sequence[Path],
-    other_snrs: Sequence[Path],
-) -> Task:
+@dataclass(frozen=True)
+class Description:
+    """What a third party says of its predictions: their name, SNR and fold, and files of their probes."""
+
+    name: str | None
+    snr: float | None
+    fold: int | None
+    shifted: Sequence[Path]
+    other_snrs: Sequence[Path]
+
+    @property
+    def options(self) -> dict[str, object]:
+        """The options that say so; None where one is not given."""
+        return {
+            "--name": self.name, "--snr": self.snr, "--fold": self.fold,
+            "--shifted": self.shifted or None, "--other-snrs": self.other_snrs or None,
+        }  # fmt: skip
+
+
+def predictions_task(workspace: Path, dataset: Dataset, paths: Sequence[Path], described: Description) -> Task:
     """Return the scoring task of a third party's predictions.
 
     InputError if a file or option is missing, an option has an impossible value, the name is taken, or probes are not
@@ -196,6 +207,7 @@ def predictions_task(
     for path in paths:
         if not path.exists():
             raise InputError(f"{path}: no such run or file of predictions")
+    name, snr, fold = described.name, described.snr, described.fold
     if name is None or snr is None or fold is None:
         options = {"--name 'My system'": name, "--snr 0": snr, "--fold 4": fold}
         missing = [option for option, value in options.items() if value is None]
@@ -203,7 +215,7 @@ def predictions_task(
     clean = check_system_name(name, list_systems())
     dataset.require_snr(snr)
     folder = workspace / "runs" / dataset.name / name_folder(clean) / snr_folder(snr) / f"fold_{fold}" / "submitted"
-    probes = submitted_probes(dataset, fold, snr, shifted, other_snrs)
+    probes = submitted_probes(dataset, fold, snr, described.shifted, described.other_snrs)
     return Task(SystemInfo(name=clean, kind="predictions", snr=snr, fold=fold), tuple(paths), folder, probes=probes)
 
 
@@ -280,11 +292,7 @@ def plan_tasks(
     paths: Sequence[Path],
     workspace: Path,
     dataset: str | Path | Dataset | None,
-    name: str | None,
-    snr: float | None,
-    fold: int | None,
-    shifted: Sequence[Path],
-    other_snrs: Sequence[Path],
+    described: Description,
     progress: Progress,
 ) -> tuple[Dataset, list[Task]]:
     """Tell runs from predictions, find the data set, and list what to score.
@@ -298,19 +306,8 @@ def plan_tasks(
         if runs:
             raise InputError(f"{files[0]}: is not a run, and runs are given with it; score them separately")
         opened_dataset = find_dataset(workspace, dataset)
-        return opened_dataset, [
-            predictions_task(workspace, opened_dataset, files, name, snr, fold, shifted, other_snrs)
-        ]
-    refuse_options(
-        {
-            "--name": name,
-            "--snr": snr,
-            "--fold": fold,
-            "--shifted": shifted or None,
-            "--other-snrs": other_snrs or None,
-        },
-        "only works with predictions, and none are given",
-    )
+        return opened_dataset, [predictions_task(workspace, opened_dataset, files, described)]
+    refuse_options(described.options, "only works with predictions, and none are given")
     if not paths:
         opened_dataset = find_dataset(workspace, dataset)
         return opened_dataset, run_tasks(

@@ -14,11 +14,7 @@ from remixbench.files import as_path, read_json, write_json
 from remixbench.leaderboard.discover import manifests_of, name_folder, run_folders
 from remixbench.leaderboard.evaluate import References
 from remixbench.leaderboard.grouping import identity
-from remixbench.leaderboard.leaderboard import (
-    Leaderboard,
-    load_leaderboard,
-    scoring_lock,
-)
+from remixbench.leaderboard.leaderboard import Leaderboard, load_leaderboard, scoring_lock
 from remixbench.leaderboard.receipts import (
     Verified,
     entries_of,

@@ -11,7 +11,7 @@ from remixbench.dataset.dataset import Dataset, as_tuple, find_dataset, snr_fold
 from remixbench.dataset.probes import Probe, check_probes
 from remixbench.errors import InputError, RemixbenchError
 from remixbench.files import as_path, sha256
-from remixbench.leaderboard.discover import name_folder, plan_tasks, refuse_options, run_probes
+from remixbench.leaderboard.discover import Description, name_folder, plan_tasks, refuse_options, run_probes
 from remixbench.leaderboard.evaluate import (
     References,
     Task,
@@ -113,15 +113,13 @@ def score(
         raise InputError(f"--bootstrap {resamples}: expected 0 for none, or a number of samples such as 1000")
     paths = [as_path(target, "target") for target in targets]
     probes = check_probes(probe)
-    rolled, others = ([Path(file) for file in as_tuple(files)] for files in (shifted, other_snrs))
+    rolled, at_other_snrs = ([Path(file) for file in as_tuple(files)] for files in (shifted, other_snrs))
+    described = Description(name, snr, fold, rolled, at_other_snrs)
     _refuse_combinations(
         {"--add": add, "--verify": verify, "--remove": remove},
-        {
-            "--name": name, "--snr": snr, "--fold": fold, "--submission": submission, "--probe": probes or None,
-            "--shifted": rolled or None, "--other-snrs": others or None,
-            "--bootstrap": bootstrap,  # recomputing uses the submission's own number
-        },
-    )  # fmt: skip
+        # bootstrap: recomputing uses the submission's own number
+        described.options | {"--submission": submission, "--probe": probes or None, "--bootstrap": bootstrap},
+    )
     if require_predictions and add is None:
         raise InputError("--require-predictions: only works with --add; leave it out")
     if verify is not None:
@@ -132,10 +130,10 @@ def score(
     if add is not None:
         return add_submission(workspace, dataset, Path(add), paths, require_predictions, Workers(jobs), progress)
     if submission is not None and name is not None and not paths:
-        about_predictions = {"--snr": snr, "--fold": fold, "--bootstrap": bootstrap, "--probe": probes or None}
-        refuse_options(about_predictions, "only works with predictions or runs, and none are given")
+        scoring = {"--snr": snr, "--fold": fold, "--bootstrap": bootstrap, "--probe": probes or None}
+        refuse_options(scoring, "only works with predictions or runs, and none are given")
         return submit_row(workspace, find_dataset(workspace, dataset), name, Path(submission), progress)
-    opened_dataset, tasks = plan_tasks(paths, workspace, dataset, name, snr, fold, rolled, others, progress)
+    opened_dataset, tasks = plan_tasks(paths, workspace, dataset, described, progress)
     if probes and any(task.run is None for task in tasks):
         raise InputError("--probe: only works with runs; for predictions, use --shifted and --other-snrs")
     with scoring_lock(workspace, progress):
@@ -196,12 +194,7 @@ def _predict_probes(
 
 
 def _evaluate(
-    workspace: Path,
-    references: References,
-    tasks: Sequence[Task],
-    resamples: int,
-    workers: Workers,
-    progress: Progress,
+    workspace: Path, references: References, tasks: Sequence[Task], resamples: int, workers: Workers, progress: Progress
 ) -> list[Record]:
     """Return the record of every task; those that are out of date are scored in parallel."""
     dataset = references.dataset

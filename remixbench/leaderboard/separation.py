@@ -159,12 +159,7 @@ def _overlapping(reference: Reference) -> int | None:
 
 
 def separation_of(
-    dataset: Dataset,
-    reference: Reference,
-    snr: float,
-    paths: Sequence[Path],
-    workers: Workers,
-    progress: Progress,
+    dataset: Dataset, reference: Reference, snr: float, paths: Sequence[Path], workers: Workers, progress: Progress
 ) -> Separation | None:
     """Measure how well a system's maps or waveforms separate the events of a fold; None where there are neither.
 
@@ -227,11 +222,7 @@ def jobs_of(dataset: Dataset, reference: Reference) -> list[ClipJob]:
 
 
 def measure(
-    dataset: Dataset,
-    snr: float,
-    jobs: Sequence[ClipJob],
-    workers: Workers,
-    progress: Progress = SILENT,
+    dataset: Dataset, snr: float, jobs: Sequence[ClipJob], workers: Workers, progress: Progress = SILENT
 ) -> Separation:
     """Separate and measure clips in parallel."""
     absolute = replace(dataset, path=dataset.path.absolute())
