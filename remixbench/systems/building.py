@@ -235,6 +235,8 @@ def _check_output(
 
     With `any_frame_rate`, frame scores may have any number of frames; `reconstruction` is the shape of a decoder's.
     """
+    import torch
+
     from remixbench.systems.output import SCORES, Output
 
     if not isinstance(output, Output):
@@ -256,10 +258,11 @@ def _check_output(
         value = getattr(output, field)
         if value is None and field not in ("clip_scores", "frame_scores"):
             continue
-        output_shape = tuple(getattr(value, "shape", ()))
-        if output_shape != size:
+        if not isinstance(value, torch.Tensor):
+            raise system.error(f"its {field} are of type {type(value).__name__}, expected a tensor of shape {size}")
+        if value.shape != size:
             remedy = "; a system of another frame rate sets `frame_seconds`" if field == "frame_scores" else ""
-            raise system.error(f"its {field} are {output_shape or type(value).__name__}, expected {size}{remedy}")
+            raise system.error(f"its {field} are {tuple(value.shape)}, expected {size}{remedy}")
         if field in SCORES:
             low, high = float(value.min()), float(value.max())
             if not (low >= 0 and high <= 1):  # false for NaN, too

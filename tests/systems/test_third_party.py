@@ -94,6 +94,11 @@ class NoGradient(Mine):
         return Output(super().forward(x).clip_scores.detach(), super().forward(x).frame_scores)
 
 
+class Arrays(Mine):
+    def forward(self, x):
+        return Output(*(scores.detach().numpy() for scores in super().forward(x)[:2]))
+
+
 class OtherInTraining(Mine):
     def forward(self, x):
         return super().forward(x)[0] if self.training else super().forward(x)
@@ -213,6 +218,7 @@ def test_a_changed_file_is_another_run_and_does_not_load_the_old_one(tmp_path: P
     [
         ("Mien", "has no class 'Mien' (did you mean 'Mine'?)"),
         ("TooHigh", "its clip_scores range from 2 to 2, expected values in [0, 1]; apply a sigmoid"),
+        ("Arrays", "its clip_scores are of type ndarray, expected a tensor of shape (2, 5)"),
         ("FewFrames", "its frame_scores are (2, 16, 5), expected (2, 31, 5); a system of another frame rate sets"),
         ("WrongRate", "its 16 frame scores, 0.064 s apart, cover 1.024 s, expected the 2 s of a clip"),
         ("NoForward", "system 'NoForward' of my_file.py: its forward fails on input (2, 31, 16) (NotImplementedError"),
