@@ -218,8 +218,8 @@ def number(text: str, path: Path, line: int, column: str) -> float:
     return parse_number(text, f"{path}, line {line}, column '{column}'")
 
 
-def parse_number(text: str, where: str) -> float:
-    """Return the finite number in a text; `at` is its place, for messages.
+def parse_number(text: str, location: str) -> float:
+    """Return the finite number in a text; `location` is its place, for messages.
 
     Raises
     ------
@@ -231,13 +231,13 @@ def parse_number(text: str, where: str) -> float:
         if value - value == 0:
             return value
     if not text:
-        raise InputError(f"{where}: empty, expected a number")
-    shown = text if len(text) <= _LONGEST_FIELD else text[:_LONGEST_FIELD] + "..."
+        raise InputError(f"{location}: empty, expected a number")
+    field = text if len(text) <= _LONGEST_FIELD else text[:_LONGEST_FIELD] + "..."
     if text.lower().lstrip("+-") in ("nan", "inf", "infinity") or _NUMBER.fullmatch(text):
-        raise InputError(f"{where}: {shown} is not finite, expected a number")
+        raise InputError(f"{location}: {field} is not finite, expected a number")
     if _NUMBER.fullmatch(text.replace(",", ".", 1)):
-        raise InputError(f"{where}: {shown!r} has a decimal comma, write a decimal point")
-    raise InputError(f"{where}: {shown!r} is not a number")
+        raise InputError(f"{location}: {field!r} has a decimal comma, write a decimal point")
+    raise InputError(f"{location}: {field!r} is not a number")
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[object]], separator: str = ",") -> bytes:

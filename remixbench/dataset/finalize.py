@@ -103,14 +103,14 @@ def _recordings(
     spec: DatasetSpec, excerpts: StoredExcerpts, records: dict[float, list[Record]]
 ) -> dict[RecordingKey, str]:
     scene_of = {clip.id: clip.scene_file for clip in spec.manifest.clips}
-    used: list[tuple[RecordingKey, str]] = [
+    decoded: list[tuple[RecordingKey, str]] = [
         (("scene", scene_of[record["clip_id"]], record["scene_start"]), record["scene"])
         for records_at in records.values()
         for record in records_at
     ]
-    used += [(("event", key[0], None), excerpts.facts(key).digest) for key in spec.manifest.excerpts]
+    decoded += [(("event", key[0], None), excerpts.facts(key).digest) for key in spec.manifest.excerpts]
     digests: dict[RecordingKey, str] = {}
-    for key, digest in used:
+    for key, digest in decoded:
         if digests.setdefault(key, digest) != digest:
             raise InputError(
                 f"{key[1]}: the {key[0]} recording changed while the data set was made; restore it, delete"
@@ -281,11 +281,11 @@ def attribution(manifest: Manifest, scenes: Catalogue, events: Catalogue) -> byt
     that a spreadsheet would take for the beginning of a formula.
     """
     rows: list[tuple[str, ...]] = []
-    for kind, catalogue, used in (
+    for kind, catalogue, used_files in (
         ("event", events, set(manifest.event_files)),
         ("scene", scenes, {clip.scene_file for clip in manifest.clips}),
     ):
-        table = catalogue.table[catalogue.table["file"].isin(used)].sort_values("file")
+        table = catalogue.table[catalogue.table["file"].isin(used_files)].sort_values("file")
         origin = table["origin"] if kind == "event" else [catalogue.source] * len(table)
         columns = (table["file"], table["label"], table["url"], origin, table["licence"])
         for file, label, url, source, licence in zip(*columns, strict=True):

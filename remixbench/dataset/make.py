@@ -403,17 +403,17 @@ def _reasons(
 
 def _check_tables(manifest: Manifest, scenes: Catalogue, events: Catalogue, sources: Path, remedy: str) -> None:
     """Check that the manifest's recordings are in the sources' tables, with the same labels."""
-    wanted_scenes = dict.fromkeys((clip.scene_file, clip.scene_label) for clip in manifest.clips)
-    wanted_events = dict.fromkeys((event.file, event.label) for clip in manifest.clips for event in clip.events)
-    for catalogue, wanted, kind in ((scenes, wanted_scenes, "scene"), (events, wanted_events, "event")):
+    scene_labels = dict.fromkeys((clip.scene_file, clip.scene_label) for clip in manifest.clips)
+    event_labels = dict.fromkeys((event.file, event.label) for clip in manifest.clips for event in clip.events)
+    for catalogue, planned, kind in ((scenes, scene_labels, "scene"), (events, event_labels, "event")):
         labels = dict(zip(catalogue.table["file"], catalogue.table["label"], strict=True))
-        absent = [file for file, _ in wanted if file not in labels]
+        absent = [file for file, _ in planned if file not in labels]
         if absent:
             raise InputError(
                 f"the table of {kind}s below {sources} is not the one that the manifest was made from: {len(absent)} of"
-                f" {len(wanted)} recordings are not in it, the first {absent[0]}" + (f"; {remedy}" if remedy else "")
+                f" {len(planned)} recordings are not in it, the first {absent[0]}" + (f"; {remedy}" if remedy else "")
             )
-        for file, label in wanted:
+        for file, label in planned:
             if labels[file] != label:
                 raise InputError(f"{file}: the manifest calls it '{label}', the table of {kind}s '{labels[file]}'")
 
@@ -431,20 +431,20 @@ def _with_fetched_scenes(
     possible = Manifest(tuple(clip for clip in manifest.clips if clip.scene_file in files))
     if len(possible.clips) == len(manifest.clips):
         return manifest, ()
-    named = ", ".join(map(str, parts))
+    numbers = ", ".join(map(str, parts))
     if clips_per_fold is None:
         counts = ", ".join(f"{sum(c.fold == fold for c in possible.clips)} in fold {fold}" for fold in manifest.folds)
         raise InputError(
-            f"{reader.root}: only part {named} of the scenes was fetched, enough for {len(possible.clips)} of"
+            f"{reader.root}: only part {numbers} of the scenes was fetched, enough for {len(possible.clips)} of"
             f" {len(manifest.clips)} clips ({counts}); --clips-per-fold N makes the first N of them in each fold,"
             " `remixbench download` fetches the rest"
         )
-    return possible, (f"only clips with scenes of part {named}",)
+    return possible, (f"only clips with scenes of part {numbers}",)
 
 
 def _check_files(manifest: Manifest, scenes: Catalogue, events: Catalogue) -> None:
     """Check that all recordings that are files exist, before anything is made."""
-    for catalogue, wanted in (
+    for catalogue, planned in (
         (scenes, dict.fromkeys(clip.scene_file for clip in manifest.clips)),
         (events, dict.fromkeys(manifest.event_files)),
     ):
@@ -452,7 +452,7 @@ def _check_files(manifest: Manifest, scenes: Catalogue, events: Catalogue) -> No
         if not isinstance(reader, FileReader):
             continue
         files = _listing(reader.root)
-        absent = {file for file in wanted if file not in files and not reader.path(file).is_file()}
+        absent = {file for file in planned if file not in files and not reader.path(file).is_file()}
         if not absent:
             continue
         possible = [
@@ -461,7 +461,7 @@ def _check_files(manifest: Manifest, scenes: Catalogue, events: Catalogue) -> No
             if clip.scene_file not in absent and not any(event.file in absent for event in clip.events)
         ]
         raise InputError(
-            f"{reader.root / min(absent)}: missing, with {len(absent) - 1} more of {len(wanted)} recordings of"
+            f"{reader.root / min(absent)}: missing, with {len(absent) - 1} more of {len(planned)} recordings of"
             f" {catalogue.source}; {len(possible)} of {len(manifest.clips)} clips could be made; fetch or restore them"
         )
 

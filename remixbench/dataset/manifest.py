@@ -185,10 +185,10 @@ def read_manifest(folder: Path) -> Manifest:
         name: read_bytes(folder / name) for name in MANIFEST_FILES if (folder / name).exists() or name != "roles.csv"
     }
     events: dict[str, list[Event]] = {}
-    for where, row in _rows(folder / "events.csv", contents["events.csv"], EVENT_COLUMNS, _EventRow):
+    for location, row in _rows(folder / "events.csv", contents["events.csv"], EVENT_COLUMNS, _EventRow):
         index = len(events.setdefault(row.clip_id, []))
         if row.event_index != index:
-            raise InputError(f"{where}: event_index is {row.event_index}, expected {index}, in order from 0")
+            raise InputError(f"{location}: event_index is {row.event_index}, expected {index}, in order from 0")
         events[row.clip_id].append(
             Event(
                 index, row.event_file, row.event_label, row.onset, row.max_duration, row.event_start, row.snr_offset
@@ -196,18 +196,18 @@ def read_manifest(folder: Path) -> Manifest:
         )  # fmt: skip
     roles = _roles(folder / "roles.csv", contents["roles.csv"]) if "roles.csv" in contents else {}
     clips: dict[str, Clip] = {}
-    for where, clip in _rows(folder / "clips.csv", contents["clips.csv"], CLIP_COLUMNS, _ClipRow):
+    for location, clip in _rows(folder / "clips.csv", contents["clips.csv"], CLIP_COLUMNS, _ClipRow):
         name = clip.clip_id
         if name in clips:
-            raise InputError(f"{where}: clip '{name}' appears twice")
+            raise InputError(f"{location}: clip '{name}' appears twice")
         if roles:
             _check_roles(folder / "roles.csv", name, clip.fold, roles.get(name))
         clips[name] = Clip(
             name, clip.fold, clip.scene_file, clip.scene_label, clip.scene_location, tuple(events.pop(name, ())),
             roles.get(name, ()), clip.scene_start,
         )  # fmt: skip
-    for file, named in (("events.csv", events), ("roles.csv", roles)):
-        if absent := [name for name in named if name not in clips]:
+    for file, names in (("events.csv", events), ("roles.csv", roles)):
+        if absent := [name for name in names if name not in clips]:
             raise InputError(f"{folder / file}: clip '{absent[0]}' is not in clips.csv")
     if not clips:
         raise InputError(f"{folder / 'clips.csv'}: has no rows")

@@ -131,8 +131,8 @@ def _components(ids: Sequence[str], recordings: Sequence[set[str]]) -> dict[str,
     return {min(keys[row][0] for row in rows): rows for rows in members.values()}
 
 
-def _choose_components(components: Sequence[list[int]], weak: NDArray[np.bool_], wanted: int) -> NDArray[np.bool_]:
-    """Choose components in order while they fit into `wanted` clips, first those that add a class.
+def _choose_components(components: Sequence[list[int]], weak: NDArray[np.bool_], most_clips: int) -> NDArray[np.bool_]:
+    """Choose components in order while they fit into `most_clips` clips, first those that add a class.
 
     A component with the last clips of a class is never chosen; if no component fits, the smallest is chosen.
     """
@@ -152,9 +152,9 @@ def _choose_components(components: Sequence[list[int]], weak: NDArray[np.bool_],
 
     for k in range(len(components)):
         if np.any((per_class[k] > 0) & ~covered):
-            choose(k, wanted)
+            choose(k, most_clips)
     for k in range(len(components)):
-        choose(k, wanted)
+        choose(k, most_clips)
     smallest = sorted(range(len(components)), key=lambda k: len(components[k]))
     if not mask.any():
         next((k for k in smallest if choose(k, len(weak) - 1)), None)

@@ -188,10 +188,10 @@ def missing_excerpts(folder: Path, manifest: Manifest, clips: Iterable[Clip]) ->
     """Return the blocks of excerpts that clips use and that `folder` lacks, by their number."""
     keys = manifest.excerpts
     position = {key: k for k, key in enumerate(keys)}
-    used = {position[event.file, event.start] // RECORDINGS_PER_BLOCK for clip in clips for event in clip.events}
+    blocks = {position[event.file, event.start] // RECORDINGS_PER_BLOCK for clip in clips for event in clip.events}
     return {
         index: list(keys[index * RECORDINGS_PER_BLOCK : (index + 1) * RECORDINGS_PER_BLOCK])
-        for index in sorted(used)
+        for index in sorted(blocks)
         if not (folder / f"{index:05d}.json").exists()
     }
 

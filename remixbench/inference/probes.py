@@ -80,12 +80,12 @@ def predict_probes(
             f" ({data.manifest_digest[:12]}); choose the data set of the run"
         )
     other_snrs = tuple(snr for snr in data.info.features if snr != float(info.snr))
-    wanted = {"shift": probe_shifts(data, info.fold), "snr": other_snrs}
+    conditions = {"shift": probe_shifts(data, info.fold), "snr": other_snrs}
     probed = _earlier_probes(folder, info)
     missing = [
         (name, value)
         for name in probes
-        for value in wanted[name]
+        for value in conditions[name]
         if f"{probe_folder(name, value)}/tags.csv" not in probed.predictions
     ]
     if missing:
@@ -93,12 +93,12 @@ def predict_probes(
         digests = _predict_all(folder, info, data, system, missing, progress)
         probed = probed.model_copy(update={"predictions": probed.predictions | digests})
     if "shift" in probes:
-        probed = probed.model_copy(update={"shifts": list(wanted["shift"])})
-        if not wanted["shift"]:
+        probed = probed.model_copy(update={"shifts": list(conditions["shift"])})
+        if not conditions["shift"]:
             progress.say(f"{folder}: {no_shift(info.fold)}")
     if "snr" in probes:
-        probed = probed.model_copy(update={"snrs": list(wanted["snr"])})
-        if not wanted["snr"]:
+        probed = probed.model_copy(update={"snrs": list(conditions["snr"])})
+        if not conditions["snr"]:
             progress.say(
                 f"{folder}: {data.name} has log-mel only at {info.snr:g} dB; `remixbench make --snr` adds more"
             )

@@ -152,12 +152,12 @@ class FileReader:
 
 def _same_name(folder: Path, name: str) -> Path:
     """Return the entry of a folder with the same name in Unicode's composed form; `folder / name` if there is none."""
-    wanted = unicodedata.normalize("NFC", name)
+    composed = unicodedata.normalize("NFC", name)
     try:
         entries = os.listdir(folder)
     except OSError:
         entries = []
-    return folder / next((entry for entry in entries if unicodedata.normalize("NFC", entry) == wanted), name)
+    return folder / next((entry for entry in entries if unicodedata.normalize("NFC", entry) == composed), name)
 
 
 def read_audio(path: Path, dtype: type[np.floating] = np.float64) -> tuple[NDArray[Any], int]:

@@ -130,11 +130,11 @@ def _from_table(root: Path, source: Source) -> tuple[pd.DataFrame, str]:
     optional = {
         "location": names.location, "origin": names.origin, "licence": names.licence, "url": names.url,
     }  # fmt: skip
-    wanted = (names.file, names.label, *(name for name in optional.values() if name is not None))
+    columns = (names.file, names.label, *(name for name in optional.values() if name is not None))
     if not path.exists():
         raise InputError(f"{path}: no such file; the recipe's source names it")
-    user_table = read_catalogue_table(path, wanted, separator)
-    table = user_table.frame(wanted)
+    user_table = read_catalogue_table(path, columns, separator)
+    table = user_table.frame(columns)
     files = [_composed(checked_name(f"{path}, line {line}", name)) for line, name in table[names.file].items()]
     values = {
         key: [_composed(value.strip()) for value in table[name]] for key, name in optional.items() if name is not None

@@ -144,8 +144,8 @@ def interpolate(sequence: Tensor, frames: int, ratio: float) -> Tensor:
     """
     if ratio == 1 and frames == sequence.shape[1]:
         return sequence
-    places = (torch.arange(frames, device=sequence.device) + 0.5) * ratio - 0.5
-    places = places.clamp(0, sequence.shape[1] - 1)
-    before = places.floor().long()
+    positions = (torch.arange(frames, device=sequence.device) + 0.5) * ratio - 0.5
+    positions = positions.clamp(0, sequence.shape[1] - 1)
+    before = positions.floor().long()
     after = (before + 1).clamp(max=sequence.shape[1] - 1)
-    return torch.lerp(sequence[:, before], sequence[:, after], (places - before)[:, None])
+    return torch.lerp(sequence[:, before], sequence[:, after], (positions - before)[:, None])

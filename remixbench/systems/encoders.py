@@ -167,7 +167,7 @@ class PretrainedEncoder:
         import torch
 
         shape = tuple(waveforms.shape)
-        places = f" ({names[0]} and {len(names) - 1} more)" if names else ""
+        names_text = f" ({names[0]} and {len(names) - 1} more)" if names else ""
         try:
             with torch.inference_mode():
                 embeddings = self.call(waveforms.clone())  # it may change its input
@@ -178,7 +178,7 @@ class PretrainedEncoder:
                     f" {waveforms.device.type}; use --jobs 1, another --device or a machine with more memory"
                 ) from None
             raise self.error(
-                f"fails on waveforms {shape}{places} at {self.sample_rate} Hz ({one_line(error)})"
+                f"fails on waveforms {shape}{names_text} at {self.sample_rate} Hz ({one_line(error)})"
             ) from error
         dense = isinstance(embeddings, torch.Tensor) and embeddings.layout == torch.strided and not embeddings.is_meta
         size = tuple(embeddings.shape) if dense and embeddings.is_floating_point() else ()
@@ -244,19 +244,19 @@ def load_encoder(reference: str) -> PretrainedEncoder:
         For an unknown name, a file or package that cannot be imported, weights that cannot be loaded, or attributes
         that break the contract.
     """
-    named, weights = split_reference(reference)
+    base, weights = split_reference(reference)
     if weights is not None and not weights.is_file():
         raise InputError(f"encoder '{reference}': no such file of weights: {weights}")
-    source, code, location = _source(named)
+    source, code, location = _source(base)
     name = short_name(reference)
     check_short_name(name, "encoder")
-    encoder = _make(source, weights, name, named)
+    encoder = _make(source, weights, name, base)
     attributes = _attributes(encoder, name)
     modules, tensors, settings = _parts(encoder)
     for module in modules:
         module.eval().requires_grad_(False)
     parts = [code, _tensor_digest(tensors), file_sha256(weights) if weights else ""]
-    if named not in BUNDLED:  # their version covers all; a file may have several encoders of the same weights
+    if base not in BUNDLED:  # their version covers all; a file may have several encoders of the same weights
         parts += [name, *(f"{key} {value!r}" for key, value in sorted(settings.items()))]
     digest = sha256("\n".join(parts).encode())
     full_reference = location if weights is None else f"{location}@{weights}"
@@ -326,24 +326,24 @@ def check_encoder(encoder: PretrainedEncoder, samples: int, device: torch.device
     return frames, embeddings
 
 
-def _source(named: str) -> tuple[Any, str, str]:
+def _source(base: str) -> tuple[Any, str, str]:
     """Return what makes the encoder of a name or of `FILE.py:NAME`, a digest of its code, and its full reference."""
     from remixbench.systems.third_party import digest_of_sources, load_from_file
 
-    if is_file_reference(named):
-        source, file = load_from_file(named, "encoder")
-        if short_name(named) in BUNDLED:
-            raise InputError(f"encoder '{named}': '{short_name(named)}' is the name of a bundled encoder; rename yours")
-        return source, digest_of_sources(_defining(source), file), f"{file}:{short_name(named)}"
-    _, source = load_entry_point("encoder", named, BUNDLED, GROUP)
+    if is_file_reference(base):
+        source, file = load_from_file(base, "encoder")
+        if short_name(base) in BUNDLED:
+            raise InputError(f"encoder '{base}': '{short_name(base)}' is the name of a bundled encoder; rename yours")
+        return source, digest_of_sources(_defining(source), file), f"{file}:{short_name(base)}"
+    _, source = load_entry_point("encoder", base, BUNDLED, GROUP)
     if source is not None:
-        return source, digest_of_sources(_defining(source)), named
-    if named in BUNDLED:
-        source = EntryPoint(named, BUNDLED[named], GROUP).load()
-        return source, f"{named} {source.version}", named
-    if named not in _registered:
-        raise unknown("encoder", named, list_encoders())
-    return _registered[named], digest_of_sources(_defining(_registered[named])), named
+        return source, digest_of_sources(_defining(source)), base
+    if base in BUNDLED:
+        source = EntryPoint(base, BUNDLED[base], GROUP).load()
+        return source, f"{base} {source.version}", base
+    if base not in _registered:
+        raise unknown("encoder", base, list_encoders())
+    return _registered[base], digest_of_sources(_defining(_registered[base])), base
 
 
 def _defining(source: Any) -> Any:
@@ -353,12 +353,12 @@ def _defining(source: Any) -> Any:
     return source.func if isinstance(source, partial) else type(source)
 
 
-def _make(source: Any, weights: Path | None, name: str, named: str) -> Any:
+def _make(source: Any, weights: Path | None, name: str, base: str) -> Any:
     """Return the encoder itself: the object, or what the class or function returns."""
     is_encoder = not isinstance(source, type) and all(hasattr(source, attribute) for attribute in REQUIRED)
     if is_encoder:
         if weights is not None:
-            raise InputError(f"encoder '{named}': takes no file of weights; leave '@{weights}' out")
+            raise InputError(f"encoder '{base}': takes no file of weights; leave '@{weights}' out")
         return source
     try:
         return source() if weights is None else source(weights)
@@ -367,7 +367,7 @@ def _make(source: Any, weights: Path | None, name: str, named: str) -> Any:
     except (Exception, SystemExit) as error:
         takes = "" if weights is None else f" from {weights}"
         needs = weights is None and isinstance(error, TypeError) and "required positional argument" in str(error)
-        remedy = f"; if it takes the file of its weights: {named}@FILE" if needs else ""
+        remedy = f"; if it takes the file of its weights: {base}@FILE" if needs else ""
         raise InputError(f"encoder '{name}': could not be loaded{takes} ({one_line(error)}){remedy}") from error
 
 
@@ -451,9 +451,9 @@ def _tensor_digest(tensors: Mapping[str, Any]) -> str:
     total = hashlib.sha256()
     for name, value in sorted(tensors.items()):
         if isinstance(value, torch.Tensor):
-            plain = value.detach().cpu()
-            plain = plain.dequantize() if plain.is_quantized else plain
-            raw = plain.contiguous().reshape(-1).view(torch.uint8).numpy()
+            tensor = value.detach().cpu()
+            tensor = tensor.dequantize() if tensor.is_quantized else tensor
+            raw = tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
         else:
             raw = np.frombuffer(np.ascontiguousarray(value).tobytes(), np.uint8)
         total.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode() + raw.tobytes())

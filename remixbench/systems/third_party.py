@@ -154,14 +154,14 @@ def _local_imports(file: Path) -> set[Path]:
 def _imported(node: ast.AST, file: Path, folder: Path) -> Iterator[Path]:
     """Yield where in `folder` the modules of an import statement of `file` may be, without suffix."""
     if isinstance(node, ast.Import):
-        places = [(folder, alias.name.split(".")) for alias in node.names]
+        candidates = [(folder, alias.name.split(".")) for alias in node.names]
     elif isinstance(node, ast.ImportFrom):
         base = file.parents[node.level - 1] if node.level else folder
         module = node.module.split(".") if node.module else []
-        places = [(base, [*module, alias.name]) for alias in node.names]  # a name may be a module of a package
+        candidates = [(base, [*module, alias.name]) for alias in node.names]  # a name may be a module of a package
     else:
         return
-    for base, parts in places:
+    for base, parts in candidates:
         if parts[0] == "remixbench":  # its version stands for it
             continue
         for count in range(1, len(parts) + 1):  # each package of a.b.c is imported

@@ -120,12 +120,12 @@ class RoleDataset(ABC, TorchDataset[tuple[Tensor, Target]]):
         """Return 1 where a frame's centre lies in an event of the class, else 0: (frames, classes)."""
         recipe = self.dataset.recipe
         active = np.zeros((recipe.frames, len(self._column)), np.float32)
-        places = np.arange(recipe.frames)
+        frames = np.arange(recipe.frames)
         if self.inputs == "waveform":  # rolled over all samples, also those that no frame of the log-mel covers
             length = recipe.mix.samples / recipe.features.hop_length
-            centres = ((places + 0.5 - self._shift) % length) * self.frame_seconds
+            centres = ((frames + 0.5 - self._shift) % length) * self.frame_seconds
         else:
-            centres = ((places - self._shift) % recipe.frames + 0.5) * self.frame_seconds
+            centres = ((frames - self._shift) % recipe.frames + 0.5) * self.frame_seconds
         centres = np.round(centres, 6)  # as the scorer has them, so that a centre on an offset is not lost to rounding
         for onset, offset, label in events:
             active[(centres >= onset) & (centres < offset), self._column[label]] = 1.0
@@ -324,15 +324,15 @@ class ClipTensors:
 
     def batch(self, indices: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """Return the inputs, (batch, ...) each, and targets (batch, classes) on the device, for indices anywhere."""
-        places = indices.to(self.device)
+        positions = indices.to(self.device)
         if self._cached is not None:
-            return tuple(values[places] for values in self._cached), self.targets[places]
+            return tuple(values[positions] for values in self._cached), self.targets[positions]
         rows = self._rows[indices.cpu().numpy()]
         inputs = [torch.from_numpy(part.read(rows)) for part in self._inputs]
         if self.device.type == "cuda":  # from pinned memory the copy does not wait for the GPU
             moved = tuple(values.pin_memory().to(self.device, non_blocking=True) for values in inputs)
-            return moved, self.targets[places]
-        return tuple(values.to(self.device) for values in inputs), self.targets[places]
+            return moved, self.targets[positions]
+        return tuple(values.to(self.device) for values in inputs), self.targets[positions]
 
     def _all(self) -> tuple[Tensor, ...]:
         cached = tuple(torch.empty((len(self._rows), *shape), device=self.device) for shape in self.shapes)
@@ -403,7 +403,7 @@ def load_splits(dataset: Dataset, config: TrainConfig, device: torch.device) -> 
             f"{dataset.path}: fold {config.fold} leaves {len(rows.train)} clips to train on, {len(rows.validation)}"
             f" to choose the epoch on and {len(rows.test)} to test on; make a larger data set"
         )
-    system, used = spec(config.system), np.concatenate([rows.train, rows.validation, rows.test])
+    system, all_rows = spec(config.system), np.concatenate([rows.train, rows.validation, rows.test])
     features: NDArray[np.floating[Any]] | Waveforms
     second, shape = None, None
     if system.inputs == "waveform":
@@ -411,12 +411,12 @@ def load_splits(dataset: Dataset, config: TrainConfig, device: torch.device) -> 
     else:
         arrays: list[InputArray] = []
         if system.takes_logmel:
-            dataset.verify_features(config.snr, used)
+            dataset.verify_features(config.snr, all_rows)
             logmel = dataset.features(config.snr)
             arrays.append(InputArray(logmel, fit_standardisation(logmel, rows.train)))
         if config.encoder is not None:
             embeddings = require_embeddings(dataset, config.snr, config.encoder)
-            embeddings.verify(dataset, used)
+            embeddings.verify(dataset, all_rows)
             values = embeddings.values
             arrays.append(InputArray(values, fit_standardisation(values, rows.train, EMBEDDING_FLOOR)))
             shape = embedding_shape(embeddings)

@@ -216,13 +216,13 @@ def _compute(work: _BlockEncoder, first: NDArray[np.float32], need: int, jobs: i
     )
 
 
-def resample(samples: NDArray[np.float32], rate: int, wanted: int) -> NDArray[np.float32]:
+def resample(samples: NDArray[np.float32], rate: int, new_rate: int) -> NDArray[np.float32]:
     """Return samples (samples,) at another rate, by soxr HQ."""
-    if rate == wanted:
+    if rate == new_rate:
         return samples
     import soxr
 
-    resampled: NDArray[np.float32] = soxr.resample(samples, rate, wanted, quality="HQ")
+    resampled: NDArray[np.float32] = soxr.resample(samples, rate, new_rate, quality="HQ")
     return resampled
 
 
@@ -232,9 +232,9 @@ def storage_dtype(values: NDArray[np.float32]) -> Literal["float16", "float32"]:
     """
     if float(np.abs(values).max()) > HALF_MAXIMUM / 4:  # other clips may reach higher
         return "float32"
-    plain = values.reshape(-1, values.shape[-1]).astype(np.float64)
-    error = ((plain - plain.astype(np.float16)) ** 2).mean(axis=0)
-    variance = plain.var(axis=0)
+    vectors = values.reshape(-1, values.shape[-1]).astype(np.float64)
+    error = ((vectors - vectors.astype(np.float16)) ** 2).mean(axis=0)
+    variance = vectors.var(axis=0)
     spread = variance > 0
     return "float16" if not spread.any() or (error[spread] / variance[spread]).mean() <= HALF_ERROR else "float32"
 
@@ -243,13 +243,13 @@ def _affordable_jobs(jobs: int, need: int, device: torch.device, progress: Progr
     """Return how many blocks, of `need` bytes each, can be encoded side by side; at least one."""
     import joblib
 
-    wanted = int(joblib.effective_n_jobs(jobs))
-    affordable = max(1, int(0.8 * free_bytes(device) / max(need, 1)) if device.type == "cpu" else wanted)
-    if affordable < wanted:
+    workers = int(joblib.effective_n_jobs(jobs))
+    affordable = max(1, int(0.8 * free_bytes(device) / max(need, 1)) if device.type == "cpu" else workers)
+    if affordable < workers:
         progress.say(
-            f"{CLIPS_PER_BLOCK} clips take {counted(need, 'B')} of memory: {affordable} of {wanted} jobs run at once"
+            f"{CLIPS_PER_BLOCK} clips take {counted(need, 'B')} of memory: {affordable} of {workers} jobs run at once"
         )
-    return min(wanted, affordable)
+    return min(workers, affordable)
 
 
 def _peak_bytes() -> int:

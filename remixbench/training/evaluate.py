@@ -167,8 +167,8 @@ def _best(weak: NDArray[np.bool_], scores: NDArray[np.float32]) -> float:
 
 
 def _logit(score: float) -> float:
-    inside = min(max(score, 1e-9), 1 - 1e-9)
-    return float(np.log(inside / (1 - inside)))
+    clipped = min(max(score, 1e-9), 1 - 1e-9)
+    return float(np.log(clipped / (1 - clipped)))
 
 
 def _sigmoid(logit: float) -> float:

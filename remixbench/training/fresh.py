@@ -35,20 +35,20 @@ def recombine(clips: list[Clip], generator: np.random.Generator) -> list[Clip]:
     nothing leaks.
     """
     scenes = generator.permutation(len(clips))
-    places = [(row, event) for row, clip in enumerate(clips) for event in clip.events]
-    order = generator.permutation(len(places))
+    slots = [(row, event) for row, clip in enumerate(clips) for event in clip.events]
+    order = generator.permutation(len(slots))
     for _ in range(ROUNDS):
-        contents = [places[k][1] for k in order]
-        bad = _clashes(places, contents)
-        if not len(bad):
+        contents = [slots[k][1] for k in order]
+        clashes = _clashes(slots, contents)
+        if not len(clashes):
             break
-        partners = generator.integers(0, len(places), len(bad))
-        for one, other in zip(bad, partners, strict=True):
+        partners = generator.integers(0, len(slots), len(clashes))
+        for one, other in zip(clashes, partners, strict=True):
             order[one], order[other] = order[other], order[one]
     events: list[list[Event]] = [[] for _ in clips]
-    for (row, place), k in zip(places, order, strict=True):
-        content = places[k][1]
-        events[row].append(replace(place, file=content.file, label=content.label, start=content.start))
+    for (row, slot), k in zip(slots, order, strict=True):
+        content = slots[k][1]
+        events[row].append(replace(slot, file=content.file, label=content.label, start=content.start))
     return [
         replace(
             clip,
@@ -62,16 +62,16 @@ def recombine(clips: list[Clip], generator: np.random.Generator) -> list[Clip]:
     ]
 
 
-def _clashes(places: list[tuple[int, Event]], contents: list[Event]) -> list[int]:
-    """Return the places whose event would overlap an earlier one of its class in the same clip."""
+def _clashes(slots: list[tuple[int, Event]], contents: list[Event]) -> list[int]:
+    """Return the slots whose event would overlap an earlier one of its class in the same clip."""
     placed: dict[tuple[int, str], list[Event]] = {}
-    bad = []
-    for k, ((row, event), content) in enumerate(zip(places, contents, strict=True)):
+    clashes = []
+    for k, ((row, event), content) in enumerate(zip(slots, contents, strict=True)):
         earlier = placed.setdefault((row, content.label), [])
         if any(abs(event.onset - other.onset) < max(event.max_duration, other.max_duration) for other in earlier):
-            bad.append(k)
+            clashes.append(k)
         earlier.append(event)
-    return bad
+    return clashes
 
 
 CLIPS_AT_ONCE = 8
@@ -209,8 +209,8 @@ def dynamic_mixing(
         done = 0
         try:
             for inputs, targets in loader:
-                places = shard[done : done + len(inputs)]
-                x[places], y[places] = inputs, targets
+                indices = shard[done : done + len(inputs)]
+                x[indices], y[indices] = inputs, targets
                 done += len(inputs)
         except RemixbenchError as error:  # the loader puts a worker's traceback before its message
             raise type(error)(str(error).rpartition(f"{type(error).__name__}: ")[2].strip()) from None

@@ -279,7 +279,7 @@ def _finished(run: TrainedRun, origin: str, seconds: float) -> RunInfo:
             },
             "encoder": _encoder_info(run.context, run.config, data.embedding),
             "standardisation_digest": sha256(b"".join(scale.mean.tobytes() + scale.std.tobytes() for scale in scales)),
-            "clips": {role: len(chosen) for role, chosen in rows.items()},
+            "clips": {role: len(clips) for role, clips in rows.items()},
             "validation_from": data.split.origin,
             "train_digest": sha256("\n".join(_names(dataset, data.split.train)).encode()),
             "validation_clips": _names(dataset, data.split.validation),

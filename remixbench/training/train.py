@@ -180,9 +180,9 @@ def _workers(jobs: int | None, device: torch.device, configs: Sequence[TrainConf
 
 def embed_missing(context: RunContext, configs: Sequence[TrainConfig], progress: Progress) -> None:
     """Compute missing embeddings that runs need, in the main process."""
-    needed = {(config.encoder, config.snr): None for config in configs if config.encoder is not None}
+    encoders = {(config.encoder, config.snr): None for config in configs if config.encoder is not None}
     if context.dist.is_main_process:
-        for key, snr in needed:
+        for key, snr in encoders:
             if key is not None and open_embeddings(context.dataset, snr, key.name, key.digest) is None:
                 encoder = context.load(key.reference)
                 compute_embeddings(context.dataset, encoder, snr, device=context.device, progress=progress)

@@ -71,8 +71,8 @@ def check_size(config: TrainConfig, shape: ClipShape, device: torch.device) -> N
     """Refuse a bundled network whose weights do not fit into memory, before drawing them, which may take hours."""
     network = build_empty(config.system, shape, width=config.width, options=dict(config.options))
     weights = sum(parameter.numel() for parameter in network.parameters())
-    for place, copies in ((torch.device("cpu"), 1), (device, COPIES)):  # the first weights are drawn on the CPU
-        need, free = 4.0 * weights * copies, free_bytes(place)
+    for memory, copies in ((torch.device("cpu"), 1), (device, COPIES)):  # the first weights are drawn on the CPU
+        need, free = 4.0 * weights * copies, free_bytes(memory)
         if need > free:
             raise InputError(
                 f"system '{config.system}': {weights / 1e6:,.0f} million parameters at width {config.width:g} do not"

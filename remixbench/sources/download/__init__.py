@@ -349,9 +349,9 @@ def _report_recordings(sources: Iterable[PublishedSource], folder: Path, progres
         table = folder / source.table
         if not table.is_file():
             continue
-        named = table_recordings(source, folder)
-        missing = [name for name in named if not (folder / name).is_file()]
-        progress.say(f"{source.name}: {len(named) - len(missing)} of {len(named)} recordings of the table are present")
+        names = table_recordings(source, folder)
+        missing = [name for name in names if not (folder / name).is_file()]
+        progress.say(f"{source.name}: {len(names) - len(missing)} of {len(names)} recordings of the table are present")
         if missing and all(read_receipt(folder, a.file) is not None for a in source.archives if not a.optional):
             raise RemixbenchError(
                 f"{table}: names {missing[0]} and {len(missing) - 1} more recordings that are in none of the archives "

@@ -100,10 +100,10 @@ def list_urls(
 
 
 def _check_listed(
-    selected: list[RemoteFile], checksums: Path, named: list[PublishedSource], parts: frozenset[int] | None
+    selected: list[RemoteFile], checksums: Path, sources: list[PublishedSource], parts: frozenset[int] | None
 ) -> None:
     """Check that the file of checksums lists the sources and parts that were named."""
-    for source in named:
+    for source in sources:
         if not any(remote.source is source for remote in selected):
             raise InputError(
                 f"{checksums}: lists no archive of {source.name}; expected lines such as "
