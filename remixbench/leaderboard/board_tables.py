@@ -256,22 +256,22 @@ def class_table(maker: TableMaker) -> Table | None:
     groups = [
         (name, chosen) for name, chosen in (("the paper's classes", paper), ("worst", worst), ("best", best)) if chosen
     ]
-    shown = [label for _, chosen in groups for label in chosen]
+    displayed = [label for _, chosen in groups for label in chosen]
 
     def cells_of(row: Row) -> list[Cell] | None:
         precision = row.conditions[snr].per_class.get("ap") if snr in row.conditions else None
         verified = snr in row.conditions and row.conditions[snr].verified(class_values("ap"))
-        return [value_cell(precision.get(label), 3, verified=verified) for label in shown] if precision else None
+        return [value_cell(precision.get(label), 3, verified=verified) for label in displayed] if precision else None
 
     def chance_cells(folds: tuple[int, ...]) -> list[Cell]:
         values = board.chance.classes(folds)
-        return [value_cell(values.get(label), 3) for label in shown]
+        return [value_cell(values.get(label), 3) for label in displayed]
 
     blocks = maker.blocks(cells_of, [snr], chance_cells)
     if snr == CLASSES_AT and paper:
         published = [dict(zip(table.classes, row.scores[snr], strict=True)) for row in table.rows]
         lines = [
-            Line(row.name, tuple(value_cell(scores.get(label), 3) for label in shown), (), NOT_REPORTED)
+            Line(row.name, tuple(value_cell(scores.get(label), 3) for label in displayed), (), NOT_REPORTED)
             for row, scores in zip(table.rows, published, strict=True)
         ]
         blocks += maker.published_block(table.source, lines)

@@ -91,20 +91,20 @@ def comparison_table(comparison: Comparison, board: Leaderboard) -> Table:
         lines.append(Line(title(metric), tuple(cells), (), at_snrs(tested)))
     certain = [difference for difference in comparison.differences if difference.interval is not None]
     resamples = sorted({difference.resamples for difference in certain})
-    how = (
+    note = (
         f"Under each difference its 95 % interval from {' or '.join(map(str, resamples))} paired bootstrap samples over"
         " event recordings (the same for both systems) and from the spread over seeds, and P, the probability that"
         f" {comparison.first} is higher."
     )
     if any(cell.bold for line in lines for cell in line.cells):
-        how += " Bold: significant (the interval excludes zero, and not both are at chance)."
+        note += " Bold: significant (the interval excludes zero, and not both are at chance)."
     return Table(
         f"{comparison.first} minus {comparison.second} on {board.dataset}",
         "metric",
         (("", tuple(Column(board.snr_text(snr)) for snr in snrs)),),
         (Block("", tuple(lines)),),
         (
-            *([how] if certain else []),
+            *([note] if certain else []),
             *([] if len(certain) == len(comparison.differences) else [NO_INTERVAL]),
             *([] if all(difference.verified for difference in comparison.differences) else [UNVERIFIED_DIFFERENCE]),
         ),
@@ -128,10 +128,10 @@ def verification_table(verification: Verification) -> Table:
                     (number(value.submitted), number(value.computed), Cell(value.verdict), Cell(value.why)),
                 )
                 for value in verification.values
-                if value.record == place
+                if value.record == index
             ),
         )
-        for place, name in verification.records.items()
+        for index, name in verification.records.items()
     ]
     verdicts = Counter(value.verdict for value in verification.values)
     empty = [block.heading for block in blocks if not block.lines]

@@ -94,15 +94,15 @@ def figure(
     kind = _kind(target, kind)
     workspace = as_path(workspace, "workspace")
     board = load_leaderboard(workspace, find_dataset(workspace, dataset), reporter(progress))
-    chosen = _chosen(board, as_tuple(row), as_tuple(without), as_tuple(snr))
-    metrics = _metrics(chosen, as_tuple(metric) or METRICS[kind])
+    selection = _selected(board, as_tuple(row), as_tuple(without), as_tuple(snr))
+    metrics = _metrics(selection, as_tuple(metric) or METRICS[kind])
     if not row:  # an event list has no metric of tagging
-        rows = [r for r in chosen.rows if any(c.metrics.keys() & {*metrics} for c in r.conditions.values())]
-        chosen = replace(chosen, rows=tuple(rows))
+        rows = [r for r in selection.rows if any(c.metrics.keys() & {*metrics} for c in r.conditions.values())]
+        selection = replace(selection, rows=tuple(rows))
     if kind == "snr":
-        _draw_curves(target, chosen, metrics, intervals, published)
+        _draw_curves(target, selection, metrics, intervals, published)
         return target
-    table = paper_table(chosen, metrics, intervals=intervals, published=published)
+    table = paper_table(selection, metrics, intervals=intervals, published=published)
     if target.suffix.lower() == ".tex":
         write_text(target, to_paper_table(table))
     else:
@@ -121,7 +121,7 @@ def _kind(target: Path, kind: str | None) -> str:
     return kind or ("table" if suffix == ".tex" else "snr")
 
 
-def _chosen(board: Leaderboard, names: Sequence[str], without: Sequence[str], snrs: Sequence[float]) -> Leaderboard:
+def _selected(board: Leaderboard, names: Sequence[str], without: Sequence[str], snrs: Sequence[float]) -> Leaderboard:
     """Return the leaderboard of some rows and SNRs alone, marked anew."""
     rows = [board.find_row(name) for name in names] or [row for row in board.rows if row.kind != "ideal"]
     codes = {*FLAGS, *(flag.code for row in board.rows for flag in row.flags)}
@@ -131,16 +131,16 @@ def _chosen(board: Leaderboard, names: Sequence[str], without: Sequence[str], sn
     rows = [row for row in rows if row.name not in without and not {flag.code for flag in row.flags} & set(without)]
     for snr in snrs:
         board.require_snr(snr)
-    kept = [
+    selected = [
         replace(
             row, conditions={snr: condition for snr, condition in row.conditions.items() if not snrs or snr in snrs}
         )
         for row in rows
     ]
-    kept = [row for row in kept if row.conditions]
-    if not kept:
+    selected = [row for row in selected if row.conditions]
+    if not selected:
         raise InputError("no row is left to show; use fewer --without, or other --row or --snr")
-    return replace(board, rows=mark_best(kept))
+    return replace(board, rows=mark_best(selected))
 
 
 def _metrics(board: Leaderboard, names: Sequence[str]) -> list[str]:
@@ -357,12 +357,12 @@ def _draw_table(target: Path, table: Table) -> None:
             axes.plot([start, stop], [y, y], color=INK, linewidth=weight, clip_on=False)
 
         rule(0.1, weight=0.9)
-        place = 0
+        column_index = 0
         for heading, group in table.groups:
-            start, stop = (ends[place - 1] if place else first), ends[place + len(group) - 1]
+            start, stop = (ends[column_index - 1] if column_index else first), ends[column_index + len(group) - 1]
             axes.text((start + stop) / 2, 0.75, heading, ha="center", va="center")
             rule(1.25, start + 0.7, stop - 0.2)
-            place += len(group)
+            column_index += len(group)
         axes.text(0.3, 1.85, table.head, va="center")
         for end, column in zip(ends, table.columns, strict=True):
             axes.text(end - 0.5, 1.85, column.title, ha="right", va="center")

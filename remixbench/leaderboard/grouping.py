@@ -65,19 +65,19 @@ def group_submissions(submissions: Sequence[Submitted], records: Iterable[Record
     claims: set[str] = set()
     groups: list[Group] = []
     for digest, entries in submissions:
-        kept: dict[str, int] = {}
+        indices: dict[str, int] = {}
         recomputed_first = sorted(enumerate(entries), key=lambda pair: pair[1].evidence.state != "recomputed")
-        for place, entry in recomputed_first:
+        for index, entry in recomputed_first:
             record, predictions = entry.record, shown_as(entry.record)
             claim = json.dumps([predictions, record.metrics, record.per_class], sort_keys=True)
             is_owner = entry.evidence.state == "recomputed" and owners.get(predictions) == digest
             is_shown = predictions in shown or claim in claims or (predictions in owners and not is_owner)
-            if not is_shown and identity(entry.record) not in kept:
-                kept[identity(entry.record)] = place
+            if not is_shown and identity(entry.record) not in indices:
+                indices[identity(entry.record)] = index
                 claims.add(claim)
                 if is_owner:
                     shown.add(predictions)
-        groups += group_records([entries[place] for place in sorted(kept.values())], digest[:8])
+        groups += group_records([entries[index] for index in sorted(indices.values())], digest[:8])
     return groups
 
 
@@ -273,15 +273,15 @@ def _runs(records: Sequence[Record], scored: Sequence[Scored]) -> Runs | None:
     if len(samples) < len(records) or len({len(sample) for sample in samples}) > 1:
         return None
     folds: dict[int, list[int]] = {}
-    for place, record in enumerate(records):
-        folds.setdefault(record.system.fold, []).append(place)
+    for index, record in enumerate(records):
+        folds.setdefault(record.system.fold, []).append(index)
     return {
         fold: FoldRuns(
-            np.array([scored[place][0] for place in places], np.float64),
-            np.array([samples[place] for place in places]),
-            records[places[0]].provenance.groups,
+            np.array([scored[index][0] for index in indices], np.float64),
+            np.array([samples[index] for index in indices]),
+            records[indices[0]].provenance.groups,
         )
-        for fold, places in sorted(folds.items())
+        for fold, indices in sorted(folds.items())
     }
 
 

@@ -115,14 +115,14 @@ class Leaderboard:
 
         InputError if there is none, or several.
         """
-        for chosen in (
+        for candidates in (
             [row for row in self.rows if row.name == name],
             [row for row in self.rows if row.system == name and row.plain],
         ):
-            if len(chosen) == 1:
-                return chosen[0]
-            if chosen:
-                names = ", ".join(f"'{row.name}'" for row in chosen)
+            if len(candidates) == 1:
+                return candidates[0]
+            if candidates:
+                names = ", ".join(f"'{row.name}'" for row in candidates)
                 raise InputError(f"'{name}' could be any of the rows {names}; name one in full")
         raise unknown("leaderboard row", name, [row.name for row in self.rows])
 
@@ -152,9 +152,9 @@ class Leaderboard:
 
     def __repr__(self) -> str:
         """Return a summary that fits a screen."""
-        shown = self._wide().head(REPR_ROWS).round(4).to_string(na_rep="", max_cols=9)
+        table = self._wide().head(REPR_ROWS).round(4).to_string(na_rep="", max_cols=9)
         more = f"\n... {len(self.rows) - REPR_ROWS} more rows" if len(self.rows) > REPR_ROWS else ""
-        return f"<Leaderboard of {self.dataset}: {len(self.rows)} rows>\n{shown}{more}"
+        return f"<Leaderboard of {self.dataset}: {len(self.rows)} rows>\n{table}{more}"
 
     def _repr_html_(self) -> str:
         """Return the wide table as a notebook shows it."""
@@ -351,7 +351,7 @@ def _read_records(
 ) -> list[Record]:
     """Read the records of the workspace's runs and of predictions scored in it."""
     dataset = references.dataset
-    kept: dict[str, Record] = {}
+    by_identity: dict[str, Record] = {}
     for file in sorted((workspace / "runs" / dataset.name).rglob(METRICS_FILE)):
         place = file.relative_to(workspace).as_posix()
         try:
@@ -363,13 +363,13 @@ def _read_records(
             left_out.append(str(error).replace(str(file.parent), str(Path(place).parent)))
             continue
         key = identity(record)
-        if not why and key in kept:
-            why = f"has the settings, SNR, fold and seed of {kept[key].provenance.run}, which is in the table"
+        if not why and key in by_identity:
+            why = f"has the settings, SNR, fold and seed of {by_identity[key].provenance.run}, which is in the table"
         if why:
             left_out.append(f"{place}: {why}")
         else:
-            kept[key] = record
-    return list(kept.values())
+            by_identity[key] = record
+    return list(by_identity.values())
 
 
 def _read_submitted(

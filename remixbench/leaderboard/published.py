@@ -69,8 +69,8 @@ class Published(_Frozen):
 
         def at_snr(table: PublishedTable) -> PublishedTable:
             rows = [row for row in table.rows if snr in row.scores]
-            kept = tuple(row.model_copy(update={"scores": {snr: row.scores[snr]}}) for row in rows)
-            return table.model_copy(update={"rows": kept})
+            rows_at = tuple(row.model_copy(update={"scores": {snr: row.scores[snr]}}) for row in rows)
+            return table.model_copy(update={"rows": rows_at})
 
         return self.model_copy(update={name: at_snr(table) for name, table in self.tables.items()})
 
@@ -90,13 +90,13 @@ class Published(_Frozen):
 
     def best_line(self, snrs: Sequence[float]) -> str:
         """Return the best published micro-AP at some SNRs in a sentence; "" where there is none."""
-        place = self.table1.metrics.index("micro_ap")
+        column = self.table1.metrics.index("micro_ap")
         texts = []
         for snr in dict.fromkeys(snrs):
             rows = [row for row in self.table1.rows if snr in row.scores]
             if rows:
-                best = max(rows, key=lambda row: row.scores[snr][place])
-                texts.append(f"{best.scores[snr][place]:.3f} at {snr:g} dB ({best.name})")
+                best = max(rows, key=lambda row: row.scores[snr][column])
+                texts.append(f"{best.scores[snr][column]:.3f} at {snr:g} dB ({best.name})")
         return f"Best published micro-AP: {', '.join(texts)}" if texts else ""
 
     def cite(self, source: str) -> str:

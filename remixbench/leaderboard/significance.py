@@ -163,8 +163,8 @@ def _best(rows: Sequence[Row], snr: float, metric: str) -> list[int]:
         ranked = sorted(group, key=lambda index: -values[index])
         if len(group) < 2 or not any(values.values()):
             continue
-        for place, index in enumerate(ranked):
-            pairs = (compare_conditions(conditions[other], conditions[index], metric) for other in ranked[:place])
+        for rank, index in enumerate(ranked):
+            pairs = (compare_conditions(conditions[other], conditions[index], metric) for other in ranked[:rank])
             beaten_or_unknown = any(pair is None or pair.significant for pair in pairs)
             if not beaten_or_unknown and not conditions[index].metrics[metric].at_chance:
                 best.append(index)
@@ -194,11 +194,11 @@ def compare_rows(leaderboard: Leaderboard, first: str, second: str, snr: float |
     """
     has_chance = leaderboard.chance.by_fold and all(row.name != CHANCE for row in leaderboard.rows)
     rows = [None if has_chance and name == CHANCE else leaderboard.find_row(name) for name in (first, second)]
-    given = [row for row in rows if row is not None]
-    if not given or rows[0] is rows[1]:
+    compared = [row for row in rows if row is not None]
+    if not compared or rows[0] is rows[1]:
         name = CHANCE if rows[0] is None else rows[0].name
         raise InputError(f"--compare {first} {second}: both are the row '{name}'; name two")
-    common = [decibels for decibels in leaderboard.snrs if all(decibels in row.conditions for row in given)]
+    common = [decibels for decibels in leaderboard.snrs if all(decibels in row.conditions for row in compared)]
     if snr is not None:
         if snr not in common:
             snrs = ", ".join(f"{decibels:g}" for decibels in common) or "none"
@@ -212,7 +212,7 @@ def compare_rows(leaderboard: Leaderboard, first: str, second: str, snr: float |
             if difference is not None:
                 differences.append(difference)
     if not differences:
-        raise InputError(f"--compare {first} {second}: {_why_not_compared(given, common)}")
+        raise InputError(f"--compare {first} {second}: {_why_not_compared(compared, common)}")
     names = [CHANCE if row is None else row.name for row in rows]
     return Comparison(names[0], names[1], tuple(differences))
 

@@ -200,11 +200,11 @@ def _clusters(recordings: Sequence[Sequence[int]]) -> tuple[_Clusters, _Clusters
     count.update({members: rest[members[0]] for members in count if len(members) == 1})
     parts = []
     for sign in (1, -1):
-        kept = {members: sign * times for members, times in count.items() if sign * times > 0}
-        row = np.fromiter((clip for members in kept for clip in members), np.int64)
-        column = np.repeat(np.arange(len(kept)), [len(members) for members in kept])
-        matrix = sparse.csr_matrix((np.ones(len(row)), (row, column)), shape=(len(recordings), len(kept)))
-        parts.append(_Clusters(matrix, np.array(list(kept.values()), np.float64)))
+        counts = {members: sign * times for members, times in count.items() if sign * times > 0}
+        row = np.fromiter((clip for members in counts for clip in members), np.int64)
+        column = np.repeat(np.arange(len(counts)), [len(members) for members in counts])
+        matrix = sparse.csr_matrix((np.ones(len(row)), (row, column)), shape=(len(recordings), len(counts)))
+        parts.append(_Clusters(matrix, np.array(list(counts.values()), np.float64)))
     return parts[0], parts[1]
 
 
@@ -232,8 +232,8 @@ def _shared_sets(recordings: Sequence[Sequence[int]]) -> dict[tuple[int, ...], l
 def _weights(clusters: _Clusters, classes: FloatArray, samples: int, rng: np.random.Generator) -> FloatArray:
     """Return (clips, samples): whole numbers, not below 0, with mean GRID, their deviations orthogonal to `classes`."""
     explained = np.square(clusters.members.T @ classes).sum(axis=1)
-    kept = np.maximum(1 - explained / np.asarray(clusters.members.sum(axis=0)).ravel(), MIN_KEPT)
-    scale = np.sqrt(clusters.variance) / kept
+    share = np.maximum(1 - explained / np.asarray(clusters.members.sum(axis=0)).ravel(), MIN_KEPT)
+    scale = np.sqrt(clusters.variance) / share
     drawn = rng.standard_normal((len(clusters.variance), samples)) * scale[:, None]
     deviations = clusters.members @ drawn
     deviations -= classes @ (classes.T @ deviations)

@@ -244,11 +244,11 @@ def settings_of(inputs: Inputs) -> dict[str, Any]:
         settings["median_filter"] = {"frames": frames, "seconds": seconds}
         settings["psds"] = {name: asdict(criteria) for name, criteria in PSDS.items()}
         if inputs.sebbs is not None:
-            chosen = dict(zip(inputs.reference.classes, inputs.sebbs, strict=True))
+            boxes = dict(zip(inputs.reference.classes, inputs.sebbs, strict=True))
             length = frame_length(edges)
-            settings["sebb"] = {label: asdict(parameters) for label, parameters in chosen.items()}
+            settings["sebb"] = {label: asdict(parameters) for label, parameters in boxes.items()}
             settings["sebb_step_frames"] = {
-                label: 2 * half_step(parameters.step, length) for label, parameters in chosen.items()
+                label: 2 * half_step(parameters.step, length) for label, parameters in boxes.items()
             }
     if predictions.clip_scores is not None or inputs.masks is not None:
         settings["kong"] = {

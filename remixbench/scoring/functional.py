@@ -442,25 +442,25 @@ def _frame_scores(
     """
     load: Callable[[int], tuple[tuple[str, ...], FloatArray]]
     if isinstance(scores, Mapping):
-        given, places = list(map(str, scores)), [f"scores of '{name}'" for name in scores]
+        clips, places = list(map(str, scores)), [f"scores of '{name}'" for name in scores]
         tables = [_frame_table(table, place) for table, place in zip(scores.values(), places, strict=True)]
         where, load = "scores", tables.__getitem__
     elif isinstance(scores, str | Path):
         paths = frame_paths(Path(scores)) if Path(scores).is_dir() else []
         if not paths:
             raise InputError(f"{scores}: not a folder of frame scores, one TSV per clip")
-        given, places = [path.stem for path in paths], [str(path) for path in paths]
+        clips, places = [path.stem for path in paths], [str(path) for path in paths]
         where, load = str(scores), lambda index: read_numbers(paths[index])
     else:
         raise InputError(f"scores: found {type(scores).__name__}, expected a DataFrame per clip, or a folder of tables")
-    header = load(0)[0] if given else ()
+    header = load(0)[0] if clips else ()
     classes = [label for label in header if label not in ("onset", "offset")]
     if not classes:
-        if not given:
+        if not clips:
             raise InputError("scores: hold no clip")
         raise InputError(f"{places[0]}: has no column of a class; expected onset, offset and one column per class")
-    wanted = given if names is None else list(names)
-    return wanted, classes, frame_tables(places, given, load, wanted, classes, where)
+    wanted = clips if names is None else list(names)
+    return wanted, classes, frame_tables(places, clips, load, wanted, classes, where)
 
 
 def _floats(values: Any, place: str) -> FloatArray:
@@ -477,11 +477,11 @@ def _floats(values: Any, place: str) -> FloatArray:
 
 def _ordered(scores: npt.ArrayLike) -> FloatArray:
     """Return scores as doubles of the same order: the ranks of numbers that doubles cannot tell apart."""
-    values, given = _floats(scores, "the scores"), np.asarray(scores)
-    wider = given.dtype.kind in "iu" or (given.dtype.kind == "f" and given.dtype.itemsize > values.itemsize)
+    values, raw = _floats(scores, "the scores"), np.asarray(scores)
+    wider = raw.dtype.kind in "iu" or (raw.dtype.kind == "f" and raw.dtype.itemsize > values.itemsize)
     if not (wider and np.isfinite(values).all()):
         return values
-    return np.unique(given, return_inverse=True)[1].reshape(given.shape).astype(np.float64)
+    return np.unique(raw, return_inverse=True)[1].reshape(raw.shape).astype(np.float64)
 
 
 def _tags(reference: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[BoolArray, FloatArray]:

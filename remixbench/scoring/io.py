@@ -304,10 +304,10 @@ def read_validation(
     with open_npz(path, _frame_sizes(len(clips), len(classes), MAX_CLIP_SECONDS), hints=OTHER_ARRAYS) as arrays:
         named = strings(arrays.read("filename").reshape(-1))
     rows = clip_rows(named, clips, f"{path}: 'filename'", clips_of="the folds that are not tested")
-    chosen = [clips[row] for row in dict.fromkeys(rows.tolist())]
-    if not chosen:
+    filenames = [clips[row] for row in dict.fromkeys(rows.tolist())]
+    if not filenames:
         raise InputError(f"{path}: holds no clip")
-    reference = read_reference(labels, chosen, classes)
+    reference = read_reference(labels, filenames, classes)
     return reference, *read_frames(path, reference)
 
 

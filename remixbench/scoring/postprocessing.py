@@ -110,8 +110,8 @@ def detect_events(
     apart = (sequence[1:] != sequence[:-1]) | (first[1:] - last[:-1] > max_gap)
     edge = np.ones(min(1, len(first)), bool)
     first, last = first[np.concatenate((edge, apart))], last[np.concatenate((apart, edge))]
-    kept = last - first >= min_frames
-    first, last = first[kept], last[kept]
+    long_enough = last - first >= min_frames
+    first, last = first[long_enough], last[long_enough]
     sequence = first // (frames + 1)
     start, stop = first - sequence * (frames + 1), last - sequence * (frames + 1)
     return event_table(sequence // classes, sequence % classes, frame_edges[start], frame_edges[stop])
@@ -126,9 +126,9 @@ def median_filtered(frame_scores: ScoreArray, frame_edges: FloatArray, seconds: 
     if length == 1:
         return frame_scores
     filtered = np.empty_like(frame_scores)
-    place = mirrored(frame_scores.shape[1], length // 2)
+    frames = mirrored(frame_scores.shape[1], length // 2)
     for k in range(frame_scores.shape[2]):  # one class at a time, since every window is copied
-        windows = np.lib.stride_tricks.sliding_window_view(frame_scores[:, place, k], length, axis=1)
+        windows = np.lib.stride_tricks.sliding_window_view(frame_scores[:, frames, k], length, axis=1)
         filtered[:, :, k] = np.partition(windows, length // 2, axis=-1)[..., length // 2]
     return filtered
 
@@ -171,5 +171,5 @@ def _filtered(active: BoolArray, length: int) -> BoolArray:
 
 def mirrored(frames: int, half: int) -> IntArray:
     """Return frame numbers with `half` more at each end, mirrored with the end repeated (c b a | a b c | c b a)."""
-    place = np.arange(-half, frames + half) % (2 * frames)  # as scipy.ndimage does by default
-    return np.minimum(place, 2 * frames - 1 - place)
+    numbers = np.arange(-half, frames + half) % (2 * frames)  # as scipy.ndimage does by default
+    return np.minimum(numbers, 2 * frames - 1 - numbers)

@@ -360,10 +360,10 @@ def _curve(
 
     alarms = np.bincount(detections.birth[false_alarms], minlength=levels + 1)
     alarms -= np.bincount(detections.death[false_alarms], minlength=levels + 1)
-    kept = np.cumsum(alarms[:-1]) <= limit
+    within_limit = np.cumsum(alarms[:-1]) <= limit
     # Changes at levels that are passed over are added to the next one that is kept.
-    row = np.concatenate((np.cumsum(kept) - kept, [int(kept.sum())]))
-    rows = int(kept.sum())
+    row = np.concatenate((np.cumsum(within_limit) - within_limit, [int(within_limit.sum())]))
+    rows = int(within_limit.sum())
 
     false = _changes(row, rows, detections, false_alarms, detections.clip[false_alarms], clips)
     detected = _detected_events(reference, detections, grid, label, np.flatnonzero(relevant), criteria, row, rows)
@@ -517,11 +517,11 @@ def _bounds(scores: ScoreArray) -> tuple[Indices, Indices, npt.NDArray[np.bool_]
     after = np.full((frames + 1) * clips, frames + 1, np.int32)
     kept = np.ones((frames + 1) * clips, bool)
     for frame in range(1, frames + 1):
-        place = np.arange(frame * clips, (frame + 1) * clips)
-        value = values[place]
-        candidate = place - clips  # the nearest frame before that may be lower
+        position = np.arange(frame * clips, (frame + 1) * clips)
+        value = values[position]
+        candidate = position - clips  # the nearest frame before that may be lower
         candidate_value = values[candidate]
-        before[place] = frame - 1
+        before[position] = frame - 1
         # Go back over frames that are not lower until each sequence has met one that is.
         open_ = np.flatnonzero(candidate_value >= value)
         while len(open_):
@@ -531,7 +531,7 @@ def _bounds(scores: ScoreArray) -> tuple[Indices, Indices, npt.NDArray[np.bool_]
             after[passed[~equal]] = frame
             back = before[passed] * np.int64(clips) + open_
             candidate[open_] = back
-            before[place[open_]] = before[passed]
+            before[position[open_]] = before[passed]
             candidate_value[open_] = values[back]
             open_ = open_[candidate_value[open_] >= level]
     shape = (frames + 1, clips)

@@ -230,9 +230,9 @@ def _signals(reference: Signal, estimate: Signal, name: str = "reference") -> tu
     return s, e
 
 
-def _signal(given: Signal, name: str) -> FloatArray:
+def _signal(values: Signal, name: str) -> FloatArray:
     try:
-        signal = np.asarray(given)
+        signal = np.asarray(values)
     except ValueError:  # rows of several lengths
         raise InputError(f"the {name} is not an array of samples; expected (samples,)") from None
     if signal.dtype.kind not in "iuf":

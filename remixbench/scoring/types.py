@@ -186,8 +186,8 @@ def expand(first: IntArray, last: IntArray) -> tuple[IntArray, IntArray]:
     """Return every element of the ranges first..last-1, one range after another: its range's number and its value."""
     length = np.maximum(last - first, 0)
     number = np.repeat(np.arange(len(length)), length)
-    place = np.arange(len(number)) - np.repeat(np.cumsum(length) - length, length)
-    return number, first[number] + place
+    position = np.arange(len(number)) - np.repeat(np.cumsum(length) - length, length)
+    return number, first[number] + position
 
 
 def select_class(events: EventTable, label: int) -> EventTable:

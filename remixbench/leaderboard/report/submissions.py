@@ -196,7 +196,7 @@ def _most_common(votes: Iterable[tuple[str, str]]) -> str:
 
 def _groups(submissions: Sequence[_Received], left_out: list[str], require_predictions: bool) -> list[Group]:
     """Gather the records of submissions into rows, only recomputed ones if these are required."""
-    chosen: list[Submitted] = []
+    submitted: list[Submitted] = []
     for received in submissions:
         entries = received.entries
         if require_predictions:
@@ -204,8 +204,8 @@ def _groups(submissions: Sequence[_Received], left_out: list[str], require_predi
             if missing := len(received.entries) - len(entries):
                 why = f"{missing} of {len(received.entries)} records were not recomputed from predictions"
                 left_out.append(f"{received.place}: {why}")
-        chosen.append((received.submission.digest, entries))
-    return group_submissions(chosen)
+        submitted.append((received.submission.digest, entries))
+    return group_submissions(submitted)
 
 
 def _reasons(manifest: str) -> tuple[str, ...]:
