@@ -132,14 +132,14 @@ def download(
     folder = as_path(workspace, "workspace") / "sources" if sources is None else Path(sources)
     selected = select(names, mirror, parts, None if checksums is None else Path(checksums))
     policy, cancel = retry_policy or RetryPolicy(), threading.Event()
-    session = Session(folder, keep_archives, jobs, policy, RateLimiter(policy, cancel), cancel, progress)
+    context = DownloadContext(folder, keep_archives, jobs, policy, RateLimiter(policy, cancel), cancel, progress)
     with _locked_folder(folder):
         selected = [remote for remote in selected if not is_absent(remote, folder)]
         ready = [remote for remote in selected if is_complete(remote, folder)]
         for remote in ready:
             tidy_complete(remote, folder, keep_archives, progress)
         to_do = [remote for remote in selected if remote not in ready]
-        fetched = _process_all(to_do, selected, session, confirm) if to_do else []
+        fetched = _process_all(to_do, selected, context, confirm) if to_do else []
         _report_recordings(dict.fromkeys(remote.source for remote in selected), folder, progress)
     outcome = {remote.name: is_new for remote, is_new in zip(to_do, fetched, strict=True) if is_new is not None}
     return Downloaded(
@@ -147,12 +147,12 @@ def download(
         tuple(name for name, is_new in outcome.items() if is_new),
         tuple(outcome),
         tuple(remote.name for remote in ready),
-        session.limiter.requests,
+        context.limiter.requests,
     )
 
 
 @dataclass(frozen=True)
-class Session:
+class DownloadContext:
     """What the archives of a download share."""
 
     folder: Path
@@ -171,35 +171,35 @@ class Session:
 def _process_all(
     to_do: Sequence[RemoteFile],
     selected: Sequence[RemoteFile],
-    session: Session,
+    context: DownloadContext,
     confirm: Callable[[str], bool] | None,
 ) -> list[bool | None]:
     """Fetch, verify and unpack archives in parallel, after the question whether to; see `_process`."""
-    with session.client() as client:
+    with context.client() as client:
         sizes = _listed_sizes(to_do, client)
-        estimates = [estimate(remote, session.folder, client, sizes.get(remote.name)) for remote in to_do]
-    question = _announce(selected, estimates, session)
+        estimates = [estimate(remote, context.folder, client, sizes.get(remote.name)) for remote in to_do]
+    question = _announce(selected, estimates, context)
     if confirm is not None and not confirm(question):
         raise RemixbenchError("not started; nothing was fetched")
     total = sum(cost.size for cost in estimates if not cost.on_disk)
-    with session.progress.bar("all archives", total, "B") as advance_all:
-        tasks = [partial(_process, cost, session, advance_all) for cost in estimates]
-        return run_in_threads(tasks, session.jobs, session.cancel)
+    with context.progress.bar("all archives", total, "B") as advance_all:
+        tasks = [partial(_process, cost, context, advance_all) for cost in estimates]
+        return run_in_threads(tasks, context.jobs, context.cancel)
 
 
-def _process(cost: Estimate, session: Session, advance_all: Advance) -> bool | None:
+def _process(cost: Estimate, context: DownloadContext, advance_all: Advance) -> bool | None:
     """Return whether an archive was fetched, None if it is optional and the server lacks it."""
-    remote, folder = cost.remote, session.folder
-    with session.client() as client:
+    remote, folder = cost.remote, context.folder
+    with context.client() as client:
         try:
             return process_archive(
-                remote, folder, client, session.progress, advance_all, size=cost.size, keep=session.keep
+                remote, folder, client, context.progress, advance_all, size=cost.size, keep=context.keep
             )
         except MissingFileError:
             if not remote.archive.optional:
                 raise
     write_absence(remote, folder)
-    session.progress.say(f"{remote.name}: not on the server; the recordings are complete without it")
+    context.progress.say(f"{remote.name}: not on the server; the recordings are complete without it")
     return None
 
 
@@ -312,16 +312,16 @@ def disk_need(estimates: Sequence[Estimate], keep: bool, jobs: int) -> int:
     return sum(cost.unpacked for cost in estimates) + sum(to_fetch if keep else to_fetch[:jobs])
 
 
-def _announce(selected: Sequence[RemoteFile], estimates: Sequence[Estimate], session: Session) -> str:
+def _announce(selected: Sequence[RemoteFile], estimates: Sequence[Estimate], context: DownloadContext) -> str:
     """Report the plan, the licences and the disk space; return the question whether to start."""
-    folder, progress = session.folder, session.progress
+    folder, progress = context.folder, context.progress
     for source in dict.fromkeys(remote.source for remote in selected):
         costs = [cost for cost in estimates if cost.remote.source is source]
         progress.say(f"{source.name} ({source.title}): {_describe(costs) or 'nothing to do'}")
         progress.say(f"  licence: {source.licence}")
     if ready := len(selected) - len(estimates):
         progress.say(f"{_archives(ready)} already verified and unpacked")
-    need = disk_need(estimates, session.keep, session.jobs)
+    need = disk_need(estimates, context.keep, context.jobs)
     check_room(folder, need, "choose another disk with --sources, fetch a part with --parts 1-3, or use --jobs 1")
     progress.say(f"needs about {size_text(need)} of disk in {folder}")
     return f"Fetch {size_text(sum(estimate.to_fetch for estimate in estimates))} and unpack it in {folder}?"
