@@ -90,7 +90,7 @@ def section(title: str, dataset: Dataset, rows: Sequence[Trained], chance: Mappi
         ENCODER_TITLE: on_encoders(rows),
         "crnn at each SNR": by_snr(rows),
         SIZE_TITLE: by_size(rows),
-        "crnn-emb at each SNR": [row for row in embedded if row.name.count(",") == 1],
+        "crnn-emb at each SNR": [row for row in embedded if "fraction" not in row.name],
         f"crnn-emb{SIZE_TITLE.removeprefix('crnn')}": [row for row in embedded if row.runs[0].info["snr"] == 0],
         ABLATION_TITLE: sorted(
             (row for row in rows if row.ablation), key=lambda row: list(ABLATION).index(row.ablation or "")
@@ -140,9 +140,10 @@ def by_encoder(rows: Iterable[Trained]) -> list[Trained]:
     """
     groups: dict[str, list[Trained]] = {}
     for row in rows:
-        base, _, fraction = row.name.partition(",fraction=")
-        if base.startswith("crnn-emb,encoder=") and "," not in base.partition(",")[2] and "," not in fraction:
-            groups.setdefault(base, []).append(row)
+        system, *settings = row.name.split(",")
+        values = dict(setting.partition("=")[::2] for setting in settings)
+        if system == "crnn-emb" and "encoder" in values and values.keys() <= {"encoder", "fraction"}:
+            groups.setdefault(values["encoder"], []).append(row)
     return [
         row
         for name in sorted(groups)

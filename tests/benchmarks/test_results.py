@@ -261,7 +261,7 @@ def test_systems_on_embeddings_are_compared_at_0_db_alone() -> None:
 
 
 def test_crnn_emb_is_shown_by_snr_and_size_where_it_was_trained_for_them() -> None:
-    names = ["crnn-emb,encoder=yamnet,fraction=0.5", *["crnn-emb,encoder=yamnet"] * 2, "crnn-emb,encoder=aisfx", "crnn"]
+    names = ["crnn-emb,fraction=0.5,encoder=yamnet", *["crnn-emb,encoder=yamnet"] * 2, "crnn-emb,encoder=aisfx", "crnn"]
     rows = [trained(name, 0.5) for name in names]
     for row, snr, fraction in zip(rows, (0.0, 0.0, -5.0, 0.0, 0.0), (0.5, 1.0, 1.0, 1.0, 1.0), strict=True):
         row.runs[0].info |= {"snr": snr, "fraction": fraction}
