@@ -144,29 +144,11 @@ def _levels(dataset: Dataset, snr: float) -> dict[tuple[str, int], float | None]
     }
 
 
-FEATURES = """\
-  features:
-  - name: audio
-    dtype: audio
-  - name: labels
-    list: string
-  - name: events
-    list:
-    - name: onset
-      dtype: float64
-    - name: offset
-      dtype: float64
-    - name: label
-      dtype: string
-    - name: snr_db
-      dtype: float64
-  - name: scene
-    dtype: string
-  - name: fold
-    dtype: int64
-  - name: duration
-    dtype: float64""".splitlines()
-"""The columns, in the format of the cards of `datasets`."""
+EVENT_TYPES = {"onset": "float64", "offset": "float64", "label": "string", "snr_db": "float64"}
+TYPES: dict[str, Any] = {
+    "labels": ["string"], "events": [EVENT_TYPES], "scene": "string", "fold": "int64", "duration": "float64",
+}  # fmt: skip
+"""Types of the metadata, as `datasets` and pyarrow name them; a list has elements of the type in it."""
 
 
 def write_audiofolder(export: Export, clips: dict[float, list[ExportedClip]], progress: Progress) -> None:
@@ -223,17 +205,12 @@ def _write_parquet(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    event = {"onset": pa.float64(), "offset": pa.float64(), "label": pa.string(), "snr_db": pa.float64()}
-    schema = pa.schema(
-        {
-            "file_name": pa.string(),
-            "labels": pa.list_(pa.string()),
-            "events": pa.list_(pa.struct(event)),
-            "scene": pa.string(),
-            "fold": pa.int64(),
-            "duration": pa.float64(),
-        }
-    )
+    def arrow_type(kind: Any) -> Any:
+        if isinstance(kind, dict):
+            return pa.struct({name: arrow_type(part) for name, part in kind.items()})
+        return pa.list_(arrow_type(kind[0])) if isinstance(kind, list) else getattr(pa, kind)()
+
+    schema = pa.schema({name: arrow_type(kind) for name, kind in {"file_name": "string", **TYPES}.items()})
     with atomic_path(path) as temporary:
         pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), temporary)
 
@@ -249,8 +226,20 @@ def audiofolder_header(name: str, licence: str, clips: dict[float, list[Exported
             lines += [f"  - split: {split}", f"    path: {snr_folder(snr)}/{split}/**"]
     lines.append("dataset_info:")
     for snr in clips:
-        lines += [f"- config_name: {snr_folder(snr)}", *FEATURES]
+        lines += [f"- config_name: {snr_folder(snr)}", "  features:", *_yaml_types({"audio": "audio", **TYPES}, "  ")]
     return [*lines, "---"]
+
+
+def _yaml_types(types: dict[str, Any], indent: str) -> Iterator[str]:
+    for name, kind in types.items():
+        yield f"{indent}- name: {name}"
+        if not isinstance(kind, list):
+            yield f"{indent}  dtype: {kind}"
+        elif isinstance(kind[0], dict):
+            yield f"{indent}  list:"
+            yield from _yaml_types(kind[0], indent + "  ")
+        else:
+            yield f"{indent}  list: {kind[0]}"
 
 
 def write_lhotse(export: Export, clips: dict[float, list[ExportedClip]], progress: Progress) -> None:
