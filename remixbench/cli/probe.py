@@ -16,7 +16,8 @@ from remixbench.parallel import prepare_for_torch
 @snr_option("Signal-to-noise ratios. [default: all that were made]")
 @many("--fold", type=int, metavar="N...", help="Folds to test on. [default: 4, as released]")
 @many("--seed", type=int, metavar="N...", default=(0, 1, 2), help="Seeds of the head. [default: 0 1 2]")
-@click.option("--format", "style", default="table", show_default=True, metavar="table|md|latex", help="Output format.")
+@click.option("--format", "style", type=click.Choice(["table", "md", "latex"]), default="table", show_default=True,
+              metavar="table|md|latex", help="Output format.")  # fmt: skip
 @device_option
 @click.pass_obj
 def command(settings: Settings, /, style: str, **values: Any) -> None:

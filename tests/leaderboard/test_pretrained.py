@@ -220,6 +220,8 @@ def test_probe_has_one_row_per_encoder(
         assert line.about["pretrained_on"]
     runs = {path: path.stat().st_mtime_ns for path in (workspace / "runs").rglob("model.safetensors")}
     arguments = ["--workspace", str(workspace), "-q", "probe", *encoders, "--seed", "0", "--device", "cpu"]
+    assert cli([*arguments, "--format", "csv"]) == 2
+    assert "'csv' is not one of 'table', 'md', 'latex'" in capsys.readouterr().err
     assert cli([*arguments, "--format", "md"]) == 0
     assert {path: path.stat().st_mtime_ns for path in (workspace / "runs").rglob("model.safetensors")} == runs
     out = capsys.readouterr().out
