@@ -123,8 +123,9 @@ def _same_samples(conditions: Sequence[Condition]) -> bool:
 def mark_best(rows: Sequence[Row]) -> tuple[Row, ...]:
     """Return the rows with their best values marked: no row tested on the same clips is significantly better.
 
-    A value is not marked if a higher one cannot be compared with it, such as one with other bootstrap samples. Only
-    verified values of metrics with bootstrap samples are marked, and only where two rows or more have one.
+    A value is not marked if it has no interval, or a higher one cannot be compared with it, such as one with other
+    bootstrap samples. Only verified values of metrics with bootstrap samples are marked, and only where two rows or
+    more have one.
     """
     best: set[tuple[int, float, str]] = set()
     for snr in {snr for row in rows for snr in row.conditions}:
@@ -165,8 +166,10 @@ def _best(rows: Sequence[Row], snr: float, metric: str) -> list[int]:
             continue
         for rank, index in enumerate(ranked):
             pairs = (compare_conditions(conditions[other], conditions[index], metric) for other in ranked[:rank])
-            beaten_or_unknown = any(pair is None or pair.significant for pair in pairs)
-            if not beaten_or_unknown and not conditions[index].metrics[metric].at_chance:
+            beaten_or_unknown = any(pair is None or pair.interval is None or pair.significant for pair in pairs)
+            samples = [record.samples(metric) for record in conditions[index].records]
+            known = any(of_record is not None and np.isfinite(of_record).any() for of_record in samples)
+            if known and not beaten_or_unknown and not conditions[index].metrics[metric].at_chance:
                 best.append(index)
     return best
 

@@ -25,6 +25,7 @@ from remixbench.scoring.bootstrap import (
     bootstrap_interval,
     make_bootstrap,
     paired_difference,
+    too_few_recordings,
 )
 from remixbench.scoring.bounding_boxes import frame_length, half_step, sebb_metrics
 from remixbench.scoring.clip_based import TAGGING_THRESHOLD, frame_average_precision, micro_ap_by_snr, tagging_metrics
@@ -80,6 +81,13 @@ class Scores:
     by_snr: dict[str, dict[str, float | None]] = field(default_factory=dict)
 
 
+def _class_means() -> set[str]:
+    """Return the metrics that are means over classes."""
+    return {
+        name for name, metric in METRICS.items() if "macro" in metric.quantity or metric.quantity.startswith("psds")
+    }
+
+
 def score_predictions(
     reference: Reference,
     predictions: Predictions,
@@ -118,6 +126,9 @@ def score_predictions(
     inputs = Inputs(reference, within_clips(predictions, reference.durations), masks, separation, sebbs)
     computed = metric_values(inputs, drawn.weights, progress)
     with_samples = [name for name in computed.overall if drawn.samples and not METRICS[name].fitted]
+    if drawn.samples and too_few_recordings(reference):
+        for name in set(with_samples) & _class_means():
+            computed.overall[name][1:] = np.nan
     values = {name: float(values[0]) for name, values in computed.overall.items()}
     return Scores(
         values={name: _defined(value) for name, value in values.items()},

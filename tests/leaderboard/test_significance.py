@@ -408,6 +408,12 @@ def test_without_samples_nothing_is_best() -> None:
     assert best(mark_best(rows(*bare))) == [False, False]
 
 
+def test_nothing_is_bold_where_the_uncertainty_is_unknown() -> None:
+    unknown = [column(record(value, np.full_like(SAMPLES, np.nan))) for value in (0.3, 0.4)]
+    assert best(mark_best(rows(*unknown))) == [False, False]
+    assert best(mark_best(rows(*unknown, column(record(0.2, SAMPLES - 0.2))))) == [False, False, False]
+
+
 def test_a_value_below_one_that_it_cannot_be_compared_with_is_not_bold() -> None:
     """Whoever hands in other bootstrap samples, or fewer, would be bold below any score."""
     for samples in (np.linspace(0.2, 0.4, 51), SAMPLES[:2]):

@@ -170,7 +170,7 @@ def test_intervals_end_where_values_do():
     reference, predictions = fold(1, clips=12, skill=0.9)
     scores = score_predictions(reference, predictions)
     assert any(each.min() < 0 or each.max() > 1 for name, each in scores.samples.items() if name != "segment_er")
-    assert all(0 <= low <= high <= 1 for low, high in scores.intervals.values() if high is not None)
+    assert all(0 <= ends[0] <= ends[1] <= 1 for ends in scores.intervals.values() if ends is not None)
 
 
 def test_a_threshold_fitted_on_the_clips_has_no_interval():
@@ -212,10 +212,26 @@ def test_where_each_class_has_one_recording_a_value_that_none_changes_has_no_int
     scores = np.random.default_rng(0).random((60, 2))
     intervals = score_predictions(reference, Predictions(scores)).intervals
     assert intervals["macro_auc"] is None
-    low, high = intervals["macro_ap"]
+    assert intervals["macro_ap"] is None
+    low, high = intervals["micro_ap"]
     assert high - low > 0.1
     perfect = score_predictions(reference, Predictions(reference.weak.astype(float)))
-    assert perfect.intervals["macro_auc"] == (1, 1)
+    assert perfect.intervals["macro_auc"] is None
+    assert perfect.intervals["micro_ap"] == (1, 1)
+
+
+@pytest.mark.parametrize(("single", "known"), [(0, True), (2, True), (3, False), (20, False)])
+def test_means_over_classes_have_no_interval_where_many_classes_have_one_recording(single, known):
+    labels = np.arange(200) % 20
+    events = event_table(np.arange(200), labels, np.ones(200), np.full(200, 2.0))
+    recordings = [[label + 20 * (label >= single and i >= 100)] for i, label in enumerate(labels)]
+    names = [f"{i}.wav" for i in range(200)]
+    reference = make_reference(names, [str(k) for k in range(20)], events, 10.0, recordings=recordings)
+    scores = score_predictions(reference, Predictions(np.random.default_rng(0).random((200, 20))), bootstrap=50)
+    intervals = scores.intervals
+    assert [intervals[name] is not None for name in ("micro_ap", "lwlrap", "tagging_f1")] == [True] * 3
+    assert [intervals[name] is not None for name in ("macro_ap", "macro_auc", "tagging_f1_macro")] == [known] * 3
+    assert np.isfinite(scores.samples["macro_ap"]).all() == known
 
 
 def test_shared_recordings_give_wider_intervals():
