@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from remixbench.systems import build_system
 from remixbench.systems.registry import resolve_options, spec
 from remixbench.training.config import RELEASED, TrainConfig
-from remixbench.training.data import ClipTensors, Standardisation
+from remixbench.training.data import ClipTensors, InputArray, Standardisation
 from remixbench.training.device import Engine, choose_device, choose_precision, exact_float32
 from remixbench.training.trainer import TrainState, train_epoch
 from remixbench.training.trainer import loss as loss_of
@@ -178,4 +178,4 @@ def _clips(count: int, device: torch.device) -> ClipTensors:
     draw = np.random.default_rng(0)
     features = draw.normal(size=(count, FRAMES, BANDS)).astype(np.float32)
     unit = Standardisation(np.zeros(BANDS, np.float32), np.ones(BANDS, np.float32))
-    return ClipTensors(features, draw.random((count, CLASSES)) < 0.07, np.arange(count), unit, device)
+    return ClipTensors([InputArray(features, unit)], draw.random((count, CLASSES)) < 0.07, np.arange(count), device)

@@ -32,7 +32,7 @@ from remixbench.errors import InputError
 from remixbench.files import as_path, sha256
 from remixbench.inference.system import TrainedSystem, load_system
 from remixbench.progress import SILENT, Progress
-from remixbench.training.data import AS_IT_IS, VALUES_AT_ONCE, ClipTensors, Waveforms
+from remixbench.training.data import AS_IT_IS, VALUES_AT_ONCE, ClipTensors, InputArray, Waveforms
 from remixbench.training.device import Engine, exact_float32
 from remixbench.training.evaluate import Scores, score_frames
 from remixbench.training.run_files import MODEL, RunInfo, read_run, write_predictions
@@ -177,7 +177,7 @@ def predict_clips(system: TrainedSystem, features: Features, batch_size: int) ->
     """
     no_labels = np.zeros((len(features), len(system.classes)), np.bool_)  # prediction does not use labels
     scale = system.model.standardisation if system.inputs == "logmel" else AS_IT_IS
-    clips = ClipTensors(features, no_labels, np.arange(len(features)), scale, system.device)
+    clips = ClipTensors([InputArray(features, scale)], no_labels, np.arange(len(features)), system.device)
     engine = Engine(system.device, "32")
     with exact_float32():
         return score_frames(engine.place(system.network), clips, engine, batch_size)

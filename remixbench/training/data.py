@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -283,28 +283,25 @@ class InputArray:
 class ClipTensors:
     """Inputs and weak targets of some clips, by index; on the device if they fit.
 
-    A network gets standardised log-mel (frames, n_mels), the waveform (samples,) or standardised embeddings (frames,
-    dimensions) of a clip; with `embeddings` given, these as a second input.
+    A network gets standardised log-mel (frames, n_mels), the waveform (samples,), standardised embeddings (frames,
+    dimensions) of a clip, or log-mel and embeddings.
     """
 
     def __init__(
         self,
-        features: NDArray[np.floating[Any]] | Waveforms,
+        inputs: Sequence[InputArray],
         weak: NDArray[np.bool_],
         rows: Rows,
-        standardisation: Standardisation,
         device: torch.device,
         *,
-        embeddings: InputArray | None = None,
         budget: float | None = None,
     ) -> None:
-        first = InputArray(features, standardisation)
-        self._inputs, self._rows = (first,) if embeddings is None else (first, embeddings), rows
+        self._inputs, self._rows = inputs, rows
         self.device = device
         self.weak = weak[rows]
         self.targets = torch.from_numpy(self.weak.astype(np.float32)).to(device)
         self.shapes = tuple(part.shape for part in self._inputs)
-        self.std = torch.from_numpy(np.asarray(standardisation.std, np.float32)).to(device)
+        self.std = torch.from_numpy(np.asarray(inputs[0].standardisation.std, np.float32)).to(device)
         size = len(rows) * sum(map(math.prod, self.shapes)) * 4
         self.cached = size <= (MEMORY_PART * free_bytes(device) if budget is None else budget)
         self._cached = self._all() if self.cached else None
@@ -380,13 +377,11 @@ def _left_by_groups() -> Iterator[float]:
 class DataSplits:
     """The clips of a run, standardised; `split` has their rows.
 
-    `standardisation` is of the first input, `second_standardisation` of embeddings beside log-mel; `embedding` is the
-    shape of embeddings.
+    `standardisations` are those of the inputs, `embedding` is the shape of embeddings.
     """
 
     split: Split
-    standardisation: Standardisation
-    second_standardisation: Standardisation | None
+    standardisations: tuple[Standardisation, ...]
     embedding: EmbeddingShape | None
     train: ClipTensors
     validation: ClipTensors | None
@@ -403,38 +398,38 @@ def load_splits(dataset: Dataset, config: TrainConfig, device: torch.device) -> 
             f"{dataset.path}: fold {config.fold} leaves {len(rows.train)} clips to train on, {len(rows.validation)}"
             f" to choose the epoch on and {len(rows.test)} to test on; make a larger data set"
         )
-    system, all_rows = spec(config.system), np.concatenate([rows.train, rows.validation, rows.test])
-    features: NDArray[np.floating[Any]] | Waveforms
-    second, shape = None, None
-    if system.inputs == "waveform":
-        features, standardisation = Waveforms(dataset, config.snr), AS_IT_IS
-    else:
-        arrays: list[InputArray] = []
-        if system.takes_logmel:
-            dataset.verify_features(config.snr, all_rows)
-            logmel = dataset.features(config.snr)
-            arrays.append(InputArray(logmel, fit_standardisation(logmel, rows.train)))
-        if config.encoder is not None:
-            embeddings = require_embeddings(dataset, config.snr, config.encoder)
-            embeddings.verify(dataset, all_rows)
-            values = embeddings.values
-            arrays.append(InputArray(values, fit_standardisation(values, rows.train, EMBEDDING_FLOOR)))
-            shape = embedding_shape(embeddings)
-        features, standardisation = arrays[0].values, arrays[0].standardisation
-        second = arrays[1] if len(arrays) > 1 else None
+    inputs, embedding = _inputs(dataset, config, rows)
+    standardisation = inputs[0].standardisation
     if not (np.isfinite(standardisation.mean).all() and np.isfinite(standardisation.std).all()):
         raise InputError(
             f"{dataset.path}: the log-mel at {config.snr:g} dB holds NaN or infinity; delete logmel.npy, make it again"
         )
 
     def clips(subset: Rows) -> ClipTensors:
-        return ClipTensors(features, dataset.weak, subset, standardisation, device, embeddings=second)
+        return ClipTensors(inputs, dataset.weak, subset, device)
 
     validation = clips(rows.validation) if len(rows.validation) else None
-    second_standardisation = second.standardisation if second else None
-    return DataSplits(
-        rows, standardisation, second_standardisation, shape, clips(rows.train), validation, clips(rows.test)
-    )
+    standardisations = tuple(part.standardisation for part in inputs)
+    return DataSplits(rows, standardisations, embedding, clips(rows.train), validation, clips(rows.test))
+
+
+def _inputs(dataset: Dataset, config: TrainConfig, rows: Split) -> tuple[list[InputArray], EmbeddingShape | None]:
+    """Return the inputs of a system for all clips, standardised on those for training, and the shape of embeddings."""
+    system, shape = spec(config.system), None
+    if system.inputs == "waveform":
+        return [InputArray(Waveforms(dataset, config.snr), AS_IT_IS)], None
+    all_rows = np.concatenate([rows.train, rows.validation, rows.test])
+    inputs = []
+    if system.takes_logmel:
+        dataset.verify_features(config.snr, all_rows)
+        logmel = dataset.features(config.snr)
+        inputs.append(InputArray(logmel, fit_standardisation(logmel, rows.train)))
+    if config.encoder is not None:
+        embeddings = require_embeddings(dataset, config.snr, config.encoder)
+        embeddings.verify(dataset, all_rows)
+        values, shape = embeddings.values, embedding_shape(embeddings)
+        inputs.append(InputArray(values, fit_standardisation(values, rows.train, EMBEDDING_FLOOR)))
+    return inputs, shape
 
 
 def embedding_shape(embeddings: Embeddings) -> EmbeddingShape:

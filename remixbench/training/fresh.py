@@ -22,7 +22,7 @@ from remixbench.parallel import available_cores
 from remixbench.sources import load_catalogues
 from remixbench.systems.registry import spec
 from remixbench.training.config import TrainConfig, derived_seed
-from remixbench.training.data import ClipTensors, Inputs, RoleDataset, Standardisation, Targets, TimedEvent
+from remixbench.training.data import ClipTensors, InputArray, Inputs, RoleDataset, Standardisation, Targets, TimedEvent
 from remixbench.training.device import DistContext, process_number
 
 ROUNDS = 100
@@ -215,6 +215,6 @@ def dynamic_mixing(
         except RemixbenchError as error:  # the loader puts a worker's traceback before its message
             raise type(error)(str(error).rpartition(f"{type(error).__name__}: ")[2].strip()) from None
         x, y = dist.all_reduce_sum(x), dist.all_reduce_sum(y)
-        return ClipTensors(x.numpy(), y.numpy() > 0, np.arange(len(rows)), standardisation, device)
+        return ClipTensors([InputArray(x.numpy(), standardisation)], y.numpy() > 0, np.arange(len(rows)), device)
 
     return clips

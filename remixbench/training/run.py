@@ -110,7 +110,7 @@ def run_training(folder: Path, info: RunInfo, context: RunContext, config: Train
     data = load_splits(dataset, config, engine.device)
     network = first_network(dataset, config, data.embedding)
     steps = -(-len(data.train) // config.batch_size)
-    tell_network(network, data.train.weak, data.standardisation, system)
+    tell_network(network, data.train.weak, data.standardisations[0], system)
     state = TrainState(dist.prepare(engine.place(network)), config, steps)
     saved = read_checkpoint(folder, info.digest)
     if saved is not None:
@@ -141,7 +141,7 @@ def run_training(folder: Path, info: RunInfo, context: RunContext, config: Train
         advance(len(state.history) * clips)
         mixed = None
         if config.fresh:
-            rows, scale = data.split.train, data.standardisation
+            rows, scale = data.split.train, data.standardisations[0]
             mixed = dynamic_mixing(dataset, context.sources, config, rows, scale, engine.device, dist)
         try:
             fit(
@@ -214,10 +214,10 @@ def _finish(run: TrainedRun) -> None:
         filenames = _names(dataset, data.split.validation)  # what post-processing is tuned on
         write_frames(folder / VALIDATION, filenames, dataset.classes, frames.astype(np.float16), step)
     tag_thresholds, frame_thresholds = (fit_thresholds(reference.weak, scores) for scores in (tags, frame_max))
+    first, *second = data.standardisations
     write_model(
-        folder / MODEL, _model_config(run), network.state_dict(), data.standardisation, tag_thresholds,
-        frame_thresholds, data.second_standardisation,
-    )  # fmt: skip
+        folder / MODEL, _model_config(run), network.state_dict(), first, tag_thresholds, frame_thresholds, *second
+    )
     filenames = _names(dataset, data.split.test)
     with _maps_of(run, tag_thresholds) if has_maps(network, data.test, engine) else nullcontext() as maps:
         test_tags, test_frames = score_frames(network, data.test, engine, batch_size, on_maps=maps)
@@ -253,7 +253,6 @@ def _finished(run: TrainedRun, origin: str, seconds: float) -> RunInfo:
     """Return run.json of a run whose results are written; `origin` names the clips of the thresholds."""
     dataset, data, history = run.context.dataset, run.data, run.state.history
     best, cost = history[run.state.best_epoch - 1], count_cost(run.state.network, *data.test.shapes)
-    scales = [scale for scale in (data.standardisation, data.second_standardisation) if scale is not None]
     rows = {"train": data.split.train, "validation": data.split.validation, "test": data.split.test}
     engine = Engine(run.context.device, "32")
     return run.info.model_copy(
@@ -278,7 +277,9 @@ def _finished(run: TrainedRun, origin: str, seconds: float) -> RunInfo:
                 if (run.folder / name).is_file()
             },
             "encoder": _encoder_info(run.context, run.config, data.embedding),
-            "standardisation_digest": sha256(b"".join(scale.mean.tobytes() + scale.std.tobytes() for scale in scales)),
+            "standardisation_digest": sha256(
+                b"".join(scale.mean.tobytes() + scale.std.tobytes() for scale in data.standardisations)
+            ),
             "clips": {role: len(clips) for role, clips in rows.items()},
             "validation_from": data.split.origin,
             "train_digest": sha256("\n".join(_names(dataset, data.split.train)).encode()),

@@ -102,12 +102,11 @@ def try_system(dataset: Dataset, config: TrainConfig, device: torch.device) -> N
     if embedding is not None:
         shapes.append((embedding.frames, embedding.dimensions))
     generator = np.random.default_rng(0)
-    first, *others = (_noise(shape, generator) for shape in shapes)
+    inputs = [_noise(shape, generator) for shape in shapes]
     weak = np.arange(2)[:, None] == np.arange(len(dataset.classes)) % 2
-    second = others[0] if others else None
-    clips = ClipTensors(first.values, weak, np.arange(2), first.standardisation, cpu, embeddings=second)
+    clips = ClipTensors(inputs, weak, np.arange(2), cpu)
     with torch.random.fork_rng(devices=()):
-        tell_network(network, weak, first.standardisation, system)
+        tell_network(network, weak, inputs[0].standardisation, system)
         state = TrainState(network, config)
         try:
             train_epoch(state, config, Engine(cpu, "32"), clips, 1)

@@ -14,7 +14,7 @@ import torch
 
 from remixbench.systems import Output, build_system
 from remixbench.training.config import AUGMENTATIONS, TrainConfig
-from remixbench.training.data import ClipTensors, Standardisation
+from remixbench.training.data import ClipTensors, InputArray, Standardisation
 from remixbench.training.device import SINGLE_PROCESS, DistContext, Engine, process_group
 from remixbench.training.evaluate import score_clips
 from remixbench.training.trainer import TrainState, train_epoch
@@ -42,7 +42,7 @@ def step(
     draw = np.random.default_rng(0)
     unit = Standardisation(np.zeros(16, np.float32), np.ones(16, np.float32))
     features = draw.normal(size=(clips, 31, 16)).astype(np.float32)
-    data = ClipTensors(features, draw.random((clips, 5)) < 0.3, np.arange(clips), unit, CPU.device)
+    data = ClipTensors([InputArray(features, unit)], draw.random((clips, 5)) < 0.3, np.arange(clips), CPU.device)
     settings = TrainConfig(
         system=system, alpha=0.1 if system == "2ap-aux" else 0.0, snr=0.0, fold=4, epochs=1, batch_size=clips,
         learning_rate=1e-3, width=0.25, augment=augment,

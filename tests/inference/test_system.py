@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score
 
 from remixbench.errors import InputError
 from remixbench.systems import build_system
-from remixbench.training.data import ClipTensors, Standardisation
+from remixbench.training.data import ClipTensors, InputArray, Standardisation
 from remixbench.training.device import TIMEOUT, Engine, choose_device, choose_precision, cpu_has_bf16
 from remixbench.training.evaluate import evaluating, micro_average_precision, score_clips, score_frames
 
@@ -20,7 +20,7 @@ def some_clips(count: int) -> ClipTensors:
     draw = np.random.default_rng(0)
     features = draw.normal(size=(count, 31, 16)).astype(np.float32)
     unit = Standardisation(np.zeros(16, np.float32), np.ones(16, np.float32))
-    return ClipTensors(features, draw.random((count, 5)) < 0.3, np.arange(count), unit, CPU)
+    return ClipTensors([InputArray(features, unit)], draw.random((count, 5)) < 0.3, np.arange(count), CPU)
 
 
 @pytest.mark.parametrize(

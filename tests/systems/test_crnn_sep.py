@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from remixbench.dataset.masks import share
 from remixbench.systems import build_system
 from remixbench.systems.crnn_sep import LOG_STD, OVERSUBTRACTION, CrnnSep, MaskDecoder, event_share
-from remixbench.training.data import ClipTensors, Standardisation
+from remixbench.training.data import ClipTensors, InputArray, Standardisation
 from remixbench.training.device import DistContext, Engine
 from remixbench.training.evaluate import has_maps, score_clips, score_frames
 from remixbench.training.train import train
@@ -192,7 +192,7 @@ def test_masks_are_not_computed_where_only_scores_are_read(monkeypatch: pytest.M
     draw = np.random.default_rng(0)
     unit = Standardisation(np.zeros(64, np.float32), np.ones(64, np.float32))
     features = draw.normal(size=(3, 39, 64)).astype(np.float32)
-    clips = ClipTensors(features, draw.random((3, 5)) < 0.5, np.arange(3), unit, torch.device("cpu"))
+    clips = ClipTensors([InputArray(features, unit)], draw.random((3, 5)) < 0.5, np.arange(3), torch.device("cpu"))
     engine = Engine(torch.device("cpu"), "32")
     network = build_system("crnn-sep", classes=5, frames=39, n_mels=64, width=0.25)
     tags = score_clips(network, clips, engine, 2)

@@ -18,7 +18,7 @@ from remixbench.dataset.dataset import Dataset
 from remixbench.errors import InputError
 from remixbench.leaderboard.evaluate import read_fold_reference
 from remixbench.scoring import Predictions, score_predictions
-from remixbench.training.data import ClipTensors, Inputs, Standardisation, fit_standardisation, free_bytes
+from remixbench.training.data import ClipTensors, InputArray, Inputs, Standardisation, fit_standardisation, free_bytes
 
 CPU = torch.device("cpu")
 
@@ -80,7 +80,7 @@ def test_batches_are_the_same_from_memory_and_from_disk(features: np.ndarray, bu
     weak = np.random.default_rng(1).random((600, 4)) < 0.5
     rows = np.array([3, 8, 500, 599])
     standardisation = Standardisation(np.full(5, -9, np.float32), np.full(5, 2, np.float32))
-    clips = ClipTensors(features, weak, rows, standardisation, CPU, budget=budget)
+    clips = ClipTensors([InputArray(features, standardisation)], weak, rows, CPU, budget=budget)
     assert clips.cached == (budget > 0)
     (x,), targets = clips.batch(torch.tensor([2, 0]))
     np.testing.assert_array_equal(x.numpy(), (features[[500, 3]] + 9) / 2)

@@ -18,7 +18,7 @@ from remixbench.systems import build_system, list_systems
 from remixbench.systems.registry import resolve_options, spec
 from remixbench.training.augment import AUGMENTATIONS, augment
 from remixbench.training.config import TrainConfig
-from remixbench.training.data import ClipTensors, Standardisation
+from remixbench.training.data import ClipTensors, InputArray, Standardisation
 from remixbench.training.device import Engine, exact_float32
 from remixbench.training.train import train
 from remixbench.training.trainer import TrainState, train_epoch
@@ -32,7 +32,7 @@ def some_clips(count: int, device: torch.device) -> ClipTensors:
     draw = np.random.default_rng(0)
     features = draw.normal(size=(count, FRAMES, BANDS)).astype(np.float32)
     unit = Standardisation(np.zeros(BANDS, np.float32), np.ones(BANDS, np.float32))
-    return ClipTensors(features, draw.random((count, CLASSES)) < 0.3, np.arange(count), unit, device)
+    return ClipTensors([InputArray(features, unit)], draw.random((count, CLASSES)) < 0.3, np.arange(count), device)
 
 
 def settings(system: str, precision: str, augment: tuple[str, ...] = ()) -> TrainConfig:

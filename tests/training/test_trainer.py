@@ -15,7 +15,7 @@ from remixbench.errors import RemixbenchError
 from remixbench.systems import Output, build_system
 from remixbench.systems.registry import resolve_options, spec
 from remixbench.training.config import TrainConfig
-from remixbench.training.data import ClipTensors, Standardisation
+from remixbench.training.data import ClipTensors, InputArray, Standardisation
 from remixbench.training.device import Engine
 from remixbench.training.trainer import TrainState, cosine_factor, fit
 
@@ -28,7 +28,7 @@ def some_clips(count: int, seed: int) -> ClipTensors:
     draw = np.random.default_rng(seed)
     features = draw.normal(size=(count, FRAMES, BANDS)).astype(np.float32)
     unit = Standardisation(np.zeros(BANDS, np.float32), np.ones(BANDS, np.float32))
-    return ClipTensors(features, draw.random((count, CLASSES)) < 0.4, np.arange(count), unit, CPU)
+    return ClipTensors([InputArray(features, unit)], draw.random((count, CLASSES)) < 0.4, np.arange(count), CPU)
 
 
 def settings(system: str = "gap", epochs: int = 12, rate: float = 0.01, alpha: float | None = None) -> TrainConfig:
