@@ -291,15 +291,21 @@ def not_above_chance(rows: Sequence[Trained], mean_label: float) -> list[str]:
     mean_label : the micro-AP of the mean labels of the training clips.
     """
     low = [row.name for row in rows if row.micro_ap.at_chance]
+    early = {row.name: row.runs[0].info for row in rows if row.micro_ap.at_chance and chosen_early(row)}
     begun = [name for name in low if BEGUN in name]
     constant = [name for name in low if UNCUT in name]
     reasons = {
         "A class has nearly the same score in every clip, with some seeds at least: from scores of 0.5 the first epochs"
         " only come down to the mean label, and where validation does not improve meanwhile, the released schedule"
         " lowers the learning rate until nothing changes any more (see the last column of the table of validation"
-        " scores).": [name for name in low if name not in (*begun, *constant)],
+        " scores).": [name for name in low if name not in (*begun, *constant, *early)],
         "They begin at the mean label, and not every seed leaves it far behind before the learning rate falls.": begun,
         "In so few steps not every seed leaves the mean label far behind.": constant,
+    }
+    reasons |= {
+        f"Its {info['clips']['validation']} validation clips chose epoch {info['epoch']} of {info['epochs_trained']},"
+        " in which it had learned next to nothing: so few clips score by accident.": [name]
+        for name, info in early.items()
     }
     lines = [f"**Not above chance at this size: {', '.join(names)}.** {why}" for why, names in reasons.items() if names]
     order = (
@@ -308,6 +314,13 @@ def not_above_chance(rows: Sequence[Trained], mean_label: float) -> list[str]:
         " than chance is possible."
     )
     return [*lines, order, ""] if lines else []
+
+
+def chosen_early(row: Trained) -> bool:
+    """Whether the epoch of a row of part of the clips lies in the first tenth of its training, in the mean."""
+    infos = [run.info for run in row.runs]
+    epochs = [info["epoch"] / info["epochs_trained"] for info in infos if info.get("fraction", 1) < 1]
+    return bool(epochs) and statistics.fmean(epochs) < 0.1
 
 
 def learning_curves(rows: Sequence[Trained], chance: float) -> list[str]:

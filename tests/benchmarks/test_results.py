@@ -64,6 +64,15 @@ def test_rows_that_are_not_above_chance_are_named() -> None:
     assert not_above_chance(rows[1:], 0.13) == []
 
 
+def test_an_epoch_that_few_validation_clips_chose_too_early_is_named() -> None:
+    row = trained("crnn,fraction=0.125", 0.16, low=0.14)
+    row.runs[0].info |= {"fraction": 0.125, "epoch": 5, "epochs_trained": 182, "clips": {"validation": 10}}
+    reason, *_ = not_above_chance([row], 0.13)
+    assert reason.startswith(
+        "**Not above chance at this size: crnn,fraction=0.125.** Its 10 validation clips chose epoch 5 of 182"
+    )
+
+
 def test_the_line_of_chance_has_a_cell_for_each_column() -> None:
     heading, *_ = table([trained("crnn", 0.4)])
     line = chance_line({"micro_ap": 0.15, "macro_ap": 0.15, "frame_ap": 0.03})
