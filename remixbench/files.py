@@ -51,11 +51,13 @@ def make_folder(path: Path) -> None:
     Raises
     ------
     InputError
-        If it or one above it is a file, or a link to nothing.
+        If it or one above it is a file, or a link to nothing or to itself.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTDIR, errno.ELOOP):
+            raise
         above = (parent for parent in (path, *path.parents) if os.path.lexists(parent) and not parent.is_dir())
         raise _not_a_folder(next(above, path)) from None
 

@@ -119,16 +119,17 @@ def test_a_full_disk_names_the_file_that_was_written(tmp_path: Path, number: int
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("path", ["taken", "taken/x.csv", "taken/deeper/x.csv", "nowhere/x.csv"])
+@pytest.mark.parametrize("path", ["taken", "taken/x.csv", "taken/deeper/x.csv", "nowhere/x.csv", "itself/x.csv"])
 def test_what_is_in_the_place_of_a_folder_is_named(tmp_path: Path, path: str) -> None:
     (tmp_path / "taken").write_text("x")
     (tmp_path / "nowhere").symlink_to(tmp_path / "absent")
+    (tmp_path / "itself").symlink_to(tmp_path / "itself")
     blocked = tmp_path / path.partition("/")[0]
     message = f"^{blocked}: is not a folder; choose another place, or move this file away"
     with pytest.raises(InputError, match=message), replaced_folder(tmp_path / path):
         pass
     assert (tmp_path / "taken").read_text() == "x"
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_a_folder_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:

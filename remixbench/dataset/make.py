@@ -105,7 +105,7 @@ def make(
     )  # fmt: skip
     folder = as_path(out, "out") if out is not None else workspace / "datasets" / loaded.name
     kind: StemKind | None = "sum" if stems is True else stems or None
-    target = Target(folder.resolve(), loaded, audio_format, kind, features)
+    target = Target(Path(os.path.realpath(folder)), loaded, audio_format, kind, features)
     spec = DatasetSpec(target, clips, scenes, events, not_comparable)
     try:
         check_dataset_name(spec.target.folder.name)
@@ -140,7 +140,8 @@ def make(
 
 def lock_file(folder: Path, purpose: str) -> Path:
     """Return the path of a lock next to the data set's folder, which itself holds only the data set."""
-    return folder.resolve().parent / f".{folder.resolve().name}.{purpose}.lock"
+    real = Path(os.path.realpath(folder))  # `resolve` fails for a link to itself
+    return real.parent / f".{real.name}.{purpose}.lock"
 
 
 def _join_in(folder: Path, shard: tuple[int, int], locks: ExitStack) -> None:
