@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def command(
     """
     from remixbench.leaderboard.board_tables import probe_tables
     from remixbench.leaderboard.comparisons import render_comparison, render_verification
-    from remixbench.leaderboard.discover import run_folders
+    from remixbench.leaderboard.discover import refuse_options, run_folders
     from remixbench.leaderboard.hosting import verify_row
     from remixbench.leaderboard.leaderboard import at_snr
     from remixbench.leaderboard.renderers import render, render_summary, render_tables
@@ -85,6 +86,8 @@ def command(
 
     width, colour = shutil.get_terminal_size().columns, is_terminal(sys.stdout)
     if verify is not None:
+        others = values | {"snr": snr, "compare": compare, "details": details}
+        refuse_options(_given(others), "cannot be combined with --verify")
         verification = verify_row(
             verify, *targets, workspace=settings.workspace, dataset=dataset, jobs=jobs, progress=settings.progress()
         )
@@ -92,6 +95,8 @@ def command(
         if not verification.agrees:
             raise RemixbenchError(f"--verify '{verification.row}': does not agree with its predictions")
         return
+    if compare is not None:
+        refuse_options(_given({"details": details}), "cannot be combined with --compare")
     predictions = not all(map(run_folders, targets))
     leaderboard = score(
         *targets, workspace=settings.workspace, dataset=dataset, snr=snr if predictions else None, jobs=jobs,
@@ -112,3 +117,11 @@ def command(
         else:
             text = render(shown, style, width=width, colour=colour)
     click.echo(text, nl=False)
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, object]:
+    """Return values by the options that they are of; None where an option is not given."""
+    return {
+        f"--{name.replace('_', '-')}": None if value in (None, ()) or value is False else value
+        for name, value in values.items()
+    }

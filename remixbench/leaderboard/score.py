@@ -202,7 +202,7 @@ def _evaluate(
     records: dict[int, Record] = {}
     jobs: dict[int, Job] = {}
     separated: set[tuple[float, int]] = set()
-    replaced: list[str] = []
+    lines: list[str] = []
     stamps = [_stamps_of(task.predictions) for task in tasks]
     for index, task in enumerate(tasks):
         system, fold, digests = task.system, references.fold(task.system.fold), digests_of(task.predictions)
@@ -217,9 +217,12 @@ def _evaluate(
         if record is not None and probes_current(record, task):
             records[index] = record
             continue
-        if old is not None and task.run is None and old.provenance.predictions_digest != files_digest(digests):
+        if old is not None and task.run is None:
             row = f"'{system.name}' at {system.snr:g} dB, fold {system.fold}"
-            replaced.append(f"{row}: other predictions than before; replaced")
+            if old.provenance.predictions_digest != files_digest(digests):
+                lines.append(f"{row}: other predictions than before; replaced")
+            if record is None and (options := _lost_probes(old, task)):
+                lines.append(f"{row}: scored again without its probes; give {' and '.join(options)} again to keep them")
         separation = None
         if record is None:  # here: masks are made once, and all workers share the separation
             if stems.masks:
@@ -230,10 +233,16 @@ def _evaluate(
     if not tasks:
         return []
     records |= _run(jobs, tasks, stamps, workers, progress)
-    for line in replaced:
+    for line in lines:
         progress.say(line)
     progress.say(f"{len(jobs)} run{'s' * (len(jobs) != 1)} scored, {len(tasks) - len(jobs)} up to date")
     return [records[index] for index in range(len(tasks))]
+
+
+def _lost_probes(old: Record, task: Task) -> list[str]:
+    """Return the options for the probes that a third party's record has and that are not given again."""
+    lost = {score.probe for score in old.probes} - {probe for probe, _ in task.probes.files}
+    return [option for probe, option in (("shift", "--shifted"), ("snr", "--other-snrs")) if probe in lost]
 
 
 def _run(

@@ -31,7 +31,15 @@ from remixbench.leaderboard.record import Ideal
 from remixbench.parallel import Workers
 from remixbench.progress import SILENT, Progress
 from remixbench.scoring.clip_based import TAGGING_THRESHOLD
-from remixbench.scoring.io import WAVEFORM_SUFFIXES, has_waveforms, map_files, read_all, read_maps, stems_alone
+from remixbench.scoring.io import (
+    VALIDATION,
+    WAVEFORM_SUFFIXES,
+    has_waveforms,
+    map_files,
+    read_all,
+    read_maps,
+    stems_alone,
+)
 from remixbench.scoring.metrics import scored_with
 from remixbench.scoring.separation import OF_CLIPS, OF_EVENTS, ClipSources, Values, measure_clip
 from remixbench.scoring.types import MAP_STEPS, BoolArray, MapArray, Reference, Separation, merge_events
@@ -72,7 +80,7 @@ class AgainstStems:
     ----------
     maps : the maps.npz among the predictions
     folders : the folders of waveforms among them
-    alone : whether maps or waveforms are all that they are
+    alone : whether maps or waveforms are all of them that is of test clips
     why_no_masks : why maps cannot be compared with ideal masks; empty if they can
     why_no_separation : why separated events cannot be measured; empty if they can
     """
@@ -116,7 +124,7 @@ def against_stems(dataset: Dataset, reference: Reference, snr: float, paths: Seq
     return AgainstStems(
         maps=maps,
         folders=folders,
-        alone=bool(paths) and all(map(stems_alone, paths)),
+        alone=bool(maps or folders) and all(stems_alone(path) or path.name == VALIDATION for path in paths),
         why_no_masks=_why_no_stems(dataset, snr),
         why_no_separation=why_no_separation(dataset, reference, snr) if maps or folders else "",
     )

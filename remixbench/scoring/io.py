@@ -179,8 +179,10 @@ def stems_alone(path: Path) -> bool:
 def read_all(paths: Sequence[Path], reference: Reference) -> Predictions:
     """Read what can be scored without stems of one system's predictions, files and folders of different forms.
 
-    InputError if one is not usable, or two are of the same form.
+    InputError if one is not usable, two are of the same form, or all are of validation clips.
     """
+    if paths and all(path.name == VALIDATION for path in paths):
+        raise InputError(f"{paths[0]}: frame scores of validation clips, for tuning; give predictions with it: {FORMS}")
     forms: dict[str, Any] = {}
     for path in paths:
         if stems_alone(path) or path.name == VALIDATION:
@@ -496,7 +498,8 @@ def read_maps(path: Path, reference: Reference, size: tuple[int, int]) -> Maps:
     }
     with open_npz(path, required, optional) as arrays:
         header = arrays.headers["maps"]
-        if header.shape[1:] != size or not (header.dtype in (np.uint8, np.uint16) or header.dtype.kind == "f"):
+        in_steps = header.dtype.newbyteorder("=") in (np.uint8, np.uint16)
+        if header.shape[1:] != size or not (in_steps or header.dtype.kind == "f"):
             raise InputError(
                 f"{path}: 'maps' has shape {header.shape} and type {header.dtype}, expected uint8, uint16 or floats of"
                 f" (pairs, {size[0]} frames, {size[1]} bands)"
@@ -512,7 +515,8 @@ def read_maps(path: Path, reference: Reference, size: tuple[int, int]) -> Maps:
             if row in target:
                 maps[target[row]] = steps
         extra = {key: arrays.read(key) for key in optional if key in arrays}
-    return Maps(clip, label, maps, _active_bins(path, extra, reference), _thresholds(path, extra, reference))
+    active_bins = _active_bins(path, extra, reference, math.prod(size))
+    return Maps(clip, label, maps, active_bins, _thresholds(path, extra, reference))
 
 
 def _rows_of_pairs(
@@ -543,14 +547,22 @@ def _rows_of_pairs(
     return clips, classes, order
 
 
-def _active_bins(path: Path, arrays: Mapping[str, npt.NDArray[Any]], reference: Reference) -> IntArray | None:
+def _active_bins(
+    path: Path, arrays: Mapping[str, npt.NDArray[Any]], reference: Reference, bins: int
+) -> IntArray | None:
+    """Return how many of the `bins` of each map reach 0.1, (clips, classes); None where the file does not say."""
     counts = arrays.get("active_bins")
     if counts is None:
         return None
-    if counts.ndim != 2 or counts.dtype.kind not in "iu" or (counts.size and counts.min() < 0):
+    if counts.ndim != 2 or counts.dtype.kind not in "iu":
         raise InputError(
             f"{path}: 'active_bins' has shape {counts.shape} and type {counts.dtype}, expected whole numbers"
-            " (clips, classes), none below 0"
+            " (clips, classes)"
+        )
+    if counts.size and not 0 <= int(counts.min()) <= int(counts.max()) <= bins:
+        raise InputError(
+            f"{path}: 'active_bins' has counts from {counts.min()} to {counts.max()}, expected 0 to {bins}, the bins of"
+            " a map"
         )
     names = _names_beside(path, arrays, "active_bins", "filename", counts.shape[0])
     rows = match_clips(names, reference.filenames, f"{path}: 'filename'")
@@ -589,9 +601,9 @@ def _texts(path: Path, key: str, array: npt.NDArray[Any], count: int, beside: st
 
 def _in_steps(values: npt.NDArray[Any], at: str, where: tuple[list[str], list[str], list[str]]) -> MapArray:
     """Return a map in steps of 1/65535; InputError where it is of floats outside [0, 1]."""
-    if values.dtype == np.uint16:
-        return values
     if values.dtype == np.uint8:
         return values.astype(np.uint16) * np.uint16(MAP_STEPS // MASK_STEPS)
+    if values.dtype.kind == "u":
+        return values.astype(np.uint16, copy=False)
     check_scores(values[None], at, where)
     return np.rint(values.astype(np.float64) * MAP_STEPS).astype(np.uint16)

@@ -144,6 +144,27 @@ def test_what_is_added_is_recomputed_with_the_jobs_given_and_its_own_bootstrap(
     assert "--bootstrap: cannot be combined with --remove; leave it out" in line
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--verify X tags.csv --name Y", "--verify X tags.csv --snr 0", "--verify X tags.csv --bootstrap 0",
+        "--verify X tags.csv --probe shift", "--verify X tags.csv --shifted tags.csv",
+        "--verify X tags.csv --submission out.json", "--verify X tags.csv --add out.json",
+        "--verify X tags.csv --remove Y", "--verify X tags.csv --require-predictions",
+        "--verify X tags.csv --compare A B", "--verify X tags.csv --details", "--compare A B --details",
+    ],
+)  # fmt: skip
+def test_an_option_that_would_be_ignored_is_refused(
+    tmp_path: Path, options: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("tags.csv").touch()
+    Path("out.json").touch()
+    refused = [word for word in options.split() if word.startswith("--")][1]
+    command = options.split()[0]
+    assert f"{refused}: cannot be combined with {command}; leave it out" in fails(capsys, "", "score", *options.split())
+
+
 def fails(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
     """Run, expect status 2 and one line, and return it."""
     assert run(["--workspace", *map(str, arguments)]) == 2

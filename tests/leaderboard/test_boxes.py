@@ -105,6 +105,14 @@ def test_what_is_wrong_with_them_is_named(tmp_path: Path, dataset: Dataset, chan
     assert "\n" not in str(error.value)
 
 
+def test_validation_clips_alone_are_no_predictions(tmp_path: Path, dataset: Dataset) -> None:
+    file = predictions(dataset, tmp_path / "mine") / "validation.npz"
+    with pytest.raises(
+        InputError, match=r"validation\.npz: frame scores of validation clips, .*; give predictions with it"
+    ):
+        score(file, workspace=tmp_path, name="mine", snr=20, fold=4)
+
+
 def test_two_files_of_validation_clips_are_refused(tmp_path: Path, dataset: Dataset) -> None:
     folder = predictions(dataset, tmp_path / "mine")
     write_frames(dataset, 2, tmp_path / "other" / "validation.npz", seed=2)

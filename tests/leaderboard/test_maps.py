@@ -168,10 +168,12 @@ def test_third_party_maps_in_any_order_and_as_floats(workspace: Path) -> None:
     theirs = scored(workspace, workspace / "alone", name="Lab X", snr=20, fold=4)
     assert theirs.metrics.keys() - {"mask_f1_macro"} == {"mask_f1", "mask_ap", "mask_auc", *OF_EVENTS}
     assert all(theirs.metrics[name] == ours.metrics[name] for name in theirs.metrics)
-    with pytest.raises(
-        InputError, match=r"waveforms need stems, which .*mini lacks at 0 dB; `remixbench make --stems`"
-    ):
-        scored(workspace, workspace / "maps.npz", name="Lab X", snr=0, fold=4)
+    validation = workspace / RUN / "predictions" / "validation.npz"
+    for files in ([workspace / "maps.npz"], [workspace / "maps.npz", validation]):
+        with pytest.raises(
+            InputError, match=r"waveforms need stems, which .*mini lacks at 0 dB; `remixbench make --stems`"
+        ):
+            scored(workspace, *files, name="Lab X", snr=0, fold=4)
 
 
 def test_a_submission_with_maps_is_checked_as_far_as_there_are_stems(workspace: Path) -> None:
@@ -217,6 +219,9 @@ def test_a_missing_or_foreign_stem_is_reported(workspace: Path) -> None:
         (lambda a: a.update(label=np.array(["Barc"] * len(a["label"]))), r"'label': row 0: .*did you mean 'Bark'"),
         (lambda a: a.update({k: a[k][:-1] for k in a}), r"1 of \d+ maps missing, first of class '.*' in clip '"),
         (lambda a: a.update({k: np.concatenate([a[k], a[k][:1]]) for k in a}), r"appears twice \(before at row 0"),
+        (lambda a: a.update(active_bins=a["active_bins"] * 1.0), r"'active_bins' has shape .* type float64, expected"),
+        (lambda a: a["active_bins"].fill(-1), r"'active_bins' has counts from -1 to -1, expected 0 to \d+, the"),
+        (lambda a: a.update(active_bins=a["active_bins"].astype("u8") - 2**62), r"counts from \d+ to 1\d{19}, exp"),
         (lambda a: a.update(clip=np.array([{}] * len(a["clip"]), object)), r"not readable as an \.npz without pickled"),
     ],
 )  # fmt: skip
@@ -239,13 +244,15 @@ def test_maps_of_floats_are_read_map_by_map(tmp_path: Path) -> None:
     arrays = {"clip": np.array(names)[::-1], "label": np.array(["Bark"] * 60)}
     np.savez_compressed(tmp_path / "maps.npz", **arrays, maps=steps[::-1] / 65535)
     np.savez_compressed(tmp_path / "fortran.npz", **arrays, maps=np.asfortranarray(steps[::-1] / 65535))
+    np.savez_compressed(tmp_path / "swapped.npz", **arrays, maps=steps[::-1].astype(">u2"))
     tracemalloc.start()
     read = read_maps(tmp_path / "maps.npz", reference, size).maps
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     np.testing.assert_array_equal(read, steps)
     assert peak < steps.nbytes * 4 / 2  # the floats alone are four times the steps that stay
-    np.testing.assert_array_equal(read_maps(tmp_path / "fortran.npz", reference, size).maps, steps)
+    for name in ("fortran.npz", "swapped.npz"):
+        np.testing.assert_array_equal(read_maps(tmp_path / name, reference, size).maps, steps)
 
 
 @given(at=st.floats(0, 1), byte=st.integers(0, 255), cut=st.booleans())

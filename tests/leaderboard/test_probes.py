@@ -261,6 +261,22 @@ def test_third_parties_hand_in_predictions_at_other_snrs(tmp_path: Path, dataset
     assert (both.tested, both.shifts) == (found.tested, probe_shifts(dataset, FOLD))  # what was handed in is kept
 
 
+def test_probes_that_a_new_score_lacks_are_named(tmp_path: Path, dataset: Dataset) -> None:
+    files = shifted_files(tmp_path / "mine", dataset, memory)
+    noisy = other_snr_file(tmp_path / "mine", dataset, memory)
+
+    def lines(bootstrap: int, **options: Any) -> list[str]:
+        said = Said()
+        about: dict[str, Any] = {"workspace": tmp_path, "name": "Mine", "snr": SNR, "fold": FOLD, "progress": said}
+        score(tmp_path / "mine" / "tags.csv", bootstrap=bootstrap, **about, **options)
+        return [line.partition(": ")[2] for line in said.lines if line.startswith("'Mine' at 20 dB, fold 4: ")]
+
+    assert lines(20, shifted=files, other_snrs=noisy) == []
+    assert lines(20) == []
+    assert lines(30, shifted=files) == ["scored again without its probes; give --other-snrs again to keep them"]
+    assert lines(20, other_snrs=noisy) == ["scored again without its probes; give --shifted again to keep them"]
+
+
 def test_predictions_of_probes_are_matched_by_their_digest(tmp_path: Path, dataset: Dataset) -> None:
     """Given with --add they are recomputed; of those that are missing a line says which."""
     files = shifted_files(tmp_path / "mine", dataset, memory)
