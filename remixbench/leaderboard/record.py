@@ -128,7 +128,8 @@ def check_system_name(name: str, taken: list[str], place: str = "--name") -> str
     if problem := name_problem(clean):
         raise InputError(f"{place}: '{clean[:40]}' {problem}; choose another")
     names = (clean, CHANCE, *IDEAL.values(), *taken)
-    first, *reserved = (re.split(r"[,(]", folded(name))[0].strip() for name in names)
+    # marks of the tables after a name are not a part of it
+    first, *reserved = (re.split(r"[,(†‡≈*?]", folded(name))[0].strip() for name in names)
     if first in reserved:
         raise InputError(f"{place}: '{clean}' is the name of a system of remixbench; choose another")
     return clean

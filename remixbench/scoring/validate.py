@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from remixbench.errors import InputError, nearest
+from remixbench.scoring.separation import OF_CLIPS, OF_EVENTS
 from remixbench.scoring.types import (
     FloatArray,
     IntArray,
@@ -80,6 +81,8 @@ def check_measures(
             raise InputError(f"active bins have shape {masks.active_bins.shape}, expected {shape}: clips, classes")
     if separation is not None:
         check_places(separation.clip, separation.label, shape, "the separated events: event")
+        _check_values(separation.of_events, OF_EVENTS, "events")
+        _check_values(separation.of_clips, OF_CLIPS, "clips")
         of_events, of_clips = separation.of_events.values(), separation.of_clips.values()
         lengths = [(values, separation.clip.shape) for values in (separation.label, *of_events)]
         lengths += [(values, shape[:1]) for values in of_clips]
@@ -91,6 +94,15 @@ def check_measures(
         len(sebbs) == shape[1] and all(isinstance(parameters, SebbParameters) for parameters in sebbs)
     ):
         raise InputError(f"there are {len(sebbs)} parameters of bounding boxes, expected SebbParameters for each class")
+
+
+def _check_values(measures: Mapping[str, Any], registered: Collection[str], of: str) -> None:
+    """Refuse measures of separation that are not `registered`, which would count for other metrics, or no numbers."""
+    for name, values in measures.items():
+        if name not in registered:
+            raise InputError(f"'{name}' is no measure of separated {of}, expected {', '.join(registered)}")
+        if not isinstance(values, np.ndarray) or values.dtype.kind not in "iuf":
+            raise InputError(f"the values of '{name}' are not a NumPy array of real numbers")
 
 
 def _check_type(scores: npt.NDArray[Any], place: str) -> None:

@@ -299,7 +299,7 @@ def renamed(submission: Path, file: Path, name: str) -> Path:
     return file
 
 
-@pytest.mark.parametrize("name", ["gap", "GAP, better", "2ap-aux (ours)"])
+@pytest.mark.parametrize("name", ["gap", "GAP, better", "2ap-aux (ours)", "gap†", "gap*"])
 def test_third_party_predictions_cannot_take_the_name_of_a_system(
     theirs: Path, ours: Path, tmp_path: Path, name: str
 ) -> None:

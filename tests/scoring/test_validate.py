@@ -122,9 +122,9 @@ def masks(clip=0, label=0, ideal=bool, active_bins=None):
     return Masks(*pair, np.zeros((1, 4, 3), np.uint8), np.ones((1, 4, 3), ideal), active_bins)
 
 
-def separation(clip=0, label=0, values=(1.0,), clips=None):
+def separation(clip=0, label=0, values=(1.0,), clips=None, name="sdr"):
     of_clips = {} if clips is None else {"ca_sdr_improvement": clips}
-    return Separation(np.array([clip]), np.array([label]), {"sdr": np.array(values)}, of_clips)
+    return Separation(np.array([clip]), np.array([label]), {name: np.array(values)}, of_clips)
 
 
 @pytest.mark.parametrize(
@@ -141,6 +141,13 @@ def separation(clip=0, label=0, values=(1.0,), clips=None):
         ({"separation": separation(clips=np.ones(1))}, "the measures of separation differ in length"),
         ({"separation": separation(values=(np.inf,))}, "a measure of separation is infinite"),
         ({"separation": separation(clips=np.array([0, np.inf]))}, "a measure of separation is infinite"),
+        ({"separation": separation(name="micro_ap")}, "'micro_ap' is no measure of separated events, expected sdr, "),
+        (
+            {"separation": separation(name="ca_sdr_improvement")},
+            "'ca_sdr_improvement' is no measure of separated events",
+        ),
+        ({"separation": separation(values=(1j,))}, "the values of 'sdr' are not a NumPy array of real numbers"),
+        ({"separation": separation(clips=[1.0, 2.0])}, "'ca_sdr_improvement' are not a NumPy array of real numbers"),
         ({"sebbs": [SebbParameters()]}, "there are 1 parameters of bounding boxes, expected SebbParameters for each"),
         ({"sebbs": ["x", "y"]}, "there are 2 parameters of bounding boxes, expected SebbParameters for each"),
     ],
