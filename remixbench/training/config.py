@@ -18,6 +18,7 @@ from itertools import product
 from numbers import Integral, Real
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
+import numpy as np
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic.fields import FieldInfo
 
@@ -242,7 +243,7 @@ def list_configs(
     systems = tuple(dict.fromkeys(spec(name).reference for name in as_tuple(system))) or TABLE
     folds = dataset.manifest.folds
     alphas = _alphas_by_system(systems, as_tuple(alpha))
-    system_options = _options_by_system(systems, options or {})
+    system_options = _options_by_system(systems, {} if options is None else options)
     arguments = {name: value for name, value in training.items() if value is not None}
     settings = {name: _settings(name, dataset.recipe, arguments) for name in systems}
     for name in systems:
@@ -345,7 +346,9 @@ def _validated(model: type[Model], values: Mapping[str, Any]) -> Model:
 
 
 def _python_number(value: Any) -> Any:
-    """Return numbers, also numpy's, as int or float, which is all that a strict model takes."""
+    """Return numbers, also numpy's, as int, float or bool, which is all that a strict model takes."""
+    if isinstance(value, np.bool_):  # a float field would take it as 1
+        return bool(value)
     if isinstance(value, bool) or not isinstance(value, Real):
         return value
     return int(value) if isinstance(value, Integral) else float(value)
@@ -357,8 +360,17 @@ def _wrong_setting(option: str, value: Any, field: FieldInfo) -> InputError:
         return unknown(f"value of {option}", str(value), get_args(field.annotation))
     value = _python_number(value)
     is_number = type(value) is int or (isinstance(value, float) and math.isfinite(value))
-    text = f"{value:g}" if isinstance(value, float) else value
-    return InputError(f"{option} {text}: expected {KINDS[field.annotation]}{_range_text(field) if is_number else ''}")
+    return InputError(
+        f"{option} {_found(value, field)}: expected {KINDS[field.annotation]}{_range_text(field) if is_number else ''}"
+    )
+
+
+def _found(value: Any, field: FieldInfo) -> str:
+    """Return a value as a message shows it: a float in its short form, unless that would hide what is wrong with it."""
+    if not isinstance(value, float):
+        return str(value)
+    short = f"{value:g}"
+    return short if field.annotation is float and float(short) == value else repr(value)
 
 
 def _range_text(field: FieldInfo) -> str:
@@ -395,7 +407,7 @@ def _fits_optimizer(system: str, arguments: Mapping[str, Any]) -> None:
 
 def one_of(option: str, value: str, allowed: Sequence[str]) -> str:
     """Return `value`, or fail naming the nearest of the `allowed` ones."""
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise unknown(f"value of {option}", str(value), allowed)
     return value
 
@@ -404,8 +416,10 @@ def _options_by_system(
     systems: Sequence[str], options: Mapping[str, OptionValue]
 ) -> dict[str, tuple[tuple[str, OptionValue], ...]]:
     """Assign options to the systems that have them; an option that no system has is an error."""
+    if not isinstance(options, Mapping):
+        raise InputError(f"options: found {options!r}, expected names and values, such as {{'attention': 'paper'}}")
     by_system = {name: spec(name).options for name in systems}
-    for option in options:
+    for option in map(str, options):
         if not any(option in names for names in by_system.values()):
             options_of_all = {key for names in by_system.values() for key in names}
             if not options_of_all:
@@ -420,7 +434,7 @@ def _options_by_system(
 def _alphas_by_system(systems: Sequence[str], alphas: tuple[float, ...]) -> dict[str, tuple[float, ...]]:
     """Assign weights of the reconstruction to the systems that have a decoder; the others are trained once."""
     decoders = [name for name in systems if spec(name).decoder]
-    if any(alphas) and not decoders:
+    if not decoders and any(not isinstance(alpha, Real) or alpha != 0 for alpha in alphas):
         raise InputError(
             f"--alpha {' '.join(map(str, alphas))}: none of {', '.join(systems)} has a decoder; use 2ap-aux, or leave"
             " --alpha out"

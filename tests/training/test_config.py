@@ -140,6 +140,7 @@ def test_a_new_setting_is_checked_by_its_field_alone() -> None:
     changes = {"warm_up": np.int64(3), "layers": -1, "dropout": 0.5, "shift": np.float32(0.5), "nesterov": True}
     assert check_settings(settings | changes, Extended) == settings | changes
     assert check_settings(settings | {"learning_rate": 1}, Extended)["learning_rate"] == 1.0
+    assert check_settings(settings | {"nesterov": np.False_}, Extended)["nesterov"] is False
 
 
 @pytest.mark.parametrize(
@@ -193,6 +194,14 @@ def test_another_ratio_made_does_not_change_the_data_but_other_clips_do(tmp_path
         ({"fraction": math.nan}, "--fraction nan"),
         ({"epochs": 0}, "--epochs 0: expected a whole number from 1 up"),
         ({"min_steps": -1}, "--min-steps -1: expected a whole number from 0 up"),
+        ({"epochs": 2.0}, "--epochs 2.0: expected a whole number from 1 up"),
+        ({"fraction": 1.0000001}, "--fraction 1.0000001: expected a number above 0, at most 1"),
+        ({"width": np.True_}, "--width True: expected a number"),
+        ({"alpha": "", "system": "gap"}, "--alpha : none of gap has a decoder"),
+        ({"alpha": np.array([0.0, 0.1]), "system": "gap"}, "--alpha [0.  0.1]: none of gap has a decoder"),
+        ({"augment": np.array(["mixup", "none"])}, "unknown value '['mixup' 'none']' of --augment"),
+        ({"options": 3}, "options: found 3, expected names and values, such as {'attention': 'paper'}"),
+        ({"options": {1: "paper"}, "system": "gap"}, "unknown option '1' of gap"),
         ({"min_steps": 1.5}, "--min-steps 1.5: expected a whole number from 0 up"),
         ({"batch_size": 0}, "--batch-size 0"),
         ({"learning_rate": 0.0}, "--learning-rate 0: expected a number above 0"),
