@@ -84,7 +84,9 @@ class Scores:
 def _class_means() -> set[str]:
     """Return the metrics that are means over classes."""
     return {
-        name for name, metric in METRICS.items() if "macro" in metric.quantity or metric.quantity.startswith("psds")
+        name
+        for name, metric in METRICS.items()
+        if "macro" in metric.quantity or metric.quantity in ("frame_ap", "mask_ap", "mask_auc", "psds1", "psds2")
     }
 
 
