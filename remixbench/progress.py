@@ -91,7 +91,8 @@ class Lines:
 
     def say(self, line: str) -> None:
         """Write the line."""
-        print(line, file=sys.stderr, flush=True)
+        sys.stderr.write(f"{line}\n")  # at once, since parallel downloads would write between text and end of line
+        sys.stderr.flush()
 
     @contextmanager
     def detailed_bar(

@@ -29,6 +29,13 @@ def test_lines_go_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert captured.err.startswith("Scored 2 runs (")
 
 
+def test_a_line_is_written_whole_so_that_threads_do_not_write_into_each_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    monkeypatch.setattr("sys.stderr.write", written.append)
+    Lines().say("tau2019 meta: 291 bytes (0.0 s)")
+    assert written == ["tau2019 meta: 291 bytes (0.0 s)\n"]
+
+
 def test_one_of_a_unit_is_singular() -> None:
     assert finished("Predicting", counted(1, "files"), 0.25) == "Predicted 1 file (0.2 s)"
     assert finished("Mixing at 3 SNRs", counted(12, "clips"), 9.84) == "Mixing at 3 SNRs: 12 clips (9.8 s)"
