@@ -59,7 +59,7 @@ def available_cores() -> int:
 
 
 def check_jobs(jobs: int) -> None:
-    """Raise `InputError` if this is no number of processes, or 0."""
+    """Raise `InputError` unless this is a whole number of processes other than 0."""
     if not is_whole(jobs) or jobs == 0:
         raise InputError(f"--jobs {jobs}: expected a number of processes, or -1 for one per core")
 

@@ -40,11 +40,11 @@ from remixbench.scoring.io import (
     VALIDATION,
     files_named,
     read_all,
-    read_maps,
     read_predictions,
     read_reference,
     read_validation,
 )
+from remixbench.scoring.maps import read_maps
 from remixbench.scoring.metrics import SCORING_VERSION, paired_metrics
 from remixbench.scoring.types import (
     DECIMALS,

@@ -37,9 +37,9 @@ from remixbench.scoring.io import (
     has_waveforms,
     map_files,
     read_all,
-    read_maps,
     stems_alone,
 )
+from remixbench.scoring.maps import read_maps
 from remixbench.scoring.metrics import scored_with
 from remixbench.scoring.separation import OF_CLIPS, OF_EVENTS, ClipSources, Values, measure_clip
 from remixbench.scoring.types import MAP_STEPS, BoolArray, MapArray, Reference, Separation, merge_events

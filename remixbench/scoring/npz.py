@@ -154,6 +154,15 @@ def strings(array: npt.NDArray[Any]) -> list[str]:
     return [name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in array.tolist()]
 
 
+def checked_names(path: Path, key: str, array: npt.NDArray[Any], count: int, beside: str = "maps") -> list[str]:
+    """Return `count` names in an array, as many as the array `beside` has entries."""
+    if array.dtype.kind not in "US" or array.shape != (count,):
+        raise InputError(
+            f"{path}: '{key}' has shape {array.shape} and type {array.dtype}, expected {count} strings as in '{beside}'"
+        )
+    return strings(array)
+
+
 class _BoundedReader(io.BufferedReader):
     """A file of which at most `CHUNK` bytes are read at once.
 

@@ -97,7 +97,10 @@ def check_measures(
 
 
 def _check_values(measures: Mapping[str, Any], registered: Collection[str], of: str) -> None:
-    """Refuse measures of separation that are not `registered`, which would count for other metrics, or no numbers."""
+    """Refuse measures of separation that are not `registered`, and values that are not real numbers.
+
+    Other names would count for other metrics.
+    """
     for name, values in measures.items():
         if name not in registered:
             raise InputError(f"'{name}' is no measure of separated {of}, expected {', '.join(registered)}")

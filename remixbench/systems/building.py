@@ -6,10 +6,10 @@ import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Real
 from typing import TYPE_CHECKING
 
-from remixbench.errors import InputError, one_line
+from remixbench.errors import InputError, is_whole, one_line
 from remixbench.systems.registry import (
     ENCODER,
     SIZES,
@@ -171,7 +171,7 @@ def _arguments(
     sizes = {name: value for name, value in vars(shape).items() if name != "embedding" and value is not None}
     for name in ("classes", "frames", "n_mels"):
         size = sizes.get(name)
-        if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
+        if not is_whole(size) or size < 1:
             raise InputError(f"system '{system.name}': {name} is {size}, expected a whole number from 1 up")
     if not isinstance(width, Real) or not 0 < width < math.inf:
         raise InputError(f"system '{system.name}': width is {width}, expected a number above 0, such as 0.5")

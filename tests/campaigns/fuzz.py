@@ -45,7 +45,8 @@ from remixbench.leaderboard.record import read_record
 from remixbench.leaderboard.submission import check_submission, read_submission
 from remixbench.recipe import load_recipe, parse_recipe, recipes
 from remixbench.scoring import read_predictions, read_reference, score_predictions
-from remixbench.scoring.io import MAPS, read_maps
+from remixbench.scoring.io import MAPS
+from remixbench.scoring.maps import read_maps
 from remixbench.sources import load_catalogues
 from remixbench.sources.audio import read_audio
 from remixbench.sources.download.select import list_urls

@@ -29,7 +29,7 @@ from remixbench.leaderboard.renderers import render
 from remixbench.leaderboard.rows import Condition
 from remixbench.leaderboard.separation import ideal_masks
 from remixbench.scoring import METRICS
-from remixbench.scoring.io import read_maps
+from remixbench.scoring.maps import read_maps
 from remixbench.scoring.separation import OF_CLIPS, OF_EVENTS
 from remixbench.scoring.types import event_table, make_reference
 from remixbench.training.run_files import writing_maps

@@ -28,7 +28,8 @@ from remixbench.leaderboard.separation import jobs_of, read_sources, why_no_sepa
 from remixbench.plots.axes import DB_PER_NEPER, SHOWN_DB, Scales
 from remixbench.plots.view import ClipView, view_clip
 from remixbench.progress import Progress
-from remixbench.scoring.io import MAX_FRAME_RATE, map_files, read_maps
+from remixbench.scoring.io import MAX_FRAME_RATE, map_files
+from remixbench.scoring.maps import read_maps
 from remixbench.scoring.npz import name_bytes, read_npz, strings
 from remixbench.scoring.separation import Signal
 from remixbench.scoring.types import MAP_STEPS, MapArray, Reference
