@@ -120,10 +120,11 @@ def stays_below(name: str) -> bool:
 def checked_name(location: str, name: str) -> str:
     """Return the name of a recording in a table, with `/` as separator; `location` is its place, for messages.
 
-    Raises `InputError` if it is empty or absolute, leads out of its folder, or has a character that tables cannot hold.
+    Raises `InputError` if it is empty or absolute, names a folder, leads out of its own, or has a character that tables
+    cannot hold.
     """
     path = name.replace("\\", "/")
-    if not stays_below(path):
+    if not stays_below(path) or path.rpartition("/")[2] in ("", ".", ".."):
         raise InputError(f"{location}: {name!r} is not the name of a file below its folder")
     return path
 

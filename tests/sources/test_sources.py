@@ -140,6 +140,12 @@ def test_a_missing_table_says_how_to_download_it(tmp_path: Path) -> None:
         fsdkaggle2018.events(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["audio/park-paris-1-2/", "audio/.", "audio/park/..", "audio\\\\"])
+def test_the_name_of_a_folder_is_not_that_of_a_recording(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"line 2: .* is not the name of a file below its folder"):
+        tau(tmp_path, TAU_ROWS.replace("audio/park-paris-1-2-a.wav", name).encode())
+
+
 PIECES = st.sampled_from(["\t", ",", "\n", '"', "\r", "\x00", "\ufeff", "..", "/", "nan", "NA", "0", "\x85", "\u2028"])
 
 
